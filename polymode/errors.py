@@ -1,0 +1,73 @@
+"""Every error polymode raises on purpose.
+
+::
+
+    PolymodeError (Exception)              exit code 1
+    ├── UserError (ValueError)             exit code 2: something the user wrote, named or passed
+    │   ├── ConfigError                    an option or recipe field
+    │   ├── RecordError                    a record of a data or completions file
+    │   ├── DataNotFoundError (FileNotFoundError)
+    │   ├── RunExistsError (FileExistsError)
+    │   └── MissingExtraError (ImportError)
+    ├── RunIncompleteError (RuntimeError)  a run folder lacks a file that a later stage needs
+    ├── WriteError (OSError)               a file could not be written (disk full, no permission)
+    └── VerifierFault (RuntimeError)       a verifier failed on one answer; judging turns it into UNSCORED
+
+A message says which field, what value, what is allowed and how to fix it, in one line.
+"""
+
+from __future__ import annotations
+
+
+class PolymodeError(Exception):
+    """Root of all errors polymode raises on purpose."""
+
+    exit_code = 1
+
+
+class UserError(PolymodeError, ValueError):
+    """Something the user wrote, named or passed is wrong."""
+
+    exit_code = 2
+
+
+class ConfigError(UserError):
+    """An option or recipe field has a value that is not allowed."""
+
+
+class RecordError(UserError):
+    """A record of a data or completions file cannot be used."""
+
+
+class DataNotFoundError(UserError, FileNotFoundError):
+    """A data folder or file is missing."""
+
+
+class RunExistsError(UserError, FileExistsError):
+    """A run folder exists already and neither resume nor overwrite was asked for."""
+
+
+class MissingExtraError(UserError, ImportError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        self.package, self.extra, self.purpose = package, extra, purpose
+        super().__init__(
+            f"{purpose} needs the package {package!r}, which is not installed: pip install 'polymode[{extra}]'"
+        )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle by the three arguments, not by the message."""
+        return (type(self), (self.package, self.extra, self.purpose))
+
+
+class RunIncompleteError(PolymodeError, RuntimeError):
+    """A run folder lacks a file that a later stage needs."""
+
+
+class WriteError(PolymodeError, OSError):
+    """A file could not be written."""
+
+
+class VerifierFault(PolymodeError, RuntimeError):
+    """A verifier failed on one answer; judging turns it into UNSCORED and keeps the text."""

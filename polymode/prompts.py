@@ -1,0 +1,74 @@
+"""The answer format in words: the prompt for a question (layer L1). Its grammar is read by ``parsing.py``.
+
+Two styles say the same thing: ``full`` for instruction-tuned models, ``brief`` for models that were shown the format
+in a warm start (the lab).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from polymode.errors import ConfigError
+
+MAX_K = 20
+"""Most answers one completion may be asked for."""
+
+Style = Literal["full", "brief"]
+
+
+def check_k(k: int) -> int:
+    """Return ``k`` if it is a whole number in 1..MAX_K, else raise ConfigError."""
+    if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= MAX_K:
+        raise ConfigError(f"k = {k!r} is not allowed: answers asked for must be a whole number from 1 to {MAX_K}")
+    return k
+
+
+def build_prompt(
+    question: str, k: int, *, confidence: bool, exclusive: bool = False, style: Style = "full"
+) -> str:
+    """Text that asks ``question`` for ``k`` distinct answers in the answer format.
+
+    Args:
+        question: the question itself.
+        k: answers to ask for, 1..MAX_K. k = 1 uses ``<answer>`` without a number.
+        confidence: also ask for the probability that each answer is correct.
+        exclusive: say that at most one answer is right, so the probabilities sum to at most 1.
+        style: ``full`` explains the format; ``brief`` only names K and whether confidences are wanted.
+
+    Raises:
+        ConfigError: k out of range or unknown style.
+    """
+    check_k(k)
+    if style == "brief":
+        return f"{question}\n{_brief_request(k, confidence)}\n"
+    if style != "full":
+        raise ConfigError(f"style = {style!r} is not known: use 'full' or 'brief'")
+    return f"{question}\n\n{_full_request(k, confidence, exclusive)}"
+
+
+def _brief_request(k: int, confidence: bool) -> str:
+    noun = "answer" if k == 1 else "answers"
+    return f"Give {k} {noun} with confidence" if confidence else f"Give {k} {noun}"
+
+
+def _full_request(k: int, confidence: bool, exclusive: bool) -> str:
+    tags = [""] if k == 1 else [str(i) for i in range(1, k + 1)]
+    slots = "\n".join(
+        f"<answer{i}>...</answer{i}>" + (f"<confidence{i}>...</confidence{i}>" if confidence else "") for i in tags
+    )
+    if k == 1:
+        ask = "Give the one answer that is most likely correct."
+    else:
+        ask = f"Give exactly {k} answers that differ in meaning, the most likely first."
+    parts = [f"Think first, between <think> and </think>. {ask}"]
+    if confidence:
+        parts.append(
+            "After each answer state the probability that this answer is correct, as a decimal number from 0 to 1. "
+            + (
+                "At most one answer can be correct, so the probabilities sum to at most 1."
+                if exclusive
+                else "Several answers may be correct, so judge each one by itself; the probabilities need not sum to 1."
+            )
+        )
+    parts.append("An answer tag holds only the answer, without explanation. After </think> write exactly:")
+    return " ".join(parts) + "\n" + slots

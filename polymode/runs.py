@@ -1,0 +1,232 @@
+"""Run folders: the interface between generation, training, evaluation and report (layer L3).
+
+::
+
+    RUN/config.json        what was asked for, with versions and the git commit
+    RUN/metrics.jsonl      training only: one line per step
+    RUN/completions.jsonl  one `Completion` a line
+    RUN/judged.jsonl       one judged completion a line
+    RUN/metrics.json       metrics with intervals
+    RUN/report.html        the page
+
+Files are written whole or not at all: a temporary file beside the target, flushed to disk, then renamed over it.
+JSON has no NaN: an undefined number is written as null and read back as None.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
+from enum import Enum
+from importlib import metadata
+from pathlib import Path
+from typing import IO, Any
+
+from polymode.errors import RecordError, RunExistsError, RunIncompleteError, WriteError
+from polymode.types import Completion, Example, Reference
+
+CONFIG, COMPLETIONS, JUDGED, METRICS, TRAIN_METRICS, REPORT = (
+    "config.json",
+    "completions.jsonl",
+    "judged.jsonl",
+    "metrics.json",
+    "metrics.jsonl",
+    "report.html",
+)
+_LIBRARIES = ("numpy", "scipy", "torch", "transformers", "trl", "accelerate", "datasets", "vllm")
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[IO[str]]:
+    """Open ``path`` for text so that it appears whole or not at all; raises WriteError when the system refuses."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("w", encoding="utf-8") as handle:
+            yield handle
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.replace(part, path)
+    except OSError as exc:
+        raise WriteError(f"cannot write {path}: {exc.strerror or exc}; free space or choose another folder") from exc
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def to_json(value: Any) -> Any:
+    """``value`` as plain JSON types: dataclasses to dicts, enums to values, NaN and infinities to None."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return to_json(asdict(value))
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Mapping):
+        return {str(key): to_json(item) for key, item in value.items()}
+    if isinstance(value, (str, bool, int)) or value is None:
+        return value
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "tolist"):  # numpy scalars and arrays
+        return to_json(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Iterable):
+        return [to_json(item) for item in value]
+    raise TypeError(f"{type(value).__name__} has no JSON form: {value!r}")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` to ``path`` as indented JSON, whole or not at all."""
+    with writing(path) as handle:
+        json.dump(to_json(value), handle, indent=1, ensure_ascii=False, allow_nan=False)
+        handle.write("\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON; raises RunIncompleteError when the file is missing or broken."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunIncompleteError(f"{path} is missing: run the stage that writes it first") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as exc:
+        raise RunIncompleteError(f"{path} is not valid JSON ({exc}): delete it and run its stage again") from None
+
+
+def write_jsonl(path: Path, rows: Iterable[Any]) -> int:
+    """Write one JSON object a line, whole or not at all; returns the number of lines."""
+    count = 0
+    with writing(path) as handle:
+        for row in rows:
+            handle.write(json.dumps(to_json(row), ensure_ascii=False, allow_nan=False) + "\n")
+            count += 1
+    return count
+
+
+def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a JSONL file; raises RecordError naming the line that is not an object."""
+    try:
+        handle = path.open(encoding="utf-8")
+    except FileNotFoundError:
+        raise RunIncompleteError(f"{path} is missing: check the path, or run the stage that writes it") from None
+    with handle:
+        try:
+            for number, line in enumerate(handle, 1):
+                if not line.strip():
+                    continue
+                try:
+                    row = json.loads(line)
+                except json.JSONDecodeError as exc:
+                    raise RecordError(f"{path}, line {number}: not valid JSON ({exc.msg})") from None
+                if not isinstance(row, dict):
+                    raise RecordError(f"{path}, line {number}: a JSON object is needed, got {type(row).__name__}")
+                yield row
+        except UnicodeDecodeError as exc:
+            raise RecordError(f"{path}: not UTF-8 text ({exc.reason}); convert the file to UTF-8") from None
+
+
+def create(folder: Path, config: Any, *, resume: bool = False) -> Path:
+    """Make a run folder and write its config; an existing one needs ``resume``.
+
+    Raises:
+        RunExistsError: the folder holds a config already and ``resume`` is False.
+        WriteError: the folder cannot be written.
+    """
+    if (folder / CONFIG).exists():
+        if not resume:
+            raise RunExistsError(f"run folder {folder} exists already: pass --resume to go on, or choose another --out")
+        return folder
+    write_json(folder / CONFIG, {"config": to_json(config), "made_with": provenance()})
+    return folder
+
+
+def provenance() -> dict[str, Any]:
+    """Versions and git commit to keep beside results."""
+    versions = {}
+    for name in ("polymode", *_LIBRARIES):
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return {"python": platform.python_version(), "versions": versions, "commit": _git_commit()}
+
+
+def _git_commit() -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "HEAD"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
+
+
+def example_to_row(example: Example) -> dict[str, Any]:
+    """An example as the JSON object used in completions files."""
+    row: dict[str, Any] = {
+        "id": example.id,
+        "question": example.question,
+        "references": [
+            {"text": ref.text, "aliases": list(ref.aliases), "weight": ref.weight} for ref in example.references
+        ],
+        "exclusive": example.exclusive,
+    }
+    for name in ("distribution", "p_correct"):
+        if getattr(example, name) is not None:
+            row[name] = dict(getattr(example, name))
+    if example.meta:
+        row["meta"] = dict(example.meta)
+    return row
+
+
+def completion_to_row(completion: Completion) -> dict[str, Any]:
+    """A completion as a self-contained line of ``completions.jsonl``."""
+    return {
+        **example_to_row(completion.example),
+        "completion": completion.text,
+        "k": completion.k,
+        "confidence": completion.has_confidence,
+        "sample": completion.sample,
+        "n_tokens": completion.n_tokens,
+        "finished": completion.is_finished,
+    }
+
+
+def reference_from(value: Any) -> Reference:
+    """A reference from its JSON form: a string, a list of aliases (first is canonical), or an object.
+
+    Raises:
+        RecordError: anything else, an empty text, or a weight that is not a number in [0, 1].
+    """
+    if isinstance(value, Reference):
+        ref = value
+    elif isinstance(value, str):
+        ref = Reference(value)
+    elif isinstance(value, Mapping) and isinstance(value.get("text"), str):
+        aliases = value.get("aliases") or ()
+        if isinstance(aliases, str) or not all(isinstance(a, str) for a in aliases):
+            raise RecordError(f"references: aliases must be a list of strings, got {aliases!r}")
+        ref = Reference(value["text"], tuple(aliases), value.get("weight"))
+    elif isinstance(value, (list, tuple)) and value and all(isinstance(name, str) for name in value):
+        ref = Reference(value[0], tuple(value[1:]))
+    else:
+        raise RecordError(
+            f"references: {value!r} is not a reference; give a string, a non-empty list of aliases, "
+            'or {"text": ..., "aliases": [...], "weight": ...}'
+        )
+    if not all(name.strip() for name in ref.names):
+        raise RecordError(f"references: empty text in {value!r}; remove the reference or write its answer")
+    if ref.weight is not None and (
+        isinstance(ref.weight, bool) or not isinstance(ref.weight, (int, float)) or not 0 <= ref.weight <= 1
+    ):
+        raise RecordError(f"references: weight {ref.weight!r} of {ref.text!r} must be a number from 0 to 1")
+    return ref
