@@ -1,0 +1,95 @@
+"""Judged answer sets as columns: what every metric of this package is computed from (layer L2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class JudgedTable:
+    """Scored answer sets in columns. Axes: ``_Q`` questions, ``_N`` sets, ``_A`` answers of all sets.
+
+    Sets stand in the order question, sample; the answers of a set stand together, in slot order. A set with an
+    UNSCORED answer is no row: it is counted in ``n_unscored``.
+    """
+
+    n_questions: int
+    """Q."""
+    question: Ints
+    """_N: index of the question in 0..Q-1, not decreasing."""
+    k: Ints
+    """_N: answers asked for."""
+    n_references: Ints
+    """_N: N, references of the question."""
+    n_tokens: Floats
+    """_N: generated tokens; NaN when unknown."""
+    best: Floats
+    """_N: coverage of the best possible K answers; NaN when unknown."""
+    kl: Floats
+    """_N: KL(p || q) of the stated confidences; NaN when undefined."""
+    total_variation: Floats
+    """_N: total variation of the stated confidences; NaN when undefined."""
+    owner: Ints
+    """_A: index of the answer's set in 0..N-1, not decreasing."""
+    slot: Ints
+    """_A: 0-based slot within the set."""
+    q: Floats
+    """_A: confidence in [0, 1]; NaN without one."""
+    y: Floats
+    """_A: 1 for a new hit, else 0."""
+    p: Floats
+    """_A: true probability that y = 1 (0 for a duplicate); NaN when unknown."""
+    is_duplicate: Bools
+    """_A: equal to an earlier answer of the set."""
+    match: Ints
+    """_A: index of the matched reference, -1 for none."""
+    answer_class: Ints
+    """_A: number of the answer's equivalence class, shared by equal answers of all sets of one question."""
+    n_unscored: int = 0
+    """Sets left out because a verifier failed."""
+
+    @property
+    def n_sets(self) -> int:
+        """N, the number of scored sets."""
+        return len(self.question)
+
+    @property
+    def answer_question(self) -> Ints:
+        """_A: index of the answer's question."""
+        return self.question[self.owner]
+
+    @property
+    def n_answers(self) -> Ints:
+        """_N: answers given; 0 for a malformed set."""
+        return np.bincount(self.owner, minlength=self.n_sets)
+
+    @property
+    def hits(self) -> Floats:
+        """_N: H, distinct references found."""
+        return self.per_set(self.y)
+
+    @property
+    def is_well_formed(self) -> Bools:
+        """_N: at least one usable answer."""
+        return self.n_answers > 0
+
+    def per_set(self, values: Floats) -> Floats:
+        """Sum of ``values`` (A,) over the answers of each set, shape (N,); 0 for a set without answers."""
+        return np.bincount(self.owner, weights=values, minlength=self.n_sets).astype(float)
+
+    def rank(self) -> Ints:
+        """_A: 0-based place of the answer within its set by falling confidence; ties and no confidence: slot order."""
+        key = -np.nan_to_num(self.q, nan=-1.0)
+        order = np.lexsort((self.slot, key, self.owner))
+        n_answers = self.n_answers
+        first = np.cumsum(n_answers) - n_answers
+        rank = np.empty(len(order), dtype=np.int64)
+        rank[order] = np.arange(len(order)) - first[self.owner[order]]
+        return rank

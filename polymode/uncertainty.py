@@ -1,0 +1,264 @@
+"""Intervals for metrics: a bootstrap that resamples whole questions (layer L2).
+
+Completions of one question share its difficulty, so they are not independent observations; questions are. One
+replicate draws Q questions with replacement, which is a vector of integer weights w_1..w_Q with sum Q (multinomial).
+Almost every metric is a function of sums over questions, so that a block of replicates is one matrix product
+
+    sums_B_S = weights_B_Q @ sums_Q_S          value_B = finish(sums_B_S)
+
+and a million answers cost no more than their per-question sums. Metrics that need the order of the answers (AUROC and
+AURC over many different confidences) are recomputed under the weights, with fewer replicates when that gets long.
+
+Intervals are percentile intervals (Efron & Tibshirani 1993, chapter 13; clusters: Field & Welsh 2007,
+doi:10.1111/j.1467-9868.2007.00593.x). They do not correct the upward bias of absolute errors such as the ECE.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Key = TypeVar("Key", bound=Hashable)
+
+N_BOOT = 1000
+"""Replicates of an interval unless told otherwise."""
+LEVEL = 0.95
+"""Share of replicates inside an interval unless told otherwise."""
+MAX_ITEM_VISITS = 100_000_000
+"""A statistic that is recomputed item by item gets min(n_boot, MAX_ITEM_VISITS / items) replicates, at least 100."""
+_BLOCK_BYTES = 48 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A reported number with its interval; NaN where undefined."""
+
+    value: float
+    low: float
+    """Lower end of the interval; NaN with fewer than two questions."""
+    high: float
+    """Upper end of the interval; NaN with fewer than two questions."""
+    n: int
+    """Units the value was computed from (questions, sets, completions or answers: docs/metrics.md says which)."""
+    n_unscored: int = 0
+    """Completions left out because a verifier failed on them."""
+
+
+@dataclass(frozen=True, eq=False)
+class SumStatistic:
+    """A metric that is a function of sums over questions."""
+
+    sums: tuple[Array, ...]
+    """Per-question sums, each of shape (Q,) or (Q, S). An array shared by several statistics is multiplied once."""
+    finish: Callable[..., Array]
+    """Maps the weighted sums, each (B,) or (B, S), to values (B,); NaN where undefined."""
+    n: int
+    """Units the value is computed from."""
+
+
+@dataclass(frozen=True, eq=False)
+class WeightedStatistic:
+    """A metric that is recomputed for every vector of question weights."""
+
+    compute: Callable[[Array], float]
+    """Maps weights (Q,) to the value; NaN where undefined."""
+    n: int
+    """Units the value is computed from, and the cost of one replicate."""
+
+
+Statistic = SumStatistic | WeightedStatistic
+
+
+def ratio(numerator: Array, denominator: Array) -> Array:
+    """``numerator / denominator``, NaN where the denominator is 0."""
+    numerator, denominator = np.asarray(numerator, float), np.asarray(denominator, float)
+    out = np.full(np.broadcast_shapes(numerator.shape, denominator.shape), np.nan)
+    return np.divide(numerator, denominator, out=out, where=denominator != 0)
+
+
+def question_sums(question: NDArray[np.integer], values: Array | None, n_questions: int) -> Array:
+    """Sum of ``values`` (items,) over the items of each question; counts when ``values`` is None. Shape (Q,)."""
+    return np.bincount(question, weights=values, minlength=n_questions).astype(float)
+
+
+def mean_of_items(question: NDArray[np.integer], values: Array, n_questions: int) -> SumStatistic:
+    """Mean over all items, each with equal weight: sum_i x_i / n. NaN items are left out; n counts items."""
+    kept = ~np.isnan(values)
+    where, known = question[kept], values[kept]
+    sums = (question_sums(where, known, n_questions), question_sums(where, None, n_questions))
+    return SumStatistic(sums, ratio, int(kept.sum()))
+
+
+def mean_of_questions(question: NDArray[np.integer], values: Array, n_questions: int) -> SumStatistic:
+    """Mean over questions of the mean of a question's items. NaN items are left out; n counts questions with items."""
+    total, count = mean_of_items(question, values, n_questions).sums
+    has = (count > 0).astype(float)
+    return SumStatistic((np.nan_to_num(ratio(total, count)), has), ratio, int(has.sum()))
+
+
+def resample_questions(n_questions: int, n_boot: int, rng: np.random.Generator) -> Iterator[Array]:
+    """Yield blocks (B, Q) of question weights, ``n_boot`` rows in all; every row has sum Q."""
+    rows = max(1, min(n_boot, _BLOCK_BYTES // (8 * max(n_questions, 1))))
+    for start in range(0, n_boot, rows):
+        block = np.empty((min(rows, n_boot - start), n_questions))
+        for row in block:
+            drawn = rng.integers(0, n_questions, n_questions, dtype=np.int32)
+            row[:] = np.bincount(drawn, minlength=n_questions)
+        yield block
+
+
+def replicate(
+    statistics: Mapping[Key, Statistic], n_questions: int, *, rng: np.random.Generator, n_boot: int = N_BOOT
+) -> tuple[dict[Key, float], dict[Key, Array]]:
+    """Values on the questions as they are, and on ``n_boot`` resamples that all statistics share.
+
+    Args:
+        statistics: by name, all over the same Q questions in the same order.
+        n_questions: Q. With Q < 2 there is nothing to resample and the replicates are empty.
+        rng: source of the resamples.
+        n_boot: replicates; a `WeightedStatistic` over many items gets fewer (`MAX_ITEM_VISITS`).
+
+    Returns:
+        The value by name, and its replicates (at most n_boot,) by name.
+    """
+    sums = {name: s for name, s in statistics.items() if isinstance(s, SumStatistic)}
+    weighted = {name: s for name, s in statistics.items() if isinstance(s, WeightedStatistic)}
+    columns = {id(a): a for s in sums.values() for a in s.sums}
+    place: dict[int, slice | int] = {}
+    start = 0
+    for key, a in columns.items():
+        place[key] = start if a.ndim == 1 else slice(start, start + a.shape[1])
+        start += 1 if a.ndim == 1 else a.shape[1]
+    stacked = np.empty((n_questions, start))
+    for key, a in columns.items():
+        stacked[:, place[key]] = a
+
+    def finish(total_B_S: Array) -> dict[Key, Array]:
+        return {name: s.finish(*(total_B_S[:, place[id(a)]] for a in s.sums)) for name, s in sums.items()}
+
+    ones = np.ones(n_questions)
+    values = {name: float(v[0]) for name, v in finish((ones @ stacked)[None, :]).items()}
+    values |= {name: s.compute(ones) for name, s in weighted.items()}
+    if n_questions < 2 or n_boot < 1:
+        return values, {name: np.empty(0) for name in statistics}
+    limit = {name: min(n_boot, max(100, MAX_ITEM_VISITS // max(s.n, 1))) for name, s in weighted.items()}
+    totals: list[Array] = []
+    slow: dict[Key, list[float]] = {name: [] for name in weighted}
+    for block in resample_questions(n_questions, n_boot, rng):
+        totals.append(block @ stacked)
+        for name, s in weighted.items():
+            missing = limit[name] - len(slow[name])
+            slow[name].extend(s.compute(row) for row in block[: max(missing, 0)])
+    return values, finish(np.concatenate(totals)) | {name: np.array(v) for name, v in slow.items()}
+
+
+def percentile_interval(replicates: Array, level: float = LEVEL) -> tuple[float, float]:
+    """The central ``level`` of the replicates; NaN when fewer than half of them are defined."""
+    finite = replicates[np.isfinite(replicates)]
+    if finite.size == 0 or finite.size * 2 < replicates.size:
+        return math.nan, math.nan
+    low, high = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def bootstrap(
+    statistics: Mapping[Key, Statistic],
+    n_questions: int,
+    *,
+    rng: np.random.Generator,
+    n_boot: int = N_BOOT,
+    level: float = LEVEL,
+    n_unscored: int = 0,
+) -> dict[Key, Estimate]:
+    """Value and interval of every statistic, from resamples of questions that all of them share.
+
+    Args:
+        statistics: by name, over the same Q questions in the same order.
+        n_questions: Q.
+        rng: source of the resamples.
+        n_boot: replicates.
+        level: share of the replicates inside the interval.
+        n_unscored: noted in every estimate.
+    """
+    values, replicates = replicate(statistics, n_questions, rng=rng, n_boot=n_boot)
+    return {
+        name: Estimate(values[name], *_interval(values[name], replicates[name], level), s.n, n_unscored)
+        for name, s in statistics.items()
+    }
+
+
+def _interval(value: float, replicates: Array, level: float) -> tuple[float, float]:
+    return (math.nan, math.nan) if math.isnan(value) else percentile_interval(replicates, level)
+
+
+def restrict(statistic: Statistic, index: NDArray[np.integer], n_questions: int) -> Statistic:
+    """The same statistic over the questions at ``index`` only; n is kept.
+
+    Args:
+        statistic: over ``n_questions`` questions.
+        index: positions of the questions to keep, in the wanted order.
+        n_questions: questions of ``statistic``.
+    """
+    if isinstance(statistic, SumStatistic):
+        return SumStatistic(tuple(a[index] for a in statistic.sums), statistic.finish, statistic.n)
+    compute = statistic.compute
+
+    def weighted(weights: Array) -> float:
+        full = np.zeros(n_questions)
+        full[index] = weights
+        return compute(full)
+
+    return WeightedStatistic(weighted, statistic.n)
+
+
+def paired_difference(
+    first: Statistic,
+    second: Statistic,
+    n_questions: int,
+    *,
+    rng: np.random.Generator,
+    n_boot: int = N_BOOT,
+    level: float = LEVEL,
+) -> Estimate:
+    """``first - second`` for two arms on the same questions, with an interval from shared resamples; n = questions.
+
+    Pairing removes the variation between questions that both arms share, which is most of it: the interval of the
+    difference is usually far narrower than the two separate intervals suggest.
+
+    Args:
+        first: statistic of one arm.
+        second: statistic of the other arm, over the same questions in the same order.
+        n_questions: Q.
+        rng: source of the resamples.
+        n_boot: replicates.
+        level: share of the replicates inside the interval.
+    """
+    return paired_differences({"": (first, second)}, n_questions, rng=rng, n_boot=n_boot, level=level)[""]
+
+
+def paired_differences(
+    pairs: Mapping[str, tuple[Statistic, Statistic]],
+    n_questions: int,
+    *,
+    rng: np.random.Generator,
+    n_boot: int = N_BOOT,
+    level: float = LEVEL,
+) -> dict[str, Estimate]:
+    """`paired_difference` of many metrics at once, by name, from the same resamples."""
+    both: dict[tuple[str, int], Statistic] = {
+        (name, arm): statistic for name, pair in pairs.items() for arm, statistic in enumerate(pair)
+    }
+    values, replicates = replicate(both, n_questions, rng=rng, n_boot=n_boot)
+    out = {}
+    for name in pairs:
+        value = values[name, 0] - values[name, 1]
+        shared = min(len(replicates[name, 0]), len(replicates[name, 1]))
+        spread = replicates[name, 0][:shared] - replicates[name, 1][:shared]
+        out[name] = Estimate(value, *_interval(value, spread, level), n_questions)
+    return out
