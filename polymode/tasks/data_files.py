@@ -1,0 +1,123 @@
+"""Where a task's data files are: the folder, and the file in it under any of its names, plain, gzip or zip.
+
+A folder named by the user (``--data DIR``) comes first; without one, ``$POLYMODE_DATA/<task>`` is used. A file is
+looked for under each of its names (the official one first), as it stands, with ``.gz`` and with ``.zip``.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from polymode.errors import DataNotFoundError, RecordError
+
+DATA_VARIABLE = "POLYMODE_DATA"
+"""Environment variable naming the folder that holds one folder per data set."""
+
+SUFFIXES = ("", ".gz", ".zip")
+"""Endings tried after each name."""
+
+
+def data_folder(task: str, data: str | Path | None = None) -> Path | None:
+    """Folder of a task's files: ``data`` if given, else ``$POLYMODE_DATA/<task>`` when it exists, else None.
+
+    Raises:
+        DataNotFoundError: ``data`` is given and is not a folder.
+    """
+    if data is not None:
+        folder = Path(data).expanduser()
+        if not folder.is_dir():
+            what = "is a file, not a folder" if folder.exists() else "does not exist"
+            raise DataNotFoundError(f"data folder {str(folder)!r} {what}: name the folder that holds the {task} files")
+        return folder
+    root = os.environ.get(DATA_VARIABLE, "")
+    folder = Path(root).expanduser() / task
+    return folder if root and folder.is_dir() else None
+
+
+def missing_folder(task: str, names: Sequence[str], hint: str = "") -> DataNotFoundError:
+    """The error for a task without a data folder: what is looked for, where, and how to say it."""
+    root = os.environ.get(DATA_VARIABLE, "")
+    if root:
+        place = f"{DATA_VARIABLE}={root!r} holds no folder {task!r}"
+    else:
+        place = f"no data folder was given and {DATA_VARIABLE} is not set"
+    return DataNotFoundError(
+        f"{task}: {place}; pass --data DIR or set {DATA_VARIABLE} to the folder above it; "
+        f"the folder must hold {', '.join(names)} (each also as .gz or .zip)" + (f"; {hint}" if hint else "")
+    )
+
+
+def find_file(folder: Path, names: Sequence[str]) -> Path | None:
+    """First existing file of ``names`` in ``folder``, each tried plain, as ``.gz`` and as ``.zip``; None if none."""
+    for name in names:
+        for suffix in SUFFIXES:
+            path = folder / (name + suffix)
+            if path.is_file():
+                return path
+    return None
+
+
+def need_file(folder: Path, names: Sequence[str]) -> Path:
+    """As `find_file`, but a missing file is a DataNotFoundError that lists the names."""
+    path = find_file(folder, names)
+    if path is None:
+        raise DataNotFoundError(
+            f"{folder} holds none of {', '.join(names)} (each also as .gz or .zip): "
+            f"put the file there, or name another folder with --data or {DATA_VARIABLE}"
+        )
+    return path
+
+
+@contextmanager
+def open_text(path: Path) -> Iterator[IO[str]]:
+    """Read a plain, ``.gz`` or ``.zip`` file (with one member) as UTF-8 text.
+
+    Raises:
+        DataNotFoundError: the file is missing.
+        RecordError: a broken archive, an archive with several members, or text that is not UTF-8.
+    """
+    try:
+        with _open_bytes(path) as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as handle:
+            yield handle
+    except FileNotFoundError:
+        raise DataNotFoundError(f"{path} does not exist: check the path") from None
+    except UnicodeDecodeError as exc:
+        raise RecordError(f"{path}: not UTF-8 text ({exc.reason}); convert the file to UTF-8") from None
+    except (zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error) as exc:
+        raise RecordError(f"{path}: broken archive ({exc}); download it again") from None
+
+
+def read_json_file(path: Path) -> Any:
+    """The content of a JSON file, plain or compressed; raises RecordError when it is not JSON."""
+    with open_text(path) as handle:
+        try:
+            return json.load(handle)
+        except json.JSONDecodeError as exc:
+            raise RecordError(f"{path}, line {exc.lineno}: not valid JSON ({exc.msg})") from None
+
+
+@contextmanager
+def _open_bytes(path: Path) -> Iterator[IO[bytes]]:
+    if path.suffix == ".gz":
+        with gzip.open(path, "rb") as handle:
+            yield handle  # type: ignore[misc]  # GzipFile reads bytes like any binary file
+    elif path.suffix == ".zip":
+        with zipfile.ZipFile(path) as archive:
+            members = [info for info in archive.infolist() if not info.is_dir()]
+            if len(members) != 1:
+                found = ", ".join(info.filename for info in members[:5]) or "nothing"
+                raise RecordError(f"{path}: one file is expected inside, found {found}; unpack it into the folder")
+            with archive.open(members[0]) as handle:
+                yield handle
+    else:
+        with path.open("rb") as handle:
+            yield handle

@@ -1,0 +1,276 @@
+"""DDXPlus: synthetic patients with a differential over 49 conditions (arXiv 2205.09148, CC BY). Not for medical use.
+
+Reads the official releases (CSV patient files and two JSON dictionaries, English or French) from a folder, or a public
+copy from the Hugging Face hub by name. A question in brief style::
+
+    A woman aged 75 or more has runny nose; itchy eyes, cough; history asthma, prone to allergies, family allergies
+
+References are the conditions of the differential at or above a threshold, its top n, or the simulated pathology alone;
+the reference distribution is the differential. Departures from the release: probabilities of 0 are left out and the
+rest renormalised; training rows that ask the same question as a test or validation row are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, overload
+
+import numpy as np
+
+from polymode.errors import ConfigError
+from polymode.prompts import Style, build_prompt
+from polymode.tasks import Split
+from polymode.tasks.ddxplus_associations import Associations
+from polymode.tasks.ddxplus_english import (
+    AGE_BANDS,
+    VALUE_MARK,
+    describe,
+    describe_briefly,
+    finding_of,
+    in_order,
+    read_evidences,
+)
+from polymode.tasks.ddxplus_rows import Row, presentation, read_conditions
+from polymode.tasks.ddxplus_source import CONDITIONS, EVIDENCES, find_source
+from polymode.tasks.lab.demonstrations import CONFIDENCE_TEXTS, write_demonstration
+from polymode.types import Example, Reference
+
+_SPLITS = ("train", "validation", "test")
+_NEIGHBOURS = 0.1
+"""Share of a demonstration's distribution that goes to conditions often seen in the same differentials."""
+
+
+class DDXPlus:
+    """DDXPlus patients as examples.
+
+    Args:
+        data: folder with the official files; default ``$POLYMODE_DATA/ddxplus``.
+        target: what a right answer names: a condition of the ``differential`` (several are right) or the simulated
+            ``pathology`` (at most one is right).
+        references: which conditions of the differential count: those with a probability of at least ``threshold`` (the
+            most probable one if none has it), or the ``top`` most probable.
+        threshold: smallest probability, in (0, 1).
+        top: number of references, at least 1.
+        style: ``full`` writes statements for instruction-tuned models; ``brief`` short labels for small models.
+        list_conditions: full style only: name all conditions in the question, so that spelling is no guess.
+        balance: draw train and validation examples with replacement so that every pathology is equally likely, for
+            training files whose composition is skewed. Test is never balanced.
+        validation: share of train held out as validation, by hash, when there is no validation file; in (0, 1).
+        hub: without a folder, load this data set of the Hugging Face hub (True: the known public copy).
+        limit: read at most this many rows of each file (the complete train file has a million).
+
+    Raises:
+        ConfigError: an option out of its range.
+        DataNotFoundError: no folder, or a file is missing from it.
+        RecordError: a file cannot be used; says which row and field.
+    """
+
+    name = "ddxplus"
+
+    def __init__(
+        self,
+        data: str | Path | None = None,
+        *,
+        target: Literal["differential", "pathology"] = "differential",
+        references: Literal["threshold", "top"] = "threshold",
+        threshold: float = 0.05,
+        top: int = 5,
+        style: Style = "full",
+        list_conditions: bool = False,
+        balance: bool = False,
+        validation: float = 0.1,
+        hub: str | bool = False,
+        limit: int | None = None,
+    ) -> None:
+        for option, choice, allowed in (
+            ("target", target, ("differential", "pathology")),
+            ("references", references, ("threshold", "top")),
+            ("style", style, ("full", "brief")),
+        ):
+            if choice not in allowed:
+                raise ConfigError(f"{option} = {choice!r} is not known: use {allowed[0]!r} or {allowed[1]!r}")
+        for option, value in (("threshold", threshold), ("validation", validation)):
+            if not 0 < value < 1:
+                raise ConfigError(f"{option} = {value!r} must lie between 0 and 1")
+        for option, number in (("top", top), ("limit", limit)):
+            if number is not None and number < 1:
+                raise ConfigError(f"{option} = {number!r} must be at least 1")
+        self.target, self.references, self.threshold, self.top = target, references, threshold, top
+        self.prompt_style: Style = style
+        self.list_conditions, self.balance, self.validation, self.limit = list_conditions, balance, validation, limit
+        self._source = find_source(data, hub)
+        self._evidences = read_evidences(self._source.dictionary(EVIDENCES))
+        self._conditions, self._names = read_conditions(self._source.dictionary(CONDITIONS))
+        self._aliases = {condition.name: condition.aliases for condition in self._conditions}
+        self._read: dict[Split, list[Row] | None] = {}
+        self._split: dict[Split, list[Row]] = {}
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """English names of all conditions an answer can name."""
+        return tuple(condition.name for condition in self._conditions)
+
+    def examples(self, split: Split, n: int | None = None, *, seed: int = 0) -> Sequence[Example]:
+        """The first ``n`` patients of a split shuffled by ``seed`` (at most all of them); rendered when looked at.
+
+        With ``balance``, ``n`` draws (default: as many as the split has rows) that may repeat a patient under its id.
+
+        Raises:
+            ConfigError: unknown split or negative n.
+            DataNotFoundError: the split's file is missing.
+        """
+        if split not in _SPLITS:
+            raise ConfigError(f"split = {split!r} is not known: use 'train', 'validation' or 'test'")
+        if n is not None and n < 0:
+            raise ConfigError(f"n = {n!r} must not be negative")
+        rows = self._rows(split)
+        rng = np.random.default_rng([seed, _SPLITS.index(split)])
+        if self.balance and split != "test" and rows:
+            order = rng.choice(len(rows), size=len(rows) if n is None else n, p=_equal_pathologies(rows))
+        else:
+            order = rng.permutation(len(rows))[:n]
+        return _Rendered(rows, order, lambda row: self._example(row, split))
+
+    def demonstrate(self, example: Example, k: int, *, confidence: bool, rng: np.random.Generator) -> str:
+        """A noisy, well-formed completion: what some findings speak for, then K distinct answers.
+
+        What findings speak for is counted from the train split only. Answers come from the example's differential,
+        blurred over conditions that often share a differential.
+
+        Raises:
+            ConfigError: the example does not come from this task.
+        """
+        tokens = example.meta.get("evidences")
+        if example.distribution is None or not isinstance(tokens, (list, tuple)):
+            raise ConfigError(f"example {example.id!r} does not come from ddxplus: it has no evidences to reason about")
+        p_C = np.array([example.distribution.get(name, 0.0) for name in self.conditions])
+        blurred_C = (1 - _NEIGHBOURS) * p_C + _NEIGHBOURS * (p_C @ self._associations.neighbours)
+        blurred = dict(zip(self.conditions, (blurred_C / blurred_C.sum()).tolist(), strict=True))
+        reasoning = self._reasoning([str(token) for token in tokens], p_C, rng)
+        return write_demonstration(reasoning, blurred, self.conditions, k, confidence=confidence, rng=rng)
+
+    def vocabulary(self) -> Sequence[str]:
+        """Texts that hold every word of a brief question, prompt or demonstration."""
+        findings = [
+            finding_of(f"{code}{VALUE_MARK}{value}" if value else code, self._evidences)
+            for code, evidence in self._evidences.items()
+            for value in (evidence.values or ("",))
+        ]
+        ages = [oldest for oldest, _ in AGE_BANDS]
+        questions = [describe_briefly(age, sex, findings[0], findings[:2]) for age in (*ages, 14) for sex in ("F", "M")]
+        questions += [describe_briefly(40, "F", finding, [finding]) for finding in findings]
+        # All values of a question at once, so that both sides of the body are named together.
+        questions += [describe_briefly(40, "F", findings[0], findings)]
+        prompts = [build_prompt("", k, confidence=c, style="brief") for k in range(1, 6) for c in (False, True)]
+        tags = [f"<answer{i}></answer{i}><confidence{i}></confidence{i}>" for i in ("", 1, 2, 3, 4, 5)]
+        thoughts = [f"<think> {finding.label} : {self.conditions[0]}, a ; b </think>" for finding in findings]
+        return [*questions, *prompts, *tags, *thoughts, *self.conditions, *CONFIDENCE_TEXTS]
+
+    @cached_property
+    def _associations(self) -> Associations:
+        return Associations(self._rows("train"), self._evidences, self.conditions)
+
+    def _reasoning(self, tokens: Sequence[str], p_C: np.ndarray, rng: np.random.Generator) -> str:
+        """Up to three telling findings, each with two conditions drawn by lift times probability, with noise."""
+        telling = self._associations.telling(tokens)
+        if not telling:
+            return "nothing telling"
+        lift_FC = np.array([lift for _, lift in telling])
+        strength_F = (lift_FC * (p_C + 0.01)).max(1)
+        chosen = rng.choice(len(telling), size=min(3, len(telling)), replace=False, p=strength_F / strength_F.sum())
+        parts = []
+        for i in chosen:
+            support = lift_FC[i] * (p_C + 0.01)
+            named = rng.choice(len(support), size=2, replace=False, p=support / support.sum())
+            parts.append(f"{telling[i][0]} : {', '.join(self.conditions[c] for c in named)}")
+        return " ; ".join(parts)
+
+    def _file(self, split: Split) -> list[Row] | None:
+        """Rows of a split's own file, read once."""
+        if split not in self._read:
+            self._read[split] = self._source.rows(split, self._evidences, self._names, self.limit)
+        return self._read[split]
+
+    def _rows(self, split: Split) -> list[Row]:
+        """Rows of a split, after holding out and leaving out; see the class and module texts."""
+        if split not in self._split:
+            own = self._file(split)
+            if split == "test" or (split == "validation" and own is not None):
+                if own is None:
+                    raise self._source.missing(split)
+                self._split[split] = own
+            else:
+                self._divide_train()
+        return self._split[split]
+
+    def _divide_train(self) -> None:
+        train, validation = self._file("train"), self._file("validation")
+        if train is None:
+            raise self._source.missing("train")
+        taken = {presentation(row, self._evidences) for row in (*(self._file("test") or ()), *(validation or ()))}
+        kept = [(row, presentation(row, self._evidences)) for row in train]
+        kept = [(row, key) for row, key in kept if key not in taken]
+        share = 0.0 if validation is not None else self.validation
+        is_held_out = [key / 2**64 < share for _, key in kept]
+        self._split["train"] = [row for (row, _), held in zip(kept, is_held_out, strict=True) if not held]
+        if validation is None:
+            self._split["validation"] = [row for (row, _), held in zip(kept, is_held_out, strict=True) if held]
+
+    def _example(self, row: Row, split: Split) -> Example:
+        findings = in_order(row.tokens, self._evidences)
+        initial = finding_of(row.initial, self._evidences)
+        if self.prompt_style == "brief":
+            question = describe_briefly(row.age, row.sex, initial, findings)
+        else:
+            question = describe(row.age, row.sex, initial, findings) + "\n" + self._request()
+        p = dict(row.differential)
+        if self.target == "pathology":
+            right = [row.pathology]
+        elif self.references == "top":
+            right = [name for name, _ in row.differential[: self.top]]
+        else:
+            right = [name for name, q in row.differential if q >= self.threshold] or [row.differential[0][0]]
+        file = "train" if split == "validation" and self._read.get("validation") is None else split
+        return Example(
+            f"ddxplus-{file}-{row.number}",
+            question,
+            tuple(Reference(name, self._aliases[name], p.get(name, 0.0)) for name in right),
+            distribution=p,
+            exclusive=self.target == "pathology",
+            meta={"pathology": row.pathology, "age": row.age, "sex": row.sex, "evidences": list(row.tokens)},
+        )
+
+    def _request(self) -> str:
+        ask = "Which condition explains" if self.target == "pathology" else "Which conditions could explain"
+        listed = f" Answer with names from this list: {'; '.join(self.conditions)}." if self.list_conditions else ""
+        return f"{ask} this presentation?{listed}"
+
+
+class _Rendered(Sequence[Example]):
+    """Examples made from rows when they are looked at: a million of them cost no more than their order."""
+
+    def __init__(self, rows: Sequence[Row], order: np.ndarray, render: Callable[[Row], Example]) -> None:
+        self._rows, self._order, self._render = rows, order, render
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Example]: ...
+    def __getitem__(self, index: int | slice) -> Example | Sequence[Example]:
+        if isinstance(index, slice):
+            return _Rendered(self._rows, self._order[index], self._render)
+        return self._render(self._rows[self._order[index]])
+
+    def __iter__(self) -> Iterator[Example]:
+        return (self._render(self._rows[i]) for i in self._order)
+
+
+def _equal_pathologies(rows: Sequence[Row]) -> np.ndarray:
+    """Probability of each row, shape (rows,), so that every pathology that occurs is equally likely."""
+    _, index_N, count_P = np.unique([row.pathology for row in rows], return_inverse=True, return_counts=True)
+    return 1.0 / (len(count_P) * count_P[index_N])

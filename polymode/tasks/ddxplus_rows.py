@@ -1,0 +1,217 @@
+"""DDXPlus patient files and conditions: from official CSV rows to checked, compact records.
+
+A row (English release)::
+
+    AGE,DIFFERENTIAL_DIAGNOSIS,SEX,PATHOLOGY,EVIDENCES,INITIAL_EVIDENCE
+    82,"[['Bronchitis', 0.445], ['URTI', 0.331], ['Allergic sinusitis', 0.224]]",F,Allergic sinusitis,
+    "['E_86', 'E_181', 'E_201', 'E_204_@_V_10', 'E_226']",E_181
+
+Conditions are named in English whatever the language of the row, through ``release_conditions.json``.
+"""
+
+from __future__ import annotations
+
+import ast
+import csv
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from polymode.errors import RecordError
+from polymode.tasks.data_files import open_text, read_json_file
+from polymode.tasks.ddxplus_english import AGE_BANDS, Evidence, finding_of
+
+COLUMNS = ("AGE", "DIFFERENTIAL_DIAGNOSIS", "SEX", "PATHOLOGY", "EVIDENCES", "INITIAL_EVIDENCE")
+
+_EXPANSIONS: dict[str, tuple[str, ...]] = {
+    "GERD": ("gastroesophageal reflux disease", "gastro-oesophageal reflux disease"),
+    "HIV (initial infection)": ("acute HIV infection", "primary HIV infection"),
+    "Boerhaave": ("Boerhaave syndrome",),
+    "PSVT": ("paroxysmal supraventricular tachycardia",),
+    "Allergic sinusitis": ("allergic rhinitis",),
+    "Chagas": ("Chagas disease",),
+    "Larygospasm": ("laryngospasm",),
+    "Acute dystonic reactions": ("acute dystonic reaction", "acute dystonia"),
+    "SLE": ("systemic lupus erythematosus", "lupus"),
+    "Ebola": ("Ebola virus disease",),
+    "Bronchospasm / acute asthma exacerbation": ("bronchospasm", "acute asthma exacerbation"),
+    "Acute COPD exacerbation / infection": ("acute COPD exacerbation", "acute exacerbation of COPD"),
+    "URTI": ("upper respiratory tract infection",),
+    "Influenza": ("flu",),
+    "Possible NSTEMI / STEMI": ("NSTEMI / STEMI", "NSTEMI", "STEMI"),
+    "Whooping cough": ("pertussis",),
+    "Guillain-Barré syndrome": ("Guillain-Barre syndrome",),
+}
+"""Spelled-out names of English condition names, added to the French name as aliases."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One of the conditions an answer can name."""
+
+    name: str
+    """English name of the release, spelling kept (also "Larygospasm")."""
+    aliases: tuple[str, ...]
+    """French name and spelled-out forms."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One patient."""
+
+    number: int
+    """Line of the file without the header, from 1."""
+    age: int
+    sex: str
+    """``M`` or ``F``."""
+    pathology: str
+    """English name of the simulated condition."""
+    initial: str
+    """Token of the evidence the patient opens with."""
+    tokens: tuple[str, ...]
+    """Evidence tokens as in the file."""
+    differential: tuple[tuple[str, float], ...]
+    """English name and probability, descending, positive, summing to 1."""
+
+
+def read_conditions(path: Path) -> tuple[list[Condition], dict[str, str]]:
+    """Conditions in the order of the file, and the English name of every known name (English, French or key).
+
+    Raises:
+        RecordError: not an object of entries, or one name for two conditions.
+    """
+    raw = read_json_file(path)
+    if not isinstance(raw, dict) or not raw or not all(isinstance(entry, dict) for entry in raw.values()):
+        raise RecordError(f"{path}: an object with one entry per condition is needed; use the official file")
+    conditions, known = [], {}
+    for key, entry in raw.items():
+        name = str(entry.get("cond-name-eng") or entry.get("condition_name") or key)
+        french = str(entry.get("cond-name-fr") or name)
+        for spelled in {name, french, key, str(entry.get("condition_name") or key)}:
+            if known.setdefault(spelled, name) != name:
+                raise RecordError(f"{path}, entry {key!r}: {spelled!r} names two conditions; use the official file")
+        others = {alias.casefold(): alias for alias in (french, *_EXPANSIONS.get(name, ()))}
+        others.pop(name.casefold(), None)
+        conditions.append(Condition(name, tuple(others.values())))
+    return conditions, known
+
+
+def read_rows(
+    path: Path, evidences: Mapping[str, Evidence], names: Mapping[str, str], *, limit: int | None = None
+) -> list[Row]:
+    """All patients of an official CSV file, plain, ``.gz`` or ``.zip``; at most the first ``limit``.
+
+    Raises:
+        RecordError: a column is missing, or a row that cannot be used, with its number, field and value.
+    """
+    csv.field_size_limit(2**31 - 1)
+    with open_text(path) as handle:
+        reader = csv.DictReader(handle)
+        return list(rows_from(islice(reader, limit), evidences, names, source=str(path)))
+
+
+def rows_from(
+    records: Iterable[Mapping[str, Any]], evidences: Mapping[str, Evidence], names: Mapping[str, str], *, source: str
+) -> Iterator[Row]:
+    """Checked rows from mappings with the official column names; ``source`` is named in errors."""
+    known_tokens: dict[str, str] = {}
+    for number, record in enumerate(records, 1):
+        where = f"{source}, row {number}"
+        for column in COLUMNS:
+            if record.get(column) is None:
+                raise RecordError(f"{where}: the column {column!r} is missing; use the official files")
+        tokens = _list(record["EVIDENCES"], f"{where}, field EVIDENCES")
+        for token in (*tokens, record["INITIAL_EVIDENCE"]):
+            if token not in known_tokens:
+                try:
+                    finding_of(str(token), evidences)
+                except ValueError as exc:
+                    raise RecordError(
+                        f"{where}, field EVIDENCES: {exc}; use the dictionaries of this release"
+                    ) from None
+                known_tokens[token] = token
+        initial = str(record["INITIAL_EVIDENCE"])
+        if initial not in tokens:
+            raise RecordError(f"{where}: INITIAL_EVIDENCE {initial!r} is not in EVIDENCES; add it or remove the row")
+        yield Row(
+            number=number,
+            age=_age(record["AGE"], where),
+            sex=_sex(record["SEX"], where),
+            pathology=_name(record["PATHOLOGY"], names, f"{where}, field PATHOLOGY"),
+            initial=known_tokens[initial],
+            tokens=tuple(known_tokens[token] for token in tokens),
+            differential=_differential(
+                record["DIFFERENTIAL_DIAGNOSIS"], names, f"{where}, field DIFFERENTIAL_DIAGNOSIS"
+            ),
+        )
+
+
+def presentation(row: Row, evidences: Mapping[str, Evidence]) -> int:
+    """Hash of what a brief question can tell: age band, sex, first complaint and findings worth reporting.
+
+    Two rows with the same value ask the same question in at least one style, so they must not stand in two splits.
+    """
+    band = next(i for i, (oldest, _) in enumerate(AGE_BANDS) if row.age <= oldest)
+    told = sorted(token for token in set(row.tokens) if not finding_of(token, evidences).is_default)
+    text = "|".join((str(band), row.sex, row.initial, *told))
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+
+
+def _age(value: Any, where: str) -> int:
+    try:
+        age = int(value)
+    except (TypeError, ValueError):
+        age = -1
+    if not 0 <= age <= 150:
+        raise RecordError(f"{where}, field AGE: {value!r} must be a whole number of years from 0 to 150")
+    return age
+
+
+def _sex(value: Any, where: str) -> str:
+    if value not in ("M", "F"):
+        raise RecordError(f"{where}, field SEX: {value!r} must be 'M' or 'F'")
+    return value
+
+
+def _name(value: Any, names: Mapping[str, str], where: str) -> str:
+    name = names.get(value) if isinstance(value, str) else None
+    if name is None:
+        raise RecordError(f"{where}: {value!r} is not in release_conditions.json; use the dictionaries of this release")
+    return name
+
+
+def _list(value: Any, where: str) -> list[Any]:
+    """A Python list literal; most are also JSON once the quotes are changed, which reads several times faster."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value.replace("'", '"'))
+        except json.JSONDecodeError:
+            try:
+                value = ast.literal_eval(value)
+            except (ValueError, SyntaxError, MemoryError, RecursionError):
+                raise RecordError(f"{where}: {value[:80]!r} is not a list literal; use the official files") from None
+    if not isinstance(value, list) or not value:
+        raise RecordError(f"{where}: a non-empty list is needed, got {value!r}")
+    return value
+
+
+def _differential(value: Any, names: Mapping[str, str], where: str) -> tuple[tuple[str, float], ...]:
+    """Names with positive probabilities, descending, renormalised to sum exactly to 1."""
+    total: dict[str, float] = {}
+    for entry in _list(value, where):
+        if not isinstance(entry, (list, tuple)) or len(entry) != 2:
+            raise RecordError(f"{where}: {entry!r} must be a pair [pathology, probability]")
+        name, p = _name(entry[0], names, where), entry[1]
+        if isinstance(p, bool) or not isinstance(p, (int, float)) or not math.isfinite(p) or p < 0:
+            raise RecordError(f"{where}: probability {p!r} of {name!r} must be a number from 0 to 1")
+        total[name] = total.get(name, 0.0) + p
+    mass = sum(total.values())
+    if mass <= 0:
+        raise RecordError(f"{where}: all probabilities are 0; remove the row")
+    kept = sorted(((name, p / mass) for name, p in total.items() if p > 0), key=lambda pair: -pair[1])
+    return tuple(kept)
