@@ -1,0 +1,270 @@
+"""What this machine and installation can do, and what each missing part would give (layer L4).
+
+Looks, never changes anything, and imports none of the heavy packages: versions come from package metadata, the GPU
+from ``nvidia-smi``. Everything that could hang has a time limit.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+
+from polymode.tasks.data_files import DATA_VARIABLE, data_folder
+
+PROBE_SECONDS = 2.0
+"""Longest wait for one outside command."""
+
+CORE = ("numpy", "scipy", "tqdm", "pyyaml", "tyro")
+EXTRAS: Mapping[str, tuple[str, ...]] = {
+    "train": ("torch", "transformers", "trl", "accelerate", "datasets", "peft", "pyarrow"),
+    "report": ("matplotlib", "jinja2"),
+    "vllm": ("vllm",),
+    "track": ("trackio", "tensorboard", "wandb"),
+}
+_GIVES = {
+    "core": "parsing, judging, scoring, metrics and this command line",
+    "train": "`polymode reproduce`, `train` and `generate`, Parquet files, datasets by name",
+    "report": "figures and the page report.html",
+    "vllm": "fast generation on a CUDA GPU",
+    "track": "live training curves; any one of the three is enough",
+}
+DATA_SETS = ("ddxplus", "hotpotqa", "ambigqa", "mbpp", "nq_open", "game24")
+"""Folders that are looked for inside ``$POLYMODE_DATA``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One group of packages that are installed together."""
+
+    name: str
+    """``core`` or the name of an extra."""
+    versions: Mapping[str, str | None]
+    """Installed version by package; None when it is missing."""
+    gives: str
+    """What works when it is there."""
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Packages that are not installed; none for ``track`` as soon as one tracker is there."""
+        absent = tuple(package for package, version in self.versions.items() if version is None)
+        return () if self.name == "track" and len(absent) < len(self.versions) else absent
+
+    @property
+    def command(self) -> str:
+        """What installs it."""
+        return "pip install polymode" if self.name == "core" else f"pip install 'polymode[{self.name}]'"
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Processor, memory and disk as this process may use them; sizes in bytes, None when unknown."""
+
+    python: str
+    system: str
+    cores: int
+    threads: int
+    """Threads that numeric libraries will use."""
+    memory_total: int | None
+    memory_available: int | None
+    folder: Path
+    """Working folder."""
+    disk_free: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Whether something optional can be used, and why or why not."""
+
+    is_usable: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """Everything `diagnose` looked at."""
+
+    machine: Machine
+    parts: tuple[Part, ...]
+    gpu: Finding
+    sandbox: Finding
+    data: Finding
+    cache: Finding
+
+
+def diagnose() -> Diagnosis:
+    """Look at the machine and the installation; takes well under three seconds where nothing hangs."""
+    parts = [Part(name, {p: _version(p) for p in packages}, _GIVES[name]) for name, packages in _groups()]
+    return Diagnosis(
+        machine=_machine(),
+        parts=tuple(parts),
+        gpu=_gpu(),
+        sandbox=_sandbox(),
+        data=_data(os.environ.get(DATA_VARIABLE, "")),
+        cache=_cache(),
+    )
+
+
+def render(diagnosis: Diagnosis) -> str:
+    """The diagnosis as plain text, one thing a line."""
+    machine = diagnosis.machine
+    memory = f"{_size(machine.memory_available)} available of {_size(machine.memory_total)}"
+    lines = [
+        "Machine",
+        f"  python   {machine.python} on {machine.system}",
+        f"  cores    {machine.cores}; numeric libraries use {machine.threads} threads",
+        f"  memory   {memory}",
+        f"  disk     {_size(machine.disk_free)} free in {machine.folder}",
+        _line("gpu", diagnosis.gpu),
+        _line("sandbox", diagnosis.sandbox),
+        "Installed",
+    ]
+    for part in diagnosis.parts:
+        found = ", ".join(f"{package} {version}" for package, version in part.versions.items() if version)
+        lines.append(f"  {part.name:<8} {'missing' if part.missing else 'ok'}: {found or 'nothing'}")
+        if part.missing:
+            lines.append(f"           lacks {', '.join(part.missing)}; would give {part.gives}: {part.command}")
+    lines += ["Files", _line("data", diagnosis.data), _line("cache", diagnosis.cache)]
+    return "\n".join(lines)
+
+
+def _line(name: str, finding: Finding) -> str:
+    return f"  {name:<8} {'ok' if finding.is_usable else 'no'}: {finding.detail}"
+
+
+def _size(n_bytes: int | None) -> str:
+    return "unknown" if n_bytes is None else f"{n_bytes / 2**30:.1f} GiB"
+
+
+def _groups() -> list[tuple[str, tuple[str, ...]]]:
+    return [("core", CORE), *EXTRAS.items()]
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _probe(command: Sequence[str], seconds: float = PROBE_SECONDS) -> tuple[int, str]:
+    """Exit status and output of a command; status -1 with the reason when it cannot run or takes too long."""
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return -1, f"no reply within {seconds:g} s"
+    except OSError as exc:
+        return -1, exc.strerror or str(exc)
+    return done.returncode, (done.stdout.strip() or done.stderr.strip())
+
+
+def _machine() -> Machine:
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    total, available = _memory()
+    folder = Path.cwd()
+    try:
+        disk_free = shutil.disk_usage(folder).free
+    except OSError:
+        disk_free = None
+    return Machine(
+        python=platform.python_version(),
+        system=platform.platform(terse=True),
+        cores=cores,
+        threads=int(asked) if asked.isdecimal() and int(asked) else cores,
+        memory_total=total,
+        memory_available=available,
+        folder=folder,
+        disk_free=disk_free,
+    )
+
+
+def _memory(
+    meminfo: Path = Path("/proc/meminfo"), cgroup: Path = Path("/sys/fs/cgroup")
+) -> tuple[int | None, int | None]:
+    """Total and available memory, the smaller of the machine's and the container's limit; None where unknown."""
+    try:
+        kib = dict(re.findall(r"^(\w+):\s+(\d+) kB", meminfo.read_text(), flags=re.MULTILINE))
+        total, available = (int(kib[name]) * 1024 for name in ("MemTotal", "MemAvailable"))
+    except (OSError, KeyError):
+        return None, None
+    try:
+        limit = int((cgroup / "memory.max").read_text())
+        used = int((cgroup / "memory.current").read_text())
+    except (OSError, ValueError):  # no cgroup v2, or the limit is the word "max"
+        return total, available
+    return min(total, limit), max(0, min(available, limit - used))
+
+
+def _torch_cuda() -> str | None:
+    """CUDA version torch was built for, read from its version file without importing it."""
+    spec = find_spec("torch")
+    if spec is None or spec.origin is None:
+        return None
+    try:
+        found = re.search(
+            r"^cuda\b.*=\s*['\"]([\d.]+)['\"]", Path(spec.origin).with_name("version.py").read_text(), re.M
+        )
+    except OSError:
+        return None
+    return found.group(1) if found else None
+
+
+def _gpu() -> Finding:
+    status, text = _probe(["nvidia-smi", "--query-gpu=name,memory.total,memory.free", "--format=csv,noheader"])
+    if status != 0 or not text:
+        return Finding(False, "no NVIDIA GPU found; the lab needs none, an 8B model does")
+    cards = "; ".join(" ".join(line.split()) for line in text.splitlines())
+    if _version("torch") is None:
+        return Finding(False, f"{cards} (total, free); torch is not installed")
+    cuda = _torch_cuda()
+    if cuda is None:
+        return Finding(
+            False, f"{cards} (total, free); torch {_version('torch')} is a CPU-only build, install a CUDA build"
+        )
+    return Finding(True, f"{cards} (total, free); torch is built for CUDA {cuda}")
+
+
+def _sandbox() -> Finding:
+    purpose = "judging programs by running them"
+    if sys.platform != "linux":
+        return Finding(False, f"{purpose} needs Linux with bubblewrap")
+    if shutil.which("bwrap") is None:
+        return Finding(False, f"{purpose} needs bubblewrap: sudo apt install bubblewrap")
+    status, text = _probe(["bwrap", "--unshare-all", "--ro-bind", "/", "/", "true"])
+    if status != 0:
+        reason = text.splitlines()[-1] if text else f"exit status {status}"
+        return Finding(False, f"{purpose}: bubblewrap is installed but may not make namespaces here ({reason})")
+    return Finding(True, f"{purpose}: bubblewrap works")
+
+
+def _data(root: str) -> Finding:
+    if not root:
+        return Finding(
+            False, f"{DATA_VARIABLE} is not set; it names the folder that holds ddxplus/ and other data sets"
+        )
+    if not Path(root).expanduser().is_dir():
+        return Finding(False, f"{DATA_VARIABLE}={root!r} is not a folder")
+    found = [name for name in DATA_SETS if (folder := data_folder(name)) and any(folder.iterdir())]
+    if not found:
+        return Finding(False, f"{DATA_VARIABLE}={root!r} holds none of {', '.join(DATA_SETS)}")
+    return Finding(True, f"{root}: {', '.join(found)}")
+
+
+def _cache() -> Finding:
+    root = Path(os.environ.get("POLYMODE_CACHE") or Path.home() / ".cache" / "polymode")
+    if not root.is_dir():
+        return Finding(True, f"{root}: empty; warm-started lab models are kept here")
+    size = sum(path.stat().st_size for path in root.rglob("*") if path.is_file())
+    return Finding(True, f"{root}: {size / 2**20:.0f} MiB; safe to delete")

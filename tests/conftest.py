@@ -1,0 +1,53 @@
+"""What all tests share: a quiet, offline, two-core environment and the place of the real data sets."""
+
+import os
+
+# Set before any test module imports a numeric library. Workers of pytest-xdist share the cores, so one thread each.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def _shared_data() -> Path | None:
+    named = os.environ.get("POLYMODE_DATA")
+    folder = Path(named) if named else ROOT.parent / "shared" / "data"
+    return folder if folder.is_dir() else None
+
+
+if (_found := _shared_data()) is not None:
+    os.environ["POLYMODE_DATA"] = str(_found)
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder with one folder per real data set; the test skips, saying so, where there is none."""
+    folder = _shared_data()
+    if folder is None:
+        pytest.skip("no real data: set POLYMODE_DATA to the folder that holds ddxplus/ and other data sets")
+    return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip tests marked ``gpu``, with the reason, where torch finds no CUDA GPU."""
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if not marked:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason="no CUDA GPU here"))

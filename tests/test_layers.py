@@ -1,0 +1,172 @@
+"""The layering of docs/design.md, section 3: imports go down only. Read from the source, so lazy imports count too."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+LAYERS = {
+    0: ["types", "errors"],
+    1: ["prompts", "parsing", "references", "verifiers", "sandbox"],
+    2: ["judging", "rewards", "credit", "metrics", "uncertainty", "policy"],
+    3: ["tasks", "runs"],
+    4: ["generate", "train", "evaluate", "report", "web", "integrations", "doctor"],
+    5: ["cli", "reproduce", "__main__"],
+}
+LAYER = {module: layer for layer, modules in LAYERS.items() for module in modules}
+
+PURE = {"numpy", "scipy"}
+"""Third-party packages that any layer may use at import time."""
+
+EDGE = {
+    "torch": {"generate", "train"},
+    "transformers": {"generate", "train"},
+    "accelerate": {"train"},
+    "peft": {"generate", "train"},
+    "trl": {"train", "integrations"},
+    "vllm": {"generate"},
+    "tokenizers": {"train"},
+    "datasets": {"train", "tasks"},
+    "huggingface_hub": {"tasks"},
+    "pyarrow": {"train", "tasks", "runs"},
+    "matplotlib": {"report"},
+    "jinja2": {"report"},
+    "markupsafe": {"report"},
+    "fastapi": {"web"},
+    "uvicorn": {"web"},
+    "yaml": {"train", "cli", "reproduce"},
+    "tyro": {"cli"},
+    "tqdm": {"generate", "train", "evaluate", "report", "cli", "reproduce", "tasks"},
+}
+"""Where each other third-party package may be imported."""
+
+CHEAP = {"yaml", "tqdm"}
+"""Light core dependencies, allowed at import time; everything else of EDGE is imported inside a function, or in a
+module that the package's own ``__init__`` does not import."""
+
+
+def imports_of(source: str, module: str) -> Iterator[tuple[str, int, bool]]:
+    """Each absolute name imported by a module, its line, and whether it is imported when the module is.
+
+    ``module`` is the dotted name, ending in ``.__init__`` for a package, so that relative imports can be resolved.
+    """
+    tree = ast.parse(source)
+    lazy: set[ast.AST] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) or _is_type_checking(node):
+            lazy.update(child for child in ast.walk(node) if child is not node)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, node.lineno, node not in lazy
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parent = module.split(".")[: -node.level]
+                base = ".".join([*parent, base] if base else parent)
+            for alias in node.names:
+                yield f"{base}.{alias.name}", node.lineno, node not in lazy
+
+
+def _is_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+
+
+def violations(source: str, module: str) -> list[str]:
+    """What ``module`` (dotted, below ``polymode``) imports against the rules, in words."""
+    _, *below = module.removesuffix(".__init__").split(".")
+    own = below[0] if below else ""
+    if own and own not in LAYER:
+        return [f"{module}: {own!r} has no layer; place it in LAYERS of tests/test_layers.py and in docs/design.md"]
+    found = []
+    for name, line, at_import in imports_of(source, module):
+        top, *rest = name.split(".")
+        where = f"{module}, line {line}: imports {name}"
+        if top == "polymode":
+            found += _inner(own, rest[0] if rest else "", where)
+        elif top not in sys.stdlib_module_names and top not in PURE:
+            found += _outer(own, module, top, at_import, where)
+    return found
+
+
+def _inner(own: str, other: str, where: str) -> list[str]:
+    if other == own or not own:  # the package itself re-exports
+        return []
+    if not other or other not in LAYER:
+        # `from polymode import score`: the public face pulls in every layer it re-exports.
+        return [] if LAYER[own] == 5 else [f"{where}: import from the module that defines it"]
+    if LAYER[other] > LAYER[own]:
+        return [f"{where}: layer {LAYER[own]} may not import layer {LAYER[other]}"]
+    if LAYER[own] == LAYER[other] == 4:
+        return [f"{where}: {own} and {other} meet only through run folders"]
+    return []
+
+
+def _outer(own: str, module: str, top: str, at_import: bool, where: str) -> list[str]:
+    if own not in EDGE.get(top, set()):
+        return [f"{where}: {top} may be imported in {sorted(EDGE.get(top, set())) or 'no module'}"]
+    is_package_face = module.endswith(".__init__") or module.count(".") == 1
+    if at_import and is_package_face and top not in CHEAP:
+        return [f"{where}: {top} is heavy; import it inside the function that needs it"]
+    return []
+
+
+def modules(package: Path) -> list[tuple[str, Path]]:
+    return [
+        (".".join(path.relative_to(package.parent).with_suffix("").parts), path)
+        for path in sorted(package.rglob("*.py"))
+    ]
+
+
+def test_imports_go_down_only(root: Path) -> None:
+    files = modules(root / "polymode")
+    assert len(files) > 10
+    assert [line for name, path in files for line in violations(path.read_text(encoding="utf-8"), name)] == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "complaint"),
+    [
+        ("polymode.types", "import numpy\nfrom polymode.judging import judge", "layer 0 may not import layer 2"),
+        ("polymode.metrics.coverage", "def f():\n    from polymode import runs", "layer 2 may not import layer 3"),
+        ("polymode.metrics.coverage", "from ..runs import writing", "layer 2 may not import layer 3"),
+        ("polymode.metrics.__init__", "from .. import evaluate", "layer 2 may not import layer 4"),
+        ("polymode.judging", "def f():\n    import torch", "torch may be imported in ['generate', 'train']"),
+        ("polymode.train.rl", "from polymode.generate import sampling", "meet only through run folders"),
+        ("polymode.report.page", "import trl.trainer", "trl may be imported in"),
+        ("polymode.judging", "import requests", "requests may be imported in no module"),
+        ("polymode.judging", "from polymode import score", "import from the module that defines it"),
+        ("polymode.helpers", "", "'helpers' has no layer"),
+        ("polymode.helpers.__init__", "", "'helpers' has no layer"),
+        ("polymode.train.__init__", "import torch", "torch is heavy"),
+        ("polymode.cli", "import tyro", "tyro is heavy"),
+    ],
+)
+def test_the_check_finds_a_planted_violation(module: str, source: str, complaint: str) -> None:
+    [found] = violations(source, module)
+    assert complaint in found
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("polymode.judging", "import json\nfrom scipy import stats\nfrom polymode.verifiers.text import TextVerifier"),
+        ("polymode.metrics.table", "from .coverage import recall\nfrom polymode.uncertainty import bootstrap"),
+        ("polymode.train.rl", "import torch\nimport trl\nfrom polymode.runs import writing"),
+        ("polymode.cli", "def f():\n    import tyro\n    from polymode.train import run"),
+        ("polymode.__init__", "from polymode.types import Example\nfrom polymode.evaluate import evaluate"),
+    ],
+)
+def test_the_check_accepts_what_the_design_allows(module: str, source: str) -> None:
+    assert violations(source, module) == []
+
+
+def test_import_polymode_loads_nothing_heavy() -> None:
+    # In a fresh interpreter: this one has loaded torch for other tests.
+    heavy = sorted({*EDGE, "pandas", "sklearn"} - CHEAP)
+    code = f"import sys, polymode; print(*[name for name in {heavy!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == []
