@@ -19,11 +19,11 @@ import time
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[name] = "1"
 
-import numpy as np
+import numpy as np  # noqa: E402  threads are limited before numpy starts them
 
-from polymode.metrics.statistics import of_unique_references, statistics
-from polymode.metrics.table import JudgedTable
-from polymode.uncertainty import bootstrap
+from polymode.metrics.statistics import of_unique_references, statistics  # noqa: E402
+from polymode.metrics.table import JudgedTable  # noqa: E402
+from polymode.uncertainty import bootstrap  # noqa: E402
 
 LIMIT_SECONDS, LIMIT_GIB = 20.0, 2.0
 

@@ -18,12 +18,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+Array = NDArray[Any]
 Key = TypeVar("Key", bound=Hashable)
 
 N_BOOT = 1000
@@ -32,7 +32,7 @@ LEVEL = 0.95
 """Share of replicates inside an interval unless told otherwise."""
 MAX_ITEM_VISITS = 100_000_000
 """A statistic that is recomputed item by item gets min(n_boot, MAX_ITEM_VISITS / items) replicates, at least 100."""
-_BLOCK_BYTES = 48 * 2**20
+_BLOCK_BYTES, _SLAB = 96 * 2**20, 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +75,19 @@ class WeightedStatistic:
 Statistic = SumStatistic | WeightedStatistic
 
 
-def ratio(numerator: Array, denominator: Array) -> Array:
+def ratio(numerator: Array | float, denominator: Array | float) -> Array:
     """``numerator / denominator``, NaN where the denominator is 0."""
     numerator, denominator = np.asarray(numerator, float), np.asarray(denominator, float)
     out = np.full(np.broadcast_shapes(numerator.shape, denominator.shape), np.nan)
     return np.divide(numerator, denominator, out=out, where=denominator != 0)
 
 
-def question_sums(question: NDArray[np.integer], values: Array | None, n_questions: int) -> Array:
+def question_sums(question: Array, values: Array | None, n_questions: int) -> Array:
     """Sum of ``values`` (items,) over the items of each question; counts when ``values`` is None. Shape (Q,)."""
     return np.bincount(question, weights=values, minlength=n_questions).astype(float)
 
 
-def mean_of_items(question: NDArray[np.integer], values: Array, n_questions: int) -> SumStatistic:
+def mean_of_items(question: Array, values: Array, n_questions: int) -> SumStatistic:
     """Mean over all items, each with equal weight: sum_i x_i / n. NaN items are left out; n counts items."""
     kept = ~np.isnan(values)
     where, known = question[kept], values[kept]
@@ -95,7 +95,7 @@ def mean_of_items(question: NDArray[np.integer], values: Array, n_questions: int
     return SumStatistic(sums, ratio, int(kept.sum()))
 
 
-def mean_of_questions(question: NDArray[np.integer], values: Array, n_questions: int) -> SumStatistic:
+def mean_of_questions(question: Array, values: Array, n_questions: int) -> SumStatistic:
     """Mean over questions of the mean of a question's items. NaN items are left out; n counts questions with items."""
     total, count = mean_of_items(question, values, n_questions).sums
     has = (count > 0).astype(float)
@@ -104,9 +104,9 @@ def mean_of_questions(question: NDArray[np.integer], values: Array, n_questions:
 
 def resample_questions(n_questions: int, n_boot: int, rng: np.random.Generator) -> Iterator[Array]:
     """Yield blocks (B, Q) of question weights, ``n_boot`` rows in all; every row has sum Q."""
-    rows = max(1, min(n_boot, _BLOCK_BYTES // (8 * max(n_questions, 1))))
+    rows = max(1, min(n_boot, _BLOCK_BYTES // (2 * max(n_questions, 1))))
     for start in range(0, n_boot, rows):
-        block = np.empty((min(rows, n_boot - start), n_questions))
+        block = np.empty((min(rows, n_boot - start), n_questions), dtype=np.uint16)
         for row in block:
             drawn = rng.integers(0, n_questions, n_questions, dtype=np.int32)
             row[:] = np.bincount(drawn, minlength=n_questions)
@@ -127,35 +127,53 @@ def replicate(
     Returns:
         The value by name, and its replicates (at most n_boot,) by name.
     """
-    sums = {name: s for name, s in statistics.items() if isinstance(s, SumStatistic)}
-    weighted = {name: s for name, s in statistics.items() if isinstance(s, WeightedStatistic)}
-    columns = {id(a): a for s in sums.values() for a in s.sums}
-    place: dict[int, slice | int] = {}
-    start = 0
-    for key, a in columns.items():
-        place[key] = start if a.ndim == 1 else slice(start, start + a.shape[1])
-        start += 1 if a.ndim == 1 else a.shape[1]
-    stacked = np.empty((n_questions, start))
-    for key, a in columns.items():
-        stacked[:, place[key]] = a
+    sums = {name: s for name, s in statistics.items() if isinstance(s, SumStatistic) and s.n}
+    weighted = {name: s for name, s in statistics.items() if isinstance(s, WeightedStatistic) and s.n}
+    stacked, places = _stack(sums, n_questions)
 
     def finish(total_B_S: Array) -> dict[Key, Array]:
-        return {name: s.finish(*(total_B_S[:, place[id(a)]] for a in s.sums)) for name, s in sums.items()}
+        return {name: s.finish(*(total_B_S[:, place] for place in places[name])) for name, s in sums.items()}
 
-    ones = np.ones(n_questions)
-    values = {name: float(v[0]) for name, v in finish((ones @ stacked)[None, :]).items()}
-    values |= {name: s.compute(ones) for name, s in weighted.items()}
+    ones = np.ones((1, n_questions))
+    values = dict.fromkeys(statistics, math.nan)
+    values |= {name: float(v[0]) for name, v in finish(ones @ stacked).items()}
+    values |= {name: s.compute(ones[0]) for name, s in weighted.items()}
+    replicates: dict[Key, Array] = {name: np.empty(0) for name in statistics}
     if n_questions < 2 or n_boot < 1:
-        return values, {name: np.empty(0) for name in statistics}
-    limit = {name: min(n_boot, max(100, MAX_ITEM_VISITS // max(s.n, 1))) for name, s in weighted.items()}
+        return values, replicates
+    limit = {name: min(n_boot, max(100, MAX_ITEM_VISITS // s.n)) for name, s in weighted.items()}
     totals: list[Array] = []
     slow: dict[Key, list[float]] = {name: [] for name in weighted}
     for block in resample_questions(n_questions, n_boot, rng):
-        totals.append(block @ stacked)
+        total = np.zeros((len(block), stacked.shape[1]))
+        for start in range(0, n_questions, _SLAB):  # slab by slab, so that only a slab of weights becomes float64
+            total += block[:, start : start + _SLAB].astype(float) @ stacked[start : start + _SLAB]
+        totals.append(total)
         for name, s in weighted.items():
             missing = limit[name] - len(slow[name])
-            slow[name].extend(s.compute(row) for row in block[: max(missing, 0)])
-    return values, finish(np.concatenate(totals)) | {name: np.array(v) for name, v in slow.items()}
+            slow[name].extend(s.compute(row.astype(float)) for row in block[: max(missing, 0)])
+    return values, replicates | finish(np.concatenate(totals)) | {name: np.array(v) for name, v in slow.items()}
+
+
+def _stack(sums: Mapping[Key, SumStatistic], n_questions: int) -> tuple[Array, dict[Key, list[int | slice]]]:
+    """All per-question sums side by side (Q, S), equal arrays once, and the columns of each statistic."""
+    columns: dict[Hashable, Array] = {}
+    keys: dict[Key, list[Hashable]] = {name: [] for name in sums}
+    known: dict[int, Hashable] = {}
+    for name, s in sums.items():
+        for a in s.sums:
+            key = known.setdefault(id(a), (a.shape, hash(a.tobytes())))
+            columns.setdefault(key, a)
+            keys[name].append(key)
+    where: dict[Hashable, int | slice] = {}
+    width = 0
+    for key, a in columns.items():
+        where[key] = width if a.ndim == 1 else slice(width, width + a.shape[1])
+        width += 1 if a.ndim == 1 else a.shape[1]
+    stacked = np.empty((n_questions, width))
+    for key, a in columns.items():
+        stacked[:, where[key]] = a
+    return stacked, {name: [where[key] for key in keys[name]] for name in sums}
 
 
 def percentile_interval(replicates: Array, level: float = LEVEL) -> tuple[float, float]:
@@ -197,7 +215,7 @@ def _interval(value: float, replicates: Array, level: float) -> tuple[float, flo
     return (math.nan, math.nan) if math.isnan(value) else percentile_interval(replicates, level)
 
 
-def restrict(statistic: Statistic, index: NDArray[np.integer], n_questions: int) -> Statistic:
+def restrict(statistic: Statistic, index: Array, n_questions: int) -> Statistic:
     """The same statistic over the questions at ``index`` only; n is kept.
 
     Args:

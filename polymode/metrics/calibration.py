@@ -1,4 +1,4 @@
-"""Calibration: do stated confidences q agree with labels y? (layer L2)
+"""Calibration: do stated confidences q agree with labels y (layer L2)?
 
 Every function of bins comes in two steps, sums per bin and a formula on the sums, so that the bootstrap can add up
 per-question sums. Bins along the last axis; an empty bin contributes 0; no observation at all gives NaN.
@@ -101,7 +101,7 @@ def equal_mass_ece(q: Floats, y: Floats, *, n_bins: int = N_BINS) -> float:
 
 
 def debiased_ece_from_sums(count: Floats, q: Floats, y: Floats, rr: Floats, rn: Floats, nn: Floats) -> Floats:
-    """`debiased_ece` from sums over questions, all (..., B): of n_b, q, y, and of r^2, r n, n^2 with r = sum (q - y)."""
+    """`debiased_ece` from sums over questions, each (..., B): n, q, y, r^2, r n and n^2, with r = q - y."""
     gap = ratio(q - y, count)
     variance = ratio(rr - 2 * gap * rn + gap**2 * nn, count**2)
     sd = np.sqrt(np.maximum(variance, 0.0))

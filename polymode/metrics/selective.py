@@ -37,9 +37,7 @@ def auroc(q: Floats, y: Floats, weight: Floats | None = None) -> float:
     """
     weight = np.ones(len(q)) if weight is None else weight
     group, n_groups = _groups(q)
-    return float(
-        auroc_from_groups(np.bincount(group, weight, n_groups), np.bincount(group, weight * y, n_groups))
-    )
+    return float(auroc_from_groups(np.bincount(group, weight, n_groups), np.bincount(group, weight * y, n_groups)))
 
 
 def aurc_from_groups(count: Floats, y: Floats) -> Floats:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from polymode.metrics import alignment, calibration, cost, coverage, diversity, selective
+from polymode.metrics import calibration, cost, coverage, diversity, selective
 from polymode.metrics.table import Floats, JudgedTable
 from polymode.uncertainty import (
     Array,
@@ -70,7 +70,7 @@ def of_samples(completions: JudgedTable) -> dict[str, Statistic]:
 
 
 def of_unique_references(completions: JudgedTable) -> dict[int, Statistic]:
-    """U(m) by total number of answers m K, for as many completions m as half of the questions have, at most 30 answers."""
+    """U(m) by number of answers m K, up to 30 answers and as many completions m as half of the questions have."""
     n_Q = np.bincount(completions.question, minlength=completions.n_questions)
     k = int(completions.k.max(initial=1))
     m_max = max(min(ANSWERS_ON_CURVE // k, _typical(n_Q)), min(1, _typical(n_Q)))
@@ -89,9 +89,7 @@ def of_answers(answers: JudgedTable) -> dict[str, Statistic]:
     squares = question_sums(question, (q - y) ** 2, n_questions)
     out: dict[str, Statistic] = {
         "ece": SumStatistic(bins, calibration.ece_from_sums, len(q)),
-        "ece_debiased": SumStatistic(
-            calibration.debiasing_sums(bins), calibration.debiased_ece_from_sums, len(q)
-        ),
+        "ece_debiased": SumStatistic(calibration.debiasing_sums(bins), calibration.debiased_ece_from_sums, len(q)),
         "ece_equal_mass": calibration.ece_statistic(q, y, calibration.mass_bins(q), question, n_questions),
     }
     for i, part in enumerate(calibration.BrierParts._fields):
@@ -116,9 +114,7 @@ def of_sets(sets: JudgedTable) -> dict[str, Statistic]:
     n = sets.n_questions
     return {
         "ece_top1": calibration.ece_statistic(top_q, top_y, calibration.width_bins(top_q), top_where, n),
-        "expected_hits_error": calibration.ece_statistic(
-            stated, hits, calibration.width_bins(stated, top=k), where, n
-        ),
+        "expected_hits_error": calibration.ece_statistic(stated, hits, calibration.width_bins(stated, top=k), where, n),
         "expected_hits_bias": mean_of_items(where, stated - hits, n),
         "mean_sum_confidence": mean_of_items(where, stated, n),
         "mean_hits": mean_of_items(mean_hits_where, mean_hits, n),
@@ -144,9 +140,7 @@ def of_cost(sets: JudgedTable, completions: JudgedTable) -> dict[str, Statistic]
 def of_overlaps(overlaps: Floats) -> dict[str, Statistic]:
     """Text overlaps, from per-question means (Q, 4) in the order of `diversity.OVERLAPS`."""
     every = np.arange(len(overlaps))
-    return {
-        name: mean_of_questions(every, overlaps[:, i], len(overlaps)) for i, name in enumerate(diversity.OVERLAPS)
-    }
+    return {name: mean_of_questions(every, overlaps[:, i], len(overlaps)) for i, name in enumerate(diversity.OVERLAPS)}
 
 
 def statistics(
@@ -190,18 +184,14 @@ def _part_of_brier(index: int):
     return lambda *sums: calibration.brier_parts_from_sums(*sums)[index]
 
 
-def _against_truth(
-    q: Floats, y: Floats, p: Floats, question: np.ndarray, n_questions: int
-) -> dict[str, Statistic]:
+def _against_truth(q: Floats, y: Floats, p: Floats, question: np.ndarray, n_questions: int) -> dict[str, Statistic]:
     """Brier score between the best constant confidence and the Bayes floor, over answers of known probability."""
     constant = SumStatistic(
         (question_sums(question, y, n_questions), question_sums(question, None, n_questions)), _constant, len(q)
     )
     known = ~np.isnan(p)
     where = question[known]
-    squares, floors, hits = (
-        question_sums(where, x[known], n_questions) for x in ((q - y) ** 2, p * (1 - p), y)
-    )
+    squares, floors, hits = (question_sums(where, x[known], n_questions) for x in ((q - y) ** 2, p * (1 - p), y))
     count = question_sums(where, None, n_questions)
 
     def gap_closed(squares: Array, floors: Array, hits: Array, count: Array) -> Array:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
+Floats = NDArray[Any]
+Ints = NDArray[Any]
+Bools = NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
