@@ -6,10 +6,12 @@ A task is any object with the methods of `Task`; `open_task` finds one by name.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Protocol, runtime_checkable
+from pathlib import Path
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
+from polymode.errors import ConfigError
 from polymode.prompts import Style
 from polymode.types import Example
 
@@ -39,3 +41,49 @@ class Demonstrates(Protocol):
     def vocabulary(self) -> Sequence[str]:
         """Texts whose words cover everything a question, a prompt or a demonstration can hold."""
         ...
+
+
+TASKS: dict[str, str] = {
+    "clinic": "lab: patients with an exact posterior; references are the differential (several true answers)",
+    "clinic-diagnosis": "lab: the same patients; the reference is the one true condition, its probability is known",
+    "ddxplus": "synthetic patients of DDXPlus; references are the differential above a threshold (needs data)",
+    "ddxplus-diagnosis": "the same patients; the reference is the one true pathology (needs data)",
+    "records": "your own questions and references: JSONL, CSV, Parquet or a Hugging Face data set (needs data)",
+}
+"""Task names and what they are, for `polymode tasks`."""
+
+
+def open_task(name: str, *, data: Path | str | None = None, **options: Any) -> Task:
+    """The task called ``name``.
+
+    Args:
+        name: one of `TASKS`.
+        data: folder or file of the task's data, for tasks that need it.
+        options: further keyword arguments of the task's class.
+
+    Raises:
+        ConfigError: unknown name or option.
+        DataNotFoundError: the data are not where they were looked for.
+    """
+    try:
+        if name in ("clinic", "clinic-diagnosis"):
+            from polymode.tasks.lab.clinic import Clinic
+
+            if data is not None:
+                raise ConfigError(f"data = {str(data)!r}: task {name!r} makes its own questions; leave data out")
+            return Clinic("differential" if name == "clinic" else "diagnosis", **options)
+        if name in ("ddxplus", "ddxplus-diagnosis"):
+            from polymode.tasks.ddxplus import DDXPlus
+
+            if name == "ddxplus-diagnosis":
+                options = {"target": "pathology", **options}
+            return DDXPlus(None if data is None else Path(data), **options)
+        if name == "records":
+            from polymode.tasks.records import Records
+
+            if data is None:
+                raise ConfigError("data is missing: task 'records' needs a file or a data set name, for example --data my.jsonl")
+            return Records(data, **options)
+    except TypeError as exc:
+        raise ConfigError(f"task {name!r}: {exc}; remove the option or correct its name") from None
+    raise ConfigError(f"task = {name!r} is not known: use one of {', '.join(TASKS)}")

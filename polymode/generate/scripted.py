@@ -1,0 +1,39 @@
+"""A generator that says what it is told: for tests and for trying a pipeline without a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from polymode.errors import ConfigError
+from polymode.generate import Generated
+
+
+class ScriptedGenerator:
+    """Replies from a script.
+
+    Args:
+        script: per prompt the texts to give in turn, starting over when they run out; or one list for every prompt.
+            Tokens are counted as words.
+    """
+
+    def __init__(self, script: Mapping[str, Sequence[str]] | Sequence[str]) -> None:
+        self.script = script
+
+    def generate(
+        self, prompts: Sequence[str], *, n: int, max_tokens: int, temperature: float, seed: int
+    ) -> list[list[Generated]]:
+        """``n`` scripted texts of each prompt; a text of more than ``max_tokens`` words is cut off."""
+        return [[self._reply(texts, i, max_tokens) for i in range(n)] for texts in map(self._texts, prompts)]
+
+    def _texts(self, prompt: str) -> Sequence[str]:
+        texts = self.script.get(prompt, ()) if isinstance(self.script, Mapping) else self.script
+        if isinstance(texts, str) or not texts:
+            raise ConfigError(f"script has no texts for prompt {prompt!r}: give a non-empty list of completions")
+        return texts
+
+    def _reply(self, texts: Sequence[str], turn: int, max_tokens: int) -> Generated:
+        text = texts[turn % len(texts)]
+        words = text.split(" ")
+        if len(words) > max_tokens:
+            return Generated(" ".join(words[:max_tokens]), max_tokens, False)
+        return Generated(text, len(words), True)

@@ -1,0 +1,92 @@
+"""Sampling with transformers: batched, left-padded, seeded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from polymode.errors import ConfigError, MissingExtraError
+from polymode.generate import Generated
+
+
+class TransformersGenerator:
+    """Samples from a causal LM.
+
+    Args:
+        model: name or folder of the model and its tokenizer (a folder with LoRA adapters works too).
+        batch: completions sampled at once.
+        bf16: load the weights in bfloat16.
+        show_progress: draw a progress bar.
+
+    Raises:
+        MissingExtraError: torch or transformers is not installed.
+        ConfigError: the model cannot be loaded.
+    """
+
+    def __init__(
+        self, model: str | Path, *, batch: int = 256, bf16: bool = False, show_progress: bool = True
+    ) -> None:
+        try:
+            import torch
+            from transformers import AutoModelForCausalLM, AutoTokenizer
+        except ImportError as exc:
+            raise MissingExtraError(exc.name or "torch", "train", "generating with a local model") from None
+        self.batch, self.show_progress = batch, show_progress
+        try:
+            self.tokenizer: Any = AutoTokenizer.from_pretrained(str(model), padding_side="left")
+            self.model: Any = AutoModelForCausalLM.from_pretrained(
+                str(model), dtype=torch.bfloat16 if bf16 else torch.float32
+            )
+        except (OSError, ValueError) as exc:
+            raise ConfigError(f"model = {str(model)!r} cannot be loaded: {str(exc).splitlines()[0]}") from exc
+        if self.tokenizer.pad_token is None:
+            self.tokenizer.pad_token = self.tokenizer.eos_token
+        self.model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+        ends = self.model.generation_config.eos_token_id
+        self._ends = set(ends if isinstance(ends, list) else [ends]) | {self.tokenizer.eos_token_id}
+
+    def generate(
+        self, prompts: Sequence[str], *, n: int, max_tokens: int, temperature: float, seed: int
+    ) -> list[list[Generated]]:
+        """``n`` completions of each prompt; temperature 0 takes the most likely token each time."""
+        import torch
+
+        # Prompts of like length share a batch, so little is padded; results go back to the order asked for.
+        ids = [self._encode(prompt) for prompt in prompts]
+        rows = sorted((i for i in range(len(prompts)) for _ in range(n)), key=lambda i: len(ids[i]))
+        out: list[list[Generated]] = [[] for _ in prompts]
+        bar = tqdm(total=len(rows), desc="generate", unit="completion", disable=not self.show_progress, leave=False)
+        with bar, torch.random.fork_rng(), torch.inference_mode():
+            torch.manual_seed(seed)
+            for start in range(0, len(rows), self.batch):
+                chunk = rows[start : start + self.batch]
+                for row, generated in zip(chunk, self._sample([ids[i] for i in chunk], max_tokens, temperature), strict=True):
+                    out[row].append(generated)
+                bar.update(len(chunk))
+        return out
+
+    def _encode(self, prompt: str) -> list[int]:
+        if self.tokenizer.chat_template is None:
+            return self.tokenizer(prompt, add_special_tokens=True)["input_ids"]
+        return self.tokenizer.apply_chat_template(
+            [{"role": "user", "content": prompt}], add_generation_prompt=True, tokenize=True, return_dict=False
+        )
+
+    def _sample(self, ids: list[list[int]], max_tokens: int, temperature: float) -> list[Generated]:
+        batch = self.tokenizer.pad({"input_ids": ids}, return_tensors="pt").to(self.model.device)
+        sampling = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0} if temperature > 0 else {"do_sample": False}
+        tokens = self.model.generate(
+            **batch, max_new_tokens=max_tokens, pad_token_id=self.tokenizer.pad_token_id, **sampling
+        )[:, batch["input_ids"].shape[1] :].tolist()
+        kept = [self._until_end(row) for row in tokens]
+        texts = self.tokenizer.batch_decode([row for row, _ in kept], skip_special_tokens=True)
+        return [Generated(text, len(row), done) for text, (row, done) in zip(texts, kept, strict=True)]
+
+    def _until_end(self, tokens: list[int]) -> tuple[list[int], bool]:
+        for i, token in enumerate(tokens):
+            if token in self._ends:
+                return tokens[: i + 1], True
+        return tokens, False

@@ -1,0 +1,45 @@
+"""Sampling with vLLM on a GPU; vLLM is imported only here and only when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from polymode.errors import MissingExtraError
+from polymode.generate import Generated
+
+
+class VLLMGenerator:
+    """Samples from a causal LM with vLLM.
+
+    Args:
+        model: name or folder of the model.
+        options: further keyword arguments of ``vllm.LLM`` (for example ``gpu_memory_utilization``).
+
+    Raises:
+        MissingExtraError: vLLM is not installed.
+    """
+
+    def __init__(self, model: str | Path, **options: Any) -> None:
+        try:
+            from vllm import LLM
+        except ImportError:
+            raise MissingExtraError("vllm", "vllm", "generating with vLLM") from None
+        self.engine = LLM(model=str(model), **options)
+
+    def generate(
+        self, prompts: Sequence[str], *, n: int, max_tokens: int, temperature: float, seed: int
+    ) -> list[list[Generated]]:
+        """``n`` completions of each prompt; a chat template is applied when the tokenizer has one."""
+        from vllm import SamplingParams
+
+        settings = SamplingParams(n=n, max_tokens=max_tokens, temperature=temperature, top_p=1.0, seed=seed)
+        if self.engine.get_tokenizer().chat_template is None:
+            results = self.engine.generate(list(prompts), settings)
+        else:
+            results = self.engine.chat([[{"role": "user", "content": prompt}] for prompt in prompts], settings)
+        return [
+            [Generated(out.text, len(out.token_ids), out.finish_reason == "stop") for out in result.outputs]
+            for result in results
+        ]

@@ -1,0 +1,1 @@
+"""`polymode reproduce`: whole experiments, from warm start to report (layer L5)."""

@@ -1,0 +1,95 @@
+"""One arm of an experiment: train, sample on the test split, evaluate. Every finished stage is kept and skipped later.
+
+::
+
+    ARM/seed-0/               training run folder (config.json, metrics.jsonl, checkpoints/, model/)
+    ARM/seed-0/VIEW/          evaluation of a view: completions.jsonl, judged.jsonl, metrics.json
+    ARM/seed-0/VIEW/deep/     the same for fewer questions with 30 answers each
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from polymode import runs
+from polymode.reproduce.plans import Arm, Plan, View
+from polymode.tasks import Task, open_task
+
+_DEEP_METRICS = ("unique_answers@30", "overlap_3gram", "overlap_4gram", "overlap_jaccard", "overlap_rouge_l")
+_DEEP_CURVES = ("unique_references", "unique_answers_histogram")
+_SAMPLING_SEED = 20_260
+
+
+def run_arm(plan: Plan, arm: Arm, root: Path, threads: int) -> str:
+    """Run what is missing of one arm below ``root``; returns its folder's name."""
+    import torch
+
+    from polymode.train.rl import train
+
+    torch.set_num_threads(threads)
+    folder = root / arm.folder
+    model = train(arm.recipe, folder, resume=True)
+    task = open_task(arm.recipe.task, data=arm.recipe.data, **arm.recipe.task_options)
+    evaluate_views(plan, arm.views, folder, model, task, arm.recipe.max_completion_tokens)
+    return str(arm.folder)
+
+
+def evaluate_views(
+    plan: Plan, views: tuple[View, ...], folder: Path, model: Path, task: Task, max_tokens: int
+) -> None:
+    """Sample and evaluate every view of a model that has no ``metrics.json`` yet."""
+    from polymode.generate.transformers import TransformersGenerator
+
+    missing = [view for view in views if not (folder / view.name / runs.METRICS).exists()]
+    if not missing:
+        return
+    generator = TransformersGenerator(model)
+    for view in missing:
+        target = folder / view.name
+        deep_samples = math.ceil(plan.deep_answers / view.answers)
+        for out, questions, samples in (
+            (target / "deep", plan.deep_questions, deep_samples),
+            (target, plan.questions, view.pool),
+        ):
+            _sample(generator, view, out, task, questions, samples, max_tokens)
+        deep = _evaluate(plan, view, target / "deep")
+        _evaluate(plan, view, target, deep)
+
+
+def _sample(
+    generator: Any, view: View, out: Path, task: Task, questions: int, samples: int, max_tokens: int
+) -> None:
+    from polymode.generate.sampling import sample_completions, write_completions
+
+    if (out / runs.COMPLETIONS).exists():
+        return
+    completions = sample_completions(
+        task.examples("test", questions),
+        generator,
+        k=view.answers,
+        confidence=view.has_confidence,
+        samples=samples,
+        max_tokens=max_tokens,
+        temperature=1.0,
+        seed=_SAMPLING_SEED,
+        style=task.prompt_style,
+    )
+    write_completions(out, completions)
+
+
+def _evaluate(plan: Plan, view: View, folder: Path, deep: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Judge and measure one folder; figures that need 30 answers a question come from ``deep``."""
+    from polymode.evaluate import evaluate, read_completions
+
+    evaluation = evaluate(
+        read_completions(folder / runs.COMPLETIONS), pooled=view.pool > 1, k=view.pool, n_boot=plan.n_boot
+    )
+    evaluation.write(folder)
+    result = runs.read_json(folder / runs.METRICS)
+    if deep is not None:
+        result["metrics"] |= {name: deep["metrics"][name] for name in _DEEP_METRICS if name in deep["metrics"]}
+        result["curves"] |= {name: deep["curves"][name] for name in _DEEP_CURVES if name in deep["curves"]}
+        runs.write_json(folder / runs.METRICS, result)
+    return result

@@ -1,0 +1,134 @@
+"""Run the arms of an experiment side by side, one process each, and write the report.
+
+Every arm writes to its own folder and log; a stopped experiment goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import deque
+from pathlib import Path
+
+from tqdm import tqdm
+
+from polymode import runs
+from polymode.errors import PolymodeError, RunExistsError
+from polymode.reproduce.plans import Arm, Plan, plans
+from polymode.tasks import open_task
+
+_POLL_SECONDS = 1.0
+
+
+class ArmFailedError(PolymodeError, RuntimeError):
+    """The process of an arm ended with an error."""
+
+
+def reproduce(
+    name: str, out: Path, *, resume: bool = False, data: Path | None = None, workers: int = 0, only: str | None = None
+) -> list[Path]:
+    """Run an experiment and return its reports.
+
+    Args:
+        name: quick, lab or ddxplus.
+        out: folder of the experiment.
+        resume: go on in an existing folder.
+        data: folder of the task's data, for experiments that need one.
+        workers: arms at once, one CPU thread each; 0 means one per core.
+        only: run just the plan of this task.
+
+    Raises:
+        ConfigError: unknown experiment or task.
+        RunExistsError: the folder exists and ``resume`` is False.
+        ArmFailedError: an arm ended with an error; the other arms' work is kept.
+    """
+    chosen = [plan for plan in plans(name, data) if only in (None, plan.name, plan.task)]
+    if out.exists() and any(out.iterdir()) and not resume:
+        raise RunExistsError(f"folder {out} exists already: pass --resume to go on, or choose another --out")
+    reports = []
+    for plan in chosen:
+        root = out if len(plans(name, data)) == 1 else out / plan.name
+        reports.append(_run_plan(name, plan, root, data, workers or os.cpu_count() or 1))
+    return reports
+
+
+def _run_plan(name: str, plan: Plan, root: Path, data: Path | None, workers: int) -> Path:
+    from polymode.reproduce.pages import write_page
+
+    started = time.perf_counter()
+    root.mkdir(parents=True, exist_ok=True)
+    first = plan.arms[0].recipe
+    if first.model is None:
+        _warm_start(first)
+    _run_arms(name, plan, root, data, workers)
+    report = write_page(plan, root, command=f"polymode reproduce {name}", seconds=time.perf_counter() - started)
+    tqdm.write(f"report: {report}")
+    return report
+
+
+def _warm_start(recipe: object) -> None:
+    """Make the shared warm start once, before the arms need it."""
+    from polymode.train.recipe import Recipe
+    from polymode.train.rl import lab_model
+
+    assert isinstance(recipe, Recipe)
+    lab_model(open_task(recipe.task, data=recipe.data, **recipe.task_options), recipe)
+
+
+def _run_arms(name: str, plan: Plan, root: Path, data: Path | None, workers: int) -> None:
+    waiting = deque(arm for arm in plan.arms if not _is_done(root, arm))
+    running: dict[str, tuple[Arm, subprocess.Popen[bytes]]] = {}
+    failed: list[str] = []
+    steps = sum(arm.recipe.steps for arm in plan.arms)
+    bar = tqdm(total=steps, desc=plan.name, unit="step", initial=sum(_steps_done(root, arm) for arm in plan.arms))
+    with bar:
+        try:
+            while waiting or running:
+                while waiting and len(running) < workers:
+                    arm = waiting.popleft()
+                    running[str(arm.folder)] = (arm, _start(name, plan, arm, root, data, workers))
+                time.sleep(_POLL_SECONDS)
+                for key, (_, process) in list(running.items()):
+                    if process.poll() is not None:
+                        del running[key]
+                        if process.returncode:
+                            failed.append(key)
+                bar.n = sum(_steps_done(root, arm) for arm in plan.arms)
+                bar.set_postfix_str(", ".join(running), refresh=True)
+        finally:
+            for _, process in running.values():
+                process.terminate()
+    if failed:
+        log = root / failed[0] / "log.txt"
+        tail = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:] or ["no output"]
+        raise ArmFailedError(f"{len(failed)} of {len(plan.arms)} arms failed, first {failed[0]}: {tail[0]} (see {log})")
+
+
+def _start(
+    name: str, plan: Plan, arm: Arm, root: Path, data: Path | None, workers: int
+) -> subprocess.Popen[bytes]:
+    folder = root / arm.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    job = {"experiment": name, "plan": plan.name, "arm": str(arm.folder), "root": str(root), "threads": threads}
+    job["data"] = None if data is None else str(data)
+    with (folder / "log.txt").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "polymode.reproduce.worker", json.dumps(job)],
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, "OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"},
+        )
+
+
+def _is_done(root: Path, arm: Arm) -> bool:
+    return all((root / arm.folder / view.name / runs.METRICS).exists() for view in arm.views)
+
+
+def _steps_done(root: Path, arm: Arm) -> int:
+    path = root / arm.folder / runs.TRAIN_METRICS
+    return path.read_bytes().count(b"\n") if path.exists() else 0

@@ -1,0 +1,211 @@
+"""The lab's clinic: patients whose posterior over conditions is known exactly (stands for DDXPlus).
+
+A patient is drawn from the knowledge base: age and sex, then a condition given both, then each finding independently
+given the condition. The record is incomplete in a way that says nothing by itself: a present finding is written down
+with probability ``PRESENT_RECORDED``, an absent one with probability ``ABSENT_RECORDED``, independently. So for
+condition c with finding frequency f the record holds "has it" with probability f r, "does not" with (1 - f) s, and
+nothing with the rest, and Bayes' rule over these three states gives the exact posterior of what the question says:
+
+    P(c | question)  ~  P(c | age, sex)  prod_findings P(state | c)
+
+References are either the ``differential`` (every condition whose posterior reaches the threshold: several true
+answers) or the ``diagnosis`` (the one drawn condition: the posterior is the true probability of each answer).
+Educational, not medical advice. Example of a question::
+
+    A 34 year old woman has fever, cough, muscle aches; no rash, no wheeze
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from polymode.errors import ConfigError
+from polymode.prompts import Style, build_prompt
+from polymode.tasks import Split
+from polymode.tasks.lab.clinic_knowledge import AGE_BANDS, BACKGROUND_RATE, COMMON_BACKGROUND, CONDITIONS, FINDINGS
+from polymode.tasks.lab.demonstrations import CONFIDENCE_TEXTS, write_demonstration
+from polymode.types import Example, Reference
+
+PRESENT_RECORDED = 0.40
+ABSENT_RECORDED = 0.025
+MIN_FINDINGS = 2
+"""Records with fewer present findings are drawn again (a rule on the text, so the posterior stays exact)."""
+MAX_RECORDED = 8
+"""Longest record kept, present and absent findings together."""
+
+_SPLIT_OF_BUCKET: dict[int, Split] = {0: "test", 1: "validation"}  # of ten buckets of a question's hash; rest: train
+_NUMBER_OF = {name: i for i, name in enumerate(FINDINGS)}
+_DRAW = 512  # patients drawn at a time
+
+
+class Clinic:
+    """Patients with exact posteriors.
+
+    Args:
+        references: ``differential`` or ``diagnosis`` (see the module's text).
+        threshold: smallest posterior of a condition of the differential, in (0, 1).
+    """
+
+    name = "clinic"
+    prompt_style: Style = "brief"
+
+    def __init__(
+        self, references: Literal["differential", "diagnosis"] = "differential", *, threshold: float = 0.03
+    ) -> None:
+        if references not in ("differential", "diagnosis"):
+            raise ConfigError(f"references = {references!r} is not known: use 'differential' or 'diagnosis'")
+        if not 0 < threshold < 1:
+            raise ConfigError(f"threshold = {threshold!r} must lie between 0 and 1")
+        self.references, self.threshold = references, threshold
+        self.conditions: tuple[str, ...] = tuple(condition.name for condition in CONDITIONS)
+        self._frequency = _frequencies()  # (conditions, findings)
+        present = self._frequency * PRESENT_RECORDED
+        absent = (1 - self._frequency) * ABSENT_RECORDED
+        self._log_state = np.log(np.stack([1 - present - absent, present, absent]))  # (state, conditions, findings)
+        self._prior = _priors()  # (age band, sex, conditions)
+        # Findings are told apart by how much more often a condition shows them than patients at large do.
+        self._lift = self._frequency / (self._prior.mean((0, 1)) @ self._frequency)
+
+    def examples(self, split: Split, n: int | None = None, *, seed: int = 0) -> Sequence[Example]:
+        """``n`` patients of a split; the task is endless, so ``n`` is needed.
+
+        Raises:
+            ConfigError: n is None or negative, or the split is unknown.
+        """
+        if split not in ("train", "validation", "test"):
+            raise ConfigError(f"split = {split!r} is not known: use 'train', 'validation' or 'test'")
+        if n is None or n < 0:
+            raise ConfigError(f"n = {n!r}: clinic is endless, say how many examples to draw (for example n=200)")
+        rng = np.random.default_rng([seed, ("train", "validation", "test").index(split)])
+        out: list[Example] = []
+        while len(out) < n:
+            for question, posterior, drawn in self._draw(rng):
+                if _split_of(question) == split and len(out) < n:
+                    out.append(self._example(f"clinic-{split}-{seed}-{len(out)}", question, posterior, drawn))
+        return out
+
+    def demonstrate(self, example: Example, k: int, *, confidence: bool, rng: np.random.Generator) -> str:
+        """A noisy, well-formed completion: what some findings speak for, then K distinct answers."""
+        assert example.distribution is not None
+        return write_demonstration(
+            self._reasoning(example, rng), example.distribution, self.conditions, k, confidence=confidence, rng=rng
+        )
+
+    def vocabulary(self) -> Sequence[str]:
+        """Texts that hold every word of a question, prompt or demonstration."""
+        ages = range(AGE_BANDS[0][1], AGE_BANDS[-1][2] + 1)
+        names = (*self.conditions, *FINDINGS)
+        questions = [_render(age, sex, FINDINGS, FINDINGS) for age in ages for sex in (0, 1)]
+        questions += [_render(30, 0, (name,), (name,)) for name in FINDINGS]
+        prompts = [build_prompt("", k, confidence=c, style="brief") for k in range(1, 6) for c in (False, True)]
+        tags = [f"<answer{i}></answer{i}><confidence{i}></confidence{i}>" for i in ("", 1, 2, 3, 4, 5)]
+        thoughts = [f"<think> {name} : {name} ; {name} </think>" for name in names]
+        return [*questions, *prompts, *tags, *thoughts, *names, *CONFIDENCE_TEXTS]
+
+    def _draw(self, rng: np.random.Generator) -> list[tuple[str, np.ndarray, int]]:
+        """Question, posterior (conditions,) and drawn condition of the acceptable ones among ``_DRAW`` patients."""
+        band, sex = rng.integers(len(AGE_BANDS), size=_DRAW), rng.integers(2, size=_DRAW)
+        prior = self._prior[band, sex]
+        condition = (prior.cumsum(1) > rng.random((_DRAW, 1))).argmax(1)
+        has = rng.random((_DRAW, len(FINDINGS))) < self._frequency[condition]
+        recorded = rng.random(has.shape) < np.where(has, PRESENT_RECORDED, ABSENT_RECORDED)
+        state = np.where(recorded, np.where(has, 1, 2), 0)
+        log_p = np.log(prior)
+        for value in range(3):
+            log_p = log_p + (state == value) @ self._log_state[value].T
+        posterior = np.exp(log_p - log_p.max(1, keepdims=True))
+        posterior /= posterior.sum(1, keepdims=True)
+        out = []
+        for i in range(_DRAW):
+            _, low, high = AGE_BANDS[band[i]]
+            age = int(rng.integers(low, high + 1))
+            present, absent = (rng.permutation(np.flatnonzero(state[i] == value)) for value in (1, 2))
+            if len(present) < MIN_FINDINGS or len(present) + len(absent) > MAX_RECORDED:
+                continue
+            question = _render(age, int(sex[i]), [FINDINGS[f] for f in present], [FINDINGS[f] for f in absent])
+            out.append((question, posterior[i], int(condition[i])))
+        return out
+
+    def _example(self, identity: str, question: str, posterior: np.ndarray, drawn: int) -> Example:
+        order = np.argsort(-posterior, kind="stable")
+        distribution = {self.conditions[c]: float(posterior[c]) for c in order}
+        if self.references == "diagnosis":
+            references = (Reference(self.conditions[drawn], weight=float(posterior[drawn])),)
+            p_correct = distribution
+        else:
+            kept = [c for c in order if posterior[c] >= self.threshold]
+            references = tuple(Reference(self.conditions[c], weight=float(posterior[c])) for c in kept)
+            p_correct = {self.conditions[c]: 1.0 for c in kept}
+        return Example(
+            identity,
+            question,
+            references,
+            distribution=distribution,
+            p_correct=p_correct,
+            exclusive=self.references == "diagnosis",
+            meta={"drawn": self.conditions[drawn]},
+        )
+
+    def _reasoning(self, example: Example, rng: np.random.Generator) -> str:
+        """Three present findings and the two conditions each speaks for most, by lift times posterior."""
+        assert example.distribution is not None
+        posterior = np.array([example.distribution[name] for name in self.conditions])
+        findings = [_NUMBER_OF[name] for name in _present(example.question)]
+        chosen = rng.permutation(findings)[:3]
+        parts = []
+        for finding in chosen:
+            support = self._lift[:, finding] * posterior
+            second, first = np.argpartition(support, -2)[-2:]
+            if support[second] > support[first]:
+                first, second = second, first
+            parts.append(f"{FINDINGS[finding]} : {self.conditions[first]}, {self.conditions[second]}")
+        return " ; ".join(parts)
+
+
+def best_coverage(example: Example, k: int) -> float:
+    """Largest expected number of distinct references that K answers can find: sum of the K largest p_correct."""
+    if example.p_correct is None:
+        raise ConfigError(f"example {example.id!r} carries no p_correct: the best possible coverage is not known")
+    return float(sum(sorted(example.p_correct.values(), reverse=True)[:k]))
+
+
+def p_correct(example: Example, answer: str) -> float:
+    """True probability that ``answer`` (a condition's name) is correct; 0 for anything else."""
+    if example.p_correct is None:
+        raise ConfigError(f"example {example.id!r} carries no p_correct: true probabilities are not known")
+    return float(example.p_correct.get(answer, 0.0))
+
+
+def _frequencies() -> np.ndarray:
+    background = [COMMON_BACKGROUND.get(name, BACKGROUND_RATE) for name in FINDINGS]
+    return np.array([[c.findings.get(name, b) for name, b in zip(FINDINGS, background, strict=True)] for c in CONDITIONS])
+
+
+def _priors() -> np.ndarray:
+    """P(condition | age band, sex), shape (bands, 2 sexes, conditions); sex 0 is female."""
+    raw = np.array(
+        [
+            [[c.weight * c.ages[band] * factor for c in CONDITIONS for factor in [(c.female, 2 - c.female)[sex]]] for sex in (0, 1)]
+            for band in range(len(AGE_BANDS))
+        ]
+    )
+    return raw / raw.sum(-1, keepdims=True)
+
+
+def _render(age: int, sex: int, present: Sequence[str], absent: Sequence[str]) -> str:
+    person = ("girl", "boy")[sex] if age < AGE_BANDS[1][1] else ("woman", "man")[sex]
+    text = f"A {age} year old {person} has {', '.join(present)}"
+    return text + "".join(f"{'; ' if i == 0 else ', '}no {name}" for i, name in enumerate(absent))
+
+
+def _present(question: str) -> list[str]:
+    return question.split(" has ", 1)[1].split(";", 1)[0].split(", ")
+
+
+def _split_of(question: str) -> Split:
+    bucket = int.from_bytes(hashlib.blake2b(question.encode(), digest_size=4).digest(), "big") % 10
+    return _SPLIT_OF_BUCKET.get(bucket, "train")

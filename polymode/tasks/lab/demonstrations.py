@@ -1,0 +1,67 @@
+"""How the lab writes noisy demonstrations from a known distribution, for the warm start.
+
+A demonstration is well-formed and mostly distinct but not good: its answers are drawn, not chosen, and its confidences
+are blurred and too high. So a warm-started model knows the format and roughly the task, and reinforcement learning has
+something to improve.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+CONFIDENCE_GRID = np.arange(21) / 20
+CONFIDENCE_TEXTS: tuple[str, ...] = tuple(f"{q:.2f}" for q in CONFIDENCE_GRID)
+"""Confidences that demonstrations state: 0.00, 0.05, ... 1.00."""
+
+ANSWER_TEMPERATURE = 1.15
+"""Answers are drawn from p^(1/T): above 1, unlikely answers come too often."""
+LAPSE = 0.04
+"""Share of a uniform draw mixed into the answers."""
+CONFIDENCE_NOISE = 0.8
+"""Standard deviation of the noise on the log-odds of a stated confidence."""
+CONFIDENCE_BIAS = 0.6
+"""Shift of the log-odds of a stated confidence: demonstrations are overconfident."""
+
+
+def write_demonstration(
+    reasoning: str,
+    distribution: Mapping[str, float],
+    answers: Sequence[str],
+    k: int,
+    *,
+    confidence: bool,
+    rng: np.random.Generator,
+) -> str:
+    """``<think> reasoning </think>`` and K distinct answers drawn from a blurred ``distribution`` over ``answers``.
+
+    Args:
+        reasoning: text of the think block.
+        distribution: probability of each answer; answers it does not list have probability 0.
+        answers: every answer that may be given, at least K.
+        k: answers to give.
+        confidence: state a confidence after each answer.
+        rng: source of all randomness.
+    """
+    p_N = np.array([distribution.get(name, 0.0) for name in answers])
+    drawn_N = p_N ** (1 / ANSWER_TEMPERATURE)
+    drawn_N = (1 - LAPSE) * drawn_N / drawn_N.sum() + LAPSE / len(answers)
+    # The K largest of log p + Gumbel noise are a draw without replacement, in the order drawn.
+    chosen_K = np.argsort(-np.log(drawn_N) - rng.gumbel(size=len(answers)))[:k]
+    slots = []
+    for number, index in enumerate(chosen_K, 1):
+        tag = "" if k == 1 else str(number)
+        slot = f"<answer{tag}>{answers[index]}</answer{tag}>"
+        if confidence:
+            slot += f"<confidence{tag}>{_state(float(p_N[index]), rng)}</confidence{tag}>"
+        slots.append(slot)
+    return f"<think> {reasoning} </think>{''.join(slots)}"
+
+
+def _state(p: float, rng: np.random.Generator) -> str:
+    """A blurred, overconfident confidence for an answer of probability ``p``, on the grid."""
+    p = min(max(p, 0.01), 0.99)
+    log_odds = math.log(p / (1 - p)) + CONFIDENCE_BIAS + CONFIDENCE_NOISE * rng.standard_normal()
+    return CONFIDENCE_TEXTS[round(20 / (1 + math.exp(-log_odds)))]

@@ -1,0 +1,91 @@
+"""What a training run writes while it goes: one line per step, and a progress bar with the figures that matter."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_callback import ProgressCallback
+
+from polymode.runs import to_json
+
+_NAMES = {
+    "completions/mean_length": "tokens",
+    "completions/clipped_ratio": "share_cut_off",
+    "frac_reward_zero_std": "share_equal_groups",
+}
+_KEPT = ("loss", "grad_norm", "learning_rate", "reward", "reward_std", "entropy", "step_time")
+_SHOWN = ("reward", "coverage", "brier")
+
+
+class StepMetrics(TrainerCallback):
+    """Appends the figures of each step to a JSONL file; after a resume the file holds every step once.
+
+    Args:
+        path: the file; lines beyond ``first_step`` (of steps that will run again) are dropped first.
+        first_step: last step of the checkpoint that training resumes from, 0 for a fresh start.
+        completions_per_step: to count completions.
+    """
+
+    def __init__(self, path: Path, first_step: int, completions_per_step: int) -> None:
+        self.path, self.completions_per_step = path, completions_per_step
+        self.started = time.perf_counter()
+        kept = [line for line in _whole_lines(path) if line["step"] <= first_step]
+        self.seconds_before = kept[-1]["seconds"] if kept else 0.0
+        path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **_: Any,
+    ) -> None:
+        """Write the line of the step that was just logged."""
+        if not logs or "reward" not in logs or not state.is_world_process_zero:
+            return
+        line: dict[str, Any] = {
+            "step": state.global_step,
+            "completions": state.global_step * self.completions_per_step,
+            "seconds": round(self.seconds_before + time.perf_counter() - self.started, 3),
+        }
+        for key, value in logs.items():
+            plain = "/" not in key and not key.startswith(("train_", "epoch", "num_", "total_"))
+            if key in _NAMES or key in _KEPT or plain:
+                line[_NAMES.get(key, key)] = value
+        with self.path.open("a", encoding="utf-8") as handle:
+            handle.write(json.dumps(to_json(line)) + "\n")
+
+
+class Progress(ProgressCallback):
+    """Trainer's progress bar with reward, coverage and Brier score instead of printed dictionaries."""
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **_: Any,
+    ) -> None:
+        """Show the latest figures beside the bar."""
+        bar = self.training_bar
+        if bar is not None and logs:
+            bar.set_postfix({name: f"{logs[name]:.3f}" for name in _SHOWN if logs.get(name) is not None}, refresh=False)
+
+
+def _whole_lines(path: Path) -> list[dict[str, Any]]:
+    """Lines of ``path`` that are whole JSON; a kill can leave half a line at the end."""
+    if not path.exists():
+        return []
+    out = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            out.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return out

@@ -1,0 +1,211 @@
+"""What one training run is asked to do: a flat, frozen record, from a YAML recipe or from flags.
+
+Everything is checked here, before a model is loaded. Defaults are the lab's; `recipes/` holds those of full-size runs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from polymode.credit import SCALES
+from polymode.errors import ConfigError, DataNotFoundError
+from polymode.prompts import check_k
+from polymode.rewards import METHODS, PRESETS
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Options of `polymode train`."""
+
+    task: str = "clinic"
+    """Task to train on; `polymode tasks` lists them."""
+    task_options: Mapping[str, Any] = field(default_factory=dict)
+    """Further options of the task, by name."""
+    data: Path | None = None
+    """Folder (or file) of the task's data; lab tasks need none."""
+    method: str = "multi-rlcr"
+    """single-rlvr, single-rlcr, multi-rlvr or multi-rlcr."""
+    k: int = 3
+    """Answers in one completion; single methods always use 1."""
+    preset: str = "paper"
+    """Reward preset: paper, or released (the published code's terms and gates)."""
+    model: str | None = None
+    """Hugging Face model name or folder; none means the lab's model, warm-started on the task's demonstrations."""
+    prompt_style: Literal["task", "full", "brief"] = "task"
+    """Prompt style; `task` uses the task's own."""
+
+    steps: int = 150
+    """Optimiser steps, one batch of fresh completions each."""
+    questions_per_step: int = 16
+    """Questions of a step (P)."""
+    group: int = 16
+    """Completions of each question (G)."""
+    learning_rate: float = 4e-4
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    warmup_share: float = 0.0
+    """Share of the steps over which the learning rate rises from zero."""
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    temperature: float = 1.0
+    """Sampling temperature of the completions."""
+    max_completion_tokens: int = 96
+    """Completions are cut off at this length."""
+    scale_rewards: str = "none"
+    """none or batch; group (division by each group's deviation) is refused for calibrated rewards."""
+    loss: str = "dapo"
+    """TRL's loss_type."""
+    clip: float = 0.2
+    """Clipping range of the importance ratio."""
+    kl: float = 0.0
+    """Weight of the KL penalty to the starting model (TRL's beta)."""
+    seed: int = 0
+
+    device_batch: int | None = None
+    """Completions in one forward and backward pass on one device; none means the whole step at once."""
+    bf16: bool = False
+    """Train in bfloat16 (GPUs)."""
+    activation_checkpointing: bool = False
+    """Trade compute for memory."""
+    lora_rank: int = 0
+    """Rank of LoRA adapters; 0 trains all weights."""
+    lora_alpha: int = 32
+    vllm: bool = False
+    """Generate with vLLM (needs the extra `vllm` and a GPU)."""
+    vllm_mode: Literal["colocate", "server"] = "colocate"
+    vllm_memory: float = 0.3
+    """Share of GPU memory for colocated vLLM."""
+    threads: int = 0
+    """CPU threads of torch; 0 leaves the default."""
+
+    save_every: int = 50
+    """Steps between checkpoints."""
+    keep_checkpoints: int = 1
+    """Checkpoints kept; older ones are deleted."""
+    report_to: tuple[str, ...] = ()
+    """Any of trackio, tensorboard, wandb."""
+
+    warm_start_steps: int = 500
+    """Supervised steps of the lab model's warm start."""
+    warm_start_seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work, in one line that names the field."""
+        _one_of("method", self.method, METHODS)
+        _one_of("preset", self.preset, PRESETS)
+        _one_of("scale_rewards", self.scale_rewards, SCALES)
+        _one_of("prompt_style", self.prompt_style, ("task", "full", "brief"))
+        _one_of("schedule", self.schedule, ("constant", "linear", "cosine"))
+        _one_of("vllm_mode", self.vllm_mode, ("colocate", "server"))
+        check_k(self.k)
+        if self.method.startswith("multi") and self.k == 1:
+            raise ConfigError(f"k = 1 with method = {self.method!r}: use the single method, or k from 2")
+        if self.scale_rewards == "group" and METHODS[self.method].has_confidence:
+            raise ConfigError(
+                f"scale_rewards = 'group' with method = {self.method!r}: dividing by each group's deviation breaks "
+                "calibration (arXiv 2508.11800); use 'none' or 'batch'"
+            )
+        for name in ("steps", "questions_per_step", "max_completion_tokens", "save_every", "keep_checkpoints"):
+            _at_least(name, getattr(self, name), 1)
+        _at_least("group", self.group, 2)
+        for name in ("lora_rank", "threads", "warm_start_steps"):
+            _at_least(name, getattr(self, name), 0)
+        for name in ("learning_rate", "temperature", "max_grad_norm"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
+                raise ConfigError(f"{name} = {getattr(self, name)!r} must be a positive number")
+        if not 0 <= self.warmup_share < 1:
+            raise ConfigError(f"warmup_share = {self.warmup_share!r} must be from 0 to below 1")
+        if self.device_batch is not None and (self.device_batch < 1 or self.completions_per_step % self.device_batch):
+            raise ConfigError(
+                f"device_batch = {self.device_batch!r} must divide questions_per_step x group = "
+                f"{self.completions_per_step}"
+            )
+        unknown = set(self.report_to) - {"trackio", "tensorboard", "wandb"}
+        if unknown:
+            raise ConfigError(f"report_to = {sorted(unknown)} is not known: use trackio, tensorboard or wandb")
+
+    @property
+    def completions_per_step(self) -> int:
+        """P x G."""
+        return self.questions_per_step * self.group
+
+    @property
+    def answers(self) -> int:
+        """Answers in one completion of this method: K, or 1 for single methods."""
+        return METHODS[self.method].answers(self.k)
+
+
+def load_recipe(path: Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """Read a YAML recipe; unknown keys and wrong types are refused.
+
+    Raises:
+        DataNotFoundError: no such file.
+        ConfigError: not a YAML mapping, an unknown key, or a value that is not allowed.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataNotFoundError(f"recipe {path} does not exist: check the path (recipes/ holds examples)") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"recipe {path} is not valid YAML: {str(exc).splitlines()[0]}") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"recipe {path} must be a mapping of option: value, got {type(content).__name__}")
+    return recipe_from({**content, **(overrides or {})}, where=f"recipe {path}")
+
+
+def recipe_from(values: Mapping[str, Any], *, where: str = "recipe") -> Recipe:
+    """A recipe from plain values, types checked; `where` starts the error message."""
+    known = {f.name: f for f in fields(Recipe)}
+    out: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in known:
+            raise ConfigError(f"{where}: unknown option {key!r}; known: {', '.join(sorted(known))}")
+        out[key] = _typed(key, value, str(known[key].type), where)
+    try:
+        return Recipe(**out)
+    except ConfigError as exc:
+        raise ConfigError(f"{where}: {exc}") from None
+
+
+def _typed(key: str, value: Any, kind: str, where: str) -> Any:
+    """``value`` as the field's type, for the few types that recipes use."""
+    optional = kind.endswith("| None")
+    base = kind.removesuffix("| None").strip()
+    if value is None and optional:
+        return None
+    if base == "float" and isinstance(value, str):  # YAML reads 1e-6 as text
+        try:
+            value = float(value)
+        except ValueError:
+            pass
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if base == "float" and is_number:
+        return float(value)
+    if base == "int" and is_number and int(value) == value:
+        return int(value)
+    if base == "bool" and isinstance(value, bool):
+        return value
+    if base == "Path" and isinstance(value, (str, Path)):
+        return Path(value)
+    if (base == "str" or base.startswith("Literal")) and isinstance(value, str):
+        return value
+    if base.startswith("tuple") and isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value):
+        return tuple(value)
+    if base.startswith("Mapping") and isinstance(value, Mapping):
+        return dict(value)
+    raise ConfigError(f"{where}: {key} = {value!r} is not a {base}")
+
+
+def _one_of(name: str, value: Any, allowed: Any) -> None:
+    if value not in allowed:
+        raise ConfigError(f"{name} = {value!r} is not known: use one of {', '.join(allowed)}")
+
+
+def _at_least(name: str, value: Any, low: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+        raise ConfigError(f"{name} = {value!r} must be a whole number, at least {low}")

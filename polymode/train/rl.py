@@ -1,0 +1,214 @@
+"""Reinforcement learning with TRL's GRPO trainer: one code path for the four methods, the lab and any causal LM.
+
+::
+
+    RUN/config.json      the recipe          RUN/metrics.jsonl   one line per step
+    RUN/checkpoints/     to resume from, with completions/*.parquet: every completion with its terms and verdicts
+    RUN/model/           the trained model, appears when training is done
+
+Advantages are TRL's group-centred totals, one per completion (`credit: sequence`), never divided by a group's
+deviation when confidences are scored. A resumed run takes the same next steps as one that was never stopped: the
+checkpoint holds optimiser, schedule and random states, and the questions are drawn from the seed.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase, set_seed
+from transformers.trainer_callback import PrinterCallback, ProgressCallback
+from transformers.trainer_utils import get_last_checkpoint
+from trl import GRPOConfig, GRPOTrainer
+
+from polymode import runs
+from polymode.errors import ConfigError, MissingExtraError
+from polymode.prompts import build_prompt
+from polymode.rewards import METHODS
+from polymode.tasks import Demonstrates, Task, open_task
+from polymode.train.callbacks import Progress, StepMetrics
+from polymode.train.recipe import Recipe
+from polymode.train.reward import make_reward_function
+from polymode.train.warm_start import WarmStart, warm_start
+
+log = logging.getLogger(__name__)
+CHECKPOINTS, MODEL = "checkpoints", "model"
+
+
+def train(recipe: Recipe, folder: Path, *, resume: bool = False) -> Path:
+    """Train by ``recipe`` into the run folder and return the folder of the trained model.
+
+    A finished run is left as it is; an unfinished one goes on from its last checkpoint with ``resume``.
+
+    Raises:
+        RunExistsError: the folder holds a run and ``resume`` is False.
+        ConfigError: the folder was made with another recipe, or the recipe does not fit the task or model.
+    """
+    runs.create(folder, recipe, resume=resume)
+    _check_same(folder, recipe)
+    target = folder / MODEL
+    if (target / "config.json").exists() or (target / "adapter_config.json").exists():
+        return target
+    if recipe.threads:
+        torch.set_num_threads(recipe.threads)
+    task = open_task(recipe.task, data=recipe.data, **recipe.task_options)
+    source = recipe.model or str(lab_model(task, recipe))
+    tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left")
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    set_seed(recipe.seed)
+    trainer = build_trainer(recipe, folder, task, source, tokenizer)
+    checkpoint = get_last_checkpoint(str(folder / CHECKPOINTS)) if (folder / CHECKPOINTS).exists() else None
+    first_step = int(checkpoint.rsplit("-", 1)[1]) if checkpoint else 0
+    trainer.add_callback(StepMetrics(folder / runs.TRAIN_METRICS, first_step, recipe.completions_per_step))
+    trainer.train(resume_from_checkpoint=checkpoint)
+    if trainer.is_world_process_zero():
+        part = folder / f".{MODEL}"
+        trainer.save_model(str(part))
+        tokenizer.save_pretrained(part)
+        part.rename(target)
+    trainer.accelerator.wait_for_everyone()
+    return target
+
+
+def build_trainer(
+    recipe: Recipe, folder: Path, task: Task, source: str, tokenizer: PreTrainedTokenizerBase
+) -> GRPOTrainer:
+    """The TRL trainer of a recipe, before its first step."""
+    method = METHODS[recipe.method]
+    reward = make_reward_function(
+        method, recipe.k, preset=recipe.preset, max_completion_tokens=recipe.max_completion_tokens
+    )
+    rows = _rows(recipe, task, conversational=tokenizer.chat_template is not None)
+    trainer = GRPOTrainer(
+        model=AutoModelForCausalLM.from_pretrained(source, dtype=torch.bfloat16 if recipe.bf16 else torch.float32),
+        processing_class=tokenizer,
+        reward_funcs=reward,
+        train_dataset=Dataset.from_list(rows),
+        args=_trl_config(recipe, folder),
+        peft_config=_lora(recipe),
+    )
+    for shown in (ProgressCallback, PrinterCallback):
+        trainer.remove_callback(shown)
+    trainer.add_callback(Progress())
+    return trainer
+
+
+def _trl_config(recipe: Recipe, folder: Path) -> GRPOConfig:
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    device_batch = recipe.device_batch or recipe.completions_per_step // world
+    if recipe.completions_per_step % (device_batch * world):
+        raise ConfigError(
+            f"questions_per_step x group = {recipe.completions_per_step} must be a multiple of device_batch x processes"
+            f" = {device_batch} x {world}"
+        )
+    return GRPOConfig(
+        output_dir=str(folder / CHECKPOINTS),
+        max_steps=recipe.steps,
+        per_device_train_batch_size=device_batch,
+        gradient_accumulation_steps=recipe.completions_per_step // (device_batch * world),
+        num_generations=recipe.group,
+        max_completion_length=recipe.max_completion_tokens,
+        temperature=recipe.temperature,
+        learning_rate=recipe.learning_rate,
+        lr_scheduler_type=recipe.schedule if recipe.warmup_share == 0 else _with_warmup(recipe.schedule),
+        warmup_steps=round(recipe.warmup_share * recipe.steps),
+        weight_decay=recipe.weight_decay,
+        max_grad_norm=recipe.max_grad_norm,
+        loss_type=recipe.loss,
+        scale_rewards=recipe.scale_rewards,
+        epsilon=recipe.clip,
+        beta=recipe.kl,
+        bf16=recipe.bf16,
+        activation_checkpointing=recipe.activation_checkpointing,
+        use_vllm=recipe.vllm,
+        vllm_mode=recipe.vllm_mode,
+        vllm_gpu_memory_utilization=recipe.vllm_memory,
+        save_strategy="steps",
+        save_steps=recipe.save_every,
+        save_total_limit=recipe.keep_checkpoints,
+        logging_steps=1,
+        log_completions=True,
+        num_completions_to_print=0,  # the table goes to Parquet, not to the terminal
+        report_to=list(recipe.report_to),
+        run_name=folder.name,
+        seed=recipe.seed,
+        data_seed=recipe.seed,
+        shuffle_dataset=False,  # examples come shuffled by the seed already
+        use_cpu=not torch.cuda.is_available(),
+        dataloader_num_workers=0,
+    )
+
+
+def _with_warmup(schedule: str) -> str:
+    return "constant_with_warmup" if schedule == "constant" else schedule
+
+
+def _rows(recipe: Recipe, task: Task, *, conversational: bool) -> list[dict[str, Any]]:
+    """One row per question, enough for all steps; a finite task is read again, shuffled anew, when it runs out."""
+    needed = recipe.steps * recipe.questions_per_step
+    method = METHODS[recipe.method]
+    style = task.prompt_style if recipe.prompt_style == "task" else recipe.prompt_style
+    rows: list[dict[str, Any]] = []
+    epoch = 0
+    while len(rows) < needed:
+        examples = task.examples("train", needed - len(rows), seed=recipe.seed + 7919 * epoch)
+        if not examples:
+            raise ConfigError(f"task {recipe.task!r} has no training examples")
+        for example in examples:
+            prompt = build_prompt(
+                example.question,
+                recipe.answers,
+                confidence=method.has_confidence,
+                exclusive=example.exclusive,
+                style=style,
+            )
+            references = [[*reference.names] for reference in example.references]
+            rows.append(
+                {
+                    "prompt": [{"role": "user", "content": prompt}] if conversational else prompt,
+                    "references": json.dumps(references),
+                    "question_id": example.id,
+                }
+            )
+        epoch += 1
+    return rows
+
+
+def lab_model(task: Task, recipe: Recipe) -> Path:
+    """Folder of the warm-started lab model of a recipe; trains it when the cache does not hold it."""
+    if not isinstance(task, Demonstrates):
+        raise ConfigError(
+            f"model is not given and task {recipe.task!r} has no demonstrations to warm-start the lab's model with: "
+            "name a model, for example model: Qwen/Qwen3-8B"
+        )
+    return warm_start(task, WarmStart(steps=recipe.warm_start_steps, seed=recipe.warm_start_seed))  # type: ignore[arg-type]
+
+
+def _lora(recipe: Recipe) -> Any:
+    if not recipe.lora_rank:
+        return None
+    try:
+        from peft import LoraConfig
+    except ImportError:
+        raise MissingExtraError("peft", "train", "lora_rank > 0") from None
+    return LoraConfig(r=recipe.lora_rank, lora_alpha=recipe.lora_alpha, target_modules="all-linear", task_type="CAUSAL_LM")
+
+
+def _check_same(folder: Path, recipe: Recipe) -> None:
+    """A run folder belongs to one recipe; resuming with another would mix two experiments."""
+    kept = runs.read_json(folder / runs.CONFIG)["config"]
+    asked = runs.to_json(recipe)
+    free = ("threads", "report_to", "save_every", "keep_checkpoints", "device_batch")
+    changed = [name for name in asked if name not in free and kept.get(name) != asked[name]]
+    if changed:
+        name = changed[0]
+        raise ConfigError(
+            f"{name} = {asked[name]!r} differs from the run folder's {kept.get(name)!r}: resume with the same options, "
+            f"or choose another folder than {folder}"
+        )
