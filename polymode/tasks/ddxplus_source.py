@@ -72,10 +72,10 @@ class Hub:
         from datasets import DownloadManager
 
         local = Path(self.name) / name
+        address = str(local) if local.exists() else f"hf://datasets/{self.name}/{name}"
         try:
-            return Path(
-                DownloadManager().download(str(local) if local.exists() else f"hf://datasets/{self.name}/{name}")
-            )
+            found: Any = DownloadManager().download(address)
+            return Path(found)
         except Exception as exc:  # every way a download can fail: see _load
             raise self._unreachable(name, exc) from exc
 
