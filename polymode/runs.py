@@ -21,14 +21,16 @@ import os
 import platform
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, is_dataclass
 from enum import Enum
 from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
 
-from polymode.errors import RecordError, RunExistsError, RunIncompleteError, WriteError
+import numpy as np
+
+from polymode.errors import PolymodeError, RecordError, RunExistsError, RunIncompleteError, WriteError
 from polymode.types import Completion, Example, Reference
 
 CONFIG, COMPLETIONS, JUDGED, METRICS, TRAIN_METRICS, REPORT = (
@@ -53,10 +55,13 @@ def writing(path: Path) -> Iterator[IO[str]]:
             handle.flush()
             os.fsync(handle.fileno())
         os.replace(part, path)
+    except PolymodeError:  # raised by the code that makes the text; several of them are OSErrors too
+        raise
     except OSError as exc:
         raise WriteError(f"cannot write {path}: {exc.strerror or exc}; free space or choose another folder") from exc
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # no part was made, or none can be removed: the first error is the one to tell
+            part.unlink()
 
 
 def to_json(value: Any) -> Any:
@@ -71,7 +76,7 @@ def to_json(value: Any) -> Any:
         return value
     if isinstance(value, Path):
         return str(value)
-    if hasattr(value, "tolist"):  # numpy scalars and arrays
+    if isinstance(value, (np.generic, np.ndarray)):
         return to_json(value.tolist())
     if isinstance(value, float):
         return value if math.isfinite(value) else None
