@@ -1,0 +1,215 @@
+"""What the report compares, read from run folders: arms, their metrics over seeds, curves and training rows (layer L4).
+
+Several seeds become one number so: value = mean of the seeds' values; interval = mean of the seeds' interval ends (each
+a bootstrap clustered by question), because a t-interval over three seeds says more about the number three than about
+the method; the smallest and largest seed are kept beside it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polymode import runs
+from polymode.errors import ConfigError
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One thing that is compared: a trained method asked in one way, with one evaluation folder per seed."""
+
+    label: str
+    """How the page names it, e.g. "multi-rlcr, one completion of 3"."""
+    method: str
+    """Training method; arms of one method share a colour."""
+    seeds: tuple[Path, ...]
+    """Evaluation folders, one per seed, each with metrics.json (and judged.jsonl, completions.jsonl)."""
+    train: tuple[Path, ...] = ()
+    """Training folders, each with metrics.jsonl; arms that share them are one training curve."""
+    k: int | None = None
+    """Answers per set; None takes it from the evaluation."""
+    note: str = ""
+    """Anything a reader must know about this arm."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One metric of one arm over its seeds; NaN where undefined."""
+
+    value: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    n: int = 0
+    """Units used, added over seeds."""
+    n_unscored: int = 0
+    by_seed: tuple[float, ...] = ()
+    """The defined values, one per seed."""
+
+    @property
+    def is_defined(self) -> bool:
+        """Whether there is a value."""
+        return math.isfinite(self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A curve with a band, all of shape (points,)."""
+
+    x: FloatArray
+    y: FloatArray
+    low: FloatArray
+    high: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class ArmData:
+    """An arm with everything the report shows of it."""
+
+    arm: Arm
+    view: Mapping[str, Any]
+    """`view` of the first seed, with counts added over seeds."""
+    metrics: Mapping[str, Cell]
+    curves: tuple[Mapping[str, Any], ...]
+    """`curves` of each seed."""
+    training: tuple[tuple[Mapping[str, Any], ...], ...]
+    """Rows of metrics.jsonl, one tuple per training folder."""
+
+    @property
+    def k(self) -> int | None:
+        """Answers per set."""
+        return self.arm.k if self.arm.k is not None else self.view.get("k")
+
+    def cell(self, name: str) -> Cell:
+        """The metric ``name``; an undefined cell when the evaluation does not have it."""
+        return self.metrics.get(name, Cell())
+
+    def rows(self, curve: str) -> list[Sequence[Mapping[str, Any]]]:
+        """The points of a curve, one list per seed that has any."""
+        return [points for points in (seed.get(curve) or () for seed in self.curves) if points]
+
+
+def read_arm(arm: Arm) -> ArmData:
+    """Read the metrics, curves and training rows of ``arm``.
+
+    Raises:
+        ConfigError: the arm names no evaluation folder.
+        RunIncompleteError: a folder lacks its metrics.
+    """
+    if not arm.seeds:
+        raise ConfigError(f"arm {arm.label!r}: seeds is empty; give at least one evaluation folder")
+    loaded = [runs.read_json(folder / runs.METRICS) for folder in arm.seeds]
+    names = list(dict.fromkeys(name for one in loaded for name in one.get("metrics", {})))
+    return ArmData(
+        arm=arm,
+        view=_add_views([one.get("view", {}) for one in loaded]),
+        metrics={name: combine([one.get("metrics", {}).get(name) or {} for one in loaded]) for name in names},
+        curves=tuple(one.get("curves") or {} for one in loaded),
+        training=tuple(_training_rows(folder) for folder in arm.train),
+    )
+
+
+def combine(seeds: Sequence[Mapping[str, Any]]) -> Cell:
+    """One `Cell` from the entries ``{value, low, high, n, n_unscored}`` of several seeds."""
+    values = [number(entry.get("value")) for entry in seeds]
+    return Cell(
+        value=_mean(values),
+        low=_mean([number(entry.get("low")) for entry in seeds]),
+        high=_mean([number(entry.get("high")) for entry in seeds]),
+        n=sum(int(entry.get("n") or 0) for entry in seeds),
+        n_unscored=sum(int(entry.get("n_unscored") or 0) for entry in seeds),
+        by_seed=tuple(value for value in values if math.isfinite(value)),
+    )
+
+
+def number(value: Any) -> float:
+    """A float from JSON, NaN for null and for anything that is not a finite number."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if is_number else math.nan
+
+
+def line_over_seeds(seeds: Sequence[Sequence[Mapping[str, Any]]], x: str, y: str = "value") -> Line | None:
+    """Mean over seeds at each ``x`` that every seed has; None without points.
+
+    The band is the seeds' range, or with one seed its own interval (``low``, ``high``) when it has one.
+    """
+    tables = [{number(p.get(x)): p for p in seed if math.isfinite(number(p.get(y)))} for seed in seeds]
+    tables = [table for table in tables if table]
+    if not tables:
+        return None
+    xs = sorted(at for at in tables[0] if math.isfinite(at) and all(at in table for table in tables))
+    if not xs:
+        return None
+    values = np.array([[number(table[at].get(y)) for at in xs] for table in tables])
+    low, high = values.min(axis=0), values.max(axis=0)
+    if len(tables) == 1:
+        low = np.array([number(tables[0][at].get("low")) for at in xs])
+        high = np.array([number(tables[0][at].get("high")) for at in xs])
+    return Line(np.array(xs), values.mean(axis=0), low, high)
+
+
+def merge_bins(seeds: Sequence[Sequence[Mapping[str, Any]]], x: str, y: str) -> list[dict[str, float]]:
+    """Bins of several seeds as one list of ``{low, high, count, x, y}``: counts added, means weighted by count."""
+    merged: dict[tuple[float, float], list[tuple[float, float, float]]] = {}
+    for seed in seeds:
+        for entry in seed:
+            key = (number(entry.get("low")), number(entry.get("high")))
+            values = (number(entry.get("count")), number(entry.get(x)), number(entry.get(y)))
+            kept = merged.setdefault(key, [])
+            if values[0] > 0 and all(math.isfinite(v) for v in values):
+                kept.append(values)
+    out = []
+    for (low, high), kept in sorted(merged.items()):
+        count = sum(c for c, _, _ in kept)
+        means = [sum(v[0] * v[i] for v in kept) / count if count else math.nan for i in (1, 2)]
+        out.append({"low": low, "high": high, "count": count, "x": means[0], "y": means[1]})
+    return out
+
+
+def training_line(
+    folders: Sequence[Sequence[Mapping[str, Any]]], x: str, y: str, smooth: Callable[[FloatArray], FloatArray]
+) -> Line | None:
+    """Smoothed training curve: mean over runs, band = their range, on the points of the shortest run."""
+    series: list[tuple[FloatArray, FloatArray]] = []
+    for rows in folders:
+        points = sorted((number(r.get(x)), number(r.get(y))) for r in rows if math.isfinite(number(r.get(x))))
+        points = [p for p in points if math.isfinite(p[1])]
+        if points:
+            xs, ys = np.array(points).T
+            series.append((xs, smooth(ys)))
+    if not series:
+        return None
+    grid = min((xs for xs, _ in series), key=lambda xs: float(xs[-1]))
+    values = np.array([np.interp(grid, xs, ys) for xs, ys in series])
+    return Line(grid, values.mean(axis=0), values.min(axis=0), values.max(axis=0))
+
+
+def _training_rows(folder: Path) -> tuple[Mapping[str, Any], ...]:
+    rows = list(runs.read_jsonl(folder / runs.TRAIN_METRICS))
+    # A resumed run may have written a step twice: the later line is the one that led on.
+    by_step = {row.get("step", index): row for index, row in enumerate(rows)}
+    return tuple(by_step.values())
+
+
+def _add_views(views: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    merged: dict[str, Any] = {"k": None, "pooled": False, "has_confidence": False, "n_questions": None, **views[0]}
+    for name in ("n_completions", "n_sets", "n_unscored"):
+        merged[name] = sum(int(view.get(name) or 0) for view in views)
+    statuses: dict[str, int] = {}
+    for view in views:
+        for status, count in (view.get("statuses") or {}).items():
+            statuses[status] = statuses.get(status, 0) + int(count or 0)
+    merged["statuses"] = statuses
+    return merged
+
+
+def _mean(values: Sequence[float]) -> float:
+    finite = [value for value in values if math.isfinite(value)]
+    return sum(finite) / len(finite) if finite else math.nan

@@ -1,0 +1,228 @@
+"""Worked examples: one question, what two arms answered, and what is true (layer L4).
+
+Questions are not chosen by how they look: they are evenly spaced over the sorted ids that both arms have, from an
+offset that the seed draws.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from polymode import runs
+from polymode.report.arms import number
+
+Mark = Literal["hit", "repeat", "wrong", "unscored"]
+_MAX_TRUTH, _LEAST_TRUTH = 8, 0.005
+"""Possible answers listed besides the references: so many, and only when this probable."""
+_LONGEST = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerLine:
+    """One answer of one arm."""
+
+    text: str
+    mark: Mark
+    """``repeat``: equal to an earlier answer of the set, or right about a reference found already."""
+    confidence: float | None
+    probability: float | None
+    """True probability of this answer: that it is correct, else its weight in the reference distribution."""
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """What one arm said about the question."""
+
+    answers: tuple[AnswerLine, ...]
+    thoughts: tuple[str, ...]
+    """Text up to the last ``</think>`` of each completion; the whole completion when nothing could be read from it."""
+    problems: tuple[str, ...]
+    """Status and reason of each completion that is not clean."""
+    n_tokens: int | None
+
+    @property
+    def n_hits(self) -> int:
+        """Distinct references found."""
+        return sum(answer.mark == "hit" for answer in self.answers)
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """One possible answer of the question."""
+
+    text: str
+    probability: float | None
+    is_reference: bool
+    found: tuple[bool, bool]
+    """Whether each side found this reference."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkedExample:
+    """One question with the answers of two arms and the truth."""
+
+    id: str
+    question: str
+    labels: tuple[str, str]
+    sides: tuple[Side, Side]
+    truth: tuple[Truth, ...]
+    """References and the most probable other answers, most probable first."""
+    is_posterior: bool
+    """Whether the probabilities are those of the exact posterior or reference distribution."""
+
+
+def pick_examples(
+    first: Path, second: Path, n: int = 10, seed: int = 0, *, labels: tuple[str, str] = ("multi", "single")
+) -> list[WorkedExample]:
+    """``n`` questions that both evaluation folders hold, evenly spaced over the sorted ids.
+
+    Of an evaluation whose sets pool K single answers, the first K completions of the question are shown.
+
+    Raises:
+        RunIncompleteError: a folder lacks completions.jsonl or judged.jsonl.
+    """
+    judged = [_by_question(folder / runs.JUDGED) for folder in (first, second)]
+    ids = _evenly_spaced(sorted(judged[0].keys() & judged[1].keys()), n, seed)
+    texts = [_texts(folder, set(ids)) for folder in (first, second)]
+    sizes = [_set_size(folder) for folder in (first, second)]
+    examples = []
+    for id_ in ids:
+        sets = [_one_set(judged[i][id_], sizes[i]) for i in (0, 1)]
+        row = next(iter(texts[0].get(id_, {}).values()), {})
+        found = [{ref for j in side for ref, hit in zip(j["matches"], j["hits"], strict=True) if hit} for side in sets]
+        sides = [_side(sets[i], texts[i].get(id_, {}), row) for i in (0, 1)]
+        examples.append(
+            WorkedExample(
+                id=id_,
+                question=_shorten(str(row.get("question", ""))),
+                labels=labels,
+                sides=(sides[0], sides[1]),
+                truth=_truth(row, found),
+                is_posterior=bool(row.get("distribution") or row.get("p_correct")),
+            )
+        )
+    return examples
+
+
+def _evenly_spaced(ids: Sequence[str], n: int, seed: int) -> list[str]:
+    count = min(n, len(ids))
+    offset = random.Random(seed).random()
+    return [ids[int((i + offset) * len(ids) / count)] for i in range(count)]
+
+
+def _by_question(path: Path) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in runs.read_jsonl(path):
+        found.setdefault(str(row["id"]), []).append(row)
+    return found
+
+
+def _texts(folder: Path, ids: set[str]) -> dict[str, dict[int, dict[str, Any]]]:
+    found: dict[str, dict[int, dict[str, Any]]] = {}
+    for row in runs.read_jsonl(folder / runs.COMPLETIONS):
+        if str(row["id"]) in ids:
+            found.setdefault(str(row["id"]), {})[int(row.get("sample") or 0)] = row
+    return found
+
+
+def _set_size(folder: Path) -> int:
+    """Completions that make one set: K when the evaluation pools them, else 1."""
+    view = runs.read_json(folder / runs.METRICS).get("view", {})
+    return int(view.get("k") or 1) if view.get("pooled") else 1
+
+
+def _one_set(rows: Sequence[dict[str, Any]], size: int) -> list[dict[str, Any]]:
+    return sorted(rows, key=lambda row: int(row.get("sample") or 0))[:size]
+
+
+def _side(judged: Sequence[Mapping[str, Any]], texts: Mapping[int, Mapping[str, Any]], row: Mapping[str, Any]) -> Side:
+    answers: list[AnswerLine] = []
+    thoughts, problems = [], []
+    found: set[int] = set()
+    said: set[str] = set()
+    for entry in judged:
+        for i, text in enumerate(entry["answers"]):
+            match, key = entry["matches"][i], _fold(text)
+            is_repeat = match in found or key in said or entry["duplicates"][i] is not None
+            answers.append(
+                AnswerLine(
+                    text=_shorten(text, 400),
+                    mark=_mark(entry["verdicts"][i], is_repeat),
+                    confidence=_or_none(entry["confidences"][i]),
+                    probability=_probability(entry, i, row),
+                )
+            )
+            said.add(key)
+            if match is not None:
+                found.add(match)
+        if entry["status"] != "clean":
+            problems.append(f"{entry['status']}: {entry.get('reason') or 'no reason kept'}")
+        whole = str(texts.get(int(entry.get("sample") or 0), {}).get("completion", ""))
+        thoughts.append(_shorten(_thought(whole) if entry["answers"] else whole))
+    counts = [entry.get("n_tokens") for entry in judged]
+    total = None if any(count is None for count in counts) else sum(int(count or 0) for count in counts)
+    return Side(tuple(answers), tuple(t for t in thoughts if t), tuple(problems), total)
+
+
+def _mark(verdict: str, is_repeat: bool) -> Mark:
+    if verdict == "unscored":
+        return "unscored"
+    if is_repeat:
+        return "repeat"
+    return "hit" if verdict == "correct" else "wrong"
+
+
+def _thought(text: str) -> str:
+    before, end, _ = text.rpartition("</think>")
+    return before.replace("<think>", "", 1).strip() if end else ""
+
+
+def _probability(entry: Mapping[str, Any], i: int, row: Mapping[str, Any]) -> float | None:
+    if entry.get("p_correct") is not None:
+        return _or_none(entry["p_correct"][i])
+    distribution = row.get("distribution")
+    if not distribution:
+        return None
+    match = entry["matches"][i]
+    names = {_fold(entry["answers"][i])}
+    if match is not None and match < len(row["references"]):
+        reference = row["references"][match]
+        names |= {_fold(name) for name in (reference["text"], *reference.get("aliases", ()))}
+    return sum(number(p) for name, p in distribution.items() if _fold(name) in names)
+
+
+def _truth(row: Mapping[str, Any], found: Sequence[set[int]]) -> tuple[Truth, ...]:
+    references = row.get("references") or []
+    truth, listed = [], set()
+    weights = {_fold(name): number(p) for name, p in (row.get("distribution") or row.get("p_correct") or {}).items()}
+    for i, reference in enumerate(references):
+        names = [_fold(name) for name in (reference["text"], *reference.get("aliases", ()))]
+        listed.update(names)
+        known = next((weights[name] for name in names if name in weights), reference.get("weight"))
+        truth.append(Truth(reference["text"], _or_none(known), True, (i in found[0], i in found[1])))
+    for name, p in (row.get("distribution") or row.get("p_correct") or {}).items():
+        if _fold(name) not in listed:
+            truth.append(Truth(name, _or_none(p), False, (False, False)))
+    truth.sort(key=lambda t: (-(t.probability or 0.0), not t.is_reference))
+    return tuple(
+        t for i, t in enumerate(truth) if t.is_reference or (i < _MAX_TRUTH and (t.probability or 0.0) >= _LEAST_TRUTH)
+    )
+
+
+def _or_none(value: Any) -> float | None:
+    as_number = number(value)
+    return as_number if as_number == as_number else None
+
+
+def _fold(text: str) -> str:
+    return " ".join(text.casefold().split())
+
+
+def _shorten(text: str, longest: int = _LONGEST) -> str:
+    if len(text) <= longest:
+        return text
+    return f"{text[:longest]} \N{HORIZONTAL ELLIPSIS} ({len(text) - longest:,} more characters)"

@@ -1,0 +1,155 @@
+"""The first sentences of the page, written from the numbers alone and just as plainly when they are bad (layer L4)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from polymode.report.arms import ArmData, Cell
+from polymode.report.table import row_of, write_interval, write_number
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One large number with what it says."""
+
+    value: str
+    label: str
+    is_worse: bool
+    """Whether the number speaks against multi-answer training."""
+
+
+_COMPARED = (
+    # metric, subject of the sentence, label of the tile, whether more is better
+    ("coverage", "Distinct references found per set", "distinct references found, multi / single", True),
+    ("unique_answers@30", "Distinct answers among 30", "distinct answers among 30, multi / single", True),
+    ("tokens_per_reference", "Tokens per reference found", "tokens per reference found, multi / single", False),
+)
+
+
+def pick_pair(arms: Sequence[ArmData]) -> tuple[ArmData, ArmData] | None:
+    """The multi-answer arm and the single-answer arm that the headline compares; None when there is no such pair.
+
+    Multi: the first arm of a ``multi-`` method with confidences, else the first of a ``multi-`` method. Single: the
+    first arm of a ``single-`` method with the same K, preferring pooled independent completions, else the first one.
+    """
+    multis = [data for data in arms if data.arm.method.startswith("multi")]
+    singles = [data for data in arms if data.arm.method.startswith("single")]
+    if not multis or not singles:
+        return None
+    multi = next((data for data in multis if data.view.get("has_confidence")), multis[0])
+    same_k = [data for data in singles if data.k == multi.k] or singles
+    return multi, next((data for data in same_k if data.view.get("pooled")), same_k[0])
+
+
+def write_tiles(arms: Sequence[ArmData]) -> list[Tile]:
+    """Up to four ratios of the pair the headline compares, and the part of the Brier gap that multi closes."""
+    pair = pick_pair(arms)
+    if pair is None:
+        return []
+    multi, single = pair
+    tiles = []
+    for name, _, label, more_is_better in _COMPARED:
+        a, b = multi.cell(name).value, single.cell(name).value
+        if math.isfinite(a) and b > 0:
+            is_worse = a < b if more_is_better else a > b
+            tiles.append(Tile(f"{write_number(a / b, 2)}\N{MULTIPLICATION SIGN}", label, is_worse))
+    gap = multi.cell("brier_gap_closed").value
+    if math.isfinite(gap):
+        label = "of the Brier gap from best constant to perfect knowledge closed by multi"
+        tiles.append(Tile(f"{write_number(100 * gap, 0)}%", label, gap <= 0))
+    return tiles
+
+
+def write_headline(arms: Sequence[ArmData], reference: Mapping[str, float]) -> list[str]:
+    """Up to five sentences that compare multi-answer with single-answer training, each from the metrics."""
+    pair = pick_pair(arms)
+    if pair is None:
+        return [_describe(data) for data in arms[:4] if data.cell("coverage").is_defined]
+    multi, single = pair
+    sentences = [_who(multi, single)]
+    for name, subject, _, more_is_better in _COMPARED:
+        sentence = _compare(multi, single, name, subject, more_is_better)
+        if sentence and name == "coverage":
+            sentence += _of_best(multi, single, reference)
+        sentences += [sentence + "."] if sentence else []
+    stating = [data for data in arms if data.arm.method.startswith("single") and data.cell("brier").is_defined]
+    rival = single if single.cell("brier").is_defined else next(iter(stating), None)
+    return [*sentences, _calibration(multi, rival)]
+
+
+def _who(multi: ArmData, single: ArmData) -> str:
+    questions, seeds = multi.view.get("n_questions"), len(multi.arm.seeds)
+    over = f" on {questions:,} test questions" if isinstance(questions, int) else ""
+    return (
+        f"Compared{over}{f', with {seeds} seeds' if seeds > 1 else ''}: {_quote(multi)} (multi) against "
+        f"{_quote(single)} (single)."
+    )
+
+
+def _describe(data: ArmData) -> str:
+    return f"{data.arm.label}: coverage {_with_interval(data, 'coverage')}."
+
+
+def _compare(multi: ArmData, single: ArmData, name: str, subject: str, more_is_better: bool) -> str:
+    a, b = multi.cell(name), single.cell(name)
+    if not (a.is_defined and b.is_defined):
+        return ""
+    ratio = f", {write_number(a.value / b.value, 2)} times as many" if b.value > 0 else ""
+    return (
+        f"{subject}: {_with_interval(multi, name)} for multi and {_with_interval(single, name)} for single{ratio}"
+        f"{_caution(a, b, more_is_better)}"
+    )
+
+
+def _caution(a: Cell, b: Cell, more_is_better: bool) -> str:
+    """Say that multi is worse, and say when intervals overlap; nothing when it is clearly better."""
+    if a.value == b.value:
+        return "; no difference"
+    is_worse = a.value < b.value if more_is_better else a.value > b.value
+    if a.low <= b.high and b.low <= a.high:
+        return f"; multi is {'worse' if is_worse else 'better'}, but the intervals overlap"
+    return "; multi is worse here" if is_worse else ""
+
+
+def _of_best(multi: ArmData, single: ArmData, reference: Mapping[str, float]) -> str:
+    best = multi.cell("best_coverage").value
+    best = best if math.isfinite(best) else reference.get("best_coverage", math.nan)
+    if not best > 0:
+        return ""
+    shares = [f"{data.cell('coverage').value / best:.0%}" for data in (multi, single)]
+    return f"; the best possible is {write_number(best, 2)}, of which multi reaches {shares[0]} and single {shares[1]}"
+
+
+def _calibration(multi: ArmData, rival: ArmData | None) -> str:
+    brier, constant, floor, gap = (
+        multi.cell(name).value for name in ("brier", "brier_constant", "brier_floor", "brier_gap_closed")
+    )
+    if not math.isfinite(brier):
+        return "The multi-answer arm states no confidences, so nothing can be said about its calibration."
+    text = f"Calibration of multi: {_scores(multi)}"
+    if math.isfinite(constant):
+        text += f"; always stating the best constant would score {write_number(constant, 4)}"
+        text += ", so these confidences add nothing" if brier >= constant else ""
+    if math.isfinite(floor):
+        text += f"; perfect knowledge would score {write_number(floor, 4)}"
+        text += f" ({gap:.0%} of the gap is closed)" if math.isfinite(gap) else ""
+    if rival is None:
+        return text + "; the single-answer arms state no confidences."
+    return text + f". {_quote(rival)}: {_scores(rival)}, on its own answers, which are not the same answers."
+
+
+def _scores(data: ArmData) -> str:
+    ece = f", ECE {_with_interval(data, 'ece')}" if data.cell("ece").is_defined else ""
+    return f"Brier score {_with_interval(data, 'brier')}{ece}"
+
+
+def _quote(data: ArmData) -> str:
+    return f"\N{LEFT DOUBLE QUOTATION MARK}{data.arm.label}\N{RIGHT DOUBLE QUOTATION MARK}"
+
+
+def _with_interval(data: ArmData, name: str) -> str:
+    cell, decimals = data.cell(name), row_of(name).decimals
+    interval = write_interval(cell, decimals).replace(" ", "\N{NO-BREAK SPACE}")
+    return f"{write_number(cell.value, decimals)} {interval}".strip()

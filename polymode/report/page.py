@@ -1,0 +1,166 @@
+"""The report: one HTML file that needs nothing else, made from run folders (layer L4).
+
+Everything that a model or a user wrote is inserted as text: Jinja2 escapes it, control characters are replaced, and the
+page's own content policy forbids scripts and any loading from elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from polymode import runs
+from polymode.errors import ConfigError, MissingExtraError
+from polymode.report import table
+from polymode.report.arms import Arm, ArmData, read_arm
+from polymode.report.charts import COLOURS, Markup, Style, assign_styles, clean
+from polymode.report.examples import WorkedExample
+from polymode.report.figures import build_figures
+from polymode.report.headline import write_headline, write_tiles
+
+_SWATCHES = {
+    "o": "M13 6a4 4 0 1 0 8 0a4 4 0 1 0-8 0z",
+    "s": "M13.4 2.4h7.2v7.2h-7.2z",
+    "^": "M17 1.4l4.6 8.6h-9.2z",
+    "D": "M17 1l5 5-5 5-5-5z",
+    "v": "M17 10.6l4.6-8.6h-9.2z",
+    "P": "M15.4 1.6h3.2v2.8h2.8v3.2h-2.8v2.8h-3.2v-2.8h-2.8v-3.2h2.8z",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _CellView:
+    """A table cell as the page writes it."""
+
+    value: str
+    interval: str
+    spread: str
+    title: str
+
+
+def write_report(
+    path: Path,
+    *,
+    title: str,
+    intro: Sequence[str],
+    arms: Sequence[Arm],
+    reference: Mapping[str, float] | None = None,
+    facts: Mapping[str, str] | None = None,
+    examples: Sequence[WorkedExample] = (),
+) -> Path:
+    """Write the report of ``arms`` to ``path`` and return ``path``.
+
+    Args:
+        path: the HTML file; it appears whole or not at all.
+        title: heading of the page.
+        intro: paragraphs under the heading.
+        arms: what is compared, in the order of the table's columns.
+        reference: known truths; ``best_coverage`` is the best possible coverage with K answers and is drawn.
+        facts: name and value pairs on how this was made (task, model size, completions, seconds, memory, ...); the
+            value of ``command`` is shown as the command to repeat it.
+        examples: worked examples from `pick_examples`.
+
+    Raises:
+        ConfigError: no arms.
+        RunIncompleteError: a run folder lacks a file that is needed.
+        WriteError: the file cannot be written.
+        MissingExtraError: matplotlib or Jinja2 is not installed.
+    """
+    if not arms:
+        raise ConfigError("arms is empty: a report needs at least one arm with an evaluation folder")
+    known = {name: value for name, value in (reference or {}).items() if isinstance(value, (int, float))}
+    loaded = [read_arm(arm) for arm in arms]
+    styles = assign_styles([arm.method for arm in arms])
+    facts = dict(facts or {})
+    html = _template().render(
+        title=title,
+        intro=intro,
+        command=facts.pop("command", ""),
+        facts=facts,
+        headline=write_headline(loaded, known),
+        tiles=write_tiles(loaded),
+        columns=list(zip(loaded, styles, strict=True)),
+        groups=_groups(loaded),
+        figures=build_figures(list(zip(loaded, styles, strict=True)), known),
+        examples=examples,
+        made_with=[row for row in map(_made_with, loaded) if row],
+        light=_variables(0),
+        dark=_variables(1),
+    )
+    with runs.writing(path) as handle:
+        handle.write(html)
+    return path
+
+
+def _groups(arms: Sequence[ArmData]) -> list[tuple[str, list[tuple[str, table.Row, list[_CellView]]]]]:
+    names = [name for data in arms for name in data.metrics]
+    return [
+        (group, [(name, table.row_of(name), [_cell(data, name) for data in arms]) for name in found])
+        for group, found in table.group_metrics(names)
+    ]
+
+
+def _cell(data: ArmData, name: str) -> _CellView:
+    cell, decimals = data.cell(name), table.row_of(name).decimals
+    return _CellView(
+        value=table.write_number(cell.value, decimals),
+        interval=table.write_interval(cell, decimals) if cell.is_defined else "",
+        spread=table.write_range(cell, decimals),
+        title=table.explain(data, name),
+    )
+
+
+def _made_with(data: ArmData) -> dict[str, Any]:
+    """Config and versions of the first training folder, else of the first evaluation folder; empty when not kept."""
+    for folder in (*data.arm.train[:1], *data.arm.seeds[:1]):
+        path = folder / runs.CONFIG
+        if path.exists():
+            kept = runs.read_json(path)
+            made = kept.get("made_with") or {}
+            versions = {"python": made.get("python"), **(made.get("versions") or {})}
+            return {
+                "label": data.arm.label,
+                "config": kept.get("config"),
+                "versions": ", ".join(f"{name} {version}" for name, version in versions.items() if version),
+                "commit": made.get("commit") or "",
+            }
+    return {}
+
+
+def _variables(page: int) -> Markup:
+    """CSS variables of the light (0) or the dark (1) page; constants of this package, nothing from outside."""
+    return Markup("".join(f"--{name}:{pair[page]};" for name, pair in COLOURS.items()))
+
+
+def _template() -> Any:
+    try:
+        import jinja2
+    except ImportError:
+        raise MissingExtraError("jinja2", "report", "writing the report") from None
+    environment = jinja2.Environment(
+        autoescape=True,
+        finalize=_clean,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+    )
+    environment.filters["swatch"] = _swatch
+    environment.filters["percent"] = lambda share: f"{100 * min(max(share, 0.0), 1.0):.1f}%"
+    environment.filters["fields"] = lambda config: list(config.items()) if isinstance(config, Mapping) else []
+    return environment.get_template("page.html.j2")
+
+
+def _clean(value: Any) -> Any:
+    return clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _swatch(style: Style) -> Markup:
+    """The line and marker of an arm, small, for legends and table heads."""
+    dash = " ".join(f"{1.7 * part:g}" for part in style.dash)
+    return Markup(
+        '<svg class="swatch" viewBox="0 0 34 12" aria-hidden="true"><path d="M1 6H33" fill="none" '
+        'stroke="var(--{})" stroke-width="2.2" stroke-dasharray="{}"/><path d="{}" fill="var(--{})"/></svg>'
+    ).format(style.colour, dash, _SWATCHES[style.marker], style.colour)

@@ -1,0 +1,196 @@
+"""The table of metrics: what each is called, how it is written, and why a cell is empty (layer L4)."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from polymode.report.arms import Arm, ArmData, Cell, read_arm
+
+EMPTY = "\N{EN DASH}"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One metric of the table."""
+
+    name: str
+    """Key in metrics.json; one ending in @ stands for every such metric (``coverage@`` for coverage@1, coverage@2)."""
+    label: str
+    decimals: int = 3
+    better: str = ""
+    """Which way is better: an up or a down arrow, empty when neither."""
+    needs: str = ""
+    """What the metric cannot be computed without: ``confidences`` or ``truth``."""
+
+
+_UP, _DOWN = "\N{UPWARDS ARROW}", "\N{DOWNWARDS ARROW}"
+GROUPS: tuple[tuple[str, tuple[Row, ...]], ...] = (
+    (
+        "Coverage",
+        (
+            Row("coverage", "distinct references found per set", 2, _UP),
+            Row("best_coverage", "best possible coverage", 2, "", "truth"),
+            Row("coverage_of_best", "coverage / best possible", 3, _UP, "truth"),
+            Row("coverage@", "references found in the top n answers", 2, _UP),
+            Row("recall", "share of references found", 3, _UP),
+            Row("capped_recall", "share of min(N, K) references found", 3, _UP),
+            Row("precision", "share of answers that are hits", 3, _UP),
+            Row("any_hit", "sets with at least one hit", 3, _UP),
+            Row("pass@", "any reference found in n completions (pass@1: in the first or surest answer)", 3, _UP),
+        ),
+    ),
+    (
+        "Diversity",
+        (
+            Row("uniqueness", "distinct answers / answers in a set", 3, _UP),
+            Row("unique_answers@", "distinct answers among n", 2, _UP),
+            Row("overlap_", "text shared by independent completions", 3, _DOWN),
+        ),
+    ),
+    (
+        "Calibration",
+        (
+            Row("brier", "Brier score", 4, _DOWN, "confidences"),
+            Row("brier_floor", "lowest possible Brier score of the answers given", 4, "", "truth"),
+            Row("brier_constant", "Brier score of the best constant confidence", 4),
+            Row("brier_gap_closed", "part of the gap from constant to floor that is closed", 3, _UP, "truth"),
+            Row("brier_reliability", "Brier: miscalibration part", 4, _DOWN, "confidences"),
+            Row("brier_resolution", "Brier: resolution part", 4, _UP, "confidences"),
+            Row("brier_uncertainty", "Brier: uncertainty part", 4),
+            Row("ece", "expected calibration error, 10 equal-width bins", 4, _DOWN, "confidences"),
+            Row("ece_debiased", "the same, bias from small bins removed", 4, _DOWN, "confidences"),
+            Row("ece_equal_mass", "the same, bins of equal count", 4, _DOWN, "confidences"),
+            Row("ece_top1", "the same, surest answer only", 4, _DOWN, "confidences"),
+            Row("expected_hits_error", "|expected hits - hits|, binned", 4, _DOWN, "confidences"),
+            Row("expected_hits_bias", "expected hits - hits", 4, "", "confidences"),
+            Row("auroc", "AUROC of confidence", 3, _UP, "confidences"),
+            Row("nll", "negative log-likelihood, clipped (nats)", 4, _DOWN, "confidences"),
+        ),
+    ),
+    (
+        "Alignment",
+        (
+            Row("kl", "KL divergence to the reference distribution (nats)", 4, _DOWN, "truth"),
+            Row("total_variation", "total variation to the reference distribution", 4, _DOWN, "truth"),
+            Row("mean_sum_confidence", "mean sum of confidences", 3, "", "confidences"),
+            Row("mean_hits", "mean hits", 3),
+            Row("sum_to_one_bias", "sum-to-one bias", 3, "", "confidences"),
+        ),
+    ),
+    ("Selective answering", (Row("aurc", "area under the risk-coverage curve", 4, _DOWN, "confidences"),)),
+    (
+        "Cost",
+        (
+            Row("tokens_per_completion", "tokens per completion", 1, _DOWN),
+            Row("tokens_per_set", "tokens per set", 1, _DOWN),
+            Row("tokens_per_reference", "tokens per reference found", 1, _DOWN),
+            Row("malformed_rate", "completions that are malformed", 4, _DOWN),
+        ),
+    ),
+)
+_ROWS = {row.name: row for _, rows in GROUPS for row in rows}
+
+
+def row_of(name: str) -> Row:
+    """The table row of a metric; an unknown metric gets a plain one."""
+    if name in _ROWS:
+        return _ROWS[name]
+    family = re.match(r".*?@|overlap_", name)
+    return _ROWS.get(family[0], Row(name, "")) if family else Row(name, "")
+
+
+def group_metrics(names: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """The metric names in table order under their group titles; unknown ones come last, under "Other"."""
+    left = sorted(dict.fromkeys(names), key=_natural)
+    grouped = []
+    for title, rows in GROUPS:
+        found = [name for row in rows for name in left if row_of(name) is row]
+        left = [name for name in left if name not in found]
+        grouped.append((title, found))
+    grouped.append(("Other", left))
+    return [(title, found) for title, found in grouped if found]
+
+
+def write_number(value: float, decimals: int = 3) -> str:
+    """``value`` with a fixed number of decimals and a real minus sign; a dash when it is NaN."""
+    if not math.isfinite(value):
+        return EMPTY
+    text = f"{value:.{decimals}f}"
+    return f"\N{MINUS SIGN}{text[1:]}" if text.startswith("-") and float(text) else text.removeprefix("-")
+
+
+def write_interval(cell: Cell, decimals: int = 3) -> str:
+    """``[low, high]``, empty when the interval is undefined."""
+    if not (math.isfinite(cell.low) and math.isfinite(cell.high)):
+        return ""
+    return f"[{write_number(cell.low, decimals)}, {write_number(cell.high, decimals)}]"
+
+
+def write_range(cell: Cell, decimals: int = 3) -> str:
+    """Smallest to largest seed, empty with fewer than two."""
+    if len(cell.by_seed) < 2:
+        return ""
+    return f"{write_number(min(cell.by_seed), decimals)} to {write_number(max(cell.by_seed), decimals)}"
+
+
+def why_empty(data: ArmData, name: str) -> str:
+    """Why ``data`` has no value for the metric, in words."""
+    row = row_of(name)
+    if row.needs == "confidences" and not data.view.get("has_confidence"):
+        return "undefined: this arm states no confidences"
+    if name not in data.metrics:
+        return "not computed by this evaluation"
+    cell = data.cell(name)
+    if cell.n == 0 and row.needs == "truth":
+        return "undefined: no true probabilities, or no confidences to compare with them"
+    return f"undefined (n = {cell.n}, unscored {cell.n_unscored})"
+
+
+def explain(data: ArmData, name: str) -> str:
+    """What stands behind a cell: units, seeds and the value of each seed."""
+    cell, row = data.cell(name), row_of(name)
+    if not cell.is_defined:
+        return why_empty(data, name)
+    parts = [f"{name} = {write_number(cell.value, row.decimals)}", f"n = {cell.n:,}"]
+    if cell.n_unscored:
+        parts.append(f"unscored {cell.n_unscored:,}")
+    if len(cell.by_seed) > 1:
+        parts.append("by seed " + ", ".join(write_number(value, row.decimals) for value in cell.by_seed))
+    return "; ".join(parts)
+
+
+def table_markdown(arms: Sequence[Arm], metrics: Sequence[str]) -> str:
+    """A Markdown table, one row per metric and one column per arm: ``value [low, high]``, seed range in parentheses.
+
+    Raises:
+        RunIncompleteError: an evaluation folder lacks its metrics.
+    """
+    columns = [read_arm(arm) for arm in arms]
+    lines = [
+        "| metric | " + " | ".join(_cell_text(data.arm.label) for data in columns) + " |",
+        "|---|" + "---:|" * len(columns),
+    ]
+    for name in metrics:
+        cells = []
+        for data in columns:
+            cell, decimals = data.cell(name), row_of(name).decimals
+            spread = write_range(cell, decimals)
+            parts = [
+                write_number(cell.value, decimals),
+                write_interval(cell, decimals),
+                f"({spread})" if spread else "",
+            ]
+            cells.append(" ".join(part for part in parts if part))
+        lines.append(f"| {_cell_text(name)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell_text(text: str) -> str:
+    return re.sub(r"\s+", " ", text).replace("|", "\\|")
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", name)]

@@ -1,0 +1,68 @@
+import math
+
+import pytest
+
+from polymode.report.arms import Cell, read_arm
+from polymode.report.table import (
+    explain,
+    group_metrics,
+    row_of,
+    table_markdown,
+    why_empty,
+    write_interval,
+    write_number,
+    write_range,
+)
+
+
+@pytest.mark.parametrize(
+    ("value", "decimals", "text"),
+    [(1.2345, 2, "1.23"), (-0.04, 3, "−0.040"), (-0.0001, 2, "0.00"), (math.nan, 2, "–"), (1234.5, 1, "1234.5")],
+)
+def test_numbers_have_fixed_decimals_a_real_minus_and_no_negative_zero(value, decimals, text):
+    assert write_number(value, decimals) == text
+
+
+def test_interval_and_seed_range():
+    assert write_interval(Cell(1.0, 0.5, 1.5), 1) == "[0.5, 1.5]"
+    assert write_interval(Cell(1.0), 1) == ""
+    assert write_range(Cell(1.0, by_seed=(1.2, 0.8)), 1) == "0.8 to 1.2"
+    assert write_range(Cell(1.0, by_seed=(1.0,)), 1) == ""
+
+
+def test_families_sort_by_number_and_unknown_metrics_come_last():
+    names = ["pass@16", "pass@2", "mystery", "coverage@10", "coverage@2", "coverage", "overlap_3gram"]
+    assert group_metrics(names) == [
+        ("Coverage", ["coverage", "coverage@2", "coverage@10", "pass@2", "pass@16"]),
+        ("Diversity", ["overlap_3gram"]),
+        ("Other", ["mystery"]),
+    ]
+    assert row_of("coverage@7").better == "↑" and row_of("mystery").label == ""
+
+
+def test_empty_cells_say_why(make_arm):
+    silent = read_arm(make_arm("silent", "single-rlvr", confidence=False))
+    assert why_empty(silent, "brier") == "undefined: this arm states no confidences"
+    assert why_empty(silent, "pass@64") == "not computed by this evaluation"
+    assert explain(silent, "brier") == why_empty(silent, "brier")
+
+
+def test_a_cell_explains_n_and_seeds(make_arm):
+    text = explain(read_arm(make_arm("multi", "multi-rlcr", seeds=2)), "ece")
+    assert text == "ece = 0.0210; n = 80; by seed 0.0210, 0.0210"
+
+
+def test_markdown_table_has_a_row_per_metric_and_escapes_bars(make_arm):
+    arms = [make_arm("multi | three", "multi-rlcr"), make_arm("single", "single-rlvr", confidence=False)]
+    lines = table_markdown(arms, ["brier", "any_hit"]).splitlines()
+    assert lines == [
+        r"| metric | multi \| three | single |",
+        "|---|---:|---:|",
+        "| brier | 0.1300 [0.1235, 0.1365] | – |",
+        "| any_hit | 0.970 [0.960, 0.980] | 0.970 [0.960, 0.980] |",
+    ]
+
+
+def test_markdown_table_shows_the_seed_range(make_arm):
+    row = table_markdown([make_arm("multi", "multi-rlcr", seeds=3)], ["any_hit"]).splitlines()[-1]
+    assert row == "| any_hit | 0.970 [0.960, 0.980] (0.970 to 0.970) |"
