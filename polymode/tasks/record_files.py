@@ -1,0 +1,226 @@
+"""Rows of a table file or of a Hugging Face data set, each with the place it stands at.
+
+JSONL, JSON (a list of objects), CSV, TSV (each also ``.gz`` or ``.zip``) and Parquet.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from polymode.errors import DataNotFoundError, MissingExtraError, RecordError
+from polymode.tasks import Split
+from polymode.tasks.data_files import SUFFIXES, open_text, read_json_file
+
+FORMATS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
+"""Endings that name a format."""
+
+SPLIT_NAMES: dict[str, Split] = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "validate": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "test": "test",
+}
+"""Names that files, columns and data sets use for the three splits."""
+
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One row as read."""
+
+    where: str
+    """Place for error messages: ``questions.jsonl, line 3``."""
+    number: int
+    """Number of the row in its file, from 1."""
+    fields: Mapping[str, Any]
+    is_text: bool
+    """Whether the format knows only text, so that lists are written in a cell."""
+
+    def get(self, field: str) -> Any:
+        """Value of a field; dots go down into objects when no field has the whole name.
+
+        Raises:
+            RecordError: there is no such field.
+        """
+        value: Any = self.fields
+        for name in [field] if field in self.fields else field.split("."):
+            if not isinstance(value, Mapping) or name not in value:
+                known = ", ".join(map(repr, self.fields))
+                raise RecordError(f"{self.where}: field {field!r} is missing; add it, or name another ({known})")
+            value = value[name]
+        return value
+
+    def items(self, field: str) -> list[Any]:
+        """A field as a list: a single value becomes a list of one; a text cell holds JSON or names between ``|``.
+
+        Raises:
+            RecordError: there is no such field, or broken JSON in a cell.
+        """
+        value = self.get(field)
+        if self.is_text and isinstance(value, str):
+            if value.lstrip().startswith(("[", "{")):
+                try:
+                    value = json.loads(value)
+                except json.JSONDecodeError as exc:
+                    raise RecordError(f"{self.where}, field {field!r}: {value!r} is not JSON ({exc.msg})") from None
+            else:
+                value = [part.strip() for part in value.split("|")] if value.strip() else None
+        if value is None:
+            return []
+        return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def format_of(path: Path) -> str:
+    """Ending that names the format, compression left out; empty when unknown."""
+    name = path.name.lower()
+    for suffix in SUFFIXES[1:]:
+        name = name.removesuffix(suffix)
+    return next((ending for ending in FORMATS if name.endswith(ending)), "")
+
+
+def looks_like_hub_name(source: str) -> bool:
+    """Whether ``source`` has the shape ``owner/name`` and not that of a data file."""
+    return _HUB_NAME.fullmatch(source) is not None and not format_of(Path(source))
+
+
+def split_files(folder: Path) -> dict[Split, Path]:
+    """Files of a folder named by their split (``train.jsonl``, ``dev.csv.gz``).
+
+    Raises:
+        DataNotFoundError: there is none.
+        RecordError: two files for one split.
+    """
+    found: dict[Split, Path] = {}
+    for path in sorted(folder.iterdir()):
+        split = SPLIT_NAMES.get(path.name.split(".")[0].lower())
+        if split is None or not format_of(path):
+            continue
+        if split in found:
+            raise RecordError(f"{folder}: {found[split].name} and {path.name} are both {split}; keep one of them")
+        found[split] = path
+    if not found:
+        raise DataNotFoundError(
+            f"{folder} holds no file named train, validation or test in a known format ({', '.join(FORMATS)}); "
+            "name the data file itself"
+        )
+    return found
+
+
+def read_records(path: Path) -> Iterator[Record]:
+    """Rows of one file, read as they are asked for.
+
+    Raises:
+        DataNotFoundError: no such file.
+        RecordError: unknown format; while reading, a row that cannot be read.
+        MissingExtraError: Parquet without ``pyarrow``.
+    """
+    if not path.is_file():
+        raise DataNotFoundError(f"data file {str(path)!r} does not exist: check the path")
+    readers: dict[str, Callable[[Path], Iterator[Record]]] = {
+        ".jsonl": _jsonl,
+        ".ndjson": _jsonl,
+        ".json": _json,
+        ".csv": _cells,
+        ".tsv": _cells,
+        ".parquet": _parquet,
+    }
+    kind = format_of(path)
+    if not kind:
+        raise RecordError(f"{path}: the format is not known by its name; use one of {', '.join(FORMATS)}")
+    return readers[kind](path)
+
+
+def load_hub(name: str, config: str | None) -> dict[Split, Iterable[Record]]:
+    """Splits of a data set of the Hugging Face hub (or of a local folder ``datasets`` reads); unknown ones left out.
+
+    Raises:
+        MissingExtraError: ``datasets`` is not installed.
+        DataNotFoundError: it cannot be loaded, or has no split with a known name.
+    """
+    try:
+        from datasets import load_dataset
+    except ImportError:
+        raise MissingExtraError("datasets", "train", f"Loading the data set {name!r} by name") from None
+    try:
+        loaded: Any = load_dataset(name, config)
+    except Exception as exc:  # every way a download can fail: name, access, network, disk
+        reason = str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__
+        raise DataNotFoundError(
+            f"cannot load data set {name!r}: {reason}; check the name (or path), the network and your access"
+        ) from exc
+    found: dict[Split, Iterable[Record]] = {}
+    for own, rows in loaded.items():
+        split = SPLIT_NAMES.get(str(own).lower())
+        if split is not None and split not in found:
+            found[split] = _objects(rows, f"{name} ({own}), row")
+    if not found:
+        raise DataNotFoundError(f"data set {name!r} has no split train, validation or test, only {', '.join(loaded)}")
+    return found
+
+
+def _jsonl(path: Path) -> Iterator[Record]:
+    with open_text(path) as handle:
+        for number, line in enumerate(handle, 1):
+            if not line.strip():
+                continue
+            where = f"{path}, line {number}"
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as exc:
+                raise RecordError(f"{where}: not valid JSON ({exc.msg}); one object a line is needed") from None
+            if not isinstance(row, dict):
+                raise RecordError(f"{where}: a JSON object is needed, got {type(row).__name__}")
+            yield Record(where, number, row, is_text=False)
+
+
+def _json(path: Path) -> Iterator[Record]:
+    rows = read_json_file(path)
+    if not isinstance(rows, list):
+        raise RecordError(f"{path}: a JSON list of objects is needed, got {type(rows).__name__}")
+    return _objects(rows, f"{path}, item")
+
+
+def _objects(rows: Iterable[Any], where: str) -> Iterator[Record]:
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, Mapping):
+            raise RecordError(f"{where} {number}: an object is needed, got {type(row).__name__}")
+        yield Record(f"{where} {number}", number, row, is_text=False)
+
+
+def _cells(path: Path) -> Iterator[Record]:
+    delimiter = "\t" if format_of(path) == ".tsv" else ","
+    csv.field_size_limit(2**31 - 1)
+    with open_text(path) as handle:
+        reader = csv.DictReader(handle, delimiter=delimiter, strict=True)
+        try:
+            for number, row in enumerate(reader, 1):
+                where = f"{path}, row {number}"
+                if None in row:
+                    raise RecordError(f"{where}: more cells than columns; quote cells that hold {delimiter!r}")
+                yield Record(where, number, row, is_text=True)
+        except csv.Error as exc:
+            raise RecordError(f"{path}, after line {reader.line_num}: {exc}; correct the quoting") from None
+
+
+def _parquet(path: Path) -> Iterator[Record]:
+    try:
+        from pyarrow import ArrowException, parquet
+    except ImportError:
+        raise MissingExtraError("pyarrow", "train", f"Reading {path.name}") from None
+    try:
+        with parquet.ParquetFile(path) as file:
+            rows = (row for batch in file.iter_batches(1024) for row in batch.to_pylist())
+            yield from _objects(rows, f"{path}, row")
+    except ArrowException as exc:
+        raise RecordError(f"{path}: not a readable Parquet file ({exc}); write it again") from None

@@ -1,0 +1,256 @@
+"""Your own questions and references, from a table file or a Hugging Face data set.
+
+One record a row. The shortest useful file, ``questions.jsonl``::
+
+    {"question": "Name a noble gas.", "references": ["neon", ["argon", "Ar"], {"text": "xenon", "aliases": ["Xe"]}]}
+
+References are a list, each a string, a list of aliases (the first is canonical) or an object with ``text``, ``aliases``
+and ``weight``. In CSV and TSV the cell holds that list as JSON, or names separated by ``|``. Weights given to all
+references and summing to 1 become the reference distribution.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from polymode.errors import ConfigError, DataNotFoundError, RecordError
+from polymode.prompts import Style
+from polymode.references import check_references, reference_from
+from polymode.tasks import Split
+from polymode.tasks.record_files import SPLIT_NAMES, Record, load_hub, looks_like_hub_name, read_records, split_files
+from polymode.types import Example, Reference
+from polymode.verifiers import Verifier
+from polymode.verifiers.text import TextVerifier
+
+SUM_TOLERANCE = 0.01
+"""Weights whose sum is this close to 1 are a distribution and are renormalised; a larger sum is an error."""
+
+_SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+
+class Records:
+    """Questions and references of your own.
+
+    Args:
+        source: a data file (see `record_files.FORMATS`), a folder of files named by split, a mapping of split to file,
+            or the name ``owner/name`` of a Hugging Face data set.
+        question_field: column or key of the question; dots go down into objects (``item.question``).
+        references_field: column or key of the references.
+        aliases_field: further aliases, one list per reference.
+        weights_field: probabilities in [0, 1], one per reference.
+        id_field: unique identity of each record; by default its file and number.
+        split_field: column that says ``train``, ``validation`` (``dev``, ``val``, ...) or ``test``.
+        strings: what a flat list of strings is: ``references`` that are all right and differ, or ``aliases`` of the
+            one right answer.
+        exclusive: at most one answer can be right, so honest confidences sum to at most 1.
+        style: how questions are asked, see `prompts.build_prompt`.
+        validation: share held out of train when there is no validation split, in [0, 1).
+        test: likewise for test.
+        split_seed: changes which questions are held out; the choice depends on the question's text alone.
+        hub_config: configuration of the Hugging Face data set.
+        verifier: decides which references are the same answer; by default equality of normalised text.
+
+    Examples are read and checked once, when the first split is asked for. A question that stands in several splits is
+    kept in the last of train, validation, test only.
+
+    Raises:
+        ConfigError: an option out of its range.
+        DataNotFoundError: no such file, folder or data set.
+    """
+
+    name = "records"
+
+    def __init__(
+        self,
+        source: str | Path | Mapping[Split, str | Path],
+        *,
+        question_field: str = "question",
+        references_field: str = "references",
+        aliases_field: str | None = None,
+        weights_field: str | None = None,
+        id_field: str | None = None,
+        split_field: str | None = None,
+        strings: Literal["references", "aliases"] = "references",
+        exclusive: bool = False,
+        style: Style = "full",
+        validation: float = 0.1,
+        test: float = 0.1,
+        split_seed: int = 0,
+        hub_config: str | None = None,
+        verifier: Verifier | None = None,
+    ) -> None:
+        if strings not in ("references", "aliases"):
+            raise ConfigError(f"strings = {strings!r} is not known: use 'references' or 'aliases'")
+        if style not in ("full", "brief"):
+            raise ConfigError(f"style = {style!r} is not known: use 'full' or 'brief'")
+        if not (0 <= validation < 1 and 0 <= test < 1 and validation + test < 1):
+            raise ConfigError(f"validation = {validation!r} and test = {test!r} must be shares from 0 that sum below 1")
+        self.prompt_style: Style = style
+        self.exclusive, self.strings = exclusive, strings
+        self._question_field, self._references_field = question_field, references_field
+        self._aliases_field, self._weights_field = aliases_field, weights_field
+        self._id_field, self._split_field = id_field, split_field
+        self._shares: dict[Split, float] = {"test": test, "validation": validation}
+        self._split_seed = split_seed
+        self._verifier: Verifier = verifier if verifier is not None else TextVerifier()
+        self._parts = self._find(source, hub_config)
+        self._examples: dict[Split, list[Example]] | None = None
+
+    def examples(self, split: Split, n: int | None = None, *, seed: int = 0) -> Sequence[Example]:
+        """The first ``n`` records of a split shuffled by ``seed``, at most all of them.
+
+        Raises:
+            ConfigError: unknown split or negative n.
+            DataNotFoundError: the split holds no record.
+            RecordError: a record cannot be used; says where, which field and why.
+        """
+        if split not in _SPLITS:
+            raise ConfigError(f"split = {split!r} is not known: use 'train', 'validation' or 'test'")
+        if n is not None and n < 0:
+            raise ConfigError(f"n = {n!r} must not be negative")
+        if self._examples is None:
+            self._examples = self._load()
+        found = self._examples[split]
+        if not found:
+            raise DataNotFoundError(
+                f"records: the {split} split is empty; add {split} records, or raise the share held out for it"
+            )
+        order = np.random.default_rng([seed, _SPLITS.index(split)]).permutation(len(found))[:n]
+        return [found[i] for i in order]
+
+    def _find(
+        self, source: str | Path | Mapping[Split, str | Path], hub_config: str | None
+    ) -> dict[Split | None, Iterable[Record]]:
+        """Rows by the split their file belongs to; None when files do not say."""
+        if isinstance(source, Mapping):
+            for split in source:
+                if split not in _SPLITS:
+                    raise ConfigError(f"split = {split!r} is not known: use 'train', 'validation' or 'test'")
+            return {split: read_records(Path(path)) for split, path in source.items()}
+        path = Path(source).expanduser()
+        if path.is_dir():
+            return {split: read_records(file) for split, file in split_files(path).items()}
+        if not path.exists() and looks_like_hub_name(str(source)):
+            return {split: rows for split, rows in load_hub(str(source), hub_config).items()}
+        return {None: read_records(path)}
+
+    def _load(self) -> dict[Split, list[Example]]:
+        places: dict[str, str] = {}
+        rows: list[tuple[Example, Split | None]] = []
+        for part, records in self._parts.items():
+            for record in records:
+                example = self._example(record, part)
+                if example.id in places:
+                    raise RecordError(
+                        f"{record.where}: id {example.id!r} is also that of {places[example.id]}; ids must differ"
+                    )
+                places[example.id] = record.where
+                rows.append((example, self._stated_split(record) if self._split_field else part))
+        stated_splits = {stated for _, stated in rows}
+        lacking: list[Split] = [split for split in ("test", "validation") if split not in stated_splits]
+        placed: list[tuple[Example, Split]] = []
+        for example, stated in rows:
+            if stated is None or stated == "train":
+                stated = self._hold_out(example.question, lacking)
+            placed.append((example, stated))
+        last: dict[str, int] = {}
+        for example, split in placed:
+            last[example.question] = max(last.get(example.question, 0), _SPLITS.index(split))
+        out: dict[Split, list[Example]] = {split: [] for split in _SPLITS}
+        for example, split in placed:
+            if _SPLITS.index(split) == last[example.question]:
+                out[split].append(example)
+        return out
+
+    def _hold_out(self, question: str, lacking: Sequence[Split]) -> Split:
+        digest = hashlib.blake2b(f"{self._split_seed} {question}".encode(), digest_size=8).digest()
+        place, share = int.from_bytes(digest, "big") / 2**64, 0.0
+        for split in lacking:
+            share += self._shares[split]
+            if place < share:
+                return split
+        return "train"
+
+    def _stated_split(self, record: Record) -> Split:
+        value = record.get(self._split_field or "")
+        split = SPLIT_NAMES.get(value.strip().lower()) if isinstance(value, str) else None
+        if split is None:
+            raise RecordError(
+                f"{record.where}, field {self._split_field!r}: {value!r} is not a split; use train, validation or test"
+            )
+        return split
+
+    def _example(self, record: Record, part: Split | None) -> Example:
+        question = record.get(self._question_field)
+        if not isinstance(question, str) or not question.strip():
+            raise RecordError(
+                f"{record.where}, field {self._question_field!r}: {question!r} must be the text of a question"
+            )
+        references = self._references(record)
+        weights = [ref.weight for ref in references if ref.weight is not None]
+        distribution = None
+        if weights:
+            total = math.fsum(weights)
+            if total > 1 + SUM_TOLERANCE:
+                raise RecordError(
+                    f"{record.where}: weights sum to {total:.4g}; they are probabilities, divide them by their sum"
+                )
+            if len(weights) == len(references) and abs(total - 1) <= SUM_TOLERANCE:
+                distribution = {ref.text: (ref.weight or 0.0) / total for ref in references}
+        return Example(
+            self._identity(record, part),
+            question.strip(),
+            references,
+            distribution=distribution,
+            exclusive=self.exclusive,
+        )
+
+    def _identity(self, record: Record, part: Split | None) -> str:
+        if self._id_field is None:
+            return f"{part or 'record'}-{record.number}"
+        value = record.get(self._id_field)
+        if isinstance(value, bool) or not isinstance(value, (str, int)) or not str(value).strip():
+            raise RecordError(f"{record.where}, field {self._id_field!r}: {value!r} must be a text or whole number")
+        return str(value)
+
+    def _references(self, record: Record) -> tuple[Reference, ...]:
+        where = f"{record.where}, field {self._references_field!r}"
+        values = record.items(self._references_field)
+        if self.strings == "aliases" and values and all(isinstance(value, str) for value in values):
+            values = [values]
+        try:
+            references = [reference_from(value) for value in values]
+            if self._aliases_field is not None:
+                for i, names in enumerate(self._per_reference(record, self._aliases_field, len(references))):
+                    more = [names] if isinstance(names, str) else names or []
+                    references[i] = reference_from([*references[i].names, *more])
+            if self._weights_field is not None:
+                for i, weight in enumerate(self._per_reference(record, self._weights_field, len(references))):
+                    references[i] = reference_from(replace(references[i], weight=_number(weight)))
+            check_references(references, self._verifier)
+        except RecordError as exc:
+            raise RecordError(str(exc) if str(exc).startswith(record.where) else f"{where}: {exc}") from None
+        return tuple(references)
+
+    def _per_reference(self, record: Record, field: str, count: int) -> list[Any]:
+        values = record.items(field)
+        if len(values) != count:
+            raise RecordError(
+                f"{record.where}, field {field!r}: {len(values)} entries for {count} references; give one per reference"
+            )
+        return values
+
+
+def _number(value: Any) -> Any:
+    """A number written as text, as a number; anything else as it is, for `reference_from` to judge."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
