@@ -31,7 +31,7 @@ from typing import IO, Any
 import numpy as np
 
 from polymode.errors import PolymodeError, RecordError, RunExistsError, RunIncompleteError, WriteError
-from polymode.types import Completion, Example, Reference
+from polymode.types import Completion, Example
 
 CONFIG, COMPLETIONS, JUDGED, METRICS, TRAIN_METRICS, REPORT = (
     "config.json",
@@ -204,34 +204,3 @@ def completion_to_row(completion: Completion) -> dict[str, Any]:
         "n_tokens": completion.n_tokens,
         "finished": completion.is_finished,
     }
-
-
-def reference_from(value: Any) -> Reference:
-    """A reference from its JSON form: a string, a list of aliases (first is canonical), or an object.
-
-    Raises:
-        RecordError: anything else, an empty text, or a weight that is not a number in [0, 1].
-    """
-    if isinstance(value, Reference):
-        ref = value
-    elif isinstance(value, str):
-        ref = Reference(value)
-    elif isinstance(value, Mapping) and isinstance(value.get("text"), str):
-        aliases = value.get("aliases") or ()
-        if isinstance(aliases, str) or not all(isinstance(a, str) for a in aliases):
-            raise RecordError(f"references: aliases must be a list of strings, got {aliases!r}")
-        ref = Reference(value["text"], tuple(aliases), value.get("weight"))
-    elif isinstance(value, (list, tuple)) and value and all(isinstance(name, str) for name in value):
-        ref = Reference(value[0], tuple(value[1:]))
-    else:
-        raise RecordError(
-            f"references: {value!r} is not a reference; give a string, a non-empty list of aliases, "
-            'or {"text": ..., "aliases": [...], "weight": ...}'
-        )
-    if not all(name.strip() for name in ref.names):
-        raise RecordError(f"references: empty text in {value!r}; remove the reference or write its answer")
-    if ref.weight is not None and (
-        isinstance(ref.weight, bool) or not isinstance(ref.weight, (int, float)) or not 0 <= ref.weight <= 1
-    ):
-        raise RecordError(f"references: weight {ref.weight!r} of {ref.text!r} must be a number from 0 to 1")
-    return ref

@@ -1,0 +1,129 @@
+"""Train, evaluate and use language models that answer with a calibrated set of answers instead of one guess.
+
+Every public name is resolved on first use, so ``import polymode`` costs next to nothing and never imports torch.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from polymode.credit import group_advantages
+    from polymode.errors import (
+        ConfigError,
+        DataNotFoundError,
+        MissingExtraError,
+        PolymodeError,
+        RecordError,
+        RunExistsError,
+        RunIncompleteError,
+        UserError,
+        VerifierFault,
+        WriteError,
+    )
+    from polymode.evaluate import evaluate
+    from polymode.judging import judge
+    from polymode.parsing import parse_answers
+    from polymode.prompts import build_prompt
+    from polymode.rewards import METHODS, Reward, score, score_set
+    from polymode.types import (
+        Answer,
+        AnswerSet,
+        Completion,
+        Example,
+        Judgement,
+        ParseStatus,
+        Reference,
+        Score,
+        Span,
+        Verdict,
+    )
+    from polymode.verifiers.text import TextVerifier
+
+__all__ = [
+    "METHODS",
+    "Answer",
+    "AnswerSet",
+    "Completion",
+    "ConfigError",
+    "DataNotFoundError",
+    "Example",
+    "Judgement",
+    "MissingExtraError",
+    "ParseStatus",
+    "PolymodeError",
+    "RecordError",
+    "Reference",
+    "Reward",
+    "RunExistsError",
+    "RunIncompleteError",
+    "Score",
+    "Span",
+    "TextVerifier",
+    "UserError",
+    "Verdict",
+    "VerifierFault",
+    "WriteError",
+    "build_prompt",
+    "evaluate",
+    "group_advantages",
+    "judge",
+    "parse_answers",
+    "score",
+    "score_set",
+]
+
+_MODULES = {
+    "METHODS": "rewards",
+    "Reward": "rewards",
+    "TextVerifier": "verifiers.text",
+    "build_prompt": "prompts",
+    "evaluate": "evaluate",
+    "group_advantages": "credit",
+    "judge": "judging",
+    "parse_answers": "parsing",
+    "score": "rewards",
+    "score_set": "rewards",
+    **dict.fromkeys(
+        (
+            "Answer",
+            "AnswerSet",
+            "Completion",
+            "Example",
+            "Judgement",
+            "ParseStatus",
+            "Reference",
+            "Score",
+            "Span",
+            "Verdict",
+        ),
+        "types",
+    ),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'polymode' has no attribute {name!r}")
+    value = getattr(import_module(f"polymode.{_MODULES.get(name, 'errors')}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+class _Package(ModuleType):
+    """Keeps `polymode.evaluate` the function: importing the module of that name would bind the module instead."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name == "evaluate" and isinstance(value, ModuleType):
+            value = value.evaluate
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -1,0 +1,92 @@
+"""References as people write them, and the checks that keep a question scorable (layer L1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from polymode.errors import RecordError
+from polymode.types import Reference
+from polymode.verifiers import Verifier
+
+
+def reference_from(value: Any) -> Reference:
+    """A reference from its JSON form: a string, a list of aliases (first is canonical), or an object.
+
+    Raises:
+        RecordError: anything else, an empty text, or a weight that is not a number in [0, 1].
+    """
+    if isinstance(value, Reference):
+        ref = value
+    elif isinstance(value, str):
+        ref = Reference(value)
+    elif isinstance(value, Mapping) and isinstance(value.get("text"), str):
+        aliases = value.get("aliases") or ()
+        if not isinstance(aliases, (list, tuple)) or not all(isinstance(a, str) for a in aliases):
+            raise RecordError(f"references: aliases must be a list of strings, got {aliases!r}")
+        ref = Reference(value["text"], tuple(aliases), value.get("weight"))
+    elif isinstance(value, (list, tuple)) and value and all(isinstance(name, str) for name in value):
+        ref = Reference(value[0], tuple(value[1:]))
+    else:
+        raise RecordError(
+            f"references: {value!r} is not a reference; give a string, a non-empty list of aliases, "
+            'or {"text": ..., "aliases": [...], "weight": ...}'
+        )
+    if not all(name.strip() for name in ref.names):
+        raise RecordError(f"references: empty text in {value!r}; remove the reference or write its answer")
+    if ref.weight is not None and (
+        isinstance(ref.weight, bool) or not isinstance(ref.weight, (int, float)) or not 0 <= ref.weight <= 1
+    ):
+        raise RecordError(f"references: weight {ref.weight!r} of {ref.text!r} must be a number from 0 to 1")
+    return ref
+
+
+def references_from(value: Any) -> tuple[Reference, ...]:
+    """References from a list of JSON forms; a bare string or object is one reference, never iterated.
+
+    Raises:
+        RecordError: not a list, or an item that is not a reference.
+    """
+    if isinstance(value, (str, Mapping, Reference)):
+        value = [value]
+    if not isinstance(value, (list, tuple)):
+        raise RecordError(f"references: {value!r} is not a list; give a list with one item for each right answer")
+    return tuple(reference_from(item) for item in value)
+
+
+def check_references(references: Sequence[Reference], verifier: Verifier) -> None:
+    """Refuse references that cannot be told apart: no answer could ever find all of them.
+
+    Two references are only aliases of each other when every name of one equals some name of the other and the other way
+    round. Names shared in part are fine: the one-to-one matching sorts them out.
+
+    Raises:
+        RecordError: no reference at all, or two that no answer can tell apart.
+    """
+    if not references:
+        raise RecordError("references: the list is empty; give at least one right answer")
+    if len(references) == 1:
+        return
+    key = getattr(verifier, "key", None)
+    if key is not None:
+        seen: dict[frozenset[str], Reference] = {}
+        for ref in references:
+            first = seen.setdefault(frozenset(map(key, ref.names)), ref)
+            if first is not ref:
+                raise _indistinct(first, ref)
+        return
+    for j, b in enumerate(references):
+        for a in references[:j]:
+            if _is_within(a, b, verifier) and _is_within(b, a, verifier):
+                raise _indistinct(a, b)
+
+
+def _is_within(a: Reference, b: Reference, verifier: Verifier) -> bool:
+    return all(verifier.matches(name, b) for name in a.names)
+
+
+def _indistinct(a: Reference, b: Reference) -> RecordError:
+    return RecordError(
+        f"references: {a.text!r} and {b.text!r} are the same answer; write them as one reference with aliases, "
+        f"[{a.text!r}, {b.text!r}]"
+    )
