@@ -10,14 +10,15 @@ and a million answers cost no more than their per-question sums. Metrics that ne
 AURC over many different confidences) are recomputed under the weights, with fewer replicates when that gets long.
 
 Intervals are percentile intervals (Efron & Tibshirani 1993, chapter 13; clusters: Field & Welsh 2007,
-doi:10.1111/j.1467-9868.2007.00593.x). They do not correct the upward bias of absolute errors such as the ECE.
+doi:10.1111/j.1467-9868.2007.00593.x). Sums of absolute errors such as the ECE come out too high, in the sample and once more
+in every resample; their intervals are shifted back by the second excess only (`SumStatistic.is_absolute`).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -60,6 +61,9 @@ class SumStatistic:
     """Maps the weighted sums, each (B,) or (B, S), to values (B,); NaN where undefined."""
     n: int
     """Units the value is computed from."""
+    is_absolute: bool = False
+    """Whether it adds absolute or squared errors, so that noise can only raise it. The replicates of such a metric are
+    shifted back by their mean excess over the value, to no less than 0, so that the interval holds the value."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +74,8 @@ class WeightedStatistic:
     """Maps weights (Q,) to the value; NaN where undefined."""
     n: int
     """Units the value is computed from, and the cost of one replicate."""
+    is_absolute: bool = False
+    """As in `SumStatistic`."""
 
 
 Statistic = SumStatistic | WeightedStatistic
@@ -104,7 +110,7 @@ def mean_of_questions(question: Array, values: Array, n_questions: int) -> SumSt
 
 def resample_questions(n_questions: int, n_boot: int, rng: np.random.Generator) -> Iterator[Array]:
     """Yield blocks (B, Q) of question weights, ``n_boot`` rows in all; every row has sum Q."""
-    rows = max(1, min(n_boot, _BLOCK_BYTES // (2 * max(n_questions, 1))))
+    rows = max(1, min(n_boot, 250, _BLOCK_BYTES // (2 * max(n_questions, 1))))
     for start in range(0, n_boot, rows):
         block = np.empty((min(rows, n_boot - start), n_questions), dtype=np.uint16)
         for row in block:
@@ -114,7 +120,12 @@ def resample_questions(n_questions: int, n_boot: int, rng: np.random.Generator) 
 
 
 def replicate(
-    statistics: Mapping[Key, Statistic], n_questions: int, *, rng: np.random.Generator, n_boot: int = N_BOOT
+    statistics: Mapping[Key, Statistic],
+    n_questions: int,
+    *,
+    rng: np.random.Generator,
+    n_boot: int = N_BOOT,
+    advance: Callable[[int], object] | None = None,
 ) -> tuple[dict[Key, float], dict[Key, Array]]:
     """Values on the questions as they are, and on ``n_boot`` resamples that all statistics share.
 
@@ -123,6 +134,7 @@ def replicate(
         n_questions: Q. With Q < 2 there is nothing to resample and the replicates are empty.
         rng: source of the resamples.
         n_boot: replicates; a `WeightedStatistic` over many items gets fewer (`MAX_ITEM_VISITS`).
+        advance: called with the number of replicates that have just been done.
 
     Returns:
         The value by name, and its replicates (at most n_boot,) by name.
@@ -152,6 +164,8 @@ def replicate(
         for name, s in weighted.items():
             missing = limit[name] - len(slow[name])
             slow[name].extend(s.compute(row.astype(float)) for row in block[: max(missing, 0)])
+        if advance is not None:
+            advance(len(block))
     return values, replicates | finish(np.concatenate(totals)) | {name: np.array(v) for name, v in slow.items()}
 
 
@@ -193,6 +207,7 @@ def bootstrap(
     n_boot: int = N_BOOT,
     level: float = LEVEL,
     n_unscored: int = 0,
+    advance: Callable[[int], object] | None = None,
 ) -> dict[Key, Estimate]:
     """Value and interval of every statistic, from resamples of questions that all of them share.
 
@@ -203,16 +218,26 @@ def bootstrap(
         n_boot: replicates.
         level: share of the replicates inside the interval.
         n_unscored: noted in every estimate.
+        advance: called with the number of replicates that have just been done.
     """
-    values, replicates = replicate(statistics, n_questions, rng=rng, n_boot=n_boot)
+    values, replicates = replicate(statistics, n_questions, rng=rng, n_boot=n_boot, advance=advance)
     return {
-        name: Estimate(values[name], *_interval(values[name], replicates[name], level), s.n, n_unscored)
+        name: Estimate(values[name], *_interval(s, values[name], replicates[name], level), s.n, n_unscored)
         for name, s in statistics.items()
     }
 
 
-def _interval(value: float, replicates: Array, level: float) -> tuple[float, float]:
-    return (math.nan, math.nan) if math.isnan(value) else percentile_interval(replicates, level)
+def _interval(statistic: Statistic, value: float, replicates: Array, level: float) -> tuple[float, float]:
+    if math.isnan(value):
+        return math.nan, math.nan
+    if statistic.is_absolute:
+        replicates = np.maximum(_centred(value, replicates), 0.0)
+    return percentile_interval(replicates, level)
+
+
+def _centred(value: float, replicates: Array) -> Array:
+    finite = replicates[np.isfinite(replicates)]
+    return replicates - (finite.mean() - value) if finite.size else replicates
 
 
 def restrict(statistic: Statistic, index: Array, n_questions: int) -> Statistic:
@@ -224,7 +249,7 @@ def restrict(statistic: Statistic, index: Array, n_questions: int) -> Statistic:
         n_questions: questions of ``statistic``.
     """
     if isinstance(statistic, SumStatistic):
-        return SumStatistic(tuple(a[index] for a in statistic.sums), statistic.finish, statistic.n)
+        return replace(statistic, sums=tuple(a[index] for a in statistic.sums))
     compute = statistic.compute
 
     def weighted(weights: Array) -> float:
@@ -232,7 +257,7 @@ def restrict(statistic: Statistic, index: Array, n_questions: int) -> Statistic:
         full[index] = weights
         return compute(full)
 
-    return WeightedStatistic(weighted, statistic.n)
+    return replace(statistic, compute=weighted)
 
 
 def paired_difference(
@@ -274,9 +299,12 @@ def paired_differences(
     }
     values, replicates = replicate(both, n_questions, rng=rng, n_boot=n_boot)
     out = {}
-    for name in pairs:
+    for name, pair in pairs.items():
         value = values[name, 0] - values[name, 1]
         shared = min(len(replicates[name, 0]), len(replicates[name, 1]))
         spread = replicates[name, 0][:shared] - replicates[name, 1][:shared]
-        out[name] = Estimate(value, *_interval(value, spread, level), n_questions)
+        if any(s.is_absolute for s in pair):
+            spread = _centred(value, spread)
+        low, high = percentile_interval(spread, level) if not math.isnan(value) else (math.nan, math.nan)
+        out[name] = Estimate(value, low, high, n_questions)
     return out

@@ -208,4 +208,6 @@ def ece_statistic(
     q: Floats, y: Floats, bins: Ints, question: Ints, n_questions: int, n_bins: int = N_BINS
 ) -> SumStatistic:
     """ECE over given bins, with its per-question sums; the bins stay those of the whole sample in every resample."""
-    return SumStatistic(clustered_bin_sums(q, y, bins, question, n_questions, n_bins), ece_from_sums, len(q))
+    return SumStatistic(
+        clustered_bin_sums(q, y, bins, question, n_questions, n_bins), ece_from_sums, len(q), is_absolute=True
+    )

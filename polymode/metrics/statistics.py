@@ -88,13 +88,15 @@ def of_answers(answers: JudgedTable) -> dict[str, Statistic]:
     bins = calibration.clustered_bin_sums(q, y, calibration.width_bins(q), question, n_questions)
     squares = question_sums(question, (q - y) ** 2, n_questions)
     out: dict[str, Statistic] = {
-        "ece": SumStatistic(bins, calibration.ece_from_sums, len(q)),
-        "ece_debiased": SumStatistic(calibration.debiasing_sums(bins), calibration.debiased_ece_from_sums, len(q)),
+        "ece": SumStatistic(bins, calibration.ece_from_sums, len(q), is_absolute=True),
+        "ece_debiased": SumStatistic(
+            calibration.debiasing_sums(bins), calibration.debiased_ece_from_sums, len(q), is_absolute=True
+        ),
         "ece_equal_mass": calibration.ece_statistic(q, y, calibration.mass_bins(q), question, n_questions),
     }
     for i, part in enumerate(calibration.BrierParts._fields):
         name = part if part == "brier" else f"brier_{part}"
-        out[name] = SumStatistic((*bins, squares), _part_of_brier(i), len(q))
+        out[name] = SumStatistic((*bins, squares), _part_of_brier(i), len(q), part in ("reliability", "resolution"))
     out["nll"] = mean_of_items(question, calibration.log_loss_terms(q, y), n_questions)
     out["auroc"] = selective.auroc_statistic(q, y, question, n_questions)
     return out | _against_truth(q, y, p, question, n_questions)
@@ -185,24 +187,35 @@ def _part_of_brier(index: int):
 
 
 def _against_truth(q: Floats, y: Floats, p: Floats, question: np.ndarray, n_questions: int) -> dict[str, Statistic]:
-    """Brier score between the best constant confidence and the Bayes floor, over answers of known probability."""
+    """Brier score between the best constant confidence and the Bayes floor, over answers of known probability p.
+
+    The expected forms put p in place of the drawn label: the same quantity without the noise of the draw.
+    """
     constant = SumStatistic(
         (question_sums(question, y, n_questions), question_sums(question, None, n_questions)), _constant, len(q)
     )
     known = ~np.isnan(p)
-    where = question[known]
-    squares, floors, hits = (question_sums(where, x[known], n_questions) for x in ((q - y) ** 2, p * (1 - p), y))
+    where, q, y, p = question[known], q[known], y[known], p[known]
+    squares, floors, hits, excess, chance, chance_squared = (
+        question_sums(where, x, n_questions) for x in ((q - y) ** 2, p * (1 - p), y, (q - p) ** 2, p, p**2)
+    )
     count = question_sums(where, None, n_questions)
 
     def gap_closed(squares: Array, floors: Array, hits: Array, count: Array) -> Array:
         best_constant, floor = _constant(hits, count), ratio(floors, count)
         return ratio(best_constant - ratio(squares, count), best_constant - floor)
 
+    def expected_gap_closed(excess: Array, chance: Array, chance_squared: Array, count: Array) -> Array:
+        spread = ratio(chance_squared, count) - ratio(chance, count) ** 2
+        return 1 - ratio(ratio(excess, count), np.where(spread > 1e-12, spread, 0.0))
+
     n = int(known.sum())
     return {
         "brier_constant": constant,
         "brier_floor": SumStatistic((floors, count), ratio, n),
+        "brier_excess": SumStatistic((excess, count), ratio, n),
         "brier_gap_closed": SumStatistic((squares, floors, hits, count), gap_closed, n),
+        "brier_gap_closed_expected": SumStatistic((excess, chance, chance_squared, count), expected_gap_closed, n),
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -94,3 +94,9 @@ class JudgedTable:
         rank = np.empty(len(order), dtype=np.int64)
         rank[order] = np.arange(len(order)) - first[self.owner[order]]
         return rank
+
+    def without_duplicates(self) -> JudgedTable:
+        """The same sets with the first of equal answers only."""
+        kept = ~self.is_duplicate
+        names = ("owner", "slot", "q", "y", "p", "is_duplicate", "match", "answer_class")
+        return replace(self, **{name: getattr(self, name)[kept] for name in names})

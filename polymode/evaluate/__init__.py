@@ -1,0 +1,13 @@
+"""Completions to judged completions to metrics; never samples (layer L4).
+
+    completions.jsonl -> read_completions -> evaluate -> Evaluation.write -> judged.jsonl, metrics.json
+
+The text of every completion is parsed, judged and scored by the same code as in training, with one difference: a
+malformed completion may be salvaged (status PARTIAL). Judging again never generates again.
+"""
+
+from polymode.evaluate.evaluation import Evaluation, compare, evaluate, evaluate_folder
+from polymode.evaluate.judged import JudgedCompletion
+from polymode.evaluate.reading import read_completions
+
+__all__ = ["Evaluation", "JudgedCompletion", "compare", "evaluate", "evaluate_folder", "read_completions"]
