@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from polymode import runs
 from polymode.report.arms import number
+from polymode.verifiers.text import normalise
 
 Mark = Literal["hit", "repeat", "wrong", "unscored"]
 _MAX_TRUTH, _LEAST_TRUTH = 8, 0.005
@@ -30,7 +31,7 @@ class AnswerLine:
     """``repeat``: equal to an earlier answer of the set, or right about a reference found already."""
     confidence: float | None
     probability: float | None
-    """True probability of this answer: that it is correct, else its weight in the reference distribution."""
+    """True probability that it is correct, else its weight in the reference distribution; None for a repeat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,14 +147,14 @@ def _side(judged: Sequence[Mapping[str, Any]], texts: Mapping[int, Mapping[str, 
     said: set[str] = set()
     for entry in judged:
         for i, text in enumerate(entry["answers"]):
-            match, key = entry["matches"][i], _fold(text)
+            match, key = entry["matches"][i], normalise(text)
             is_repeat = match in found or key in said or entry["duplicates"][i] is not None
             answers.append(
                 AnswerLine(
                     text=_shorten(text, 400),
                     mark=_mark(entry["verdicts"][i], is_repeat),
                     confidence=_or_none(entry["confidences"][i]),
-                    probability=_probability(entry, i, row),
+                    probability=None if is_repeat else _probability(entry, i, row),
                 )
             )
             said.add(key)
@@ -188,24 +189,26 @@ def _probability(entry: Mapping[str, Any], i: int, row: Mapping[str, Any]) -> fl
     if not distribution:
         return None
     match = entry["matches"][i]
-    names = {_fold(entry["answers"][i])}
+    names = {normalise(entry["answers"][i])}
     if match is not None and match < len(row["references"]):
         reference = row["references"][match]
-        names |= {_fold(name) for name in (reference["text"], *reference.get("aliases", ()))}
-    return sum(number(p) for name, p in distribution.items() if _fold(name) in names)
+        names |= {normalise(name) for name in (reference["text"], *reference.get("aliases", ()))}
+    return sum(number(p) for name, p in distribution.items() if normalise(name) in names)
 
 
 def _truth(row: Mapping[str, Any], found: Sequence[set[int]]) -> tuple[Truth, ...]:
     references = row.get("references") or []
     truth, listed = [], set()
-    weights = {_fold(name): number(p) for name, p in (row.get("distribution") or row.get("p_correct") or {}).items()}
+    weights = {
+        normalise(name): number(p) for name, p in (row.get("distribution") or row.get("p_correct") or {}).items()
+    }
     for i, reference in enumerate(references):
-        names = [_fold(name) for name in (reference["text"], *reference.get("aliases", ()))]
+        names = [normalise(name) for name in (reference["text"], *reference.get("aliases", ()))]
         listed.update(names)
         known = next((weights[name] for name in names if name in weights), reference.get("weight"))
         truth.append(Truth(reference["text"], _or_none(known), True, (i in found[0], i in found[1])))
     for name, p in (row.get("distribution") or row.get("p_correct") or {}).items():
-        if _fold(name) not in listed:
+        if normalise(name) not in listed:
             truth.append(Truth(name, _or_none(p), False, (False, False)))
     truth.sort(key=lambda t: (-(t.probability or 0.0), not t.is_reference))
     return tuple(
@@ -216,10 +219,6 @@ def _truth(row: Mapping[str, Any], found: Sequence[set[int]]) -> tuple[Truth, ..
 def _or_none(value: Any) -> float | None:
     as_number = number(value)
     return as_number if as_number == as_number else None
-
-
-def _fold(text: str) -> str:
-    return " ".join(text.casefold().split())
 
 
 def _shorten(text: str, longest: int = _LONGEST) -> str:

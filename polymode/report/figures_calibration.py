@@ -108,10 +108,13 @@ def risk_coverage(arms: Styled) -> Figure | None:
     svg = charts.line_chart(
         lines,
         alt="Line chart. Share of wrong answers among those kept, as more are kept: " + "; ".join(ends) + ".",
-        x_label="share of questions answered",
+        x_label="share of sets answered",
         y_label="risk: share wrong",
     )
-    caption = "The least sure are left out first; a curve that rises from the left shows confidences that sort well."
+    caption = (
+        "Only the surest answer of each set counts; sets are left out from the least sure up. A curve that rises from "
+        "the left shows confidences that sort well."
+    )
     title = "Risk (share wrong) by share answered"
     return Figure("risk-coverage", title, caption, (Panel(svg),), tuple(legend))
 

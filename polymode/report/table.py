@@ -130,10 +130,11 @@ def write_interval(cell: Cell, decimals: int = 3) -> str:
 
 
 def write_range(cell: Cell, decimals: int = 3) -> str:
-    """Smallest to largest seed, empty with fewer than two."""
+    """Smallest to largest seed, empty with fewer than two seeds or when both are written the same."""
     if len(cell.by_seed) < 2:
         return ""
-    return f"{write_number(min(cell.by_seed), decimals)} to {write_number(max(cell.by_seed), decimals)}"
+    ends = [write_number(end, decimals) for end in (min(cell.by_seed), max(cell.by_seed))]
+    return " to ".join(ends) if ends[0] != ends[1] else ""
 
 
 def why_empty(data: ArmData, name: str) -> str:

@@ -70,6 +70,7 @@ def test_marks_truth_and_thoughts_of_a_set_and_of_pooled_samples(tmp_path):
     # "Influenza" is an alias of the reference "flu", whose probability is listed as "Flu"
     assert [a.probability for a in first.answers] == [0.6, 0.1, 0]
     assert [(a.text, a.mark) for a in second.answers] == [("flu", "hit"), ("influenza", "repeat")]
+    assert [a.probability for a in second.answers] == [0.6, None]
     assert (first.n_hits, second.n_hits, first.n_tokens, second.n_tokens) == (1, 1, 7, 21)
     assert first.thoughts == ("because 0",)
     assert second.thoughts[2] == "<think> because 2 </think> x"  # nothing could be read, so all of it is shown
