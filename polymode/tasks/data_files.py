@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from polymode.errors import DataNotFoundError, RecordError
 
@@ -109,7 +109,7 @@ def read_json_file(path: Path) -> Any:
 def _open_bytes(path: Path) -> Iterator[IO[bytes]]:
     if path.suffix == ".gz":
         with gzip.open(path, "rb") as handle:
-            yield handle  # type: ignore[misc]  # GzipFile reads bytes like any binary file
+            yield cast("IO[bytes]", handle)  # GzipFile reads bytes like any binary file
     elif path.suffix == ".zip":
         with zipfile.ZipFile(path) as archive:
             members = [info for info in archive.infolist() if not info.is_dir()]

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import sys
 import zipfile
 from collections import Counter
 from pathlib import Path
@@ -11,13 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from polymode.errors import ConfigError, DataNotFoundError, RecordError
-from polymode.tasks import Demonstrates
+from polymode.errors import ConfigError, DataNotFoundError, MissingExtraError, RecordError
+from polymode.parsing import parse_answers
+from polymode.tasks import Demonstrates, Task
 from polymode.tasks.ddxplus import DDXPlus
 from polymode.tasks.ddxplus_english import finding_of, in_order, read_evidences
 from polymode.tasks.ddxplus_phrases import short_labels, statement_of
 from polymode.tasks.ddxplus_rows import COLUMNS, read_conditions
 from polymode.types import Example
+from polymode.verifiers.text import normalise
 
 
 def binary(code: str, question: str, *, antecedent: bool = False, parent: str | None = None) -> dict[str, Any]:
@@ -115,7 +118,7 @@ def release(tmp_path: Path) -> Path:
     return write_release(tmp_path / "ddxplus", train=patients(200), test=[PATIENT])
 
 
-def only(task: DDXPlus) -> Example:
+def only(task: Task) -> Example:
     [example] = task.examples("test")
     return example
 
@@ -464,6 +467,13 @@ def test_load_dataset_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         assert list(by_name.examples(split)) == list(by_folder.examples(split))
 
 
+def test_missing_datasets_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("POLYMODE_DATA", raising=False)
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(MissingExtraError, match=r"'datasets'.*pip install 'polymode\[train\]'"):
+        DDXPlus(hub=True)
+
+
 def test_a_name_that_cannot_be_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     datasets = pytest.importorskip("datasets")
     monkeypatch.delenv("POLYMODE_DATA", raising=False)
@@ -512,22 +522,20 @@ def test_real_labels_and_names_are_all_different(real: DDXPlus, shared_data: Pat
 
 
 def test_real_conditions_are_49_and_no_alias_is_shared(shared_data: Path) -> None:
-    verifiers = pytest.importorskip("polymode.verifiers.text")
     conditions, _ = read_conditions(shared_data / "ddxplus" / "release_conditions.json")
     assert len(conditions) == 49
     owner: dict[str, str] = {}
     for condition in conditions:
         for name in (condition.name, *condition.aliases):
-            assert owner.setdefault(verifiers.normalise(name), condition.name) == condition.name
+            assert owner.setdefault(normalise(name), condition.name) == condition.name
 
 
 def test_real_demonstrations_parse_clean(real: DDXPlus) -> None:
-    parsing = pytest.importorskip("polymode.parsing")
     rng = np.random.default_rng(0)
     for i, example in enumerate(real.examples("train", 200)):
         k, confidence = 1 + i % 5, i % 2 == 0
         text = real.demonstrate(example, k, confidence=confidence, rng=rng)
-        answers = parsing.parse_answers(text, k, confidence=confidence)
+        answers = parse_answers(text, k, confidence=confidence)
         assert answers.is_clean, (text, answers.reason)
         assert len({a.text for a in answers.answers}) == k
         assert 10 <= len(re.findall(r"\w+", text.split("</think>")[0])) <= 45

@@ -1,6 +1,7 @@
 import csv
 import gzip
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,7 @@ def test_all_formats_read_the_same(tmp_path: Path) -> None:
 
 def test_missing_pyarrow_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "q.parquet").touch()
-    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(ImportError, match=r"'pyarrow'.*pip install 'polymode\[train\]'"):
         Records(tmp_path / "q.parquet").examples("train")
 
