@@ -72,7 +72,7 @@ def write_headline(arms: Sequence[ArmData], reference: Mapping[str, float]) -> l
     for name, subject, _, more_is_better in _COMPARED:
         sentence = _compare(multi, single, name, subject, more_is_better)
         if sentence and name == "coverage":
-            sentence += _of_best(multi, single, reference)
+            sentence += _of_best(multi, single, known_best(arms, reference))
         sentences += [sentence + "."] if sentence else []
     stating = [data for data in arms if data.arm.method.startswith("single") and data.cell("brier").is_defined]
     rival = single if single.cell("brier").is_defined else next(iter(stating), None)
@@ -113,9 +113,14 @@ def _caution(a: Cell, b: Cell, more_is_better: bool) -> str:
     return "; multi is worse here" if is_worse else ""
 
 
-def _of_best(multi: ArmData, single: ArmData, reference: Mapping[str, float]) -> str:
-    best = multi.cell("best_coverage").value
-    best = best if math.isfinite(best) else reference.get("best_coverage", math.nan)
+def known_best(arms: Sequence[ArmData], reference: Mapping[str, float]) -> float:
+    """Best possible coverage of the compared K: the one given, else the multi-answer arm's own; NaN when unknown."""
+    pair = pick_pair(arms)
+    given = reference.get("best_coverage", math.nan)
+    return given if math.isfinite(given) or pair is None else pair[0].cell("best_coverage").value
+
+
+def _of_best(multi: ArmData, single: ArmData, best: float) -> str:
     if not best > 0:
         return ""
     shares = [f"{data.cell('coverage').value / best:.0%}" for data in (multi, single)]
@@ -134,7 +139,7 @@ def _calibration(multi: ArmData, rival: ArmData | None) -> str:
         text += ", so these confidences add nothing" if brier >= constant else ""
     if math.isfinite(floor):
         text += f"; perfect knowledge would score {write_number(floor, 4)}"
-        text += f" ({gap:.0%} of the gap is closed)" if math.isfinite(gap) else ""
+        text += f" ({write_number(100 * gap, 0)}% of the gap is closed)" if math.isfinite(gap) else ""
     if rival is None:
         return text + "; the single-answer arms state no confidences."
     return text + f". {_quote(rival)}: {_scores(rival)}, on its own answers, which are not the same answers."

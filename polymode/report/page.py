@@ -18,7 +18,7 @@ from polymode.report.arms import Arm, ArmData, read_arm
 from polymode.report.charts import COLOURS, Markup, Style, assign_styles, clean
 from polymode.report.examples import WorkedExample
 from polymode.report.figures import build_figures
-from polymode.report.headline import write_headline, write_tiles
+from polymode.report.headline import known_best, write_headline, write_tiles
 
 _SWATCHES = {
     "o": "M13 6a4 4 0 1 0 8 0a4 4 0 1 0-8 0z",
@@ -57,7 +57,8 @@ def write_report(
         title: heading of the page.
         intro: paragraphs under the heading.
         arms: what is compared, in the order of the table's columns.
-        reference: known truths; ``best_coverage`` is the best possible coverage with K answers and is drawn.
+        reference: known truths; ``best_coverage`` is the best possible coverage with K answers; without it the
+            multi-answer arm's own ``best_coverage`` is taken.
         facts: name and value pairs on how this was made (task, model size, completions, seconds, memory, ...); the
             value of ``command`` is shown as the command to repeat it.
         examples: worked examples from `pick_examples`.
@@ -70,8 +71,9 @@ def write_report(
     """
     if not arms:
         raise ConfigError("arms is empty: a report needs at least one arm with an evaluation folder")
-    known = {name: value for name, value in (reference or {}).items() if isinstance(value, (int, float))}
     loaded = [read_arm(arm) for arm in arms]
+    known = {name: value for name, value in (reference or {}).items() if isinstance(value, (int, float))}
+    known["best_coverage"] = known_best(loaded, known)
     styles = assign_styles([arm.method for arm in arms])
     facts = dict(facts or {})
     html = _template().render(

@@ -1,7 +1,7 @@
 import dataclasses
 
 from polymode.report.arms import ArmData, Cell, read_arm
-from polymode.report.headline import pick_pair, write_headline, write_tiles
+from polymode.report.headline import known_best, pick_pair, write_headline, write_tiles
 
 
 def with_metric(data: ArmData, name: str, *numbers: float) -> ArmData:
@@ -68,3 +68,9 @@ def test_without_a_pair_arms_are_described(make_arm):
     alone = with_metric(read_arm(make_arm("only", "multi-rlcr")), "coverage", 2.0, 1.9, 2.1)
     assert write_headline([alone], {}) == ["only: coverage 2.00 [1.90,\N{NO-BREAK SPACE}2.10]."]
     assert write_tiles([alone]) == []
+
+
+def test_a_given_best_coverage_wins_over_the_measured_one(make_arm):
+    arms = list(pair(make_arm))
+    assert known_best(arms, {"best_coverage": 2.9}) == 2.9
+    assert known_best(arms, {}) == 2.6
