@@ -77,9 +77,9 @@ CLINIC = Recipe(
     steps=150,
     questions_per_step=16,
     group=16,
-    learning_rate=4e-4,
+    learning_rate=5e-4,
     max_completion_tokens=80,
-    warm_start_steps=600,
+    warm_start_steps=1000,
     save_every=50,
 )
 """The lab's recipe; chosen on the validation split."""

@@ -21,11 +21,11 @@ _PIECES = Regex(r"</?[a-z]+\d*>| ?\d+(?:\.\d+)?| ?[^\s<>,;:()]+| ?[,;:()<>]|\s")
 class LabModelSize:
     """Size of the lab's model."""
 
-    hidden: int = 128
+    hidden: int = 96
     """Width of the residual stream."""
-    layers: int = 4
+    layers: int = 3
     heads: int = 4
-    intermediate: int = 384
+    intermediate: int = 288
     """Width of the feed-forward layers."""
     positions: int = 512
     """Longest prompt plus completion in tokens."""

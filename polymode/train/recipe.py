@@ -46,7 +46,7 @@ class Recipe:
     """Questions of a step (P)."""
     group: int = 16
     """Completions of each question (G)."""
-    learning_rate: float = 4e-4
+    learning_rate: float = 5e-4
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     warmup_share: float = 0.0
     """Share of the steps over which the learning rate rises from zero."""
@@ -90,7 +90,7 @@ class Recipe:
     report_to: tuple[str, ...] = ()
     """Any of trackio, tensorboard, wandb."""
 
-    warm_start_steps: int = 500
+    warm_start_steps: int = 1000
     """Supervised steps of the lab model's warm start."""
     warm_start_seed: int = 0
 

@@ -37,11 +37,11 @@ class DemonstrationTask(Task, Demonstrates, Protocol):
 class WarmStart:
     """Settings of a warm start."""
 
-    steps: int = 600
+    steps: int = 1000
     """Optimiser steps."""
     batch: int = 64
     """Demonstrations a step."""
-    learning_rate: float = 3e-3
+    learning_rate: float = 4e-3
     """Peak learning rate; linear warm-up over 5% of the steps, then cosine to zero."""
     seed: int = 0
     """Seed of the weights, the examples and the demonstrations."""

@@ -92,7 +92,7 @@ class Clinic:
         """A noisy, well-formed completion: what some findings speak for, then K distinct answers."""
         assert example.distribution is not None
         return write_demonstration(
-            self._reasoning(example, rng), example.distribution, self.conditions, k, confidence=confidence, rng=rng
+            self._reasoning(example), example.distribution, self.conditions, k, confidence=confidence, rng=rng
         )
 
     def vocabulary(self) -> Sequence[str]:
@@ -150,14 +150,13 @@ class Clinic:
             meta={"drawn": self.conditions[drawn]},
         )
 
-    def _reasoning(self, example: Example, rng: np.random.Generator) -> str:
-        """Three present findings and the two conditions each speaks for most, by lift times posterior."""
+    def _reasoning(self, example: Example) -> str:
+        """The first three present findings and the two conditions each speaks for most, by lift times posterior."""
         assert example.distribution is not None
         posterior = np.array([example.distribution[name] for name in self.conditions])
         findings = [_NUMBER_OF[name] for name in _present(example.question)]
-        chosen = rng.permutation(findings)[:3]
         parts = []
-        for finding in chosen:
+        for finding in findings[:3]:
             support = self._lift[:, finding] * posterior
             second, first = np.argpartition(support, -2)[-2:]
             if support[second] > support[first]:

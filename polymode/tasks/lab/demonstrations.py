@@ -16,13 +16,13 @@ CONFIDENCE_GRID = np.arange(21) / 20
 CONFIDENCE_TEXTS: tuple[str, ...] = tuple(f"{q:.2f}" for q in CONFIDENCE_GRID)
 """Confidences that demonstrations state: 0.00, 0.05, ... 1.00."""
 
-ANSWER_TEMPERATURE = 1.15
+ANSWER_TEMPERATURE = 1.1
 """Answers are drawn from p^(1/T): above 1, unlikely answers come too often."""
-LAPSE = 0.04
+LAPSE = 0.03
 """Share of a uniform draw mixed into the answers."""
-CONFIDENCE_NOISE = 0.8
+CONFIDENCE_NOISE = 0.6
 """Standard deviation of the noise on the log-odds of a stated confidence."""
-CONFIDENCE_BIAS = 0.6
+CONFIDENCE_BIAS = 0.5
 """Shift of the log-odds of a stated confidence: demonstrations are overconfident."""
 
 
