@@ -70,7 +70,7 @@ def _judge_keyed(
                 hits.append(0)
                 matches.append(None)
                 continue
-            if len(candidates) > 1:
+            if len(candidates) != 1:
                 return None
             reference = candidates[0]
             verdicts.append(_CORRECT)

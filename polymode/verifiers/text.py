@@ -24,6 +24,7 @@ from polymode.types import Reference
 
 ARTICLES = frozenset({"a", "an", "the"})
 _CACHED_CHARS = 256  # longer texts are rare and would make the cache large
+_ASCII_PUNCTUATION = string.punctuation.encode()
 _MINUS = str.maketrans("\u2212", "-")
 # The point or minus sign of a number: ``1.5``, ``.5``, ``-5``, ``-.5``.
 _NUMBER_MARK = re.compile(r"(?<!\S)-(?=\.?\d)|(?:(?<=\d)|(?<!\S)|(?<=\s-)|(?<=^-))\.(?=\d)")
@@ -70,11 +71,9 @@ def normalise(text: str) -> str:
     >>> normalise("The  Flu."), normalise("Hepatitis A"), normalise("-1.50 m")
     ('flu', 'hepatitis a', '-1.50 m')
     """
-    if text.isascii():
-        folded = text.lower()
-    else:
-        folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()).translate(_MINUS)
-    words = _without_punctuation(folded).split()
+    folded = text.lower() if text.isascii() else _fold(text)
+    has_marks = "." in folded or "-" in folded
+    words = (_without_punctuation(folded) if has_marks else _without_marks(folded)).split()
     if not words:
         return " ".join(folded.split())
     if not ARTICLES.isdisjoint(words):
@@ -82,17 +81,21 @@ def normalise(text: str) -> str:
     return " ".join(words)
 
 
+def _fold(text: str) -> str:
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()).translate(_MINUS)
+
+
 def _without_punctuation(text: str) -> str:
-    if ("." in text or "-" in text) and (marks := list(_NUMBER_MARK.finditer(text))):
-        parts, position = [], 0
-        for mark in marks:
-            parts += [_without_marks(text[position : mark.start()]), mark[0]]
-            position = mark.end()
-        return "".join([*parts, _without_marks(text[position:])])
-    return _without_marks(text)
+    parts, position = [], 0
+    for mark in _NUMBER_MARK.finditer(text):
+        parts += [_without_marks(text[position : mark.start()]), mark[0]]
+        position = mark.end()
+    return "".join([*parts, _without_marks(text[position:])])
 
 
 def _without_marks(text: str) -> str:
+    if text.isascii():  # the usual case, three times as fast by bytes
+        return text.encode().translate(None, _ASCII_PUNCTUATION).decode()
     return text.translate(_DROPPED)
 
 
