@@ -10,8 +10,8 @@ and a million answers cost no more than their per-question sums. Metrics that ne
 AURC over many different confidences) are recomputed under the weights, with fewer replicates when that gets long.
 
 Intervals are percentile intervals (Efron & Tibshirani 1993, chapter 13; clusters: Field & Welsh 2007,
-doi:10.1111/j.1467-9868.2007.00593.x). Sums of absolute errors such as the ECE come out too high, in the sample and once more
-in every resample; their intervals are shifted back by the second excess only (`SumStatistic.is_absolute`).
+doi:10.1111/j.1467-9868.2007.00593.x). Sums of absolute errors such as the ECE come out too high, in the sample and once
+more in every resample; their intervals are shifted back by the second excess only (`SumStatistic.is_absolute`).
 """
 
 from __future__ import annotations

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import erf
 
 from polymode.metrics.table import Floats, Ints
 from polymode.uncertainty import SumStatistic, ratio
@@ -100,28 +99,27 @@ def equal_mass_ece(q: Floats, y: Floats, *, n_bins: int = N_BINS) -> float:
     return float(ece_from_sums(*bin_sums(q, y, mass_bins(q, n_bins), n_bins)))
 
 
-def debiased_ece_from_sums(count: Floats, q: Floats, y: Floats, rr: Floats, rn: Floats, nn: Floats) -> Floats:
-    """`debiased_ece` from sums over questions, each (..., B): n, q, y, r^2, r n and n^2, with r = q - y."""
+def debiased_ece_from_sums(
+    count: Floats, q: Floats, y: Floats, rr: Floats, rn: Floats, nn: Floats, clusters: Floats
+) -> Floats:
+    """`debiased_ece` from sums over questions, each (..., B): n, q, y, r^2, r n, n^2 and 1[n > 0], with r = q - y."""
     gap = ratio(q - y, count)
-    variance = ratio(rr - 2 * gap * rn + gap**2 * nn, count**2)
-    sd = np.sqrt(np.maximum(variance, 0.0))
-    z = ratio(np.abs(gap), sd)
-    with np.errstate(under="ignore"):
-        folded = sd * np.sqrt(2 / np.pi) * np.exp(-(z**2) / 2) + np.abs(gap) * erf(z / np.sqrt(2))
-    folded = np.where(sd > 0, folded, np.abs(gap))
-    corrected = np.where(count > 0, 2 * np.abs(gap) - folded, 0.0)
-    return np.maximum(ratio((count * np.nan_to_num(corrected)).sum(-1), count.sum(-1)), 0.0)
+    spread = ratio(rr - 2 * gap * rn + gap**2 * nn, count**2)
+    variance = np.nan_to_num(spread * ratio(clusters, clusters - 1))
+    corrected = np.sqrt(np.maximum(np.nan_to_num(gap) ** 2 - variance, 0.0))
+    return ratio((count * corrected).sum(-1), count.sum(-1))
 
 
 def debiased_ece(q: Floats, y: Floats, question: Ints, *, n_bins: int = N_BINS) -> float:
-    """ECE less its estimated small-sample bias, clipped at 0; NaN without observations.
+    """ECE with the squared noise of each bin taken off its squared gap, in [0, 1]; NaN without observations.
 
-        sum_b (n_b / n) (2 |d_b| - E|Normal(d_b, s_b^2)|),    d_b = mean_b q - mean_b y
+        sum_b (n_b / n) sqrt(max(d_b^2 - s_b^2, 0)),    d_b = mean_b q - mean_b y
+        s_b^2 = C / (C - 1) sum_Q (r_Q - d_b n_Q)^2 / n_b^2
 
-    The plain ECE is above 0 even for perfect confidences, because |d_b| cannot average out. Its bias is estimated as
-    how far noise of the observed size s_b would raise |d_b| once more: the folded normal mean
-    s sqrt(2/pi) exp(-d^2 / 2 s^2) + d erf(d / (s sqrt 2)). s_b^2 = sum_Q (r_Q - d_b n_Q)^2 / n_b^2 is the variance of
-    d_b with questions as independent units (r_Q, n_Q: a question's sum of q - y and its count in the bin).
+    The plain ECE is above 0 even for perfect confidences, because |d_b| cannot average out. d_b^2 - s_b^2 is unbiased
+    for the squared gap; the root of its positive part removes about half of the bias where the gap is 0, more where
+    there is one. s_b^2 is the variance of d_b with the C questions of the bin as independent units (r_Q, n_Q: a
+    question's sum of q - y and its count in the bin); a bin with one question is left uncorrected.
 
     Args:
         q: confidences in [0, 1], shape (n,).
@@ -129,8 +127,8 @@ def debiased_ece(q: Floats, y: Floats, question: Ints, *, n_bins: int = N_BINS) 
         question: question index of each observation, shape (n,).
         n_bins: number of equal-width bins.
 
-    Source: the Gaussian resampling correction of Kumar, Liang & Ma 2019, https://arxiv.org/abs/1909.10155, in closed
-    form and with clustered variances.
+    Source: the correction of squared gaps by Ferro & Fricker 2012, doi:10.1002/qj.1924, and Kumar, Liang & Ma 2019,
+    https://arxiv.org/abs/1909.10155; clustered variances and the root per bin are ours.
     """
     if len(q) == 0:
         return float("nan")
@@ -142,7 +140,7 @@ def debiased_ece(q: Floats, y: Floats, question: Ints, *, n_bins: int = N_BINS) 
 def debiasing_sums(sums: BinSums) -> tuple[Floats, ...]:
     """Per-question arrays whose sums `debiased_ece_from_sums` needs, from per-question bin sums."""
     r = sums.q - sums.y
-    return (*sums, r * r, r * sums.count, sums.count**2)
+    return (*sums, r * r, r * sums.count, sums.count**2, (sums.count > 0).astype(float))
 
 
 def brier_score(q: Floats, y: Floats) -> float:

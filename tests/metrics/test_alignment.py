@@ -1,0 +1,39 @@
+"""Divergences against SciPy and hand-worked cells."""
+
+import numpy as np
+import pytest
+from scipy.stats import entropy
+
+from polymode.metrics import alignment
+
+
+def test_kl_agrees_with_scipy() -> None:
+    rng = np.random.default_rng(0)
+    for cells in (2, 4, 7):
+        p, q = rng.dirichlet(np.ones(cells)), rng.dirichlet(np.ones(cells))
+        assert alignment.kl_divergence(p, q, eps=0) == pytest.approx(entropy(p, q), abs=1e-9)
+        smooth = 0.999 * q + 0.001 / cells
+        assert alignment.kl_divergence(p, q) == pytest.approx(entropy(p, smooth), abs=1e-9)
+
+
+def test_other_holds_the_rest() -> None:
+    assert alignment.with_other(np.array([0.5, 0.2])) == pytest.approx([0.5, 0.2, 0.3])
+    # Independent confidences of .9 and .6: shares 3/5 and 2/5, nothing left.
+    assert alignment.with_other(np.array([0.9, 0.6])) == pytest.approx([0.6, 0.4, 0.0])
+
+
+def test_a_missing_answer_costs_finitely() -> None:
+    p, q = np.array([0.5, 0.5]), np.array([1.0, 0.0])
+    # q' = (.9995, .0005): .5 log(.5 / .9995) + .5 log(.5 / .0005)
+    assert alignment.kl_divergence(p, q) == pytest.approx(0.5 * np.log(0.5 / 0.9995) + 0.5 * np.log(1000))
+    assert alignment.kl_divergence(p, q, eps=0) == np.inf
+    assert alignment.kl_divergence(p, p, eps=0) == 0
+
+
+def test_total_variation_by_hand() -> None:
+    assert alignment.total_variation(np.array([0.5, 0.3, 0.2]), np.array([0.2, 0.3, 0.5])) == pytest.approx(0.3)
+
+
+def test_best_coverage_sums_the_largest() -> None:
+    assert alignment.best_coverage(np.array([0.1, 0.5, 0.3]), 2) == pytest.approx(0.8)
+    assert alignment.best_coverage(np.array([0.4]), 3) == pytest.approx(0.4)

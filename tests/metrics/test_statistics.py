@@ -1,0 +1,75 @@
+"""Named metrics of the small table, worked by hand."""
+
+import numpy as np
+import pytest
+
+from polymode.metrics import calibration
+from polymode.metrics.statistics import of_unique_references, statistics
+from polymode.uncertainty import replicate
+
+
+@pytest.fixture
+def values(small_table) -> dict[str, float]:
+    found = statistics(small_table, small_table, small_table)
+    return replicate(found, small_table.n_questions, rng=np.random.default_rng(0), n_boot=0)[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("coverage", (2 / 2 + 2 / 2) / 2),  # question 0: sets 2, 0; question 1: sets 1, 1
+        ("recall", (0.5 + 1) / 2),  # 2/2, 0/2; 1/1, 1/1
+        ("precision", (1 / 3 + 1 / 2) / 2),  # 2/3, 0; 1/2, 1/2
+        ("any_hit", (0.5 + 1) / 2),
+        ("pass@1", (0 + 1) / 2),  # the top answer of set 0 is slot 1, a miss
+        ("coverage@2", (0.5 + 1) / 2),
+        ("best_coverage", 1.5),
+        ("coverage_of_best", 1 / 1.5),
+        ("uniqueness", (1 + 0.75) / 2),
+        ("pass@2", 1.0),  # both completions of each question together find something
+        ("mean_sum_confidence", (2.0 + 0.9 + 0.8) / 3),  # the malformed set is left out
+        ("mean_hits", 4 / 3),
+        ("expected_hits_bias", (2.0 + 0.9 + 0.8 - 4) / 3),
+        ("sum_to_one_bias", 0.0),  # only set 0 has two references: 2.0 - 2
+        ("kl", 0.3),
+        ("tokens_per_completion", 20.0),
+        ("malformed_rate", 0.25),
+        ("brier_constant", 4 / 7 * 3 / 7),
+        ("brier_floor", (0.21 + 0.09 + 0.16 + 0.24 + 0.16 + 0.24 + 0) / 7),
+        # (q - p)^2: .01, .64, .01, 0, .01, .04, 0
+        ("brier_excess", 0.71 / 7),
+    ],
+)
+def test_value(values: dict[str, float], name: str, expected: float) -> None:
+    assert values[name] == pytest.approx(expected, abs=1e-12)
+
+
+def test_gap_closed_follows_from_its_parts(values: dict[str, float]) -> None:
+    constant, floor, brier = values["brier_constant"], values["brier_floor"], values["brier"]
+    assert values["brier_gap_closed"] == pytest.approx((constant - brier) / (constant - floor), abs=1e-12)
+
+
+def test_pooled_calibration_equals_the_plain_functions(values: dict[str, float], small_table) -> None:
+    q, y = small_table.q, small_table.y
+    assert values["ece"] == pytest.approx(calibration.expected_calibration_error(q, y), abs=1e-12)
+    assert values["ece_equal_mass"] == pytest.approx(calibration.equal_mass_ece(q, y), abs=1e-12)
+    assert values["ece_debiased"] == pytest.approx(
+        calibration.debiased_ece(q, y, small_table.answer_question), abs=1e-12
+    )
+    assert values["nll"] == pytest.approx(calibration.negative_log_likelihood(q, y), abs=1e-12)
+    parts = calibration.brier_decomposition(q, y)._asdict()
+    for name, part in parts.items():
+        assert values[name if name == "brier" else f"brier_{name}"] == pytest.approx(part, abs=1e-12)
+
+
+def test_undefined_metrics_are_nan(values: dict[str, float]) -> None:
+    for name in ("total_variation", "unique_answers@30", "overlap_3gram"):
+        assert np.isnan(values[name])
+
+
+def test_u_of_one_completion_is_coverage(values: dict[str, float], small_table) -> None:
+    curve = of_unique_references(small_table)
+    assert list(curve) == [3, 6]  # m = 1, 2 completions of up to three answers
+    found = replicate(curve, 2, rng=np.random.default_rng(0), n_boot=0)[0]
+    assert found[3] == pytest.approx(values["coverage"], abs=1e-12)
+    assert found[6] == pytest.approx((2 + 1) / 2, abs=1e-12)
