@@ -3,14 +3,12 @@
 Every public name is resolved on first use, so ``import polymode`` costs next to nothing and never imports torch.
 """
 
-from __future__ import annotations
+import sys as _sys
+import typing as _typing
+from importlib import import_module as _import_module
+from types import ModuleType as _ModuleType
 
-import sys
-from importlib import import_module
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
+if _typing.TYPE_CHECKING:
     from polymode.credit import group_advantages
     from polymode.errors import (
         ConfigError,
@@ -44,7 +42,6 @@ if TYPE_CHECKING:
     from polymode.verifiers.text import TextVerifier
 
 __all__ = [
-    "METHODS",
     "Answer",
     "AnswerSet",
     "Completion",
@@ -52,6 +49,7 @@ __all__ = [
     "DataNotFoundError",
     "Example",
     "Judgement",
+    "METHODS",
     "MissingExtraError",
     "ParseStatus",
     "PolymodeError",
@@ -105,10 +103,10 @@ _MODULES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> _typing.Any:
     if name not in __all__:
         raise AttributeError(f"module 'polymode' has no attribute {name!r}")
-    value = getattr(import_module(f"polymode.{_MODULES.get(name, 'errors')}"), name)
+    value = getattr(_import_module(f"polymode.{_MODULES.get(name, 'errors')}"), name)
     globals()[name] = value
     return value
 
@@ -117,13 +115,13 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
-class _Package(ModuleType):
+class _Package(_ModuleType):
     """Keeps `polymode.evaluate` the function: importing the module of that name would bind the module instead."""
 
     def __setattr__(self, name: str, value: object) -> None:
-        if name == "evaluate" and isinstance(value, ModuleType):
+        if name == "evaluate" and isinstance(value, _ModuleType):
             value = value.evaluate
         super().__setattr__(name, value)
 
 
-sys.modules[__name__].__class__ = _Package
+_sys.modules[__name__].__class__ = _Package

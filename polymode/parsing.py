@@ -115,7 +115,7 @@ def _from_match(match: re.Match[str], confidence: bool) -> tuple[Answer, ...] | 
     """Answers of a fast match; None when one of them is empty."""
     spans = match.regs
     texts = match.groups()
-    answers = []
+    answers: list[Answer] = []
     if confidence:
         for i in range(0, len(texts), 2):
             text = texts[i].rstrip()

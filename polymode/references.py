@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from polymode.errors import RecordError
 from polymode.types import Reference
@@ -20,25 +20,43 @@ def reference_from(value: Any) -> Reference:
         ref = value
     elif isinstance(value, str):
         ref = Reference(value)
-    elif isinstance(value, Mapping) and isinstance(value.get("text"), str):
-        aliases = value.get("aliases") or ()
-        if not isinstance(aliases, (list, tuple)) or not all(isinstance(a, str) for a in aliases):
-            raise RecordError(f"references: aliases must be a list of strings, got {aliases!r}")
-        ref = Reference(value["text"], tuple(aliases), value.get("weight"))
-    elif isinstance(value, (list, tuple)) and value and all(isinstance(name, str) for name in value):
-        ref = Reference(value[0], tuple(value[1:]))
+    elif isinstance(value, Mapping):
+        ref = _from_object(cast("Mapping[str, Any]", value))
+    elif isinstance(value, (list, tuple)) and value and (names := _texts(cast("Sequence[Any]", value))):
+        ref = Reference(names[0], names[1:])
     else:
-        raise RecordError(
-            f"references: {value!r} is not a reference; give a string, a non-empty list of aliases, "
-            'or {"text": ..., "aliases": [...], "weight": ...}'
-        )
+        raise _unreadable(value)
     if not all(name.strip() for name in ref.names):
         raise RecordError(f"references: empty text in {value!r}; remove the reference or write its answer")
-    if ref.weight is not None and (
-        isinstance(ref.weight, bool) or not isinstance(ref.weight, (int, float)) or not 0 <= ref.weight <= 1
+    weight: Any = ref.weight
+    if weight is not None and (
+        isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight <= 1
     ):
-        raise RecordError(f"references: weight {ref.weight!r} of {ref.text!r} must be a number from 0 to 1")
+        raise RecordError(f"references: weight {weight!r} of {ref.text!r} must be a number from 0 to 1")
     return ref
+
+
+def _from_object(value: Mapping[str, Any]) -> Reference:
+    text: Any = value.get("text")
+    if not isinstance(text, str):
+        raise _unreadable(value)
+    listed: Any = value.get("aliases") or ()
+    aliases = _texts(cast("Sequence[Any]", listed)) if isinstance(listed, (list, tuple)) else None
+    if aliases is None:
+        raise RecordError(f"references: aliases must be a list of strings, got {listed!r}")
+    return Reference(text, aliases, value.get("weight"))
+
+
+def _texts(items: Sequence[Any]) -> tuple[str, ...] | None:
+    """The items, if all are strings."""
+    return tuple(items) if all(isinstance(item, str) for item in items) else None
+
+
+def _unreadable(value: object) -> RecordError:
+    return RecordError(
+        f"references: {value!r} is not a reference; give a string, a non-empty list of aliases, "
+        'or {"text": ..., "aliases": [...], "weight": ...}'
+    )
 
 
 def references_from(value: Any) -> tuple[Reference, ...]:
@@ -51,7 +69,7 @@ def references_from(value: Any) -> tuple[Reference, ...]:
         value = [value]
     if not isinstance(value, (list, tuple)):
         raise RecordError(f"references: {value!r} is not a list; give a list with one item for each right answer")
-    return tuple(reference_from(item) for item in value)
+    return tuple(reference_from(item) for item in cast("Sequence[Any]", value))
 
 
 def check_references(references: Sequence[Reference], verifier: Verifier) -> None:

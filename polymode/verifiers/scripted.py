@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from polymode.errors import VerifierFault
 from polymode.types import Reference
 
 
@@ -35,8 +34,3 @@ class ScriptedVerifier:
         if isinstance(meaning, Exception):
             raise meaning
         return frozenset({meaning}) if isinstance(meaning, str) else meaning
-
-
-def failing(text: str, message: str = "scripted fault") -> ScriptedVerifier:
-    """A verifier that fails on one text and compares all others exactly."""
-    return ScriptedVerifier({text: VerifierFault(message)})

@@ -86,7 +86,8 @@ def _fold(text: str) -> str:
 
 
 def _without_punctuation(text: str) -> str:
-    parts, position = [], 0
+    parts: list[str] = []
+    position = 0
     for mark in _NUMBER_MARK.finditer(text):
         parts += [_without_marks(text[position : mark.start()]), mark[0]]
         position = mark.end()
