@@ -31,7 +31,7 @@ N_BOOT = 1000
 """Replicates of an interval unless told otherwise."""
 LEVEL = 0.95
 """Share of replicates inside an interval unless told otherwise."""
-MAX_ITEM_VISITS = 100_000_000
+MAX_ITEM_VISITS = 50_000_000
 """A statistic that is recomputed item by item gets min(n_boot, MAX_ITEM_VISITS / items) replicates, at least 100."""
 _BLOCK_BYTES, _SLAB = 96 * 2**20, 8192
 

@@ -13,7 +13,9 @@ from polymode.metrics.table import Floats, Ints
 from polymode.uncertainty import Statistic, SumStatistic, WeightedStatistic, ratio
 
 MAX_GROUPS = 128
-"""With at most this many different confidences, ranking metrics are computed from sums per confidence."""
+"""With at most this many different confidences, ranking metrics are computed from sums per confidence,"""
+MAX_CELLS = 8_000_000
+"""and with at most this many questions times confidences (memory)."""
 
 
 def auroc_from_groups(count: Floats, y: Floats) -> Floats:
@@ -119,7 +121,7 @@ def _ranking_statistic(formula, q: Floats, y: Floats, question: Ints, n_question
     if len(q) == 0:
         return SumStatistic((np.zeros(n_questions), np.zeros(n_questions)), ratio, 0)
     group, n_groups = _groups(q)
-    if n_groups <= MAX_GROUPS:
+    if n_groups <= MAX_GROUPS and n_groups * n_questions <= MAX_CELLS:
         cell, shape = question * n_groups + group, (n_questions, n_groups)
         size = n_questions * n_groups
         count = np.bincount(cell, minlength=size).astype(float).reshape(shape)
