@@ -6,8 +6,11 @@ polymode itself reports, 130 stopped by the user.
 
 from __future__ import annotations
 
+import io
+import re
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -27,13 +30,42 @@ VERBS = {
 }
 """Verbs in the order a user meets them."""
 
+EXAMPLES = {
+    "reproduce": (
+        "polymode reproduce quick                       in minutes, on a laptop, into runs/quick/report.html",
+        "polymode reproduce lab --resume                go on where it stopped",
+        "polymode reproduce ddxplus --data data/ddxplus",
+    ),
+    "train": (
+        "polymode train --out runs/mine --method multi-rlcr --k 3       the lab's model on the lab's clinic",
+        "polymode train recipes/NAME.yaml --out runs/mine --steps 10    a recipe, one option changed",
+        "polymode train recipes/NAME.yaml --out runs/mine --resume      after a stop",
+    ),
+    "generate": (
+        "polymode generate --model runs/mine/model --out runs/mine/test --k 3",
+        "polymode generate --model Qwen/Qwen3-8B --task records --data questions.jsonl --out runs/mine --samples 8",
+    ),
+    "evaluate": (
+        "polymode evaluate runs/mine/test               judges again, never generates again",
+        "polymode evaluate answers.jsonl --k 3          completions of any model",
+        "polymode evaluate samples.jsonl --k 1 --pool 3 three independent single answers as one set",
+    ),
+    "tasks": (
+        "polymode tasks                                 the list",
+        "polymode tasks clinic                          two questions with references and a demonstration",
+        "polymode tasks records --data questions.jsonl  are my records read as I meant them?",
+    ),
+}
+"""Command lines that end a verb's --help."""
+
 
 @dataclass(frozen=True)
 class Reproduce:
-    """Run a whole experiment and write its report.
+    """Run a whole experiment: train, sample, evaluate, and write one page that compares the methods.
 
-    quick: Single-RLVR against Multi-RLCR on the lab's clinic, in minutes. lab: four methods, three seeds, both clinic
-    tasks. ddxplus: the four methods on real DDXPlus patients (give --data or set POLYMODE_DATA).
+    quick: single-rlvr against multi-rlcr on the lab's clinic.
+    lab: four methods, three seeds, both clinic tasks, and multi-rlvr at K = 2, 4, 5.
+    ddxplus: the four methods on DDXPlus patients (give --data, or set POLYMODE_DATA).
     """
 
     experiment: tyro.conf.Positional[str] = "quick"
@@ -45,7 +77,7 @@ class Reproduce:
     data: Path | None = None
     """Folder of the task's data."""
     workers: int = 0
-    """Arms trained at once, each with its share of the cores; 0 means one per core."""
+    """Models trained at once, each with its share of the cores; 0 means one per core."""
     only: str | None = None
     """Run only this part, for example clinic-diagnosis of lab."""
 
@@ -74,6 +106,7 @@ class Generate:
     data: Path | None = None
     """Folder or file of the task's data."""
     split: Literal["train", "validation", "test"] = "test"
+    """Part of the task to take questions from; splits never share a question."""
     n: int = 200
     """Questions."""
     k: int = 3
@@ -85,10 +118,13 @@ class Generate:
     max_tokens: int = 1536
     """Completions are cut off at this length."""
     temperature: float = 1.0
+    """Sampling temperature; 0 takes the most likely token each time."""
     seed: int = 0
+    """The same seed gives the same completions."""
     batch: int = 64
     """Completions sampled at once (transformers)."""
     backend: Literal["transformers", "vllm"] = "transformers"
+    """What runs the model; vllm needs a GPU and the extra `vllm`."""
     style: Literal["task", "full", "brief"] = "task"
     """Prompt style; `task` uses the task's own."""
     resume: bool = False
@@ -99,8 +135,9 @@ class Generate:
 class Evaluate:
     """Judge and measure completions from any model; writes judged.jsonl and metrics.json beside the file.
 
-    A line needs "completion" and "references" (strings, lists of aliases, or objects); "id" groups the samples of a
-    question; "k" and "confidence" say what was asked for, or give --k and --confidence.
+    The file is JSONL: one JSON object a line, with "completion" (the model's whole text) and "references" (a list; each a
+    string, a list of aliases, or an object with text, aliases and weight). "id" groups the samples of a question;
+    "k" and "confidence" say what was asked for, or give --k and --confidence. Needs no torch and no GPU.
     """
 
     completions: tyro.conf.Positional[Path]
@@ -108,16 +145,17 @@ class Evaluate:
     out: Path | None = None
     """Folder for judged.jsonl and metrics.json; the completions' folder by default."""
     k: int | None = None
-    """Answers asked for, when the lines do not say."""
-    confidence: bool | None = None
-    """Whether confidences were asked for, when the lines do not say."""
+    """Answers asked for, instead of what the lines say."""
+    confidence: Literal["auto", "yes", "no"] = "auto"
+    """Whether confidences were asked for; auto: as the lines say, else yes when any completion holds one."""
     pool: int = 1
     """Put this many independent completions of a question together to one set."""
     votes: bool = False
     """With --pool: use the share of samples that gave an answer as its confidence."""
     n_boot: int = 1000
-    """Bootstrap replicates."""
+    """Bootstrap replicates; 0 leaves the intervals out."""
     seed: int = 0
+    """Seed of the bootstrap."""
 
 
 @dataclass(frozen=True)
@@ -144,17 +182,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(_help())
         return 0
     if args[0] == "--version":
-        import polymode
-
-        print(polymode.__version__)
+        print(_version())
         return 0
     verb, rest = args[0], args[1:]
     try:
         if verb not in _RUN:
             raise ConfigError(f"{verb!r} is not a command: use one of {', '.join(VERBS)}")
         return _RUN[verb](rest)
+    except _HelpShown:
+        return 0
     except PolymodeError as exc:
-        print(f"error: {exc}", file=sys.stderr)
+        print(f"error: {' '.join(str(exc).split())}", file=sys.stderr)
         return exc.exit_code
     except KeyboardInterrupt:
         print("stopped; finished work is kept, --resume goes on", file=sys.stderr)
@@ -162,19 +200,96 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _help() -> str:
-    lines = ["usage: polymode COMMAND [OPTIONS]", "", "Train, evaluate and use models that answer with a calibrated set.", ""]
+    lines = [
+        "usage: polymode COMMAND [OPTIONS]",
+        "",
+        "Train, evaluate and use models that answer with a calibrated set.",
+        "",
+    ]
     lines += [f"  {verb:<10} {text}" for verb, text in VERBS.items()]
     return "\n".join([*lines, "", "polymode COMMAND --help explains a command. Try: polymode reproduce quick"])
 
 
+def _version() -> str:
+    from importlib import metadata
+
+    try:
+        return metadata.version("polymode")
+    except metadata.PackageNotFoundError:
+        return "not installed (run from its source folder)"
+
+
+class _HelpShown(Exception):
+    """The user asked for help and got it."""
+
+
 def _parse(kind: type[Any], verb: str, args: Sequence[str], default: Any = None) -> Any:
-    """Options of a verb from flags; tyro prints its own message and exits with 2 on a wrong flag."""
+    """Options of a verb from flags.
+
+    tyro prints boxes of several lines and leaves the process; here its help gets examples and its errors become one
+    line like every other error of polymode.
+
+    Raises:
+        ConfigError: a flag or value that is not allowed.
+        _HelpShown: --help was among the flags.
+    """
     extra = {} if default is None else {"default": default}
-    return tyro.cli(kind, prog=f"polymode {verb}", args=list(args), config=(tyro.conf.OmitArgPrefixes,), **extra)
+    out, err = io.StringIO(), io.StringIO()
+    try:
+        with redirect_stdout(out), redirect_stderr(err):
+            return tyro.cli(
+                kind, prog=f"polymode {verb}", args=list(args), config=(tyro.conf.OmitArgPrefixes,), **extra
+            )
+    except SystemExit as exc:
+        if exc.code in (0, None):
+            print(_readable_help(out.getvalue(), verb))
+            raise _HelpShown from None
+        problem = _one_line(err.getvalue() or out.getvalue())
+    raise ConfigError(f"{problem}; see polymode {verb} --help")
+
+
+def _readable_help(text: str, verb: str) -> str:
+    """tyro's help with ``{None}|PATH`` written as ``PATH``, and examples below."""
+
+    def plain(match: re.Match[str]) -> str:
+        return match[1] if "usage:" in text[: match.end()].splitlines()[-1] else match[1].ljust(len(match[0]))
+
+    text = re.sub(r"\{None\}\|(\w+\]?)", plain, text).rstrip()
+    if verb == "train":
+        text = text.replace("usage: polymode train", "usage: polymode train [RECIPE.yaml]", 1)
+    examples = EXAMPLES.get(verb, ())
+    return "\n".join([text, *(["", "examples:"] if examples else []), *(f"  {line}" for line in examples)])
+
+
+def _one_line(text: str) -> str:
+    """What tyro's error box says, as one clause that names the flag and the value."""
+    rows = [line.strip("│ ").strip() for line in text.splitlines() if not line.startswith(("╭", "╰"))]
+    parts = " ".join(row if row.strip("─") else "\0" for row in rows).split("\0")
+    message = re.sub(r"^Error parsing (?:recipe|polymode \w+): ", "", parts[0].strip()).rstrip(".")
+    message = message.removeprefix("Error parsing ")
+    message = re.sub(r"invalid literal for int\(\) with base 10: (.*)", r"\1 is not a whole number", message)
+    message = re.sub(r"could not convert string to float: (.*)", r"\1 is not a number", message)
+    message = re.sub(r"^Missing from polymode \w+: (.*?) \(required\)$", r"missing: \1", message)
+    meant = re.findall(r"--[a-z][\w-]*", parts[1]) if len(parts) > 1 and "Perhaps you meant" in parts[1] else []
+    message = message[:1].lower() + message[1:]
+    return f"{message}; did you mean {' or '.join(dict.fromkeys(meant[:2]))}?" if meant else message
+
+
+def _whole(flag: str, value: int, low: int) -> None:
+    if value < low:
+        raise ConfigError(f"--{flag} {value} is not allowed: give a whole number from {low}")
 
 
 def _reproduce(args: Sequence[str]) -> int:
     options: Reproduce = _parse(Reproduce, "reproduce", args)
+    from polymode.reproduce.plans import plans
+
+    _whole("workers", options.workers, 0)
+    parts = {name: None for plan in plans(options.experiment, options.data) for name in (plan.name, plan.task)}
+    if options.only is not None and options.only not in parts:
+        raise ConfigError(f"--only {options.only!r} is no part of {options.experiment}: use one of {', '.join(parts)}")
+    _need_packages("train", "training", ("torch", "transformers", "trl", "datasets"))
+    _need_packages("report", "the report", ("matplotlib", "jinja2"))
     from polymode.reproduce.run import reproduce
 
     out = options.out or Path("runs") / options.experiment
@@ -192,12 +307,14 @@ def _reproduce(args: Sequence[str]) -> int:
 
 
 def _train(args: Sequence[str]) -> int:
-    recipe = Recipe()
-    if args and not args[0].startswith("-"):
-        recipe, args = load_recipe(Path(args[0])), args[1:]
+    recipe, flags = Recipe(), list(args)
+    for i, value in enumerate(flags):  # the recipe comes first, or is the YAML file among the flags
+        if value.endswith((".yaml", ".yml")) or (i == 0 and not value.startswith("-")):
+            recipe = load_recipe(Path(flags.pop(i)))
+            break
     out: Any = tyro.MISSING  # the one option without a default
-    options: Train = _parse(Train, "train [RECIPE.yaml]", args, default=Train(out=out, recipe=recipe))
-    _need_training()
+    options: Train = _parse(Train, "train", flags, default=Train(out=out, recipe=recipe))
+    _need_packages("train", "training", ("torch", "transformers", "trl", "datasets"))
     from polymode.train.rl import train
 
     print(f"model: {train(options.recipe, options.out, resume=options.resume)}")
@@ -208,17 +325,28 @@ def _generate(args: Sequence[str]) -> int:
     options: Generate = _parse(Generate, "generate", args)
     from polymode import runs
     from polymode.generate.sampling import sample_completions, write_completions
+    from polymode.prompts import check_k
     from polymode.tasks import open_task
 
-    runs.create(options.out, options, resume=options.resume)
-    if options.resume and (options.out / runs.COMPLETIONS).exists():
-        print(f"completions: {options.out / runs.COMPLETIONS} (kept)")
-        return 0
+    for flag, value in (("n", options.n), ("samples", options.samples), ("batch", options.batch)):
+        _whole(flag, value, 1)
+    _whole("max-tokens", options.max_tokens, 1)
+    if not 0 <= options.temperature < float("inf"):
+        raise ConfigError(f"--temperature {options.temperature} is not allowed: give a number from 0")
+    check_k(options.k)
+    if (options.out / runs.CONFIG).exists():  # refuse before a model is loaded
+        runs.create(options.out, options, resume=options.resume)
+        _check_same(options)
+        if (options.out / runs.COMPLETIONS).exists():
+            print(f"completions: {options.out / runs.COMPLETIONS} (kept)")
+            return 0
     task = open_task(options.task, data=options.data)
     examples = task.examples(options.split, options.n)
+    generator = _generator(options)
+    runs.create(options.out, options, resume=options.resume)
     completions = sample_completions(
         examples,
-        _generator(options),
+        generator,
         k=options.k,
         confidence=options.confidence,
         samples=options.samples,
@@ -229,6 +357,19 @@ def _generate(args: Sequence[str]) -> int:
     )
     print(f"completions: {write_completions(options.out, completions)}")
     return 0
+
+
+def _check_same(options: Generate) -> None:
+    """A run folder belongs to one set of options; only where and how fast it runs may change."""
+    from polymode import runs
+
+    kept, asked = runs.read_json(options.out / runs.CONFIG)["config"], runs.to_json(options)
+    for name in asked:
+        if name not in ("out", "resume", "batch") and kept.get(name) != asked[name]:
+            raise ConfigError(
+                f"{name} = {asked[name]!r} differs from the run folder's {kept.get(name)!r}: resume with the same "
+                f"options, or choose another --out than {options.out}"
+            )
 
 
 def _generator(options: Generate) -> Any:
@@ -246,9 +387,13 @@ def _evaluate(args: Sequence[str]) -> int:
     from polymode import runs
     from polymode.evaluate import evaluate, read_completions
 
+    _whole("pool", options.pool, 1)
+    if options.votes and options.pool == 1:
+        raise ConfigError("--votes counts answers of pooled sets: give --pool too, for example --pool 3")
     source = options.completions
     path = source / runs.COMPLETIONS if source.is_dir() else source
-    completions = read_completions(path, k=options.k, confidence=options.confidence)
+    asked = {"auto": None, "yes": True, "no": False}[options.confidence]
+    completions = read_completions(path, k=options.k, confidence=asked)
     evaluation = evaluate(
         completions,
         pooled=options.pool > 1,
@@ -300,13 +445,13 @@ def _doctor(args: Sequence[str]) -> int:
     return 0
 
 
-def _need_training() -> None:
+def _need_packages(extra: str, purpose: str, packages: Sequence[str]) -> None:
     """Say what to install before a long traceback does."""
     from importlib.util import find_spec
 
-    for package in ("torch", "transformers", "trl", "datasets"):
+    for package in packages:
         if find_spec(package) is None:
-            raise MissingExtraError(package, "train", "training")
+            raise MissingExtraError(package, extra, purpose)
 
 
 _RUN: dict[str, Callable[[Sequence[str]], int]] = {

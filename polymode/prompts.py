@@ -23,9 +23,7 @@ def check_k(k: int) -> int:
     return k
 
 
-def build_prompt(
-    question: str, k: int, *, confidence: bool, exclusive: bool = False, style: Style = "full"
-) -> str:
+def build_prompt(question: str, k: int, *, confidence: bool, exclusive: bool = False, style: Style = "full") -> str:
     """Text that asks ``question`` for ``k`` distinct answers in the answer format.
 
     Args:

@@ -22,7 +22,7 @@ def reference_from(value: Any) -> Reference:
         ref = Reference(value)
     elif isinstance(value, Mapping):
         ref = _from_object(cast("Mapping[str, Any]", value))
-    elif isinstance(value, (list, tuple)) and value and (names := _texts(cast("Sequence[Any]", value))):
+    elif isinstance(value, (list, tuple)) and (names := _texts(cast("Sequence[Any]", value))):
         ref = Reference(names[0], names[1:])
     else:
         raise _unreadable(value)

@@ -131,7 +131,7 @@ class Judgement:
     matches: tuple[int | None, ...]
     """Per answer: index of a reference it matches (its own in the matching for a hit), None when it matches none."""
     duplicates: tuple[int | None, ...]
-    """Per answer: slot index (0-based) of the earliest equal answer of the set, None when it is the first of its kind."""
+    """Per answer: slot index (0-based) of the earliest equal answer, None when it is the first of its kind."""
     n_references: int
     """N, the number of references of the question."""
     faults: tuple[str, ...] = ()

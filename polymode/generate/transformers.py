@@ -26,9 +26,7 @@ class TransformersGenerator:
         ConfigError: the model cannot be loaded.
     """
 
-    def __init__(
-        self, model: str | Path, *, batch: int = 256, bf16: bool = False, show_progress: bool = True
-    ) -> None:
+    def __init__(self, model: str | Path, *, batch: int = 256, bf16: bool = False, show_progress: bool = True) -> None:
         try:
             import torch
             from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -63,7 +61,9 @@ class TransformersGenerator:
             torch.manual_seed(seed)
             for start in range(0, len(rows), self.batch):
                 chunk = rows[start : start + self.batch]
-                for row, generated in zip(chunk, self._sample([ids[i] for i in chunk], max_tokens, temperature), strict=True):
+                for row, generated in zip(
+                    chunk, self._sample([ids[i] for i in chunk], max_tokens, temperature), strict=True
+                ):
                     out[row].append(generated)
                 bar.update(len(chunk))
         return out
@@ -77,7 +77,11 @@ class TransformersGenerator:
 
     def _sample(self, ids: list[list[int]], max_tokens: int, temperature: float) -> list[Generated]:
         batch = self.tokenizer.pad({"input_ids": ids}, return_tensors="pt").to(self.model.device)
-        sampling = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0} if temperature > 0 else {"do_sample": False}
+        sampling = (
+            {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
+            if temperature > 0
+            else {"do_sample": False}
+        )
         tokens = self.model.generate(
             **batch, max_new_tokens=max_tokens, pad_token_id=self.tokenizer.pad_token_id, **sampling
         )[:, batch["input_ids"].shape[1] :].tolist()

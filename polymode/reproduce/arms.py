@@ -22,13 +22,10 @@ _DEEP_CURVES = ("unique_references", "unique_answers_histogram")
 _SAMPLING_SEED = 20_260
 
 
-def run_arm(plan: Plan, arm: Arm, root: Path, threads: int) -> str:
+def run_arm(plan: Plan, arm: Arm, root: Path) -> str:
     """Run what is missing of one arm below ``root``; returns its folder's name."""
-    import torch
-
     from polymode.train.rl import train
 
-    torch.set_num_threads(threads)
     folder = root / arm.folder
     model = train(arm.recipe, folder, resume=True)
     task = open_task(arm.recipe.task, data=arm.recipe.data, **arm.recipe.task_options)
@@ -36,9 +33,7 @@ def run_arm(plan: Plan, arm: Arm, root: Path, threads: int) -> str:
     return str(arm.folder)
 
 
-def evaluate_views(
-    plan: Plan, views: tuple[View, ...], folder: Path, model: Path, task: Task, max_tokens: int
-) -> None:
+def evaluate_views(plan: Plan, views: tuple[View, ...], folder: Path, model: Path, task: Task, max_tokens: int) -> None:
     """Sample and evaluate every view of a model that has no ``metrics.json`` yet."""
     from polymode.generate.transformers import TransformersGenerator
 
@@ -58,9 +53,7 @@ def evaluate_views(
         _evaluate(plan, view, target, deep)
 
 
-def _sample(
-    generator: Any, view: View, out: Path, task: Task, questions: int, samples: int, max_tokens: int
-) -> None:
+def _sample(generator: Any, view: View, out: Path, task: Task, questions: int, samples: int, max_tokens: int) -> None:
     from polymode.generate.sampling import sample_completions, write_completions
 
     if (out / runs.COMPLETIONS).exists():

@@ -107,13 +107,11 @@ def _run_arms(name: str, plan: Plan, root: Path, data: Path | None, workers: int
         raise ArmFailedError(f"{len(failed)} of {len(plan.arms)} arms failed, first {failed[0]}: {tail[0]} (see {log})")
 
 
-def _start(
-    name: str, plan: Plan, arm: Arm, root: Path, data: Path | None, workers: int
-) -> subprocess.Popen[bytes]:
+def _start(name: str, plan: Plan, arm: Arm, root: Path, data: Path | None, workers: int) -> subprocess.Popen[bytes]:
     folder = root / arm.folder
     folder.mkdir(parents=True, exist_ok=True)
     threads = max(1, (os.cpu_count() or 1) // workers)
-    job = {"experiment": name, "plan": plan.name, "arm": str(arm.folder), "root": str(root), "threads": threads}
+    job = {"experiment": name, "plan": plan.name, "arm": str(arm.folder), "root": str(root)}
     job["data"] = None if data is None else str(data)
     with (folder / "log.txt").open("ab") as log:
         return subprocess.Popen(

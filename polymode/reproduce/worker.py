@@ -18,7 +18,7 @@ def main(job: str) -> int:
     plan = next(plan for plan in plans(values["experiment"], data) if plan.name == values["plan"])
     arm = next(arm for arm in plan.arms if str(arm.folder) == values["arm"])
     try:
-        run_arm(plan, arm, Path(values["root"]), values["threads"])
+        run_arm(plan, arm, Path(values["root"]))
     except PolymodeError as exc:
         print(f"error: {exc}", file=sys.stderr)
         return exc.exit_code

@@ -82,7 +82,9 @@ def open_task(name: str, *, data: Path | str | None = None, **options: Any) -> T
             from polymode.tasks.records import Records
 
             if data is None:
-                raise ConfigError("data is missing: task 'records' needs a file or a data set name, for example --data my.jsonl")
+                raise ConfigError(
+                    "data is missing: task 'records' needs a file or a data set name, for example --data my.jsonl"
+                )
             return Records(data, **options)
     except TypeError as exc:
         raise ConfigError(f"task {name!r}: {exc}; remove the option or correct its name") from None

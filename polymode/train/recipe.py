@@ -5,6 +5,7 @@ Everything is checked here, before a model is loaded. Defaults are the lab's; `r
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -179,10 +180,8 @@ def _typed(key: str, value: Any, kind: str, where: str) -> Any:
     if value is None and optional:
         return None
     if base == "float" and isinstance(value, str):  # YAML reads 1e-6 as text
-        try:
+        with contextlib.suppress(ValueError):
             value = float(value)
-        except ValueError:
-            pass
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if base == "float" and is_number:
         return float(value)

@@ -197,7 +197,9 @@ def _lora(recipe: Recipe) -> Any:
         from peft import LoraConfig
     except ImportError:
         raise MissingExtraError("peft", "train", "lora_rank > 0") from None
-    return LoraConfig(r=recipe.lora_rank, lora_alpha=recipe.lora_alpha, target_modules="all-linear", task_type="CAUSAL_LM")
+    return LoraConfig(
+        r=recipe.lora_rank, lora_alpha=recipe.lora_alpha, target_modules="all-linear", task_type="CAUSAL_LM"
+    )
 
 
 def _check_same(folder: Path, recipe: Recipe) -> None:

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -27,6 +28,8 @@ from polymode.train.lab_model import LabModelSize, build_model, build_tokenizer
 FORMATS: tuple[tuple[int, float], ...] = ((1, 0.3), (2, 0.12), (3, 0.34), (4, 0.12), (5, 0.12))
 """Answers asked for in a demonstration, with their shares; half of each state confidences."""
 _FINGERPRINT_EXAMPLES = 64
+_CHUNK = 4096
+_SEED_OFFSET = 1_000_000  # examples of the warm start are not those of reinforcement learning
 
 
 class DemonstrationTask(Task, Demonstrates, Protocol):
@@ -99,32 +102,30 @@ def _demonstrations(
     task: DemonstrationTask, settings: WarmStart, tokenizer: PreTrainedTokenizerFast, n: int
 ) -> list[dict[str, list[int]]]:
     """``n`` tokenised demonstrations with a mask that leaves the prompt out of the loss."""
-    prompts, completions = [], []
-    for prompt, completion in _texts(task, settings, n):
-        prompts.append(prompt)
-        completions.append(completion)
-    prompt_ids = tokenizer(prompts, add_special_tokens=False)["input_ids"]
-    completion_ids = tokenizer(completions, add_special_tokens=False)["input_ids"]
+    prompts, completions = zip(*_texts(task, settings, n), strict=True)
+    prompt_ids = tokenizer(list(prompts), add_special_tokens=False)["input_ids"]
+    completion_ids = tokenizer(list(completions), add_special_tokens=False)["input_ids"]
     return [
         {"input_ids": [*p, *c, tokenizer.eos_token_id], "completion_mask": [0] * len(p) + [1] * (len(c) + 1)}
         for p, c in zip(prompt_ids, completion_ids, strict=True)
     ]
 
 
-def _texts(task: DemonstrationTask, settings: WarmStart, n: int) -> list[tuple[str, str]]:
-    """``n`` pairs of prompt and demonstration; examples are reused, each time demonstrated anew, when they run out."""
+def _texts(task: DemonstrationTask, settings: WarmStart, n: int) -> Iterator[tuple[str, str]]:
+    """``n`` pairs of prompt and demonstration; the examples of a finite task come again, each time shown anew."""
     rng = np.random.default_rng([settings.seed, 1])
-    examples = task.examples("train", n, seed=1_000_000 + settings.seed)
     ks, shares = zip(*FORMATS, strict=True)
-    out = []
-    for i in range(n):
-        example = examples[i % len(examples)]
-        k, confidence = int(rng.choice(ks, p=shares)), bool(rng.random() < 0.5)
-        prompt = build_prompt(
-            example.question, k, confidence=confidence, exclusive=example.exclusive, style=task.prompt_style
-        )
-        out.append((prompt, task.demonstrate(example, k, confidence=confidence, rng=rng)))
-    return out
+    ks_N, confidences_N = rng.choice(ks, p=shares, size=n).tolist(), (rng.random(n) < 0.5).tolist()
+    done = chunk = 0
+    while done < n:
+        # A chunk at a time, so that memory does not grow with the number of demonstrations.
+        examples = task.examples("train", min(_CHUNK, n - done), seed=_SEED_OFFSET + 1009 * settings.seed + chunk)
+        for example, k, confidence in zip(examples, ks_N[done:], confidences_N[done:], strict=False):
+            prompt = build_prompt(
+                example.question, k, confidence=confidence, exclusive=example.exclusive, style=task.prompt_style
+            )
+            yield prompt, task.demonstrate(example, k, confidence=confidence, rng=rng)
+        done, chunk = done + len(examples), chunk + 1
 
 
 def _fingerprint(task: DemonstrationTask, settings: WarmStart, tokenizer: PreTrainedTokenizerFast) -> str:
@@ -132,6 +133,6 @@ def _fingerprint(task: DemonstrationTask, settings: WarmStart, tokenizer: PreTra
         "settings": asdict(settings),
         "formats": FORMATS,
         "vocabulary": sorted(tokenizer.get_vocab()),
-        "sample": _texts(task, settings, _FINGERPRINT_EXAMPLES),
+        "sample": list(_texts(task, settings, _FINGERPRINT_EXAMPLES)),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

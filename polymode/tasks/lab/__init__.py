@@ -1,0 +1,1 @@
+"""The lab: small generated tasks whose true answer distribution is known exactly (layer L3)."""

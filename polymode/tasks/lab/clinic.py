@@ -181,14 +181,19 @@ def p_correct(example: Example, answer: str) -> float:
 
 def _frequencies() -> np.ndarray:
     background = [COMMON_BACKGROUND.get(name, BACKGROUND_RATE) for name in FINDINGS]
-    return np.array([[c.findings.get(name, b) for name, b in zip(FINDINGS, background, strict=True)] for c in CONDITIONS])
+    return np.array(
+        [[c.findings.get(name, b) for name, b in zip(FINDINGS, background, strict=True)] for c in CONDITIONS]
+    )
 
 
 def _priors() -> np.ndarray:
     """P(condition | age band, sex), shape (bands, 2 sexes, conditions); sex 0 is female."""
     raw = np.array(
         [
-            [[c.weight * c.ages[band] * factor for c in CONDITIONS for factor in [(c.female, 2 - c.female)[sex]]] for sex in (0, 1)]
+            [
+                [c.weight * c.ages[band] * factor for c in CONDITIONS for factor in [(c.female, 2 - c.female)[sex]]]
+                for sex in (0, 1)
+            ]
             for band in range(len(AGE_BANDS))
         ]
     )
