@@ -76,7 +76,8 @@ def measure(confidences: str, n_answers: int, k: int, samples: int, n_boot: int)
     verdict = "ok" if seconds <= LIMIT_SECONDS and peak <= LIMIT_GIB else "TOO SLOW OR TOO LARGE"
     print(
         f"{confidences:>10}: {len(table.q):,} answers, {table.n_questions:,} questions, {len(estimates)} metrics, "
-        f"{n_boot} replicates: {seconds:.1f} s ({cpu:.1f} s CPU, {ready - start:.1f} s until the sums), peak {peak:.2f} GiB  [{verdict}]  "
+        f"{n_boot} replicates: "
+        f"{seconds:.1f} s ({cpu:.1f} s CPU, {ready - start:.1f} s until the sums), peak {peak:.2f} GiB  [{verdict}]  "
         f"ece {ece.value:.4f} [{ece.low:.4f}, {ece.high:.4f}], auroc {auroc.value:.4f} "
         f"[{auroc.low:.4f}, {auroc.high:.4f}]",
         flush=True,

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from polymode import runs
-from polymode.errors import ConfigError, DataNotFoundError, PolymodeError, RecordError
+from polymode.errors import ConfigError, DataNotFoundError, PolymodeError, RecordError, VerifierFault
 from polymode.evaluate import Evaluation, compare, evaluate, evaluate_folder, read_completions
 from polymode.types import Completion, Example, ParseStatus, Reference
-from polymode.verifiers.scripted import ScriptedVerifier, failing
+from polymode.verifiers.scripted import ScriptedVerifier
 
 FLU_OR_COLD = Example("a", "fever?", (Reference("flu", ("influenza",)), Reference("cold")))
 ONE_OF_THREE = Example(
@@ -105,7 +105,7 @@ def test_usable_prefix_is_salvaged() -> None:
 def test_a_failing_verifier_is_counted_and_left_out() -> None:
     evaluation = evaluate(
         [completion(FLU_OR_COLD, "flu", "cold"), completion(FLU_OR_COLD, "flu", "mumps", sample=1)],
-        verifier=failing("mumps"),
+        verifier=ScriptedVerifier({"mumps": VerifierFault("no idea")}),
         n_boot=0,
     )
     assert evaluation.metrics["coverage"].value == 2.0
