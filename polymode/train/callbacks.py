@@ -10,7 +10,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ProgressCallback
 
-from polymode.runs import to_json
+from polymode.runs import to_json, write_jsonl
 
 _NAMES = {
     "completions/mean_length": "tokens",
@@ -31,11 +31,17 @@ class StepMetrics(TrainerCallback):
     """
 
     def __init__(self, path: Path, first_step: int, completions_per_step: int) -> None:
-        self.path, self.completions_per_step = path, completions_per_step
+        self.path, self.first_step, self.completions_per_step = path, first_step, completions_per_step
         self.started = time.perf_counter()
-        kept = [line for line in _whole_lines(path) if line["step"] <= first_step]
-        self.seconds_before = kept[-1]["seconds"] if kept else 0.0
-        path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        self.seconds_before = 0.0
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Drop the lines of steps that will run again; only one of several processes writes."""
+        self.started = time.perf_counter()
+        if state.is_world_process_zero:
+            kept = [line for line in _whole_lines(self.path) if line["step"] <= self.first_step]
+            self.seconds_before = kept[-1]["seconds"] if kept else 0.0
+            write_jsonl(self.path, kept)
 
     def on_log(
         self,

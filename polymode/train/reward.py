@@ -12,7 +12,7 @@ from typing import Any
 
 from polymode.judging import judge
 from polymode.parsing import parse_answers
-from polymode.references import check_references, reference_from
+from polymode.references import check_references, references_from
 from polymode.rewards import Method, score_set
 from polymode.types import Example, ParseStatus, Score, Verdict
 from polymode.verifiers import Verifier
@@ -43,10 +43,11 @@ def make_reward_function(
     Returns:
         A function of TRL's keyword arguments that gives one total per completion, None where a verifier failed. The
         data set needs a column ``references``: per row a JSON text or a list, each reference a string, a list of
-        aliases or an object (see `polymode.references.reference_from`). A column ``k`` overrides ``k`` per row.
+        aliases or an object (see `polymode.references.references_from`). A column ``k`` overrides ``k`` per row.
     """
     equality = verifier or TextVerifier()
     reward = method.reward(preset)
+    terms = [term for term in ("coverage", "brier", "format") if getattr(reward, term)]
     default_k = method.answers(k)
 
     def reward_function(
@@ -71,7 +72,7 @@ def make_reward_function(
             )
             scores.append(score_set(judge(_example(references[i], equality), answers, equality), reward))
         if log_extra is not None:
-            _log_columns(scores, log_extra)
+            _log_columns(scores, terms, log_extra)
         if log_metric is not None:
             for metric, value in summarise(scores).items():
                 log_metric(metric, value)
@@ -125,11 +126,12 @@ def _deviation(values: Sequence[float]) -> float:
     return (sum((value - mean) ** 2 for value in values) / len(values)) ** 0.5
 
 
-def _log_columns(scores: Sequence[Score], log_extra: Callable[[str, list[Any]], None]) -> None:
+def _log_columns(scores: Sequence[Score], terms: Sequence[str], log_extra: Callable[[str, list[Any]], None]) -> None:
+    """The same columns in every step: TRL would fill a column that is left out with values of an earlier step."""
     log_extra("status", [score.answer_set.status.value for score in scores])
     log_extra("reason", [score.answer_set.reason for score in scores])
     log_extra("verdicts", [" ".join(_mark(v, y) for v, y in _slots(score)) for score in scores])
-    for term in sorted({name for score in scores for name in score.terms}):
+    for term in terms:
         log_extra(f"term_{term}", [score.terms.get(term) for score in scores])
 
 
@@ -154,7 +156,6 @@ def _example_from_json(text: str, equality: Verifier) -> Example:
         value = json.loads(text)
     except json.JSONDecodeError:
         value = text
-    items: Any = value if isinstance(value, list) else [value if isinstance(value, (str, Mapping)) else text]
-    found = tuple(reference_from(item) for item in items)
+    found = references_from(value if isinstance(value, (str, list, Mapping)) else text)
     check_references(found, equality)
     return Example("", "", found)

@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase, set_seed
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
-from transformers.trainer_utils import get_last_checkpoint
 from trl import GRPOConfig, GRPOTrainer
 
 from polymode import runs
@@ -49,7 +50,10 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False) -> Path:
         RunExistsError: the folder holds a run and ``resume`` is False.
         ConfigError: the folder was made with another recipe, or the recipe does not fit the task or model.
     """
-    runs.create(folder, recipe, resume=resume)
+    processes = PartialState(cpu=not torch.cuda.is_available())
+    if processes.is_main_process:
+        runs.create(folder, recipe, resume=resume)
+    processes.wait_for_everyone()
     _check_same(folder, recipe)
     target = folder / MODEL
     if (target / "config.json").exists() or (target / "adapter_config.json").exists():
@@ -63,13 +67,12 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False) -> Path:
         tokenizer.pad_token = tokenizer.eos_token
     set_seed(recipe.seed)
     trainer = build_trainer(recipe, folder, task, source, tokenizer)
-    checkpoint = get_last_checkpoint(str(folder / CHECKPOINTS)) if (folder / CHECKPOINTS).exists() else None
-    first_step = int(checkpoint.rsplit("-", 1)[1]) if checkpoint else 0
+    first_step, checkpoint = _last_checkpoint(folder / CHECKPOINTS)
     trainer.add_callback(StepMetrics(folder / runs.TRAIN_METRICS, first_step, recipe.completions_per_step))
     trainer.train(resume_from_checkpoint=checkpoint)
+    part = folder / f".{MODEL}"
+    trainer.save_model(str(part))  # every process: weights may be spread over them
     if trainer.is_world_process_zero():
-        part = folder / f".{MODEL}"
-        trainer.save_model(str(part))
         tokenizer.save_pretrained(part)
         part.rename(target)
     trainer.accelerator.wait_for_everyone()
@@ -85,12 +88,18 @@ def build_trainer(
         method, recipe.k, preset=recipe.preset, max_completion_tokens=recipe.max_completion_tokens
     )
     rows = _rows(recipe, task, conversational=tokenizer.chat_template is not None)
+    # Trained weights stay in float32, also with bf16: at a learning rate of 1e-6 a bfloat16 weight would round every
+    # update away. The frozen weights under LoRA adapters need no such care.
+    dtype = torch.bfloat16 if recipe.bf16 and recipe.lora_rank else torch.float32
+    config = _trl_config(recipe, folder)
+    if recipe.vllm:  # else vLLM keeps room for the longest text the model could ever read
+        config.vllm_max_model_length = _longest_prompt(rows, tokenizer) + recipe.max_completion_tokens
     trainer = GRPOTrainer(
-        model=AutoModelForCausalLM.from_pretrained(source, dtype=torch.bfloat16 if recipe.bf16 else torch.float32),
+        model=AutoModelForCausalLM.from_pretrained(source, dtype=dtype),
         processing_class=tokenizer,
         reward_funcs=reward,
         train_dataset=Dataset.from_list(rows),
-        args=_trl_config(recipe, folder),
+        args=config,
         peft_config=_lora(recipe),
     )
     for shown in (ProgressCallback, PrinterCallback):
@@ -178,6 +187,27 @@ def _rows(recipe: Recipe, task: Task, *, conversational: bool) -> list[dict[str,
             )
         epoch += 1
     return rows
+
+
+def _longest_prompt(rows: list[dict[str, Any]], tokenizer: PreTrainedTokenizerBase) -> int:
+    """Tokens of the longest prompt, with what the chat template adds."""
+    prompts = [row["prompt"] for row in rows]
+    if tokenizer.chat_template is not None:
+        prompts = [tokenizer.apply_chat_template(p, tokenize=False, add_generation_prompt=True) for p in prompts]
+    return max(len(ids) for ids in tokenizer(prompts, add_special_tokens=False)["input_ids"])
+
+
+def _last_checkpoint(folder: Path) -> tuple[int, str | None]:
+    """Step and folder of the last whole checkpoint, (0, None) if there is none; a kill can leave one half-written."""
+    found = {int(path.name.rsplit("-", 1)[1]): path for path in folder.glob("checkpoint-*") if path.is_dir()}
+    for step in sorted(found, reverse=True):
+        try:
+            json.loads((found[step] / TRAINER_STATE_NAME).read_text(encoding="utf-8"))  # written last
+        except (FileNotFoundError, json.JSONDecodeError):
+            log.warning("%s is incomplete and left out", found[step])
+            continue
+        return step, str(found[step])
+    return 0, None
 
 
 def lab_model(task: Task, recipe: Recipe) -> Path:
