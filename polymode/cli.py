@@ -7,8 +7,10 @@ polymode itself reports, 130 stopped by the user.
 from __future__ import annotations
 
 import io
+import os
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
@@ -135,9 +137,10 @@ class Generate:
 class Evaluate:
     """Judge and measure completions from any model; writes judged.jsonl and metrics.json beside the file.
 
-    The file is JSONL: one JSON object a line, with "completion" (the model's whole text) and "references" (a list; each a
-    string, a list of aliases, or an object with text, aliases and weight). "id" groups the samples of a question;
-    "k" and "confidence" say what was asked for, or give --k and --confidence. Needs no torch and no GPU.
+    The file is JSONL: one JSON object a line, with "completion" (the model's whole text) and "references" (a list; each
+    a string, a list of aliases, or an object with text, aliases and weight).
+    Samples of a question share an "id". What was asked for is said by "k" and "confidence", or by --k and --confidence.
+    Needs no torch and no GPU.
     """
 
     completions: tyro.conf.Positional[Path]
@@ -194,6 +197,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except PolymodeError as exc:
         print(f"error: {' '.join(str(exc).split())}", file=sys.stderr)
         return exc.exit_code
+    except BrokenPipeError:  # the reader went away, as in `polymode tasks | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except KeyboardInterrupt:
         print("stopped; finished work is kept, --resume goes on", file=sys.stderr)
         return 130
@@ -226,7 +232,7 @@ class _HelpShown(Exception):
 def _parse(kind: type[Any], verb: str, args: Sequence[str], default: Any = None) -> Any:
     """Options of a verb from flags.
 
-    tyro prints boxes of several lines and leaves the process; here its help gets examples and its errors become one
+    By itself tyro prints several lines and leaves the process; here its help gets examples and its errors become one
     line like every other error of polymode.
 
     Raises:
@@ -249,27 +255,39 @@ def _parse(kind: type[Any], verb: str, args: Sequence[str], default: Any = None)
 
 
 def _readable_help(text: str, verb: str) -> str:
-    """tyro's help with ``{None}|PATH`` written as ``PATH``, and examples below."""
+    """The help with ``{None}|PATH`` written as ``PATH``, and examples below."""
 
     def plain(match: re.Match[str]) -> str:
         return match[1] if "usage:" in text[: match.end()].splitlines()[-1] else match[1].ljust(len(match[0]))
 
-    text = re.sub(r"\{None\}\|(\w+\]?)", plain, text).rstrip()
+    lines = re.sub(r"\{None\}\|(\w+\]?)", plain, text).rstrip().splitlines()
+    text = "\n".join(textwrap.fill(line, 100) if line[:1].strip() else line.rstrip() for line in lines)
     if verb == "train":
         text = text.replace("usage: polymode train", "usage: polymode train [RECIPE.yaml]", 1)
     examples = EXAMPLES.get(verb, ())
     return "\n".join([text, *(["", "examples:"] if examples else []), *(f"  {line}" for line in examples)])
 
 
+_WORDINGS = {
+    r"invalid literal for int\(\) with base 10: (.*)": r"\1 is not a whole number",
+    r"could not convert string to float: (.*)": r"\1 is not a number",
+    r"^invalid choice (.*) for argument '(.*)'\. Expected one of \((.*)\)$": r"\2: \1 is not known, use one of \3",
+    r"^Missing value for argument '(.*)'\. Expected .*$": r"\1 needs a value",
+}
+
+
 def _one_line(text: str) -> str:
-    """What tyro's error box says, as one clause that names the flag and the value."""
-    rows = [line.strip("│ ").strip() for line in text.splitlines() if not line.startswith(("╭", "╰"))]
-    parts = " ".join(row if row.strip("─") else "\0" for row in rows).split("\0")
-    message = re.sub(r"^Error parsing (?:recipe|polymode \w+): ", "", parts[0].strip()).rstrip(".")
+    """What tyro's error says in several lines, as one clause that names the flag and the value."""
+    rows = [line.strip() for line in text.strip().splitlines()[1:]]  # the first is a title that says less
+    joined = " ".join(row if row.strip("-") else "\0" for row in rows)
+    parts = [part.strip() for part in joined.split("\0") if part.strip()] or ["options cannot be read"]
+    message = re.sub(r"^Error parsing (?:recipe|polymode \w+): ", "", parts[0]).rstrip(".")
     message = message.removeprefix("Error parsing ")
-    message = re.sub(r"invalid literal for int\(\) with base 10: (.*)", r"\1 is not a whole number", message)
-    message = re.sub(r"could not convert string to float: (.*)", r"\1 is not a number", message)
-    message = re.sub(r"^Missing from polymode \w+: (.*?) \(required\)$", r"missing: \1", message)
+    missing = re.findall(r"(--[\w-]+ [A-Z]+|[A-Z]+) (.*?)\.? \(required\)", message)
+    if message.startswith("Missing from") and missing:
+        return "; ".join(f"{flag} is missing: {meaning}" for flag, meaning in missing)
+    for pattern, wording in _WORDINGS.items():
+        message = re.sub(pattern, wording, message)
     meant = re.findall(r"--[a-z][\w-]*", parts[1]) if len(parts) > 1 and "Perhaps you meant" in parts[1] else []
     message = message[:1].lower() + message[1:]
     return f"{message}; did you mean {' or '.join(dict.fromkeys(meant[:2]))}?" if meant else message
