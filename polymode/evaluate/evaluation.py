@@ -14,8 +14,9 @@ from tqdm import tqdm
 from polymode import runs
 from polymode.errors import ConfigError
 from polymode.evaluate.curves import curves_of
-from polymode.evaluate.judged import CompletionJudge, JudgedCompletion, pooled_rows, single_rows, tabulate
+from polymode.evaluate.judged import CompletionJudge, JudgedCompletion
 from polymode.evaluate.reading import read_completions
+from polymode.evaluate.sets import pooled_rows, single_rows, tabulate
 from polymode.metrics import diversity
 from polymode.metrics.statistics import of_unique_references, statistics
 from polymode.metrics.table import Floats, JudgedTable

@@ -37,3 +37,17 @@ def test_total_variation_by_hand() -> None:
 def test_best_coverage_sums_the_largest() -> None:
     assert alignment.best_coverage(np.array([0.1, 0.5, 0.3]), 2) == pytest.approx(0.8)
     assert alignment.best_coverage(np.array([0.4]), 3) == pytest.approx(0.4)
+
+
+def test_many_sets_at_once_equal_them_one_by_one() -> None:
+    rng = np.random.default_rng(2)
+    owner = np.repeat([0, 2, 3, 4], [3, 1, 2, 2])
+    p, q = rng.dirichlet(np.ones(9))[:8], rng.random(8)
+    p[1], q[2] = 0.0, 0.0
+    p[6:] = [0.7, 0.3]  # nothing left for other answers
+    kl, variation = alignment.set_divergences(owner, p, q, 5)
+    for i in (0, 2, 3, 4):
+        a, b = alignment.with_other(p[owner == i]), alignment.with_other(q[owner == i])
+        assert kl[i] == pytest.approx(alignment.kl_divergence(a, b), abs=1e-12)
+        assert variation[i] == pytest.approx(alignment.total_variation(a, b), abs=1e-12)
+    assert np.isnan([kl[1], variation[1]]).all()
