@@ -1,0 +1,300 @@
+"""The command line: what a user types, sees and gets back."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from polymode.cli import VERBS, main
+
+LINE = {"completion": "<answer1>flu</answer1><answer2>cold</answer2>", "references": ["flu", "gout"], "k": 2}
+
+
+def write_lines(path: Path, *rows: object) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def refused(capsys: pytest.CaptureFixture[str], *args: object) -> str:
+    """The one line on stderr of a command that must end with exit code 2."""
+    assert main([str(arg) for arg in args]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("error: ") and shown.err.count("\n") == 1 and shown.err.endswith("\n")
+    return shown.err
+
+
+# --- help ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("args", [[], ["--help"], ["-h"]])
+def test_the_first_help_names_every_command(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(args) == 0
+    shown = capsys.readouterr().out
+    assert all(f"  {verb} " in shown and text in shown for verb, text in VERBS.items())
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_command_explains_itself(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([verb, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"usage: polymode {verb} ")
+    assert "{None}" not in shown
+    assert max(map(len, shown.splitlines())) <= 120
+    if verb != "doctor":  # which has nothing to choose
+        assert f"\nexamples:\n  polymode {verb} " in shown or f"\nexamples:\n  polymode {verb}\n" in shown
+
+
+@pytest.mark.parametrize("verb", ["reproduce", "generate", "evaluate", "tasks"])
+def test_every_option_has_a_text(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main([verb, "--help"])
+    words = capsys.readouterr().out.split("options\n", 1)[1].split("examples:")[0].split()
+    for word, following in zip(words, words[2:], strict=False):
+        if word.startswith("--") and word != "--help" and not words[words.index(word) + 1].startswith("--"):
+            assert following != "(default:", f"{word} is not explained"
+
+
+def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == "0.1.0"
+
+
+# --- what is refused, and how ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["evalute"], "'evalute' is not a command: use one of reproduce, train, generate, evaluate, tasks, doctor"),
+        (["train", "--kk", "3", "--out", "x"], "unrecognized options: --kk, 3; did you mean --k?"),
+        (["train"], "--out PATH is missing: Run folder"),
+        (["train", "--out"], "--out needs a value"),
+        (["train", "--out", "x", "--k", "three"], "--k: 'three' is not a whole number"),
+        (["train", "--out", "x", "--learning-rate", "fast"], "--learning-rate: 'fast' is not a number"),
+        (["train", "--out", "x", "--schedule", "up"], "'up' is not known, use one of 'constant', 'linear', 'cosine'"),
+        (["train", "--out", "x", "--k", "0"], "k = 0 is not allowed"),
+        (["train", "--out", "x", "--k", "1"], "k = 1 with method = 'multi-rlcr': use the single method, or k from 2"),
+        (["train", "--out", "x", "--method", "dual"], "method = 'dual' is not known: use one of single-rlvr"),
+        (["train", "--out", "x", "--scale-rewards", "group"], "breaks calibration (arXiv 2508.11800); use 'none' or"),
+        (["train", "none.yaml", "--out", "x"], "recipe none.yaml does not exist: check the path"),
+        (["generate", "--model", "m"], "--out PATH is missing: Run folder to write completions.jsonl into"),
+        (["generate", "--model", "m", "--out", "x", "--k", "21"], "k = 21 is not allowed"),
+        (["generate", "--model", "m", "--out", "x", "--samples", "0"], "--samples 0 is not allowed: give a whole"),
+        (["generate", "--model", "m", "--out", "x", "--temperature", "-1"], "--temperature -1.0 is not allowed"),
+        (["generate", "--model", "m", "--out", "x", "--task", "chess"], "task = 'chess' is not known: use one of"),
+        (["reproduce", "slow"], "experiment 'slow' is not known: use one of quick, lab, ddxplus"),
+        (["reproduce", "lab", "--only", "quick"], "--only 'quick' is no part of lab: use one of clinic, clinic-diag"),
+        (["reproduce", "--workers", "-1"], "--workers -1 is not allowed: give a whole number from 0"),
+        (["evaluate"], "PATH is missing: A completions.jsonl, or a folder that holds one"),
+        (["evaluate", "none.jsonl"], "none.jsonl does not exist: check the path"),
+        (["evaluate", "none.jsonl", "--votes"], "--votes counts answers of pooled sets: give --pool too"),
+        (["evaluate", "none.jsonl", "--pool", "0"], "--pool 0 is not allowed: give a whole number from 1"),
+        (["tasks", "chess"], "task = 'chess' is not known: use one of clinic"),
+        (["tasks", "records"], "data is missing: task 'records' needs a file or a data set name"),
+        (["tasks", "records", "--data", "none.jsonl"], "none.jsonl"),
+        (["tasks", "ddxplus", "--data", "no/folder"], "data folder 'no/folder' does not exist"),
+        (["doctor", "--all"], "unrecognized options: --all"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_user_error_is_one_line_and_exit_code_2(
+    args: list[str],
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert said in refused(capsys, *args)
+    assert list(tmp_path.iterdir()) == []  # nothing is left behind that would be in the way of the corrected command
+
+
+def test_an_unknown_key_of_a_recipe_is_named_with_the_known_ones(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("method: multi-rlvr\nlearning_rat: 1e-5\n", encoding="utf-8")
+    said = refused(capsys, "train", recipe, "--out", tmp_path / "run")
+    assert f"recipe {recipe}: unknown option 'learning_rat'; known: " in said and "learning_rate, " in said
+
+
+def test_the_recipe_may_stand_behind_the_flags(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("k: 99\n", encoding="utf-8")
+    assert f"recipe {recipe}: k = 99 is not allowed" in refused(capsys, "train", "--out", tmp_path / "run", recipe)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"references": []}, "references = [] is not allowed: give a list with at least one reference"),
+        ({"references": ["flu", " "]}, "references: empty text in ' '"),
+        ({"references": ["flu", "the flu"]}, "'flu' and 'the flu' are the same answer; write them as one reference"),
+        ({"references": [{"text": "flu", "weight": float("nan")}]}, "weight nan of 'flu' must be a number from 0 to 1"),
+        ({"distribution": {"flu": float("nan")}}, "distribution: probability nan of 'flu' must be a number from 0 to"),
+        ({"p_correct": {"flu": 2}}, "p_correct: probability 2 of 'flu' must be a number from 0 to 1"),
+        ({"confidence": float("nan")}, "confidence = nan is not allowed: give true or false"),
+        ({"completion": None}, "completion is missing: add a string, the model's whole text"),
+        ({"k": 0}, "k = 0 is not allowed: answers asked for must be a whole number from 1 to 20"),
+        ({"k": None}, 'k is missing: add "k", the number of answers asked for, or give it as an option (--k)'),
+    ],
+)
+def test_a_bad_line_is_named_by_its_number_and_field(
+    change: dict[str, object], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_lines(tmp_path / "completions.jsonl", LINE, {**LINE, **change})
+    line = refused(capsys, "evaluate", path)
+    assert f"{path}, line 2: " in line and said in line
+    assert not (tmp_path / "metrics.json").exists()
+
+
+def test_a_run_folder_that_exists_needs_resume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "config.json").write_text('{"config": {}}', encoding="utf-8")
+    for args in (["generate", "--model", "m"], ["reproduce", "quick"]):
+        said = refused(capsys, *args, "--out", tmp_path)
+        assert "exists already: pass --resume to go on, or choose another --out" in said
+
+
+# --- evaluate --------------------------------------------------------------------------------------------------------
+
+
+def test_evaluate_prints_the_table_and_writes_beside_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_lines(tmp_path / "completions.jsonl", LINE, {**LINE, "references": ["rash"]})
+    assert main(["evaluate", str(tmp_path), "--n-boot", "50"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("2 sets of 2, 2 questions, 2 completions\n")
+    assert shown.endswith(f"metrics: {tmp_path / 'metrics.json'}\n")
+    metrics = json.loads((tmp_path / "metrics.json").read_text())["metrics"]
+    assert metrics["coverage"]["value"] == 0.5  # (1 + 0) / 2
+    assert len((tmp_path / "judged.jsonl").read_text().splitlines()) == 2
+
+
+def test_a_model_that_states_nan_is_malformed_and_counted_not_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "<answer>flu</answer><confidence>nan</confidence>"
+    path = write_lines(tmp_path / "mine.jsonl", {"completion": text, "references": ["flu"], "k": 1})
+    assert main(["evaluate", str(path), "--out", str(tmp_path / "out"), "--n-boot", "0"]) == 0
+    assert "1 malformed" in capsys.readouterr().out
+    view = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert view["view"]["statuses"]["malformed"] == 1
+    assert view["metrics"]["brier"]["value"] is None  # undefined, not 0
+
+
+def test_options_say_what_the_lines_do_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [
+        {"id": "a", "completion": f"<answer>{name}</answer>", "references": ["flu", "gout"]} for name in ("flu", "gout")
+    ]
+    path = write_lines(tmp_path / "samples.jsonl", *rows)
+    assert "k is missing" in refused(capsys, "evaluate", path)
+    options = ["--k", "1", "--confidence", "no", "--pool", "2", "--n-boot", "0"]
+    assert main(["evaluate", str(path), *options]) == 0
+    assert capsys.readouterr().out.startswith("1 pools of 2 single answers, 1 questions, 2 completions\n")
+    assert json.loads((tmp_path / "metrics.json").read_text())["metrics"]["coverage"]["value"] == 2
+
+
+BLOCKED = """
+import sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"torch", "transformers", "trl", "datasets", "matplotlib"}:
+            raise ImportError(f"{name} is blocked")
+sys.meta_path.insert(0, Blocked())
+from polymode.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_evaluate_needs_no_torch(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "completions.jsonl", LINE)
+    done = subprocess.run(
+        [sys.executable, "-c", BLOCKED, "evaluate", str(path), "--n-boot", "10"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "coverage" in done.stdout
+
+
+def test_without_torch_generating_says_what_to_install(tmp_path: Path) -> None:
+    args = ["generate", "--model", "m", "--out", str(tmp_path / "run")]
+    done = subprocess.run([sys.executable, "-c", BLOCKED, *args], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.endswith("which is not installed: pip install 'polymode[train]'\n")
+    assert not (tmp_path / "run").exists()
+
+
+# --- tasks, doctor, the module ---------------------------------------------------------------------------------------
+
+
+def test_tasks_lists_all_and_shows_one(capsys: pytest.CaptureFixture[str]) -> None:
+    from polymode.tasks import TASKS
+
+    assert main(["tasks"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(TASKS)
+    assert main(["tasks", "clinic-diagnosis", "--n", "1"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("reference: ") == 1 and "demonstration: <think>" in shown
+
+
+def test_tasks_shows_how_records_are_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_lines(tmp_path / "q.jsonl", *[{"question": f"Q{i}?", "references": [["a", "b"]]} for i in range(20)])
+    assert main(["tasks", "records", "--data", str(path), "--n", "1"]) == 0
+    assert "  reference: a = b\n" in capsys.readouterr().out
+
+
+def test_python_m_polymode_is_the_command_and_survives_a_closed_pipe() -> None:
+    done = subprocess.run([sys.executable, "-m", "polymode", "nonsense"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: 'nonsense' is not a command")
+    pipe = f"{sys.executable} -m polymode doctor | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", pipe], capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 141) and "Traceback" not in done.stderr
+
+
+# --- generate --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained model of the lab's kind with the clinic's words."""
+    from polymode.tasks.lab.clinic import Clinic
+    from polymode.train.lab_model import LabModelSize, build_model, build_tokenizer
+
+    folder = tmp_path_factory.mktemp("model")
+    tokenizer = build_tokenizer(Clinic().vocabulary())
+    build_model(tokenizer, LabModelSize(hidden=16, layers=1, heads=2, intermediate=32), seed=0).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_generate_then_evaluate(tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run"
+    args = ["generate", "--model", tiny_model, "--out", run, "--n", 3, "--samples", 2, "--max-tokens", 8]
+    assert main(list(map(str, args))) == 0
+    assert f"completions: {run / 'completions.jsonl'}\n" in capsys.readouterr().out
+    rows = [json.loads(line) for line in (run / "completions.jsonl").read_text().splitlines()]
+    assert [(row["id"], row["sample"]) for row in rows] == [(f"clinic-test-0-{i}", s) for i in range(3) for s in (0, 1)]
+    assert all(row["k"] == 3 and row["confidence"] and 1 <= row["n_tokens"] <= 8 for row in rows)
+    assert main(["evaluate", str(run), "--n-boot", "10"]) == 0
+    assert "6 sets of 3, 3 questions, 6 completions" in capsys.readouterr().out
+
+    assert "exists already" in refused(capsys, *args)
+    before = (run / "completions.jsonl").read_bytes()
+    assert main(list(map(str, [*args, "--resume"]))) == 0
+    assert "(kept)" in capsys.readouterr().out and (run / "completions.jsonl").read_bytes() == before
+    assert "k = 2 differs from the run folder's 3" in refused(capsys, *args, "--resume", "--k", 2)
+
+
+def test_a_folder_without_a_model_is_refused_before_a_run_folder_is_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    said = refused(capsys, "generate", "--model", tmp_path / "empty", "--out", tmp_path / "run")
+    assert f"model = '{tmp_path / 'empty'}' cannot be loaded" in said
+    assert not (tmp_path / "run").exists()
