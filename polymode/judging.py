@@ -110,13 +110,13 @@ def _judge_pairwise(
     matches: list[int | None] = []
     duplicates: list[int | None] = []
     faults: list[str] = []
+    firsts: list[int] = []  # only the first of each kind is compared with, also by an equality that is not transitive
     candidates: list[Sequence[int]] = []
     owner: dict[int, int] = {}
     for slot, answer in enumerate(items):
         try:
             found = [number for number, ref in enumerate(references) if verifier.matches(answer.text, ref)]
-            scored = (j for j in range(slot) if verdicts[j] is not _UNSCORED)
-            earlier = next((j for j in scored if verifier.same(answer.text, items[j].text)), None)
+            earlier = next((j for j in firsts if verifier.same(answer.text, items[j].text)), None)
         except Exception as exc:
             found, earlier = [], None
             faults.append(f"answer {slot + 1}: {type(exc).__name__}: {exc}")
@@ -124,6 +124,8 @@ def _judge_pairwise(
             hits.append(None)
         else:
             verdicts.append(_CORRECT if found else _WRONG)
+            if earlier is None:
+                firsts.append(slot)
             hits.append(int(earlier is None and _augment(slot, [*candidates, found], owner)))
         candidates.append(found)
         duplicates.append(earlier)

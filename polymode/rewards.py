@@ -131,7 +131,7 @@ def _paper(judgement: Judgement, confidences: list[float], reward: Reward) -> di
         error = 0.0
         for q, y in zip(confidences, hits):  # noqa: B905  # the hot path; lengths are equal by construction
             error += (q - y) ** 2  # type: ignore[operator]
-        terms["brier"] = -reward.brier * error / len(hits)
+        terms["brier"] = -reward.brier * (error / len(hits))  # exactly -brier at worst, so format can outweigh it
     if reward.format:
         terms["format"] = float(reward.format)
     if reward.confidences == "exclusive" and reward.penalty:

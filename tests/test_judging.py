@@ -1,0 +1,186 @@
+"""Verdicts, hits and duplicates: one-to-one matching with one equality."""
+
+from itertools import combinations, permutations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from polymode.errors import VerifierFault
+from polymode.judging import judge
+from polymode.types import Answer, AnswerSet, Example, Judgement, ParseStatus, Reference, Span, Verdict
+from polymode.verifiers import Verifier
+from polymode.verifiers.scripted import ScriptedVerifier
+from polymode.verifiers.text import TextVerifier
+
+TEXT = TextVerifier()
+CORRECT, WRONG, UNSCORED = Verdict
+steady = settings(deadline=None, derandomize=True)
+
+
+def answer_set(*texts: str) -> AnswerSet:
+    answers = tuple(Answer(text, Span(0, len(text))) for text in texts)
+    return AnswerSet(ParseStatus.CLEAN if texts else ParseStatus.MALFORMED, answers, len(texts) or 3, False)
+
+
+def asked(*references: str | tuple[str, ...]) -> Example:
+    names = [(ref,) if isinstance(ref, str) else ref for ref in references]
+    return Example("q", "?", tuple(Reference(first, tuple(rest)) for first, *rest in names))
+
+
+def judged(texts: list[str], example: Example, verifier: Verifier = TEXT) -> Judgement:
+    return judge(example, answer_set(*texts), verifier)
+
+
+class Unkeyed:
+    """The text equality without keys, so that judging goes the general way."""
+
+    def same(self, a: str, b: str) -> bool:
+        return TEXT.same(a, b)
+
+    def matches(self, answer: str, reference: Reference) -> bool:
+        return TEXT.matches(answer, reference)
+
+
+@pytest.mark.parametrize("verifier", [TEXT, Unkeyed()])
+def test_first_hit_counts_and_repeats_do_not(verifier: Verifier) -> None:
+    found = judged(["the Flu", "measles", "flu.", "cold", "Measles"], asked("flu", ("common cold", "cold")), verifier)
+    assert found.verdicts == (CORRECT, WRONG, CORRECT, CORRECT, WRONG)
+    assert found.hits == (1, 0, 0, 1, 0)
+    assert found.matches == (0, None, 0, 1, None)
+    assert found.duplicates == (None, None, 0, None, 1)
+    assert (found.coverage, found.n_references, found.faults, found.is_scored) == (2, 2, (), True)
+
+
+@pytest.mark.parametrize("verifier", [TEXT, Unkeyed()])
+def test_aliases_of_one_reference_count_once_without_being_duplicates(verifier: Verifier) -> None:
+    found = judged(["cold", "common cold"], asked(("common cold", "cold")), verifier)
+    assert found.hits == (1, 0)
+    assert found.duplicates == (None, None)  # different texts under the verifier, the same reference
+    assert found.verdicts == (CORRECT, CORRECT)
+
+
+@pytest.mark.parametrize("verifier", [TEXT, Unkeyed()])
+def test_an_answer_moves_to_another_reference_to_make_room(verifier: Verifier) -> None:
+    # "virus" matches both references, "flu" only the first. Greedy gives reference 0 to "virus" and misses "flu".
+    example = asked(("flu", "virus"), ("cold", "virus"))
+    found = judged(["virus", "flu"], example, verifier)
+    assert found.hits == (1, 1)
+    assert found.matches == (1, 0)
+    # A repeat of "virus" is a duplicate, hence no hit, although reference 1 is still free.
+    found = judged(["virus", "Virus"], example, verifier)
+    assert (found.hits, found.duplicates) == ((1, 0), (None, 0))
+
+
+def test_a_chain_of_moves() -> None:
+    # Answers a {0, 1}, b {1, 2}, c {0}, d {1}: a -> 0, b -> 1, then c needs a -> 1 and b -> 2, then none is left for d.
+    example = asked(("a", "c"), ("a", "b", "d"), ("b",))
+    found = judged(["a", "b", "c", "d"], example)
+    assert found.hits == (1, 1, 1, 0)
+    assert found.matches == (1, 2, 0, 1)
+    assert found.verdicts == (CORRECT,) * 4
+
+
+@pytest.mark.parametrize("verifier", [TEXT, Unkeyed()])
+def test_nothing_to_judge(verifier: Verifier) -> None:
+    empty = judged([], asked("flu"), verifier)
+    assert (empty.verdicts, empty.hits, empty.n_references, empty.coverage) == ((), (), 1, 0)
+    assert judged(["flu"], asked(), verifier).verdicts == (WRONG,)
+
+
+@pytest.mark.parametrize("failure", [VerifierFault("timed out"), ValueError("bad"), RecursionError()])
+def test_a_failing_verifier_is_unscored_never_wrong(failure: Exception) -> None:
+    verifier = ScriptedVerifier({"boom": failure})
+    found = judged(["flu", "boom", "flu", "cold", "boom"], asked("flu", "cold"), verifier)
+    assert found.verdicts == (CORRECT, UNSCORED, CORRECT, CORRECT, UNSCORED)
+    assert found.hits == (1, None, 0, 1, None)
+    assert found.matches == (0, None, 0, 1, None)
+    assert found.duplicates == (None, None, 0, None, None)
+    assert found.faults == tuple(f"answer {i}: {type(failure).__name__}: {failure}" for i in (2, 5))
+    assert not found.is_scored
+
+
+def test_a_reference_the_verifier_cannot_read_leaves_all_unscored() -> None:
+    found = judged(["flu", "cold"], asked("flu", "boom"), ScriptedVerifier({"boom": VerifierFault("unreadable")}))
+    assert found.verdicts == (UNSCORED, UNSCORED)
+    assert len(found.faults) == 2
+
+
+def test_a_failing_key_is_unscored() -> None:
+    class Keyed(Unkeyed):
+        def key(self, text: str) -> str:
+            raise VerifierFault(f"no key for {text}")
+
+        def same(self, a: str, b: str) -> bool:
+            return self.key(a) == self.key(b)
+
+        def matches(self, answer: str, reference: Reference) -> bool:
+            return self.key(answer) == self.key(reference.text)
+
+    assert judged(["flu"], asked("flu"), Keyed()).faults == ("answer 1: VerifierFault: no key for flu",)
+
+
+def test_interrupts_are_not_swallowed() -> None:
+    class Interrupted(Unkeyed):
+        def matches(self, answer: str, reference: Reference) -> bool:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        judged(["flu"], asked("flu"), Interrupted())
+
+
+def test_the_same_reference_objects_under_another_verifier() -> None:
+    class Exact(Unkeyed):
+        def key(self, text: str) -> str:
+            return text
+
+    example = asked("flu")
+    assert judged(["Flu"], example).hits == (1,)
+    assert judged(["Flu"], example, Exact()).hits == (0,)
+    assert judged(["Flu"], example).hits == (1,)
+
+
+def largest_matching(texts: list[str], example: Example) -> int:
+    """By trying every assignment."""
+    distinct = list(dict.fromkeys(texts))
+    size = min(len(distinct), len(example.references))
+    for n in range(size, 0, -1):
+        for chosen in combinations(distinct, n):
+            for references in permutations(example.references, n):
+                if all(TEXT.matches(text, ref) for text, ref in zip(chosen, references, strict=True)):
+                    return n
+    return 0
+
+
+names = st.sampled_from("bcdefg")
+overlapping = st.lists(st.lists(names, min_size=1, max_size=3, unique=True).map(tuple), min_size=1, max_size=4)
+
+
+@steady
+@given(st.lists(names, min_size=1, max_size=5), overlapping, st.randoms(use_true_random=False))
+def test_coverage_is_the_largest_matching_whatever_the_order(texts, references, shuffler) -> None:
+    example = asked(*references)
+    found = judged(texts, example)
+    assert found == judged(texts, example, Unkeyed())
+    assert found.coverage == largest_matching(texts, example)
+    assert [largest_matching(texts[: i + 1], example) for i in range(len(texts))] == [
+        sum(y or 0 for y in found.hits[: i + 1]) for i in range(len(texts))
+    ]
+    owners = [m for m, y in zip(found.matches, found.hits, strict=True) if y]
+    assert len(set(owners)) == len(owners)
+    for text, verdict, match, duplicate in zip(texts, found.verdicts, found.matches, found.duplicates, strict=True):
+        assert (verdict is CORRECT) is (match is not None)
+        assert match is None or TEXT.matches(text, example.references[match])
+        assert duplicate is None or texts.index(text) == duplicate
+    shuffled = list(texts)
+    shuffler.shuffle(shuffled)
+    assert judged(shuffled, example).coverage == found.coverage
+
+
+def test_only_the_first_of_its_kind_makes_a_duplicate() -> None:
+    # An equality that is not transitive: "both" shares a meaning with "flu" and with "cold", which share none. "both"
+    # repeats "flu", so it must not cost "cold" its hit.
+    verifier = ScriptedVerifier({"both": frozenset({"flu", "cold"})})
+    found = judged(["flu", "both", "cold"], asked("flu", "cold"), verifier)
+    assert found.duplicates == (None, 0, None)
+    assert found.hits == (1, 0, 1)

@@ -1,0 +1,327 @@
+"""Reading completions: the grammar, its reasons, and what holds for any text."""
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from polymode import parsing
+from polymode.errors import ConfigError
+from polymode.parsing import MAX_ANSWER_CHARS, MAX_COMPLETION_CHARS, MAX_NUMBER_CHARS, parse_answers
+from polymode.prompts import MAX_K, build_prompt
+from polymode.types import AnswerSet, ParseStatus
+
+CLEAN, PARTIAL, MALFORMED, TRUNCATED = ParseStatus
+
+steady = settings(deadline=None, derandomize=True)
+
+
+def slots(*answers: tuple[str, str], between: str = "") -> str:
+    return between.join(
+        f"<answer{i}>{a}</answer{i}><confidence{i}>{q}</confidence{i}>" for i, (a, q) in enumerate(answers, 1)
+    )
+
+
+def texts(answer_set: AnswerSet) -> list[str]:
+    return [answer.text for answer in answer_set.answers]
+
+
+def confidences(answer_set: AnswerSet) -> list[float | None]:
+    return [answer.confidence for answer in answer_set.answers]
+
+
+TWO = slots(("flu", "0.6"), ("common cold", ".25"))
+
+
+# --- what is CLEAN ---------------------------------------------------------------------------------------------------
+
+
+def test_interleaved_slots_after_reasoning() -> None:
+    text = f"<think>fever speaks for flu</think>\n{TWO}"
+    found = parse_answers(text, 2, confidence=True)
+    assert found.is_clean
+    assert (texts(found), confidences(found)) == (["flu", "common cold"], [0.6, 0.25])
+    assert (found.k, found.has_confidence, found.reason) == (2, True, "")
+    first = found.answers[0]
+    # "<think>fever speaks for flu</think>" is 35 characters, then "\n" and "<answer1>" (9): the answer starts at 45.
+    assert (first.span.start, first.span.end) == (45, 48)
+    assert first.confidence_span is not None
+    assert first.confidence_span.slice(text) == "0.6"
+
+
+@pytest.mark.parametrize(
+    ("text", "k", "confidence"),
+    [
+        ("<answer>flu</answer><confidence>0.5</confidence>", 1, True),
+        ("<answer>flu</answer>", 1, False),
+        ("<answer1>a</answer1><answer2>b</answer2>", 2, False),
+        ("<answer1>a</answer1><answer2>b</answer2><analysis>both</analysis>", 2, False),
+        (slots(("a", "0"), ("b", "1"), between=" \n\t"), 2, True),
+        (f"{TWO}<analysis>so be it</analysis>\n", 2, True),
+        ("<answer1>a</answer1><answer2>b</answer2><confidence1>0</confidence1><confidence2>1</confidence2>", 2, True),
+        (
+            "<answer1>a</answer1><answer2>b</answer2><analysis>x</analysis>"
+            "<confidence1>0</confidence1><confidence2>1</confidence2>",
+            2,
+            True,
+        ),
+        (
+            "<answer1>a</answer1><answer2>b</answer2>"
+            "<confidence1>0</confidence1><confidence2>1</confidence2><analysis>x</analysis>",
+            2,
+            True,
+        ),
+        ("<answer>a</answer><analysis>x</analysis><confidence>0.5</confidence>", 1, True),
+        ("reasoning whose opening tag was in the prompt</think>" + TWO, 2, True),
+        ("<think>a <think> nested, </think> and closed</think>" + TWO, 2, True),
+    ],
+)
+def test_clean_forms(text: str, k: int, confidence: bool) -> None:
+    found = parse_answers(text, k, confidence=confidence)
+    assert found.status is CLEAN, found.reason
+    assert len(found.answers) == k
+    assert all((answer.confidence is not None) is confidence for answer in found.answers)
+
+
+@pytest.mark.parametrize(
+    "answer", ["a < b", "if x<1: return y>2", "<b>bold</b>", "</", "<answer", "3 <= x", "<Answer1>"]
+)
+def test_an_answer_may_hold_anything_but_the_grammars_tags(answer: str) -> None:
+    assert texts(parse_answers(slots((answer, "0.5"), ("b", "0.5")), 2, confidence=True)) == [answer, "b"]
+
+
+@pytest.mark.parametrize(
+    ("number", "value"), [("0.35", 0.35), (".35", 0.35), ("0", 0.0), ("1", 1.0), ("1.00", 1.0), (" 0.5\n", 0.5)]
+)
+def test_confidences_are_plain_decimals(number: str, value: float) -> None:
+    assert confidences(parse_answers(f"<answer>a</answer><confidence>{number}</confidence>", 1, confidence=True)) == [
+        value
+    ]
+
+
+def test_drafts_inside_the_reasoning_are_not_read() -> None:
+    draft = slots(("draft", "0.9"), ("draft", "0.9"))
+    assert texts(parse_answers(f"<think>{draft}</think>{TWO}", 2, confidence=True)) == ["flu", "common cold"]
+    # Only the last </think> counts: what stands between the first and the last is reasoning, too.
+    assert texts(parse_answers(f"<think>a</think>{draft}</think>{TWO}", 2, confidence=True)) == ["flu", "common cold"]
+
+
+# --- what is not -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "slot 1: <answer1> expected, found the end of the text"),
+        ("<think>x " + TWO, "reasoning: <think> is never closed by </think>"),
+        ("<think>x</think><think>" + TWO, "slot 1: <answer1> expected, found <think>"),
+        ("The answer is flu.", "slot 1: text outside the tags: 'The answer is flu.'"),
+        (slots(("a", "0.1")), "slot 2: <answer2> expected, found the end of the text"),
+        (slots(("a", "0.1"), ("b", "0.2"), ("c", "0.3")), "after the last slot: <answer3> is one tag too many"),
+        (slots(("a", "0.1"), ("b", "0.2")).replace("2", "3"), "slot 2: <answer2> expected, found <answer3>"),
+        (slots(("", "0.1"), ("b", "0.2")), "slot 1: <answer1> is empty"),
+        (slots((" \n", "0.1"), ("b", "0.2")), "slot 1: <answer1> is empty"),
+        (slots(("a", "0.1"), ("b", "")), "slot 2: <confidence2> is empty"),
+        (slots(("a", "0.1"), ("b", "1.2")), "slot 2: <confidence2> is 1.2, outside 0 to 1"),
+        (slots(("a", "-0.1"), ("b", "1")), "slot 1: <confidence1> is -0.1, outside 0 to 1"),
+        (slots(("a", "35%"), ("b", "1")), "slot 1: <confidence1> is '35%', not a plain decimal from 0 to 1"),
+        (slots(("a", "0.1"), ("b", "0.2"), between=" and "), "slot 2: text outside the tags: 'and'"),
+        (TWO + " That is all.", "after the last slot: text outside the tags: 'That is all.'"),
+        (TWO + "<analysis>", "analysis: </analysis> expected, found the end of the text"),
+        (TWO + "<analysis>a</analysis><analysis>b</analysis>", "after the last slot: <analysis> is one tag too many"),
+        (slots(("a<answer2>b", "1"), ("c", "0")), "slot 1: </answer1> expected, found <answer2>"),
+        ("<answer1>a</answer2>", "slot 1: </answer1> expected, found </answer2>"),
+        ("<answer1>a</answer1><answer2>b</answer2>", "slot 1: <confidence1> expected, found the end of the text"),
+        (
+            "<answer1>a</answer1><answer2>b</answer2><analysis>x</analysis>"
+            "<confidence1>0</confidence1><confidence2>1</confidence2><analysis>x</analysis>",
+            "after the last slot: <analysis> is one tag too many",
+        ),
+    ],
+)
+def test_reasons_name_the_slot_and_what_is_wrong(text: str, reason: str) -> None:
+    found = parse_answers(text, 2, confidence=True)
+    assert (found.status, found.answers, found.reason) == (MALFORMED, (), reason)
+
+
+@pytest.mark.parametrize(
+    "number",
+    ["nan", "inf", "1e-1", "+0.5", "-0", "0,5", "1.", "00.5", "1.01", "5", "0x1", "½", "٠.٥", "0.5.5", "0 .5", "_"],
+)
+def test_confidences_that_are_refused(number: str) -> None:
+    found = parse_answers(f"<answer>a</answer><confidence>{number}</confidence>", 1, confidence=True)
+    assert found.status is MALFORMED
+    assert found.reason.startswith("slot 1: <confidence> is ")
+
+
+@pytest.mark.parametrize(
+    ("text", "k"),
+    [("<answer1>a</answer1>", 1), ("<answer>a</answer><answer>b</answer>", 2), ("<answer01>a</answer01>", 1)],
+)
+def test_tags_must_be_numbered_as_asked(text: str, k: int) -> None:
+    assert parse_answers(text, k, confidence=False).status is MALFORMED
+
+
+def test_confidences_that_were_not_asked_for_are_a_deviation() -> None:
+    assert parse_answers(TWO, 2, confidence=False).reason == "slot 2: <answer2> expected, found <confidence1>"
+
+
+def test_a_completion_that_was_cut_off_is_truncated_only_when_it_deviates() -> None:
+    assert parse_answers(TWO[:-5], 2, confidence=True, finished=False).status is TRUNCATED
+    assert parse_answers("<think>still thinking", 2, confidence=True, finished=False).status is TRUNCATED
+    assert parse_answers(TWO, 2, confidence=True, finished=False).status is CLEAN
+
+
+def test_limits() -> None:
+    def answer(n: int) -> AnswerSet:
+        return parse_answers(f"<answer>{'a' * n}</answer>", 1, confidence=False)
+
+    assert answer(MAX_ANSWER_CHARS).is_clean
+    assert answer(MAX_ANSWER_CHARS + 1).reason == "slot 1: <answer> has 20001 characters, at most 20000 are allowed"
+
+    def number(digits: int) -> AnswerSet:
+        return parse_answers(f"<answer>a</answer><confidence>0.{'3' * digits}</confidence>", 1, confidence=True)
+
+    assert number(MAX_NUMBER_CHARS - 2).is_clean
+    assert number(MAX_NUMBER_CHARS - 1).reason == "slot 1: <confidence> has 33 characters, at most 32 are allowed"
+    too_long = "</think>".rjust(MAX_COMPLETION_CHARS) + "<answer>a</answer>"
+    assert parse_answers(too_long, 1, confidence=False).reason.startswith("completion: 8000018 characters")
+
+
+@pytest.mark.parametrize("k", [0, -1, MAX_K + 1, 2.0, True, None, "3"])
+def test_a_wrong_k_is_the_callers_mistake(k: object) -> None:
+    with pytest.raises(ConfigError, match="whole number from 1 to 20"):
+        parse_answers(TWO, k, confidence=True)  # type: ignore[arg-type]
+
+
+# --- salvage ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        (TWO, ["flu", "common cold"]),
+        (slots(("a", "0.1")) + "<answer3>c</answer3><confidence3>0.3</confidence3>", ["a"]),
+        ("So: " + slots(("a", "0.1"), ("b", "0.2"), between=" or "), ["a", "b"]),
+        (slots(("a", "0.1"), ("b", "20%")), ["a"]),
+        (slots(("", "0.1"), ("b", "0.2")), []),
+        (slots(("a", "0.1"), ("b", "0.2"), ("c", "0.3")), ["a", "b"]),
+        (TWO.replace("</answer2>", ""), ["flu"]),
+        ("<think>" + TWO, []),
+    ],
+)
+def test_salvage_keeps_the_usable_prefix(text: str, kept: list[str]) -> None:
+    found = parse_answers(text, 2, confidence=True, salvage=True)
+    assert texts(found) == kept
+    if text == TWO:
+        assert found.status is CLEAN
+    else:
+        assert found.status is (PARTIAL if kept else MALFORMED)
+        assert found.reason
+
+
+def test_salvage_of_a_truncated_completion() -> None:
+    found = parse_answers(TWO[:-15], 2, confidence=True, finished=False, salvage=True)
+    assert (found.status, texts(found)) == (PARTIAL, ["flu"])
+    assert parse_answers("<answer1>fl", 2, confidence=True, finished=False, salvage=True).status is TRUNCATED
+
+
+# --- any text --------------------------------------------------------------------------------------------------------
+
+PIECES = [
+    *(f"<{slash}{name}{n}>" for slash in ("", "/") for name in ("answer", "confidence") for n in ("", 1, 2, 3)),
+    *(
+        "<think>",
+        "</think>",
+        "<analysis>",
+        "</analysis>",
+        "0.5",
+        "1",
+        "1.5",
+        "nan",
+        "flu",
+        " ",
+        "\n",
+        "<",
+        "</answer",
+        "é\u2003",
+    ),
+]
+any_text = st.one_of(
+    st.text(),
+    st.lists(st.sampled_from(PIECES), max_size=25).map("".join),
+    st.lists(st.sampled_from(PIECES) | st.text()).map("".join),
+)
+
+
+@steady
+@given(any_text, st.integers(1, MAX_K), st.booleans(), st.booleans(), st.booleans())
+@example("<answer1>\x1c</answer1>", 1, False, True, True)
+@example("\ud800<answer>\ud800</answer>", 1, False, True, True)
+def test_no_text_raises_and_spans_slice_back(
+    text: str, k: int, confidence: bool, finished: bool, salvage: bool
+) -> None:
+    found = parse_answers(text, k, confidence=confidence, finished=finished, salvage=salvage)
+    assert bool(found.reason) is not found.is_clean
+    assert len(found.answers) == k if found.is_clean else len(found.answers) <= k
+    assert bool(found.answers) is (found.status in (CLEAN, PARTIAL))
+    position = 0
+    for answer in found.answers:
+        assert answer.span.slice(text) == answer.text == answer.text.strip() != ""
+        assert answer.span.start >= position
+        position = answer.span.end
+        if confidence:
+            assert answer.confidence is not None and 0 <= answer.confidence <= 1
+            assert answer.confidence_span is not None
+            assert float(answer.confidence_span.slice(text)) == answer.confidence
+
+
+@steady
+@given(any_text, st.integers(1, 3), st.booleans())
+def test_the_quick_way_and_the_grammar_agree(text: str, k: int, confidence: bool) -> None:
+    quick = parse_answers(text, k, confidence=confidence)
+    start = text.rfind("</think>") + len("</think>") if "</think>" in text else 0
+    assert quick == parsing._parse_slowly(text, start, k, confidence, True, False)
+
+
+answer_text = st.text(min_size=1, max_size=30).map(str.strip).filter(lambda t: t and not parsing._TAG.search(t))
+grid = st.integers(0, 1000).map(lambda n: f"{n / 1000:.3f}")
+
+
+@steady
+@given(
+    st.lists(st.tuples(answer_text, grid), min_size=1, max_size=6), st.booleans(), st.booleans(), st.text(max_size=40)
+)
+def test_render_then_parse_gives_the_same_answers(
+    pairs: list[tuple[str, str]], confidence: bool, blocked: bool, thought: str
+) -> None:
+    numbers = [""] if len(pairs) == 1 else [str(i) for i in range(1, len(pairs) + 1)]
+    answers = [f"<answer{n}>{a}</answer{n}>\n" for n, (a, _) in zip(numbers, pairs, strict=True)]
+    stated = [f"<confidence{n}> {q} </confidence{n}>\n" * confidence for n, (_, q) in zip(numbers, pairs, strict=True)]
+    ordered = [*answers, *stated] if blocked else [x for pair in zip(answers, stated, strict=True) for x in pair]
+    text = f"<think>{thought}</think>" + "".join(ordered)
+    found = parse_answers(text, len(pairs), confidence=confidence)
+    assert found.is_clean, found.reason
+    assert texts(found) == [a for a, _ in pairs]
+    assert confidences(found) == [float(q) if confidence else None for _, q in pairs]
+    assert found == parsing._parse_slowly(
+        text, len(thought) + len("<think></think>"), len(pairs), confidence, True, False
+    )
+
+
+@pytest.mark.parametrize("k", [1, 3])
+@pytest.mark.parametrize("confidence", [True, False])
+def test_the_format_the_prompt_shows_is_the_format_that_is_read(k: int, confidence: bool) -> None:
+    shown = build_prompt("Q", k, confidence=confidence).rpartition("write exactly:\n")[2]
+    answered = shown.replace("...", "0.5")
+    assert parse_answers(answered, k, confidence=confidence).is_clean
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["<answer1>", "<think>", "</think>", "<answer1>a</answer1><confidence1>.5</confidence1>", "<", "</answer1", " "],
+)
+def test_a_megabyte_of_hostile_text_is_read_to_the_end(piece: str) -> None:
+    # Time is the benchmark's subject (bench/reward_path.py); quadratic work would take minutes here.
+    text = "</think><answer1>" + piece * (1_000_000 // len(piece))
+    found = parse_answers(text, 3, confidence=True, salvage=True)
+    assert found.status in (MALFORMED, PARTIAL)
