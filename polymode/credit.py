@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -15,7 +17,7 @@ EPSILON = 1e-4
 
 
 def group_advantages(
-    totals_PG: ArrayLike,
+    totals_PG: ArrayLike | Sequence[float | None] | Sequence[Sequence[float | None]],
     *,
     scale: str = "none",
     calibrated: bool = False,

@@ -38,7 +38,8 @@ def test_public_things_are_documented() -> None:
 def test_the_promised_names_are_there() -> None:
     promised = """Answer AnswerSet Completion Example Judgement METHODS ParseStatus Reference Reward Score Span
     TextVerifier Verdict build_prompt evaluate group_advantages judge parse_answers score score_set
-    PolymodeError UserError ConfigError RecordError DataNotFoundError RunExistsError MissingExtraError RunIncompleteError WriteError VerifierFault"""
+    PolymodeError UserError ConfigError RecordError DataNotFoundError RunExistsError MissingExtraError
+    RunIncompleteError WriteError VerifierFault"""
     assert set(promised.split()) == set(polymode.__all__)
 
 
