@@ -47,7 +47,8 @@ class Clinic:
 
     Args:
         references: ``differential`` or ``diagnosis`` (see the module's text).
-        threshold: smallest posterior of a condition of the differential, in (0, 1).
+        threshold: smallest posterior of a condition of the differential, in (0, 1). Where no condition reaches it, the
+            most likely one stands alone, because a question needs a right answer.
     """
 
     name = "clinic"
@@ -137,7 +138,7 @@ class Clinic:
             references = (Reference(self.conditions[drawn], weight=float(posterior[drawn])),)
             p_correct = distribution
         else:
-            kept = [c for c in order if posterior[c] >= self.threshold]
+            kept = [c for c in order if posterior[c] >= self.threshold] or order[:1].tolist()
             references = tuple(Reference(self.conditions[c], weight=float(posterior[c])) for c in kept)
             p_correct = {self.conditions[c]: 1.0 for c in kept}
         return Example(

@@ -1,0 +1,115 @@
+"""Sampling with a tiny untrained model, and with one that always says the same."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from polymode.errors import ConfigError
+from polymode.generate.transformers import TransformersGenerator
+from polymode.train.lab_model import LabModelSize, build_model, build_tokenizer
+
+WORDS = ["red green blue one two three four five six seven eight nine ten"]
+SIZE = LabModelSize(hidden=16, layers=1, heads=2, intermediate=32, positions=128)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model")
+    tokenizer = build_tokenizer(WORDS)
+    build_model(tokenizer, SIZE, seed=0).save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    return path
+
+
+def make(folder: Path, batch: int = 256) -> TransformersGenerator:
+    return TransformersGenerator(folder, batch=batch, show_progress=False)
+
+
+def texts(generator: TransformersGenerator, prompts: list[str], n: int = 2, **options: Any) -> list[list[str]]:
+    settings = {"max_tokens": 6, "temperature": 1.0, "seed": 0, **options}
+    return [[g.text for g in group] for group in generator.generate(prompts, n=n, **settings)]
+
+
+def test_the_same_seed_gives_the_same_texts_and_another_seed_others(folder: Path) -> None:
+    generator, prompts = make(folder), ["red green", "one"]
+    first = texts(generator, prompts, n=4)
+    assert [len(group) for group in first] == [4, 4]
+    assert texts(generator, prompts, n=4) == first
+    assert texts(make(folder), prompts, n=4) == first
+    assert texts(generator, prompts, n=4, seed=1) != first
+
+
+def test_the_callers_random_state_is_left_alone(folder: Path) -> None:
+    generator = make(folder)
+    torch.manual_seed(5)
+    before = torch.random.get_rng_state()
+    texts(generator, ["red"])
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_greedy_texts_do_not_depend_on_seed_batch_padding_or_order(folder: Path) -> None:
+    # Left padding and the order of work must not show: each prompt alone is the reference.
+    prompts = ["red", "one two three four five six seven", "blue green", "ten nine eight"]
+    alone = [texts(make(folder), [prompt], n=1, temperature=0.0)[0][0] for prompt in prompts]
+    for batch in (1, 3, 256):
+        together = texts(make(folder, batch), prompts, n=2, temperature=0.0, seed=batch)
+        assert together == [[text, text] for text in alone]
+    assert texts(make(folder), prompts[::-1], n=1, temperature=0.0) == [[text] for text in alone[::-1]]
+
+
+def test_texts_are_samples_of_the_whole_distribution(folder: Path) -> None:
+    # Untrained weights are close to uniform over the vocabulary; top-k or top-p cut-offs would show at once.
+    generator = make(folder)
+    with torch.inference_mode():
+        ids = generator.tokenizer("red", return_tensors="pt")["input_ids"]
+        p = torch.softmax(generator.model(ids).logits[0, -1], -1).numpy()
+    n = 3000
+    made = texts(generator, ["red"], n=n, max_tokens=1)[0]
+    special = {generator.tokenizer.decode([i]): "" for i in generator.tokenizer.all_special_ids}
+    expected: Counter[str] = Counter()
+    for token, share in enumerate(p):
+        expected[special.get(generator.tokenizer.decode([token]), generator.tokenizer.decode([token]))] += float(share)
+    seen = Counter(made)
+    for text, share in expected.items():
+        error = 4.5 * (share * (1 - share) / n) ** 0.5
+        assert abs(seen[text] / n - share) < error, text
+
+
+def test_generation_stops_at_the_end_token_and_says_so(folder: Path) -> None:
+    generator = make(folder)
+    made = [g for group in generator.generate(["red"], n=400, max_tokens=12, temperature=1.0, seed=1) for g in group]
+    finished = [g for g in made if g.is_finished]
+    cut = [g for g in made if not g.is_finished]
+    assert finished and cut  # an untrained model ends at any step with a chance of about 1 in 29
+    assert all(g.n_tokens == 12 for g in cut)
+    assert all("<end>" not in g.text and "<pad>" not in g.text for g in made)
+    for g in finished:  # the end token counts, and nothing behind it does
+        assert g.n_tokens is not None and 1 <= g.n_tokens <= 12
+        assert len(generator.tokenizer(g.text)["input_ids"]) <= g.n_tokens - 1
+
+
+def test_a_chat_template_is_used_where_there_is_one(folder: Path) -> None:
+    generator = make(folder)
+    assert generator._encode("red") == generator.tokenizer("red")["input_ids"]
+    generator.tokenizer.chat_template = "{% for m in messages %}one {{ m['content'] }}{% endfor %} two"
+    assert generator._encode("red") == generator.tokenizer("one red two")["input_ids"]
+
+
+def test_a_tokenizer_without_padding_token_pads_with_the_end(folder: Path, tmp_path: Path) -> None:
+    source = make(folder)
+    source.tokenizer.pad_token = None
+    source.tokenizer.save_pretrained(tmp_path)
+    source.model.save_pretrained(tmp_path)
+    generator = make(tmp_path)
+    assert generator.tokenizer.pad_token == "<end>"
+    assert texts(generator, ["red", "one two"], temperature=0.0) == texts(
+        make(folder), ["red", "one two"], temperature=0.0
+    )
+
+
+def test_a_folder_that_holds_no_model_is_a_user_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"model = '.*' cannot be loaded: "):
+        make(tmp_path)

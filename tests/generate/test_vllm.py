@@ -1,0 +1,78 @@
+"""vLLM itself is not needed: a stand-in records what it was asked and replies like vLLM's documented objects."""
+
+import builtins
+import sys
+from dataclasses import dataclass, field
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from polymode.errors import MissingExtraError
+from polymode.generate.vllm import VLLMGenerator
+
+
+@dataclass
+class Engine:
+    model: str
+    options: dict[str, Any]
+    template: str | None = None
+    calls: list[tuple[str, Any, dict[str, Any]]] = field(default_factory=list)
+
+    def get_tokenizer(self) -> SimpleNamespace:
+        return SimpleNamespace(chat_template=self.template)
+
+    def generate(self, prompts: list[str], settings: dict[str, Any]) -> list[SimpleNamespace]:
+        self.calls.append(("generate", prompts, settings))
+        return [self._result(prompt, settings["n"]) for prompt in prompts]
+
+    def chat(self, conversations: list[list[dict[str, str]]], settings: dict[str, Any]) -> list[SimpleNamespace]:
+        self.calls.append(("chat", conversations, settings))
+        return [self._result(conversation[-1]["content"], settings["n"]) for conversation in conversations]
+
+    def _result(self, prompt: str, n: int) -> SimpleNamespace:
+        outputs = [
+            SimpleNamespace(text=f"{prompt}-{i}", token_ids=[1] * (i + 2), finish_reason="stop" if i == 0 else "length")
+            for i in range(n)
+        ]
+        return SimpleNamespace(outputs=outputs)
+
+
+@pytest.fixture
+def fake_vllm(monkeypatch: pytest.MonkeyPatch) -> None:
+    module: Any = ModuleType("vllm")
+    module.LLM = lambda model, **options: Engine(model, options)
+    module.SamplingParams = lambda **settings: settings
+    monkeypatch.setitem(sys.modules, "vllm", module)
+
+
+@pytest.mark.usefixtures("fake_vllm")
+@pytest.mark.parametrize("template", [None, "a template"])
+def test_prompts_go_in_and_texts_come_out_in_order(template: str | None) -> None:
+    generator = VLLMGenerator("some/model", gpu_memory_utilization=0.5)
+    generator.engine.template = template
+    made = generator.generate(["p", "q"], n=2, max_tokens=7, temperature=0.7, seed=3)
+    assert [[(g.text, g.n_tokens, g.is_finished) for g in group] for group in made] == [
+        [("p-0", 2, True), ("p-1", 3, False)],
+        [("q-0", 2, True), ("q-1", 3, False)],
+    ]
+    assert (generator.engine.model, generator.engine.options) == ("some/model", {"gpu_memory_utilization": 0.5})
+    ((way, asked, settings),) = generator.engine.calls
+    assert settings == {"n": 2, "max_tokens": 7, "temperature": 0.7, "top_p": 1.0, "seed": 3}
+    if template is None:
+        assert (way, asked) == ("generate", ["p", "q"])
+    else:
+        assert (way, asked[0]) == ("chat", [{"role": "user", "content": "p"}])
+
+
+def test_without_vllm_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    importing = builtins.__import__
+
+    def no_vllm(name: str, *args: Any, **kwargs: Any) -> Any:
+        if name.split(".")[0] == "vllm":
+            raise ImportError("no vllm here")
+        return importing(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", no_vllm)
+    with pytest.raises(MissingExtraError, match=r"generating with vLLM needs .* pip install 'polymode\[vllm\]'"):
+        VLLMGenerator("some/model")

@@ -1,0 +1,99 @@
+"""Demonstrations: always in the format, never twice the same answer, and worse than the truth in the stated way."""
+
+import numpy as np
+import pytest
+
+from polymode.judging import judge
+from polymode.parsing import parse_answers
+from polymode.prompts import build_prompt
+from polymode.tasks import Demonstrates
+from polymode.tasks.lab.clinic import Clinic
+from polymode.tasks.lab.demonstrations import CONFIDENCE_BIAS, CONFIDENCE_TEXTS, write_demonstration
+from polymode.verifiers.text import TextVerifier
+
+ANSWERS = ("a", "b", "c", "d", "e")
+P = {"a": 0.5, "b": 0.3, "c": 0.15, "d": 0.05}
+
+
+@pytest.mark.parametrize("confidence", [False, True])
+@pytest.mark.parametrize("k", [1, 2, 3, 4, 5])
+def test_a_demonstration_is_clean_and_its_answers_differ(k: int, confidence: bool) -> None:
+    task, rng = Clinic(), np.random.default_rng(0)
+    assert isinstance(task, Demonstrates)
+    for example in task.examples("train", 60):
+        text = task.demonstrate(example, k, confidence=confidence, rng=rng)
+        answers = parse_answers(text, k, confidence=confidence)
+        assert answers.is_clean, (answers.reason, text)
+        assert all(duplicate is None for duplicate in judge(example, answers, TextVerifier()).duplicates)
+        assert all(answer.text in task.conditions for answer in answers.answers)
+        if confidence:
+            stated = [a.confidence_span.slice(text) for a in answers.answers if a.confidence_span]
+            assert len(stated) == k and set(stated) <= set(CONFIDENCE_TEXTS)
+
+
+def test_the_reasoning_speaks_of_the_patients_findings_and_of_conditions() -> None:
+    task, rng = Clinic(), np.random.default_rng(1)
+    lengths = []
+    for example in task.examples("train", 100):
+        text = task.demonstrate(example, 3, confidence=True, rng=rng)
+        reasoning = text.removeprefix("<think> ").split(" </think>")[0]
+        for part in reasoning.split(" ; "):
+            finding, conditions = part.split(" : ")
+            assert finding in example.question.split(" has ")[1].split(";")[0].split(", ")
+            first, second = conditions.split(", ")
+            assert first != second and {first, second} <= set(task.conditions)
+        lengths.append(len(reasoning.split()))
+    assert 10 <= np.mean(lengths) <= 40
+
+
+def test_the_same_generator_state_gives_the_same_text() -> None:
+    texts = [
+        write_demonstration("r", P, ANSWERS, 3, confidence=True, rng=np.random.default_rng(seed)) for seed in (4, 4, 5)
+    ]
+    assert texts[0] == texts[1] != texts[2]
+
+
+def test_answers_are_drawn_from_the_blurred_distribution() -> None:
+    # p^(1/1.1), normalised, mixed with 3% of a uniform draw over five answers.
+    blurred = np.array([P.get(name, 0.0) for name in ANSWERS]) ** (1 / 1.1)
+    expected = 0.97 * blurred / blurred.sum() + 0.03 / 5
+    rng, n = np.random.default_rng(2), 6000
+    firsts = [
+        parse_answers(write_demonstration("r", P, ANSWERS, 1, confidence=False, rng=rng), 1, confidence=False)
+        .answers[0]
+        .text
+        for _ in range(n)
+    ]
+    for name, share in zip(ANSWERS, expected, strict=True):
+        assert abs(firsts.count(name) / n - share) < 4 * np.sqrt(share * (1 - share) / n), name
+
+
+def test_stated_confidences_are_too_high_by_the_bias() -> None:
+    # The median of the noise is 0, so the median of the stated log-odds is that of the truth plus the bias.
+    rng = np.random.default_rng(3)
+    stated = []
+    for _ in range(800):
+        answers = parse_answers(
+            write_demonstration("r", {"a": 0.5, "b": 0.5}, ("a", "b"), 2, confidence=True, rng=rng), 2, confidence=True
+        )
+        stated += [answer.confidence for answer in answers.answers]
+    median = 1 / (1 + np.exp(-CONFIDENCE_BIAS))  # of true log-odds 0: 0.62, on the grid 0.60 or 0.65
+    assert np.median([q for q in stated if q is not None]) == pytest.approx(median, abs=0.03)
+    assert len(set(stated)) > 8
+
+
+def test_every_word_of_prompts_and_demonstrations_is_in_the_vocabulary() -> None:
+    pytest.importorskip("torch")
+    from polymode.train.lab_model import UNKNOWN, build_tokenizer
+
+    task, rng = Clinic(), np.random.default_rng(5)
+    tokenizer = build_tokenizer(task.vocabulary())
+    unknown = tokenizer.convert_tokens_to_ids(UNKNOWN)
+    for i, example in enumerate(task.examples("train", 400)):
+        k, confidence = 1 + i % 5, i % 2 == 0
+        prompt = build_prompt(example.question, k, confidence=confidence, style=task.prompt_style)
+        for text in (prompt, task.demonstrate(example, k, confidence=confidence, rng=rng)):
+            ids = tokenizer(text)["input_ids"]
+            assert unknown not in ids, text
+            assert tokenizer.decode(ids) == text
+    assert all(unknown not in tokenizer(text)["input_ids"] for text in CONFIDENCE_TEXTS)

@@ -1,0 +1,54 @@
+from pathlib import Path
+
+import pytest
+
+from polymode.errors import ConfigError, DataNotFoundError
+from polymode.tasks import TASKS, Demonstrates, open_task
+
+
+def test_the_lab_tasks_open_by_name_and_can_demonstrate() -> None:
+    for name in ("clinic", "clinic-diagnosis"):
+        task = open_task(name)
+        assert isinstance(task, Demonstrates)
+        (example,) = task.examples("test", 1)
+        assert example.exclusive == (name == "clinic-diagnosis")
+
+
+def test_options_reach_the_task() -> None:
+    wide, narrow = (open_task("clinic", threshold=t).examples("test", 50) for t in (0.01, 0.5))
+    assert sum(len(e.references) for e in wide) > sum(len(e.references) for e in narrow)
+
+
+def test_records_open_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.jsonl"
+    path.write_text('{"question": "Q?", "references": ["a"], "split": "test"}\n', encoding="utf-8")
+    (example,) = open_task("records", data=path, split_field="split").examples("test")
+    assert (example.question, example.references[0].text) == ("Q?", "a")
+
+
+@pytest.mark.parametrize("name", ["ddxplus", "ddxplus-diagnosis"])
+def test_ddxplus_needs_its_folder(name: str, tmp_path: Path) -> None:
+    with pytest.raises(DataNotFoundError, match="does not exist: name the folder that holds the ddxplus files"):
+        open_task(name, data=tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("chess", {}, r"task = 'chess' is not known: use one of clinic, clinic-diagnosis, "),
+        ("records", {}, r"data is missing: task 'records' needs a file or a data set name"),
+        ("clinic", {"data": "here"}, r"data = 'here': task 'clinic' makes its own questions; leave data out"),
+        ("clinic", {"treshold": 0.1}, r"task 'clinic': .*'treshold'.*; remove the option or correct its name"),
+    ],
+)
+def test_what_cannot_be_opened_is_named(name: str, options: dict[str, object], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        open_task(name, **options)  # type: ignore[arg-type]
+
+
+def test_every_name_of_the_list_is_one_that_opens() -> None:
+    for name in TASKS:
+        try:
+            open_task(name)
+        except (ConfigError, DataNotFoundError) as exc:
+            assert "is not known" not in str(exc)
