@@ -16,6 +16,8 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,7 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from polymode import runs
-from polymode.errors import ConfigError, MissingExtraError
+from polymode.errors import ConfigError, DataNotFoundError, MissingExtraError, WriteError
 from polymode.prompts import build_prompt
 from polymode.rewards import METHODS
 from polymode.tasks import Demonstrates, Task, open_task
@@ -39,6 +41,8 @@ from polymode.train.warm_start import WarmStart, warm_start
 
 log = logging.getLogger(__name__)
 CHECKPOINTS, MODEL = "checkpoints", "model"
+FULL_BELOW = 1 << 20
+"""Bytes free on a disk that counts as full."""
 
 
 def train(recipe: Recipe, folder: Path, *, resume: bool = False) -> Path:
@@ -49,34 +53,63 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False) -> Path:
     Raises:
         RunExistsError: the folder holds a run and ``resume`` is False.
         ConfigError: the folder was made with another recipe, or the recipe does not fit the task or model.
+        DataNotFoundError: the task's data or the model are not there.
+        WriteError: the disk is full.
     """
     processes = PartialState(cpu=not torch.cuda.is_available())
-    if processes.is_main_process:
-        runs.create(folder, recipe, resume=resume)
-    processes.wait_for_everyone()
-    _check_same(folder, recipe)
     target = folder / MODEL
-    if (target / "config.json").exists() or (target / "adapter_config.json").exists():
-        return target
+    is_begun = (folder / runs.CONFIG).exists()
+    processes.wait_for_everyone()  # all have looked before one of them writes
+    if is_begun:
+        runs.create(folder, recipe, resume=resume)
+        _check_same(folder, recipe)
+        if (target / "config.json").exists() or (target / "adapter_config.json").exists():
+            return target
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
     task = open_task(recipe.task, data=recipe.data, **recipe.task_options)
     source = recipe.model or str(lab_model(task, recipe))
-    tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left")
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
+    tokenizer = _load_tokenizer(source)
+    if processes.is_main_process:
+        runs.create(folder, recipe, resume=resume)
+    processes.wait_for_everyone()
     set_seed(recipe.seed)
-    trainer = build_trainer(recipe, folder, task, source, tokenizer)
-    first_step, checkpoint = _last_checkpoint(folder / CHECKPOINTS)
-    trainer.add_callback(StepMetrics(folder / runs.TRAIN_METRICS, first_step, recipe.completions_per_step))
-    trainer.train(resume_from_checkpoint=checkpoint)
-    part = folder / f".{MODEL}"
-    trainer.save_model(str(part))  # every process: weights may be spread over them
+    with warnings.catch_warnings():
+        # TRL 1.16 asks transformers 5 for this by its old name, in every step.
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+        trainer = build_trainer(recipe, folder, task, source, tokenizer)
+        first_step, checkpoint = _last_checkpoint(folder / CHECKPOINTS)
+        trainer.add_callback(StepMetrics(folder / runs.TRAIN_METRICS, first_step, recipe.completions_per_step))
+        part = folder / f".{MODEL}"
+        try:
+            trainer.train(resume_from_checkpoint=checkpoint)
+            trainer.save_model(str(part))  # every process: weights may be spread over them
+        except Exception as exc:  # what a full disk raises depends on the library that was writing
+            if _is_full(folder):
+                raise WriteError(f"the disk of {folder} is full: free space, then go on with --resume") from exc
+            raise
     if trainer.is_world_process_zero():
         tokenizer.save_pretrained(part)
         part.rename(target)
     trainer.accelerator.wait_for_everyone()
     return target
+
+
+def _load_tokenizer(source: str) -> PreTrainedTokenizerBase:
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left")
+    except (OSError, ValueError) as exc:
+        raise DataNotFoundError(
+            f"model = {source!r} cannot be loaded: give a folder with a checkpoint and tokenizer, or a Hugging Face "
+            f"model name ({str(exc).splitlines()[0]})"
+        ) from exc
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def _is_full(folder: Path) -> bool:
+    return shutil.disk_usage(folder).free < FULL_BELOW
 
 
 def build_trainer(
@@ -216,6 +249,11 @@ def lab_model(task: Task, recipe: Recipe) -> Path:
         raise ConfigError(
             f"model is not given and task {recipe.task!r} has no demonstrations to warm-start the lab's model with: "
             "name a model, for example model: Qwen/Qwen3-8B"
+        )
+    if PartialState().num_processes > 1:
+        raise ConfigError(
+            f"model is not given with {PartialState().num_processes} processes: the lab's model trains in one; run "
+            "polymode train without accelerate launch"
         )
     return warm_start(task, WarmStart(steps=recipe.warm_start_steps, seed=recipe.warm_start_seed))  # type: ignore[arg-type]
 
