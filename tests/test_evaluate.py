@@ -244,6 +244,12 @@ def test_nothing_or_the_wrong_thing_to_evaluate() -> None:
         evaluate([completion(FLU_OR_COLD, "flu", "cold")], pooled=True, k=2)
 
 
+def test_one_id_for_two_questions() -> None:
+    other = dataclasses.replace(ONE_OF_THREE, id="a")
+    with pytest.raises(ConfigError, match="id 'a' stands for two different questions"):
+        evaluate([completion(FLU_OR_COLD, "flu"), completion(other, "flu", sample=1)])
+
+
 def write(path: Path, *rows: dict[str, Any] | str) -> Path:
     path.write_text("\n".join(row if isinstance(row, str) else json.dumps(row) for row in rows), encoding="utf-8")
     return path

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -22,12 +24,24 @@ from polymode.metrics.statistics import of_unique_references, statistics
 from polymode.metrics.table import Floats, JudgedTable
 from polymode.prompts import check_k
 from polymode.rewards import Reward
-from polymode.types import Completion, ParseStatus
+from polymode.types import Completion, Example, ParseStatus
 from polymode.uncertainty import N_BOOT, Estimate, Statistic, bootstrap, paired_differences, restrict
 from polymode.verifiers import Verifier
 from polymode.verifiers.text import TextVerifier
 
 _SHOW_AFTER = 2.0  # seconds before a progress bar appears
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Judging makes millions of small records and no cycles; the search for cycles would take as long as judging."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +92,7 @@ class Evaluation:
         return "\n".join([_summary(self.view), *lines])
 
 
+@_no_garbage_collection()
 def evaluate(
     completions: Iterable[Completion],
     *,
@@ -106,18 +121,17 @@ def evaluate(
 
     Raises:
         ConfigError: no completions; pooled without a k or enough samples, or with multi-answer completions; votes
-            without pooled.
+            without pooled; one id for two questions.
     """
     ordered = _ordered(completions)
     _check_options(ordered, k, pooled, confidence_from, n_boot)
     judge = CompletionJudge(verifier if verifier is not None else TextVerifier(), reward)
+    questions = _questions(ordered)
+    votes = confidence_from == "votes"
     bar = tqdm(ordered, desc="judging", unit=" completions", delay=_SHOW_AFTER, leave=False)
     judged = tuple(judge.judged(completion) for completion in bar)
-    questions: dict[str, int] = {}
-    for completion in ordered:
-        questions.setdefault(completion.example.id, len(questions))
     singles = tabulate(single_rows(judged, questions), len(questions), judge)
-    sets, answers, votes = singles, singles, confidence_from == "votes"
+    sets = answers = singles
     if pooled:
         assert k is not None
         rows = pooled_rows(judged, questions, judge, k, votes=votes)
@@ -186,6 +200,17 @@ def _ordered(completions: Iterable[Completion]) -> list[Completion]:
     for completion in found:
         place.setdefault(completion.example.id, len(place))
     return sorted(found, key=lambda c: (place[c.example.id], c.sample))
+
+
+def _questions(completions: list[Completion]) -> dict[str, int]:
+    """Number of each question by id."""
+    examples: dict[str, Example] = {}
+    for completion in completions:
+        example = completion.example
+        known = examples.setdefault(example.id, example)
+        if known is not example and known != example:
+            raise ConfigError(f"id {example.id!r} stands for two different questions: give each question its own id")
+    return {id_: number for number, id_ in enumerate(examples)}
 
 
 def _check_options(
