@@ -140,6 +140,13 @@ def test_the_same_reference_objects_under_another_verifier() -> None:
     assert judged(["Flu"], example).hits == (1,)
 
 
+def test_more_questions_than_are_kept_indexed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("polymode.judging.MAX_INDEXED", 2)
+    examples = [asked(f"answer {i}") for i in range(5)]
+    for _ in range(2):
+        assert [judged([f"answer {i}", "answer 0"], e).coverage for i, e in enumerate(examples)] == [1] * 5
+
+
 def largest_matching(texts: list[str], example: Example) -> int:
     """By trying every assignment."""
     distinct = list(dict.fromkeys(texts))
