@@ -18,6 +18,7 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
+from polymode import runs
 from polymode.tasks.data_files import DATA_VARIABLE, data_folder
 
 PROBE_SECONDS = 2.0
@@ -263,7 +264,7 @@ def _data(root: str) -> Finding:
 
 
 def _cache() -> Finding:
-    root = Path(os.environ.get("POLYMODE_CACHE") or Path.home() / ".cache" / "polymode")
+    root = runs.cache_folder()
     if not root.is_dir():
         return Finding(True, f"{root}: empty; warm-started lab models are kept here")
     size = sum(path.stat().st_size for path in root.rglob("*") if path.is_file())

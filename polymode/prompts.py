@@ -61,12 +61,13 @@ def _full_request(k: int, confidence: bool, exclusive: bool) -> str:
     parts = [f"Think first, between <think> and </think>. {ask}"]
     if confidence:
         parts.append(
-            "After each answer state the probability that this answer is correct, as a decimal number from 0 to 1. "
-            + (
+            "After each answer state the probability that this answer is correct, as a decimal number from 0 to 1."
+        )
+        if k > 1:
+            parts.append(
                 "At most one answer can be correct, so the probabilities sum to at most 1."
                 if exclusive
                 else "Several answers may be correct, so judge each one by itself; the probabilities need not sum to 1."
             )
-        )
     parts.append("An answer tag holds only the answer, without explanation. After </think> write exactly:")
     return " ".join(parts) + "\n" + slots

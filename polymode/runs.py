@@ -44,6 +44,11 @@ CONFIG, COMPLETIONS, JUDGED, METRICS, TRAIN_METRICS, REPORT = (
 _LIBRARIES = ("numpy", "scipy", "torch", "transformers", "trl", "accelerate", "datasets", "vllm")
 
 
+def cache_folder() -> Path:
+    """Where things that can be made again are kept: ``$POLYMODE_CACHE``, else ``~/.cache/polymode``."""
+    return Path(os.environ.get("POLYMODE_CACHE") or Path.home() / ".cache" / "polymode")
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[IO[str]]:
     """Open ``path`` for text so that it appears whole or not at all; raises WriteError when the system refuses."""

@@ -23,7 +23,7 @@ class VLLMGenerator:
 
     def __init__(self, model: str | Path, **options: Any) -> None:
         try:
-            from vllm import LLM
+            from vllm import LLM  # pyright: ignore[reportAttributeAccessIssue]  # absent, it is this module
         except ImportError:
             raise MissingExtraError("vllm", "vllm", "generating with vLLM") from None
         self.engine = LLM(model=str(model), **options)
@@ -32,7 +32,7 @@ class VLLMGenerator:
         self, prompts: Sequence[str], *, n: int, max_tokens: int, temperature: float, seed: int
     ) -> list[list[Generated]]:
         """``n`` completions of each prompt; a chat template is applied when the tokenizer has one."""
-        from vllm import SamplingParams
+        from vllm import SamplingParams  # pyright: ignore[reportAttributeAccessIssue]  # absent, it is this module
 
         settings = SamplingParams(n=n, max_tokens=max_tokens, temperature=temperature, top_p=1.0, seed=seed)
         if self.engine.get_tokenizer().chat_template is None:

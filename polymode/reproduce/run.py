@@ -111,8 +111,13 @@ def _start(name: str, plan: Plan, arm: Arm, root: Path, data: Path | None, worke
     folder = root / arm.folder
     folder.mkdir(parents=True, exist_ok=True)
     threads = max(1, (os.cpu_count() or 1) // workers)
-    job = {"experiment": name, "plan": plan.name, "arm": str(arm.folder), "root": str(root)}
-    job["data"] = None if data is None else str(data)
+    job = {
+        "experiment": name,
+        "plan": plan.name,
+        "arm": str(arm.folder),
+        "root": str(root),
+        "data": None if data is None else str(data),
+    }
     with (folder / "log.txt").open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "polymode.reproduce.worker", json.dumps(job)],

@@ -52,6 +52,7 @@ def build_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
 
 def build_model(tokenizer: PreTrainedTokenizerFast, size: LabModelSize, *, seed: int) -> Qwen3ForCausalLM:
     """A randomly initialised model for ``tokenizer``; the same seed gives the same weights."""
+    pad, end = tokenizer.convert_tokens_to_ids([PAD, END])
     config = Qwen3Config(
         vocab_size=len(tokenizer),
         hidden_size=size.hidden,
@@ -62,14 +63,14 @@ def build_model(tokenizer: PreTrainedTokenizerFast, size: LabModelSize, *, seed:
         head_dim=size.hidden // size.heads,
         max_position_embeddings=size.positions,
         tie_word_embeddings=True,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=pad,
+        eos_token_id=end,
         bos_token_id=None,
         attention_dropout=0.0,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = Qwen3ForCausalLM(config)
-    model.generation_config.pad_token_id = tokenizer.pad_token_id
-    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.generation_config.pad_token_id = pad
+    model.generation_config.eos_token_id = end
     return model

@@ -19,6 +19,9 @@ from polymode.errors import ConfigError, DataNotFoundError
 from polymode.prompts import check_k
 from polymode.rewards import METHODS, PRESETS
 
+LOSSES = ("dapo", "grpo", "dr_grpo", "bnpo", "cispo", "sapo")
+"""TRL's losses that need no further option."""
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
@@ -60,7 +63,7 @@ class Recipe:
     scale_rewards: str = "none"
     """none or batch; group (division by each group's deviation) is refused for calibrated rewards."""
     loss: str = "dapo"
-    """TRL's loss_type."""
+    """TRL's loss_type: dapo, grpo, dr_grpo, bnpo, cispo or sapo."""
     clip: float = 0.2
     """Clipping range of the importance ratio."""
     kl: float = 0.0
@@ -91,7 +94,7 @@ class Recipe:
     report_to: tuple[str, ...] = ()
     """Any of trackio, tensorboard, wandb."""
 
-    warm_start_steps: int = 1000
+    warm_start_steps: int = 1200
     """Supervised steps of the lab model's warm start."""
     warm_start_seed: int = 0
 
@@ -100,6 +103,7 @@ class Recipe:
         _one_of("method", self.method, METHODS)
         _one_of("preset", self.preset, PRESETS)
         _one_of("scale_rewards", self.scale_rewards, SCALES)
+        _one_of("loss", self.loss, LOSSES)
         _one_of("prompt_style", self.prompt_style, ("task", "full", "brief"))
         _one_of("schedule", self.schedule, ("constant", "linear", "cosine"))
         _one_of("vllm_mode", self.vllm_mode, ("colocate", "server"))
@@ -116,9 +120,19 @@ class Recipe:
         _at_least("group", self.group, 2)
         for name in ("lora_rank", "threads", "warm_start_steps"):
             _at_least(name, getattr(self, name), 0)
-        for name in ("learning_rate", "temperature", "max_grad_norm"):
+        _at_least("lora_alpha", self.lora_alpha, 1)
+        for name in ("learning_rate", "temperature", "max_grad_norm", "clip"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise ConfigError(f"{name} = {getattr(self, name)!r} must be a positive number")
+        for name in ("weight_decay", "kl"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ConfigError(f"{name} = {getattr(self, name)!r} must be a number, at least 0")
+        for name in ("seed", "warm_start_seed"):
+            _at_least(name, getattr(self, name), 0)
+            if getattr(self, name) >= 2**32:
+                raise ConfigError(f"{name} = {getattr(self, name)!r} must be below 2**32")
+        if not 0 < self.vllm_memory <= 1:
+            raise ConfigError(f"vllm_memory = {self.vllm_memory!r} must be a share, above 0 and at most 1")
         if not 0 <= self.warmup_share < 1:
             raise ConfigError(f"warmup_share = {self.warmup_share!r} must be from 0 to below 1")
         if self.device_batch is not None and (self.device_batch < 1 or self.completions_per_step % self.device_batch):
@@ -182,11 +196,11 @@ def _typed(key: str, value: Any, kind: str, where: str) -> Any:
     if base == "float" and isinstance(value, str):  # YAML reads 1e-6 as text
         with contextlib.suppress(ValueError):
             value = float(value)
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if base == "float" and is_number:
-        return float(value)
-    if base == "int" and is_number and int(value) == value:
-        return int(value)
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if base == "float":
+            return float(value)
+        if base == "int" and (isinstance(value, int) or value.is_integer()):  # 1e3 is a whole number, .inf is none
+            return int(value)
     if base == "bool" and isinstance(value, bool):
         return value
     if base == "Path" and isinstance(value, (str, Path)):

@@ -224,10 +224,10 @@ def _rows(recipe: Recipe, task: Task, *, conversational: bool) -> list[dict[str,
 
 def _longest_prompt(rows: list[dict[str, Any]], tokenizer: PreTrainedTokenizerBase) -> int:
     """Tokens of the longest prompt, with what the chat template adds."""
-    prompts = [row["prompt"] for row in rows]
+    texts: list[str] = [row["prompt"] for row in rows]
     if tokenizer.chat_template is not None:
-        prompts = [tokenizer.apply_chat_template(p, tokenize=False, add_generation_prompt=True) for p in prompts]
-    return max(len(ids) for ids in tokenizer(prompts, add_special_tokens=False)["input_ids"])
+        texts = [str(tokenizer.apply_chat_template(p, tokenize=False, add_generation_prompt=True)) for p in texts]
+    return max(len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts)  # type: ignore[arg-type]
 
 
 def _last_checkpoint(folder: Path) -> tuple[int, str | None]:

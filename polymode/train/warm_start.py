@@ -13,22 +13,24 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from datasets import Dataset
-from transformers import PreTrainedTokenizerFast
-from trl import SFTConfig, SFTTrainer
+from transformers import DataCollatorForSeq2Seq, PreTrainedTokenizerFast, Trainer, TrainingArguments
 
+from polymode import runs
 from polymode.prompts import build_prompt
 from polymode.tasks import Demonstrates, Task
 from polymode.train.lab_model import LabModelSize, build_model, build_tokenizer
 
-FORMATS: tuple[tuple[int, float], ...] = ((1, 0.3), (2, 0.12), (3, 0.34), (4, 0.12), (5, 0.12))
+FORMATS: tuple[tuple[int, float], ...] = ((1, 0.2), (2, 0.1), (3, 0.4), (4, 0.15), (5, 0.15))
 """Answers asked for in a demonstration, with their shares; half of each state confidences."""
 _FINGERPRINT_EXAMPLES = 64
 _CHUNK = 4096
+_SORTED_BATCHES = 50
+_NO_LOSS = -100
 _SEED_OFFSET = 1_000_000  # examples of the warm start are not those of reinforcement learning
 
 
@@ -40,7 +42,7 @@ class DemonstrationTask(Task, Demonstrates, Protocol):
 class WarmStart:
     """Settings of a warm start."""
 
-    steps: int = 1000
+    steps: int = 1200
     """Optimiser steps."""
     batch: int = 64
     """Demonstrations a step."""
@@ -51,45 +53,39 @@ class WarmStart:
     size: LabModelSize = field(default_factory=LabModelSize)
 
 
-def cache_folder() -> Path:
-    """``$POLYMODE_CACHE``, else ``~/.cache/polymode``."""
-    return Path(os.environ.get("POLYMODE_CACHE") or Path.home() / ".cache" / "polymode")
-
-
 def warm_start(task: DemonstrationTask, settings: WarmStart) -> Path:
     """Folder of the warm-started model and tokenizer; trains it when the cache does not hold it."""
     tokenizer = build_tokenizer(task.vocabulary())
-    target = cache_folder() / "warm-start" / f"{task.name}-{_fingerprint(task, settings, tokenizer)}"
+    target = runs.cache_folder() / "warm-start" / f"{task.name}-{_fingerprint(task, settings, tokenizer)}"
     if (target / "config.json").exists():
         return target
-    rows = _demonstrations(task, settings, tokenizer, settings.steps * settings.batch)
+    rows = _demonstrations(task, settings, tokenizer)
     work = target.with_name(f".{target.name}.{os.getpid()}")
-    trainer = SFTTrainer(
-        model=build_model(tokenizer, settings.size, seed=settings.seed),
-        processing_class=tokenizer,
+    model = build_model(tokenizer, settings.size, seed=settings.seed)
+    trainer = Trainer(
+        model=model,
         train_dataset=Dataset.from_list(rows),
-        args=SFTConfig(
+        data_collator=DataCollatorForSeq2Seq(tokenizer),
+        args=TrainingArguments(
             output_dir=str(work),
             max_steps=settings.steps,
             per_device_train_batch_size=settings.batch,
+            train_sampling_strategy="sequential",  # the rows come in batches already
             learning_rate=settings.learning_rate,
+            adam_beta2=0.98,
             lr_scheduler_type="cosine",
             warmup_steps=max(1, settings.steps // 20),
             weight_decay=0.01,
-            max_length=settings.size.positions,
-            packing=False,
-            bf16=False,
             use_cpu=not torch.cuda.is_available(),
-            activation_checkpointing=False,
             save_strategy="no",
+            logging_steps=max(1, settings.steps // 20),
             report_to=[],
-            logging_steps=max(1, settings.steps // 10),
             seed=settings.seed,
             dataloader_num_workers=0,
         ),
     )
     trainer.train()
-    trainer.model.save_pretrained(work)
+    model.save_pretrained(work)
     tokenizer.save_pretrained(work)
     if target.exists():  # another process was faster; both hold the same model
         shutil.rmtree(work)
@@ -99,16 +95,23 @@ def warm_start(task: DemonstrationTask, settings: WarmStart) -> Path:
 
 
 def _demonstrations(
-    task: DemonstrationTask, settings: WarmStart, tokenizer: PreTrainedTokenizerFast, n: int
+    task: DemonstrationTask, settings: WarmStart, tokenizer: PreTrainedTokenizerFast
 ) -> list[dict[str, list[int]]]:
-    """``n`` tokenised demonstrations with a mask that leaves the prompt out of the loss."""
-    prompts, completions = zip(*_texts(task, settings, n), strict=True)
-    prompt_ids = tokenizer(list(prompts), add_special_tokens=False)["input_ids"]
-    completion_ids = tokenizer(list(completions), add_special_tokens=False)["input_ids"]
-    return [
-        {"input_ids": [*p, *c, tokenizer.eos_token_id], "completion_mask": [0] * len(p) + [1] * (len(c) + 1)}
+    """Tokenised demonstrations in training order; labels leave the prompt out of the loss.
+
+    A batch holds demonstrations of like length, so that little is padded; the batches come in random order.
+    """
+    prompts, completions = zip(*_texts(task, settings, settings.steps * settings.batch), strict=True)
+    prompt_ids: Any = tokenizer(list(prompts), add_special_tokens=False)["input_ids"]
+    completion_ids: Any = tokenizer(list(completions), add_special_tokens=False)["input_ids"]
+    rows = [
+        {"input_ids": [*p, *c, tokenizer.eos_token_id], "labels": [_NO_LOSS] * len(p) + [*c, tokenizer.eos_token_id]}
         for p, c in zip(prompt_ids, completion_ids, strict=True)
     ]
+    order = sorted(range(len(rows)), key=lambda i: (i // (_SORTED_BATCHES * settings.batch), len(rows[i]["input_ids"])))
+    batches = np.array(order).reshape(settings.steps, settings.batch)
+    shuffled = np.random.default_rng([settings.seed, 2]).permutation(batches)
+    return [rows[i] for i in shuffled.ravel()]
 
 
 def _texts(task: DemonstrationTask, settings: WarmStart, n: int) -> Iterator[tuple[str, str]]:

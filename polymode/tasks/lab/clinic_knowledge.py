@@ -59,7 +59,8 @@ CONDITIONS: tuple[Condition, ...] = (
         6,
         ".7 1.1 1.1 1.1",
         1.0,
-        "fever 60, cough 60, fatigue 60, loss of smell 45, muscle aches 45, headache 40, sore throat 40, breathlessness 25, runny nose 30",
+        "fever 60, cough 60, fatigue 60, loss of smell 45, muscle aches 45, headache 40, "
+        "sore throat 40, breathlessness 25, runny nose 30",
     ),
     _condition(
         "bronchitis",
@@ -132,7 +133,8 @@ CONDITIONS: tuple[Condition, ...] = (
         4,
         ".4 2 1.1 .5",
         1.3,
-        "palpitations 75, anxiety 85, sweating 50, tingling 45, breathlessness 50, dizziness 45, chest tightness 40, tremor 35",
+        "palpitations 75, anxiety 85, sweating 50, tingling 45, breathlessness 50, dizziness 45, "
+        "chest tightness 40, tremor 35",
     ),
     _condition(
         "reflux",
@@ -244,7 +246,8 @@ CONDITIONS: tuple[Condition, ...] = (
         2,
         ".1 1.4 1.3 1.2",
         1.6,
-        "weight loss 65, palpitations 65, heat intolerance 60, tremor 55, anxiety 45, diarrhea 25, sweating 45, poor sleep 35",
+        "weight loss 65, palpitations 65, heat intolerance 60, tremor 55, anxiety 45, diarrhea 25, "
+        "sweating 45, poor sleep 35",
     ),
     _condition(
         "diabetes", 4, ".6 .6 1.4 1.4", 0.9, "thirst 75, frequent urination 75, fatigue 50, weight loss 45, tingling 20"

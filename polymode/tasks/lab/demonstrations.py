@@ -48,8 +48,9 @@ def write_demonstration(
     p_N = np.array([distribution.get(name, 0.0) for name in answers])
     drawn_N = p_N ** (1 / ANSWER_TEMPERATURE)
     drawn_N = (1 - LAPSE) * drawn_N / drawn_N.sum() + LAPSE / len(answers)
-    # The K largest of log p + Gumbel noise are a draw without replacement, in the order drawn.
+    # The K largest of log p + Gumbel noise are a draw without replacement; they are written most likely first.
     chosen_K = np.argsort(-np.log(drawn_N) - rng.gumbel(size=len(answers)))[:k]
+    chosen_K = chosen_K[np.argsort(-p_N[chosen_K], kind="stable")]
     slots = []
     for number, index in enumerate(chosen_K, 1):
         tag = "" if k == 1 else str(number)
