@@ -166,6 +166,8 @@ def load_recipe(path: Path, overrides: Mapping[str, Any] | None = None) -> Recip
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataNotFoundError(f"recipe {path} does not exist: check the path (recipes/ holds examples)") from None
+    except IsADirectoryError:
+        raise DataNotFoundError(f"recipe {path} is a folder: name the YAML file") from None
     except (yaml.YAMLError, UnicodeDecodeError) as exc:
         raise ConfigError(f"recipe {path} is not valid YAML: {str(exc).splitlines()[0]}") from None
     if not isinstance(content, dict):

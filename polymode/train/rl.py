@@ -224,10 +224,13 @@ def _rows(recipe: Recipe, task: Task, *, conversational: bool) -> list[dict[str,
 
 def _longest_prompt(rows: list[dict[str, Any]], tokenizer: PreTrainedTokenizerBase) -> int:
     """Tokens of the longest prompt, with what the chat template adds."""
-    texts: list[str] = [row["prompt"] for row in rows]
-    if tokenizer.chat_template is not None:
-        texts = [str(tokenizer.apply_chat_template(p, tokenize=False, add_generation_prompt=True)) for p in texts]
-    return max(len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts)  # type: ignore[arg-type]
+    longest = 0
+    for row in rows:
+        text: Any = row["prompt"]
+        if tokenizer.chat_template is not None:
+            text = tokenizer.apply_chat_template(text, tokenize=False, add_generation_prompt=True)
+        longest = max(longest, len(tokenizer.encode(text, add_special_tokens=False)))
+    return longest
 
 
 def _last_checkpoint(folder: Path) -> tuple[int, str | None]:
