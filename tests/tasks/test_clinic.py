@@ -1,5 +1,6 @@
-"""The clinic's truth: its posterior against a second implementation that only reads the text, and against frequencies."""
+"""The clinic's truth: its posterior against a second implementation that only reads the text, and frequencies."""
 
+import itertools
 import math
 import re
 from collections.abc import Sequence
@@ -182,7 +183,7 @@ def test_the_knowledge_base_is_well_formed() -> None:
         assert condition.weight > 0 and 0 < condition.female < 2 and min(condition.ages) > 0
         assert all(0 < f < 1 for f in condition.findings.values()), condition.name
     assert set(COMMON_BACKGROUND) <= set(FINDINGS)
-    for (_, _, high), (_, low, _) in zip(AGE_BANDS, AGE_BANDS[1:], strict=False):
+    for (_, _, high), (_, low, _) in itertools.pairwise(AGE_BANDS):
         assert low == high + 1
     key = TextVerifier().key
     names = [condition.name for condition in CONDITIONS]
