@@ -65,7 +65,7 @@ def drinks_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a model that knows the answer format, not the answers."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("POLYMODE_CACHE", str(tmp_path_factory.mktemp("cache")))
-        return warm_start(Drinks(), WarmStart(steps=150, batch=32, learning_rate=1e-2, size=SMALL))
+        return warm_start(Drinks(), WarmStart(steps=400, batch=32, learning_rate=1e-2, size=SMALL))
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import pytest
 
 from polymode.errors import RecordError
 from polymode.rewards import METHODS
-from polymode.train.reward import completion_text, make_reward_function, summarise
+from polymode.train.reward import completion_text, make_reward_function
 from polymode.types import Reference
 from polymode.verifiers.text import TextVerifier
 
@@ -147,12 +147,11 @@ def test_only_finite_metrics_and_always_the_same_columns() -> None:
     assert "brier" not in nothing_clean.metrics and nothing_clean.metrics["coverage"] == [0]
 
 
-def test_summarise_without_confidences_has_no_calibration() -> None:
+def test_without_confidences_there_is_no_calibration() -> None:
     log = Log()
     make_reward_function(METHODS["single-rlvr"], 1)(["<answer>tea</answer>"], ["tea"], log_metric=log.metric)
     assert log.metrics["coverage"] == [1]
     assert not {"brier", "mean_confidence", "hit_rate", "confidence_spread"} & set(log.metrics)
-    assert summarise.__doc__
 
 
 @pytest.mark.parametrize(
