@@ -1,0 +1,250 @@
+"""The experiments as data, and a miniature of one from warm start to report, stopped and resumed."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from polymode.errors import ConfigError, RunExistsError
+from polymode.reproduce import plans as plans_module
+from polymode.reproduce import run as run_module
+from polymode.reproduce import worker
+from polymode.reproduce.plans import PLANS, Plan, View, arm, plans
+from polymode.reproduce.run import ArmFailedError, reproduce
+from polymode.rewards import METHODS
+from polymode.train.recipe import Recipe
+
+# --- plans -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_multi_model_is_one_set_and_a_single_one_is_pooled_and_prompted() -> None:
+    base = Recipe(k=2)
+    multi = arm(base, "multi-rlcr", 4, k=5)
+    assert (multi.name, str(multi.folder), multi.recipe.k) == ("multi-rlcr-k5", "multi-rlcr-k5/seed-4", 5)
+    assert multi.views == (View("set", answers=5, pool=1, has_confidence=True),)
+    single = arm(base, "single-rlvr", 0, prompted=True)
+    assert str(single.folder) == "single-rlvr/seed-0"
+    assert single.views == (View("samples", 1, 3, False), View("prompted", 3, 1, False))
+    assert [view.name for view in arm(base, "single-rlcr", 0).views] == ["samples"]
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_the_arms_of_a_plan_differ_in_method_k_and_seed_only(name: str) -> None:
+    for plan in plans(name, Path("data")):
+        folders = [arm.folder for arm in plan.arms]
+        assert len(set(folders)) == len(folders)
+        first = plan.arms[0].recipe
+        for other in plan.arms:
+            same = replace(other.recipe, method=first.method, k=first.k, seed=first.seed)
+            assert same == first  # equal numbers of completions, one warm start
+            assert all(view.answers * view.pool in (plan.k, other.recipe.k) for view in other.views)
+        assert plan.questions >= 300 and plan.deep_answers == 30
+
+
+def test_what_each_experiment_compares() -> None:
+    (quick,) = plans("quick")
+    assert [a.recipe.method for a in quick.arms] == ["single-rlvr", "multi-rlcr"]
+    clinic, diagnosis = plans("lab")
+    assert (clinic.task, diagnosis.task) == ("clinic", "clinic-diagnosis")
+    for plan in (clinic, diagnosis):
+        at_three = {(a.recipe.method, a.recipe.seed) for a in plan.arms if a.recipe.k == 3}
+        assert at_three == {(method, seed) for method in METHODS for seed in range(3)}
+    others = [(a.recipe.method, a.recipe.k) for a in clinic.arms if a.recipe.k != 3]
+    assert others == [("multi-rlvr", 2), ("multi-rlvr", 4), ("multi-rlvr", 5)]
+    (ddxplus,) = plans("ddxplus", Path("somewhere"))
+    assert {a.recipe.data for a in ddxplus.arms} == {Path("somewhere")}
+    assert {a.recipe.method for a in ddxplus.arms} == set(METHODS)
+    with pytest.raises(ConfigError, match=r"experiment 'slow' is not known: use one of quick, lab, ddxplus"):
+        plans("slow")
+
+
+def test_an_existing_folder_needs_resume(tmp_path: Path) -> None:
+    (tmp_path / "anything").touch()
+    with pytest.raises(RunExistsError, match="exists already: pass --resume to go on, or choose another --out"):
+        reproduce("quick", tmp_path)
+
+
+# --- a miniature, end to end -----------------------------------------------------------------------------------------
+
+BASE = Recipe(
+    steps=2,
+    questions_per_step=2,
+    group=2,
+    max_completion_tokens=60,
+    warm_start_steps=25,
+    save_every=1,
+)
+
+
+def mini(data: Path | None = None) -> list[Plan]:
+    arms = (arm(BASE, "single-rlvr", 0, prompted=True), arm(BASE, "multi-rlcr", 0))
+    return [Plan("mini", arms, questions=6, deep_questions=2, n_boot=20)]
+
+
+class Finished:
+    """An arm's process that ran here, where importing torch a second time costs nothing."""
+
+    def __init__(self, code: int) -> None:
+        self.returncode = code
+
+    def poll(self) -> int:
+        return self.returncode
+
+    def terminate(self) -> None:
+        raise AssertionError("nothing is running")
+
+
+@pytest.fixture(scope="module")
+def started() -> list[str]:
+    """Arms in the order they were started."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def patched(tmp_path_factory: pytest.TempPathFactory, started: list[str]) -> Iterator[pytest.MonkeyPatch]:
+    def start(name: str, plan: Plan, arm: Any, root: Path, data: Path | None, workers: int) -> Finished:
+        started.append(str(arm.folder))
+        (root / arm.folder).mkdir(parents=True, exist_ok=True)
+        job = {"experiment": name, "plan": plan.name, "arm": str(arm.folder), "root": str(root), "data": None}
+        return Finished(worker.main(json.dumps(job)))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("POLYMODE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setattr(plans_module, "PLANS", {**PLANS, "mini": mini})
+        patch.setattr(run_module, "_start", start)
+        patch.setattr(run_module, "_POLL_SECONDS", 0.0)
+        yield patch
+
+
+@pytest.fixture(scope="module")
+def finished(
+    patched: pytest.MonkeyPatch, started: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, list[Path]]:
+    out = tmp_path_factory.mktemp("runs") / "mini"
+    reports = reproduce("mini", out, workers=1)
+    assert started == ["single-rlvr/seed-0", "multi-rlcr-k3/seed-0"]
+    return out, reports
+
+
+def stages(out: Path) -> dict[str, int]:
+    """When each file that a stage finishes with was written."""
+    names = ("completions.jsonl", "judged.jsonl", "metrics.json", "model.safetensors")
+    return {str(path.relative_to(out)): path.stat().st_mtime_ns for path in out.rglob("*") if path.name in names}
+
+
+VIEWS = ("single-rlvr/seed-0/samples", "single-rlvr/seed-0/prompted", "multi-rlcr-k3/seed-0/set")
+
+
+def test_every_arm_is_trained_sampled_and_measured(finished: tuple[Path, list[Path]]) -> None:
+    out, _ = finished
+    for folder in ("single-rlvr/seed-0", "multi-rlcr-k3/seed-0"):
+        lines = [json.loads(line) for line in (out / folder / "metrics.jsonl").read_text().splitlines()]
+        assert [line["step"] for line in lines] == [1, 2]
+        assert (out / folder / "model" / "model.safetensors").exists()
+    for view, n, n_deep, pooled in zip(VIEWS, (18, 6, 6), (60, 20, 20), (True, False, False), strict=True):
+        assert len((out / view / "completions.jsonl").read_text().splitlines()) == n
+        assert len((out / view / "deep" / "completions.jsonl").read_text().splitlines()) == n_deep
+        metrics = json.loads((out / view / "metrics.json").read_text())
+        assert (metrics["view"]["n_questions"], metrics["view"]["pooled"]) == (6, pooled)
+        deep = json.loads((out / view / "deep" / "metrics.json").read_text())
+        assert metrics["metrics"]["unique_answers@30"] == deep["metrics"]["unique_answers@30"]
+        assert metrics["curves"]["unique_references"] == deep["curves"]["unique_references"]
+
+
+def test_all_views_ask_the_same_questions(finished: tuple[Path, list[Path]]) -> None:
+    out, _ = finished
+    asked = [
+        list(
+            dict.fromkeys(
+                json.loads(line)["id"] for line in (out / view / "completions.jsonl").read_text().splitlines()
+            )
+        )
+        for view in VIEWS
+    ]
+    assert asked[0] == asked[1] == asked[2] and len(asked[0]) == 6
+
+
+def test_the_report_shows_every_view(finished: tuple[Path, list[Path]]) -> None:
+    out, reports = finished
+    assert reports == [out / "report.html"]
+    page = reports[0].read_text(encoding="utf-8")
+    for text in (
+        "polymode: mini",
+        "single-rlvr, 3 samples",
+        "multi-rlcr, one completion of 3",
+        "polymode reproduce mini",
+    ):
+        assert text in page, text
+
+
+def test_resuming_a_finished_experiment_only_writes_the_report_again(
+    finished: tuple[Path, list[Path]], started: list[str]
+) -> None:
+    out, (report,) = finished
+    before, n_started = stages(out), len(started)
+    report.unlink()
+    assert reproduce("mini", out, resume=True) == [report]
+    assert report.exists()
+    assert stages(out) == before and len(started) == n_started
+
+
+def test_a_missing_metrics_file_is_the_only_thing_made_again(
+    finished: tuple[Path, list[Path]], started: list[str]
+) -> None:
+    out, _ = finished
+    lost = out / "single-rlvr/seed-0/prompted/metrics.json"
+    content, before = json.loads(lost.read_text()), stages(out)
+    lost.unlink()
+    started.clear()
+    reproduce("mini", out, resume=True)
+    assert started == ["single-rlvr/seed-0"]
+    assert json.loads(lost.read_text()) == content
+    changed = {name for name, time in stages(out).items() if before[name] != time}
+    view = "single-rlvr/seed-0/prompted"
+    assert changed == {f"{view}/{part}{name}" for part in ("", "deep/") for name in ("judged.jsonl", "metrics.json")}
+
+
+def test_a_failed_arm_is_named_and_the_others_are_kept(
+    finished: tuple[Path, list[Path]], patched: pytest.MonkeyPatch
+) -> None:
+    out, _ = finished
+    lost = out / "multi-rlcr-k3/seed-0/set/metrics.json"
+    content = lost.read_bytes()
+    lost.unlink()
+
+    def fail(name: str, plan: Plan, arm: Any, root: Path, *_: object) -> Finished:
+        (root / arm.folder / "log.txt").write_text("Traceback\nerror: the cat is on the keyboard\n", encoding="utf-8")
+        return Finished(1)
+
+    before = stages(out)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_module, "_start", fail)
+        with pytest.raises(ArmFailedError, match=r"1 of 2 arms failed, first multi-rlcr-k3/seed-0: error: the cat is"):
+            reproduce("mini", out, resume=True)
+    assert stages(out) == before
+    lost.write_bytes(content)
+
+
+def test_the_worker_is_a_process_that_ends_with_the_errors_code(tmp_path: Path) -> None:
+    job = {
+        "experiment": "ddxplus",
+        "plan": "ddxplus",
+        "arm": "multi-rlcr-k3/seed-0",
+        "root": str(tmp_path),
+        "data": str(tmp_path / "none"),
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "polymode.reproduce.worker", json.dumps(job)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 2
+    assert "error: data folder " in done.stderr and "does not exist" in done.stderr
