@@ -52,7 +52,8 @@ def build_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
 
 def build_model(tokenizer: PreTrainedTokenizerFast, size: LabModelSize, *, seed: int) -> Qwen3ForCausalLM:
     """A randomly initialised model for ``tokenizer``; the same seed gives the same weights."""
-    pad, end = (tokenizer.convert_tokens_to_ids(token) for token in (PAD, END))
+    vocabulary = tokenizer.get_vocab()
+    pad, end = vocabulary[PAD], vocabulary[END]
     config = Qwen3Config(
         vocab_size=len(tokenizer),
         hidden_size=size.hidden,
