@@ -157,3 +157,26 @@ def test_every_link_between_documents_leads_somewhere(root: Path) -> None:
         for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
             if not target.startswith(("http://", "https://")):
                 assert (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+def test_the_design_names_every_module(root: Path) -> None:
+    text = (root / "docs" / "design.md").read_text(encoding="utf-8")
+    layout = text.split("polymode/\n", 1)[1].split("```", 1)[0]
+    for path in (root / "polymode").iterdir():
+        if path.name[0] not in "._":
+            assert f"  {path.name}{'/' if path.is_dir() else ''} " in layout, path.name
+    for name in re.findall(r"^  ([a-z_]+(?:\.py|/)) ", layout, re.MULTILINE):
+        assert (root / "polymode" / name).exists(), name
+
+
+def test_the_documents_recipes_are_valid(root: Path) -> None:
+    import yaml
+
+    from polymode.train.recipe import recipe_from
+
+    blocks = [block for path in (root / "docs").glob("*.md") for block in fenced(path, "yaml")]
+    assert blocks
+    for block in blocks:
+        values = yaml.safe_load(block)
+        recipe = recipe_from(values)
+        assert recipe.completions_per_step % (recipe.device_batch or 1) == 0
