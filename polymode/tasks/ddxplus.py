@@ -148,7 +148,7 @@ class DDXPlus:
         p_C = np.array([example.distribution.get(name, 0.0) for name in self.conditions])
         blurred_C = (1 - _NEIGHBOURS) * p_C + _NEIGHBOURS * (p_C @ self._associations.neighbours)
         blurred = dict(zip(self.conditions, (blurred_C / blurred_C.sum()).tolist(), strict=True))
-        reasoning = self._reasoning([str(token) for token in tokens], p_C, rng)
+        reasoning = self._reasoning([str(token) for token in tokens], p_C)
         return write_demonstration(reasoning, blurred, self.conditions, k, confidence=confidence, rng=rng)
 
     def vocabulary(self) -> Sequence[str]:
@@ -165,27 +165,19 @@ class DDXPlus:
         questions += [describe_briefly(40, "F", findings[0], findings)]
         prompts = [build_prompt("", k, confidence=c, style="brief") for k in range(1, 6) for c in (False, True)]
         tags = [f"<answer{i}></answer{i}><confidence{i}></confidence{i}>" for i in ("", 1, 2, 3, 4, 5)]
-        thoughts = [f"<think> {finding.label} : {self.conditions[0]}, a ; b </think>" for finding in findings]
+        thoughts = [f"<think> {finding.label} : {self.conditions[0]}, a ; so b </think>" for finding in findings]
         return [*questions, *prompts, *tags, *thoughts, *self.conditions, *CONFIDENCE_TEXTS]
 
     @cached_property
     def _associations(self) -> Associations:
         return Associations(self._rows("train"), self._evidences, self.conditions)
 
-    def _reasoning(self, tokens: Sequence[str], p_C: np.ndarray, rng: np.random.Generator) -> str:
-        """Up to three telling findings, each with two conditions drawn by lift times probability, with noise."""
+    def _reasoning(self, tokens: Sequence[str], p_C: np.ndarray) -> str:
+        """The three most telling findings, each with the condition it speaks for most, by lift times probability."""
         telling = self._associations.telling(tokens)
-        if not telling:
-            return "nothing telling"
-        lift_FC = np.array([lift for _, lift in telling])
-        strength_F = (lift_FC * (p_C + 0.01)).max(1)
-        chosen = rng.choice(len(telling), size=min(3, len(telling)), replace=False, p=strength_F / strength_F.sum())
-        parts = []
-        for i in chosen:
-            support = lift_FC[i] * (p_C + 0.01)
-            named = rng.choice(len(support), size=2, replace=False, p=support / support.sum())
-            parts.append(f"{telling[i][0]} : {', '.join(self.conditions[c] for c in named)}")
-        return " ; ".join(parts)
+        support_FC = np.array([lift * (p_C + 0.01) for _, lift in telling]).reshape(len(telling), len(p_C))
+        strongest = np.argsort(-support_FC.max(1, initial=0.0), kind="stable")[:3]
+        return " ; ".join(f"{telling[i][0]} : {self.conditions[support_FC[i].argmax()]}" for i in strongest)
 
     def _file(self, split: Split) -> list[Row] | None:
         """Rows of a split's own file, read once."""

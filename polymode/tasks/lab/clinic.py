@@ -104,7 +104,7 @@ class Clinic:
         questions += [_render(30, 0, (name,), (name,)) for name in FINDINGS]
         prompts = [build_prompt("", k, confidence=c, style="brief") for k in range(1, 6) for c in (False, True)]
         tags = [f"<answer{i}></answer{i}><confidence{i}></confidence{i}>" for i in ("", 1, 2, 3, 4, 5)]
-        thoughts = [f"<think> {name} : {name} ; {name} </think>" for name in names]
+        thoughts = [f"<think> {name} : {name} ; so {name}, {name} </think>" for name in names]
         return [*questions, *prompts, *tags, *thoughts, *names, *CONFIDENCE_TEXTS]
 
     def _draw(self, rng: np.random.Generator) -> list[tuple[str, np.ndarray, int]]:
@@ -152,18 +152,12 @@ class Clinic:
         )
 
     def _reasoning(self, example: Example) -> str:
-        """The first three present findings and the two conditions each speaks for most, by lift times posterior."""
+        """The first three present findings, each with the condition it speaks for most, by lift times posterior."""
         assert example.distribution is not None
         posterior = np.array([example.distribution[name] for name in self.conditions])
-        findings = [_NUMBER_OF[name] for name in _present(example.question)]
-        parts = []
-        for finding in findings[:3]:
-            support = self._lift[:, finding] * posterior
-            second, first = np.argpartition(support, -2)[-2:]
-            if support[second] > support[first]:
-                first, second = second, first
-            parts.append(f"{FINDINGS[finding]} : {self.conditions[first]}, {self.conditions[second]}")
-        return " ; ".join(parts)
+        findings = [_NUMBER_OF[name] for name in _present(example.question)[:3]]
+        named = [self.conditions[int((self._lift[:, finding] * posterior).argmax())] for finding in findings]
+        return " ; ".join(f"{FINDINGS[finding]} : {name}" for finding, name in zip(findings, named, strict=True))
 
 
 def best_coverage(example: Example, k: int) -> float:

@@ -16,11 +16,13 @@ CONFIDENCE_GRID = np.arange(21) / 20
 CONFIDENCE_TEXTS: tuple[str, ...] = tuple(f"{q:.2f}" for q in CONFIDENCE_GRID)
 """Confidences that demonstrations state: 0.00, 0.05, ... 1.00."""
 
-ANSWER_TEMPERATURE = 1.1
+CANDIDATES = 5
+"""Answers named at the end of the reasoning, most likely first: the part that K answers share."""
+ANSWER_TEMPERATURE = 1.0
 """Answers are drawn from p^(1/T): above 1, unlikely answers come too often."""
 LAPSE = 0.03
 """Share of a uniform draw mixed into the answers."""
-CONFIDENCE_NOISE = 0.6
+CONFIDENCE_NOISE = 0.5
 """Standard deviation of the noise on the log-odds of a stated confidence."""
 CONFIDENCE_BIAS = 0.5
 """Shift of the log-odds of a stated confidence: demonstrations are overconfident."""
@@ -35,10 +37,10 @@ def write_demonstration(
     confidence: bool,
     rng: np.random.Generator,
 ) -> str:
-    """``<think> reasoning </think>`` and K distinct answers drawn from a blurred ``distribution`` over ``answers``.
+    """``<think> reasoning ; so candidates </think>`` and K distinct answers drawn from a blurred ``distribution`` over ``answers``.
 
     Args:
-        reasoning: text of the think block.
+        reasoning: what findings or facts speak for; the most likely candidates are named after it.
         distribution: probability of each answer; answers it does not list have probability 0.
         answers: every answer that may be given, at least K.
         k: answers to give.
@@ -58,7 +60,9 @@ def write_demonstration(
         if confidence:
             slot += f"<confidence{tag}>{_state(float(p_N[index]), rng)}</confidence{tag}>"
         slots.append(slot)
-    return f"<think> {reasoning} </think>{''.join(slots)}"
+    likely = np.argsort(-p_N, kind="stable")[:CANDIDATES]
+    thought = f"{reasoning} ; so {', '.join(answers[i] for i in likely)}".removeprefix(" ; ")
+    return f"<think> {thought} </think>{''.join(slots)}"
 
 
 def _state(p: float, rng: np.random.Generator) -> str:
