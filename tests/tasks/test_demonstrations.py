@@ -7,8 +7,9 @@ from polymode.judging import judge
 from polymode.parsing import parse_answers
 from polymode.prompts import build_prompt
 from polymode.tasks import Demonstrates
+from polymode.tasks.lab import demonstrations
 from polymode.tasks.lab.clinic import Clinic
-from polymode.tasks.lab.demonstrations import CONFIDENCE_BIAS, CONFIDENCE_TEXTS, write_demonstration
+from polymode.tasks.lab.demonstrations import CONFIDENCE_TEXTS, write_demonstration
 from polymode.verifiers.text import TextVerifier
 
 ANSWERS = ("a", "b", "c", "d", "e")
@@ -53,10 +54,11 @@ def test_the_same_generator_state_gives_the_same_text() -> None:
     assert texts[0] == texts[1] != texts[2]
 
 
-def test_answers_are_drawn_from_the_blurred_distribution() -> None:
-    # p^(1/1.1), normalised, mixed with 3% of a uniform draw over five answers.
-    blurred = np.array([P.get(name, 0.0) for name in ANSWERS]) ** (1 / 1.1)
-    expected = 0.97 * blurred / blurred.sum() + 0.03 / 5
+def test_answers_are_drawn_from_the_blurred_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
+    # With T = 1/2 and a lapse of 10%: p² = .25, .09, .0225, .0025 and 0, sum .365; of it 90%, and 2% for each answer.
+    monkeypatch.setattr(demonstrations, "ANSWER_TEMPERATURE", 0.5)
+    monkeypatch.setattr(demonstrations, "LAPSE", 0.1)
+    expected = [0.9 * square / 0.365 + 0.02 for square in (0.25, 0.09, 0.0225, 0.0025, 0)]
     rng, n = np.random.default_rng(2), 6000
     firsts = [
         parse_answers(write_demonstration("r", P, ANSWERS, 1, confidence=False, rng=rng), 1, confidence=False)
@@ -68,7 +70,17 @@ def test_answers_are_drawn_from_the_blurred_distribution() -> None:
         assert abs(firsts.count(name) / n - share) < 4 * np.sqrt(share * (1 - share) / n), name
 
 
-def test_stated_confidences_are_too_high_by_the_bias() -> None:
+def test_the_drawn_answers_are_written_most_likely_first() -> None:
+    rng = np.random.default_rng(6)
+    for _ in range(50):
+        text = write_demonstration("r", P, ANSWERS, 4, confidence=False, rng=rng)
+        order = [P.get(answer.text, 0.0) for answer in parse_answers(text, 4, confidence=False).answers]
+        assert order == sorted(order, reverse=True)
+
+
+def test_stated_confidences_are_too_high_by_the_bias(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demonstrations, "CONFIDENCE_BIAS", 0.5)
+    monkeypatch.setattr(demonstrations, "CONFIDENCE_NOISE", 0.6)
     # The median of the noise is 0, so the median of the stated log-odds is that of the truth plus the bias.
     rng = np.random.default_rng(3)
     stated = []
@@ -77,7 +89,7 @@ def test_stated_confidences_are_too_high_by_the_bias() -> None:
             write_demonstration("r", {"a": 0.5, "b": 0.5}, ("a", "b"), 2, confidence=True, rng=rng), 2, confidence=True
         )
         stated += [answer.confidence for answer in answers.answers]
-    median = 1 / (1 + np.exp(-CONFIDENCE_BIAS))  # of true log-odds 0: 0.62, on the grid 0.60 or 0.65
+    median = 1 / (1 + np.exp(-0.5))  # of true log-odds 0: 0.62, on the grid 0.60 or 0.65
     assert np.median([q for q in stated if q is not None]) == pytest.approx(median, abs=0.03)
     assert len(set(stated)) > 8
 
