@@ -75,18 +75,23 @@ def arm(base: Recipe, method: str, seed: int, *, k: int = 3, prompted: bool = Fa
 CLINIC = Recipe(
     task="clinic",
     steps=150,
-    questions_per_step=16,
+    questions_per_step=8,
     group=16,
     learning_rate=5e-4,
-    max_completion_tokens=80,
+    max_completion_tokens=96,
     warm_start_steps=1200,
     save_every=50,
 )
 """The lab's recipe; chosen on the validation split."""
 
-DIAGNOSIS = replace(CLINIC, task="clinic-diagnosis", steps=200)
+DIAGNOSIS = replace(CLINIC, task="clinic-diagnosis", steps=250)
 
-DDXPLUS = replace(CLINIC, task="ddxplus", warm_start_steps=1500, max_completion_tokens=112)
+DDXPLUS = replace(
+    CLINIC,
+    task="ddxplus",
+    task_options={"style": "brief", "balance": True},
+    max_completion_tokens=112,
+)
 
 
 def quick(data: Path | None = None) -> list[Plan]:

@@ -75,8 +75,8 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False) -> Path:
     processes.wait_for_everyone()
     set_seed(recipe.seed)
     with warnings.catch_warnings():
-        # TRL 1.16 asks transformers 5 for this by its old name, in every step.
-        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+        # TRL 1.16 calls transformers 5 by these old names in every step.
+        warnings.filterwarnings("ignore", r"`\w*gradient_checkpointing\w*` is deprecated", FutureWarning)
         trainer = build_trainer(recipe, folder, task, source, tokenizer)
         first_step, checkpoint = _last_checkpoint(folder / CHECKPOINTS)
         trainer.add_callback(StepMetrics(folder / runs.TRAIN_METRICS, first_step, recipe.completions_per_step))
