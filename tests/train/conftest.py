@@ -3,6 +3,7 @@
 import itertools
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ def chat_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny-qwen3")
     tokenizer = build_tokenizer(Drinks().vocabulary())
     tokenizer.chat_template = CHAT_TEMPLATE
-    build_model(tokenizer, SMALL, seed=0).save_pretrained(folder)
+    build_model(tokenizer, replace(SMALL, positions=4096), seed=0).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 
