@@ -18,6 +18,13 @@ _TEXT = {
     ),
     "ddxplus": "Synthetic patients of DDXPlus. Every condition of the differential above its threshold is right.",
 }
+_TABLE = (
+    *("coverage", "coverage_of_best", "recall", "precision", "pass@1", "uniqueness", "unique_answers@30"),
+    *("overlap_rouge_l", "brier", "brier_constant", "brier_floor", "brier_gap_closed", "brier_gap_closed_expected"),
+    *("ece", "ece_debiased", "auroc", "kl", "total_variation", "mean_sum_confidence", "mean_hits"),
+    *("tokens_per_set", "tokens_per_reference", "aurc", "malformed_rate"),
+)
+"""Metrics of ``table.md``, the same table as text."""
 
 
 def write_page(plan: Plan, root: Path, *, command: str, seconds: float) -> Path:
@@ -25,6 +32,7 @@ def write_page(plan: Plan, root: Path, *, command: str, seconds: float) -> Path:
     from polymode.report.arms import Arm as Column
     from polymode.report.examples import pick_examples
     from polymode.report.page import write_report
+    from polymode.report.table import table_markdown
 
     grouped: dict[tuple[str, str], list[Arm]] = {}
     for arm in plan.arms:
@@ -49,6 +57,8 @@ def write_page(plan: Plan, root: Path, *, command: str, seconds: float) -> Path:
     single = folders.get(("single-rlvr", "samples")) or folders.get(("single-rlcr", "samples"))
     examples = pick_examples(multi, single, labels=("multi-rlcr", "single-rlvr, 3 samples")) if multi and single else []
     best = runs.read_json(next(iter(folders.values())) / runs.METRICS)["metrics"].get("best_coverage", {}).get("value")
+    with runs.writing(root / "table.md") as handle:
+        handle.write(table_markdown(columns, _TABLE))
     return write_report(
         root / runs.REPORT,
         title=f"polymode: {plan.name}",
