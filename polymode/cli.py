@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tyro
+import yaml
 
 from polymode.errors import ConfigError, MissingExtraError, PolymodeError
 from polymode.train.recipe import Recipe, load_recipe
@@ -107,6 +108,8 @@ class Generate:
     """Task to ask; `polymode tasks` lists them."""
     data: Path | None = None
     """Folder or file of the task's data."""
+    task_options: tuple[str, ...] = ()
+    """Options of the task as NAME=VALUE, for example question_field=prompt (records) or hub=true (ddxplus)."""
     split: Literal["train", "validation", "test"] = "test"
     """Part of the task to take questions from; splits never share a question."""
     n: int = 200
@@ -169,6 +172,8 @@ class Tasks:
     """Task to show."""
     data: Path | None = None
     """Folder or file of the task's data."""
+    task_options: tuple[str, ...] = ()
+    """Options of the task as NAME=VALUE, for example question_field=prompt (records) or hub=true (ddxplus)."""
     n: int = 2
     """Questions to show."""
 
@@ -358,7 +363,7 @@ def _generate(args: Sequence[str]) -> int:
         if (options.out / runs.COMPLETIONS).exists():
             print(f"completions: {options.out / runs.COMPLETIONS} (kept)")
             return 0
-    task = open_task(options.task, data=options.data)
+    task = open_task(options.task, data=options.data, **_task_options(options.task_options))
     examples = task.examples(options.split, options.n)
     generator = _generator(options)
     runs.create(options.out, options, resume=options.resume)
@@ -388,6 +393,20 @@ def _check_same(options: Generate) -> None:
                 f"{name} = {asked[name]!r} differs from the run folder's {kept.get(name)!r}: resume with the same "
                 f"options, or choose another --out than {options.out}"
             )
+
+
+def _task_options(texts: Sequence[str]) -> dict[str, Any]:
+    """``NAME=VALUE`` texts as keyword arguments, values read as YAML: numbers, true, false, text."""
+    out = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not (equals and name.isidentifier()):
+            raise ConfigError(f"--task-options {text!r} is not allowed: write NAME=VALUE, for example threshold=0.1")
+        try:
+            out[name] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            out[name] = value
+    return out
 
 
 def _generator(options: Generate) -> Any:
@@ -444,7 +463,7 @@ def _show_task(options: Tasks) -> None:
 
     from polymode.tasks import Demonstrates, open_task
 
-    task = open_task(options.name or "", data=options.data)
+    task = open_task(options.name or "", data=options.data, **_task_options(options.task_options))
     for example in task.examples("train", options.n):
         print(f"{example.id}: {example.question}")
         for reference in example.references:

@@ -95,6 +95,9 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
         (["tasks", "records"], "data is missing: task 'records' needs a file or a data set name"),
         (["tasks", "records", "--data", "none.jsonl"], "none.jsonl"),
         (["tasks", "ddxplus", "--data", "no/folder"], "data folder 'no/folder' does not exist"),
+        (["tasks", "clinic", "--task-options", "treshold=0.1"], "unexpected keyword argument 'treshold'; remove the"),
+        (["tasks", "clinic", "--task-options", "threshold"], "--task-options 'threshold' is not allowed: write NAME="),
+        (["tasks", "clinic", "--task-options", "threshold=7"], "threshold = 7 must lie between 0 and 1"),
         (["doctor", "--all"], "unrecognized options: --all"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -246,6 +249,13 @@ def test_tasks_shows_how_records_are_read(tmp_path: Path, capsys: pytest.Capture
     path = write_lines(tmp_path / "q.jsonl", *[{"question": f"Q{i}?", "references": [["a", "b"]]} for i in range(20)])
     assert main(["tasks", "records", "--data", str(path), "--n", "1"]) == 0
     assert "  reference: a = b\n" in capsys.readouterr().out
+
+
+def test_task_options_reach_the_task(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_lines(tmp_path / "q.jsonl", *[{"prompt": f"Q{i}?", "references": ["a"]} for i in range(20)])
+    args = ["tasks", "records", "--data", str(path), "--n", "1"]
+    assert main([*args, "--task-options", "question_field=prompt", "test=0.5"]) == 0
+    assert "  reference: a\n" in capsys.readouterr().out
 
 
 def test_python_m_polymode_is_the_command_and_survives_a_closed_pipe() -> None:
