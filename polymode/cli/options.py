@@ -1,0 +1,170 @@
+"""What the user can ask for: one frozen dataclass of options per verb, with the texts of --help."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from polymode.train.recipe import Recipe
+
+VERBS = {
+    "reproduce": "run a whole experiment: train, sample, evaluate, report",
+    "train": "train a model by a recipe",
+    "generate": "sample completions of a task's questions",
+    "evaluate": "judge and measure any file of completions (needs no torch)",
+    "tasks": "list the tasks, or show questions of one",
+    "doctor": "what is installed and what each missing part would give",
+}
+"""Verbs in the order a user meets them."""
+
+EXAMPLES = {
+    "reproduce": (
+        "polymode reproduce quick                       in minutes, on a laptop, into runs/quick/report.html",
+        "polymode reproduce lab --resume                go on where it stopped",
+        "polymode reproduce ddxplus --data data/ddxplus",
+    ),
+    "train": (
+        "polymode train --out runs/mine --method multi-rlcr --k 3       the lab's model on the lab's clinic",
+        "polymode train recipes/clinic.yaml --out runs/mine --steps 10  a recipe, one option changed",
+        "polymode train recipes/clinic.yaml --out runs/mine --resume    after a stop",
+    ),
+    "generate": (
+        "polymode generate --model runs/mine/model --out runs/mine/test --k 3",
+        "polymode generate --model Qwen/Qwen3-8B --task records --data questions.jsonl --out runs/mine --samples 8",
+    ),
+    "evaluate": (
+        "polymode evaluate runs/mine/test               judges again, never generates again",
+        "polymode evaluate answers.jsonl --k 3          completions of any model",
+        "polymode evaluate samples.jsonl --k 1 --pool 3 three independent single answers as one set",
+    ),
+    "tasks": (
+        "polymode tasks                                 the list",
+        "polymode tasks clinic                          two questions with references and a demonstration",
+        "polymode tasks records --data questions.jsonl  are my records read as I meant them?",
+    ),
+}
+"""Command lines that end a verb's --help."""
+
+
+@dataclass(frozen=True)
+class Reproduce:
+    """Run a whole experiment: train, sample, evaluate, and write one page that compares the methods.
+
+    quick: single-rlvr against multi-rlcr on the lab's clinic.
+    lab: four methods, three seeds, both clinic tasks, and multi-rlvr at K = 2, 4, 5.
+    ddxplus: the four methods on DDXPlus patients (give --data, or set POLYMODE_DATA).
+    """
+
+    experiment: tyro.conf.Positional[str] = "quick"
+    """quick, lab or ddxplus."""
+    out: Path | None = None
+    """Folder of the experiment; runs/EXPERIMENT by default."""
+    resume: bool = False
+    """Go on in an existing folder; finished work is kept."""
+    data: Path | None = None
+    """Folder of the task's data."""
+    workers: int = 0
+    """Models trained at once, each with its share of the cores; 0 means one per core."""
+    only: str | None = None
+    """Run only this part, for example clinic-diagnosis of lab."""
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a model: `polymode train recipe.yaml --out RUN`, every option also as a flag that overrides the recipe."""
+
+    out: Path
+    """Run folder."""
+    resume: bool = False
+    """Go on from the last checkpoint of an existing run folder."""
+    recipe: Recipe = field(default_factory=Recipe)
+
+
+@dataclass(frozen=True)
+class Generate:
+    """Sample completions of a task's questions into OUT/completions.jsonl."""
+
+    model: str
+    """Hugging Face model name or folder, for example RUN/model."""
+    out: Path
+    """Run folder to write completions.jsonl into."""
+    task: str = "clinic"
+    """Task to ask; `polymode tasks` lists them."""
+    data: Path | None = None
+    """Folder or file of the task's data."""
+    task_options: tuple[str, ...] = ()
+    """Options of the task as NAME=VALUE, for example question_field=prompt (records) or hub=true (ddxplus)."""
+    split: Literal["train", "validation", "test"] = "test"
+    """Part of the task to take questions from; splits never share a question."""
+    n: int = 200
+    """Questions."""
+    k: int = 3
+    """Answers in one completion."""
+    confidence: bool = True
+    """Ask for confidences."""
+    samples: int = 1
+    """Completions of each question."""
+    max_tokens: int = 1536
+    """Completions are cut off at this length."""
+    temperature: float = 1.0
+    """Sampling temperature; 0 takes the most likely token each time."""
+    seed: int = 0
+    """The same seed gives the same completions."""
+    batch: int = 64
+    """Completions sampled at once (transformers)."""
+    backend: Literal["transformers", "vllm"] = "transformers"
+    """What runs the model; vllm needs a GPU and the extra `vllm`."""
+    style: Literal["task", "full", "brief"] = "task"
+    """Prompt style; `task` uses the task's own."""
+    resume: bool = False
+    """Keep a finished completions.jsonl instead of refusing."""
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Judge and measure completions from any model; writes judged.jsonl and metrics.json beside the file.
+
+    The file is JSONL: one JSON object a line, with "completion" (the model's whole text) and "references" (a list; each
+    a string, a list of aliases, or an object with text, aliases and weight).
+    Samples of a question share an "id". What was asked for is said by "k" and "confidence", or by --k and --confidence.
+    Needs no torch and no GPU.
+    """
+
+    completions: tyro.conf.Positional[Path]
+    """A completions.jsonl, or a folder that holds one."""
+    out: Path | None = None
+    """Folder for judged.jsonl and metrics.json; the completions' folder by default."""
+    k: int | None = None
+    """Answers asked for, instead of what the lines say."""
+    confidence: Literal["auto", "yes", "no"] = "auto"
+    """Whether confidences were asked for; auto: as the lines say, else yes when any completion holds one."""
+    pool: int = 1
+    """Put this many independent completions of a question together to one set."""
+    votes: bool = False
+    """With --pool: use the share of samples that gave an answer as its confidence."""
+    n_boot: int = 1000
+    """Bootstrap replicates; 0 leaves the intervals out."""
+    seed: int = 0
+    """Seed of the bootstrap."""
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """List the tasks, or show a few questions of one with references and a demonstration."""
+
+    name: tyro.conf.Positional[str | None] = None
+    """Task to show."""
+    data: Path | None = None
+    """Folder or file of the task's data."""
+    task_options: tuple[str, ...] = ()
+    """Options of the task as NAME=VALUE, for example question_field=prompt (records) or hub=true (ddxplus)."""
+    n: int = 2
+    """Questions to show."""
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """Say what is installed, what the machine has, and what each missing part would give."""

@@ -1,0 +1,219 @@
+"""What each verb does with its options; everything heavy is imported when the verb runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import tyro
+import yaml
+
+from polymode.cli.flags import parse_flags
+from polymode.cli.options import Doctor, Evaluate, Generate, Reproduce, Tasks, Train
+from polymode.errors import ConfigError, MissingExtraError
+from polymode.train.recipe import Recipe, load_recipe
+
+
+def _whole(flag: str, value: int, low: int) -> None:
+    if value < low:
+        raise ConfigError(f"--{flag} {value} is not allowed: give a whole number from {low}")
+
+
+def _reproduce(args: Sequence[str]) -> int:
+    options: Reproduce = parse_flags(Reproduce, "reproduce", args)
+    from polymode.reproduce.plans import plans
+
+    _whole("workers", options.workers, 0)
+    parts = {name: None for plan in plans(options.experiment, options.data) for name in (plan.name, plan.task)}
+    if options.only is not None and options.only not in parts:
+        raise ConfigError(f"--only {options.only!r} is no part of {options.experiment}: use one of {', '.join(parts)}")
+    _need_packages("train", "training", ("torch", "transformers", "trl", "datasets"))
+    _need_packages("report", "the report", ("matplotlib", "jinja2"))
+    from polymode.reproduce.run import reproduce
+
+    out = options.out or Path("runs") / options.experiment
+    reports = reproduce(
+        options.experiment,
+        out,
+        resume=options.resume,
+        data=options.data,
+        workers=options.workers,
+        only=options.only,
+    )
+    for report in reports:
+        print(f"report: {report}")
+    return 0
+
+
+def _train(args: Sequence[str]) -> int:
+    recipe, flags = Recipe(), list(args)
+    for i, value in enumerate(flags):  # the recipe comes first, or is the YAML file among the flags
+        if value.endswith((".yaml", ".yml")) or (i == 0 and not value.startswith("-")):
+            recipe = load_recipe(Path(flags.pop(i)))
+            break
+    out: Any = tyro.MISSING  # the one option without a default
+    options: Train = parse_flags(Train, "train", flags, default=Train(out=out, recipe=recipe))
+    _need_packages("train", "training", ("torch", "transformers", "trl", "datasets"))
+    from polymode.train.rl import train
+
+    print(f"model: {train(options.recipe, options.out, resume=options.resume)}")
+    return 0
+
+
+def _generate(args: Sequence[str]) -> int:
+    options: Generate = parse_flags(Generate, "generate", args)
+    from polymode import runs
+    from polymode.generate.sampling import sample_completions, write_completions
+    from polymode.prompts import check_k
+    from polymode.tasks import open_task
+
+    for flag, value in (("n", options.n), ("samples", options.samples), ("batch", options.batch)):
+        _whole(flag, value, 1)
+    _whole("max-tokens", options.max_tokens, 1)
+    if not 0 <= options.temperature < float("inf"):
+        raise ConfigError(f"--temperature {options.temperature} is not allowed: give a number from 0")
+    check_k(options.k)
+    if (options.out / runs.CONFIG).exists():  # refuse before a model is loaded
+        runs.create(options.out, options, resume=options.resume)
+        _check_same(options)
+        if (options.out / runs.COMPLETIONS).exists():
+            print(f"completions: {options.out / runs.COMPLETIONS} (kept)")
+            return 0
+    task = open_task(options.task, data=options.data, **_task_options(options.task_options))
+    examples = task.examples(options.split, options.n)
+    generator = _generator(options)
+    runs.create(options.out, options, resume=options.resume)
+    completions = sample_completions(
+        examples,
+        generator,
+        k=options.k,
+        confidence=options.confidence,
+        samples=options.samples,
+        max_tokens=options.max_tokens,
+        temperature=options.temperature,
+        seed=options.seed,
+        style=task.prompt_style if options.style == "task" else options.style,
+    )
+    print(f"completions: {write_completions(options.out, completions)}")
+    return 0
+
+
+def _check_same(options: Generate) -> None:
+    """A run folder belongs to one set of options; only where and how fast it runs may change."""
+    from polymode import runs
+
+    kept, asked = runs.read_json(options.out / runs.CONFIG)["config"], runs.to_json(options)
+    for name in asked:
+        if name not in ("out", "resume", "batch") and kept.get(name) != asked[name]:
+            raise ConfigError(
+                f"{name} = {asked[name]!r} differs from the run folder's {kept.get(name)!r}: resume with the same "
+                f"options, or choose another --out than {options.out}"
+            )
+
+
+def _task_options(texts: Sequence[str]) -> dict[str, Any]:
+    """``NAME=VALUE`` texts as keyword arguments, values read as YAML: numbers, true, false, text."""
+    out = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not (equals and name.isidentifier()):
+            raise ConfigError(f"--task-options {text!r} is not allowed: write NAME=VALUE, for example threshold=0.1")
+        try:
+            out[name] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            out[name] = value
+    return out
+
+
+def _generator(options: Generate) -> Any:
+    if options.backend == "vllm":
+        from polymode.generate.vllm import VLLMGenerator
+
+        return VLLMGenerator(options.model)
+    from polymode.generate.transformers import TransformersGenerator
+
+    return TransformersGenerator(options.model, batch=options.batch)
+
+
+def _evaluate(args: Sequence[str]) -> int:
+    options: Evaluate = parse_flags(Evaluate, "evaluate", args)
+    from polymode import runs
+    from polymode.evaluate import evaluate, read_completions
+
+    _whole("pool", options.pool, 1)
+    if options.votes and options.pool == 1:
+        raise ConfigError("--votes counts answers of pooled sets: give --pool too, for example --pool 3")
+    source = options.completions
+    path = source / runs.COMPLETIONS if source.is_dir() else source
+    asked = {"auto": None, "yes": True, "no": False}[options.confidence]
+    completions = read_completions(path, k=options.k, confidence=asked)
+    evaluation = evaluate(
+        completions,
+        pooled=options.pool > 1,
+        k=options.pool if options.pool > 1 else None,
+        confidence_from="votes" if options.votes else "stated",
+        n_boot=options.n_boot,
+        seed=options.seed,
+    )
+    out = options.out or path.parent
+    evaluation.write(out)
+    print(evaluation.table())
+    print(f"metrics: {out / runs.METRICS}")
+    return 0
+
+
+def _tasks(args: Sequence[str]) -> int:
+    options: Tasks = parse_flags(Tasks, "tasks", args)
+    from polymode.tasks import TASKS
+
+    if options.name is None:
+        width = max(map(len, TASKS))
+        print("\n".join(f"{name:<{width}}  {text}" for name, text in TASKS.items()))
+        return 0
+    _show_task(options)
+    return 0
+
+
+def _show_task(options: Tasks) -> None:
+    import numpy as np
+
+    from polymode.tasks import Demonstrates, open_task
+
+    task = open_task(options.name or "", data=options.data, **_task_options(options.task_options))
+    for example in task.examples("train", options.n):
+        print(f"{example.id}: {example.question}")
+        for reference in example.references:
+            weight = "" if reference.weight is None else f"  (probability {reference.weight:.3f})"
+            print(f"  reference: {' = '.join(reference.names)}{weight}")
+        if isinstance(task, Demonstrates):
+            text = task.demonstrate(example, 3, confidence=True, rng=np.random.default_rng(0))
+            print(f"  demonstration: {text}")
+
+
+def _doctor(args: Sequence[str]) -> int:
+    parse_flags(Doctor, "doctor", args)
+    from polymode.doctor import diagnose, render
+
+    print(render(diagnose()))
+    return 0
+
+
+def _need_packages(extra: str, purpose: str, packages: Sequence[str]) -> None:
+    """Say what to install before a long traceback does."""
+    from importlib.util import find_spec
+
+    for package in packages:
+        if find_spec(package) is None:
+            raise MissingExtraError(package, extra, purpose)
+
+
+RUN: dict[str, Callable[[Sequence[str]], int]] = {
+    "reproduce": _reproduce,
+    "train": _train,
+    "generate": _generate,
+    "evaluate": _evaluate,
+    "tasks": _tasks,
+    "doctor": _doctor,
+}
+"""The function of each verb: from flags to an exit code."""
