@@ -1,0 +1,199 @@
+"""What our reward, logging and callbacks cost beside a stock `GRPOTrainer` with a constant reward.
+
+    python bench/trainer_overhead.py                        about 5 minutes on two cores
+    python bench/trainer_overhead.py --rounds 3 --steps 4
+
+Target: at most 5% of the step. Both trainers have the lab's model with the same weights and the same 256 completions of
+exactly 40 tokens a step, and write no checkpoints. Ours parses, judges and scores each completion, logs terms and
+verdicts, and writes metrics and Parquet; the stock one logs nothing but its own figures. The model is untrained, so our
+reward is given demonstrations in place of its nonsense: clean sets take longest. The rounds alternate between the two
+trainers; the ratio is the median over rounds of ours to stock, each the median of a round's steps, so that other work on
+the machine hits both alike. The time inside our reward and metrics callback is printed too, without the Parquet file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from transformers import AutoTokenizer, TrainerCallback
+from transformers.trainer_callback import PrinterCallback, ProgressCallback
+from trl import GRPOConfig, GRPOTrainer
+
+from polymode.tasks import open_task
+from polymode.train.callbacks import Progress, StepMetrics
+from polymode.train.lab_model import LabModelSize, build_model, build_tokenizer
+from polymode.train.recipe import Recipe
+from polymode.train.rl import _rows, build_trainer
+
+TARGET = 0.05
+TOKENS = 40
+UNTIMED_STEPS = 1
+"""Steps at the start of a round that are left out: caches fill, memory is taken."""
+
+
+class Clock(TrainerCallback):
+    """Seconds of each step, from its start to that of the next, because logging falls between."""
+
+    def __init__(self) -> None:
+        self.marks: list[float] = []
+
+    def on_step_begin(self, *_: Any, **__: Any) -> None:
+        """Mark a step's start."""
+        self.marks.append(time.perf_counter())
+
+    def on_train_end(self, *_: Any, **__: Any) -> None:
+        """Mark the last step's end."""
+        self.marks.append(time.perf_counter())
+
+    def seconds(self) -> list[float]:
+        """Of each timed step."""
+        steps = [end - start for start, end in zip(self.marks, self.marks[1:], strict=False)]
+        return steps[UNTIMED_STEPS:]
+
+
+class Timed:
+    """Adds up the time spent in functions that it wraps."""
+
+    def __init__(self) -> None:
+        self.total = 0.0
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The same function, timed."""
+
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            start = time.perf_counter()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self.total += time.perf_counter() - start
+
+        wrapped.__name__ = getattr(function, "__name__", "wrapped")
+        return wrapped
+
+
+def constant(completions: list[Any], **_: Any) -> list[float]:
+    return [0.0] * len(completions)
+
+
+def demonstrations(task: Any, recipe: Recipe) -> list[str]:
+    """A clean completion for each of a step."""
+    rng = np.random.default_rng(0)
+    examples = task.examples("train", recipe.completions_per_step)
+    return [task.demonstrate(example, recipe.k, confidence=True, rng=rng) for example in examples]
+
+
+def fix_length(trainer: GRPOTrainer) -> GRPOTrainer:
+    """Make every completion exactly `TOKENS` long."""
+    trainer.generation_config.min_new_tokens = TOKENS
+    return trainer
+
+
+def ours(recipe: Recipe, folder: Path, model: Path, timed: Timed) -> GRPOTrainer:
+    task = open_task(recipe.task)
+    trainer = build_trainer(recipe, folder, task, str(model), AutoTokenizer.from_pretrained(model, padding_side="left"))
+    [reward] = trainer.reward_funcs
+    texts = demonstrations(task, recipe)
+    trainer.reward_funcs = [timed(lambda **columns: reward(**{**columns, "completions": texts}))]
+    metrics = StepMetrics(folder / "metrics.jsonl", 0, recipe.completions_per_step)
+    metrics.on_log = timed(metrics.on_log)  # type: ignore[method-assign]
+    trainer.add_callback(metrics)
+    return trainer
+
+
+def stock(recipe: Recipe, folder: Path, model: Path) -> GRPOTrainer:
+    rows = _rows(recipe, open_task(recipe.task), conversational=False)
+    trainer = GRPOTrainer(
+        model=str(model),
+        reward_funcs=constant,
+        train_dataset=Dataset.from_list(rows),
+        args=GRPOConfig(
+            output_dir=str(folder),
+            max_steps=recipe.steps,
+            per_device_train_batch_size=recipe.completions_per_step,
+            num_generations=recipe.group,
+            max_completion_length=recipe.max_completion_tokens,
+            temperature=recipe.temperature,
+            learning_rate=recipe.learning_rate,
+            lr_scheduler_type=recipe.schedule,
+            loss_type=recipe.loss,
+            scale_rewards=recipe.scale_rewards,
+            bf16=False,
+            activation_checkpointing=False,
+            save_strategy="no",
+            logging_steps=1,
+            report_to=[],
+            seed=recipe.seed,
+            shuffle_dataset=False,
+            use_cpu=not torch.cuda.is_available(),
+            model_init_kwargs={"dtype": "float32"},
+        ),
+    )
+    for shown in (ProgressCallback, PrinterCallback):  # the same bar for both
+        trainer.remove_callback(shown)
+    trainer.add_callback(Progress())
+    return trainer
+
+
+def step_seconds(trainer: GRPOTrainer) -> list[float]:
+    clock = Clock()
+    trainer.add_callback(clock)
+    fix_length(trainer).train()
+    return clock.seconds()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5, help="pairs of runs, one of each trainer")
+    parser.add_argument("--steps", type=int, default=6, help="steps of a run, the first untimed")
+    options = parser.parse_args()
+    warnings.filterwarnings("ignore", r"`\w*gradient_checkpointing\w*` is deprecated", FutureWarning)
+    recipe = Recipe(
+        steps=options.steps + UNTIMED_STEPS,
+        questions_per_step=16,
+        group=16,
+        max_completion_tokens=TOKENS,
+        save_every=10**6,
+    )
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        task: Any = open_task(recipe.task)
+        tokenizer = build_tokenizer(task.vocabulary())
+        build_model(tokenizer, LabModelSize(), seed=0).save_pretrained(folder / "start")
+        tokenizer.save_pretrained(folder / "start")
+        ratios, shares = [], []
+        for number in range(options.rounds):
+            timed = Timed()
+            recipe = replace(recipe, seed=number)
+            runs = [
+                ("ours", lambda: step_seconds(ours(recipe, folder / f"ours-{number}", folder / "start", timed))),  # noqa: B023
+                ("stock", lambda: step_seconds(stock(recipe, folder / f"stock-{number}", folder / "start"))),  # noqa: B023
+            ]
+            found = {kind: run() for kind, run in (runs if number % 2 else reversed(runs))}
+            medians = {kind: statistics.median(seconds) for kind, seconds in found.items()}
+            ratios.append(medians["ours"] / medians["stock"])
+            shares.append(timed.total / recipe.steps / medians["ours"])
+            print(
+                f"round {number + 1}: ours {medians['ours']:.3f} s, stock {medians['stock']:.3f} s a step, ratio "
+                f"{ratios[-1]:.3f}; reward and metrics file {100 * shares[-1]:.2f}% of the step",
+                flush=True,
+            )
+    overhead = statistics.median(ratios) - 1
+    print(f"\n{recipe.completions_per_step} completions of {TOKENS} tokens a step, medians of {options.rounds} rounds")
+    outcome = "reached" if overhead <= TARGET else "MISSED"
+    print(f"overhead over stock   {100 * overhead:6.2f}%   target {100 * TARGET:.0f}%: {outcome}")
+    print(f"reward, metrics file  {100 * statistics.median(shares):6.2f}%   of the step, timed inside it")
+
+
+if __name__ == "__main__":
+    main()
