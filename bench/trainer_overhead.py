@@ -7,7 +7,7 @@ Target: at most 5% of the step. Both trainers have the lab's model with the same
 exactly 40 tokens a step, and write no checkpoints. Ours parses, judges and scores each completion, logs terms and
 verdicts, and writes metrics and Parquet; the stock one logs nothing but its own figures. The model is untrained, so our
 reward is given demonstrations in place of its nonsense: clean sets take longest. The rounds alternate between the two
-trainers; the ratio is the median over rounds of ours to stock, each the median of a round's steps, so that other work on
+trainers; the ratio is the median over rounds of ours to stock, each the median of a round's steps: other work on
 the machine hits both alike. The time inside our reward and metrics callback is printed too, without the Parquet file.
 """
 
