@@ -16,6 +16,7 @@ from typing import Any
 from polymode import runs
 from polymode.reproduce.plans import Arm, Plan, View
 from polymode.tasks import Task, open_task
+from polymode.train.recipe import Recipe
 
 _DEEP_METRICS = ("unique_answers@30", "overlap_3gram", "overlap_4gram", "overlap_jaccard", "overlap_rouge_l")
 _DEEP_CURVES = ("unique_references", "unique_answers_histogram")
@@ -29,15 +30,15 @@ def run_arm(plan: Plan, arm: Arm, root: Path) -> str:
     folder = root / arm.folder
     model = train(arm.recipe, folder, resume=True)
     task = open_task(arm.recipe.task, data=arm.recipe.data, **arm.recipe.task_options)
-    evaluate_views(plan, arm.views, folder, model, task, arm.recipe.max_completion_tokens)
+    evaluate_views(plan, arm, folder, model, task)
     return str(arm.folder)
 
 
-def evaluate_views(plan: Plan, views: tuple[View, ...], folder: Path, model: Path, task: Task, max_tokens: int) -> None:
-    """Sample and evaluate every view of a model that has no ``metrics.json`` yet."""
+def evaluate_views(plan: Plan, arm: Arm, folder: Path, model: Path, task: Task) -> None:
+    """Sample and evaluate every view of an arm's model that has no ``metrics.json`` yet."""
     from polymode.generate.transformers import TransformersGenerator
 
-    missing = [view for view in views if not (folder / view.name / runs.METRICS).exists()]
+    missing = [view for view in arm.views if not (folder / view.name / runs.METRICS).exists()]
     if not missing:
         return
     generator = TransformersGenerator(model)
@@ -48,12 +49,13 @@ def evaluate_views(plan: Plan, views: tuple[View, ...], folder: Path, model: Pat
             (target / "deep", plan.deep_questions, deep_samples),
             (target, plan.questions, view.pool),
         ):
-            _sample(generator, view, out, task, questions, samples, max_tokens)
+            _sample(generator, arm.recipe, view, out, task, questions, samples)
         deep = _evaluate(plan, view, target / "deep")
         _evaluate(plan, view, target, deep)
 
 
-def _sample(generator: Any, view: View, out: Path, task: Task, questions: int, samples: int, max_tokens: int) -> None:
+def _sample(generator: Any, recipe: Recipe, view: View, out: Path, task: Task, questions: int, samples: int) -> None:
+    """Completions of the test split, at the temperature and length limit of the training."""
     from polymode.generate.sampling import sample_completions, write_completions
 
     if (out / runs.COMPLETIONS).exists():
@@ -64,8 +66,8 @@ def _sample(generator: Any, view: View, out: Path, task: Task, questions: int, s
         k=view.answers,
         confidence=view.has_confidence,
         samples=samples,
-        max_tokens=max_tokens,
-        temperature=1.0,
+        max_tokens=recipe.max_completion_tokens,
+        temperature=recipe.temperature,
         seed=_SAMPLING_SEED,
         style=task.prompt_style,
     )

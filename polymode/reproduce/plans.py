@@ -79,12 +79,15 @@ CLINIC = Recipe(
     group=16,
     learning_rate=5e-4,
     max_completion_tokens=96,
-    warm_start_steps=1200,
+    warm_start_steps=2000,
     save_every=50,
 )
 """The lab's recipe; chosen on the validation split."""
 
-DIAGNOSIS = replace(CLINIC, task="clinic-diagnosis", steps=250)
+DIAGNOSIS = replace(
+    CLINIC, task="clinic-diagnosis", questions_per_step=32, group=8, learning_rate=1.5e-4, temperature=0.7
+)
+"""One label per question: confidences need many questions a step and small steps, or they drift with the noise."""
 
 DDXPLUS = replace(
     CLINIC,
@@ -96,7 +99,7 @@ DDXPLUS = replace(
 
 def quick(data: Path | None = None) -> list[Plan]:
     """Single-RLVR against Multi-RLCR on the clinic, one seed."""
-    base = replace(CLINIC, steps=100)
+    base = replace(CLINIC, steps=100, warm_start_steps=1000)
     arms = (arm(base, "single-rlvr", 0, prompted=True), arm(base, "multi-rlcr", 0))
     return [Plan("quick", arms, questions=300, deep_questions=100)]
 

@@ -94,7 +94,7 @@ class Recipe:
     report_to: tuple[str, ...] = ()
     """Any of trackio, tensorboard, wandb."""
 
-    warm_start_steps: int = 1200
+    warm_start_steps: int = 2000
     """Supervised steps of the lab model's warm start."""
     warm_start_seed: int = 0
 

@@ -42,7 +42,7 @@ class DemonstrationTask(Task, Demonstrates, Protocol):
 class WarmStart:
     """Settings of a warm start."""
 
-    steps: int = 1200
+    steps: int = 2000
     """Optimiser steps."""
     batch: int = 64
     """Demonstrations a step."""

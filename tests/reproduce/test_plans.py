@@ -15,10 +15,10 @@ from polymode.errors import ConfigError, RunExistsError
 from polymode.reproduce import plans as plans_module
 from polymode.reproduce import run as run_module
 from polymode.reproduce import worker
-from polymode.reproduce.plans import PLANS, Plan, View, arm, plans
+from polymode.reproduce.plans import CLINIC, DDXPLUS, DIAGNOSIS, PLANS, Plan, View, arm, plans
 from polymode.reproduce.run import ArmFailedError, reproduce
 from polymode.rewards import METHODS
-from polymode.train.recipe import Recipe
+from polymode.train.recipe import Recipe, load_recipe
 
 # --- plans -----------------------------------------------------------------------------------------------------------
 
@@ -248,3 +248,10 @@ def test_the_worker_is_a_process_that_ends_with_the_errors_code(tmp_path: Path) 
     )
     assert done.returncode == 2
     assert "error: data folder " in done.stderr and "does not exist" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("file", "recipe"), [("clinic", CLINIC), ("clinic-diagnosis", DIAGNOSIS), ("ddxplus-small", DDXPLUS)]
+)
+def test_the_recipe_files_of_the_lab_are_the_recipes_of_the_experiments(root: Path, file: str, recipe: Recipe) -> None:
+    assert load_recipe(root / "recipes" / f"{file}.yaml") == recipe

@@ -22,7 +22,7 @@ ANSWER_TEMPERATURE = 1.0
 """Answers are drawn from p^(1/T): above 1, unlikely answers come too often."""
 LAPSE = 0.03
 """Share of a uniform draw mixed into the answers."""
-CONFIDENCE_NOISE = 0.5
+CONFIDENCE_NOISE = 0.3
 """Standard deviation of the noise on the log-odds of a stated confidence."""
 CONFIDENCE_BIAS = 0.5
 """Shift of the log-odds of a stated confidence: demonstrations are overconfident."""
