@@ -124,19 +124,31 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     except FileNotFoundError:
         raise RunIncompleteError(f"{path} is missing: check the path, or run the stage that writes it") from None
     with handle:
-        try:
-            for number, line in enumerate(handle, 1):
-                if not line.strip():
-                    continue
-                try:
-                    row = json.loads(line)
-                except json.JSONDecodeError as exc:
-                    raise RecordError(f"{path}, line {number}: not valid JSON ({exc.msg})") from None
-                if not isinstance(row, dict):
-                    raise RecordError(f"{path}, line {number}: a JSON object is needed, got {type(row).__name__}")
-                yield row
-        except UnicodeDecodeError as exc:
-            raise RecordError(f"{path}: not UTF-8 text ({exc.reason}); convert the file to UTF-8") from None
+        yield from (row for _, row in json_objects(handle, path))
+
+
+def json_objects(lines: Iterable[str], source: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Line number and object of every line that is not blank.
+
+    Raises:
+        RecordError: a line of ``source`` that is not a JSON object, or text that is not UTF-8.
+    """
+    try:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except (json.JSONDecodeError, RecursionError) as exc:
+                reason = getattr(exc, "msg", "nested too deeply")
+                raise RecordError(
+                    f"{source}, line {number}: not valid JSON ({reason}); one object a line is needed"
+                ) from None
+            if not isinstance(row, dict):
+                raise RecordError(f"{source}, line {number}: a JSON object is needed, got {type(row).__name__}")
+            yield number, row
+    except UnicodeDecodeError as exc:
+        raise RecordError(f"{source}: not UTF-8 text ({exc.reason}); convert the file to UTF-8") from None
 
 
 def create(folder: Path, config: Any, *, resume: bool = False) -> Path:

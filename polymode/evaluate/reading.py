@@ -172,20 +172,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     except OSError as exc:
         raise DataNotFoundError(f"{path} cannot be read: {exc.strerror or exc}") from None
     with handle:
-        try:
-            for number, line in enumerate(handle, 1):
-                if not line.strip():
-                    continue
-                try:
-                    row = json.loads(line)
-                except (json.JSONDecodeError, RecursionError) as exc:
-                    reason = getattr(exc, "msg", "nested too deeply")
-                    raise RecordError(f"{path}, line {number}: not valid JSON ({reason})") from None
-                if not isinstance(row, dict):
-                    raise RecordError(f"{path}, line {number}: a JSON object is needed, got {type(row).__name__}")
-                yield number, row
-        except UnicodeDecodeError as exc:
-            raise RecordError(f"{path}: not UTF-8 text ({exc.reason}); convert the file to UTF-8") from None
+        yield from runs.json_objects(handle, path)
 
 
 def _masses(row: Mapping[str, Any], field: str, *, sums_to_one: bool) -> dict[str, float] | None:

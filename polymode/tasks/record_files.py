@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from polymode import runs
 from polymode.errors import DataNotFoundError, MissingExtraError, RecordError
 from polymode.tasks import Split
 from polymode.tasks.data_files import SUFFIXES, open_text, read_json_file
@@ -171,17 +172,8 @@ def load_hub(name: str, config: str | None) -> dict[Split, Iterable[Record]]:
 
 def _jsonl(path: Path) -> Iterator[Record]:
     with open_text(path) as handle:
-        for number, line in enumerate(handle, 1):
-            if not line.strip():
-                continue
-            where = f"{path}, line {number}"
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as exc:
-                raise RecordError(f"{where}: not valid JSON ({exc.msg}); one object a line is needed") from None
-            if not isinstance(row, dict):
-                raise RecordError(f"{where}: a JSON object is needed, got {type(row).__name__}")
-            yield Record(where, number, row, is_text=False)
+        for number, row in runs.json_objects(handle, path):
+            yield Record(f"{path}, line {number}", number, row, is_text=False)
 
 
 def _json(path: Path) -> Iterator[Record]:

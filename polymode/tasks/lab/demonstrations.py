@@ -37,7 +37,7 @@ def write_demonstration(
     confidence: bool,
     rng: np.random.Generator,
 ) -> str:
-    """``<think> reasoning ; so candidates </think>`` and K distinct answers drawn from a blurred ``distribution`` over ``answers``.
+    """``<think> reasoning ; so candidates </think>`` and K distinct ``answers`` drawn from a blurred ``distribution``.
 
     Args:
         reasoning: what findings or facts speak for; the most likely candidates are named after it.
