@@ -60,8 +60,8 @@ def write_demonstration(
         if confidence:
             slot += f"<confidence{tag}>{_state(float(p_N[index]), rng)}</confidence{tag}>"
         slots.append(slot)
-    likely = np.argsort(-p_N, kind="stable")[:CANDIDATES].tolist()
-    thought = f"{reasoning} ; so {', '.join(answers[i] for i in likely)}".removeprefix(" ; ")
+    likely: list[int] = np.argsort(-p_N, kind="stable")[:CANDIDATES].tolist()
+    thought = f"{reasoning} ; so {', '.join([answers[i] for i in likely])}".removeprefix(" ; ")
     return f"<think> {thought} </think>{''.join(slots)}"
 
 
