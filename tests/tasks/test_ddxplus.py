@@ -360,9 +360,13 @@ def test_reasoning_names_findings_of_the_patient_and_what_they_speak_for(release
     own = {finding_of(str(t), evidences).label for t in list(example.meta["evidences"])}  # type: ignore[call-overload]
     text = task.demonstrate(example, 2, confidence=True, rng=np.random.default_rng(0))
     thought = text.split("</think>")[0].removeprefix("<think> ").strip()
-    for part in thought.split(" ; "):
-        finding, names = part.split(" : ")
-        assert finding in own and set(names.split(", ")) <= set(task.conditions)
+    *reasons, candidates = thought.split(" ; ")
+    for reason in reasons:
+        finding, name = reason.split(" : ")
+        assert finding in own and name in task.conditions
+    # The reasoning ends with the likeliest candidates, the differential's first one at their head.
+    named = candidates.removeprefix("so ").split(", ")
+    assert named[0] == example.references[0].text and set(named) <= set(task.conditions)
 
 
 def test_vocabulary_covers_questions_and_demonstrations(release: Path) -> None:
