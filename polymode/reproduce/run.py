@@ -11,6 +11,8 @@ import subprocess
 import sys
 import time
 from collections import deque
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 from tqdm import tqdm
@@ -19,6 +21,7 @@ from polymode import runs
 from polymode.errors import PolymodeError, RunExistsError
 from polymode.reproduce.plans import Arm, Plan, plans
 from polymode.tasks import open_task
+from polymode.train.recipe import Recipe
 
 _POLL_SECONDS = 1.0
 
@@ -62,19 +65,19 @@ def _run_plan(name: str, plan: Plan, root: Path, data: Path | None, workers: int
     root.mkdir(parents=True, exist_ok=True)
     first = plan.arms[0].recipe
     if first.model is None:
-        _warm_start(first)
+        # In a process of its own, so that its memory is free again before the arms start.
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as own:
+            own.submit(_warm_start, first).result()
     _run_arms(name, plan, root, data, workers)
     report = write_page(plan, root, command=f"polymode reproduce {name}", seconds=time.perf_counter() - started)
     tqdm.write(f"report: {report}")
     return report
 
 
-def _warm_start(recipe: object) -> None:
+def _warm_start(recipe: Recipe) -> None:
     """Make the shared warm start once, before the arms need it."""
-    from polymode.train.recipe import Recipe
     from polymode.train.rl import lab_model
 
-    assert isinstance(recipe, Recipe)
     lab_model(open_task(recipe.task, data=recipe.data, **recipe.task_options), recipe)
 
 
