@@ -70,7 +70,6 @@ def _run_plan(name: str, plan: Plan, root: Path, data: Path | None, workers: int
             own.submit(_warm_start, first).result()
     _run_arms(name, plan, root, data, workers)
     report = write_page(plan, root, command=f"polymode reproduce {name}", seconds=time.perf_counter() - started)
-    tqdm.write(f"report: {report}")
     return report
 
 

@@ -21,6 +21,7 @@ from datasets import Dataset
 from transformers import DataCollatorForSeq2Seq, PreTrainedTokenizerFast, Trainer, TrainingArguments
 
 from polymode import runs
+from polymode.errors import ConfigError
 from polymode.prompts import build_prompt
 from polymode.tasks import Demonstrates, Task
 from polymode.train.lab_model import LabModelSize, build_model, build_tokenizer
@@ -123,6 +124,8 @@ def _texts(task: DemonstrationTask, settings: WarmStart, n: int) -> Iterator[tup
     while done < n:
         # A chunk at a time, so that memory does not grow with the number of demonstrations.
         examples = task.examples("train", min(_CHUNK, n - done), seed=_SEED_OFFSET + 1009 * settings.seed + chunk)
+        if not examples:
+            raise ConfigError(f"task {task.name!r} has no training examples to demonstrate: check its data")
         for example, k, confidence in zip(examples, ks_N[done:], confidences_N[done:], strict=False):
             prompt = build_prompt(
                 example.question, k, confidence=confidence, exclusive=example.exclusive, style=task.prompt_style

@@ -10,6 +10,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from polymode.errors import ConfigError
 from polymode.parsing import parse_answers
 from polymode.prompts import build_prompt
 from polymode.tasks import Split
@@ -115,3 +116,13 @@ def test_it_learns_the_format(drinks_model: Path) -> None:
             skip_special_tokens=True,
         )
         assert sum(parse_answers(text, k, confidence=confidence).is_clean for text in texts) > 8
+
+
+class NoColours(Colours):
+    def examples(self, split: Split, n: int | None = None, *, seed: int = 0) -> Sequence[Example]:
+        return []
+
+
+def test_a_task_without_training_examples_is_refused_instead_of_asked_for_ever() -> None:
+    with pytest.raises(ConfigError, match="task 'colours' has no training examples to demonstrate: check its data"):
+        warm_start(NoColours(), TINY)  # type: ignore[arg-type]
