@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from itertools import repeat
 
 from polymode.types import Answer, AnswerSet, Example, Judgement, Reference, Verdict
-from polymode.verifiers import Verifier
+from polymode.verifiers import QuestionVerifier, Verifier, is_open, verifier_at
 
 _CORRECT, _WRONG, _UNSCORED = Verdict.CORRECT, Verdict.WRONG, Verdict.UNSCORED
 
@@ -17,7 +17,7 @@ MAX_INDEXED = 4096
 """Questions whose references are kept indexed."""
 
 
-def judge(example: Example, answers: AnswerSet, verifier: Verifier) -> Judgement:
+def judge(example: Example, answers: AnswerSet, verifier: Verifier | QuestionVerifier) -> Judgement:
     """Verdict, hit and duplicate of each answer.
 
     y_i = 1 iff answer i is no duplicate and enlarges the largest one-to-one matching between answers 1..i and
@@ -32,16 +32,22 @@ def judge(example: Example, answers: AnswerSet, verifier: Verifier) -> Judgement
     Returns:
         Verdicts with hits. A verifier that raises on an answer makes that answer UNSCORED (hit None) and leaves it out
         of the matching and of the search for duplicates; the text of the failure is in ``faults``.
+
+    Where right answers are without number (`polymode.verifiers.is_open`), y_i = 1 iff answer i is right and no
+    duplicate, and N counts as K, the most that one set can find.
     """
     items, references = answers.answers, example.references
+    equality = verifier_at(verifier, example)
+    if is_open(equality):
+        return _judge_pairwise(items, answers, references, equality, answers.k)
     if not items:
         return Judgement(answers, (), (), (), (), len(references))
-    key = getattr(verifier, "key", None)
+    key = getattr(equality, "key", None)
     if key is not None:
-        judged = _judge_keyed(items, answers, references, verifier, key)
+        judged = _judge_keyed(items, answers, references, equality, key)
         if judged is not None:
             return judged
-    return _judge_pairwise(items, answers, references, verifier)
+    return _judge_pairwise(items, answers, references, equality, len(references))
 
 
 def _judge_keyed(
@@ -102,9 +108,14 @@ def _index(references: tuple[Reference, ...], verifier: Verifier, key: Callable[
 
 
 def _judge_pairwise(
-    items: tuple[Answer, ...], answers: AnswerSet, references: tuple[Reference, ...], verifier: Verifier
+    items: tuple[Answer, ...],
+    answers: AnswerSet,
+    references: tuple[Reference, ...],
+    verifier: Verifier,
+    n_references: int,
 ) -> Judgement:
-    """Any verifier, any overlap of references: one-to-one matching by augmenting paths."""
+    """Any verifier, any overlap of references: one-to-one matching by augmenting paths, unless it is open."""
+    unlimited = is_open(verifier)
     verdicts: list[Verdict] = []
     hits: list[int | None] = []
     matches: list[int | None] = []
@@ -126,7 +137,8 @@ def _judge_pairwise(
             verdicts.append(_CORRECT if found else _WRONG)
             if earlier is None:
                 firsts.append(slot)
-            hits.append(int(earlier is None and _augment(slot, [*candidates, found], owner)))
+            is_new = bool(found) if unlimited else earlier is None and _augment(slot, [*candidates, found], owner)
+            hits.append(int(earlier is None and is_new))
         candidates.append(found)
         duplicates.append(earlier)
         matches.append(found[0] if found else None)
@@ -138,7 +150,7 @@ def _judge_pairwise(
         tuple(hits),
         tuple(matches),
         tuple(duplicates),
-        len(references),
+        n_references,
         tuple(faults),
     )
 

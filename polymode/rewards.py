@@ -25,7 +25,7 @@ from polymode.judging import judge
 from polymode.parsing import parse_answers
 from polymode.references import check_references, references_from
 from polymode.types import Example, Judgement, ParseStatus, Reference, Score, Verdict
-from polymode.verifiers import Verifier
+from polymode.verifiers import QuestionVerifier, Verifier
 from polymode.verifiers.text import TextVerifier
 
 PRESETS = ("paper", "released")
@@ -210,7 +210,7 @@ def score(
     *,
     k: int,
     method: str = "multi-rlcr",
-    verifier: Verifier | None = None,
+    verifier: Verifier | QuestionVerifier | None = None,
     preset: str = "paper",
     finished: bool = True,
 ) -> Score:
@@ -238,10 +238,11 @@ def score(
     answers = parse_answers(completion, k, confidence=chosen.has_confidence, finished=finished)
     if not chosen.is_multi and k != 1:
         raise ConfigError(f"k = {k!r} with method = {method!r}: a single method asks for one answer; use k = 1")
-    equality = verifier or _TEXT
+    equality = verifier if verifier is not None else _TEXT
     if references.__class__ is not tuple or not all(isinstance(item, Reference) for item in references):
         references = references_from(references)
-    check_references(references, equality)
+    if not isinstance(equality, QuestionVerifier):  # what it holds as references need not be answers
+        check_references(references, equality)
     return score_set(judge(Example("", "", references), answers, equality), chosen.reward(preset))
 
 

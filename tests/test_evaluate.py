@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -325,3 +326,42 @@ def test_missing_empty_and_undecodable_files(tmp_path: Path) -> None:
         read_completions(tmp_path / "latin.jsonl")
     with pytest.raises(PolymodeError, match="k = 99"):
         read_completions(tmp_path / "latin.jsonl", k=99)
+
+
+class Multiples:
+    """A question verifier without a number of right answers: multiples of the question's reference."""
+
+    def __init__(self) -> None:
+        self.prepared: list[tuple[str, list[str]]] = []
+
+    def prepare(self, items: Iterable[tuple[Example, Sequence[str]]]) -> None:
+        self.prepared += [(example.id, list(texts)) for example, texts in items]
+
+    def at(self, example: Example) -> "MultiplesOf":
+        return MultiplesOf(int(example.references[0].text))
+
+
+class MultiplesOf:
+    open = True
+
+    def __init__(self, divisor: int) -> None:
+        self.divisor = divisor
+
+    def same(self, a: str, b: str) -> bool:
+        return int(a) == int(b)
+
+    def matches(self, answer: str, reference: Reference) -> bool:
+        return int(answer) % self.divisor == 0
+
+
+def test_right_answers_without_number_are_told_apart_by_the_verifier() -> None:
+    verifier, even = Multiples(), Example("e", "an even number?", (Reference("2"),))
+    # Sample 0 finds 2 and 4, sample 1 finds 4 again (written 04) and 8: 2 + 2 hits, three different ones together.
+    sets = [completion(even, "2", "4", "3"), completion(even, "04", "8", "08", sample=1)]
+    evaluation = evaluate(sets, verifier=verifier, n_boot=10)
+    assert verifier.prepared == [("e", ["2", "4", "3"]), ("e", ["04", "8", "08"])]
+    assert evaluation.metrics["coverage"].value == 2
+    assert evaluation.metrics["recall"].value == pytest.approx(2 / 3)  # of K = 3, the most one set can find
+    # U in answers: one completion (3 answers) finds 2 on average, both together 2, 4 and 8.
+    points = {point["answers"]: point["value"] for point in evaluation.curves["unique_references"]}
+    assert (points[3], points[6]) == (2, 3)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from polymode.errors import VerifierFault
 from polymode.judging import judge
 from polymode.types import Answer, AnswerSet, Example, Judgement, ParseStatus, Reference, Span, Verdict
-from polymode.verifiers import Verifier
+from polymode.verifiers import QuestionVerifier, Verifier
 from polymode.verifiers.scripted import ScriptedVerifier
 from polymode.verifiers.text import TextVerifier
 
@@ -28,7 +28,7 @@ def asked(*references: str | tuple[str, ...]) -> Example:
     return Example("q", "?", tuple(Reference(first, tuple(rest)) for first, *rest in names))
 
 
-def judged(texts: list[str], example: Example, verifier: Verifier = TEXT) -> Judgement:
+def judged(texts: list[str], example: Example, verifier: Verifier | QuestionVerifier = TEXT) -> Judgement:
     return judge(example, answer_set(*texts), verifier)
 
 
@@ -191,3 +191,39 @@ def test_only_the_first_of_its_kind_makes_a_duplicate() -> None:
     found = judged(["flu", "both", "cold"], asked("flu", "cold"), verifier)
     assert found.duplicates == (None, 0, None)
     assert found.hits == (1, 0, 1)
+
+
+class Even:
+    """Open: any even number is right; numbers are equal as integers. Depends on the question's divisor."""
+
+    open = True
+
+    def __init__(self, divisor: int) -> None:
+        self.divisor = divisor
+
+    def same(self, a: str, b: str) -> bool:
+        return int(a) == int(b)
+
+    def matches(self, answer: str, reference: Reference) -> bool:
+        return int(answer) % self.divisor == 0
+
+
+class EvenAt:
+    """The divisor is what the question holds as its reference."""
+
+    def prepare(self, items: object) -> None:
+        raise AssertionError("judging one set prepares nothing")
+
+    def at(self, example: Example) -> Even:
+        return Even(int(example.references[0].text))
+
+
+def test_where_right_answers_are_without_number_every_new_right_one_counts() -> None:
+    # 4, 6 and 10 are even and new; 06 repeats 6 and 3 is odd. One reference only, yet three hits; N counts as K = 5.
+    judgement = judged(["4", "6", "06", "3", "10"], asked("2"), EvenAt())
+    assert judgement.verdicts == (CORRECT, CORRECT, CORRECT, WRONG, CORRECT)
+    assert judgement.hits == (1, 1, 0, 0, 1)
+    assert judgement.duplicates == (None, None, 1, None, None)
+    assert (judgement.coverage, judgement.n_references) == (3, 5)
+    assert judged(["4", "6"], asked("3"), EvenAt()).hits == (0, 1)
+    assert judged(["x"], asked("2"), EvenAt()).verdicts == (UNSCORED,)

@@ -26,7 +26,7 @@ from polymode.prompts import check_k
 from polymode.rewards import Reward
 from polymode.types import Completion, Example, ParseStatus
 from polymode.uncertainty import N_BOOT, Estimate, Statistic, bootstrap, paired_differences, restrict
-from polymode.verifiers import Verifier
+from polymode.verifiers import QuestionVerifier, Verifier
 from polymode.verifiers.text import TextVerifier
 
 _SHOW_AFTER = 2.0  # seconds before a progress bar appears
@@ -96,7 +96,7 @@ class Evaluation:
 def evaluate(
     completions: Iterable[Completion],
     *,
-    verifier: Verifier | None = None,
+    verifier: Verifier | QuestionVerifier | None = None,
     reward: Reward | None = None,
     k: int | None = None,
     pooled: bool = False,
@@ -128,6 +128,7 @@ def evaluate(
     judge = CompletionJudge(verifier if verifier is not None else TextVerifier(), reward)
     questions = _questions(ordered)
     votes = confidence_from == "votes"
+    judge.prepare(ordered)
     bar = tqdm(ordered, desc="judging", unit=" completions", delay=_SHOW_AFTER, leave=False)
     judged = tuple(judge.judged(completion) for completion in bar)
     singles = tabulate(single_rows(judged, questions), len(questions), judge)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,8 +13,8 @@ from polymode.judging import judge
 from polymode.metrics import alignment
 from polymode.parsing import parse_answers
 from polymode.rewards import METHODS, Reward, score_set
-from polymode.types import Completion, Example, Judgement, Score
-from polymode.verifiers import Verifier
+from polymode.types import AnswerSet, Completion, Example, Judgement, Score
+from polymode.verifiers import QuestionVerifier, Verifier, is_open, verifier_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +69,11 @@ class Known(NamedTuple):
 class Equality:
     """The verifier's equality on one question: classes of answers, and their masses in its distributions."""
 
-    def __init__(self, example: Example, verifier: Verifier) -> None:
-        self._example, self._verifier = example, verifier
-        self._key = getattr(verifier, "key", None)
+    def __init__(self, example: Example, verifier: Verifier | QuestionVerifier) -> None:
+        self._example, self._verifier = example, verifier_at(verifier, example)
+        self.is_open = is_open(self._verifier)
+        """Whether right answers are without number; then each class of right answers counts as a reference."""
+        self._key = getattr(self._verifier, "key", None)
         self._classes: dict[object, int] = {}
         self._heads: list[str] = []
         self._known: dict[tuple[str, int | None], Known] = {}
@@ -88,6 +90,8 @@ class Equality:
         """Class and masses of an answer that matches reference ``match`` (None: no reference)."""
         known = self._known.get((text, match))
         if known is None:
+            if self.is_open:
+                match = None
             names = [text] if match is None else [text, *self._example.references[match].names]
             known = Known(
                 self._class_of(text, match), *(self._mass(names, m) for m in (self._p_correct, self._distribution))
@@ -95,10 +99,16 @@ class Equality:
             self._known[text, match] = known
         return known
 
+    def found(self, text: str, match: int | None) -> int:
+        """Number, within the question, of what an answer finds: its reference, or its class; -1 for a wrong one."""
+        if match is None:
+            return -1
+        return self.look_up(text, match).class_ if self.is_open else match
+
     def best_coverage(self, k: int) -> float:
         """Expected coverage of the best k answers; min(N, k) when only the references are known."""
         if self._values is None:
-            return float(min(len(self._example.references), k))
+            return float(k if self.is_open else min(len(self._example.references), k))
         if k not in self._best:
             self._best[k] = alignment.best_coverage(self._values, k)
         return self._best[k]
@@ -138,7 +148,7 @@ class Equality:
 class CompletionJudge:
     """Parses, judges and scores completions with one verifier, and keeps what belongs to a question."""
 
-    def __init__(self, verifier: Verifier, reward: Reward | None) -> None:
+    def __init__(self, verifier: Verifier | QuestionVerifier, reward: Reward | None) -> None:
         self.verifier = verifier
         self._reward = reward
         self._defaults = {
@@ -153,15 +163,14 @@ class CompletionJudge:
             self._equalities[example.id] = Equality(example, self.verifier)
         return self._equalities[example.id]
 
+    def prepare(self, completions: Iterable[Completion]) -> None:
+        """Let a slow verifier see all answers at once."""
+        if isinstance(self.verifier, QuestionVerifier):
+            self.verifier.prepare((c.example, [a.text for a in _answers(c).answers]) for c in completions)
+
     def judged(self, completion: Completion) -> JudgedCompletion:
         """Parse (salvaging what can be salvaged), judge and score one completion."""
-        answers = parse_answers(
-            completion.text,
-            completion.k,
-            confidence=completion.has_confidence,
-            finished=completion.is_finished,
-            salvage=True,
-        )
+        answers = _answers(completion)
         judgement = judge(completion.example, answers, self.verifier)
         reward = self._reward if self._reward is not None else self._defaults[completion.has_confidence]
         return JudgedCompletion(completion, score_set(judgement, reward), self.p_correct(completion.example, judgement))
@@ -180,3 +189,13 @@ class CompletionJudge:
                 judgement.answer_set.answers, judgement.matches, judgement.duplicates, judgement.hits, strict=True
             )
         )
+
+
+def _answers(completion: Completion) -> AnswerSet:
+    return parse_answers(
+        completion.text,
+        completion.k,
+        confidence=completion.has_confidence,
+        finished=completion.is_finished,
+        salvage=True,
+    )

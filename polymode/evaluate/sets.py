@@ -97,7 +97,7 @@ def tabulate(rows: Sequence[SetRow], n_questions: int, judge_: CompletionJudge) 
         y += judgement.hits
         p += [math.nan] * len(items) if row.p_correct is None else row.p_correct
         duplicate += [d is not None for d in judgement.duplicates]
-        match += [-1 if m is None else m for m in judgement.matches]
+        match += [equality.found(a.text, m) for a, m in zip(items, judgement.matches, strict=True)]
         known = [equality.look_up(a.text, m) for a, m in zip(items, judgement.matches, strict=True)]
         class_ += [answer.class_ for answer in known]
         mass += [answer.mass for answer in known]

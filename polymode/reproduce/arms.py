@@ -15,8 +15,9 @@ from typing import Any
 
 from polymode import runs
 from polymode.reproduce.plans import Arm, Plan, View
-from polymode.tasks import Task, open_task
+from polymode.tasks import Task, open_task, verifier_of
 from polymode.train.recipe import Recipe
+from polymode.verifiers import QuestionVerifier, Verifier
 
 _DEEP_METRICS = ("unique_answers@30", "overlap_3gram", "overlap_4gram", "overlap_jaccard", "overlap_rouge_l")
 _DEEP_CURVES = ("unique_references", "unique_answers_histogram")
@@ -51,8 +52,9 @@ def evaluate_views(plan: Plan, arm: Arm, folder: Path, model: Path, task: Task) 
             (target, plan.questions, view.pool),
         ):
             _sample(generator, arm.recipe, view, out, task, questions, samples)
-        deep = _evaluate(plan, view, target / "deep")
-        _evaluate(plan, view, target, deep)
+        verifier = verifier_of(task)
+        deep = _evaluate(plan, view, target / "deep", verifier)
+        _evaluate(plan, view, target, verifier, deep)
 
 
 def _sample(generator: Any, recipe: Recipe, view: View, out: Path, task: Task, questions: int, samples: int) -> None:
@@ -75,12 +77,22 @@ def _sample(generator: Any, recipe: Recipe, view: View, out: Path, task: Task, q
     write_completions(out, completions)
 
 
-def _evaluate(plan: Plan, view: View, folder: Path, deep: dict[str, Any] | None = None) -> dict[str, Any]:
+def _evaluate(
+    plan: Plan,
+    view: View,
+    folder: Path,
+    verifier: Verifier | QuestionVerifier,
+    deep: dict[str, Any] | None = None,
+) -> dict[str, Any]:
     """Judge and measure one folder; figures that need 30 answers a question come from ``deep``."""
     from polymode.evaluate import evaluate, read_completions
 
     evaluation = evaluate(
-        read_completions(folder / runs.COMPLETIONS), pooled=view.pool > 1, k=view.pool, n_boot=plan.n_boot
+        read_completions(folder / runs.COMPLETIONS),
+        verifier=verifier,
+        pooled=view.pool > 1,
+        k=view.pool,
+        n_boot=plan.n_boot,
     )
     evaluation.write(folder)
     result = runs.read_json(folder / runs.METRICS)

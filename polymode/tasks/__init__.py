@@ -14,6 +14,8 @@ import numpy as np
 from polymode.errors import ConfigError
 from polymode.prompts import Style
 from polymode.types import Example
+from polymode.verifiers import QuestionVerifier, Verifier
+from polymode.verifiers.text import TextVerifier
 
 Split = Literal["train", "validation", "test"]
 
@@ -41,6 +43,20 @@ class Demonstrates(Protocol):
     def vocabulary(self) -> Sequence[str]:
         """Texts whose words cover everything a question, a prompt or a demonstration can hold."""
         ...
+
+
+@runtime_checkable
+class Verifies(Protocol):
+    """A task whose answers are compared in a way of its own; without it they are compared as normalised text."""
+
+    def verifier(self) -> Verifier | QuestionVerifier:
+        """What tells right from wrong and repeats from new answers, in training and evaluation alike."""
+        ...
+
+
+def verifier_of(task: Task) -> Verifier | QuestionVerifier:
+    """The task's own verifier, or equality of normalised text."""
+    return task.verifier() if isinstance(task, Verifies) else TextVerifier()
 
 
 TASKS: dict[str, str] = {

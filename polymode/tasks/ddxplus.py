@@ -149,7 +149,12 @@ class DDXPlus:
         blurred_C = (1 - _NEIGHBOURS) * p_C + _NEIGHBOURS * (p_C @ self._associations.neighbours)
         blurred = dict(zip(self.conditions, (blurred_C / blurred_C.sum()).tolist(), strict=True))
         reasoning = self._reasoning([str(token) for token in tokens], p_C)
-        return write_demonstration(reasoning, blurred, self.conditions, k, confidence=confidence, rng=rng)
+        # Of several right conditions the least likely one marks how likely a condition must be to count.
+        weights = [reference.weight for reference in example.references if reference.weight]
+        threshold = None if example.exclusive else min(weights, default=None)
+        return write_demonstration(
+            reasoning, blurred, self.conditions, k, confidence=confidence, rng=rng, threshold=threshold
+        )
 
     def vocabulary(self) -> Sequence[str]:
         """Texts that hold every word of a brief question, prompt or demonstration."""

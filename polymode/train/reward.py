@@ -15,7 +15,7 @@ from polymode.parsing import parse_answers
 from polymode.references import check_references, references_from
 from polymode.rewards import Method, score_set
 from polymode.types import Example, ParseStatus, Score, Verdict
-from polymode.verifiers import Verifier
+from polymode.verifiers import QuestionVerifier, Verifier
 from polymode.verifiers.text import TextVerifier
 
 RewardFunction = Callable[..., list[float | None]]
@@ -26,7 +26,7 @@ def make_reward_function(
     k: int,
     *,
     preset: str = "paper",
-    verifier: Verifier | None = None,
+    verifier: Verifier | QuestionVerifier | None = None,
     max_completion_tokens: int | None = None,
     name: str = "polymode",
 ) -> RewardFunction:
@@ -43,7 +43,8 @@ def make_reward_function(
     Returns:
         A function of TRL's keyword arguments that gives one total per completion, None where a verifier failed. The
         data set needs a column ``references``: per row a JSON text or a list, each reference a string, a list of
-        aliases or an object (see `polymode.references.references_from`). A column ``k`` overrides ``k`` per row.
+        aliases or an object (see `polymode.references.references_from`). A column ``k`` overrides ``k`` per row; a
+        column ``question`` is what a verifier that reads the question gets to see.
     """
     equality = verifier or TextVerifier()
     reward = method.reward(preset)
@@ -55,11 +56,12 @@ def make_reward_function(
         references: Sequence[Any],
         completion_ids: Sequence[Sequence[int]] | None = None,
         k: Sequence[int] | None = None,
+        question: Sequence[str] | None = None,
         log_extra: Callable[[str, list[Any]], None] | None = None,
         log_metric: Callable[[str, float], None] | None = None,
         **_: Any,
     ) -> list[float | None]:
-        scores = []
+        items = []
         for i, completion in enumerate(completions):
             asked = default_k if k is None else method.answers(int(k[i]))
             finished = not (
@@ -70,7 +72,10 @@ def make_reward_function(
             answers = parse_answers(
                 completion_text(completion), asked, confidence=method.has_confidence, finished=finished
             )
-            scores.append(score_set(judge(_example(references[i], equality), answers, equality), reward))
+            items.append((_example(references[i], "" if question is None else question[i], equality), answers))
+        if isinstance(equality, QuestionVerifier):
+            equality.prepare((example, [answer.text for answer in answers.answers]) for example, answers in items)
+        scores = [score_set(judge(example, answers, equality), reward) for example, answers in items]
         if log_extra is not None:
             _log_columns(scores, terms, log_extra)
         if log_metric is not None:
@@ -143,19 +148,20 @@ def _mark(verdict: Verdict, hit: int | None) -> str:
     return "repeated" if verdict is Verdict.CORRECT and not hit else verdict.value
 
 
-def _example(references: Any, equality: Verifier) -> Example:
+def _example(references: Any, question: str, equality: Verifier | QuestionVerifier) -> Example:
     if not isinstance(references, str):
         references = json.dumps(references)
-    return _example_from_json(references, equality)
+    return _example_from_json(references, question, equality)
 
 
 @lru_cache(maxsize=4096)  # the completions of one question share their references
-def _example_from_json(text: str, equality: Verifier) -> Example:
+def _example_from_json(text: str, question: str, equality: Verifier | QuestionVerifier) -> Example:
     """A bare string that is not JSON is one reference, never iterated over its letters."""
     try:
         value = json.loads(text)
     except json.JSONDecodeError:
         value = text
     found = references_from(value if isinstance(value, (str, list, Mapping)) else text)
-    check_references(found, equality)
-    return Example("", "", found)
+    if not isinstance(equality, QuestionVerifier):  # another one's references are no answers, but what it checks with
+        check_references(found, equality)
+    return Example("", question, found)

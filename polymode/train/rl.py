@@ -33,7 +33,7 @@ from polymode import runs
 from polymode.errors import ConfigError, DataNotFoundError, MissingExtraError, WriteError
 from polymode.prompts import build_prompt
 from polymode.rewards import METHODS
-from polymode.tasks import Demonstrates, Task, open_task
+from polymode.tasks import Demonstrates, Task, open_task, verifier_of
 from polymode.train.callbacks import Progress, StepMetrics
 from polymode.train.recipe import Recipe
 from polymode.train.reward import make_reward_function
@@ -118,7 +118,11 @@ def build_trainer(
     """The TRL trainer of a recipe, before its first step."""
     method = METHODS[recipe.method]
     reward = make_reward_function(
-        method, recipe.k, preset=recipe.preset, max_completion_tokens=recipe.max_completion_tokens
+        method,
+        recipe.k,
+        preset=recipe.preset,
+        verifier=verifier_of(task),
+        max_completion_tokens=recipe.max_completion_tokens,
     )
     rows = _rows(recipe, task, conversational=tokenizer.chat_template is not None)
     # Trained weights stay in float32, also with bf16: at a learning rate of 1e-6 a bfloat16 weight would round every
@@ -215,6 +219,7 @@ def _rows(recipe: Recipe, task: Task, *, conversational: bool) -> list[dict[str,
                 {
                     "prompt": [{"role": "user", "content": prompt}] if conversational else prompt,
                     "references": json.dumps(references),
+                    "question": example.question,
                     "question_id": example.id,
                 }
             )

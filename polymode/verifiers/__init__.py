@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Iterable, Sequence
+from typing import Protocol, cast, runtime_checkable
 
-from polymode.types import Reference
+from polymode.types import Example, Reference
 
 
 class Verifier(Protocol):
@@ -29,3 +30,36 @@ class KeyedVerifier(Verifier, Protocol):
     def key(self, text: str) -> str:
         """Canonical form of a text."""
         ...
+
+
+@runtime_checkable
+class QuestionVerifier(Protocol):
+    """An equality that depends on the question, or is slow: programs are run on its tests, a judge reads it.
+
+    `judge` asks it for the verifier of a question with ``at``. Before many answers are judged, ``prepare`` gets all of
+    them at once, so that the slow work runs side by side; what it learned is remembered, and a verifier of ``at`` that
+    is asked about anything else does the work itself.
+    """
+
+    def prepare(self, items: Iterable[tuple[Example, Sequence[str]]]) -> None:
+        """Do the slow work for these answers of these questions; failures are remembered, not raised."""
+        ...
+
+    def at(self, example: Example) -> Verifier:
+        """The equality on one question."""
+        ...
+
+
+def verifier_at(verifier: Verifier | QuestionVerifier, example: Example) -> Verifier:
+    """``verifier`` itself, or what it is on this question."""
+    at = getattr(verifier, "at", None)  # much faster than asking whether it is a QuestionVerifier
+    return cast(Verifier, verifier) if at is None else at(example)
+
+
+def is_open(verifier: Verifier) -> bool:
+    """Whether right answers are without number: every right answer that is no repeat finds something new.
+
+    Verifiers say so by an attribute ``open = True`` (programs: one set of tests, many programs that pass). Without it
+    each reference is found once.
+    """
+    return bool(getattr(verifier, "open", False))

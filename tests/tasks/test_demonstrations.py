@@ -9,7 +9,7 @@ from polymode.prompts import build_prompt
 from polymode.tasks import Demonstrates
 from polymode.tasks.lab import demonstrations
 from polymode.tasks.lab.clinic import Clinic
-from polymode.tasks.lab.demonstrations import CONFIDENCE_TEXTS, write_demonstration
+from polymode.tasks.lab.demonstrations import CONFIDENCE_TEXTS, chance_listed, write_demonstration
 from polymode.verifiers.text import TextVerifier
 
 ANSWERS = ("a", "b", "c", "d", "e")
@@ -93,6 +93,25 @@ def test_stated_confidences_are_too_high_by_the_bias(monkeypatch: pytest.MonkeyP
     median = 1 / (1 + np.exp(-0.5))  # of true log-odds 0: 0.62, on the grid 0.60 or 0.65
     assert np.median([q for q in stated if q is not None]) == pytest.approx(median, abs=0.03)
     assert len(set(stated)) > 8
+
+
+def test_the_chance_of_being_listed_is_one_half_at_the_threshold() -> None:
+    # log(p / threshold) in units of the error 1: 0, log 2 = 0.693, -log 2, and Phi(0.693) = 0.7559.
+    assert chance_listed(0.04, 0.04) == pytest.approx(0.5)
+    assert chance_listed(0.08, 0.04) == pytest.approx(0.7559, abs=1e-4)
+    assert chance_listed(0.02, 0.04) == pytest.approx(1 - 0.7559, abs=1e-4)
+    assert chance_listed(0.0, 0.04) == 0.0
+
+
+def test_where_several_answers_are_right_the_chance_of_being_listed_is_stated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demonstrations, "CONFIDENCE_BIAS", 0.0)
+    monkeypatch.setattr(demonstrations, "CONFIDENCE_NOISE", 0.0)
+    rng = np.random.default_rng(4)
+    for threshold, expected in ((None, {"a": 0.5, "b": 0.3, "c": 0.15, "d": 0.05}), (0.15, {"a": 0.9, "c": 0.5})):
+        # a: Phi(log(.5 / .15)) = Phi(1.204) = 0.886, on the grid 0.90; c: Phi(0) = 0.50.
+        text = write_demonstration("r", P, tuple(P), 4, confidence=True, rng=rng, threshold=threshold)
+        stated = {answer.text: answer.confidence for answer in parse_answers(text, 4, confidence=True).answers}
+        assert {name: stated[name] for name in expected} == expected
 
 
 def test_every_word_of_prompts_and_demonstrations_is_in_the_vocabulary() -> None:

@@ -3,6 +3,7 @@
 import json
 import math
 from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from polymode.errors import RecordError
 from polymode.rewards import METHODS
 from polymode.train.reward import completion_text, make_reward_function
-from polymode.types import Reference
+from polymode.types import Example, Reference
 from polymode.verifiers.text import TextVerifier
 
 
@@ -201,3 +202,37 @@ def test_k_of_each_row() -> None:
 
 def test_trl_sees_the_name() -> None:
     assert make_reward_function(METHODS["multi-rlcr"], 3, name="mine").__name__ == "mine"
+
+
+class AsksTheQuestion:
+    """A question verifier: an answer is right when the question names it."""
+
+    def __init__(self) -> None:
+        self.prepared: list[tuple[str, list[str]]] = []
+
+    def prepare(self, items: Iterable[tuple[Example, Sequence[str]]]) -> None:
+        self.prepared += [(example.question, list(texts)) for example, texts in items]
+
+    def at(self, example: Example) -> "Names":
+        return Names(example.question)
+
+
+class Names:
+    def __init__(self, question: str) -> None:
+        self.question = question
+
+    def same(self, a: str, b: str) -> bool:
+        return a == b
+
+    def matches(self, answer: str, reference: Reference) -> bool:
+        return answer in self.question
+
+
+def test_a_verifier_that_reads_the_question_sees_the_whole_batch_first() -> None:
+    verifier = AsksTheQuestion()
+    reward = make_reward_function(METHODS["multi-rlvr"], 2, verifier=verifier)
+    batch = ["<answer1>tea</answer1><answer2>milk</answer2>"] * 2
+    totals = reward(batch, references=['["x"]'] * 2, question=["milk or tea?", "water?"])
+    assert verifier.prepared == [("milk or tea?", ["tea", "milk"]), ("water?", ["tea", "milk"])]
+    # Format 1 each; the one reference is found in the first question (both answers match it, one counts).
+    assert totals == [2.0, 1.0]

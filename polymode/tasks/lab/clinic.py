@@ -93,7 +93,13 @@ class Clinic:
         """A noisy, well-formed completion: what some findings speak for, then K distinct answers."""
         assert example.distribution is not None
         return write_demonstration(
-            self._reasoning(example), example.distribution, self.conditions, k, confidence=confidence, rng=rng
+            self._reasoning(example),
+            example.distribution,
+            self.conditions,
+            k,
+            confidence=confidence,
+            rng=rng,
+            threshold=None if self.references == "diagnosis" else self.threshold,
         )
 
     def vocabulary(self) -> Sequence[str]:

@@ -24,8 +24,10 @@ LAPSE = 0.03
 """Share of a uniform draw mixed into the answers."""
 CONFIDENCE_NOISE = 0.3
 """Standard deviation of the noise on the log-odds of a stated confidence."""
-CONFIDENCE_BIAS = 0.5
+CONFIDENCE_BIAS = 0.25
 """Shift of the log-odds of a stated confidence: demonstrations are overconfident."""
+ESTIMATE_ERROR = 1.0
+"""Standard deviation of the log of a probability as a demonstrator estimates it; see ``chance_listed``."""
 
 
 def write_demonstration(
@@ -36,6 +38,7 @@ def write_demonstration(
     *,
     confidence: bool,
     rng: np.random.Generator,
+    threshold: float | None = None,
 ) -> str:
     """``<think> reasoning ; so candidates </think>`` and K distinct ``answers`` drawn from a blurred ``distribution``.
 
@@ -46,6 +49,8 @@ def write_demonstration(
         k: answers to give.
         confidence: state a confidence after each answer.
         rng: source of all randomness.
+        threshold: smallest probability of a right answer where several are right; a confidence is then the chance of
+            reaching it (``chance_listed``) instead of the probability itself.
     """
     p_N = np.array([distribution.get(name, 0.0) for name in answers])
     drawn_N = p_N ** (1 / ANSWER_TEMPERATURE)
@@ -58,15 +63,27 @@ def write_demonstration(
         tag = "" if k == 1 else str(number)
         slot = f"<answer{tag}>{answers[index]}</answer{tag}>"
         if confidence:
-            slot += f"<confidence{tag}>{_state(float(p_N[index]), rng)}</confidence{tag}>"
+            p = float(p_N[index])
+            stated = _state(p if threshold is None else chance_listed(p, threshold), rng)
+            slot += f"<confidence{tag}>{stated}</confidence{tag}>"
         slots.append(slot)
     likely: list[int] = np.argsort(-p_N, kind="stable")[:CANDIDATES].tolist()
     thought = f"{reasoning} ; so {', '.join([answers[i] for i in likely])}".removeprefix(" ; ")
     return f"<think> {thought} </think>{''.join(slots)}"
 
 
+def chance_listed(p: float, threshold: float) -> float:
+    """Chance that an answer of probability ``p`` reaches ``threshold``, for someone who knows log p only roughly.
+
+    Phi((log p - log threshold) / ESTIMATE_ERROR): 1/2 at the threshold, near 1 far above it, 0 at p = 0.
+    """
+    if p <= 0:
+        return 0.0
+    return 0.5 * (1 + math.erf(math.log(p / threshold) / (ESTIMATE_ERROR * math.sqrt(2))))
+
+
 def _state(p: float, rng: np.random.Generator) -> str:
-    """A blurred, overconfident confidence for an answer of probability ``p``, on the grid."""
+    """A blurred, overconfident confidence for a chance ``p`` of being right, on the grid."""
     p = min(max(p, 0.01), 0.99)
     log_odds = math.log(p / (1 - p)) + CONFIDENCE_BIAS + CONFIDENCE_NOISE * rng.standard_normal()
     return CONFIDENCE_TEXTS[round(20 / (1 + math.exp(-log_odds)))]
