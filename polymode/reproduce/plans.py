@@ -79,6 +79,7 @@ CLINIC = Recipe(
     group=16,
     learning_rate=5e-4,
     max_completion_tokens=96,
+    device_batch=64,  # on a CPU twice as fast as the whole step at once: what one pass touches stays in the cache
     warm_start_steps=2000,
     save_every=50,
 )
