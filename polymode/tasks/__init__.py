@@ -62,6 +62,7 @@ def verifier_of(task: Task) -> Verifier | QuestionVerifier:
 TASKS: dict[str, str] = {
     "clinic": "lab: patients with an exact posterior; references are the differential (several true answers)",
     "clinic-diagnosis": "lab: the same patients; the reference is the one true condition, its probability is known",
+    "hops": "lab: two-hop questions with 0, 1 or 2 needed facts hidden and an exact posterior; one right answer",
     "ddxplus": "synthetic patients of DDXPlus; references are the differential above a threshold (needs data)",
     "ddxplus-diagnosis": "the same patients; the reference is the one true pathology (needs data)",
     "records": "your own questions and references: JSONL, CSV, Parquet or a Hugging Face data set (needs data)",
@@ -88,6 +89,12 @@ def open_task(name: str, *, data: Path | str | None = None, **options: Any) -> T
             if data is not None:
                 raise ConfigError(f"data = {str(data)!r}: task {name!r} makes its own questions; leave data out")
             return Clinic("differential" if name == "clinic" else "diagnosis", **options)
+        if name == "hops":
+            from polymode.tasks.lab.hops import Hops
+
+            if data is not None:
+                raise ConfigError(f"data = {str(data)!r}: task {name!r} makes its own questions; leave data out")
+            return Hops(**options)
         if name in ("ddxplus", "ddxplus-diagnosis"):
             from polymode.tasks.ddxplus import DDXPlus
 

@@ -20,7 +20,7 @@ from typing import Literal, overload
 import numpy as np
 
 from polymode.errors import ConfigError
-from polymode.prompts import Style, build_prompt
+from polymode.prompts import Style
 from polymode.tasks import Split
 from polymode.tasks.ddxplus_associations import Associations
 from polymode.tasks.ddxplus_english import (
@@ -34,7 +34,7 @@ from polymode.tasks.ddxplus_english import (
 )
 from polymode.tasks.ddxplus_rows import Row, presentation, read_conditions
 from polymode.tasks.ddxplus_source import CONDITIONS, EVIDENCES, find_source
-from polymode.tasks.lab.demonstrations import CONFIDENCE_TEXTS, write_demonstration
+from polymode.tasks.lab.demonstrations import FORMAT_TEXTS, write_demonstration
 from polymode.types import Example, Reference
 
 _SPLITS = ("train", "validation", "test")
@@ -168,10 +168,8 @@ class DDXPlus:
         questions += [describe_briefly(40, "F", finding, [finding]) for finding in findings]
         # All values of a question at once, so that both sides of the body are named together.
         questions += [describe_briefly(40, "F", findings[0], findings)]
-        prompts = [build_prompt("", k, confidence=c, style="brief") for k in range(1, 6) for c in (False, True)]
-        tags = [f"<answer{i}></answer{i}><confidence{i}></confidence{i}>" for i in ("", 1, 2, 3, 4, 5)]
         thoughts = [f"<think> {finding.label} : {self.conditions[0]}, a ; so b </think>" for finding in findings]
-        return [*questions, *prompts, *tags, *thoughts, *self.conditions, *CONFIDENCE_TEXTS]
+        return [*questions, *thoughts, *self.conditions, *FORMAT_TEXTS]
 
     @cached_property
     def _associations(self) -> Associations:

@@ -10,7 +10,7 @@ import pytest
 
 from polymode.errors import ConfigError
 from polymode.tasks.lab import clinic as clinic_module
-from polymode.tasks.lab.clinic import Clinic, best_coverage, p_correct
+from polymode.tasks.lab.clinic import Clinic
 from polymode.tasks.lab.clinic_knowledge import (
     AGE_BANDS,
     BACKGROUND_RATE,
@@ -19,7 +19,7 @@ from polymode.tasks.lab.clinic_knowledge import (
     FINDINGS,
     Condition,
 )
-from polymode.types import Example, Reference
+from polymode.types import Example
 from polymode.verifiers.text import TextVerifier
 
 QUESTION = re.compile(r"A (\d+) year old (girl|boy|woman|man) has ([^;]+)(?:; (.+))?")
@@ -154,19 +154,6 @@ def test_the_differential_holds_every_condition_from_the_threshold_on(threshold:
         assert weights == sorted(weights, reverse=True)  # type: ignore[type-var]
         assert example.p_correct == dict.fromkeys(expected, 1.0)
     assert (n_below > 0) == (threshold == 0.2)
-
-
-def test_best_coverage_and_p_correct_by_hand() -> None:
-    exclusive = Example("a", "?", (Reference("x"),), p_correct={"x": 0.5, "y": 0.3, "z": 0.2}, exclusive=True)
-    assert [best_coverage(exclusive, k) for k in (1, 2, 3, 4)] == pytest.approx([0.5, 0.8, 1.0, 1.0])
-    several = Example("b", "?", (Reference("x"), Reference("y")), p_correct={"x": 1.0, "y": 1.0})
-    assert [best_coverage(several, k) for k in (1, 2, 3)] == [1, 2, 2]
-    assert (p_correct(exclusive, "y"), p_correct(exclusive, "flu")) == (0.3, 0.0)
-    unknown = Example("c", "?", (Reference("x"),))
-    with pytest.raises(ConfigError, match="'c' carries no p_correct: the best possible coverage is not known"):
-        best_coverage(unknown, 1)
-    with pytest.raises(ConfigError, match="'c' carries no p_correct: true probabilities are not known"):
-        p_correct(unknown, "x")
 
 
 def test_the_task_leaves_room_for_sets_and_for_confidences(patients: Sequence[Example]) -> None:

@@ -7,11 +7,11 @@ from polymode.tasks import TASKS, Demonstrates, open_task
 
 
 def test_the_lab_tasks_open_by_name_and_can_demonstrate() -> None:
-    for name in ("clinic", "clinic-diagnosis"):
+    for name in ("clinic", "clinic-diagnosis", "hops"):
         task = open_task(name)
         assert isinstance(task, Demonstrates)
         (example,) = task.examples("test", 1)
-        assert example.exclusive == (name == "clinic-diagnosis")
+        assert example.exclusive == (name != "clinic")
 
 
 def test_options_reach_the_task() -> None:
@@ -38,6 +38,7 @@ def test_ddxplus_needs_its_folder(name: str, tmp_path: Path) -> None:
         ("chess", {}, r"task = 'chess' is not known: use one of clinic, clinic-diagnosis, "),
         ("records", {}, r"data is missing: task 'records' needs a file or a data set name"),
         ("clinic", {"data": "here"}, r"data = 'here': task 'clinic' makes its own questions; leave data out"),
+        ("hops", {"data": "here"}, r"data = 'here': task 'hops' makes its own questions; leave data out"),
         ("clinic", {"treshold": 0.1}, r"task 'clinic': .*'treshold'.*; remove the option or correct its name"),
     ],
 )

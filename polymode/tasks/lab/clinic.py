@@ -17,17 +17,18 @@ Educational, not medical advice. Example of a question::
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal
 
 import numpy as np
 
 from polymode.errors import ConfigError
-from polymode.prompts import Style, build_prompt
+from polymode.prompts import Style
 from polymode.tasks import Split
 from polymode.tasks.lab.clinic_knowledge import AGE_BANDS, BACKGROUND_RATE, COMMON_BACKGROUND, CONDITIONS, FINDINGS
-from polymode.tasks.lab.demonstrations import CONFIDENCE_TEXTS, write_demonstration
+from polymode.tasks.lab.demonstrations import FORMAT_TEXTS, write_demonstration
+from polymode.tasks.lab.endless import draw_examples
 from polymode.types import Example, Reference
 
 PRESENT_RECORDED = 0.40
@@ -37,7 +38,6 @@ MIN_FINDINGS = 2
 MAX_RECORDED = 8
 """Longest record kept, present and absent findings together."""
 
-_SPLIT_OF_BUCKET: dict[int, Split] = {0: "test", 1: "validation"}  # of ten buckets of a question's hash; rest: train
 _NUMBER_OF = {name: i for i, name in enumerate(FINDINGS)}
 _DRAW = 512  # patients drawn at a time
 
@@ -77,17 +77,16 @@ class Clinic:
         Raises:
             ConfigError: n is None or negative, or the split is unknown.
         """
-        if split not in ("train", "validation", "test"):
-            raise ConfigError(f"split = {split!r} is not known: use 'train', 'validation' or 'test'")
-        if n is None or n < 0:
-            raise ConfigError(f"n = {n!r}: clinic is endless, say how many examples to draw (for example n=200)")
-        rng = np.random.default_rng([seed, ("train", "validation", "test").index(split)])
-        out: list[Example] = []
-        while len(out) < n:
-            for question, posterior, drawn in self._draw(rng):
-                if _split_of(question) == split and len(out) < n:
-                    out.append(self._example(f"clinic-{split}-{seed}-{len(out)}", question, posterior, drawn))
-        return out
+        return draw_examples(
+            self.name,
+            split,
+            n,
+            seed,
+            lambda rng: (
+                (question, partial(self._example, question=question, posterior=posterior, drawn=drawn))
+                for question, posterior, drawn in self._draw(rng)
+            ),
+        )
 
     def demonstrate(self, example: Example, k: int, *, confidence: bool, rng: np.random.Generator) -> str:
         """A noisy, well-formed completion: what some findings speak for, then K distinct answers."""
@@ -108,10 +107,8 @@ class Clinic:
         names = (*self.conditions, *FINDINGS)
         questions = [_render(age, sex, FINDINGS, FINDINGS) for age in ages for sex in (0, 1)]
         questions += [_render(30, 0, (name,), (name,)) for name in FINDINGS]
-        prompts = [build_prompt("", k, confidence=c, style="brief") for k in range(1, 6) for c in (False, True)]
-        tags = [f"<answer{i}></answer{i}><confidence{i}></confidence{i}>" for i in ("", 1, 2, 3, 4, 5)]
         thoughts = [f"<think> {name} : {name} ; so {name}, {name} </think>" for name in names]
-        return [*questions, *prompts, *tags, *thoughts, *names, *CONFIDENCE_TEXTS]
+        return [*questions, *thoughts, *names, *FORMAT_TEXTS]
 
     def _draw(self, rng: np.random.Generator) -> list[tuple[str, np.ndarray, int]]:
         """Question, posterior (conditions,) and drawn condition of the acceptable ones among ``_DRAW`` patients."""
@@ -166,20 +163,6 @@ class Clinic:
         return " ; ".join(f"{FINDINGS[finding]} : {name}" for finding, name in zip(findings, named, strict=True))
 
 
-def best_coverage(example: Example, k: int) -> float:
-    """Largest expected number of distinct references that K answers can find: sum of the K largest p_correct."""
-    if example.p_correct is None:
-        raise ConfigError(f"example {example.id!r} carries no p_correct: the best possible coverage is not known")
-    return float(sum(sorted(example.p_correct.values(), reverse=True)[:k]))
-
-
-def p_correct(example: Example, answer: str) -> float:
-    """True probability that ``answer`` (a condition's name) is correct; 0 for anything else."""
-    if example.p_correct is None:
-        raise ConfigError(f"example {example.id!r} carries no p_correct: true probabilities are not known")
-    return float(example.p_correct.get(answer, 0.0))
-
-
 def _frequencies() -> np.ndarray:
     background = [COMMON_BACKGROUND.get(name, BACKGROUND_RATE) for name in FINDINGS]
     return np.array(
@@ -209,8 +192,3 @@ def _render(age: int, sex: int, present: Sequence[str], absent: Sequence[str]) -
 
 def _present(question: str) -> list[str]:
     return question.split(" has ", 1)[1].split(";", 1)[0].split(", ")
-
-
-def _split_of(question: str) -> Split:
-    bucket = int.from_bytes(hashlib.blake2b(question.encode(), digest_size=4).digest(), "big") % 10
-    return _SPLIT_OF_BUCKET.get(bucket, "train")

@@ -12,9 +12,18 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from polymode.prompts import build_prompt
+
 CONFIDENCE_GRID = np.arange(21) / 20
 CONFIDENCE_TEXTS: tuple[str, ...] = tuple(f"{q:.2f}" for q in CONFIDENCE_GRID)
 """Confidences that demonstrations state: 0.00, 0.05, ... 1.00."""
+
+FORMAT_TEXTS: tuple[str, ...] = (
+    *(build_prompt("", k, confidence=c, style="brief") for k in range(1, 6) for c in (False, True)),
+    *(f"<answer{i}></answer{i}><confidence{i}></confidence{i}>" for i in ("", 1, 2, 3, 4, 5)),
+    *CONFIDENCE_TEXTS,
+)
+"""Texts that hold every word of a brief request and of the answer format, for a task's vocabulary."""
 
 CANDIDATES = 5
 """Answers named at the end of the reasoning, most likely first: the part that K answers share."""
@@ -39,6 +48,7 @@ def write_demonstration(
     confidence: bool,
     rng: np.random.Generator,
     threshold: float | None = None,
+    candidates: int = CANDIDATES,
 ) -> str:
     """``<think> reasoning ; so candidates </think>`` and K distinct ``answers`` drawn from a blurred ``distribution``.
 
@@ -51,6 +61,7 @@ def write_demonstration(
         rng: source of all randomness.
         threshold: smallest probability of a right answer where several are right; a confidence is then the chance of
             reaching it (``chance_listed``) instead of the probability itself.
+        candidates: how many of the most likely answers the reasoning ends with.
     """
     p_N = np.array([distribution.get(name, 0.0) for name in answers])
     drawn_N = p_N ** (1 / ANSWER_TEMPERATURE)
@@ -67,7 +78,7 @@ def write_demonstration(
             stated = _state(p if threshold is None else chance_listed(p, threshold), rng)
             slot += f"<confidence{tag}>{stated}</confidence{tag}>"
         slots.append(slot)
-    likely: list[int] = np.argsort(-p_N, kind="stable")[:CANDIDATES].tolist()
+    likely: list[int] = np.argsort(-p_N, kind="stable")[:candidates].tolist()
     thought = f"{reasoning} ; so {', '.join([answers[i] for i in likely])}".removeprefix(" ; ")
     return f"<think> {thought} </think>{''.join(slots)}"
 
