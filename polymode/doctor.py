@@ -28,6 +28,7 @@ CORE = ("numpy", "scipy", "tqdm", "pyyaml", "tyro")
 EXTRAS: Mapping[str, tuple[str, ...]] = {
     "train": ("torch", "transformers", "trl", "accelerate", "datasets", "peft", "pyarrow"),
     "report": ("matplotlib", "jinja2"),
+    "math": ("math-verify", "antlr4-python3-runtime"),
     "vllm": ("vllm",),
     "track": ("trackio", "tensorboard", "wandb"),
 }
@@ -35,6 +36,7 @@ _GIVES = {
     "core": "parsing, judging, scoring, metrics and this command line",
     "train": "`polymode reproduce`, `train` and `generate`, Parquet files, datasets by name",
     "report": "figures and the page report.html",
+    "math": "the verifier `symbolic`: equality of mathematical expressions",
     "vllm": "fast generation on a CUDA GPU",
     "track": "live training curves; any one of the three is enough",
 }

@@ -39,7 +39,9 @@ EDGE = {
     "uvicorn": {"web"},
     "yaml": {"train", "cli", "reproduce"},
     "tyro": {"cli"},
-    "tqdm": {"generate", "train", "evaluate", "report", "cli", "reproduce", "tasks"},
+    "tqdm": {"generate", "train", "evaluate", "report", "cli", "reproduce", "tasks", "verifiers"},
+    "math_verify": {"verifiers"},
+    "sympy": {"verifiers"},
 }
 """Where each other third-party package may be imported."""
 

@@ -77,7 +77,7 @@ def test_setup_installs_torch_first_and_then_nothing_until_something_changes(che
     assert checkout.run("setup").returncode == 0
     first, second = checkout.asked()
     assert first.endswith("-c constraints.txt torch")
-    assert second.endswith("-c constraints.txt -e .[train,report,dev]")
+    assert second.endswith("-c constraints.txt -e .[train,report,math,dev]")
 
     again = checkout.run("setup")
     assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
@@ -186,7 +186,7 @@ def pins(root: Path) -> dict[str, str]:
 def test_every_dependency_that_setup_installs_is_pinned(root: Path) -> None:
     declared = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     extras = declared["optional-dependencies"]
-    wanted = [*declared["dependencies"], *extras["train"], *extras["report"], *extras["dev"]]
+    wanted = [*declared["dependencies"], *extras["train"], *extras["report"], *extras["math"], *extras["dev"]]
     for requirement in wanted:
         found = REQUIREMENT.match(requirement)
         assert found is not None
