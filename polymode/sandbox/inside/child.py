@@ -1,0 +1,226 @@
+"""One child of the fork server. It does one of two jobs and ends.
+
+- ``run`` executes a program and the calls that the tests make, and writes down the values as data. It never sees an
+  expected value. Nothing it writes is believed to be more than a claim of what the program's function returns.
+- ``check`` reads such values and decides. It executes the tests' own expressions and no line of the program, which it
+  only parses, for its normal form.
+
+Both read the job from descriptor 3 and write lines of JSON to it; it is the only one they have besides ``/dev/null``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import random
+import resource
+import signal
+import sys
+import types
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from . import normal
+from .values import canonical, decode, digest, encode
+
+JOB = 3
+"""Descriptor of the job."""
+
+MAX_REASON_CHARS = 300
+RELATIVE_TOLERANCE = 1e-7
+"""Of numbers compared within a tolerance, as EvalPlus does with numpy's default."""
+
+Emit = Callable[[Sequence[dict[str, Any]]], None]
+
+
+def main(descriptor: int, uid: int, isolated: bool) -> NoReturn:
+    """Give up what the server has, do the job, end."""
+    leave = os._exit
+    try:
+        _keep_only(descriptor)
+        if not isolated:
+            os.setsid()
+        job = json.loads(_read_all())
+        _limit(job["limits"], uid)
+        if uid >= 0:
+            _become(uid)
+        os.chdir("/tmp")
+        random.seed(0)
+        (run if job["kind"] == "run" else check)(job, _emit)
+        leave(0)
+    except BaseException as error:
+        _emit([{"broken": describe(error)}])
+    finally:
+        leave(1)
+        signal.raise_signal(signal.SIGKILL)  # if a program has replaced what `leave` calls
+
+
+def run(job: dict[str, Any], emit: Emit) -> None:
+    """Execute the program, then each call; one line for the loading and one for each call, as far as it gets."""
+    module = types.ModuleType("program")
+    sys.modules["program"] = module  # dataclasses look their module up by name
+    names = module.__dict__
+    for part in ("imports", "program", "setup"):
+        try:
+            exec(compile(job[part], part, "exec", dont_inherit=True), names)
+        except BaseException as error:  # also SystemExit and KeyboardInterrupt, which programs raise
+            emit([{"load": describe(error), "part": part}])
+            return
+    lines: list[dict[str, Any]] = [{"load": None}]
+    for number, call in enumerate(job["calls"]):
+        if number == job["n_tested"]:  # what the extra inputs do must not take the tests' values along
+            emit(lines)
+            lines = []
+        try:
+            lines.append({"value": encode(eval(compile(call, "call", "eval", dont_inherit=True), names))})
+        except BaseException as error:
+            lines.append({"error": describe(error)})
+    emit(lines)
+
+
+def check(job: dict[str, Any], emit: Emit) -> None:
+    """Hold the written values of several programs against their tests; then the programs' normal forms.
+
+    The normal forms come last, because a text can crash the parser.
+    """
+    emit([{"item": number, **_compare(item, job["tests"][item["tests"]])} for number, item in enumerate(job["items"])])
+    for number, item in enumerate(job["items"]):
+        emit([{"item": number, "key": normal.key(item["program"], job["tests"][item["tests"]]["keep"])}])
+
+
+def _compare(item: dict[str, Any], tests: dict[str, Any]) -> dict[str, Any]:
+    """Why one program fails (None when it does not), whether it made all calls of the tests, and what it did."""
+    names: dict[str, Any] = {"__name__": "tests"}
+    try:
+        exec(compile(tests["imports"], "imports", "exec", dont_inherit=True), names)
+    except BaseException as error:
+        return {"fault": f"the imports of the tests fail: {describe(error)}"}
+    lines = _lines(item["output"])
+    load = lines[0].get("load", "nothing was written") if lines else "it ended before it was loaded"
+    failure = None
+    if load is not None:
+        failure = f"{load} in the {lines[0].get('part', 'program')}" if lines else load
+    for one in [] if failure else tests["checks"]:
+        failure = _failure(one, lines[1:], names)
+        if failure:
+            break
+    return {
+        "failure": failure if failure is None else str(failure)[:MAX_REASON_CHARS],
+        "complete": load is None and len(lines) > tests["n_tested"],
+        "behaviour": _behaviour(lines, tests["n_calls"]),
+    }
+
+
+def describe(error: BaseException) -> str:
+    """Type and text of an exception, cut to a readable length."""
+    try:
+        text = str(error)
+    except BaseException:
+        text = ""
+    return f"{type(error).__name__}: {text}"[:MAX_REASON_CHARS].rstrip(": ")
+
+
+def is_close(value: Any, expected: Any, tolerance: float) -> bool:
+    """Equality, but of numbers within ``tolerance + 1e-7 |expected|``, also in lists and tuples.
+
+    >>> is_close([1.0, 2.0], [1.0, 2.00005], 1e-4), is_close((1,), [1], 1e-4)
+    (True, False)
+    """
+    if isinstance(value, (list, tuple)) and type(value) is type(expected):
+        return len(value) == len(expected) and all(map(is_close, value, expected, [tolerance] * len(value)))
+    if isinstance(value, (int, float)) and isinstance(expected, float) and math.isfinite(value - expected):
+        return abs(value - expected) <= tolerance + RELATIVE_TOLERANCE * abs(expected)
+    return bool(value == expected)
+
+
+def _failure(item: dict[str, Any], lines: Sequence[dict[str, Any]], names: dict[str, Any]) -> str | None:
+    """Why one check does not hold; None when it does."""
+    values: dict[str, Any] = {}
+    for name, number in item["values"].items():
+        line = lines[number] if number < len(lines) else {"error": "the program ended before this call was done"}
+        if "value" not in line:
+            return f"{item['test']}: {line.get('error', 'nothing was written')}"
+        try:
+            values[name] = decode(line["value"])
+        except Exception as error:
+            return f"{item['test']}: what was written is no value ({describe(error)})"
+    if "expected" in item:
+        values["_expected"] = decode(item["expected"])
+        values["_close"] = is_close
+    try:
+        holds = eval(compile(item["expression"], "test", "eval", dont_inherit=True), {**names, **values})
+        return None if holds else f"{item['test']}: not with {_shown(values)}"
+    except Exception as error:  # a value that the test's expression cannot take, such as len(None)
+        return f"{item['test']}: {describe(error)}"
+
+
+def _shown(values: dict[str, Any]) -> str:
+    texts = [repr(value) for name, value in values.items() if name not in ("_expected", "_close")]
+    return ", ".join(text if len(text) <= 80 else text[:77] + "..." for text in texts) or "no value"
+
+
+def _behaviour(lines: Sequence[dict[str, Any]], n_calls: int) -> str:
+    """Digest of all values and of the types of exceptions."""
+    texts: list[str] = []
+    for number in range(1, n_calls + 1):
+        line = lines[number] if number < len(lines) else {}
+        try:
+            texts.append(canonical(decode(line["value"])) if "value" in line else str(line.get("error")).split(":")[0])
+        except Exception:
+            texts.append("unreadable")
+    return digest("\0".join(texts))
+
+
+def _lines(output: str) -> list[dict[str, Any]]:
+    """The lines that were written, as far as they can be read."""
+    found: list[dict[str, Any]] = []
+    for line in output.split("\n")[:-1]:
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError):
+            break
+        if not isinstance(value, dict):
+            break
+        found.append(value)
+    return found
+
+
+def _keep_only(descriptor: int) -> None:
+    if descriptor != JOB:
+        os.dup2(descriptor, JOB)
+    null = os.open("/dev/null", os.O_RDWR)
+    for standard in (0, 1, 2):
+        os.dup2(null, standard)
+    os.closerange(JOB + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
+
+def _read_all() -> bytes:
+    chunks: list[bytes] = []
+    while chunk := os.read(JOB, 1 << 20):
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _emit(lines: Sequence[dict[str, Any]]) -> None:
+    data = memoryview("".join(json.dumps(line) + "\n" for line in lines).encode())
+    while data:
+        data = data[os.write(JOB, data) :]
+
+
+def _limit(limits: dict[str, int], uid: int) -> None:
+    cpu = limits["cpu"]
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu + 1))
+    resource.setrlimit(resource.RLIMIT_AS, (limits["memory"], limits["memory"]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limits["file"], limits["file"]))
+    if limits["processes"] > 0:
+        most = limits["processes"] + (uid < 0)  # the server counts when it is the same user
+        resource.setrlimit(resource.RLIMIT_NPROC, (most, most))
+
+
+def _become(uid: int) -> None:
+    os.setgroups([])
+    os.setresgid(uid, uid, uid)
+    os.setresuid(uid, uid, uid)
+    if os.getresuid() != (uid, uid, uid):
+        raise PermissionError("the program could not be given a user of its own")

@@ -1,0 +1,240 @@
+"""Tests of a program, taken apart: the calls that the program's process makes, the comparisons that another makes.
+
+``assert set(f([1, 2])) == {1, 2}`` becomes the call ``f([1, 2])``, evaluated beside the program, and the expression
+``set(_0) == {1, 2}``, evaluated elsewhere with the value that came back. So the program never meets an expected value,
+and nothing it does to its own process changes a comparison.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, cast
+
+from polymode.errors import RecordError
+from polymode.sandbox.inside.values import digest
+
+JsonForm = Any
+"""A value in the form of `polymode.sandbox.inside.values`."""
+
+MAX_TESTS_CHARS = 2_000_000
+"""Longest JSON text of one question's tests."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A call with the value it must give; for tests whose expected values come from a solution, not from a text."""
+
+    call: str
+    """The call, such as ``f(1, 2)``."""
+    expected: JsonForm
+    view: str = "_"
+    """What is compared, as an expression of the value ``_``: ``set(_)`` where order does not matter."""
+    tolerance: float = 0.0
+    """Numbers may differ by ``tolerance + 1e-7 |expected|``."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramTests:
+    """When a program is right.
+
+    Raises:
+        RecordError: from `plan`, for a test that is not an assert with a call of the program in it, or that does not
+            parse.
+    """
+
+    asserts: tuple[str, ...] = ()
+    """Assert statements. Names that neither Python nor ``imports`` know are the program's."""
+    imports: str = ""
+    """Executed before the program, and before the comparisons."""
+    setup: str = ""
+    """Executed after the program, in its process."""
+    cases: tuple[Case, ...] = ()
+    inputs: tuple[str, ...] = ()
+    """Further calls, compared with nothing: they tell programs apart by what they do."""
+
+    def to_json(self) -> str:
+        """The tests as one line of JSON, without the fields that are empty."""
+        cases = [[case.call, case.expected, case.view, case.tolerance] for case in self.cases]
+        record = {
+            "asserts": self.asserts,
+            "imports": self.imports,
+            "setup": self.setup,
+            "cases": cases,
+            "inputs": self.inputs,
+        }
+        return json.dumps({name: value for name, value in record.items() if value})
+
+    @classmethod
+    def from_json(cls, text: str) -> ProgramTests:
+        """The tests that `to_json` wrote, or that a person did.
+
+        Raises:
+            RecordError: not JSON, an unknown field, or a field of the wrong type.
+        """
+        return _read(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The tests as the sandbox uses them."""
+
+    run: str
+    """JSON fields of a job that runs a program: everything but the program."""
+    check: str
+    """JSON object by which a program's values are judged."""
+    name: str
+    """Digest of everything that decides about a program: what results are remembered by."""
+
+
+@lru_cache(maxsize=4096)
+def plan(tests: ProgramTests) -> Plan:
+    """Take the tests apart.
+
+    Raises:
+        RecordError: a test that cannot be taken apart; says which and why.
+    """
+    known = _known_names(tests.imports)
+    calls: list[str] = []
+    checks: list[dict[str, Any]] = []
+    keep: set[str] = set(_loaded(_parse(tests.setup, "setup"))) - known
+    for text in tests.asserts:
+        expression, found = _take_apart(text, known)
+        values = {f"_{i}": len(calls) + i for i in range(len(found))}
+        checks.append({"test": " ".join(text.split()), "expression": expression, "values": values})
+        calls += found
+    for case in tests.cases:
+        view = f"(lambda _: {ast.unparse(_parse(case.view, 'cases'))})"
+        expression = f"_close({view}(_0), {view}(_expected), {case.tolerance!r})"
+        values = {"_0": len(calls)}
+        checks.append({"test": case.call, "expression": expression, "values": values, "expected": case.expected})
+        calls.append(case.call)
+    if not checks:
+        raise RecordError("tests: there is neither an assert nor a case, so every program would pass; add one")
+    n_tested = len(calls)
+    calls += tests.inputs
+    for call in calls:
+        keep |= set(_loaded(_parse(call, "calls"))) - known
+    run = {"imports": tests.imports, "setup": tests.setup, "calls": calls, "n_tested": n_tested}
+    check = {"imports": tests.imports, "checks": checks, "keep": sorted(keep)}
+    check |= {"n_tested": n_tested, "n_calls": len(calls)}
+    return Plan(json.dumps(run)[1:-1], json.dumps(check), digest(tests.to_json()))
+
+
+def _take_apart(text: str, known: set[str]) -> tuple[str, list[str]]:
+    """An assert as an expression over ``_0``, ``_1``, ... and the calls they stand for."""
+    body = _parse(text, "asserts").body
+    if len(body) != 1 or not isinstance(body[0], ast.Assert):
+        raise RecordError(f"tests: {text!r} is not one assert statement; write 'assert f(...) == ...'")
+    taken = _Taking(known)
+    expression = ast.unparse(ast.fix_missing_locations(taken.visit(body[0].test)))
+    if not taken.calls:
+        raise RecordError(f"tests: {text!r} calls nothing of the program; call the function that is asked for")
+    strange = {name for name in _loaded(ast.parse(expression)) if name not in known and not name[1:].isdecimal()}
+    if strange:
+        raise RecordError(f"tests: {text!r} uses {', '.join(sorted(strange))} outside of a call; put it inside a call")
+    return expression, taken.calls
+
+
+class _Taking(ast.NodeTransformer):
+    """Replaces outermost calls of unknown names by names of values."""
+
+    def __init__(self, known: set[str]) -> None:
+        self.known = known
+        self.calls: list[str] = []
+
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        root: ast.expr = node.func
+        while isinstance(root, (ast.Attribute, ast.Call, ast.Subscript)):
+            root = root.func if isinstance(root, ast.Call) else root.value
+        if not isinstance(root, ast.Name) or root.id in self.known:
+            return cast(ast.expr, self.generic_visit(node))
+        self.calls.append(ast.unparse(node))
+        return ast.Name(f"_{len(self.calls) - 1}", ast.Load())
+
+    def _refuse(self, node: Any) -> ast.expr:
+        inner = [n for n in ast.walk(node) if isinstance(n, ast.Name) and n.id not in self.known]
+        if any(isinstance(n.ctx, ast.Load) for n in inner):
+            raise RecordError(
+                f"tests: {ast.unparse(node)!r} calls the program for values that it binds itself; "
+                "write one assert for each"
+            )
+        return node
+
+    visit_Lambda = visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = _refuse
+
+
+def _known_names(imports: str) -> set[str]:
+    """What Python and the imports give."""
+    names = set(dir(builtins))
+    for node in ast.walk(_parse(imports, "imports")):
+        if isinstance(node, ast.alias):
+            names.add(node.asname or node.name.split(".")[0])
+        elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            names.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+    return names
+
+
+def _parse(text: str, field: str) -> ast.Module:
+    try:
+        return ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as exc:
+        raise RecordError(f"tests, field {field!r}: {text[:200]!r} is not Python ({exc}); correct it") from None
+
+
+def _loaded(tree: ast.AST) -> Iterator[str]:
+    return (node.id for node in ast.walk(tree) if isinstance(node, ast.Name))
+
+
+@lru_cache(maxsize=4096)  # the answers to one question share its tests
+def _read(text: str) -> ProgramTests:
+    if len(text) > MAX_TESTS_CHARS:
+        raise RecordError(f"tests: {len(text)} characters, at most {MAX_TESTS_CHARS} are read; use fewer cases")
+    try:
+        record = json.loads(text)
+    except (ValueError, RecursionError) as exc:
+        raise RecordError(f"tests: {text[:80]!r} is not JSON ({exc}); a question's reference holds its tests") from None
+    if not isinstance(record, dict):
+        raise RecordError(f"tests: {text[:80]!r} is not an object; write {{'asserts': [...]}}")
+    record = cast("dict[str, Any]", record)
+    allowed = ("asserts", "imports", "setup", "cases", "inputs")
+    for name in record:
+        if name not in allowed:
+            raise RecordError(f"tests: field {name!r} is not known; use {', '.join(allowed)}")
+    cases = record.get("cases", [])
+    if not isinstance(cases, list) or not all(_is_case(case) for case in cases):
+        raise RecordError("tests, field 'cases': each must be [call, expected, view, tolerance]")
+    return ProgramTests(
+        asserts=_texts(record, "asserts"),
+        imports=_text(record, "imports"),
+        setup=_text(record, "setup"),
+        cases=tuple(Case(*case) for case in cases),
+        inputs=_texts(record, "inputs"),
+    )
+
+
+def _is_case(case: Any) -> bool:
+    if not isinstance(case, list) or not 2 <= len(case) <= 4 or not isinstance(case[0], str):
+        return False
+    view, tolerance = [*case[2:], *("_", 0.0)[len(case) - 2 :]]
+    return isinstance(view, str) and isinstance(tolerance, (int, float)) and tolerance >= 0
+
+
+def _text(record: Mapping[str, Any], name: str) -> str:
+    value = record.get(name, "")
+    if not isinstance(value, str):
+        raise RecordError(f"tests, field {name!r}: {value!r} must be a text of Python statements")
+    return value
+
+
+def _texts(record: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    value: Sequence[Any] = record.get(name, [])
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise RecordError(f"tests, field {name!r}: {str(value)[:80]!r} must be a list of texts")
+    return tuple(value)

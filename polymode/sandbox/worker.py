@@ -1,0 +1,232 @@
+"""One sandbox from outside: started once, given one program after the other, replaced when a program left files behind.
+
+Only bytes come back, of limited length; nothing here reads what a program wrote.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import socket
+import subprocess
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from polymode.sandbox.bubblewrap import INSIDE, bubblewrap_command, next_user, server_command
+from polymode.sandbox.records import Limits
+from polymode.sandbox.seccomp import architecture, filter_program
+
+START_SECONDS = 30.0
+"""Longest wait for a sandbox to be ready."""
+GRACE_SECONDS = 10.0
+"""Longest wait for the server's report after a program's time is over."""
+CLOSE_SECONDS = 2.0
+"""Longest wait for a sandbox to end by itself."""
+_CHUNK = 1 << 16
+
+
+class SandboxDiedError(RuntimeError):
+    """The server ended, or did not report in time."""
+
+
+class SandboxStartError(RuntimeError):
+    """The server did not come up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What one child of the server did."""
+
+    output: bytes
+    """What it wrote, at most one byte more than ``output_bytes``."""
+    code: int
+    """Exit status, negative for a signal."""
+    timed_out: bool
+    cpu_seconds: float
+
+
+class Worker:
+    """A sandbox that runs one job at a time; started when it gets its first. Not for several threads at once."""
+
+    def __init__(self, limits: Limits, *, unsafe_local: bool = False) -> None:
+        self.limits = limits
+        self.unsafe_local = unsafe_local
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+        self._owner = 0
+
+    def do(self, job: bytes) -> Report:
+        """Hand a job to a fresh child and return what came of it.
+
+        Raises:
+            SandboxStartError: no sandbox could be started.
+            SandboxDiedError: it ended under the job; the next job gets a new one.
+        """
+        control = self._ready()
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs:
+                order = json.dumps({"wall": self.limits.wall_seconds}).encode()
+                try:
+                    socket.send_fds(control, [order], [theirs.fileno()])
+                except OSError as exc:
+                    raise SandboxDiedError(f"the sandbox is gone ({exc})") from None
+            output, report = self._exchange(ours, control, job)
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            ours.close()
+        if report["dirty"]:
+            self.close()
+        timed_out = report["timed_out"] or report["cpu"] >= self.limits.cpu_seconds
+        return Report(output, report["code"], timed_out, report["cpu"])
+
+    def start(self) -> None:
+        """Start the sandbox now rather than with the first job; raises SandboxStartError."""
+        self._ready()
+
+    def close(self) -> None:
+        """End the sandbox and everything in it."""
+        if self._control is not None:
+            self._control.close()
+        process, self._process, self._control = self._process, None, None
+        if process is None:
+            return
+        if self._owner == os.getpid():  # a fork of this process has only copies
+            try:
+                process.wait(CLOSE_SECONDS)  # the server ends, and all with it, when the control socket closes
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        else:
+            process.returncode = 0
+        if process.stderr is not None:
+            process.stderr.close()
+
+    def _ready(self) -> socket.socket:
+        if self._control is not None and self._owner == os.getpid():
+            return self._control
+        self.close()
+        self._owner = os.getpid()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = self._spawn(theirs)
+        self._control = ours
+        ours.settimeout(START_SECONDS)
+        try:
+            word = ours.recv(64)
+        except OSError as exc:
+            word = str(exc).encode()
+        if word != b"ready":
+            self._process.kill()
+            _, said = self._process.communicate()
+            said = said.decode(errors="replace").strip().splitlines()
+            self.close()
+            raise SandboxStartError(said[-1] if said else "it ended without a word")
+        return ours
+
+    def _spawn(self, control: socket.socket) -> subprocess.Popen[bytes]:
+        descriptors: tuple[int, ...] = ()
+        environment = {"PYTHONHASHSEED": "0"}
+        if self.unsafe_local:
+            command = server_command(-1, False, str(INSIDE.parent))
+        else:
+            machine = architecture()
+            assert machine is not None
+            reading, writing = os.pipe()
+            os.write(writing, filter_program(machine))
+            os.close(writing)
+            descriptors = (reading,)
+            command = bubblewrap_command(reading, next_user(), self.limits)
+        try:
+            return subprocess.Popen(
+                command,
+                stdin=control.fileno(),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                pass_fds=descriptors,
+                env=environment,
+                start_new_session=True,  # an interrupt from the keyboard is for this process alone
+            )
+        except OSError as exc:
+            raise SandboxStartError(f"{command[0]}: {exc.strerror}") from None
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+    def _exchange(self, job: socket.socket, control: socket.socket, data: bytes) -> tuple[bytes, dict[str, Any]]:
+        """Write the job, read what comes back, until the server says that the child and all it started are gone."""
+        job.setblocking(False)
+        unsent = memoryview(data)
+        chunks: list[bytes] = []
+        room = self.limits.output_bytes + 1
+        poll = select.poll()
+        poll.register(job, select.POLLIN | select.POLLOUT)
+        poll.register(control, select.POLLIN)
+        deadline = time.monotonic() + self.limits.wall_seconds + GRACE_SECONDS
+        while True:
+            events = dict(poll.poll(max(0.0, deadline - time.monotonic()) * 1000))
+            if not events:
+                raise SandboxDiedError("the sandbox did not report in time")
+            state = events.get(job.fileno(), 0)
+            if state & select.POLLOUT and unsent:
+                try:
+                    unsent = unsent[job.send(unsent) :]
+                except BlockingIOError:
+                    pass
+                except OSError:  # the child ended without reading its job
+                    unsent = unsent[len(unsent) :]
+                if not unsent:
+                    poll.modify(job, select.POLLIN)
+                    _finish_writing(job)
+            if state & (select.POLLIN | select.POLLHUP) and room:
+                room, is_open = _take(job, chunks, room)
+                if not room:
+                    _stop(control)
+                if not room or not is_open:
+                    poll.unregister(job)
+            if control.fileno() in events:
+                report = _report(control)
+                while room:
+                    room, is_open = _take(job, chunks, room)
+                    if not is_open:
+                        break
+                return b"".join(chunks), report
+
+
+def _take(job: socket.socket, chunks: list[bytes], room: int) -> tuple[int, bool]:
+    """Read one chunk if there is one; the room left, and whether more may come."""
+    try:
+        chunk = job.recv(min(_CHUNK, room))
+    except BlockingIOError:
+        return room, False
+    except OSError:
+        chunk = b""
+    chunks.append(chunk)
+    return room - len(chunk), bool(chunk)
+
+
+def _finish_writing(job: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # the child has ended
+        job.shutdown(socket.SHUT_WR)
+
+
+def _stop(control: socket.socket) -> None:
+    try:
+        control.send(b"stop")
+    except OSError as exc:
+        raise SandboxDiedError(f"the sandbox is gone ({exc})") from None
+
+
+def _report(control: socket.socket) -> dict[str, Any]:
+    try:
+        message = control.recv(4096)
+    except OSError as exc:
+        raise SandboxDiedError(f"the sandbox is gone ({exc})") from None
+    if not message:
+        raise SandboxDiedError("the sandbox ended")
+    return json.loads(message)
