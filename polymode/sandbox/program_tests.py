@@ -31,7 +31,8 @@ class Case:
 
     call: str
     """The call, such as ``f(1, 2)``."""
-    expected: JsonForm
+    expected: str
+    """The value, as the JSON text of its form in `polymode.sandbox.inside.values`."""
     view: str = "_"
     """What is compared, as an expression of the value ``_``: ``set(_)`` where order does not matter."""
     tolerance: float = 0.0
@@ -49,6 +50,8 @@ class ProgramTests:
 
     asserts: tuple[str, ...] = ()
     """Assert statements. Names that neither Python nor ``imports`` know are the program's."""
+    entry: str = ""
+    """The function asked for; needed where Python has one of the same name, such as ``sum``."""
     imports: str = ""
     """Executed before the program, and before the comparisons."""
     setup: str = ""
@@ -59,9 +62,10 @@ class ProgramTests:
 
     def to_json(self) -> str:
         """The tests as one line of JSON, without the fields that are empty."""
-        cases = [[case.call, case.expected, case.view, case.tolerance] for case in self.cases]
+        cases = [[case.call, json.loads(case.expected), case.view, case.tolerance] for case in self.cases]
         record = {
             "asserts": self.asserts,
+            "entry": self.entry,
             "imports": self.imports,
             "setup": self.setup,
             "cases": cases,
@@ -98,7 +102,7 @@ def plan(tests: ProgramTests) -> Plan:
     Raises:
         RecordError: a test that cannot be taken apart; says which and why.
     """
-    known = _known_names(tests.imports)
+    known = _known_names(tests.imports) - {tests.entry}
     calls: list[str] = []
     checks: list[dict[str, Any]] = []
     keep: set[str] = set(_loaded(_parse(tests.setup, "setup"))) - known
@@ -111,7 +115,9 @@ def plan(tests: ProgramTests) -> Plan:
         view = f"(lambda _: {ast.unparse(_parse(case.view, 'cases'))})"
         expression = f"_close({view}(_0), {view}(_expected), {case.tolerance!r})"
         values = {"_0": len(calls)}
-        checks.append({"test": case.call, "expression": expression, "values": values, "expected": case.expected})
+        checks.append(
+            {"test": case.call, "expression": expression, "values": values, "expected": json.loads(case.expected)}
+        )
         calls.append(case.call)
     if not checks:
         raise RecordError("tests: there is neither an assert nor a case, so every program would pass; add one")
@@ -203,7 +209,7 @@ def _read(text: str) -> ProgramTests:
     if not isinstance(record, dict):
         raise RecordError(f"tests: {text[:80]!r} is not an object; write {{'asserts': [...]}}")
     record = cast("dict[str, Any]", record)
-    allowed = ("asserts", "imports", "setup", "cases", "inputs")
+    allowed = ("asserts", "entry", "imports", "setup", "cases", "inputs")
     for name in record:
         if name not in allowed:
             raise RecordError(f"tests: field {name!r} is not known; use {', '.join(allowed)}")
@@ -212,9 +218,10 @@ def _read(text: str) -> ProgramTests:
         raise RecordError("tests, field 'cases': each must be [call, expected, view, tolerance]")
     return ProgramTests(
         asserts=_texts(record, "asserts"),
+        entry=_text(record, "entry"),
         imports=_text(record, "imports"),
         setup=_text(record, "setup"),
-        cases=tuple(Case(*case) for case in cases),
+        cases=tuple(Case(call, json.dumps(expected), *more) for call, expected, *more in cases),
         inputs=_texts(record, "inputs"),
     )
 

@@ -61,6 +61,7 @@ class Result:
     """Normal form of the program, see `polymode.sandbox.inside.normal.key`; the same for programs that differ in
     nothing that matters. Empty for FAULT."""
     behaviour: str
-    """Digest of what it did on all calls of the tests and on the extra inputs; empty for FAULT."""
+    """Digest of what it did on all calls of the tests and on the extra inputs; empty when it did not load, and for
+    FAULT."""
     seconds: float = 0.0
     """Processor time of the run."""

@@ -108,7 +108,7 @@ def _compare(item: dict[str, Any], tests: dict[str, Any]) -> dict[str, Any]:
     return {
         "failure": failure if failure is None else str(failure)[:MAX_REASON_CHARS],
         "complete": load is None and len(lines) > tests["n_tested"],
-        "behaviour": _behaviour(lines, tests["n_calls"]),
+        "behaviour": _behaviour(lines, tests["n_calls"]) if load is None else "",
     }
 
 

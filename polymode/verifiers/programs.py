@@ -1,0 +1,162 @@
+"""Equality of programs on one question: right is what passes its tests, new is what differs in more than names.
+
+A question's single reference holds its tests, as JSON text of `polymode.sandbox.ProgramTests`; right programs are
+without number. Two programs are the same answer when their syntax trees have the same normal form
+(`polymode.sandbox.inside.normal`), or, with ``distinct="behaviour"``, when they do the same on all inputs of the tests
+and on the extra inputs. A program that does not load or is not done in time is compared by its syntax tree either way.
+
+Everything is done in the sandbox, also parsing: hostile text can crash a parser.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from polymode.errors import ConfigError, RecordError, VerifierFault
+from polymode.sandbox import Limits, Outcome, ProgramTests, Result, Sandbox
+from polymode.types import Example, Reference
+
+Distinct = Literal["ast", "behaviour"]
+
+_FENCE = re.compile(r"\A\s*(`{3,}|~{3,})[^\n`]*\n(.*?)(?:\n[ \t]*\1[`~]*\s*)?\Z", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class DistinctCounts:
+    """How many different right programs a set of answers holds."""
+
+    right: int
+    """Answers that pass the tests, repeats counted."""
+    by_ast: int
+    """Right programs that differ in their normal form."""
+    by_behaviour: int | None
+    """Right programs that differ in what they do; None when the tests have no extra inputs, because what passes the
+    same asserts would count as the same."""
+    unscored: int
+    """Answers that could not be judged."""
+
+
+class ProgramVerifier:
+    """Judges programs by running them; a `polymode.verifiers.QuestionVerifier`.
+
+    Args:
+        sandbox: where programs run; by default one of its own on all cores.
+        distinct: what makes two programs the same answer: ``ast`` or ``behaviour``.
+        workers: programs that run at once, for a sandbox of its own.
+        limits: what each may use, for a sandbox of its own.
+        unsafe_local: run without isolation, for a sandbox of its own.
+
+    Raises:
+        ConfigError: an option is not known, or there is no sandbox here; says what is missing.
+    """
+
+    def __init__(
+        self,
+        sandbox: Sandbox | None = None,
+        *,
+        distinct: Distinct = "ast",
+        workers: int | None = None,
+        limits: Limits | None = None,
+        unsafe_local: bool = False,
+    ) -> None:
+        if distinct not in ("ast", "behaviour"):
+            raise ConfigError(f"distinct = {distinct!r} is not known: use 'ast' or 'behaviour'")
+        self.distinct: Distinct = distinct
+        self.sandbox = sandbox or Sandbox(workers, limits=limits, unsafe_local=unsafe_local)
+
+    def prepare(self, items: Iterable[tuple[Example, Sequence[str]]]) -> None:
+        """Run all programs of a batch, on all cores; results are remembered."""
+        programs: list[tuple[str, ProgramTests]] = []
+        for example, answers in items:
+            try:
+                tests = tests_of(example)
+            except RecordError:  # said by `at`, where it becomes UNSCORED
+                continue
+            programs += [(program_text(answer), tests) for answer in answers]
+        self.sandbox.run(programs)
+
+    def at(self, example: Example) -> ProgramEquality:
+        """The equality on one question; its methods raise VerifierFault when the tests cannot be used."""
+        return ProgramEquality(self.sandbox, example, self.distinct)
+
+    def count_distinct(self, example: Example, answers: Sequence[str]) -> DistinctCounts:
+        """Both counts of different right programs, whatever `distinct` takes credit for.
+
+        Raises:
+            RecordError: the question's reference holds no tests.
+        """
+        tests = tests_of(example)
+        results = self.sandbox.run([(program_text(answer), tests) for answer in answers])
+        right = [result for result in results if result.outcome is Outcome.PASS]
+        return DistinctCounts(
+            right=len(right),
+            by_ast=len({result.key for result in right}),
+            by_behaviour=len({result.behaviour for result in right}) if tests.inputs else None,
+            unscored=sum(result.outcome is Outcome.FAULT for result in results),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramEquality:
+    """Equality of programs on one question. Open: right programs are without number."""
+
+    sandbox: Sandbox
+    example: Example
+    distinct: Distinct = "ast"
+
+    @property
+    def open(self) -> bool:
+        """Every right program that is no repeat counts."""
+        return True
+
+    def result(self, text: str) -> Result:
+        """What the sandbox said of a program; raises VerifierFault when it was a fault of ours."""
+        try:
+            return self._result(text, tests_of(self.example))
+        except RecordError as exc:
+            raise VerifierFault(str(exc)) from None
+
+    def matches(self, answer: str, reference: Reference) -> bool:
+        """Whether the program passes the tests in the reference."""
+        try:
+            return self._result(answer, ProgramTests.from_json(reference.text)).outcome is Outcome.PASS
+        except RecordError as exc:
+            raise VerifierFault(str(exc)) from None
+
+    def key(self, text: str) -> str:
+        """Normal form, or behaviour, of a program."""
+        result = self.result(text)
+        is_compared = self.distinct == "behaviour" and result.behaviour and result.outcome is not Outcome.TIMEOUT
+        return f"does:{result.behaviour}" if is_compared else result.key
+
+    def same(self, a: str, b: str) -> bool:
+        """Whether the keys are equal."""
+        return a == b or self.key(a) == self.key(b)
+
+    def _result(self, text: str, tests: ProgramTests) -> Result:
+        result = self.sandbox.recall(program_text(text), tests)
+        if result.outcome is Outcome.FAULT:
+            raise VerifierFault(result.reason)
+        return result
+
+
+def tests_of(example: Example) -> ProgramTests:
+    """The tests that the question's reference holds.
+
+    Raises:
+        RecordError: there is not exactly one reference, or it holds no tests.
+    """
+    if len(example.references) != 1:
+        raise RecordError(
+            f"question {example.id!r}: {len(example.references)} references; a program's question has one, its tests"
+        )
+    return ProgramTests.from_json(example.references[0].text)
+
+
+def program_text(answer: str) -> str:
+    """The program without the Markdown fence around it, if there is one."""
+    fenced = _FENCE.match(answer) if answer.lstrip()[:3] in ("```", "~~~") else None
+    return fenced[2] if fenced else answer
