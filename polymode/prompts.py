@@ -15,6 +15,9 @@ MAX_K = 20
 
 Style = Literal["full", "brief"]
 
+CONFIDENCE_TEXTS: tuple[str, ...] = tuple(f"{i / 20:.2f}" for i in range(21))
+"""Confidences that models of the brief style were shown: 0.00, 0.05, ... 1.00."""
+
 
 def check_k(k: int) -> int:
     """Return ``k`` if it is a whole number in 1..MAX_K, else raise ConfigError."""
@@ -42,6 +45,12 @@ def build_prompt(question: str, k: int, *, confidence: bool, exclusive: bool = F
     if style != "full":
         raise ConfigError(f"style = {style!r} is not known: use 'full' or 'brief'")
     return f"{question}\n\n{_full_request(k, confidence, exclusive)}"
+
+
+def build_check_prompt(question: str, answer: str) -> str:
+    """Text that asks whether one proposed answer is right, to be answered with True or False (P(True))."""
+    ask = "Is the proposed answer correct? Reply with one word, True or False."
+    return f"{question}\n\nProposed answer: {answer}\n\n{ask}"
 
 
 def _brief_request(k: int, confidence: bool) -> str:

@@ -220,4 +220,5 @@ def completion_to_row(completion: Completion) -> dict[str, Any]:
         "sample": completion.sample,
         "n_tokens": completion.n_tokens,
         "finished": completion.is_finished,
+        **({} if completion.confidences is None else {"confidences": list(completion.confidences)}),
     }

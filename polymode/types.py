@@ -182,3 +182,6 @@ class Completion:
     """Generated tokens, end token included; None when unknown."""
     is_finished: bool = True
     """False when generation was cut off at its length limit."""
+    confidences: tuple[float, ...] | None = None
+    """Confidence of each slot from outside the text (answer probability, P(True)), in [0, 1]; taken instead of stated
+    ones when the text holds K answers."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -192,10 +192,15 @@ class CompletionJudge:
 
 
 def _answers(completion: Completion) -> AnswerSet:
-    return parse_answers(
+    answers = parse_answers(
         completion.text,
         completion.k,
         confidence=completion.has_confidence,
         finished=completion.is_finished,
         salvage=True,
     )
+    outside = completion.confidences
+    if outside is None or len(outside) != len(answers.answers):
+        return answers
+    slots = tuple(replace(answer, confidence=q) for answer, q in zip(answers.answers, outside, strict=True))
+    return replace(answers, answers=slots, has_confidence=True)

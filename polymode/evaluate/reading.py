@@ -32,7 +32,8 @@ def read_completions(path: Path | str, *, k: int | None = None, confidence: bool
 
     Fields of a line: ``completion`` and ``references`` are needed (each reference a string, a list of aliases or an
     object with text, aliases and weight); ``k`` too unless given here; optional are ``id``, ``question``,
-    ``confidence``, ``sample``, ``n_tokens``, ``finished``, ``exclusive``, ``distribution``, ``p_correct``, ``meta``.
+    ``confidence``, ``sample``, ``n_tokens``, ``finished``, ``exclusive``, ``distribution``, ``p_correct``, ``meta``
+    and ``confidences`` (one number per slot, measured outside the text and taken instead of stated ones).
     Lines with the same ``id`` are samples of one question; without an id, lines with the same question and references
     are, and a line without a question stands alone. ``sample`` counts from 0 by default.
 
@@ -103,6 +104,7 @@ class _Reader:
             sample=self._sample(row, example.id, line),
             n_tokens=n_tokens,
             is_finished=finished is not False,
+            confidences=_confidences(row, k),
         )
 
     def _sample(self, row: Mapping[str, Any], id_: str, line: int) -> int:
@@ -190,6 +192,18 @@ def _masses(row: Mapping[str, Any], field: str, *, sums_to_one: bool) -> dict[st
             f"{field}: probabilities sum to {total:.6g}; they must sum to 1, with the missing answers added"
         )
     return {name: float(mass) for name, mass in masses.items()}
+
+
+def _confidences(row: Mapping[str, Any], k: int) -> tuple[float, ...] | None:
+    values = row.get("confidences")
+    if values is None:
+        return None
+    if not isinstance(values, list) or len(values) != k:
+        raise _wrong(row, "confidences", f"a list of k = {k} numbers, one per slot")
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+            raise RecordError(f"confidences: {value!r} must be a number from 0 to 1")
+    return tuple(float(value) for value in values)
 
 
 def _bool(row: Mapping[str, Any], field: str) -> bool | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,63 @@ class TransformersGenerator:
                     out[row].append(generated)
                 bar.update(len(chunk))
         return out
+
+    def token_log_probabilities(
+        self, prompts: Sequence[str], texts: Sequence[str]
+    ) -> list[list[tuple[int, int, float]]]:
+        """Log-probability of each token of ``texts``, given its prompt and what stands before it, at temperature 1.
+
+        Returns:
+            Per text its tokens as (start, end, log-probability); start and end are offsets into the text, which is
+            tokenised anew (a sampled text may have been made of other tokens).
+        """
+        told = [self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True) for text in texts]
+        ids = [self._encode(p) + t["input_ids"] for p, t in zip(prompts, told, strict=True)]
+        lengths = [len(t["input_ids"]) for t in told]
+        out: list[list[tuple[int, int, float]]] = [[] for _ in texts]
+        for row, logits in self._logits(ids, [n + 1 for n in lengths]):
+            # The logits at one position foretell the next token, so the last ones foretell what is not there.
+            target = logits.new_tensor(told[row]["input_ids"]).long().unsqueeze(1)
+            values = logits[:-1].log_softmax(-1).gather(1, target).squeeze(1).tolist()
+            out[row] = [(a, b, v) for (a, b), v in zip(told[row]["offset_mapping"], values, strict=True)]
+        return out
+
+    def next_token_probabilities(
+        self, prompts: Sequence[str], texts: Sequence[str], candidates: Sequence[str]
+    ) -> list[list[float]]:
+        """Probability that each text goes on with the first token of each candidate, not renormalised.
+
+        Raises:
+            ConfigError: two candidates start with the same token.
+        """
+        firsts = [self.tokenizer(c, add_special_tokens=False)["input_ids"][0] for c in candidates]
+        if len(set(firsts)) < len(firsts):
+            raise ConfigError(f"candidates {list(candidates)} do not all start with tokens of their own")
+        ids = [
+            self._encode(p) + self.tokenizer(text, add_special_tokens=False)["input_ids"]
+            for p, text in zip(prompts, texts, strict=True)
+        ]
+        out: list[list[float]] = [[] for _ in texts]
+        for row, logits in self._logits(ids, [1] * len(ids)):
+            out[row] = logits[-1].softmax(-1)[firsts].tolist()
+        return out
+
+    def _logits(self, ids: list[list[int]], keep: list[int]) -> Iterator[tuple[int, Any]]:
+        """Row and float32 logits of its last ``keep`` positions (keep, vocabulary), rows of like length together."""
+        import torch
+
+        rows = sorted(range(len(ids)), key=lambda i: len(ids[i]))
+        bar = tqdm(total=len(rows), desc="score", unit="text", disable=not self.show_progress, leave=False)
+        size = max(1, self.batch // 4)  # all positions are scored at once, unlike in sampling
+        with bar, torch.inference_mode():
+            for start in range(0, len(rows), size):
+                chunk = rows[start : start + size]
+                batch = self.tokenizer.pad({"input_ids": [ids[i] for i in chunk]}, return_tensors="pt")
+                width = max(keep[i] for i in chunk)
+                logits = self.model(**batch.to(self.model.device), use_cache=False, logits_to_keep=width).logits
+                for i, of_row in zip(chunk, logits.float().cpu(), strict=True):
+                    yield i, of_row[width - keep[i] :]
+                bar.update(len(chunk))
 
     def _encode(self, prompt: str) -> list[int]:
         if self.tokenizer.chat_template is None:

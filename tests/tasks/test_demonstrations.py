@@ -5,11 +5,11 @@ import pytest
 
 from polymode.judging import judge
 from polymode.parsing import parse_answers
-from polymode.prompts import build_prompt
+from polymode.prompts import CONFIDENCE_TEXTS, build_prompt
 from polymode.tasks import Demonstrates
 from polymode.tasks.lab import demonstrations
 from polymode.tasks.lab.clinic import Clinic
-from polymode.tasks.lab.demonstrations import CONFIDENCE_TEXTS, chance_listed, write_demonstration
+from polymode.tasks.lab.demonstrations import chance_listed, write_demonstration
 from polymode.verifiers.text import TextVerifier
 
 ANSWERS = ("a", "b", "c", "d", "e")

@@ -11,10 +11,9 @@ import pytest
 from polymode.errors import ConfigError
 from polymode.judging import judge
 from polymode.parsing import parse_answers
-from polymode.prompts import build_prompt
+from polymode.prompts import CONFIDENCE_TEXTS, build_prompt
 from polymode.tasks import Demonstrates
 from polymode.tasks.lab import hops as hops_module
-from polymode.tasks.lab.demonstrations import CONFIDENCE_TEXTS
 from polymode.tasks.lab.hops import Facts, Hops
 from polymode.tasks.lab.hops_world import _PLACE_SIZES, _PLACES, _TOWN_SIZES, _TOWNS, PEOPLE, PLACES, STRAY, TOWNS
 from polymode.tasks.lab.truth import best_coverage, p_correct

@@ -12,11 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from polymode.prompts import build_prompt
-
-CONFIDENCE_GRID = np.arange(21) / 20
-CONFIDENCE_TEXTS: tuple[str, ...] = tuple(f"{q:.2f}" for q in CONFIDENCE_GRID)
-"""Confidences that demonstrations state: 0.00, 0.05, ... 1.00."""
+from polymode.prompts import CONFIDENCE_TEXTS, build_prompt
 
 FORMAT_TEXTS: tuple[str, ...] = (
     *(build_prompt("", k, confidence=c, style="brief") for k in range(1, 6) for c in (False, True)),
