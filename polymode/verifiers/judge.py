@@ -1,0 +1,232 @@
+"""A language model behind an OpenAI-compatible endpoint as the equality of answers (layer L1).
+
+The judge sees the question, the references and one answer, and says which references the answer equals. Answers whose
+normalised text equals a name of a reference are right without asking.
+
+What is judged is text from a model that may have learned to please the judge; `polymode.verifiers.judge_messages` says
+how it is kept from writing the verdict, and what that cannot exclude. Look at the answers a judge calls right before
+you train against it.
+
+Whatever goes wrong (endpoint down, slow, nonsense) is a VerifierFault: the answer is UNSCORED, and asked about again in
+the next batch.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+from polymode.errors import ConfigError, VerifierFault
+from polymode.types import Example, Reference
+from polymode.verifiers.endpoint import Endpoint, Refused
+from polymode.verifiers.judge_messages import INSTRUCTIONS, SCHEMA, Case, messages_for, verdict_in
+from polymode.verifiers.text import TextVerifier
+from polymode.verifiers.verdict_cache import Matches, VerdictCache, hash_of
+
+log = logging.getLogger(__name__)
+
+MAX_ANSWER_CHARS = 4000
+"""Longer answers equal no reference but by text."""
+MAX_CONCURRENCY = 256
+
+_TEXT = TextVerifier()
+
+
+class JudgeVerifier:
+    """Asks a model which references an answer equals.
+
+    Args:
+        base_url: address up to the version, for example ``http://localhost:8000/v1``.
+        model: name of the model at the endpoint.
+        api_key_env: name of the environment variable that holds the key; none for an endpoint without keys.
+        timeout: seconds for one request, to the last byte of the reply.
+        retries: further attempts after a failure that may pass (no connection, status 429 or 5xx).
+        concurrency: requests at once in a batch.
+        requests_per_minute: most requests started in a minute; 0 means no limit.
+        max_tokens: longest reply; models that reason before they reply need more.
+        duplicates: also ask whether two answers of a set are the same; otherwise their normalised texts decide.
+        structured: ask the endpoint to enforce the JSON schema; left out by itself where that is refused.
+        cache: file that keeps verdicts across restarts; several runs may share it.
+        request_options: further fields of each request; null removes a field, as in ``{temperature: null}``.
+
+    Raises:
+        ConfigError: an option out of its range, no key, or a cache that cannot be used.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        model: str,
+        api_key_env: str | None = None,
+        timeout: float = 60.0,
+        retries: int = 3,
+        concurrency: int = 8,
+        requests_per_minute: float = 0.0,
+        max_tokens: int = 256,
+        duplicates: bool = False,
+        structured: bool = True,
+        cache: Path | str | None = None,
+        request_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        _check_texts(base_url=base_url, model=model, api_key_env=api_key_env or "none")
+        _check_number("timeout", timeout, 0.001, 3600)
+        _check_number("requests_per_minute", requests_per_minute, 0, 1e6)
+        _check_whole("retries", retries, 0, 20)
+        _check_whole("concurrency", concurrency, 1, MAX_CONCURRENCY)
+        _check_whole("max_tokens", max_tokens, 16, 1 << 20)
+        for name, value in (("duplicates", duplicates), ("structured", structured)):
+            if not isinstance(value, bool):
+                raise ConfigError(f"{name} = {value!r} is not allowed: give true or false")
+        if request_options is not None and not isinstance(request_options, Mapping):
+            raise ConfigError(f"request_options = {request_options!r} is not allowed: give an object of field: value")
+        self.asks_for_duplicates = duplicates
+        self._endpoint = Endpoint(
+            base_url.rstrip("/") + "/chat/completions",
+            api_key_env=api_key_env,
+            timeout=float(timeout),
+            retries=retries,
+            requests_per_minute=float(requests_per_minute),
+        )
+        self._fields = {"model": model, "temperature": 0, "max_tokens": max_tokens, **(request_options or {})}
+        self._concurrency = concurrency
+        self._is_structured = structured
+        self._cache = VerdictCache(None if cache is None else Path(cache))
+        self._faults: dict[str, str] = {}
+
+    def prepare(self, items: Iterable[tuple[Example, Sequence[str]]]) -> None:
+        """Ask about all answers that are not known yet, several at once; failures are remembered and reported once."""
+        wanted: dict[str, Case] = {}
+        for example, answers in items:
+            here = self.at(example)
+            for i, answer in enumerate(dict.fromkeys(answers)):
+                for case in here.cases(answer, list(dict.fromkeys(answers))[:i] if self.asks_for_duplicates else ()):
+                    wanted.setdefault(self._key(case), case)
+        known = self._cache.get_all(wanted)
+        missing = {key: case for key, case in wanted.items() if key not in known}
+        if missing:
+            self._ask_all(missing)
+
+    def at(self, example: Example) -> QuestionJudge:
+        """The judge's equality on one question."""
+        return QuestionJudge(self, example)
+
+    def matches_of(self, case: Case) -> Matches:
+        """What the judge says about a case, asked now if it is not known."""
+        key = self._key(case)
+        known = self._cache.get_all([key])
+        if key in known:
+            return known[key]
+        if key in self._faults:
+            raise VerifierFault(self._faults[key])
+        try:
+            matches = self._ask(case)
+        except VerifierFault as exc:
+            self._faults[key] = str(exc)
+            raise
+        self._cache.add([(key, matches)])
+        return matches
+
+    def _key(self, case: Case) -> str:
+        return hash_of([INSTRUCTIONS, self._endpoint.url, self._fields, case])
+
+    def _ask_all(self, missing: Mapping[str, Case]) -> None:
+        from tqdm import tqdm
+
+        self._endpoint.resume()
+        for key in missing:
+            self._faults.pop(key, None)
+        failed: dict[str, str] = {}
+        with ThreadPoolExecutor(min(self._concurrency, len(missing)), "polymode-judge") as pool:
+            waiting = {pool.submit(self._ask, case): key for key, case in missing.items()}
+            try:
+                bar = tqdm(as_completed(waiting), "judge", len(waiting), leave=False, delay=2, unit=" answers")
+                for done in bar:
+                    try:
+                        self._cache.add([(waiting[done], done.result())])
+                    except VerifierFault as exc:
+                        failed[waiting[done]] = str(exc)
+            except BaseException:  # Ctrl-C: what is known is kept, what is under way is cut off
+                self._endpoint.stop()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+        self._faults |= failed
+        if failed:
+            first = next(iter(failed.values()))
+            log.warning("judge: %d of %d answers could not be judged; the first: %s", len(failed), len(missing), first)
+
+    def _ask(self, case: Case) -> Matches:
+        body = {**self._fields, "messages": messages_for(case)}
+        if self._is_structured:
+            try:
+                return verdict_in(self._endpoint.post(_without_null({"response_format": SCHEMA, **body})), case)
+            except Refused:  # many endpoints know no schemas; the same question without one tells whether that was it
+                pass
+        reply = self._endpoint.post(_without_null(body))
+        self._is_structured = False
+        return verdict_in(reply, case)
+
+
+class QuestionJudge:
+    """The equality on one question: normalised text, then the judge."""
+
+    def __init__(self, judge: JudgeVerifier, example: Example) -> None:
+        self._judge, self._example = judge, example
+
+    def same(self, a: str, b: str) -> bool:
+        """Whether the texts are equal; else what the judge says, if it was given the option ``duplicates``."""
+        if _TEXT.same(a, b):
+            return True
+        return any(self._judge.matches_of(case) for case in self._pairs(a, (b,)))
+
+    def matches(self, answer: str, reference: Reference) -> bool:
+        """Whether ``answer`` equals the reference."""
+        references = self._example.references
+        if reference not in references:
+            references = (reference,)
+        number = references.index(reference)
+        found = [i for i, ref in enumerate(references) if _TEXT.matches(answer, ref)]
+        if not found and (case := self._case(answer, references)) is not None:
+            found = self._judge.matches_of(case)
+        return number in found
+
+    def cases(self, answer: str, earlier: Sequence[str]) -> list[Case]:
+        """What the judge has to be asked about an answer, and whether it repeats one of ``earlier``."""
+        references = self._example.references
+        is_told = any(_TEXT.matches(answer, ref) for ref in references)
+        case = None if is_told else self._case(answer, references)
+        return [*([] if case is None else [case]), *self._pairs(answer, earlier)]
+
+    def _case(self, answer: str, references: Sequence[Reference]) -> Case | None:
+        if not references or len(answer) > MAX_ANSWER_CHARS:
+            return None
+        return Case(self._example.question, tuple(ref.names for ref in references), answer)
+
+    def _pairs(self, answer: str, others: Sequence[str]) -> list[Case]:
+        if not self._judge.asks_for_duplicates:
+            return []
+        pairs = (sorted((answer, other)) for other in others if not _TEXT.same(answer, other))
+        return [Case(self._example.question, ((a,),), b) for a, b in pairs if max(len(a), len(b)) <= MAX_ANSWER_CHARS]
+
+
+def _without_null(body: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in body.items() if value is not None}
+
+
+def _check_texts(**values: object) -> None:
+    for name, value in values.items():
+        if not isinstance(value, str) or not value.strip():
+            raise ConfigError(f"{name} = {value!r} is not allowed: give a text")
+
+
+def _check_number(name: str, value: object, low: float, high: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+        raise ConfigError(f"{name} = {value!r} is not allowed: give a number from {low:g} to {high:g}")
+
+
+def _check_whole(name: str, value: object, low: int, high: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise ConfigError(f"{name} = {value!r} is not allowed: give a whole number from {low:,} to {high:,}")
