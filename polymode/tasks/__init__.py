@@ -65,6 +65,8 @@ TASKS: dict[str, str] = {
     "hops": "lab: two-hop questions with 0, 1 or 2 needed facts hidden and an exact posterior; one right answer",
     "ddxplus": "synthetic patients of DDXPlus; references are the differential above a threshold (needs data)",
     "ddxplus-diagnosis": "the same patients; the reference is the one true pathology (needs data)",
+    "hotpotqa": "HotPotQA-Modified: two-hop questions, 0 to 2 needed paragraphs hidden; one right answer (needs data)",
+    "ambigqa": "AmbigQA: questions with several readings; references are the readings' answers (needs data)",
     "records": "your own questions and references: JSONL, CSV, Parquet or a Hugging Face data set (needs data)",
 }
 """Task names and what they are, for `polymode tasks`."""
@@ -101,6 +103,14 @@ def open_task(name: str, *, data: Path | str | None = None, **options: Any) -> T
             if name == "ddxplus-diagnosis":
                 options = {"target": "pathology", **options}
             return DDXPlus(None if data is None else Path(data), **options)
+        if name == "hotpotqa":
+            from polymode.tasks.hotpotqa import HotpotQA
+
+            return HotpotQA(data, **options)
+        if name == "ambigqa":
+            from polymode.tasks.ambigqa import AmbigQA
+
+            return AmbigQA(data, **options)
         if name == "records":
             from polymode.tasks.records import Records
 

@@ -1,0 +1,168 @@
+"""AmbigQA: questions that can be read in several ways, with each reading's answer (CC BY-SA 3.0, arXiv 2004.10645).
+
+Reads the official light files. Answers are lists of aliases; an annotator gives one answer, or one for each reading::
+
+    {"id": "48039832164228835", "question": "Sky living nashville season 6 how many episodes?", "annotations": [
+      {"type": "singleAnswer", "answer": ["16"]},
+      {"type": "multipleQAs", "qaPairs": [
+        {"question": "How many episodes did each Part 1 and Part 2 of Nashville Season 6 have?", "answer": ["8"]},
+        {"question": "How many total episodes did Nashville Season 6 have?", "answer": ["16"]}]}]}
+
+References are the answers of all annotators and readings: here 16 and 8. Two answers that share an alias (after
+normalising, see `verifiers.text`) are one: read in the file's order, an answer joins the first earlier one that it
+shares a name with, and brings its further names along unless another answer owns them. So each text is right for at
+most one reference, and no set of answers is paid twice for one. The price: readings whose alias lists overlap by
+accident (about 1 in 100) are merged too. The dev file is the test split, as the official test answers are not public.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from polymode.errors import ConfigError, DataNotFoundError, RecordError
+from polymode.prompts import Style
+from polymode.tasks import Split
+from polymode.tasks.data_files import data_folder, find_file, missing_folder
+from polymode.tasks.held_out import File, HeldOut
+from polymode.tasks.record_files import Record, read_records
+from polymode.types import Example, Reference
+from polymode.verifiers.text import TextVerifier
+
+FILES: dict[File, tuple[str, ...]] = {
+    "train": ("train_light.json", "train.json"),
+    "test": ("dev_light.json", "dev.json"),
+}
+"""Names of the two files: the light one, or the full one, whose further fields are not read."""
+
+_TYPES = "'singleAnswer' or 'multipleQAs'"
+
+
+class AmbigQA:
+    """AmbigQA questions as examples.
+
+    ``meta`` holds ``several`` (whether an annotator saw several readings) and ``readings``: for each reference the
+    disambiguated questions that it answers.
+
+    Args:
+        data: folder with the official files; default ``$POLYMODE_DATA/ambigqa``.
+        at_least: keep questions with at least so many references; 2 leaves the ambiguous ones.
+        validation: share of train held out as validation, by hash of the question; in (0, 1).
+
+    Raises:
+        ConfigError: an option out of its range.
+        DataNotFoundError: no folder, or it holds none of the files.
+    """
+
+    name = "ambigqa"
+    prompt_style: Style = "full"
+
+    def __init__(self, data: str | Path | None = None, *, at_least: int = 1, validation: float = 0.1) -> None:
+        if at_least < 1:
+            raise ConfigError(f"at_least = {at_least!r} must be at least 1")
+        self.at_least = at_least
+        folder = data_folder(self.name, data)
+        if folder is None:
+            raise missing_folder(self.name, [names[0] for names in FILES.values()])
+        self._folder = folder
+        self._splits = HeldOut(self._read, self._missing, validation=validation)
+        if not any(find_file(folder, names) for names in FILES.values()):
+            raise self._missing("test")
+
+    def examples(self, split: Split, n: int | None = None, *, seed: int = 0) -> Sequence[Example]:
+        """The first ``n`` questions of a split shuffled by ``seed``, at most all of them.
+
+        Raises:
+            ConfigError: unknown split or negative n.
+            DataNotFoundError: the split's file is missing.
+            RecordError: a record cannot be used; says where, which field and why.
+        """
+        return self._splits.examples(split, n, seed)
+
+    def _read(self, file: File) -> list[Example] | None:
+        path = find_file(self._folder, FILES[file])
+        if path is None:
+            return None
+        examples = map(_example, read_records(path))
+        return [example for example in examples if len(example.references) >= self.at_least]
+
+    def _missing(self, file: File) -> DataNotFoundError:
+        return DataNotFoundError(
+            f"{self._folder} holds no {file} questions: none of {', '.join(FILES[file])} (each also as .gz or .zip); "
+            "get the official files at nlp.cs.washington.edu/ambigqa, or name another folder with --data"
+        )
+
+
+def merge_answers(answers: Sequence[Sequence[str]]) -> list[tuple[Reference, list[int]]]:
+    """References from lists of aliases, each with the numbers of the lists that went into it.
+
+    A list joins the first earlier one it shares a name with; names that another owns stay there. See the module's text.
+    """
+    key = TextVerifier().key
+    owner: dict[str, int] = {}
+    names: list[list[str]] = []
+    members: list[list[int]] = []
+    for number, aliases in enumerate(answers):
+        into = min((owner[key(name)] for name in aliases if key(name) in owner), default=len(names))
+        if into == len(names):
+            names.append([])
+            members.append([])
+        members[into].append(number)
+        for name in aliases:
+            if owner.setdefault(key(name), into) == into and key(name) not in map(key, names[into]):
+                names[into].append(name)
+    return [(Reference(own[0], tuple(own[1:])), lists) for own, lists in zip(names, members, strict=True)]
+
+
+def _example(row: Record) -> Example:
+    question, identity = row.get("question"), row.get("id")
+    if not isinstance(question, str) or not question.strip():
+        raise RecordError(f"{row.where}, field 'question': {question!r} must be the text of a question")
+    if isinstance(identity, bool) or not isinstance(identity, (str, int)) or not str(identity).strip():
+        raise RecordError(f"{row.where}, field 'id': {identity!r} must be a text or whole number")
+    readings, answers = zip(*_answers(row), strict=True)
+    merged = merge_answers(answers)
+    return Example(
+        f"ambigqa-{identity}",
+        question.strip(),
+        tuple(reference for reference, _ in merged),
+        meta={
+            "several": any(readings),
+            "readings": [[readings[i] for i in numbers if readings[i]] for _, numbers in merged],
+        },
+    )
+
+
+def _answers(row: Record) -> Iterator[tuple[str, list[str]]]:
+    """Disambiguated question (empty for a single answer) and aliases, annotator by annotator."""
+    annotations = row.get("annotations")
+    if not isinstance(annotations, list) or not annotations:
+        raise RecordError(f"{row.where}, field 'annotations': {annotations!r} must be a list with an annotation")
+    for number, annotation in enumerate(annotations, 1):
+        where = f"{row.where}, field 'annotations', annotation {number}"
+        match annotation:
+            case {"type": "singleAnswer", "answer": answer}:
+                yield "", _aliases(answer, where)
+            case {"type": "multipleQAs", "qaPairs": [*pairs]} if pairs:
+                for pair in pairs:
+                    match pair:
+                        case {"question": str(reading), "answer": answer} if reading.strip():
+                            yield reading.strip(), _aliases(answer, where)
+                        case _:
+                            raise RecordError(f"{where}: a pair needs a question and an answer, got {pair!r}")
+            case {"type": "singleAnswer" | "multipleQAs" as kind}:
+                needed = "'answer'" if kind == "singleAnswer" else "'qaPairs', a list that is not empty"
+                raise RecordError(f"{where}: {kind!r} needs {needed}")
+            case _:
+                found: Any = annotation.get("type") if isinstance(annotation, dict) else annotation
+                raise RecordError(f"{where}: {found!r} is not a type; use {_TYPES}")
+
+
+def _aliases(value: Any, where: str) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise RecordError(f"{where}: answer {value!r} must be a list of texts that mean the same")
+    names = [name.strip() for name in value if name.strip()]
+    if not names:
+        raise RecordError(f"{where}: the answer is empty; give at least one text or remove the annotation")
+    return names
