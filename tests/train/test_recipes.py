@@ -24,6 +24,8 @@ def test_there_are_recipes() -> None:
         "ddxplus-small",
         "qwen3-8b-ddxplus-multi-rlcr",
         "qwen3-8b-ddxplus-multi-rlcr-lora",
+        "qwen3-8b-hotpotqa-multi-rlcr",
+        "qwen3-8b-hotpotqa-multi-rlcr-lora",
     } <= set(NAMES)
 
 
@@ -38,10 +40,11 @@ def test_each_recipe_is_valid_and_says_how_it_is_run(name: str, tmp_path: Path) 
     assert all(len(line) <= 130 for line in header)
 
 
-def test_the_full_recipe_has_the_papers_hyperparameters(tmp_path: Path) -> None:
-    found = recipe("qwen3-8b-ddxplus-multi-rlcr")
+@pytest.mark.parametrize("name", ["qwen3-8b-ddxplus-multi-rlcr", "qwen3-8b-hotpotqa-multi-rlcr"])
+def test_the_full_recipes_have_the_papers_hyperparameters(name: str, tmp_path: Path) -> None:
+    found = recipe(name)
     assert found.completions_per_step == 768 and (found.k, found.method) == (3, "multi-rlcr")
-    config = _trl_config(recipe("qwen3-8b-ddxplus-multi-rlcr", bf16=False, vllm=False), tmp_path)
+    config = _trl_config(recipe(name, bf16=False, vllm=False), tmp_path)
     assert (config.per_device_train_batch_size, config.gradient_accumulation_steps) == (6, 4 * 32)  # one process, not 4
     assert (config.num_generations, config.max_completion_length, config.max_steps) == (32, 1536, 520)
     assert (config.learning_rate, config.lr_scheduler_type, config.warmup_steps) == (1e-6, "linear", 26)
@@ -57,6 +60,8 @@ def test_full_size_recipes_start_on_a_tiny_checkpoint(
     data = {}
     if "ddxplus" in name:
         data = {"data": str(request.getfixturevalue("shared_data") / "ddxplus"), "task_options": {"limit": 200}}
+    if "hotpotqa" in name:
+        data = {"data": str(request.getfixturevalue("shared_data") / "hotpotqa")}
     tiny = {"model": str(chat_model), "steps": 1, "questions_per_step": 2, "group": 2, "device_batch": 2}
     small = recipe(name, **tiny, **data, max_completion_tokens=8, bf16=False, vllm=False)
     target = train(small, tmp_path / "run")
