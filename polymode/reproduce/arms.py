@@ -27,16 +27,19 @@ _TEST_SEED = 1  # seed 0 of the lab's test split was looked at while the warm st
 
 def run_arm(plan: Plan, arm: Arm, root: Path) -> str:
     """Run what is missing of one arm below ``root``; returns its folder's name."""
-    from polymode.train.rl import train
+    from polymode.train.rl import lab_model, train
 
     folder = root / arm.folder
-    model = train(arm.recipe, folder, resume=True)
     task = open_task(arm.recipe.task, data=arm.recipe.data, **arm.recipe.task_options)
+    if arm.is_trained:
+        model = train(arm.recipe, folder, resume=True)
+    else:
+        model = arm.recipe.model or lab_model(task, arm.recipe)
     evaluate_views(plan, arm, folder, model, task)
     return str(arm.folder)
 
 
-def evaluate_views(plan: Plan, arm: Arm, folder: Path, model: Path, task: Task) -> None:
+def evaluate_views(plan: Plan, arm: Arm, folder: Path, model: Path | str, task: Task) -> None:
     """Sample and evaluate every view of an arm's model that has no ``metrics.json`` yet."""
     from polymode.generate.transformers import TransformersGenerator
 
@@ -44,15 +47,19 @@ def evaluate_views(plan: Plan, arm: Arm, folder: Path, model: Path, task: Task) 
     if not missing:
         return
     generator = TransformersGenerator(model)
+    verifier = verifier_of(task)
     for view in missing:
         target = folder / view.name
+        if view.of:
+            _measure(generator, view, folder, task)
+            _evaluate(plan, view, target, verifier, runs.read_json(folder / view.of / "deep" / runs.METRICS))
+            continue
         deep_samples = math.ceil(plan.deep_answers / view.answers)
         for out, questions, samples in (
             (target / "deep", plan.deep_questions, deep_samples),
             (target, plan.questions, view.pool),
         ):
             _sample(generator, arm.recipe, view, out, task, questions, samples)
-        verifier = verifier_of(task)
         deep = _evaluate(plan, view, target / "deep", verifier)
         _evaluate(plan, view, target, verifier, deep)
 
@@ -77,6 +84,20 @@ def _sample(generator: Any, recipe: Recipe, view: View, out: Path, task: Task, q
     write_completions(out, completions)
 
 
+def _measure(generator: Any, view: View, folder: Path, task: Task) -> None:
+    """The completions of another view, with measured confidences."""
+    from polymode.evaluate import read_completions
+    from polymode.generate.confidences import answer_probabilities, p_true
+    from polymode.generate.sampling import write_completions
+
+    completions = read_completions(folder / view.of / runs.COMPLETIONS)
+    if view.confidence == "answer probability":
+        completions = answer_probabilities(completions, generator, style=task.prompt_style)
+    elif view.confidence == "P(True)":
+        completions = p_true(completions, generator, style=task.prompt_style)
+    write_completions(folder / view.name, completions)
+
+
 def _evaluate(
     plan: Plan,
     view: View,
@@ -92,6 +113,7 @@ def _evaluate(
         verifier=verifier,
         pooled=view.pool > 1,
         k=view.pool,
+        confidence_from="votes" if view.confidence == "votes" else "stated",
         n_boot=plan.n_boot,
     )
     evaluation.write(folder)

@@ -45,10 +45,10 @@ def write_page(plan: Plan, root: Path, *, command: str, seconds: float) -> Path:
         seeds = tuple(root / arm.folder / view_name for arm in arms)
         columns.append(
             Column(
-                label=_label(method, view),
-                method=method if view.pool > 1 or method.startswith("multi") else f"{method} asked for {view.answers}",
+                label=_label(arms[0], view),
+                method=_kind(arms[0], view),
                 seeds=seeds,
-                train=tuple(root / arm.folder for arm in arms),
+                train=tuple(root / arm.folder for arm in arms if arm.is_trained),
                 k=plan.k if view.pool > 1 else view.answers,
             )
         )
@@ -74,12 +74,20 @@ def write_page(plan: Plan, root: Path, *, command: str, seconds: float) -> Path:
     )
 
 
-def _label(method: str, view: View) -> str:
+def _label(arm: Arm, view: View) -> str:
+    name = arm.recipe.method if arm.is_trained else arm.name
     if view.pool > 1:
-        return f"{method}, {view.pool} samples"
-    if method.startswith("multi"):
-        return f"{method}, one completion of {view.answers}"
-    return f"{method}, asked for {view.answers}"
+        label = f"{name}, {view.pool} samples"
+        return label if view.confidence == "stated" else f"{label}, {view.confidence}"
+    if name.startswith("multi"):
+        return f"{name}, one completion of {view.answers}"
+    return f"{name}, asked for {view.answers}"
+
+
+def _kind(arm: Arm, view: View) -> str:
+    """What arms are told apart by in the figures: the method, and how it is asked where that is not its own way."""
+    name = arm.recipe.method if arm.is_trained else arm.name
+    return name if view.pool > 1 or name.startswith("multi") else f"{name} asked for {view.answers}"
 
 
 def _facts(plan: Plan, command: str, seconds: float) -> dict[str, str]:
@@ -89,7 +97,9 @@ def _facts(plan: Plan, command: str, seconds: float) -> dict[str, str]:
     return {
         "command": command,
         "task": plan.task,
-        "methods": ", ".join(name for name in METHODS if any(a.recipe.method == name for a in plan.arms)),
+        "methods": ", ".join(
+            name for name in METHODS if any(a.recipe.method == name and a.is_trained for a in plan.arms)
+        ),
         "seeds": ", ".join(str(seed) for seed in sorted({arm.recipe.seed for arm in plan.arms})),
         "model": recipe.model or "lab model (Qwen3 architecture, built from a config, warm-started on demonstrations)",
         "completions per arm": f"{recipe.steps * recipe.completions_per_step:,} "

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 from polymode.errors import ConfigError
 from polymode.rewards import METHODS
 from polymode.train.recipe import Recipe
+
+
+Confidence = Literal["stated", "votes", "answer probability", "P(True)"]
+"""Stated in the text; share of votes in a pooled set; measured on the model (`polymode.generate.confidences`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +27,11 @@ class View:
     pool: int
     """Independent completions put together to one set; 1 when a completion is a set by itself."""
     has_confidence: bool
+    """Whether confidences are asked for."""
+    confidence: Confidence = "stated"
+    """Where confidences come from; all but ``stated`` measure the completions of another view."""
+    of: str = ""
+    """The view whose completions are measured, when confidences are not stated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +42,8 @@ class Arm:
     """Folder name, for example multi-rlcr-k3."""
     recipe: Recipe
     views: tuple[View, ...]
+    is_trained: bool = True
+    """False: the recipe's starting model as it is."""
 
     @property
     def folder(self) -> Path:
@@ -60,8 +72,14 @@ class Plan:
         return self.arms[0].recipe.task
 
 
-def arm(base: Recipe, method: str, seed: int, *, k: int = 3, prompted: bool = False) -> Arm:
-    """An arm of ``method``; a single-trained model is pooled over K samples and, if ``prompted``, asked for K."""
+def arm(
+    base: Recipe, method: str, seed: int, *, k: int = 3, prompted: bool = False, measured: Sequence[Confidence] = ()
+) -> Arm:
+    """An arm of ``method``.
+
+    A single-trained model is pooled over K samples and, if ``prompted``, asked for K; its samples are looked at again
+    with each of the ``measured`` confidences.
+    """
     recipe = replace(base, method=method, k=k, seed=seed)
     confidence = METHODS[method].has_confidence
     if method.startswith("multi"):
@@ -69,7 +87,27 @@ def arm(base: Recipe, method: str, seed: int, *, k: int = 3, prompted: bool = Fa
     views = [View("samples", 1, k, confidence)]
     if prompted:
         views.append(View("prompted", k, 1, confidence))
+    for source in measured:
+        name = f"samples-{source.lower().replace(' ', '-').replace('(', '-').rstrip(')')}"
+        views.append(View(name, 1, k, confidence, source, "samples"))
     return Arm(method, recipe, tuple(views))
+
+
+def untrained(base: Recipe, *, k: int = 3) -> Arm:
+    """The model before reinforcement learning: K samples, and one completion asked for K with their probabilities.
+
+    The latter is verbalized sampling (https://arxiv.org/abs/2510.01171): a prompt that asks for a distribution, and no
+    training.
+    """
+    recipe = replace(base, method="multi-rlcr", k=k)
+    return Arm("untrained", recipe, (View("samples", 1, k, False), View("prompted", k, 1, True)), is_trained=False)
+
+
+MEASURED: Mapping[str, tuple[Confidence, ...]] = {
+    "single-rlvr": ("votes", "answer probability", "P(True)"),
+    "single-rlcr": ("votes",),
+}
+"""What a user would take as confidence of the samples of a single-answer model."""
 
 
 CLINIC = Recipe(
@@ -88,7 +126,7 @@ CLINIC = Recipe(
 DIAGNOSIS = replace(
     CLINIC,
     task="clinic-diagnosis",
-    questions_per_step=64,
+    questions_per_step=128,
     group=4,
     learning_rate=4e-4,
     schedule="cosine",
@@ -101,6 +139,7 @@ DDXPLUS = replace(
     task="ddxplus",
     task_options={"style": "brief", "balance": True},
     max_completion_tokens=112,
+    warm_start_steps=1500,
 )
 
 
@@ -112,10 +151,13 @@ def quick(data: Path | None = None) -> list[Plan]:
 
 
 def lab(data: Path | None = None) -> list[Plan]:
-    """All four methods with three seeds on both clinic tasks, and Multi-RLVR at K = 2, 4, 5."""
-    differential = [arm(CLINIC, name, seed, prompted=True) for seed in range(3) for name in METHODS]
+    """All four methods with three seeds, the model before training and the usual confidences, on both clinic tasks.
+
+    On the differential also Multi-RLVR at K = 2, 4, 5.
+    """
+    differential = _compared(CLINIC)
     differential += [arm(CLINIC, "multi-rlvr", 0, k=k) for k in (2, 4, 5)]
-    diagnosis = [arm(DIAGNOSIS, name, seed) for seed in range(3) for name in METHODS]
+    diagnosis = _compared(DIAGNOSIS)
     return [Plan("clinic", tuple(differential)), Plan("clinic-diagnosis", tuple(diagnosis), questions=2000)]
 
 
@@ -124,6 +166,13 @@ def ddxplus(data: Path | None = None) -> list[Plan]:
     base = replace(DDXPLUS, data=data)
     arms = [arm(base, name, 0, prompted=True) for name in METHODS]
     return [Plan("ddxplus", tuple(arms), questions=1306)]
+
+
+def _compared(base: Recipe) -> list[Arm]:
+    arms = [
+        arm(base, name, seed, prompted=True, measured=MEASURED.get(name, ())) for seed in range(3) for name in METHODS
+    ]
+    return [*arms, untrained(base)]
 
 
 PLANS: Mapping[str, Callable[[Path | None], list[Plan]]] = {"quick": quick, "lab": lab, "ddxplus": ddxplus}

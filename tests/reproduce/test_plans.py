@@ -15,7 +15,7 @@ from polymode.errors import ConfigError, RunExistsError
 from polymode.reproduce import plans as plans_module
 from polymode.reproduce import run as run_module
 from polymode.reproduce import worker
-from polymode.reproduce.plans import CLINIC, DDXPLUS, DIAGNOSIS, PLANS, Plan, View, arm, plans
+from polymode.reproduce.plans import CLINIC, DDXPLUS, DIAGNOSIS, PLANS, Plan, View, arm, plans, untrained
 from polymode.reproduce.run import ArmFailedError, reproduce
 from polymode.rewards import METHODS
 from polymode.train.recipe import Recipe, load_recipe
@@ -53,7 +53,7 @@ def test_what_each_experiment_compares() -> None:
     clinic, diagnosis = plans("lab")
     assert (clinic.task, diagnosis.task) == ("clinic", "clinic-diagnosis")
     for plan in (clinic, diagnosis):
-        at_three = {(a.recipe.method, a.recipe.seed) for a in plan.arms if a.recipe.k == 3}
+        at_three = {(a.recipe.method, a.recipe.seed) for a in plan.arms if a.recipe.k == 3 and a.is_trained}
         assert at_three == {(method, seed) for method in METHODS for seed in range(3)}
     others = [(a.recipe.method, a.recipe.k) for a in clinic.arms if a.recipe.k != 3]
     assert others == [("multi-rlvr", 2), ("multi-rlvr", 4), ("multi-rlvr", 5)]
@@ -83,7 +83,12 @@ BASE = Recipe(
 
 
 def mini(data: Path | None = None) -> list[Plan]:
-    arms = (arm(BASE, "single-rlvr", 0, prompted=True), arm(BASE, "multi-rlcr", 0))
+    measured = ("votes", "answer probability", "P(True)")
+    arms = (
+        arm(BASE, "single-rlvr", 0, prompted=True, measured=measured),
+        arm(BASE, "multi-rlcr", 0),
+        untrained(BASE),
+    )
     return [Plan("mini", arms, questions=6, deep_questions=2, n_boot=20)]
 
 
@@ -128,7 +133,7 @@ def finished(
 ) -> tuple[Path, list[Path]]:
     out = tmp_path_factory.mktemp("runs") / "mini"
     reports = reproduce("mini", out, workers=1)
-    assert started == ["single-rlvr/seed-0", "multi-rlcr-k3/seed-0"]
+    assert started == ["single-rlvr/seed-0", "multi-rlcr-k3/seed-0", "untrained/seed-0"]
     return out, reports
 
 
@@ -155,6 +160,31 @@ def test_every_arm_is_trained_sampled_and_measured(finished: tuple[Path, list[Pa
         deep = json.loads((out / view / "deep" / "metrics.json").read_text())
         assert metrics["metrics"]["unique_answers@30"] == deep["metrics"]["unique_answers@30"]
         assert metrics["curves"]["unique_references"] == deep["curves"]["unique_references"]
+
+
+def test_measured_confidences_are_those_of_the_same_completions(finished: tuple[Path, list[Path]]) -> None:
+    out, _ = finished
+    samples = out / "single-rlvr/seed-0/samples"
+    texts = [json.loads(line)["completion"] for line in (samples / "completions.jsonl").read_text().splitlines()]
+    plain = json.loads((samples / "metrics.json").read_text())["metrics"]
+    assert plain["ece"]["n"] == 0
+    for name in ("votes", "answer-probability", "p-true"):
+        folder = samples.with_name(f"samples-{name}")
+        rows = [json.loads(line) for line in (folder / "completions.jsonl").read_text().splitlines()]
+        assert [row["completion"] for row in rows] == texts
+        metrics = json.loads((folder / "metrics.json").read_text())["metrics"]
+        assert metrics["coverage"] == plain["coverage"]
+        assert metrics["unique_answers@30"] == plain["unique_answers@30"]
+        # The miniature hardly learns the format; what is not clean has no confidence.
+        clean = [json.loads(line)["status"] == "clean" for line in (samples / "judged.jsonl").read_text().splitlines()]
+        assert ["confidences" in row for row in rows] == [name != "votes" and is_clean for is_clean in clean]
+
+
+def test_the_untrained_model_is_sampled_and_asked_for_several(finished: tuple[Path, list[Path]]) -> None:
+    out, _ = finished
+    folder = out / "untrained/seed-0"
+    assert sorted(path.name for path in folder.iterdir()) == ["prompted", "samples"]
+    assert "untrained, asked for 3" in (out / "report.html").read_text(encoding="utf-8")
 
 
 def test_all_views_ask_the_same_questions(finished: tuple[Path, list[Path]]) -> None:
@@ -225,7 +255,7 @@ def test_a_failed_arm_is_named_and_the_others_are_kept(
     before = stages(out)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run_module, "_start", fail)
-        with pytest.raises(ArmFailedError, match=r"1 of 2 arms failed, first multi-rlcr-k3/seed-0: error: the cat is"):
+        with pytest.raises(ArmFailedError, match=r"1 of 3 arms failed, first multi-rlcr-k3/seed-0: error: the cat is"):
             reproduce("mini", out, resume=True)
     assert stages(out) == before
     lost.write_bytes(content)
