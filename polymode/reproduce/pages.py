@@ -41,7 +41,6 @@ def write_page(plan: Plan, root: Path, *, command: str, seconds: float) -> Path:
     columns, folders = [], {}
     for (name, view_name), arms in grouped.items():
         view = next(view for view in arms[0].views if view.name == view_name)
-        method = arms[0].recipe.method
         seeds = tuple(root / arm.folder / view_name for arm in arms)
         columns.append(
             Column(

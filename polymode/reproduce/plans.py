@@ -11,7 +11,6 @@ from polymode.errors import ConfigError
 from polymode.rewards import METHODS
 from polymode.train.recipe import Recipe
 
-
 Confidence = Literal["stated", "votes", "answer probability", "P(True)"]
 """Stated in the text; share of votes in a pooled set; measured on the model (`polymode.generate.confidences`)."""
 
