@@ -11,7 +11,6 @@ import platform
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -19,6 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from polymode import runs
+from polymode.sandbox import reason_unavailable
 from polymode.tasks.data_files import DATA_VARIABLE, data_folder
 
 PROBE_SECONDS = 2.0
@@ -241,15 +241,8 @@ def _gpu() -> Finding:
 
 def _sandbox() -> Finding:
     purpose = "judging programs by running them"
-    if sys.platform != "linux":
-        return Finding(False, f"{purpose} needs Linux with bubblewrap")
-    if shutil.which("bwrap") is None:
-        return Finding(False, f"{purpose} needs bubblewrap: sudo apt install bubblewrap")
-    status, text = _probe(["bwrap", "--unshare-all", "--ro-bind", "/", "/", "true"])
-    if status != 0:
-        reason = text.splitlines()[-1] if text else f"exit status {status}"
-        return Finding(False, f"{purpose}: bubblewrap is installed but may not make namespaces here ({reason})")
-    return Finding(True, f"{purpose}: bubblewrap works")
+    reason = reason_unavailable()
+    return Finding(reason is None, f"{purpose}: {reason or 'a first program ran in the sandbox'}")
 
 
 def _data(root: str) -> Finding:

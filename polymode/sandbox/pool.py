@@ -117,16 +117,27 @@ class Sandbox:
             result = self._recall(_name(program, found))
         return result if result is not None else self.run([(program, tests)])[0]
 
-    def evaluate(self, program: str, calls: Sequence[str], *, imports: str = "", setup: str = "") -> list[JsonForm]:
+    def evaluate(
+        self,
+        program: str,
+        calls: Sequence[str],
+        *,
+        imports: str = "",
+        setup: str = "",
+        call_seconds: float | None = None,
+    ) -> list[JsonForm]:
         """What each call gives, ``{"value": ...}`` in the form of `inside.values` or ``{"error": ...}``.
 
-        For programs that are believed, such as reference solutions: their values become expected ones.
+        For programs that are believed, such as reference solutions: their values become expected ones. A call that
+        takes more than ``call_seconds`` of processor time gives an error and does not stop the others.
 
         Raises:
             VerifierFault: the program does not load, does not get through its calls within the limits, or the
                 sandbox failed; says why.
         """
         job = {"imports": imports, "setup": setup, "calls": list(calls), "n_tested": len(calls)}
+        if call_seconds is not None:
+            job["call_seconds"] = call_seconds
         worker = self._idle.get()
         try:
             report = worker.do(self._run_job(program, json.dumps(job)[1:-1]))

@@ -67,6 +67,7 @@ TASKS: dict[str, str] = {
     "ddxplus-diagnosis": "the same patients; the reference is the one true pathology (needs data)",
     "hotpotqa": "HotPotQA-Modified: two-hop questions, 0 to 2 needed paragraphs hidden; one right answer (needs data)",
     "ambigqa": "AmbigQA: questions with several readings; references are the readings' answers (needs data)",
+    "mbpp": "MBPP: short Python programs, judged by their tests in the sandbox; many are right (needs data)",
     "records": "your own questions and references: JSONL, CSV, Parquet or a Hugging Face data set (needs data)",
 }
 """Task names and what they are, for `polymode tasks`."""
@@ -111,6 +112,10 @@ def open_task(name: str, *, data: Path | str | None = None, **options: Any) -> T
             from polymode.tasks.ambigqa import AmbigQA
 
             return AmbigQA(data, **options)
+        if name == "mbpp":
+            from polymode.tasks.mbpp import Mbpp
+
+            return Mbpp(None if data is None else Path(data), **options)
         if name == "records":
             from polymode.tasks.records import Records
 

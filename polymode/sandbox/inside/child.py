@@ -68,12 +68,20 @@ def run(job: dict[str, Any], emit: Emit) -> None:
             emit([{"load": describe(error), "part": part}])
             return
     lines: list[dict[str, Any]] = [{"load": None}]
+    patience = job.get("call_seconds")
+    if patience is not None:
+        signal.signal(signal.SIGPROF, _give_up)
     for number, call in enumerate(job["calls"]):
         if number == job["n_tested"]:  # what the extra inputs do must not take the tests' values along
             emit(lines)
             lines = []
         try:
-            lines.append({"value": encode(eval(compile(call, "call", "eval", dont_inherit=True), names))})
+            if patience is not None:
+                signal.setitimer(signal.ITIMER_PROF, patience)
+            value = eval(compile(call, "call", "eval", dont_inherit=True), names)
+            if patience is not None:
+                signal.setitimer(signal.ITIMER_PROF, 0)
+            lines.append({"value": encode(value)})
         except BaseException as error:
             lines.append({"error": describe(error)})
     emit(lines)
@@ -132,6 +140,10 @@ def is_close(value: Any, expected: Any, tolerance: float) -> bool:
     if isinstance(value, (int, float)) and isinstance(expected, float) and math.isfinite(value - expected):
         return abs(value - expected) <= tolerance + RELATIVE_TOLERANCE * abs(expected)
     return bool(value == expected)
+
+
+def _give_up(*_: object) -> NoReturn:
+    raise TimeoutError("not done within its share of the time")
 
 
 def _failure(item: dict[str, Any], lines: Sequence[dict[str, Any]], names: dict[str, Any]) -> str | None:
