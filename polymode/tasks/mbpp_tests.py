@@ -7,6 +7,7 @@ and no expected values. The types come back from the arguments in the asserts, t
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 import random
 from collections.abc import Mapping, Sequence
@@ -143,8 +144,9 @@ def _typed_arguments(values: Sequence[Any], asserted: Sequence[Sequence[Any]]) -
 
 def _typed(value: Any, examples: Sequence[Any]) -> Any:
     """``value`` from JSON with the container types that the examples have in its place."""
-    if isinstance(value, str) and value.endswith(("j", "j)")) and not any(isinstance(e, str) for e in examples):
-        return complex(value)  # JSON has no complex numbers
+    if isinstance(value, str) and examples and all(isinstance(one, (int, float, complex)) for one in examples):
+        with contextlib.suppress(ValueError):
+            return complex(value)  # JSON has no complex numbers
     containers = [example for example in examples if isinstance(example, (list, tuple, set, dict))]
     if isinstance(value, dict):
         inner = [item for example in containers if isinstance(example, dict) for item in example.values()]
