@@ -125,7 +125,7 @@ CLINIC = Recipe(
 DIAGNOSIS = replace(
     CLINIC,
     task="clinic-diagnosis",
-    questions_per_step=128,
+    questions_per_step=64,
     group=4,
     learning_rate=4e-4,
     schedule="cosine",
