@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from polymode.errors import RecordError
 from polymode.types import Reference
-from polymode.verifiers import Verifier
+from polymode.verifiers import QuestionVerifier, Verifier
 
 
 def reference_from(value: Any) -> Reference:
@@ -72,18 +72,19 @@ def references_from(value: Any) -> tuple[Reference, ...]:
     return tuple(reference_from(item) for item in cast("Sequence[Any]", value))
 
 
-def check_references(references: Sequence[Reference], verifier: Verifier) -> None:
+def check_references(references: Sequence[Reference], verifier: Verifier | QuestionVerifier | None) -> None:
     """Refuse references that cannot be told apart: no answer could ever find all of them.
 
     Two references are only aliases of each other when every name of one equals some name of the other and the other way
-    round. Names shared in part are fine: the one-to-one matching sorts them out.
+    round. Names shared in part are fine: the one-to-one matching sorts them out. A verifier that is slow or reads the
+    question is not asked, nor is None: then any references may stand side by side.
 
     Raises:
         RecordError: no reference at all, or two that no answer can tell apart.
     """
     if not references:
         raise RecordError("references: the list is empty; give at least one right answer")
-    if len(references) == 1:
+    if len(references) == 1 or verifier is None or isinstance(verifier, QuestionVerifier):
         return
     key = getattr(verifier, "key", None)
     if key is not None:

@@ -91,6 +91,11 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
         (["evaluate", "none.jsonl"], "none.jsonl does not exist: check the path"),
         (["evaluate", "none.jsonl", "--votes"], "--votes counts answers of pooled sets: give --pool too"),
         (["evaluate", "none.jsonl", "--pool", "0"], "--pool 0 is not allowed: give a whole number from 1"),
+        (["evaluate", "none.jsonl", "--verifier", "exact"], "verifier = 'exact' is not known: use one of text, symbo"),
+        (["evaluate", "none.jsonl", "--verifier", "judge"], "verifier 'judge': base_url and model must be given"),
+        (["evaluate", "none.jsonl", "--verifier-options", "seconds"], "--verifier-options 'seconds' is not allowed: w"),
+        (["evaluate", "none.jsonl", "--verifier-options", "a=1"], "verifier 'text': unknown option 'a'; it has none"),
+        (["train", "--out", "x", "--verifier", "exact"], "verifier = 'exact' is not known: use one of text, symbolic"),
         (["tasks", "chess"], "task = 'chess' is not known: use one of clinic"),
         (["tasks", "records"], "data is missing: task 'records' needs a file or a data set name"),
         (["tasks", "records", "--data", "none.jsonl"], "none.jsonl"),
@@ -230,6 +235,34 @@ def test_without_torch_generating_says_what_to_install(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.endswith("which is not installed: pip install 'polymode[train]'\n")
     assert not (tmp_path / "run").exists()
+
+
+def test_evaluate_with_another_verifier(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("math_verify", reason="the extra `math` is not installed")
+    text = "<answer1>-√2</answer1><answer2>2^(1/2)</answer2>"
+    path = write_lines(tmp_path / "c.jsonl", {**LINE, "completion": text, "references": ["\\sqrt{2}", "-\\sqrt{2}"]})
+    assert "are the same answer" in refused(capsys, "evaluate", path)  # as text they are
+    assert main(["evaluate", str(path), "--verifier", "symbolic", "--verifier-options", "workers=1"]) == 0
+    metrics = json.loads((tmp_path / "metrics.json").read_text())["metrics"]
+    assert metrics["coverage"]["value"] == 2
+
+
+def test_answers_that_no_judge_could_judge_are_counted_and_the_evaluation_is_finished(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from polymode.verifiers import endpoint
+
+    monkeypatch.setattr(endpoint, "FIRST_WAIT", 0.01)
+    other = {**LINE, "completion": "<answer1>flu</answer1><answer2>gout</answer2>"}
+    path = write_lines(tmp_path / "completions.jsonl", LINE, LINE, other)
+    options = ["--verifier-options", "base_url=http://127.0.0.1:9/v1", "model=m"]  # nobody listens on port 9
+    assert main(["evaluate", str(path), "--verifier", "judge", *options, "--n-boot", "10"]) == 0
+    assert capsys.readouterr().out.startswith("1 sets of 2, 3 questions, 3 completions, 2 unscored\n")
+    rows = [json.loads(line) for line in (tmp_path / "judged.jsonl").read_text().splitlines()]
+    assert [row["verdicts"] for row in rows] == [["correct", "unscored"]] * 2 + [["correct", "correct"]]
+    assert "answer 2: VerifierFault: http://127.0.0.1:9/v1/chat/completions: " in rows[0]["faults"][0]
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["view"]["n_unscored"] == metrics["metrics"]["coverage"]["n_unscored"] == 2
 
 
 # --- tasks, doctor, the module ---------------------------------------------------------------------------------------

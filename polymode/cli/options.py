@@ -39,6 +39,8 @@ EXAMPLES = {
         "polymode evaluate runs/mine/test               judges again, never generates again",
         "polymode evaluate answers.jsonl --k 3          completions of any model",
         "polymode evaluate samples.jsonl --k 1 --pool 3 three independent single answers as one set",
+        "polymode evaluate answers.jsonl --verifier symbolic              1/2 equals 0.5",
+        "polymode evaluate answers.jsonl --verifier judge --verifier-options base_url=http://localhost:8000/v1 model=M",
     ),
     "tasks": (
         "polymode tasks                                 the list",
@@ -141,6 +143,10 @@ class Evaluate:
     """Answers asked for, instead of what the lines say."""
     confidence: Literal["auto", "yes", "no"] = "auto"
     """Whether confidences were asked for; auto: as the lines say, else yes when any completion holds one."""
+    verifier: str = "text"
+    """What calls an answer right: text, symbolic (mathematics), judge (a language model) or programs (tests)."""
+    verifier_options: tuple[str, ...] = ()
+    """Options of the verifier as NAME=VALUE, for example seconds=10 (symbolic) or cache=verdicts.db (judge)."""
     pool: int = 1
     """Put this many independent completions of a question together to one set."""
     votes: bool = False

@@ -80,7 +80,7 @@ def _generate(args: Sequence[str]) -> int:
         if (options.out / runs.COMPLETIONS).exists():
             print(f"completions: {options.out / runs.COMPLETIONS} (kept)")
             return 0
-    task = open_task(options.task, data=options.data, **_task_options(options.task_options))
+    task = open_task(options.task, data=options.data, **_named_values(options.task_options))
     examples = task.examples(options.split, options.n)
     generator = _generator(options)
     runs.create(options.out, options, resume=options.resume)
@@ -112,13 +112,13 @@ def _check_same(options: Generate) -> None:
             )
 
 
-def _task_options(texts: Sequence[str]) -> dict[str, Any]:
+def _named_values(texts: Sequence[str], flag: str = "task-options", example: str = "threshold=0.1") -> dict[str, Any]:
     """``NAME=VALUE`` texts as keyword arguments, values read as YAML: numbers, true, false, text."""
     out = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not (equals and name.isidentifier()):
-            raise ConfigError(f"--task-options {text!r} is not allowed: write NAME=VALUE, for example threshold=0.1")
+            raise ConfigError(f"--{flag} {text!r} is not allowed: write NAME=VALUE, for example {example}")
         try:
             out[name] = yaml.safe_load(value)
         except yaml.YAMLError:
@@ -140,16 +140,21 @@ def _evaluate(args: Sequence[str]) -> int:
     options: Evaluate = parse_flags(Evaluate, "evaluate", args)
     from polymode import runs
     from polymode.evaluate import evaluate, read_completions
+    from polymode.verifiers.choice import open_verifier
 
     _whole("pool", options.pool, 1)
     if options.votes and options.pool == 1:
         raise ConfigError("--votes counts answers of pooled sets: give --pool too, for example --pool 3")
+    verifier = open_verifier(
+        options.verifier, **_named_values(options.verifier_options, "verifier-options", "seconds=10")
+    )
     source = options.completions
     path = source / runs.COMPLETIONS if source.is_dir() else source
     asked = {"auto": None, "yes": True, "no": False}[options.confidence]
-    completions = read_completions(path, k=options.k, confidence=asked)
+    completions = read_completions(path, k=options.k, confidence=asked, verifier=verifier)
     evaluation = evaluate(
         completions,
+        verifier=verifier,
         pooled=options.pool > 1,
         k=options.pool if options.pool > 1 else None,
         confidence_from="votes" if options.votes else "stated",
@@ -180,7 +185,7 @@ def _show_task(options: Tasks) -> None:
 
     from polymode.tasks import Demonstrates, open_task
 
-    task = open_task(options.name or "", data=options.data, **_task_options(options.task_options))
+    task = open_task(options.name or "", data=options.data, **_named_values(options.task_options))
     for example in task.examples("train", options.n):
         print(f"{example.id}: {example.question}")
         for reference in example.references:

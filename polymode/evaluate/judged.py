@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from polymode.errors import VerifierFault
 from polymode.judging import judge
 from polymode.metrics import alignment
 from polymode.parsing import parse_answers
@@ -47,6 +48,7 @@ class JudgedCompletion:
             "matches": list(judgement.matches),
             "duplicates": list(judgement.duplicates),
             "n_references": judgement.n_references,
+            "faults": list(judgement.faults),
             "p_correct": None if self.p_correct is None else list(self.p_correct),
             "score": self.score.total,
             "terms": dict(self.score.terms),
@@ -118,10 +120,17 @@ class Equality:
             return self._classes.setdefault(match, len(self._classes))
         if self._key is not None:
             return self._classes.setdefault(self._key(text), len(self._classes))
-        head = next((head for head in self._heads if self._verifier.same(text, head)), None)
+        head = next((head for head in self._heads if self._is_same(text, head)), None)
         if head is None:
             self._heads.append(head := text)
         return self._classes.setdefault(head, len(self._classes))
+
+    def _is_same(self, a: str, b: str) -> bool:
+        """What the verifier says; answers that it cannot compare stand for themselves, and the evaluation goes on."""
+        try:
+            return self._verifier.same(a, b)
+        except VerifierFault:
+            return False
 
     def _mass(self, names: Sequence[str], masses: Mapping[str, float] | None) -> float:
         if masses is None:
@@ -130,7 +139,7 @@ class Equality:
             if self._key is not None:
                 mass = masses.get(self._key(name))
             else:
-                mass = next((m for listed, m in masses.items() if self._verifier.same(name, listed)), None)
+                mass = next((m for listed, m in masses.items() if self._is_same(name, listed)), None)
             if mass is not None:
                 return mass
         return 0.0

@@ -21,13 +21,20 @@ from polymode.errors import ConfigError, DataNotFoundError, RecordError
 from polymode.prompts import check_k
 from polymode.references import check_references, reference_from
 from polymode.types import Completion, Example
+from polymode.verifiers import QuestionVerifier, Verifier
 from polymode.verifiers.text import TextVerifier
 
 SUM_TOLERANCE = 0.01
 """A reference distribution may miss a sum of 1 by this much (rounding)."""
 
 
-def read_completions(path: Path | str, *, k: int | None = None, confidence: bool | None = None) -> list[Completion]:
+def read_completions(
+    path: Path | str,
+    *,
+    k: int | None = None,
+    confidence: bool | None = None,
+    verifier: Verifier | QuestionVerifier | None = None,
+) -> list[Completion]:
     """Completions of a JSONL file, or of the ``completions.jsonl`` in a folder.
 
     Fields of a line: ``completion`` and ``references`` are needed (each reference a string, a list of aliases or an
@@ -42,6 +49,7 @@ def read_completions(path: Path | str, *, k: int | None = None, confidence: bool
         k: answers asked for, instead of what the lines say.
         confidence: whether confidences were asked for, instead of what the lines say. Lines that do not say are taken
             to have asked for them when any completion of the file holds a confidence tag.
+        verifier: refuses references that it cannot tell apart (see `check_references`); `TextVerifier` when None.
 
     Raises:
         DataNotFoundError: no such file.
@@ -52,7 +60,7 @@ def read_completions(path: Path | str, *, k: int | None = None, confidence: bool
     path = path / runs.COMPLETIONS if path.is_dir() else path
     if k is not None:
         check_k(k)
-    reader = _Reader(k, confidence)
+    reader = _Reader(k, confidence, verifier if verifier is not None else TextVerifier())
     completions = []
     for number, row in _rows(path):
         try:
@@ -71,10 +79,10 @@ def read_completions(path: Path | str, *, k: int | None = None, confidence: bool
 class _Reader:
     """Turns rows into completions and remembers the questions seen."""
 
-    def __init__(self, k: int | None, confidence: bool | None) -> None:
+    def __init__(self, k: int | None, confidence: bool | None, verifier: Verifier | QuestionVerifier) -> None:
         self.k, self.confidence = k, confidence
         self.unsaid: list[int] = []
-        self._verifier = TextVerifier()
+        self._verifier = verifier
         self._examples: dict[str, tuple[str, Example, int]] = {}
         self._ids: dict[str, str] = {}
         self._samples: dict[str, dict[int, int]] = {}

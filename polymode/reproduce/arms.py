@@ -15,8 +15,8 @@ from typing import Any
 
 from polymode import runs
 from polymode.reproduce.plans import Arm, Plan, View
-from polymode.tasks import Task, open_task, verifier_of
-from polymode.train.recipe import Recipe
+from polymode.tasks import Task
+from polymode.train.recipe import Recipe, task_for, verifier_for
 from polymode.verifiers import QuestionVerifier, Verifier
 
 _DEEP_METRICS = ("unique_answers@30", "overlap_3gram", "overlap_4gram", "overlap_jaccard", "overlap_rouge_l")
@@ -30,7 +30,7 @@ def run_arm(plan: Plan, arm: Arm, root: Path) -> str:
     from polymode.train.rl import lab_model, train
 
     folder = root / arm.folder
-    task = open_task(arm.recipe.task, data=arm.recipe.data, **arm.recipe.task_options)
+    task = task_for(arm.recipe)
     if arm.is_trained:
         model = train(arm.recipe, folder, resume=True)
     else:
@@ -47,7 +47,7 @@ def evaluate_views(plan: Plan, arm: Arm, folder: Path, model: Path | str, task: 
     if not missing:
         return
     generator = TransformersGenerator(model)
-    verifier = verifier_of(task)
+    verifier = verifier_for(arm.recipe, task)
     for view in missing:
         target = folder / view.name
         if view.of:
@@ -109,7 +109,7 @@ def _evaluate(
     from polymode.evaluate import evaluate, read_completions
 
     evaluation = evaluate(
-        read_completions(folder / runs.COMPLETIONS),
+        read_completions(folder / runs.COMPLETIONS, verifier=verifier),
         verifier=verifier,
         pooled=view.pool > 1,
         k=view.pool,

@@ -20,8 +20,7 @@ from tqdm import tqdm
 from polymode import runs
 from polymode.errors import PolymodeError, RunExistsError
 from polymode.reproduce.plans import Arm, Plan, plans
-from polymode.tasks import open_task
-from polymode.train.recipe import Recipe
+from polymode.train.recipe import Recipe, task_for
 
 _POLL_SECONDS = 1.0
 
@@ -77,7 +76,7 @@ def _warm_start(recipe: Recipe) -> None:
     """Make the shared warm start once, before the arms need it."""
     from polymode.train.rl import lab_model
 
-    lab_model(open_task(recipe.task, data=recipe.data, **recipe.task_options), recipe)
+    lab_model(task_for(recipe), recipe)
 
 
 def _run_arms(name: str, plan: Plan, root: Path, data: Path | None, workers: int) -> None:

@@ -26,7 +26,8 @@ from polymode.references import check_references, reference_from
 from polymode.tasks import Split
 from polymode.tasks.record_files import SPLIT_NAMES, Record, load_hub, looks_like_hub_name, read_records, split_files
 from polymode.types import Example, Reference
-from polymode.verifiers import Verifier
+from polymode.verifiers import QuestionVerifier, Verifier
+from polymode.verifiers.choice import VERIFIERS
 from polymode.verifiers.text import TextVerifier
 
 SUM_TOLERANCE = 0.01
@@ -55,7 +56,8 @@ class Records:
         test: likewise for test.
         split_seed: changes which questions are held out; the choice depends on the question's text alone.
         hub_config: configuration of the Hugging Face data set.
-        verifier: decides which references are the same answer; by default equality of normalised text.
+        verifier: what answers will be judged by, or its name, so that references it can tell apart are not refused;
+            by default equality of normalised text.
 
     Examples are read and checked once, when the first split is asked for. A question that stands in several splits is
     kept in the last of train, validation, test only.
@@ -84,7 +86,7 @@ class Records:
         test: float = 0.1,
         split_seed: int = 0,
         hub_config: str | None = None,
-        verifier: Verifier | None = None,
+        verifier: Verifier | QuestionVerifier | str | None = None,
     ) -> None:
         if strings not in ("references", "aliases"):
             raise ConfigError(f"strings = {strings!r} is not known: use 'references' or 'aliases'")
@@ -99,7 +101,12 @@ class Records:
         self._id_field, self._split_field = id_field, split_field
         self._shares: dict[Split, float] = {"test": test, "validation": validation}
         self._split_seed = split_seed
-        self._verifier: Verifier = verifier if verifier is not None else TextVerifier()
+        if isinstance(verifier, str):
+            if verifier not in VERIFIERS:
+                raise ConfigError(f"verifier = {verifier!r} is not known: use one of {', '.join(VERIFIERS)}")
+            self._verifier = TextVerifier() if verifier == "text" else None
+        else:
+            self._verifier = TextVerifier() if verifier is None else verifier
         self._parts = self._find(source, hub_config)
         self._examples: dict[Split, list[Example]] | None = None
 

@@ -18,6 +18,9 @@ from polymode.credit import SCALES
 from polymode.errors import ConfigError, DataNotFoundError
 from polymode.prompts import check_k
 from polymode.rewards import METHODS, PRESETS
+from polymode.tasks import Task, open_task, verifier_of
+from polymode.verifiers import QuestionVerifier, Verifier
+from polymode.verifiers.choice import check_verifier, open_verifier
 
 LOSSES = ("dapo", "grpo", "dr_grpo", "bnpo", "cispo", "sapo")
 """TRL's losses that need no further option."""
@@ -39,6 +42,10 @@ class Recipe:
     """Answers in one completion; single methods always use 1."""
     preset: str = "paper"
     """Reward preset: paper, or released (the published code's terms and gates)."""
+    verifier: str | None = None
+    """What calls an answer right: text, symbolic, judge or programs; none means the task's own."""
+    verifier_options: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the verifier, by name."""
     model: str | None = None
     """Hugging Face model name or folder; none means the lab's model, warm-started on the task's demonstrations."""
     prompt_style: Literal["task", "full", "brief"] = "task"
@@ -107,6 +114,10 @@ class Recipe:
         _one_of("prompt_style", self.prompt_style, ("task", "full", "brief"))
         _one_of("schedule", self.schedule, ("constant", "linear", "cosine"))
         _one_of("vllm_mode", self.vllm_mode, ("colocate", "server"))
+        if self.verifier is not None:
+            check_verifier(self.verifier, self.verifier_options)
+        elif self.verifier_options:
+            raise ConfigError("verifier_options are given without verifier: name one, for example verifier: judge")
         check_k(self.k)
         if self.method.startswith("multi") and self.k == 1:
             raise ConfigError(f"k = 1 with method = {self.method!r}: use the single method, or k from 2")
@@ -153,6 +164,21 @@ class Recipe:
     def answers(self) -> int:
         """Answers in one completion of this method: K, or 1 for single methods."""
         return METHODS[self.method].answers(self.k)
+
+
+def task_for(recipe: Recipe) -> Task:
+    """The recipe's task."""
+    options = dict(recipe.task_options)
+    if recipe.task == "records" and recipe.verifier is not None:
+        options.setdefault("verifier", recipe.verifier)
+    return open_task(recipe.task, data=recipe.data, **options)
+
+
+def verifier_for(recipe: Recipe, task: Task) -> Verifier | QuestionVerifier:
+    """The recipe's verifier, or the task's own when it names none."""
+    if recipe.verifier is None:
+        return verifier_of(task)
+    return open_verifier(recipe.verifier, **recipe.verifier_options)
 
 
 def load_recipe(path: Path, overrides: Mapping[str, Any] | None = None) -> Recipe:

@@ -33,11 +33,12 @@ from polymode import runs
 from polymode.errors import ConfigError, DataNotFoundError, MissingExtraError, WriteError
 from polymode.prompts import build_prompt
 from polymode.rewards import METHODS
-from polymode.tasks import Demonstrates, Task, open_task, verifier_of
+from polymode.tasks import Demonstrates, Task
 from polymode.train.callbacks import Progress, StepMetrics
-from polymode.train.recipe import Recipe
+from polymode.train.recipe import Recipe, task_for, verifier_for
 from polymode.train.reward import make_reward_function
 from polymode.train.warm_start import WarmStart, warm_start
+from polymode.verifiers import QuestionVerifier, Verifier
 
 log = logging.getLogger(__name__)
 CHECKPOINTS, MODEL = "checkpoints", "model"
@@ -67,7 +68,8 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False) -> Path:
             return target
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
-    task = open_task(recipe.task, data=recipe.data, **recipe.task_options)
+    task = task_for(recipe)
+    verifier = verifier_for(recipe, task)  # what is missing for it is said before a model is loaded
     source = recipe.model or str(lab_model(task, recipe))
     tokenizer = _load_tokenizer(source)
     if processes.is_main_process:
@@ -77,7 +79,7 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False) -> Path:
     with warnings.catch_warnings():
         # TRL 1.16 calls transformers 5 by these old names in every step.
         warnings.filterwarnings("ignore", r"`\w*gradient_checkpointing\w*` is deprecated", FutureWarning)
-        trainer = build_trainer(recipe, folder, task, source, tokenizer)
+        trainer = build_trainer(recipe, folder, task, source, tokenizer, verifier)
         first_step, checkpoint = _last_checkpoint(folder / CHECKPOINTS)
         trainer.add_callback(StepMetrics(folder / runs.TRAIN_METRICS, first_step, recipe.completions_per_step))
         part = folder / f".{MODEL}"
@@ -113,15 +115,20 @@ def _is_full(folder: Path) -> bool:
 
 
 def build_trainer(
-    recipe: Recipe, folder: Path, task: Task, source: str, tokenizer: PreTrainedTokenizerBase
+    recipe: Recipe,
+    folder: Path,
+    task: Task,
+    source: str,
+    tokenizer: PreTrainedTokenizerBase,
+    verifier: Verifier | QuestionVerifier | None = None,
 ) -> GRPOTrainer:
-    """The TRL trainer of a recipe, before its first step."""
+    """The TRL trainer of a recipe, before its first step; ``verifier`` is the recipe's unless given."""
     method = METHODS[recipe.method]
     reward = make_reward_function(
         method,
         recipe.k,
         preset=recipe.preset,
-        verifier=verifier_of(task),
+        verifier=verifier if verifier is not None else verifier_for(recipe, task),
         max_completion_tokens=recipe.max_completion_tokens,
     )
     rows = _rows(recipe, task, conversational=tokenizer.chat_template is not None)
@@ -280,7 +287,8 @@ def _lora(recipe: Recipe) -> Any:
 
 def _check_same(folder: Path, recipe: Recipe) -> None:
     """A run folder belongs to one recipe; resuming with another would mix two experiments."""
-    kept = runs.read_json(folder / runs.CONFIG)["config"]
+    # An option that is younger than the run had its default.
+    kept = {**runs.to_json(Recipe()), **runs.read_json(folder / runs.CONFIG)["config"]}
     asked = runs.to_json(recipe)
     free = ("threads", "report_to", "save_every", "keep_checkpoints", "device_batch")
     changed = [name for name in asked if name not in free and kept.get(name) != asked[name]]

@@ -1,12 +1,15 @@
 """Recipes: what is read, and every refusal with the field, the value and the way out."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from polymode.errors import ConfigError, DataNotFoundError
-from polymode.train.recipe import Recipe, load_recipe, recipe_from
+from polymode.errors import ConfigError, DataNotFoundError, RecordError
+from polymode.train.recipe import Recipe, load_recipe, recipe_from, task_for, verifier_for
+from polymode.verifiers.judge import JudgeVerifier
+from polymode.verifiers.text import TextVerifier
 
 
 def written(folder: Path, text: str) -> Path:
@@ -79,6 +82,10 @@ def test_answers_are_k_or_one() -> None:
             "method = 'rlcr' is not known: use one of single-rlvr, single-rlcr, multi-rlvr, multi-rlcr",
         ),
         ({"preset": "mine"}, "preset = 'mine' is not known: use one of paper, released"),
+        ({"verifier": "exact"}, "verifier = 'exact' is not known: use one of text, symbolic, judge, programs"),
+        ({"verifier": "judge"}, "verifier 'judge': base_url and model must be given as verifier options"),
+        ({"verifier": "symbolic", "verifier_options": {"sec": 5}}, "unknown option 'sec'; known: seconds, workers"),
+        ({"verifier_options": {"seconds": 5}}, "verifier_options are given without verifier: name one"),
         ({"prompt_style": "terse"}, "prompt_style = 'terse' is not known"),
         ({"schedule": "step"}, "schedule = 'step' is not known"),
         ({"vllm_mode": "remote"}, "vllm_mode = 'remote' is not known"),
@@ -116,6 +123,33 @@ def test_what_cannot_work_is_refused(options: dict[str, Any], message: str) -> N
     with pytest.raises(ConfigError, match=message) as caught:
         recipe_from({"questions_per_step": 16, "group": 16, **options})
     assert "\n" not in str(caught.value)
+
+
+def test_the_verifier_is_the_tasks_own_unless_the_recipe_names_one(tmp_path: Path) -> None:
+    class Own:
+        def verifier(self) -> str:
+            return "its own"
+
+    task: Any = Own()
+    assert verifier_for(Recipe(), task) == "its own"
+    options = {"base_url": "http://localhost/v1", "model": "m"}
+    text = f"verifier: judge\nverifier_options: {options}\n"
+    assert isinstance(verifier_for(load_recipe(written(tmp_path, text)), task), JudgeVerifier)
+    assert verifier_for(Recipe(verifier="text"), task) == TextVerifier()
+
+
+def test_records_do_not_refuse_references_that_the_recipes_verifier_can_tell_apart(tmp_path: Path) -> None:
+    path = tmp_path / "roots.jsonl"
+    rows = [{"question": f"x^2 = {n}?", "references": [f"\\sqrt{{{n}}}", f"-\\sqrt{{{n}}}"]} for n in range(2, 30)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    values = {"task": "records", "data": str(path)}
+    with pytest.raises(RecordError, match="are the same answer"):
+        task_for(recipe_from(values)).examples("train", 1)
+    [example] = task_for(recipe_from({**values, "verifier": "symbolic"})).examples("train", 1)
+    assert len(example.references) == 2
+    assert task_for(recipe_from({**values, "task_options": {"verifier": "symbolic"}})).examples("train", 1)
+    with pytest.raises(ConfigError, match="verifier = 'exact' is not known"):
+        task_for(recipe_from({**values, "task_options": {"verifier": "exact"}}))
 
 
 def test_group_scaling_is_for_rewards_without_confidences() -> None:

@@ -175,6 +175,28 @@ def test_parts_must_fit_the_processes(
         _trl_config(small_recipe(device_batch=4), tmp_path)
 
 
+def test_a_judge_that_is_down_leaves_every_completion_unscored_and_the_run_finishes(
+    small_recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from polymode.verifiers import endpoint
+
+    monkeypatch.setattr(endpoint, "FIRST_WAIT", 0.01)
+    options = {"base_url": "http://127.0.0.1:9/v1", "model": "m"}  # nobody listens on port 9
+    recipe = small_recipe(verifier="judge", verifier_options=options, steps=2)
+    assert (train(recipe, tmp_path / "run") / "config.json").exists()
+    lines = list(runs.read_jsonl(tmp_path / "run" / runs.TRAIN_METRICS))
+    assert len(lines) == 2 and all(0 < line["share_unscored"] <= 1 for line in lines)
+
+
+def test_a_run_made_before_an_option_existed_goes_on(run: Path, small_recipe: Callable[..., Recipe]) -> None:
+    kept = runs.read_json(run / runs.CONFIG)
+    del kept["config"]["verifier"], kept["config"]["verifier_options"]
+    runs.write_json(run / runs.CONFIG, kept)
+    assert train(small_recipe(keep_checkpoints=2), run, resume=True) == run / "model"
+    with pytest.raises(ConfigError, match="verifier = 'text' differs from the run folder's None"):
+        train(small_recipe(keep_checkpoints=2, verifier="text"), run, resume=True)
+
+
 def test_tensorboard_gets_the_figures(small_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
     pytest.importorskip("tensorboard", reason="tensorboard is not installed")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
