@@ -52,6 +52,8 @@ def bubblewrap_command(seccomp_fd: int, uid: int, limits: Limits) -> list[str]:
     else:
         command += ["--unshare-all", "--unshare-user", "--uid", "65534", "--gid", "65534"]
     command += ["--hostname", "sandbox", "--seccomp", str(seccomp_fd)]
+    for folder in _folders(_readable()):  # as they are outside, a home folder would be closed to the program's user
+        command += ["--perms", "0755", "--dir", folder]
     for path in _readable():
         if os.path.islink(path):
             command += ["--symlink", os.readlink(path), path]
@@ -81,7 +83,7 @@ def reason_against() -> str | None:
     if sys.platform != "linux":
         return "the sandbox needs Linux with bubblewrap"
     if shutil.which("bwrap") is None:
-        return "bubblewrap is not installed: sudo apt install bubblewrap (the command is bwrap)"
+        return "bubblewrap is not installed: sudo apt install bubblewrap"
     if architecture() is None:
         return "there is no filter of system calls for this kind of processor; x86_64 and aarch64 have one"
     return None
@@ -114,6 +116,12 @@ def _readable() -> Sequence[str]:
         if os.path.lexists(path) and not any(path == other or path.startswith(f"{other}/") for other in paths):
             paths[path] = None
     return tuple(paths)
+
+
+def _folders(paths: Sequence[str]) -> Sequence[str]:
+    """The folders above the paths, outermost first."""
+    found = {str(parent) for path in paths for parent in Path(path).parents if str(parent) != "/"}
+    return sorted(found - set(paths))
 
 
 @cache

@@ -31,6 +31,7 @@ _Job = tuple[str, Plan]
 _PROBE = """
 def probe():
     import os
+    import xml.dom.minidom  # the standard library must be readable for the user that a program becomes
     found = []
     for path in ("/etc/passwd", "/proc/self", "/sys/kernel", "/var", "/run", "/bin/sh"):
         if os.path.exists(path):

@@ -140,7 +140,7 @@ def f():
             try: attempt(root + "/planted"); done.append(root)
             except OSError: pass
     for path in (os.__file__, "/sandbox/inside/server.py", sys.executable):
-        for attempt in (lambda p: open(p, "a"), os.remove, lambda p: os.chmod(p, 511), lambda p: os.rename(p, "/tmp/x")):
+        for attempt in (lambda p: open(p, "a"), os.remove, lambda p: os.chmod(p, 7), lambda p: os.rename(p, "/tmp/x")):
             try: attempt(path); done.append(path)
             except OSError: pass
     return done
@@ -166,9 +166,7 @@ def f(port):
     return done
 """
     with listener:
-        assert [
-            name for name in list(judge.value(program, f"f({listener.getsockname()[1]})")) if "AF" in str(name)
-        ] == []  # type: ignore[call-overload]
+        assert judge.value(program, f"f({listener.getsockname()[1]})") == []
 
 
 def test_neither_environment_nor_descriptors_nor_arguments_come_along(

@@ -1,0 +1,221 @@
+"""What runs inside the sandbox, tested outside of it: values as data, and the normal form of programs."""
+
+import datetime
+import json
+import math
+from array import array
+from collections import Counter, OrderedDict, defaultdict, deque, namedtuple
+from decimal import Decimal
+from enum import IntEnum
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from polymode.sandbox.inside.child import is_close
+from polymode.sandbox.inside.normal import key, text_key
+from polymode.sandbox.inside.values import UncarriedError, canonical, decode, encode
+
+steady = settings(deadline=None, derandomize=True)
+atoms = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.complex_numbers(allow_nan=False)
+    | st.text()
+    | st.binary()
+    | st.fractions()
+)
+values = st.recursive(
+    atoms,
+    lambda inner: st.lists(inner) | st.tuples(inner, inner) | st.dictionaries(st.text() | st.integers(), inner),
+    max_leaves=20,
+) | st.sets(st.integers() | st.text())
+
+
+@steady
+@given(values)
+def test_values_come_back_as_they_are(value: Any) -> None:
+    back = decode(json.loads(json.dumps(encode(value))))
+    assert back == value and type(back) is type(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        10**5000,
+        -(2**53),
+        math.inf,
+        "\udc80 a lone surrogate",
+        range(3, 0, -1),
+        bytearray(b"x"),
+        frozenset({1, (2,)}),
+        Counter("aab"),
+        OrderedDict(a=1),
+        deque([1, 2]),
+        array("i", [1, 2]),
+        Decimal("1.50"),
+        Fraction(1, 3),
+        datetime.date(2024, 2, 29),
+        datetime.datetime(2024, 2, 29, 12),
+        datetime.timedelta(1, 2, 3),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_further_types_that_are_carried(value: Any) -> None:
+    back = decode(json.loads(json.dumps(encode(value))))
+    assert back == value and type(back) is type(value)
+
+
+def test_not_a_number_and_default_dictionaries() -> None:
+    assert math.isnan(decode(encode(math.nan)))
+    assert decode(encode(defaultdict(int, {"a": 1}))) == {"a": 1}
+
+
+def test_a_derived_value_is_the_built_in_value_it_holds() -> None:
+    class Colour(IntEnum):
+        RED = 1
+
+    class Odd(list[int]):
+        def __eq__(self, other: object) -> bool:
+            return True
+
+    Point = namedtuple("Point", "x y")
+    assert [decode(encode(v)) for v in (Colour.RED, Odd([1]), Point(1, 2))] == [1, [1], (1, 2)]
+    assert type(decode(encode(Odd([1])))) is list
+
+
+@pytest.mark.parametrize("value", [object(), print, iter([]), (i for i in ()), {1: object()}, type])
+def test_what_is_no_data_is_refused_by_the_name_of_its_type(value: Any) -> None:
+    with pytest.raises(UncarriedError, match="cannot be compared; the tests need plain data"):
+        encode(value)
+
+
+@pytest.mark.parametrize("data", [[], {}, 1.5, ["no such"], [["list"]], ["int", "x"], ["float"], ["set", ["list"]]])
+def test_what_is_no_form_of_a_value_is_not_read(data: Any) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        decode(data)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "equal"),
+    [
+        (1, 1.0, True),
+        (True, 1, True),
+        ({1, 2}, {2, 1}, True),
+        ({"a": 1, "b": 2}, {"b": 2, "a": 1}, True),
+        ([1], (1,), False),
+        ("1", 1, False),
+        (None, False, False),
+        ({1: "a"}, Counter({1: "a"}), True),
+        ([{1}, {2}], [{2}, {1}], False),
+    ],
+)
+def test_canonical_texts_are_equal_as_the_values_are(a: Any, b: Any, equal: bool) -> None:
+    assert (canonical(a) == canonical(b)) is equal is (a == b)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected", "tolerance", "close"),
+    [
+        (1.0, 1.0 + 1e-8, 0.0, True),  # within 1e-7 of the expected value
+        (1.0, 1.001, 1e-4, False),
+        ([1.0, 2], [1.00001, 2], 1e-4, True),
+        ((1.0,), [1.0], 1e-4, False),
+        ([1.0], [1.0, 1.0], 1e-4, False),
+        ("a", "a", 1e-4, True),
+        (None, 0.0, 1e-4, False),
+        (math.inf, math.inf, 1e-4, True),
+        (math.nan, 1.0, 1e-4, False),
+    ],
+)
+def test_numbers_within_a_tolerance(value: Any, expected: Any, tolerance: float, close: bool) -> None:
+    assert is_close(value, expected, tolerance) is close
+
+
+BASE = "def f(n, m):\n    total = n + m\n    return total"
+SAME = {
+    "names": "def f(a, b):\n    c = a + b\n    return c",
+    "comments and layout": "# adds\n\ndef f( n,m ):\n  total=n+m # here\n\n  return (total)",
+    "doc strings": '"""Module."""\ndef f(n, m):\n    """Adds."""\n    total = n + m\n    return total',
+    "annotations": "def f(n: int, m: 'int') -> int:\n    total: int = n + m\n    return total",
+    "pass and constants": "def f(n, m):\n    pass\n    0\n    'x'\n    total = n + m\n    ...\n    return total",
+    "after return": BASE + "\n    print(n)\n    return 7",
+    "dead branch": BASE.replace("    return", "    if False:\n        n = 1\n    return"),
+    "true branch": "def f(n, m):\n    if True:\n        total = n + m\n    return total",
+    "unused assignment": BASE.replace("    total", "    unused = [1, 'x', None]\n    total", 1),
+    "unused import": "import os, math\nfrom sys import path as p\n" + BASE,
+    "unused function": "def g(x):\n    return g(x)\n" + BASE,
+    "main": BASE + "\n\nif __name__ == '__main__':\n    print(f(1, 2))",
+    "print of a name": BASE.replace("    return", "    print('total', total)\n    return"),
+    "self assignment": BASE.replace("    return", "    total = total\n    return"),
+    "bare names": BASE.replace("    return", "    total\n    return"),
+}
+DIFFERENT = {
+    "operand order": BASE.replace("n + m", "m + n"),
+    "operator": BASE.replace("+", "-"),
+    "constant": BASE.replace("n + m", "n + m + 0"),
+    "without a variable": "def f(n, m): return n + m",
+    "entry name": BASE.replace("def f", "def g"),
+    "another call": BASE.replace("n + m", "sum((n, m))"),
+    "a loop": "def f(n, m):\n    while m:\n        n, m = n + 1, m - 1\n    return n",
+    "effect": BASE.replace("    return", "    check(total)\n    return"),
+}
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_programs_that_differ_in_nothing_that_matters_have_one_key(name: str) -> None:
+    assert key(SAME[name], ["f"]) == key(BASE, ["f"])
+
+
+@pytest.mark.parametrize("name", DIFFERENT)
+def test_programs_that_differ_have_different_keys(name: str) -> None:
+    assert key(DIFFERENT[name], ["f"]) != key(BASE, ["f"])
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "same"),
+    [
+        # Names are numbered scope by scope: it does not matter whether two functions share a name by chance.
+        (
+            "def f(x):\n    i = x\n    return g(i)\ndef g(y):\n    i = y\n    return i",
+            "def f(x):\n    i = x\n    return h(i)\ndef h(z):\n    k = z\n    return k",
+            True,
+        ),
+        # An argument that is passed by name keeps it: these two subtract in different order.
+        (
+            "def f(x): return g(a=x, b=1)\ndef g(a, b): return a - b",
+            "def f(x): return g(a=x, b=1)\ndef g(b, a): return b - a",
+            False,
+        ),
+        ("import math\ndef f(x): return math.sqrt(x)", "import math as m\ndef f(x): return m.sqrt(x)", True),
+        ("import math\ndef f(x): return math.sqrt(x)", "import cmath as m\ndef f(x): return m.sqrt(x)", False),
+        ("import re, os\ndef f(x): return re.a(os.b)", "import os\nimport re\ndef f(x): return re.a(os.b)", True),
+        ("def f(x): return [i for i in x]", "def f(y): return [j for j in y]", True),
+        ("f = lambda x: x", "f = lambda y: y", True),
+        ("def f(x):\n    return", "def f(x):\n    return None", True),
+        ("c = 0\ndef f(x):\n    global c\n    c += x\n    return c", "d = 0\ndef f(x):\n    return d", False),
+        (
+            "def f(x):\n    try: g()\n    except E as e: return e",
+            "def f(y):\n    try: g()\n    except E as z: return z",
+            True,
+        ),
+        # Attributes are names that others read.
+        ("class A:\n    b = 1\ndef f(x): return A.b", "class A:\n    c = 1\ndef f(x): return A.c", False),
+        ("class A:\n    b = 1\ndef f(x): return A.b", "class B:\n    b = 1\ndef f(x): return B.b", True),
+        # A program that may read its own names is left alone.
+        ("def f(x): return eval('x')", "def f(y): return eval('x')", False),
+    ],
+)
+def test_scopes_and_names(a: str, b: str, same: bool) -> None:
+    assert (key(a, ["f"]) == key(b, ["f"])) is same
+
+
+@pytest.mark.parametrize("text", ["def f(", "", "\0", "x = '\udc80'", "(" * 5000, "-" * 50_000 + "1", "if 1:\nx"])
+def test_what_cannot_be_parsed_is_compared_as_text(text: str) -> None:
+    found = key(text, ["f"])
+    assert found == (text_key(text) if text else key("pass"))
+    assert text_key("def f(:\n  x") == text_key("def   f(: x")
