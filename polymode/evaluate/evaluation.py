@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -49,7 +49,7 @@ class Evaluation:
     """Metrics of a set of completions; `write` puts them into a run folder."""
 
     view: Mapping[str, Any]
-    """What was evaluated: k, pooled, has_confidence, counts, statuses."""
+    """What was evaluated, and how: k, pooled, confidence_from, verifier, has_confidence, counts, statuses."""
     metrics: Mapping[str, Estimate]
     """By name; docs/metrics.md holds the formulas."""
     curves: Mapping[str, list[dict[str, Any]]]
@@ -59,7 +59,7 @@ class Evaluation:
     question_ids: tuple[str, ...] = field(repr=False)
     """Questions in the order of the statistics."""
     statistics: Mapping[str, Statistic] = field(repr=False)
-    """What the metrics were computed from, for `compare`."""
+    """What the metrics were computed from, for `compare`; ``unique_references@m`` are the points of that curve."""
 
     def write(self, folder: Path | str) -> None:
         """Write ``judged.jsonl`` and ``metrics.json`` into ``folder``, each whole or not at all.
@@ -142,7 +142,7 @@ def evaluate(
             )
         sets = tabulate(rows, len(questions), judge)
         answers = sets.without_duplicates() if votes else singles
-    everything: dict[Hashable, Statistic] = {}
+    everything: dict[str | tuple[str, int], Statistic] = {}
     everything |= statistics(sets, singles, answers, _overlaps(ordered, questions))
     everything |= {("unique_references", m): s for m, s in of_unique_references(singles).items()}
     with tqdm(total=n_boot, desc="intervals", unit=" resamples", delay=_SHOW_AFTER, leave=False) as bar:
@@ -155,12 +155,21 @@ def evaluate(
             advance=bar.update,
         )
     return Evaluation(
-        view=_view(judged, sets, singles, answers, k if pooled else max(c.k for c in ordered), pooled),
+        view={
+            "k": k if pooled else max(c.k for c in ordered),
+            "pooled": pooled,
+            "confidence_from": confidence_from,
+            "verifier": type(judge.verifier).__name__,
+            **_counts(judged, sets, singles, answers),
+        },
         metrics={name: e for name, e in estimates.items() if isinstance(name, str)},
         curves=curves_of(sets, singles, answers, estimates),
         judged=judged,
         question_ids=tuple(questions),
-        statistics={name: s for name, s in everything.items() if isinstance(name, str)},
+        statistics={
+            name if isinstance(name, str) else "@".join(map(str, name)): statistic
+            for name, statistic in everything.items()
+        },
     )
 
 
@@ -173,7 +182,9 @@ def evaluate_folder(folder: Path | str, **options: Any) -> Evaluation:
 
 
 def compare(first: Evaluation, second: Evaluation, *, n_boot: int = N_BOOT, seed: int = 0) -> dict[str, Estimate]:
-    """``first - second`` for every metric both have, paired on the questions both hold; n = those questions.
+    """``first - second`` for every metric and every U(m) both have, paired on the questions both hold.
+
+    n counts those questions.
 
     Raises:
         ConfigError: the two share no question id.
@@ -252,18 +263,11 @@ def _overlaps(completions: list[Completion], questions: Mapping[str, int]) -> Fl
     return out
 
 
-def _view(
-    judged: tuple[JudgedCompletion, ...],
-    sets: JudgedTable,
-    singles: JudgedTable,
-    answers: JudgedTable,
-    k: int | None,
-    pooled: bool,
+def _counts(
+    judged: tuple[JudgedCompletion, ...], sets: JudgedTable, singles: JudgedTable, answers: JudgedTable
 ) -> dict[str, Any]:
     statuses = Counter(j.score.answer_set.status for j in judged)
     return {
-        "k": k,
-        "pooled": pooled,
         "has_confidence": bool((~np.isnan(answers.q)).any()),
         "n_questions": singles.n_questions,
         "n_completions": len(judged),
