@@ -18,7 +18,7 @@ sandbox all the same. ``unsafe_local`` leaves limits and the separate comparison
 """
 
 from polymode.sandbox.pool import Sandbox, reason_unavailable
-from polymode.sandbox.program_tests import Case, ProgramTests
+from polymode.sandbox.program_tests import Case, ProgramTests, parse_quietly
 from polymode.sandbox.records import Limits, Outcome, Result
 
-__all__ = ["Case", "Limits", "Outcome", "ProgramTests", "Result", "Sandbox", "reason_unavailable"]
+__all__ = ["Case", "Limits", "Outcome", "ProgramTests", "Result", "Sandbox", "parse_quietly", "reason_unavailable"]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import builtins
 import json
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -140,7 +141,7 @@ def _take_apart(text: str, known: set[str]) -> tuple[str, list[str]]:
     expression = ast.unparse(ast.fix_missing_locations(taken.visit(body[0].test)))
     if not taken.calls:
         raise RecordError(f"tests: {text!r} calls nothing of the program; call the function that is asked for")
-    strange = {name for name in _loaded(ast.parse(expression)) if name not in known and not name[1:].isdecimal()}
+    strange = {name for name in _loaded(parse_quietly(expression)) if name not in known and not name[1:].isdecimal()}
     if strange:
         raise RecordError(f"tests: {text!r} uses {', '.join(sorted(strange))} outside of a call; put it inside a call")
     return expression, taken.calls
@@ -187,9 +188,16 @@ def _known_names(imports: str) -> set[str]:
     return names
 
 
+def parse_quietly(text: str) -> ast.Module:
+    """`ast.parse` without a word about escape sequences and the like, also where warnings are errors."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse(text)
+
+
 def _parse(text: str, field: str) -> ast.Module:
     try:
-        return ast.parse(text)
+        return parse_quietly(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as exc:
         raise RecordError(f"tests, field {field!r}: {text[:200]!r} is not Python ({exc}); correct it") from None
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from polymode.errors import RecordError, VerifierFault
-from polymode.sandbox import Case, Sandbox
+from polymode.sandbox import Case, Sandbox, parse_quietly
 
 FLOAT_TOLERANCE = 1e-6
 """Absolute tolerance of MBPP+ for floats where a task names none."""
@@ -22,6 +22,8 @@ FLOAT_TOLERANCE = 1e-6
 PLUS_CALL_SECONDS = 0.02
 """Inputs of MBPP+ that keep its solution busy for longer are left out, so that all of a task's inputs fit into the time
 of one program."""
+PLUS_CASE_CHARS, PLUS_CHARS = 20_000, 200_000
+"""Longest input with its value, and longest inputs of one task: they travel with every row of the training data."""
 
 
 def entry_point(asserts: Sequence[str], solution: str) -> str:
@@ -31,8 +33,8 @@ def entry_point(asserts: Sequence[str], solution: str) -> str:
         RecordError: there is none, or one of the two is not Python.
     """
     try:
-        defined = {node.name for node in ast.walk(ast.parse(solution)) if isinstance(node, ast.FunctionDef)}
-        called = [node.func for node in ast.walk(ast.parse(asserts[0])) if isinstance(node, ast.Call)]
+        defined = {node.name for node in ast.walk(parse_quietly(solution)) if isinstance(node, ast.FunctionDef)}
+        called = [node.func for node in ast.walk(parse_quietly(asserts[0])) if isinstance(node, ast.Call)]
     except (SyntaxError, ValueError) as exc:
         raise RecordError(f"test {asserts[0]!r} or its reference solution is not Python ({exc})") from None
     for function in called:
@@ -45,7 +47,7 @@ def arguments(asserts: Sequence[str], name: str) -> list[list[Any]]:
     """Arguments of the calls of ``name``, those that are plain data."""
     found: list[list[Any]] = []
     for text in asserts:
-        for node in ast.walk(ast.parse(text)):
+        for node in ast.walk(parse_quietly(text)):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name:
                 try:
                     found.append([ast.literal_eval(argument) for argument in node.args])
@@ -66,11 +68,19 @@ def plus_cases(record: Mapping[str, Any], sandbox: Sandbox) -> tuple[Case, ...]:
     tolerance = float(record["atol"]) or FLOAT_TOLERANCE
     lines = _evaluated(record["canonical_solution"], calls, sandbox)
     view = view_of(asserts[0], record["entry_point"])
-    return tuple(
+    cases = [
         Case(call, json.dumps(line["value"]), view, tolerance)
         for call, line in zip(calls, lines, strict=True)
         if "value" in line
-    )
+    ]
+    kept: list[Case] = []
+    room = PLUS_CHARS
+    for case in cases:
+        size = len(case.call) + len(case.expected)
+        if size <= min(room, PLUS_CASE_CHARS):
+            kept.append(case)
+            room -= size
+    return tuple(kept)
 
 
 def plus_calls(record: Mapping[str, Any]) -> list[str]:
@@ -89,7 +99,7 @@ def view_of(text: str, name: str) -> str:
     >>> view_of("assert set(f(1)) == {1}", "f"), view_of("assert f(1) == 1", "f"), view_of("assert not f(1)", "f")
     ('set(_)', '_', 'bool(_)')
     """
-    (statement,) = ast.parse(text).body
+    (statement,) = parse_quietly(text).body
     test = statement.test if isinstance(statement, ast.Assert) else None
     if isinstance(test, ast.Compare):
         return ast.unparse(_Hole(name).visit(test.left))
@@ -180,9 +190,9 @@ def _neighbours(value: Any) -> list[Any]:
 def _is_literal(call: str) -> bool:
     """Whether the arguments read back as what they are; nan and inf do not."""
     try:
-        body = ast.parse(call, mode="eval").body
-        assert isinstance(body, ast.Call)
-        for argument in body.args:
+        (statement,) = parse_quietly(call).body
+        assert isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call)
+        for argument in statement.value.args:
             ast.literal_eval(argument)
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
         return False

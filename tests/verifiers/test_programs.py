@@ -1,0 +1,167 @@
+"""Programs as answers: right by their tests, new by their syntax tree or by what they do."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from polymode.errors import ConfigError, RecordError, VerifierFault
+from polymode.judging import judge
+from polymode.parsing import parse_answers
+from polymode.rewards import METHODS, score_set
+from polymode.sandbox import Limits, ProgramTests, Sandbox, reason_unavailable
+from polymode.train.reward import make_reward_function
+from polymode.types import Example, Reference, Verdict
+from polymode.verifiers import QuestionVerifier, is_open, verifier_at
+from polymode.verifiers.programs import DistinctCounts, ProgramVerifier, program_text
+
+TESTS = ProgramTests(("assert f(2) == 4", "assert f(3) == 9"), entry="f", inputs=("f(-2)", "f('ab')"))
+QUESTION = Example("q", "Square a number.", (Reference(TESTS.to_json()),))
+POWER = "def f(n): return n ** 2"
+TIMES = "def f(n): return n * n"
+LOOP = "def f(n): return sum(n for _ in range(n))"  # right for what is asked; 0 for -2
+WRONG = "def f(n): return n + 2"
+
+
+@pytest.fixture(scope="module")
+def verifier() -> Iterator[ProgramVerifier]:
+    reason = reason_unavailable()
+    if reason is not None:
+        pytest.skip(f"no sandbox here: {reason}")
+    with Sandbox(2, limits=Limits(cpu_seconds=1, wall_seconds=20)) as sandbox:
+        yield ProgramVerifier(sandbox)
+
+
+def completion(*programs: str) -> str:
+    numbers = [""] if len(programs) == 1 else range(1, len(programs) + 1)
+    return "<think>x</think>" + "".join(
+        f"<answer{i}>{program}</answer{i}>" for i, program in zip(numbers, programs, strict=True)
+    )
+
+
+def verdicts(
+    verifier: ProgramVerifier, *programs: str, example: Example = QUESTION
+) -> list[tuple[Verdict, int | None]]:
+    found = judge(example, parse_answers(completion(*programs), len(programs), confidence=False), verifier)
+    return list(zip(found.verdicts, found.hits, strict=True))
+
+
+RIGHT_NEW, RIGHT_AGAIN = (Verdict.CORRECT, 1), (Verdict.CORRECT, 0)
+
+
+def test_right_programs_are_without_number_and_repeats_get_no_credit(verifier: ProgramVerifier) -> None:
+    assert isinstance(verifier, QuestionVerifier) and is_open(verifier_at(verifier, QUESTION))
+    renamed = "def f(number):\n    '''The square.'''\n    return number ** 2  # as asked"
+    found = verdicts(verifier, POWER, WRONG, renamed, TIMES)
+    assert found == [RIGHT_NEW, (Verdict.WRONG, 0), RIGHT_AGAIN, RIGHT_NEW]
+
+
+def test_by_behaviour_programs_that_do_the_same_are_repeats(verifier: ProgramVerifier) -> None:
+    by_behaviour = ProgramVerifier(verifier.sandbox, distinct="behaviour")
+    # POWER and TIMES both give 4 for -2 and a TypeError for a text; LOOP gives 0 for -2.
+    assert verdicts(by_behaviour, POWER, TIMES, LOOP) == [RIGHT_NEW, RIGHT_AGAIN, RIGHT_NEW]
+
+
+def test_both_counts_are_there_for_a_report(verifier: ProgramVerifier) -> None:
+    answers = [POWER, TIMES, LOOP, WRONG, POWER + "\n", "def f(n) return"]
+    assert verifier.count_distinct(QUESTION, answers) == DistinctCounts(right=4, by_ast=3, by_behaviour=2, unscored=0)
+    plain = Example("q", "", (Reference(ProgramTests(TESTS.asserts).to_json()),))
+    assert verifier.count_distinct(plain, answers).by_behaviour is None
+    assert verifier.count_distinct(QUESTION, []) == DistinctCounts(0, 0, 0, 0)
+
+
+def test_preparing_runs_everything_once(verifier: ProgramVerifier) -> None:
+    answers = [f"def f(n): return n * n + {i} - {i}" for i in range(5)]
+    verifier.prepare([(QUESTION, answers[:3]), (QUESTION, answers[2:])])
+    equality = verifier.at(QUESTION)
+    assert [equality.matches(answer, QUESTION.references[0]) for answer in answers] == [True] * 5
+    assert equality.same(answers[0], answers[0]) and not equality.same(answers[0], answers[1])
+    assert equality.same(answers[0], "def f(m): return m * m + 0 - 0")
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "def f(n) return n",
+        "The answer is 4.",
+        "def f(n): return '\udc80'",
+        "\0",
+        "(" * 3000,
+        "while True: pass",
+    ],
+    ids=["syntax", "prose", "surrogate", "zero byte", "parentheses", "endless"],
+)
+def test_what_cannot_be_judged_as_a_program_is_wrong_and_equals_itself(program: str, verifier: ProgramVerifier) -> None:
+    assert verdicts(verifier, program, "  " + program, POWER) == [(Verdict.WRONG, 0), (Verdict.WRONG, 0), RIGHT_NEW]
+    equality = verifier.at(QUESTION)
+    assert equality.same(program, program) and not equality.same(program, WRONG)
+
+
+def test_a_program_of_ten_megabytes_is_wrong(verifier: ProgramVerifier) -> None:
+    program = "x = 1\n" * (10 * 2**20 // 6) + POWER
+    verifier.prepare([(QUESTION, [program])])
+    assert not verifier.at(QUESTION).matches(program, QUESTION.references[0])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "```python\n" + POWER + "\n```",
+        "```\n" + POWER + "\n```\n",
+        "\n ```py\n" + POWER + "\n  ```  ",
+        "~~~python\n" + POWER + "\n~~~",
+        "````\n" + POWER + "\n````",
+        "```python\n" + POWER,
+    ],
+)
+def test_a_fence_around_a_program_is_taken_off(text: str, verifier: ProgramVerifier) -> None:
+    assert program_text(text) == POWER
+    assert verdicts(verifier, text) == [RIGHT_NEW]
+
+
+@pytest.mark.parametrize("text", [POWER, "x = '```'", "", "``` x", "print('''```a\n```''')"])
+def test_a_program_without_a_fence_stays_as_it_is(text: str) -> None:
+    assert program_text(text) == text
+
+
+def test_a_fence_with_much_in_it_is_read_in_linear_time() -> None:
+    assert len(program_text("```python\n" + "\n" * 500_000 + "x")) == 500_001
+    assert program_text("`" * 500_000) == "`" * 500_000
+
+
+@pytest.mark.parametrize(
+    ("references", "said"),
+    [
+        (("Paris",), "tests: 'Paris' is not JSON"),
+        (('{"asserts": ["assert f(2) == 4"], "imports": "import no_such_module"}',), "the imports of the tests fail"),
+        (('{"asserts": ["f(2) == 4"]}',), "is not one assert statement"),
+    ],
+)
+def test_tests_that_cannot_be_used_leave_answers_unscored(
+    references: tuple[str, ...], said: str, verifier: ProgramVerifier
+) -> None:
+    example = Example("q", "", tuple(map(Reference, references)))
+    verifier.prepare([(example, [POWER])])
+    found = judge(example, parse_answers(completion(POWER, TIMES), 2, confidence=False), verifier)
+    assert found.verdicts == (Verdict.UNSCORED, Verdict.UNSCORED)
+    assert said in found.faults[0]
+    assert score_set(found, METHODS["multi-rlvr"].reward()).total is None
+
+
+def test_a_question_has_one_reference(verifier: ProgramVerifier) -> None:
+    for references in ((), (Reference("{}"), Reference("{}"))):
+        with pytest.raises(VerifierFault, match="references; a program's question has one, its tests"):
+            verifier.at(Example("q7", "", references)).key(POWER)
+        with pytest.raises(RecordError, match="question 'q7'"):
+            verifier.count_distinct(Example("q7", "", references), [POWER])
+
+
+def test_the_reward_function_needs_nothing_but_the_references(verifier: ProgramVerifier) -> None:
+    reward = make_reward_function(METHODS["multi-rlvr"], 3, verifier=verifier)
+    texts = [completion(POWER, TIMES, WRONG), completion(POWER, POWER + " # again", LOOP), "no answers"]
+    # Right and new: 2 of 3, then 2 of 3; one more for the format. Malformed: 0.
+    assert reward(texts, [[{"text": TESTS.to_json()}]] * 3) == [3.0, 3.0, 0.0]
+
+
+def test_an_option_out_of_range() -> None:
+    with pytest.raises(ConfigError, match="distinct = 'text' is not known: use 'ast' or 'behaviour'"):
+        ProgramVerifier(distinct="text")  # type: ignore[arg-type]
