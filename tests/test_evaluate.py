@@ -11,7 +11,15 @@ import pytest
 
 from polymode import runs
 from polymode.errors import ConfigError, DataNotFoundError, PolymodeError, RecordError, VerifierFault
-from polymode.evaluate import Evaluation, compare, evaluate, evaluate_folder, read_completions
+from polymode.evaluate import (
+    Evaluation,
+    compare,
+    evaluate,
+    evaluate_folder,
+    evaluate_groups,
+    read_completions,
+    write_groups,
+)
 from polymode.types import Completion, Example, ParseStatus, Reference
 from polymode.verifiers.scripted import ScriptedVerifier
 
@@ -365,3 +373,21 @@ def test_right_answers_without_number_are_told_apart_by_the_verifier() -> None:
     # U in answers: one completion (3 answers) finds 2 on average, both together 2, 4 and 8.
     points = {point["answers"]: point["value"] for point in evaluation.curves["unique_references"]}
     assert (points[3], points[6]) == (2, 3)
+
+
+def test_parts_of_the_questions_are_measured_by_themselves(tmp_path: Path) -> None:
+    easy = dataclasses.replace(FLU_OR_COLD, meta={"rare": False})
+    rare = dataclasses.replace(ONE_OF_THREE, meta={"rare": True})
+    # Two hits on the common question, none on the rare one.
+    completions = [completion(easy, "flu", "cold"), completion(rare, "flu", "asthma")]
+    groups = evaluate_groups(completions, "rare", n_boot=10)
+    assert list(groups) == ["rare = false", "rare = true"]
+    assert [group.metrics["coverage"].value for group in groups.values()] == [2, 0]
+    assert [group.metrics["coverage"].n for group in groups.values()] == [1, 1]
+    evaluate(completions, n_boot=10).write(tmp_path)
+    write_groups(tmp_path, groups)
+    content = json.loads((tmp_path / "metrics.json").read_text())
+    assert content["metrics"]["coverage"]["value"] == 1
+    assert content["groups"]["rare = true"]["metrics"]["coverage"]["value"] == 0
+    with pytest.raises(ConfigError, match=r"by = 'age': question 'a' has no such field in meta; it has rare"):
+        evaluate_groups(completions, "age")

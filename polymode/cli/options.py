@@ -151,6 +151,8 @@ class Evaluate:
     """Put this many independent completions of a question together to one set."""
     votes: bool = False
     """With --pool: use the share of samples that gave an answer as its confidence."""
+    by: str | None = None
+    """Also measure parts of the questions by themselves, told apart by this field of "meta"."""
     n_boot: int = 1000
     """Bootstrap replicates; 0 leaves the intervals out."""
     seed: int = 0

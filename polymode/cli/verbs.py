@@ -139,7 +139,7 @@ def _generator(options: Generate) -> Any:
 def _evaluate(args: Sequence[str]) -> int:
     options: Evaluate = parse_flags(Evaluate, "evaluate", args)
     from polymode import runs
-    from polymode.evaluate import evaluate, read_completions
+    from polymode.evaluate import evaluate, evaluate_groups, read_completions, write_groups
     from polymode.verifiers.choice import open_verifier
 
     _whole("pool", options.pool, 1)
@@ -152,18 +152,22 @@ def _evaluate(args: Sequence[str]) -> int:
     path = source / runs.COMPLETIONS if source.is_dir() else source
     asked = {"auto": None, "yes": True, "no": False}[options.confidence]
     completions = read_completions(path, k=options.k, confidence=asked, verifier=verifier)
-    evaluation = evaluate(
-        completions,
-        verifier=verifier,
-        pooled=options.pool > 1,
-        k=options.pool if options.pool > 1 else None,
-        confidence_from="votes" if options.votes else "stated",
-        n_boot=options.n_boot,
-        seed=options.seed,
-    )
+    how: dict[str, Any] = {
+        "verifier": verifier,
+        "pooled": options.pool > 1,
+        "k": options.pool if options.pool > 1 else None,
+        "confidence_from": "votes" if options.votes else "stated",
+        "n_boot": options.n_boot,
+        "seed": options.seed,
+    }
+    groups = {} if options.by is None else evaluate_groups(completions, options.by, **how)
+    evaluation = evaluate(completions, **how)
     out = options.out or path.parent
     evaluation.write(out)
     print(evaluation.table())
+    if groups:
+        write_groups(out, groups)
+        print(*(f"\n{label}: {part.table()}" for label, part in groups.items()), sep="\n")
     print(f"metrics: {out / runs.METRICS}")
     return 0
 

@@ -7,7 +7,17 @@ malformed completion may be salvaged (status PARTIAL). Judging again never gener
 """
 
 from polymode.evaluate.evaluation import Evaluation, compare, evaluate, evaluate_folder
+from polymode.evaluate.groups import evaluate_groups, write_groups
 from polymode.evaluate.judged import JudgedCompletion
 from polymode.evaluate.reading import read_completions
 
-__all__ = ["Evaluation", "JudgedCompletion", "compare", "evaluate", "evaluate_folder", "read_completions"]
+__all__ = [
+    "Evaluation",
+    "JudgedCompletion",
+    "compare",
+    "evaluate",
+    "evaluate_folder",
+    "evaluate_groups",
+    "read_completions",
+    "write_groups",
+]

@@ -51,7 +51,7 @@ def evaluate_views(plan: Plan, arm: Arm, folder: Path, model: Path | str, task: 
     for view in missing:
         target = folder / view.name
         if view.of:
-            _measure(generator, view, folder, task)
+            _measure(generator, view, folder, task, verifier)
             _evaluate(plan, view, target, verifier, runs.read_json(folder / view.of / "deep" / runs.METRICS))
             continue
         deep_samples = math.ceil(plan.deep_answers / view.answers)
@@ -84,13 +84,13 @@ def _sample(generator: Any, recipe: Recipe, view: View, out: Path, task: Task, q
     write_completions(out, completions)
 
 
-def _measure(generator: Any, view: View, folder: Path, task: Task) -> None:
+def _measure(generator: Any, view: View, folder: Path, task: Task, verifier: Verifier | QuestionVerifier) -> None:
     """The completions of another view, with measured confidences."""
     from polymode.evaluate import read_completions
     from polymode.generate.confidences import answer_probabilities, p_true
     from polymode.generate.sampling import write_completions
 
-    completions = read_completions(folder / view.of / runs.COMPLETIONS)
+    completions = read_completions(folder / view.of / runs.COMPLETIONS, verifier=verifier)
     if view.confidence == "answer probability":
         completions = answer_probabilities(completions, generator, style=task.prompt_style)
     elif view.confidence == "P(True)":

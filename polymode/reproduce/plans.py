@@ -63,6 +63,8 @@ class Plan:
     """The first so many of them are answered until 30 answers are there: curves over k, unique answers, overlap."""
     deep_answers: int = 30
     n_boot: int = 1000
+    groups_by: str | None = None
+    """Field of the questions' meta whose values are also measured by themselves."""
     notes: tuple[str, ...] = field(default_factory=tuple)
 
     @property
