@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,9 @@ class Arm:
     """Answers per set; None takes it from the evaluation."""
     note: str = ""
     """Anything a reader must know about this arm."""
+    is_remeasured: bool = False
+    """Whether these are the completions of another arm with other confidences; then only figures of confidences draw
+    it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,8 @@ class ArmData:
     """`curves` of each seed."""
     training: tuple[tuple[Mapping[str, Any], ...], ...]
     """Rows of metrics.jsonl, one tuple per training folder."""
+    remarks: Mapping[str, str] = field(default_factory=dict)
+    """What stands behind a metric that the report computes itself, or why it is undefined; by name."""
 
     @property
     def k(self) -> int | None:

@@ -8,24 +8,28 @@ from collections.abc import Mapping
 from polymode.report import charts
 from polymode.report.arms import ArmData, Line, line_over_seeds, number
 from polymode.report.charts import Style
+from polymode.report.drawn import in_curves, in_reliability, with_note
 from polymode.report.figures_calibration import expected_hits, reliability, risk_coverage, sum_by_n_true
+from polymode.report.figures_k import several_k
 from polymode.report.figures_training import training
 from polymode.report.panels import Bar, Figure, Legend, Panel, Styled
 from polymode.report.table import write_interval, write_number
 
 
 def build_figures(arms: Styled, reference: Mapping[str, float]) -> list[Figure]:
-    """Every figure for which at least one arm has data, in reading order."""
+    """Every figure for which at least one arm has data, in reading order; `drawn` says which arms each shows."""
+    drawn = in_curves(arms)
     figures = (
-        _recall(arms, reference),
-        _top_n(arms),
-        _unique_answers(arms),
-        reliability(arms),
-        expected_hits(arms),
-        sum_by_n_true(arms),
-        _cost(arms, reference),
-        risk_coverage(arms),
-        training(arms),
+        with_note(_recall(drawn, reference), arms),
+        _top_n(drawn),
+        _unique_answers(drawn),
+        reliability(in_reliability(arms)),
+        expected_hits(drawn),
+        sum_by_n_true(drawn),
+        _cost(drawn, reference),
+        several_k(arms),
+        risk_coverage(drawn),
+        training(drawn),
     )
     return [figure for figure in figures if figure is not None]
 

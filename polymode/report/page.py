@@ -16,6 +16,8 @@ from polymode.errors import ConfigError, MissingExtraError
 from polymode.report import table
 from polymode.report.arms import Arm, ArmData, read_arm
 from polymode.report.charts import COLOURS, Markup, Style, assign_styles, clean
+from polymode.report.differences import Difference, Differences, written
+from polymode.report.equal_tokens import find_budget, with_equal_tokens
 from polymode.report.examples import WorkedExample
 from polymode.report.figures import build_figures
 from polymode.report.headline import known_best, write_headline, write_tiles
@@ -38,6 +40,12 @@ class _CellView:
     interval: str
     spread: str
     title: str
+    mark: str = ""
+    """``better`` or ``worse`` for a difference whose interval excludes 0."""
+
+
+_Groups = list[tuple[str, list[tuple[str, table.Row, list[_CellView]]]]]
+"""Rows of cells, by metric, under group titles."""
 
 
 def write_report(
@@ -49,6 +57,7 @@ def write_report(
     reference: Mapping[str, float] | None = None,
     facts: Mapping[str, str] | None = None,
     examples: Sequence[WorkedExample] = (),
+    differences: Differences | None = None,
 ) -> Path:
     """Write the report of ``arms`` to ``path`` and return ``path``.
 
@@ -62,6 +71,7 @@ def write_report(
         facts: name and value pairs on how this was made (task, model size, completions, seconds, memory, ...); the
             value of ``command`` is shown as the command to repeat it.
         examples: worked examples from `pick_examples`.
+        differences: paired differences of the arms to one of them.
 
     Raises:
         ConfigError: no arms.
@@ -72,6 +82,8 @@ def write_report(
     if not arms:
         raise ConfigError("arms is empty: a report needs at least one arm with an evaluation folder")
     loaded = [read_arm(arm) for arm in arms]
+    budget = find_budget(loaded)
+    loaded = with_equal_tokens(loaded, budget)
     known = {name: value for name, value in (reference or {}).items() if isinstance(value, (int, float))}
     known["best_coverage"] = known_best(loaded, known)
     styles = assign_styles([arm.method for arm in arms])
@@ -85,6 +97,9 @@ def write_report(
         tiles=write_tiles(loaded),
         columns=list(zip(loaded, styles, strict=True)),
         groups=_groups(loaded),
+        budget=budget.words if budget is not None else "",
+        differences=differences,
+        difference_groups=_difference_groups(differences),
         figures=build_figures(list(zip(loaded, styles, strict=True)), known),
         examples=examples,
         made_with=[row for row in map(_made_with, loaded) if row],
@@ -96,7 +111,7 @@ def write_report(
     return path
 
 
-def _groups(arms: Sequence[ArmData]) -> list[tuple[str, list[tuple[str, table.Row, list[_CellView]]]]]:
+def _groups(arms: Sequence[ArmData]) -> _Groups:
     names = [name for data in arms for name in data.metrics]
     return [
         (group, [(name, table.row_of(name), [_cell(data, name) for data in arms]) for name in found])
@@ -112,6 +127,24 @@ def _cell(data: ArmData, name: str) -> _CellView:
         spread=table.write_range(cell, decimals),
         title=table.explain(data, name),
     )
+
+
+def _difference_groups(
+    differences: Differences | None,
+) -> _Groups:
+    groups: dict[str, list[tuple[str, table.Row, list[_CellView]]]] = {}
+    for group, name, found in differences.rows() if differences is not None else ():
+        groups.setdefault(group, []).append((name, table.row_of(name), [_difference(d, name) for d in found]))
+    return list(groups.items())
+
+
+def _difference(difference: Difference | None, name: str) -> _CellView:
+    if difference is None or not difference.cell.is_defined:
+        return _CellView(table.EMPTY, "", "", "undefined for one of the two")
+    value, interval = written(difference, name)
+    pairs = f"{difference.n_pairs} pair{'s' if difference.n_pairs != 1 else ''} of seeds"
+    mark = difference.verdict(name) or ("differs" if difference.excludes_zero else "")
+    return _CellView(value, interval, "", f"{name}: {difference.cell.n:,} shared questions, {pairs}", mark)
 
 
 def _made_with(data: ArmData) -> dict[str, Any]:

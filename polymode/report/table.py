@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from polymode.report.arms import Arm, ArmData, Cell, read_arm
+from polymode.report.equal_tokens import METRIC, find_budget, with_equal_tokens
 
 EMPTY = "\N{EN DASH}"
 
@@ -34,6 +35,7 @@ GROUPS: tuple[tuple[str, tuple[Row, ...]], ...] = (
             Row("coverage", "distinct references found per set", 2, _UP),
             Row("best_coverage", "best possible coverage", 2, "", "truth"),
             Row("coverage_of_best", "coverage / best possible", 3, _UP, "truth"),
+            Row(METRIC, "references found for the tokens of one multi-answer completion", 2, _UP),
             Row("coverage@", "references found in the top n answers", 2, _UP),
             Row("recall", "share of references found", 3, _UP),
             Row("capped_recall", "share of min(N, K) references found", 3, _UP),
@@ -140,6 +142,8 @@ def write_range(cell: Cell, decimals: int = 3) -> str:
 def why_empty(data: ArmData, name: str) -> str:
     """Why ``data`` has no value for the metric, in words."""
     row = row_of(name)
+    if name in data.remarks:
+        return data.remarks[name]
     if row.needs == "confidences" and not data.view.get("has_confidence"):
         return "undefined: this arm states no confidences"
     if name not in data.metrics:
@@ -156,6 +160,8 @@ def explain(data: ArmData, name: str) -> str:
     if not cell.is_defined:
         return why_empty(data, name)
     parts = [f"{name} = {write_number(cell.value, row.decimals)}", f"n = {cell.n:,}"]
+    if name in data.remarks:
+        parts.append(data.remarks[name])
     if cell.n_unscored:
         parts.append(f"unscored {cell.n_unscored:,}")
     if len(cell.by_seed) > 1:
@@ -166,10 +172,14 @@ def explain(data: ArmData, name: str) -> str:
 def table_markdown(arms: Sequence[Arm], metrics: Sequence[str]) -> str:
     """A Markdown table, one row per metric and one column per arm: ``value [low, high]``, seed range in parentheses.
 
+    Below it stands the token budget of ``coverage_at_equal_tokens``, with a reason for each arm where it is undefined.
+
     Raises:
         RunIncompleteError: an evaluation folder lacks its metrics.
     """
     columns = [read_arm(arm) for arm in arms]
+    budget = find_budget(columns)
+    columns = with_equal_tokens(columns, budget)
     lines = [
         "| metric | " + " | ".join(_cell_text(data.arm.label) for data in columns) + " |",
         "|---|" + "---:|" * len(columns),
@@ -186,6 +196,10 @@ def table_markdown(arms: Sequence[Arm], metrics: Sequence[str]) -> str:
             ]
             cells.append(" ".join(part for part in parts if part))
         lines.append(f"| {_cell_text(name)} | " + " | ".join(cells) + " |")
+    if budget is not None and METRIC in metrics:
+        empty = [data for data in columns if not data.cell(METRIC).is_defined]
+        reasons = [f"{data.arm.label}: {data.remarks[METRIC]}" for data in empty]
+        lines += ["", _cell_text(" ".join([budget.words, *(f"{reason}." for reason in reasons)]))]
     return "\n".join(lines) + "\n"
 
 

@@ -1,0 +1,97 @@
+"""Coverage at equal tokens: what an arm finds for the tokens that one multi-answer completion costs (layer L4).
+
+    m = budget / tokens_per_completion        coverage_at_equal_tokens = U(m)
+
+with U(m) the expected number of distinct references found by m completions (curve ``unique_references``), linear
+between whole m: a fractional m draws the next lower or the next higher number of completions by a coin, with mean m.
+The budget is the mean length of one completion of the multi-rlvr arm with K = 3, else of the multi-rlcr one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from polymode.report.arms import ArmData, Cell, combine, number
+
+METRIC = "coverage_at_equal_tokens"
+_METHODS, _K = ("multi-rlvr", "multi-rlcr"), 3
+
+
+@dataclass(frozen=True, slots=True)
+class TokenBudget:
+    """What every arm may spend on a question."""
+
+    label: str
+    """The arm whose completion sets the budget."""
+    tokens: float
+    """Mean tokens of one of its completions, over its seeds."""
+
+    @property
+    def words(self) -> str:
+        """The budget as a sentence."""
+        return f"{METRIC}: for {self.tokens:.1f} tokens a question, the mean of {self.label}."
+
+
+def find_budget(arms: Sequence[ArmData]) -> TokenBudget | None:
+    """The budget that the arms are compared at; None without a multi-answer arm of K = 3 that counts its tokens."""
+    for method in _METHODS:
+        for data in arms:
+            cell = data.cell("tokens_per_completion")
+            if data.arm.method == method and data.k == _K and not data.view.get("pooled") and cell.value > 0:
+                return TokenBudget(data.arm.label, cell.value)
+    return None
+
+
+def with_equal_tokens(arms: Sequence[ArmData], budget: TokenBudget | None) -> list[ArmData]:
+    """The arms with the metric ``coverage_at_equal_tokens`` and a remark on it; as they are without a budget."""
+    return list(arms) if budget is None else [_with_metric(data, budget) for data in arms]
+
+
+def completions_for(budget: TokenBudget, label: str, tokens: float) -> float:
+    """How many completions of ``tokens`` the budget pays for: exactly one of the arm that sets it."""
+    return 1.0 if label == budget.label else budget.tokens / tokens if tokens > 0 else math.nan
+
+
+def coverage_of(points: Sequence[Mapping[str, Any]], answers: int, m: float) -> dict[str, Any]:
+    """U(m) with its interval, from points at whole numbers of completions of ``answers`` answers.
+
+    Raises:
+        LookupError: the curve has no points around ``m``; the message says why.
+    """
+    if math.isnan(m):
+        raise LookupError("completions without token counts")
+    if m < 1:
+        raise LookupError(f"the budget pays for {m:.2f} of a completion")
+    by_m = {number(point.get("answers")) / answers: point for point in points}
+    low, high, share = math.floor(m), math.ceil(m), m - math.floor(m)
+    if low not in by_m or high not in by_m:
+        last = max(by_m, default=0)
+        raise LookupError(f"the budget pays for {m:.1f} completions, and the curve ends at {last:g}")
+    ends = (by_m[low], by_m[high])
+
+    def between(name: str) -> float:
+        return (1 - share) * number(ends[0].get(name)) + share * number(ends[1].get(name))
+
+    return {**{name: between(name) for name in ("value", "low", "high")}, "n": ends[1].get("questions")}
+
+
+def _with_metric(data: ArmData, budget: TokenBudget) -> ArmData:
+    tokens = data.cell("tokens_per_completion").by_seed
+    answers = 1 if data.view.get("pooled") else data.k or 1
+    entries: list[Mapping[str, Any]] = []
+    remark = ""
+    for i, curves in enumerate(data.curves):
+        m = completions_for(budget, data.arm.label, tokens[i] if len(tokens) == len(data.curves) else math.nan)
+        try:
+            entries.append(coverage_of(curves.get("unique_references") or (), answers, m))
+            remark = remark or f"U({m:.2f}), for {budget.tokens:.1f} tokens"
+        except LookupError as exc:
+            return replace(data, **_added(data, Cell(), f"undefined: {exc.args[0]}"))
+    return replace(data, **_added(data, combine(entries), remark))
+
+
+def _added(data: ArmData, cell: Cell, remark: str) -> dict[str, Any]:
+    return {"metrics": {**data.metrics, METRIC: cell}, "remarks": {**data.remarks, METRIC: remark}}
