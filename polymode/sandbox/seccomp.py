@@ -78,7 +78,20 @@ REFUSED: Mapping[str, tuple[int, int]] = {
     "setdomainname": (171, 162),
     "sethostname": (170, 161),
     "vhangup": (153, 58),
+    # What one process may do to another of the same user, the server among them.
+    "setpriority": (141, 140),
+    "sched_setparam": (142, 118),
+    "sched_setscheduler": (144, 119),
+    "sched_setaffinity": (203, 122),
+    "sched_setattr": (314, 274),
+    "ioprio_set": (251, 30),
+    "migrate_pages": (256, 238),
+    "move_pages": (279, 239),
+    "process_madvise": (440, 440),
+    "process_mrelease": (448, 448),
 }
+_LIMITS_OF_ANOTHER = (302, 261)
+"""prlimit64, allowed with process number 0, the caller itself."""
 _CLONE = (56, 220)
 _CLONE3 = 435
 
@@ -106,6 +119,11 @@ def filter_program(machine: str) -> bytes:
     for numbers in REFUSED.values():
         program += [_instruction(_JUMP_EQUAL, numbers[column], 0, 1), refuse]
     program += [
+        _instruction(_JUMP_EQUAL, _LIMITS_OF_ANOTHER[column], 0, 4),
+        _instruction(_LOAD_WORD, _FIRST_ARGUMENT),
+        _instruction(_JUMP_EQUAL, 0, 1, 0),
+        refuse,
+        _instruction(_RETURN, _ALLOW),
         _instruction(_JUMP_EQUAL, _CLONE[column], 0, 3),
         _instruction(_LOAD_WORD, _FIRST_ARGUMENT),
         _instruction(_JUMP_SET, _NEW_NAMESPACES, 0, 1),

@@ -244,6 +244,8 @@ def f():
     if libc.process_vm_readv(1, ctypes.byref(local), 1, ctypes.byref(local), 1, 0) >= 0: done.append("memory")
     try: resource.prlimit(1, resource.RLIMIT_NOFILE, (0, 0)); done.append("limits")
     except OSError: pass
+    try: os.setpriority(os.PRIO_PROCESS, 1, 19); done.append("priority")
+    except OSError: pass
     try: os.setpgid(1, 0); done.append("group")
     except OSError: pass
     try: os.sched_setaffinity(1, {0}); done.append("affinity")
@@ -252,7 +254,7 @@ def f():
         if os.path.exists(f"/proc/{name}"): done.append("proc")
     return done
 """
-    assert judge.value(program) in ([], ["affinity"])  # a namespace of an ordinary user has one user only
+    assert judge.value(program) == []
     assert judge.outcome(RIGHT + " # after signals", *ASSERTS) is Outcome.PASS
 
 
