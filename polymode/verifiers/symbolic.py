@@ -4,9 +4,9 @@ Both sides are parsed, the reference like the answer: ``1/2`` equals ``0.5``, ``
 ``(x-1)(x+1)``, ``x = 5`` equals ``5``. Where one of the two is no expression (see `polymode.verifiers.mathematics`),
 normalised texts are compared instead; operators stay, so ``1/0`` is not ``10``.
 
-The equality is symmetric by construction: math-verify is asked both ways round, and both must agree. Numbers are
-compared to six decimals, so ``0.333333`` equals ``1/3``; numbers below that size are all equal to 0. Units must agree:
-``5 km`` is not ``5 m``, nor ``5``.
+The equality is symmetric by construction: math-verify is asked both ways round, and both must agree. Whole numbers
+and fractions of them are compared exactly, other numbers to six decimals: ``0.333333`` equals ``1/3``, and numbers
+below that size equal 0. Units must agree: ``5 km`` is not ``5 m``, nor ``5``.
 
 A comparison that takes too long, or kills its process, is a VerifierFault: the answer is UNSCORED. The outcome, the
 failure too, is remembered.
@@ -17,6 +17,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from functools import lru_cache
 from importlib.util import find_spec
 
 from polymode.errors import ConfigError, MissingExtraError, VerifierFault
@@ -28,6 +30,10 @@ from polymode.verifiers.text import TextVerifier
 MAX_REMEMBERED = 1 << 18
 """Outcomes that are kept."""
 _TEXT = TextVerifier()
+_RATIO = re.compile(
+    r"(?P<sign>[+-]?)(?:(?P<whole>\d{1,99})(?:/(?P<under>\d{1,99}))?|\\frac\{(?P<above>\d{1,99})\}\{(?P<below>\d{1,99})\})",
+    re.ASCII,
+)
 _OPERATOR = re.compile(r"[\\^=<>+*/_%|!√]")
 
 Pair = tuple[str, str]
@@ -68,8 +74,9 @@ class SymbolicVerifier:
         pair = _pair(a, b)
         if pair is None:
             return _is_same_text(a, b)
-        if pair[0] == pair[1]:
-            return True
+        at_once = _compared_at_once(pair)
+        if at_once is not None:
+            return at_once
         if pair not in self._outcomes:
             self._compare([pair])
         outcome = self._outcomes[pair]
@@ -99,7 +106,7 @@ class SymbolicVerifier:
             for i, answer in enumerate(distinct):
                 for other in (*names, *distinct[:i]):
                     pair = _pair(answer, other)
-                    if pair is not None and pair[0] != pair[1] and pair not in self._outcomes:
+                    if pair is not None and pair not in self._outcomes and _compared_at_once(pair) is None:
                         wanted[pair] = None
         self._compare(list(wanted))
 
@@ -129,6 +136,23 @@ def _pair(a: str, b: str) -> Pair | None:
     if left is None or right is None:
         return None
     return (left, right) if left <= right else (right, left)
+
+
+def _compared_at_once(pair: Pair) -> bool | None:
+    """Whether two whole numbers or fractions of them are equal, exactly; None when it takes math-verify to tell."""
+    if pair[0] == pair[1]:
+        return True
+    left, right = _ratio(pair[0]), _ratio(pair[1])
+    return None if left is None or right is None else left == right
+
+
+@lru_cache(maxsize=1 << 16)
+def _ratio(latex: str) -> Fraction | None:
+    found = _RATIO.fullmatch(latex)
+    if found is None:
+        return None
+    sign, above, below = found["sign"], found["above"] or found["whole"], found["below"] or found["under"] or "1"
+    return Fraction(int(sign + above), int(below)) if int(below) else None
 
 
 def _is_same_text(a: str, b: str) -> bool:

@@ -41,6 +41,8 @@ def answer_set(*texts: str) -> AnswerSet:
     [
         ("1/2", "0.5"),
         ("10", "10.0"),
+        ("-6/4", r"-\frac{3}{2}"),
+        ("+07", "7"),
         (r"\frac{1}{2}", "$0.5$"),
         ("3 1/2", "3.5"),
         ("3½", "7/2"),
@@ -100,6 +102,8 @@ def test_the_same_either_way_round(a: str, b: str, symbolic: SymbolicVerifier) -
         ("(1,2)", "[1,2]"),
         ("x_1", "x_2"),
         ("1/3", "0.3333"),
+        ("1/3", "333333/1000000"),
+        ("3/0", "4/0"),
         ("100000000000000000001", "100000000000000000000"),
     ],
 )
@@ -199,13 +203,13 @@ def test_a_fault_on_one_name_does_not_hide_another() -> None:
 def test_a_batch_is_compared_on_several_children_and_then_remembered() -> None:
     verifier = SymbolicVerifier(seconds=60, workers=2)
     assert isinstance(verifier, QuestionVerifier)
-    examples = [Example(str(i), "?", (Reference(f"{i}/7"),)) for i in range(20)]
-    verifier.prepare((example, [f"{2 * i}/14", "flu", f"{i}"]) for i, example in enumerate(examples))
+    examples = [Example(str(i), "?", (Reference(f"{i}.5"),)) for i in range(20)]
+    verifier.prepare((example, [f"{2 * i + 1}/2", "flu", f"{i}"]) for i, example in enumerate(examples))
     assert len(verifier._pool._children) == 2
     verifier.close()
     for i, example in enumerate(examples):
-        found = judge(example, answer_set(f"{2 * i}/14", "flu", f"{i}"), verifier)
-        assert found.verdicts == (CORRECT, WRONG, WRONG if i else CORRECT)
+        found = judge(example, answer_set(f"{2 * i + 1}/2", "flu", f"{i}"), verifier)
+        assert found.verdicts == (CORRECT, WRONG, WRONG)
     assert verifier._pool._children == []  # nothing had to be compared again
     verifier.prepare([])
 
