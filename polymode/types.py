@@ -66,7 +66,8 @@ class Example:
     distribution: Mapping[str, float] | None = None
     """Reference distribution over answers (sums to 1) when one is known: target of KL and total variation."""
     p_correct: Mapping[str, float] | None = None
-    """Exact probability that each possible answer is correct (lab only); an answer not listed has probability 0."""
+    """Exact probability that each possible answer is correct (lab only); an answer not listed has probability 0, unless
+    the task's verifier has a method ``p_correct(text)``, which knows that of any answer."""
     exclusive: bool = False
     """True when at most one answer can be right, so honest confidences sum to at most 1."""
     meta: Mapping[str, object] = field(default_factory=dict)

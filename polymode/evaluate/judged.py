@@ -79,7 +79,9 @@ class Equality:
         self._classes: dict[object, int] = {}
         self._heads: list[str] = []
         self._known: dict[tuple[str, int | None], Known] = {}
-        self._p_correct = self._keyed(example.p_correct)
+        # Where answers are without number, the verifier may know the probability of any; the question lists only some.
+        self._chance = getattr(self._verifier, "p_correct", None)
+        self._p_correct = self._keyed(example.p_correct) if self._chance is None else None
         # Exclusive probabilities of being right are a distribution over answers.
         self._distribution = self._keyed(example.distribution)
         if example.distribution is None and example.exclusive:
@@ -95,9 +97,8 @@ class Equality:
             if self.is_open:
                 match = None
             names = [text] if match is None else [text, *self._example.references[match].names]
-            known = Known(
-                self._class_of(text, match), *(self._mass(names, m) for m in (self._p_correct, self._distribution))
-            )
+            p_correct = self._mass(names, self._p_correct) if self._chance is None else float(self._chance(text))
+            known = Known(self._class_of(text, match), p_correct, self._mass(names, self._distribution))
             self._known[text, match] = known
         return known
 

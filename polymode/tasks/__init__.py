@@ -63,6 +63,7 @@ TASKS: dict[str, str] = {
     "clinic": "lab: patients with an exact posterior; references are the differential (several true answers)",
     "clinic-diagnosis": "lab: the same patients; the reference is the one true condition, its probability is known",
     "hops": "lab: two-hop questions with 0, 1 or 2 needed facts hidden and an exact posterior; one right answer",
+    "programs": "lab: small Python functions asked for by a few values, run in the sandbox; many programs are right",
     "ddxplus": "synthetic patients of DDXPlus; references are the differential above a threshold (needs data)",
     "ddxplus-diagnosis": "the same patients; the reference is the one true pathology (needs data)",
     "hotpotqa": "HotPotQA-Modified: two-hop questions, 0 to 2 needed paragraphs hidden; one right answer (needs data)",
@@ -98,6 +99,12 @@ def open_task(name: str, *, data: Path | str | None = None, **options: Any) -> T
             if data is not None:
                 raise ConfigError(f"data = {str(data)!r}: task {name!r} makes its own questions; leave data out")
             return Hops(**options)
+        if name == "programs":
+            from polymode.tasks.lab.programs import Programs
+
+            if data is not None:
+                raise ConfigError(f"data = {str(data)!r}: task {name!r} makes its own questions; leave data out")
+            return Programs(**options)
         if name in ("ddxplus", "ddxplus-diagnosis"):
             from polymode.tasks.ddxplus import DDXPlus
 

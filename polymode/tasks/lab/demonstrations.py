@@ -45,6 +45,7 @@ def write_demonstration(
     rng: np.random.Generator,
     threshold: float | None = None,
     candidates: int = CANDIDATES,
+    conclusion: str | None = None,
 ) -> str:
     """``<think> reasoning ; so candidates </think>`` and K distinct ``answers`` drawn from a blurred ``distribution``.
 
@@ -58,6 +59,7 @@ def write_demonstration(
         threshold: smallest probability of a right answer where several are right; a confidence is then the chance of
             reaching it (``chance_listed``) instead of the probability itself.
         candidates: how many of the most likely answers the reasoning ends with.
+        conclusion: what it ends with instead, where answers are too long to be named.
     """
     p_N = np.array([distribution.get(name, 0.0) for name in answers])
     drawn_N = p_N ** (1 / ANSWER_TEMPERATURE)
@@ -74,8 +76,10 @@ def write_demonstration(
             stated = _state(p if threshold is None else chance_listed(p, threshold), rng)
             slot += f"<confidence{tag}>{stated}</confidence{tag}>"
         slots.append(slot)
-    likely: list[int] = np.argsort(-p_N, kind="stable")[:candidates].tolist()
-    thought = f"{reasoning} ; so {', '.join([answers[i] for i in likely])}".removeprefix(" ; ")
+    if conclusion is None:
+        likely: list[int] = np.argsort(-p_N, kind="stable")[:candidates].tolist()
+        conclusion = ", ".join([answers[i] for i in likely])
+    thought = f"{reasoning} ; so {conclusion}".removeprefix(" ; ")
     return f"<think> {thought} </think>{''.join(slots)}"
 
 

@@ -1,0 +1,235 @@
+"""The lab's programs: small Python functions asked for by a few of their values (stands for MBPP).
+
+A function is drawn from a grammar of about 160, and two to four of its values on the inputs 0..9 are shown::
+
+    f(2) = 5; f(7) = 15
+    Write f as one line of Python
+
+An answer is a line such as ``f = lambda x: 2 * x + 1``. It is right when it has the drawn function's value on *all* of
+0..9, judged by running it (`polymode.verifiers.programs`); the other values stay hidden, as all tests but one do in
+MBPP. So a program can fit what is shown and be wrong, and many that differ in more than names are right.
+
+The probability that a program is right is exact. The inputs are chosen without a look at any value, so
+
+    P(f | shown) ~ P(f) [f fits what is shown],    P(program is right) = P(f | shown) of the f that it equals on 0..9
+
+``p_correct`` lists the programs of the grammar that fit. Whatever else a model writes is run on the tests of every
+function that fits: the verifier's ``p_correct`` gives the probability for any text at all.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import combinations, pairwise
+
+import numpy as np
+
+from polymode.errors import ConfigError
+from polymode.prompts import Style
+from polymode.sandbox import Limits, Outcome, ProgramTests, Sandbox
+from polymode.tasks import Split
+from polymode.tasks.lab.demonstrations import FORMAT_TEXTS, write_demonstration
+from polymode.tasks.lab.endless import draw_examples
+from polymode.tasks.lab.program_grammar import INPUTS, MORE_INPUTS, Function, Grammar, program
+from polymode.types import Example, Reference
+from polymode.verifiers.programs import Distinct, ProgramEquality, ProgramVerifier, program_text
+
+SHOWN, SHOWN_SHARES = (2, 3, 4), (0.5, 0.3, 0.2)
+"""Values shown, and how often: fewer leave more functions that fit."""
+
+NAMED = 2
+"""Functions that a demonstration's reasoning ends with, most likely first."""
+
+_DRAW = 512  # functions drawn at a time
+_STRAY = 4  # functions, drawn from all, whose programs a demonstration may give by mistake
+_REQUEST = "Write f as one line of Python"
+_VALUE = r"f\(\d\) = -?\d+"
+_QUESTION = re.compile(rf"({_VALUE}(?:; {_VALUE})*)\n{_REQUEST}")
+
+
+class Programs:
+    """Small functions asked for by a few values; see the module's text.
+
+    Args:
+        distinct: what makes two programs the same answer, see `polymode.verifiers.programs`.
+        workers: programs that run at once; by default one for each core.
+        unsafe_local: run programs without isolation, only for programs that you trust.
+
+    Raises:
+        ConfigError: an option out of its range.
+    """
+
+    name = "programs"
+    prompt_style: Style = "brief"
+
+    def __init__(self, *, distinct: Distinct = "ast", workers: int | None = None, unsafe_local: bool = False) -> None:
+        if distinct not in ("ast", "behaviour"):
+            raise ConfigError(f"distinct = {distinct!r} is not known: use 'ast' or 'behaviour'")
+        self.grammar = Grammar()
+        self._distinct: Distinct = distinct
+        self._workers, self._unsafe_local = workers, unsafe_local
+        self._verifier: PosteriorVerifier | None = None
+
+    def verifier(self) -> PosteriorVerifier:
+        """Programs are run; the same sandbox for the whole task. Raises ConfigError where there can be none."""
+        if self._verifier is None:
+            sandbox = Sandbox(self._workers, limits=Limits(cpu_seconds=1), unsafe_local=self._unsafe_local)
+            self._verifier = PosteriorVerifier(self.grammar, sandbox, distinct=self._distinct)
+        return self._verifier
+
+    def examples(self, split: Split, n: int | None = None, *, seed: int = 0) -> Sequence[Example]:
+        """``n`` questions of a split; the task is endless, so ``n`` is needed.
+
+        ``meta`` holds ``kind`` and ``drawn`` (the function, plainly written), ``shown`` (number of values) and ``fits``
+        (number of functions that have them).
+
+        Raises:
+            ConfigError: n is None or negative, or the split is unknown.
+        """
+        return draw_examples(self.name, split, n, seed, self._draw)
+
+    def demonstrate(self, example: Example, k: int, *, confidence: bool, rng: np.random.Generator) -> str:
+        """A noisy, well-formed completion: steps between the values, likely functions, then K distinct programs.
+
+        Raises:
+            ConfigError: the example does not come from this task.
+        """
+        shown = read_shown(example)
+        p_F = self.grammar.posterior(shown)
+        likely = np.argsort(-p_F, kind="stable")[:NAMED]
+        named = [self.grammar.functions[i].expressions[0] for i in likely if p_F[i] > 0]
+        p_correct = self._p_correct(p_F)
+        stray = rng.choice(len(p_F), size=_STRAY, replace=False)
+        return write_demonstration(
+            _steps(shown),
+            p_correct,
+            list(dict.fromkeys([*p_correct, *(text for i in stray for text in _texts(self.grammar.functions[i]))])),
+            k,
+            confidence=confidence,
+            rng=rng,
+            conclusion=" or ".join(named),
+        )
+
+    def vocabulary(self) -> Sequence[str]:
+        """Texts that hold every word of a question, prompt or demonstration."""
+        values = {y for function in self.grammar.functions for y in function.values}
+        steps = {y - y0 for function in self.grammar.functions for y0, y in combinations(function.values, 2)}
+        return [
+            *(_render({x: y}) for x in INPUTS for y in sorted(values)),
+            *(f"<think> {dx} : {dy} ; so x or x </think>" for dx in INPUTS for dy in sorted(steps)),
+            *self.grammar.number_of,
+            *FORMAT_TEXTS,
+        ]
+
+    def _draw(self, rng: np.random.Generator) -> Iterator[tuple[str, partial[Example]]]:
+        """Questions of ``_DRAW`` functions, each with what makes its example."""
+        number = rng.choice(len(self.grammar.functions), p=self.grammar.prior, size=_DRAW)
+        n_shown = rng.choice(SHOWN, p=SHOWN_SHARES, size=_DRAW)
+        order = rng.random((_DRAW, len(INPUTS))).argsort(1)
+        for i in range(_DRAW):
+            function = self.grammar.functions[number[i]]
+            places = sorted(order[i, : n_shown[i]])
+            shown = {INPUTS[place]: function.values[place] for place in places}
+            question = _render(shown)
+            yield question, partial(self._example, question=question, shown=shown, function=function)
+
+    def _example(self, identity: str, question: str, shown: Mapping[int, int], function: Function) -> Example:
+        p_F = self.grammar.posterior(shown)
+        meta = {
+            "kind": function.kind,
+            "drawn": program(function.expressions[0]),
+            "shown": len(shown),
+            "fits": int((p_F > 0).sum()),
+        }
+        reference = Reference(tests_for(function).to_json())
+        return Example(identity, question, (reference,), p_correct=self._p_correct(p_F), meta=meta)
+
+    def _p_correct(self, p_F: np.ndarray) -> dict[str, float]:
+        """The probability of each program of the grammar that fits, most likely first."""
+        order = np.argsort(-p_F, kind="stable")
+        return {text: float(p_F[i]) for i in order if p_F[i] > 0 for text in _texts(self.grammar.functions[i])}
+
+
+class PosteriorVerifier(ProgramVerifier):
+    """A `ProgramVerifier` that also knows, on a question of this task, how likely any program is right.
+
+    Args:
+        grammar: the functions that a question may have come from.
+        sandbox: where programs run.
+        distinct: what makes two programs the same answer.
+    """
+
+    def __init__(self, grammar: Grammar, sandbox: Sandbox, *, distinct: Distinct = "ast") -> None:
+        super().__init__(sandbox, distinct=distinct)
+        self.grammar = grammar
+
+    def at(self, example: Example) -> PosteriorEquality:
+        """The equality on one question."""
+        return PosteriorEquality(self.sandbox, example, self.distinct, self.grammar)
+
+
+@dataclass(frozen=True, slots=True)
+class PosteriorEquality(ProgramEquality):
+    """Equality of programs on one question, with the probability that each is right."""
+
+    grammar: Grammar | None = None
+
+    def p_correct(self, text: str) -> float:
+        """Exact probability that a program passes the hidden tests, given the question alone; NaN after a fault.
+
+        A program that the grammar does not have is run on the tests of each function that fits.
+
+        Raises:
+            ConfigError: the question does not come from this task.
+        """
+        assert self.grammar is not None
+        p_F = self.grammar.posterior(read_shown(self.example))
+        known = self.grammar.number_of.get(text)
+        if known is not None:
+            return float(p_F[known])
+        fits = np.flatnonzero(p_F)
+        runs = [(program_text(text), tests_for(self.grammar.functions[i])) for i in fits]
+        outcomes = [result.outcome for result in self.sandbox.run(runs)]
+        if Outcome.FAULT in outcomes:
+            return math.nan
+        return float(sum(p_F[i] for i, outcome in zip(fits, outcomes, strict=True) if outcome is Outcome.PASS))
+
+
+def tests_for(function: Function) -> ProgramTests:
+    """The values on `INPUTS`; the same for every question about the function, so that results are remembered."""
+    return ProgramTests(
+        asserts=tuple(f"assert f({x}) == {y}" for x, y in zip(INPUTS, function.values, strict=True)),
+        entry="f",
+        inputs=tuple(f"f({x})" for x in MORE_INPUTS),
+    )
+
+
+def read_shown(example: Example) -> dict[int, int]:
+    """The values that a question shows, by input.
+
+    Raises:
+        ConfigError: the example does not come from this task.
+    """
+    match = _QUESTION.fullmatch(example.question)
+    if match is None:
+        raise ConfigError(f"example {example.id!r} does not come from programs: it shows no values of f")
+    values = (value.removeprefix("f(").split(") = ") for value in match[1].split("; "))
+    return {int(x): int(y) for x, y in values}
+
+
+def _render(shown: Mapping[int, int]) -> str:
+    return "; ".join(f"f({x}) = {y}" for x, y in shown.items()) + f"\n{_REQUEST}"
+
+
+def _steps(shown: Mapping[int, int]) -> str:
+    """From each value to the next, ``5 : 10 ; 1 : 2``: how far the input moves, and the value with it."""
+    values = list(shown.items())
+    return " ; ".join(f"{x - x0} : {y - y0}" for (x0, y0), (x, y) in pairwise(values))
+
+
+def _texts(function: Function) -> list[str]:
+    return [program(expression) for expression in function.expressions]
