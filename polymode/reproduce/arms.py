@@ -19,7 +19,8 @@ from polymode.tasks import Task
 from polymode.train.recipe import Recipe, task_for, verifier_for
 from polymode.verifiers import QuestionVerifier, Verifier
 
-_DEEP_METRICS = ("unique_answers@30", "overlap_3gram", "overlap_4gram", "overlap_jaccard", "overlap_rouge_l")
+DEEP_METRICS = ("unique_answers@30", "overlap_3gram", "overlap_4gram", "overlap_jaccard", "overlap_rouge_l")
+"""Metrics that a view takes from its deep folder."""
 _DEEP_CURVES = ("unique_references", "unique_answers_histogram")
 _SAMPLING_SEED = 20_260
 _TEST_SEED = 1  # seed 0 of the lab's test split was looked at while the warm start was being built
@@ -119,7 +120,7 @@ def _evaluate(
     evaluation.write(folder)
     result = runs.read_json(folder / runs.METRICS)
     if deep is not None:
-        result["metrics"] |= {name: deep["metrics"][name] for name in _DEEP_METRICS if name in deep["metrics"]}
+        result["metrics"] |= {name: deep["metrics"][name] for name in DEEP_METRICS if name in deep["metrics"]}
         result["curves"] |= {name: deep["curves"][name] for name in _DEEP_CURVES if name in deep["curves"]}
         runs.write_json(folder / runs.METRICS, result)
     return result

@@ -89,9 +89,13 @@ def arm(
     if prompted:
         views.append(View("prompted", k, 1, confidence))
     for source in measured:
-        name = f"samples-{source.lower().replace(' ', '-').replace('(', '-').rstrip(')')}"
-        views.append(View(name, 1, k, confidence, source, "samples"))
+        views.append(View(measured_view(source), 1, k, confidence, source, "samples"))
     return Arm(method, recipe, tuple(views))
+
+
+def measured_view(source: str) -> str:
+    """Name of the view of samples with measured confidences: ``P(True)`` is samples-p-true."""
+    return f"samples-{source.lower().replace(' ', '-').replace('(', '-').rstrip(')')}"
 
 
 def untrained(base: Recipe, *, k: int = 3) -> Arm:
