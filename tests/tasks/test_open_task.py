@@ -7,11 +7,11 @@ from polymode.tasks import TASKS, Demonstrates, open_task
 
 
 def test_the_lab_tasks_open_by_name_and_can_demonstrate() -> None:
-    for name in ("clinic", "clinic-diagnosis", "hops"):
+    for name in ("clinic", "clinic-diagnosis", "hops", "programs"):
         task = open_task(name)
         assert isinstance(task, Demonstrates)
         (example,) = task.examples("test", 1)
-        assert example.exclusive == (name != "clinic")
+        assert example.exclusive == (name not in ("clinic", "programs"))
 
 
 def test_options_reach_the_task() -> None:

@@ -145,7 +145,7 @@ class Programs:
             "shown": len(shown),
             "fits": int((p_F > 0).sum()),
         }
-        reference = Reference(tests_for(function).to_json())
+        reference = Reference(hidden_tests(function).to_json())
         return Example(identity, question, (reference,), p_correct=self._p_correct(p_F), meta=meta)
 
     def _p_correct(self, p_F: np.ndarray) -> dict[str, float]:
@@ -192,14 +192,14 @@ class PosteriorEquality(ProgramEquality):
         if known is not None:
             return float(p_F[known])
         fits = np.flatnonzero(p_F)
-        runs = [(program_text(text), tests_for(self.grammar.functions[i])) for i in fits]
+        runs = [(program_text(text), hidden_tests(self.grammar.functions[i])) for i in fits]
         outcomes = [result.outcome for result in self.sandbox.run(runs)]
         if Outcome.FAULT in outcomes:
             return math.nan
         return float(sum(p_F[i] for i, outcome in zip(fits, outcomes, strict=True) if outcome is Outcome.PASS))
 
 
-def tests_for(function: Function) -> ProgramTests:
+def hidden_tests(function: Function) -> ProgramTests:
     """The values on `INPUTS`; the same for every question about the function, so that results are remembered."""
     return ProgramTests(
         asserts=tuple(f"assert f({x}) == {y}" for x, y in zip(INPUTS, function.values, strict=True)),
