@@ -15,6 +15,7 @@ VERBS = {
     "train": "train a model by a recipe",
     "generate": "sample completions of a task's questions",
     "evaluate": "judge and measure any file of completions (needs no torch)",
+    "compare": "lay runs side by side, with paired differences",
     "tasks": "list the tasks, or show questions of one",
     "doctor": "what is installed and what each missing part would give",
 }
@@ -41,6 +42,11 @@ EXAMPLES = {
         "polymode evaluate samples.jsonl --k 1 --pool 3 three independent single answers as one set",
         "polymode evaluate answers.jsonl --verifier symbolic              1/2 equals 0.5",
         "polymode evaluate answers.jsonl --verifier judge --verifier-options base_url=http://localhost:8000/v1 model=M",
+    ),
+    "compare": (
+        "polymode compare runs/mine/test runs/base --out runs/compare                 two runs over the same questions",
+        "polymode compare runs/lab/clinic --out runs/compare --against single-rlcr    a whole experiment",
+        "polymode compare runs/a runs/b --out runs/compare --verifier symbolic        all judged in the same way",
     ),
     "tasks": (
         "polymode tasks                                 the list",
@@ -157,6 +163,29 @@ class Evaluate:
     """Bootstrap replicates; 0 leaves the intervals out."""
     seed: int = 0
     """Seed of the bootstrap."""
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Lay runs side by side: OUT/report.html, compare.md and compare.json.
+
+    A run is a folder with completions.jsonl and metrics.json, or the folder of a training run or experiment that holds
+    some; seeds of one arm become one column. Differences are paired by question: completions are judged again as each
+    was evaluated, never generated again.
+    """
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """Folders to compare."""
+    out: Path
+    """Folder to write into; an earlier comparison in it is replaced."""
+    against: str | None = None
+    """Column that is taken away from the others; samples of single-rlvr by default, else the first column."""
+    verifier: str | None = None
+    """Judge all answers with this: text, symbolic, judge or programs; by default as each run was evaluated."""
+    verifier_options: tuple[str, ...] = ()
+    """Options of the verifier as NAME=VALUE."""
+    n_boot: int = 1000
+    """Bootstrap replicates of the differences; 0 leaves their intervals out."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import tyro
 import yaml
 
 from polymode.cli.flags import parse_flags
-from polymode.cli.options import Doctor, Evaluate, Generate, Reproduce, Tasks, Train
+from polymode.cli.options import Compare, Doctor, Evaluate, Generate, Reproduce, Tasks, Train
 from polymode.errors import ConfigError, MissingExtraError
 from polymode.train.recipe import Recipe, load_recipe
 
@@ -172,6 +173,32 @@ def _evaluate(args: Sequence[str]) -> int:
     return 0
 
 
+def _compare(args: Sequence[str]) -> int:
+    options: Compare = parse_flags(Compare, "compare", args)
+    if not options.runs:
+        raise ConfigError("RUN is missing: name the folders to compare; see polymode compare --help")
+    _whole("n-boot", options.n_boot, 0)
+    if options.verifier_options and options.verifier is None:
+        raise ConfigError("--verifier-options are given without --verifier: name one, for example --verifier judge")
+    _need_packages("report", "the report", ("matplotlib", "jinja2"))
+    from polymode import runs
+    from polymode.reproduce.compare import compare_runs
+    from polymode.verifiers.choice import open_verifier
+
+    how = _named_values(options.verifier_options, "verifier-options", "seconds=10")
+    comparison = compare_runs(
+        options.runs,
+        options.out,
+        against=options.against,
+        n_boot=options.n_boot,
+        verifier=None if options.verifier is None else open_verifier(options.verifier, **how),
+        command=shlex.join(["polymode", "compare", *args]),
+    )
+    print(comparison.text())
+    print(f"report: {options.out / runs.REPORT}")
+    return 0
+
+
 def _tasks(args: Sequence[str]) -> int:
     options: Tasks = parse_flags(Tasks, "tasks", args)
     from polymode.tasks import TASKS
@@ -222,6 +249,7 @@ RUN: dict[str, Callable[[Sequence[str]], int]] = {
     "train": _train,
     "generate": _generate,
     "evaluate": _evaluate,
+    "compare": _compare,
     "tasks": _tasks,
     "doctor": _doctor,
 }
