@@ -28,7 +28,8 @@ from polymode.sandbox import Outcome, ProgramTests, Result
 from polymode.tasks.mbpp import Mbpp
 from polymode.types import Example
 
-MUTANTS_PER_TASK = 2
+MUTANTS_PER_TASK, ROUNDS = 2, 6
+"""Mutants for each task on average, and at most."""
 SECONDS = 2.0
 """Processor time of one mutant under plain Python."""
 
@@ -115,12 +116,15 @@ def report_solutions(task: Mbpp, examples: Sequence[Example]) -> set[str]:
 
 def report_mutants(task: Mbpp, examples: Sequence[Example], seed: int) -> None:
     rng = random.Random(seed)
-    named: list[tuple[str, str, ProgramTests]] = []
+    by_round: list[list[tuple[str, str, ProgramTests]]] = [[] for _ in range(ROUNDS)]
     for example in examples:
         tests = ProgramTests.from_json(example.references[0].text)
         # Asserts only: what a plain interpreter can be asked.
         tests = ProgramTests(tests.asserts, tests.entry, tests.imports, tests.setup)
-        named += [(example.id, m, tests) for m in mutants(str(example.meta["solution"]), MUTANTS_PER_TASK, rng)]
+        for number, mutant in enumerate(mutants(str(example.meta["solution"]), ROUNDS, rng)):
+            by_round[number].append((example.id, mutant, tests))
+    # Tasks with fewer places than two are made up for by others.
+    named = [one for found in by_round for one in found][: MUTANTS_PER_TASK * len(examples)]
     pairs = [(program, tests) for _, program, tests in named]
     plain = plain_verdicts(pairs)
     results = judged(task, pairs)
