@@ -19,6 +19,7 @@ import signal
 import sys
 import types
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, NoReturn
 
 from . import normal
@@ -161,10 +162,15 @@ def _failure(item: dict[str, Any], lines: Sequence[dict[str, Any]], names: dict[
         values["_expected"] = decode(item["expected"])
         values["_close"] = is_close
     try:
-        holds = eval(compile(item["expression"], "test", "eval", dont_inherit=True), {**names, **values})
+        holds = eval(_compiled(item["expression"]), {**names, **values})
         return None if holds else f"{item['test']}: not with {_shown(values)}"
     except Exception as error:  # a value that the test's expression cannot take, such as len(None)
         return f"{item['test']}: {describe(error)}"
+
+
+@cache  # the programs of a batch often share their tests
+def _compiled(expression: str) -> types.CodeType:
+    return compile(expression, "test", "eval", dont_inherit=True)
 
 
 def _shown(values: dict[str, Any]) -> str:

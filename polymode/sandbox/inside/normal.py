@@ -54,12 +54,14 @@ def normal_form(program: str, keep: Collection[str] = ()) -> str:
     tree = _Plain().visit(ast.parse(program))
     if _READ_NAMES & _used(tree):
         return ast.dump(tree)
+    before = ast.dump(tree)
     for _ in range(MAX_ROUNDS):
-        before = ast.dump(tree)
         used = set(keep) | _used(tree)
         tree.body = _block(tree.body, used, frozenset(keep), True)
-        if ast.dump(tree) == before:
+        after = ast.dump(tree)
+        if after == before:
             break
+        before = after
     number_names(tree, frozenset(keep))
     return ast.dump(tree)
 
