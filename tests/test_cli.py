@@ -47,7 +47,7 @@ def test_every_command_explains_itself(verb: str, capsys: pytest.CaptureFixture[
         assert f"\nexamples:\n  polymode {verb} " in shown or f"\nexamples:\n  polymode {verb}\n" in shown
 
 
-@pytest.mark.parametrize("verb", ["reproduce", "generate", "evaluate", "tasks"])
+@pytest.mark.parametrize("verb", ["reproduce", "generate", "evaluate", "compare", "tasks"])
 def test_every_option_has_a_text(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     main([verb, "--help"])
     words = capsys.readouterr().out.split("options\n", 1)[1].split("examples:")[0].split()
@@ -67,7 +67,10 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["evalute"], "'evalute' is not a command: use one of reproduce, train, generate, evaluate, tasks, doctor"),
+        (
+            ["evalute"],
+            "'evalute' is not a command: use one of reproduce, train, generate, evaluate, compare, tasks, doctor",
+        ),
         (["train", "--kk", "3", "--out", "x"], "unrecognized options: --kk, 3; did you mean --k?"),
         (["train"], "--out PATH is missing: Run folder"),
         (["train", "--out"], "--out needs a value"),
@@ -96,6 +99,12 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
         (["evaluate", "none.jsonl", "--verifier-options", "seconds"], "--verifier-options 'seconds' is not allowed: w"),
         (["evaluate", "none.jsonl", "--verifier-options", "a=1"], "verifier 'text': unknown option 'a'; it has none"),
         (["train", "--out", "x", "--verifier", "exact"], "verifier = 'exact' is not known: use one of text, symbolic"),
+        (["compare", "--out", "x"], "RUN is missing: name the folders to compare"),
+        (["compare", "none", "--out", "x"], "run none does not exist: check the path"),
+        (["compare", "none"], "--out PATH is missing: Folder to write into"),
+        (["compare", "none", "--out", "x", "--n-boot", "-1"], "--n-boot -1 is not allowed: give a whole number from 0"),
+        (["compare", "none", "--out", "x", "--verifier-options", "a=1"], "--verifier-options are given without --ver"),
+        (["compare", "none", "--out", "x", "--verifier", "exact"], "verifier = 'exact' is not known: use one of text"),
         (["tasks", "chess"], "task = 'chess' is not known: use one of clinic"),
         (["tasks", "records"], "data is missing: task 'records' needs a file or a data set name"),
         (["tasks", "records", "--data", "none.jsonl"], "none.jsonl"),
@@ -263,6 +272,29 @@ def test_answers_that_no_judge_could_judge_are_counted_and_the_evaluation_is_fin
     assert "answer 2: VerifierFault: http://127.0.0.1:9/v1/chat/completions: " in rows[0]["faults"][0]
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["view"]["n_unscored"] == metrics["metrics"]["coverage"]["n_unscored"] == 2
+
+
+# --- compare ---------------------------------------------------------------------------------------------------------
+
+
+def test_compare_prints_the_tables_and_writes_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, answer in (("a", "gout"), ("b", "cold")):
+        (tmp_path / name).mkdir()
+        text = f"<answer1>flu</answer1><answer2>{answer}</answer2>"
+        rows = [{**LINE, "id": id_, "completion": text, "references": found} for id_, found in (
+            ("q1", ["flu", "gout"]), ("q2", ["flu", "rash"]),
+        )]  # fmt: skip
+        write_lines(tmp_path / name / "completions.jsonl", *rows)
+        assert main(["evaluate", str(tmp_path / name), "--n-boot", "0"]) == 0
+    capsys.readouterr()
+    args = ["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--out", str(tmp_path / "out")]
+    assert main([*args, "--against", "b", "--n-boot", "100"]) == 0
+    shown = capsys.readouterr().out
+    # Found: a 2 and 1, b 1 and 1. The difference of q1 is 1, of q2 0.
+    assert "minus b            coverage" in shown and "a        +0.50 [0.00, 1.00]" in shown
+    assert shown.endswith(f"excludes 0\nreport: {tmp_path / 'out' / 'report.html'}\n")
+    assert "--against b" in (tmp_path / "out" / "report.html").read_text()
+    assert "--against 'c' is no column: use one of a, b" in refused(capsys, *args, "--against", "c")
 
 
 # --- tasks, doctor, the module ---------------------------------------------------------------------------------------

@@ -41,6 +41,7 @@ COLOURS: Mapping[str, tuple[str, str]] = {
     "other-1": ("#6b6f76", "#b4b9c1"),
     "other-2": ("#8a6d00", "#e3c34a"),
     "other-3": ("#7a4a2b", "#d3a27f"),
+    "other-4": ("#5546b4", "#aaa0f2"),
 }
 _METHODS = ("multi-rlcr", "multi-rlvr", "single-rlcr", "single-rlvr")
 _MARKERS = ("o", "s", "^", "D", "v", "P")
@@ -69,7 +70,7 @@ def assign_styles(methods: Sequence[str]) -> list[Style]:
         number = seen[method] = seen.get(method, -1) + 1
         is_known = method in _METHODS
         order = _METHODS.index(method) if is_known else others.index(method) + 1
-        colour = method if is_known else f"other-{(order - 1) % 3 + 1}"
+        colour = method if is_known else f"other-{(order - 1) % 4 + 1}"
         styles.append(Style(colour, _MARKERS[(order + number) % len(_MARKERS)], _DASHES[number % len(_DASHES)]))
     return styles
 

@@ -50,9 +50,10 @@ def with_equal_tokens(arms: Sequence[ArmData], budget: TokenBudget | None) -> li
     return list(arms) if budget is None else [_with_metric(data, budget) for data in arms]
 
 
-def completions_for(budget: TokenBudget, label: str, tokens: float) -> float:
-    """How many completions of ``tokens`` the budget pays for: exactly one of the arm that sets it."""
-    return 1.0 if label == budget.label else budget.tokens / tokens if tokens > 0 else math.nan
+def completions_for(budget: TokenBudget | None, data: ArmData) -> float:
+    """m, by the arm's mean length of a completion over its seeds; NaN when that is unknown, or the budget is None."""
+    tokens = data.cell("tokens_per_completion").value
+    return budget.tokens / tokens if budget is not None and tokens > 0 else math.nan
 
 
 def coverage_of(points: Sequence[Mapping[str, Any]], answers: int, m: float) -> dict[str, Any]:
@@ -79,18 +80,13 @@ def coverage_of(points: Sequence[Mapping[str, Any]], answers: int, m: float) -> 
 
 
 def _with_metric(data: ArmData, budget: TokenBudget) -> ArmData:
-    tokens = data.cell("tokens_per_completion").by_seed
+    m = completions_for(budget, data)
     answers = 1 if data.view.get("pooled") else data.k or 1
-    entries: list[Mapping[str, Any]] = []
-    remark = ""
-    for i, curves in enumerate(data.curves):
-        m = completions_for(budget, data.arm.label, tokens[i] if len(tokens) == len(data.curves) else math.nan)
-        try:
-            entries.append(coverage_of(curves.get("unique_references") or (), answers, m))
-            remark = remark or f"U({m:.2f}), for {budget.tokens:.1f} tokens"
-        except LookupError as exc:
-            return replace(data, **_added(data, Cell(), f"undefined: {exc.args[0]}"))
-    return replace(data, **_added(data, combine(entries), remark))
+    try:
+        points = [coverage_of(curves.get("unique_references") or (), answers, m) for curves in data.curves]
+    except LookupError as exc:
+        return replace(data, **_added(data, Cell(), f"undefined: {exc.args[0]}"))
+    return replace(data, **_added(data, combine(points), f"U({m:.2f}), for {budget.tokens:.1f} tokens"))
 
 
 def _added(data: ArmData, cell: Cell, remark: str) -> dict[str, Any]:

@@ -23,7 +23,6 @@ def several_k(arms: Styled) -> Figure | None:
     panels = [
         _panel(groups, "coverage", "References found", "distinct references found per set", marks=marks),
         _panel(groups, "coverage_of_best", "Share of the best possible", "coverage / best possible"),
-        _panel(groups, "tokens_per_set", "Tokens per set", "tokens per set"),
         _panel(groups, "tokens_per_reference", "Tokens per reference found", "tokens per reference found"),
     ]
     kept = tuple(panel for panel in panels if panel is not None)

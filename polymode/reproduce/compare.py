@@ -15,7 +15,7 @@ from polymode import runs
 from polymode.errors import ConfigError, RunExistsError
 from polymode.report.arms import read_arm
 from polymode.report.differences import Differences
-from polymode.report.equal_tokens import find_budget, with_equal_tokens
+from polymode.report.equal_tokens import completions_for, find_budget, with_equal_tokens
 from polymode.report.page import write_report
 from polymode.reproduce.columns import Column, columns_of, find_runs, unfinished
 from polymode.reproduce.comparison import Comparison
@@ -68,9 +68,13 @@ def compare_runs(
         if folder is not None
     }
     others = [column for column in columns if column is not base]
+    paid = {column.name: completions_for(budget, one) for column, one in zip(columns, data, strict=True)}
     with tqdm(total=len(folders), desc="judging again", unit=" folders", delay=_SHOW_AFTER) as bar:
         judges = Judges(verifier, done=bar.update)
-        differences = [differences_of(column, base, judges, budget, n_boot=n_boot) for column in others]
+        differences = [
+            differences_of(column, base, judges, (paid[column.name], paid[base.name]), n_boot=n_boot)
+            for column in others
+        ]
     comparison = Comparison(
         columns=tuple(columns),
         data=tuple(with_equal_tokens(data, budget)),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from polymode.errors import ConfigError
@@ -16,7 +16,6 @@ from polymode.evaluate import Evaluation, compare
 from polymode.report.arms import combine
 from polymode.report.differences import Difference
 from polymode.report.equal_tokens import METRIC as EQUAL_TOKENS
-from polymode.report.equal_tokens import TokenBudget, completions_for
 from polymode.reproduce.arms import DEEP_METRICS
 from polymode.reproduce.columns import Column, Run
 from polymode.reproduce.judges import Judges
@@ -24,22 +23,35 @@ from polymode.uncertainty import Statistic, SumStatistic
 
 
 def differences_of(
-    column: Column, against: Column, judges: Judges, budget: TokenBudget | None, *, n_boot: int
+    column: Column, against: Column, judges: Judges, completions: tuple[float, float], *, n_boot: int
 ) -> dict[str, Difference]:
     """``column - against`` for every metric both have.
+
+    Args:
+        column: the one.
+        against: the one that is taken away.
+        judges: judges their folders again.
+        completions: how many completions of each the token budget pays for, as in `completions_for`.
+        n_boot: bootstrap replicates.
 
     Raises:
         ConfigError: they share no question.
     """
     found: dict[str, list[Mapping[str, Any]]] = {}
-    pairs = pairs_of(column.runs, against.runs)
-    for a, b in pairs:
-        for name, entry in _pair(a, b, column, against, judges, budget, n_boot).items():
+    for a, b in pairs_of(column.runs, against.runs):
+        sides = judges.evaluation(a), judges.evaluation(b)
+        if not _share(*sides):
+            raise ConfigError(
+                f"{column.name} and {against.name} share no question ({a.folder} and {b.folder}): compare runs over "
+                "the same questions, or name another --against"
+            )
+        entries = _pair(sides, (judges.deep(a), judges.deep(b)), completions, n_boot)
+        for name, entry in entries.items():
             found.setdefault(name, []).append(entry)
     out = {}
     for name, entries in found.items():
         cell = combine(entries)
-        out[name] = Difference(replace(cell, n=min(int(entry["n"]) for entry in entries)), len(pairs))
+        out[name] = Difference(replace(cell, n=min(int(entry["n"]) for entry in entries)), len(cell.by_seed))
     return out
 
 
@@ -50,45 +62,36 @@ def pairs_of(first: Sequence[Run], second: Sequence[Run]) -> list[tuple[Run, Run
 
 
 def _pair(
-    a: Run, b: Run, column: Column, against: Column, judges: Judges, budget: TokenBudget | None, n_boot: int
+    sides: tuple[Evaluation, Evaluation],
+    deep: tuple[Evaluation | None, Evaluation | None],
+    completions: tuple[float, float],
+    n_boot: int,
 ) -> dict[str, Mapping[str, Any]]:
-    sides = (judges.evaluation(a), judges.evaluation(b))
-    try:
-        found = compare(*sides, n_boot=n_boot)
-    except ConfigError:
-        raise ConfigError(
-            f"{column.name} and {against.name} share no question ({a.folder} and {b.folder}): compare runs over the "
-            "same questions, or name another --against"
-        ) from None
-    deep = (judges.deep(a), judges.deep(b))
-    labels, tokens = (column.arm.label, against.arm.label), [_tokens(side) for side in sides]
-    drawn = [shallow if side is None else side for shallow, side in zip(sides, deep, strict=True)]
-    if None not in deep or deep == (None, None):
-        enriched = [
-            _with_equal_tokens(side, budget, label, n) for side, label, n in zip(drawn, labels, tokens, strict=True)
-        ]
-        names = {EQUAL_TOKENS, *(() if None in deep else DEEP_METRICS)}
-        chosen = [replace(e, statistics={n: s for n, s in e.statistics.items() if n in names}) for e in enriched]
-        found |= compare(chosen[0], chosen[1], n_boot=n_boot)
-    return {
-        name: {"value": e.value, "low": e.low, "high": e.high, "n": e.n}
-        for name, e in found.items()
-        if not name.startswith("unique_references@")
-    }
+    """Differences of one pair; what needs 30 answers a question comes from the deep evaluations where both have one."""
+    found = compare(*sides, n_boot=n_boot)
+    names, drawn = [EQUAL_TOKENS], sides
+    if deep[0] is not None and deep[1] is not None and _share(deep[0], deep[1]):
+        names, drawn = [EQUAL_TOKENS, *DEEP_METRICS], (deep[0], deep[1])
+    first, second = (_only(_with_equal_tokens(side, m), names) for side, m in zip(drawn, completions, strict=True))
+    found |= compare(first, second, n_boot=n_boot)
+    return {name: asdict(e) for name, e in found.items() if not name.startswith("unique_references@")}
 
 
-def _tokens(evaluation: Evaluation) -> float:
-    return evaluation.metrics["tokens_per_completion"].value
+def _share(first: Evaluation, second: Evaluation) -> bool:
+    return not set(first.question_ids).isdisjoint(second.question_ids)
 
 
-def _with_equal_tokens(evaluation: Evaluation, budget: TokenBudget | None, label: str, tokens: float) -> Evaluation:
-    """The evaluation with U(m) at the budget as one more statistic, where its curve reaches that far."""
-    m = math.nan if budget is None else completions_for(budget, label, tokens)
+def _only(evaluation: Evaluation, names: Sequence[str]) -> Evaluation:
+    kept = {name: statistic for name, statistic in evaluation.statistics.items() if name in names}
+    return replace(evaluation, statistics=kept)
+
+
+def _with_equal_tokens(evaluation: Evaluation, m: float) -> Evaluation:
+    """The evaluation with U(m) as one more statistic, where its curve reaches that far."""
     answers = 1 if evaluation.view["pooled"] else evaluation.view["k"]
     if not m >= 1:
         return evaluation
-    ends = [evaluation.statistics.get(f"unique_references@{n * answers}") for n in (math.floor(m), math.ceil(m))]
-    low, high = ends
+    low, high = (evaluation.statistics.get(f"unique_references@{n * answers}") for n in (math.floor(m), math.ceil(m)))
     if not (isinstance(low, SumStatistic) and isinstance(high, SumStatistic)):
         return evaluation
     return replace(evaluation, statistics={**evaluation.statistics, EQUAL_TOKENS: _between(low, high, m % 1)})
