@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 
@@ -18,6 +18,14 @@ from polymode.verifiers import QuestionVerifier, Verifier
 from polymode.verifiers.text import TextVerifier
 
 Split = Literal["train", "validation", "test"]
+
+
+def check_request(split: str, n: int | None) -> None:
+    """Refuse a split that does not exist and a negative number of examples, with a ConfigError."""
+    if split not in get_args(Split):
+        raise ConfigError(f"split = {split!r} is not known: use 'train', 'validation' or 'test'")
+    if n is not None and n < 0:
+        raise ConfigError(f"n = {n!r} must not be negative")
 
 
 class Task(Protocol):

@@ -21,7 +21,7 @@ import numpy as np
 
 from polymode.errors import ConfigError
 from polymode.prompts import Style
-from polymode.tasks import Split
+from polymode.tasks import Split, check_request
 from polymode.tasks.ddxplus_associations import Associations
 from polymode.tasks.ddxplus_english import (
     AGE_BANDS,
@@ -121,10 +121,7 @@ class DDXPlus:
             ConfigError: unknown split or negative n.
             DataNotFoundError: the split's file is missing.
         """
-        if split not in _SPLITS:
-            raise ConfigError(f"split = {split!r} is not known: use 'train', 'validation' or 'test'")
-        if n is not None and n < 0:
-            raise ConfigError(f"n = {n!r} must not be negative")
+        check_request(split, n)
         rows = self._rows(split)
         rng = np.random.default_rng([seed, _SPLITS.index(split)])
         if self.balance and split != "test" and rows:

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from polymode.errors import ConfigError, DataNotFoundError
-from polymode.tasks import Split
+from polymode.tasks import Split, check_request
 from polymode.types import Example
 from polymode.verifiers.text import TextVerifier
 
@@ -52,10 +52,7 @@ class HeldOut:
             ConfigError: unknown split or negative n.
             DataNotFoundError: the split's file is missing.
         """
-        if split not in _SPLITS:
-            raise ConfigError(f"split = {split!r} is not known: use 'train', 'validation' or 'test'")
-        if n is not None and n < 0:
-            raise ConfigError(f"n = {n!r} must not be negative")
+        check_request(split, n)
         if split not in self._found:
             self._load("test" if split == "test" else "train")
         found = self._found[split]

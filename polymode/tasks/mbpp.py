@@ -24,7 +24,7 @@ import numpy as np
 from polymode.errors import ConfigError, DataNotFoundError, RecordError
 from polymode.prompts import Style
 from polymode.sandbox import Limits, ProgramTests
-from polymode.tasks import Split
+from polymode.tasks import Split, check_request
 from polymode.tasks.data_files import data_folder, find_file, missing_folder, need_file, open_text, read_json_file
 from polymode.tasks.mbpp_tests import arguments, entry_point, plus_calls, plus_cases, varied_calls
 from polymode.types import Example, Reference
@@ -118,10 +118,7 @@ class Mbpp:
             DataNotFoundError: the file holds no task of the split.
             RecordError: a record cannot be used; says which, which field and why.
         """
-        if split not in RANGES:
-            raise ConfigError(f"split = {split!r} is not known: use 'train', 'validation' or 'test'")
-        if n is not None and n < 0:
-            raise ConfigError(f"n = {n!r} must not be negative")
+        check_request(split, n)
         found = self._between(*RANGES[split])
         if not found:
             low, high = RANGES[split]

@@ -23,7 +23,7 @@ import numpy as np
 from polymode.errors import ConfigError, DataNotFoundError, RecordError
 from polymode.prompts import Style
 from polymode.references import check_references, reference_from
-from polymode.tasks import Split
+from polymode.tasks import Split, check_request
 from polymode.tasks.record_files import SPLIT_NAMES, Record, load_hub, looks_like_hub_name, read_records, split_files
 from polymode.types import Example, Reference
 from polymode.verifiers import QuestionVerifier, Verifier
@@ -118,10 +118,7 @@ class Records:
             DataNotFoundError: the split holds no record.
             RecordError: a record cannot be used; says where, which field and why.
         """
-        if split not in _SPLITS:
-            raise ConfigError(f"split = {split!r} is not known: use 'train', 'validation' or 'test'")
-        if n is not None and n < 0:
-            raise ConfigError(f"n = {n!r} must not be negative")
+        check_request(split, n)
         if self._examples is None:
             self._examples = self._load()
         found = self._examples[split]
