@@ -1,6 +1,7 @@
 """The command line: what a user types, sees and gets back."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from polymode.cli import VERBS, main
+from polymode.cli.options import Compare, Evaluate, Generate, Reproduce, Tasks, Train
+from polymode.cli.verbs import _parsed
+from polymode.sandbox.bubblewrap import UNSAFE_LOCAL
 
 LINE = {"completion": "<answer1>flu</answer1><answer2>cold</answer2>", "references": ["flu", "gout"], "k": 2}
 
@@ -274,6 +278,34 @@ def test_answers_that_no_judge_could_judge_are_counted_and_the_evaluation_is_fin
     assert metrics["view"]["n_unscored"] == metrics["metrics"]["coverage"]["n_unscored"] == 2
 
 
+def test_without_bubblewrap_programs_run_only_with_the_flag(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    line = {"completion": "<answer>def f(n): return n * n</answer>", "k": 1}
+    path = write_lines(tmp_path / "completions.jsonl", {**line, "references": ['{"asserts": ["assert f(3) == 9"]}']})
+    args = ["evaluate", str(path), "--verifier", "programs", "--verifier-options", "workers=1", "--n-boot", "0"]
+    said = refused(capsys, *args)
+    assert "programs cannot be run safely here: " in said and "--unsafe-local (in Python unsafe_local=True)" in said
+    assert main([*args, "--unsafe-local"]) == 0
+    capsys.readouterr()
+    assert json.loads((tmp_path / "metrics.json").read_text())["metrics"]["coverage"]["value"] == 1
+    assert "--unsafe-local" in refused(capsys, *args)  # what one command allowed, the next does not
+
+
+@pytest.mark.parametrize("kind", [Reproduce, Train, Generate, Evaluate, Compare, Tasks])
+def test_the_flag_reaches_what_a_command_starts(kind: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(UNSAFE_LOCAL, "")
+    needed = {
+        Train: ["--out", "x"], Generate: ["--model", "m", "--out", "x"], Evaluate: ["x"], Compare: ["x", "--out", "y"],
+    }.get(kind, [])  # fmt: skip
+    verb = kind.__name__.lower()
+    _parsed(kind, verb, needed)
+    assert os.environ[UNSAFE_LOCAL] == ""
+    _parsed(kind, verb, [*needed, "--unsafe-local"])
+    assert os.environ[UNSAFE_LOCAL] == "1"
+
+
 # --- compare ---------------------------------------------------------------------------------------------------------
 
 
@@ -361,7 +393,7 @@ def test_generate_then_evaluate(tiny_model: Path, tmp_path: Path, capsys: pytest
 
     assert "exists already" in refused(capsys, *args)
     before = (run / "completions.jsonl").read_bytes()
-    assert main(list(map(str, [*args, "--resume"]))) == 0
+    assert main(list(map(str, [*args, "--resume", "--batch", 2, "--unsafe-local"]))) == 0  # may change
     assert "(kept)" in capsys.readouterr().out and (run / "completions.jsonl").read_bytes() == before
     assert "k = 2 differs from the run folder's 3" in refused(capsys, *args, "--resume", "--k", 2)
 

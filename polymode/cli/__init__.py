@@ -14,6 +14,7 @@ from polymode.cli.flags import HelpShown
 from polymode.cli.options import VERBS
 from polymode.cli.verbs import RUN
 from polymode.errors import ConfigError, PolymodeError
+from polymode.sandbox.bubblewrap import UNSAFE_LOCAL
 
 __all__ = ["VERBS", "main"]
 
@@ -21,6 +22,7 @@ __all__ = ["VERBS", "main"]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code."""
     args = list(sys.argv[1:] if arguments is None else arguments)
+    unsafe = os.environ.get(UNSAFE_LOCAL)
     try:
         if not args or args[0] in ("-h", "--help"):
             print(_help(), flush=True)
@@ -42,6 +44,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped; finished work is kept, --resume goes on", file=sys.stderr)
         return 130
+    finally:  # what one command line allowed, the caller's next one does not
+        if unsafe is None:
+            os.environ.pop(UNSAFE_LOCAL, None)
+        else:
+            os.environ[UNSAFE_LOCAL] = unsafe
 
 
 def _help() -> str:

@@ -78,6 +78,8 @@ class Reproduce:
     """Models trained at once, each with its share of the cores; 0 means one per core."""
     only: str | None = None
     """Run only this part, for example clinic-diagnosis of lab."""
+    unsafe_local: bool = False
+    """Run programs without isolation, only for programs that you trust."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,8 @@ class Train:
     """Run folder."""
     resume: bool = False
     """Go on from the last checkpoint of an existing run folder."""
+    unsafe_local: bool = False
+    """Run programs without isolation, only for programs that you trust."""
     recipe: Recipe = field(default_factory=Recipe)
 
 
@@ -129,6 +133,8 @@ class Generate:
     """Prompt style; `task` uses the task's own."""
     resume: bool = False
     """Keep a finished completions.jsonl instead of refusing."""
+    unsafe_local: bool = False
+    """Run programs without isolation, only for programs that you trust."""
 
 
 @dataclass(frozen=True)
@@ -163,6 +169,8 @@ class Evaluate:
     """Bootstrap replicates; 0 leaves the intervals out."""
     seed: int = 0
     """Seed of the bootstrap."""
+    unsafe_local: bool = False
+    """Run programs without isolation, only for programs that you trust."""
 
 
 @dataclass(frozen=True)
@@ -186,6 +194,8 @@ class Compare:
     """Options of the verifier as NAME=VALUE."""
     n_boot: int = 1000
     """Bootstrap replicates of the differences; 0 leaves their intervals out."""
+    unsafe_local: bool = False
+    """Run programs without isolation, only for programs that you trust."""
 
 
 @dataclass(frozen=True)
@@ -200,6 +210,8 @@ class Tasks:
     """Options of the task as NAME=VALUE, for example question_field=prompt (records) or hub=true (ddxplus)."""
     n: int = 2
     """Questions to show."""
+    unsafe_local: bool = False
+    """Run programs without isolation, only for programs that you trust."""
 
 
 @dataclass(frozen=True)

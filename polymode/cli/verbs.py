@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,7 +14,16 @@ import yaml
 from polymode.cli.flags import parse_flags
 from polymode.cli.options import Compare, Doctor, Evaluate, Generate, Reproduce, Tasks, Train
 from polymode.errors import ConfigError, MissingExtraError
+from polymode.sandbox.bubblewrap import UNSAFE_LOCAL
 from polymode.train.recipe import Recipe, load_recipe
+
+
+def _parsed(kind: type[Any], verb: str, args: Sequence[str], default: Any = None) -> Any:
+    """Options of a verb that may run programs; ``--unsafe-local`` holds from here on, in child processes too."""
+    options = parse_flags(kind, verb, args, default)
+    if options.unsafe_local:
+        os.environ[UNSAFE_LOCAL] = "1"
+    return options
 
 
 def _whole(flag: str, value: int, low: int) -> None:
@@ -22,7 +32,7 @@ def _whole(flag: str, value: int, low: int) -> None:
 
 
 def _reproduce(args: Sequence[str]) -> int:
-    options: Reproduce = parse_flags(Reproduce, "reproduce", args)
+    options: Reproduce = _parsed(Reproduce, "reproduce", args)
     from polymode.reproduce.plans import plans
 
     _whole("workers", options.workers, 0)
@@ -54,7 +64,7 @@ def _train(args: Sequence[str]) -> int:
             recipe = load_recipe(Path(flags.pop(i)))
             break
     out: Any = tyro.MISSING  # the one option without a default
-    options: Train = parse_flags(Train, "train", flags, default=Train(out=out, recipe=recipe))
+    options: Train = _parsed(Train, "train", flags, default=Train(out=out, recipe=recipe))
     _need_packages("train", "training", ("torch", "transformers", "trl", "datasets"))
     from polymode.train.rl import train
 
@@ -63,7 +73,7 @@ def _train(args: Sequence[str]) -> int:
 
 
 def _generate(args: Sequence[str]) -> int:
-    options: Generate = parse_flags(Generate, "generate", args)
+    options: Generate = _parsed(Generate, "generate", args)
     from polymode import runs
     from polymode.generate.sampling import sample_completions, write_completions
     from polymode.prompts import check_k
@@ -101,12 +111,12 @@ def _generate(args: Sequence[str]) -> int:
 
 
 def _check_same(options: Generate) -> None:
-    """A run folder belongs to one set of options; only where and how fast it runs may change."""
+    """A run folder belongs to one set of options; only where, how fast and how safely it runs may change."""
     from polymode import runs
 
     kept, asked = runs.read_json(options.out / runs.CONFIG)["config"], runs.to_json(options)
     for name in asked:
-        if name not in ("out", "resume", "batch") and kept.get(name) != asked[name]:
+        if name not in ("out", "resume", "batch", "unsafe_local") and kept.get(name) != asked[name]:
             raise ConfigError(
                 f"{name} = {asked[name]!r} differs from the run folder's {kept.get(name)!r}: resume with the same "
                 f"options, or choose another --out than {options.out}"
@@ -138,7 +148,7 @@ def _generator(options: Generate) -> Any:
 
 
 def _evaluate(args: Sequence[str]) -> int:
-    options: Evaluate = parse_flags(Evaluate, "evaluate", args)
+    options: Evaluate = _parsed(Evaluate, "evaluate", args)
     from polymode import runs
     from polymode.evaluate import evaluate, evaluate_groups, read_completions, write_groups
     from polymode.verifiers.choice import open_verifier
@@ -174,7 +184,7 @@ def _evaluate(args: Sequence[str]) -> int:
 
 
 def _compare(args: Sequence[str]) -> int:
-    options: Compare = parse_flags(Compare, "compare", args)
+    options: Compare = _parsed(Compare, "compare", args)
     if not options.runs:
         raise ConfigError("RUN is missing: name the folders to compare; see polymode compare --help")
     _whole("n-boot", options.n_boot, 0)
@@ -200,7 +210,7 @@ def _compare(args: Sequence[str]) -> int:
 
 
 def _tasks(args: Sequence[str]) -> int:
-    options: Tasks = parse_flags(Tasks, "tasks", args)
+    options: Tasks = _parsed(Tasks, "tasks", args)
     from polymode.tasks import TASKS
 
     if options.name is None:

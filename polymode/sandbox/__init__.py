@@ -14,7 +14,8 @@ sends back is data, which another process compares. Whatever it leaves behind is
 
 Not covered: faults of the kernel itself; side channels such as timing and caches; a program that recognises a test's
 input and knows its answer by heart. Tests and imports are trusted to terminate and to be honest, and run in the
-sandbox all the same. ``unsafe_local`` leaves limits and the separate comparison, and takes the isolation away.
+sandbox all the same. ``unsafe_local`` leaves limits and the separate comparison, and takes the isolation away;
+``--unsafe-local`` does so for a whole command and all processes that it starts.
 """
 
 from polymode.sandbox.pool import Sandbox, reason_unavailable

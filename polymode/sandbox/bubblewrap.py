@@ -28,6 +28,9 @@ ROOT_KEEPS = ("CAP_SETUID", "CAP_SETGID", "CAP_KILL")
 """What the fork server of root needs: to make a program another user, and to kill it."""
 FIRST_USER, USERS = 61_000, 4_000
 """User numbers that programs get when root starts the sandbox; each sandbox of a process another one."""
+UNSAFE_LOCAL = "POLYMODE_UNSAFE_LOCAL"
+"""Environment variable that, when it is 1, takes isolation away where nothing else is said. ``--unsafe-local`` sets it:
+so the processes that a command starts do as it does."""
 
 
 def server_command(uid: int, isolated: bool, folder: str) -> list[str]:
@@ -93,8 +96,14 @@ def refusal(reason: str) -> ConfigError:
     """The error for a sandbox that cannot be had."""
     return ConfigError(
         f"programs cannot be run safely here: {reason}; "
-        "unsafe_local=True runs them with limits but without isolation, only for programs that you trust"
+        "--unsafe-local (in Python unsafe_local=True) runs them with limits but without isolation, only for programs "
+        "that you trust"
     )
+
+
+def without_isolation(asked: bool | None) -> bool:
+    """Whether programs run without isolation: as asked for, else as the environment says."""
+    return os.environ.get(UNSAFE_LOCAL) == "1" if asked is None else asked
 
 
 class _Count:

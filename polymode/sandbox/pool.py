@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from polymode.errors import ConfigError, RecordError, VerifierFault
-from polymode.sandbox.bubblewrap import reason_against, refusal
+from polymode.sandbox.bubblewrap import reason_against, refusal, without_isolation
 from polymode.sandbox.inside.normal import text_key
 from polymode.sandbox.inside.values import digest
 from polymode.sandbox.program_tests import JsonForm, Plan, ProgramTests, plan
@@ -58,25 +58,28 @@ class Sandbox:
     Args:
         workers: programs that run at once; by default one for each core.
         limits: what each may use.
-        unsafe_local: run without isolation, for programs that you trust and machines without bubblewrap.
+        unsafe_local: run without isolation, for programs that you trust and machines without bubblewrap. None: only if
+            the environment variable POLYMODE_UNSAFE_LOCAL is 1, as ``--unsafe-local`` makes it.
 
     Raises:
         ConfigError: no isolation can be had here, says what is missing; or ``workers`` is not a number above 0.
     """
 
-    def __init__(self, workers: int | None = None, *, limits: Limits | None = None, unsafe_local: bool = False) -> None:
+    def __init__(
+        self, workers: int | None = None, *, limits: Limits | None = None, unsafe_local: bool | None = None
+    ) -> None:
         count = len(os.sched_getaffinity(0)) if workers is None and hasattr(os, "sched_getaffinity") else workers or 1
         if isinstance(workers, bool) or (workers is not None and workers < 1):
             raise ConfigError(f"workers = {workers!r} must be a whole number of at least 1, or None for all cores")
         self.limits = limits or Limits()
-        self.unsafe_local = unsafe_local
-        self._workers = [Worker(self.limits, unsafe_local=unsafe_local) for _ in range(count)]
+        self.unsafe_local = without_isolation(unsafe_local)
+        self._workers = [Worker(self.limits, unsafe_local=self.unsafe_local) for _ in range(count)]
         self._idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
         self._results: OrderedDict[str, Result] = OrderedDict()
         self._lock = threading.Lock()
         self._threads: ThreadPoolExecutor | None = None
         self._owner = os.getpid()
-        reason = None if unsafe_local else reason_against()
+        reason = None if self.unsafe_local else reason_against()
         try:
             reason = reason or self._probe()
         except BaseException:
@@ -281,7 +284,7 @@ class Sandbox:
 def reason_unavailable() -> str | None:
     """Why programs cannot be run in isolation here; None when they can. Starts a sandbox to find out."""
     try:
-        Sandbox(1).close()
+        Sandbox(1, unsafe_local=False).close()
     except ConfigError as exc:
         return reason_against() or str(exc).removeprefix("programs cannot be run safely here: ").rpartition("; ")[0]
     return None

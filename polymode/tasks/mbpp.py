@@ -58,7 +58,7 @@ class Mbpp:
         distinct: what makes two programs the same answer, see `polymode.verifiers.programs`.
         workers: programs that run at once; by default one for each core.
         cpu_seconds: processor time of one program.
-        unsafe_local: run programs without isolation, only for programs that you trust.
+        unsafe_local: run programs without isolation, only for programs that you trust; None: as the environment says.
 
     Raises:
         ConfigError: an option out of its range.
@@ -79,7 +79,7 @@ class Mbpp:
         distinct: Distinct = "ast",
         workers: int | None = None,
         cpu_seconds: int = 2,
-        unsafe_local: bool = False,
+        unsafe_local: bool | None = None,
     ) -> None:
         if isinstance(shown_tests, bool) or shown_tests not in (0, 1, 2, 3):
             raise ConfigError(f"shown_tests = {shown_tests!r} must be 0, 1, 2 or 3")

@@ -47,7 +47,7 @@ class ProgramVerifier:
         distinct: what makes two programs the same answer: ``ast`` or ``behaviour``.
         workers: programs that run at once, for a sandbox of its own.
         limits: what each may use, for a sandbox of its own.
-        unsafe_local: run without isolation, for a sandbox of its own.
+        unsafe_local: run without isolation, for a sandbox of its own; None: as the environment says.
 
     Raises:
         ConfigError: an option is not known, or there is no sandbox here; says what is missing.
@@ -60,7 +60,7 @@ class ProgramVerifier:
         distinct: Distinct = "ast",
         workers: int | None = None,
         limits: Limits | None = None,
-        unsafe_local: bool = False,
+        unsafe_local: bool | None = None,
     ) -> None:
         if distinct not in ("ast", "behaviour"):
             raise ConfigError(f"distinct = {distinct!r} is not known: use 'ast' or 'behaviour'")

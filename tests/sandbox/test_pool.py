@@ -13,6 +13,7 @@ import pytest
 
 from polymode.errors import ConfigError, VerifierFault
 from polymode.sandbox import Limits, Outcome, ProgramTests, Sandbox, pool, reason_unavailable
+from polymode.sandbox.bubblewrap import UNSAFE_LOCAL
 from polymode.sandbox.seccomp import REFUSED, filter_program
 
 if TYPE_CHECKING:
@@ -249,11 +250,28 @@ def test_without_bubblewrap_it_refuses_and_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(
-        ConfigError, match="bubblewrap is not installed: sudo apt install bubblewrap.*unsafe_local=True"
-    ):
+    said = "bubblewrap is not installed: sudo apt install bubblewrap; --unsafe-local .in Python unsafe_local=True. runs"
+    with pytest.raises(ConfigError, match=said):
         Sandbox(1)
-    assert "bubblewrap is not installed" in str(reason_unavailable())
+    assert reason_unavailable() == "bubblewrap is not installed: sudo apt install bubblewrap"
+
+
+@pytest.mark.parametrize(
+    ("value", "asked", "runs"),
+    [("1", None, True), ("0", None, False), ("", None, False), ("true", None, False), ("1", False, False)],
+)
+def test_the_environment_decides_only_where_nothing_else_is_said(
+    value: str, asked: bool | None, runs: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv(UNSAFE_LOCAL, value)
+    if not runs:
+        with pytest.raises(ConfigError, match="programs cannot be run safely here"):
+            Sandbox(1, unsafe_local=asked)
+        return
+    with Sandbox(1, unsafe_local=asked) as sandbox:
+        assert sandbox.run([("def f(): return 1", ProgramTests(("assert f() == 1",)))])[0].outcome is Outcome.PASS
+    assert "bubblewrap is not installed" in str(reason_unavailable())  # which speaks of isolation, whatever is allowed
 
 
 def test_without_namespaces_it_refuses_with_bubblewraps_reason(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ class Programs:
     Args:
         distinct: what makes two programs the same answer, see `polymode.verifiers.programs`.
         workers: programs that run at once; by default one for each core.
-        unsafe_local: run programs without isolation, only for programs that you trust.
+        unsafe_local: run programs without isolation, only for programs that you trust; None: as the environment says.
 
     Raises:
         ConfigError: an option out of its range.
@@ -66,7 +66,9 @@ class Programs:
     name = "programs"
     prompt_style: Style = "brief"
 
-    def __init__(self, *, distinct: Distinct = "ast", workers: int | None = None, unsafe_local: bool = False) -> None:
+    def __init__(
+        self, *, distinct: Distinct = "ast", workers: int | None = None, unsafe_local: bool | None = None
+    ) -> None:
         if distinct not in ("ast", "behaviour"):
             raise ConfigError(f"distinct = {distinct!r} is not known: use 'ast' or 'behaviour'")
         self.grammar = Grammar()
