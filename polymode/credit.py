@@ -1,16 +1,25 @@
-"""From scores to advantages (layer L2)."""
+"""From scores to advantages (layer L2): one for each completion, or one for each part of a completion.
+
+`group_advantages` is the published way: every token of a completion gets its centred score. `term_advantages` gives
+each part of a completion what it causes, and `token_parts` says which part a token belongs to.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from polymode.errors import ConfigError, RecordError
+from polymode.types import AnswerSet, Span
 
 SCALES = ("none", "batch", "group")
 """What centred scores may be divided by: nothing, the deviation of the whole batch, the deviation of each group."""
+
+CREDITS = ("sequence", "term")
+"""Which tokens a score is credited to: all tokens of the completion, or those that cause each part of it."""
 
 EPSILON = 1e-4
 """Added to the deviation before dividing, as in TRL."""
@@ -68,6 +77,134 @@ def group_advantages(
     if scale == "group":
         return centred / (EPSILON + np.sqrt(_sum(centred**2) / np.maximum(n - 1, 1)))
     return centred
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SlotScores:
+    """Scores of N completions, taken apart by slot. Slots that a completion does not have are NaN."""
+
+    total: NDArray[np.float64]
+    """_N: the whole score; NaN when unscored."""
+    coverage: NDArray[np.float64]
+    """_NK: what answer i adds to the coverage term."""
+    confidence: NDArray[np.float64]
+    """_NK: what confidence i adds to the calibration term; NaN where none is asked for."""
+    hits: NDArray[np.float64]
+    """_NK: y_i."""
+
+
+def term_advantages(scores: SlotScores, group: int, *, scale: str = "none") -> NDArray[np.float64]:
+    """Advantages of the parts of each completion, shape (N, 1 + 2 K): the whole, answers 1..K, confidences 1..K.
+
+    With c_i and s_i what answer and confidence i add to the score R, r = R - sum_i (c_i + s_i), and a bar for the
+    group's mean::
+
+        whole         R - R̄
+        answer i      (C_i - C̄_i) + ρ_i (P_i - P̄_i) + (s_i - s̄_i) + (r - r̄),   C_i = sum_{j≥i} c_j, P_i = sum_{j<i} c_j
+        confidence i  (s_i - mean of s_i over the other completions of the batch with the same y_i) + (r - r̄)
+
+    ``whole`` is for tokens outside the slots, the reasoning above all. ρ_i = -cov(C_i, P_i) / var(P_i), from the batch,
+    is the control variate that takes out what earlier answers say about later ones.
+
+    What is exact: ``whole`` is the published advantage. P_i is fixed before answer i is sampled, and y_i before q_i
+    is, so neither baseline of those moves the expected gradient; ρ_i is fitted on the same completions, which leaves an
+    error of order 1 / N. Centring by a mean that holds the completion itself shrinks gradients by (G - 1) / G, as it
+    does in the published way. What is left out: the effect of an answer on *later* confidence scores, and of a
+    confidence on later slots. Both are weak, because only chance hits link them, and cost more in variance than they
+    bring; the reasoning, which causes them all, gets the whole.
+
+    A completion without slots (malformed) gets its whole score everywhere. An unscored one gets 0.
+
+    Args:
+        scores: of N = P x G completions, those of a question next to each other.
+        group: G.
+        scale: ``none``, or ``batch``: divided by the deviation of all scores. A group's own is refused.
+
+    Raises:
+        ConfigError: unknown scale, or ``group``.
+        RecordError: N is no multiple of G, or the shapes differ.
+    """
+    n, k = scores.coverage.shape if scores.coverage.ndim == 2 else (0, 0)
+    if scores.total.shape != (n,) or {a.shape for a in (scores.coverage, scores.confidence, scores.hits)} != {(n, k)}:
+        raise RecordError("slot scores: totals must have shape (N,), coverage, confidence and hits shape (N, K)")
+    if group < 1 or n % group:
+        raise RecordError(f"group = {group!r} does not divide the {n} completions: give those of every question")
+    if scale == "group":
+        raise ConfigError("scale = 'group' with credit = 'term': one divisor for all parts; use 'none' or 'batch'")
+    whole = group_advantages(scores.total.reshape(-1, group), scale="none").reshape(n)
+    has_slots = ~np.isnan(scores.total) & ~np.isnan(scores.coverage).all(1)
+    has_slot = has_slots[:, None] & ~np.isnan(scores.coverage)
+    coverage, confidence = np.where(has_slot, scores.coverage, 0.0), np.where(has_slot, scores.confidence, np.nan)
+    stated = np.nan_to_num(confidence)
+    to_go = np.cumsum(coverage[:, ::-1], 1)[:, ::-1]
+    past = to_go[:, :1] - to_go
+    rest = scores.total - coverage.sum(1) - stated.sum(1)
+
+    to_go, past, centred_s = (_centred(x, has_slot, group) for x in (to_go, past, stated))
+    rho = -(to_go * past).sum(0) / np.maximum((past**2).sum(0), _TINY)
+    centred_r = _centred(rest[:, None], has_slots[:, None], group)
+    answers = to_go + rho * past + centred_s + centred_r
+    confidences = _against_same_verdict(confidence, scores.hits) + centred_r
+    out = np.concatenate([whole[:, None], answers, confidences], 1)
+    out = np.where(np.concatenate([np.ones((n, 1), bool), has_slot, has_slot], 1), out, whole[:, None])
+    scored = scores.total[~np.isnan(scores.total)]
+    if scale == "batch":
+        out /= EPSILON + (scored.std(ddof=1) if len(scored) > 1 else 0.0)
+    elif scale != "none":
+        raise ConfigError(f"scale = {scale!r} is not known: use 'none' or 'batch'")
+    return out
+
+
+def token_parts(answers: AnswerSet, text: str, starts: Sequence[int], k: int) -> NDArray[np.int64]:
+    """Part of each token, shape (T,): 0 outside the slots, i for answer i in 1..K, K + i for confidence i.
+
+    A slot reaches from the ``<`` of its opening tag to the ``>`` of its closing tag. A token that lies across a border
+    belongs where it starts: it is what decided the text before the border.
+
+    Args:
+        answers: what was read from ``text``; without answers every token is of the whole.
+        text: the completion that the spans count in.
+        starts: first character of each token, not decreasing.
+        k: width of the advantages' K, at least the number of answers.
+    """
+    edges: list[tuple[int, int, int]] = []
+    for i, answer in enumerate(answers.answers, 1):
+        edges.append((*_tagged(answer.span, text), i))
+        if answer.confidence_span is not None:
+            edges.append((*_tagged(answer.confidence_span, text), k + i))
+    parts = np.zeros(len(starts), dtype=np.int64)
+    places = np.asarray(starts)
+    for start, end, part in edges:
+        parts[np.searchsorted(places, start) : np.searchsorted(places, end)] = part
+    return parts
+
+
+_TINY = 1e-12
+
+
+def _tagged(span: Span, text: str) -> tuple[int, int]:
+    """The slot around a span, its tags included."""
+    return text.rfind("<", 0, span.start), text.index(">", text.index("<", span.end)) + 1
+
+
+def _centred(values: NDArray[np.float64], held: NDArray[np.bool_], group: int) -> NDArray[np.float64]:
+    """Columns minus their group's mean over the completions that are held; 0 for the others."""
+    n, width = values.shape
+    kept = np.where(held, values, 0.0).reshape(-1, group, width)
+    count = held.reshape(-1, group, width).sum(1, keepdims=True)
+    return np.where(held, (kept - kept.sum(1, keepdims=True) / np.maximum(count, 1)).reshape(n, width), 0.0)
+
+
+def _against_same_verdict(confidence: NDArray[np.float64], hits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Confidence scores minus the mean of the others of the same slot and verdict; 0 where there is no other."""
+    out = np.zeros_like(confidence)
+    for slot in range(confidence.shape[1]):
+        for verdict in (0.0, 1.0):
+            same = np.flatnonzero((hits[:, slot] == verdict) & ~np.isnan(confidence[:, slot]))
+            if len(same) > 1:
+                values = confidence[same, slot]
+                out[same, slot] = (values - values.mean()) * len(same) / (len(same) - 1)
+    return out
 
 
 def _sum(values: NDArray[np.float64]) -> NDArray[np.float64]:
