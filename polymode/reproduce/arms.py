@@ -107,17 +107,20 @@ def _evaluate(
     deep: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Judge and measure one folder; figures that need 30 answers a question come from ``deep``."""
-    from polymode.evaluate import evaluate, read_completions
+    from polymode.evaluate import evaluate, evaluate_groups, read_completions, write_groups
 
-    evaluation = evaluate(
-        read_completions(folder / runs.COMPLETIONS, verifier=verifier),
-        verifier=verifier,
-        pooled=view.pool > 1,
-        k=view.pool,
-        confidence_from="votes" if view.confidence == "votes" else "stated",
-        n_boot=plan.n_boot,
-    )
-    evaluation.write(folder)
+    completions = read_completions(folder / runs.COMPLETIONS, verifier=verifier)
+    how: dict[str, Any] = {
+        "verifier": verifier,
+        "pooled": view.pool > 1,
+        "k": view.pool,
+        "confidence_from": "votes" if view.confidence == "votes" else "stated",
+        "n_boot": plan.n_boot,
+    }
+    groups = None if plan.groups_by is None else evaluate_groups(completions, plan.groups_by, **how)
+    evaluate(completions, **how).write(folder)
+    if groups is not None:
+        write_groups(folder, groups)
     result = runs.read_json(folder / runs.METRICS)
     if deep is not None:
         result["metrics"] |= {name: deep["metrics"][name] for name in DEEP_METRICS if name in deep["metrics"]}

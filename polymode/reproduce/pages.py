@@ -17,6 +17,14 @@ _TEXT = {
         "Patients of the lab's clinic with one right answer each: the condition that was drawn. The exact posterior is "
         "the true probability of every answer, so honest confidences are known."
     ),
+    "hops": (
+        "Two-hop questions of the lab with none, one or both of the needed facts hidden. One answer is right; with both "
+        "hidden no answer is likely, and honest confidences are near 0."
+    ),
+    "programs": (
+        "Small Python functions of the lab, asked for by a few of their values and judged by running them on all. Many "
+        "programs are right; those that differ in more than names and layout count as different answers."
+    ),
     "ddxplus": "Synthetic patients of DDXPlus. Every condition of the differential above its threshold is right.",
 }
 

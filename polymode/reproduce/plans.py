@@ -139,6 +139,11 @@ DIAGNOSIS = replace(
 )
 """One label per question: many questions a step, or confidences drift with the noise of the labels."""
 
+HOPS = replace(DIAGNOSIS, task="hops", warm_start_steps=4000)
+"""One label per question, as the diagnosis; looking facts up is learned late."""
+
+PROGRAMS = replace(CLINIC, task="programs", max_completion_tokens=128)
+
 DDXPLUS = replace(
     CLINIC,
     task="ddxplus",
@@ -156,14 +161,17 @@ def quick(data: Path | None = None) -> list[Plan]:
 
 
 def lab(data: Path | None = None) -> list[Plan]:
-    """All four methods with three seeds, the model before training and the usual confidences, on both clinic tasks.
+    """The three regimes: all four methods with three seeds, the model before training and the usual confidences.
 
-    On the differential also Multi-RLVR at K = 2, 4, 5.
+    Where several answers are right also Multi-RLVR at K = 2, 4, 5.
     """
-    differential = _compared(CLINIC)
-    differential += [arm(CLINIC, "multi-rlvr", 0, k=k) for k in (2, 4, 5)]
-    diagnosis = _compared(DIAGNOSIS)
-    return [Plan("clinic", tuple(differential)), Plan("clinic-diagnosis", tuple(diagnosis), questions=2000)]
+    several = [
+        Plan(base.task, (*_compared(base), *(arm(base, "multi-rlvr", 0, k=k) for k in (2, 4, 5))))
+        for base in (CLINIC, PROGRAMS)
+    ]
+    one = [Plan(base.task, tuple(_compared(base)), questions=2000) for base in (DIAGNOSIS, HOPS)]
+    one[1] = replace(one[1], groups_by="answerable")
+    return [several[0], *one, several[1]]
 
 
 def ddxplus(data: Path | None = None) -> list[Plan]:

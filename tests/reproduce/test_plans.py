@@ -15,7 +15,19 @@ from polymode.errors import ConfigError, RunExistsError
 from polymode.reproduce import plans as plans_module
 from polymode.reproduce import run as run_module
 from polymode.reproduce import worker
-from polymode.reproduce.plans import CLINIC, DDXPLUS, DIAGNOSIS, PLANS, Plan, View, arm, plans, untrained
+from polymode.reproduce.plans import (
+    CLINIC,
+    DDXPLUS,
+    DIAGNOSIS,
+    HOPS,
+    PLANS,
+    PROGRAMS,
+    Plan,
+    View,
+    arm,
+    plans,
+    untrained,
+)
 from polymode.reproduce.run import ArmFailedError, reproduce
 from polymode.rewards import METHODS
 from polymode.train.recipe import Recipe, load_recipe
@@ -50,13 +62,15 @@ def test_the_arms_of_a_plan_differ_in_method_k_and_seed_only(name: str) -> None:
 def test_what_each_experiment_compares() -> None:
     (quick,) = plans("quick")
     assert [a.recipe.method for a in quick.arms] == ["single-rlvr", "multi-rlcr"]
-    clinic, diagnosis = plans("lab")
-    assert (clinic.task, diagnosis.task) == ("clinic", "clinic-diagnosis")
-    for plan in (clinic, diagnosis):
+    lab = plans("lab")
+    assert [plan.task for plan in lab] == ["clinic", "clinic-diagnosis", "hops", "programs"]
+    for plan in lab:
         at_three = {(a.recipe.method, a.recipe.seed) for a in plan.arms if a.recipe.k == 3 and a.is_trained}
         assert at_three == {(method, seed) for method in METHODS for seed in range(3)}
-    others = [(a.recipe.method, a.recipe.k) for a in clinic.arms if a.recipe.k != 3]
-    assert others == [("multi-rlvr", 2), ("multi-rlvr", 4), ("multi-rlvr", 5)]
+    for plan, has_several in zip(lab, (True, False, False, True), strict=True):
+        others = [(a.recipe.method, a.recipe.k) for a in plan.arms if a.recipe.k != 3]
+        assert others == ([("multi-rlvr", 2), ("multi-rlvr", 4), ("multi-rlvr", 5)] if has_several else [])
+    assert [plan.groups_by for plan in lab] == [None, None, "answerable", None]
     (ddxplus,) = plans("ddxplus", Path("somewhere"))
     assert {a.recipe.data for a in ddxplus.arms} == {Path("somewhere")}
     assert {a.recipe.method for a in ddxplus.arms} == set(METHODS)
@@ -281,7 +295,14 @@ def test_the_worker_is_a_process_that_ends_with_the_errors_code(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("file", "recipe"), [("clinic", CLINIC), ("clinic-diagnosis", DIAGNOSIS), ("ddxplus-small", DDXPLUS)]
+    ("file", "recipe"),
+    [
+        ("clinic", CLINIC),
+        ("clinic-diagnosis", DIAGNOSIS),
+        ("hops", HOPS),
+        ("programs", PROGRAMS),
+        ("ddxplus-small", DDXPLUS),
+    ],
 )
 def test_the_recipe_files_of_the_lab_are_the_recipes_of_the_experiments(root: Path, file: str, recipe: Recipe) -> None:
     assert load_recipe(root / "recipes" / f"{file}.yaml") == recipe
