@@ -11,10 +11,28 @@ are the best ones, and a further right answer always pays, as long as coverage w
 Preset `released` reproduces the terms and gates of the authors' published code, for comparison: any-correct instead of
 a count, 1 - mean Brier on plain matches, repeats found by comparing lower-cased texts only, no Brier term when the
 confidences sum above 1. The set is read by our parser, so its looser check of the format is not reproduced.
+
+Options of `Reward` change a term of preset `paper`: how references found are counted (`coverage`), the proper score of
+the confidences (`proper`), exclusive confidences, a weight on repeats; `conditions` says which weights go together.
 """
 
+from polymode.rewards.conditions import check_question
+from polymode.rewards.coverage import AGGREGATIONS
 from polymode.rewards.methods import METHODS, Method, find_method, score
+from polymode.rewards.proper import SCORES
 from polymode.rewards.reward import CONFIDENCES, PRESETS, Reward
 from polymode.rewards.terms import score_set
 
-__all__ = ["CONFIDENCES", "METHODS", "PRESETS", "Method", "Reward", "find_method", "score", "score_set"]
+__all__ = [
+    "AGGREGATIONS",
+    "CONFIDENCES",
+    "METHODS",
+    "PRESETS",
+    "SCORES",
+    "Method",
+    "Reward",
+    "check_question",
+    "find_method",
+    "score",
+    "score_set",
+]

@@ -1,0 +1,94 @@
+"""Proper scores for confidences, as losses from 0 (certain and right) to 1 (certain and wrong).
+
+For one answer with confidence q and label y, let r = q if y = 1, else 1 - q, the probability given to what happened:
+
+========= ======================================= ===========================================================
+brier     (q - y)²                                strictly proper
+log       (ln(1 - ε) - ln r') / ln((1 - ε) / ε)   r' = r cut to [ε, 1 - ε]; strictly proper in between
+spherical 1 - r / √(q² + (1 - q)²)                strictly proper
+========= ======================================= ===========================================================
+
+*Proper*: with P(y = 1) = p the expected loss is least at q = p (Gneiting & Raftery, 2007,
+https://doi.org/10.1198/016214506000001437). The cut is on the confidence, not on the loss: a cut loss would make q = 0
+better than a small honest q. Below ε and above 1 - ε all confidences are worth the same, and there honesty is among the
+best. Every loss spans exactly 1 at q = 0, so one condition on the weights serves all (`polymode.rewards.conditions`);
+without the cut the log score has no such bound (https://arxiv.org/abs/2507.16806).
+
+``other`` is the log score of a whole set when at most one answer can be right: K answers and the rest, "none of these",
+with probability 1 - Σ q (hypotheses with an "other" bucket, https://possibilities.kingdomofends.org/framework).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import fsum, hypot, log
+
+SCORES = ("brier", "log", "spherical", "other")
+
+CLIP = 0.01
+"""ε, least probability that the log scores tell from 0."""
+
+_SPAN = log((1 - CLIP) / CLIP)
+
+
+def brier_loss(q: float, y: float) -> float:
+    """(q - y)², in [0, 1]."""
+    return (q - y) ** 2
+
+
+def log_loss(q: float, y: float) -> float:
+    """Log score of q cut to [ε, 1 - ε], scaled to [0, 1].
+
+    >>> log_loss(1.0, 1), log_loss(0.0, 1)
+    (0.0, 1.0)
+    """
+    r = min(max(q if y else 1 - q, CLIP), 1 - CLIP)
+    return log((1 - CLIP) / r) / _SPAN
+
+
+def spherical_loss(q: float, y: float) -> float:
+    """1 minus the cosine between (q, 1 - q) and what happened, in [0, 1]."""
+    return 1 - (q if y else 1 - q) / hypot(q, 1 - q)
+
+
+LOSSES = {"brier": brier_loss, "log": log_loss, "spherical": spherical_loss}
+"""The losses of single answers by name."""
+
+
+def other_loss(confidences: Sequence[float], hits: Sequence[float]) -> float:
+    """Log score of K answers and "none of these", scaled to [0, 1].
+
+    With π_i = q_i and π_0 = 1 - Σ q, or π_i = q_i / Σ q and π_0 = 0 where Σ q > 1, and i* the answer that is right
+    (0: none is)::
+
+        loss = (ln(1 - K ε) - ln π'_i*) / (ln(1 - K ε) - ln ε)
+
+    π' is the distribution with no mass below ε that is nearest to π (least Kullback-Leibler divergence). Therefore
+    honest confidences are best whatever the probabilities are, small ones included. Where Σ q > 1 only the shares
+    count, which alone would not keep Σ q down: pair it with the soft penalty of ``confidences = "exclusive"``.
+
+    Args:
+        confidences: q_i in [0, 1], K of them.
+        hits: labels, at most one of them 1.
+
+    >>> round(other_loss([0.6, 0.3], [0, 0]), 4)  # π_0 = 0.1: ln(0.98 / 0.1) / ln(0.98 / 0.01)
+    0.4978
+    """
+    total = fsum(confidences)
+    masses = [q / total for q in confidences] if total > 1 else list(confidences)
+    masses.append(max(0.0, 1 - total))
+    happened = next((i for i, y in enumerate(hits) if y), len(confidences))
+    best = 1 - len(confidences) * CLIP
+    return max(0.0, log(best / _raised(masses)[happened]) / log(best / CLIP))
+
+
+def _raised(masses: Sequence[float]) -> list[float]:
+    """Masses below ε raised to it, the others scaled down together: the nearest distribution without smaller ones."""
+    low: set[int] = set()
+    while True:
+        rest = fsum(mass for i, mass in enumerate(masses) if i not in low)
+        scale = (1 - len(low) * CLIP) / rest
+        more = {i for i, mass in enumerate(masses) if i not in low and mass * scale < CLIP}
+        if not more:
+            return [CLIP if i in low else mass * scale for i, mass in enumerate(masses)]
+        low |= more

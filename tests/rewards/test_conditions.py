@@ -1,0 +1,153 @@
+"""Which weights let right answers pay: what is refused is what a search over labels and confidences finds wrong."""
+
+import re
+from dataclasses import replace
+from itertools import product
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from polymode.errors import ConfigError
+from polymode.rewards import AGGREGATIONS, SCORES, Reward, check_question, score_set
+from polymode.rewards.conditions import charge, least_coverage
+from polymode.rewards.coverage import least_gain
+from polymode.types import Answer, AnswerSet, Judgement, ParseStatus, Span, Verdict
+
+steady = settings(deadline=None, derandomize=True)
+
+
+def total(reward: Reward, labels: tuple[int, ...], qs: tuple[float, ...], n: int) -> float:
+    """Total of a clean set of distinct answers, by their labels, on a question with n references."""
+    answers = tuple(Answer(f"a{i}", Span(0, 2), q) for i, q in enumerate(qs))
+    nothing = (None,) * len(labels)
+    verdicts = tuple(Verdict.CORRECT if y else Verdict.WRONG for y in labels)
+    answer_set = AnswerSet(ParseStatus.CLEAN, answers, len(labels), True)
+    found = score_set(Judgement(answer_set, verdicts, labels, nothing, nothing, n), reward).total
+    assert found is not None
+    return found
+
+
+def least_flip(reward: Reward, k: int, n: int, grid: tuple[float, ...] = (0.0, 0.5, 1.0)) -> float:
+    """Smallest gain of turning the first answer right, over all labels of the others and confidences of a grid."""
+    gains = []
+    for rest in product((0, 1), repeat=k - 1):
+        if sum(rest) < min(k, n):
+            for qs in product(grid, repeat=k):
+                gains.append(total(reward, (1, *rest), qs, n) - total(reward, (0, *rest), qs, n))
+    return min(gains)
+
+
+@pytest.mark.parametrize(
+    ("options", "k", "n", "least"),
+    [
+        ({}, 3, 5, 1 / 3),  # count: brier / K
+        ({"aggregation": "any"}, 3, 1, 1 / 3),
+        ({"aggregation": "any"}, 3, 2, float("inf")),
+        ({"aggregation": "any"}, 1, 4, 1.0),  # one answer: any is the count
+        ({"aggregation": "count/K"}, 3, 5, 1.0),
+        ({"aggregation": "count/N"}, 3, 5, 5 / 3),  # brier N / K
+        ({"aggregation": "vector"}, 3, 2, 4 / 3),  # brier N min(K, N) / K = 2 x 2 / 3
+        ({"aggregation": "vector"}, 3, 5, 5.0),  # 5 x 3 / 3
+        ({"aggregation": "any", "brier": 0}, 3, 5, 0.0),
+        ({"score": "log", "brier": 0.6}, 3, 5, 0.2),
+        ({"score": "other", "confidences": "exclusive"}, 3, 1, 1.0),  # one forecast: all of its weight
+    ],
+)
+def test_least_coverage_weight(options, k: int, n: int, least: float) -> None:
+    assert least_coverage(Reward(**options), k=k, n=n) == pytest.approx(least)
+
+
+rewards = st.builds(
+    lambda aggregation, score, coverage, brier, alpha: Reward(
+        coverage=coverage,
+        brier=brier,
+        format=brier,
+        aggregation=aggregation,
+        score=score,
+        alpha=alpha,
+        confidences="exclusive" if score == "other" else "independent",
+        penalty=0,
+    ),
+    st.sampled_from(AGGREGATIONS),
+    st.sampled_from(SCORES),
+    st.sampled_from([0.25, 0.5, 1.0, 3.0]),
+    st.sampled_from([0.0, 0.5, 1.0]),
+    st.sampled_from([0.5, 1.0, 4.0]),
+)
+
+
+@settings(steady, max_examples=40)
+@given(rewards, st.integers(1, 3), st.integers(1, 4))
+def test_accepted_iff_no_right_answer_ever_costs(reward: Reward, k: int, n: int) -> None:
+    if reward.score == "other":
+        n = 1
+    worst = least_flip(reward, k, n)
+    gain = least_gain(reward.aggregation, k=k, n=n, alpha=reward.alpha)
+    assert worst == pytest.approx(reward.coverage * gain - charge(reward, k), abs=1e-9)
+    try:
+        check_question(reward, k=k, n=n)
+    except ConfigError:
+        assert worst < 0
+    else:
+        assert worst >= -1e-9
+
+
+def test_any_correct_gives_up_an_uncertain_second_answer() -> None:
+    # Right with .9 and, independently, .5; K = 3; junk for the third, and for the second to compare with. Weights .5:
+    # P(any) rises from .9 to .95, worth .025; doubt costs .5 x .25 / 3 = .0417. The count gains .25 for it.
+    def expected(reward: Reward, p: tuple[float, ...]) -> float:
+        chances = [(p[i], 1 - p[i]) for i in range(3)]
+        return sum(
+            chances[0][1 - a] * chances[1][1 - b] * chances[2][1 - c] * total(reward, (a, b, c), p, 3)
+            for a, b, c in product((0, 1), repeat=3)
+        )
+
+    half = Reward(0.5, 0.5, 0.5)
+    for aggregation, gain in (("any", 0.025 - 0.125 / 3), ("count", 0.25 - 0.125 / 3)):
+        reward = replace(half, aggregation=aggregation)
+        assert expected(reward, (0.9, 0.5, 0)) - expected(reward, (0.9, 0, 0)) == pytest.approx(gain)
+    check_question(replace(half, aggregation="any"), k=3, n=1)
+    with pytest.raises(ConfigError):
+        check_question(replace(half, aggregation="any"), k=3, n=3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"aggregation": "any"},
+            "reward.aggregation = 'any' with reward.coverage = 1.0 and reward.brier = 1.0 on a question with 5 "
+            "references and 3 answers: a further hit may add only 0 and doubt about it cost 0.333, so junk with "
+            "confidence 0 would be worth more; use reward.aggregation = 'count', or reward.brier = 0",
+        ),
+        ({"aggregation": "count/N"}, "raise reward.coverage to at least 1.67"),
+        ({"coverage": 0.25}, "a further hit may add only 0.25 .*; raise reward.coverage to at least 0.334"),
+        (
+            {"confidences": "exclusive"},
+            "reward.confidences = 'exclusive' on a question with 5 references and 3 answers: several can be right, so "
+            "honest confidences may sum above 1 and would be penalised; use 'independent'",
+        ),
+    ],
+)
+def test_refusals_name_the_fix(options, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        check_question(Reward(**options), k=3, n=5)
+    assert "\n" not in str(caught.value)
+    if fix := re.search(r"at least ([\d.]+)$", str(caught.value)):
+        check_question(Reward(**{**options, "coverage": float(fix[1])}), k=3, n=5)
+
+
+def test_the_published_presets_are_accepted() -> None:
+    for n in (1, 3, 14):
+        check_question(Reward(), k=3, n=n)
+        check_question(Reward(0.5, 0.5, 0.5, preset="released"), k=3, n=n)  # kept for comparison, whatever it rewards
+
+
+def test_exclusive_confidences_need_questions_where_at_most_one_answer_can_be_right() -> None:
+    exclusive = Reward(confidences="exclusive")
+    check_question(exclusive, k=3, n=1)
+    check_question(exclusive, k=1, n=4)
+    # Two certain answers, stated honestly: nothing lost when independent, (2 - 1 - .01) when exclusive.
+    honest = (1.0, 1.0)
+    assert total(Reward(), (1, 1), honest, 2) - total(exclusive, (1, 1), honest, 2) == pytest.approx(0.99)
