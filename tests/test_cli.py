@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from polymode import runs
 from polymode.cli import VERBS, main
 from polymode.cli.options import Compare, Evaluate, Generate, Reproduce, Tasks, Train
 from polymode.cli.verbs import _parsed
@@ -101,7 +102,11 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
         (["evaluate", "none.jsonl", "--verifier", "exact"], "verifier = 'exact' is not known: use one of text, symbo"),
         (["evaluate", "none.jsonl", "--verifier", "judge"], "verifier 'judge': base_url and model must be given"),
         (["evaluate", "none.jsonl", "--verifier-options", "seconds"], "--verifier-options 'seconds' is not allowed: w"),
-        (["evaluate", "none.jsonl", "--verifier-options", "a=1"], "verifier 'text': unknown option 'a'; it has none"),
+        (["evaluate", "none.jsonl", "--verifier-options", "a=1"], "--verifier-options are given without --verifier"),
+        (
+            ["evaluate", "none.jsonl", "--verifier", "text", "--verifier-options", "a=1"],
+            "verifier 'text': unknown option 'a'; it has none",
+        ),
         (["train", "--out", "x", "--verifier", "exact"], "verifier = 'exact' is not known: use one of text, symbolic"),
         (["compare", "--out", "x"], "RUN is missing: name the folders to compare"),
         (["compare", "none", "--out", "x"], "run none does not exist: check the path"),
@@ -304,6 +309,30 @@ def test_the_flag_reaches_what_a_command_starts(kind: type, monkeypatch: pytest.
     assert os.environ[UNSAFE_LOCAL] == ""
     _parsed(kind, verb, [*needed, "--unsafe-local"])
     assert os.environ[UNSAFE_LOCAL] == "1"
+
+
+def test_a_generated_folder_is_judged_by_its_task(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "mbpp.jsonl").touch()
+    run = tmp_path / "run"
+    kept = Generate("m", run, "mbpp", data=tmp_path / "data", task_options=("workers=1", "distinct=behaviour"))
+    runs.create(run, kept)
+    tests = '{"asserts": ["assert f(3) == 9"], "inputs": ["f(-2)"]}'
+    text = "<answer1>def f(n): return n * n</answer1><answer2>def f(n): return n ** 2</answer2>"
+    write_lines(run / "completions.jsonl", {"completion": text, "references": [tests], "k": 2})
+    args = ["evaluate", str(run), "--n-boot", "0"]
+    assert main([*args, "--unsafe-local"]) == 0
+    assert f"judged as the task or the training of {run} does: ProgramVerifier\n" in capsys.readouterr().out
+    metrics = json.loads((run / "metrics.json").read_text())["metrics"]
+    assert metrics["coverage"]["value"] == 1  # both are right and do the same, which the kept option makes a repeat
+
+    assert main([*args, "--verifier", "text"]) == 0  # what is named wins
+    assert "judged as" not in capsys.readouterr().out
+    assert json.loads((run / "metrics.json").read_text())["metrics"]["coverage"]["value"] == 0
+    (tmp_path / "data" / "mbpp.jsonl").unlink()
+    said = refused(capsys, *args)
+    assert "its task 'mbpp' says what is right and cannot be opened" in said and "--verifier programs" in said
+    assert main([*args, "--verifier", "programs", "--unsafe-local"]) == 0  # needs the references only
 
 
 # --- compare ---------------------------------------------------------------------------------------------------------

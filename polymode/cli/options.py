@@ -37,7 +37,7 @@ EXAMPLES = {
         "polymode generate --model Qwen/Qwen3-8B --task records --data questions.jsonl --out runs/mine --samples 8",
     ),
     "evaluate": (
-        "polymode evaluate runs/mine/test               judges again, never generates again",
+        "polymode evaluate runs/mine/test               judges as its task does, never generates again",
         "polymode evaluate answers.jsonl --k 3          completions of any model",
         "polymode evaluate samples.jsonl --k 1 --pool 3 three independent single answers as one set",
         "polymode evaluate answers.jsonl --verifier symbolic              1/2 equals 0.5",
@@ -62,7 +62,7 @@ class Reproduce:
     """Run a whole experiment: train, sample, evaluate, and write one page that compares the methods.
 
     quick: single-rlvr against multi-rlcr on the lab's clinic.
-    lab: four methods, three seeds, both clinic tasks, and multi-rlvr at K = 2, 4, 5.
+    lab: four methods and the usual baselines, three seeds, on the lab's four tasks (three regimes); K = 2, 4, 5.
     ddxplus: the four methods on DDXPlus patients (give --data, or set POLYMODE_DATA).
     """
 
@@ -77,7 +77,7 @@ class Reproduce:
     workers: int = 0
     """Models trained at once, each with its share of the cores; 0 means one per core."""
     only: str | None = None
-    """Run only this part, for example clinic-diagnosis of lab."""
+    """Run only this part, for example hops of lab."""
     unsafe_local: bool = False
     """Run programs without isolation, only for programs that you trust."""
 
@@ -155,8 +155,9 @@ class Evaluate:
     """Answers asked for, instead of what the lines say."""
     confidence: Literal["auto", "yes", "no"] = "auto"
     """Whether confidences were asked for; auto: as the lines say, else yes when any completion holds one."""
-    verifier: str = "text"
-    """What calls an answer right: text, symbolic (mathematics), judge (a language model) or programs (tests)."""
+    verifier: str | None = None
+    """What calls an answer right: text, symbolic (mathematics), judge (a language model) or programs (tests). By
+    default what the config.json of the folder or of its training run says, else text."""
     verifier_options: tuple[str, ...] = ()
     """Options of the verifier as NAME=VALUE, for example seconds=10 (symbolic) or cache=verdicts.db (judge)."""
     pool: int = 1

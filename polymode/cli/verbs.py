@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import tyro
-import yaml
 
 from polymode.cli.flags import parse_flags
 from polymode.cli.options import Compare, Doctor, Evaluate, Generate, Reproduce, Tasks, Train
 from polymode.errors import ConfigError, MissingExtraError
 from polymode.sandbox.bubblewrap import UNSAFE_LOCAL
+from polymode.train.named_values import named_values
 from polymode.train.recipe import Recipe, load_recipe
 
 
@@ -91,7 +91,7 @@ def _generate(args: Sequence[str]) -> int:
         if (options.out / runs.COMPLETIONS).exists():
             print(f"completions: {options.out / runs.COMPLETIONS} (kept)")
             return 0
-    task = open_task(options.task, data=options.data, **_named_values(options.task_options))
+    task = open_task(options.task, data=options.data, **named_values(options.task_options))
     examples = task.examples(options.split, options.n)
     generator = _generator(options)
     runs.create(options.out, options, resume=options.resume)
@@ -123,20 +123,6 @@ def _check_same(options: Generate) -> None:
             )
 
 
-def _named_values(texts: Sequence[str], flag: str = "task-options", example: str = "threshold=0.1") -> dict[str, Any]:
-    """``NAME=VALUE`` texts as keyword arguments, values read as YAML: numbers, true, false, text."""
-    out = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not (equals and name.isidentifier()):
-            raise ConfigError(f"--{flag} {text!r} is not allowed: write NAME=VALUE, for example {example}")
-        try:
-            out[name] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            out[name] = value
-    return out
-
-
 def _generator(options: Generate) -> Any:
     if options.backend == "vllm":
         from polymode.generate.vllm import VLLMGenerator
@@ -151,16 +137,15 @@ def _evaluate(args: Sequence[str]) -> int:
     options: Evaluate = _parsed(Evaluate, "evaluate", args)
     from polymode import runs
     from polymode.evaluate import evaluate, evaluate_groups, read_completions, write_groups
-    from polymode.verifiers.choice import open_verifier
+    from polymode.reproduce.kept import own_verifier
 
     _whole("pool", options.pool, 1)
     if options.votes and options.pool == 1:
         raise ConfigError("--votes counts answers of pooled sets: give --pool too, for example --pool 3")
-    verifier = open_verifier(
-        options.verifier, **_named_values(options.verifier_options, "verifier-options", "seconds=10")
-    )
     source = options.completions
     path = source / runs.COMPLETIONS if source.is_dir() else source
+    named = _named_verifier(options)
+    verifier = own_verifier(path.parent) if named is None else named
     asked = {"auto": None, "yes": True, "no": False}[options.confidence]
     completions = read_completions(path, k=options.k, confidence=asked, verifier=verifier)
     how: dict[str, Any] = {
@@ -176,6 +161,8 @@ def _evaluate(args: Sequence[str]) -> int:
     out = options.out or path.parent
     evaluation.write(out)
     print(evaluation.table())
+    if named is None and verifier is not None:
+        print(f"judged as the task or the training of {path.parent} does: {type(verifier).__name__}")
     if groups:
         write_groups(out, groups)
         print(*(f"\n{label}: {part.table()}" for label, part in groups.items()), sep="\n")
@@ -183,25 +170,32 @@ def _evaluate(args: Sequence[str]) -> int:
     return 0
 
 
+def _named_verifier(options: Evaluate | Compare) -> Any:
+    """The verifier that the flags name; None when they name none."""
+    from polymode.verifiers.choice import open_verifier
+
+    how = named_values(options.verifier_options, "verifier-options", "seconds=10")
+    if options.verifier is None and how:
+        raise ConfigError("--verifier-options are given without --verifier: name one, for example --verifier judge")
+    return None if options.verifier is None else open_verifier(options.verifier, **how)
+
+
 def _compare(args: Sequence[str]) -> int:
     options: Compare = _parsed(Compare, "compare", args)
     if not options.runs:
         raise ConfigError("RUN is missing: name the folders to compare; see polymode compare --help")
     _whole("n-boot", options.n_boot, 0)
-    if options.verifier_options and options.verifier is None:
-        raise ConfigError("--verifier-options are given without --verifier: name one, for example --verifier judge")
+    named = _named_verifier(options)
     _need_packages("report", "the report", ("matplotlib", "jinja2"))
     from polymode import runs
     from polymode.reproduce.compare import compare_runs
-    from polymode.verifiers.choice import open_verifier
 
-    how = _named_values(options.verifier_options, "verifier-options", "seconds=10")
     comparison = compare_runs(
         options.runs,
         options.out,
         against=options.against,
         n_boot=options.n_boot,
-        verifier=None if options.verifier is None else open_verifier(options.verifier, **how),
+        verifier=named,
         command=shlex.join(["polymode", "compare", *args]),
     )
     print(comparison.text())
@@ -226,7 +220,7 @@ def _show_task(options: Tasks) -> None:
 
     from polymode.tasks import Demonstrates, open_task
 
-    task = open_task(options.name or "", data=options.data, **_named_values(options.task_options))
+    task = open_task(options.name or "", data=options.data, **named_values(options.task_options))
     for example in task.examples("train", options.n):
         print(f"{example.id}: {example.question}")
         for reference in example.references:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from polymode import runs
 from polymode.errors import ConfigError
 from polymode.evaluate import Evaluation, evaluate, read_completions
 from polymode.reproduce.columns import DEEP, Run
-from polymode.train.recipe import Recipe, task_for, verifier_for
-from polymode.verifiers import QuestionVerifier, Verifier
+from polymode.reproduce.kept import AnyVerifier, kept_recipe, verifier_from
+from polymode.train.recipe import Recipe
 from polymode.verifiers.choice import open_verifier
 
-AnyVerifier = Verifier | QuestionVerifier
 _NAMES = {
     "TextVerifier": "text",
     "SymbolicVerifier": "symbolic",
@@ -75,9 +73,10 @@ class Judges:
         if self.verifier is not None:
             return self.verifier
         name = run.view.get("verifier") or "TextVerifier"
-        key = name if name == "TextVerifier" else f"{name} {run.home}"
+        recipe = None if name == "TextVerifier" else kept_recipe(run.folder)
+        key = f"{name} {recipe}"
         if key not in self._verifiers:
-            self._verifiers[key] = _open(name, run)
+            self._verifiers[key] = _open(name, recipe, run.folder)
         return self._verifiers[key]
 
 
@@ -88,28 +87,16 @@ def deep_folder(run: Run) -> Path | None:
     return found[0] if found else None
 
 
-def _open(name: str, run: Run) -> AnyVerifier:
-    """The verifier of the class ``name``, with the options of the recipe that the experiment was trained by."""
-    if name == "TextVerifier":
-        return open_verifier("text")
-    recipe = next(filter(None, map(_recipe, [run.train, *sorted(run.home.glob("*/seed-*"))])), None)
-    if recipe is not None and (name not in _NAMES or recipe.verifier == _NAMES[name]):
-        return verifier_for(recipe, task_for(recipe))
-    if name in _NAMES and name != "JudgeVerifier":
-        return open_verifier(_NAMES[name])
+def _open(name: str, recipe: Recipe | None, folder: Path) -> AnyVerifier:
+    """The verifier of the class ``name``, with the options of the recipe or task that the folder belongs to."""
+    named = _NAMES.get(name)
+    if recipe is not None and (named in (None, recipe.verifier) or (named == "programs" and recipe.verifier is None)):
+        found = verifier_from(recipe, folder)
+        if found is not None:
+            return found
+    if named not in (None, "judge"):
+        return open_verifier(named)
     raise ConfigError(
-        f"{run.folder} was evaluated with {name}, whose options are not kept: give them with --verifier and "
+        f"{folder} was evaluated with {name}, whose options are not kept: give them with --verifier and "
         "--verifier-options"
     )
-
-
-def _recipe(train: Path | None) -> Recipe | None:
-    """The recipe of a training folder; None where there is none that this version reads."""
-    if train is None or not (train / runs.CONFIG).is_file():
-        return None
-    config: Mapping[str, Any] = runs.read_json(train / runs.CONFIG).get("config") or {}
-    data = config.get("data")
-    try:
-        return Recipe(**{**config, "data": None if data is None else Path(data)})
-    except (TypeError, ConfigError):
-        return None

@@ -81,6 +81,9 @@ TASKS: dict[str, str] = {
 }
 """Task names and what they are, for `polymode tasks`."""
 
+OWN_VERIFIERS = frozenset({"programs", "mbpp"})
+"""Tasks with a verifier of their own (`Verifies`). Answers to the others can be judged without opening the task."""
+
 
 def open_task(name: str, *, data: Path | str | None = None, **options: Any) -> Task:
     """The task called ``name``.

@@ -1,9 +1,13 @@
+import importlib
+import inspect
+import pkgutil
 from pathlib import Path
 
 import pytest
 
+from polymode import tasks
 from polymode.errors import ConfigError, DataNotFoundError
-from polymode.tasks import TASKS, Demonstrates, open_task
+from polymode.tasks import OWN_VERIFIERS, TASKS, Demonstrates, Task, Verifies, open_task
 
 
 def test_the_lab_tasks_open_by_name_and_can_demonstrate() -> None:
@@ -53,3 +57,10 @@ def test_every_name_of_the_list_is_one_that_opens() -> None:
             open_task(name)
         except (ConfigError, DataNotFoundError) as exc:
             assert "is not known" not in str(exc)
+
+
+def test_the_tasks_with_a_verifier_of_their_own_are_known_without_opening_them() -> None:
+    modules = [importlib.import_module(m.name) for m in pkgutil.walk_packages(tasks.__path__, "polymode.tasks.")]
+    classes = {kind for module in modules for _, kind in inspect.getmembers(module, inspect.isclass)}
+    found = {getattr(kind, "name", "") for kind in classes - {Task, Verifies} if issubclass(kind, Verifies)}
+    assert found == OWN_VERIFIERS
