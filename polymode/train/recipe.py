@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import yaml
 
-from polymode.credit import SCALES
+from polymode.credit import CREDITS, SCALES
 from polymode.errors import ConfigError, DataNotFoundError
 from polymode.prompts import check_k
 from polymode.rewards import METHODS, PRESETS
@@ -69,6 +69,8 @@ class Recipe:
     """Completions are cut off at this length."""
     scale_rewards: str = "none"
     """none or batch; group (division by each group's deviation) is refused for calibrated rewards."""
+    credit: str = "sequence"
+    """sequence: every token of a completion gets its score; term: each token what it causes (`polymode.credit`)."""
     loss: str = "dapo"
     """TRL's loss_type: dapo, grpo, dr_grpo, bnpo, cispo or sapo."""
     clip: float = 0.2
@@ -110,6 +112,7 @@ class Recipe:
         _one_of("method", self.method, METHODS)
         _one_of("preset", self.preset, PRESETS)
         _one_of("scale_rewards", self.scale_rewards, SCALES)
+        _one_of("credit", self.credit, CREDITS)
         _one_of("loss", self.loss, LOSSES)
         _one_of("prompt_style", self.prompt_style, ("task", "full", "brief"))
         _one_of("schedule", self.schedule, ("constant", "linear", "cosine"))
@@ -125,6 +128,16 @@ class Recipe:
             raise ConfigError(
                 f"scale_rewards = 'group' with method = {self.method!r}: dividing by each group's deviation breaks "
                 "calibration (arXiv 2508.11800); use 'none' or 'batch'"
+            )
+        if self.credit == "term" and self.scale_rewards == "group":
+            raise ConfigError(
+                "scale_rewards = 'group' with credit = 'term': the parts of a completion need one divisor; use 'none' "
+                "or 'batch'"
+            )
+        if self.credit == "term" and self.preset != "paper":
+            raise ConfigError(
+                f"credit = 'term' with preset = {self.preset!r}: its gates look at the whole set; use preset 'paper', "
+                "or credit 'sequence'"
             )
         for name in ("steps", "questions_per_step", "max_completion_tokens", "save_every", "keep_checkpoints"):
             _at_least(name, getattr(self, name), 1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from polymode.judging import judge
 from polymode.parsing import parse_answers
@@ -21,6 +21,13 @@ from polymode.verifiers.text import TextVerifier
 RewardFunction = Callable[..., list[float | None]]
 
 
+class ScoredText(NamedTuple):
+    """A completion as the reward saw it."""
+
+    text: str
+    score: Score
+
+
 def make_reward_function(
     method: Method,
     k: int,
@@ -29,6 +36,7 @@ def make_reward_function(
     verifier: Verifier | QuestionVerifier | None = None,
     max_completion_tokens: int | None = None,
     name: str = "polymode",
+    last: list[ScoredText] | None = None,
 ) -> RewardFunction:
     """A TRL reward function for one of the four methods.
 
@@ -39,6 +47,7 @@ def make_reward_function(
         verifier: equality of answers; text equality when None.
         max_completion_tokens: length at which completions are cut off, to tell TRUNCATED from MALFORMED.
         name: what TRL calls the reward in its logs.
+        last: holds the scored completions of the last call, for credit that looks into a completion.
 
     Returns:
         A function of TRL's keyword arguments that gives one total per completion, None where a verifier failed. The
@@ -76,6 +85,8 @@ def make_reward_function(
         if isinstance(equality, QuestionVerifier):
             equality.prepare((example, [answer.text for answer in answers.answers]) for example, answers in items)
         scores = [score_set(judge(example, answers, equality), reward) for example, answers in items]
+        if last is not None:
+            last[:] = [ScoredText(completion_text(c), score) for c, score in zip(completions, scores, strict=True)]
         if log_extra is not None:
             _log_columns(scores, terms, log_extra)
         if log_metric is not None:

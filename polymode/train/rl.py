@@ -6,9 +6,10 @@
     RUN/checkpoints/     to resume from, with completions/*.parquet: every completion with its terms and verdicts
     RUN/model/           the trained model, appears when training is done
 
-Advantages are TRL's group-centred totals, one per completion (`credit: sequence`), never divided by a group's
-deviation when confidences are scored. A resumed run takes the same next steps as one that was never stopped: the
-checkpoint holds optimiser, schedule and random states, and the questions are drawn from the seed.
+Advantages are TRL's group-centred totals, one per completion (`credit: sequence`), or one for each part of it
+(`credit: term`, `polymode.train.credit_trainer`), never divided by a group's deviation when confidences are scored. A
+resumed run takes the same next steps as one that was never stopped: the checkpoint holds optimiser, schedule and random
+states, and the questions are drawn from the seed.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import logging
 import os
 import shutil
 import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +38,9 @@ from polymode.prompts import build_prompt
 from polymode.rewards import METHODS
 from polymode.tasks import Demonstrates, Task
 from polymode.train.callbacks import Progress, StepMetrics
+from polymode.train.credit_trainer import TermCreditTrainer
 from polymode.train.recipe import Recipe, task_for, verifier_for
-from polymode.train.reward import make_reward_function
+from polymode.train.reward import ScoredText, make_reward_function
 from polymode.train.warm_start import WarmStart, warm_start
 from polymode.verifiers import QuestionVerifier, Verifier
 
@@ -124,12 +128,14 @@ def build_trainer(
 ) -> GRPOTrainer:
     """The TRL trainer of a recipe, before its first step; ``verifier`` is the recipe's unless given."""
     method = METHODS[recipe.method]
+    scored: list[ScoredText] = []
     reward = make_reward_function(
         method,
         recipe.k,
         preset=recipe.preset,
         verifier=verifier if verifier is not None else verifier_for(recipe, task),
         max_completion_tokens=recipe.max_completion_tokens,
+        last=scored,
     )
     rows = _rows(recipe, task, conversational=tokenizer.chat_template is not None)
     # Trained weights stay in float32, also with bf16: at a learning rate of 1e-6 a bfloat16 weight would round every
@@ -138,7 +144,10 @@ def build_trainer(
     config = _trl_config(recipe, folder)
     if recipe.vllm:  # else vLLM keeps room for the longest text the model could ever read
         config.vllm_max_model_length = _longest_prompt(rows, tokenizer) + recipe.max_completion_tokens
-    trainer = GRPOTrainer(
+    kind: Callable[..., GRPOTrainer] = GRPOTrainer
+    if recipe.credit == "term":
+        kind = partial(TermCreditTrainer, reward=method.reward(recipe.preset), answers=recipe.answers, last=scored)
+    trainer = kind(
         model=AutoModelForCausalLM.from_pretrained(source, dtype=dtype),
         processing_class=tokenizer,
         reward_funcs=reward,
