@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from polymode.errors import RecordError
 from polymode.evaluate.judged import CompletionJudge, JudgedCompletion
 from polymode.judging import judge
 from polymode.metrics import alignment
 from polymode.metrics.table import JudgedTable
 from polymode.types import Answer, AnswerSet, Completion, Example, Judgement, ParseStatus
+
+if TYPE_CHECKING:
+    from polymode.verifiers.programs import DistinctCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +93,8 @@ def tabulate(rows: Sequence[SetRow], n_questions: int, judge_: CompletionJudge) 
     match: list[int] = []
     class_: list[int] = []
     mass: list[float] = []
+    count = getattr(judge_.verifier, "count_distinct", None)  # that of programs
+    distinct = None if count is None else np.array([_distinct(count, row) for row in scored]).reshape(-1, 2)
     for row in scored:
         judgement, equality = row.judgement, judge_.equality(row.example)
         items = judgement.answer_set.answers
@@ -124,7 +131,20 @@ def tabulate(rows: Sequence[SetRow], n_questions: int, judge_: CompletionJudge) 
         match=np.array(match, dtype=np.int64),
         answer_class=classes,
         n_unscored=len(rows) - len(scored),
+        by_ast=None if distinct is None else distinct[:, 0],
+        by_behaviour=None if distinct is None else distinct[:, 1],
     )
+
+
+def _distinct(count: Callable[[Example, Sequence[str]], DistinctCounts], row: SetRow) -> tuple[float, float]:
+    """Right programs of a set that differ in their syntax trees, and in what they do; NaN when that is unknown."""
+    try:
+        found = count(row.example, [answer.text for answer in row.judgement.answer_set.answers])
+    except RecordError:  # a set without answers, of a question whose tests cannot be used
+        return math.nan, math.nan
+    if found.unscored:
+        return math.nan, math.nan
+    return float(found.by_ast), math.nan if found.by_behaviour is None else float(found.by_behaviour)
 
 
 def _divergences(

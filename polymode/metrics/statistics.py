@@ -28,7 +28,7 @@ ANSWERS_ON_CURVE = 30
 
 
 def of_coverage(sets: JudgedTable) -> dict[str, Statistic]:
-    """Metrics of single sets: coverage and its normalised forms, Coverage@n, top answer, distance to the best."""
+    """Metrics of single sets: coverage and its forms, Coverage@n, top answer, distance to the best, other counts."""
     hits, rank = sets.hits, sets.rank()
     _, _, top_label = coverage.top_answer(sets, rank)
     per_set: dict[str, Floats] = {
@@ -43,6 +43,9 @@ def of_coverage(sets: JudgedTable) -> dict[str, Statistic]:
     }
     for n in range(1, int(sets.k.max(initial=0)) + 1):
         per_set[f"coverage@{n}"] = coverage.coverage_at(sets, n, rank)
+    for name, counts in (("distinct_by_ast", sets.by_ast), ("distinct_by_behaviour", sets.by_behaviour)):
+        if counts is not None:
+            per_set[name] = counts
     out: dict[str, Statistic] = {
         name: mean_of_questions(sets.question, x, sets.n_questions) for name, x in per_set.items()
     }

@@ -55,6 +55,11 @@ class JudgedTable:
     """_A: number of the answer's equivalence class, shared by equal answers of all sets of one question."""
     n_unscored: int = 0
     """Sets left out because a verifier failed."""
+    by_ast: Floats | None = None
+    """_N: right programs that differ in more than names and layout; NaN when unknown, None when answers are no
+    programs."""
+    by_behaviour: Floats | None = None
+    """_N: right programs that differ in what they do, as ``by_ast``."""
 
     @property
     def n_sets(self) -> int:

@@ -48,6 +48,8 @@ GROUPS: tuple[tuple[str, tuple[Row, ...]], ...] = (
         "Diversity",
         (
             Row("uniqueness", "distinct answers / answers in a set", 3, _UP),
+            Row("distinct_by_ast", "right programs per set, different in more than names and layout", 2, _UP),
+            Row("distinct_by_behaviour", "right programs per set, different in what they do", 2, _UP),
             Row("unique_answers@", "distinct answers among n", 2, _UP),
             Row("overlap_", "text shared by independent completions", 3, _DOWN),
         ),
@@ -175,6 +177,8 @@ def explain(data: ArmData, name: str) -> str:
 def table_markdown(arms: Sequence[Arm], metrics: Sequence[str]) -> str:
     """A Markdown table, one row per metric and one column per arm: ``value [low, high]``, seed range in parentheses.
 
+    A metric that none of the evaluations computed has no row.
+
     Below it stands the token budget of ``coverage_at_equal_tokens``, with a reason for each arm where it is undefined.
 
     Raises:
@@ -188,6 +192,8 @@ def table_markdown(arms: Sequence[Arm], metrics: Sequence[str]) -> str:
         "|---|" + "---:|" * len(columns),
     ]
     for name in metrics:
+        if not any(name in data.metrics for data in columns):
+            continue
         cells = []
         for data in columns:
             cell, decimals = data.cell(name), row_of(name).decimals

@@ -1,5 +1,7 @@
 """Named metrics of the small table, worked by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -65,6 +67,18 @@ def test_pooled_calibration_equals_the_plain_functions(values: dict[str, float],
 def test_undefined_metrics_are_nan(values: dict[str, float]) -> None:
     for name in ("total_variation", "unique_answers@30", "overlap_3gram"):
         assert np.isnan(values[name])
+
+
+def test_counts_of_programs_are_means_over_questions_and_absent_without_programs(values, small_table) -> None:
+    assert not any(name.startswith("distinct_by_") for name in values)
+    nan = np.nan
+    table = replace(small_table, by_ast=np.array([2.0, 0, 1, 2]), by_behaviour=np.array([1.0, 0, nan, nan]))
+    found = statistics(table, table, table)
+    counts = replicate(found, 2, rng=np.random.default_rng(0), n_boot=0)[0]
+    assert counts["distinct_by_ast"] == (2 / 2 + 3 / 2) / 2
+    assert (counts["distinct_by_behaviour"], found["distinct_by_behaviour"].n) == (1 / 2, 1)  # unknown for question 1
+    nothing = statistics(replace(table, by_behaviour=np.full(4, nan)), table, table)
+    assert nothing["distinct_by_behaviour"].n == 0
 
 
 def test_u_of_one_completion_is_coverage(values: dict[str, float], small_table) -> None:

@@ -2,6 +2,7 @@ import math
 
 import pytest
 
+from polymode import runs
 from polymode.report.arms import Cell, read_arm
 from polymode.report.table import (
     explain,
@@ -62,6 +63,21 @@ def test_markdown_table_has_a_row_per_metric_and_escapes_bars(make_arm):
         "| brier | 0.1300 [0.1235, 0.1365] | – |",
         "| any_hit | 0.970 [0.960, 0.980] | 0.970 [0.960, 0.980] |",
     ]
+
+
+def test_a_metric_that_no_evaluation_computed_has_no_row(make_arm):
+    names = ["coverage", "distinct_by_ast", "distinct_by_behaviour"]
+    plain, programs = make_arm("text", "multi-rlcr"), make_arm("programs", "multi-rlvr")
+    assert len(table_markdown([plain], names).splitlines()) == 3
+    content = runs.read_json(programs.seeds[0] / runs.METRICS)
+    content["metrics"]["distinct_by_ast"] = {"value": 1.25, "low": 1, "high": 1.5, "n": 40, "n_unscored": 0}
+    content["metrics"]["distinct_by_behaviour"] = {"value": None, "low": None, "high": None, "n": 0, "n_unscored": 0}
+    runs.write_json(programs.seeds[0] / runs.METRICS, content)
+    assert table_markdown([plain, programs], names).splitlines()[-2:] == [
+        "| distinct_by_ast | – | 1.25 [1.00, 1.50] |",
+        "| distinct_by_behaviour | – | – |",
+    ]
+    assert group_metrics(["distinct_by_ast", "coverage"])[1] == ("Diversity", ["distinct_by_ast"])
 
 
 def test_markdown_table_shows_the_seed_range(make_arm):

@@ -5,12 +5,13 @@ from collections.abc import Iterator
 import pytest
 
 from polymode.errors import ConfigError, RecordError, VerifierFault
+from polymode.evaluate import evaluate
 from polymode.judging import judge
 from polymode.parsing import parse_answers
 from polymode.rewards import METHODS, score_set
 from polymode.sandbox import Limits, ProgramTests, Sandbox, reason_unavailable
 from polymode.train.reward import make_reward_function
-from polymode.types import Example, Reference, Verdict
+from polymode.types import Completion, Example, Reference, Verdict
 from polymode.verifiers import QuestionVerifier, is_open, verifier_at
 from polymode.verifiers.programs import DistinctCounts, ProgramVerifier, program_text
 
@@ -67,6 +68,31 @@ def test_both_counts_are_there_for_a_report(verifier: ProgramVerifier) -> None:
     plain = Example("q", "", (Reference(ProgramTests(TESTS.asserts).to_json()),))
     assert verifier.count_distinct(plain, answers).by_behaviour is None
     assert verifier.count_distinct(QUESTION, []) == DistinctCounts(0, 0, 0, 0)
+
+
+def test_both_counts_stand_in_the_evaluation_of_sets_and_of_pools(verifier: ProgramVerifier) -> None:
+    plain = Example("p", "Square it.", (Reference(ProgramTests(TESTS.asserts).to_json()),))
+    sets = [
+        Completion(QUESTION, completion(POWER, TIMES, LOOP), 3, False),
+        Completion(QUESTION, completion(POWER, WRONG, POWER), 3, False, sample=1),
+        Completion(QUESTION, "no answers", 3, False, sample=2),
+        Completion(plain, completion(POWER, TIMES, TIMES), 3, False),
+    ]
+    metrics = evaluate(sets, verifier=verifier, n_boot=0).metrics
+    # By syntax trees 3, 1, 0 of the first question and 2 of the second; by what they do 2, 1, 0 and unknown.
+    assert (metrics["distinct_by_ast"].value, metrics["distinct_by_ast"].n) == ((4 / 3 + 2) / 2, 2)
+    assert (metrics["distinct_by_behaviour"].value, metrics["distinct_by_behaviour"].n) == (1, 1)
+    assert metrics["coverage"].value == metrics["distinct_by_ast"].value  # what this verifier takes credit for
+
+    singles = [Completion(QUESTION, completion(p), 1, False, sample=i) for i, p in enumerate((POWER, TIMES, LOOP))]
+    pooled = evaluate(singles, verifier=verifier, pooled=True, k=3, n_boot=0).metrics
+    assert (pooled["distinct_by_ast"].value, pooled["distinct_by_behaviour"].value) == (3, 2)
+
+
+def test_a_set_without_answers_to_unusable_tests_has_no_count(verifier: ProgramVerifier) -> None:
+    broken = Completion(Example("b", "", (Reference("Paris"),)), "no answers", 3, False)
+    metrics = evaluate([broken], verifier=verifier, n_boot=0).metrics
+    assert (metrics["coverage"].value, metrics["distinct_by_ast"].n) == (0, 0)
 
 
 def test_preparing_runs_everything_once(verifier: ProgramVerifier) -> None:
