@@ -14,12 +14,14 @@ from typing import Any, Literal
 
 from polymode import runs
 from polymode.report.arms import number
+from polymode.report.example_programs import describe_tests, likely_programs, read_tests, shown_program
+from polymode.sandbox import ProgramTests
 from polymode.verifiers.text import normalise
 
 Mark = Literal["hit", "repeat", "wrong", "unscored"]
 _MAX_TRUTH, _LEAST_TRUTH = 8, 0.005
 """Possible answers listed besides the references: so many, and only when this probable."""
-_LONGEST = 4000
+_LONGEST, _LONGEST_ANSWER, _LONGEST_PROGRAM = 4000, 400, 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,8 @@ class AnswerLine:
 
     text: str
     mark: Mark
-    """``repeat``: equal to an earlier answer of the set, or right about a reference found already."""
+    """``repeat``: equal to an earlier answer of the set, or right about a reference found already. Between completions
+    that are put together to one set only equal texts of programs are known to be the same answer."""
     confidence: float | None
     probability: float | None
     """True probability that it is correct, else its weight in the reference distribution; None for a repeat."""
@@ -74,6 +77,8 @@ class WorkedExample:
     """References and the most probable other answers, most probable first."""
     is_posterior: bool
     """Whether the probabilities are those of the exact posterior or reference distribution."""
+    is_code: bool = False
+    """Whether answers are programs; the truth is then the tests and the likely programs."""
 
 
 def pick_examples(
@@ -95,15 +100,17 @@ def pick_examples(
         sets = [_one_set(judged[i][id_], sizes[i]) for i in (0, 1)]
         row = next(iter(texts[0].get(id_, {}).values()), {})
         found = [{ref for j in side for ref, hit in zip(j["matches"], j["hits"], strict=True) if hit} for side in sets]
-        sides = [_side(sets[i], texts[i].get(id_, {}), row) for i in (0, 1)]
+        tests = read_tests(row.get("references") or [])
+        sides = [_side(sets[i], texts[i].get(id_, {}), row, is_code=tests is not None) for i in (0, 1)]
         examples.append(
             WorkedExample(
                 id=id_,
                 question=_shorten(str(row.get("question", ""))),
                 labels=labels,
                 sides=(sides[0], sides[1]),
-                truth=_truth(row, found),
+                truth=_truth(row, found) if tests is None else _program_truth(row, tests, found),
                 is_posterior=bool(row.get("distribution") or row.get("p_correct")),
+                is_code=tests is not None,
             )
         )
     return examples
@@ -140,26 +147,35 @@ def _one_set(rows: Sequence[dict[str, Any]], size: int) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: int(row.get("sample") or 0))[:size]
 
 
-def _side(judged: Sequence[Mapping[str, Any]], texts: Mapping[int, Mapping[str, Any]], row: Mapping[str, Any]) -> Side:
+def _side(
+    judged: Sequence[Mapping[str, Any]],
+    texts: Mapping[int, Mapping[str, Any]],
+    row: Mapping[str, Any],
+    *,
+    is_code: bool,
+) -> Side:
     answers: list[AnswerLine] = []
     thoughts, problems = [], []
     found: set[int] = set()
     said: set[str] = set()
     for entry in judged:
+        keys = [shown_program(text) if is_code else normalise(text) for text in entry["answers"]]
         for i, text in enumerate(entry["answers"]):
-            match, key = entry["matches"][i], normalise(text)
-            is_repeat = match in found or key in said or entry["duplicates"][i] is not None
+            # Of its own set judged.jsonl says all; completions were judged each by itself. Tests are no one answer.
+            is_known = keys[i] in said or (entry["matches"][i] in found and not is_code)
+            mark = _mark(entry, i, is_known)
             answers.append(
                 AnswerLine(
-                    text=_shorten(text, 400),
-                    mark=_mark(entry["verdicts"][i], is_repeat),
+                    text=_shorten(shown_program(text), _LONGEST_PROGRAM)
+                    if is_code
+                    else _shorten(text, _LONGEST_ANSWER),
+                    mark=mark,
                     confidence=_or_none(entry["confidences"][i]),
-                    probability=None if is_repeat else _probability(entry, i, row),
+                    probability=None if mark == "repeat" else _probability(entry, i, row),
                 )
             )
-            said.add(key)
-            if match is not None:
-                found.add(match)
+        said.update(keys)
+        found.update(match for match in entry["matches"] if match is not None)
         if entry["status"] != "clean":
             problems.append(f"{entry['status']}: {entry.get('reason') or 'no reason kept'}")
         whole = str(texts.get(int(entry.get("sample") or 0), {}).get("completion", ""))
@@ -169,12 +185,16 @@ def _side(judged: Sequence[Mapping[str, Any]], texts: Mapping[int, Mapping[str, 
     return Side(tuple(answers), tuple(t for t in thoughts if t), tuple(problems), total)
 
 
-def _mark(verdict: str, is_repeat: bool) -> Mark:
+def _mark(entry: Mapping[str, Any], i: int, is_known: bool) -> Mark:
+    """Mark of answer ``i``; ``is_known``: an earlier completion gave it."""
+    verdict = entry["verdicts"][i]
     if verdict == "unscored":
         return "unscored"
-    if is_repeat:
+    if is_known or entry["duplicates"][i] is not None:
         return "repeat"
-    return "hit" if verdict == "correct" else "wrong"
+    if verdict != "correct":
+        return "wrong"
+    return "hit" if entry["hits"][i] else "repeat"
 
 
 def _thought(text: str) -> str:
@@ -214,6 +234,14 @@ def _truth(row: Mapping[str, Any], found: Sequence[set[int]]) -> tuple[Truth, ..
     return tuple(
         t for i, t in enumerate(truth) if t.is_reference or (i < _MAX_TRUTH and (t.probability or 0.0) >= _LEAST_TRUTH)
     )
+
+
+def _program_truth(row: Mapping[str, Any], tests: ProgramTests, found: Sequence[set[int]]) -> tuple[Truth, ...]:
+    """The tests, then the most likely programs where their probabilities are known."""
+    told = Truth(describe_tests(tests), None, True, (bool(found[0]), bool(found[1])))
+    known = {text: number(p) for text, p in (row.get("p_correct") or {}).items()}
+    likely = likely_programs({text: p for text, p in known.items() if p >= _LEAST_TRUTH})[:_MAX_TRUTH]
+    return (told, *(Truth(_shorten(text, _LONGEST_PROGRAM), p, False, (False, False)) for text, p in likely))
 
 
 def _or_none(value: Any) -> float | None:
