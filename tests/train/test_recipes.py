@@ -6,6 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from polymode import runs
+from polymode.sandbox import reason_unavailable
+from polymode.tasks import mbpp
 from polymode.train.recipe import Recipe, load_recipe
 from polymode.train.rl import _longest_prompt, _rows, _trl_config, train
 
@@ -26,6 +28,8 @@ def test_there_are_recipes() -> None:
         "qwen3-8b-ddxplus-multi-rlcr-lora",
         "qwen3-8b-hotpotqa-multi-rlcr",
         "qwen3-8b-hotpotqa-multi-rlcr-lora",
+        "qwen3-8b-mbpp-multi-rlcr",
+        "qwen3-8b-mbpp-multi-rlcr-lora",
     } <= set(NAMES)
 
 
@@ -40,16 +44,30 @@ def test_each_recipe_is_valid_and_says_how_it_is_run(name: str, tmp_path: Path) 
     assert all(len(line) <= 130 for line in header)
 
 
-@pytest.mark.parametrize("name", ["qwen3-8b-ddxplus-multi-rlcr", "qwen3-8b-hotpotqa-multi-rlcr"])
-def test_the_full_recipes_have_the_papers_hyperparameters(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "steps", "length"),
+    [
+        ("qwen3-8b-ddxplus-multi-rlcr", 520, 1536),
+        ("qwen3-8b-hotpotqa-multi-rlcr", 520, 1536),
+        ("qwen3-8b-mbpp-multi-rlcr", 156, 2048),  # ours; the rest is the paper's
+    ],
+)
+def test_the_full_recipes_have_the_papers_hyperparameters(name: str, steps: int, length: int, tmp_path: Path) -> None:
     found = recipe(name)
     assert found.completions_per_step == 768 and (found.k, found.method) == (3, "multi-rlcr")
     config = _trl_config(recipe(name, bf16=False, vllm=False), tmp_path)
     assert (config.per_device_train_batch_size, config.gradient_accumulation_steps) == (6, 4 * 32)  # one process, not 4
-    assert (config.num_generations, config.max_completion_length, config.max_steps) == (32, 1536, 520)
-    assert (config.learning_rate, config.lr_scheduler_type, config.warmup_steps) == (1e-6, "linear", 26)
+    assert (config.num_generations, config.max_completion_length, config.max_steps) == (32, length, steps)
+    assert (config.learning_rate, config.lr_scheduler_type, config.warmup_steps) == (1e-6, "linear", -(-steps // 20))
     assert (config.temperature, config.top_p, config.beta, config.epsilon) == (0.7, 1, 0, 0.2)
     assert (config.loss_type, config.scale_rewards, config.num_iterations, config.seed) == ("dapo", "none", 1, 43)
+
+
+@pytest.mark.parametrize("name", ["qwen3-8b-mbpp-multi-rlcr", "qwen3-8b-mbpp-multi-rlcr-lora"])
+def test_mbpps_questions_are_seen_ten_times(name: str) -> None:
+    low, high = mbpp.RANGES["train"]
+    found = recipe(name)
+    assert found.steps * found.questions_per_step / (high - low + 1) == pytest.approx(10, abs=0.05)
 
 
 @pytest.mark.slow
@@ -62,6 +80,10 @@ def test_full_size_recipes_start_on_a_tiny_checkpoint(
         data = {"data": str(request.getfixturevalue("shared_data") / "ddxplus"), "task_options": {"limit": 200}}
     if "hotpotqa" in name:
         data = {"data": str(request.getfixturevalue("shared_data") / "hotpotqa")}
+    if "mbpp" in name:
+        if (reason := reason_unavailable()) is not None:
+            pytest.skip(f"no sandbox here: {reason}")
+        data = {"data": str(request.getfixturevalue("shared_data") / "mbpp")}
     tiny = {"model": str(chat_model), "steps": 1, "questions_per_step": 2, "group": 2, "device_batch": 2}
     small = recipe(name, **tiny, **data, max_completion_tokens=8, bf16=False, vllm=False)
     target = train(small, tmp_path / "run")
