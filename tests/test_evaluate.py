@@ -367,6 +367,7 @@ def test_right_answers_without_number_are_told_apart_by_the_verifier() -> None:
     # Sample 0 finds 2 and 4, sample 1 finds 4 again (written 04) and 8: 2 + 2 hits, three different ones together.
     sets = [completion(even, "2", "4", "3"), completion(even, "04", "8", "08", sample=1)]
     evaluation = evaluate(sets, verifier=verifier, n_boot=10)
+    assert [judged.to_row()["classes"] for judged in evaluation.judged] == [[0, 1, 2], [1, 3, 3]]
     assert verifier.prepared == [("e", ["2", "4", "3"]), ("e", ["04", "8", "08"])]
     assert evaluation.metrics["coverage"].value == 2
     assert evaluation.metrics["recall"].value == pytest.approx(2 / 3)  # of K = 3, the most one set can find

@@ -26,6 +26,9 @@ class JudgedCompletion:
     score: Score
     p_correct: tuple[float, ...] | None
     """Per answer, the true probability that it is a new hit (0 for a repeat); None when unknown."""
+    classes: tuple[int, ...] | None = None
+    """Per answer, a number that equal answers of all samples of the question share; kept only where right answers are
+    without number, so that a reference does not tell them apart."""
 
     @property
     def judgement(self) -> Judgement:
@@ -47,6 +50,7 @@ class JudgedCompletion:
             "hits": list(judgement.hits),
             "matches": list(judgement.matches),
             "duplicates": list(judgement.duplicates),
+            **({} if self.classes is None else {"classes": list(self.classes)}),
             "n_references": judgement.n_references,
             "faults": list(judgement.faults),
             "p_correct": None if self.p_correct is None else list(self.p_correct),
@@ -183,7 +187,19 @@ class CompletionJudge:
         answers = _answers(completion)
         judgement = judge(completion.example, answers, self.verifier)
         reward = self._reward if self._reward is not None else self._defaults[completion.has_confidence]
-        return JudgedCompletion(completion, score_set(judgement, reward), self.p_correct(completion.example, judgement))
+        return JudgedCompletion(
+            completion,
+            score_set(judgement, reward),
+            self.p_correct(completion.example, judgement),
+            self._classes(completion.example, judgement),
+        )
+
+    def _classes(self, example: Example, judgement: Judgement) -> tuple[int, ...] | None:
+        equality = self.equality(example)
+        if not equality.is_open or not judgement.is_scored:
+            return None
+        pairs = zip(judgement.answer_set.answers, judgement.matches, strict=True)
+        return tuple(equality.look_up(answer.text, match).class_ for answer, match in pairs)
 
     def p_correct(self, example: Example, judgement: Judgement) -> tuple[float, ...] | None:
         """Per answer, the probability that it is a new hit; None when the example does not tell."""

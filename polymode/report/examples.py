@@ -30,8 +30,7 @@ class AnswerLine:
 
     text: str
     mark: Mark
-    """``repeat``: equal to an earlier answer of the set, or right about a reference found already. Between completions
-    that are put together to one set only equal texts of programs are known to be the same answer."""
+    """``repeat``: equal to an earlier answer of the set, or right about a reference found already."""
     confidence: float | None
     probability: float | None
     """True probability that it is correct, else its weight in the reference distribution; None for a repeat."""
@@ -157,9 +156,9 @@ def _side(
     answers: list[AnswerLine] = []
     thoughts, problems = [], []
     found: set[int] = set()
-    said: set[str] = set()
+    said: set[str | int] = set()
     for entry in judged:
-        keys = [shown_program(text) if is_code else normalise(text) for text in entry["answers"]]
+        keys = entry.get("classes") or [shown_program(t) if is_code else normalise(t) for t in entry["answers"]]
         for i, text in enumerate(entry["answers"]):
             # Of its own set judged.jsonl says all; completions were judged each by itself. Tests are no one answer.
             is_known = keys[i] in said or (entry["matches"][i] in found and not is_code)

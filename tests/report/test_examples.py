@@ -131,6 +131,12 @@ def test_every_right_program_is_a_hit_unless_it_repeats_one(tmp_path):
     assert [a.mark for a in first.answers] == ["hit", "repeat", "hit", "wrong"] and first.n_hits == 2
     assert first.answers[2].text == POWER  # lines are kept, the fence is not
     assert [a.mark for a in second.answers] == ["hit", "hit", "repeat"]
+    classes = _programs(tmp_path, "c", 3, True, [
+        _judged(i, [text], ["correct"], [1], [0], classes=[number])
+        for i, (text, number) in enumerate([(SQUARE, 0), (RENAMED, 0), (POWER, 1)])
+    ])  # fmt: skip
+    (other,) = pick_examples(multi, classes)  # equal although their texts differ
+    assert [a.mark for a in other.sides[1].answers] == ["hit", "repeat", "hit"]
     assert [(t.text, t.is_reference, t.found) for t in example.truth] == [
         (
             "# right is what passes 5 tests\nassert f(0) == 0\nassert f(1) == 1\nassert f(2) == 4\n# and 2 more",
