@@ -7,6 +7,7 @@
     RUN/completions.jsonl  one `Completion` a line
     RUN/judged.jsonl       one judged completion a line
     RUN/metrics.json       metrics with intervals
+    RUN/policy.json        a `Policy` calibrated on judged.jsonl
     RUN/report.html        the page
 
 Files are written whole or not at all: a temporary file beside the target, flushed to disk, then renamed over it.
@@ -30,15 +31,25 @@ from typing import IO, Any
 
 import numpy as np
 
-from polymode.errors import PolymodeError, RecordError, RunExistsError, RunIncompleteError, WriteError
+from polymode.errors import (
+    ConfigError,
+    DataNotFoundError,
+    PolymodeError,
+    RecordError,
+    RunExistsError,
+    RunIncompleteError,
+    WriteError,
+)
+from polymode.policy import Policy
 from polymode.types import Completion, Example
 
-CONFIG, COMPLETIONS, JUDGED, METRICS, TRAIN_METRICS, REPORT = (
+CONFIG, COMPLETIONS, JUDGED, METRICS, TRAIN_METRICS, POLICY, REPORT = (
     "config.json",
     "completions.jsonl",
     "judged.jsonl",
     "metrics.json",
     "metrics.jsonl",
+    "policy.json",
     "report.html",
 )
 _LIBRARIES = ("numpy", "scipy", "torch", "transformers", "trl", "accelerate", "datasets", "vllm")
@@ -164,6 +175,30 @@ def create(folder: Path, config: Any, *, resume: bool = False) -> Path:
         return folder
     write_json(folder / CONFIG, {"config": to_json(config), "made_with": provenance()})
     return folder
+
+
+def write_policy(path: Path, policy: Policy) -> None:
+    """Write a policy, whole or not at all."""
+    write_json(path, policy.to_json())
+
+
+def read_policy(path: Path) -> Policy:
+    """Read what `write_policy` wrote, or somebody by hand.
+
+    Raises:
+        DataNotFoundError: no such file.
+        ConfigError: not JSON, or no policy; names the file.
+    """
+    try:
+        return Policy.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except OSError as exc:
+        raise DataNotFoundError(
+            f"policy {path} cannot be read ({exc.strerror or exc}): check the path, or make one with polymode calibrate"
+        ) from None
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as exc:
+        raise ConfigError(f"policy {path} is not valid JSON ({exc}); make it anew with polymode calibrate") from None
+    except ConfigError as exc:
+        raise ConfigError(f"policy {path}: {exc}") from None
 
 
 def provenance() -> dict[str, Any]:

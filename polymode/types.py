@@ -36,6 +36,19 @@ class Verdict(Enum):
     """The verifier failed; neither right nor wrong, left out of metrics and counted."""
 
 
+class DecisionKind(Enum):
+    """What is done with an answer set."""
+
+    ANSWER = "answer"
+    """One answer is given."""
+    OFFER_SET = "offer_set"
+    """A short ranked list is offered to choose from."""
+    ABSTAIN = "abstain"
+    """Nothing is shown: the model does not know."""
+    ESCALATE = "escalate"
+    """Nothing is shown and a person takes over."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reference:
     """One known-right answer of a question."""
@@ -164,6 +177,20 @@ class Score:
     def answer_set(self) -> AnswerSet:
         """The parsed answers."""
         return self.judgement.answer_set
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What is done with one answer set, and why."""
+
+    kind: DecisionKind
+    answers: tuple[Answer, ...]
+    """What is shown: one answer for ANSWER, the first ones of ``ranked`` for OFFER_SET, none otherwise."""
+    ranked: tuple[Answer, ...]
+    """All distinct answers, the most confident first, with the confidences that were decided on; none when the
+    completion cannot be used."""
+    reason: str
+    """One sentence, with threshold and value."""
 
 
 @dataclass(frozen=True, slots=True)

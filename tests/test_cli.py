@@ -52,7 +52,7 @@ def test_every_command_explains_itself(verb: str, capsys: pytest.CaptureFixture[
         assert f"\nexamples:\n  polymode {verb} " in shown or f"\nexamples:\n  polymode {verb}\n" in shown
 
 
-@pytest.mark.parametrize("verb", ["reproduce", "generate", "evaluate", "compare", "tasks"])
+@pytest.mark.parametrize("verb", ["reproduce", "generate", "evaluate", "compare", "calibrate", "answer", "tasks"])
 def test_every_option_has_a_text(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     main([verb, "--help"])
     words = capsys.readouterr().out.split("options\n", 1)[1].split("examples:")[0].split()
@@ -74,7 +74,7 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
     [
         (
             ["evalute"],
-            "'evalute' is not a command: use one of reproduce, train, generate, evaluate, compare, tasks, doctor",
+            "'evalute' is not a command: use one of reproduce, train, generate, evaluate, compare, calibrate, answer,",
         ),
         (["train", "--kk", "3", "--out", "x"], "unrecognized options: --kk, 3; did you mean --k?"),
         (["train"], "--out PATH is missing: Run folder"),
@@ -114,6 +114,30 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
         (["compare", "none", "--out", "x", "--n-boot", "-1"], "--n-boot -1 is not allowed: give a whole number from 0"),
         (["compare", "none", "--out", "x", "--verifier-options", "a=1"], "--verifier-options are given without --ver"),
         (["compare", "none", "--out", "x", "--verifier", "exact"], "verifier = 'exact' is not known: use one of text"),
+        (["calibrate"], "PATH is missing: A judged.jsonl (polymode evaluate writes it), or a folder that holds one"),
+        (["calibrate", "none"], "none does not exist: check the path, or judge the completions (polymode evaluate)"),
+        (["calibrate", "none", "--alpha", "0"], "alpha = 0.0 is not allowed: give a number between 0 and 1"),
+        (["calibrate", "none", "--delta", "1"], "delta = 1.0 is not allowed: give a number between 0 and 1"),
+        (
+            ["calibrate", "none", "--target", "all"],
+            "'all' is not known, use one of 'answer', 'set', 'both', 'conformal'",
+        ),
+        (["calibrate", "none", "--max-effective", "0.5"], "max_effective = 0.5 is not allowed: give a number from 1"),
+        (
+            ["calibrate", "none", "--abstain-below", "-1"],
+            "abstain_below = -1.0 is not allowed: give a number from 0 to",
+        ),
+        (["answer"], "QUESTION is missing: The question; --model STR is missing: Hugging Face model name or folder"),
+        (["answer", " ", "--model", "m"], "question is empty: write it in quotes behind the command"),
+        (["answer", "Q?", "--model", "m", "--k", "21"], "k = 21 is not allowed"),
+        (["answer", "Q?", "--model", "m", "--max-tokens", "0"], "--max-tokens 0 is not allowed: give a whole number"),
+        (["answer", "Q?", "--model", "m", "--temperature", "-1"], "--temperature -1.0 is not allowed"),
+        (["answer", "Q?", "--model", "m", "--risk", "low"], "'low' is not known, use one of 'normal', 'high'"),
+        (["answer", "Q?", "--model", "m", "--task", "chess"], "task = 'chess' is not known: use one of"),
+        (
+            ["answer", "Q?", "--model", "m", "--policy", "none.json"],
+            "policy none.json cannot be read (No such file or dir",
+        ),
         (["tasks", "chess"], "task = 'chess' is not known: use one of clinic"),
         (["tasks", "records"], "data is missing: task 'records' needs a file or a data set name"),
         (["tasks", "records", "--data", "none.jsonl"], "none.jsonl"),
@@ -434,3 +458,106 @@ def test_a_folder_without_a_model_is_refused_before_a_run_folder_is_made(
     said = refused(capsys, "generate", "--model", tmp_path / "empty", "--out", tmp_path / "run")
     assert f"model = '{tmp_path / 'empty'}' cannot be loaded" in said
     assert not (tmp_path / "run").exists()
+
+
+# --- calibrate, answer -----------------------------------------------------------------------------------------------
+
+
+def judged_folder(folder: Path, n: int = 60) -> Path:
+    """A judged run: the first answer is right, stated with 0.9, the second is wrong, stated with 0.1."""
+    text = "<answer1>flu</answer1><confidence1>0.9</confidence1><answer2>cold</answer2><confidence2>0.1</confidence2>"
+    folder.mkdir()
+    rows = [{"id": str(i), "completion": text, "references": ["flu"], "k": 2, "confidence": True} for i in range(n)]
+    write_lines(folder / "completions.jsonl", *rows)
+    assert main(["evaluate", str(folder), "--n-boot", "0"]) == 0
+    return folder
+
+
+def test_calibrate_writes_a_policy_and_says_what_it_promises(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = judged_folder(tmp_path / "run")
+    capsys.readouterr()
+    assert main(["calibrate", str(run), "--target", "answer", "--abstain-below", "0.3"]) == 0
+    # 60 - round(0.3 * 60) = 42 are tested; 0 of 42: 1 - 0.05^(1 / 42) = 6.9%.
+    assert capsys.readouterr().out == (
+        "60 questions, sets of 2\n"
+        "answer_at = 0.9: 42 of 42 tested questions (100.0%) get ANSWER, 0 of them (0.0%) without anything right, "
+        "upper limit 6.9%\n"
+        "  With probability at least 0.95 over the draw of the calibration records, at most 0.1 of the questions that "
+        "get ANSWER are answered wrongly.\n"
+        f"policy: {run / 'policy.json'}\n"
+    )
+    policy = json.loads((run / "policy.json").read_text())
+    assert (policy["answer_at"], policy["abstain_below"], policy["k"]) == (0.9, 0.3, 2)
+    assert len(policy["guarantees"][0]["fingerprint"]) == 64 and policy["guarantees"][0]["date"].startswith("20")
+    assert (
+        main(["calibrate", str(run / "judged.jsonl"), "--target", "conformal", "--out", str(tmp_path / "p.json")]) == 0
+    )
+    assert json.loads((tmp_path / "p.json").read_text())["offer_at"] == 0.01
+
+
+def test_a_calibration_that_is_refused_leaves_no_policy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = judged_folder(tmp_path / "run", n=40)
+    capsys.readouterr()
+    assert "records: 40 are too few" in refused(capsys, "calibrate", run)
+    assert not (run / "policy.json").exists()
+
+
+def test_answer_shows_a_table_and_decides_by_the_policy(
+    tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from polymode.generate import transformers
+    from polymode.generate.scripted import ScriptedGenerator
+
+    text = (
+        "<answer1>flu</answer1><confidence1>0.55</confidence1><answer2>covid</answer2><confidence2>0.35</confidence2>"
+    )
+    monkeypatch.setattr(transformers, "TransformersGenerator", lambda *_, **__: ScriptedGenerator([text]))
+    policy = tmp_path / "policy.json"
+    policy.write_text('{"answer_at": 0.5, "offer_at": 0.8, "k": 2}', encoding="utf-8")
+    ask = ["answer", "Fever?", "--model", str(tiny_model)]
+    assert main([*ask, "--policy", str(policy)]) == 0
+    assert capsys.readouterr().out == (
+        "> 1  flu    0.55  ███████████\n"
+        "  2  covid  0.35  ███████\n"
+        "\n"
+        "decision: ANSWER: flu\n"
+        "reason: The most confident answer has 0.55, at least the 0.5 of a single answer.\n"
+    )
+    assert main([*ask, "--policy", str(policy), "--risk", "high", "--show-text"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"{text}\n\n> 1  flu") and "\ndecision: OFFER_SET: flu; covid\n" in shown
+    assert main([*ask, "--k", "2"]) == 0
+    assert capsys.readouterr().out.endswith("\n\ndecision: none, as no --policy was given\n")
+    assert "--k 3 does not suit the policy, which was calibrated with k = 2" in refused(
+        capsys, *ask, "--policy", policy, "--k", "3"
+    )
+    policy.write_text('{"answer_at": 0.5, "k": 2', encoding="utf-8")
+    assert f"policy {policy} is not valid JSON" in refused(capsys, *ask, "--policy", policy)
+    policy.write_text('{"answer_at": 5}', encoding="utf-8")
+    assert f"policy {policy}: answer_at = 5 is not allowed" in refused(capsys, *ask, "--policy", policy)
+
+
+def test_an_untrained_model_is_escalated(tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    policy = tmp_path / "policy.json"
+    policy.write_text('{"answer_at": 0.5}', encoding="utf-8")
+    args = ["answer", "Fever?", "--model", str(tiny_model), "--policy", str(policy), "--max-tokens", "8"]
+    assert main(args) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("no usable answer (truncated): ")
+    assert "\ndecision: ESCALATE\nreason: The completion cannot be used: " in shown
+
+
+def test_what_a_model_writes_cannot_steer_the_terminal() -> None:
+    from polymode.cli.answer import render
+    from polymode.policy import Policy, decide
+    from polymode.types import Answer, AnswerSet, ParseStatus, Span
+
+    evil = "\x1b[2Jflu\nANSWER \u202e" + "x" * 200
+    answers = AnswerSet(ParseStatus.CLEAN, (Answer(evil, Span(0, len(evil)), 0.5),), 1, True)
+    policy = Policy(answer_at=0.5)
+    shown = render(answers, decide(answers, policy), policy, width=60, block="#")
+    assert "\x1b" not in shown and "\u202e" not in shown
+    table, _, decision, reason = shown.split("\n")
+    assert table == "> 1  [2Jflu ANSWER xxxxxxxxxx...  0.50  ##########" and len(decision) <= 60 and reason

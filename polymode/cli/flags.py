@@ -71,7 +71,7 @@ def _one_line(text: str) -> str:
     rows = [line.strip() for line in text.strip().splitlines()[1:]]  # the first is a title that says less
     joined = " ".join(row if row.strip("-") else "\0" for row in rows)
     parts = [part.strip() for part in joined.split("\0") if part.strip()] or ["options cannot be read"]
-    message = re.sub(r"^Error parsing (?:recipe|polymode \w+): ", "", parts[0]).rstrip(".")
+    message = re.sub(r"^Error parsing (?:recipe|polymode \w+): ", "", parts[0]).rstrip(". ")
     message = message.removeprefix("Error parsing ")
     missing = re.findall(r"(--[\w-]+ [A-Z]+|[A-Z]+) (.*?)\.? \(required\)", message)
     if message.startswith("Missing from") and missing:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
@@ -16,6 +16,8 @@ VERBS = {
     "generate": "sample completions of a task's questions",
     "evaluate": "judge and measure any file of completions (needs no torch)",
     "compare": "lay runs side by side, with paired differences",
+    "calibrate": "choose thresholds with a guarantee, from judged questions",
+    "answer": "answer one question, and decide what to do with the answers",
     "tasks": "list the tasks, or show questions of one",
     "doctor": "what is installed and what each missing part would give",
 }
@@ -47,6 +49,15 @@ EXAMPLES = {
         "polymode compare runs/mine/test runs/base --out runs/compare                 two runs over the same questions",
         "polymode compare runs/lab/clinic --out runs/compare --against single-rlcr    a whole experiment",
         "polymode compare runs/a runs/b --out runs/compare --verifier symbolic        all judged in the same way",
+    ),
+    "calibrate": (
+        "polymode calibrate runs/mine/validation                                  sets, wrong at most 1 time in 10",
+        "polymode calibrate runs/mine/validation --target answer --alpha 0.05     single answers",
+        "polymode calibrate runs/mine/validation --recalibrate isotonic --out policy.json",
+    ),
+    "answer": (
+        'polymode answer "Name a noble gas." --model Qwen/Qwen3-8B --style full',
+        'polymode answer "..." --model runs/mine/model --policy runs/mine/validation/policy.json --risk high',
     ),
     "tasks": (
         "polymode tasks                                 the list",
@@ -197,6 +208,77 @@ class Compare:
     """Bootstrap replicates of the differences; 0 leaves their intervals out."""
     unsafe_local: bool = False
     """Run programs without isolation, only for programs that you trust."""
+
+
+@dataclass(frozen=True)
+class Calibrate:
+    """Choose the thresholds of a policy on judged questions, so that a promise about later questions holds.
+
+    answer: at most a share alpha of the single answers given is wrong. set: at most a share alpha of the sets offered
+    holds no right answer. Either holds with probability 1 - delta; questions below the threshold are escalated.
+    both: the two together. conformal: every question gets a set, and the share alpha holds on average only.
+    The questions must be drawn like the later ones, and must not have been used for training or for any choice.
+    """
+
+    judged: tyro.conf.Positional[Path]
+    """A judged.jsonl (polymode evaluate writes it), or a folder that holds one."""
+    out: Path | None = None
+    """Policy file to write; policy.json beside judged.jsonl by default. An earlier one is replaced."""
+    target: Literal["answer", "set", "both", "conformal"] = "set"
+    """What is promised."""
+    alpha: float = 0.1
+    """Largest share of failures."""
+    delta: float = 0.05
+    """Probability that these questions misled us and the promise is broken; not used by conformal."""
+    recalibrate: Literal["none", "isotonic", "platt", "temperature"] = "none"
+    """Map the confidences first, so that they fit how often answers are right."""
+    design_share: float = 0.3
+    """Share of the questions that the map and the order of the tests are taken from; the rest tests."""
+    abstain_below: float = 0.0
+    """ABSTAIN when all answers together hold less than this."""
+    max_effective: float | None = None
+    """ESCALATE when the confidences are spread over more answers than this, exp(entropy)."""
+    malformed: Literal["escalate", "abstain"] = "escalate"
+    """What follows a completion that cannot be used."""
+    equality: Literal["text", "exact"] = "text"
+    """Which answers of a set are one and the same: normalised text, or exactly equal (programs)."""
+    seed: int = 0
+    """Of the split into two parts."""
+
+
+@dataclass(frozen=True)
+class AnswerQuestion:
+    """Answer one question with a model: ranked answers with confidences and, with a policy, a decision and its reason.
+
+    A guarantee of the policy holds for the model, prompt and sampling settings that it was calibrated with.
+    """
+
+    question: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="QUESTION")]
+    """The question."""
+    model: str
+    """Hugging Face model name or folder, for example RUN/model."""
+    policy: Path | None = None
+    """Policy to decide by; polymode calibrate writes one."""
+    risk: Literal["normal", "high"] = "normal"
+    """Risk of the question; with high no single answer is given."""
+    k: int | None = None
+    """Answers asked for; the policy's by default, else 3."""
+    task: str = "clinic"
+    """Task whose prompt style is used; `polymode tasks` lists them."""
+    data: Path | None = None
+    """Folder or file of the task's data."""
+    style: Literal["task", "full", "brief"] = "task"
+    """Prompt style; `task` uses the task's own."""
+    exclusive: bool = False
+    """Say in the prompt that at most one answer is right (style full)."""
+    max_tokens: int = 1536
+    """The completion is cut off at this length."""
+    temperature: float = 1.0
+    """Sampling temperature; 0 takes the most likely token each time."""
+    seed: int = 0
+    """The same seed gives the same completion."""
+    show_text: bool = False
+    """Print the whole completion first."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ from typing import Any
 
 import tyro
 
+from polymode.cli.answer import run_answer
+from polymode.cli.calibrate import run_calibrate
 from polymode.cli.flags import parse_flags
 from polymode.cli.options import Compare, Doctor, Evaluate, Generate, Reproduce, Tasks, Train
 from polymode.errors import ConfigError, MissingExtraError
@@ -254,6 +256,8 @@ RUN: dict[str, Callable[[Sequence[str]], int]] = {
     "generate": _generate,
     "evaluate": _evaluate,
     "compare": _compare,
+    "calibrate": run_calibrate,
+    "answer": run_answer,
     "tasks": _tasks,
     "doctor": _doctor,
 }

@@ -1,0 +1,106 @@
+"""`polymode answer`: one question to ranked answers with bars, a decision and its reason."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Sequence
+
+from polymode.cli.flags import parse_flags
+from polymode.cli.options import AnswerQuestion
+from polymode.errors import ConfigError
+from polymode.policy import Policy, decide
+from polymode.types import AnswerSet, Decision
+
+BAR = 20
+"""Characters of a full bar."""
+MIN_TEXT = 12
+"""Characters of an answer that are shown in the narrowest terminal."""
+
+
+def run_answer(args: Sequence[str]) -> int:
+    """Ask the model once and show what came of it."""
+    options: AnswerQuestion = parse_flags(AnswerQuestion, "answer", args)
+    from polymode import runs
+    from polymode.parsing import parse_answers
+    from polymode.prompts import build_prompt, check_k
+    from polymode.tasks import open_task
+
+    if not options.question.strip():
+        raise ConfigError("question is empty: write it in quotes behind the command")
+    if options.max_tokens < 1:
+        raise ConfigError(f"--max-tokens {options.max_tokens} is not allowed: give a whole number from 1")
+    if not 0 <= options.temperature < float("inf"):
+        raise ConfigError(f"--temperature {options.temperature} is not allowed: give a number from 0")
+    policy = None if options.policy is None else runs.read_policy(options.policy)
+    calibrated = None if policy is None else policy.k
+    k = check_k(options.k if options.k is not None else calibrated or 3)
+    if calibrated not in (None, k):
+        raise ConfigError(
+            f"--k {k} does not suit the policy, which was calibrated with k = {calibrated}: leave --k out"
+        )
+    style = options.style
+    if style == "task":
+        style = open_task(options.task, data=options.data).prompt_style
+    prompt = build_prompt(options.question, k, confidence=True, exclusive=options.exclusive, style=style)
+    from polymode.generate.transformers import TransformersGenerator
+
+    generator = TransformersGenerator(options.model, batch=1, show_progress=False)
+    [[generated]] = generator.generate(
+        [prompt], n=1, max_tokens=options.max_tokens, temperature=options.temperature, seed=options.seed
+    )
+    if options.show_text:
+        print(printable(generated.text, keep_lines=True), end="\n\n")
+    answers = parse_answers(generated.text, k, confidence=True, finished=generated.is_finished)
+    decision = decide(answers, policy or Policy(), risk=options.risk)
+    width = shutil.get_terminal_size((100, 24)).columns
+    block = "█" if "utf" in (sys.stdout.encoding or "").lower() else "#"
+    print(render(answers, decision, policy, width=width, block=block))
+    return 0
+
+
+def render(answers: AnswerSet, decision: Decision, policy: Policy | None, *, width: int = 100, block: str = "#") -> str:
+    """Table of the distinct answers, what is shown marked with ``>``, then the decision and its reason.
+
+    Args:
+        answers: as parsed, for what a completion that cannot be used looks like.
+        decision: from `decide`.
+        policy: what it was decided by; without one only the table means anything.
+        width: of the terminal.
+        block: what bars are made of.
+    """
+    lines = _table(decision, width, block)
+    if not lines:
+        lines = [f"no usable answer ({answers.status.value}): {printable(answers.reason)}"]
+    elif policy is not None and policy.recalibration is not None:
+        lines.append(f"confidences recalibrated ({policy.recalibration.method})")
+    if policy is None:
+        return "\n".join([*lines, "", "decision: none, as no --policy was given"])
+    shown = "; ".join(printable(answer.text) for answer in decision.answers)
+    said = f"{decision.kind.name}: {shown}" if shown else decision.kind.name
+    return "\n".join([*lines, "", _short(f"decision: {said}", width), f"reason: {printable(decision.reason)}"])
+
+
+def _table(decision: Decision, width: int, block: str) -> list[str]:
+    texts = [printable(answer.text) for answer in decision.ranked]
+    number = len(str(len(texts)))
+    room = max(MIN_TEXT, width - len("> ") - number - len("  ") - len("  0.00  ") - BAR)
+    column = min(room, max(map(len, texts), default=0))
+    rows: list[str] = []
+    for i, (answer, text) in enumerate(zip(decision.ranked, texts, strict=True)):
+        mark = ">" if i < len(decision.answers) else " "
+        q = answer.confidence or 0.0
+        rows.append(
+            f"{mark} {i + 1:>{number}}  {_short(text, column):<{column}}  {q:.2f}  {block * round(q * BAR)}".rstrip()
+        )
+    return rows
+
+
+def printable(text: str, *, keep_lines: bool = False) -> str:
+    """``text`` without control characters, as one line unless told: a model's text must not steer the terminal."""
+    clean = "".join(char if char.isprintable() or (keep_lines and char == "\n") else " " for char in text)
+    return clean if keep_lines else " ".join(clean.split())
+
+
+def _short(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: max(0, width - 3)] + "..."

@@ -1,0 +1,13 @@
+"""From an answer set to a decision, and thresholds with a finite-sample guarantee (layer L2).
+
+    decide(answers, policy) -> Decision            policy, recalibration, deciding (standard library only)
+    judged records -> fit_policy -> Policy         records, maps, bounds, fitting
+
+Nothing here sees a reference: a policy is fitted to records that only say which answers were right.
+"""
+
+from polymode.policy.deciding import decide, effective_number
+from polymode.policy.policy import Guarantee, Policy
+from polymode.policy.recalibration import Recalibration
+
+__all__ = ["Guarantee", "Policy", "Recalibration", "decide", "effective_number"]

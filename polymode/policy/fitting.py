@@ -1,0 +1,159 @@
+"""Thresholds with a guarantee, from judged records (layer L2).
+
+Learn-then-Test with a learned order: the records are split at random, once. One part, the design part, gives the
+recalibration map and the order in which thresholds are tested; the other gives an exact binomial test for each
+threshold. Both parts see labels, but no test shares a record with what chose it, so the tests are exact for any model
+and any confidences, however bad. What is promised, and how:
+
+- ``answer`` and ``set``: a rate *among the questions that get the decision* is at most alpha. This holds **with
+  probability at least 1 - delta** over the draw of the calibration records. Questions that do not reach the threshold
+  are escalated, so it can be promised even where often none of the K answers is right. When no threshold passes its
+  test, fitting refuses.
+- ``both``: the first two at once, from a test part each, at delta / 2 each: both hold together with probability at
+  least 1 - delta. The sets are those of questions that do not get ANSWER.
+- ``conformal``: every usable question gets a set, and the rate of sets without a right answer is at most alpha **on
+  average** over calibration records and questions (marginally); for one calibration it may be higher. Nothing can be
+  left out, so fitting refuses when even all K answers miss too often.
+
+The design part costs records but saves more: without it every threshold would need its share of delta (Bonferroni), as
+an order that the tested records choose themselves is no fixed order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import count
+
+import numpy as np
+
+from polymode.errors import ConfigError
+from polymode.policy import bounds
+from polymode.policy.maps import MIN_ANSWERS, fit_map
+from polymode.policy.policy import Guarantee, Policy
+from polymode.policy.recalibration import METHODS
+from polymode.policy.records import Ints, Records, View
+from polymode.policy.thresholds import conformal, learn_then_test, sets_beside, single_answers
+
+TARGETS = ("answer", "set", "both", "conformal")
+MIN_DESIGN = 10
+"""Fewest records of the design part."""
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What is asked of `fit_policy`."""
+
+    target: str = "set"
+    """answer, set, both or conformal."""
+    alpha: float = 0.1
+    """Largest rate of failures."""
+    delta: float = 0.05
+    """Probability that the promise may be broken; not used by conformal."""
+    recalibrate: str = "none"
+    """Map of the confidences: none, isotonic, platt or temperature."""
+    design_share: float = 0.3
+    """Share of the records for map and order of tests; conformal needs none without a map."""
+    seed: int = 0
+    """Of the random split."""
+
+    def __post_init__(self) -> None:
+        if self.target not in TARGETS:
+            raise ConfigError(f"target = {self.target!r} is not known: use one of {', '.join(TARGETS)}")
+        if self.recalibrate not in ("none", *METHODS):
+            raise ConfigError(
+                f"recalibrate = {self.recalibrate!r} is not known: use one of {', '.join(('none', *METHODS))}"
+            )
+        for name in ("alpha", "delta", "design_share"):
+            if not 0 < getattr(self, name) < 1:
+                raise ConfigError(f"{name} = {getattr(self, name)} is not allowed: give a number between 0 and 1")
+
+
+def fit_policy(
+    records: Records,
+    calibration: Calibration,
+    *,
+    rules: Policy | None = None,
+    n_unscored: int = 0,
+    fingerprint: str = "",
+    date: str = "",
+) -> Policy:
+    """A policy whose thresholds keep the promise of the module's docstring, and show as much as it allows.
+
+    Args:
+        records: one per question, drawn like the questions to come.
+        calibration: what is promised.
+        rules: further rules (``abstain_below``, ``max_effective``, ``when_malformed``, ``equality``), chosen before the
+            records were seen; thresholds and guarantees of it are replaced.
+        n_unscored: records with an answer that could not be judged, kept in the guarantee.
+        fingerprint: of the calibration file, kept in the guarantee.
+        date: kept in the guarantee.
+
+    Raises:
+        ConfigError: too few records, or no threshold keeps the promise.
+    """
+    design, *tests = _split(len(records), calibration)
+    bare = replace(
+        rules or Policy(),
+        answer_at=None,
+        offer_at=None,
+        offer_all=calibration.target == "conformal",
+        k=records.k,
+        recalibration=None,
+        guarantees=(),
+    )
+    if calibration.recalibrate != "none":
+        bare = replace(bare, recalibration=fit_map(calibration.recalibrate, *records.at(design).answers()))
+    about = {"n_design": len(design), "n_unscored": n_unscored, "fingerprint": fingerprint, "date": date}
+    policy, found = bare, list[Guarantee]()
+    views = [View.of(records.at(part), bare) for part in (design, *tests)]
+    delta = calibration.delta / len(tests)
+    if calibration.target == "conformal":
+        found.append(conformal(views[1], calibration.alpha))
+        policy = replace(policy, offer_at=found[-1].threshold)
+    if calibration.target in ("answer", "both"):
+        top = views[0].top
+        found.append(learn_then_test("answer", single_answers, top, views[0], views[1], calibration.alpha, delta))
+        policy = replace(policy, answer_at=found[-1].threshold)
+    if calibration.target in ("set", "both"):
+        outcome, mass = sets_beside(policy.answer_at), views[0].mass
+        try:
+            found.append(learn_then_test("offer_set", outcome, mass, views[0], views[-1], calibration.alpha, delta))
+        except ConfigError as exc:
+            if policy.answer_at is None:
+                raise
+            alone = f"target 'answer' alone can be promised, with answer_at = {policy.answer_at:g}"
+            raise ConfigError(f"{exc}; {alone}") from None
+        policy = replace(policy, offer_at=found[-1].threshold)
+    return policy.with_guarantees(*(replace(guarantee, **about) for guarantee in found))
+
+
+def _split(n: int, calibration: Calibration) -> list[Ints]:
+    """Record numbers of the design part and of one test part per promise, after saying when they are too few."""
+    is_conformal = calibration.target == "conformal"
+    has_map = calibration.recalibrate != "none"
+    share = calibration.design_share if has_map or not is_conformal else 0.0
+    n_tests = 2 if calibration.target == "both" else 1
+    alpha, delta = calibration.alpha, calibration.delta / n_tests
+    least = bounds.records_to_conform(alpha) if is_conformal else bounds.records_to_test(alpha, delta)
+    least_design = (MIN_ANSWERS if has_map else MIN_DESIGN) if share else 0
+
+    def parts(n: int) -> tuple[int, int]:
+        n_design = round(share * n)
+        return n_design, (n - n_design) // n_tests
+
+    def suffices(n: int) -> bool:
+        n_design, n_test = parts(n)
+        return n_design >= least_design and n_test >= least
+
+    if not suffices(n):
+        rough = max(least * n_tests / (1 - share), least_design / share if share else 0)
+        needed = next(m for m in count(max(n + 1, int(rough) - n_tests - 2)) if suffices(m))
+        what = f"alpha = {alpha:g}" + ("" if is_conformal else f", delta = {calibration.delta:g}")
+        raise ConfigError(
+            f"records: {n} are too few, {what} and target = {calibration.target!r} need at least {needed} even when "
+            "nothing fails: judge more questions, or allow a larger alpha"
+        )
+    n_design, n_test = parts(n)
+    order = np.random.default_rng(calibration.seed).permutation(n)
+    ends = [n_design + (i + 1) * n_test for i in range(n_tests - 1)]
+    return np.split(order, [n_design, *ends])

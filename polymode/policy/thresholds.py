@@ -1,0 +1,157 @@
+"""From what the rules see of records to a threshold and its guarantee (layer L2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from polymode.errors import ConfigError
+from polymode.policy import bounds
+from polymode.policy.deciding import TOLERANCE
+from polymode.policy.policy import Guarantee
+from polymode.policy.records import Bools, Floats, Ints, View
+
+MAX_THRESHOLDS = 100
+"""At most this many thresholds are tested."""
+STEP = 0.01
+"""Thresholds of `conformal` are multiples of this."""
+
+Outcome = Callable[[View, float], tuple[Bools, Bools]]
+"""View and threshold -> which records get the decision, and which of them fail."""
+
+
+def single_answers(view: View, threshold: float) -> tuple[Bools, Bools]:
+    """Who gets ANSWER, and whose answer is wrong."""
+    shown = view.answered(threshold)
+    return shown, shown & ~view.top_is_right
+
+
+def sets_beside(answer_at: float | None) -> Outcome:
+    """Who gets OFFER_SET and no ANSWER, and whose set holds no right answer."""
+
+    def sets(view: View, threshold: float) -> tuple[Bools, Bools]:
+        offered, size = view.offered(threshold, offer_all=False)
+        shown = offered & ~view.answered(answer_at)
+        return shown, shown & (view.first_right >= size)
+
+    return sets
+
+
+def learn_then_test(
+    decision: str, outcome: Outcome, statistic: Floats, design: View, test: View, alpha: float, delta: float
+) -> Guarantee:
+    """The last threshold that passes its test, in an order that the design part suggests.
+
+    Args:
+        decision: answer or offer_set.
+        outcome: what a threshold does.
+        statistic: what is compared with the threshold, of the design records, shape (N,) or (N, K); thresholds are
+            taken from its values.
+        design: records that may suggest anything.
+        test: independent records.
+        alpha: largest rate of failures among the records that get the decision.
+        delta: probability that the promise may be broken.
+
+    Raises:
+        ConfigError: not even the first threshold passes.
+    """
+    thresholds = _candidates(statistic[outcome(design, -np.inf)[0]].ravel())
+    if not len(thresholds):
+        raise ConfigError(f"alpha = {alpha:g}: no record of the design part can get {decision}; loosen the other rules")
+    n, failed = _counts(outcome, design, thresholds)
+    ratio = len(test.top) / len(design.top)
+    guess = bounds.p_values(np.round(failed * ratio).astype(np.int64), np.round(n * ratio).astype(np.int64), alpha)
+    # Start where a rejection is likeliest, of equal ones at the lowest threshold, and go down from there.
+    order = thresholds[len(guess) - 1 - int(np.argmin(guess[::-1])) :]
+    n, failed = _counts(outcome, test, order)
+    last = bounds.fixed_sequence(bounds.p_values(failed, n, alpha), delta) - 1
+    if last < 0:
+        what = {"answer": "wrong answers", "offer_set": "sets without a right answer"}[decision]
+        raise ConfigError(
+            f"alpha = {alpha:g} cannot be promised: at the most promising threshold, {order[0]:g}, {failed[0]} {what} "
+            f"among {n[0]} (of {len(test.top)} tested records) do not prove a rate of at most {alpha:g} with "
+            f"probability {1 - delta:g}; use more records, a larger alpha, or better (or recalibrated) confidences"
+        )
+    who = {
+        "answer": "the questions that get ANSWER are answered wrongly",
+        "offer_set": "the questions that get OFFER_SET get a set without a right answer",
+    }[decision]
+    return Guarantee(
+        decision=decision,
+        statement=f"With probability at least {1 - delta:g} over the draw of the calibration records, at most "
+        f"{alpha:.4g} of {who}.",
+        method="learn-then-test",
+        alpha=alpha,
+        delta=delta,
+        threshold=float(order[last]),
+        bound=min(alpha, bounds.upper_limit(int(failed[last]), int(n[last]), delta)),
+        n=len(test.top),
+        n_shown=int(n[last]),
+        n_failed=int(failed[last]),
+    )
+
+
+def conformal(view: View, alpha: float) -> Guarantee:
+    """The lowest threshold, every usable question being offered a set, whose sets miss rarely enough on average.
+
+    Raises:
+        ConfigError: too few usable records, or even all K answers miss too often.
+    """
+    n, k = int(view.eligible.sum()), view.mass.shape[1]
+    least = bounds.records_to_conform(alpha)
+    if n < least:
+        raise ConfigError(
+            f"records: {n} of {len(view.top)} can be used, alpha = {alpha:g} needs at least {least}: judge more "
+            "questions, or allow a larger alpha"
+        )
+    thresholds = np.round(np.arange(1, round(k / STEP) + 1) * STEP, 10)
+    failed = _missing(view, thresholds)
+    level = bounds.conformal_level(failed, n)
+    if level[-1] > alpha:
+        raise ConfigError(
+            f"alpha = {alpha:g} cannot be promised for every question: even all k = {k} answers hold no right one for "
+            f"{failed[-1]} of {n}; use target 'set', which escalates the doubtful ones, a larger k or a larger alpha"
+        )
+    first = int(np.argmax(level <= alpha))
+    return Guarantee(
+        decision="offer_set",
+        statement=f"On average over calibration records and questions, at most {alpha:.4g} of the questions with a "
+        "usable completion get a set without a right answer; every one of them gets a set.",
+        method="conformal",
+        alpha=alpha,
+        delta=None,
+        threshold=float(thresholds[first]),
+        bound=float(level[first]),
+        n=len(view.top),
+        n_shown=n,
+        n_failed=int(failed[first]),
+    )
+
+
+def _missing(view: View, thresholds: Floats) -> Ints:
+    """Sets without a right answer at each threshold (T,), every eligible question being offered one.
+
+    A set ends before its first right answer when the answers in front of that hold the threshold already.
+    """
+    first = view.first_right[view.eligible]
+    mass = view.mass[view.eligible]
+    is_behind = (first > 0) & (first < mass.shape[1])
+    in_front = mass[is_behind, first[is_behind] - 1]
+    return (first == mass.shape[1]).sum() + (in_front >= thresholds[:, None] - TOLERANCE).sum(axis=1)
+
+
+def _counts(outcome: Outcome, view: View, thresholds: Floats) -> tuple[Ints, Ints]:
+    """Records that get the decision, and those of them that fail, at each threshold (T,)."""
+    pairs = [[mask.sum() for mask in outcome(view, threshold)] for threshold in thresholds.tolist()]
+    n, failed = np.array(pairs, dtype=np.int64).T
+    return n, failed
+
+
+def _candidates(values: Floats) -> Floats:
+    """At most MAX_THRESHOLDS of the positive values, falling, rounded to four digits that a person can read."""
+    positive = values[values > 0]
+    if not len(positive):
+        return positive
+    spread = np.quantile(positive, np.linspace(0, 1, MAX_THRESHOLDS), method="lower")
+    return np.unique([float(f"{value:.4g}") for value in spread.tolist()])[::-1]

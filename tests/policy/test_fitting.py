@@ -1,0 +1,261 @@
+"""Fitted policies: by hand where few records decide, then whether the promise is kept over many draws."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from polymode.errors import ConfigError
+from polymode.policy import Policy
+from polymode.policy.bounds import upper_limit
+from polymode.policy.fitting import Calibration, fit_policy
+from polymode.policy.records import Records, View
+from polymode.policy.thresholds import conformal, learn_then_test, sets_beside, single_answers
+
+Lab = Callable[..., tuple[Records, np.ndarray]]
+Rows = Callable[..., Records]
+
+
+def view(records: Records) -> View:
+    return View.of(records, Policy())
+
+
+# --- thresholds ------------------------------------------------------------------------------------------------------
+
+
+def test_the_last_threshold_that_passes_is_chosen(rows: Rows) -> None:
+    design = view(rows(*[(0.9, True)] * 20, *[(0.6, True)] * 20, *[(0.3, False)] * 20))
+    # alpha = 0.5, delta = 0.05. At 0.9: 0 of 20 fail. At 0.6: 5 of 40, p = P(Bin(40, 0.5) <= 5) < 1e-6. At 0.3: 45 of
+    # 80, more than half. So 0.6.
+    test = view(rows(*[(0.9, True)] * 20, *[(0.6, True)] * 15, *[(0.6, False)] * 5, *[(0.3, False)] * 40))
+    found = learn_then_test("answer", single_answers, design.top, design, test, 0.5, 0.05)
+    assert (found.threshold, found.n, found.n_shown, found.n_failed) == (0.6, 80, 40, 5)
+    assert found.bound == pytest.approx(upper_limit(5, 40, 0.05)) and found.bound < 0.5
+
+
+def test_a_threshold_behind_one_that_fails_is_never_chosen(rows: Rows) -> None:
+    design = view(rows(*[(0.9, True)] * 30, *[(0.6, False)] * 30, *[(0.3, True)] * 300))
+    test = view(rows(*[(0.9, True)] * 30, *[(0.6, False)] * 30, *[(0.3, True)] * 300))
+    # 0.3 would pass its test (30 of 360), and looks best in the design part, so it is tested first.
+    assert learn_then_test("answer", single_answers, design.top, design, test, 0.2, 0.05).threshold == 0.3
+    # A design part that shows only the first two starts at 0.9, where 0 of 30 fail; 0.6 is then not reached.
+    short = view(rows(*[(0.9, True)] * 30, *[(0.6, False)] * 30))
+    assert learn_then_test("answer", single_answers, short.top, short, test, 0.2, 0.05).threshold == 0.9
+
+
+def test_sets_get_shorter_as_far_as_the_promise_allows() -> None:
+    # Each set: 0.5 wrong, then 0.4 right. At 0.9 both are offered, at 0.5 the wrong one alone.
+    records = Records(np.tile([0.5, 0.4], (60, 1)), np.tile([False, True], (60, 1)))
+    found = learn_then_test("offer_set", sets_beside(None), view(records).mass, view(records), view(records), 0.1, 0.05)
+    assert (found.threshold, found.n_shown, found.n_failed) == (0.9, 60, 0)
+    # With the right answer first one answer is enough.
+    records = Records(records.q, records.right[:, ::-1])
+    found = learn_then_test("offer_set", sets_beside(None), view(records).mass, view(records), view(records), 0.1, 0.05)
+    assert found.threshold == 0.5
+
+
+def test_sets_stand_beside_answers() -> None:
+    records = Records(np.array([[0.9, 0.1], [0.5, 0.4]]), np.array([[False, False], [True, False]]))
+    shown, failed = sets_beside(0.8)(view(records), 0.5)
+    assert (shown.tolist(), failed.tolist()) == ([False, True], [False, False])
+
+
+def test_conformal_by_hand() -> None:
+    # Ten sets of 0.6 and 0.3. Right is the first in 7, the second in 2, none in 1. (failures + 1) / 11 <= 0.2 allows
+    # one failure: the second answer is needed, so the threshold is the first multiple of 0.01 above 0.6.
+    right = np.array([[True, False]] * 7 + [[False, True]] * 2 + [[False, False]])
+    records = Records(np.tile([0.6, 0.3], (10, 1)), right)
+    found = conformal(view(records), 0.2)
+    assert (found.threshold, found.n_shown, found.n_failed, found.delta) == (0.61, 10, 1, None)
+    assert found.bound == pytest.approx(2 / 11)
+    # 3 failures are allowed with alpha = 0.4: one answer is enough.
+    assert conformal(view(records), 0.4).threshold == 0.01
+    with pytest.raises(ConfigError) as caught:
+        conformal(view(records), 0.15)
+    assert str(caught.value) == (
+        "alpha = 0.15 cannot be promised for every question: even all k = 2 answers hold no right one for 1 of 10; use "
+        "target 'set', which escalates the doubtful ones, a larger k or a larger alpha"
+    )
+
+
+def test_conformal_counts_the_sets_that_would_be_offered(lab: Lab) -> None:
+    seen = view(lab(300, seed=11)[0])
+    for alpha in (0.15, 0.2, 0.3, 0.5):
+        found = conformal(seen, alpha)
+        shown, size = seen.offered(found.threshold, offer_all=True)
+        assert found.n_failed == (shown & (seen.first_right >= size)).sum()
+        shown, size = seen.offered(found.threshold - 0.01, offer_all=True)  # one step lower is one failure too many
+        assert found.threshold == 0.01 or ((shown & (seen.first_right >= size)).sum() + 1) / 301 > alpha
+
+
+# --- policies --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("recalibrate", ["none", "isotonic", "platt", "temperature"])
+@pytest.mark.parametrize("target", ["answer", "set", "both", "conformal"])
+def test_a_policy_says_what_it_rests_on(target: str, recalibrate: str, lab: Lab) -> None:
+    records, _ = lab(1500, seed=1)
+    rules = Policy(abstain_below=0.1, when_malformed="abstain", answer_at=0.3)
+    calibration = Calibration(target, alpha=0.2, recalibrate=recalibrate)
+    policy = fit_policy(records, calibration, rules=rules, n_unscored=4, fingerprint="f", date="2026-11-21")
+    assert Policy.from_json(policy.to_json()) == policy
+    assert (policy.abstain_below, policy.when_malformed, policy.k) == (0.1, "abstain", 3)
+    assert (policy.answer_at is not None) == (target in ("answer", "both"))
+    assert (policy.offer_at is not None) == (target != "answer")
+    assert policy.offer_all == (target == "conformal")
+    assert (policy.recalibration is not None) == (recalibrate != "none")
+    names = {"answer": ["answer"], "both": ["answer", "offer_set"]}.get(target, ["offer_set"])
+    assert [guarantee.decision for guarantee in policy.guarantees] == names
+    for guarantee in policy.guarantees:
+        assert (guarantee.n_unscored, guarantee.fingerprint, guarantee.date) == (4, "f", "2026-11-21")
+        assert guarantee.bound <= guarantee.alpha == 0.2
+        assert guarantee.threshold in (policy.answer_at, policy.offer_at)
+        assert guarantee.n_failed <= guarantee.n_shown <= guarantee.n
+    parts = {"both": (450, 525), "conformal": (0 if recalibrate == "none" else 450, None)}.get(target, (450, 1050))
+    assert policy.guarantees[0].n_design == parts[0]
+    assert policy.guarantees[0].n == (parts[1] or 1500 - parts[0])
+    assert policy.guarantees[0].delta == {"both": 0.025, "conformal": None}.get(target, 0.05)
+
+
+def test_a_split_is_drawn_by_its_seed(lab: Lab) -> None:
+    records, _ = lab(600, seed=2)
+    first, again, other = (fit_policy(records, Calibration(alpha=0.35, seed=seed)) for seed in (0, 0, 1))
+    assert first == again != other
+
+
+def test_a_larger_alpha_or_delta_never_tests_to_a_higher_threshold(lab: Lab) -> None:
+    design, test = view(lab(400, seed=3)[0]), view(lab(800, seed=4)[0])
+    order = [
+        learn_then_test("answer", single_answers, design.top, design, test, alpha, delta).threshold
+        for alpha, delta in ((0.25, 0.01), (0.25, 0.1), (0.3, 0.1), (0.4, 0.1))
+    ]
+    assert order == sorted(order, reverse=True) and order[0] > order[-1]
+
+
+@pytest.mark.parametrize(
+    ("n", "calibration", "said"),
+    [
+        # 0.9^29 <= 0.05, and 29 of 70% of the records are 41 or 42: round(0.3 * 41) = 12, 41 - 12 = 29.
+        (40, Calibration("answer"), "records: 40 are too few, alpha = 0.1, delta = 0.05 and target = 'answer'"),
+        (40, Calibration("answer"), "need at least 41 even when nothing fails: judge more questions, or allow a lar"),
+        # delta / 2: 0.9^36 <= 0.025, so 72 in two parts: 103 - 31 = 72.
+        (102, Calibration("both"), "delta = 0.05 and target = 'both' need at least 103 even when nothing fails"),
+        (8, Calibration("conformal"), "8 are too few, alpha = 0.1 and target = 'conformal' need at least 9 even when"),
+        # 50 for the map: round(0.3 * 165) = round(49.5) = 50.
+        (164, Calibration("set", recalibrate="platt"), "and target = 'set' need at least 165 even when nothing fails"),
+        (0, Calibration("set"), "records: 0 are too few"),
+        (500, Calibration("set", alpha=1e-6), "need at least 4279615 even when nothing fails"),
+    ],
+)  # fmt: skip
+def test_too_few_records_are_refused_with_the_number_needed(
+    n: int, calibration: Calibration, said: str, rows: Rows
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        fit_policy(rows(*[(0.9, True)] * n), calibration)
+    assert said in str(caught.value)
+
+
+def test_as_many_records_as_asked_for_suffice(rows: Rows) -> None:
+    assert fit_policy(rows(*[(0.9, True)] * 41), Calibration("answer")).answer_at == 0.9
+    assert fit_policy(rows(*[(0.9, True)] * 9), Calibration("conformal")).offer_at == 0.01
+
+
+def test_a_target_that_cannot_be_kept_is_refused(rows: Rows, lab: Lab) -> None:
+    half = rows(*[(0.9, True), (0.9, False)] * 100)
+    with pytest.raises(ConfigError) as caught:
+        fit_policy(half, Calibration("answer"))
+    said = str(caught.value)
+    assert said.startswith("alpha = 0.1 cannot be promised: at the most promising threshold, 0.9, ")
+    assert "wrong answers among 140 (of 140 tested records) do not prove a rate of at most 0.1 with probability" in said
+    nothing = Records(np.full((200, 2), np.nan), np.zeros((200, 2), dtype=bool))
+    with pytest.raises(ConfigError, match="no record of the design part can get offer_set; loosen the other rules"):
+        fit_policy(nothing, Calibration("set"))
+    with pytest.raises(ConfigError, match="records: 0 of 200 can be used, alpha = 0.1 needs at least 9"):
+        fit_policy(nothing, Calibration("conformal"))
+    with pytest.raises(ConfigError, match="target 'answer' alone can be promised, with answer_at = 0.9"):
+        fit_policy(rows(*[(0.9, True)] * 200), Calibration("both"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"target": "sets"}, "target = 'sets' is not known: use one of answer, set, both, conformal"),
+        ({"alpha": 0.0}, "alpha = 0.0 is not allowed: give a number between 0 and 1"),
+        ({"alpha": 1.0}, "alpha = 1.0 is not allowed"),
+        ({"alpha": float("nan")}, "alpha = nan is not allowed"),
+        ({"delta": -0.1}, "delta = -0.1 is not allowed"),
+        ({"design_share": 1.0}, "design_share = 1.0 is not allowed"),
+        ({"recalibrate": "beta"}, "recalibrate = 'beta' is not known: use one of none, isotonic, platt, temperature"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(arguments: dict, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        Calibration(**arguments)
+
+
+# --- is the promise kept? --------------------------------------------------------------------------------------------
+
+
+def true_rate(policy: Policy, records: Records, p: np.ndarray, decision: str) -> float:
+    """Expected rate of failures among the records that get the decision, from the true probabilities."""
+    seen = View.of(records, policy)
+    answered = seen.answered(policy.answer_at)
+    if decision == "answer":
+        return float((1 - p[answered, 0]).mean())
+    assert policy.offer_at is not None
+    offered, size = seen.offered(policy.offer_at, offer_all=policy.offer_all)
+    missed = 1 - np.take_along_axis(np.cumsum(p, axis=1), size[:, None] - 1, axis=1)[:, 0]
+    return float(missed[offered & ~answered].mean())
+
+
+@pytest.mark.parametrize(
+    ("target", "alpha", "recalibrate"),
+    [("answer", 0.2, "isotonic"), ("set", 0.15, "none"), ("set", 0.15, "isotonic"), ("both", 0.3, "none")],
+)
+def test_the_promise_is_broken_no_more_often_than_delta(target: str, alpha: float, recalibrate: str, lab: Lab) -> None:
+    """60 calibrations of 400 records at delta = 0.2: 12 may break it. bench/guarantee.py takes a thousand."""
+    pool, _ = lab(24_000, seed=5)
+    world, world_p = lab(5_000, seed=6)
+    broken = kept = 0
+    for draw in range(60):
+        part = np.arange(draw * 400, (draw + 1) * 400)
+        try:
+            policy = fit_policy(pool.at(part), Calibration(target, alpha, 0.2, recalibrate, seed=draw))
+        except ConfigError:
+            continue
+        rates = [true_rate(policy, world, world_p, guarantee.decision) for guarantee in policy.guarantees]
+        kept += max(rates) <= alpha
+        broken += max(rates) > alpha
+    # P(Binomial(60, 0.2) > 20) = 0.5%; a policy must also be found most of the time, or the test would show nothing.
+    assert broken <= 20 and kept >= 30
+
+
+def test_conformal_keeps_its_promise_on_average(lab: Lab) -> None:
+    pool, _ = lab(20_000, seed=7)
+    world, world_p = lab(5_000, seed=8)
+    parts = [pool.at(np.arange(i * 100, i * 100 + 100)) for i in range(200)]
+    policies = [fit_policy(part, Calibration("conformal", 0.3)) for part in parts]
+    rates = [true_rate(policy, world, world_p, "offer_set") for policy in policies]
+    # Not above alpha, and not far below: what 1 / 101 and thresholds on a grid of confidences cost.
+    assert 0.27 <= np.mean(rates) <= 0.3 + 3 * np.std(rates) / np.sqrt(200)
+    assert np.max(rates) > 0.3  # marginal means just that: some calibrations are above
+
+
+def test_a_guarantee_survives_confidences_that_mean_nothing(rows: Rows) -> None:
+    rng = np.random.default_rng(9)
+    broken = 0
+    for _ in range(100):
+        q, y = rng.random(200), rng.random(200) < 0.8
+        try:
+            fit_policy(rows(*zip(q, y, strict=True)), Calibration("answer", alpha=0.19, delta=0.1))
+        except ConfigError:
+            continue
+        broken += 1  # whatever the threshold, 20% are wrong
+    assert broken <= 20  # P(Binomial(100, 0.1) > 20) = 0.1%
+
+
+def test_replaced_rules_void_the_promise(lab: Lab) -> None:
+    policy = fit_policy(lab(600, seed=2)[0], Calibration(alpha=0.35))
+    with pytest.raises(ConfigError, match="they were given for other rules"):
+        replace(policy, offer_at=0.1)

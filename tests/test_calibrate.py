@@ -1,0 +1,124 @@
+"""From judged.jsonl to records and a policy: what is read, what is left out and counted, what is refused."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from polymode.calibrate import calibrate, read_judged, summary
+from polymode.errors import ConfigError, DataNotFoundError, RecordError
+from polymode.evaluate import evaluate
+from polymode.policy import Policy
+from polymode.policy.fitting import Calibration
+from polymode.runs import read_policy, write_policy
+from polymode.types import Completion, Example, Reference
+
+ROW = {
+    "id": "a",
+    "sample": 0,
+    "k": 2,
+    "status": "clean",
+    "answers": ["flu", "cold"],
+    "confidences": [0.3, 0.6],
+    "verdicts": ["wrong", "correct"],
+}
+"""What a calibration reads of a line of judged.jsonl."""
+
+
+def test_a_question_gives_its_first_sample() -> None:
+    later = {**ROW, "sample": 1, "confidences": [0.1, 0.1]}
+    judged = read_judged([later, ROW, {**ROW, "id": "b"}])
+    np.testing.assert_array_equal(judged.records.q, [[0.6, 0.3]] * 2)
+    np.testing.assert_array_equal(judged.records.right, [[True, False]] * 2)
+    assert (judged.n_left_out, judged.n_unusable, judged.n_unscored) == (1, 0, 0)
+
+
+def test_what_cannot_be_used_or_judged_is_counted() -> None:
+    malformed = {**ROW, "id": "b", "status": "malformed", "answers": [], "confidences": [], "verdicts": []}
+    partial = {**ROW, "id": "c", "status": "partial", "answers": ["x"], "confidences": [None], "verdicts": ["correct"]}
+    unscored = {**ROW, "id": "d", "verdicts": ["wrong", "unscored"]}
+    judged = read_judged([ROW, malformed, partial, unscored])
+    assert (judged.n_unusable, judged.n_unscored) == (2, 1)
+    assert np.isnan(judged.records.q[1:3]).all()
+    assert judged.records.right.any(axis=1).tolist() == [True, False, False, False]  # unscored counts as not right
+
+
+def test_equality_of_the_policy_finds_the_repeats() -> None:
+    repeat = {**ROW, "answers": ["flu", "The flu!"]}
+    assert np.isnan(read_judged([repeat]).records.q[0]).tolist() == [False, True]
+    assert not np.isnan(read_judged([repeat], equality="exact").records.q).any()
+    assert not np.isnan(read_judged([repeat], same=lambda a, b: False).records.q).any()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"k": 3}, "judged, record 2: k = 3, records before it have k = 2; calibrate one K at a time"),
+        ({"k": None}, "k = None is not allowed: give a whole number from 1"),
+        ({"sample": -1}, "sample = -1 is not allowed: give a whole number from 0"),
+        ({"id": 3}, "record 2: id = 3 is not allowed: this is no judged.jsonl of polymode evaluate"),
+        ({"confidences": [0.3, None]}, "confidences are missing; a policy ranks by them: generate with confidences"),
+        ({"confidences": [0.3, 1.2]}, "confidence 1.2 must be a number from 0 to 1"),
+        ({"confidences": [0.3, "0.2"]}, "confidence '0.2' must be a number from 0 to 1"),
+        ({"confidences": [0.3]}, "confidences must be a list with one entry per answer, at most k = 2"),
+        ({"verdicts": None}, "verdicts must be a list with one entry per answer"),
+        ({"answers": "flu"}, "answers must be a list with one entry per answer"),
+        ({"answers": ["a"] * 3, "confidences": [0.1] * 3, "verdicts": ["wrong"] * 3}, "at most k = 2"),
+        ({"status": "fine"}, "status = 'fine' is not known: judge again with polymode evaluate"),
+    ],
+)
+def test_a_bad_record_is_named(change: dict, said: str) -> None:
+    with pytest.raises(RecordError) as caught:
+        read_judged([ROW, {**ROW, "id": "b", **change}])
+    assert said in str(caught.value)
+
+
+def test_files_that_are_not_there_or_hold_nothing_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataNotFoundError, match="judged.jsonl does not exist: check the path, or judge the completions"
+    ):
+        calibrate(tmp_path, Calibration())
+    (tmp_path / "judged.jsonl").write_text("\n", encoding="utf-8")
+    with pytest.raises(RecordError, match="holds no record: judge some completions first"):
+        calibrate(tmp_path, Calibration())
+    (tmp_path / "judged.jsonl").write_text("{\n", encoding="utf-8")
+    with pytest.raises(RecordError, match="line 1: not valid JSON"):
+        calibrate(tmp_path, Calibration())
+
+
+def test_completions_become_a_policy_and_the_policy_comes_back_from_its_file(tmp_path: Path) -> None:
+    text = "<answer1>flu</answer1><confidence1>0.9</confidence1><answer2>gout</answer2><confidence2>0.2</confidence2>"
+    examples = [Example(str(i), f"{i}?", (Reference("flu" if i % 20 else "rash"),)) for i in range(100)]
+    completions = [Completion(e, text, 2, has_confidence=True, sample=s) for e in examples for s in (0, 1)]
+    evaluate(completions, n_boot=0).write(tmp_path)
+    policy, judged = calibrate(tmp_path, Calibration("answer", alpha=0.2), date="2026-11-21")
+    assert (len(judged.records), judged.n_left_out) == (100, 100)
+    [promise] = policy.guarantees
+    assert policy.answer_at == 0.9 and promise.n_shown == promise.n == 70
+    assert promise.fingerprint == hashlib.sha256((tmp_path / "judged.jsonl").read_bytes()).hexdigest()
+    assert "100 questions, sets of 2; 100 further samples left out\nanswer_at = 0.9: 70 of 70" in summary(
+        policy, judged
+    )
+    write_policy(tmp_path / "policy.json", policy)
+    assert read_policy(tmp_path / "policy.json") == policy
+
+
+def test_a_policy_file_that_is_none_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "policy.json"
+    with pytest.raises(
+        DataNotFoundError, match=r"policy .*policy.json cannot be read .*make one with polymode calibrate"
+    ):
+        read_policy(path)
+    for text, said in (
+        ("{", "is not valid JSON"),
+        ('{"x": 1}', "policy.json: policy: unknown field 'x'"),
+        ("3", "got int"),
+    ):
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(ConfigError, match=said):
+            read_policy(path)
+    path.write_text(json.dumps({**Policy(answer_at=0.5).to_json(), "answer_at": float("nan")}), encoding="utf-8")
+    with pytest.raises(ConfigError, match="answer_at = nan is not allowed"):
+        read_policy(path)
