@@ -11,7 +11,7 @@ import pytest
 LAYERS = {
     0: ["types", "errors"],
     1: ["prompts", "parsing", "references", "verifiers", "sandbox"],
-    2: ["judging", "rewards", "credit", "metrics", "uncertainty", "policy"],
+    2: ["judging", "rewards", "credit", "pass_at_k", "exploration", "metrics", "uncertainty", "policy"],
     3: ["tasks", "runs"],
     4: ["generate", "train", "evaluate", "calibrate", "report", "web", "integrations", "doctor"],
     5: ["cli", "reproduce", "__main__"],

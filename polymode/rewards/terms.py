@@ -59,10 +59,13 @@ def _paper(judgement: Judgement, confidences: list[float], reward: Reward) -> di
     terms: dict[str, float] = {}
     hits = judgement.hits
     if reward.coverage:
-        found = sum(hits)  # type: ignore[arg-type]  # no None: checked by the caller
-        if reward.aggregation != "count":
-            found = coverage_value(reward.aggregation, found, k=len(hits), n=judgement.n_references, alpha=reward.alpha)
-        terms["coverage"] = reward.coverage * found
+        if reward.aggregation == "count":
+            terms["coverage"] = reward.coverage * sum(hits)  # type: ignore[arg-type]  # no None: checked by the caller
+        else:
+            value = coverage_value(
+                reward.aggregation, judgement.coverage, k=len(hits), n=judgement.n_references, alpha=reward.alpha
+            )
+            terms["coverage"] = reward.coverage * value
     if reward.brier and reward.score != "brier":
         terms[reward.score] = -reward.brier * _loss(judgement, confidences, reward.score)
     elif reward.brier:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer_callback import ProgressCallback
+from transformers.trainer_callback import ExportableState, ProgressCallback
 
+from polymode.exploration import AnswerCounts
 from polymode.runs import to_json, write_jsonl
 
 _NAMES = {
@@ -82,6 +83,36 @@ class Progress(ProgressCallback):
         bar = self.training_bar
         if bar is not None and logs:
             bar.set_postfix({name: f"{logs[name]:.3f}" for name in _SHOWN if logs.get(name) is not None}, refresh=False)
+
+
+class KeepsCounts(TrainerCallback, ExportableState):
+    """Shares the answer counts of historical exploration between processes and keeps them in checkpoints.
+
+    They stand in the file of the trainer's state, which is written last, so a checkpoint is never without them.
+    """
+
+    def __init__(self, counts: AnswerCounts) -> None:
+        self.counts = counts
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Go on from the counts of the checkpoint, if training resumes from one."""
+        kept: Any = state.stateful_callbacks or {}
+        self.counts.load(kept.get(type(self).__name__, {}).get("attributes", {}).get("counts", {}))
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Count what the other processes have seen in this step."""
+        news = self.counts.take_news()
+        if args.world_size > 1:
+            from accelerate.utils import gather_object
+
+            every: Any = gather_object([(args.process_index, news)])
+            for process, theirs in every:
+                if process != args.process_index:
+                    self.counts.add(theirs)
+
+    def state(self) -> dict[str, Any]:
+        """What the checkpoint holds."""
+        return {"args": {}, "attributes": {"counts": self.counts.state()}}
 
 
 def _whole_lines(path: Path) -> list[dict[str, Any]]:

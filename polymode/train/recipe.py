@@ -19,6 +19,7 @@ from polymode.errors import ConfigError, DataNotFoundError
 from polymode.prompts import check_k
 from polymode.rewards import METHODS, PRESETS
 from polymode.tasks import Task, open_task, verifier_of
+from polymode.train.objective import check_options
 from polymode.verifiers import QuestionVerifier, Verifier
 from polymode.verifiers.choice import check_verifier, open_verifier
 
@@ -42,6 +43,26 @@ class Recipe:
     """Answers in one completion; single methods always use 1."""
     preset: str = "paper"
     """Reward preset: paper, or released (the published code's terms and gates)."""
+    coverage: Literal["count", "any", "count/K", "count/N", "vector"] = "count"
+    """How references found are counted (docs/rewards.md); `vector` is the best match under random weights of them."""
+    coverage_weight: float = 1.0
+    coverage_alpha: float = 1.0
+    """`vector` only: concentration of the weights."""
+    confidence_score: Literal["brier", "log", "spherical", "other"] = "brier"
+    """Proper score of the confidences; `other` scores the set as one forecast with "none of these"."""
+    confidence_weight: float = 1.0
+    confidences: Literal["independent", "exclusive"] = "independent"
+    """`exclusive`, where at most one answer can be right: a soft penalty when confidences sum above 1."""
+    exclusive_penalty: float = 1.0
+    repeat_penalty: float = 0.0
+    """Weight of each answer that repeats an earlier one of its set."""
+    objective: Literal["mean", "pass@k", "coverage@k"] = "mean"
+    """pass@k: one of k completions is right; coverage@k: references found by k completions together."""
+    objective_k: int = 0
+    """Completions that pass@k and coverage@k look at together, below group; 0 means k."""
+    exploration: Literal["none", "batch", "historical"] = "none"
+    """Bonus for answers that few completions of the group gave, or few of the whole training."""
+    exploration_weight: float = 0.1
     verifier: str | None = None
     """What calls an answer right: text, symbolic, judge or programs; none means the task's own."""
     verifier_options: Mapping[str, Any] = field(default_factory=dict)
@@ -164,6 +185,7 @@ class Recipe:
                 f"device_batch = {self.device_batch!r} must divide questions_per_step x group = "
                 f"{self.completions_per_step}"
             )
+        check_options(self)
         unknown = set(self.report_to) - {"trackio", "tensorboard", "wandb"}
         if unknown:
             raise ConfigError(f"report_to = {sorted(unknown)} is not known: use trackio, tensorboard or wandb")

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 from polymode.judging import judge
 from polymode.parsing import parse_answers
 from polymode.references import check_references, references_from
-from polymode.rewards import Method, score_set
+from polymode.rewards import Method, Reward, check_question, score_set
+from polymode.train.shaping import Shaping
 from polymode.types import Example, ParseStatus, Score, Verdict
 from polymode.verifiers import QuestionVerifier, Verifier
 from polymode.verifiers.text import TextVerifier
@@ -33,6 +34,8 @@ def make_reward_function(
     k: int,
     *,
     preset: str = "paper",
+    reward: Reward | None = None,
+    shaping: Shaping | None = None,
     verifier: Verifier | QuestionVerifier | None = None,
     max_completion_tokens: int | None = None,
     name: str = "polymode",
@@ -44,6 +47,8 @@ def make_reward_function(
         method: one of `polymode.rewards.METHODS`.
         k: answers in one completion of a multi method; ignored by single methods.
         preset: reward preset.
+        reward: weights of one's own instead of a preset.
+        shaping: what changes scores by their group; needs all completions of a question in one call, side by side.
         verifier: equality of answers; text equality when None.
         max_completion_tokens: length at which completions are cut off, to tell TRUNCATED from MALFORMED.
         name: what TRL calls the reward in its logs.
@@ -53,11 +58,13 @@ def make_reward_function(
         A function of TRL's keyword arguments that gives one total per completion, None where a verifier failed. The
         data set needs a column ``references``: per row a JSON text or a list, each reference a string, a list of
         aliases or an object (see `polymode.references.references_from`). A column ``k`` overrides ``k`` per row; a
-        column ``question`` is what a verifier that reads the question gets to see.
+        column ``question`` is what a verifier that reads the question gets to see, ``question_id`` tells questions
+        apart for exploration. Weights that are improper on a question (`polymode.rewards.conditions`) are refused.
     """
     equality = verifier or TextVerifier()
-    reward = method.reward(preset)
-    terms = [term for term in ("coverage", "brier", "format") if getattr(reward, term)]
+    weights = method.reward(preset) if reward is None else reward
+    terms = [*weights.term_names, *(shaping.term_names if shaping is not None else ())]
+    checked: set[tuple[int, int]] = set()
     default_k = method.answers(k)
 
     def reward_function(
@@ -66,6 +73,7 @@ def make_reward_function(
         completion_ids: Sequence[Sequence[int]] | None = None,
         k: Sequence[int] | None = None,
         question: Sequence[str] | None = None,
+        question_id: Sequence[str] | None = None,
         log_extra: Callable[[str, list[Any]], None] | None = None,
         log_metric: Callable[[str, float], None] | None = None,
         **_: Any,
@@ -84,7 +92,14 @@ def make_reward_function(
             items.append((_example(references[i], "" if question is None else question[i], equality), answers))
         if isinstance(equality, QuestionVerifier):
             equality.prepare((example, [answer.text for answer in answers.answers]) for example, answers in items)
-        scores = [score_set(judge(example, answers, equality), reward) for example, answers in items]
+        judged = [judge(example, answers, equality) for example, answers in items]
+        for key in {(found.answer_set.k, found.n_references) for found in judged} - checked:
+            check_question(weights, k=key[0], n=key[1])
+            checked.add(key)
+        scores = [score_set(found, weights) for found in judged]
+        if shaping is not None:
+            names = question_id or question or [str(row) for row in references]
+            scores = shaping(scores, [example for example, _ in items], equality, names)
         if last is not None:
             last[:] = [ScoredText(completion_text(c), score) for c, score in zip(completions, scores, strict=True)]
         if log_extra is not None:

@@ -37,8 +37,9 @@ from polymode.errors import ConfigError, DataNotFoundError, MissingExtraError, W
 from polymode.prompts import build_prompt
 from polymode.rewards import METHODS
 from polymode.tasks import Demonstrates, Task
-from polymode.train.callbacks import Progress, StepMetrics
+from polymode.train.callbacks import KeepsCounts, Progress, StepMetrics
 from polymode.train.credit_trainer import TermCreditTrainer
+from polymode.train.objective import check_questions, reward_for, shaping_for
 from polymode.train.recipe import Recipe, task_for, verifier_for
 from polymode.train.reward import ScoredText, make_reward_function
 from polymode.train.warm_start import WarmStart, warm_start
@@ -74,6 +75,7 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False) -> Path:
         torch.set_num_threads(recipe.threads)
     task = task_for(recipe)
     verifier = verifier_for(recipe, task)  # what is missing for it is said before a model is loaded
+    check_questions(recipe, task, verifier)
     source = recipe.model or str(lab_model(task, recipe))
     tokenizer = _load_tokenizer(source)
     if processes.is_main_process:
@@ -129,10 +131,12 @@ def build_trainer(
     """The TRL trainer of a recipe, before its first step; ``verifier`` is the recipe's unless given."""
     method = METHODS[recipe.method]
     scored: list[ScoredText] = []
+    shaping = shaping_for(recipe)
     reward = make_reward_function(
         method,
         recipe.k,
-        preset=recipe.preset,
+        reward=reward_for(recipe),
+        shaping=shaping,
         verifier=verifier if verifier is not None else verifier_for(recipe, task),
         max_completion_tokens=recipe.max_completion_tokens,
         last=scored,
@@ -146,7 +150,7 @@ def build_trainer(
         config.vllm_max_model_length = _longest_prompt(rows, tokenizer) + recipe.max_completion_tokens
     kind: Callable[..., GRPOTrainer] = GRPOTrainer
     if recipe.credit == "term":
-        kind = partial(TermCreditTrainer, reward=method.reward(recipe.preset), answers=recipe.answers, last=scored)
+        kind = partial(TermCreditTrainer, reward=reward_for(recipe), answers=recipe.answers, last=scored)
     trainer = kind(
         model=AutoModelForCausalLM.from_pretrained(source, dtype=dtype),
         processing_class=tokenizer,
@@ -158,6 +162,8 @@ def build_trainer(
     for shown in (ProgressCallback, PrinterCallback):
         trainer.remove_callback(shown)
     trainer.add_callback(Progress())
+    if shaping is not None and shaping.counts is not None:
+        trainer.add_callback(KeepsCounts(shaping.counts))
     return trainer
 
 

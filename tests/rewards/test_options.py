@@ -138,11 +138,12 @@ def test_terms_are_bounded_and_sum_to_the_total(case, reward: Reward) -> None:
 @given(any_set, any_reward, st.randoms(use_true_random=False))
 def test_order_does_not_matter_without_duplicates(case, reward: Reward, shuffler) -> None:
     texts, qs, references = case
-    pairs = list(dict(zip(texts, qs, strict=True)).items())
+    stated = dict(zip(texts, qs, strict=True))
+    order = list(stated)
     references = references[:1] if reward.score == "other" else references
-    before = score_set(judged(*zip(*pairs, strict=True), references), reward)
-    shuffler.shuffle(pairs)
-    after = score_set(judged(*zip(*pairs, strict=True), references), reward)
+    before = score_set(judged(order, list(stated.values()), references), reward)
+    shuffler.shuffle(order)
+    after = score_set(judged(order, [stated[text] for text in order], references), reward)
     assert after.terms == pytest.approx(before.terms, abs=1e-9)
 
 

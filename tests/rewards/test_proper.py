@@ -1,7 +1,7 @@
 """Proper scores: bounds, spans, and that honest confidences are best, tried on grids."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import product
 
 import pytest
@@ -94,7 +94,7 @@ def test_other_stays_between_0_and_1(qs: list[float], data: st.DataObject) -> No
 def test_honest_confidences_are_best_for_the_set(p: tuple[float, float]) -> None:
     outcomes = [((1, 0), p[0]), ((0, 1), p[1]), ((0, 0), 1 - sum(p))]
 
-    def expected_other(qs: tuple[float, float]) -> float:
+    def expected_other(qs: Sequence[float]) -> float:
         return sum(chance * other_loss(qs, hits) for hits, chance in outcomes)
 
     grid = [i / 40 for i in range(41)]
