@@ -25,12 +25,15 @@ if _typing.TYPE_CHECKING:
     from polymode.evaluate import evaluate
     from polymode.judging import judge
     from polymode.parsing import parse_answers
+    from polymode.policy import Policy, decide
     from polymode.prompts import build_prompt
     from polymode.rewards import METHODS, Reward, score, score_set
     from polymode.types import (
         Answer,
         AnswerSet,
         Completion,
+        Decision,
+        DecisionKind,
         Example,
         Judgement,
         ParseStatus,
@@ -47,11 +50,14 @@ __all__ = [
     "Completion",
     "ConfigError",
     "DataNotFoundError",
+    "Decision",
+    "DecisionKind",
     "Example",
     "Judgement",
     "METHODS",
     "MissingExtraError",
     "ParseStatus",
+    "Policy",
     "PolymodeError",
     "RecordError",
     "Reference",
@@ -66,6 +72,7 @@ __all__ = [
     "VerifierFault",
     "WriteError",
     "build_prompt",
+    "decide",
     "evaluate",
     "group_advantages",
     "judge",
@@ -76,9 +83,11 @@ __all__ = [
 
 _MODULES = {
     "METHODS": "rewards",
+    "Policy": "policy",
     "Reward": "rewards",
     "TextVerifier": "verifiers.text",
     "build_prompt": "prompts",
+    "decide": "policy",
     "evaluate": "evaluate",
     "group_advantages": "credit",
     "judge": "judging",
@@ -90,6 +99,8 @@ _MODULES = {
             "Answer",
             "AnswerSet",
             "Completion",
+            "Decision",
+            "DecisionKind",
             "Example",
             "Judgement",
             "ParseStatus",

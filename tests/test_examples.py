@@ -100,7 +100,7 @@ def test_the_readme_gives_the_two_commands_then_python_then_the_command_line(roo
     assert "download.pytorch" not in text and "index-url" not in text  # packages come from the user's own configuration
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/quickstart.md", "docs/concepts.md"])
+@pytest.mark.parametrize("document", ["README.md", "docs/quickstart.md", "docs/concepts.md", "docs/decide.md"])
 def test_python_blocks_run_and_print_what_their_comments_say(document: str, root: Path, tmp_path: Path) -> None:
     blocks = fenced(root / document, "python")
     assert blocks

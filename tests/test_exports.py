@@ -36,8 +36,9 @@ def test_public_things_are_documented() -> None:
 
 
 def test_the_promised_names_are_there() -> None:
-    promised = """Answer AnswerSet Completion Example Judgement METHODS ParseStatus Reference Reward Score Span
-    TextVerifier Verdict build_prompt evaluate group_advantages judge parse_answers score score_set
+    promised = """Answer AnswerSet Completion Decision DecisionKind Example Judgement METHODS ParseStatus Policy
+    Reference Reward Score Span TextVerifier Verdict build_prompt decide evaluate group_advantages judge parse_answers
+    score score_set
     PolymodeError UserError ConfigError RecordError DataNotFoundError RunExistsError MissingExtraError
     RunIncompleteError WriteError VerifierFault"""
     assert set(promised.split()) == set(polymode.__all__)
@@ -68,6 +69,11 @@ def test_import_is_light() -> None:
 
 def test_scoring_needs_no_more_than_the_standard_library() -> None:
     code = "import polymode; polymode.score('<answer>flu</answer>', 'flu', k=1, method='single-rlvr')"
+    assert loaded_by(code) == set()
+
+
+def test_deciding_needs_no_more_than_the_standard_library() -> None:
+    code = "import polymode as p; p.decide(p.parse_answers('<answer>flu</answer>', 1, confidence=False), p.Policy())"
     assert loaded_by(code) == set()
 
 
