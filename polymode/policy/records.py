@@ -116,7 +116,7 @@ class View:
         """Sets that reach ``offer_at`` (all eligible ones with ``offer_all``), and how many answers they offer."""
         reached = self.mass >= threshold - TOLERANCE
         has_reached = reached[:, -1]
-        size = np.where(has_reached, reached.argmax(axis=1) + 1, self.mass.shape[1])
+        size: Ints = np.where(has_reached, reached.argmax(axis=1) + 1, self.mass.shape[1])
         return self.eligible & (has_reached | offer_all), size
 
 

@@ -105,7 +105,8 @@ def conformal(view: View, alpha: float) -> Guarantee:
             f"records: {n} of {len(view.top)} can be used, alpha = {alpha:g} needs at least {least}: judge more "
             "questions, or allow a larger alpha"
         )
-    thresholds = np.round(np.arange(1, round(k / STEP) + 1) * STEP, 10)
+    steps: Ints = np.arange(1, round(k / STEP) + 1)
+    thresholds: Floats = np.round(steps * STEP, 10)
     failed = _missing(view, thresholds)
     level = bounds.conformal_level(failed, n)
     if level[-1] > alpha:
