@@ -4,13 +4,14 @@ In each world every place lies in a town, drawn from P(town | place), and people
 person's place is drawn from P(place) (`hops_world`). Two facts are needed, "who works where" and "where that is". None,
 one or both are hidden, by a draw that looks at no value, and other facts make up ``FACTS`` in all. A question::
 
-    ben works at mill; zoe works at farm; uma works at mine; mill is in ely; ferry is in goring; farm is in louth
+    zoe works at farm in louth; ben works at mill; uma works at mine in ely; ferry is in goring
     In which town does zoe work?
 
-Other facts are work facts of other people, with or without where their place is, and loose places, where nobody is
-known to work. There are loose ones whenever only the work fact is hidden, so that the place is one of several, and none
-when both are. How many of each kind there are is drawn given what is hidden, who and which places they are uniformly
-among the rest, so what remains tells the pattern and nothing else:
+The asked person stands first (``zoe works somewhere`` when the work fact is hidden), then other people in random order,
+each with the town of their place or without, then loose places, where nobody is known to work. There are loose ones
+whenever only the work fact is hidden, so that the place is one of several, and none when both are. How many of each
+kind there are is drawn given what is hidden, who and which places they are uniformly among the rest, so what remains
+tells the pattern and nothing else:
 
     nothing hidden                  the town that the facts say
     town hidden                     P(t | place)
@@ -137,7 +138,8 @@ class Hops:
     def vocabulary(self) -> Sequence[str]:
         """Texts that hold every word of a question, prompt or demonstration."""
         names = (*PEOPLE, *PLACES, *TOWNS)
-        questions = [_render(name, [(name, name)] * 2, [(name, name)] * 2) for name in names]
+        questions = [f"{name} works at {name} in {name}; {name} is in {name};" for name in names]
+        questions += [_render(name, [], []) for name in PEOPLE]
         thoughts = [f"<think> {name} : unknown ; {name} : {name} ; so {name}, {name} </think>" for name in names]
         return [*questions, *thoughts, *names, *FORMAT_TEXTS]
 
@@ -190,8 +192,13 @@ def read_facts(question: str) -> Facts:
     works: dict[str, str] = {}
     lies: dict[str, str] = {}
     for fact in match[1].split("; "):
-        subject, *_, value = fact.split()
-        (works if " works at " in fact else lies)[subject] = value
+        subject, verb, *rest = fact.split()
+        if verb == "is":
+            lies[subject] = rest[-1]
+        elif rest[0] == "at":
+            works[subject] = rest[1]
+            if len(rest) > 2:
+                lies[rest[1]] = rest[-1]
     return Facts(match[2], works, lies)
 
 
@@ -219,8 +226,18 @@ def _tell(
 
 
 def _render(person: str, works: Sequence[tuple[str, str]], lies: Sequence[tuple[str, str]]) -> str:
-    facts = [f"{who} works at {place}" for who, place in works] + [f"{place} is in {town}" for place, town in lies]
-    return f"{'; '.join(facts)}\nIn which town does {person} work?"
+    """The question, the asked person first: what a small model can find by where it stands."""
+    place_of, town_of = dict(works), dict(lies)
+
+    def told(who: str) -> str:
+        place = place_of.get(who)
+        if place is None:
+            return f"{who} works somewhere"
+        return f"{who} works at {place}" + (f" in {town_of[place]}" if place in town_of else "")
+
+    people = [person, *(who for who in place_of if who != person)]
+    loose = [f"{place} is in {town}" for place, town in lies if place not in set(place_of.values())]
+    return f"{'; '.join([*map(told, people), *loose])}\nIn which town does {person} work?"
 
 
 def _chain(facts: Facts) -> str:
