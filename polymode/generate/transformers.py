@@ -1,4 +1,4 @@
-"""Sampling with transformers: batched, left-padded, seeded."""
+"""Sampling with transformers: batched, seeded; samples of a question share its prompt where the model allows it."""
 
 from __future__ import annotations
 
@@ -133,15 +133,20 @@ class TransformersGenerator:
         )
 
     def _sample(self, ids: list[list[int]], max_tokens: int, temperature: float) -> list[Generated]:
-        batch = self.tokenizer.pad({"input_ids": ids}, return_tensors="pt").to(self.model.device)
+        from transformers import GenerationConfig
+
+        from polymode.decoding.sampling import complete
+
         sampling = (
             {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
             if temperature > 0
             else {"do_sample": False}
         )
-        tokens = self.model.generate(
-            **batch, max_new_tokens=max_tokens, pad_token_id=self.tokenizer.pad_token_id, **sampling
-        )[:, batch["input_ids"].shape[1] :].tolist()
+        asked = GenerationConfig(max_new_tokens=max_tokens, pad_token_id=self.tokenizer.pad_token_id, **sampling)
+        tokens = complete(self.model, ids, asked)
+        if tokens is None:
+            batch = self.tokenizer.pad({"input_ids": ids}, return_tensors="pt").to(self.model.device)
+            tokens = self.model.generate(**batch, generation_config=asked)[:, batch["input_ids"].shape[1] :].tolist()
         kept = [self._until_end(row) for row in tokens]
         texts = self.tokenizer.batch_decode([row for row, _ in kept], skip_special_tokens=True)
         return [Generated(text, len(row), done) for text, (row, done) in zip(texts, kept, strict=True)]
