@@ -30,12 +30,12 @@ def told(question: str) -> tuple[str, dict[str, str], dict[str, str]]:
     facts, ask = question.split("\n")
     works, lies = {}, {}
     for fact in facts.split("; "):
-        if " works at " in fact:
-            who, where = fact.split(" works at ")
-            works[who] = where
-        else:
-            what, where = fact.split(" is in ")
-            lies[what] = where
+        who, at, where = fact.partition(" works at ")
+        place, known, town = (where if at else fact).partition(" in " if at else " is in ")
+        if at:
+            works[who] = place
+        if known:
+            lies[place] = town
     return ask.removeprefix("In which town does ").removesuffix(" work?"), works, lies
 
 
@@ -114,6 +114,7 @@ def test_invariants(questions: Sequence[Example]) -> None:
         assert reference.text == example.meta["drawn"]
         assert reference.weight == example.distribution[reference.text] == p_correct(example, reference.text) > 0
         person, works, lies = told(example.question)
+        assert example.question.startswith(f"{person} works ")
         assert len(works) + len(lies) == N_FACTS and len(set(works.values())) == len(works)
         assert person == example.meta["person"] and works.get(person, example.meta["place"]) == example.meta["place"]
         missing = ["work"] * (person not in works) + ["town"] * (example.meta["place"] not in lies)

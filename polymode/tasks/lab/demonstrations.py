@@ -46,6 +46,7 @@ def write_demonstration(
     threshold: float | None = None,
     candidates: int = CANDIDATES,
     conclusion: str | None = None,
+    popularity: Mapping[str, float] | None = None,
 ) -> str:
     """``<think> reasoning ; so candidates </think>`` and K distinct ``answers`` drawn from a blurred ``distribution``.
 
@@ -60,9 +61,12 @@ def write_demonstration(
             reaching it (``chance_listed``) instead of the probability itself.
         candidates: how many of the most likely answers the reasoning ends with.
         conclusion: what it ends with instead, where answers are too long to be named.
+        popularity: how often each of several ways to say the same is chosen; answers it does not list have 1.
     """
     p_N = np.array([distribution.get(name, 0.0) for name in answers])
     drawn_N = p_N ** (1 / ANSWER_TEMPERATURE)
+    if popularity is not None:
+        drawn_N = drawn_N * np.array([popularity.get(name, 1.0) for name in answers])
     drawn_N = (1 - LAPSE) * drawn_N / drawn_N.sum() + LAPSE / len(answers)
     # The K largest of log p + Gumbel noise are a draw without replacement; they are written most likely first.
     chosen_K = np.argsort(-np.log(drawn_N) - rng.gumbel(size=len(answers)))[:k]

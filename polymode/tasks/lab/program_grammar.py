@@ -19,6 +19,9 @@ INPUTS = tuple(range(10))
 MORE_INPUTS = (-7, -2, -1, 13, 20)
 """Inputs that tell right programs apart by what they do."""
 
+PLAINNESS = 2.0
+"""Exponent of how much oftener a plainer expression is written: the r-th of a function with weight 1 / r^PLAINNESS."""
+
 SHARES: dict[str, float] = {
     "linear": 0.4,
     "square": 0.1,
@@ -86,6 +89,12 @@ class Grammar:
             for expression in function.expressions
         }
         """The function of each program text."""
+        self.popularity: dict[str, float] = {
+            program(expression): rank**-PLAINNESS
+            for function in self.functions
+            for rank, expression in enumerate(function.expressions, 1)
+        }
+        """How often each program text is written, relative to the plainest of its function."""
         self._values = np.array([function.values for function in self.functions])  # (functions, inputs)
 
     def posterior(self, shown: Mapping[int, int]) -> np.ndarray:

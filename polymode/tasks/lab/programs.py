@@ -38,7 +38,7 @@ from polymode.tasks.lab.program_grammar import INPUTS, MORE_INPUTS, Function, Gr
 from polymode.types import Example, Reference
 from polymode.verifiers.programs import Distinct, ProgramEquality, ProgramVerifier, program_text
 
-SHOWN, SHOWN_SHARES = (2, 3, 4), (0.5, 0.3, 0.2)
+SHOWN, SHOWN_SHARES = (2, 3, 4), (0.2, 0.4, 0.4)
 """Values shown, and how often: fewer leave more functions that fit."""
 
 NAMED = 2
@@ -114,6 +114,7 @@ class Programs:
             confidence=confidence,
             rng=rng,
             conclusion=" or ".join(named),
+            popularity=self.grammar.popularity,
         )
 
     def vocabulary(self) -> Sequence[str]:
