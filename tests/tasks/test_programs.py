@@ -206,7 +206,7 @@ def test_demonstrations_are_mostly_right_and_too_sure() -> None:
             stated.append(answer.confidence)
             p.append(p_correct(example, answer.text))
         possible.append(best_coverage(example, 3) / 3)
-    assert 0.01 < np.mean(np.array(p) == 0) < 0.03  # slips
+    assert 0.01 < np.mean(np.array(p) == 0) < 0.06  # slips
     assert 0.5 < np.mean(p) < np.mean(possible) - 0.03
     between = (np.array(p) > 0.1) & (np.array(p) < 0.9)
     assert np.mean(np.array(stated, dtype=float)[between]) > np.mean(np.array(p)[between]) + 0.02
