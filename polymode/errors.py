@@ -8,9 +8,11 @@
     │   ├── RecordError                    a record of a data or completions file
     │   ├── DataNotFoundError (FileNotFoundError)
     │   ├── RunExistsError (FileExistsError)
+    │   ├── ReviewConflictError (RuntimeError)  a review item that somebody else holds, or that is finished
     │   └── MissingExtraError (ImportError)
     ├── RunIncompleteError (RuntimeError)  a run folder lacks a file that a later stage needs
     ├── WriteError (OSError)               a file could not be written (disk full, no permission)
+    ├── ReviewStoreError (OSError)         the database of the review queue cannot be used now
     └── VerifierFault (RuntimeError)       a verifier failed on one answer; judging turns it into UNSCORED
 
 A message says which field, what value, what is allowed and how to fix it, in one line.
@@ -47,6 +49,10 @@ class RunExistsError(UserError, FileExistsError):
     """A run folder exists already and neither resume nor overwrite was asked for."""
 
 
+class ReviewConflictError(UserError, RuntimeError):
+    """A review item is held by somebody else, by nobody, or is finished."""
+
+
 class MissingExtraError(UserError, ImportError):
     """An optional dependency is not installed."""
 
@@ -67,6 +73,10 @@ class RunIncompleteError(PolymodeError, RuntimeError):
 
 class WriteError(PolymodeError, OSError):
     """A file could not be written."""
+
+
+class ReviewStoreError(PolymodeError, OSError):
+    """The database of the review queue is locked, full, missing or unreachable; try again."""
 
 
 class VerifierFault(PolymodeError, RuntimeError):
