@@ -30,6 +30,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "report": ("matplotlib", "jinja2"),
     "math": ("math-verify", "antlr4-python3-runtime"),
     "vllm": ("vllm",),
+    "serve": ("fastapi", "uvicorn", "prometheus-client"),
     "track": ("trackio", "tensorboard", "wandb"),
 }
 _GIVES = {
@@ -38,6 +39,7 @@ _GIVES = {
     "report": "figures and the page report.html",
     "math": "the verifier `symbolic`: equality of mathematical expressions",
     "vllm": "fast generation on a CUDA GPU",
+    "serve": "`polymode serve`: answers and decisions over HTTP",
     "track": "live training curves; any one of the three is enough",
 }
 DATA_SETS = ("ddxplus", "hotpotqa", "ambigqa", "mbpp", "nq_open", "game24")
