@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
-from polymode.train.callbacks import Progress, StepMetrics
+from polymode.exploration import AnswerCounts
+from polymode.train.callbacks import KeepsCounts, Progress, StepMetrics
 
 
 @pytest.fixture
@@ -98,3 +99,27 @@ def test_the_bar_shows_what_is_there(arguments: TrainingArguments) -> None:
     progress.training_bar = SimpleNamespace(set_postfix=lambda figures, refresh: shown.append(figures))
     progress.on_log(arguments, TrainerState(), TrainerControl(), {"reward": 1.23456, "brier": None, "loss": 2.0})
     assert shown == [{"reward": "1.235"}]
+
+
+def test_processes_share_the_answers_that_they_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = [AnswerCounts(), AnswerCounts()]
+    counts[0].bonus("q", [["flu"], ["flu"]])
+    counts[1].bonus("q", [["cold"]])
+    gathered = [(process, own.take_news()) for process, own in enumerate(counts)]
+    monkeypatch.setattr("accelerate.utils.gather_object", lambda own: gathered)
+    for process, own in enumerate(counts):
+        args: Any = SimpleNamespace(world_size=2, process_index=process)
+        KeepsCounts(own).on_step_end(args, TrainerState(), TrainerControl())
+    assert counts[0].state() == counts[1].state() == {"q": {"flu": 2, "cold": 1}}
+
+
+def test_counts_come_back_from_a_checkpoint() -> None:
+    counts = AnswerCounts()
+    counts.bonus("q", [["flu"]])
+    state = TrainerState(stateful_callbacks=[KeepsCounts(counts)])  # type: ignore[list-item]  # as the trainer makes it
+    again = AnswerCounts({"q": {"gout": 9}})
+    args: Any = SimpleNamespace()
+    KeepsCounts(again).on_train_begin(args, state, TrainerControl())
+    assert again.state() == {"q": {"flu": 1}}
+    KeepsCounts(again).on_train_begin(args, TrainerState(), TrainerControl())  # a fresh start
+    assert again.state() == {}
