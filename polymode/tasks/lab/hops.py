@@ -4,12 +4,12 @@ In each world every place lies in a town, drawn from P(town | place), and people
 person's place is drawn from P(place) (`hops_world`). Two facts are needed, "who works where" and "where that is". None,
 one or both are hidden, by a draw that looks at no value, and other facts make up ``FACTS`` in all. A question::
 
-    zoe works at farm in louth; ben works at mill; uma works at mine in ely; ferry is in goring
+    zoe works at farm in louth; ferry is in goring; ben works at mill; uma works at mine in ely
     In which town does zoe work?
 
-The asked person stands first (``zoe works somewhere`` when the work fact is hidden), then other people in random order,
-each with the town of their place or without, then loose places, where nobody is known to work. There are loose ones
-whenever only the work fact is hidden, so that the place is one of several, and none when both are. How many of each
+The asked person stands first (``zoe works somewhere`` when the work fact is hidden), then loose places in random order,
+where nobody is known to work, then other people in random order, each with the town of their place or without. There
+are loose places whenever only the work fact is hidden, so that the place is one of several, and none when both are. How many of each
 kind there are is drawn given what is hidden, who and which places they are uniformly among the rest, so what remains
 tells the pattern and nothing else:
 
@@ -226,7 +226,7 @@ def _tell(
 
 
 def _render(person: str, works: Sequence[tuple[str, str]], lies: Sequence[tuple[str, str]]) -> str:
-    """The question, the asked person first: what a small model can find by where it stands."""
+    """The question. What matters stands first, always in the same order, so that a small model finds it by its place."""
     place_of, town_of = dict(works), dict(lies)
 
     def told(who: str) -> str:
@@ -235,9 +235,9 @@ def _render(person: str, works: Sequence[tuple[str, str]], lies: Sequence[tuple[
             return f"{who} works somewhere"
         return f"{who} works at {place}" + (f" in {town_of[place]}" if place in town_of else "")
 
-    people = [person, *(who for who in place_of if who != person)]
     loose = [f"{place} is in {town}" for place, town in lies if place not in set(place_of.values())]
-    return f"{'; '.join([*map(told, people), *loose])}\nIn which town does {person} work?"
+    others = [told(who) for who in place_of if who != person]
+    return f"{'; '.join([told(person), *loose, *others])}\nIn which town does {person} work?"
 
 
 def _chain(facts: Facts) -> str:
