@@ -9,9 +9,9 @@ one or both are hidden, by a draw that looks at no value, and other facts make u
 
 The asked person stands first (``zoe works somewhere`` when the work fact is hidden), then loose places in random order,
 where nobody is known to work, then other people in random order, each with the town of their place or without. There
-are loose places whenever only the work fact is hidden, so that the place is one of several, and none when both are. How many of each
-kind there are is drawn given what is hidden, who and which places they are uniformly among the rest, so what remains
-tells the pattern and nothing else:
+are loose places whenever only the work fact is hidden, so that the place is one of several, and none when both are. How
+many of each kind there are is drawn given what is hidden, who and which places they are uniformly among the rest, so
+what remains tells the pattern and nothing else:
 
     nothing hidden                  the town that the facts say
     town hidden                     P(t | place)
@@ -226,7 +226,7 @@ def _tell(
 
 
 def _render(person: str, works: Sequence[tuple[str, str]], lies: Sequence[tuple[str, str]]) -> str:
-    """The question. What matters stands first, always in the same order, so that a small model finds it by its place."""
+    """The question, in an order that looks at no value: a small model finds facts by where they stand."""
     place_of, town_of = dict(works), dict(lies)
 
     def told(who: str) -> str:
