@@ -13,6 +13,8 @@
     ├── RunIncompleteError (RuntimeError)  a run folder lacks a file that a later stage needs
     ├── WriteError (OSError)               a file could not be written (disk full, no permission)
     ├── ReviewStoreError (OSError)         the database of the review queue cannot be used now
+    ├── GeneratorFault (RuntimeError)      a model, or the server that runs it, cannot answer now
+    │   └── PromptRefusedError             it will not answer this prompt, whenever it is asked
     └── VerifierFault (RuntimeError)       a verifier failed on one answer; judging turns it into UNSCORED
 
 A message says which field, what value, what is allowed and how to fix it, in one line.
@@ -77,6 +79,14 @@ class WriteError(PolymodeError, OSError):
 
 class ReviewStoreError(PolymodeError, OSError):
     """The database of the review queue is locked, full, missing or unreachable; try again."""
+
+
+class GeneratorFault(PolymodeError, RuntimeError):
+    """A model, or the server that runs it, cannot answer now: down, slow, busy or talking nonsense."""
+
+
+class PromptRefusedError(GeneratorFault):
+    """The server that runs the model refuses this prompt, for example as too long; asking again is of no use."""
 
 
 class VerifierFault(PolymodeError, RuntimeError):
