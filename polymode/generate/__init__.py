@@ -17,6 +17,8 @@ class Generated:
     """Generated tokens, end token included; None when the back-end does not tell."""
     is_finished: bool
     """False when generation was cut off at its length limit."""
+    n_prompt_tokens: int | None = None
+    """Tokens of the prompt; None when the back-end does not tell."""
 
 
 class Generator(Protocol):

@@ -61,9 +61,8 @@ class TransformersGenerator:
             torch.manual_seed(seed)
             for start in range(0, len(rows), self.batch):
                 chunk = rows[start : start + self.batch]
-                for row, generated in zip(
-                    chunk, self._sample([ids[i] for i in chunk], max_tokens, temperature), strict=True
-                ):
+                sampled = self._sample([ids[i] for i in chunk], max_tokens, temperature)
+                for row, generated in zip(chunk, sampled, strict=True):
                     out[row].append(generated)
                 bar.update(len(chunk))
         return out
@@ -149,7 +148,10 @@ class TransformersGenerator:
             tokens = self.model.generate(**batch, generation_config=asked)[:, batch["input_ids"].shape[1] :].tolist()
         kept = [self._until_end(row) for row in tokens]
         texts = self.tokenizer.batch_decode([row for row, _ in kept], skip_special_tokens=True)
-        return [Generated(text, len(row), done) for text, (row, done) in zip(texts, kept, strict=True)]
+        return [
+            Generated(text, len(row), done, len(prompt))
+            for text, (row, done), prompt in zip(texts, kept, ids, strict=True)
+        ]
 
     def _until_end(self, tokens: list[int]) -> tuple[list[int], bool]:
         for i, token in enumerate(tokens):

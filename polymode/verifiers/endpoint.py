@@ -1,5 +1,7 @@
 """JSON requests to an HTTP endpoint that may be down, slow, busy or talking nonsense (layer L1; standard library only).
 
+Made for the judge; `polymode.generate.openai_http` asks model servers by it too.
+
 Every request ends: the time limit is for the whole exchange, a reply has a largest size, only failures that may pass
 are tried again, a `Retry-After` is kept to, and an endpoint that fails again and again is left alone for a while, so
 that a batch of thousands does not wait for each. Every failure is a VerifierFault with the reason.
@@ -44,7 +46,7 @@ class Refused(VerifierFault):
 
 
 class Endpoint:
-    """One address that takes JSON by POST. Safe to use from several threads.
+    """One address that takes JSON by POST, or gives it by GET. Safe to use from several threads.
 
     Args:
         url: full address, http or https.
@@ -52,18 +54,30 @@ class Endpoint:
         timeout: seconds for one attempt, from connecting to the last byte.
         retries: further attempts after one that may pass.
         requests_per_minute: most attempts started in a minute, evenly spaced; 0 means no limit.
+        seconds_in_all: limit for all attempts of a `post` together.
+        rest_seconds: how long it is left alone after many failures, REST_SECONDS by default.
 
     Raises:
         ConfigError: an option out of its range, or no usable key in the environment.
     """
 
     def __init__(
-        self, url: str, *, api_key_env: str | None, timeout: float, retries: int, requests_per_minute: float
+        self,
+        url: str,
+        *,
+        api_key_env: str | None,
+        timeout: float,
+        retries: int,
+        requests_per_minute: float,
+        seconds_in_all: float = math.inf,
+        rest_seconds: float | None = None,
     ) -> None:
         self._is_secure, self._host, self._port, self._path = _address(url)
         self.url = url
         self._api_key_env = api_key_env
         self._timeout, self._retries = timeout, retries
+        self._seconds_in_all = seconds_in_all
+        self._rest_seconds = rest_seconds
         self._pace = _Pace(60 / requests_per_minute if requests_per_minute else 0.0)
         self._stop = threading.Event()
         self._lock = threading.Lock()
@@ -81,9 +95,10 @@ class Endpoint:
             VerifierFault: no usable reply, after all attempts; or none was made, because the endpoint is left alone.
         """
         data = json.dumps(body).encode("ascii")
+        deadline = time.monotonic() + self._seconds_in_all
         for attempt in range(self._retries + 1):
             self._wait_for_turn()
-            outcome = self._attempt(data)
+            outcome = self._attempt(data, min(self._timeout, max(0.001, deadline - time.monotonic())))
             if isinstance(outcome, bytes):
                 return _parsed(outcome, self.url)
             problem, passes, asked = outcome
@@ -93,10 +108,23 @@ class Endpoint:
             if wait > MAX_WAIT:
                 problem += f" (asks to wait {wait:.0f} s)"
                 break
+            if time.monotonic() + wait >= deadline:
+                break
             if asked is not None:
                 self._pace.pause(asked)  # what it asks of one request it means for all
             self._stop.wait(wait)
         raise VerifierFault(f"{self.url}: {problem}")
+
+    def get(self) -> Any:
+        """The JSON reply to one GET; asked once, and also while the endpoint is left alone.
+
+        Raises:
+            VerifierFault: no usable reply.
+        """
+        outcome = self._attempt(None, self._timeout)
+        if isinstance(outcome, bytes):
+            return _parsed(outcome, self.url)
+        raise VerifierFault(f"{self.url}: {outcome.text}")
 
     def stop(self) -> None:
         """Cut off every `post` under way in other threads; `resume` allows new ones."""
@@ -117,12 +145,12 @@ class Endpoint:
         if self._stop.is_set():
             raise VerifierFault(f"{self.url}: not asked, stopped")
 
-    def _attempt(self, data: bytes) -> bytes | _Problem:
+    def _attempt(self, data: bytes | None, seconds: float) -> bytes | _Problem:
         """The reply's content, or what went wrong."""
         try:
-            status, retry_after, content = self._exchange(data)
+            status, retry_after, content = self._exchange(data, seconds)
         except TimeoutError:
-            problem = _Problem(f"no reply within {self._timeout:g} s", True, None)
+            problem = _Problem(f"no reply within {seconds:.3g} s", True, None)
         except (OSError, http.client.HTTPException) as exc:
             problem = _Problem(" ".join(f"{type(exc).__name__}: {exc}".split())[:200], True, None)
         else:
@@ -139,15 +167,15 @@ class Endpoint:
         self._note_failure(problem)
         return problem
 
-    def _exchange(self, data: bytes) -> tuple[int, float | None, bytes]:
+    def _exchange(self, data: bytes | None, seconds: float) -> tuple[int, float | None, bytes]:
         """Status, seconds of `Retry-After`, and content of one request."""
         kind = http.client.HTTPSConnection if self._is_secure else http.client.HTTPConnection
-        connection = kind(self._host, self._port, timeout=self._timeout)
+        connection = kind(self._host, self._port, timeout=seconds)
         headers = {"Content-Type": "application/json", "Accept": "application/json", "Connection": "close"}
         key = self._key()
         if key is not None:
             headers["Authorization"] = f"Bearer {key}"
-        deadline = time.monotonic() + self._timeout
+        deadline = time.monotonic() + seconds
         watch: threading.Timer | None = None
         sock: Any = None
         try:
@@ -159,7 +187,7 @@ class Endpoint:
             watch = threading.Timer(max(0.0, deadline - time.monotonic()), _hang_up, [sock])
             watch.daemon = True
             watch.start()
-            connection.request("POST", self._path, body=data, headers=headers)
+            connection.request("GET" if data is None else "POST", self._path, body=data, headers=headers)
             response = connection.getresponse()
             content = response.read(MAX_REPLY_BYTES + 1)
             if time.monotonic() > deadline:
@@ -184,7 +212,9 @@ class Endpoint:
             if self._failures >= GIVE_UP_AFTER or not problem.passes:
                 self._failures = 0
                 self._last_problem = problem.text
-                self._rests_until = time.monotonic() + REST_SECONDS
+                self._rests_until = time.monotonic() + (
+                    REST_SECONDS if self._rest_seconds is None else self._rest_seconds
+                )
 
     def _key(self) -> str | None:
         if self._api_key_env is None:

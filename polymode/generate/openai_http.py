@@ -1,0 +1,142 @@
+"""Completions from any OpenAI-compatible server (vLLM, llama.cpp, `transformers serve`); standard library only.
+
+The server applies the model's chat template, as `TransformersGenerator` does. Each completion is a request of its own,
+because not every server knows the field ``n``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from polymode.errors import ConfigError, GeneratorFault, PromptRefusedError, VerifierFault
+from polymode.generate import Generated
+from polymode.verifiers.endpoint import Endpoint, Refused
+
+REST_SECONDS = 2.0
+"""How long a server that failed again and again is left alone: short, because users wait."""
+PROBE_SECONDS = 2.0
+"""Longest wait for the list of models."""
+MAX_CONCURRENCY = 256
+
+
+class OpenAIGenerator:
+    """Samples from a model behind ``BASE_URL/chat/completions``. Safe to use from several threads.
+
+    Args:
+        base_url: address up to the version, for example ``http://localhost:8000/v1``.
+        model: name of the model at the server.
+        api_key_env: name of the environment variable that holds the key; none for a server without keys.
+        timeout: seconds for one completion, all attempts together.
+        retries: further attempts after a failure that may pass (no connection, status 429 or 5xx).
+        concurrency: requests at once in one call of `generate`.
+
+    Raises:
+        ConfigError: an option out of its range, or no key.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        model: str,
+        *,
+        api_key_env: str | None = None,
+        timeout: float = 60.0,
+        retries: int = 2,
+        concurrency: int = 16,
+    ) -> None:
+        if not model.strip():
+            raise ConfigError(f"model = {model!r} is not allowed: give the name of the model at the server")
+        for name, value, low, high in (
+            ("timeout", timeout, 0.001, 3600),
+            ("retries", retries, 0, 20),
+            ("concurrency", concurrency, 1, MAX_CONCURRENCY),
+        ):
+            if not low <= value <= high:
+                raise ConfigError(f"{name} = {value!r} is not allowed: give a number from {low:g} to {high:g}")
+        self.model, self._concurrency = model, concurrency
+        base = base_url.rstrip("/")
+        self._chat = Endpoint(
+            f"{base}/chat/completions",
+            api_key_env=api_key_env,
+            timeout=timeout,
+            retries=retries,
+            requests_per_minute=0.0,
+            seconds_in_all=timeout,
+            rest_seconds=REST_SECONDS,
+        )
+        self._models = Endpoint(
+            f"{base}/models",
+            api_key_env=api_key_env,
+            timeout=min(timeout, PROBE_SECONDS),
+            retries=0,
+            requests_per_minute=0.0,
+        )
+
+    def generate(
+        self, prompts: Sequence[str], *, n: int, max_tokens: int, temperature: float, seed: int
+    ) -> list[list[Generated]]:
+        """``n`` completions of each prompt; whether a seed is kept to is the server's affair.
+
+        Raises:
+            PromptRefusedError: the server refuses a prompt (status 400 or 422).
+            GeneratorFault: no usable reply in time.
+        """
+        fields = {"model": self.model, "max_tokens": max_tokens, "temperature": temperature, "top_p": 1.0}
+        bodies = [
+            {**fields, "messages": [{"role": "user", "content": prompt}], "seed": seed + number * n + sample}
+            for number, prompt in enumerate(prompts)
+            for sample in range(n)
+        ]
+        if len(bodies) == 1:
+            return [[self._ask(bodies[0])]]
+        with ThreadPoolExecutor(min(self._concurrency, max(1, len(bodies))), "polymode-generate") as pool:
+            asked = [pool.submit(self._ask, body) for body in bodies]
+            try:
+                made = [future.result() for future in asked]
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+        return [made[start : start + n] for start in range(0, len(made), n)]
+
+    def problem(self) -> str:
+        """Why the server cannot be used now, as far as its list of models tells; empty when it answers."""
+        try:
+            self._models.get()
+        except VerifierFault as exc:
+            return str(exc)
+        return ""
+
+    def _ask(self, body: dict[str, Any]) -> Generated:
+        try:
+            reply = self._chat.post(body)
+        except Refused as exc:
+            raise PromptRefusedError(str(exc)) from None
+        except VerifierFault as exc:
+            raise GeneratorFault(str(exc)) from None
+        try:
+            return _completion_in(reply)
+        except (AttributeError, LookupError, TypeError, ValueError):
+            raise GeneratorFault(f"{self._chat.url}: the reply is not a chat completion: {str(reply)[:80]!r}") from None
+
+
+def _completion_in(reply: Any) -> Generated:
+    """The first choice; reasoning that the server cut out of the text is put back in front of it."""
+    choice = reply["choices"][0]
+    message = choice["message"]
+    text = message.get("content") or ""
+    thought = message.get("reasoning_content") or message.get("reasoning") or ""
+    if not isinstance(text, str) or not isinstance(thought, str):
+        raise ValueError
+    usage = reply.get("usage") or {}
+    return Generated(
+        text=f"<think>{thought}</think>{text}" if thought else text,
+        n_tokens=_count(usage.get("completion_tokens")),
+        is_finished=choice.get("finish_reason") == "stop",
+        n_prompt_tokens=_count(usage.get("prompt_tokens")),
+    )
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

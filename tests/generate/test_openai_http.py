@@ -1,0 +1,205 @@
+"""A model behind an OpenAI-compatible server that is well, down, slow, busy or talks nonsense."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from polymode.errors import ConfigError, GeneratorFault, PromptRefusedError
+from polymode.generate import Generated, Generator, openai_http
+from polymode.generate.openai_http import OpenAIGenerator
+from polymode.verifiers import endpoint
+
+Reply = tuple[int, dict[str, str], bytes]
+
+
+def chat(text: str | None, finish_reason: str = "stop", **message: object) -> Reply:
+    choice = {"message": {"role": "assistant", "content": text, **message}, "finish_reason": finish_reason}
+    return 200, {}, json.dumps({"choices": [choice], "usage": {"prompt_tokens": 7, "completion_tokens": 5}}).encode()
+
+
+class Server:
+    """Answers each POST with what ``script`` makes of its body, each GET with a list of models."""
+
+    def __init__(self) -> None:
+        self.script: Callable[[dict[str, Any]], Reply] = lambda body: chat(f"re: {body['messages'][0]['content']}")
+        self.models: Reply = (200, {}, b'{"data": []}')
+        self.bodies: list[dict[str, Any]] = []
+        self.keys: list[str | None] = []
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                server.bodies.append(body)
+                server.keys.append(self.headers["Authorization"])
+                self.reply(*server.script(body))
+
+            def do_GET(self) -> None:
+                self.reply(*(server.models if self.path == "/v1/models" else (404, {}, b"")))
+
+            def reply(self, status: int, headers: dict[str, str], content: bytes) -> None:
+                try:
+                    self.send_response(status)
+                    for name, value in {"Content-Length": str(len(content)), **headers}.items():
+                        self.send_header(name, value)
+                    self.end_headers()
+                    self.wfile.write(content)
+                except OSError:  # the client left
+                    pass
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._http.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._http.server_address[1]}/v1"
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._http.shutdown()
+        self._thread.join()
+        self._http.server_close()
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setattr(endpoint, "FIRST_WAIT", 0.01)
+    one = Server()
+    yield one
+    one.close()
+
+
+def ask(server: Server, prompts: tuple[str, ...] = ("p",), *, n: int = 1, **options: Any) -> list[list[Generated]]:
+    generator: Generator = OpenAIGenerator(server.url, "m", **{"timeout": 20, "retries": 1, **options})
+    return generator.generate(prompts, n=n, max_tokens=9, temperature=0.5, seed=3)
+
+
+def test_completions_come_in_the_order_of_the_prompts_with_their_tokens(server: Server) -> None:
+    made = ask(server, ("a", "b"), n=2)
+    assert [[one.text for one in group] for group in made] == [["re: a", "re: a"], ["re: b", "re: b"]]
+    assert made[0][0] == Generated("re: a", 5, True, 7)
+    assert sorted(body["seed"] for body in server.bodies) == [3, 4, 5, 6]  # no two draw the same
+    assert server.bodies[0] | {"messages": [], "seed": 0} == {
+        "model": "m",
+        "max_tokens": 9,
+        "temperature": 0.5,
+        "top_p": 1.0,
+        "messages": [],
+        "seed": 0,
+    }
+
+
+def test_nothing_asked_nothing_sent(server: Server) -> None:
+    assert ask(server, ()) == []
+    assert server.bodies == []
+
+
+@pytest.mark.parametrize(
+    ("reply", "text", "is_finished"),
+    [
+        (chat("x", "length"), "x", False),
+        (chat("x", "content_filter"), "x", False),
+        (chat(None), "", True),
+        (chat("x", reasoning_content="so"), "<think>so</think>x", True),
+        (chat("x", reasoning="so"), "<think>so</think>x", True),
+        (chat("<think>so</think>x", reasoning_content=""), "<think>so</think>x", True),
+    ],
+)
+def test_what_a_reply_says_is_one_text(server: Server, reply: Reply, text: str, is_finished: bool) -> None:
+    server.script = lambda _: reply
+    [[made]] = ask(server)
+    assert (made.text, made.is_finished) == (text, is_finished)
+
+
+def test_a_server_that_does_not_count_is_not_guessed_for(server: Server) -> None:
+    server.script = lambda _: (200, {}, b'{"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}]}')
+    assert ask(server) == [[Generated("x", None, True)]]
+
+
+def test_the_key_is_sent_and_never_told(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("THE_KEY", "hush")
+    ask(server, api_key_env="THE_KEY")
+    assert server.keys == ["Bearer hush"]
+    server.script = lambda _: (401, {}, b"wrong key hush")
+    with pytest.raises(GeneratorFault, match=r"status 401: wrong key \*\*\*$"):
+        ask(server, api_key_env="THE_KEY")
+
+
+def test_a_busy_server_is_asked_again(server: Server) -> None:
+    replies = [(503, {}, b"loading"), chat("x")]
+    server.script = lambda _: replies.pop(0)
+    assert ask(server)[0][0].text == "x"
+
+
+def test_a_prompt_that_the_server_refuses_is_told_apart_from_a_server_that_fails(server: Server) -> None:
+    server.script = lambda _: (400, {}, b"maximum context length exceeded")
+    with pytest.raises(PromptRefusedError, match="status 400: maximum context length exceeded"):
+        ask(server)
+    server.script = lambda _: (500, {}, b"oops")
+    with pytest.raises(GeneratorFault, match="status 500: oops") as caught:
+        ask(server)
+    assert not isinstance(caught.value, PromptRefusedError)
+
+
+@pytest.mark.parametrize("content", [b"{}", b'{"choices": [{"message": "x"}]}', b'{"choices": []}', b"[1]", b"<html>"])
+def test_nonsense_is_a_fault(server: Server, content: bytes) -> None:
+    server.script = lambda _: (200, {}, content)
+    with pytest.raises(GeneratorFault, match="the reply is not"):
+        ask(server)
+
+
+def test_all_attempts_together_keep_to_the_time_limit(server: Server) -> None:
+    def slow(_: object) -> Reply:
+        time.sleep(0.6)
+        return chat("x")
+
+    server.script = slow
+    start = time.monotonic()
+    with pytest.raises(GeneratorFault, match=r"no reply within 0\.3 s"):
+        ask(server, timeout=0.3, retries=5)
+    assert time.monotonic() - start < 0.6
+    assert len(server.bodies) == 1
+
+
+def test_a_server_that_is_down_is_named_and_found_again(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openai_http, "REST_SECONDS", 0.05)
+    monkeypatch.setattr(endpoint, "GIVE_UP_AFTER", 2)
+    generator = OpenAIGenerator(server.url, "m", timeout=5, retries=1)
+    server.script = lambda _: (502, {}, b"gone")
+    for said in ("status 502: gone", "left alone for 0 s more; last: status 502: gone"):
+        with pytest.raises(GeneratorFault, match=said):
+            generator.generate(["p"], n=1, max_tokens=9, temperature=1.0, seed=0)
+    server.script = lambda _: chat("back")
+    time.sleep(0.06)
+    assert generator.generate(["p"], n=1, max_tokens=9, temperature=1.0, seed=0)[0][0].text == "back"
+
+
+def test_the_probe_says_what_is_wrong_until_nothing_is(server: Server) -> None:
+    generator = OpenAIGenerator(server.url, "m", timeout=5)
+    assert generator.problem() == ""
+    server.models = (503, {}, b"loading the model")
+    assert generator.problem() == f"{server.url}/models: status 503: loading the model"
+    nobody = OpenAIGenerator("http://127.0.0.1:9/v1", "m")
+    assert "ConnectionRefusedError" in nobody.problem()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"base_url": "ftp://x"}, "base_url 'ftp://x/chat/completions' is not allowed"),
+        ({"model": " "}, "model = ' ' is not allowed"),
+        ({"timeout": 0}, "timeout = 0 is not allowed: give a number from 0.001 to 3600"),
+        ({"concurrency": 0}, "concurrency = 0 is not allowed"),
+        ({"retries": 21}, "retries = 21 is not allowed"),
+        ({"api_key_env": "NOT_SET_HERE"}, "this environment variable is not set"),
+    ],
+)
+def test_options_out_of_range_are_refused(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        OpenAIGenerator(**{"base_url": "http://127.0.0.1:9/v1", "model": "m", **options})
