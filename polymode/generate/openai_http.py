@@ -16,8 +16,6 @@ from polymode.verifiers.endpoint import Endpoint, Refused
 
 REST_SECONDS = 2.0
 """How long a server that failed again and again is left alone: short, because users wait."""
-PROBE_SECONDS = 2.0
-"""Longest wait for the list of models."""
 MAX_CONCURRENCY = 256
 
 
@@ -56,22 +54,14 @@ class OpenAIGenerator:
             if not low <= value <= high:
                 raise ConfigError(f"{name} = {value!r} is not allowed: give a number from {low:g} to {high:g}")
         self.model, self._concurrency = model, concurrency
-        base = base_url.rstrip("/")
         self._chat = Endpoint(
-            f"{base}/chat/completions",
+            f"{base_url.rstrip('/')}/chat/completions",
             api_key_env=api_key_env,
             timeout=timeout,
             retries=retries,
             requests_per_minute=0.0,
             seconds_in_all=timeout,
             rest_seconds=REST_SECONDS,
-        )
-        self._models = Endpoint(
-            f"{base}/models",
-            api_key_env=api_key_env,
-            timeout=min(timeout, PROBE_SECONDS),
-            retries=0,
-            requests_per_minute=0.0,
         )
 
     def generate(
@@ -99,14 +89,6 @@ class OpenAIGenerator:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
         return [made[start : start + n] for start in range(0, len(made), n)]
-
-    def problem(self) -> str:
-        """Why the server cannot be used now, as far as its list of models tells; empty when it answers."""
-        try:
-            self._models.get()
-        except VerifierFault as exc:
-            return str(exc)
-        return ""
 
     def _ask(self, body: dict[str, Any]) -> Generated:
         try:

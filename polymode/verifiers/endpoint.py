@@ -46,7 +46,7 @@ class Refused(VerifierFault):
 
 
 class Endpoint:
-    """One address that takes JSON by POST, or gives it by GET. Safe to use from several threads.
+    """One address that takes JSON by POST. Safe to use from several threads.
 
     Args:
         url: full address, http or https.
@@ -115,17 +115,6 @@ class Endpoint:
             self._stop.wait(wait)
         raise VerifierFault(f"{self.url}: {problem}")
 
-    def get(self) -> Any:
-        """The JSON reply to one GET; asked once, and also while the endpoint is left alone.
-
-        Raises:
-            VerifierFault: no usable reply.
-        """
-        outcome = self._attempt(None, self._timeout)
-        if isinstance(outcome, bytes):
-            return _parsed(outcome, self.url)
-        raise VerifierFault(f"{self.url}: {outcome.text}")
-
     def stop(self) -> None:
         """Cut off every `post` under way in other threads; `resume` allows new ones."""
         self._stop.set()
@@ -145,7 +134,7 @@ class Endpoint:
         if self._stop.is_set():
             raise VerifierFault(f"{self.url}: not asked, stopped")
 
-    def _attempt(self, data: bytes | None, seconds: float) -> bytes | _Problem:
+    def _attempt(self, data: bytes, seconds: float) -> bytes | _Problem:
         """The reply's content, or what went wrong."""
         try:
             status, retry_after, content = self._exchange(data, seconds)
@@ -167,7 +156,7 @@ class Endpoint:
         self._note_failure(problem)
         return problem
 
-    def _exchange(self, data: bytes | None, seconds: float) -> tuple[int, float | None, bytes]:
+    def _exchange(self, data: bytes, seconds: float) -> tuple[int, float | None, bytes]:
         """Status, seconds of `Retry-After`, and content of one request."""
         kind = http.client.HTTPSConnection if self._is_secure else http.client.HTTPConnection
         connection = kind(self._host, self._port, timeout=seconds)
@@ -187,7 +176,7 @@ class Endpoint:
             watch = threading.Timer(max(0.0, deadline - time.monotonic()), _hang_up, [sock])
             watch.daemon = True
             watch.start()
-            connection.request("GET" if data is None else "POST", self._path, body=data, headers=headers)
+            connection.request("POST", self._path, body=data, headers=headers)
             response = connection.getresponse()
             content = response.read(MAX_REPLY_BYTES + 1)
             if time.monotonic() > deadline:

@@ -23,11 +23,10 @@ def chat(text: str | None, finish_reason: str = "stop", **message: object) -> Re
 
 
 class Server:
-    """Answers each POST with what ``script`` makes of its body, each GET with a list of models."""
+    """Answers each POST with what ``script`` makes of its body."""
 
     def __init__(self) -> None:
         self.script: Callable[[dict[str, Any]], Reply] = lambda body: chat(f"re: {body['messages'][0]['content']}")
-        self.models: Reply = (200, {}, b'{"data": []}')
         self.bodies: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
         server = self
@@ -37,12 +36,7 @@ class Server:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 server.bodies.append(body)
                 server.keys.append(self.headers["Authorization"])
-                self.reply(*server.script(body))
-
-            def do_GET(self) -> None:
-                self.reply(*(server.models if self.path == "/v1/models" else (404, {}, b"")))
-
-            def reply(self, status: int, headers: dict[str, str], content: bytes) -> None:
+                status, headers, content = server.script(body)
                 try:
                     self.send_response(status)
                     for name, value in {"Content-Length": str(len(content)), **headers}.items():
@@ -180,13 +174,10 @@ def test_a_server_that_is_down_is_named_and_found_again(server: Server, monkeypa
     assert generator.generate(["p"], n=1, max_tokens=9, temperature=1.0, seed=0)[0][0].text == "back"
 
 
-def test_the_probe_says_what_is_wrong_until_nothing_is(server: Server) -> None:
-    generator = OpenAIGenerator(server.url, "m", timeout=5)
-    assert generator.problem() == ""
-    server.models = (503, {}, b"loading the model")
-    assert generator.problem() == f"{server.url}/models: status 503: loading the model"
-    nobody = OpenAIGenerator("http://127.0.0.1:9/v1", "m")
-    assert "ConnectionRefusedError" in nobody.problem()
+def test_a_server_that_is_not_there_is_a_fault() -> None:
+    nobody = OpenAIGenerator("http://127.0.0.1:9/v1", "m", retries=0)
+    with pytest.raises(GeneratorFault, match="ConnectionRefusedError"):
+        nobody.generate(["p"], n=1, max_tokens=9, temperature=1.0, seed=0)
 
 
 @pytest.mark.parametrize(
