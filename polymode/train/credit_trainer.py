@@ -11,16 +11,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from trl import GRPOTrainer
 
 from polymode.credit import SlotScores, term_advantages, token_parts
 from polymode.rewards import Reward
 from polymode.rewards.slots import slot_scores
 from polymode.train.reward import ScoredText
+from polymode.train.shared_prompt import SharedPromptTrainer
 from polymode.train.token_starts import TokenStarts
 
 
-class TermCreditTrainer(GRPOTrainer):
+class TermCreditTrainer(SharedPromptTrainer):
     """Gives each part of a completion the advantage of what it causes.
 
     Args:

@@ -42,6 +42,7 @@ from polymode.train.credit_trainer import TermCreditTrainer
 from polymode.train.objective import check_questions, reward_for, shaping_for
 from polymode.train.recipe import Recipe, task_for, verifier_for
 from polymode.train.reward import ScoredText, make_reward_function
+from polymode.train.shared_prompt import SharedPromptTrainer
 from polymode.train.warm_start import WarmStart, warm_start
 from polymode.verifiers import QuestionVerifier, Verifier
 
@@ -148,7 +149,7 @@ def build_trainer(
     config = _trl_config(recipe, folder)
     if recipe.vllm:  # else vLLM keeps room for the longest text the model could ever read
         config.vllm_max_model_length = _longest_prompt(rows, tokenizer) + recipe.max_completion_tokens
-    kind: Callable[..., GRPOTrainer] = GRPOTrainer
+    kind: Callable[..., GRPOTrainer] = SharedPromptTrainer
     if recipe.credit == "term":
         kind = partial(TermCreditTrainer, reward=reward_for(recipe), answers=recipe.answers, last=scored)
     trainer = kind(
