@@ -41,6 +41,8 @@ class Recipe:
     """single-rlvr, single-rlcr, multi-rlvr or multi-rlcr."""
     k: int = 3
     """Answers in one completion; single methods always use 1."""
+    k_choices: tuple[int, ...] = ()
+    """K of each question, drawn from these and said in its prompt, so that one model serves them all; none: `k`."""
     preset: str = "paper"
     """Reward preset: paper, or released (the published code's terms and gates)."""
     coverage: Literal["count", "any", "count/K", "count/N", "vector"] = "count"
@@ -145,6 +147,7 @@ class Recipe:
         check_k(self.k)
         if self.method.startswith("multi") and self.k == 1:
             raise ConfigError(f"k = 1 with method = {self.method!r}: use the single method, or k from 2")
+        self._check_k_choices()
         if self.scale_rewards == "group" and METHODS[self.method].has_confidence:
             raise ConfigError(
                 f"scale_rewards = 'group' with method = {self.method!r}: dividing by each group's deviation breaks "
@@ -190,6 +193,22 @@ class Recipe:
         if unknown:
             raise ConfigError(f"report_to = {sorted(unknown)} is not known: use trackio, tensorboard or wandb")
 
+    def _check_k_choices(self) -> None:
+        if not self.k_choices:
+            return
+        for k in self.k_choices:
+            check_k(k)
+        if len(set(self.k_choices)) != len(self.k_choices):
+            raise ConfigError(f"k_choices = {self.k_choices!r} names a number twice: name each once")
+        for name, plain in (("coverage", "count"), ("objective", "mean"), ("exploration", "none"), ("preset", "paper")):
+            if getattr(self, name) != plain:
+                raise ConfigError(
+                    f"k_choices with {name} = {getattr(self, name)!r}: its conditions are of one k; use k, or {name} = "
+                    f"{plain!r}"
+                )
+        if not self.method.startswith("multi"):
+            raise ConfigError(f"k_choices with method = {self.method!r}: a single method asks for one answer; use k")
+
     @property
     def completions_per_step(self) -> int:
         """P x G."""
@@ -197,8 +216,8 @@ class Recipe:
 
     @property
     def answers(self) -> int:
-        """Answers in one completion of this method: K, or 1 for single methods."""
-        return METHODS[self.method].answers(self.k)
+        """Most answers in one completion of this method: K, or 1 for single methods."""
+        return METHODS[self.method].answers(max(self.k_choices, default=self.k))
 
 
 def task_for(recipe: Recipe) -> Task:
@@ -270,8 +289,10 @@ def _typed(key: str, value: Any, kind: str, where: str) -> Any:
         return Path(value)
     if (base == "str" or base.startswith("Literal")) and isinstance(value, str):
         return value
-    if base.startswith("tuple") and isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value):
-        return tuple(value)
+    if base.startswith("tuple") and isinstance(value, (list, tuple)):
+        kind_of_item = int if "int" in base else str
+        if all(isinstance(v, kind_of_item) and not isinstance(v, bool) for v in value):
+            return tuple(value)
     if base.startswith("Mapping") and isinstance(value, Mapping):
         return dict(value)
     raise ConfigError(f"{where}: {key} = {value!r} is not a {base}")

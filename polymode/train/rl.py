@@ -24,6 +24,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import PartialState
 from datasets import Dataset
@@ -43,11 +44,14 @@ from polymode.train.objective import check_questions, reward_for, shaping_for
 from polymode.train.recipe import Recipe, task_for, verifier_for
 from polymode.train.reward import ScoredText, make_reward_function
 from polymode.train.shared_prompt import SharedPromptTrainer
+from polymode.train.stalls import StallWarnings
 from polymode.train.warm_start import WarmStart, warm_start
 from polymode.verifiers import QuestionVerifier, Verifier
 
 log = logging.getLogger(__name__)
 CHECKPOINTS, MODEL = "checkpoints", "model"
+_K_DRAW = 4_001
+"""Tells the draw of K from other draws of the same seed."""
 FULL_BELOW = 1 << 20
 """Bytes free on a disk that counts as full."""
 
@@ -163,6 +167,7 @@ def build_trainer(
     for shown in (ProgressCallback, PrinterCallback):
         trainer.remove_callback(shown)
     trainer.add_callback(Progress())
+    trainer.add_callback(StallWarnings(recipe.answers))
     if shaping is not None and shaping.counts is not None:
         trainer.add_callback(KeepsCounts(shaping.counts))
     return trainer
@@ -223,6 +228,8 @@ def _rows(recipe: Recipe, task: Task, *, conversational: bool) -> list[dict[str,
     needed = recipe.steps * recipe.questions_per_step
     method = METHODS[recipe.method]
     style = task.prompt_style if recipe.prompt_style == "task" else recipe.prompt_style
+    # K of each question does not depend on how often a finite task is read again.
+    drawn = np.random.default_rng([recipe.seed, _K_DRAW]).choice(recipe.k_choices or (recipe.k,), size=needed).tolist()
     rows: list[dict[str, Any]] = []
     epoch = 0
     while len(rows) < needed:
@@ -230,9 +237,10 @@ def _rows(recipe: Recipe, task: Task, *, conversational: bool) -> list[dict[str,
         if not examples:
             raise ConfigError(f"task {recipe.task!r} has no training examples")
         for example in examples:
+            k = drawn[len(rows)]
             prompt = build_prompt(
                 example.question,
-                recipe.answers,
+                method.answers(k),
                 confidence=method.has_confidence,
                 exclusive=example.exclusive,
                 style=style,
@@ -244,6 +252,7 @@ def _rows(recipe: Recipe, task: Task, *, conversational: bool) -> list[dict[str,
                     "references": json.dumps(references),
                     "question": example.question,
                     "question_id": example.id,
+                    **({"k": k} if recipe.k_choices else {}),
                 }
             )
         epoch += 1
