@@ -104,7 +104,7 @@ def pick_examples(
         examples.append(
             WorkedExample(
                 id=id_,
-                question=_shorten(str(row.get("question", ""))),
+                question=shorten(str(row.get("question", ""))),
                 labels=labels,
                 sides=(sides[0], sides[1]),
                 truth=_truth(row, found) if tests is None else _program_truth(row, tests, found),
@@ -165,9 +165,7 @@ def _side(
             mark = _mark(entry, i, is_known)
             answers.append(
                 AnswerLine(
-                    text=_shorten(shown_program(text), _LONGEST_PROGRAM)
-                    if is_code
-                    else _shorten(text, _LONGEST_ANSWER),
+                    text=shorten(shown_program(text), _LONGEST_PROGRAM) if is_code else shorten(text, _LONGEST_ANSWER),
                     mark=mark,
                     confidence=_or_none(entry["confidences"][i]),
                     probability=None if mark == "repeat" else _probability(entry, i, row),
@@ -178,7 +176,7 @@ def _side(
         if entry["status"] != "clean":
             problems.append(f"{entry['status']}: {entry.get('reason') or 'no reason kept'}")
         whole = str(texts.get(int(entry.get("sample") or 0), {}).get("completion", ""))
-        thoughts.append(_shorten(_thought(whole) if entry["answers"] else whole))
+        thoughts.append(shorten(_thought(whole) if entry["answers"] else whole))
     counts = [entry.get("n_tokens") for entry in judged]
     total = None if any(count is None for count in counts) else sum(int(count or 0) for count in counts)
     return Side(tuple(answers), tuple(t for t in thoughts if t), tuple(problems), total)
@@ -240,7 +238,7 @@ def _program_truth(row: Mapping[str, Any], tests: ProgramTests, found: Sequence[
     told = Truth(describe_tests(tests), None, True, (bool(found[0]), bool(found[1])))
     known = {text: number(p) for text, p in (row.get("p_correct") or {}).items()}
     likely = likely_programs({text: p for text, p in known.items() if p >= _LEAST_TRUTH})[:_MAX_TRUTH]
-    return (told, *(Truth(_shorten(text, _LONGEST_PROGRAM), p, False, (False, False)) for text, p in likely))
+    return (told, *(Truth(shorten(text, _LONGEST_PROGRAM), p, False, (False, False)) for text, p in likely))
 
 
 def _or_none(value: Any) -> float | None:
@@ -248,7 +246,8 @@ def _or_none(value: Any) -> float | None:
     return as_number if as_number == as_number else None
 
 
-def _shorten(text: str, longest: int = _LONGEST) -> str:
+def shorten(text: str, longest: int = _LONGEST) -> str:
+    """``text``, or its beginning with how much was left out."""
     if len(text) <= longest:
         return text
     return f"{text[:longest]} \N{HORIZONTAL ELLIPSIS} ({len(text) - longest:,} more characters)"

@@ -20,6 +20,7 @@ from polymode.report.differences import Difference, Differences, written
 from polymode.report.equal_tokens import find_budget, with_equal_tokens
 from polymode.report.examples import WorkedExample
 from polymode.report.figures import build_figures
+from polymode.report.groups import of_arms
 from polymode.report.headline import known_best, write_headline, write_tiles
 
 _SWATCHES = {
@@ -102,6 +103,7 @@ def write_report(
         difference_groups=_difference_groups(differences),
         figures=build_figures(list(zip(loaded, styles, strict=True)), known),
         examples=examples,
+        step_groups=list(of_arms(_runs_by_method(arms))),
         made_with=[row for row in map(_made_with, loaded) if row],
         light=_variables(0),
         dark=_variables(1),
@@ -109,6 +111,15 @@ def write_report(
     with runs.writing(path) as handle:
         handle.write(html)
     return path
+
+
+def _runs_by_method(arms: Sequence[Arm]) -> list[tuple[str, Path]]:
+    """First training folder of each method, in order of appearance."""
+    found: dict[str, Path] = {}
+    for arm in arms:
+        if arm.train:
+            found.setdefault(arm.method.partition(" asked for ")[0], arm.train[0])
+    return list(found.items())
 
 
 def _groups(arms: Sequence[ArmData]) -> _Groups:
