@@ -40,6 +40,8 @@ EDGE = {
     "pydantic": {"web"},
     "uvicorn": {"web"},
     "prometheus_client": {"web"},
+    "sqlalchemy": {"web"},
+    "alembic": {"web"},
     "yaml": {"train", "cli", "reproduce"},
     "tyro": {"cli"},
     "tqdm": {"generate", "train", "evaluate", "report", "cli", "reproduce", "tasks", "verifiers"},

@@ -1,0 +1,172 @@
+"""What reviewers said, as data (layer L4): records for training, judged answer sets for `polymode calibrate`.
+
+The questions of a queue are those that the policy did not answer, so they are harder than the rest. That does no harm
+to records. A policy calibrated on them alone promises nothing about other questions: calibrate on a random share of all
+questions, which the service may put in the queue whatever was decided.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from polymode import runs
+from polymode.errors import ConfigError, DataNotFoundError
+from polymode.policy.deciding import Same, equality
+from polymode.types import Verdict
+from polymode.web.reviews.queue import ReviewQueue
+from polymode.web.reviews.records import ReviewItem
+from polymode.web.reviews.verdicts import classes, repeats
+
+
+class Exported(NamedTuple):
+    """Lines of an exported file."""
+
+    n_written: int
+    n_left_out: int
+    """Records: questions of which no right answer is known."""
+
+
+def export_records(queue: ReviewQueue, path: Path, *, model_id: str | None = None) -> Exported:
+    """Write the resolved questions with their right answers, for the task `records`; whole or not at all.
+
+    A question that was reviewed several times is one record. Answers that are the same are one reference with aliases.
+    Where reviewers disagree the last word counts.
+
+    Raises:
+        DataNotFoundError: no resolved item.
+        WriteError, ReviewStoreError.
+    """
+    held = list(_questions(_resolved(queue, None, model_id)))
+    rows = [question.row() for question in held if question.references]
+    return Exported(runs.write_jsonl(path, rows), len(held) - len(rows))
+
+
+def export_judged(queue: ReviewQueue, path: Path, *, k: int | None = None, model_id: str | None = None) -> Exported:
+    """Write the resolved answer sets as a judged.jsonl, with confidences as stated; whole or not at all.
+
+    Raises:
+        DataNotFoundError: no resolved item.
+        ConfigError: items of several K or models, of which none was chosen.
+        WriteError, ReviewStoreError.
+    """
+    items = _resolved(queue, k, model_id)
+    for name, values in (("k", {item.k for item in items}), ("model_id", {item.model_id for item in items})):
+        if len(values) > 1:
+            known = ", ".join(repr(value) for value in sorted(values))
+            raise ConfigError(f"{name} is not given, and resolved items have {known}: choose one")
+    return Exported(runs.write_jsonl(path, judged_rows(items)), 0)
+
+
+def judged_rows(items: Iterable[ReviewItem]) -> Iterator[dict[str, Any]]:
+    """Lines of a judged.jsonl. Reviews of one question are its samples, in the order in which they were finished."""
+    samples: dict[str, int] = {}
+    for item in items:
+        id_ = f"question-{hashlib.sha256(item.question.strip().encode()).hexdigest()[:16]}"
+        sample = samples.get(id_, 0)
+        samples[id_] = sample + 1
+        yield _judged_row(item, id_, sample)
+
+
+def _judged_row(item: ReviewItem, id_: str, sample: int) -> dict[str, Any]:
+    labels = classes(item.answers, item.equality)
+    right = [answer.verdict is Verdict.CORRECT for answer in item.answers]
+    references = list(dict.fromkeys(label for label, is_right in zip(labels, right, strict=True) if is_right))
+    own = [answer for answer in item.answers if not answer.added_by]  # they come first
+    n = len(own)
+    unscored = [answer.verdict is Verdict.UNSCORED for answer in own]
+    hits = [int(right[i] and labels[i] not in labels[:i]) for i in range(n)]
+    return {
+        "id": id_,
+        "sample": sample,
+        "k": item.k,
+        "status": item.status.value,
+        "reason": item.status_reason,
+        "answers": [answer.text for answer in own],
+        "confidences": [answer.confidence for answer in own],
+        "verdicts": [(answer.verdict or Verdict.UNSCORED).value for answer in own],
+        "hits": [None if unscored[i] else hits[i] for i in range(n)],
+        "matches": [references.index(labels[i]) if right[i] else None for i in range(n)],
+        "duplicates": list(repeats(own, item.equality)),
+        "n_references": len(references),
+        "faults": ["the reviewer could not tell"] * sum(unscored),
+        "p_correct": None,
+        "score": None,
+        "terms": {},
+        "n_tokens": None,
+        "review": {"item": item.id, "decision": item.kind.value, **_provenance(item)},
+    }
+
+
+@dataclass(slots=True)
+class _Question:
+    """What all reviews of one question know."""
+
+    text: str
+    same: Same
+    first_item: int
+    references: list[list[str]] = field(default_factory=list)
+    """Names of each right answer, the canonical one first."""
+    reviews: list[dict[str, Any]] = field(default_factory=list)
+
+    def take(self, item: ReviewItem) -> None:
+        """Add a later review."""
+        labels = classes(item.answers, item.equality)
+        for label in dict.fromkeys(labels):
+            names = [answer.text for answer, own in zip(item.answers, labels, strict=True) if own == label]
+            if item.answers[label].verdict is Verdict.CORRECT:
+                self._right(names)
+            elif item.answers[label].verdict is Verdict.WRONG:
+                kept = [[name for name in ref if not self._is_in(name, names)] for ref in self.references]
+                self.references = [ref for ref in kept if ref]
+        self.reviews.append({"item": item.id, **_provenance(item)})
+
+    def row(self) -> dict[str, Any]:
+        """As the task `records` reads it."""
+        return {
+            "id": f"review-{self.first_item}",
+            "question": self.text,
+            "references": [{"text": text, "aliases": aliases} for text, *aliases in self.references],
+            "meta": {"reviews": self.reviews},
+        }
+
+    def _right(self, names: list[str]) -> None:
+        met = [ref for ref in self.references if any(self._is_in(name, ref) for name in names)]
+        merged: list[str] = []
+        for name in [*(name for ref in met for name in ref), *names]:
+            if not self._is_in(name, merged):
+                merged.append(name)
+        place = self.references.index(met[0]) if met else len(self.references)
+        self.references = [ref for ref in self.references if ref not in met]
+        self.references.insert(place, merged)
+
+    def _is_in(self, name: str, names: Iterable[str]) -> bool:
+        return any(self.same(name, other) for other in names)
+
+
+def _questions(items: Iterable[ReviewItem]) -> Iterable[_Question]:
+    found: dict[str, _Question] = {}
+    for item in items:
+        text = item.question.strip()
+        question = found.setdefault(text, _Question(text, equality(item.equality), item.id))
+        question.take(item)
+    return found.values()
+
+
+def _resolved(queue: ReviewQueue, k: int | None, model_id: str | None) -> tuple[ReviewItem, ...]:
+    items = queue.resolved(k=k, model_id=model_id)
+    if not items:
+        raise DataNotFoundError(f"review queue {queue.store.name} holds no resolved item of that kind: review some")
+    return items
+
+
+def _provenance(item: ReviewItem) -> dict[str, Any]:
+    return {
+        "reviewer": item.finished_by,
+        "at": None if item.finished_at is None else item.finished_at.isoformat(),
+        "model_id": item.model_id,
+        "policy_id": item.policy_id,
+    }

@@ -1,0 +1,348 @@
+"""The queue of questions that a person decides (layer L4).
+
+    add -> claim -> mark, add_answer -> resolve or dismiss
+
+Any number of threads and processes may share one database. What a method returns from is committed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from polymode.errors import ConfigError, ReviewConflictError
+from polymode.policy.deciding import RISKS
+from polymode.policy.policy import EQUALITIES
+from polymode.types import AnswerSet, Decision, Verdict
+from polymode.web.reviews.records import ReviewCounts, ReviewEvent, ReviewItem, ReviewState
+from polymode.web.reviews.rows import (
+    answer_row,
+    read_events,
+    read_item,
+    read_items,
+    shown_answers,
+    state_is,
+    storable,
+)
+from polymode.web.reviews.steps import (
+    SYSTEM,
+    add_answer,
+    checked_name,
+    conflict,
+    finish,
+    hold,
+    known,
+    mark,
+    record,
+    written,
+)
+from polymode.web.reviews.store import Store
+from polymode.web.reviews.tables import answers, items
+
+CLAIM_SECONDS = 1800.0
+"""How long a claim keeps others away."""
+
+_LINE = (items.c.turn, items.c.id)
+"""High risk first, then the oldest."""
+
+
+class ReviewQueue:
+    """Items that wait for a reviewer, in SQLite or PostgreSQL.
+
+    Args:
+        place: an SQLite file, made when it is first used, or a URL ``postgresql://USER:PASSWORD@HOST/NAME``.
+        claim_seconds: how long a claim keeps others away; every act of the reviewer starts it anew.
+        wait_seconds: longest wait for a database that is locked or away.
+        clock: the time, with its zone.
+
+    Every method raises ReviewStoreError when the database cannot be used; the next call tries again.
+
+    Raises:
+        ConfigError: ``place`` is no such database, or a time that is not above 0.
+    """
+
+    def __init__(
+        self,
+        place: str | Path,
+        *,
+        claim_seconds: float = CLAIM_SECONDS,
+        wait_seconds: float = 5.0,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        for name, value in (("claim_seconds", claim_seconds), ("wait_seconds", wait_seconds)):
+            if not 0 < value < float("inf"):
+                raise ConfigError(f"{name} = {value!r} is not allowed: give a number of seconds above 0")
+        self.store = Store(place, wait_seconds=wait_seconds)
+        self._lease, self._clock = timedelta(seconds=claim_seconds), clock
+
+    def __enter__(self) -> ReviewQueue:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self.store.close()
+
+    # --- what the service does ---------------------------------------------------------------------------------------
+
+    def add(
+        self,
+        question: str,
+        answer_set: AnswerSet,
+        decision: Decision,
+        *,
+        completion: str = "",
+        model_id: str = "",
+        policy_id: str = "",
+        risk: str = "normal",
+        equality: str = "text",
+        request_id: str | None = None,
+    ) -> int:
+        """Put a question in the line and return its id, once it is on disk.
+
+        Any decision is taken: a random share of the ANSWERs in the queue is what shows how often they are right.
+
+        Args:
+            question: its text.
+            answer_set: what `parse_answers` read.
+            decision: what `decide` made of it.
+            completion: the model's whole text.
+            model_id: of the model.
+            policy_id: of the policy.
+            risk: of the question; ``high`` is reviewed first.
+            equality: the policy's.
+            request_id: with one, adding again what was added does nothing and returns the same id.
+
+        Raises:
+            ConfigError: an unknown risk or equality, or a decision on other answers.
+            ReviewConflictError: the request_id names another question.
+        """
+        for name, value, allowed in (("risk", risk, RISKS), ("equality", equality, EQUALITIES)):
+            if value not in allowed:
+                raise ConfigError(f"{name} = {value!r} is not known: use one of {', '.join(allowed)}")
+        now = self._clock()
+        row = {
+            "request_id": None if request_id is None else storable(request_id),
+            "question": storable(question),
+            "completion": storable(completion),
+            "k": answer_set.k,
+            "status": answer_set.status.value,
+            "status_reason": storable(answer_set.reason),
+            "kind": decision.kind.value,
+            "reason": storable(decision.reason),
+            "risk": risk,
+            "model_id": storable(model_id),
+            "policy_id": storable(policy_id),
+            "equality": equality,
+            "created_at": now,
+            "turn": 0 if risk == "high" else 1,
+            "state": ReviewState.OPEN.value,
+            "note": "",
+        }
+        shown = shown_answers(answer_set, decision)
+        insert = postgresql.insert if self.store.dialect == "postgresql" else sqlite.insert
+        with self.store.writing() as connection:
+            new = insert(items).values(row).on_conflict_do_nothing(index_elements=["request_id"])
+            item_id = connection.execute(new.returning(items.c.id)).scalar()
+            if item_id is None:
+                return known(connection, row)
+            if shown:
+                rows = [answer_row(item_id, number, answer) for number, answer in enumerate(shown)]
+                connection.execute(sa.insert(answers), rows)
+            record(connection, item_id, SYSTEM, now, "added", {"kind": row["kind"], "risk": risk})
+        return item_id
+
+    def counts(self) -> ReviewCounts:
+        """How many items are in each state; also the cheapest way to see that the database answers."""
+        now = self._clock()
+        with self.store.reading() as connection:
+            n = {
+                state.value: connection.execute(
+                    sa.select(sa.func.count()).select_from(items).where(state_is(state, now))
+                ).scalar_one()
+                for state in ReviewState
+            }
+            oldest = sa.select(sa.func.min(items.c.created_at)).where(state_is(ReviewState.OPEN, now))
+            return ReviewCounts(**n, oldest_open=connection.execute(oldest).scalar())
+
+    # --- what is shown -----------------------------------------------------------------------------------------------
+
+    def item(self, item_id: int) -> ReviewItem:
+        """One item; raises DataNotFoundError."""
+        with self.store.reading() as connection:
+            return read_item(connection, item_id, self._clock())
+
+    def items(
+        self, state: ReviewState | None = None, *, claimed_by: str | None = None, limit: int = 50, offset: int = 0
+    ) -> tuple[ReviewItem, ...]:
+        """Items in the order of the line, all states by default; of one reviewer's claims with ``claimed_by``."""
+        now = self._clock()
+        query = sa.select(items).order_by(*_LINE).limit(limit).offset(offset)
+        if state is not None:
+            query = query.where(state_is(state, now))
+        if claimed_by is not None:
+            query = query.where(state_is(ReviewState.CLAIMED, now), items.c.claimed_by == claimed_by)
+        with self.store.reading() as connection:
+            return read_items(connection, query, now)
+
+    def events(self, item_id: int) -> tuple[ReviewEvent, ...]:
+        """What happened to an item, who did it and when; empty for an unknown one."""
+        with self.store.reading() as connection:
+            return read_events(connection, item_id)
+
+    def resolved(self, *, k: int | None = None, model_id: str | None = None) -> tuple[ReviewItem, ...]:
+        """All resolved items as they were finished; of one K or one model when asked."""
+        now = self._clock()
+        query = sa.select(items).where(state_is(ReviewState.RESOLVED, now)).order_by(items.c.finished_at, items.c.id)
+        for column, value in ((items.c.k, k), (items.c.model_id, model_id)):
+            query = query if value is None else query.where(column == value)
+        with self.store.reading() as connection:
+            return read_items(connection, query, now)
+
+    # --- what a reviewer does ----------------------------------------------------------------------------------------
+
+    def claim(self, reviewer: str, item_id: int | None = None) -> ReviewItem | None:
+        """Take the next item, or a certain one; nobody else can have it until it is released or the claim expires.
+
+        Claiming what one holds already prolongs the claim. None when no item is open.
+
+        Raises:
+            DataNotFoundError: no item with this id.
+            ReviewConflictError: somebody else holds it, or it is finished.
+        """
+        reviewer, now = checked_name(reviewer), self._clock()
+        free = state_is(ReviewState.OPEN, now)
+        if item_id is None:
+            first = sa.select(items.c.id).where(free).order_by(*_LINE).limit(1)
+            wanted = sa.and_(items.c.id == first.with_for_update(skip_locked=True).scalar_subquery(), free)
+        else:
+            own = sa.and_(items.c.state == ReviewState.OPEN.value, items.c.claimed_by == reviewer)
+            wanted = sa.and_(items.c.id == item_id, sa.or_(free, own))
+        with self.store.writing() as connection:
+            taken = connection.execute(
+                sa.update(items)
+                .where(wanted)
+                .values(claimed_by=reviewer, claimed_until=now + self._lease)
+                .returning(items.c.id)
+            ).scalar()
+            if taken is None:
+                if item_id is not None:
+                    raise conflict(read_item(connection, item_id, now))
+                return None
+            record(connection, taken, reviewer, now, "claimed", {"until": (now + self._lease).isoformat()})
+            return read_item(connection, taken, now)
+
+    def release(self, item_id: int, reviewer: str) -> ReviewItem:
+        """Give an item back; verdicts stay as a draft. Raises as `mark`."""
+        with self._held(item_id, reviewer) as (connection, now):
+            free = {"claimed_by": None, "claimed_until": None}
+            connection.execute(sa.update(items).where(items.c.id == item_id).values(free))
+            record(connection, item_id, reviewer, now, "released", {})
+            return read_item(connection, item_id, now)
+
+    def mark(
+        self,
+        item_id: int,
+        reviewer: str,
+        verdicts: Mapping[int, Verdict],
+        *,
+        same_as: Mapping[int, int | None] | None = None,
+    ) -> ReviewItem:
+        """Say which answers are right; an answer that is equal to a marked one gets the same verdict.
+
+        Args:
+            item_id: a claimed item. Who held it last may go on after the claim expired, until somebody takes it.
+            reviewer: who holds it.
+            verdicts: by number of the answer, from 0; UNSCORED when it cannot be told.
+            same_as: by number, another answer that says the same in other words (they will be one reference); None
+                takes that back.
+
+        Raises:
+            DataNotFoundError: no such item.
+            ReviewConflictError: not claimed by this reviewer, or finished.
+            ConfigError: no such answer, or two verdicts for one.
+        """
+        with self._held(item_id, reviewer) as (connection, now):
+            mark(connection, item_id, reviewer, now, verdicts, same_as or {})
+            return read_item(connection, item_id, now)
+
+    def add_answer(self, item_id: int, reviewer: str, text: str) -> ReviewItem:
+        """Add a right answer that the model did not give; marked WRONG later, it counts for nothing.
+
+        Raises:
+            ConfigError: an empty text, or one equal to an answer that is there.
+            DataNotFoundError, ReviewConflictError: as `mark`.
+        """
+        with self._held(item_id, reviewer) as (connection, now):
+            add_answer(connection, item_id, reviewer, now, text)
+            return read_item(connection, item_id, now)
+
+    def resolve(
+        self,
+        item_id: int,
+        reviewer: str,
+        *,
+        verdicts: Mapping[int, Verdict] | None = None,
+        same_as: Mapping[int, int | None] | None = None,
+        missing: Sequence[str] = (),
+        note: str = "",
+    ) -> ReviewItem:
+        """Finish an item of which every answer has a verdict; marks and missing answers may be given along.
+
+        Raises:
+            ConfigError: an answer without a verdict, or as `mark` and `add_answer`.
+            DataNotFoundError, ReviewConflictError: as `mark`.
+        """
+        with self._held(item_id, reviewer) as (connection, now):
+            if verdicts or same_as:
+                mark(connection, item_id, reviewer, now, verdicts or {}, same_as or {})
+            for text in missing:
+                add_answer(connection, item_id, reviewer, now, text)
+            for number, answer in enumerate(read_item(connection, item_id, now).answers):
+                if answer.verdict is None:
+                    raise ConfigError(
+                        f"answer {number} ({answer.text!r}) has no verdict: mark it right, wrong or unscored, or "
+                        "dismiss the item"
+                    )
+            return finish(connection, item_id, reviewer, now, ReviewState.RESOLVED, note)
+
+    def dismiss(self, item_id: int, reviewer: str, note: str = "") -> ReviewItem:
+        """Finish an item that nothing can be learned from; it is not exported. Raises as `mark`."""
+        with self._held(item_id, reviewer) as (connection, now):
+            return finish(connection, item_id, reviewer, now, ReviewState.DISMISSED, note)
+
+    def reopen(self, item_id: int, reviewer: str, note: str = "") -> ReviewItem:
+        """Put a finished item back in the line, with its verdicts.
+
+        Raises:
+            DataNotFoundError: no such item.
+            ReviewConflictError: it is not finished.
+        """
+        reviewer, now = checked_name(reviewer), self._clock()
+        values = {"state": ReviewState.OPEN.value, "finished_by": None, "finished_at": None, "note": ""}
+        with self.store.writing() as connection:
+            finished = sa.and_(items.c.id == item_id, items.c.state != ReviewState.OPEN.value)
+            done = connection.execute(sa.update(items).where(finished).values(values).returning(items.c.id)).scalar()
+            item = read_item(connection, item_id, now)
+            if done is None:
+                raise ReviewConflictError(
+                    f"review item {item_id} is {item.state.value}: only a finished one is reopened"
+                )
+            record(connection, item_id, reviewer, now, "reopened", {"note": written("note", note)})
+            return item
+
+    @contextmanager
+    def _held(self, item_id: int, reviewer: str) -> Iterator[tuple[sa.Connection, datetime]]:
+        """One transaction on an item that the reviewer holds, and its time."""
+        now = self._clock()
+        with self.store.writing() as connection:
+            hold(connection, item_id, reviewer, now, self._lease)
+            yield connection, now
