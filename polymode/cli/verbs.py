@@ -14,6 +14,7 @@ from polymode.cli.answer import run_answer
 from polymode.cli.calibrate import run_calibrate
 from polymode.cli.flags import parse_flags
 from polymode.cli.options import Compare, Doctor, Evaluate, Generate, Reproduce, Tasks, Train
+from polymode.cli.serve import run_serve
 from polymode.errors import ConfigError, MissingExtraError
 from polymode.sandbox.bubblewrap import UNSAFE_LOCAL
 from polymode.train.named_values import named_values
@@ -258,6 +259,7 @@ RUN: dict[str, Callable[[Sequence[str]], int]] = {
     "compare": _compare,
     "calibrate": run_calibrate,
     "answer": run_answer,
+    "serve": run_serve,
     "tasks": _tasks,
     "doctor": _doctor,
 }

@@ -1,0 +1,122 @@
+"""`polymode serve`: answers and decisions over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from polymode.cli.flags import parse_flags
+from polymode.cli.options import Serve
+from polymode.errors import ConfigError, MissingExtraError
+
+BACK_END_SHARE = 0.9
+"""Of a request's time limit, what a server behind may take: so a client learns which of the two was slow."""
+
+
+def run_serve(args: Sequence[str]) -> int:
+    """Load the model, listen, and answer until told to end."""
+    options: Serve = parse_flags(Serve, "serve", args)
+    if options.new_key is not None:
+        return _make_key(options)
+    try:
+        from polymode.web.app import create_app
+        from polymode.web.server import serve
+    except ImportError as exc:
+        raise MissingExtraError(exc.name or "fastapi", "serve", "serving") from None
+    from polymode.web.keys import check_binding, is_local, read_keys
+
+    _check(options)
+    keys = read_keys(options.keys)
+    check_binding(options.host, keys, allow_without_keys=options.allow_without_keys)
+    settings = _settings(options)
+    app = create_app(
+        settings,
+        _generator(options),
+        keys=keys,
+        hosts=None if keys or not is_local(options.host) else ("localhost", "127.0.0.1", "::1"),
+        size=1 if options.backend == "openai" else options.batch,
+        wait=options.wait_ms / 1000,
+        room=options.queue,
+        workers=options.batch if options.backend == "openai" else 1,
+        seed=options.seed,
+    )
+
+    def ready(url: str) -> None:
+        print(f"serving {settings.model_id} at {url}, k = {settings.k}, policy {settings.policy.digest()}", flush=True)
+        print(f"API keys: {len(keys)}" if keys else "API keys: none, whoever reaches the server may ask", flush=True)
+        if settings.policy.answer_at is None and settings.policy.offer_at is None:
+            print("note: the policy has no threshold, so every question is escalated", flush=True)
+
+    serve(app, host=options.host, port=options.port, ready=ready)
+    print("stopped")
+    return 0
+
+
+def _make_key(options: Serve) -> int:
+    from polymode.web.keys import new_key
+
+    if options.keys is None:
+        raise ConfigError("--keys FILE is missing: name the file that the new key's hash is added to")
+    key = new_key(options.keys, options.new_key or "")
+    print(f"{key}\nshown only now; {options.keys} holds its hash, under the name {options.new_key}")
+    return 0
+
+
+def _check(options: Serve) -> None:
+    for flag, value in (("model", options.model), ("policy", options.policy)):
+        if value is None or value == "":
+            raise ConfigError(f"--{flag} is missing; see polymode serve --help")
+    for flag, number, high in (("batch", options.batch, 256), ("queue", options.queue, 100_000)):
+        if not 1 <= number <= high:
+            raise ConfigError(f"--{flag} {number} is not allowed: give a whole number from 1 to {high:,}")
+    if not 0 <= options.wait_ms <= 10_000:
+        raise ConfigError(f"--wait-ms {options.wait_ms} is not allowed: give a number from 0 to 10,000")
+    if (options.base_url is None) == (options.backend == "openai"):
+        state = "missing" if options.base_url is None else "given without --backend openai"
+        raise ConfigError(f"--base-url is {state}: --backend openai needs the server's address, no other back-end does")
+
+
+def _settings(options: Serve) -> Any:
+    from polymode import runs
+    from polymode.tasks import open_task
+    from polymode.web.answering import Serving
+
+    assert options.policy is not None and options.model is not None
+    policy = runs.read_policy(options.policy)
+    style = options.style
+    if style == "task":
+        style = open_task(options.task, data=options.data).prompt_style
+    return Serving(
+        model_id=options.name or model_id_of(options.model),
+        policy=policy,
+        k=options.k if options.k is not None else policy.k or 3,
+        style=style,
+        exclusive=options.exclusive,
+        max_tokens=options.max_tokens,
+        temperature=options.temperature,
+        seconds=options.seconds,
+    )
+
+
+def model_id_of(model: str) -> str:
+    """A name as it is; of a folder its last two parts, which say enough and no more about this machine."""
+    path = Path(model)
+    return "/".join(path.resolve().parts[-2:]).lstrip("/") if path.is_dir() else model
+
+
+def _generator(options: Serve) -> Any:
+    assert options.model is not None
+    if options.backend == "openai":
+        from polymode.generate.openai_http import OpenAIGenerator
+
+        assert options.base_url is not None
+        return OpenAIGenerator(
+            options.base_url,
+            options.model,
+            api_key_env=options.api_key_env,
+            timeout=BACK_END_SHARE * options.seconds,
+        )
+    from polymode.generate.transformers import TransformersGenerator
+
+    return TransformersGenerator(options.model, batch=options.batch, show_progress=False)

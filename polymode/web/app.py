@@ -1,0 +1,212 @@
+"""The server's paths (layer L4): answer sets, the same as chat completions, and what operators look at."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Collection, Coroutine
+from contextlib import asynccontextmanager
+from importlib import metadata
+from typing import Any, TypeVar
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.security import HTTPBearer
+from starlette.exceptions import HTTPException
+from starlette.responses import Response, StreamingResponse
+
+from polymode.web.answering import Answering, Asked, Serving
+from polymode.web.batching import Batcher, Generates
+from polymode.web.chat import ChatRequest, chat_completion, chat_events, model_list
+from polymode.web.escalations import Escalations
+from polymode.web.gate import CLIENT_LEFT, Gate, Limits
+from polymode.web.keys import Keys
+from polymode.web.measures import Measures
+from polymode.web.problems import PROBLEM_TYPE, Problem, ProblemBody, SafeJSON, problem_of, problem_response
+from polymode.web.schema import AnswerSetReply, AnswerSetRequest
+
+T = TypeVar("T")
+
+_BODIES = {"/v1/answer-sets": AnswerSetRequest, "/v1/chat/completions": ChatRequest}
+_SAID = {
+    400: "the body is not JSON",
+    401: "no API key, or one that is not known",
+    404: "the model is not served here",
+    408: "the body came too slowly",
+    413: "the body is too long",
+    421: "the server is not called by this name",
+    422: "a field is not allowed",
+    429: "too many requests wait; Retry-After says when to ask again",
+    503: "the model, or the review queue, cannot be used now",
+    504: "no completion in time",
+}
+_ASKING = (400, 401, 408, 413, 421, 422, 429, 503, 504)
+_SHUTDOWN_SECONDS = 5.0
+
+
+def create_app(
+    serving: Serving,
+    generator: Generates,
+    *,
+    keys: Keys | None = None,
+    escalations: Escalations | None = None,
+    limits: Limits | None = None,
+    hosts: Collection[str] | None = None,
+    size: int = 16,
+    wait: float = 0.01,
+    room: int = 64,
+    workers: int = 1,
+    seed: int | None = None,
+) -> FastAPI:
+    """The server as an ASGI application.
+
+    Args:
+        serving: model, policy and settings.
+        generator: what completes prompts.
+        keys: who may ask; everybody by default.
+        escalations: takes the questions that a person must answer; by default nobody does.
+        limits: of a request's body.
+        hosts: names by which clients may call the server; any by default.
+        size: most requests in a batch.
+        wait: seconds that a request waits for others to share a batch with.
+        room: requests that may wait; more get status 429.
+        workers: batches at once, for a generator that may be called from several threads.
+        seed: of the sampling.
+    """
+    measures = Measures()
+    batcher = Batcher(generator, size=size, wait=wait, room=room, workers=workers, seed=seed, noted=measures.note_batch)
+    measures.watch_queue(lambda: batcher.n_waiting)
+    answering = Answering(serving, batcher, measures, escalations)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await asyncio.to_thread(batcher.close, _SHUTDOWN_SECONDS)
+
+    app = FastAPI(
+        title="polymode",
+        summary="Ranked answers with confidences, and a decision about them",
+        version=metadata.version("polymode"),
+        lifespan=lifespan,
+        docs_url=None,  # its page loads scripts from elsewhere
+        redoc_url=None,
+        default_response_class=SafeJSON,
+        dependencies=[Depends(HTTPBearer(auto_error=False))] if keys else [],
+    )
+    _add_answers(app, answering)
+    _add_chat(app, answering)
+    _add_operations(app, answering, batcher, measures)
+    _add_problems(app)
+    app.add_middleware(
+        Gate,
+        keys=keys or Keys(),
+        hosts=hosts,
+        limits=limits or Limits(),
+        measures=measures,
+        paths={getattr(route, "path", "") for route in app.routes},
+    )
+    return app
+
+
+def _add_answers(app: FastAPI, answering: Answering) -> None:
+    @app.post("/v1/answer-sets", responses=_responses(*_ASKING))
+    async def answer_sets(body: AnswerSetRequest, request: Request) -> AnswerSetReply:
+        """Ranked answers to one question, and what to do with them."""
+        asked = Asked(body.question, body.k, body.risk)
+        reply = await _unless_gone(request, answering.reply(asked, request.state.request_id))
+        return SafeJSON(reply.model_dump())  # type: ignore[return-value]  # the annotation describes its content
+
+
+def _add_chat(app: FastAPI, answering: Answering) -> None:
+    created = int(time.time())
+
+    @app.get("/v1/models", responses=_responses(401, 408, 413, 421, openai=True))
+    async def models() -> dict[str, Any]:
+        """The model that is served, as OpenAI's API lists models."""
+        return model_list(answering.serving.model_id, created)
+
+    @app.post("/v1/chat/completions", responses=_responses(*_ASKING, 404, openai=True))
+    async def chat_completions(body: ChatRequest, request: Request) -> dict[str, Any]:
+        """The answer set as the content of a chat completion, for clients of OpenAI's API."""
+        asked = body.asked(answering.serving.model_id)
+        reply = await _unless_gone(request, answering.reply(asked, request.state.request_id))
+        if not body.stream:
+            return SafeJSON(chat_completion(reply))  # type: ignore[return-value]
+        with_usage = bool(body.stream_options and body.stream_options.include_usage)
+        events = chat_events(reply, with_usage=with_usage)
+        return StreamingResponse(events, media_type="text/event-stream")  # type: ignore[return-value]
+
+
+def _add_operations(app: FastAPI, answering: Answering, batcher: Batcher, measures: Measures) -> None:
+    @app.get("/health", responses=_responses(408, 413, 421))
+    async def health() -> dict[str, str]:
+        """Whether the process answers; nothing else is looked at."""
+        return {"status": "ok"}
+
+    @app.get("/ready", responses=_responses(408, 413, 421, 503))
+    async def ready() -> dict[str, str]:
+        """Whether the model answers, as far as its last reply or one token asked for now tells."""
+        problem = await answering.readiness.problem() if batcher.is_alive else "the server is shutting down"
+        if problem is not None:
+            raise Problem(503, problem, fix="wait, or look into the server's log", headers={"Retry-After": "2"})
+        return {"status": "ready", "model_id": answering.serving.model_id, "policy_id": answering.policy_id}
+
+    @app.get("/metrics", responses=_responses(401, 408, 413, 421), response_class=Response)
+    async def metrics() -> Response:
+        """Counters for Prometheus."""
+        return Response(measures.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _add_problems(app: FastAPI) -> None:
+    def reply(request: Request, problem: Problem) -> Response:
+        return problem_response(problem, request.state.request_id, request.url.path)
+
+    async def on_problem(request: Request, exc: Any) -> Response:
+        return reply(request, exc)
+
+    async def on_invalid(request: Request, exc: Any) -> Response:
+        return reply(request, problem_of(exc.errors(), _BODIES[request.url.path]))
+
+    async def on_http(request: Request, exc: Any) -> Response:
+        said = {
+            400: ("the body cannot be read", "send valid JSON"),
+            404: ("no such path", "GET /openapi.json lists the paths"),
+            405: ("no such method here", f"use {(exc.headers or {}).get('Allow', 'another one')}"),
+        }
+        title, fix = said.get(exc.status_code, (str(exc.detail), "GET /openapi.json describes the requests"))
+        return reply(request, Problem(exc.status_code, title, fix=fix, headers=exc.headers))
+
+    async def on_bug(request: Request, exc: Any) -> Response:
+        return reply(request, Problem(500, "the server failed", fix="report it with the request_id and the log"))
+
+    app.add_exception_handler(Problem, on_problem)
+    app.add_exception_handler(RequestValidationError, on_invalid)
+    app.add_exception_handler(HTTPException, on_http)
+    app.add_exception_handler(Exception, on_bug)
+
+
+def _responses(*statuses: int, openai: bool = False) -> dict[int | str, dict[str, Any]]:
+    """Descriptions of the replies to requests that are not answered."""
+    problem = ProblemBody.model_json_schema()
+    error = {"type": "object", "properties": {"error": problem}, "required": ["error"]}
+    content = {"application/json": {"schema": error}} if openai else {PROBLEM_TYPE: {"schema": problem}}
+    return {status: {"description": _SAID[status], "content": content} for status in statuses}
+
+
+async def _unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """The result of ``work``, which is cancelled when the client leaves."""
+    working = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(_left(request))
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+        raise Problem(CLIENT_LEFT, "the client left", fix="stay until the reply is there")
+    finally:
+        for task in (working, leaving):
+            task.cancel()
+
+
+async def _left(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

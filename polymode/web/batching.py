@@ -1,0 +1,242 @@
+"""Concurrent requests to one model, answered in batches by worker threads (layer L4).
+
+A worker takes the oldest waiting request and those behind it that can share a batch with it: as soon as there are
+enough of them, or when the oldest has waited long enough. Waiting requests are bounded, and one whose asker left is
+dropped. No request fails for another: when a batch fails for a reason that may lie in one prompt, each is asked alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Protocol
+
+from polymode.errors import GeneratorFault, PromptRefusedError
+
+log = logging.getLogger(__name__)
+
+FIRST_GUESS = 1.0
+"""Seconds that a batch is taken to last before one was seen."""
+MEMORY = 0.8
+"""Weight of the past in the running mean of how long a batch lasts."""
+
+
+class Made(Protocol):
+    """What the model says to one prompt; `polymode.generate.Generated` is one."""
+
+    @property
+    def text(self) -> str:
+        """The completion."""
+        ...
+
+    @property
+    def n_tokens(self) -> int | None:
+        """Its tokens, None when unknown."""
+        ...
+
+    @property
+    def is_finished(self) -> bool:
+        """False when it was cut off."""
+        ...
+
+    @property
+    def n_prompt_tokens(self) -> int | None:
+        """Tokens of the prompt, None when unknown."""
+        ...
+
+
+class Generates(Protocol):
+    """A source of completions; `polymode.generate.Generator` is one, and this package may not import it."""
+
+    def generate(
+        self, prompts: Sequence[str], *, n: int, max_tokens: int, temperature: float, seed: int
+    ) -> Sequence[Sequence[Made]]:
+        """``n`` completions of each prompt."""
+        ...
+
+
+class QueueFullError(Exception):
+    """As many requests wait as may."""
+
+
+class ClosedError(Exception):
+    """The server is shutting down."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One prompt and how to sample from it."""
+
+    prompt: str
+    k: int
+    """Answers that it asks for; longer sets would hold up shorter ones of the same batch."""
+    max_tokens: int
+    temperature: float
+    seed: int | None = None
+    """With a seed it is sampled alone, so that nothing but the seed decides."""
+
+    def joins(self, other: Ask) -> bool:
+        """Whether both may be in one batch."""
+        alike = (self.k, self.max_tokens, self.temperature) == (other.k, other.max_tokens, other.temperature)
+        return alike and self.seed is None and other.seed is None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waiting:
+    ask: Ask
+    since: float
+    future: Future[Made]
+
+
+class Batcher:
+    """Collects requests and asks a generator.
+
+    Args:
+        generator: called from the worker threads only.
+        size: most requests in a batch.
+        wait: seconds that the oldest request waits for others to join it.
+        room: requests that may wait; more are refused.
+        workers: threads; more than one for a generator that may be called from several (a server elsewhere).
+        seed: of the sampling; None draws one.
+        noted: called with the size and the seconds of every batch.
+    """
+
+    def __init__(
+        self,
+        generator: Generates,
+        *,
+        size: int = 16,
+        wait: float = 0.01,
+        room: int = 64,
+        workers: int = 1,
+        seed: int | None = None,
+        noted: Callable[[int, float], None] = lambda size, seconds: None,
+    ) -> None:
+        self._generator, self._size, self._wait, self._room, self._noted = generator, size, wait, room, noted
+        self._seeds = random.Random(seed)
+        self._changed = threading.Condition()
+        self._queue: deque[_Waiting] = deque()
+        self._is_closing = False
+        self._mean_seconds = FIRST_GUESS
+        self._threads = [
+            threading.Thread(target=self._work, name=f"polymode-batch-{i}", daemon=True) for i in range(workers)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, ask: Ask) -> Future[Made]:
+        """The completion to come; cancelling it while it waits takes it out of the queue.
+
+        Raises:
+            QueueFullError: too many wait.
+            ClosedError: `close` was called.
+        """
+        with self._changed:
+            if self._is_closing:
+                raise ClosedError
+            if len(self._queue) >= self._room:
+                self._drop_cancelled()
+                if len(self._queue) >= self._room:
+                    raise QueueFullError
+            waiting = _Waiting(ask, time.monotonic(), Future())
+            self._queue.append(waiting)
+            self._changed.notify_all()
+        return waiting.future
+
+    @property
+    def n_waiting(self) -> int:
+        """Requests that wait for a worker."""
+        return len(self._queue)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether every worker runs."""
+        return not self._is_closing and all(thread.is_alive() for thread in self._threads)
+
+    def seconds_until_room(self) -> float:
+        """A guess at how long the queue takes to empty."""
+        return (self.n_waiting / (self._size * len(self._threads)) + 1) * self._mean_seconds
+
+    def close(self, seconds: float = 5.0) -> None:
+        """Refuse new requests, fail the waiting ones, and give the batches under way some time to end."""
+        with self._changed:
+            self._is_closing = True
+            while self._queue:
+                waiting = self._queue.popleft()
+                if waiting.future.set_running_or_notify_cancel():
+                    waiting.future.set_exception(ClosedError())
+            self._changed.notify_all()
+        deadline = time.monotonic() + seconds
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _work(self) -> None:
+        while batch := self._next_batch():
+            live = [waiting for waiting in batch if waiting.future.set_running_or_notify_cancel()]
+            if live:
+                start = time.monotonic()
+                self._answer(live)
+                seconds = time.monotonic() - start
+                self._mean_seconds = MEMORY * self._mean_seconds + (1 - MEMORY) * seconds
+                self._noted(len(live), seconds)
+
+    def _next_batch(self) -> list[_Waiting]:
+        """Requests to answer now; empty when the batcher is closed."""
+        with self._changed:
+            while not self._is_closing:
+                self._drop_cancelled()
+                if not self._queue:
+                    self._changed.wait()
+                    continue
+                first = self._queue[0]
+                batch = [first, *(w for w in list(self._queue)[1:] if w.ask.joins(first.ask))][: self._size]
+                patience = first.since + self._wait - time.monotonic()
+                if len(batch) == self._size or first.ask.seed is not None or patience <= 0:
+                    taken = set(map(id, batch))
+                    self._queue = deque(w for w in self._queue if id(w) not in taken)
+                    return batch
+                self._changed.wait(patience)
+            return []
+
+    def _drop_cancelled(self) -> None:
+        if any(waiting.future.cancelled() for waiting in self._queue):
+            self._queue = deque(waiting for waiting in self._queue if not waiting.future.cancelled())
+
+    def _answer(self, batch: list[_Waiting]) -> None:
+        ask = batch[0].ask
+        seed = self._seeds.getrandbits(31) if ask.seed is None else ask.seed
+        try:
+            made = self._generator.generate(
+                [waiting.ask.prompt for waiting in batch],
+                n=1,
+                max_tokens=ask.max_tokens,
+                temperature=ask.temperature,
+                seed=seed,
+            )
+            texts = [text for [text] in made]
+            if len(texts) != len(batch):
+                raise ValueError(f"{len(texts)} completions of {len(batch)} prompts")
+        except Exception as exc:  # whatever a model throws concerns those who asked; the thread must live on
+            is_down = isinstance(exc, GeneratorFault) and not isinstance(exc, PromptRefusedError)
+            if len(batch) > 1 and not is_down:
+                for waiting in batch:
+                    self._answer([waiting])
+                return
+            for waiting in batch:
+                waiting.future.set_exception(_fault(exc))
+            return
+        for waiting, text in zip(batch, texts, strict=True):
+            waiting.future.set_result(text)
+
+
+def _fault(exc: Exception) -> GeneratorFault:
+    if isinstance(exc, GeneratorFault):
+        return exc
+    log.error("the model failed", exc_info=exc)
+    return GeneratorFault(f"the model failed with {type(exc).__name__}; the log of the server says more")

@@ -1,0 +1,178 @@
+"""The OpenAI-compatible form: a chat completion whose content is the answer set as JSON (layer L4).
+
+A question is one user message. Fields of the API that would change what is sampled in ways that no policy was
+calibrated for are refused unless they say nothing; ``temperature``, ``max_tokens`` and ``seed`` are kept to, and with
+others than the server's own no guarantee is claimed. A stream comes in one piece: nothing can be decided before the
+whole set is there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from pydantic import Field
+
+from polymode.prompts import MAX_K
+from polymode.web.answering import Asked
+from polymode.web.problems import Problem, dumped
+from polymode.web.schema import MAX_QUESTION_CHARS, AnswerSetReply, Strict
+
+_NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "n": (1,),
+    "top_p": (1,),
+    "presence_penalty": (0,),
+    "frequency_penalty": (0,),
+    "logprobs": (False,),
+    "top_logprobs": (0,),
+    "logit_bias": ({},),
+    "stop": ([], ""),
+    "tools": ([],),
+    "functions": ([],),
+}
+"""Fields of the API that may only say what is done anyway; null is allowed too."""
+
+
+class TextPart(Strict):
+    """One part of a message."""
+
+    type: Literal["text"]
+    text: str = Field(max_length=MAX_QUESTION_CHARS)
+
+
+class ChatMessage(Strict):
+    """The question."""
+
+    role: Literal["user"]
+    content: str | list[TextPart]
+    name: str | None = None
+
+
+class StreamOptions(Strict):
+    """What a stream holds beside the text."""
+
+    include_usage: bool | None = None
+    include_obfuscation: bool | None = None
+
+
+class ChatRequest(Strict):
+    """A chat completion. ``k`` and ``risk`` are fields of this server, sent by clients as extra fields."""
+
+    model: str = Field(description="name of the model, as /v1/models lists it", examples=[""])
+    messages: list[ChatMessage] = Field(
+        description="one message with role user that holds the question: a policy decides single questions, without "
+        "system messages or earlier turns",
+        min_length=1,
+        max_length=1,
+    )
+    k: int | None = Field(None, description=f"answers to ask for, a whole number from 1 to {MAX_K}", ge=1, le=MAX_K)
+    risk: Literal["normal", "high"] = Field("normal", description="risk of the question, normal or high")
+    temperature: float | None = Field(None, description="sampling temperature, a number from 0 to 2", ge=0, le=2)
+    max_tokens: int | None = Field(None, description="longest completion in tokens, a whole number from 1", ge=1)
+    max_completion_tokens: int | None = Field(None, description="as max_tokens, a whole number from 1", ge=1)
+    seed: int | None = Field(None, description="seed of the sampling, a whole number", ge=0, lt=2**31)
+    stream: bool | None = Field(None, description="true to get the reply as server-sent events, in one piece")
+    stream_options: StreamOptions | None = Field(None, description="include_usage: true or false")
+    response_format: dict[str, Any] | None = Field(
+        None, description="no effect: the content is always the answer set as JSON"
+    )
+    user: str | None = Field(None, description="no effect")
+    metadata: dict[str, Any] | None = Field(None, description="no effect")
+    store: bool | None = Field(None, description="no effect: nothing is stored")
+    n: int | None = Field(None, description="1")
+    top_p: float | None = Field(None, description="1")
+    presence_penalty: float | None = Field(None, description="0")
+    frequency_penalty: float | None = Field(None, description="0")
+    logprobs: bool | None = Field(None, description="false")
+    top_logprobs: int | None = Field(None, description="0")
+    logit_bias: dict[str, float] | None = Field(None, description="nothing")
+    stop: str | list[str] | None = Field(None, description="nothing")
+    tools: list[Any] | None = Field(None, description="nothing")
+    functions: list[Any] | None = Field(None, description="nothing")
+
+    def asked(self, model_id: str) -> Asked:
+        """The question in it.
+
+        Raises:
+            Problem: another model (404), an empty question, or a field that says more than is done.
+        """
+        if self.model != model_id:
+            raise Problem(
+                404,
+                "the model is not served here",
+                field="model",
+                value=self.model,
+                allowed=model_id,
+                fix="GET /v1/models names it",
+            )
+        for name, allowed in _NEUTRAL.items():
+            value = getattr(self, name)
+            if value is not None and value not in allowed:
+                raise Problem(
+                    422,
+                    "a field has no such effect here",
+                    field=name,
+                    value=value,
+                    allowed=ChatRequest.model_fields[name].description,
+                    fix="leave it out",
+                )
+        [message] = self.messages
+        content = message.content
+        question = content if isinstance(content, str) else "\n".join(part.text for part in content)
+        if not question.strip() or len(question) > MAX_QUESTION_CHARS:
+            raise Problem(
+                422,
+                "the question is empty" if not question.strip() else "the question is too long",
+                field="messages.0.content",
+                value=question,
+                allowed=f"a text of 1 to {MAX_QUESTION_CHARS:,} characters, not blank",
+                fix="write the question there",
+            )
+        limits = [limit for limit in (self.max_completion_tokens, self.max_tokens) if limit is not None]
+        return Asked(question, self.k, self.risk, self.temperature, min(limits, default=None), self.seed)
+
+
+def chat_completion(reply: AnswerSetReply) -> dict[str, Any]:
+    """A reply as a chat completion."""
+    message = {"role": "assistant", "content": dumped(reply.model_dump()), "refusal": None}
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
+    return {**_head(reply, "chat.completion"), "choices": [choice], "usage": _usage(reply)}
+
+
+def chat_events(reply: AnswerSetReply, *, with_usage: bool) -> Iterator[str]:
+    """A reply as server-sent events: the whole content, the end, with ``with_usage`` the tokens, and the last word."""
+    head = _head(reply, "chat.completion.chunk")
+    usage = {"usage": None} if with_usage else {}
+    delta = {"role": "assistant", "content": dumped(reply.model_dump())}
+    for part, reason in ((delta, None), ({}, "stop")):
+        choice = {"index": 0, "delta": part, "logprobs": None, "finish_reason": reason}
+        yield f"data: {dumped({**head, 'choices': [choice], **usage})}\n\n"
+    if with_usage:
+        yield f"data: {dumped({**head, 'choices': [], 'usage': _usage(reply)})}\n\n"
+    yield "data: [DONE]\n\n"
+
+
+def model_list(model_id: str, created: int) -> dict[str, Any]:
+    """The one model that is served."""
+    return {
+        "object": "list",
+        "data": [{"id": model_id, "object": "model", "created": created, "owned_by": "polymode"}],
+    }
+
+
+def _head(reply: AnswerSetReply, kind: str) -> dict[str, Any]:
+    return {
+        "id": f"chatcmpl-{reply.request_id}",
+        "object": kind,
+        "created": int(time.time()),
+        "model": reply.model_id,
+    }
+
+
+def _usage(reply: AnswerSetReply) -> dict[str, int] | None:
+    """Tokens of the request; None when the back-end does not count both kinds."""
+    prompt, completion = reply.usage.prompt_tokens, reply.usage.completion_tokens
+    if prompt is None or completion is None:
+        return None
+    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}

@@ -1,0 +1,195 @@
+"""What every request passes before it is read: host, key, size and time of its body (layer L4; plain ASGI).
+
+Each request gets an id of its own, is counted, timed and logged; neither questions nor answers are logged. A body is
+read to its end here, bounded in bytes and in seconds however it is sent, before anything else is done with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from polymode.web.keys import Keys
+from polymode.web.measures import Measures
+from polymode.web.problems import Problem, problem_response
+
+log = logging.getLogger("polymode.web")
+
+OPEN_PATHS = ("/health", "/ready")
+"""Paths that need no key: what keeps a server running asks them."""
+LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
+CLIENT_LEFT = 499
+"""Status in log and counters of a request whose client went away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a request may cost before it is read."""
+
+    body_bytes: int = 262_144
+    """Longest body; longer ones get status 413."""
+    body_seconds: float = 10.0
+    """Longest time to send a body; slower ones get status 408."""
+
+
+class Gate:
+    """ASGI middleware.
+
+    Args:
+        app: what comes behind it.
+        keys: who may ask; without any, everybody.
+        hosts: names by which clients may call the server; None for any. A page in a browser can send requests to a
+            server on the same machine under a name of its own, and is refused by this.
+        limits: of bodies.
+        measures: counts.
+        paths: that exist; the others are counted as one.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        keys: Keys,
+        hosts: Collection[str] | None,
+        limits: Limits,
+        measures: Measures,
+        paths: Collection[str],
+    ) -> None:
+        self._app, self._keys, self._hosts = app, keys, hosts
+        self._limits, self._measures, self._paths = limits, measures, paths
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+        start, status = time.monotonic(), 500
+
+        async def send_noted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                extra = {
+                    "x-request-id": request_id,
+                    "x-content-type-options": "nosniff",
+                    "cache-control": "no-store",
+                }
+                message = {
+                    **message,
+                    "headers": [*message["headers"], *((k.encode(), v.encode()) for k, v in extra.items())],
+                }
+            await send(message)
+
+        try:
+            try:
+                self._check(Headers(scope=scope), scope["path"])
+                body = await self._body(Headers(scope=scope), receive)
+            except Problem as problem:
+                await problem_response(problem, request_id, scope["path"])(scope, receive, send_noted)
+            except ConnectionError:
+                status = CLIENT_LEFT
+            else:
+                await self._app(scope, _replayed(body, receive), send_noted)
+        finally:
+            seconds = time.monotonic() - start
+            path = scope["path"] if scope["path"] in self._paths else "other"
+            self._measures.requests.labels(path, status).inc()
+            self._measures.seconds.labels(path).observe(seconds)
+            log.info("%s %s %d %.0f ms %s", scope["method"], path, status, 1000 * seconds, request_id)
+
+    def _check(self, headers: Headers, path: str) -> None:
+        if self._hosts is not None and _host(headers.get("host", "")) not in self._hosts:
+            raise Problem(
+                421,
+                "the server is not called by this name",
+                field="Host",
+                value=headers.get("host"),
+                allowed=", ".join(sorted(self._hosts)),
+                fix="use the address that the server printed when it started",
+            )
+        if not self._keys or path in OPEN_PATHS:
+            return
+        scheme, _, key = headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or self._keys.owner(key.strip()) is None:
+            raise Problem(
+                401,
+                "no API key" if not key else "the API key is not known",
+                field="Authorization",
+                allowed="Bearer KEY",
+                fix="send the key that the operator of the server gave you in the header Authorization",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+
+    async def _body(self, headers: Headers, receive: Receive) -> bytes:
+        """The whole body.
+
+        Raises:
+            Problem: too long or too slow.
+            ConnectionError: the client left.
+        """
+        announced = headers.get("content-length", "0")
+        if announced.isdecimal() and int(announced) > self._limits.body_bytes:
+            raise self._too_long()
+        parts: list[bytes] = []
+        size = 0
+        try:
+            async with asyncio.timeout(self._limits.body_seconds):
+                while True:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise ConnectionError
+                    parts.append(message.get("body", b""))
+                    size += len(parts[-1])
+                    if size > self._limits.body_bytes:
+                        raise self._too_long()
+                    if not message.get("more_body", False):
+                        return b"".join(parts)
+        except TimeoutError:
+            raise Problem(
+                408,
+                "the body came too slowly",
+                field="body",
+                allowed=f"{self._limits.body_seconds:g} s",
+                fix="send the request again",
+                headers={"Connection": "close"},
+            ) from None
+
+    def _too_long(self) -> Problem:
+        return Problem(
+            413,
+            "the body is too long",
+            field="body",
+            allowed=f"{self._limits.body_bytes:,} bytes",
+            fix="send a shorter question",
+            headers={"Connection": "close"},
+        )
+
+
+def _host(header: str) -> str:
+    """Host name or address of a Host header, without port and brackets."""
+    if header.startswith("["):
+        return header[1:].partition("]")[0]
+    return header.partition(":")[0].lower()
+
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that gives the body in one piece, then waits for the client to leave."""
+    is_read = False
+
+    async def receive_again() -> Message:
+        nonlocal is_read
+        if is_read:
+            return await receive()
+        is_read = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive_again

@@ -1,0 +1,145 @@
+"""What a client reads when something is wrong: one line of JSON with field, value, what is allowed, and the fix.
+
+The form is RFC 9457 (application/problem+json); under the OpenAI-compatible paths it stands inside ``error``, where
+clients of that API look for it. All JSON of the server is written here, so that no text of a user or a model can be
+taken for HTML by whatever reads it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel
+from starlette.responses import JSONResponse
+
+MAX_SHOWN = 100
+"""Longest text of a refused value that is sent back."""
+PROBLEM_TYPE = "application/problem+json"
+OPENAI_PATHS = ("/v1/chat/", "/v1/models")
+
+
+class Problem(Exception):
+    """A request that is not answered, and why."""
+
+    def __init__(
+        self,
+        status: int,
+        title: str,
+        *,
+        field: str | None = None,
+        value: object = None,
+        allowed: str | None = None,
+        fix: str,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(title)
+        self.status, self.title, self.headers = status, title, dict(headers or {})
+        self.field, self.value, self.allowed, self.fix = field, _shown(value), allowed, fix
+
+    def body(self, request_id: str) -> dict[str, object]:
+        """As JSON."""
+        return {
+            "title": self.title,
+            "status": self.status,
+            "field": self.field,
+            "value": self.value,
+            "allowed": self.allowed,
+            "fix": self.fix,
+            "request_id": request_id,
+        }
+
+    def line(self) -> str:
+        """As one sentence."""
+        where = "" if self.field is None else f" ({self.field}; allowed: {self.allowed})"
+        return f"{self.title}{where}: {self.fix}"
+
+
+class ProblemBody(BaseModel):
+    """Why a request is not answered."""
+
+    title: str
+    """What is wrong."""
+    status: int
+    field: str | None
+    """Field of the request, a path such as messages.0.content; null when it is about none."""
+    value: str | int | float | bool | None
+    """What was sent, shortened."""
+    allowed: str | None
+    fix: str
+    request_id: str
+
+
+class SafeJSON(JSONResponse):
+    """JSON on one line whose ``<``, ``>`` and ``&`` are escaped, so that it is inert wherever it ends up."""
+
+    def render(self, content: Any) -> bytes:
+        """As bytes of ASCII."""
+        return dumped(content).encode("ascii")
+
+
+def dumped(content: Any) -> str:
+    """JSON on one line, ASCII only, without the characters that HTML gives a meaning."""
+    text = json.dumps(content, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    for char in "<>&":
+        text = text.replace(char, f"\\u{ord(char):04x}")
+    return text
+
+
+def problem_response(problem: Problem, request_id: str, path: str) -> SafeJSON:
+    """The reply to a request that is not answered."""
+    body = problem.body(request_id)
+    if path.startswith(OPENAI_PATHS):
+        kind = "invalid_request_error" if problem.status < 500 else "server_error"
+        error = {"message": problem.line(), "type": kind, "param": problem.field, "code": None, **body}
+        return SafeJSON({"error": error}, problem.status, problem.headers)
+    return SafeJSON(body, problem.status, problem.headers, PROBLEM_TYPE)
+
+
+def problem_of(errors: Sequence[Mapping[str, Any]], model: type[BaseModel]) -> Problem:
+    """The first of pydantic's errors about a body of ``model``."""
+    error = errors[0]
+    kind, path = error["type"], [str(part) for part in error["loc"] if part != "body"]
+    known = ", ".join(model.model_fields)
+    if kind == "json_invalid":
+        return Problem(400, "not JSON", field="body", allowed="a JSON object", fix="send valid JSON")
+    if not path:
+        return Problem(
+            422,
+            "not a JSON object",
+            field="body",
+            allowed=f"a JSON object with {known}",
+            fix="send an object, with the header Content-Type: application/json",
+        )
+    field = ".".join(path)
+    if kind == "extra_forbidden":
+        return Problem(
+            422, "unknown field", field=field, value=error.get("input"), allowed=f"one of {known}", fix="leave it out"
+        )
+    described = model.model_fields[path[0]].description if path[0] in model.model_fields else None
+    if kind == "missing":
+        return Problem(422, "a field is missing", field=field, allowed=described, fix="add it")
+    said = " ".join(str(error["msg"]).split())
+    return Problem(
+        422,
+        "a value is not allowed",
+        field=field,
+        value=error.get("input"),
+        allowed=described,
+        fix=f"change it: {said[:1].lower()}{said[1:]}",
+    )
+
+
+def _shown(value: object) -> str | int | float | bool | None:
+    """A value as it may be sent back: short, and of a plain type."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, (int, float)) and math.isfinite(value) and abs(value) < 1e15:
+        return value
+    try:
+        text = value if isinstance(value, str) else repr(value)
+    except ValueError:  # an integer of too many digits
+        text = type(value).__name__
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."

@@ -1,0 +1,96 @@
+"""The request and the reply of /v1/answer-sets (layer L4). Strict: no unknown fields, no values of another type."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+from polymode.prompts import MAX_K
+
+MAX_QUESTION_CHARS = 16_000
+"""Longest question."""
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise PydanticCustomError("blank", "the text is empty")
+    return text
+
+
+QuestionText = Annotated[str, AfterValidator(_not_blank)]
+"""A text with something in it."""
+
+
+class Strict(BaseModel):
+    """A request's body."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class AnswerSetRequest(Strict):
+    """A question for ranked answers and a decision."""
+
+    question: QuestionText = Field(
+        description=f"the question, a text of 1 to {MAX_QUESTION_CHARS:,} characters, not blank",
+        min_length=1,
+        max_length=MAX_QUESTION_CHARS,
+        examples=["A 31 year old man has headache, tremor, dizziness; no back pain"],
+    )
+    k: int | None = Field(
+        None,
+        description=f"answers to ask for, a whole number from 1 to {MAX_K}; a policy made for one K allows no other",
+        ge=1,
+        le=MAX_K,
+        examples=[None],
+    )
+    risk: Literal["normal", "high"] = Field(
+        "normal", description="risk of the question, normal or high; with high no single answer is given"
+    )
+
+
+class AnswerItem(BaseModel):
+    """One answer."""
+
+    text: str
+    confidence: float = Field(description="probability that it is right, after the policy's map", ge=0, le=1)
+    rationale: str | None = Field(
+        description="findings that the model's reasoning names for it; null where it names none in a readable form"
+    )
+
+
+class Usage(BaseModel):
+    """Tokens of the one completion; null where the back-end does not count."""
+
+    prompt_tokens: int | None
+    completion_tokens: int | None
+
+
+class AnswerSetReply(BaseModel):
+    """What may be shown, what was considered, and why."""
+
+    decision: Literal["answer", "offer_set", "abstain", "escalate"]
+    reason: str = Field(description="why, in one sentence, with threshold and value")
+    answers: list[AnswerItem] = Field(
+        description="what may be shown: one for answer, some for offer_set, none for abstain and escalate"
+    )
+    candidates: list[AnswerItem] = Field(
+        description="all distinct answers, the most confident first, also where nothing may be shown; none when the "
+        "completion cannot be used"
+    )
+    guarantee: str | None = Field(
+        description="what the policy promises about decisions of this kind; null when it promises nothing"
+    )
+    escalation_id: int | str | None = Field(
+        description="of the question in the review queue; null when it was not escalated or the server has no queue"
+    )
+    k: int = Field(description="answers asked for")
+    risk: Literal["normal", "high"]
+    completion_status: Literal["clean", "partial", "malformed", "truncated"] = Field(
+        description="whether the model kept the answer format"
+    )
+    model_id: str
+    policy_id: str = Field(description="hash of the policy's rules")
+    usage: Usage
+    request_id: str

@@ -1,0 +1,77 @@
+"""A server with a scripted model, asked without a network."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from polymode.generate import Generated
+from polymode.generate.scripted import ScriptedGenerator
+from polymode.policy import Policy
+from polymode.web.answering import Serving
+from polymode.web.app import create_app
+
+SURE = (
+    "<think> headache : migraine ; tremor : panic attack ; dizziness : panic attack ; so panic attack </think>"
+    "<answer1>panic attack</answer1><confidence1>0.85</confidence1>"
+    "<answer2>migraine</answer2><confidence2>0.40</confidence2>"
+)
+POLICY = Policy(answer_at=0.8, offer_at=0.5, k=2)
+
+
+class Model:
+    """A scripted model that notes what it is asked and can be told to wait or to fail.
+
+    ``gate`` holds every call until it is set; ``fault`` is raised instead of an answer.
+    """
+
+    def __init__(self, *texts: str) -> None:
+        self.scripted = ScriptedGenerator(list(texts) or [SURE])
+        self.calls: list[list[str]] = []
+        self.settings: list[dict[str, Any]] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.fault: Callable[[Sequence[str]], Exception | None] = lambda prompts: None
+
+    def generate(
+        self, prompts: Sequence[str], *, n: int, max_tokens: int, temperature: float, seed: int
+    ) -> list[list[Generated]]:
+        self.calls.append(list(prompts))
+        self.settings.append({"n": n, "max_tokens": max_tokens, "temperature": temperature, "seed": seed})
+        assert self.gate.wait(20)
+        if (fault := self.fault(prompts)) is not None:
+            raise fault
+        return self.scripted.generate(prompts, n=n, max_tokens=max_tokens, temperature=temperature, seed=seed)
+
+
+@pytest.fixture
+def model() -> Iterator[Model]:
+    """The model behind the server; what waits at its gate is let go in the end."""
+    one = Model()
+    yield one
+    one.gate.set()
+
+
+def serving(**changes: Any) -> Serving:
+    return Serving(**{"model_id": "clinic", "policy": POLICY, "k": 2, "style": "brief", "seconds": 20.0, **changes})
+
+
+Start = Callable[..., TestClient]
+
+
+@pytest.fixture
+def start(model: Model) -> Iterator[Start]:
+    """Starts a server: keyword arguments of `create_app`, and ``settings`` of `Serving`; stopped after the test."""
+    running: list[TestClient] = []
+
+    def begin(settings: dict[str, Any] | None = None, **options: Any) -> TestClient:
+        app = create_app(serving(**(settings or {})), options.pop("generator", model), **options)
+        running.append(TestClient(app, raise_server_exceptions=False).__enter__())
+        return running[-1]
+
+    yield begin
+    model.gate.set()
+    for client in running:
+        client.__exit__(None, None, None)
