@@ -46,6 +46,8 @@ class Run:
     confidence: Confidence
     train: Path | None = None
     seed: int | None = None
+    credit: str = "sequence"
+    """How scores were credited to tokens in training."""
     is_arm: bool = False
     """Whether it stands in an experiment, so that method and view say everything about it."""
 
@@ -64,14 +66,15 @@ class Run:
         if not self.is_arm:
             return self.name
         if self.method.startswith("multi"):
-            return f"{self.method}, one completion of {asked}"
+            return f"{self.kind}, one completion of {asked}"
         return f"{self.method}, asked for {asked}"
 
     @property
     def kind(self) -> str:
         """What figures tell arms apart by: the method, and how it is asked where that is not its own way."""
         is_own_way = self.pool > 1 or self.method.startswith("multi") or not self.is_arm
-        return self.method if is_own_way else f"{self.method} asked for {self.view.get('k')}"
+        method = self.method if self.credit == "sequence" else f"{self.method} by {self.credit}"
+        return method if is_own_way else f"{method} asked for {self.view.get('k')}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,7 @@ def run_at(folder: Path) -> Run:
         confidence="votes" if view.get("confidence_from") == "votes" else confidence,
         train=train,
         seed=int(numbered[1]) if numbered else config.get("seed"),
+        credit=config.get("credit") or "sequence",
         is_arm=numbered is not None,
     )
 

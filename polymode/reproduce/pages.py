@@ -18,8 +18,8 @@ _TEXT = {
         "the true probability of every answer, so honest confidences are known."
     ),
     "hops": (
-        "Two-hop questions of the lab with none, one or both of the needed facts hidden. One answer is right; with both "
-        "hidden no answer is likely, and honest confidences are near 0."
+        "Two-hop questions of the lab with none, one or both of the needed facts hidden. One answer is right; with "
+        "both hidden no answer is likely, and honest confidences are near 0."
     ),
     "programs": (
         "Small Python functions of the lab, asked for by a few of their values and judged by running them on all. Many "

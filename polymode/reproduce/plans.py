@@ -84,7 +84,8 @@ def arm(
     recipe = replace(base, method=method, k=k, seed=seed)
     confidence = METHODS[method].has_confidence
     if method.startswith("multi"):
-        return Arm(f"{method}-k{k}", recipe, (View("set", k, 1, confidence),))
+        credit = "" if base.credit == "sequence" else f"-{base.credit}"
+        return Arm(f"{method}{credit}-k{k}", recipe, (View("set", k, 1, confidence),))
     views = [View("samples", 1, k, confidence)]
     if prompted:
         views.append(View("prompted", k, 1, confidence))
@@ -166,13 +167,14 @@ def quick(data: Path | None = None) -> list[Plan]:
 def lab(data: Path | None = None) -> list[Plan]:
     """The three regimes: all four methods with three seeds, the model before training and the usual confidences.
 
-    On the clinic's differential also Multi-RLVR at K = 2, 4, 5.
+    On the clinic's differential also Multi-RLVR at K = 2, 4, 5; on hops also Multi-RLCR with credit per term.
     """
+    by_term = [arm(replace(HOPS, credit="term"), "multi-rlcr", seed) for seed in range(3)]
     differential = (*_compared(CLINIC), *(arm(CLINIC, "multi-rlvr", 0, k=k) for k in (2, 4, 5)))
     return [
         Plan("clinic", differential),
         Plan("clinic-diagnosis", tuple(_compared(DIAGNOSIS)), questions=2000),
-        Plan("hops", tuple(_compared(HOPS)), groups_by="answerable"),
+        Plan("hops", (*_compared(HOPS), *by_term), groups_by="answerable"),
         Plan("programs", tuple(_compared(PROGRAMS))),
     ]
 

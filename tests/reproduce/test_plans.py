@@ -47,13 +47,13 @@ def test_a_multi_model_is_one_set_and_a_single_one_is_pooled_and_prompted() -> N
 
 
 @pytest.mark.parametrize("name", PLANS)
-def test_the_arms_of_a_plan_differ_in_method_k_and_seed_only(name: str) -> None:
+def test_the_arms_of_a_plan_differ_in_method_k_seed_and_credit_only(name: str) -> None:
     for plan in plans(name, Path("data")):
         folders = [arm.folder for arm in plan.arms]
         assert len(set(folders)) == len(folders)
         first = plan.arms[0].recipe
         for other in plan.arms:
-            same = replace(other.recipe, method=first.method, k=first.k, seed=first.seed)
+            same = replace(other.recipe, method=first.method, k=first.k, seed=first.seed, credit=first.credit)
             assert same == first  # equal numbers of completions, one warm start
             assert all(view.answers * view.pool in (plan.k, other.recipe.k) for view in other.views)
         assert plan.questions >= 300 and plan.deep_answers == 30
@@ -70,6 +70,8 @@ def test_what_each_experiment_compares() -> None:
     for plan, has_several in zip(lab, (True, False, False, False), strict=True):
         others = [(a.recipe.method, a.recipe.k) for a in plan.arms if a.recipe.k != 3]
         assert others == ([("multi-rlvr", 2), ("multi-rlvr", 4), ("multi-rlvr", 5)] if has_several else [])
+    by_term = [str(a.folder) for plan in lab for a in plan.arms if a.recipe.credit == "term"]
+    assert by_term == [f"multi-rlcr-term-k3/seed-{seed}" for seed in range(3)]
     assert [plan.groups_by for plan in lab] == [None, None, "answerable", None]
     (ddxplus,) = plans("ddxplus", Path("somewhere"))
     assert {a.recipe.data for a in ddxplus.arms} == {Path("somewhere")}
