@@ -78,13 +78,13 @@ def new_key(path: Path, name: str) -> str:
     """
     if not _NAME.fullmatch(name):
         raise ConfigError(f"new_key = {name!r} is not allowed: give 1 to 64 letters, digits or . _ @ -")
-    before = path.read_text(encoding="utf-8") if path.exists() else ""
-    hashes: dict[str, str] = {}
-    _add(hashes, before.splitlines(), f"keys {path}")
-    if name in hashes:
-        raise ConfigError(f"new_key = {name!r} is taken in {path}: choose another name, or delete its line")
     key = f"pm-{secrets.token_urlsafe(32)}"
     try:
+        before = path.read_text(encoding="utf-8") if path.exists() else ""
+        hashes: dict[str, str] = {}
+        _add(hashes, before.splitlines(), f"keys {path}")
+        if name in hashes:
+            raise ConfigError(f"new_key = {name!r} is taken in {path}: choose another name, or delete its line")
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a", encoding="utf-8") as handle:
             handle.write(("" if before in ("", "\n") or before.endswith("\n") else "\n") + f"{name} {hash_of(key)}\n")
     except OSError as exc:
