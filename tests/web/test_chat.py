@@ -1,0 +1,167 @@
+"""The OpenAI-compatible form, asked with the `openai` package: an independent idea of that API."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import httpx2
+import openai
+import pytest
+
+from polymode.errors import GeneratorFault
+from polymode.generate import Generated
+from polymode.policy import Guarantee, Policy
+from polymode.web.app import create_app
+from polymode.web.keys import Keys, hash_of
+
+from .conftest import POLICY, SURE, Model, Start, serving
+
+T = TypeVar("T")
+ASK: Any = {"model": "clinic", "messages": [{"role": "user", "content": "Fever?"}]}
+
+
+def with_client(use: Callable[[openai.AsyncOpenAI], Awaitable[T]], model: Model, key: str = "any", **options: Any) -> T:
+    """What ``use`` makes of a client of a server with this model."""
+
+    async def run() -> T:
+        transport = httpx2.ASGITransport(create_app(serving(**options.pop("settings", {})), model, **options))
+        async with (
+            httpx2.AsyncClient(transport=transport) as http,
+            openai.AsyncOpenAI(base_url="http://test/v1", api_key=key, http_client=http, max_retries=0) as client,
+        ):
+            return await use(client)
+
+    return asyncio.run(run())
+
+
+def test_the_content_is_the_answer_set(model: Model) -> None:
+    reply = with_client(lambda client: client.chat.completions.create(**ASK), model)
+    assert (reply.object, reply.model, reply.choices[0].finish_reason) == ("chat.completion", "clinic", "stop")
+    assert reply.choices[0].message.role == "assistant"
+    content = json.loads(reply.choices[0].message.content or "")
+    assert content["decision"] == "answer"
+    assert content["answers"] == [{"text": "panic attack", "confidence": 0.85, "rationale": "tremor, dizziness"}]
+    assert reply.id == f"chatcmpl-{content['request_id']}"
+    assert reply.usage is None  # the scripted model does not count prompts
+    assert model.calls == [["Fever?\nGive 2 answers with confidence\n"]]
+
+
+def test_tokens_are_told_where_they_are_known() -> None:
+    class Counts(Model):
+        def generate(self, prompts: Any, **_: Any) -> list[list[Generated]]:
+            return [[Generated(SURE, 20, True, 7)]]
+
+    usage = with_client(lambda client: client.chat.completions.create(**ASK), Counts()).usage
+    assert usage is not None
+    assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) == (7, 20, 27)
+
+
+def test_a_stream_comes_in_one_piece(model: Model) -> None:
+    async def use(client: openai.AsyncOpenAI) -> list[Any]:
+        stream = await client.chat.completions.create(**ASK, stream=True, stream_options={"include_usage": True})
+        return [chunk async for chunk in stream]
+
+    text, end, usage = with_client(use, model)
+    assert json.loads(text.choices[0].delta.content)["decision"] == "answer"
+    assert (text.choices[0].finish_reason, end.choices[0].finish_reason) == (None, "stop")
+    assert usage.choices == [] and usage.object == "chat.completion.chunk"
+    assert len({chunk.id for chunk in (text, end, usage)}) == 1
+
+
+def test_the_model_is_listed(model: Model) -> None:
+    async def use(client: openai.AsyncOpenAI) -> list[str]:
+        return [one.id async for one in client.models.list()]
+
+    assert with_client(use, model) == ["clinic"]
+
+
+def test_k_and_risk_are_extra_fields_and_parts_are_one_question(model: Model) -> None:
+    parts = [{"type": "text", "text": "Fever"}, {"type": "text", "text": "and cough?"}]
+    ask: Any = {**ASK, "messages": [{"role": "user", "content": parts}], "extra_body": {"k": 2, "risk": "high"}}
+    reply = with_client(lambda client: client.chat.completions.create(**ask), model)
+    assert json.loads(reply.choices[0].message.content or "")["decision"] == "offer_set"
+    assert model.calls[0][0].startswith("Fever\nand cough?\n")
+
+
+def test_sampling_fields_are_kept_to_and_void_the_guarantee(model: Model) -> None:
+    promise = Guarantee("answer", "Promised.", "learn-then-test", 0.1, 0.05, 0.8, 0.09, 50, 40, 1)
+    settings = {"policy": Policy(answer_at=0.8, k=2).with_guarantees(promise), "max_tokens": 50}
+
+    def guarantee(**fields: Any) -> str | None:
+        ask = {**ASK, **fields}
+        reply = with_client(lambda client: client.chat.completions.create(**ask), model, settings=settings)
+        return json.loads(reply.choices[0].message.content or "")["guarantee"]
+
+    assert guarantee() == guarantee(temperature=1, max_tokens=50) == guarantee(max_tokens=5000) == "Promised."
+    assert guarantee(temperature=0.5) is None
+    assert guarantee(max_completion_tokens=40, max_tokens=45, seed=3) is None
+    assert [call["temperature"] for call in model.settings] == [1, 1, 1, 0.5, 1]
+    assert [call["max_tokens"] for call in model.settings] == [50, 50, 50, 50, 40]
+    assert model.settings[-1]["seed"] == 3
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"n": 1, "top_p": 1, "presence_penalty": 0, "frequency_penalty": 0.0, "logprobs": False, "stop": None},
+        {"stop": [], "tools": [], "logit_bias": {}, "stream": False, "response_format": {"type": "json_object"}},
+        {"user": "anna", "metadata": {"a": "b"}, "store": False},
+    ],
+)
+def test_fields_that_change_nothing_are_taken(model: Model, fields: dict[str, Any]) -> None:
+    ask = {**ASK, **fields}
+    assert with_client(lambda client: client.chat.completions.create(**ask), model).choices
+
+
+@pytest.mark.parametrize(
+    ("fields", "param", "said"),
+    [
+        ({"n": 2}, "n", "a field has no such effect here (n; allowed: 1): leave it out"),
+        ({"top_p": 0.9}, "top_p", "no such effect"),
+        ({"stop": "x"}, "stop", "no such effect"),
+        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools", "no such effect"),
+        ({"temperature": 3}, "temperature", "a number from 0 to 2"),
+        ({"messages": [{"role": "system", "content": "x"}]}, "messages.0.role", "one message with role user"),
+        ({"messages": [*ASK["messages"], *ASK["messages"]]}, "messages", "one message with role user"),
+        ({"messages": [{"role": "user", "content": "  "}]}, "messages.0.content", "the question is empty"),
+        ({"messages": [{"role": "user", "content": "x" * 16_001}]}, "messages.0.content", "the question is too long"),
+        ({"extra_body": {"k": 3}}, "k", "2, which the policy was calibrated with"),
+        ({"extra_body": {"reasoning": "high"}}, "reasoning", "leave it out"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_where_the_client_looks(
+    model: Model, fields: dict[str, Any], param: str, said: str
+) -> None:
+    ask = {**ASK, **fields}
+    with pytest.raises(openai.UnprocessableEntityError) as caught:
+        with_client(lambda client: client.chat.completions.create(**ask), model)
+    assert caught.value.param == param and said in caught.value.message
+    assert caught.value.type == "invalid_request_error"
+    assert model.calls == []
+
+
+def test_failures_are_the_clients_own_exceptions(model: Model) -> None:
+    def create(**changes: Any) -> Callable[[openai.AsyncOpenAI], Awaitable[Any]]:
+        ask = {**ASK, **changes}
+        return lambda client: client.chat.completions.create(**ask)
+
+    with pytest.raises(openai.NotFoundError, match="the model is not served here"):
+        with_client(create(model="gpt"), model)
+    keys = Keys({"anna": hash_of("right")})
+    with pytest.raises(openai.AuthenticationError, match="the API key is not known"):
+        with_client(create(), model, key="wrong", keys=keys)
+    assert with_client(create(), model, key="right", keys=keys).choices
+    model.fault = lambda _: GeneratorFault("down")
+    with pytest.raises(openai.InternalServerError, match="the model cannot answer now: down") as caught:
+        with_client(create(), model)
+    assert caught.value.status_code == 503
+
+
+def test_markup_is_inert_also_when_the_content_is_taken_out(start: Start) -> None:
+    text = SURE.replace("panic attack", "<b>x</b>")
+    reply = start({"policy": POLICY}, generator=Model(text)).post("/v1/chat/completions", json=ASK)
+    assert not set("<>&") & set(reply.text)
+    content = reply.json()["choices"][0]["message"]["content"]
+    assert not set("<>&") & set(content)
+    assert json.loads(content)["answers"][0]["text"] == "<b>x</b>"
