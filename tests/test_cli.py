@@ -52,7 +52,9 @@ def test_every_command_explains_itself(verb: str, capsys: pytest.CaptureFixture[
         assert f"\nexamples:\n  polymode {verb} " in shown or f"\nexamples:\n  polymode {verb}\n" in shown
 
 
-@pytest.mark.parametrize("verb", ["reproduce", "generate", "evaluate", "compare", "calibrate", "answer", "tasks"])
+@pytest.mark.parametrize(
+    "verb", ["reproduce", "generate", "evaluate", "compare", "calibrate", "answer", "reviews", "relabel", "tasks"]
+)
 def test_every_option_has_a_text(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     main([verb, "--help"])
     words = capsys.readouterr().out.split("options\n", 1)[1].split("examples:")[0].split()

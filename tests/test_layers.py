@@ -13,7 +13,7 @@ LAYERS = {
     1: ["prompts", "parsing", "references", "verifiers", "sandbox"],
     2: ["judging", "rewards", "credit", "pass_at_k", "exploration", "metrics", "uncertainty", "policy"],
     3: ["tasks", "runs", "decoding"],
-    4: ["generate", "train", "evaluate", "calibrate", "report", "web", "integrations", "doctor"],
+    4: ["generate", "train", "evaluate", "calibrate", "relabel", "report", "web", "integrations", "doctor"],
     5: ["cli", "reproduce", "__main__"],
 }
 LAYER = {module: layer for layer, modules in LAYERS.items() for module in modules}

@@ -19,6 +19,8 @@ VERBS = {
     "calibrate": "choose thresholds with a guarantee, from judged questions",
     "answer": "answer one question, and decide what to do with the answers",
     "serve": "the same over HTTP, for many clients; also as an OpenAI-compatible API",
+    "reviews": "what waits for a person, and what reviewers said as data",
+    "relabel": "find answers marked wrong that may be right, for a person to accept",
     "tasks": "list the tasks, or show questions of one",
     "doctor": "what is installed and what each missing part would give",
 }
@@ -65,6 +67,15 @@ EXAMPLES = {
         "polymode serve --model M --style full --policy policy.json --backend openai --base-url http://localhost:8001/v1",
         "polymode serve --new-key anna --keys keys.txt          makes a key, then",
         "polymode serve --model runs/mine/model --policy policy.json --host 0.0.0.0 --keys keys.txt",
+    ),
+    "reviews": (
+        "polymode reviews reviews.db                                what is open, claimed, resolved",
+        "polymode reviews reviews.db --records reviewed.jsonl       questions with right answers, to train on",
+        "polymode reviews reviews.db --judged runs/reviewed/judged.jsonl --k 3",
+    ),
+    "relabel": (
+        "polymode relabel runs/a/test runs/b/test --data questions.jsonl --proposals proposals.jsonl",
+        "polymode relabel --accept proposals.jsonl --by ann --data questions.jsonl --out questions-2.jsonl",
     ),
     "tasks": (
         "polymode tasks                                 the list",
@@ -343,6 +354,67 @@ class Serve:
     """Questions that may wait; more are refused with status 429."""
     seconds: float = 60.0
     """Time limit of a question, status 504."""
+
+
+@dataclass(frozen=True)
+class Reviews:
+    """Say what the review queue holds, and write what reviewers resolved as data.
+
+    The queue's questions are those that the policy did not answer: a policy calibrated on them alone promises nothing
+    about the others.
+    """
+
+    place: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="QUEUE")]
+    """The queue: an SQLite file, or postgresql://USER@HOST/NAME."""
+    records: Path | None = None
+    """JSONL file to write resolved questions with their right answers into, for the task `records`."""
+    judged: Path | None = None
+    """File to write resolved answer sets into, for polymode calibrate."""
+    k: int | None = None
+    """With --judged: only sets of so many answers."""
+    model_id: str | None = None
+    """Only what this model answered."""
+
+
+@dataclass(frozen=True)
+class Relabel:
+    """Propose answers that were marked wrong but are given often and surely, for data with one reference a question.
+
+    Proposals go to a file. A person writes "accepted": true into the lines that are right (and "alias_of": a reference,
+    where the answer only words it differently). Then --accept writes a new version of the data; the original is never
+    changed. A score is the share of samples that gave the answer, times their mean confidence.
+    """
+
+    runs: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN")] = ()
+    """Run folders with judged.jsonl, or such files."""
+    data: Path | None = None
+    """The records that the runs were asked: JSONL, JSON, CSV, TSV or Parquet. Needed."""
+    proposals: Path | None = None
+    """File to write the proposals into; proposals.jsonl beside the first judged.jsonl by default."""
+    accept: Path | None = None
+    """Proposals file with decisions: write the new version of the data."""
+    out: Path | None = None
+    """With --accept: the new version (.jsonl)."""
+    by: str = ""
+    """With --accept: who accepted; kept in the new version."""
+    min_share: float = 0.5
+    """Least share of a question's samples that gave the answer."""
+    min_confidence: float = 0.5
+    """Least mean confidence; 0 when the runs state none."""
+    top: int = 100
+    """Propose at most so many, the highest scores first."""
+    max_references: int = 1
+    """Leave out questions with more references than this; 0 takes all."""
+    equality: Literal["text", "exact"] = "text"
+    """Which answers are one and the same: normalised text, or exactly equal (programs)."""
+    question_field: str = "question"
+    """Column or key of the question; dots go down into objects."""
+    references_field: str = "references"
+    """Column or key of the references."""
+    id_field: str | None = None
+    """Column or key of the identity; by default record-1, record-2, ..."""
+    strings: Literal["references", "aliases"] = "references"
+    """What a flat list of strings is: references that differ, or aliases of the one right answer."""
 
 
 @dataclass(frozen=True)

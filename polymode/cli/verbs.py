@@ -14,6 +14,8 @@ from polymode.cli.answer import run_answer
 from polymode.cli.calibrate import run_calibrate
 from polymode.cli.flags import parse_flags
 from polymode.cli.options import Compare, Doctor, Evaluate, Generate, Reproduce, Tasks, Train
+from polymode.cli.relabel import run_relabel
+from polymode.cli.reviews import run_reviews
 from polymode.cli.serve import run_serve
 from polymode.errors import ConfigError, MissingExtraError
 from polymode.sandbox.bubblewrap import UNSAFE_LOCAL
@@ -260,6 +262,8 @@ RUN: dict[str, Callable[[Sequence[str]], int]] = {
     "calibrate": run_calibrate,
     "answer": run_answer,
     "serve": run_serve,
+    "reviews": run_reviews,
+    "relabel": run_relabel,
     "tasks": _tasks,
     "doctor": _doctor,
 }
