@@ -31,7 +31,7 @@ EDGE = {
     "tokenizers": {"train"},
     "datasets": {"train", "tasks"},
     "huggingface_hub": {"tasks"},
-    "pyarrow": {"train", "tasks", "runs"},
+    "pyarrow": {"train", "tasks", "runs", "report"},
     "matplotlib": {"report"},
     "jinja2": {"report"},
     "markupsafe": {"report"},
