@@ -167,14 +167,18 @@ def quick(data: Path | None = None) -> list[Plan]:
 def lab(data: Path | None = None) -> list[Plan]:
     """The three regimes: all four methods with three seeds, the model before training and the usual confidences.
 
-    On the clinic's differential also Multi-RLVR at K = 2, 4, 5; on hops also Multi-RLCR with credit per term.
+    On the clinic's differential also Multi-RLVR at K = 2, 4, 5; where one answer is right
+    also Multi-RLCR with credit per term.
     """
-    by_term = [arm(replace(HOPS, credit="term"), "multi-rlcr", seed) for seed in range(3)]
+    by_term = {
+        base.task: [arm(replace(base, credit="term"), "multi-rlcr", seed) for seed in range(3)]
+        for base in (DIAGNOSIS, HOPS)
+    }
     differential = (*_compared(CLINIC), *(arm(CLINIC, "multi-rlvr", 0, k=k) for k in (2, 4, 5)))
     return [
         Plan("clinic", differential),
-        Plan("clinic-diagnosis", tuple(_compared(DIAGNOSIS)), questions=2000),
-        Plan("hops", (*_compared(HOPS), *by_term), groups_by="answerable"),
+        Plan("clinic-diagnosis", (*_compared(DIAGNOSIS), *by_term["clinic-diagnosis"]), questions=2000),
+        Plan("hops", (*_compared(HOPS), *by_term["hops"]), groups_by="answerable"),
         Plan("programs", tuple(_compared(PROGRAMS))),
     ]
 
