@@ -40,7 +40,8 @@ def test_the_promised_names_are_there() -> None:
     Reference Reward Score Span TextVerifier Verdict build_prompt decide evaluate group_advantages judge parse_answers
     score score_set
     PolymodeError UserError ConfigError RecordError DataNotFoundError RunExistsError MissingExtraError
-    RunIncompleteError WriteError VerifierFault ReviewConflictError ReviewStoreError GeneratorFault PromptRefusedError"""
+    RunIncompleteError WriteError VerifierFault ReviewConflictError ReviewStoreError GeneratorFault
+    PromptRefusedError"""
     assert set(promised.split()) == set(polymode.__all__)
 
 
