@@ -125,7 +125,9 @@ def _add_chat(app: FastAPI, answering: Answering) -> None:
         """The model that is served, as OpenAI's API lists models."""
         return model_list(answering.serving.model_id, created)
 
-    @app.post("/v1/chat/completions", responses=_responses(*_ASKING, 404, openai=True))
+    streamed: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {"schema": {}}}}}
+
+    @app.post("/v1/chat/completions", responses=streamed | _responses(*_ASKING, 404, openai=True))
     async def chat_completions(body: ChatRequest, request: Request) -> dict[str, Any]:
         """The answer set as the content of a chat completion, for clients of OpenAI's API."""
         asked = body.asked(answering.serving.model_id)

@@ -10,42 +10,38 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, WithJsonSchema
 
 from polymode.prompts import MAX_K
 from polymode.web.answering import Asked
 from polymode.web.problems import Problem, dumped
-from polymode.web.schema import MAX_QUESTION_CHARS, AnswerSetReply, Strict
+from polymode.web.schema import MAX_QUESTION_CHARS, WHOLE, Answers, AnswerSetReply, QuestionText, Strict
 
-_NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "n": (1,),
-    "top_p": (1,),
-    "presence_penalty": (0,),
-    "frequency_penalty": (0,),
-    "logprobs": (False,),
-    "top_logprobs": (0,),
-    "logit_bias": ({},),
-    "stop": ([], ""),
-    "tools": ([],),
-    "functions": ([],),
-}
-"""Fields of the API that may only say what is done anyway; null is allowed too."""
+
+def _off(value: bool) -> bool:
+    if value:
+        raise ValueError("no log-probabilities are given")
+    return value
+
+
+Off = Annotated[bool, AfterValidator(_off), WithJsonSchema({"type": "boolean", "const": False})]
+"""False; a literal would also take 0."""
 
 
 class TextPart(Strict):
     """One part of a message."""
 
     type: Literal["text"]
-    text: str = Field(max_length=MAX_QUESTION_CHARS)
+    text: QuestionText
 
 
 class ChatMessage(Strict):
     """The question."""
 
     role: Literal["user"]
-    content: str | list[TextPart]
+    content: QuestionText | Annotated[list[TextPart], Field(min_length=1)]
     name: str | None = None
 
 
@@ -59,19 +55,25 @@ class StreamOptions(Strict):
 class ChatRequest(Strict):
     """A chat completion. ``k`` and ``risk`` are fields of this server, sent by clients as extra fields."""
 
-    model: str = Field(description="name of the model, as /v1/models lists it", examples=[""])
+    model: str = Field(description="name of the model, as /v1/models lists it")
     messages: list[ChatMessage] = Field(
-        description="one message with role user that holds the question: a policy decides single questions, without "
-        "system messages or earlier turns",
+        description="one message with role user that holds the question, not blank: a policy decides single questions, "
+        "without system messages or earlier turns",
         min_length=1,
         max_length=1,
     )
-    k: int | None = Field(None, description=f"answers to ask for, a whole number from 1 to {MAX_K}", ge=1, le=MAX_K)
+    k: Answers | None = Field(None, description=f"answers to ask for, a whole number from 1 to {MAX_K}")
     risk: Literal["normal", "high"] = Field("normal", description="risk of the question, normal or high")
     temperature: float | None = Field(None, description="sampling temperature, a number from 0 to 2", ge=0, le=2)
-    max_tokens: int | None = Field(None, description="longest completion in tokens, a whole number from 1", ge=1)
-    max_completion_tokens: int | None = Field(None, description="as max_tokens, a whole number from 1", ge=1)
-    seed: int | None = Field(None, description="seed of the sampling, a whole number", ge=0, lt=2**31)
+    max_tokens: Annotated[int, Field(ge=1), WHOLE] | None = Field(
+        None, description="longest completion in tokens, a whole number from 1"
+    )
+    max_completion_tokens: Annotated[int, Field(ge=1), WHOLE] | None = Field(
+        None, description="as max_tokens, a whole number from 1"
+    )
+    seed: Annotated[int, Field(ge=0, lt=2**31), WHOLE] | None = Field(
+        None, description="seed of the sampling, a whole number from 0"
+    )
     stream: bool | None = Field(None, description="true to get the reply as server-sent events, in one piece")
     stream_options: StreamOptions | None = Field(None, description="include_usage: true or false")
     response_format: dict[str, Any] | None = Field(
@@ -80,22 +82,23 @@ class ChatRequest(Strict):
     user: str | None = Field(None, description="no effect")
     metadata: dict[str, Any] | None = Field(None, description="no effect")
     store: bool | None = Field(None, description="no effect: nothing is stored")
-    n: int | None = Field(None, description="1")
-    top_p: float | None = Field(None, description="1")
-    presence_penalty: float | None = Field(None, description="0")
-    frequency_penalty: float | None = Field(None, description="0")
-    logprobs: bool | None = Field(None, description="false")
-    top_logprobs: int | None = Field(None, description="0")
-    logit_bias: dict[str, float] | None = Field(None, description="nothing")
-    stop: str | list[str] | None = Field(None, description="nothing")
-    tools: list[Any] | None = Field(None, description="nothing")
-    functions: list[Any] | None = Field(None, description="nothing")
+    # What follows may only say what is done anyway.
+    n: Annotated[int, Field(ge=1, le=1), WHOLE] | None = Field(None, description="1")
+    top_p: float | None = Field(None, description="1", ge=1, le=1)
+    presence_penalty: float | None = Field(None, description="0", ge=0, le=0)
+    frequency_penalty: float | None = Field(None, description="0", ge=0, le=0)
+    logprobs: Off | None = Field(None, description="false")
+    top_logprobs: Annotated[int, Field(ge=0, le=0), WHOLE] | None = Field(None, description="0")
+    logit_bias: dict[str, float] | None = Field(None, description="nothing", max_length=0)
+    stop: list[str] | None = Field(None, description="nothing", max_length=0)
+    tools: list[Any] | None = Field(None, description="nothing", max_length=0)
+    functions: list[Any] | None = Field(None, description="nothing", max_length=0)
 
     def asked(self, model_id: str) -> Asked:
         """The question in it.
 
         Raises:
-            Problem: another model (404), an empty question, or a field that says more than is done.
+            Problem: another model (404), or parts that are too long together (422).
         """
         if self.model != model_id:
             raise Problem(
@@ -106,28 +109,17 @@ class ChatRequest(Strict):
                 allowed=model_id,
                 fix="GET /v1/models names it",
             )
-        for name, allowed in _NEUTRAL.items():
-            value = getattr(self, name)
-            if value is not None and value not in allowed:
-                raise Problem(
-                    422,
-                    "a field has no such effect here",
-                    field=name,
-                    value=value,
-                    allowed=ChatRequest.model_fields[name].description,
-                    fix="leave it out",
-                )
         [message] = self.messages
         content = message.content
         question = content if isinstance(content, str) else "\n".join(part.text for part in content)
-        if not question.strip() or len(question) > MAX_QUESTION_CHARS:
+        if len(question) > MAX_QUESTION_CHARS:
             raise Problem(
                 422,
-                "the question is empty" if not question.strip() else "the question is too long",
+                "the question is too long",
                 field="messages.0.content",
                 value=question,
-                allowed=f"a text of 1 to {MAX_QUESTION_CHARS:,} characters, not blank",
-                fix="write the question there",
+                allowed=f"{MAX_QUESTION_CHARS:,} characters in all parts together",
+                fix="shorten it",
             )
         limits = [limit for limit in (self.max_completion_tokens, self.max_tokens) if limit is not None]
         return Asked(question, self.k, self.risk, self.temperature, min(limits, default=None), self.seed)

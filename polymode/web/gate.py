@@ -177,7 +177,8 @@ class Gate:
 def _host(header: str) -> str:
     """Host name or address of a Host header, without port and brackets."""
     if header.startswith("["):
-        return header[1:].partition("]")[0]
+        address, _, rest = header[1:].partition("]")
+        return address if not rest or rest.startswith(":") else header
     return header.partition(":")[0].lower()
 
 

@@ -101,7 +101,10 @@ def problem_response(problem: Problem, request_id: str, path: str) -> SafeJSON:
 def problem_of(errors: Sequence[Mapping[str, Any]], model: type[BaseModel]) -> Problem:
     """The first of pydantic's errors about a body of ``model``."""
     error = errors[0]
-    kind, path = error["type"], [str(part) for part in error["loc"] if part != "body"]
+    kind, _, *parts = error["type"], *error["loc"]
+    # Between fields stand names of the alternatives of a union, such as list[TextPart], which say nothing to a client.
+    named = [isinstance(part, int) or part.isidentifier() or kind == "extra_forbidden" for part in parts]
+    path = [str(part) for part, is_named in zip(parts, named, strict=True) if is_named]
     known = ", ".join(model.model_fields)
     if kind == "json_invalid":
         return Problem(400, "not JSON", field="body", allowed="a JSON object", fix="send valid JSON")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from polymode.prompts import MAX_K
 
@@ -13,13 +12,15 @@ MAX_QUESTION_CHARS = 16_000
 """Longest question."""
 
 
-def _not_blank(text: str) -> str:
-    if not text.strip():
-        raise PydanticCustomError("blank", "the text is empty")
-    return text
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-QuestionText = Annotated[str, AfterValidator(_not_blank)]
+WHOLE = BeforeValidator(_whole)
+"""Makes whole numbers what they are in JSON, where 2.0 is one; behind the limits, so that these are described."""
+Answers = Annotated[int, Field(ge=1, le=MAX_K), WHOLE]
+"""Answers that may be asked for."""
+QuestionText = Annotated[str, Field(min_length=1, max_length=MAX_QUESTION_CHARS, pattern=r"\S")]
 """A text with something in it."""
 
 
@@ -34,16 +35,11 @@ class AnswerSetRequest(Strict):
 
     question: QuestionText = Field(
         description=f"the question, a text of 1 to {MAX_QUESTION_CHARS:,} characters, not blank",
-        min_length=1,
-        max_length=MAX_QUESTION_CHARS,
         examples=["A 31 year old man has headache, tremor, dizziness; no back pain"],
     )
-    k: int | None = Field(
+    k: Answers | None = Field(
         None,
         description=f"answers to ask for, a whole number from 1 to {MAX_K}; a policy made for one K allows no other",
-        ge=1,
-        le=MAX_K,
-        examples=[None],
     )
     risk: Literal["normal", "high"] = Field(
         "normal", description="risk of the question, normal or high; with high no single answer is given"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 from collections.abc import Callable
@@ -71,7 +72,8 @@ def _listening(host: str, port: int) -> socket.socket:
         )
         return socket.create_server(address[:2], family=family, backlog=2048)  # type: ignore[arg-type]
     except (OSError, UnicodeError) as exc:
-        reason = getattr(exc, "strerror", None) or exc
+        number = getattr(exc, "errno", None) or 0  # of a name that cannot be resolved it is negative
+        reason = os.strerror(number) if number > 0 else getattr(exc, "strerror", None) or exc
         raise ConfigError(f"cannot listen on {host} port {port} ({reason}): choose another --host or --port") from None
 
 

@@ -1,10 +1,13 @@
-"""A server with a scripted model, asked without a network."""
+"""A server with a scripted model, asked with and without a network."""
 
+import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
+import uvicorn
 from fastapi.testclient import TestClient
 
 from polymode.generate import Generated
@@ -75,3 +78,31 @@ def start(model: Model) -> Iterator[Start]:
     model.gate.set()
     for client in running:
         client.__exit__(None, None, None)
+
+
+Live = Callable[..., int]
+
+
+@pytest.fixture
+def live(model: Model) -> Iterator[Live]:
+    """Starts a real server and returns its port: keyword arguments of `create_app`, or a whole ``app``."""
+    running: list[tuple[uvicorn.Server, threading.Thread, socket.socket]] = []
+
+    def begin(app: Any = None, port: int = 0, settings: dict[str, Any] | None = None, **options: Any) -> int:
+        app = app or create_app(serving(**(settings or {})), options.pop("generator", model), **options)
+        sock = socket.create_server(("127.0.0.1", port))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="critical", ws="none", timeout_graceful_shutdown=5))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
+        thread.start()
+        running.append((server, thread, sock))
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.005)
+        return sock.getsockname()[1]
+
+    yield begin
+    model.gate.set()
+    for server, thread, sock in running:
+        server.should_exit = True
+        thread.join(20)
+        sock.close()

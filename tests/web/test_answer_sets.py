@@ -110,15 +110,16 @@ def test_a_guarantee_is_claimed_for_its_decision_and_normal_risk_only(start: Sta
     ("sent", "field", "value", "allowed", "fix"),
     [
         ({}, "question", None, "the question, a text of 1 to 16,000 characters, not blank", "add it"),
-        ({"question": " \n"}, "question", " \n", "the question, a text", "change it: the text is empty"),
+        ({"question": " \n"}, "question", " \n", "the question, a text", "change it: string should match"),
         ({"question": 3}, "question", 3, "the question, a text", "change it: input should be a valid string"),
         ({"question": "x" * 16_001}, "question", "x" * 100 + "...", "the question, a text", "at most 16000 characters"),
         ({"question": "q", "k": 0}, "k", 0, "a whole number from 1 to 20", "greater than or equal to 1"),
-        ({"question": "q", "k": 2.0}, "k", 2.0, "a whole number from 1 to 20", "change it"),
+        ({"question": "q", "k": 2.5}, "k", 2.5, "a whole number from 1 to 20", "change it"),
         ({"question": "q", "k": True}, "k", True, "a whole number from 1 to 20", "change it"),
         ({"question": "q", "k": 3}, "k", 3, "2, which the policy was calibrated with", "leave k out"),
         ({"question": "q", "risk": "low"}, "risk", "low", "risk of the question, normal or high", "'normal' or 'high'"),
         ({"question": "q", "temprature": 0}, "temprature", 0, "one of question, k, risk", "leave it out"),
+        ({"question": "q", "body": 1}, "body", 1, "one of question, k, risk", "leave it out"),
         ([], "body", None, "a JSON object with question, k, risk", "send an object"),
     ],
 )

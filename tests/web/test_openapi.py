@@ -1,0 +1,55 @@
+"""The API's own description: complete, and kept to for whatever it allows and forbids (schemathesis)."""
+
+from typing import Any
+
+import schemathesis
+from hypothesis import HealthCheck, Phase, settings
+
+from polymode.policy import Policy
+from polymode.web.app import create_app
+from polymode.web.keys import Keys
+
+from .conftest import Model, Start, serving
+
+app = create_app(serving(policy=Policy(answer_at=0.8)), Model(), wait=0.0)
+
+
+async def endless(scope: Any, receive: Any, send: Any) -> None:
+    """The application without its end: schemathesis starts and ends it for every request."""
+    if scope["type"] != "lifespan":
+        await app(scope, receive, send)
+        return
+    for stage in ("startup", "shutdown"):
+        assert (await receive())["type"] == f"lifespan.{stage}"
+        await send({"type": f"lifespan.{stage}.complete"})
+
+
+schema = schemathesis.openapi.from_asgi("/openapi.json", endless)
+
+
+@schema.parametrize()
+@settings(
+    max_examples=10,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
+)
+def test_every_reply_is_one_that_the_description_allows(case: schemathesis.Case) -> None:
+    if isinstance(case.body, dict) and isinstance(case.body.get("model"), str):
+        case.body["model"] = "clinic"  # the one name that leads further than status 404
+    case.call_and_validate()
+
+
+def test_the_description_names_every_path_field_and_failure(start: Start) -> None:
+    described = start(keys=Keys({"a": "0" * 64})).app.openapi()  # type: ignore[attr-defined]
+    paths = described["paths"]
+    assert set(paths) == {"/v1/answer-sets", "/v1/chat/completions", "/v1/models", "/health", "/ready", "/metrics"}
+    post = paths["/v1/answer-sets"]["post"]
+    assert set(post["responses"]) == {"200", "400", "401", "408", "413", "421", "422", "429", "503", "504"}
+    assert post["security"] == [{"HTTPBearer": []}]
+    assert "security" not in create_app(serving(), Model()).openapi()["paths"]["/v1/answer-sets"]["post"]
+    for name in ("AnswerSetRequest", "ChatRequest"):
+        for field, about in described["components"]["schemas"][name]["properties"].items():
+            assert about.get("description"), field
