@@ -30,9 +30,7 @@ def test_k_is_drawn_per_question_and_said_in_its_prompt() -> None:
 
 
 @pytest.mark.parametrize("credit", ["sequence", "term"])
-def test_a_model_trained_over_k_follows_each(
-    credit: str, small_recipe: Callable[..., Recipe], tmp_path: Path
-) -> None:
+def test_a_model_trained_over_k_follows_each(credit: str, small_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
     recipe = small_recipe(k_choices=[1, 3], credit=credit, steps=2, questions_per_step=4)
     train(recipe, tmp_path / "run")
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
