@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -43,7 +45,7 @@ def pieces() -> PreTrainedTokenizerFast:
     return fast(tokenizer, unk_token="<unk>")
 
 
-def starts_of(tokenizer: PreTrainedTokenizerFast, ids: list[int]) -> tuple[list[int], str]:
+def starts_of(tokenizer: Any, ids: list[int]) -> tuple[list[int], str]:
     text = tokenizer.decode(ids, skip_special_tokens=True)
     starts = TokenStarts(tokenizer)(ids, text)
     assert len(starts) == len(ids)
@@ -55,7 +57,7 @@ def starts_of(tokenizer: PreTrainedTokenizerFast, ids: list[int]) -> tuple[list[
 def test_words_start_after_the_words_before_them() -> None:
     written = "<think> fever </think><answer1>flu</answer1>"
     tokenizer = build_tokenizer([written])
-    ids = tokenizer(written, add_special_tokens=False)["input_ids"]
+    ids: Any = tokenizer(written, add_special_tokens=False)["input_ids"]
     starts, text = starts_of(tokenizer, [*ids, tokenizer.eos_token_id])
     words = [text[a:b] for a, b in zip(starts, [*starts[1:], len(text)], strict=True)]
     assert words == ["<think>", " fever", " <", "/think", ">", "<answer1>", "flu", "</answer1>", ""]
@@ -77,7 +79,7 @@ def test_starts_are_those_of_growing_prefixes(bytes_bpe: PreTrainedTokenizerFast
     starts, decoded = starts_of(bytes_bpe, ids)
     assert decoded == text
     for i, start in enumerate(starts):
-        prefix = bytes_bpe.decode(ids[:i], skip_special_tokens=True)
+        prefix: Any = bytes_bpe.decode(ids[:i], skip_special_tokens=True)
         if text.startswith(prefix):
             assert start == len(prefix)
 
