@@ -21,20 +21,22 @@ def run_serve(args: Sequence[str]) -> int:
         return _make_key(options)
     try:
         from polymode.web.app import create_app
-        from polymode.web.server import serve
+        from polymode.web.server import check_address, serve
     except ImportError as exc:
         raise MissingExtraError(exc.name or "fastapi", "serve", "serving") from None
+    from polymode.web.gate import LOCAL_HOSTS
     from polymode.web.keys import check_binding, is_local, read_keys
 
     _check(options)
     keys = read_keys(options.keys)
     check_binding(options.host, keys, allow_without_keys=options.allow_without_keys)
     settings = _settings(options)
+    check_address(options.host, options.port)
     app = create_app(
         settings,
         _generator(options),
         keys=keys,
-        hosts=None if keys or not is_local(options.host) else ("localhost", "127.0.0.1", "::1"),
+        hosts=None if keys or not is_local(options.host) else {*LOCAL_HOSTS, options.host},
         size=1 if options.backend == "openai" else options.batch,
         wait=options.wait_ms / 1000,
         room=options.queue,

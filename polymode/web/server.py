@@ -63,6 +63,11 @@ def serve(app: Any, *, host: str, port: int, ready: Callable[[str], None] = lamb
                 signal.signal(number, handler)
 
 
+def check_address(host: str, port: int) -> None:
+    """Find out before a model is loaded whether an address can be listened on; raises ConfigError."""
+    _listening(host, port).close()
+
+
 def _listening(host: str, port: int) -> socket.socket:
     if not 0 <= port <= 65535:
         raise ConfigError(f"port = {port} is not allowed: give a whole number from 0 to 65535")
