@@ -45,7 +45,7 @@ def pieces() -> PreTrainedTokenizerFast:
     return fast(tokenizer, unk_token="<unk>")
 
 
-def starts_of(tokenizer: Any, ids: list[int]) -> tuple[list[int], str]:
+def starts_of(tokenizer: Any, ids: Any) -> tuple[list[int], str]:
     text = tokenizer.decode(ids, skip_special_tokens=True)
     starts = TokenStarts(tokenizer)(ids, text)
     assert len(starts) == len(ids)
