@@ -30,7 +30,8 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "report": ("matplotlib", "jinja2"),
     "math": ("math-verify", "antlr4-python3-runtime"),
     "vllm": ("vllm",),
-    "serve": ("fastapi", "uvicorn", "prometheus-client"),
+    "serve": ("fastapi", "uvicorn", "prometheus-client", "sqlalchemy", "alembic"),
+    "postgres": ("psycopg",),
     "track": ("trackio", "tensorboard", "wandb"),
 }
 _GIVES = {
@@ -39,7 +40,8 @@ _GIVES = {
     "report": "figures and the page report.html",
     "math": "the verifier `symbolic`: equality of mathematical expressions",
     "vllm": "fast generation on a CUDA GPU",
-    "serve": "`polymode serve`: answers and decisions over HTTP",
+    "serve": "`polymode serve`: answers and decisions over HTTP; the review queue",
+    "postgres": "a review queue in PostgreSQL instead of a file",
     "track": "live training curves; any one of the three is enough",
 }
 DATA_SETS = ("ddxplus", "hotpotqa", "ambigqa", "mbpp", "nq_open", "game24")

@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 import tomllib
@@ -52,7 +53,7 @@ def test_the_extras_are_those_of_the_project_file(root: Path) -> None:
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
 
     def names(requirements: list[str]) -> tuple[str, ...]:
-        return tuple(line.split(">=")[0] for line in requirements)
+        return tuple(re.split(r"\[|>=", line)[0] for line in requirements)
 
     assert names(project["dependencies"]) == doctor.CORE
     extras = {name: names(lines) for name, lines in project["optional-dependencies"].items() if name != "dev"}

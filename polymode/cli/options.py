@@ -324,6 +324,8 @@ class Serve:
     """Make an API key of this name, add its hash to --keys, print the key, and end."""
     allow_without_keys: bool = False
     """Listen where other machines reach the server although there are no keys."""
+    reviews: str | None = None
+    """Review queue for escalated questions: an SQLite file, or postgresql://USER:PASSWORD@HOST/NAME."""
     backend: Literal["transformers", "openai"] = "transformers"
     """What runs the model: this process, or a server with an OpenAI-compatible API (vLLM, llama.cpp)."""
     base_url: str | None = None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -32,27 +34,42 @@ def run_serve(args: Sequence[str]) -> int:
     check_binding(options.host, keys, allow_without_keys=options.allow_without_keys)
     settings = _settings(options)
     check_address(options.host, options.port)
-    app = create_app(
-        settings,
-        _generator(options),
-        keys=keys,
-        hosts=None if keys or not is_local(options.host) else {*LOCAL_HOSTS, options.host},
-        size=1 if options.backend == "openai" else options.batch,
-        wait=options.wait_ms / 1000,
-        room=options.queue,
-        workers=options.batch if options.backend == "openai" else 1,
-        seed=options.seed,
-    )
-
-    def ready(url: str) -> None:
-        print(f"serving {settings.model_id} at {url}, k = {settings.k}, policy {settings.policy.digest()}", flush=True)
-        print(f"API keys: {len(keys)}" if keys else "API keys: none, whoever reaches the server may ask", flush=True)
-        if settings.policy.answer_at is None and settings.policy.offer_at is None:
-            print("note: the policy has no threshold, so every question is escalated", flush=True)
-
-    serve(app, host=options.host, port=options.port, ready=ready)
+    with _reviews(options) as escalations:
+        app = create_app(
+            settings,
+            _generator(options),
+            keys=keys,
+            escalations=escalations,
+            hosts=None if keys or not is_local(options.host) else {*LOCAL_HOSTS, options.host},
+            size=1 if options.backend == "openai" else options.batch,
+            wait=options.wait_ms / 1000,
+            room=options.queue,
+            workers=options.batch if options.backend == "openai" else 1,
+            seed=options.seed,
+        )
+        serve(app, host=options.host, port=options.port, ready=lambda url: _announce(url, settings, keys, options))
     print("stopped")
     return 0
+
+
+def _announce(url: str, settings: Any, keys: Any, options: Serve) -> None:
+    policy = settings.policy
+    print(f"serving {settings.model_id} at {url}, k = {settings.k}, policy {policy.digest()}")
+    print(f"API keys: {len(keys)}" if keys else "API keys: none, whoever reaches the server may ask")
+    if options.reviews is None:
+        print("note: without --reviews nobody is told of escalated questions but the client")
+    if policy.answer_at is None and policy.offer_at is None:
+        print("note: the policy has no threshold, so every question is escalated")
+    sys.stdout.flush()
+
+
+def _reviews(options: Serve) -> Any:
+    """The review queue, to be closed; none when none is named."""
+    if options.reviews is None:
+        return nullcontext()
+    from polymode.web.reviews import ReviewQueue
+
+    return ReviewQueue(options.reviews)
 
 
 def _make_key(options: Serve) -> int:

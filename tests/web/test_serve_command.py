@@ -104,7 +104,11 @@ def test_options_reach_the_server(
     assert main(list(map(str, args))) == 0
     shown = capsys.readouterr().out
     assert shown.startswith("serving a/b at http://127.0.0.1:0, k = 2, policy ")
-    assert "API keys: none, whoever reaches the server may ask\nstopped\n" in shown
+    assert shown.splitlines()[1:] == [
+        "API keys: none, whoever reaches the server may ask",
+        "note: without --reviews nobody is told of escalated questions but the client",
+        "stopped",
+    ]
     with TestClient(started.app, base_url="http://localhost") as client:
         body = client.post("/v1/answer-sets", json={"question": "Fever?"}).json()
         assert (body["model_id"], body["decision"]) == ("a/b", "answer")
@@ -162,6 +166,33 @@ def test_a_server_behind_is_asked_as_the_options_say(
         [one] = client.get("/v1/models").json()["data"]
         assert one["id"] == "us"
         assert client.get("/metrics").status_code == 200
+
+
+def test_escalated_questions_reach_the_review_queue(
+    started: Started, policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from polymode.web.reviews import ReviewQueue
+
+    replies: list[Any] = []
+
+    def ask_meanwhile(app: Any, **_: Any) -> None:
+        with TestClient(app, base_url="http://localhost") as client:
+            replies.append(client.post("/v1/answer-sets", json={"question": "Fever?", "risk": "high"}).json())
+
+    monkeypatch.setattr("polymode.web.server.serve", ask_meanwhile)
+    queue = tmp_path / "reviews.db"
+    args = ["serve", "--model", "m", "--policy", str(policy), "--port", "0", "--reviews", str(queue)]
+    assert main(args) == 0
+    with ReviewQueue(queue) as kept:
+        item = kept.claim("ann")
+        assert item is not None
+        assert (item.id, item.question, item.risk, item.model_id) == (
+            replies[0]["escalation_id"],
+            "Fever?",
+            "high",
+            "m",
+        )
+        assert [answer.text for answer in item.answers] == ["panic attack", "migraine"]
 
 
 def test_a_folder_is_named_without_telling_where_it_is(tmp_path: Path) -> None:
