@@ -2,6 +2,6 @@
 
     question, k, risk -> prompt -> batch -> completion -> parse_answers -> decide -> JSON
 
-Nothing else imports this package: removing it with `polymode/cli/serve.py` breaks no other test. What it shares with
-generation is the shape of the generator's method only. The modules need the extra `serve`.
+Only the command line imports this package, and only for its own verbs, so it can be removed with them in one commit.
+What it shares with generation is the shape of the generator's method only. The modules need the extra `serve`.
 """
