@@ -32,16 +32,18 @@ class SharedPromptTrainer(GRPOTrainer):
     num_generations: int
 
     @cached_property
+    def _fits(self) -> bool:
+        return self.accelerator.distributed_type in _WHOLE_WEIGHTS and can_share_forward(self.model)
+
+    @cached_property
     def _shares(self) -> bool:
-        is_whole = self.accelerator.distributed_type in _WHOLE_WEIGHTS
-        # Recomputing activations switches the cache off.
-        return is_whole and not self.args.activation_checkpointing and can_share_forward(self.model)
+        return self._fits and not self.args.activation_checkpointing  # recomputing switches the cache off
 
     def _generate_single_turn(
         self, prompt_ids: list[list[int]], images: Any, multimodal_fields: Any, *rest: Any, **options: Any
     ) -> tuple[Any, Any]:
         is_plain = not (self.use_vllm or self.use_transformers_continuous_batching or images or multimodal_fields)
-        if is_plain and self.accelerator.distributed_type in _WHOLE_WEIGHTS:
+        if is_plain and self._fits:
             recompute: Any = self.args.activation_checkpointing_kwargs
             with unwrap_model_for_generation(
                 self.model_wrapped, self.accelerator, gradient_checkpointing_kwargs=recompute
