@@ -332,6 +332,8 @@ class Serve:
     """Address of that server up to the version, for example http://localhost:8001/v1."""
     api_key_env: str | None = None
     """Environment variable that holds the key for that server."""
+    backend_options: tuple[str, ...] = ()
+    """Further fields of each request to that server as NAME=VALUE, for example top_k=0 min_p=0; null removes one."""
     name: str | None = None
     """Name of the model for clients; by default --model, of a folder the last two parts."""
     task: str = "clinic"

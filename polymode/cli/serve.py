@@ -11,6 +11,7 @@ from typing import Any
 from polymode.cli.flags import parse_flags
 from polymode.cli.options import Serve
 from polymode.errors import ConfigError, MissingExtraError
+from polymode.train.named_values import named_values
 
 BACK_END_SHARE = 0.9
 """Of a request's time limit, what a server behind may take: so a client learns which of the two was slow."""
@@ -94,6 +95,9 @@ def _check(options: Serve) -> None:
     if (options.base_url is None) == (options.backend == "openai"):
         state = "missing" if options.base_url is None else "given without --backend openai"
         raise ConfigError(f"--base-url is {state}: --backend openai needs the server's address, no other back-end does")
+    for flag, given in (("api-key-env", options.api_key_env), ("backend-options", options.backend_options)):
+        if given and options.backend != "openai":
+            raise ConfigError(f"--{flag} is given without --backend openai: leave it out, or name that back-end")
 
 
 def _settings(options: Serve) -> Any:
@@ -135,6 +139,7 @@ def _generator(options: Serve) -> Any:
             options.model,
             api_key_env=options.api_key_env,
             timeout=BACK_END_SHARE * options.seconds,
+            request_options=named_values(options.backend_options, "backend-options", "top_k=0"),
         )
     from polymode.generate.transformers import TransformersGenerator
 

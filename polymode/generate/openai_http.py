@@ -2,11 +2,15 @@
 
 The server applies the model's chat template, as `TransformersGenerator` does. Each completion is a request of its own,
 because not every server knows the field ``n``.
+
+Servers have sampling defaults of their own: vLLM and llama.cpp cut off unlikely tokens (``top_k``, ``min_p``) unless a
+request says otherwise, and not every server lets it. What a policy was calibrated with must be asked for, see
+``request_options``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -29,6 +33,7 @@ class OpenAIGenerator:
         timeout: seconds for one completion, all attempts together.
         retries: further attempts after a failure that may pass (no connection, status 429 or 5xx).
         concurrency: requests at once in one call of `generate`.
+        request_options: further fields of each request, such as ``{"top_k": 0}``; null removes a field.
 
     Raises:
         ConfigError: an option out of its range, or no key.
@@ -43,6 +48,7 @@ class OpenAIGenerator:
         timeout: float = 60.0,
         retries: int = 2,
         concurrency: int = 16,
+        request_options: Mapping[str, Any] | None = None,
     ) -> None:
         if not model.strip():
             raise ConfigError(f"model = {model!r} is not allowed: give the name of the model at the server")
@@ -53,7 +59,10 @@ class OpenAIGenerator:
         ):
             if not low <= value <= high:
                 raise ConfigError(f"{name} = {value!r} is not allowed: give a number from {low:g} to {high:g}")
-        self.model, self._concurrency = model, concurrency
+        for name in ("messages", "max_tokens", "stream", "n"):
+            if name in (request_options or {}):
+                raise ConfigError(f"request_options: {name!r} cannot be changed; leave it out")
+        self.model, self._concurrency, self._options = model, concurrency, dict(request_options or {})
         self._chat = Endpoint(
             f"{base_url.rstrip('/')}/chat/completions",
             api_key_env=api_key_env,
@@ -75,7 +84,7 @@ class OpenAIGenerator:
         """
         fields = {"model": self.model, "max_tokens": max_tokens, "temperature": temperature, "top_p": 1.0}
         bodies = [
-            {**fields, "messages": [{"role": "user", "content": prompt}], "seed": seed + number * n + sample}
+            self._body(fields | {"seed": seed + number * n + sample}, prompt)
             for number, prompt in enumerate(prompts)
             for sample in range(n)
         ]
@@ -89,6 +98,10 @@ class OpenAIGenerator:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
         return [made[start : start + n] for start in range(0, len(made), n)]
+
+    def _body(self, fields: dict[str, Any], prompt: str) -> dict[str, Any]:
+        body = {**fields, **self._options, "messages": [{"role": "user", "content": prompt}]}
+        return {name: value for name, value in body.items() if value is not None}
 
     def _ask(self, body: dict[str, Any]) -> Generated:
         try:

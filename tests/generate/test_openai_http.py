@@ -89,6 +89,12 @@ def test_completions_come_in_the_order_of_the_prompts_with_their_tokens(server: 
     }
 
 
+def test_further_fields_are_sent_and_null_removes_one(server: Server) -> None:
+    ask(server, request_options={"top_k": 0, "seed": None, "temperature": 0.7})
+    [body] = server.bodies
+    assert body["top_k"] == 0 and body["temperature"] == 0.7 and "seed" not in body
+
+
 def test_nothing_asked_nothing_sent(server: Server) -> None:
     assert ask(server, ()) == []
     assert server.bodies == []
@@ -187,6 +193,7 @@ def test_a_server_that_is_not_there_is_a_fault() -> None:
         ({"model": " "}, "model = ' ' is not allowed"),
         ({"timeout": 0}, "timeout = 0 is not allowed: give a number from 0.001 to 3600"),
         ({"concurrency": 0}, "concurrency = 0 is not allowed"),
+        ({"request_options": {"stream": True}}, "request_options: 'stream' cannot be changed"),
         ({"retries": 21}, "retries = 21 is not allowed"),
         ({"api_key_env": "NOT_SET_HERE"}, "this environment variable is not set"),
     ],

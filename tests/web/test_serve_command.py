@@ -83,6 +83,7 @@ def test_what_is_wrong_is_said_before_a_model_is_loaded(refused: Refused, policy
     assert "task = 'chess' is not known" in refused(*ask, "--task", "chess")
     assert "--base-url is missing" in refused(*ask, "--backend", "openai")
     assert "--base-url is given without --backend openai" in refused(*ask, "--base-url", "http://x/v1")
+    assert "--backend-options is given without --backend openai" in refused(*ask, "--backend-options", "top_k=0")
     assert "host = '0.0.0.0' lets other machines ask" in refused(*ask, "--host", "0.0.0.0")
     assert "keys none cannot be read" in refused(*ask, "--keys", "none")
     assert "port = 70000 is not allowed" in refused(*ask[:-1], 70000)
@@ -160,8 +161,11 @@ def test_a_server_behind_is_asked_as_the_options_say(
 
     monkeypatch.setattr(openai_http, "OpenAIGenerator", generator)
     args = ["--backend", "openai", "--base-url", "http://x/v1", "--api-key-env", "K", "--seconds", "20", "--name", "us"]
+    args += ["--backend-options", "top_k=0"]
     assert main(["serve", "--model", "m", "--policy", str(policy), "--port", "0", "--style", "full", *args]) == 0
-    assert made == [{"base_url": "http://x/v1", "model": "m", "api_key_env": "K", "timeout": 18.0}]
+    assert made == [
+        {"base_url": "http://x/v1", "model": "m", "api_key_env": "K", "timeout": 18.0, "request_options": {"top_k": 0}}
+    ]
     with TestClient(started.app, base_url="http://localhost") as client:
         [one] = client.get("/v1/models").json()["data"]
         assert one["id"] == "us"
