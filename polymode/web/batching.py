@@ -181,10 +181,15 @@ class Batcher:
             live = [waiting for waiting in batch if waiting.future.set_running_or_notify_cancel()]
             if live:
                 start = time.monotonic()
-                self._answer(live)
+                outcomes = self._outcomes(live)
                 seconds = time.monotonic() - start
                 self._mean_seconds = MEMORY * self._mean_seconds + (1 - MEMORY) * seconds
-                self._noted(len(live), seconds)
+                self._noted(len(live), seconds)  # before anybody can see an answer whose batch is not counted
+                for waiting, outcome in zip(live, outcomes, strict=True):
+                    if isinstance(outcome, GeneratorFault):
+                        waiting.future.set_exception(outcome)
+                    else:
+                        waiting.future.set_result(outcome)
 
     def _next_batch(self) -> list[_Waiting]:
         """Requests to answer now; empty when the batcher is closed."""
@@ -208,7 +213,8 @@ class Batcher:
         if any(waiting.future.cancelled() for waiting in self._queue):
             self._queue = deque(waiting for waiting in self._queue if not waiting.future.cancelled())
 
-    def _answer(self, batch: list[_Waiting]) -> None:
+    def _outcomes(self, batch: list[_Waiting]) -> list[Made | GeneratorFault]:
+        """Completion or fault of each request; a batch that fails, though the server is up, is asked one by one."""
         ask = batch[0].ask
         seed = self._seeds.getrandbits(31) if ask.seed is None else ask.seed
         try:
@@ -219,20 +225,15 @@ class Batcher:
                 temperature=ask.temperature,
                 seed=seed,
             )
-            texts = [text for [text] in made]
+            texts: list[Made | GeneratorFault] = [text for [text] in made]
             if len(texts) != len(batch):
                 raise ValueError(f"{len(texts)} completions of {len(batch)} prompts")
         except Exception as exc:  # whatever a model throws concerns those who asked; the thread must live on
             is_down = isinstance(exc, GeneratorFault) and not isinstance(exc, PromptRefusedError)
             if len(batch) > 1 and not is_down:
-                for waiting in batch:
-                    self._answer([waiting])
-                return
-            for waiting in batch:
-                waiting.future.set_exception(_fault(exc))
-            return
-        for waiting, text in zip(batch, texts, strict=True):
-            waiting.future.set_result(text)
+                return [outcome for waiting in batch for outcome in self._outcomes([waiting])]
+            return [_fault(exc)] * len(batch)
+        return texts
 
 
 def _fault(exc: Exception) -> GeneratorFault:
