@@ -207,6 +207,9 @@ async def _unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
     finally:
         for task in (working, leaving):
             task.cancel()
+        # Out of the queue before anybody hears of it, so that the model is not asked in between.
+        await asyncio.gather(working, leaving, return_exceptions=True)
+        await asyncio.sleep(0)
 
 
 async def _left(request: Request) -> None:
