@@ -121,7 +121,7 @@ def term_advantages(scores: SlotScores, group: int, *, scale: str = "none") -> N
         scale: ``none``, or ``batch``: divided by the deviation of all scores. A group's own is refused.
 
     Raises:
-        ConfigError: unknown scale, or ``group``.
+        ConfigError: another scale.
         RecordError: N is no multiple of G, or the shapes differ.
     """
     n, k = scores.coverage.shape if scores.coverage.ndim == 2 else (0, 0)
@@ -129,8 +129,8 @@ def term_advantages(scores: SlotScores, group: int, *, scale: str = "none") -> N
         raise RecordError("slot scores: totals must have shape (N,), coverage, confidence and hits shape (N, K)")
     if group < 1 or n % group:
         raise RecordError(f"group = {group!r} does not divide the {n} completions: give those of every question")
-    if scale == "group":
-        raise ConfigError("scale = 'group' with credit = 'term': one divisor for all parts; use 'none' or 'batch'")
+    if scale not in ("none", "batch"):
+        raise ConfigError(f"scale = {scale!r} with credit = 'term': one divisor for all parts; use 'none' or 'batch'")
     whole = group_advantages(scores.total.reshape(-1, group), scale="none").reshape(n)
     has_slots = ~np.isnan(scores.total) & ~np.isnan(scores.coverage).all(1)
     has_slot = has_slots[:, None] & ~np.isnan(scores.coverage)
@@ -150,8 +150,6 @@ def term_advantages(scores: SlotScores, group: int, *, scale: str = "none") -> N
     scored = scores.total[~np.isnan(scores.total)]
     if scale == "batch":
         out /= EPSILON + (scored.std(ddof=1) if len(scored) > 1 else 0.0)
-    elif scale != "none":
-        raise ConfigError(f"scale = {scale!r} is not known: use 'none' or 'batch'")
     return out
 
 

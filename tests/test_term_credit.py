@@ -93,7 +93,7 @@ def test_the_whole_is_the_published_advantage() -> None:
     [
         (3, "none", RecordError, "group = 3 does not divide"),
         (2, "group", ConfigError, "one divisor for all parts"),
-        (2, "rank", ConfigError, "scale = 'rank' is not known"),
+        (2, "rank", ConfigError, "scale = 'rank' with credit = 'term'"),
     ],
 )
 def test_what_cannot_be_credited_is_refused(group, scale, error, text) -> None:

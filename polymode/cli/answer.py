@@ -5,12 +5,52 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
 
 from polymode.cli.flags import parse_flags
-from polymode.cli.options import AnswerQuestion
 from polymode.errors import ConfigError
 from polymode.policy import Policy, decide
 from polymode.types import AnswerSet, Decision
+
+
+@dataclass(frozen=True)
+class AnswerQuestion:
+    """Answer one question with a model: ranked answers with confidences and, with a policy, a decision and its reason.
+
+    A guarantee of the policy holds for the model, prompt and sampling settings that it was calibrated with.
+    """
+
+    question: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="QUESTION")]
+    """The question."""
+    model: str
+    """Hugging Face model name or folder, for example RUN/model."""
+    policy: Path | None = None
+    """Policy to decide by; polymode calibrate writes one."""
+    risk: Literal["normal", "high"] = "normal"
+    """Risk of the question; with high no single answer is given."""
+    k: int | None = None
+    """Answers asked for; the policy's by default, else 3."""
+    task: str = "clinic"
+    """Task whose prompt style is used; `polymode tasks` lists them."""
+    data: Path | None = None
+    """Folder or file of the task's data."""
+    style: Literal["task", "full", "brief"] = "task"
+    """Prompt style; `task` uses the task's own."""
+    exclusive: bool = False
+    """Say in the prompt that at most one answer is right (style full)."""
+    max_tokens: int = 1536
+    """The completion is cut off at this length."""
+    temperature: float = 1.0
+    """Sampling temperature; 0 takes the most likely token each time."""
+    seed: int = 0
+    """The same seed gives the same completion."""
+    show_text: bool = False
+    """Print the whole completion first."""
+
 
 BAR = 20
 """Characters of a full bar."""

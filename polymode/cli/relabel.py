@@ -5,13 +5,57 @@ from __future__ import annotations
 import shlex
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
 
 from polymode.cli.answer import printable
 from polymode.cli.flags import parse_flags
-from polymode.cli.options import Relabel
 from polymode.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Relabel:
+    """Propose answers that were marked wrong but are given often and surely, for data with one reference a question.
+
+    Proposals go to a file. A person writes "accepted": true into the lines that are right (and "alias_of": a reference,
+    where the answer only words it differently). Then --accept writes a new version of the data; the original is never
+    changed. A score is the share of samples that gave the answer, times their mean confidence.
+    """
+
+    runs: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN")] = ()
+    """Run folders with judged.jsonl, or such files."""
+    data: Path | None = None
+    """The records that the runs were asked: JSONL, JSON, CSV, TSV or Parquet. Needed."""
+    proposals: Path | None = None
+    """File to write the proposals into; proposals.jsonl beside the first judged.jsonl by default."""
+    accept: Path | None = None
+    """Proposals file with decisions: write the new version of the data."""
+    out: Path | None = None
+    """With --accept: the new version (.jsonl)."""
+    by: str = ""
+    """With --accept: who accepted; kept in the new version."""
+    min_share: float = 0.5
+    """Least share of a question's samples that gave the answer."""
+    min_confidence: float = 0.5
+    """Least mean confidence; 0 when the runs state none."""
+    top: int = 100
+    """Propose at most so many, the highest scores first."""
+    max_references: int = 1
+    """Leave out questions with more references than this; 0 takes all."""
+    equality: Literal["text", "exact"] = "text"
+    """Which answers are one and the same: normalised text, or exactly equal (programs)."""
+    question_field: str = "question"
+    """Column or key of the question; dots go down into objects."""
+    references_field: str = "references"
+    """Column or key of the references."""
+    id_field: str | None = None
+    """Column or key of the identity; by default record-1, record-2, ..."""
+    strings: Literal["references", "aliases"] = "references"
+    """What a flat list of strings is: references that differ, or aliases of the one right answer."""
+
 
 if TYPE_CHECKING:
     from polymode.relabel import DataFields, Proposed

@@ -3,11 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+import tyro
 
 from polymode.cli.flags import parse_flags
-from polymode.cli.options import Reviews
 from polymode.errors import DataNotFoundError
+
+
+@dataclass(frozen=True)
+class Reviews:
+    """Say what the review queue holds, and write what reviewers resolved as data.
+
+    The queue's questions are those that the policy did not answer: a policy calibrated on them alone promises nothing
+    about the others.
+    """
+
+    place: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="QUEUE")]
+    """The queue: an SQLite file, or postgresql://USER@HOST/NAME."""
+    records: Path | None = None
+    """JSONL file to write resolved questions with their right answers into, for the task `records`."""
+    judged: Path | None = None
+    """File to write resolved answer sets into, for polymode calibrate."""
+    k: int | None = None
+    """With --judged: only sets of so many answers."""
+    model_id: str | None = None
+    """Only what this model answered."""
 
 
 def run_reviews(args: Sequence[str]) -> int:

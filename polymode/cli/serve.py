@@ -5,13 +5,75 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from polymode.cli.flags import parse_flags
-from polymode.cli.options import Serve
 from polymode.errors import ConfigError, MissingExtraError
 from polymode.train.named_values import named_values
+
+
+@dataclass(frozen=True)
+class Serve:
+    """Answer questions over HTTP: ranked answers with confidences, a decision and its reason, many clients at once.
+
+    POST /v1/answer-sets, /v1/chat/completions (OpenAI-compatible); GET /v1/models, /health, /ready, /metrics and
+    /openapi.json. A guarantee of the policy holds for the model, prompt and sampling settings that it was calibrated
+    with.
+    """
+
+    model: str | None = None
+    """Hugging Face model name or folder; with --backend openai the model's name at the server. Needed."""
+    policy: Path | None = None
+    """Policy to decide by; polymode calibrate writes one. Needed."""
+    k: int | None = None
+    """Answers asked for; the policy's by default, else 3."""
+    host: str = "127.0.0.1"
+    """Address to listen on; other machines reach the server only by another than the default, which needs API keys."""
+    port: int = 8000
+    """Port to listen on; 0 takes a free one."""
+    keys: Path | None = None
+    """File with the hashes of API keys; the environment variable POLYMODE_API_KEYS may hold some too."""
+    new_key: str | None = None
+    """Make an API key of this name, add its hash to --keys, print the key, and end."""
+    allow_without_keys: bool = False
+    """Listen where other machines reach the server although there are no keys."""
+    reviews: str | None = None
+    """Review queue for escalated questions: an SQLite file, or postgresql://USER:PASSWORD@HOST/NAME."""
+    backend: Literal["transformers", "openai"] = "transformers"
+    """What runs the model: this process, or a server with an OpenAI-compatible API (vLLM, llama.cpp)."""
+    base_url: str | None = None
+    """Address of that server up to the version, for example http://localhost:8001/v1."""
+    api_key_env: str | None = None
+    """Environment variable that holds the key for that server."""
+    backend_options: tuple[str, ...] = ()
+    """Further fields of each request to that server as NAME=VALUE, for example top_k=0 min_p=0; null removes one."""
+    name: str | None = None
+    """Name of the model for clients; by default --model, of a folder the last two parts."""
+    task: str = "clinic"
+    """Task whose prompt style is used; `polymode tasks` lists them."""
+    data: Path | None = None
+    """Folder or file of the task's data."""
+    style: Literal["task", "full", "brief"] = "task"
+    """Prompt style; `task` uses the task's own."""
+    exclusive: bool = False
+    """Say in the prompt that at most one answer is right (style full)."""
+    max_tokens: int = 1536
+    """Completions are cut off at this length."""
+    temperature: float = 1.0
+    """Sampling temperature; 0 takes the most likely token each time."""
+    seed: int | None = None
+    """Of the sampling; drawn by default."""
+    batch: int = 16
+    """Most questions at the model at once."""
+    wait_ms: float = 10.0
+    """Milliseconds that a question waits for others to share a batch with (transformers)."""
+    queue: int = 64
+    """Questions that may wait; more are refused with status 429."""
+    seconds: float = 60.0
+    """Time limit of a question, status 504."""
+
 
 BACK_END_SHARE = 0.9
 """Of a request's time limit, what a server behind may take: so a client learns which of the two was slow."""

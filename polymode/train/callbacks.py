@@ -22,6 +22,18 @@ _KEPT = ("loss", "grad_norm", "learning_rate", "reward", "reward_std", "entropy"
 _SHOWN = ("reward", "coverage", "brier")
 
 
+def figures_of(logs: dict[str, Any] | None, state: TrainerState) -> dict[str, Any] | None:
+    """A step's figures by the names of ``metrics.jsonl``; None for other logs, and in all processes but one."""
+    if not logs or "reward" not in logs or not state.is_world_process_zero:
+        return None
+    figures: dict[str, Any] = {}
+    for key, value in logs.items():
+        plain = "/" not in key and not key.startswith(("train_", "epoch", "num_", "total_"))
+        if key in _NAMES or key in _KEPT or plain:
+            figures[_NAMES.get(key, key)] = value
+    return figures
+
+
 class StepMetrics(TrainerCallback):
     """Appends the figures of each step to a JSONL file; after a resume the file holds every step once.
 
@@ -53,17 +65,15 @@ class StepMetrics(TrainerCallback):
         **_: Any,
     ) -> None:
         """Write the line of the step that was just logged."""
-        if not logs or "reward" not in logs or not state.is_world_process_zero:
+        figures = figures_of(logs, state)
+        if figures is None:
             return
         line: dict[str, Any] = {
             "step": state.global_step,
             "completions": state.global_step * self.completions_per_step,
             "seconds": round(self.seconds_before + time.perf_counter() - self.started, 3),
+            **figures,
         }
-        for key, value in logs.items():
-            plain = "/" not in key and not key.startswith(("train_", "epoch", "num_", "total_"))
-            if key in _NAMES or key in _KEPT or plain:
-                line[_NAMES.get(key, key)] = value
         with self.path.open("a", encoding="utf-8") as handle:
             handle.write(json.dumps(to_json(line)) + "\n")
 

@@ -14,6 +14,8 @@ from typing import Any
 from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from polymode.train.callbacks import figures_of
+
 WINDOW = 10
 """Steps that are looked at together."""
 MOST = 0.9
@@ -129,9 +131,10 @@ class StallWarnings(TrainerCallback):
         **_: Any,
     ) -> None:
         """Look at the last steps once there are enough of them."""
-        if not logs or "reward" not in logs or not state.is_world_process_zero:
+        figures = figures_of(logs, state)
+        if figures is None:
             return
-        self._lines.append({"share_equal_groups": logs.get("frac_reward_zero_std"), **logs})
+        self._lines.append(figures)
         if len(self._lines) < WINDOW:
             return
         found = stalls(self._lines, self.answers)
