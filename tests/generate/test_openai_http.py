@@ -1,10 +1,8 @@
 """A model behind an OpenAI-compatible server that is well, down, slow, busy or talks nonsense."""
 
 import json
-import threading
 import time
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,7 +12,7 @@ from polymode.generate import Generated, Generator, openai_http
 from polymode.generate.openai_http import OpenAIGenerator
 from polymode.verifiers import endpoint
 
-Reply = tuple[int, dict[str, str], bytes]
+from ..scripted_server import Reply, Server
 
 
 def chat(text: str | None, finish_reason: str = "stop", **message: object) -> Reply:
@@ -22,49 +20,10 @@ def chat(text: str | None, finish_reason: str = "stop", **message: object) -> Re
     return 200, {}, json.dumps({"choices": [choice], "usage": {"prompt_tokens": 7, "completion_tokens": 5}}).encode()
 
 
-class Server:
-    """Answers each POST with what ``script`` makes of its body."""
-
-    def __init__(self) -> None:
-        self.script: Callable[[dict[str, Any]], Reply] = lambda body: chat(f"re: {body['messages'][0]['content']}")
-        self.bodies: list[dict[str, Any]] = []
-        self.keys: list[str | None] = []
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                server.bodies.append(body)
-                server.keys.append(self.headers["Authorization"])
-                status, headers, content = server.script(body)
-                try:
-                    self.send_response(status)
-                    for name, value in {"Content-Length": str(len(content)), **headers}.items():
-                        self.send_header(name, value)
-                    self.end_headers()
-                    self.wfile.write(content)
-                except OSError:  # the client left
-                    pass
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._http.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._http.server_address[1]}/v1"
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._http.shutdown()
-        self._thread.join()
-        self._http.server_close()
-
-
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setattr(endpoint, "FIRST_WAIT", 0.01)
-    one = Server()
+    one = Server(lambda body: chat(f"re: {body['messages'][0]['content']}"))
     yield one
     one.close()
 
@@ -125,7 +84,7 @@ def test_a_server_that_does_not_count_is_not_guessed_for(server: Server) -> None
 def test_the_key_is_sent_and_never_told(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("THE_KEY", "hush")
     ask(server, api_key_env="THE_KEY")
-    assert server.keys == ["Bearer hush"]
+    assert [headers["Authorization"] for headers in server.headers] == ["Bearer hush"]
     server.script = lambda _: (401, {}, b"wrong key hush")
     with pytest.raises(GeneratorFault, match=r"status 401: wrong key \*\*\*$"):
         ask(server, api_key_env="THE_KEY")

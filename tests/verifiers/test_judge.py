@@ -20,7 +20,8 @@ from polymode.verifiers import QuestionVerifier, endpoint
 from polymode.verifiers.judge import JudgeVerifier
 from polymode.verifiers.judge_messages import Case, code_of, messages_for, verdict_in
 
-from .conftest import Server, chat, data_of, sensible
+from ..scripted_server import Server
+from .conftest import chat, data_of, sensible
 
 CORRECT, WRONG, UNSCORED = Verdict
 FEVER = Example("q", "What causes fever?", (Reference("influenza", ("flu",)), Reference("malaria")))
