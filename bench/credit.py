@@ -1,199 +1,243 @@
 """Credit per term against one advantage for a whole completion: how many completions until the same level?
 
-    python bench/credit.py --out runs/credit                          both tasks, five seeds: hours on two cores
-    python bench/credit.py --out runs/credit --tasks diagnosis --seeds 0 1 --steps 80
-    python bench/credit.py --out runs/credit --choose                 learning rates first, on a seed of its own
-    python bench/credit.py --out runs/credit --only-report            the table and figure of what is there
+    python bench/credit.py --choose                   learning rates first, on a seed and questions of their own
+    python bench/credit.py                            both tasks, five seeds, with the rates below: hours on two cores
+    python bench/credit.py --tasks hops --seeds 0 1 --steps 40
+    python bench/credit.py --only-report              table and figure of what is there
 
-Every run is `polymode train` with the lab's recipe of its task, multi-rlcr, and differs in credit, learning rate and
-seed alone. What is compared are the figures of the training completions, which are of questions never seen before:
-Brier score and coverage, as means over ``WINDOW`` steps. "Reached" is the first step from which on the mean over seeds
-is at least as good as sequence's at its end. Runs are processes of one thread; the same command goes on after a stop.
+Every run is the lab's recipe of its task, multi-rlcr, and differs in credit, learning rate and seed alone. Every
+``EVERY`` steps the model is kept, and afterwards each kept model answers the same ``QUESTIONS`` questions, sampled
+as in training: of the validation split to choose a learning rate, of the test split to compare. So curves differ by
+what was learned and not by which questions a step happened to draw.
+
+"Reached" is where the mean curve over seeds first crosses the level of sequence's mean curve at its end, between two
+kept models by a straight line; its interval resamples the seeds. Runs are processes of one thread; the same command
+goes on after a stop.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
-import subprocess
 import sys
-import time
-from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from tqdm import tqdm
+from credit_figure import draw
+from side_by_side import Job, print_failures, run_jobs
 
 from polymode import runs
+from polymode.reproduce.plans import CLINIC, DIAGNOSIS, HOPS
+from polymode.train.recipe import Recipe, task_for, verifier_for
 
-RECIPES = {"diagnosis": "clinic-diagnosis", "hops": "hops"}
+TASKS: Mapping[str, Recipe] = {"clinic": CLINIC, "hops": HOPS, "diagnosis": DIAGNOSIS}
+CREDITS = ("sequence", "term")
 RATES: Mapping[tuple[str, str], float] = {
-    ("diagnosis", "sequence"): 4e-4,
-    ("diagnosis", "term"): 4e-4,
+    ("clinic", "sequence"): 5e-4,
+    ("clinic", "term"): 5e-4,
     ("hops", "sequence"): 4e-4,
     ("hops", "term"): 4e-4,
+    ("diagnosis", "sequence"): 4e-4,
+    ("diagnosis", "term"): 4e-4,
 }
-"""Learning rates, each the best of ``CANDIDATES`` on seed ``CHOICE_SEED``, whose questions no other run has."""
-CANDIDATES = (2e-4, 4e-4, 8e-4)
+"""Those of `CANDIDATES` with the highest coverage - Brier on validation questions: what training maximises."""
+CANDIDATES = (2.5e-4, 5e-4, 1e-3)
 CHOICE_SEED = 100
-CREDITS = ("sequence", "term")
-WINDOW = 10
+EVERY = 10
+QUESTIONS = 600
+QUESTIONS_SEED = 2
+SAMPLING_SEED = 20_261
+CURVE = "curve.jsonl"
+MEASURED = ("coverage", "brier", "brier_excess", "ece", "kl", "uniqueness", "pass@1", "malformed_rate")
 LOWER_IS_BETTER = {"brier": True, "coverage": False}
+RESAMPLED = 2000
+
+Curves = dict[str, np.ndarray]
+"""Of each credit, shape (seeds, kept models)."""
+
+
+def recipe_of(task: str, credit: str, rate: float, seed: int, steps: int) -> Recipe:
+    base = replace(TASKS[task], method="multi-rlcr", credit=credit, learning_rate=rate, seed=seed)
+    return replace(base, steps=steps or base.steps, save_every=EVERY, keep_checkpoints=1000)
 
 
 def folder_of(out: Path, task: str, credit: str, rate: float, seed: int) -> Path:
     return out / task / f"{credit}-{rate:g}" / f"seed-{seed}"
 
 
-def start(folder: Path, task: str, credit: str, rate: float, seed: int, steps: int | None) -> subprocess.Popen[bytes]:
-    folder.mkdir(parents=True, exist_ok=True)
-    recipe = Path(__file__).resolve().parents[1] / "recipes" / f"{RECIPES[task]}.yaml"
-    flags = ["--out", str(folder / "run"), "--resume", "--credit", credit]
-    flags += ["--learning-rate", f"{rate:g}", "--seed", str(seed), *(["--steps", str(steps)] if steps else [])]
-    with (folder / "log.txt").open("ab") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "polymode", "train", str(recipe), *flags],
-            stdout=log,
-            stderr=log,
-            stdin=subprocess.DEVNULL,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"},
-        )
+def run_one(
+    task: str, credit: str, rate: float, seed: int, steps: int, out: str, split: str, is_warm_start: bool = False
+) -> None:
+    """What a process does: train, then let every kept model answer the same questions; or only the warm start."""
+    from polymode.train.rl import CHECKPOINTS, lab_model, train
+
+    recipe = recipe_of(task, credit, rate, seed, steps)
+    if is_warm_start:
+        lab_model(task_for(recipe), recipe)
+        return
+    folder = folder_of(Path(out), task, credit, rate, seed)
+    train(recipe, folder, resume=True)
+    kept = {int(path.name.rsplit("-", 1)[1]): path for path in (folder / CHECKPOINTS).glob("checkpoint-*")}
+    kept[0] = lab_model(task_for(recipe), recipe)
+    runs.write_jsonl(folder / CURVE, [{"step": step, **measure(recipe, kept[step], split)} for step in sorted(kept)])
 
 
-def run_all(jobs: Sequence[tuple[Path, str, str, float, int]], steps: int | None, workers: int) -> None:
-    """Run what is not finished, side by side; the first run of a task goes alone, because it makes the warm start."""
-    waiting = deque(job for job in jobs if not (job[0] / "run" / "model" / "config.json").exists())
-    running: list[tuple[str, Path, subprocess.Popen[bytes]]] = []
-    begun: set[str] = set()
-    with tqdm(total=len(jobs), initial=len(jobs) - len(waiting), unit="run") as bar:
-        try:
-            while waiting or running:
-                task = waiting[0][1] if waiting else ""
-                alone = task not in begun and any(name == task for name, _, _ in running)
-                if waiting and len(running) < workers and not alone:
-                    folder, task, credit, rate, seed = waiting.popleft()
-                    running.append((task, folder, start(folder, task, credit, rate, seed, steps)))
-                    continue
-                time.sleep(1)
-                for name, folder, process in list(running):
-                    if (folder / "run" / runs.TRAIN_METRICS).exists():
-                        begun.add(name)
-                    if process.poll() is not None:
-                        running.remove((name, folder, process))
-                        bar.update()
-                        if process.returncode:
-                            print(f"failed: see {folder / 'log.txt'}", file=sys.stderr)
-        finally:
-            for _, _, process in running:
-                process.terminate()
+def job_of(asked: Mapping[str, Any]) -> Job:
+    """The process of `run_one`."""
+    folder = folder_of(Path(asked["out"]), *(asked[name] for name in ("task", "credit", "rate", "seed")))
+    done = None if asked.get("is_warm_start") else folder / CURVE
+    return Job((__file__, "--job", json.dumps(asked)), folder / "log.txt", done)
 
 
-def curves(out: Path, task: str, credit: str, rate: float, name: str, seeds: Sequence[int]) -> np.ndarray:
-    """``name`` of every finished seed, smoothed over `WINDOW` steps, shape (seeds, steps)."""
-    found = []
+def measure(recipe: Recipe, model: Path, split: str) -> dict[str, Any]:
+    """The figures of one model."""
+    from polymode.evaluate import evaluate
+    from polymode.generate.sampling import sample_completions
+    from polymode.generate.transformers import TransformersGenerator
+
+    task = task_for(recipe)
+    completions = sample_completions(
+        task.examples(split, QUESTIONS, seed=QUESTIONS_SEED),  # type: ignore[arg-type]
+        TransformersGenerator(model, show_progress=False),
+        k=recipe.k,
+        confidence=True,
+        samples=1,
+        max_tokens=recipe.max_completion_tokens,
+        temperature=recipe.temperature,
+        seed=SAMPLING_SEED,
+        style=task.prompt_style,
+    )
+    found = evaluate(list(completions), verifier=verifier_for(recipe, task), n_boot=0).to_json()["metrics"]
+    return {name: found[name]["value"] for name in MEASURED if name in found}
+
+
+def curves(out: Path, task: str, name: str, seeds: Sequence[int]) -> Curves:
+    """``name`` of the finished seeds that both credits have."""
+    found: dict[str, list[list[float]]] = {credit: [] for credit in CREDITS}
     for seed in seeds:
-        folder = folder_of(out, task, credit, rate, seed) / "run"
-        if (folder / "model" / "config.json").exists():
-            values = np.array([line.get(name, np.nan) for line in runs.read_jsonl(folder / runs.TRAIN_METRICS)])
-            found.append(np.convolve(values, np.ones(WINDOW) / WINDOW, mode="valid"))
-    return np.array(found)
+        paths = [folder_of(out, task, credit, RATES[task, credit], seed) / CURVE for credit in CREDITS]
+        if all(path.exists() for path in paths):
+            for credit, path in zip(CREDITS, paths, strict=True):
+                found[credit].append([row[name] for row in runs.read_jsonl(path)])
+    return {credit: np.array(rows, dtype=float) for credit, rows in found.items()}
 
 
 def reached(curve: np.ndarray, level: float, *, lower: bool) -> float:
-    """Steps (end of the window) after which the curve stays at or beyond ``level``; NaN when it never does."""
-    good = curve <= level if lower else curve >= level
-    bad = np.flatnonzero(~good)
-    first = 0 if len(bad) == 0 else int(bad[-1]) + 1
-    return first + WINDOW if first < len(curve) else float("nan")
+    """Steps until ``curve``, of models kept every `EVERY` steps, first meets ``level``; infinite when it never does."""
+    gap = curve - level if lower else level - curve
+    good = np.flatnonzero(gap <= 0)
+    if not len(good):
+        return float("inf")
+    at = int(good[0])
+    return float(EVERY * (at if at == 0 else at - gap[at] / (gap[at] - gap[at - 1])))
+
+
+def share(found: Curves, *, lower: bool) -> tuple[float, float, float]:
+    """Term's steps to sequence's final level as a share of sequence's steps, with a 95% interval over seeds."""
+    sequence, term = (found[credit] for credit in CREDITS)
+    n, total = len(sequence), EVERY * (sequence.shape[1] - 1)
+
+    def of(chosen: np.ndarray) -> float:
+        return reached(term[chosen].mean(0), sequence[chosen, -1].mean(), lower=lower) / total
+
+    drawn = [of(chosen) for chosen in np.random.default_rng(0).integers(0, n, (RESAMPLED, n))]
+    low, high = np.quantile(drawn, (0.025, 0.975), method="nearest")
+    return of(np.arange(n)), float(low), float(high)
 
 
 def report(out: Path, tasks: Sequence[str], seeds: Sequence[int]) -> None:
+    """Levels at the end, their paired difference, and the share of the completions that term needs."""
     print(
-        f"{'task':10}{'figure':10}{'n':>5}{'sequence':>18}{'term':>18}{'steps':>8}{'reached by term':>18}{'share':>8}"
+        f"{'task':10}{'figure':15}{'n':>3}{'start':>8}{'sequence':>10}{'term':>8}{'term - sequence':>28}{'share':>20}"
     )
     for task in tasks:
-        rates = {credit: RATES[task, credit] for credit in CREDITS}
-        for name, lower in LOWER_IS_BETTER.items():
-            found = {credit: curves(out, task, credit, rates[credit], name, seeds) for credit in CREDITS}
-            if not all(len(curve) for curve in found.values()):
-                print(f"{task:10}{name:10}    0  not finished")
+        for name in MEASURED:
+            found = curves(out, task, name, seeds)
+            sequence, term = (found[credit] for credit in CREDITS)
+            if not len(sequence):
+                print(f"{task:10}{name:15}  0  not finished")
                 continue
-            mean = {credit: curve.mean(0) for credit, curve in found.items()}
-            level, steps = mean["sequence"][-1], len(mean["sequence"]) + WINDOW - 1
-            # The level itself is noisy: within one standard error of the mean over seeds counts as reached.
-            n = len(found["sequence"])
-            slack = found["sequence"][:, -1].std(ddof=1) / n**0.5 if n > 1 else 0.0
-            at = reached(mean["term"], level + (slack if lower else -slack), lower=lower)
-            ends = [curve[:, -1] for curve in found.values()]
-            cells = "".join(f"{end.mean():>9.4f} ±{_error(end):>7.4f}" for end in ends)
-            print(f"{task:10}{name:10}{n:>5}{cells}{steps:>8}{at:>17g}{at / steps:>8.2f}")
-    draw(out, tasks, seeds)
+            n, gain = len(sequence), term[:, -1] - sequence[:, -1]
+            # Student's t of the paired differences, 95%.
+            half = _t(n) * gain.std(ddof=1) / n**0.5 if n > 1 else float("nan")
+            line = f"{task:10}{name:15}{n:>3}{sequence[:, 0].mean():>8.4f}{sequence[:, -1].mean():>10.4f}"
+            interval = f"[{gain.mean() - half:+.4f}, {gain.mean() + half:+.4f}]"
+            line += f"{term[:, -1].mean():>8.4f}{gain.mean():>+9.4f} {interval}"
+            if name in LOWER_IS_BETTER:
+                value, low, high = share(found, lower=LOWER_IS_BETTER[name])
+                line += f"{value:>8.2f} [{low:.2f}, {high:.2f}]"
+            print(line)
+    found_of = {task: {name: curves(out, task, name, seeds) for name in LOWER_IS_BETTER} for task in tasks}
+    draw(out / "credit.png", found_of, EVERY)
 
 
-def _error(values: np.ndarray) -> float:
-    return float(values.std(ddof=1) / len(values) ** 0.5) if len(values) > 1 else float("nan")
+def _t(n: int) -> float:
+    from scipy.stats import t
 
-
-def draw(out: Path, tasks: Sequence[str], seeds: Sequence[int]) -> None:
-    """Curves over completions with a band of one standard deviation over the seeds."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(len(tasks), 2, figsize=(10, 3.4 * len(tasks)), squeeze=False)
-    for row, task in zip(axes, tasks, strict=True):
-        for axis, name in zip(row, LOWER_IS_BETTER, strict=True):
-            for credit in CREDITS:
-                found = curves(out, task, credit, RATES[task, credit], name, seeds)
-                if len(found):
-                    steps = np.arange(found.shape[1]) + WINDOW
-                    axis.plot(steps, found.mean(0), label=f"{credit} ({len(found)} seeds)")
-                    axis.fill_between(steps, found.mean(0) - found.std(0), found.mean(0) + found.std(0), alpha=0.2)
-            axis.set(title=task, xlabel="step (equal completions)", ylabel=name)
-            axis.legend()
-    figure.tight_layout()
-    figure.savefig(out / "credit.png", dpi=120)
-    print(f"figure: {out / 'credit.png'}")
+    return float(t.ppf(0.975, n - 1))
 
 
 def choose(out: Path, tasks: Sequence[str]) -> None:
-    """Final Brier score and coverage of every candidate learning rate."""
+    """What each candidate learning rate reaches on validation questions."""
     for task in tasks:
         for credit in CREDITS:
             for rate in CANDIDATES:
-                last = {name: curves(out, task, credit, rate, name, [CHOICE_SEED]) for name in LOWER_IS_BETTER}
-                if all(len(curve) for curve in last.values()):
-                    values = ", ".join(f"{name} {curve[0, -1]:.4f}" for name, curve in last.items())
-                    print(f"{task} {credit} {rate:g}: {values}")
+                path = folder_of(out, task, credit, rate, CHOICE_SEED) / CURVE
+                if path.exists():
+                    last = list(runs.read_jsonl(path))[-1]
+                    score = last["coverage"] - last["brier"]
+                    print(
+                        f"{task:10}{credit:10}{rate:<9g} coverage {last['coverage']:.4f}, Brier {last['brier']:.4f}, "
+                        f"coverage - Brier {score:.4f}, ECE {last['ece']:.4f}"
+                    )
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("runs") / "credit")
-    parser.add_argument("--tasks", nargs="+", default=list(RECIPES), choices=list(RECIPES))
+    parser.add_argument("--out", type=Path, default=Path("runs") / "credit", help="folder of the runs")
+    parser.add_argument("--tasks", nargs="+", default=["clinic", "hops"], choices=list(TASKS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
-    parser.add_argument("--steps", type=int, default=None, help="of each run; the recipe's by default")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--steps", type=int, default=0, help="of each run; 0 means the recipe's")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="runs at once, one thread each")
     parser.add_argument("--choose", action="store_true", help="run and show the candidate learning rates instead")
     parser.add_argument("--only-report", action="store_true")
+    parser.add_argument("--job", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
-    jobs = [
-        (folder_of(options.out, task, credit, rate, seed), task, credit, rate, seed)
+    if options.job:
+        run_one(**json.loads(options.job))
+        return 0
+    out: Path = options.out / ("choice" if options.choose else "comparison")
+    split, seeds = ("validation", [CHOICE_SEED]) if options.choose else ("test", options.seeds)
+    asked = [
+        {
+            "task": task,
+            "credit": credit,
+            "rate": rate,
+            "seed": seed,
+            "steps": options.steps,
+            "out": str(out),
+            "split": split,
+        }
+        for seed in seeds  # one seed of everything before the next
         for task in options.tasks
-        for seed in ([CHOICE_SEED] if options.choose else options.seeds)
         for credit in CREDITS
         for rate in (CANDIDATES if options.choose else [RATES[task, credit]])
     ]
+    failed: list[Path] = []
     if not options.only_report:
-        run_all(jobs, options.steps, options.workers)
+        first = {one["task"]: one for one in asked}  # a warm start is made once, before its runs need it
+        failed = run_jobs([job_of({**one, "is_warm_start": True}) for one in first.values()], 1, label="warm starts")
+        failed = failed or run_jobs([job_of(one) for one in asked], options.workers)
     if options.choose:
-        choose(options.out, options.tasks)
+        choose(out, options.tasks)
     else:
-        report(options.out, options.tasks, options.seeds)
-    return 0
+        report(out, options.tasks, options.seeds)
+    print_failures(failed)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

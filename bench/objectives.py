@@ -20,17 +20,14 @@ import argparse
 import json
 import os
 import signal
-import subprocess
 import sys
-import time
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from tqdm import tqdm
+from side_by_side import Job, print_failures, run_jobs
 
 from polymode import runs
 from polymode.errors import PolymodeError
@@ -57,8 +54,13 @@ OBJECTIVES: Mapping[str, dict[str, Any]] = {
     "single-rlvr": {"method": "single-rlvr"},
     "single-pass-at-k": {"method": "single-rlvr", "objective": "pass@k"},
     "single-coverage-at-k": {"method": "single-rlvr", "objective": "coverage@k"},
+    "batch": {"scale_rewards": "batch"},
+    "group": {"scale_rewards": "group", "allow_group_scale": True},
+    "term": {"credit": "term"},
+    "term-batch": {"credit": "term", "scale_rewards": "batch"},
+    "term-group": {"credit": "term", "scale_rewards": "group", "allow_group_scale": True},
 }
-"""Options that differ from the recipe, whose method is multi-rlcr."""
+"""Options that differ from the recipe, whose method is multi-rlcr. The last five are `scale_rewards` x `credit`."""
 
 NOT_ON: Mapping[str, frozenset[str]] = {
     "clinic": frozenset({"exclusive", "other"}),
@@ -74,7 +76,6 @@ METRICS = {
     "kl": "KL",
     "pass@1": "top-1",
 }
-POLL_SECONDS = 1.0
 
 
 def build_arm(task: str, objective: str, seed: int, steps: int, warm_start_steps: int) -> Arm:
@@ -113,53 +114,19 @@ def run_one(job: Mapping[str, Any]) -> int:
     return 0
 
 
-def start(job: Mapping[str, Any], log: Path) -> subprocess.Popen[bytes]:
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as handle:
-        return subprocess.Popen(
-            [sys.executable, __file__, "--job", json.dumps(job)],
-            stdout=handle,
-            stderr=handle,
-            stdin=subprocess.DEVNULL,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"},
-        )
-
-
 def result_of(folder: Path) -> Path:
     """metrics.json of a run's one view."""
     view = "samples" if folder.parent.name.startswith("single") else "set"
     return folder / view / runs.METRICS
 
 
-def run_all(jobs: Sequence[dict[str, Any]], workers: int) -> list[Path]:
-    """Run what is not finished; returns the logs of what failed."""
-    waiting = deque(job for job in jobs if not result_of(Path(job["folder"])).exists())
-    failed: list[Path] = []
-    for task in dict.fromkeys(job["task"] for job in waiting):
-        # Once, before its runs need it, and in a process of its own, whose memory is free again afterwards.
-        first = next(job for job in waiting if job["task"] == task)
-        log = Path(first["root"]) / "warm-start.txt"
-        if start({**first, "is_warm_start": True}, log).wait():
-            failed.append(log)
-            waiting = deque(job for job in waiting if job["task"] != task)
-    running: list[tuple[Path, subprocess.Popen[bytes]]] = []
-    with tqdm(total=len(jobs), initial=len(jobs) - len(waiting), unit="run") as bar:
-        try:
-            while waiting or running:
-                while waiting and len(running) < workers:
-                    job = waiting.popleft()
-                    log = Path(job["folder"]) / "log.txt"
-                    running.append((log, start(job, log)))
-                time.sleep(POLL_SECONDS)
-                for log, process in list(running):
-                    if process.poll() is not None:
-                        running.remove((log, process))
-                        failed += [log] if process.returncode else []
-                        bar.update()
-        finally:
-            for _, process in running:
-                process.terminate()
-    return failed
+def job_of(asked: Mapping[str, Any]) -> Job:
+    """The process of `run_one`."""
+    arguments = (__file__, "--job", json.dumps(asked))
+    if asked["is_warm_start"]:
+        return Job(arguments, Path(asked["root"]) / "warm-start.txt", None)
+    folder = Path(asked["folder"])
+    return Job(arguments, folder / "log.txt", result_of(folder))
 
 
 def print_table(out: Path, tasks: Sequence[str]) -> None:
@@ -217,11 +184,13 @@ def main() -> int:
         for objective in options.objectives
         if objective not in NOT_ON[task]
     ]
-    failed = [] if options.steps == 0 else run_all(jobs, options.workers)
+    failed: list[Path] = []
+    if options.steps != 0:
+        first = {job["task"]: job for job in jobs}  # a warm start is made once, before its runs need it
+        failed = run_jobs([job_of({**job, "is_warm_start": True}) for job in first.values()], 1, label="warm starts")
+        failed = failed or run_jobs([job_of(job) for job in jobs], options.workers)
     print_table(options.out, options.tasks)
-    for log in failed:
-        last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:] or ["no output"]
-        print(f"failed: {last[0]} (see {log})")
+    print_failures(failed)
     return 1 if failed else 0
 
 

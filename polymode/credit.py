@@ -118,7 +118,8 @@ def term_advantages(scores: SlotScores, group: int, *, scale: str = "none") -> N
     Args:
         scores: of N = P x G completions, those of a question next to each other.
         group: G.
-        scale: ``none``, or ``batch``: divided by the deviation of all scores. A group's own is refused.
+        scale: one of `SCALES`: all parts are divided by nothing, by the deviation of all scores, or by the deviation of
+            their group's, which breaks calibration as it does in `group_advantages`.
 
     Raises:
         ConfigError: another scale.
@@ -129,8 +130,8 @@ def term_advantages(scores: SlotScores, group: int, *, scale: str = "none") -> N
         raise RecordError("slot scores: totals must have shape (N,), coverage, confidence and hits shape (N, K)")
     if group < 1 or n % group:
         raise RecordError(f"group = {group!r} does not divide the {n} completions: give those of every question")
-    if scale not in ("none", "batch"):
-        raise ConfigError(f"scale = {scale!r} with credit = 'term': one divisor for all parts; use 'none' or 'batch'")
+    if scale not in SCALES:
+        raise ConfigError(f"scale = {scale!r} is not known: use one of {', '.join(SCALES)}")
     whole = group_advantages(scores.total.reshape(-1, group), scale="none").reshape(n)
     has_slots = ~np.isnan(scores.total) & ~np.isnan(scores.coverage).all(1)
     has_slot = has_slots[:, None] & ~np.isnan(scores.coverage)
@@ -150,6 +151,10 @@ def term_advantages(scores: SlotScores, group: int, *, scale: str = "none") -> N
     scored = scores.total[~np.isnan(scores.total)]
     if scale == "batch":
         out /= EPSILON + (scored.std(ddof=1) if len(scored) > 1 else 0.0)
+    if scale == "group":
+        n_scored = (~np.isnan(scores.total)).reshape(-1, group).sum(1)
+        deviation = np.sqrt((whole.reshape(-1, group) ** 2).sum(1) / np.maximum(n_scored - 1, 1))
+        out /= EPSILON + np.repeat(deviation, group)[:, None]
     return out
 
 

@@ -86,14 +86,16 @@ def test_the_whole_is_the_published_advantage() -> None:
     np.testing.assert_allclose(term_advantages(given, 8)[:, 0], expected)
     scaled = term_advantages(given, 8, scale="batch")
     np.testing.assert_allclose(scaled * (given.total.std(ddof=1) + 1e-4), term_advantages(given, 8))
+    by_group = term_advantages(given, 8, scale="group").reshape(-1, 8, scaled.shape[1])
+    deviation = given.total.reshape(-1, 8).std(1, ddof=1)[:, None, None]
+    np.testing.assert_allclose(by_group * (deviation + 1e-4), term_advantages(given, 8).reshape(by_group.shape))
 
 
 @pytest.mark.parametrize(
     ("group", "scale", "error", "text"),
     [
         (3, "none", RecordError, "group = 3 does not divide"),
-        (2, "group", ConfigError, "one divisor for all parts"),
-        (2, "rank", ConfigError, "scale = 'rank' with credit = 'term'"),
+        (2, "rank", ConfigError, "scale = 'rank' is not known: use one of none, batch, group"),
     ],
 )
 def test_what_cannot_be_credited_is_refused(group, scale, error, text) -> None:

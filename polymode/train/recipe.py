@@ -92,6 +92,8 @@ class Recipe:
     """Completions are cut off at this length."""
     scale_rewards: str = "none"
     """none or batch; group (division by each group's deviation) is refused for calibrated rewards."""
+    allow_group_scale: bool = False
+    """Let group through with a calibrated reward, to measure what it breaks."""
     credit: str = "sequence"
     """sequence: every token of a completion gets its score; term: each token what it causes (`polymode.credit`)."""
     loss: str = "dapo"
@@ -148,15 +150,11 @@ class Recipe:
         if self.method.startswith("multi") and self.k == 1:
             raise ConfigError(f"k = 1 with method = {self.method!r}: use the single method, or k from 2")
         self._check_k_choices()
-        if self.scale_rewards == "group" and METHODS[self.method].has_confidence:
+        if self.scale_rewards == "group" and METHODS[self.method].has_confidence and not self.allow_group_scale:
             raise ConfigError(
                 f"scale_rewards = 'group' with method = {self.method!r}: dividing by each group's deviation breaks "
-                "calibration (arXiv 2508.11800); use 'none' or 'batch'"
-            )
-        if self.credit == "term" and self.scale_rewards == "group":
-            raise ConfigError(
-                "scale_rewards = 'group' with credit = 'term': the parts of a completion need one divisor; use 'none' "
-                "or 'batch'"
+                "calibration (arXiv 2508.11800); use 'none' or 'batch' (allow_group_scale: true lets it through, to "
+                "measure that)"
             )
         if self.credit == "term" and self.preset != "paper":
             raise ConfigError(

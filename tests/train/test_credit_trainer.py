@@ -124,7 +124,7 @@ def test_a_chat_model_with_adapters(chat_model: Path, small_recipe: Callable[...
     ("options", "text"),
     [
         ({"credit": "token"}, "credit = 'token' is not known: use one of sequence, term"),
-        ({"method": "multi-rlvr", "scale_rewards": "group"}, "scale_rewards = 'group' with credit = 'term'"),
+        ({"scale_rewards": "group"}, "scale_rewards = 'group' with method = 'multi-rlcr'"),
         ({"preset": "released"}, "credit = 'term' with preset = 'released'"),
     ],
 )

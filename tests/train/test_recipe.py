@@ -154,6 +154,7 @@ def test_records_do_not_refuse_references_that_the_recipes_verifier_can_tell_apa
 
 def test_group_scaling_is_for_rewards_without_confidences() -> None:
     assert Recipe(method="multi-rlvr", scale_rewards="group").scale_rewards == "group"
+    assert Recipe(scale_rewards="group", allow_group_scale=True).method == "multi-rlcr"
 
 
 @pytest.mark.parametrize(
