@@ -30,7 +30,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "report": ("matplotlib", "jinja2"),
     "math": ("math-verify", "antlr4-python3-runtime"),
     "vllm": ("vllm",),
-    "serve": ("fastapi", "uvicorn", "prometheus-client", "sqlalchemy", "alembic"),
+    "serve": ("fastapi", "uvicorn", "prometheus-client", "jinja2", "sqlalchemy", "alembic"),
     "postgres": ("psycopg",),
     "track": ("trackio", "tensorboard", "wandb"),
 }
@@ -40,7 +40,7 @@ _GIVES = {
     "report": "figures and the page report.html",
     "math": "the verifier `symbolic`: equality of mathematical expressions",
     "vllm": "fast generation on a CUDA GPU",
-    "serve": "`polymode serve`: answers and decisions over HTTP; the review queue",
+    "serve": "`polymode serve`: answers and decisions over HTTP, pages; the review queue",
     "postgres": "a review queue in PostgreSQL instead of a file",
     "track": "live training curves; any one of the three is enough",
 }

@@ -18,9 +18,9 @@ from polymode.train.named_values import named_values
 class Serve:
     """Answer questions over HTTP: ranked answers with confidences, a decision and its reason, many clients at once.
 
-    POST /v1/answer-sets, /v1/chat/completions (OpenAI-compatible); GET /v1/models, /health, /ready, /metrics and
-    /openapi.json. A guarantee of the policy holds for the model, prompt and sampling settings that it was calibrated
-    with.
+    Pages for people at /. POST /v1/answer-sets, /v1/chat/completions (OpenAI-compatible); GET /v1/models, /health,
+    /ready, /metrics and /openapi.json. A guarantee of the policy holds for the model, prompt and sampling settings that
+    it was calibrated with.
     """
 
     model: str | None = None
@@ -41,6 +41,8 @@ class Serve:
     """Listen where other machines reach the server although there are no keys."""
     reviews: str | None = None
     """Review queue for escalated questions: an SQLite file, or postgresql://USER:PASSWORD@HOST/NAME."""
+    pages: bool = True
+    """Pages for people: ask a question, review."""
     backend: Literal["transformers", "openai"] = "transformers"
     """What runs the model: this process, or a server with an OpenAI-compatible API (vLLM, llama.cpp)."""
     base_url: str | None = None
@@ -91,6 +93,7 @@ def run_serve(args: Sequence[str]) -> int:
         raise MissingExtraError(exc.name or "fastapi", "serve", "serving") from None
     from polymode.web.gate import LOCAL_HOSTS
     from polymode.web.keys import check_binding, is_local, read_keys
+    from polymode.web.shown import Shown
 
     _check(options)
     keys = read_keys(options.keys)
@@ -109,6 +112,7 @@ def run_serve(args: Sequence[str]) -> int:
             room=options.queue,
             workers=options.batch if options.backend == "openai" else 1,
             seed=options.seed,
+            pages=Shown(reviews=escalations) if options.pages else None,
         )
         serve(app, host=options.host, port=options.port, ready=lambda url: _announce(url, settings, keys, options))
     print("stopped")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Collection, Coroutine
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from importlib import metadata
-from typing import Any, TypeVar
+from typing import Any
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -19,13 +19,13 @@ from polymode.web.answering import Answering, Asked, Serving
 from polymode.web.batching import Batcher, Generates
 from polymode.web.chat import ChatRequest, chat_completion, chat_events, model_list
 from polymode.web.escalations import Escalations
-from polymode.web.gate import CLIENT_LEFT, Gate, Limits
+from polymode.web.gate import Gate, Limits, PageSide
 from polymode.web.keys import Keys
+from polymode.web.leaving import unless_gone
 from polymode.web.measures import Measures
 from polymode.web.problems import PROBLEM_TYPE, Problem, ProblemBody, SafeJSON, problem_of, problem_response
 from polymode.web.schema import AnswerSetReply, AnswerSetRequest
-
-T = TypeVar("T")
+from polymode.web.shown import Shown
 
 _BODIES = {"/v1/answer-sets": AnswerSetRequest, "/v1/chat/completions": ChatRequest}
 _SAID = {
@@ -57,6 +57,7 @@ def create_app(
     room: int = 64,
     workers: int = 1,
     seed: int | None = None,
+    pages: Shown | None = None,
 ) -> FastAPI:
     """The server as an ASGI application.
 
@@ -72,8 +73,9 @@ def create_app(
         room: requests that may wait; more get status 429.
         workers: batches at once, for a generator that may be called from several threads.
         seed: of the sampling.
+        pages: what pages for people show besides the model; no pages by default.
     """
-    measures = Measures()
+    measures, keys = Measures(), keys or Keys()
     batcher = Batcher(generator, size=size, wait=wait, room=room, workers=workers, seed=seed, noted=measures.note_batch)
     measures.watch_queue(lambda: batcher.n_waiting)
     answering = Answering(serving, batcher, measures, escalations)
@@ -96,14 +98,16 @@ def create_app(
     _add_answers(app, answering)
     _add_chat(app, answering)
     _add_operations(app, answering, batcher, measures)
-    _add_problems(app)
+    site = None if pages is None else _add_pages(app, answering, keys, pages)
+    _add_problems(app, site)
     app.add_middleware(
         Gate,
-        keys=keys or Keys(),
+        keys=keys,
         hosts=hosts,
         limits=limits or Limits(),
         measures=measures,
         paths={getattr(route, "path", "") for route in app.routes},
+        pages=site,
     )
     return app
 
@@ -113,7 +117,7 @@ def _add_answers(app: FastAPI, answering: Answering) -> None:
     async def answer_sets(body: AnswerSetRequest, request: Request) -> AnswerSetReply:
         """Ranked answers to one question, and what to do with them."""
         asked = Asked(body.question, body.k, body.risk)
-        reply = await _unless_gone(request, answering.reply(asked, request.state.request_id))
+        reply = await unless_gone(request, answering.reply(asked, request.state.request_id))
         return SafeJSON(reply.model_dump())  # type: ignore[return-value]  # the annotation describes its content
 
 
@@ -131,7 +135,7 @@ def _add_chat(app: FastAPI, answering: Answering) -> None:
     async def chat_completions(body: ChatRequest, request: Request) -> dict[str, Any]:
         """The answer set as the content of a chat completion, for clients of OpenAI's API."""
         asked = body.asked(answering.serving.model_id)
-        reply = await _unless_gone(request, answering.reply(asked, request.state.request_id))
+        reply = await unless_gone(request, answering.reply(asked, request.state.request_id))
         if not body.stream:
             return SafeJSON(chat_completion(reply))  # type: ignore[return-value]
         with_usage = bool(body.stream_options and body.stream_options.include_usage)
@@ -159,8 +163,16 @@ def _add_operations(app: FastAPI, answering: Answering, batcher: Batcher, measur
         return Response(measures.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-def _add_problems(app: FastAPI) -> None:
+def _add_pages(app: FastAPI, answering: Answering, keys: Keys, shown: Shown) -> PageSide:
+    from polymode.web.pages.site import add_pages
+
+    return add_pages(app, answering, shown, keys=keys)
+
+
+def _add_problems(app: FastAPI, pages: PageSide | None) -> None:
     def reply(request: Request, problem: Problem) -> Response:
+        if pages is not None and pages.owns(request.url.path):
+            return pages.problem(problem, request.scope)
         return problem_response(problem, request.state.request_id, request.url.path)
 
     async def on_problem(request: Request, exc: Any) -> Response:
@@ -193,25 +205,3 @@ def _responses(*statuses: int, openai: bool = False) -> dict[int | str, dict[str
     error = {"type": "object", "properties": {"error": problem}, "required": ["error"]}
     content = {"application/json": {"schema": error}} if openai else {PROBLEM_TYPE: {"schema": problem}}
     return {status: {"description": _SAID[status], "content": content} for status in statuses}
-
-
-async def _unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """The result of ``work``, which is cancelled when the client leaves."""
-    working = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(_left(request))
-    try:
-        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            return working.result()
-        raise Problem(CLIENT_LEFT, "the client left", fix="stay until the reply is there")
-    finally:
-        for task in (working, leaving):
-            task.cancel()
-        # Out of the queue before anybody hears of it, so that the model is not asked in between.
-        await asyncio.gather(working, leaving, return_exceptions=True)
-        await asyncio.sleep(0)
-
-
-async def _left(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass

@@ -12,8 +12,10 @@ import time
 import uuid
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Protocol
 
 from starlette.datastructures import Headers
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from polymode.web.keys import Keys
@@ -27,6 +29,31 @@ OPEN_PATHS = ("/health", "/ready")
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 CLIENT_LEFT = 499
 """Status in log and counters of a request whose client went away."""
+HEADERS = {
+    "x-content-type-options": "nosniff",
+    "cache-control": "no-store",
+    "referrer-policy": "no-referrer",
+    # No script runs, whatever a user or a model wrote, and no other site shows a page inside its own.
+    "content-security-policy": "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; "
+    "frame-ancestors 'none'; base-uri 'none'",
+}
+"""Of every reply."""
+
+
+class PageSide(Protocol):
+    """The pages, where there are some; `polymode.web.pages.site.Site` is it."""
+
+    def owns(self, path: str) -> bool:
+        """Whether a path is a page's: its visitors sign in instead of sending a key."""
+        ...
+
+    def admits(self, scope: Scope) -> bool:
+        """Whether the visitor may see the page."""
+        ...
+
+    def problem(self, problem: Problem, scope: Scope) -> Response:
+        """A problem as a page."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +77,7 @@ class Gate:
         limits: of bodies.
         measures: counts.
         paths: that exist; the others are counted as one.
+        pages: for people.
     """
 
     def __init__(
@@ -61,9 +89,10 @@ class Gate:
         limits: Limits,
         measures: Measures,
         paths: Collection[str],
+        pages: PageSide | None = None,
     ) -> None:
         self._app, self._keys, self._hosts = app, keys, hosts
-        self._limits, self._measures, self._paths = limits, measures, paths
+        self._limits, self._measures, self._paths, self._pages = limits, measures, paths, pages
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -78,11 +107,7 @@ class Gate:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                extra = {
-                    "x-request-id": request_id,
-                    "x-content-type-options": "nosniff",
-                    "cache-control": "no-store",
-                }
+                extra = {"x-request-id": request_id, **HEADERS}
                 message = {
                     **message,
                     "headers": [*message["headers"], *((k.encode(), v.encode()) for k, v in extra.items())],
@@ -91,22 +116,33 @@ class Gate:
 
         try:
             try:
-                self._check(Headers(scope=scope), scope["path"])
+                self._check(Headers(scope=scope), scope)
                 body = await self._body(Headers(scope=scope), receive)
             except Problem as problem:
-                await problem_response(problem, request_id, scope["path"])(scope, receive, send_noted)
+                await self._refusal(problem, scope)(scope, receive, send_noted)
             except ConnectionError:
                 status = CLIENT_LEFT
             else:
                 await self._app(scope, _replayed(body, receive), send_noted)
         finally:
             seconds = time.monotonic() - start
-            path = scope["path"] if scope["path"] in self._paths else "other"
+            path = self._counted(scope["path"])
             self._measures.requests.labels(path, status).inc()
             self._measures.seconds.labels(path).observe(seconds)
             log.info("%s %s %d %.0f ms %s", scope["method"], path, status, 1000 * seconds, request_id)
 
-    def _check(self, headers: Headers, path: str) -> None:
+    def _refusal(self, problem: Problem, scope: Scope) -> Response:
+        if self._pages is not None and self._pages.owns(scope["path"]):
+            return self._pages.problem(problem, scope)
+        return problem_response(problem, scope["state"]["request_id"], scope["path"])
+
+    def _counted(self, path: str) -> str:
+        """The path as it stands in counters and log: one of a few, whatever is asked for."""
+        if path in self._paths:
+            return path
+        return "/" + path[1:].partition("/")[0] if self._pages is not None and self._pages.owns(path) else "other"
+
+    def _check(self, headers: Headers, scope: Scope) -> None:
         if self._hosts is not None and _host(headers.get("host", "")) not in self._hosts:
             raise Problem(
                 421,
@@ -116,7 +152,11 @@ class Gate:
                 allowed=", ".join(sorted(self._hosts)),
                 fix="use the address that the server printed when it started",
             )
-        if not self._keys or path in OPEN_PATHS:
+        if not self._keys or scope["path"] in OPEN_PATHS:
+            return
+        if self._pages is not None and self._pages.owns(scope["path"]):
+            if not self._pages.admits(scope):
+                raise Problem(401, "nobody is signed in", fix="sign in, and send it again; nothing was changed")
             return
         scheme, _, key = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or self._keys.owner(key.strip()) is None:

@@ -1,0 +1,100 @@
+"""What a form posted, once it is sure that it was one of ours (layer L4).
+
+Three things must agree: the cookie, which other sites cannot make a browser send; the token in the form, which they
+cannot read; and what the browser says about where the form stood.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterator
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, urlsplit
+
+from starlette.requests import Request
+
+from polymode.web.pages.rendering import pages_of
+from polymode.web.problems import Problem
+
+TOKEN_FIELD = "csrf"
+MAX_FIELDS = 1000
+"""Most fields of a form; the gate bounds the bytes and the seconds."""
+FORM_TYPE = "application/x-www-form-urlencoded"
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """Fields in the order of the form, without the token; lines end with one character."""
+
+    fields: tuple[tuple[str, str], ...]
+
+    def get(self, name: str, default: str = "") -> str:
+        """The first value of a field."""
+        return next((value for field, value in self.fields if field == name), default)
+
+    def all(self, name: str) -> tuple[str, ...]:
+        """Every value of a field."""
+        return tuple(value for field, value in self.fields if field == name)
+
+    def named(self, prefix: str) -> Iterator[tuple[str, str]]:
+        """Fields that begin with ``prefix``, without it."""
+        return ((field[len(prefix) :], value) for field, value in self.fields if field.startswith(prefix))
+
+
+async def read_form(request: Request) -> Form:
+    """The fields that were posted.
+
+    Raises:
+        Problem: it is no form of this page in this browser (403), or no form at all (400).
+    """
+    _check_origin(request)
+    body = await request.body()
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM_TYPE:
+        raise Problem(400, "not a form", field="Content-Type", allowed=FORM_TYPE, fix="send the form of the page")
+    try:
+        pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS)
+    except ValueError:
+        raise Problem(
+            400,
+            "the form cannot be read",
+            field="body",
+            allowed=f"{MAX_FIELDS} fields",
+            fix="send the form of the page",
+        ) from None
+    sessions = pages_of(request).sessions
+    token = sessions.token(request)
+    sent = [value for name, value in pairs if name == TOKEN_FIELD]
+    if token is None or len(sent) != 1 or not _is_equal(sent[0], sessions.form_token(token)):
+        raise Problem(
+            403,
+            "the form is not one that this server gave to this browser",
+            fix="open the page again and send the form again; nothing was changed. A form from before the server was "
+            "restarted, or from before somebody signed in or out, is refused too, and so are all where cookies are off",
+        )
+    fields = ((name, value.replace("\r\n", "\n")) for name, value in pairs if name != TOKEN_FIELD)
+    form = Form(tuple(fields))
+    request.state.form = form  # so that a problem page can offer to send it again
+    return form
+
+
+def _check_origin(request: Request) -> None:
+    """Refuse what a browser says comes from elsewhere.
+
+    Because the pages forbid the header Referer, browsers call the origin of their forms ``null``.
+    """
+    site = request.headers.get("sec-fetch-site", "same-origin")
+    origin = request.headers.get("origin", "null")
+    is_own = origin == "null" or urlsplit(origin).netloc.lower() == request.headers.get("host", "").lower()
+    if site not in ("same-origin", "none") or not is_own:
+        raise Problem(
+            403,
+            "the form was sent from another site",
+            field="Origin",
+            value=origin,
+            allowed="a page of this server",
+            fix="open the page at this server's address and send its form; nothing was changed",
+        )
+
+
+def _is_equal(sent: str, wanted: str) -> bool:
+    return hmac.compare_digest(sent.encode("utf-8", "surrogatepass"), wanted.encode())

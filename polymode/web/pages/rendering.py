@@ -1,0 +1,116 @@
+"""Templates to responses (layer L4; the only place of the server that imports Jinja2).
+
+Everything that is inserted is escaped, and control characters are replaced. A name that a template does not get is an
+error, never an empty place.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import jinja2
+from markupsafe import Markup
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from polymode.web.pages.sessions import Sessions, give_cookie, new_token
+
+_HERE = Path(__file__).parent
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+class Pages(Protocol):
+    """What every page shares; `polymode.web.pages.site.Site` is it."""
+
+    @property
+    def sessions(self) -> Sessions:
+        """Who signed in."""
+        ...
+
+    @property
+    def navigation(self) -> tuple[tuple[str, str], ...]:
+        """Path and name of what this server has."""
+        ...
+
+
+def pages_of(request: Request) -> Pages:
+    """What the pages of the request's server share."""
+    return request.app.state.pages
+
+
+def render(request: Request, name: str, /, *, status: int = 200, **context: Any) -> Response:
+    """The page that the template ``name`` makes of ``context``.
+
+    Templates get besides: ``navigation``, ``here`` (the path), ``session`` (None when nobody signed in),
+    ``needs_key``, and ``csrf_field()``, which every form holds.
+    """
+    sessions = pages_of(request).sessions
+    token = sessions.token(request)
+    made: list[str] = []
+
+    def csrf_field() -> Markup:
+        nonlocal token
+        if token is None:
+            token = new_token()
+            made.append(token)
+        return Markup('<input type="hidden" name="csrf" value="{}">').format(sessions.form_token(token))
+
+    text = (
+        _templates()
+        .get_template(name)
+        .render(
+            navigation=pages_of(request).navigation,
+            here=request.scope["path"],
+            session=sessions.of(request),
+            needs_key=sessions.needs_key,
+            csrf_field=csrf_field,
+            **context,
+        )
+    )
+    response = HTMLResponse(text, status)
+    for new in made:
+        give_cookie(response, request, new)
+    return response
+
+
+@lru_cache(maxsize=1)
+def style_sheet() -> str:
+    """The one style sheet."""
+    return (_HERE / "static" / "style.css").read_text(encoding="utf-8")
+
+
+@lru_cache(maxsize=1)
+def _templates() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        autoescape=True,
+        finalize=_clean,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=jinja2.FileSystemLoader(_HERE / "templates"),
+    )
+    environment.filters["number"] = number
+    environment.filters["minute"] = minute
+    return environment
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """A number with this many decimals; a dash for what is undefined."""
+    return "–" if value is None or not math.isfinite(value) else f"{value:,.{digits}f}"
+
+
+def minute(at: datetime) -> Markup:
+    """A time in UTC, to the minute."""
+    at = at.astimezone(UTC)
+    return Markup('<time datetime="{}">{} UTC</time>').format(at.isoformat(), f"{at:%Y-%m-%d %H:%M}")
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", value)
+    return value

@@ -1,0 +1,132 @@
+"""Who is at the page: a random cookie, and in memory who signed in with it (layer L4).
+
+A restart forgets all sessions, so people sign in again; what they saved is in the review queue. Tokens of forms are
+made from the cookie and a secret of the process, so a form belongs to one browser and one run of the server.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from starlette.requests import HTTPConnection
+from starlette.responses import Response
+
+from polymode.web.keys import Keys
+from polymode.web.problems import Problem
+from polymode.web.reviews.steps import checked_name
+
+SESSION_SECONDS = 12 * 3600.0
+"""How long somebody stays signed in."""
+MAX_SESSIONS = 10_000
+"""More than these, and the oldest end."""
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Somebody who signed in."""
+
+    reviewer: str
+    """As the audit trail names them."""
+    until: float
+    """On the clock of `Sessions`."""
+
+
+class Sessions:
+    """Sessions of one server.
+
+    Args:
+        keys: with any, only who has one can sign in.
+        clock: seconds.
+    """
+
+    def __init__(self, keys: Keys, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._keys, self._clock = keys, clock
+        self._secret = secrets.token_bytes(32)
+        self._lock = threading.Lock()
+        self._held: dict[str, Session] = {}
+
+    @property
+    def needs_key(self) -> bool:
+        """Whether signing in takes an API key."""
+        return len(self._keys) > 0
+
+    def token(self, connection: HTTPConnection) -> str | None:
+        """The browser's cookie, if it is one that could be ours."""
+        token = connection.cookies.get(_cookie_name(connection), "")
+        return token if _TOKEN.fullmatch(token) else None
+
+    def of(self, connection: HTTPConnection) -> Session | None:
+        """Who signed in with this browser, if that has not ended."""
+        token = self.token(connection)
+        session = None if token is None else self._held.get(_digest(token))
+        return session if session is not None and session.until > self._clock() else None
+
+    def sign_in(self, name: str, key: str) -> str:
+        """A new cookie for somebody; the old one is worth nothing, so nobody can have planted it.
+
+        With keys the name is that of the key's owner. Another name may be given, for a key that several people share;
+        the owner is then added to it, so that nobody can act as the owner of another key.
+
+        Raises:
+            Problem: the key is not known (403).
+            ConfigError: the name is not allowed.
+        """
+        owner = self._keys.owner(key.strip()) if self.needs_key else None
+        if self.needs_key and owner is None:
+            raise Problem(
+                403,
+                "the API key is not known",
+                field="key",
+                allowed="a key that the server knows",
+                fix="give the key that the operator of the server gave you",
+            )
+        reviewer = owner if owner is not None and name.strip() in ("", owner) else checked_name(name)
+        if owner not in (None, reviewer):
+            reviewer = f"{reviewer} ({owner})"
+        token = new_token()
+        with self._lock:
+            now = self._clock()
+            self._held = {key: session for key, session in self._held.items() if session.until > now}
+            while len(self._held) >= MAX_SESSIONS:
+                del self._held[next(iter(self._held))]
+            self._held[_digest(token)] = Session(reviewer, now + SESSION_SECONDS)
+        return token
+
+    def sign_out(self, connection: HTTPConnection) -> None:
+        """End the browser's session."""
+        token = self.token(connection)
+        with self._lock:
+            self._held.pop(_digest(token or ""), None)
+
+    def form_token(self, token: str) -> str:
+        """What a form of the browser with this cookie must bring along."""
+        return hmac.new(self._secret, token.encode(), hashlib.sha256).hexdigest()
+
+
+def new_token() -> str:
+    """A cookie that nobody can guess."""
+    return secrets.token_urlsafe(32)
+
+
+def give_cookie(response: Response, connection: HTTPConnection, token: str) -> None:
+    """Set the cookie: for this server only, out of reach of scripts, and never sent along from other sites."""
+    is_secure = connection.url.scheme == "https" or connection.headers.get("origin", "").startswith("https://")
+    response.set_cookie(_cookie_name(connection), token, path="/", httponly=True, samesite="strict", secure=is_secure)
+
+
+def _cookie_name(connection: HTTPConnection) -> str:
+    # Browsers do not keep the cookies of two servers on one machine apart.
+    port = connection.headers.get("host", "").rpartition(":")[2]
+    return f"polymode-{port}" if port.isdecimal() and port.isascii() and len(port) <= 5 else "polymode"
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
