@@ -72,6 +72,14 @@ class Asked:
     seed: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A reply, and the text that it was read from."""
+
+    reply: AnswerSetReply
+    completion: str
+
+
 class Answering:
     """Asks the model through a batcher and decides."""
 
@@ -83,7 +91,11 @@ class Answering:
         self.readiness = Readiness(self._try)
 
     async def reply(self, asked: Asked, request_id: str) -> AnswerSetReply:
-        """The decided answer set.
+        """The decided answer set; raises as `answer`."""
+        return (await self.answer(asked, request_id)).reply
+
+    async def answer(self, asked: Asked, request_id: str) -> Answered:
+        """The decided answer set with the model's whole text.
 
         Raises:
             Problem: k does not suit the policy (422), the queue is full (429), the model or the review queue fails
@@ -101,7 +113,7 @@ class Answering:
         is_as_served = (temperature, limit) == (serving.temperature, serving.max_tokens) and asked.risk == "normal"
         shown = len(decision.answers)
         candidates = [_item(answer, made.text) for answer in decision.ranked]
-        return AnswerSetReply(
+        reply = AnswerSetReply(
             decision=decision.kind.value,
             reason=decision.reason,
             answers=candidates[:shown],
@@ -116,6 +128,7 @@ class Answering:
             usage=Usage(prompt_tokens=made.n_prompt_tokens, completion_tokens=made.n_tokens),
             request_id=request_id,
         )
+        return Answered(reply, made.text)
 
     async def _generated(self, ask: Ask, seconds: float) -> Made:
         try:

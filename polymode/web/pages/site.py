@@ -13,7 +13,9 @@ from starlette.types import Scope
 from polymode.errors import DataNotFoundError, PolymodeError, ReviewConflictError, ReviewStoreError, UserError
 from polymode.web.answering import Answering
 from polymode.web.keys import Keys
+from polymode.web.pages.asking import ask_pages
 from polymode.web.pages.rendering import render, style_sheet
+from polymode.web.pages.reviewing import review_pages
 from polymode.web.pages.sessions import Sessions
 from polymode.web.pages.signing import SIGN_IN, signing_pages
 from polymode.web.problems import Problem
@@ -70,7 +72,13 @@ def add_pages(app: FastAPI, answering: Answering, shown: Shown, *, keys: Keys) -
     """
     site = Site(keys)
     app.state.pages = site
-    routers: list[tuple[APIRouter, tuple[tuple[str, str], ...]]] = [(_style(), ()), (signing_pages(), ())]
+    routers: list[tuple[APIRouter, tuple[tuple[str, str], ...]]] = [
+        (_style(), ()),
+        (signing_pages(), ()),
+        (ask_pages(answering, has_reviews=shown.reviews is not None), (("/", "Ask"),)),
+    ]
+    if shown.reviews is not None:
+        routers.append((review_pages(shown.reviews), (("/reviews", "Reviews"),)))
     for router, links in routers:
         app.include_router(router, include_in_schema=False)
         site.navigation += links

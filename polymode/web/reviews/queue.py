@@ -306,11 +306,10 @@ class ReviewQueue:
                 mark(connection, item_id, reviewer, now, verdicts or {}, same_as or {})
             for text in missing:
                 add_answer(connection, item_id, reviewer, now, text)
-            for number, answer in enumerate(read_item(connection, item_id, now).answers):
+            for answer in read_item(connection, item_id, now).answers:
                 if answer.verdict is None:
                     raise ConfigError(
-                        f"answer {number} ({answer.text!r}) has no verdict: mark it right, wrong or unscored, or "
-                        "dismiss the item"
+                        f"answer {answer.text!r} has no verdict: mark it right, wrong or unscored, or dismiss the item"
                     )
             return finish(connection, item_id, reviewer, now, ReviewState.RESOLVED, note)
 

@@ -67,7 +67,7 @@ def add_answer(connection: sa.Connection, item_id: int, reviewer: str, now: date
     new = ReviewAnswer(text, None, None, None, Verdict.CORRECT, None, checked_name(reviewer))
     [*others, label] = classes((*item.answers, new), item.equality)
     if label < len(others):
-        raise ConfigError(f"answer {text!r} is there already as answer {label}: mark that one")
+        raise ConfigError(f"answer {text!r} is there already as {item.answers[label].text!r}: mark that one")
     connection.execute(sa.insert(answers).values(answer_row(item_id, len(others), new)))
     record(connection, item_id, reviewer, now, "answer_added", {"number": len(others), "text": text})
 

@@ -87,5 +87,5 @@ def judged(
 
 def _contradiction(answers: Sequence[ReviewAnswer], a: int, b: int) -> ConfigError:
     return ConfigError(
-        f"answers {a} ({answers[a].text!r}) and {b} ({answers[b].text!r}) are the same and must have one verdict"
+        f"answers {answers[a].text!r} and {answers[b].text!r} are the same and must have one verdict"
     )

@@ -221,7 +221,7 @@ def test_everything_can_be_said_at_once_or_nothing_is(queue: ReviewQueue, add: A
     item_id = add(queue)
     queue.claim("ann")
     before = queue.item(item_id)
-    with pytest.raises(ConfigError, match=r"answer 1 \('cold'\) has no verdict: mark it right, wrong or unscored, or"):
+    with pytest.raises(ConfigError, match="answer 'cold' has no verdict: mark it right, wrong or unscored, or"):
         queue.resolve(item_id, "ann", verdicts={0: RIGHT}, missing=["covid"])
     assert queue.item(item_id) == before
     assert kinds(queue, item_id) == ["system: added", "ann: claimed"]
@@ -241,7 +241,7 @@ def test_an_added_answer_can_be_taken_back(queue: ReviewQueue, add: Add) -> None
     ("text", "said"),
     [
         (" ", "answer is empty: write the right answer"),
-        ("The Flu", "answer 'The Flu' is there already as answer 0: mark that one"),
+        ("The Flu", "answer 'The Flu' is there already as 'flu': mark that one"),
         ("x" * 10_001, "answer has 10,001 characters: write at most 10,000"),
     ],
 )

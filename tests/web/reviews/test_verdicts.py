@@ -55,7 +55,7 @@ def test_a_verdict_holds_for_all_that_is_the_same() -> None:
         ({}, {0: 5}, "answer 5 is not there"),
         ({}, {1: 1}, "same_as: answer 1 cannot be the same as itself; name another"),
         ({0: "correct"}, {}, "verdict 'correct' of answer 0 is not allowed: use Verdict.CORRECT, Verdict.WRONG,"),
-        ({0: RIGHT, 1: WRONG}, {1: 0}, "answers 0 ('flu') and 1 ('cold') are the same and must have one verdict"),
+        ({0: RIGHT, 1: WRONG}, {1: 0}, "answers 'flu' and 'cold' are the same and must have one verdict"),
     ],
 )
 def test_what_makes_no_sense_is_refused(marks: dict, same_as: dict, said: str) -> None:
