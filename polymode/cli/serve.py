@@ -42,7 +42,15 @@ class Serve:
     reviews: str | None = None
     """Review queue for escalated questions: an SQLite file, or postgresql://USER:PASSWORD@HOST/NAME."""
     pages: bool = True
-    """Pages for people: ask a question, review."""
+    """Pages for people: ask a question, review, look at runs, relabel."""
+    runs: Path | None = None
+    """Folder of runs to look at and compare on the pages."""
+    proposals: Path | None = None
+    """Proposals of polymode relabel to decide on at the pages; --data names the records that they were made for."""
+    relabelled: Path | None = None
+    """File that the pages may write the new version of --data into (.jsonl)."""
+    data_fields: tuple[str, ...] = ()
+    """Where things stand in the records of --proposals as NAME=VALUE: question, references, id, strings, equality."""
     backend: Literal["transformers", "openai"] = "transformers"
     """What runs the model: this process, or a server with an OpenAI-compatible API (vLLM, llama.cpp)."""
     base_url: str | None = None
@@ -91,9 +99,9 @@ def run_serve(args: Sequence[str]) -> int:
         from polymode.web.server import check_address, serve
     except ImportError as exc:
         raise MissingExtraError(exc.name or "fastapi", "serve", "serving") from None
+    from polymode.cli.serve_pages import shown_of
     from polymode.web.gate import LOCAL_HOSTS
     from polymode.web.keys import check_binding, is_local, read_keys
-    from polymode.web.shown import Shown
 
     _check(options)
     keys = read_keys(options.keys)
@@ -112,7 +120,7 @@ def run_serve(args: Sequence[str]) -> int:
             room=options.queue,
             workers=options.batch if options.backend == "openai" else 1,
             seed=options.seed,
-            pages=Shown(reviews=escalations) if options.pages else None,
+            pages=shown_of(options, escalations) if options.pages else None,
         )
         serve(app, host=options.host, port=options.port, ready=lambda url: _announce(url, settings, keys, options))
     print("stopped")
@@ -175,7 +183,8 @@ def _settings(options: Serve) -> Any:
     policy = runs.read_policy(options.policy)
     style = options.style
     if style == "task":
-        style = open_task(options.task, data=options.data).prompt_style
+        data = options.data if options.proposals is None else None
+        style = open_task(options.task, data=data).prompt_style
     return Serving(
         model_id=options.name or model_id_of(options.model),
         policy=policy,

@@ -8,12 +8,14 @@ and the original data file never is.
 
 from polymode.relabel.accepting import Accepted, accept
 from polymode.relabel.data import DataFields
+from polymode.relabel.desk import Desk
 from polymode.relabel.proposal import Proposal, read_proposals, write_proposals
 from polymode.relabel.proposing import Proposed, Wanted, propose
 
 __all__ = [
     "Accepted",
     "DataFields",
+    "Desk",
     "Proposal",
     "Proposed",
     "Wanted",

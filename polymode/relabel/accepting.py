@@ -67,7 +67,7 @@ def accept(
     """
     key = Wanted(equality=equality).key
     chosen = [proposal for proposal in proposals if proposal.accepted]
-    if _is_same(out, data):
+    if is_same_file(out, data):
         raise ConfigError(f"out = {str(out)!r} is the original: name another file, the original is never changed")
     if out.suffix.lower() not in (".jsonl", ".ndjson"):
         raise ConfigError(f"out = {str(out)!r} is not allowed: the new version is JSONL, name it so (.jsonl)")
@@ -164,7 +164,8 @@ def _note(proposal: Proposal, answer: str, by: str, at: str) -> dict[str, Any]:
     }
 
 
-def _is_same(a: Path, b: Path) -> bool:
+def is_same_file(a: Path, b: Path) -> bool:
+    """Whether two paths name one file, also through links."""
     if a.resolve() == b.resolve():
         return True
     return a.exists() and b.exists() and os.path.samefile(a, b)

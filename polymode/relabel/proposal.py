@@ -42,7 +42,7 @@ class Proposal:
     alias_of: str | None = None
     """With ``accepted``: the reference that the answer only words differently. It then becomes an alias of it."""
     accepted_by: str = ""
-    """Who accepted it, when not the one who runs the command."""
+    """Who decided, when not the one who runs the command."""
 
 
 def write_proposals(path: Path, proposals: Iterable[Proposal]) -> int:

@@ -48,6 +48,14 @@ _MARKERS = ("o", "s", "^", "D", "v", "P")
 _DASHES: tuple[tuple[float, ...], ...] = ((), (4, 1.6), (1.2, 1.4), (6, 1.5, 1.2, 1.5))
 _WIDE, _NARROW = 4.3, 3.5
 """Inches. Narrow panels stand side by side; both are scaled to the page, so fewer inches mean larger text."""
+_SWATCHES = {
+    "o": "M13 6a4 4 0 1 0 8 0a4 4 0 1 0-8 0z",
+    "s": "M13.4 2.4h7.2v7.2h-7.2z",
+    "^": "M17 1.4l4.6 8.6h-9.2z",
+    "D": "M17 1l5 5-5 5-5-5z",
+    "v": "M17 10.6l4.6-8.6h-9.2z",
+    "P": "M15.4 1.6h3.2v2.8h2.8v3.2h-2.8v2.8h-3.2v-2.8h-2.8v-3.2h2.8z",
+}
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -189,6 +197,23 @@ def wilson(rate: float, count: float, z: float = 1.959964) -> tuple[float, float
     centre = (rate + z * z / (2 * count)) / (1 + z * z / count)
     half = z / (1 + z * z / count) * math.sqrt(rate * (1 - rate) / count + z * z / (4 * count * count))
     return centre - half, centre + half
+
+
+def swatch(style: Style) -> Markup:
+    """The line and marker of an arm, small, for legends and table heads."""
+    dash = " ".join(f"{1.7 * part:g}" for part in style.dash)
+    return Markup(
+        '<svg class="swatch" viewBox="0 0 34 12" aria-hidden="true"><path d="M1 6H33" fill="none" '
+        'stroke="var(--{})" stroke-width="2.2" stroke-dasharray="{}"/><path d="{}" fill="var(--{})"/></svg>'
+    ).format(style.colour, dash, _SWATCHES[style.marker], style.colour)
+
+
+def svg_file(svg: Markup) -> str:
+    """A drawing for the middle of a page as a file of its own, which knows its colours on a light and a dark page."""
+    light, dark = ("".join(f"--{name}:{pair[page]};" for name, pair in COLOURS.items()) for page in (0, 1))
+    style = f"<style>:root{{{light}}}@media (prefers-color-scheme:dark){{:root{{{dark}}}}}</style>"
+    head, rest = svg.split(">", 1)
+    return f'{head} xmlns="http://www.w3.org/2000/svg">{style}{rest}'
 
 
 def clean(text: str) -> str:

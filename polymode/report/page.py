@@ -15,22 +15,13 @@ from polymode import runs
 from polymode.errors import ConfigError, MissingExtraError
 from polymode.report import table
 from polymode.report.arms import Arm, ArmData, read_arm
-from polymode.report.charts import COLOURS, Markup, Style, assign_styles, clean
+from polymode.report.charts import COLOURS, Markup, assign_styles, clean, swatch
 from polymode.report.differences import Difference, Differences, written
 from polymode.report.equal_tokens import find_budget, with_equal_tokens
 from polymode.report.examples import WorkedExample
 from polymode.report.figures import build_figures
 from polymode.report.groups import of_arms
 from polymode.report.headline import known_best, write_headline, write_tiles
-
-_SWATCHES = {
-    "o": "M13 6a4 4 0 1 0 8 0a4 4 0 1 0-8 0z",
-    "s": "M13.4 2.4h7.2v7.2h-7.2z",
-    "^": "M17 1.4l4.6 8.6h-9.2z",
-    "D": "M17 1l5 5-5 5-5-5z",
-    "v": "M17 10.6l4.6-8.6h-9.2z",
-    "P": "M15.4 1.6h3.2v2.8h2.8v3.2h-2.8v2.8h-3.2v-2.8h-2.8v-3.2h2.8z",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +184,7 @@ def _template() -> Any:
         lstrip_blocks=True,
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
     )
-    environment.filters["swatch"] = _swatch
+    environment.filters["swatch"] = swatch
     environment.filters["percent"] = lambda share: f"{100 * min(max(share, 0.0), 1.0):.1f}%"
     environment.filters["fields"] = lambda config: list(config.items()) if isinstance(config, Mapping) else []
     return environment.get_template("page.html.j2")
@@ -201,12 +192,3 @@ def _template() -> Any:
 
 def _clean(value: Any) -> Any:
     return clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
-def _swatch(style: Style) -> Markup:
-    """The line and marker of an arm, small, for legends and table heads."""
-    dash = " ".join(f"{1.7 * part:g}" for part in style.dash)
-    return Markup(
-        '<svg class="swatch" viewBox="0 0 34 12" aria-hidden="true"><path d="M1 6H33" fill="none" '
-        'stroke="var(--{})" stroke-width="2.2" stroke-dasharray="{}"/><path d="{}" fill="var(--{})"/></svg>'
-    ).format(style.colour, dash, _SWATCHES[style.marker], style.colour)

@@ -37,7 +37,7 @@ HEADERS = {
     "content-security-policy": "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; "
     "frame-ancestors 'none'; base-uri 'none'",
 }
-"""Of every reply."""
+"""Of every reply that does not say otherwise: a file of a run folder has a content policy of its own."""
 
 
 class PageSide(Protocol):
@@ -107,10 +107,14 @@ class Gate:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                own = {name for name, _ in message["headers"]}
                 extra = {"x-request-id": request_id, **HEADERS}
                 message = {
                     **message,
-                    "headers": [*message["headers"], *((k.encode(), v.encode()) for k, v in extra.items())],
+                    "headers": [
+                        *message["headers"],
+                        *((k.encode(), v.encode()) for k, v in extra.items() if k.encode() not in own),
+                    ],
                 }
             await send(message)
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from polymode.web.relabelling import Relabelling
+
 if TYPE_CHECKING:
+    from polymode.web.browsing.looking import Looking
     from polymode.web.reviews import ReviewQueue
 
 
@@ -15,3 +18,7 @@ class Shown:
 
     reviews: ReviewQueue | None = None
     """The review queue."""
+    looking: Looking | None = None
+    """A folder of runs, and who draws and compares them."""
+    relabelling: Relabelling | None = None
+    """Proposed references."""

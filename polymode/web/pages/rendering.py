@@ -80,8 +80,8 @@ def render(request: Request, name: str, /, *, status: int = 200, **context: Any)
 
 @lru_cache(maxsize=1)
 def style_sheet() -> str:
-    """The one style sheet."""
-    return (_HERE / "static" / "style.css").read_text(encoding="utf-8")
+    """The one style sheet, from its parts."""
+    return "".join((_HERE / "static" / name).read_text(encoding="utf-8") for name in ("style.css", "runs.css"))
 
 
 @lru_cache(maxsize=1)

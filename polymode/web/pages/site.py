@@ -14,8 +14,12 @@ from polymode.errors import DataNotFoundError, PolymodeError, ReviewConflictErro
 from polymode.web.answering import Answering
 from polymode.web.keys import Keys
 from polymode.web.pages.asking import ask_pages
+from polymode.web.pages.compare import compare_pages
+from polymode.web.pages.reading import Reader
+from polymode.web.pages.relabel import relabel_pages
 from polymode.web.pages.rendering import render, style_sheet
 from polymode.web.pages.reviewing import review_pages
+from polymode.web.pages.runs import runs_pages
 from polymode.web.pages.sessions import Sessions
 from polymode.web.pages.signing import SIGN_IN, signing_pages
 from polymode.web.problems import Problem
@@ -79,6 +83,12 @@ def add_pages(app: FastAPI, answering: Answering, shown: Shown, *, keys: Keys) -
     ]
     if shown.reviews is not None:
         routers.append((review_pages(shown.reviews), (("/reviews", "Reviews"),)))
+    if shown.looking is not None:
+        reader = Reader(shown.looking)
+        routers.append((runs_pages(reader), (("/runs", "Runs"),)))
+        routers.append((compare_pages(reader), (("/compare", "Compare"),)))
+    if shown.relabelling is not None:
+        routers.append((relabel_pages(shown.relabelling), (("/relabel", "Relabel"),)))
     for router, links in routers:
         app.include_router(router, include_in_schema=False)
         site.navigation += links

@@ -1,0 +1,123 @@
+"""Pages on which a person decides about proposed references (layer L4)."""
+
+from __future__ import annotations
+
+import asyncio
+from urllib.parse import urlencode
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from polymode.errors import DataNotFoundError, PolymodeError, ReviewConflictError, UserError
+from polymode.web.pages.forms import Form, read_form
+from polymode.web.pages.reading import whole
+from polymode.web.pages.rendering import render
+from polymode.web.pages.signing import reviewer_of
+from polymode.web.problems import Problem
+from polymode.web.relabelling import Relabelling
+
+PER_PAGE = 20
+LISTS: dict[str, tuple[bool | None, ...]] = {
+    "undecided": (None,),
+    "accepted": (True,),
+    "refused": (False,),
+    "all": (None, True, False),
+}
+"""Lists of proposals by what was decided."""
+_ACTS: dict[str, bool | None] = {"reference": True, "alias": True, "refuse": False, "undecided": None}
+
+
+def relabel_pages(desk: Relabelling) -> APIRouter:
+    """Routes of the proposals."""
+    router = APIRouter()
+
+    @router.get("/relabel")
+    async def show(request: Request) -> Response:
+        return await _list(desk, request)
+
+    @router.post("/relabel/write")
+    async def write(request: Request) -> Response:
+        await read_form(request)
+        by = reviewer_of(request)
+        try:
+            done = await asyncio.to_thread(desk.write, by)
+        except PolymodeError as exc:
+            raise _refused(exc) from None
+        return render(request, "relabelled.html", done=done, out=desk.out)
+
+    @router.post("/relabel/{number}")
+    async def decide(number: str, request: Request) -> Response:
+        form = await read_form(request)
+        by = reviewer_of(request)
+        place, act = _place(number), form.get("act")
+        if act not in _ACTS:
+            raise Problem(422, "no such decision", field="act", value=act, allowed=", ".join(_ACTS), fix="choose one")
+        # A page cannot show every character; what was left as shown is left as it is.
+        answer = None if form.get("answer") == form.get("shown") else form.get("answer")
+        try:
+            alias_of = await asyncio.to_thread(_reference, desk, place, form) if act == "alias" else None
+            await asyncio.to_thread(
+                desk.decide, place, form.get("seen"), by, accepted=_ACTS[act], answer=answer, alias_of=alias_of
+            )
+        except PolymodeError as exc:
+            raise _refused(exc) from None
+        back = {"show": form.get("show", "undecided"), "page": form.get("page", "1"), "done": str(place)}
+        return RedirectResponse(f"/relabel?{urlencode(back)}", 303)
+
+    return router
+
+
+async def _list(desk: Relabelling, request: Request) -> Response:
+    show = request.query_params.get("show", "undecided")
+    if show not in LISTS:
+        raise Problem(422, "no such list", field="show", value=show, allowed=", ".join(LISTS), fix="choose one")
+    try:
+        listed = await asyncio.to_thread(desk.proposals)
+    except PolymodeError as exc:
+        raise _refused(exc) from None
+    kept = [one for one in listed if one.proposal.accepted in LISTS[show]]
+    n_pages = max(-(-len(kept) // PER_PAGE), 1)
+    page = min(whole(request, "page", 1), n_pages)
+    done = whole(request, "done", 0, low=0)
+    return render(
+        request,
+        "relabel.html",
+        listed=kept[(page - 1) * PER_PAGE : page * PER_PAGE],
+        counts={name: sum(one.proposal.accepted in states for one in listed) for name, states in LISTS.items()},
+        show=show,
+        page=page,
+        n_pages=n_pages,
+        done=listed[done - 1] if 0 < done <= len(listed) else None,
+        n_accepted=sum(one.proposal.accepted is True for one in listed),
+        out=desk.out,
+    )
+
+
+def _reference(desk: Relabelling, place: int, form: Form) -> str:
+    """The reference that was chosen by its place."""
+    listed, chosen = desk.proposals(), form.get("alias_of")
+    references = listed[place - 1].proposal.references if 0 < place <= len(listed) else ()
+    if not (chosen.isascii() and chosen.isdecimal() and len(chosen) <= 9 and int(chosen) < len(references)):
+        raise Problem(
+            422, "no reference is chosen", field="alias_of", allowed="a reference of the question", fix="choose one"
+        )
+    return references[int(chosen)]
+
+
+def _place(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= 9):
+        raise Problem(404, "there is no such proposal", fix="go back to the list")
+    return int(text)
+
+
+def _refused(error: PolymodeError) -> Problem:
+    """What a person reads when a decision or the new version cannot be kept."""
+    said = str(error)
+    if isinstance(error, ReviewConflictError):
+        return Problem(409, said, fix="go back to the list")
+    if isinstance(error, DataNotFoundError):
+        return Problem(404, said, fix="go back to the list")
+    if isinstance(error, UserError):
+        return Problem(422, said, fix="go back and change it; nothing was written")
+    return Problem(503, said, fix="free space, or repair the file, then send it again; nothing was written")

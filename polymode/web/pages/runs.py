@@ -1,0 +1,270 @@
+"""Pages of runs: the list, one run with its questions, one question with all that is known of it (layer L4)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import FileResponse, RedirectResponse, Response
+
+from polymode import runs
+from polymode.web.browsing.index import Index, Kind
+from polymode.web.browsing.judged import SURE, Judged
+from polymode.web.browsing.listing import Entry, entry_of, headline, home_of, list_experiments
+from polymode.web.browsing.looking import Figure
+from polymode.web.browsing.numbers import Cell
+from polymode.web.pages.kept import NotYetError
+from polymode.web.pages.reading import MAX_ATTEMPTS, Reader, being_prepared, telling, whole
+from polymode.web.pages.rendering import render
+from polymode.web.problems import Problem
+
+PER_PAGE = 25
+"""Questions on a page."""
+HEADLINE = ("coverage", "pass@1", "brier", "ece", "tokens_per_set")
+"""Metrics of the lists."""
+FILTERS: dict[str, Kind | None] = {
+    "all": None,
+    "missed": Kind.MISSED,
+    "malformed": Kind.MALFORMED,
+    "overconfident": Kind.OVERCONFIDENT,
+    "unscored": Kind.UNSCORED,
+}
+"""Lists of questions by name."""
+FILE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; base-uri 'none'"
+"""Of files that stand in run folders: their own styles and images, nothing else; `sandbox` takes scripts and forms."""
+
+
+@dataclass(frozen=True, slots=True)
+class MetricLine:
+    """One metric of a table."""
+
+    name: str
+    label: str
+    better: str
+    decimals: int
+    cell: Cell
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A question in a list."""
+
+    number: int
+    judged: Judged
+    text: str
+    n_found: int
+    marks: tuple[str, ...]
+    """Names of the filters that it falls under."""
+
+
+def runs_pages(reader: Reader) -> APIRouter:
+    """Routes of the list and of all runs."""
+    router = APIRouter()
+
+    @router.get("/runs")
+    async def show_list(request: Request) -> Response:
+        experiments, is_cut = await asyncio.to_thread(list_experiments, reader.places)
+        tables = [(one, headline(one.entries, HEADLINE)) for one in experiments]
+        lines = {name: reader.looking.table.row_of(name) for _, names in tables for name in names}
+        return render(
+            request, "runs.html", title=reader.places.title, tables=tables, rows=lines, is_cut=is_cut, run_url=run_url
+        )
+
+    @router.get("/runs/{name:path}")
+    async def show(name: str, request: Request) -> Response:
+        part = request.query_params.get("part", "")
+        if not name and part != "report":
+            return RedirectResponse("/runs", 307)
+        try:
+            if "question" in request.query_params:
+                return await show_question(reader, request, name)
+            if part == "report":
+                return _report(reader, name)
+            if part == "figures":
+                return await _figures(reader, request, name)
+            if part == "drawing":
+                return drawing(await reader.figures(name), request)
+            return await _run(reader, request, name)
+        except NotYetError:
+            return being_prepared(request, name)
+
+    return router
+
+
+async def show_question(reader: Reader, request: Request, name: str) -> Response:
+    """One question; with ``beside`` also as another run answered it."""
+    index = await reader.index(name)
+    number = whole(request, "question", 1)
+    if number > len(index):
+        raise Problem(404, f"{name} has {len(index):,} questions", fix="go back to the list of questions")
+    sides = [(name, number, await reader.question(name, index, number - 1))]
+    beside = request.query_params.get("beside", "")
+    if beside:
+        other = await reader.index(beside)
+        place = other.number(sides[0][2].id)
+        if place is None:
+            raise Problem(404, f"{beside} has no question {sides[0][2].id!r}", fix="go back to the comparison")
+        sides.append((beside, place + 1, await reader.question(beside, other, place)))
+    selected, show, part = _selected(request, index)
+    around = _around(selected, number - 1)
+    return render(
+        request,
+        "question.html",
+        sides=sides,
+        question=sides[0][2],
+        n_questions=len(index),
+        n_attempts=[len((await reader.index(side)).lines(at - 1).judged) for side, at, _ in sides],
+        max_attempts=MAX_ATTEMPTS,
+        around=[None if at is None else run_url(name, question=at + 1, show=show, find=part) for at in around],
+        back=run_url(name, show=show, find=part),
+        show=show,
+        run_url=run_url,
+    )
+
+
+def run_url(name: str, **query: object) -> str:
+    """Address of a run's page; what is empty is left out."""
+    kept = {key: str(value) for key, value in query.items() if value not in (None, "", "all")}
+    path = "/runs/" + quote(name)
+    return f"{path}?{urlencode(kept, errors='replace')}" if kept else path
+
+
+async def _run(reader: Reader, request: Request, name: str) -> Response:
+    with telling(name):
+        entry = await asyncio.to_thread(_entry, reader, name)
+        below = [entry_of(reader.places, one) for one in await asyncio.to_thread(lambda: [*reader.places.names(name)])]
+    questions, problem = None, ""
+    if reader.places.has(name, runs.JUDGED):
+        try:
+            questions = await _questions(reader, request, name)
+        except Problem as exc:  # the metrics are shown all the same
+            if exc.field is not None:
+                raise
+            problem = f"{exc.title}; {exc.fix}"
+    else:
+        problem = f"not judged: there is no {runs.JUDGED}; run polymode evaluate on the folder"
+    home = home_of(name)
+    return render(
+        request,
+        "run.html",
+        name=name,
+        entry=entry,
+        home=home,
+        reports=[place for place in dict.fromkeys((name, home)) if reader.places.has(place, runs.REPORT)],
+        below=below,
+        tiles=_lines(reader, entry, [name for name in HEADLINE if entry.cell(name) is not None]),
+        groups=_groups(reader, entry),
+        questions=questions,
+        problem=problem,
+        sure=SURE,
+        run_url=run_url,
+    )
+
+
+def _entry(reader: Reader, name: str) -> Entry:
+    reader.places.folder(name)
+    if not any(reader.places.has(name, file) for file in (runs.METRICS, runs.JUDGED, runs.COMPLETIONS)):
+        raise Problem(404, "there is no such run", fix="go back to the list of runs")
+    return entry_of(reader.places, name)
+
+
+async def _questions(reader: Reader, request: Request, name: str) -> dict[str, Any]:
+    index = await reader.index(name)
+    selected, show, part = _selected(request, index)
+    n_pages = max(-(-len(selected) // PER_PAGE), 1)
+    page = min(whole(request, "page", 1), n_pages)
+    shown = selected[(page - 1) * PER_PAGE : page * PER_PAGE]
+    previews = await reader.previews(name, index, shown)
+    counts = {key: len(index) if own is None else index.count(own) for key, own in FILTERS.items()}
+    return {
+        "listed": [
+            Listed(number + 1, judged, text, index.found[number], _marks(index, number))
+            for number, (judged, text) in zip(shown, previews, strict=True)
+        ],
+        "counts": {key: count for key, count in counts.items() if count or key != "unscored"},
+        "show": show,
+        "find": part,
+        "n_selected": len(selected),
+        "first": (page - 1) * PER_PAGE + 1,
+        "page": page,
+        "n_pages": n_pages,
+    }
+
+
+def _selected(request: Request, index: Index) -> tuple[list[int], str, str]:
+    show, part = request.query_params.get("show", "all"), request.query_params.get("find", "").strip()
+    if show not in FILTERS:
+        raise Problem(422, "no such list", field="show", value=show, allowed=", ".join(FILTERS), fix="choose one")
+    return index.select(FILTERS[show], part), show, part
+
+
+def _around(selected: Sequence[int], number: int) -> tuple[int | None, int | None]:
+    """The questions before and after one in its list."""
+    before = [at for at in selected if at < number]
+    after = [at for at in selected if at > number]
+    return before[-1] if before else None, after[0] if after else None
+
+
+def _marks(index: Index, number: int) -> tuple[str, ...]:
+    own = Kind(index.kinds[number])
+    return tuple(name for name, kind in FILTERS.items() if kind is not None and own & kind)
+
+
+def _lines(reader: Reader, entry: Entry, names: Sequence[str]) -> list[MetricLine]:
+    found = []
+    for name in names:
+        row, cell = reader.looking.table.row_of(name), entry.cell(name)
+        if cell is not None:
+            found.append(MetricLine(name, row.label, row.better, row.decimals, cell))
+    return found
+
+
+def _groups(reader: Reader, entry: Entry) -> list[tuple[str, list[MetricLine]]]:
+    names = [] if entry.metrics is None else list(entry.metrics.cells)
+    return [(title, _lines(reader, entry, found)) for title, found in reader.looking.table.group_metrics(names)]
+
+
+async def _figures(reader: Reader, request: Request, name: str) -> Response:
+    figures = await reader.figures(name)
+    return render(
+        request,
+        "figures.html",
+        title=name,
+        figures=[
+            (figure, drawings(figure, lambda **query: run_url(name, part="drawing", **query))) for figure in figures
+        ],
+        back=run_url(name),
+    )
+
+
+def drawings(figure: Figure, url: Callable[..., str]) -> list[tuple[Any, str]]:
+    """The panels of a figure, each with its address."""
+    return [(panel, url(figure=figure.id, panel=i)) for i, panel in enumerate(figure.panels)]
+
+
+def drawing(figures: Sequence[Figure], request: Request) -> Response:
+    """One drawing as a file; only an image on a page, so nothing in it is run."""
+    wanted, panel = request.query_params.get("figure"), whole(request, "panel", 0, low=0)
+    for figure in figures:
+        if figure.id == wanted and panel < len(figure.panels):
+            return file_response(Response(figure.panels[panel].svg, media_type="image/svg+xml"))
+    raise Problem(404, "there is no such drawing", fix="go back to the figures")
+
+
+def _report(reader: Reader, name: str) -> Response:
+    with telling(name):
+        path = reader.places.file(name, runs.REPORT)
+    if path is None:
+        raise Problem(404, f"there is no {runs.REPORT}", fix="polymode reproduce and polymode compare write one")
+    return file_response(FileResponse(path, media_type="text/html; charset=utf-8"))
+
+
+def file_response(response: Response) -> Response:
+    """A file of a run folder, which anybody may have written: its styles and images are shown, nothing runs."""
+    response.headers["Content-Security-Policy"] = f"{FILE_POLICY}; sandbox"
+    return response
