@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Iterator
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 
@@ -84,7 +84,7 @@ def _check_origin(request: Request) -> None:
     """
     site = request.headers.get("sec-fetch-site", "same-origin")
     origin = request.headers.get("origin", "null")
-    is_own = origin == "null" or urlsplit(origin).netloc.lower() == request.headers.get("host", "").lower()
+    is_own = origin == "null" or origin.partition("://")[2].lower() == request.headers.get("host", "").lower()
     if site not in ("same-origin", "none") or not is_own:
         raise Problem(
             403,

@@ -19,6 +19,8 @@ DONE: Mapping[str, str] = {
     "reopen": "Reopened: it is in the line again.",
 }
 """Said once after an act; the address holds the name only, so that no address can make a page say anything else."""
+MAX_NAMED = 60
+"""Longest text of an answer within a sentence."""
 VERDICTS: Mapping[str, str] = {"correct": "right", "wrong": "wrong", "unscored": "cannot be told"}
 
 
@@ -38,11 +40,16 @@ def line_of(event: ReviewEvent, answers: Sequence[ReviewAnswer]) -> str:
             said.append(f"{_name(number, answers)} {link}")
         return f"marked {', '.join(said)}" if said else "saved without a change"
     if event.what == "answer_added":
-        return f"added the right answer {detail.get('text', '')!r}"
+        return f"added the right answer {shortened(str(detail.get('text', '')))!r}"
     return {"released": "gave it back", "resolved": "resolved it", "dismissed": "dismissed it",
             "reopened": "reopened it"}.get(event.what, event.what) + note  # fmt: skip
 
 
 def _name(number: object, answers: Sequence[ReviewAnswer]) -> str:
     place = int(str(number))
-    return repr(answers[place].text) if place < len(answers) else f"answer {place + 1}"
+    return repr(shortened(answers[place].text)) if place < len(answers) else f"answer {place + 1}"
+
+
+def shortened(text: str) -> str:
+    """A text as it is named in a sentence."""
+    return text if len(text) <= MAX_NAMED else f"{text[:MAX_NAMED]}…"

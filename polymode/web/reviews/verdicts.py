@@ -86,6 +86,4 @@ def judged(
 
 
 def _contradiction(answers: Sequence[ReviewAnswer], a: int, b: int) -> ConfigError:
-    return ConfigError(
-        f"answers {answers[a].text!r} and {answers[b].text!r} are the same and must have one verdict"
-    )
+    return ConfigError(f"answers {answers[a].text!r} and {answers[b].text!r} are the same and must have one verdict")
