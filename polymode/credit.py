@@ -93,7 +93,9 @@ class SlotScores:
     """_NK: y_i."""
 
 
-def term_advantages(scores: SlotScores, group: int, *, scale: str = "none") -> NDArray[np.float64]:
+def term_advantages(
+    scores: SlotScores, group: int, *, scale: str = "none", reasoning: float = 1.0, confidence: float = 1.0
+) -> NDArray[np.float64]:
     """Advantages of the parts of each completion, shape (N, 1 + 2 K): the whole, answers 1..K, confidences 1..K.
 
     With c_i and s_i what answer and confidence i add to the score R, r = R - sum_i (c_i + s_i), and a bar for the
@@ -113,16 +115,25 @@ def term_advantages(scores: SlotScores, group: int, *, scale: str = "none") -> N
     confidence on later slots. Both are weak, because only chance hits link them, and cost more in variance than they
     bring; the reasoning, which causes them all, gets the whole.
 
+    ``reasoning`` and ``confidence`` multiply the first and the last line (of completions with slots). What is best
+    stays best: each token's own expected gradient is only longer or shorter, and a confidence token is credited with
+    nothing but its own proper score. What changes is how fast each learns. The noise of a step is nearly all the
+    reasoning's, which answers for all that comes after it; beside it the small, exact credit of confidences is
+    lost under Adam, which divides by that noise, unless they weigh more. In the reward such a weight would be paid for
+    with hedged answers; here it is not.
+
     A completion without slots (malformed) gets its whole score everywhere. An unscored one gets 0.
 
     Args:
         scores: of N = P x G completions, those of a question next to each other.
         group: G.
+        reasoning: factor of the credit of tokens outside the slots, above 0.
+        confidence: factor of the credit of confidences, above 0.
         scale: one of `SCALES`: all parts are divided by nothing, by the deviation of all scores, or by the deviation of
             their group's, which breaks calibration as it does in `group_advantages`.
 
     Raises:
-        ConfigError: another scale.
+        ConfigError: another scale, or a factor that is not positive.
         RecordError: N is no multiple of G, or the shapes differ.
     """
     n, k = scores.coverage.shape if scores.coverage.ndim == 2 else (0, 0)
@@ -132,11 +143,14 @@ def term_advantages(scores: SlotScores, group: int, *, scale: str = "none") -> N
         raise RecordError(f"group = {group!r} does not divide the {n} completions: give those of every question")
     if scale not in SCALES:
         raise ConfigError(f"scale = {scale!r} is not known: use one of {', '.join(SCALES)}")
+    for name, factor in (("reasoning", reasoning), ("confidence", confidence)):
+        if not 0 < factor < np.inf:
+            raise ConfigError(f"{name} = {factor!r} must be a positive number; 1 leaves its credit as it is")
     whole = group_advantages(scores.total.reshape(-1, group), scale="none").reshape(n)
     has_slots = ~np.isnan(scores.total) & ~np.isnan(scores.coverage).all(1)
     has_slot = has_slots[:, None] & ~np.isnan(scores.coverage)
-    coverage, confidence = np.where(has_slot, scores.coverage, 0.0), np.where(has_slot, scores.confidence, np.nan)
-    stated = np.nan_to_num(confidence)
+    coverage, own = np.where(has_slot, scores.coverage, 0.0), np.where(has_slot, scores.confidence, np.nan)
+    stated = np.nan_to_num(own)
     to_go = np.cumsum(coverage[:, ::-1], 1)[:, ::-1]
     past = to_go[:, :1] - to_go
     rest = scores.total - coverage.sum(1) - stated.sum(1)
@@ -145,8 +159,9 @@ def term_advantages(scores: SlotScores, group: int, *, scale: str = "none") -> N
     rho = -(to_go * past).sum(0) / np.maximum((past**2).sum(0), _TINY)
     centred_r = _centred(rest[:, None], has_slots[:, None], group)
     answers = to_go + rho * past + centred_s + centred_r
-    confidences = _against_same_verdict(confidence, scores.hits) + centred_r
-    out = np.concatenate([whole[:, None], answers, confidences], 1)
+    confidences = confidence * (_against_same_verdict(own, scores.hits) + centred_r)
+    outside = np.where(has_slots, reasoning * whole, whole)
+    out = np.concatenate([outside[:, None], answers, confidences], 1)
     out = np.where(np.concatenate([np.ones((n, 1), bool), has_slot, has_slot], 1), out, whole[:, None])
     scored = scores.total[~np.isnan(scores.total)]
     if scale == "batch":

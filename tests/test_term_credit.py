@@ -73,6 +73,20 @@ def test_malformed_completions_get_the_whole_score_everywhere_and_unscored_ones_
     assert found[0, 0] == 1.0 and np.isfinite(found).all()
 
 
+def test_factors_lengthen_the_credit_of_the_reasoning_and_of_confidences() -> None:
+    """The example above with q: K = 1, R = .99 + 1, .75 + 1, -.16 + 1, 1: centred .12, -.12, -.08, .08."""
+    given = scores([[1], [1], [0], [0]], [[0.9], [0.5], [0.4], [0.0]])
+    found = term_advantages(given, 2, reasoning=0.5, confidence=3)
+    np.testing.assert_allclose(found[:, 0], [0.06, -0.06, -0.04, 0.04])
+    np.testing.assert_allclose(found[:, 1], [0.12, -0.12, -0.08, 0.08])
+    np.testing.assert_allclose(found[:, 2], [0.72, -0.72, -0.48, 0.48])
+    given.total[3], given.coverage[3], given.confidence[3] = 0.0, NAN, NAN  # malformed: R̄ = .42, no factor
+    np.testing.assert_allclose(term_advantages(given, 2, reasoning=0.5, confidence=3)[3], -0.42)
+    for name in ("reasoning", "confidence"):
+        with pytest.raises(ConfigError, match=f"{name} = 0 must be a positive number"):
+            term_advantages(given, 2, **{name: 0})
+
+
 def test_a_step_whose_completions_are_all_malformed_is_zero() -> None:
     blank = np.full((4, 3), NAN)
     found = term_advantages(SlotScores(np.zeros(4), blank, blank, blank), 2)

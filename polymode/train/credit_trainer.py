@@ -27,11 +27,21 @@ class TermCreditTrainer(SharedPromptTrainer):
         reward: weights that the scores were computed with.
         answers: most answers that a completion may hold, K.
         last: where the one reward function puts the completions that it has scored.
+        factors: of the credit of the reasoning and of confidences.
         options: as for `trl.GRPOTrainer`.
     """
 
-    def __init__(self, *, reward: Reward, answers: int, last: Sequence[ScoredText], **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        reward: Reward,
+        answers: int,
+        last: Sequence[ScoredText],
+        factors: tuple[float, float] = (1.0, 1.0),
+        **options: Any,
+    ) -> None:
         super().__init__(**options)
+        self._factors = factors
         self._reward, self._answers, self._scored = reward, answers, last
         self._starts = TokenStarts(self.processing_class)
 
@@ -57,4 +67,7 @@ class TermCreditTrainer(SharedPromptTrainer):
         assert isinstance(every, torch.Tensor)
         total, coverage, confidence, hits = np.split(every.cpu().numpy(), [1, 1 + k, 1 + 2 * k], axis=1)
         scores = SlotScores(total[:, 0], coverage, confidence, hits)
-        return term_advantages(scores, self.num_generations, scale=str(self.scale_rewards))
+        reasoning, confidence = self._factors
+        return term_advantages(
+            scores, self.num_generations, scale=str(self.scale_rewards), reasoning=reasoning, confidence=confidence
+        )

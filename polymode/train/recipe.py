@@ -96,6 +96,10 @@ class Recipe:
     """Let group through with a calibrated reward, to measure what it breaks."""
     credit: str = "sequence"
     """sequence: every token of a completion gets its score; term: each token what it causes (`polymode.credit`)."""
+    reasoning_credit: float = 1.0
+    """`term` only: factor of the credit of tokens outside the slots; below 1 the noisiest part weighs less."""
+    confidence_credit: float = 1.0
+    """`term` only: factor of the credit of confidences; above 1 they are learnt sooner, at no cost to the answers."""
     loss: str = "dapo"
     """TRL's loss_type: dapo, grpo, dr_grpo, bnpo, cispo or sapo."""
     clip: float = 0.2
@@ -155,6 +159,17 @@ class Recipe:
                 f"scale_rewards = 'group' with method = {self.method!r}: dividing by each group's deviation breaks "
                 "calibration (arXiv 2508.11800); use 'none' or 'batch' (allow_group_scale: true lets it through, to "
                 "measure that)"
+            )
+        for name in ("reasoning_credit", "confidence_credit"):
+            factor = getattr(self, name)
+            if not (math.isfinite(factor) and factor > 0):
+                raise ConfigError(f"{name} = {factor!r} must be a positive number")
+            if factor != 1 and self.credit != "term":
+                raise ConfigError(f"{name} = {factor!r} is given without credit: add credit: term")
+        if self.confidence_credit != 1 and not METHODS[self.method].has_confidence:
+            raise ConfigError(
+                f"confidence_credit = {self.confidence_credit!r} with method = {self.method!r}: its answers carry no "
+                "confidences; use single-rlcr or multi-rlcr"
             )
         if self.credit == "term" and self.preset != "paper":
             raise ConfigError(

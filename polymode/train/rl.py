@@ -155,7 +155,10 @@ def build_trainer(
         config.vllm_max_model_length = _longest_prompt(rows, tokenizer) + recipe.max_completion_tokens
     kind: Callable[..., GRPOTrainer] = SharedPromptTrainer
     if recipe.credit == "term":
-        kind = partial(TermCreditTrainer, reward=reward_for(recipe), answers=recipe.answers, last=scored)
+        factors = (recipe.reasoning_credit, recipe.confidence_credit)
+        kind = partial(
+            TermCreditTrainer, reward=reward_for(recipe), answers=recipe.answers, last=scored, factors=factors
+        )
     trainer = kind(
         model=AutoModelForCausalLM.from_pretrained(source, dtype=dtype),
         processing_class=tokenizer,
