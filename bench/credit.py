@@ -5,7 +5,7 @@
     python bench/credit.py --tasks hops --seeds 0 1 --steps 40
     python bench/credit.py --only-report              table and figure of what is there
 
-Every run is the lab's recipe of its task, multi-rlcr, and differs in credit, learning rate and seed alone. Every
+Every run is multi-rlcr by the recipe in `TASKS` and differs in credit, learning rate and seed alone. Every
 ``EVERY`` steps the model is kept, and afterwards each kept model answers the same ``QUESTIONS`` questions, sampled
 as in training: of the validation split to choose a learning rate, of the test split to compare. So curves differ by
 what was learned and not by which questions a step happened to draw.
@@ -22,7 +22,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,21 +31,45 @@ from credit_figure import draw
 from side_by_side import Job, print_failures, run_jobs
 
 from polymode import runs
-from polymode.reproduce.plans import CLINIC, DIAGNOSIS, HOPS
+from polymode.reproduce.plans import CLINIC, HOPS
 from polymode.train.recipe import Recipe, task_for, verifier_for
 
-TASKS: Mapping[str, Recipe] = {"clinic": CLINIC, "hops": HOPS, "diagnosis": DIAGNOSIS}
+TASKS: Mapping[str, Recipe] = {
+    "clinic": replace(CLINIC, questions_per_step=64, group=4, steps=60),
+    "hops": replace(HOPS, temperature=1.0, steps=60),
+}
+"""The lab's recipes with 64 x 4 completions a step at temperature 1: a step of many questions, and room to learn."""
 CREDITS = ("sequence", "term")
-RATES: Mapping[tuple[str, str], float] = {
-    ("clinic", "sequence"): 5e-4,
-    ("clinic", "term"): 5e-4,
-    ("hops", "sequence"): 4e-4,
-    ("hops", "term"): 4e-4,
-    ("diagnosis", "sequence"): 4e-4,
-    ("diagnosis", "term"): 4e-4,
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What may differ between the runs."""
+
+    credit: str
+    rate: float
+    factor: float = 1.0
+    """Of the confidences' credit (`Recipe.confidence_credit`), for credit per term."""
+
+    @property
+    def name(self) -> str:
+        """Folder name."""
+        return f"{self.credit}-x{self.factor:g}-{self.rate:g}" if self.factor != 1 else f"{self.credit}-{self.rate:g}"
+
+
+CHOSEN: Mapping[tuple[str, str], Setting] = {
+    ("clinic", "sequence"): Setting("sequence", 5e-4),
+    ("clinic", "term"): Setting("term", 5e-4, 4),
+    ("hops", "sequence"): Setting("sequence", 5e-4),
+    ("hops", "term"): Setting("term", 5e-4, 4),
 }
 """Those of `CANDIDATES` with the highest coverage - Brier on validation questions: what training maximises."""
-CANDIDATES = (2.5e-4, 5e-4, 1e-3)
+CANDIDATES = (
+    *(Setting("sequence", rate) for rate in (2.5e-4, 5e-4, 1e-3)),
+    *(Setting("term", rate, 4) for rate in (2.5e-4, 5e-4, 1e-3)),
+    Setting("term", 5e-4),
+    Setting("term", 5e-4, 8),
+)
 CHOICE_SEED = 100
 EVERY = 10
 QUESTIONS = 600
@@ -60,26 +84,27 @@ Curves = dict[str, np.ndarray]
 """Of each credit, shape (seeds, kept models)."""
 
 
-def recipe_of(task: str, credit: str, rate: float, seed: int, steps: int) -> Recipe:
-    base = replace(TASKS[task], method="multi-rlcr", credit=credit, learning_rate=rate, seed=seed)
+def recipe_of(task: str, setting: Setting, seed: int, steps: int) -> Recipe:
+    base = replace(TASKS[task], method="multi-rlcr", credit=setting.credit, learning_rate=setting.rate, seed=seed)
+    base = replace(base, confidence_credit=setting.factor)
     return replace(base, steps=steps or base.steps, save_every=EVERY, keep_checkpoints=1000)
 
 
-def folder_of(out: Path, task: str, credit: str, rate: float, seed: int) -> Path:
-    return out / task / f"{credit}-{rate:g}" / f"seed-{seed}"
+def folder_of(out: Path, task: str, setting: Setting, seed: int) -> Path:
+    return out / task / setting.name / f"seed-{seed}"
 
 
 def run_one(
-    task: str, credit: str, rate: float, seed: int, steps: int, out: str, split: str, is_warm_start: bool = False
+    task: str, setting: Mapping[str, Any], seed: int, steps: int, out: str, split: str, is_warm_start: bool = False
 ) -> None:
     """What a process does: train, then let every kept model answer the same questions; or only the warm start."""
     from polymode.train.rl import CHECKPOINTS, lab_model, train
 
-    recipe = recipe_of(task, credit, rate, seed, steps)
+    recipe = recipe_of(task, Setting(**setting), seed, steps)
     if is_warm_start:
         lab_model(task_for(recipe), recipe)
         return
-    folder = folder_of(Path(out), task, credit, rate, seed)
+    folder = folder_of(Path(out), task, Setting(**setting), seed)
     train(recipe, folder, resume=True)
     kept = {int(path.name.rsplit("-", 1)[1]): path for path in (folder / CHECKPOINTS).glob("checkpoint-*")}
     kept[0] = lab_model(task_for(recipe), recipe)
@@ -88,7 +113,7 @@ def run_one(
 
 def job_of(asked: Mapping[str, Any]) -> Job:
     """The process of `run_one`."""
-    folder = folder_of(Path(asked["out"]), *(asked[name] for name in ("task", "credit", "rate", "seed")))
+    folder = folder_of(Path(asked["out"]), asked["task"], Setting(**asked["setting"]), asked["seed"])
     done = None if asked.get("is_warm_start") else folder / CURVE
     return Job((__file__, "--job", json.dumps(asked)), folder / "log.txt", done)
 
@@ -119,7 +144,7 @@ def curves(out: Path, task: str, name: str, seeds: Sequence[int]) -> Curves:
     """``name`` of the finished seeds that both credits have."""
     found: dict[str, list[list[float]]] = {credit: [] for credit in CREDITS}
     for seed in seeds:
-        paths = [folder_of(out, task, credit, RATES[task, credit], seed) / CURVE for credit in CREDITS]
+        paths = [folder_of(out, task, CHOSEN[task, credit], seed) / CURVE for credit in CREDITS]
         if all(path.exists() for path in paths):
             for credit, path in zip(CREDITS, paths, strict=True):
                 found[credit].append([row[name] for row in runs.read_jsonl(path)])
@@ -182,24 +207,22 @@ def _t(n: int) -> float:
 
 
 def choose(out: Path, tasks: Sequence[str]) -> None:
-    """What each candidate learning rate reaches on validation questions."""
+    """What each candidate reaches on validation questions."""
     for task in tasks:
-        for credit in CREDITS:
-            for rate in CANDIDATES:
-                path = folder_of(out, task, credit, rate, CHOICE_SEED) / CURVE
-                if path.exists():
-                    last = list(runs.read_jsonl(path))[-1]
-                    score = last["coverage"] - last["brier"]
-                    print(
-                        f"{task:10}{credit:10}{rate:<9g} coverage {last['coverage']:.4f}, Brier {last['brier']:.4f}, "
-                        f"coverage - Brier {score:.4f}, ECE {last['ece']:.4f}"
-                    )
+        for setting in CANDIDATES:
+            path = folder_of(out, task, setting, CHOICE_SEED) / CURVE
+            if path.exists():
+                last = list(runs.read_jsonl(path))[-1]
+                print(
+                    f"{task:10}{setting.name:20} coverage {last['coverage']:.4f}, Brier {last['brier']:.4f}, "
+                    f"coverage - Brier {last['coverage'] - last['brier']:.4f}, ECE {last['ece']:.4f}"
+                )
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs") / "credit", help="folder of the runs")
-    parser.add_argument("--tasks", nargs="+", default=["clinic", "hops"], choices=list(TASKS))
+    parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--steps", type=int, default=0, help="of each run; 0 means the recipe's")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="runs at once, one thread each")
@@ -215,8 +238,7 @@ def main() -> int:
     asked = [
         {
             "task": task,
-            "credit": credit,
-            "rate": rate,
+            "setting": asdict(setting),
             "seed": seed,
             "steps": options.steps,
             "out": str(out),
@@ -224,8 +246,7 @@ def main() -> int:
         }
         for seed in seeds  # one seed of everything before the next
         for task in options.tasks
-        for credit in CREDITS
-        for rate in (CANDIDATES if options.choose else [RATES[task, credit]])
+        for setting in (CANDIDATES if options.choose else [CHOSEN[task, credit] for credit in CREDITS])
     ]
     failed: list[Path] = []
     if not options.only_report:
