@@ -60,10 +60,12 @@ class Setting:
 CHOSEN: Mapping[tuple[str, str], Setting] = {
     ("clinic", "sequence"): Setting("sequence", 5e-4),
     ("clinic", "term"): Setting("term", 5e-4, 4),
-    ("hops", "sequence"): Setting("sequence", 5e-4),
+    ("hops", "sequence"): Setting("sequence", 2.5e-4),
     ("hops", "term"): Setting("term", 5e-4, 4),
 }
-"""Those of `CANDIDATES` with the highest coverage - Brier on validation questions: what training maximises."""
+"""Those of `CANDIDATES` with the highest coverage - Brier, which is what training maximises, on validation questions.
+
+On the clinic credit per term was as good with factor 1 (2.2485 against 2.2476); the factor is one for both tasks."""
 CANDIDATES = (
     *(Setting("sequence", rate) for rate in (2.5e-4, 5e-4, 1e-3)),
     *(Setting("term", rate, 4) for rate in (2.5e-4, 5e-4, 1e-3)),
@@ -77,7 +79,8 @@ QUESTIONS_SEED = 2
 SAMPLING_SEED = 20_261
 CURVE = "curve.jsonl"
 MEASURED = ("coverage", "brier", "brier_excess", "ece", "kl", "uniqueness", "pass@1", "malformed_rate")
-LOWER_IS_BETTER = {"brier": True, "coverage": False}
+LOWER_IS_BETTER = {"brier": True, "brier_excess": True, "coverage": False}
+DRAWN = ("brier_excess", "coverage")
 RESAMPLED = 2000
 
 Curves = dict[str, np.ndarray]
@@ -196,7 +199,7 @@ def report(out: Path, tasks: Sequence[str], seeds: Sequence[int]) -> None:
                 value, low, high = share(found, lower=LOWER_IS_BETTER[name])
                 line += f"{value:>8.2f} [{low:.2f}, {high:.2f}]"
             print(line)
-    found_of = {task: {name: curves(out, task, name, seeds) for name in LOWER_IS_BETTER} for task in tasks}
+    found_of = {task: {name: curves(out, task, name, seeds) for name in DRAWN} for task in tasks}
     draw(out / "credit.png", found_of, EVERY)
 
 
