@@ -57,10 +57,11 @@ OBJECTIVES: Mapping[str, dict[str, Any]] = {
     "batch": {"scale_rewards": "batch"},
     "group": {"scale_rewards": "group", "allow_group_scale": True},
     "term": {"credit": "term"},
+    "term-x4": {"credit": "term", "confidence_credit": 4.0},
     "term-batch": {"credit": "term", "scale_rewards": "batch"},
     "term-group": {"credit": "term", "scale_rewards": "group", "allow_group_scale": True},
 }
-"""Options that differ from the recipe, whose method is multi-rlcr. The last five are `scale_rewards` x `credit`."""
+"""Options that differ from the recipe, whose method is multi-rlcr. The last six are `scale_rewards` x `credit`."""
 
 NOT_ON: Mapping[str, frozenset[str]] = {
     "clinic": frozenset({"exclusive", "other"}),
