@@ -24,9 +24,10 @@ class Serve:
     """
 
     model: str | None = None
-    """Hugging Face model name or folder; with --backend openai the model's name at the server. Needed."""
+    """Hugging Face model name or folder; with --backend openai the model's name at the server. Without it and --policy
+    there are only pages, of --reviews, --runs or --proposals."""
     policy: Path | None = None
-    """Policy to decide by; polymode calibrate writes one. Needed."""
+    """Policy to decide by; polymode calibrate writes one."""
     k: int | None = None
     """Answers asked for; the policy's by default, else 3."""
     host: str = "127.0.0.1"
@@ -95,42 +96,72 @@ def run_serve(args: Sequence[str]) -> int:
     if options.new_key is not None:
         return _make_key(options)
     try:
-        from polymode.web.app import create_app
+        from polymode.web.app import create_app, create_pages_app
         from polymode.web.server import check_address, serve
     except ImportError as exc:
         raise MissingExtraError(exc.name or "fastapi", "serve", "serving") from None
-    from polymode.cli.serve_pages import shown_of
     from polymode.web.gate import LOCAL_HOSTS
     from polymode.web.keys import check_binding, is_local, read_keys
 
     _check(options)
     keys = read_keys(options.keys)
     check_binding(options.host, keys, allow_without_keys=options.allow_without_keys)
-    settings = _settings(options)
+    settings = None if _is_pages_only(options) else _settings(options)
     check_address(options.host, options.port)
+    hosts = None if keys or not is_local(options.host) else {*LOCAL_HOSTS, options.host}
     with _reviews(options) as escalations:
-        app = create_app(
-            settings,
-            _generator(options),
-            keys=keys,
-            escalations=escalations,
-            hosts=None if keys or not is_local(options.host) else {*LOCAL_HOSTS, options.host},
-            size=1 if options.backend == "openai" else options.batch,
-            wait=options.wait_ms / 1000,
-            room=options.queue,
-            workers=options.batch if options.backend == "openai" else 1,
-            seed=options.seed,
-            pages=shown_of(options, escalations) if options.pages else None,
-        )
+        pages = _pages(options, escalations)
+        if settings is None:
+            app = create_pages_app(pages, keys=keys, hosts=hosts)
+        else:
+            app = create_app(
+                settings,
+                _generator(options),
+                keys=keys,
+                escalations=escalations,
+                hosts=hosts,
+                size=1 if options.backend == "openai" else options.batch,
+                wait=options.wait_ms / 1000,
+                room=options.queue,
+                workers=options.batch if options.backend == "openai" else 1,
+                seed=options.seed,
+                pages=pages,
+            )
         serve(app, host=options.host, port=options.port, ready=lambda url: _announce(url, settings, keys, options))
     print("stopped")
     return 0
 
 
+def _is_pages_only(options: Serve) -> bool:
+    """Whether there is something to show, and no model is named."""
+    is_shown = any(value is not None for value in (options.reviews, options.runs, options.proposals))
+    return options.pages and is_shown and options.model is None and options.policy is None
+
+
+def _pages(options: Serve, reviews: Any) -> Any:
+    """What the pages show; None without pages."""
+    if not options.pages:
+        return None
+    from polymode.cli.serve_pages import shown_of
+
+    return shown_of(
+        reviews,
+        runs=options.runs,
+        proposals=options.proposals,
+        data=options.data,
+        relabelled=options.relabelled,
+        data_fields=options.data_fields,
+    )
+
+
 def _announce(url: str, settings: Any, keys: Any, options: Serve) -> None:
+    has_keys = f"API keys: {len(keys)}" if keys else "API keys: none, whoever reaches the server may ask"
+    if settings is None:
+        print(f"pages at {url}, without a model\n{has_keys}", flush=True)
+        return
     policy = settings.policy
     print(f"serving {settings.model_id} at {url}, k = {settings.k}, policy {policy.digest()}")
-    print(f"API keys: {len(keys)}" if keys else "API keys: none, whoever reaches the server may ask")
+    print(has_keys)
     if options.reviews is None:
         print("note: without --reviews nobody is told of escalated questions but the client")
     if policy.answer_at is None and policy.offer_at is None:
@@ -158,8 +189,11 @@ def _make_key(options: Serve) -> int:
 
 
 def _check(options: Serve) -> None:
+    for flag, value in (("runs", options.runs), ("proposals", options.proposals)):
+        if value is not None and not options.pages:
+            raise ConfigError(f"--{flag} is given with --no-pages, which show it: leave one of them out")
     for flag, value in (("model", options.model), ("policy", options.policy)):
-        if value is None or value == "":
+        if value == "" or (value is None and not _is_pages_only(options)):
             raise ConfigError(f"--{flag} is missing; see polymode serve --help")
     for flag, number, high in (("batch", options.batch, 256), ("queue", options.queue, 100_000)):
         if not 1 <= number <= high:

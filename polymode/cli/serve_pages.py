@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from polymode.errors import ConfigError
 from polymode.train.named_values import named_values
@@ -11,37 +12,24 @@ from polymode.train.named_values import named_values
 FIELDS = ("question", "references", "id", "strings", "equality")
 
 
-class PageOptions(Protocol):
-    """The options of `polymode serve` that the pages need."""
-
-    @property
-    def runs(self) -> Path | None:
-        """Folder of runs."""
-        ...
-
-    @property
-    def proposals(self) -> Path | None:
-        """Proposals file."""
-        ...
-
-    @property
-    def data(self) -> Path | None:
-        """The records that the proposals were made for."""
-        ...
-
-    @property
-    def relabelled(self) -> Path | None:
-        """The new version of the records."""
-        ...
-
-    @property
-    def data_fields(self) -> tuple[str, ...]:
-        """NAME=VALUE."""
-        ...
-
-
-def shown_of(options: PageOptions, reviews: Any) -> Any:
+def shown_of(
+    reviews: Any = None,
+    *,
+    runs: Path | None = None,
+    proposals: Path | None = None,
+    data: Path | None = None,
+    relabelled: Path | None = None,
+    data_fields: Sequence[str] = (),
+) -> Any:
     """What the pages show (`polymode.web.shown.Shown`).
+
+    Args:
+        reviews: the review queue.
+        runs: folder of runs.
+        proposals: proposals file.
+        data: the records that the proposals were made for.
+        relabelled: the new version of the records.
+        data_fields: where things stand in the records, as NAME=VALUE.
 
     Raises:
         ConfigError: a flag is missing or not allowed.
@@ -51,8 +39,8 @@ def shown_of(options: PageOptions, reviews: Any) -> Any:
 
     return Shown(
         reviews=reviews,
-        looking=None if options.runs is None else _looking(options.runs),
-        relabelling=_relabelling(options),
+        looking=None if runs is None else _looking(runs),
+        relabelling=_relabelling(proposals, data, relabelled, data_fields),
     )
 
 
@@ -76,20 +64,20 @@ def _compare(first: Path, second: Path) -> Any:
     return compare_two(first, second)
 
 
-def _relabelling(options: PageOptions) -> Any:
-    if options.proposals is None:
-        for flag, value in (("relabelled", options.relabelled), ("data-fields", options.data_fields)):
+def _relabelling(proposals: Path | None, data: Path | None, relabelled: Path | None, data_fields: Sequence[str]) -> Any:
+    if proposals is None:
+        for flag, value in (("relabelled", relabelled), ("data-fields", data_fields)):
             if value:
                 raise ConfigError(f"--{flag} is given without --proposals: name the proposals file, or leave it out")
         return None
     from polymode.relabel import DataFields, Desk
 
-    if options.data is None:
+    if data is None:
         raise ConfigError("--data FILE is missing: the records that the proposals were made for")
-    values = named_values(options.data_fields, "data-fields", "question=prompt")
+    values = named_values(data_fields, "data-fields", "question=prompt")
     for name, value in values.items():
         if name not in FIELDS or not isinstance(value, str):
             raise ConfigError(f"--data-fields {name}={value} is not known: use {', '.join(FIELDS)} with a text")
     equality = str(values.pop("equality", "text"))
     named = DataFields(**{name: str(value) for name, value in values.items()})  # type: ignore[arg-type]
-    return Desk(options.proposals, options.data, options.relabelled, named=named, equality=equality)
+    return Desk(proposals, data, relabelled, named=named, equality=equality)

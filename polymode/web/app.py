@@ -85,7 +85,27 @@ def create_app(
         yield
         await asyncio.to_thread(batcher.close, _SHUTDOWN_SECONDS)
 
-    app = FastAPI(
+    app = _new_app(keys, lifespan)
+    _add_answers(app, answering)
+    _add_chat(app, answering)
+    _add_health(app)
+    _add_operations(app, answering, batcher, measures)
+    site = None if pages is None else _add_pages(app, answering, keys, pages)
+    return _closed(app, site, keys, hosts, limits, measures)
+
+
+def create_pages_app(
+    pages: Shown, *, keys: Keys | None = None, limits: Limits | None = None, hosts: Collection[str] | None = None
+) -> FastAPI:
+    """The pages alone, without a model: to review, to look at runs, to relabel. Arguments as of `create_app`."""
+    keys = keys or Keys()
+    app = _new_app(keys)
+    _add_health(app)
+    return _closed(app, _add_pages(app, None, keys, pages), keys, hosts, limits, Measures())
+
+
+def _new_app(keys: Keys, lifespan: Any = None) -> FastAPI:
+    return FastAPI(
         title="polymode",
         summary="Ranked answers with confidences, and a decision about them",
         version=metadata.version("polymode"),
@@ -95,10 +115,17 @@ def create_app(
         default_response_class=SafeJSON,
         dependencies=[Depends(HTTPBearer(auto_error=False))] if keys else [],
     )
-    _add_answers(app, answering)
-    _add_chat(app, answering)
-    _add_operations(app, answering, batcher, measures)
-    site = None if pages is None else _add_pages(app, answering, keys, pages)
+
+
+def _closed(
+    app: FastAPI,
+    site: PageSide | None,
+    keys: Keys,
+    hosts: Collection[str] | None,
+    limits: Limits | None,
+    measures: Measures,
+) -> FastAPI:
+    """The application behind its gate, once it has all its paths."""
     _add_problems(app, site)
     app.add_middleware(
         Gate,
@@ -143,12 +170,14 @@ def _add_chat(app: FastAPI, answering: Answering) -> None:
         return StreamingResponse(events, media_type="text/event-stream")  # type: ignore[return-value]
 
 
-def _add_operations(app: FastAPI, answering: Answering, batcher: Batcher, measures: Measures) -> None:
+def _add_health(app: FastAPI) -> None:
     @app.get("/health", responses=_responses(408, 413, 421))
     async def health() -> dict[str, str]:
         """Whether the process answers; nothing else is looked at."""
         return {"status": "ok"}
 
+
+def _add_operations(app: FastAPI, answering: Answering, batcher: Batcher, measures: Measures) -> None:
     @app.get("/ready", responses=_responses(408, 413, 421, 503))
     async def ready() -> dict[str, str]:
         """Whether the model answers, as far as its last reply or one token asked for now tells."""
@@ -163,7 +192,7 @@ def _add_operations(app: FastAPI, answering: Answering, batcher: Batcher, measur
         return Response(measures.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-def _add_pages(app: FastAPI, answering: Answering, keys: Keys, shown: Shown) -> PageSide:
+def _add_pages(app: FastAPI, answering: Answering | None, keys: Keys, shown: Shown) -> PageSide:
     from polymode.web.pages.site import add_pages
 
     return add_pages(app, answering, shown, keys=keys)

@@ -35,11 +35,10 @@ class Reader:
 
     Args:
         looking: what there is, and who draws and compares it.
-        patience: seconds that a request waits for what is being made.
     """
 
-    def __init__(self, looking: Looking, *, patience: float = PATIENCE) -> None:
-        self.looking, self.places, self._patience = looking, looking.places, patience
+    def __init__(self, looking: Looking) -> None:
+        self.looking, self.places = looking, looking.places
         self._indices: Kept[Index] = Kept(size=8)
         self._figures: Kept[list[Figure]] = Kept(size=8)
         self._compared: Kept[TwoRuns] = Kept(size=4)
@@ -55,7 +54,7 @@ class Reader:
             files = await asyncio.to_thread(self._files, name)
             stamps = await asyncio.to_thread(stamps_of, *files)
             make = _made(lambda: build_index(*files, name))
-            return await self._indices.get((files, stamps), make, patience=self._patience)
+            return await self._indices.get((files, stamps), make, patience=PATIENCE)
 
     async def previews(self, name: str, index: Index, numbers: list[int]) -> list[tuple[Judged, str]]:
         """The first judged completion and the text of some questions.
@@ -85,14 +84,14 @@ class Reader:
         with telling(names[0]):
             key, folders = await asyncio.to_thread(self._evaluated, names)
             make = _made(lambda: list(self.looking.figures(*folders)))
-            return await self._figures.get(key, make, patience=self._patience)
+            return await self._figures.get(key, make, patience=PATIENCE)
 
     async def compared(self, first: str, second: str) -> TwoRuns:
         """Two runs beside each other; raises as `figures`."""
         with telling(first):
             key, folders = await asyncio.to_thread(self._evaluated, (first, second))
             make = _made(lambda: self.looking.compare(*folders))
-            return await self._compared.get(key, make, patience=self._patience)
+            return await self._compared.get(key, make, patience=PATIENCE)
 
     def _files(self, name: str) -> tuple[Path, Path | None]:
         judged = self.places.file(name, runs.JUDGED)

@@ -65,12 +65,12 @@ class Site:
         return response
 
 
-def add_pages(app: FastAPI, answering: Answering, shown: Shown, *, keys: Keys) -> Site:
+def add_pages(app: FastAPI, answering: Answering | None, shown: Shown, *, keys: Keys) -> Site:
     """Add the pages to an application.
 
     Args:
         app: the application; it must answer `Problem` with `Site.problem` where the site owns the path.
-        answering: what asks the model, the same as the API's.
+        answering: what asks the model, the same as the API's; None without a model.
         shown: what there are pages of.
         keys: who may sign in.
     """
@@ -79,8 +79,9 @@ def add_pages(app: FastAPI, answering: Answering, shown: Shown, *, keys: Keys) -
     routers: list[tuple[APIRouter, tuple[tuple[str, str], ...]]] = [
         (_style(), ()),
         (signing_pages(), ()),
-        (ask_pages(answering, has_reviews=shown.reviews is not None), (("/", "Ask"),)),
     ]
+    if answering is not None:
+        routers.append((ask_pages(answering, has_reviews=shown.reviews is not None), (("/", "Ask"),)))
     if shown.reviews is not None:
         routers.append((review_pages(shown.reviews), (("/reviews", "Reviews"),)))
     if shown.looking is not None:
@@ -92,6 +93,12 @@ def add_pages(app: FastAPI, answering: Answering, shown: Shown, *, keys: Keys) -
     for router, links in routers:
         app.include_router(router, include_in_schema=False)
         site.navigation += links
+
+    if answering is None:
+
+        @app.get("/", include_in_schema=False)
+        async def start() -> Response:
+            return RedirectResponse(site.navigation[0][0], 307)
 
     async def on_error(request: Request, exc: Any) -> Response:
         return site.problem(problem_of_error(exc), request.scope)

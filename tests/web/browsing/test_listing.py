@@ -1,5 +1,6 @@
 """The list of runs, and one question."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -104,3 +105,14 @@ def test_a_damaged_completion_is_named(tmp_path: Path, field: str, value: object
     completions[0][field] = value
     with pytest.raises(RecordError, match=f"^there: {field}"):
         question_of([judged_from(judged[0], "here")], completions, ["there"])
+
+
+@pytest.mark.parametrize("value", [None, 3, "x", [], [[]], {}, {"a": [1]}, 1e308, True])
+def test_no_value_of_any_field_is_more_than_an_error(tmp_path: Path, value: object) -> None:
+    judged, completions = rows_of(write_run(tmp_path, {"q1": GOOD["q1"]}, p_correct={"flu": 1.0}))
+    for name in judged[0]:
+        with suppress(RecordError):
+            question_of([judged_from({**judged[0], name: value}, "here")], completions, ["there"])
+    for name in completions[0]:
+        with suppress(RecordError):
+            question_of([judged_from(judged[0], "here")], [{**completions[0], name: value}], ["there"])
