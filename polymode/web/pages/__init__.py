@@ -1,4 +1,4 @@
-"""Pages of `polymode serve` for people: ask, review (layer L4).
+"""Pages of `polymode serve` for people: ask, review, look at runs, relabel (layer L4).
 
     site.add_pages       routes, navigation, who may see them
     rendering.render     a template to a response
