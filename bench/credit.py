@@ -23,6 +23,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,9 @@ from side_by_side import Job, print_failures, run_jobs
 
 from polymode import runs
 from polymode.reproduce.plans import CLINIC, HOPS
+from polymode.tasks import Split
 from polymode.train.recipe import Recipe, task_for, verifier_for
+from polymode.types import Completion
 
 TASKS: Mapping[str, Recipe] = {
     "clinic": replace(CLINIC, questions_per_step=64, group=4, steps=60),
@@ -78,6 +81,7 @@ QUESTIONS = 600
 QUESTIONS_SEED = 2
 SAMPLING_SEED = 20_261
 CURVE = "curve.jsonl"
+EVALUATION = "set"
 MEASURED = ("coverage", "brier", "brier_excess", "ece", "kl", "uniqueness", "pass@1", "malformed_rate")
 LOWER_IS_BETTER = {"brier": True, "brier_excess": True, "coverage": False}
 DRAWN = ("brier_excess", "coverage")
@@ -98,9 +102,13 @@ def folder_of(out: Path, task: str, setting: Setting, seed: int) -> Path:
 
 
 def run_one(
-    task: str, setting: Mapping[str, Any], seed: int, steps: int, out: str, split: str, is_warm_start: bool = False
+    task: str, setting: Mapping[str, Any], seed: int, steps: int, out: str, split: Split, is_warm_start: bool = False
 ) -> None:
     """What a process does: train, then let every kept model answer the same questions; or only the warm start."""
+    from lab_answers import lab_answers
+
+    from polymode.evaluate import evaluate
+    from polymode.generate.sampling import write_completions
     from polymode.train.rl import CHECKPOINTS, lab_model, train
 
     recipe = recipe_of(task, Setting(**setting), seed, steps)
@@ -111,35 +119,27 @@ def run_one(
     train(recipe, folder, resume=True)
     kept = {int(path.name.rsplit("-", 1)[1]): path for path in (folder / CHECKPOINTS).glob("checkpoint-*")}
     kept[0] = lab_model(task_for(recipe), recipe)
-    runs.write_jsonl(folder / CURVE, [{"step": step, **measure(recipe, kept[step], split)} for step in sorted(kept)])
+    answers = partial(lab_answers, recipe, split=split, n=QUESTIONS, seed=QUESTIONS_SEED, sampling_seed=SAMPLING_SEED)
+    if not (folder / CURVE).exists():
+        rows = [{"step": step, **measure(recipe, answers(model=kept[step]))} for step in sorted(kept)]
+        runs.write_jsonl(folder / CURVE, rows)
+    last = answers(model=kept[recipe.steps])  # as `polymode compare` reads it
+    write_completions(folder / EVALUATION, last)
+    evaluate(last, verifier=verifier_for(recipe, task_for(recipe))).write(folder / EVALUATION)
 
 
 def job_of(asked: Mapping[str, Any]) -> Job:
     """The process of `run_one`."""
     folder = folder_of(Path(asked["out"]), asked["task"], Setting(**asked["setting"]), asked["seed"])
-    done = None if asked.get("is_warm_start") else folder / CURVE
+    done = None if asked.get("is_warm_start") else folder / EVALUATION / runs.METRICS
     return Job((__file__, "--job", json.dumps(asked)), folder / "log.txt", done)
 
 
-def measure(recipe: Recipe, model: Path, split: str) -> dict[str, Any]:
-    """The figures of one model."""
+def measure(recipe: Recipe, completions: list[Completion]) -> dict[str, Any]:
+    """The figures of completions, without intervals."""
     from polymode.evaluate import evaluate
-    from polymode.generate.sampling import sample_completions
-    from polymode.generate.transformers import TransformersGenerator
 
-    task = task_for(recipe)
-    completions = sample_completions(
-        task.examples(split, QUESTIONS, seed=QUESTIONS_SEED),  # type: ignore[arg-type]
-        TransformersGenerator(model, show_progress=False),
-        k=recipe.k,
-        confidence=True,
-        samples=1,
-        max_tokens=recipe.max_completion_tokens,
-        temperature=recipe.temperature,
-        seed=SAMPLING_SEED,
-        style=task.prompt_style,
-    )
-    found = evaluate(list(completions), verifier=verifier_for(recipe, task), n_boot=0).to_json()["metrics"]
+    found = evaluate(completions, verifier=verifier_for(recipe, task_for(recipe)), n_boot=0).to_json()["metrics"]
     return {name: found[name]["value"] for name in MEASURED if name in found}
 
 
@@ -201,6 +201,8 @@ def report(out: Path, tasks: Sequence[str], seeds: Sequence[int]) -> None:
             print(line)
     found_of = {task: {name: curves(out, task, name, seeds) for name in DRAWN} for task in tasks}
     draw(out / "credit.png", found_of, EVERY)
+    for task in tasks:
+        print(f"page: polymode compare {out / task} --out {out / task}-page")
 
 
 def _t(n: int) -> float:

@@ -21,7 +21,6 @@ from side_by_side import Job, print_failures, run_jobs
 
 from polymode import runs
 from polymode.reproduce.plans import CLINIC
-from polymode.rewards import METHODS
 from polymode.train.recipe import Recipe, task_for, verifier_for
 
 EVERY_K = (1, 2, 3, 4, 5)
@@ -52,23 +51,12 @@ def run_one(folder: str, method: str, k: int, seed: int, steps: int) -> None:
 
 def measure(recipe: Recipe, model: Path, k: int) -> dict[str, Any]:
     """Figures of a model that is asked for ``k`` answers."""
-    from polymode.evaluate import evaluate
-    from polymode.generate.sampling import sample_completions
-    from polymode.generate.transformers import TransformersGenerator
+    from lab_answers import lab_answers
 
-    task = task_for(recipe)
-    completions = sample_completions(
-        task.examples("test", QUESTIONS, seed=QUESTIONS_SEED),
-        TransformersGenerator(model, show_progress=False),
-        k=k,
-        confidence=METHODS[recipe.method].has_confidence,
-        samples=1,
-        max_tokens=recipe.max_completion_tokens,
-        temperature=recipe.temperature,
-        seed=SAMPLING_SEED,
-        style=task.prompt_style,
-    )
-    found = evaluate(list(completions), verifier=verifier_for(recipe, task)).to_json()["metrics"]
+    from polymode.evaluate import evaluate
+
+    completions = lab_answers(recipe, model, "test", QUESTIONS, seed=QUESTIONS_SEED, sampling_seed=SAMPLING_SEED, k=k)
+    found = evaluate(completions, verifier=verifier_for(recipe, task_for(recipe))).to_json()["metrics"]
     return {name: found[name] for name in SHOWN if name in found}
 
 
