@@ -91,7 +91,14 @@ def test_the_list_has_every_run_with_its_metrics(pages: Visitor) -> None:
     page = pages.get("/runs")
     assert page.status_code == 200
     text = shown_text(page.text)
-    for part in ("lab", "arm-a/seed-0/set", "arm-b/seed-0/set", "mine", "multi-rlcr, clinic, k = 2, seed 0", "coverage"):
+    for part in (
+        "lab",
+        "arm-a/seed-0/set",
+        "arm-b/seed-0/set",
+        "mine",
+        "multi-rlcr, clinic, k = 2, seed 0",
+        "coverage",
+    ):
         assert part in text
     links = set(re.findall(r'href="(/runs/[^"]*)"', page.text))
     assert links == {"/runs/mine", "/runs/lab/arm-a/seed-0/set", "/runs/lab/arm-b/seed-0/set"}
