@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 from polymode.errors import ConfigError, GeneratorFault, PolymodeError, PromptRefusedError
 from polymode.parsing import parse_answers
@@ -21,6 +23,9 @@ from polymode.web.schema import AnswerItem, AnswerSetReply, Usage
 
 TRIAL_SECONDS = 5.0
 """Longest wait for the one token that shows whether the model answers."""
+KEEPERS = 4
+"""Escalated questions that are kept at once. Their threads are their own: while a locked review queue makes them wait,
+everything else goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +94,11 @@ class Answering:
         self.serving, self._batcher, self._measures, self._escalations = serving, batcher, measures, escalations
         self.policy_id = serving.policy.digest()
         self.readiness = Readiness(self._try)
+        self._keepers = ThreadPoolExecutor(KEEPERS, thread_name_prefix="escalations")
+
+    def close(self) -> None:
+        """End the threads, once what they are keeping is kept."""
+        self._keepers.shutdown(wait=False)
 
     async def reply(self, asked: Asked, request_id: str) -> AnswerSetReply:
         """The decided answer set; raises as `answer`."""
@@ -196,7 +206,7 @@ class Answering:
         if self._escalations is None or decision.kind is not DecisionKind.ESCALATE:
             return None
         try:
-            return await asyncio.to_thread(
+            keep = partial(
                 self._escalations.add,
                 asked.question,
                 answer_set,
@@ -208,6 +218,7 @@ class Answering:
                 equality=self.serving.policy.equality,
                 request_id=request_id,
             )
+            return await asyncio.get_running_loop().run_in_executor(self._keepers, keep)
         except PolymodeError as exc:  # saying "escalated" would be a lie: nobody would look at it
             raise _unavailable(f"the question must go to a person, and the review queue fails: {exc}") from None
 

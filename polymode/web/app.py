@@ -84,6 +84,7 @@ def create_app(
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         await asyncio.to_thread(batcher.close, _SHUTDOWN_SECONDS)
+        answering.close()
 
     app = _new_app(keys, lifespan)
     _add_answers(app, answering)

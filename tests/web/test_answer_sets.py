@@ -10,6 +10,8 @@ import httpx2
 import pytest
 
 from polymode.errors import GeneratorFault, PromptRefusedError, ReviewStoreError
+from polymode.generate import Generated
+from polymode.generate.scripted import ScriptedGenerator
 from polymode.policy import Guarantee, Policy
 from polymode.types import AnswerSet, Decision
 from polymode.web.app import create_app
@@ -303,6 +305,45 @@ def test_what_is_answered_goes_to_nobody_and_a_closed_desk_is_no_escalation(star
     client = start(generator=Model(UNSURE), escalations=desk)
     problem = fault_of(client.post(URL, json={"question": "q"}), 503)
     assert problem["title"].endswith("the review queue fails: the database is locked")
+
+
+class Torn(Model):
+    """Unsure about hard questions alone."""
+
+    def generate(self, prompts: Sequence[str], **asked: Any) -> list[list[Generated]]:
+        text = UNSURE if "hard" in prompts[0] else SURE
+        return ScriptedGenerator([text]).generate(prompts, **asked)
+
+
+class Locked(Desk):
+    """Takes nothing until it is opened."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.opened = threading.Event()
+
+    def add(self, *what: Any, **about: Any) -> int:
+        assert self.opened.wait(60)
+        return super().add(*what, **about)
+
+
+def test_a_review_queue_that_waits_holds_up_nobody_else(start: Start) -> None:
+    desk = Locked()
+    client = start(generator=Torn(), escalations=desk, size=1, room=100)
+    ids: list[int] = []
+
+    def ask() -> None:
+        ids.append(client.post(URL, json={"question": "hard"}).json()["escalation_id"])
+
+    asking = [threading.Thread(target=ask) for _ in range(40)]  # more than any pool of threads has by default
+    for thread in asking:
+        thread.start()
+    assert client.post(URL, json={"question": "easy"}).json()["decision"] == "answer"
+    assert ids == []
+    desk.opened.set()
+    for thread in asking:
+        thread.join(60)
+    assert sorted(ids) == list(range(1, 41))
 
 
 # --- operations ------------------------------------------------------------------------------------------------------
