@@ -6,7 +6,6 @@ import asyncio
 import math
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -15,10 +14,11 @@ from starlette.responses import Response
 from polymode import runs
 from polymode.web.browsing.index import Index
 from polymode.web.browsing.listing import DEEP
+from polymode.web.pages.addresses import compare_url, run_url
 from polymode.web.pages.kept import NotYetError
 from polymode.web.pages.reading import Reader, being_prepared, whole
 from polymode.web.pages.rendering import render
-from polymode.web.pages.runs import drawing, drawings, run_url
+from polymode.web.pages.run_files import drawing, drawings
 
 PER_PAGE = 25
 
@@ -55,12 +55,6 @@ def compare_pages(reader: Reader) -> APIRouter:
             return being_prepared(request, f"{first}, {second}")
 
     return router
-
-
-def compare_url(first: str, second: str, **query: object) -> str:
-    """Address of a comparison; what is empty is left out."""
-    kept = {key: str(value) for key, value in query.items() if value not in (None, "")}
-    return "/compare?" + urlencode({"a": first, "b": second, **kept}, errors="replace")
 
 
 async def _choose(reader: Reader, request: Request, first: str, second: str) -> Response:
@@ -107,7 +101,7 @@ def _is_told(metric: Any) -> bool:
 async def _differing(reader: Reader, first: str, shown: Any) -> list[Differing]:
     index: Index | None = None
     texts: dict[int, str] = {}
-    if reader.places.has(first, runs.JUDGED):
+    if await asyncio.to_thread(reader.places.has, first, runs.JUDGED):
         index = await reader.index(first)
         numbers = [number for one in shown if (number := index.number(one.id)) is not None]
         found = await reader.previews(first, index, numbers)

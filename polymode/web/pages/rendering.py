@@ -101,7 +101,9 @@ def _templates() -> jinja2.Environment:
 
 def number(value: float | None, digits: int = 2) -> str:
     """A number with this many decimals; a dash for what is undefined."""
-    return "–" if value is None or not math.isfinite(value) else f"{value:,.{digits}f}"
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{round(value, digits) + 0.0:,.{digits}f}"  # + 0.0 makes a zero of a negative one
 
 
 def minute(at: datetime) -> Markup:

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import FileResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 
 from polymode import runs
 from polymode.web.browsing.index import Index, Kind
 from polymode.web.browsing.judged import SURE, Judged
 from polymode.web.browsing.listing import Entry, entry_of, headline, home_of, list_experiments
-from polymode.web.browsing.looking import Figure
 from polymode.web.browsing.numbers import Cell
+from polymode.web.browsing.places import SHOWN
+from polymode.web.pages.addresses import run_url
 from polymode.web.pages.kept import NotYetError
 from polymode.web.pages.reading import MAX_ATTEMPTS, Reader, being_prepared, telling, whole
 from polymode.web.pages.rendering import render
+from polymode.web.pages.run_files import drawing, figures, report
 from polymode.web.problems import Problem
 
 PER_PAGE = 25
@@ -35,8 +36,6 @@ FILTERS: dict[str, Kind | None] = {
     "unscored": Kind.UNSCORED,
 }
 """Lists of questions by name."""
-FILE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; base-uri 'none'"
-"""Of files that stand in run folders: their own styles and images, nothing else; `sandbox` takes scripts and forms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +47,18 @@ class MetricLine:
     better: str
     decimals: int
     cell: Cell
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What there is of a run."""
+
+    entry: Entry
+    below: tuple[str, ...]
+    """Names of the runs in its folder."""
+    reports: tuple[str, ...]
+    """Names of the folders that hold a report about it."""
+    is_judged: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +95,9 @@ def runs_pages(reader: Reader) -> APIRouter:
             if "question" in request.query_params:
                 return await show_question(reader, request, name)
             if part == "report":
-                return _report(reader, name)
+                return await report(reader, name)
             if part == "figures":
-                return await _figures(reader, request, name)
+                return await figures(reader, request, name)
             if part == "drawing":
                 return drawing(await reader.figures(name), request)
             return await _run(reader, request, name)
@@ -127,19 +138,11 @@ async def show_question(reader: Reader, request: Request, name: str) -> Response
     )
 
 
-def run_url(name: str, **query: object) -> str:
-    """Address of a run's page; what is empty is left out."""
-    kept = {key: str(value) for key, value in query.items() if value not in (None, "", "all")}
-    path = "/runs/" + quote(name)
-    return f"{path}?{urlencode(kept, errors='replace')}" if kept else path
-
-
 async def _run(reader: Reader, request: Request, name: str) -> Response:
     with telling(name):
-        entry = await asyncio.to_thread(_entry, reader, name)
-        below = [entry_of(reader.places, one) for one in await asyncio.to_thread(lambda: [*reader.places.names(name)])]
+        about = await asyncio.to_thread(_about, reader, name)
     questions, problem = None, ""
-    if reader.places.has(name, runs.JUDGED):
+    if about.is_judged:
         try:
             questions = await _questions(reader, request, name)
         except Problem as exc:  # the metrics are shown all the same
@@ -148,15 +151,14 @@ async def _run(reader: Reader, request: Request, name: str) -> Response:
             problem = f"{exc.title}; {exc.fix}"
     else:
         problem = f"not judged: there is no {runs.JUDGED}; run polymode evaluate on the folder"
-    home = home_of(name)
+    entry = about.entry
     return render(
         request,
         "run.html",
         name=name,
         entry=entry,
-        home=home,
-        reports=[place for place in dict.fromkeys((name, home)) if reader.places.has(place, runs.REPORT)],
-        below=below,
+        reports=about.reports,
+        below=about.below,
         tiles=_lines(reader, entry, [name for name in HEADLINE if entry.cell(name) is not None]),
         groups=_groups(reader, entry),
         questions=questions,
@@ -166,11 +168,17 @@ async def _run(reader: Reader, request: Request, name: str) -> Response:
     )
 
 
-def _entry(reader: Reader, name: str) -> Entry:
-    reader.places.folder(name)
-    if not any(reader.places.has(name, file) for file in (runs.METRICS, runs.JUDGED, runs.COMPLETIONS)):
+def _about(reader: Reader, name: str) -> About:
+    places = reader.places
+    places.folder(name)
+    if not any(places.has(name, file) for file in SHOWN):
         raise Problem(404, "there is no such run", fix="go back to the list of runs")
-    return entry_of(reader.places, name)
+    return About(
+        entry=entry_of(places, name),
+        below=tuple(places.names(name)),
+        reports=tuple(place for place in dict.fromkeys((name, home_of(name))) if places.has(place, runs.REPORT)),
+        is_judged=places.has(name, runs.JUDGED),
+    )
 
 
 async def _questions(reader: Reader, request: Request, name: str) -> dict[str, Any]:
@@ -227,44 +235,3 @@ def _lines(reader: Reader, entry: Entry, names: Sequence[str]) -> list[MetricLin
 def _groups(reader: Reader, entry: Entry) -> list[tuple[str, list[MetricLine]]]:
     names = [] if entry.metrics is None else list(entry.metrics.cells)
     return [(title, _lines(reader, entry, found)) for title, found in reader.looking.table.group_metrics(names)]
-
-
-async def _figures(reader: Reader, request: Request, name: str) -> Response:
-    figures = await reader.figures(name)
-    return render(
-        request,
-        "figures.html",
-        title=name,
-        figures=[
-            (figure, drawings(figure, lambda **query: run_url(name, part="drawing", **query))) for figure in figures
-        ],
-        back=run_url(name),
-    )
-
-
-def drawings(figure: Figure, url: Callable[..., str]) -> list[tuple[Any, str]]:
-    """The panels of a figure, each with its address."""
-    return [(panel, url(figure=figure.id, panel=i)) for i, panel in enumerate(figure.panels)]
-
-
-def drawing(figures: Sequence[Figure], request: Request) -> Response:
-    """One drawing as a file; only an image on a page, so nothing in it is run."""
-    wanted, panel = request.query_params.get("figure"), whole(request, "panel", 0, low=0)
-    for figure in figures:
-        if figure.id == wanted and panel < len(figure.panels):
-            return file_response(Response(figure.panels[panel].svg, media_type="image/svg+xml"))
-    raise Problem(404, "there is no such drawing", fix="go back to the figures")
-
-
-def _report(reader: Reader, name: str) -> Response:
-    with telling(name):
-        path = reader.places.file(name, runs.REPORT)
-    if path is None:
-        raise Problem(404, f"there is no {runs.REPORT}", fix="polymode reproduce and polymode compare write one")
-    return file_response(FileResponse(path, media_type="text/html; charset=utf-8"))
-
-
-def file_response(response: Response) -> Response:
-    """A file of a run folder, which anybody may have written: its styles and images are shown, nothing runs."""
-    response.headers["Content-Security-Policy"] = f"{FILE_POLICY}; sandbox"
-    return response

@@ -17,6 +17,7 @@ from polymode.reproduce.drawn_runs import DrawnFigure, DrawnPanel
 from polymode.reproduce.two_runs import columns_apart
 from polymode.web.app import create_app
 from polymode.web.keys import Keys, hash_of
+from polymode.web.pages.rendering import number
 from polymode.web.shown import Shown
 
 from ..conftest import Live, Model, serving
@@ -325,3 +326,10 @@ def test_without_a_folder_there_are_no_such_pages(visit: Visit) -> None:
 def test_pages_are_not_in_the_description_of_the_api(folder: Path, model: Model) -> None:
     paths = create_app(serving(), model, pages=shown(folder)).openapi()["paths"]
     assert not [path for path in paths if path.startswith(("/runs", "/compare", "/relabel"))]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(-0.0001, "0.000"), (-0.5, "-0.500"), (1234.5, "1,234.500"), (float("nan"), "–"), (None, "–")]
+)
+def test_numbers_as_they_are_written(value: float | None, text: str) -> None:
+    assert number(value, 3) == text
