@@ -158,9 +158,10 @@ DDXPLUS = replace(
 
 
 def quick(data: Path | None = None) -> list[Plan]:
-    """Single-RLVR against Multi-RLCR on the clinic, one seed."""
-    base = replace(CLINIC, steps=100, warm_start_steps=1000)
-    arms = (arm(base, "single-rlvr", 0, prompted=True), arm(base, "multi-rlcr", 0))
+    """Single-RLVR against Multi-RLCR on the clinic, one seed; with credit per term 100 steps teach confidences."""
+    base = replace(CLINIC, steps=100, questions_per_step=32, group=4, warm_start_steps=1000)
+    by_term = replace(base, credit="term", confidence_credit=4.0)
+    arms = (arm(base, "single-rlvr", 0, prompted=True), arm(by_term, "multi-rlcr", 0))
     return [Plan("quick", arms, questions=300, deep_questions=100)]
 
 

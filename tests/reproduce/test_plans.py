@@ -61,7 +61,11 @@ def test_the_arms_of_a_plan_differ_in_method_k_seed_and_credit_only(name: str) -
 
 def test_what_each_experiment_compares() -> None:
     (quick,) = plans("quick")
-    assert [a.recipe.method for a in quick.arms] == ["single-rlvr", "multi-rlcr"]
+    assert [(a.name, a.recipe.method) for a in quick.arms] == [
+        ("single-rlvr", "single-rlvr"),
+        ("multi-rlcr-term-k3", "multi-rlcr"),
+    ]
+    assert len({a.recipe.completions_per_step for a in quick.arms}) == 1
     lab = plans("lab")
     assert [plan.task for plan in lab] == ["clinic", "clinic-diagnosis", "hops", "programs"]
     for plan in lab:
