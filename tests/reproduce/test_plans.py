@@ -53,7 +53,8 @@ def test_the_arms_of_a_plan_differ_in_method_k_seed_and_credit_only(name: str) -
         assert len(set(folders)) == len(folders)
         first = plan.arms[0].recipe
         for other in plan.arms:
-            same = replace(other.recipe, method=first.method, k=first.k, seed=first.seed, credit=first.credit)
+            own = {name: getattr(first, name) for name in ("method", "k", "seed", "credit", "confidence_credit")}
+            same = replace(other.recipe, **own)
             assert same == first  # equal numbers of completions, one warm start
             assert all(view.answers * view.pool in (plan.k, other.recipe.k) for view in other.views)
         assert plan.questions >= 300 and plan.deep_answers == 30
