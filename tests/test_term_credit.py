@@ -82,9 +82,10 @@ def test_factors_lengthen_the_credit_of_the_reasoning_and_of_confidences() -> No
     np.testing.assert_allclose(found[:, 2], [0.72, -0.72, -0.48, 0.48])
     given.total[3], given.coverage[3], given.confidence[3] = 0.0, NAN, NAN  # malformed: R̄ = .42, no factor
     np.testing.assert_allclose(term_advantages(given, 2, reasoning=0.5, confidence=3)[3], -0.42)
-    for name in ("reasoning", "confidence"):
-        with pytest.raises(ConfigError, match=f"{name} = 0 must be a positive number"):
-            term_advantages(given, 2, **{name: 0})
+    with pytest.raises(ConfigError, match="reasoning = 0 must be a positive number"):
+        term_advantages(given, 2, reasoning=0)
+    with pytest.raises(ConfigError, match="confidence = -1 must be a positive number"):
+        term_advantages(given, 2, confidence=-1)
 
 
 def test_a_step_whose_completions_are_all_malformed_is_zero() -> None:
