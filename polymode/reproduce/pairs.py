@@ -42,8 +42,8 @@ def differences_of(
         sides = judges.evaluation(a), judges.evaluation(b)
         if not _share(*sides):
             raise ConfigError(
-                f"{column.name} and {against.name} share no question ({a.folder} and {b.folder}): compare runs over "
-                "the same questions, or name another --against"
+                f"{column.name} and {against.name} share no question: compare runs over the same questions, or name "
+                "another --against"
             )
         entries = _pair(sides, (judges.deep(a), judges.deep(b)), completions, n_boot)
         for name, entry in entries.items():
