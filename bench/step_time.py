@@ -3,10 +3,11 @@
     python bench/step_time.py                                about 5 minutes on two quiet cores
     python bench/step_time.py --cases long --rounds 1        a first look
 
-Target: a step 1.2 times as fast with groups of 16 and prompts of 400 tokens (`long`). Two cases:
+Target: a step 1.2 times as fast with groups of 16 and prompts of 400 tokens (`long`). Cases:
 
     lab    the lab's model on clinic: 8 questions x 16 completions of exactly 70 tokens, as in recipes/clinic.yaml
     long   1 question of 400 tokens x 16 completions of exactly 64 tokens, a Qwen3 of 21 million parameters
+    large  the same with a Qwen3 of 101 million parameters; a step takes a minute or two, so ask for it by name
 
 Both trainers have the same weights, configuration, prompts and constant reward; the models are untrained, and no
 completion may end before its last token, so that both do the same number of steps of the same size. The rounds
@@ -22,6 +23,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -105,17 +107,17 @@ def lab(folder: Path, steps: int) -> Case:
     return Case(recipe, [row["prompt"] for row in _rows(recipe, task, conversational=False)], folder)
 
 
-def long(folder: Path, steps: int) -> Case:
+def long(folder: Path, steps: int, *, width: int = 512, layers: int = 6) -> Case:
     recipe = Recipe(steps=steps, questions_per_step=1, max_completion_tokens=64, save_every=10**6)
     tokenizer = build_tokenizer([" ".join(WORDS)])
     pad, end = (tokenizer.get_vocab()[token] for token in (PAD, END))
     config = Qwen3Config(
         vocab_size=len(tokenizer),
-        hidden_size=512,
-        intermediate_size=1536,
-        num_hidden_layers=6,
-        num_attention_heads=8,
-        num_key_value_heads=4,
+        hidden_size=width,
+        intermediate_size=3 * width,
+        num_hidden_layers=layers,
+        num_attention_heads=width // 64,
+        num_key_value_heads=width // 128,
         head_dim=64,
         max_position_embeddings=1024,
         tie_word_embeddings=True,
@@ -130,7 +132,7 @@ def long(folder: Path, steps: int) -> Case:
     return Case(recipe, [" ".join(rng.choice(WORDS, 400)) for _ in range(steps)], folder)
 
 
-CASES = {"lab": lab, "long": long}
+CASES: dict[str, Callable[[Path, int], Case]] = {"lab": lab, "long": long, "large": partial(long, width=768, layers=14)}
 
 
 def run(kind: type[GRPOTrainer], case: Case, folder: Path) -> tuple[np.ndarray, dict[str, float]]:
@@ -190,7 +192,7 @@ def measure(name: str, rounds: int, steps: int, folder: Path) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=["lab", "long"])
     parser.add_argument("--rounds", type=int, default=5, help="pairs of runs, one of each trainer")
     parser.add_argument("--steps", type=int, default=2, help="timed steps of a run, after an untimed one")
     options = parser.parse_args()
