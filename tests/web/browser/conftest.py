@@ -34,9 +34,9 @@ PHONE = {"width": 360, "height": 740}
 Started = Callable[..., str]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """The browser, one for all tests."""
+    """The browser, one for the tests of a file: while Playwright is open no other test could run an event loop."""
     playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
     program = os.environ.get("POLYMODE_CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
     if not Path(program).exists():
