@@ -7,6 +7,7 @@ import json
 import os
 import queue
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -74,6 +75,8 @@ class Sandbox:
         self.limits = limits or Limits()
         self.unsafe_local = without_isolation(unsafe_local)
         self._workers = [Worker(self.limits, unsafe_local=self.unsafe_local) for _ in range(count)]
+        # Also at the end of Python, while there still is what closing needs.
+        weakref.finalize(self, _close, self._workers)
         self._idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
         self._results: OrderedDict[str, Result] = OrderedDict()
         self._lock = threading.Lock()
@@ -164,10 +167,6 @@ class Sandbox:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def __del__(self) -> None:
-        for worker in getattr(self, "_workers", []):
-            worker.close()
 
     def _recall(self, name: str) -> Result | None:
         result = self._results.get(name)
@@ -288,6 +287,11 @@ def reason_unavailable() -> str | None:
     except ConfigError as exc:
         return reason_against() or str(exc).removeprefix("programs cannot be run safely here: ").rpartition("; ")[0]
     return None
+
+
+def _close(workers: Sequence[Worker]) -> None:
+    for worker in workers:
+        worker.close()
 
 
 def _plan(tests: ProgramTests) -> Plan | Result:
