@@ -34,6 +34,10 @@ class Server:
                     server.most_busy = max(server.most_busy, server.busy)
                 try:
                     reply = server.script(body)
+                finally:
+                    with lock:  # before the client can know, and ask for the next
+                        server.busy -= 1
+                try:
                     if callable(reply):  # writes to the connection itself
                         reply(self.wfile)
                         return
@@ -45,9 +49,6 @@ class Server:
                     self.wfile.write(content)
                 except (BrokenPipeError, ConnectionResetError):
                     pass
-                finally:
-                    with lock:
-                        server.busy -= 1
 
             def log_message(self, *_: Any) -> None:
                 pass
