@@ -77,14 +77,16 @@ def read_at(path: Path, shown: str, stamp: Stamp, offsets: Iterable[int]) -> lis
         return [_at(handle, offset, shown) for offset in offsets]
 
 
-def parse_json(content: bytes, where: str, fix: str) -> Any:
-    """Any JSON.
+def parse_object(content: bytes, where: str, fix: str, longest: int) -> dict[str, Any]:
+    """One JSON object.
 
     Raises:
-        RecordError: it is none; says where, why and what to do.
+        RecordError: it is none, or longer than ``longest`` bytes; says where, why and what to do.
     """
+    if len(content) > longest:
+        raise RecordError(f"{where}: longer than {longest:,} bytes; {fix}")
     try:
-        return json.loads(content.decode("utf-8-sig"))
+        found = json.loads(content.decode("utf-8-sig"))
     except UnicodeDecodeError as exc:
         raise RecordError(f"{where}: not UTF-8 text ({exc.reason}); {fix}") from None
     except RecursionError:
@@ -94,6 +96,9 @@ def parse_json(content: bytes, where: str, fix: str) -> Any:
         raise RecordError(
             f"{where}{at}: not valid JSON ({getattr(exc, 'msg', 'a number is too long')}); {fix}"
         ) from None
+    if not isinstance(found, dict):
+        raise RecordError(f"{where}: a JSON object is needed, got {type(found).__name__}; {fix}")
+    return found
 
 
 def _at(handle: BinaryIO, offset: int, shown: str) -> dict[str, Any]:
@@ -102,13 +107,7 @@ def _at(handle: BinaryIO, offset: int, shown: str) -> dict[str, Any]:
 
 
 def _object(content: bytes, where: str) -> dict[str, Any]:
-    fix = "write the file anew with polymode generate or evaluate"
-    if len(content) > MAX_LINE:
-        raise RecordError(f"{where}: longer than {MAX_LINE:,} bytes; {fix}")
-    row = parse_json(content, where, fix)
-    if not isinstance(row, dict):
-        raise RecordError(f"{where}: a JSON object is needed, got {type(row).__name__}; {fix}")
-    return row
+    return parse_object(content, where, "write the file anew with polymode generate or evaluate", MAX_LINE)
 
 
 def _stamp(status: os.stat_result) -> Stamp:

@@ -10,7 +10,7 @@ from typing import Any
 
 from polymode.errors import RecordError
 from polymode.web.browsing.judged import is_number
-from polymode.web.browsing.lines import parse_json
+from polymode.web.browsing.lines import parse_object
 
 MAX_BYTES = 64_000_000
 """Longest metrics.json or config.json that is read."""
@@ -77,12 +77,7 @@ def read_object(path: Path, shown: str) -> Mapping[str, Any]:
     fix = "run its stage again (polymode evaluate writes metrics.json)"
     with path.open("rb") as handle:
         content = handle.read(MAX_BYTES + 1)
-    if len(content) > MAX_BYTES:
-        raise RecordError(f"{shown}: longer than {MAX_BYTES:,} bytes; {fix}")
-    found = parse_json(content, shown, fix)
-    if not isinstance(found, dict):
-        raise RecordError(f"{shown}: a JSON object is needed, got {type(found).__name__}; {fix}")
-    return found
+    return parse_object(content, shown, fix, MAX_BYTES)
 
 
 _VIEW = {

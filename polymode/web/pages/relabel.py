@@ -9,7 +9,6 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from polymode.errors import DataNotFoundError, PolymodeError, ReviewConflictError, UserError
 from polymode.web.pages.forms import Form, read_form
 from polymode.web.pages.reading import whole
 from polymode.web.pages.rendering import render
@@ -40,10 +39,7 @@ def relabel_pages(desk: Relabelling) -> APIRouter:
     async def write(request: Request) -> Response:
         await read_form(request)
         by = reviewer_of(request)
-        try:
-            done = await asyncio.to_thread(desk.write, by)
-        except PolymodeError as exc:
-            raise _refused(exc) from None
+        done = await asyncio.to_thread(desk.write, by)
         return render(request, "relabelled.html", done=done, out=desk.out)
 
     @router.post("/relabel/{number}")
@@ -55,13 +51,10 @@ def relabel_pages(desk: Relabelling) -> APIRouter:
             raise Problem(422, "no such decision", field="act", value=act, allowed=", ".join(_ACTS), fix="choose one")
         # A page cannot show every character; what was left as shown is left as it is.
         answer = None if form.get("answer") == form.get("shown") else form.get("answer")
-        try:
-            alias_of = await asyncio.to_thread(_reference, desk, place, form) if act == "alias" else None
-            await asyncio.to_thread(
-                desk.decide, place, form.get("seen"), by, accepted=_ACTS[act], answer=answer, alias_of=alias_of
-            )
-        except PolymodeError as exc:
-            raise _refused(exc) from None
+        alias_of = await asyncio.to_thread(_reference, desk, place, form) if act == "alias" else None
+        await asyncio.to_thread(
+            desk.decide, place, form.get("seen"), by, accepted=_ACTS[act], answer=answer, alias_of=alias_of
+        )
         back = {"show": form.get("show", "undecided"), "page": form.get("page", "1"), "done": str(place)}
         return RedirectResponse(f"/relabel?{urlencode(back)}", 303)
 
@@ -72,10 +65,7 @@ async def _list(desk: Relabelling, request: Request) -> Response:
     show = request.query_params.get("show", "undecided")
     if show not in LISTS:
         raise Problem(422, "no such list", field="show", value=show, allowed=", ".join(LISTS), fix="choose one")
-    try:
-        listed = await asyncio.to_thread(desk.proposals)
-    except PolymodeError as exc:
-        raise _refused(exc) from None
+    listed = await asyncio.to_thread(desk.proposals)
     kept = [one for one in listed if one.proposal.accepted in LISTS[show]]
     n_pages = max(-(-len(kept) // PER_PAGE), 1)
     page = min(whole(request, "page", 1), n_pages)
@@ -109,15 +99,3 @@ def _place(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) <= 9):
         raise Problem(404, "there is no such proposal", fix="go back to the list")
     return int(text)
-
-
-def _refused(error: PolymodeError) -> Problem:
-    """What a person reads when a decision or the new version cannot be kept."""
-    said = str(error)
-    if isinstance(error, ReviewConflictError):
-        return Problem(409, said, fix="go back to the list")
-    if isinstance(error, DataNotFoundError):
-        return Problem(404, said, fix="go back to the list")
-    if isinstance(error, UserError):
-        return Problem(422, said, fix="go back and change it; nothing was written")
-    return Problem(503, said, fix="free space, or repair the file, then send it again; nothing was written")

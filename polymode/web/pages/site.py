@@ -10,7 +10,14 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import Scope
 
-from polymode.errors import DataNotFoundError, PolymodeError, ReviewConflictError, ReviewStoreError, UserError
+from polymode.errors import (
+    DataNotFoundError,
+    PolymodeError,
+    ReviewConflictError,
+    ReviewStoreError,
+    UserError,
+    WriteError,
+)
 from polymode.web.answering import Answering
 from polymode.web.keys import Keys
 from polymode.web.pages.asking import ask_pages
@@ -112,12 +119,14 @@ def problem_of_error(error: PolymodeError) -> Problem:
     said = str(error)
     if isinstance(error, ReviewStoreError):
         return Problem(503, said, fix="send it again in a moment; nothing was saved", headers={"Retry-After": "2"})
+    if isinstance(error, WriteError):
+        return Problem(503, said, fix="free space, or repair the file, then send it again; nothing was written")
     if isinstance(error, ReviewConflictError):
         return Problem(409, said, fix="go back to the list")
     if isinstance(error, DataNotFoundError):
         return Problem(404, said, fix="go back to the list")
     if isinstance(error, UserError):
-        return Problem(422, said, fix="go back, change it, and send it again")
+        return Problem(422, said, fix="go back, change it, and send it again; nothing was written")
     return Problem(500, said, fix="tell the operator of the server; its log says more")
 
 
