@@ -39,7 +39,10 @@ class TransformersGenerator:
                 str(model), dtype=torch.bfloat16 if bf16 else torch.float32
             )
         except (OSError, ValueError) as exc:
-            raise ConfigError(f"model = {str(model)!r} cannot be loaded: {str(exc).splitlines()[0]}") from exc
+            raise ConfigError(
+                f"model = {str(model)!r} cannot be loaded: give a folder with a checkpoint and tokenizer, or the name of a "
+                f"model that can be fetched or is in the cache ({str(exc).splitlines()[0]})"
+            ) from exc
         if self.tokenizer.pad_token is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token
         self.model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
