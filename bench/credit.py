@@ -34,7 +34,7 @@ from side_by_side import Job, print_failures, run_jobs
 from polymode import runs
 from polymode.reproduce.plans import CLINIC, HOPS
 from polymode.tasks import Split
-from polymode.train.recipe import Recipe, task_for, verifier_for
+from polymode.training.recipe import Recipe, task_for, verifier_for
 from polymode.types import Completion
 
 TASKS: Mapping[str, Recipe] = {
@@ -107,9 +107,9 @@ def run_one(
     """What a process does: train, then let every kept model answer the same questions; or only the warm start."""
     from lab_answers import lab_answers
 
-    from polymode.evaluate import evaluate
+    from polymode.evaluation import evaluate
     from polymode.generate.sampling import write_completions
-    from polymode.train.rl import CHECKPOINTS, lab_model, train
+    from polymode.training.rl import CHECKPOINTS, lab_model, train
 
     recipe = recipe_of(task, Setting(**setting), seed, steps)
     if is_warm_start:
@@ -137,7 +137,7 @@ def job_of(asked: Mapping[str, Any]) -> Job:
 
 def measure(recipe: Recipe, completions: list[Completion]) -> dict[str, Any]:
     """The figures of completions, without intervals."""
-    from polymode.evaluate import evaluate
+    from polymode.evaluation import evaluate
 
     found = evaluate(completions, verifier=verifier_for(recipe, task_for(recipe)), n_boot=0).to_json()["metrics"]
     return {name: found[name]["value"] for name in MEASURED if name in found}

@@ -21,7 +21,7 @@ from side_by_side import Job, print_failures, run_jobs
 
 from polymode import runs
 from polymode.reproduce.plans import CLINIC
-from polymode.train.recipe import Recipe, task_for, verifier_for
+from polymode.training.recipe import Recipe, task_for, verifier_for
 
 EVERY_K = (1, 2, 3, 4, 5)
 QUESTIONS = 1000
@@ -41,7 +41,7 @@ def recipe_of(method: str, k: int, seed: int, steps: int) -> Recipe:
 
 def run_one(folder: str, method: str, k: int, seed: int, steps: int) -> None:
     """What a process does: train, then ask for each K that the model was trained for."""
-    from polymode.train.rl import train
+    from polymode.training.rl import train
 
     recipe = recipe_of(method, k, seed, steps)
     model = train(recipe, Path(folder), resume=True)
@@ -53,7 +53,7 @@ def measure(recipe: Recipe, model: Path, k: int) -> dict[str, Any]:
     """Figures of a model that is asked for ``k`` answers."""
     from lab_answers import lab_answers
 
-    from polymode.evaluate import evaluate
+    from polymode.evaluation import evaluate
 
     completions = lab_answers(recipe, model, "test", QUESTIONS, seed=QUESTIONS_SEED, sampling_seed=SAMPLING_SEED, k=k)
     found = evaluate(completions, verifier=verifier_for(recipe, task_for(recipe))).to_json()["metrics"]

@@ -31,10 +31,10 @@ from polymode.prompts import build_prompt
 from polymode.reproduce.plans import CLINIC, DIAGNOSIS, HOPS
 from polymode.rewards import score_set
 from polymode.rewards.slots import slot_scores
-from polymode.train.objective import reward_for
-from polymode.train.recipe import Recipe, task_for, verifier_for
-from polymode.train.rl import lab_model
-from polymode.train.token_starts import TokenStarts
+from polymode.training.objective import reward_for
+from polymode.training.recipe import Recipe, task_for, verifier_for
+from polymode.training.rl import lab_model
+from polymode.training.token_starts import TokenStarts
 from polymode.types import Completion
 
 TASKS = {"clinic": CLINIC, "hops": HOPS, "diagnosis": DIAGNOSIS}

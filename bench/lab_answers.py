@@ -8,7 +8,7 @@ from polymode.generate.sampling import sample_completions
 from polymode.generate.transformers import TransformersGenerator
 from polymode.rewards import METHODS
 from polymode.tasks import Split
-from polymode.train.recipe import Recipe, task_for
+from polymode.training.recipe import Recipe, task_for
 from polymode.types import Completion
 
 

@@ -32,7 +32,7 @@ from side_by_side import Job, print_failures, run_jobs
 from polymode import runs
 from polymode.errors import PolymodeError
 from polymode.reproduce.plans import CLINIC, HOPS, Arm, Plan, arm
-from polymode.train.recipe import Recipe, task_for
+from polymode.training.recipe import Recipe, task_for
 
 TASKS: Mapping[str, Recipe] = {"clinic": CLINIC, "hops": HOPS}
 
@@ -97,7 +97,7 @@ def run_one(job: Mapping[str, Any]) -> int:
     chosen = build_arm(job["task"], job["objective"], job["seed"], job["steps"], job["warm_start_steps"])
     try:
         if job["is_warm_start"]:
-            from polymode.train.rl import lab_model
+            from polymode.training.rl import lab_model
 
             lab_model(task_for(chosen.recipe), chosen.recipe)
         else:

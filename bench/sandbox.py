@@ -28,7 +28,7 @@ from polymode.sandbox import Limits, Outcome, ProgramTests, Sandbox
 from polymode.sandbox.bubblewrap import bubblewrap_command
 from polymode.sandbox.seccomp import architecture, filter_program
 from polymode.tasks.mbpp import Mbpp
-from polymode.train.reward import make_reward_function
+from polymode.training.reward import make_reward_function
 from polymode.verifiers.programs import ProgramVerifier
 
 TARGET_RATE, TARGET_RATIO, TARGET_REWARD = 300, 4, 5.0

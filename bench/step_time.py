@@ -35,10 +35,10 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from trl import GRPOTrainer
 
 from polymode.tasks import open_task
-from polymode.train.lab_model import END, PAD, LabModelSize, build_model, build_tokenizer
-from polymode.train.recipe import Recipe
-from polymode.train.rl import _rows, _trl_config
-from polymode.train.shared_prompt import SharedPromptTrainer
+from polymode.training.lab_model import END, PAD, LabModelSize, build_model, build_tokenizer
+from polymode.training.recipe import Recipe
+from polymode.training.rl import _rows, _trl_config
+from polymode.training.shared_prompt import SharedPromptTrainer
 
 TARGET = 1.2
 UNTIMED_STEPS = 1

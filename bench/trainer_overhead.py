@@ -32,11 +32,11 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from polymode.tasks import open_task
-from polymode.train.callbacks import Progress, StepMetrics
-from polymode.train.lab_model import LabModelSize, build_model, build_tokenizer
-from polymode.train.recipe import Recipe
-from polymode.train.rl import _rows, build_trainer
-from polymode.train.shared_prompt import SharedPromptTrainer
+from polymode.training.callbacks import Progress, StepMetrics
+from polymode.training.lab_model import LabModelSize, build_model, build_tokenizer
+from polymode.training.recipe import Recipe
+from polymode.training.rl import _rows, build_trainer
+from polymode.training.shared_prompt import SharedPromptTrainer
 
 TARGET = 0.05
 TOKENS = 40

@@ -3,10 +3,8 @@
 Every public name is resolved on first use, so ``import polymode`` costs next to nothing and never imports torch.
 """
 
-import sys as _sys
 import typing as _typing
 from importlib import import_module as _import_module
-from types import ModuleType as _ModuleType
 
 if _typing.TYPE_CHECKING:
     from polymode.credit import group_advantages
@@ -26,7 +24,7 @@ if _typing.TYPE_CHECKING:
         VerifierFault,
         WriteError,
     )
-    from polymode.evaluate import evaluate
+    from polymode.evaluation import evaluate
     from polymode.judging import judge
     from polymode.parsing import parse_answers
     from polymode.policy import Policy, decide
@@ -96,7 +94,7 @@ _MODULES = {
     "TextVerifier": "verifiers.text",
     "build_prompt": "prompts",
     "decide": "policy",
-    "evaluate": "evaluate",
+    "evaluate": "evaluation",
     "group_advantages": "credit",
     "judge": "judging",
     "parse_answers": "parsing",
@@ -132,15 +130,3 @@ def __getattr__(name: str) -> _typing.Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
-
-
-class _Package(_ModuleType):
-    """Keeps `polymode.evaluate` the function: importing the module of that name would bind the module instead."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if name == "evaluate" and isinstance(value, _ModuleType):
-            value = value.evaluate
-        super().__setattr__(name, value)
-
-
-_sys.modules[__name__].__class__ = _Package

@@ -9,7 +9,7 @@ import pytest
 
 from polymode.calibrate import calibrate, read_judged, summary
 from polymode.errors import ConfigError, DataNotFoundError, RecordError
-from polymode.evaluate import evaluate
+from polymode.evaluation import evaluate
 from polymode.policy import Policy
 from polymode.policy.fitting import Calibration
 from polymode.runs import read_policy, write_policy

@@ -294,7 +294,7 @@ def test_evaluate_with_another_verifier(tmp_path: Path, capsys: pytest.CaptureFi
 def test_answers_that_no_judge_could_judge_are_counted_and_the_evaluation_is_finished(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from polymode.verifiers import endpoint
+    from polymode import endpoint
 
     monkeypatch.setattr(endpoint, "FIRST_WAIT", 0.01)
     other = {**LINE, "completion": "<answer1>flu</answer1><answer2>gout</answer2>"}
@@ -426,7 +426,7 @@ def test_python_m_polymode_is_the_command_and_survives_a_closed_pipe() -> None:
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained model of the lab's kind with the clinic's words."""
     from polymode.tasks.lab.clinic import Clinic
-    from polymode.train.lab_model import LabModelSize, build_model, build_tokenizer
+    from polymode.training.lab_model import LabModelSize, build_model, build_tokenizer
 
     folder = tmp_path_factory.mktemp("model")
     tokenizer = build_tokenizer(Clinic().vocabulary())

@@ -172,7 +172,7 @@ def test_the_design_names_every_module(root: Path) -> None:
 def test_the_documents_recipes_are_valid(root: Path) -> None:
     import yaml
 
-    from polymode.train.recipe import recipe_from
+    from polymode.training.recipe import recipe_from
 
     blocks = [block for path in (root / "docs").glob("*.md") for block in fenced(path, "yaml")]
     assert blocks

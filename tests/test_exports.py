@@ -84,20 +84,3 @@ def test_evaluating_needs_no_torch() -> None:
 
 def test_the_check_of_imports_can_fail() -> None:
     assert loaded_by("import numpy") == {"numpy"}
-
-
-@pytest.mark.parametrize(
-    "order",
-    [
-        "import polymode; polymode.evaluate; from polymode.evaluate import evaluate",
-        "from polymode.evaluate import evaluate; import polymode",
-        "import polymode.evaluate; from polymode.evaluate import evaluate",
-        "import polymode; import polymode.evaluate; from polymode import evaluate",
-        "from polymode import evaluate; import polymode.evaluate",
-        "import importlib, polymode; evaluate = importlib.import_module('polymode.evaluate').evaluate",
-    ],
-)
-def test_evaluate_is_the_function_in_any_order_of_imports(order: str) -> None:
-    code = f"{order}\nimport polymode, sys\nfrom polymode.evaluate import Evaluation\n"
-    code += "assert polymode.evaluate is evaluate is sys.modules['polymode.evaluate'].evaluate\n"
-    assert python(f"{code}print(type(polymode.evaluate).__name__)") == "function"

@@ -10,11 +10,13 @@ import pytest
 
 LAYERS = {
     0: ["types", "errors"],
-    1: ["prompts", "parsing", "references", "verifiers", "sandbox"],
+    1: ["prompts", "parsing", "references", "endpoint", "verifiers", "sandbox"],
     2: ["judging", "rewards", "credit", "pass_at_k", "exploration", "metrics", "uncertainty", "policy"],
     3: ["tasks", "runs", "decoding"],
-    4: ["generate", "train", "evaluate", "calibrate", "relabel", "report", "web", "integrations", "doctor"],
-    5: ["cli", "reproduce", "__main__"],
+    4: ["generate", "training", "evaluation", "calibrate", "relabel", "report", "integrations", "doctor"],
+    5: ["compare"],
+    6: ["reproduce", "web"],
+    7: ["cli", "__main__"],
 }
 LAYER = {module: layer for layer, modules in LAYERS.items() for module in modules}
 
@@ -22,16 +24,16 @@ PURE = {"numpy", "scipy"}
 """Third-party packages that any layer may use at import time."""
 
 EDGE = {
-    "torch": {"decoding", "generate", "train"},
-    "transformers": {"decoding", "generate", "train"},
-    "accelerate": {"train"},
-    "peft": {"generate", "train"},
-    "trl": {"train", "integrations"},
+    "torch": {"decoding", "generate", "training"},
+    "transformers": {"decoding", "generate", "training"},
+    "accelerate": {"training"},
+    "peft": {"generate", "training"},
+    "trl": {"training", "integrations"},
     "vllm": {"generate"},
-    "tokenizers": {"train"},
-    "datasets": {"train", "tasks"},
+    "tokenizers": {"training"},
+    "datasets": {"training", "tasks"},
     "huggingface_hub": {"tasks"},
-    "pyarrow": {"train", "tasks", "runs", "report"},
+    "pyarrow": {"training", "tasks", "runs", "report"},
     "matplotlib": {"report"},
     "jinja2": {"report", "web"},
     "markupsafe": {"report", "web"},
@@ -42,9 +44,9 @@ EDGE = {
     "prometheus_client": {"web"},
     "sqlalchemy": {"web"},
     "alembic": {"web"},
-    "yaml": {"train", "cli", "reproduce"},
+    "yaml": {"training", "cli", "runs"},
     "tyro": {"cli"},
-    "tqdm": {"generate", "train", "evaluate", "report", "cli", "reproduce", "tasks", "verifiers"},
+    "tqdm": {"generate", "training", "evaluation", "report", "cli", "compare", "reproduce", "tasks", "verifiers"},
     "math_verify": {"verifiers"},
     "sympy": {"verifiers"},
 }
@@ -52,7 +54,7 @@ EDGE = {
 
 CHEAP = {"yaml", "tqdm"}
 """Light core dependencies. The rest of EDGE is imported inside a function wherever `import polymode.NAME` would
-otherwise load it: in the modules directly below polymode and in each package's ``__init__``; layer 5 is exempt."""
+otherwise load it: in the modules directly below polymode and in each package's ``__init__``; layer 7 is exempt."""
 
 
 def imports_of(source: str, module: str) -> Iterator[tuple[str, int, bool]]:
@@ -104,7 +106,7 @@ def _inner(own: str, other: str, where: str) -> list[str]:
         return []
     if not other or other not in LAYER:
         # `from polymode import score`: the public face pulls in every layer it re-exports.
-        return [] if LAYER[own] == 5 else [f"{where}: import from the module that defines it"]
+        return [] if LAYER[own] == 7 else [f"{where}: import from the module that defines it"]
     if LAYER[other] > LAYER[own]:
         return [f"{where}: layer {LAYER[own]} may not import layer {LAYER[other]}"]
     if LAYER[own] == LAYER[other] == 4 and own != "integrations":  # adapters of the other modules, imported by none
@@ -116,7 +118,7 @@ def _outer(own: str, module: str, top: str, at_import: bool, where: str) -> list
     if own not in EDGE.get(top, set()):
         return [f"{where}: {top} may be imported in {sorted(EDGE.get(top, set())) or 'no module'}"]
     is_face = module.endswith(".__init__") or module.count(".") == 1
-    if at_import and is_face and own and LAYER[own] < 5 and top not in CHEAP:
+    if at_import and is_face and own and LAYER[own] < 7 and top not in CHEAP:
         return [f"{where}: {top} is heavy; import it inside the function that needs it"]
     return []
 
@@ -140,21 +142,21 @@ def test_imports_go_down_only(root: Path) -> None:
         ("polymode.types", "import numpy\nfrom polymode.judging import judge", "layer 0 may not import layer 2"),
         ("polymode.metrics.coverage", "def f():\n    from polymode import runs", "layer 2 may not import layer 3"),
         ("polymode.metrics.coverage", "from ..runs import writing", "layer 2 may not import layer 3"),
-        ("polymode.metrics.__init__", "from .. import evaluate", "layer 2 may not import layer 4"),
+        ("polymode.metrics.__init__", "from .. import evaluation", "layer 2 may not import layer 4"),
         (
             "polymode.judging",
             "def f():\n    import torch",
-            "torch may be imported in ['decoding', 'generate', 'train']",
+            "torch may be imported in ['decoding', 'generate', 'training']",
         ),
-        ("polymode.train.rl", "from polymode.generate import sampling", "meet only through run folders"),
+        ("polymode.training.rl", "from polymode.generate import sampling", "meet only through run folders"),
         ("polymode.report.page", "import trl.trainer", "trl may be imported in"),
-        ("polymode.train.rl", "from polymode.integrations import trl", "meet only through run folders"),
+        ("polymode.training.rl", "from polymode.integrations import trl", "meet only through run folders"),
         ("polymode.judging", "import requests", "requests may be imported in no module"),
         ("polymode.judging", "from polymode import score", "import from the module that defines it"),
         ("polymode.helpers", "", "'helpers' has no layer"),
         ("polymode.helpers.__init__", "", "'helpers' has no layer"),
-        ("polymode.train.__init__", "import torch", "torch is heavy"),
-        ("polymode.evaluate", "import tyro", "tyro may be imported in ['cli']"),
+        ("polymode.training.__init__", "import torch", "torch is heavy"),
+        ("polymode.evaluation", "import tyro", "tyro may be imported in ['cli']"),
     ],
 )
 def test_the_check_finds_a_planted_violation(module: str, source: str, complaint: str) -> None:
@@ -167,10 +169,10 @@ def test_the_check_finds_a_planted_violation(module: str, source: str, complaint
     [
         ("polymode.judging", "import json\nfrom scipy import stats\nfrom polymode.verifiers.text import TextVerifier"),
         ("polymode.metrics.table", "from .coverage import recall\nfrom polymode.uncertainty import bootstrap"),
-        ("polymode.train.rl", "import torch\nimport trl\nfrom polymode.runs import writing"),
-        ("polymode.integrations.trl", "from polymode.train.reward import make_reward_function"),
-        ("polymode.cli", "def f():\n    import tyro\n    from polymode.train import run"),
-        ("polymode.__init__", "from polymode.types import Example\nfrom polymode.evaluate import evaluate"),
+        ("polymode.training.rl", "import torch\nimport trl\nfrom polymode.runs import writing"),
+        ("polymode.integrations.trl", "from polymode.training.reward import make_reward_function"),
+        ("polymode.cli", "def f():\n    import tyro\n    from polymode.training import run"),
+        ("polymode.__init__", "from polymode.types import Example\nfrom polymode.evaluation import evaluate"),
     ],
 )
 def test_the_check_accepts_what_the_design_allows(module: str, source: str) -> None:

@@ -77,7 +77,7 @@ def test_setup_installs_torch_first_and_then_nothing_until_something_changes(che
     assert checkout.run("setup").returncode == 0
     first, second = checkout.asked()
     assert first.endswith("-c constraints.txt torch")
-    assert second.endswith("-c constraints.txt -e .[train,report,math,dev]")
+    assert second.endswith("-c constraints.txt -e .[train,report,math,http,docs,dev]")
 
     again = checkout.run("setup")
     assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
@@ -186,7 +186,8 @@ def pins(root: Path) -> dict[str, str]:
 def test_every_dependency_that_setup_installs_is_pinned(root: Path) -> None:
     declared = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     extras = declared["optional-dependencies"]
-    wanted = [*declared["dependencies"], *extras["train"], *extras["report"], *extras["math"], *extras["dev"]]
+    installed = ("train", "report", "math", "http", "docs", "dev")
+    wanted = [*declared["dependencies"], *(requirement for name in installed for requirement in extras[name])]
     for requirement in wanted:
         found = REQUIREMENT.match(requirement)
         assert found is not None

@@ -14,7 +14,7 @@ import pytest
 from polymode import runs
 from polymode.cli import main
 from polymode.errors import ConfigError, DataNotFoundError, RecordError, WriteError
-from polymode.evaluate import evaluate
+from polymode.evaluation import evaluate
 from polymode.relabel import DataFields, Proposal, Wanted, accept, propose, read_proposals, write_proposals
 from polymode.tasks import open_task
 from polymode.types import Completion, Example, Reference

@@ -8,7 +8,7 @@ from typing import Literal
 
 import tyro
 
-from polymode.train.recipe import Recipe
+from polymode.training.recipe import Recipe
 
 VERBS = {
     "reproduce": "run a whole experiment: train, sample, evaluate, report",

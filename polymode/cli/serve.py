@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from polymode.cli.flags import parse_flags
 from polymode.errors import ConfigError, MissingExtraError
-from polymode.train.named_values import named_values
+from polymode.runs.named_values import named_values
 
 
 @dataclass(frozen=True)

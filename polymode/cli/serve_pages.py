@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from polymode.errors import ConfigError
-from polymode.train.named_values import named_values
+from polymode.runs.named_values import named_values
 
 FIELDS = ("question", "references", "id", "strings", "equality")
 
@@ -53,13 +53,13 @@ def _looking(folder: Path) -> Any:
 
 
 def _figures(*folders: Path) -> Any:
-    from polymode.reproduce.drawn_runs import figures_of
+    from polymode.compare.drawn_runs import figures_of
 
     return figures_of(*folders)
 
 
 def _compare(first: Path, second: Path) -> Any:
-    from polymode.reproduce.two_runs import compare_two
+    from polymode.compare.two_runs import compare_two
 
     return compare_two(first, second)
 

@@ -18,9 +18,9 @@ from polymode.cli.relabel import run_relabel
 from polymode.cli.reviews import run_reviews
 from polymode.cli.serve import run_serve
 from polymode.errors import ConfigError, MissingExtraError
+from polymode.runs.named_values import named_values
 from polymode.sandbox.bubblewrap import UNSAFE_LOCAL
-from polymode.train.named_values import named_values
-from polymode.train.recipe import Recipe, load_recipe
+from polymode.training.recipe import Recipe, load_recipe
 
 
 def _parsed(kind: type[Any], verb: str, args: Sequence[str], default: Any = None) -> Any:
@@ -71,7 +71,7 @@ def _train(args: Sequence[str]) -> int:
     out: Any = tyro.MISSING  # the one option without a default
     options: Train = _parsed(Train, "train", flags, default=Train(out=out, recipe=recipe))
     _need_packages("train", "training", ("torch", "transformers", "trl", "datasets"))
-    from polymode.train.rl import train
+    from polymode.training.rl import train
 
     print(f"model: {train(options.recipe, options.out, resume=options.resume)}")
     return 0
@@ -141,8 +141,8 @@ def _generator(options: Generate) -> Any:
 def _evaluate(args: Sequence[str]) -> int:
     options: Evaluate = _parsed(Evaluate, "evaluate", args)
     from polymode import runs
-    from polymode.evaluate import evaluate, evaluate_groups, read_completions, write_groups
-    from polymode.reproduce.kept import own_verifier
+    from polymode.compare.kept import own_verifier
+    from polymode.evaluation import evaluate, evaluate_groups, read_completions, write_groups
 
     _whole("pool", options.pool, 1)
     if options.votes and options.pool == 1:
@@ -193,7 +193,7 @@ def _compare(args: Sequence[str]) -> int:
     named = _named_verifier(options)
     _need_packages("report", "the report", ("matplotlib", "jinja2"))
     from polymode import runs
-    from polymode.reproduce.compare import compare_runs
+    from polymode.compare.compare import compare_runs
 
     comparison = compare_runs(
         options.runs,

@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from polymode.endpoint import Endpoint, Refused
 from polymode.errors import ConfigError, GeneratorFault, PromptRefusedError, VerifierFault
 from polymode.generate import Generated
-from polymode.verifiers.endpoint import Endpoint, Refused
 
 REST_SECONDS = 2.0
 """How long a server that failed again and again is left alone: short, because users wait."""

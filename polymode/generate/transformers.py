@@ -40,8 +40,8 @@ class TransformersGenerator:
             )
         except (OSError, ValueError) as exc:
             raise ConfigError(
-                f"model = {str(model)!r} cannot be loaded: give a folder with a checkpoint and tokenizer, or the name of a "
-                f"model that can be fetched or is in the cache ({str(exc).splitlines()[0]})"
+                f"model = {str(model)!r} cannot be loaded: give a folder with a checkpoint and tokenizer, or the "
+                f"name of a model that can be fetched or is in the cache ({str(exc).splitlines()[0]})"
             ) from exc
         if self.tokenizer.pad_token is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token

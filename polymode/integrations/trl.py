@@ -18,7 +18,7 @@ aliases or an object) and, for the multi rewards, optionally ``k``, the answers 
 TRL's ``--max_completion_length`` defaults to 512, too short for reasoning and K answers. Give one reward only: its
 total is the sum of its terms, which the completions table (``--log_completions``) and the logs show one by one.
 
-For other equalities, presets or K write a module of your own with `polymode.train.reward.make_reward_function`.
+For other equalities, presets or K write a module of your own with `polymode.training.reward.make_reward_function`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from typing import Any
 
 from polymode.errors import ConfigError
 from polymode.rewards import METHODS
-from polymode.train.reward import RewardFunction, make_reward_function
+from polymode.training.reward import RewardFunction, make_reward_function
 
 DEFAULT_K = 3
 """Answers asked for by the multi rewards where the data set has no column ``k``."""

@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from polymode import runs
+from polymode.compare.columns import DEEP_METRICS
 from polymode.reproduce.plans import Arm, Plan, View
 from polymode.tasks import Task
-from polymode.train.recipe import Recipe, task_for, verifier_for
+from polymode.training.recipe import Recipe, task_for, verifier_for
 from polymode.verifiers import QuestionVerifier, Verifier
 
-DEEP_METRICS = ("unique_answers@30", "overlap_3gram", "overlap_4gram", "overlap_jaccard", "overlap_rouge_l")
-"""Metrics that a view takes from its deep folder."""
 _DEEP_CURVES = ("unique_references", "unique_answers_histogram")
 _SAMPLING_SEED = 20_260
 _TEST_SEED = 1  # seed 0 of the lab's test split was looked at while the warm start was being built
@@ -28,7 +27,7 @@ _TEST_SEED = 1  # seed 0 of the lab's test split was looked at while the warm st
 
 def run_arm(plan: Plan, arm: Arm, root: Path) -> str:
     """Run what is missing of one arm below ``root``; returns its folder's name."""
-    from polymode.train.rl import lab_model, train
+    from polymode.training.rl import lab_model, train
 
     folder = root / arm.folder
     task = task_for(arm.recipe)
@@ -87,7 +86,7 @@ def _sample(generator: Any, recipe: Recipe, view: View, out: Path, task: Task, q
 
 def _measure(generator: Any, view: View, folder: Path, task: Task, verifier: Verifier | QuestionVerifier) -> None:
     """The completions of another view, with measured confidences."""
-    from polymode.evaluate import read_completions
+    from polymode.evaluation import read_completions
     from polymode.generate.confidences import answer_probabilities, p_true
     from polymode.generate.sampling import write_completions
 
@@ -107,7 +106,7 @@ def _evaluate(
     deep: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Judge and measure one folder; figures that need 30 answers a question come from ``deep``."""
-    from polymode.evaluate import evaluate, evaluate_groups, read_completions, write_groups
+    from polymode.evaluation import evaluate, evaluate_groups, read_completions, write_groups
 
     completions = read_completions(folder / runs.COMPLETIONS, verifier=verifier)
     how: dict[str, Any] = {

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from polymode import runs
-from polymode.reproduce.columns import columns_of, run_at
+from polymode.compare.columns import columns_of, run_at
 from polymode.reproduce.plans import Plan
 from polymode.rewards import METHODS
 
@@ -31,9 +31,9 @@ _TEXT = {
 
 def write_page(plan: Plan, root: Path, *, command: str, seconds: float) -> Path:
     """Write ``report.html`` below ``root`` from the arms' folders."""
+    from polymode.compare.shown import TABLE, worked_examples
     from polymode.report.page import write_report
     from polymode.report.table import table_markdown
-    from polymode.reproduce.shown import TABLE, worked_examples
 
     columns = columns_of([run_at(root / arm.folder / view.name) for arm in plan.arms for view in arm.views])
     arms = [column.arm for column in columns]

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
+from polymode.compare.columns import Confidence, measured_view
 from polymode.errors import ConfigError
 from polymode.rewards import METHODS
-from polymode.train.recipe import Recipe
-
-Confidence = Literal["stated", "votes", "answer probability", "P(True)"]
-"""Stated in the text; share of votes in a pooled set; measured on the model (`polymode.generate.confidences`)."""
+from polymode.training.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +89,6 @@ def arm(
     for source in measured:
         views.append(View(measured_view(source), 1, k, confidence, source, "samples"))
     return Arm(method, recipe, tuple(views))
-
-
-def measured_view(source: str) -> str:
-    """Name of the view of samples with measured confidences: ``P(True)`` is samples-p-true."""
-    return f"samples-{source.lower().replace(' ', '-').replace('(', '-').rstrip(')')}"
 
 
 def untrained(base: Recipe, *, k: int = 3) -> Arm:

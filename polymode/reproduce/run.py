@@ -20,7 +20,7 @@ from tqdm import tqdm
 from polymode import runs
 from polymode.errors import PolymodeError, RunExistsError
 from polymode.reproduce.plans import Arm, Plan, plans
-from polymode.train.recipe import Recipe, task_for
+from polymode.training.recipe import Recipe, task_for
 
 _POLL_SECONDS = 1.0
 
@@ -74,7 +74,7 @@ def _run_plan(name: str, plan: Plan, root: Path, data: Path | None, workers: int
 
 def _warm_start(recipe: Recipe) -> None:
     """Make the shared warm start once, before the arms need it."""
-    from polymode.train.rl import lab_model
+    from polymode.training.rl import lab_model
 
     lab_model(task_for(recipe), recipe)
 

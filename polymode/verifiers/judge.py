@@ -19,9 +19,9 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
+from polymode.endpoint import Endpoint, Refused
 from polymode.errors import ConfigError, VerifierFault
 from polymode.types import Example, Reference
-from polymode.verifiers.endpoint import Endpoint, Refused
 from polymode.verifiers.judge_messages import INSTRUCTIONS, SCHEMA, Case, messages_for, verdict_in
 from polymode.verifiers.text import TextVerifier
 from polymode.verifiers.verdict_cache import Matches, VerdictCache, hash_of

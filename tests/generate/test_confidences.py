@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from polymode.errors import ConfigError
-from polymode.evaluate import evaluate
+from polymode.evaluation import evaluate
 from polymode.generate.confidences import answer_probabilities, p_true
 from polymode.generate.transformers import TransformersGenerator
 from polymode.prompts import CONFIDENCE_TEXTS
-from polymode.train.lab_model import LabModelSize, build_model, build_tokenizer
+from polymode.training.lab_model import LabModelSize, build_model, build_tokenizer
 from polymode.types import Completion, Example, Reference
 
 EXAMPLE = Example("q", "what?", (Reference("red"),))

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from polymode import endpoint
 from polymode.errors import ConfigError, GeneratorFault, PromptRefusedError
 from polymode.generate import Generated, Generator, openai_http
 from polymode.generate.openai_http import OpenAIGenerator
-from polymode.verifiers import endpoint
 
 from ..scripted_server import Reply, Server
 

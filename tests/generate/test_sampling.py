@@ -1,7 +1,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from polymode.evaluate import read_completions
+from polymode.evaluation import read_completions
 from polymode.generate import Generated
 from polymode.generate.sampling import sample_completions, write_completions
 from polymode.generate.scripted import ScriptedGenerator

@@ -9,7 +9,7 @@ import torch
 
 from polymode.errors import ConfigError
 from polymode.generate.transformers import TransformersGenerator
-from polymode.train.lab_model import LabModelSize, build_model, build_tokenizer
+from polymode.training.lab_model import LabModelSize, build_model, build_tokenizer
 
 WORDS = ["red green blue one two three four five six seven eight nine ten"]
 SIZE = LabModelSize(hidden=16, layers=1, heads=2, intermediate=32, positions=128)

@@ -15,7 +15,7 @@ import pytest
 from polymode.errors import ConfigError
 from polymode.integrations import trl as rewards
 from polymode.prompts import build_prompt
-from polymode.train.lab_model import LabModelSize, build_model, build_tokenizer
+from polymode.training.lab_model import LabModelSize, build_model, build_tokenizer
 
 COMPLETION = (
     "<think> hm </think><answer1>tea</answer1><confidence1>0.5</confidence1>"

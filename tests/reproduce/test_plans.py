@@ -30,7 +30,7 @@ from polymode.reproduce.plans import (
 )
 from polymode.reproduce.run import ArmFailedError, reproduce
 from polymode.rewards import METHODS
-from polymode.train.recipe import Recipe, load_recipe
+from polymode.training.recipe import Recipe, load_recipe
 
 # --- plans -----------------------------------------------------------------------------------------------------------
 

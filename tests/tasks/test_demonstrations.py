@@ -116,7 +116,7 @@ def test_where_several_answers_are_right_the_chance_of_being_listed_is_stated(mo
 
 def test_every_word_of_prompts_and_demonstrations_is_in_the_vocabulary() -> None:
     pytest.importorskip("torch")
-    from polymode.train.lab_model import UNKNOWN, build_tokenizer
+    from polymode.training.lab_model import UNKNOWN, build_tokenizer
 
     task, rng = Clinic(), np.random.default_rng(5)
     tokenizer = build_tokenizer(task.vocabulary())

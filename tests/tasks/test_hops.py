@@ -245,7 +245,7 @@ def test_the_reasoning_follows_the_chain_as_far_as_the_facts_go() -> None:
 
 def test_every_word_is_in_the_vocabulary_and_texts_are_short() -> None:
     pytest.importorskip("torch")
-    from polymode.train.lab_model import UNKNOWN, build_tokenizer
+    from polymode.training.lab_model import UNKNOWN, build_tokenizer
 
     task, rng, lengths = Hops(), np.random.default_rng(5), []
     tokenizer = build_tokenizer(task.vocabulary())

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from polymode.errors import ConfigError
-from polymode.evaluate import evaluate
-from polymode.evaluate.judged import CompletionJudge, Equality
+from polymode.evaluation import evaluate
+from polymode.evaluation.judged import CompletionJudge, Equality
 from polymode.parsing import parse_answers
 from polymode.prompts import CONFIDENCE_TEXTS, build_prompt
 from polymode.sandbox import Outcome, ProgramTests, reason_unavailable
@@ -232,7 +232,7 @@ def test_the_reasoning_takes_the_steps_and_names_functions_that_fit() -> None:
 
 def test_every_word_is_in_the_vocabulary_and_texts_are_short() -> None:
     pytest.importorskip("torch")
-    from polymode.train.lab_model import UNKNOWN, build_tokenizer
+    from polymode.training.lab_model import UNKNOWN, build_tokenizer
 
     task, rng = Programs(), np.random.default_rng(5)
     tokenizer = build_tokenizer(task.vocabulary())

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from polymode.verifiers import endpoint
+from polymode import endpoint
 
 from ..scripted_server import Reply, Server
 

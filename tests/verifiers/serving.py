@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from polymode.train.lab_model import LabModelSize, build_model, build_tokenizer
+from polymode.training.lab_model import LabModelSize, build_model, build_tokenizer
 
 START_SECONDS = 300
 CHAT_TEMPLATE = "{% for message in messages %}{{ message['content'] }} {% endfor %}"

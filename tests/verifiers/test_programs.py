@@ -5,12 +5,12 @@ from collections.abc import Iterator
 import pytest
 
 from polymode.errors import ConfigError, RecordError, VerifierFault
-from polymode.evaluate import evaluate
+from polymode.evaluation import evaluate
 from polymode.judging import judge
 from polymode.parsing import parse_answers
 from polymode.rewards import METHODS, score_set
 from polymode.sandbox import Limits, ProgramTests, Sandbox, reason_unavailable
-from polymode.train.reward import make_reward_function
+from polymode.training.reward import make_reward_function
 from polymode.types import Completion, Example, Reference, Verdict
 from polymode.verifiers import QuestionVerifier, is_open, verifier_at
 from polymode.verifiers.programs import DistinctCounts, ProgramVerifier, program_text

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from polymode import runs
-from polymode.evaluate import evaluate
+from polymode.evaluation import evaluate
 from polymode.types import Completion, Example, Reference
 
 REFERENCES = {"q1": ("flu", "cold"), "q2": ("gout",), "q3": ("measles",)}

@@ -9,8 +9,8 @@ import httpx2
 import pytest
 from fastapi import FastAPI, Response
 
+from polymode import endpoint
 from polymode.generate.openai_http import OpenAIGenerator
-from polymode.verifiers import endpoint
 from polymode.web.app import create_app
 
 from .conftest import SURE, Live, Start, serving

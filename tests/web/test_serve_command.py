@@ -209,7 +209,7 @@ def test_a_folder_is_named_without_telling_where_it_is(tmp_path: Path) -> None:
 
 def test_a_real_model_answers(started: Started, policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from polymode.tasks.lab.clinic import Clinic
-    from polymode.train.lab_model import LabModelSize, build_model, build_tokenizer
+    from polymode.training.lab_model import LabModelSize, build_model, build_tokenizer
 
     monkeypatch.undo()
     monkeypatch.setattr("polymode.web.server.serve", started)

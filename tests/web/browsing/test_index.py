@@ -64,7 +64,7 @@ def test_files_in_another_order_still_belong_together(tmp_path: Path) -> None:
 
 
 def test_completions_without_ids_are_found_as_they_were_judged(tmp_path: Path) -> None:
-    from polymode.evaluate import evaluate_folder
+    from polymode.evaluation import evaluate_folder
 
     said = [("Ache?", "a"), ("Rash?", "b"), ("Ache?", "b")]
     rows = [{"question": q, "completion": f"<answer>{a}</answer>", "references": ["a"], "k": 1} for q, a in said]

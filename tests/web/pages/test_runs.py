@@ -12,9 +12,9 @@ import pytest
 
 from polymode import runs
 from polymode.cli.serve_pages import shown_of
+from polymode.compare.drawn_runs import DrawnFigure, DrawnPanel
+from polymode.compare.two_runs import columns_apart
 from polymode.report.arms import read_arm
-from polymode.reproduce.drawn_runs import DrawnFigure, DrawnPanel
-from polymode.reproduce.two_runs import columns_apart
 from polymode.web.app import create_app
 from polymode.web.keys import Keys, hash_of
 from polymode.web.pages.rendering import number

@@ -1,0 +1,1 @@
+"""Any evaluated runs side by side: columns, paired differences, their page (layer L5)."""

@@ -1,0 +1,219 @@
+"""From evaluation folders to the columns of a comparison: whose completions they are, and how they were asked for.
+
+An evaluation folder holds completions.jsonl and metrics.json. Its place says the rest::
+
+    ARM/seed-0/VIEW/    in the folder of an experiment; seeds of one arm and view are one column
+    RUN/VIEW/           RUN was trained by polymode: it holds config.json and metrics.jsonl
+    FOLDER/             anything else: completions of any model
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from polymode import runs
+from polymode.errors import ConfigError, DataNotFoundError
+from polymode.report.arms import Arm
+from polymode.rewards import METHODS
+
+Confidence = Literal["stated", "votes", "answer probability", "P(True)"]
+"""Stated in the text; share of votes in a pooled set; measured on the model (`polymode.generate.confidences`)."""
+
+
+def measured_view(source: str) -> str:
+    """Name of the view of samples with measured confidences: ``P(True)`` is samples-p-true."""
+    return f"samples-{source.lower().replace(' ', '-').replace('(', '-').rstrip(')')}"
+
+
+DEEP = "deep"
+"""Folder, inside a view's, of the same for fewer questions with 30 answers each."""
+DEEP_METRICS = ("unique_answers@30", "overlap_3gram", "overlap_4gram", "overlap_jaccard", "overlap_rouge_l")
+"""Metrics that a view takes from its deep folder."""
+_NO_RUNS = {DEEP, "model", "checkpoints"}
+_CONFIDENCES: Mapping[str, Confidence] = {measured_view(source): source for source in get_args(Confidence)}
+_VIEWS = ("samples", "set", "prompted", *_CONFIDENCES)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One evaluation folder."""
+
+    folder: Path
+    view: Mapping[str, Any]
+    """``view`` of its metrics.json."""
+    home: Path
+    """Folder that arms with the same names share, usually an experiment's."""
+    name: str
+    """ARM/VIEW, or the folder's own name."""
+    method: str
+    """Method of the trained model; the arm's name where polymode did not train it."""
+    confidence: Confidence
+    train: Path | None = None
+    seed: int | None = None
+    credit: str = "sequence"
+    """How scores were credited to tokens in training."""
+    is_arm: bool = False
+    """Whether it stands in an experiment, so that method and view say everything about it."""
+
+    @property
+    def pool(self) -> int:
+        """Completions that make one set."""
+        return int(self.view.get("k") or 1) if self.view.get("pooled") else 1
+
+    @property
+    def label(self) -> str:
+        """How tables name it."""
+        asked = self.view.get("k")
+        if self.pool > 1:
+            label = f"{self.method if self.is_arm else self.name}, {self.pool} samples"
+            return label if self.confidence == "stated" else f"{label}, {self.confidence}"
+        if not self.is_arm:
+            return self.name
+        if self.method.startswith("multi"):
+            return f"{self.kind}, one completion of {asked}"
+        return f"{self.method}, asked for {asked}"
+
+    @property
+    def kind(self) -> str:
+        """What figures tell arms apart by: the method, and how it is asked where that is not its own way."""
+        is_own_way = self.pool > 1 or self.method.startswith("multi") or not self.is_arm
+        method = self.method if self.credit == "sequence" else f"{self.method} by {self.credit}"
+        return method if is_own_way else f"{method} asked for {self.view.get('k')}"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """Runs that are one column: the seeds of one arm and view."""
+
+    name: str
+    """Short name, as the user may write it."""
+    arm: Arm
+    """What the report shows of it."""
+    runs: tuple[Run, ...]
+
+
+def run_at(folder: Path) -> Run:
+    """The evaluation folder ``folder``; raises RunIncompleteError without its metrics.json."""
+    view = runs.read_json(folder / runs.METRICS).get("view") or {}
+    place = folder.resolve()
+    above = place.parent
+    train = folder.parent if (above / runs.TRAIN_METRICS).exists() and (above / runs.CONFIG).exists() else None
+    config = {} if train is None else runs.read_json(train / runs.CONFIG).get("config") or {}
+    numbered = re.fullmatch(r"seed-(\d+)", above.name)
+    arm = above.parent.name if numbered else above.name if train is not None else place.name
+    confidence = _CONFIDENCES.get(place.name, "stated")
+    return Run(
+        folder=folder,
+        view=view,
+        home=above.parent.parent if numbered else above.parent if train is not None else above,
+        name=f"{arm}/{place.name}" if numbered or train is not None else arm,
+        method=config.get("method") or arm,
+        confidence="votes" if view.get("confidence_from") == "votes" else confidence,
+        train=train,
+        seed=int(numbered[1]) if numbered else config.get("seed"),
+        credit=config.get("credit") or "sequence",
+        is_arm=numbered is not None,
+    )
+
+
+def find_runs(path: Path) -> list[Run]:
+    """Every evaluation folder at or below ``path``, in the order of a comparison.
+
+    Raises:
+        DataNotFoundError: no such folder.
+        ConfigError: no evaluation in it.
+    """
+    if not path.exists():
+        raise DataNotFoundError(f"run {path} does not exist: check the path")
+    found = list(_evaluations(path)) if path.is_dir() else []
+    if not found:
+        raise ConfigError(f"run {path} holds no evaluation ({_what_is_missing(path)})")
+    return sorted((run_at(folder) for folder in found), key=_order)
+
+
+def unfinished(path: Path) -> list[Path]:
+    """Folders at or below ``path`` with completions that were not evaluated."""
+    return [folder for folder in _folders(path) if _holds(folder, runs.COMPLETIONS) and not _holds(folder)]
+
+
+def columns_of(found: Sequence[Run]) -> list[Column]:
+    """The runs as columns, in order of first appearance; names and labels are told apart where they are equal."""
+    groups: dict[tuple[Path, str], dict[Path, Run]] = {}
+    for run in found:
+        groups.setdefault((run.home, run.name), {})[run.folder.resolve()] = run
+    names = Counter(name for _, name in groups)
+    labels = Counter(next(iter(seeds.values())).label for seeds in groups.values())
+    stated = {(home, run.method) for (home, _), seeds in groups.items() for run in seeds.values() if _is_stated(run)}
+    columns = []
+    for (home, name), seeds in groups.items():
+        members = tuple(seeds.values())
+        first = members[0]
+        short = name if names[name] == 1 else f"{home.name}/{name}"
+        label = first.label if labels[first.label] == 1 else f"{first.label} ({short})"
+        columns.append(
+            Column(
+                name=short,
+                arm=Arm(
+                    label=label,
+                    method=first.kind,
+                    seeds=tuple(run.folder for run in members),
+                    train=tuple(run.train for run in members if run.train is not None),
+                    k=first.view.get("k"),
+                    is_remeasured=first.confidence != "stated" and (home, first.method) in stated,
+                ),
+                runs=members,
+            )
+        )
+    return _apart(columns)
+
+
+def _apart(columns: list[Column]) -> list[Column]:
+    """Columns whose names are still equal get their folders as names."""
+    counts = Counter(column.name for column in columns)
+    return [
+        column if counts[column.name] == 1 else replace(column, name=str(column.runs[0].folder)) for column in columns
+    ]
+
+
+def _is_stated(run: Run) -> bool:
+    return run.pool > 1 and run.confidence == "stated"
+
+
+def _order(run: Run) -> tuple[Any, ...]:
+    arm, _, view = run.name.partition("/")
+    method = list(METHODS).index(run.method) if run.method in METHODS else len(METHODS)
+    numbers = [int(part) if part.isdigit() else 0 for part in re.split(r"(\d+)", arm)]
+    place = _VIEWS.index(view) if view in _VIEWS else len(_VIEWS)
+    return (not run.is_arm, method if run.is_arm else 0, numbers if run.is_arm else [], arm, place, view, run.seed or 0)
+
+
+def _evaluations(path: Path) -> Iterator[Path]:
+    return (folder for folder in _folders(path) if _holds(folder, runs.COMPLETIONS) and _holds(folder))
+
+
+def _folders(path: Path) -> Iterator[Path]:
+    for folder, below, _ in os.walk(path):
+        below[:] = sorted(name for name in below if name not in _NO_RUNS and not name.startswith("."))
+        yield Path(folder)
+
+
+def _holds(folder: Path, name: str = runs.METRICS) -> bool:
+    return (folder / name).is_file()
+
+
+def _what_is_missing(path: Path) -> str:
+    """Why a folder cannot be compared, and what to do."""
+    if path.is_file():
+        return f"it is a file: name the folder that holds {runs.COMPLETIONS} and {runs.METRICS}"
+    waiting = unfinished(path)
+    if waiting:
+        return f"{waiting[0] / runs.COMPLETIONS} was not evaluated: run polymode evaluate {waiting[0]} first"
+    if any(_holds(folder) for folder in _folders(path)):
+        return f"{runs.METRICS} stands without its {runs.COMPLETIONS}; name the file so and evaluate it again"
+    return "run polymode generate, or write completions.jsonl; then polymode evaluate"

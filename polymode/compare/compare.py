@@ -1,0 +1,136 @@
+"""`polymode compare`: any runs side by side, with paired differences to one of them.
+
+Values and intervals are those of each metrics.json; differences come from judging the same completions again, each as
+it was evaluated (pooled, k, confidence_from, verifier). Nothing is generated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from polymode import runs
+from polymode.compare.columns import Column, columns_of, find_runs, unfinished
+from polymode.compare.comparison import Comparison
+from polymode.compare.judges import AnyVerifier, Judges, deep_folder
+from polymode.compare.pairs import differences_of
+from polymode.compare.shown import worked_examples
+from polymode.errors import ConfigError, RunExistsError
+from polymode.report.arms import read_arm
+from polymode.report.differences import Differences
+from polymode.report.equal_tokens import completions_for, find_budget, with_equal_tokens
+from polymode.report.page import write_report
+from polymode.uncertainty import N_BOOT
+
+_SHOW_AFTER = 2.0
+
+
+def compare_runs(
+    paths: Sequence[Path],
+    out: Path,
+    *,
+    against: str | None = None,
+    n_boot: int = N_BOOT,
+    verifier: AnyVerifier | None = None,
+    command: str = "",
+) -> Comparison:
+    """Lay runs side by side and write ``report.html``, ``compare.md`` and ``compare.json`` into ``out``.
+
+    Args:
+        paths: evaluation folders, or folders of training runs or experiments that hold some.
+        out: folder to write into; an earlier comparison in it is replaced.
+        against: name of the column that is taken away from the others; see `pick_against`.
+        n_boot: bootstrap replicates of the differences.
+        verifier: judges all completions, instead of what each was evaluated with.
+        command: shown on the page as the way to repeat it.
+
+    Raises:
+        DataNotFoundError: no such folder.
+        ConfigError: a folder without evaluations, fewer than two columns, an unknown ``against``, columns without a
+            shared question.
+        RunExistsError: ``out`` holds a report that is no comparison.
+        WriteError: a file cannot be written.
+    """
+    _check_out(out)
+    columns = columns_of([run for path in paths for run in find_runs(path)])
+    if len(columns) < 2:
+        raise ConfigError(f"nothing to compare: {paths[0]} holds one column, {columns[0].name}; name another run")
+    base = pick_against(columns, against)
+    data = [read_arm(column.arm) for column in columns]
+    budget = find_budget(data)
+    folders = {
+        folder.resolve()
+        for column in columns
+        for run in column.runs
+        for folder in (run.folder, deep_folder(run))
+        if folder is not None
+    }
+    others = [column for column in columns if column is not base]
+    paid = {column.name: completions_for(budget, one) for column, one in zip(columns, data, strict=True)}
+    with tqdm(total=len(folders), desc="judging again", unit=" folders", delay=_SHOW_AFTER) as bar:
+        judges = Judges(verifier, done=bar.update)
+        differences = [
+            differences_of(column, base, judges, (paid[column.name], paid[base.name]), n_boot=n_boot)
+            for column in others
+        ]
+    comparison = Comparison(
+        columns=tuple(columns),
+        data=tuple(with_equal_tokens(data, budget)),
+        budget=budget,
+        against=base,
+        differences={column.name: found for column, found in zip(others, differences, strict=True)},
+        notes=_notes(paths, judges),
+    )
+    comparison.write(out)
+    write_report(
+        out / runs.REPORT,
+        title="polymode: comparison",
+        intro=comparison.intro(),
+        arms=[column.arm for column in columns],
+        facts={"command": command, "runs": ", ".join(map(str, paths)), "replicates": f"{n_boot:,}"},
+        examples=worked_examples(columns),
+        differences=Differences(base.arm.label, tuple((c.arm.label, comparison.differences[c.name]) for c in others)),
+    )
+    return comparison
+
+
+def pick_against(columns: Sequence[Column], name: str | None) -> Column:
+    """The column called ``name``.
+
+    A column goes by its name, its label, or its arm's name alone when that is enough (the first view is taken). None
+    takes the independent samples of single-rlvr where they are, else the first column.
+
+    Raises:
+        ConfigError: no such column; the message lists the names.
+    """
+    if name is None:
+        samples = [c for c in columns if c.runs[0].method == "single-rlvr" and c.runs[0].pool > 1]
+        return (samples or list(columns))[0]
+    for column in columns:
+        if name in (column.name, column.arm.label):
+            return column
+    of_arm = [column for column in columns if name in column.name.split("/")[:-1]]
+    if not of_arm:
+        names = ", ".join(column.name for column in columns)
+        raise ConfigError(f"--against {name!r} is no column: use one of {names}")
+    return of_arm[0]
+
+
+def _check_out(out: Path) -> None:
+    if (out / runs.REPORT).exists() and not (out / Comparison.FILE).exists():
+        raise RunExistsError(f"folder {out} holds a {runs.REPORT} that is no comparison: choose another --out")
+    if (out / runs.COMPLETIONS).exists():
+        raise RunExistsError(f"folder {out} holds {runs.COMPLETIONS}: choose another --out")
+
+
+def _notes(paths: Sequence[Path], judges: Judges) -> tuple[str, ...]:
+    """What a reader must know: what was left out, and what changed by judging again."""
+    notes = [f"left out, not evaluated: {folder}" for path in paths if path.is_dir() for folder in unfinished(path)]
+    notes += [
+        f"{folder}: coverage {before:.4f} in {runs.METRICS}, {now:.4f} judged again; evaluate it again, or name its "
+        "--verifier"
+        for folder, (before, now) in judges.changed.items()
+    ]
+    return tuple(notes)

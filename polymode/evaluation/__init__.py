@@ -1,0 +1,23 @@
+"""Completions to judged completions to metrics; never samples (layer L4).
+
+    completions.jsonl -> read_completions -> evaluate -> Evaluation.write -> judged.jsonl, metrics.json
+
+The text of every completion is parsed, judged and scored by the same code as in training, with one difference: a
+malformed completion may be salvaged (status PARTIAL). Judging again never generates again.
+"""
+
+from polymode.evaluation.evaluation import Evaluation, compare, evaluate, evaluate_folder
+from polymode.evaluation.groups import evaluate_groups, write_groups
+from polymode.evaluation.judged import JudgedCompletion
+from polymode.evaluation.reading import read_completions
+
+__all__ = [
+    "Evaluation",
+    "JudgedCompletion",
+    "compare",
+    "evaluate",
+    "evaluate_folder",
+    "evaluate_groups",
+    "read_completions",
+    "write_groups",
+]

@@ -1,0 +1,193 @@
+"""The one reward function: parse, judge and score every completion, and log the terms and verdicts (TRL's signature).
+
+No torch and no trl here, so the same function serves `polymode train`, stock TRL and the tests.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from polymode.judging import judge
+from polymode.parsing import parse_answers
+from polymode.references import check_references, references_from
+from polymode.rewards import Method, Reward, check_question, score_set
+from polymode.training.shaping import Shaping
+from polymode.types import Example, ParseStatus, Score, Verdict
+from polymode.verifiers import QuestionVerifier, Verifier
+from polymode.verifiers.text import TextVerifier
+
+RewardFunction = Callable[..., list[float | None]]
+
+
+class ScoredText(NamedTuple):
+    """A completion as the reward saw it."""
+
+    text: str
+    score: Score
+
+
+def make_reward_function(
+    method: Method,
+    k: int,
+    *,
+    preset: str = "paper",
+    reward: Reward | None = None,
+    shaping: Shaping | None = None,
+    verifier: Verifier | QuestionVerifier | None = None,
+    max_completion_tokens: int | None = None,
+    name: str = "polymode",
+    last: list[ScoredText] | None = None,
+) -> RewardFunction:
+    """A TRL reward function for one of the four methods.
+
+    Args:
+        method: one of `polymode.rewards.METHODS`.
+        k: answers in one completion of a multi method; ignored by single methods.
+        preset: reward preset.
+        reward: weights of one's own instead of a preset.
+        shaping: what changes scores by their group; needs all completions of a question in one call, side by side.
+        verifier: equality of answers; text equality when None.
+        max_completion_tokens: length at which completions are cut off, to tell TRUNCATED from MALFORMED.
+        name: what TRL calls the reward in its logs.
+        last: holds the scored completions of the last call, for credit that looks into a completion.
+
+    Returns:
+        A function of TRL's keyword arguments that gives one total per completion, None where a verifier failed. The
+        data set needs a column ``references``: per row a JSON text or a list, each reference a string, a list of
+        aliases or an object (see `polymode.references.references_from`). A column ``k`` overrides ``k`` per row; a
+        column ``question`` is what a verifier that reads the question gets to see, ``question_id`` tells questions
+        apart for exploration. Weights that are improper on a question (`polymode.rewards.conditions`) are refused.
+    """
+    equality = verifier or TextVerifier()
+    weights = method.reward(preset) if reward is None else reward
+    terms = [*weights.term_names, *(shaping.term_names if shaping is not None else ())]
+    checked: set[tuple[int, int]] = set()
+    default_k = method.answers(k)
+
+    def reward_function(
+        completions: Sequence[Any],
+        references: Sequence[Any],
+        completion_ids: Sequence[Sequence[int]] | None = None,
+        k: Sequence[int] | None = None,
+        question: Sequence[str] | None = None,
+        question_id: Sequence[str] | None = None,
+        log_extra: Callable[[str, list[Any]], None] | None = None,
+        log_metric: Callable[[str, float], None] | None = None,
+        **_: Any,
+    ) -> list[float | None]:
+        items = []
+        for i, completion in enumerate(completions):
+            asked = default_k if k is None else method.answers(int(k[i]))
+            finished = not (
+                completion_ids is not None
+                and max_completion_tokens is not None
+                and len(completion_ids[i]) >= max_completion_tokens
+            )
+            answers = parse_answers(
+                completion_text(completion), asked, confidence=method.has_confidence, finished=finished
+            )
+            items.append((_example(references[i], "" if question is None else question[i], equality), answers))
+        if isinstance(equality, QuestionVerifier):
+            equality.prepare((example, [answer.text for answer in answers.answers]) for example, answers in items)
+        judged = [judge(example, answers, equality) for example, answers in items]
+        for key in {(found.answer_set.k, found.n_references) for found in judged} - checked:
+            check_question(weights, k=key[0], n=key[1])
+            checked.add(key)
+        scores = [score_set(found, weights) for found in judged]
+        if shaping is not None:
+            names = question_id or question or [str(row) for row in references]
+            scores = shaping(scores, [example for example, _ in items], equality, names)
+        if last is not None:
+            last[:] = [ScoredText(completion_text(c), score) for c, score in zip(completions, scores, strict=True)]
+        if log_extra is not None:
+            _log_columns(scores, terms, log_extra)
+        if log_metric is not None:
+            for metric, value in summarise(scores).items():
+                log_metric(metric, value)
+        return [score.total for score in scores]
+
+    reward_function.__name__ = name
+    return reward_function
+
+
+def completion_text(completion: Any) -> str:
+    """Text of a completion: itself, or the content of a conversation's last message."""
+    if isinstance(completion, str):
+        return completion
+    content = completion[-1].get("content") or ""
+    thinking = completion[-1].get("reasoning_content") or completion[-1].get("thinking")
+    return f"<think>{thinking}</think>{content}" if thinking else content
+
+
+def summarise(scores: Sequence[Score]) -> dict[str, float]:
+    """Means over the completions of a step; only finite values, so a metric without any value is absent."""
+    out: dict[str, float] = {}
+    statuses = [score.answer_set.status for score in scores]
+    for status in ParseStatus:
+        if status is not ParseStatus.PARTIAL:  # training never salvages
+            out[f"share_{status.value}"] = statuses.count(status) / len(statuses)
+    scored = [score for score in scores if score.total is not None]
+    out["share_unscored"] = 1 - len(scored) / len(scores)
+    if not scored:
+        return out
+    out["coverage"] = sum(s.judgement.coverage for s in scored) / len(scored)
+    clean = [s.judgement for s in scored if s.answer_set.is_clean]
+    if not clean:
+        return out
+    slots = [
+        (answer.confidence, hit, duplicate is not None)
+        for j in clean
+        for answer, hit, duplicate in zip(j.answer_set.answers, j.hits, j.duplicates, strict=True)
+    ]
+    out["share_duplicate"] = sum(repeated for _, _, repeated in slots) / len(slots)
+    stated = [(q, y) for q, y, _ in slots if q is not None and y is not None]
+    if stated:
+        out["brier"] = sum((q - y) ** 2 for q, y in stated) / len(stated)
+        out["mean_confidence"] = sum(q for q, _ in stated) / len(stated)
+        out["hit_rate"] = sum(y for _, y in stated) / len(stated)
+        out["confidence_spread"] = _deviation([q for q, _ in stated])
+    return out
+
+
+def _deviation(values: Sequence[float]) -> float:
+    mean = sum(values) / len(values)
+    return (sum((value - mean) ** 2 for value in values) / len(values)) ** 0.5
+
+
+def _log_columns(scores: Sequence[Score], terms: Sequence[str], log_extra: Callable[[str, list[Any]], None]) -> None:
+    """The same columns in every step: TRL would fill a column that is left out with values of an earlier step."""
+    log_extra("status", [score.answer_set.status.value for score in scores])
+    log_extra("reason", [score.answer_set.reason for score in scores])
+    log_extra("verdicts", [" ".join(_mark(v, y) for v, y in _slots(score)) for score in scores])
+    for term in terms:
+        log_extra(f"term_{term}", [score.terms.get(term) for score in scores])
+
+
+def _slots(score: Score) -> list[tuple[Verdict, int | None]]:
+    return list(zip(score.judgement.verdicts, score.judgement.hits, strict=True))
+
+
+def _mark(verdict: Verdict, hit: int | None) -> str:
+    return "repeated" if verdict is Verdict.CORRECT and not hit else verdict.value
+
+
+def _example(references: Any, question: str, equality: Verifier | QuestionVerifier) -> Example:
+    if not isinstance(references, str):
+        references = json.dumps(references)
+    return _example_from_json(references, question, equality)
+
+
+@lru_cache(maxsize=4096)  # the completions of one question share their references
+def _example_from_json(text: str, question: str, equality: Verifier | QuestionVerifier) -> Example:
+    """A bare string that is not JSON is one reference, never iterated over its letters."""
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        value = text
+    found = references_from(value if isinstance(value, (str, list, Mapping)) else text)
+    if not isinstance(equality, QuestionVerifier):  # another one's references are no answers, but what it checks with
+        check_references(found, equality)
+    return Example("", question, found)

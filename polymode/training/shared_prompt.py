@@ -1,0 +1,106 @@
+"""TRL's GRPO trainer with each prompt read once for all completions of its question, in sampling and in the loss.
+
+The same distribution of samples and the same gradients as the stock trainer's (`polymode.decoding`,
+`polymode.training.shared_forward`). The stock code still runs where a prompt cannot be shared: sampling with vLLM,
+weights spread over processes, recomputed activations, images, and models with attention of another kind.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import torch
+from accelerate import DistributedType
+from trl import GRPOConfig, GRPOTrainer
+from trl.models import unwrap_model_for_generation
+
+from polymode.decoding.sampling import complete
+from polymode.training.device_batches import arranged
+from polymode.training.shared_forward import can_share_forward, shared_log_probs
+
+_WHOLE_WEIGHTS = {DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU}
+"""Every process holds all weights, so it may call the model as often as it likes."""
+_PER_BATCH_MEAN = "bnpo"
+"""The loss that divides by the tokens of each device batch, so that it depends on their arrangement."""
+
+
+class SharedPromptTrainer(GRPOTrainer):
+    """Trains as `trl.GRPOTrainer` does, with less work."""
+
+    args: GRPOConfig
+    num_generations: int
+
+    @cached_property
+    def _fits(self) -> bool:
+        return self.accelerator.distributed_type in _WHOLE_WEIGHTS and can_share_forward(self.model)
+
+    @cached_property
+    def _shares(self) -> bool:
+        return self._fits and not self.args.activation_checkpointing  # recomputing switches the cache off
+
+    def _generate_single_turn(
+        self, prompt_ids: list[list[int]], images: Any, multimodal_fields: Any, *rest: Any, **options: Any
+    ) -> tuple[Any, Any]:
+        is_plain = not (self.use_vllm or self.use_transformers_continuous_batching or images or multimodal_fields)
+        if is_plain and self._fits:
+            recompute: Any = self.args.activation_checkpointing_kwargs
+            with unwrap_model_for_generation(
+                self.model_wrapped, self.accelerator, gradient_checkpointing_kwargs=recompute
+            ) as model:
+                completions = complete(model, prompt_ids, self.generation_config)
+            if completions is not None:
+                return completions, None
+        return super()._generate_single_turn(prompt_ids, images, multimodal_fields, *rest, **options)
+
+    def _get_per_token_logps_and_entropies(
+        self,
+        model: Any,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        logits_to_keep: int,
+        batch_size: int | None = None,
+        compute_entropy: bool = False,
+        compute_aux_loss: bool = False,
+        **inputs: Any,
+    ) -> tuple[Any, Any, Any]:
+        if not self._shares or compute_aux_loss or any(value is not None for value in inputs.values()):
+            return super()._get_per_token_logps_and_entropies(
+                model,
+                input_ids,
+                attention_mask,
+                logits_to_keep,
+                batch_size,
+                compute_entropy,
+                compute_aux_loss,
+                **inputs,
+            )
+        size = batch_size or len(input_ids)
+        parts = [
+            self._of_rows(model, ids, mask, logits_to_keep, compute_entropy)
+            for ids, mask in zip(input_ids.split(size), attention_mask.split(size), strict=True)
+        ]
+        log_probs, entropies = zip(*parts, strict=True)
+        return torch.cat(log_probs), torch.cat(entropies) if compute_entropy else None, None
+
+    def _of_rows(
+        self, model: Any, ids: torch.Tensor, mask: torch.Tensor, n_completion: int, compute_entropy: bool
+    ) -> tuple[Any, Any]:
+        with self.accelerator.autocast():
+            found = shared_log_probs(model, self.accelerator.unwrap_model(model), ids, mask, n_completion)
+        if found is None:
+            found = super()._get_per_token_logps_and_entropies(
+                model, ids, mask, n_completion, compute_entropy=compute_entropy
+            )[:2]
+        return found
+
+    def _prepare_inputs(self, generation_batch: Any) -> Any:
+        before = self._buffered_inputs
+        inputs = super()._prepare_inputs(generation_batch)
+        steps: Any = self.args.steps_per_generation
+        # Only where the batches of a generation make up one optimiser step, whatever their order.
+        if self._buffered_inputs is before or not self._shares or steps != self.args.gradient_accumulation_steps:
+            return inputs
+        if self.loss_type != _PER_BATCH_MEAN:
+            self._buffered_inputs = arranged(self._buffered_inputs)
+        return self._buffered_inputs[self._step % steps]

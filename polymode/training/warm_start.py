@@ -1,0 +1,144 @@
+"""Warm start: supervised training of the lab's model on noisy demonstrations of every format, cached by content.
+
+The cache key is a hash of the settings, the vocabulary and a sample of the demonstrations themselves, so a change of
+the task, of the prompt or of the demonstrations makes a new model and an old one is never mistaken for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from datasets import Dataset
+from transformers import DataCollatorForSeq2Seq, PreTrainedTokenizerFast, Trainer, TrainingArguments
+
+from polymode import runs
+from polymode.errors import ConfigError
+from polymode.prompts import build_prompt
+from polymode.tasks import Demonstrates, Task
+from polymode.training.lab_model import LabModelSize, build_model, build_tokenizer
+
+FORMATS: tuple[tuple[int, float], ...] = ((1, 0.2), (2, 0.1), (3, 0.4), (4, 0.15), (5, 0.15))
+"""Answers asked for in a demonstration, with their shares; half of each state confidences."""
+_FINGERPRINT_EXAMPLES = 64
+_CHUNK = 4096
+_SORTED_BATCHES = 50
+_NO_LOSS = -100
+_SEED_OFFSET = 1_000_000  # examples of the warm start are not those of reinforcement learning
+
+
+class DemonstrationTask(Task, Demonstrates, Protocol):
+    """A task that can also write demonstrations."""
+
+
+@dataclass(frozen=True, slots=True)
+class WarmStart:
+    """Settings of a warm start."""
+
+    steps: int = 2000
+    """Optimiser steps."""
+    batch: int = 64
+    """Demonstrations a step."""
+    learning_rate: float = 4e-3
+    """Peak learning rate; linear warm-up over 5% of the steps, then cosine to zero."""
+    seed: int = 0
+    """Seed of the weights, the examples and the demonstrations."""
+    size: LabModelSize = field(default_factory=LabModelSize)
+
+
+def warm_start(task: DemonstrationTask, settings: WarmStart) -> Path:
+    """Folder of the warm-started model and tokenizer; trains it when the cache does not hold it."""
+    tokenizer = build_tokenizer(task.vocabulary())
+    target = runs.cache_folder() / "warm-start" / f"{task.name}-{_fingerprint(task, settings, tokenizer)}"
+    if (target / "config.json").exists():
+        return target
+    rows = _demonstrations(task, settings, tokenizer)
+    work = target.with_name(f".{target.name}.{os.getpid()}")
+    model = build_model(tokenizer, settings.size, seed=settings.seed)
+    trainer = Trainer(
+        model=model,
+        train_dataset=Dataset.from_list(rows),
+        data_collator=DataCollatorForSeq2Seq(tokenizer),
+        args=TrainingArguments(
+            output_dir=str(work),
+            max_steps=settings.steps,
+            per_device_train_batch_size=settings.batch,
+            train_sampling_strategy="sequential",  # the rows come in batches already
+            learning_rate=settings.learning_rate,
+            adam_beta2=0.98,
+            lr_scheduler_type="cosine",
+            warmup_steps=max(1, settings.steps // 20),
+            weight_decay=0.01,
+            use_cpu=not torch.cuda.is_available(),
+            save_strategy="no",
+            logging_steps=max(1, settings.steps // 20),
+            report_to=[],
+            seed=settings.seed,
+            dataloader_num_workers=0,
+        ),
+    )
+    trainer.train()
+    model.save_pretrained(work)
+    tokenizer.save_pretrained(work)
+    if target.exists():  # another process was faster; both hold the same model
+        shutil.rmtree(work)
+    else:
+        work.rename(target)
+    return target
+
+
+def _demonstrations(
+    task: DemonstrationTask, settings: WarmStart, tokenizer: PreTrainedTokenizerFast
+) -> list[dict[str, list[int]]]:
+    """Tokenised demonstrations in training order; labels leave the prompt out of the loss.
+
+    A batch holds demonstrations of like length, so that little is padded; the batches come in random order.
+    """
+    prompts, completions = zip(*_texts(task, settings, settings.steps * settings.batch), strict=True)
+    prompt_ids: Any = tokenizer(list(prompts), add_special_tokens=False)["input_ids"]
+    completion_ids: Any = tokenizer(list(completions), add_special_tokens=False)["input_ids"]
+    rows = [
+        {"input_ids": [*p, *c, tokenizer.eos_token_id], "labels": [_NO_LOSS] * len(p) + [*c, tokenizer.eos_token_id]}
+        for p, c in zip(prompt_ids, completion_ids, strict=True)
+    ]
+    order = sorted(range(len(rows)), key=lambda i: (i // (_SORTED_BATCHES * settings.batch), len(rows[i]["input_ids"])))
+    batches = np.array(order).reshape(settings.steps, settings.batch)
+    shuffled = np.random.default_rng([settings.seed, 2]).permutation(batches)
+    return [rows[i] for i in shuffled.ravel()]
+
+
+def _texts(task: DemonstrationTask, settings: WarmStart, n: int) -> Iterator[tuple[str, str]]:
+    """``n`` pairs of prompt and demonstration; the examples of a finite task come again, each time shown anew."""
+    rng = np.random.default_rng([settings.seed, 1])
+    ks, shares = zip(*FORMATS, strict=True)
+    ks_N, confidences_N = rng.choice(ks, p=shares, size=n).tolist(), (rng.random(n) < 0.5).tolist()
+    done = chunk = 0
+    while done < n:
+        # A chunk at a time, so that memory does not grow with the number of demonstrations.
+        examples = task.examples("train", min(_CHUNK, n - done), seed=_SEED_OFFSET + 1009 * settings.seed + chunk)
+        if not examples:
+            raise ConfigError(f"task {task.name!r} has no training examples to demonstrate: check its data")
+        for example, k, confidence in zip(examples, ks_N[done:], confidences_N[done:], strict=False):
+            prompt = build_prompt(
+                example.question, k, confidence=confidence, exclusive=example.exclusive, style=task.prompt_style
+            )
+            yield prompt, task.demonstrate(example, k, confidence=confidence, rng=rng)
+        done, chunk = done + len(examples), chunk + 1
+
+
+def _fingerprint(task: DemonstrationTask, settings: WarmStart, tokenizer: PreTrainedTokenizerFast) -> str:
+    content = {
+        "settings": asdict(settings),
+        "formats": FORMATS,
+        "vocabulary": sorted(tokenizer.get_vocab()),
+        "sample": list(_texts(task, settings, _FINGERPRINT_EXAMPLES)),
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,165 @@
+"""Runs side by side: differences worked by hand, the three files, and what is refused."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from polymode import runs
+from polymode.compare.columns import columns_of, find_runs
+from polymode.compare.compare import compare_runs, pick_against
+from polymode.errors import ConfigError, RunExistsError
+from polymode.report.equal_tokens import METRIC as EQUAL_TOKENS
+from polymode.verifiers.scripted import ScriptedVerifier
+
+from .conftest import write_run, write_training
+
+
+@pytest.fixture
+def experiment(tmp_path: Path) -> Path:
+    """Coverage by question (q1, q2): single 1, 1 and then 1, 2; multi 2, 1 and then 3, 3."""
+    root = tmp_path / "exp"
+    samples = ({"q1": ["a", "a", "a"], "q2": ["d", "x", "x"]}, {"q1": ["a", "x", "x"], "q2": ["d", "e", "e"]})
+    sets = ({"q1": ["a b x"], "q2": ["d x y"]}, {"q1": ["a b c"], "q2": ["d e f"]})
+    for seed in (0, 1):
+        single = write_training(root / f"single-rlvr/seed-{seed}", "single-rlvr", 3)
+        write_run(single / "samples", samples[seed], pool=3)
+        write_run(single / "samples-votes", samples[seed], pool=3, votes=True)
+        multi = write_training(root / f"multi-rlvr-k3/seed-{seed}", "multi-rlvr", 3)
+        write_run(multi / "set", sets[seed], k=3, tokens=15)
+    return root
+
+
+def test_a_difference_is_paired_by_question_and_averaged_over_like_seeds(experiment: Path, tmp_path: Path) -> None:
+    comparison = compare_runs([experiment], tmp_path / "out", n_boot=200)
+    assert comparison.against.name == "single-rlvr/samples"
+    found = comparison.differences["multi-rlvr-k3/set"]["coverage"]
+    # Seed 0: q1 2 - 1, q2 1 - 1: 1/2, resamples of the two questions reach from 0 to 1.
+    # Seed 1: q1 3 - 1, q2 3 - 2: 3/2, from 1 to 2. Mean of values and ends: 1 [1/2, 3/2].
+    assert (found.cell.value, found.cell.low, found.cell.high) == (1.0, 0.5, 1.5)
+    assert found.cell.by_seed == (0.5, 1.5) and found.cell.n == 2 and found.n_pairs == 2
+    assert found.excludes_zero and found.verdict("coverage") == "better"
+
+
+def test_each_run_is_judged_again_as_it_was_evaluated(experiment: Path, tmp_path: Path) -> None:
+    comparison = compare_runs([experiment], tmp_path / "out", against="single-rlvr/samples-votes", n_boot=20)
+    # Votes of q1 aaa, q2 dxx: (1 - 1)^2 for a, (1/3 - 1)^2 for d, (2/3 - 0)^2 for x, mean 8/27. Samples state nothing.
+    votes = comparison.data[1].metrics["brier"].by_seed
+    assert votes[0] == pytest.approx(8 / 27)
+    assert comparison.differences["single-rlvr/samples"]["coverage"].cell.value == 0.0
+    assert not comparison.differences["single-rlvr/samples"]["brier"].cell.is_defined
+    assert comparison.notes == ()
+
+
+def test_an_older_metrics_file_says_nothing_of_votes_and_its_folder_does(experiment: Path, tmp_path: Path) -> None:
+    for path in experiment.glob("*/seed-*/*/metrics.json"):
+        content = json.loads(path.read_text())
+        del content["view"]["confidence_from"], content["view"]["verifier"]
+        path.write_text(json.dumps(content))
+    out = tmp_path / "out"
+    comparison = compare_runs([experiment], out, against="single-rlvr/samples-votes", n_boot=20)
+    same = compare_runs([experiment / "single-rlvr/seed-0"], out, against="single-rlvr/samples-votes", n_boot=20)
+    assert comparison.notes == same.notes == ()
+    confidences = [run.confidence for column in comparison.columns for run in column.runs]
+    assert confidences.count("votes") == 2
+
+
+def test_coverage_at_equal_tokens_is_that_of_as_many_samples_as_the_budget_pays(
+    experiment: Path, tmp_path: Path
+) -> None:
+    comparison = compare_runs([experiment], tmp_path / "out", n_boot=50)
+    assert comparison.budget is not None and comparison.budget.tokens == 15
+    # A sample costs 10 tokens: U(1.5). Seed 0: a always, so U = 1 for q1; d once in three: U(1) = 1/3, U(2) = 2/3,
+    # U(1.5) = 1/2 for q2. Seed 1: a once in three: 1/2; d once, e twice: U(1) = 1, U(2) = 2/3 + 1, U(1.5) = 4/3.
+    single = (1 + 1 / 2) / 2, (1 / 2 + 4 / 3) / 2
+    cell = comparison.data[0].cell(EQUAL_TOKENS)
+    assert cell.by_seed == pytest.approx(single)
+    # The multi arm sets the budget: one completion, 3/2 and 3 references.
+    found = comparison.differences["multi-rlvr-k3/set"][EQUAL_TOKENS].cell
+    assert found.by_seed == pytest.approx((3 / 2 - single[0], 3 - single[1]))
+    assert found.low < found.value < found.high
+    assert "for 15.0 tokens a question, the mean of multi-rlvr, one completion of 3" in comparison.text()
+
+
+def test_three_files_are_written_and_may_be_written_again(experiment: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for _ in range(2):
+        compare_runs([experiment], out, n_boot=50, command="polymode compare exp --out out")
+    assert sorted(path.name for path in out.iterdir()) == ["compare.json", "compare.md", "report.html"]
+    content = json.loads((out / "compare.json").read_text())
+    by_name = {column["name"]: column for column in content["columns"]}
+    multi = by_name["multi-rlvr-k3/set"]
+    assert content["against"] == "single-rlvr/samples" and by_name["single-rlvr/samples"]["differences"] == {}
+    assert multi["differences"]["coverage"]["value"] == 1.0 and multi["differences"]["coverage"]["excludes_zero"]
+    assert [seed["seed"] for seed in multi["seeds"]] == [0, 1]
+    text = (out / "compare.md").read_text()
+    assert "## Differences to single-rlvr, 3 samples" in text and "| +1.00 [0.50, 1.50] * |" in text
+    page = (out / "report.html").read_text()
+    assert 'id="differences"' in page and "[0.50, 1.50] <strong>better</strong>" in page
+    assert "polymode compare exp --out out" in page and "coverage_at_equal_tokens" in page
+
+
+def test_several_k_have_a_table_and_a_figure(experiment: Path, tmp_path: Path) -> None:
+    write_run(
+        write_training(experiment / "multi-rlvr-k2/seed-0", "multi-rlvr", 2) / "set",
+        {"q1": ["a b"], "q2": ["d e"]}, k=2,
+    )  # fmt: skip
+    out = tmp_path / "out"
+    comparison = compare_runs([experiment], out, n_boot=20)
+    text = (out / "compare.md").read_text()
+    assert "## multi-rlvr by K" in text and "\n| 2 | 2.00 " in text
+    assert comparison.differences["multi-rlvr-k2/set"]["coverage"].n_pairs == 1  # only seed 0 has a like
+    assert 'id="figure-k"' in (out / "report.html").read_text()
+
+
+def test_runs_without_a_like_seed_are_paired_all_with_all(experiment: Path, tmp_path: Path) -> None:
+    other = write_run(tmp_path / "other", {"q1": ["a x y"], "q2": ["x y z"], "q9": ["a b c"]}, k=3)
+    comparison = compare_runs([experiment / "multi-rlvr-k3", other], tmp_path / "out", n_boot=20)
+    found = comparison.differences["other"]["coverage"]
+    # On the shared questions 1/2; multi has 3/2 and 3.
+    assert found.n_pairs == 2 and found.cell.by_seed == (-1.0, -2.5) and found.cell.n == 2
+
+
+def test_what_changed_by_judging_again_is_noted(experiment: Path, tmp_path: Path) -> None:
+    path = experiment / "multi-rlvr-k3/seed-0/set" / runs.METRICS
+    content = runs.read_json(path)
+    content["metrics"]["coverage"]["value"] = 1.0
+    runs.write_json(path, content)
+    write_run(experiment / "multi-rlvr-k3/seed-2/set", {"q1": ["a b c"]}, k=3)
+    (experiment / "multi-rlvr-k3/seed-2/set" / runs.METRICS).unlink()
+    comparison = compare_runs([experiment], tmp_path / "out", n_boot=0)
+    left_out, changed = comparison.notes
+    assert left_out == f"left out, not evaluated: {experiment / 'multi-rlvr-k3/seed-2/set'}"
+    assert "coverage 1.0000 in metrics.json, 1.5000 judged again" in changed and changed in comparison.text()
+
+
+def test_another_verifier_judges_everything(experiment: Path, tmp_path: Path) -> None:
+    comparison = compare_runs([experiment], tmp_path / "out", n_boot=0, verifier=ScriptedVerifier({"y": "e"}))
+    # y stands for e now, so that multi finds 2 instead of 1 in q2 of seed 0: (1 + 1) / 2 there, 3/2 for seed 1.
+    assert comparison.differences["multi-rlvr-k3/set"]["coverage"].cell.value == 1.25
+    assert "coverage 1.5000 in metrics.json, 2.0000 judged again" in comparison.notes[0]
+
+
+def test_what_cannot_be_compared_is_refused(experiment: Path, tmp_path: Path) -> None:
+    other = write_run(tmp_path / "other", {"q7": ["a"]})
+    out = tmp_path / "out"
+    with pytest.raises(ConfigError, match="other and single-rlvr/samples share no question"):
+        compare_runs([experiment, other], out, n_boot=0)
+    with pytest.raises(ConfigError, match="holds one column, other; name another run"):
+        compare_runs([other, other], out)
+    names = "single-rlvr/samples, single-rlvr/samples-votes, multi-rlvr-k3/set"
+    with pytest.raises(ConfigError, match=f"--against 'best' is no column: use one of {names}"):
+        compare_runs([experiment], out, against="best")
+    assert not out.exists()
+    (experiment / "report.html").touch()
+    for taken in (experiment, other):
+        with pytest.raises(RunExistsError, match="choose another --out"):
+            compare_runs([experiment], taken)
+
+
+def test_a_column_goes_by_name_label_or_arm(experiment: Path) -> None:
+    columns = columns_of(find_runs(experiment))
+    for name in (None, "single-rlvr", "single-rlvr/samples", "single-rlvr, 3 samples"):
+        assert pick_against(columns, name) is columns[0]
+    assert pick_against(columns[1:], None) is columns[1]  # votes of samples are samples too
+    assert pick_against(columns, "multi-rlvr-k3") is columns[2]

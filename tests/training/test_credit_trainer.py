@@ -1,0 +1,191 @@
+"""`credit: term` in the trainer: each token's advantage by hand, and the same ones from one process and from two."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoTokenizer
+
+from polymode.errors import ConfigError
+from polymode.tasks.records import Records
+from polymode.training.recipe import Recipe
+from polymode.training.rl import build_trainer, train
+
+# TRL 1.16 calls transformers 5 by old names; `train` leaves these warnings out, here the trainer is built by hand.
+pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.*:FutureWarning")
+
+TEXTS = (
+    "<think> tea </think><answer1>tea</answer1><confidence1>0.8</confidence1><answer2>milk</answer2>"
+    "<confidence2>0.5</confidence2>",
+    "<think> tea </think><answer1>water</answer1><confidence1>0.2</confidence1><answer2>tea</answer2>"
+    "<confidence2>0.5</confidence2>",
+    "<think> tea </think><answer1>tea</answer1><confidence1>0.5</confidence1><answer2>tea</answer2>"
+    "<confidence2>0.2</confidence2>",
+    "<think> tea tea tea",
+)
+"""Four completions of a question; the last one is malformed."""
+
+
+def advantages(recipe: Recipe, folder: Path, texts: list[str], asked: list[str]) -> dict[str, torch.Tensor]:
+    """What the trainer makes of given completions, ``asked`` being the questions' references as JSON."""
+    tokenizer = AutoTokenizer.from_pretrained(str(recipe.model), padding_side="left")
+    task = Records(Path(str(recipe.data)), style="brief", validation=0.0, test=0.0)
+    trainer = build_trainer(recipe, folder, task, str(recipe.model), tokenizer)
+    ids = [[*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id] for text in texts]
+
+    def generate(prompts: list[str]) -> tuple[Any, ...]:
+        asked_ids = tokenizer(prompts, add_special_tokens=False)["input_ids"]
+        return asked_ids, ids, None, list(texts), None, {}, None, []
+
+    trainer._generate = generate  # type: ignore[method-assign]
+    rows = [{"prompt": "likes tea milk", "question": "likes tea milk", "references": a, "k": recipe.k} for a in asked]
+    return trainer._generate_and_score_completions(rows)
+
+
+@pytest.fixture
+def pair_recipe(small_recipe: Callable[..., Recipe]) -> Callable[..., Recipe]:
+    def build(**options: Any) -> Recipe:
+        return small_recipe(**{"credit": "term", "k": 2, "questions_per_step": 2, "group": 4, **options})
+
+    return build
+
+
+def test_every_token_has_the_advantage_of_its_part(pair_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+    """References tea and milk. y = 11, 01, 10 (the second tea is a repeat), malformed.
+
+    s = -(q - y)^2 / 2: (-.02, -.125), (-.02, -.125), (-.125, -.02). R = 1 + sum y + sum s = 2.855, 1.855, 1.855, 0,
+    mean 1.64125. The malformed one has -1.64125 everywhere. The rest is 1 for all three with slots.
+
+    Answer 1: C = 2, 1, 1, mean 4/3; s mean -.055: 2/3 + .035, -1/3 + .035, -1/3 - .07.
+    Answer 2: C = 1, 1, 0, mean 2/3; P = 1, 0, 1, mean 2/3; C.P = (1 - 2 - 2) / 9 = -1/3, P.P = 2/3, rho = 1/2:
+    1/3 + 1/6 - .035 = .465, 1/3 - 1/3 - .035 = -.035, -2/3 + 1/6 + .07 = -.43.
+    Confidence 1, y = 1: first and third, -.02 against -.125: +-.105; y = 0: alone, 0. Confidence 2, y = 1: equal.
+
+    The second question has the same completions, so each has a twin: C.P and P.P double, rho stays, and the baseline of
+    a confidence is over two groups: y = 1 in slot 1 has -.02, -.125 twice, others' mean of the first
+    (-.02 - .25) / 3 = -.09, so .07; y = 0 in slot 1 has its twin.
+    """
+    recipe = pair_recipe()
+    references = json.dumps(["tea", "milk"])
+    found = advantages(recipe, tmp_path, [*TEXTS, *TEXTS], [references] * 8)
+    tokenizer = AutoTokenizer.from_pretrained(str(recipe.model))
+    parts = {
+        0: (1.21375, 2 / 3 + 0.035, 0.07, 0.465, 0.0),
+        1: (0.21375, -1 / 3 + 0.035, 0.0, -0.035, 0.0),
+        2: (0.21375, -1 / 3 - 0.07, -0.07, -0.43, 0.0),
+    }
+    for row, (whole, a1, q1, a2, q2) in parts.items():
+        expected = [whole] * 5 + [a1] * 3 + [q1] * 3 + [a2] * 3 + [q2] * 3 + [whole]
+        tokens = found["completion_ids"][row].tolist()
+        n = int(found["completion_mask"][row].sum())
+        assert n == 5 + 12 + 1, tokenizer.convert_ids_to_tokens(tokens)
+        for twin in (row, row + 4):
+            np.testing.assert_allclose(found["advantages"][twin, :n].numpy(), expected, atol=1e-6)
+            assert not found["advantages"][twin, n:].any()
+    n = int(found["completion_mask"][3].sum())
+    np.testing.assert_allclose(found["advantages"][3, :n].numpy(), -1.64125, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"method": "multi-rlvr"}, {"method": "single-rlcr"}, {"scale_rewards": "batch", "device_batch": 8}],
+)
+def test_a_run_with_term_credit_learns_and_resumes(
+    options: dict[str, Any], small_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    recipe = small_recipe(credit="term", steps=2, save_every=1, **options)
+    target = train(recipe, tmp_path / "run")
+    assert (target / "model.safetensors").exists()
+    assert train(recipe, tmp_path / "run", resume=True) == target
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2]
+    assert all(np.isfinite(line["grad_norm"]) for line in lines)
+
+
+def test_a_chat_model_with_adapters(chat_model: Path, small_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+    """Its completions are all malformed: no NaN comes out of that."""
+    recipe = small_recipe(
+        credit="term", model=str(chat_model), prompt_style="full", steps=1, device_batch=8, lora_rank=4
+    )
+    assert (train(recipe, tmp_path / "run") / "adapter_config.json").exists()
+    [line] = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert line["share_clean"] == 0 and line["loss"] == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"credit": "token"}, "credit = 'token' is not known: use one of sequence, term"),
+        ({"scale_rewards": "group"}, "scale_rewards = 'group' with method = 'multi-rlcr'"),
+        ({"preset": "released"}, "credit = 'term' with preset = 'released'"),
+    ],
+)
+def test_what_cannot_be_credited_by_term_is_refused(options: dict[str, Any], text: str) -> None:
+    with pytest.raises(ConfigError, match=text):
+        Recipe(**{"credit": "term", **options})
+
+
+SCRIPT = """
+import json, sys
+import torch
+from accelerate import PartialState
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from test_credit_trainer import advantages
+from polymode.training.recipe import Recipe
+values, texts, asked = json.loads(Path(sys.argv[2]).read_text())
+values["data"] = Path(values["data"])
+state = PartialState(cpu=True)
+share = len(texts) // state.num_processes
+own = slice(state.process_index * share, (state.process_index + 1) * share)
+found = advantages(Recipe(**values), Path(sys.argv[3]), texts[own], asked[own])
+torch.save(found["advantages"], f"{sys.argv[3]}/advantages-{state.process_index}.pt")
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_same_advantages_as_one(
+    pair_recipe: Callable[..., Recipe], drinks_file: Path, tmp_path: Path
+) -> None:
+    """A group lies in two processes: 4 completions each of 8, a group of 8."""
+    recipe = pair_recipe(group=8, questions_per_step=1)
+    texts, asked = [*TEXTS, *reversed(TEXTS)], [json.dumps(["tea", "milk"])] * 8
+    alone = advantages(recipe, tmp_path / "alone", texts, asked)["advantages"]
+    values = {
+        "task": "records",
+        "data": str(drinks_file),
+        "task_options": {"style": "brief", "validation": 0.0, "test": 0.0},
+        "model": recipe.model,
+        "credit": "term",
+        "k": 2,
+        "questions_per_step": 1,
+        "group": 8,
+        "max_completion_tokens": 40,
+    }
+    (tmp_path / "values.json").write_text(json.dumps([values, texts, asked]))
+    (tmp_path / "script.py").write_text(SCRIPT)
+    here = str(Path(__file__).parent)
+    done = subprocess.run(  # --multi_gpu is accelerate's word for several processes; without a GPU they use gloo
+        [
+            *(sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"),
+            *("--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"),
+            *(str(tmp_path / "script.py"), here, str(tmp_path / "values.json"), str(tmp_path)),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    parts = [torch.load(tmp_path / f"advantages-{i}.pt") for i in (0, 1)]
+    width = max(part.shape[1] for part in (*parts, alone))
+    together = torch.cat([torch.nn.functional.pad(part, (0, width - part.shape[1])) for part in parts])
+    torch.testing.assert_close(together, torch.nn.functional.pad(alone, (0, width - alone.shape[1])))

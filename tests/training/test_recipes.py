@@ -1,0 +1,110 @@
+"""The recipes that come with the package: each is valid and says how it is run; those of full-size models start."""
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from polymode import runs
+from polymode.sandbox import reason_unavailable
+from polymode.tasks import mbpp
+from polymode.training.recipe import Recipe, load_recipe
+from polymode.training.rl import _longest_prompt, _rows, _trl_config, train
+
+RECIPES = Path(__file__).resolve().parents[2] / "recipes"
+NAMES = sorted(path.stem for path in RECIPES.glob("*.yaml"))
+
+
+def recipe(name: str, **overrides: object) -> Recipe:
+    return load_recipe(RECIPES / f"{name}.yaml", overrides)
+
+
+def test_there_are_recipes() -> None:
+    assert {
+        "clinic",
+        "clinic-diagnosis",
+        "ddxplus-small",
+        "qwen3-8b-ddxplus-multi-rlcr",
+        "qwen3-8b-ddxplus-multi-rlcr-lora",
+        "qwen3-8b-hotpotqa-multi-rlcr",
+        "qwen3-8b-hotpotqa-multi-rlcr-lora",
+        "qwen3-8b-mbpp-multi-rlcr",
+        "qwen3-8b-mbpp-multi-rlcr-lora",
+    } <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_recipe_is_valid_and_says_how_it_is_run(name: str, tmp_path: Path) -> None:
+    _trl_config(recipe(name, bf16=False, vllm=False), tmp_path)  # TRL takes the options as well
+    header = [line for line in (RECIPES / f"{name}.yaml").read_text(encoding="utf-8").splitlines() if line[:1] == "#"]
+    text = "\n".join(header)
+    assert f"polymode train recipes/{name}.yaml" in text and "--out" in text
+    for word in ("Hardware:", "Minutes", "xpected"):
+        assert word in text, f"the header of {name}.yaml does not say {word}"
+    assert all(len(line) <= 130 for line in header)
+
+
+@pytest.mark.parametrize(
+    ("name", "steps", "length"),
+    [
+        ("qwen3-8b-ddxplus-multi-rlcr", 520, 1536),
+        ("qwen3-8b-hotpotqa-multi-rlcr", 520, 1536),
+        ("qwen3-8b-mbpp-multi-rlcr", 156, 2048),  # ours; the rest is the paper's
+    ],
+)
+def test_the_full_recipes_have_the_papers_hyperparameters(name: str, steps: int, length: int, tmp_path: Path) -> None:
+    found = recipe(name)
+    assert found.completions_per_step == 768 and (found.k, found.method) == (3, "multi-rlcr")
+    config = _trl_config(recipe(name, bf16=False, vllm=False), tmp_path)
+    assert (config.per_device_train_batch_size, config.gradient_accumulation_steps) == (6, 4 * 32)  # one process, not 4
+    assert (config.num_generations, config.max_completion_length, config.max_steps) == (32, length, steps)
+    assert (config.learning_rate, config.lr_scheduler_type, config.warmup_steps) == (1e-6, "linear", -(-steps // 20))
+    assert (config.temperature, config.top_p, config.beta, config.epsilon) == (0.7, 1, 0, 0.2)
+    assert (config.loss_type, config.scale_rewards, config.num_iterations, config.seed) == ("dapo", "none", 1, 43)
+
+
+@pytest.mark.parametrize("name", ["qwen3-8b-mbpp-multi-rlcr", "qwen3-8b-mbpp-multi-rlcr-lora"])
+def test_mbpps_questions_are_seen_ten_times(name: str) -> None:
+    low, high = mbpp.RANGES["train"]
+    found = recipe(name)
+    assert found.steps * found.questions_per_step / (high - low + 1) == pytest.approx(10, abs=0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("qwen")])
+def test_full_size_recipes_start_on_a_tiny_checkpoint(
+    name: str, chat_model: Path, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    data = {}
+    if "ddxplus" in name:
+        data = {"data": str(request.getfixturevalue("shared_data") / "ddxplus"), "task_options": {"limit": 200}}
+    if "hotpotqa" in name:
+        data = {"data": str(request.getfixturevalue("shared_data") / "hotpotqa")}
+    if "mbpp" in name:
+        if (reason := reason_unavailable()) is not None:
+            pytest.skip(f"no sandbox here: {reason}")
+        data = {"data": str(request.getfixturevalue("shared_data") / "mbpp")}
+    tiny = {"model": str(chat_model), "steps": 1, "questions_per_step": 2, "group": 2, "device_batch": 2}
+    small = recipe(name, **tiny, **data, max_completion_tokens=8, bf16=False, vllm=False)
+    target = train(small, tmp_path / "run")
+    assert (target / "adapter_config.json").exists() == ("lora" in name)
+    [line] = runs.read_jsonl(tmp_path / "run" / runs.TRAIN_METRICS)
+    assert line["completions"] == 4
+    table = pq.read_table(tmp_path / "run" / "checkpoints" / "completions" / "completions_00001.parquet").to_pydict()
+    [message] = table["prompt"][0]
+    assert "Give exactly 3 answers" in message["content"] and "<confidence3>" in message["content"]
+
+
+def test_room_for_the_longest_prompt(chat_model: Path) -> None:
+    from transformers import AutoTokenizer
+
+    from polymode.tasks import open_task
+
+    tokenizer = AutoTokenizer.from_pretrained(chat_model)
+    small = recipe("qwen3-0.6b-clinic", steps=1)
+    rows = _rows(small, open_task("clinic-diagnosis"), conversational=True)
+    longest = max(
+        rows, key=lambda row: len(tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True)["input_ids"])
+    )
+    shown = tokenizer.apply_chat_template(longest["prompt"], tokenize=False, add_generation_prompt=True)
+    assert _longest_prompt(rows, tokenizer) == len(tokenizer.encode(shown))
