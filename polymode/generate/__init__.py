@@ -39,11 +39,9 @@ GENERATORS: Registry[Generator] = Registry(
     {
         "transformers": Entry(
             "polymode.generate.transformers:TransformersGenerator",
-            "this process, with PyTorch (needs the extra `train`)",
+            "PyTorch in this process (needs the extra `train`)",
         ),
-        "vllm": Entry(
-            "polymode.generate.vllm:VLLMGenerator", "this process, with vLLM (needs a GPU and the extra `vllm`)"
-        ),
+        "vllm": Entry("polymode.generate.vllm:VLLMGenerator", "vLLM in this process (needs a GPU, extra `vllm`)"),
         "openai": Entry(
             "polymode.generate.openai_http:OpenAIGenerator", "a server with an OpenAI-compatible API (option base_url)"
         ),

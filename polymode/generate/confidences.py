@@ -42,9 +42,7 @@ CONFIDENCES: Registry[Any] = Registry(
         "answer-probability": Entry(
             "polymode.generate.confidences:answer_probabilities", "probability of the answer's tokens"
         ),
-        "p-true": Entry(
-            "polymode.generate.confidences:p_true", "P(True): the model is asked whether its answer is right"
-        ),
+        "p-true": Entry("polymode.generate.confidences:p_true", "P(True): the model is asked whether it is right"),
     },
 )
 """Measured confidences by name: functions of completions, the model and ``style`` that give completions."""
