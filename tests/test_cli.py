@@ -83,7 +83,7 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
         (["train", "--out"], "--out needs a value"),
         (["train", "--out", "x", "--k", "three"], "--k: 'three' is not a whole number"),
         (["train", "--out", "x", "--learning-rate", "fast"], "--learning-rate: 'fast' is not a number"),
-        (["train", "--out", "x", "--schedule", "up"], "'up' is not known, use one of 'constant', 'linear', 'cosine'"),
+        (["train", "--out", "x", "--credit", "up"], "'up' is not known, use one of 'sequence', 'term'"),
         (["train", "--out", "x", "--k", "0"], "k = 0 is not allowed"),
         (["train", "--out", "x", "--k", "1"], "k = 1 with method = 'multi-rlcr': use the single method, or k from 2"),
         (["train", "--out", "x", "--method", "dual"], "method = 'dual' is not known: use one of single-rlvr"),

@@ -34,7 +34,7 @@ EXAMPLES = {
     ),
     "train": (
         "polymode train --out runs/mine --method multi-rlcr --k 3       the lab's model on the lab's clinic",
-        "polymode train recipes/clinic.yaml --out runs/mine --steps 10  a recipe, one option changed",
+        "polymode train recipes/clinic.yaml --out runs/mine --max-steps 10  a recipe, one option changed",
         "polymode train recipes/clinic.yaml --out runs/mine --resume    after a stop",
     ),
     "generate": (
