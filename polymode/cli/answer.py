@@ -19,6 +19,10 @@ class AnswerQuestion(PromptOptions):
     """Answer one question with a model: ranked answers with confidences and, with a policy, a decision and its reason.
 
     A guarantee of the policy holds for the model, prompt and sampling settings that it was calibrated with.
+
+    Examples:
+        polymode answer "Name a noble gas." --model Qwen/Qwen3-8B --style full
+        polymode answer "..." --model runs/mine/model --policy runs/mine/validation/policy.json
     """
 
     question: str

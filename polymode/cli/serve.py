@@ -18,11 +18,20 @@ from polymode.errors import ConfigError, MissingExtraError
 
 @dataclass(frozen=True)
 class Serve(PromptOptions):
-    """Answer questions over HTTP: ranked answers with confidences, a decision and its reason, for many clients.
+    r"""Answer questions over HTTP: ranked answers with confidences, a decision and its reason, for many clients.
 
     Web pages are at /. The API has POST /v1/answer-sets and /v1/chat/completions (OpenAI-compatible), and GET
     /v1/models, /health, /ready, /metrics and /openapi.json. A guarantee of the policy holds for the model, prompt and
     sampling settings that it was calibrated with.
+
+    Examples:
+        polymode serve --model runs/mine/model --policy runs/mine/validation/policy.json
+        # in front of another server that runs the model
+        polymode serve --model MODEL --style full --policy policy.json \
+            --backend openai --base-url http://localhost:8001/v1
+        # create an API key, then serve other machines
+        polymode serve --new-key anna --keys keys.txt
+        polymode serve --model runs/mine/model --policy policy.json --host 0.0.0.0 --keys keys.txt
     """
 
     _: KW_ONLY

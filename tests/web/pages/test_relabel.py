@@ -194,12 +194,12 @@ def test_many_proposals_come_page_by_page(visit: Visit, path: Path, data: Path) 
 
 
 def test_flags_that_do_not_go_together(path: Path, data: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="--data FILE is missing"):
+    with pytest.raises(ConfigError, match="--data is missing"):
         shown_of(proposals=path)
     with pytest.raises(ConfigError, match="--relabelled is given without --proposals"):
         shown_of(relabelled=tmp_path / "x.jsonl")
     with pytest.raises(ConfigError, match="--data-fields prompt=a is not known"):
-        shown_of(proposals=path, data=data, data_fields=["prompt=a"])
+        shown_of(proposals=path, data=data, data_fields={"prompt": "a"})
     with pytest.raises(DataNotFoundError):
         shown_of(runs=tmp_path / "none")
     made = shown_of(
