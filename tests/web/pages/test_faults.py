@@ -10,8 +10,8 @@ import pytest
 
 from polymode.parsing import parse_answers
 from polymode.policy import Policy, decide
+from polymode.web.pages.options import PageOptions
 from polymode.web.reviews import ReviewQueue, ReviewState
-from polymode.web.shown import Shown
 
 from ..conftest import Model
 from .conftest import HERE, Visit, Visitor, shown_text
@@ -32,7 +32,7 @@ def queue(tmp_path: Path) -> Iterator[ReviewQueue]:
 @pytest.fixture
 def ann(visit: Visit, queue: ReviewQueue, model: Model) -> Visitor:
     model.scripted = Model(TEXT).scripted
-    visitor = visit(Shown(reviews=queue), escalations=queue)
+    visitor = visit(PageOptions(reviews=queue), escalations=queue)
     visitor.sign_in("ann")
     visitor.post("/reviews")
     return visitor
