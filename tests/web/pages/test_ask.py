@@ -58,14 +58,14 @@ def test_nothing_is_let_through(visit: Visit, queue: ReviewQueue) -> None:
     assert f'<a href="/reviews/{item.id}">review item {item.id}</a>' in reply.text
     assert "1. panic attack 0.85" in said and "withheld" not in said
     alone = visit(settings={"policy": Policy(answer_at=0.9, k=2)}).post("/", {"question": "q"})
-    assert "This server has no review queue, so nobody else is told." in shown_text(alone.text)
+    assert "This server has no review queue, so nobody is notified." in shown_text(alone.text)
 
 
 def test_malformed_output_is_shown_as_such(visit: Visit, model: Model) -> None:
     model.scripted = Model(MALFORMED).scripted
     said = shown_text(visit().post("/", {"question": "q"}).text)
     assert "malformed output" in said and "The completion cannot be used: slot 1" in said
-    assert "Candidates by rank" not in said and "Dispersion undefined: no usable answers" in said
+    assert "Candidates by rank" not in said and "Dispersion undefined: there are no usable answers" in said
     assert "Model output " + MALFORMED in said
 
 
@@ -113,7 +113,7 @@ def test_a_model_that_is_slow_is_said_to_be(visit: Visit, model: Model) -> None:
 
 
 def test_the_start_page_tells_the_k_of_the_policy(visit: Visit) -> None:
-    assert "2 answers, as the policy was calibrated" in shown_text(visit().get("/").text)
+    assert "2 answers: the policy was calibrated for this number" in shown_text(visit().get("/").text)
     free = visit(**OPEN).get("/").text
     assert 'name="k" type="number" min="1" max="20" value="3"' in free
 

@@ -85,7 +85,7 @@ def test_a_queue_that_cannot_be_used_is_said_to_be_and_found_again(
         failed = ann.post("/reviews/1", MARKS)
         said = shown_text(failed.text)
         assert (failed.status_code, failed.headers["retry-after"]) == (503, "2")
-        assert "Not possible now" in said and reason in said and "nothing was saved" in said
+        assert "Not available now" in said and reason in said and "nothing was saved" in said
         assert ann.get("/reviews").status_code == ann.get("/reviews/1").status_code == (200 if is_readable else 503)
         assert is_readable or "Try again" in ann.get("/reviews").text
 

@@ -60,7 +60,7 @@ def decide(pages: Visitor, number: int, act: str, **changes: str) -> Any:
 
 def test_a_proposal_with_what_it_rests_on(pages: Visitor) -> None:
     text = shown_text(pages.get("/relabel").text)
-    for part in ("undecided 2", "Ache?", "known to be right flu", "proposed cold", "0.60, 3 of 5 samples", "0.80",
+    for part in ("undecided 2", "Ache?", "references flu", "proposed cold", "0.60, 3 of 5 samples", "0.80",
                  "0.48", "runs/a", "none stated", "sign in first", "new.jsonl"):  # fmt: skip
         assert part in text, part
     assert "Accept as" not in text
@@ -74,7 +74,7 @@ def test_from_a_proposal_to_the_new_version(ann: Visitor, path: Path, data: Path
     assert "accepted as an alias of measles" in text and "the common cold" in text and "by ann" in text
     reply = ann.post("/relabel/write", form_at="/relabel")
     assert reply.status_code == 200 and "New version written" in reply.text
-    assert "further references 1 other names 1 records changed 2" in shown_text(reply.text)
+    assert "further references 1 aliases 1 records changed 2" in shown_text(reply.text)
     first, second = runs.read_jsonl(tmp_path / "new.jsonl")
     assert first["references"] == ["flu", "the common cold"] and second["references"] == [["measles", "rubella"]]
     assert first["relabelled"][0]["by"] == "ann" and data.read_bytes() == before

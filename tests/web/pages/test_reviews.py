@@ -37,11 +37,11 @@ def act(visitor: Visitor, item_id: int, name: str, **fields: Any) -> Any:
 
 
 def test_the_list_shows_counts_states_and_who_has_what(ann: Visitor, queue: ReviewQueue) -> None:
-    assert "Nothing waits for a person." in shown_text(ann.get("/reviews").text)
+    assert "No items are waiting for review." in shown_text(ann.get("/reviews").text)
     first, urgent = add(queue), add(queue, "Chest pain?", risk="high")
     queue.claim("ben", first)
     said = shown_text(ann.get("/reviews").text)
-    assert "1 waits for a person" in said and "open 1 claimed 1 resolved 0 dismissed 0 all 2 mine" in said
+    assert "1 item is waiting for review" in said and "open 1 claimed 1 resolved 0 dismissed 0 all 2 mine" in said
     assert "Chest pain?" in said and "Fever?" not in said
     everything = shown_text(ann.get("/reviews?state=all").text)
     assert everything.index("Chest pain?") < everything.index("Fever?") and "claimed by ben" in everything

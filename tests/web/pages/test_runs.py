@@ -125,7 +125,7 @@ def test_a_run_has_metrics_and_questions(ready: Fetch) -> None:
 def test_lists_of_questions(ready: Fetch, query: str, ids: str) -> None:
     page = ready(f"/runs/mine?{query}").text
     assert re.findall(r"What is it, (q\d)\?", page) == ids.split()
-    assert ("No such question" in page) == (not ids)
+    assert ("No question matches" in page) == (not ids)
 
 
 def test_questions_come_page_by_page(visit: Visit, tmp_path: Path) -> None:
@@ -146,11 +146,11 @@ def test_a_question_with_spans_verdicts_and_terms(ready: Fetch) -> None:
     page = ready("/runs/mine?question=3")
     text = shown_text(page.text)
     for part in ("Question q3", "What is it, q3?", "measles reference, not found", "rubeola ✗ wrong", "↺ repeat",
-                 "as answer 1", "says 0.30", "coverage 0.000", "format 1.000", "20 tokens", "<answer1>"):  # fmt: skip
+                 "as answer 1", "stated 0.30", "coverage 0.000", "format 1.000", "20 tokens", "<answer1>"):  # fmt: skip
         assert part in text, part
     assert re.search(r"score 0\.9\d\d", text)
-    assert re.search(r'class="piece answer wrong"><span class="label">1 ✗ wrong</span>rubeola<', page.text)
-    assert 'class="piece reasoning">&lt;think&gt;hm&lt;/think&gt;<' in page.text
+    assert re.search(r'class="segment answer wrong"><span class="label">1 ✗ wrong</span>rubeola<', page.text)
+    assert 'class="segment reasoning">&lt;think&gt;hm&lt;/think&gt;<' in page.text
 
 
 def test_before_and_after_stay_in_the_list(ready: Fetch) -> None:
