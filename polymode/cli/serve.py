@@ -143,9 +143,9 @@ def _pages(options: Serve, reviews: Any) -> Any:
     """What the pages show; None without pages."""
     if not options.pages:
         return None
-    from polymode.cli.serve_pages import shown_of
+    from polymode.web.pages.options import open_pages
 
-    return shown_of(
+    return open_pages(
         reviews,
         runs=options.runs,
         proposals=options.proposals,
@@ -211,7 +211,7 @@ def _check(options: Serve) -> None:
 def _settings(options: Serve) -> Any:
     from polymode import runs
     from polymode.tasks import open_task
-    from polymode.web.answering import Serving
+    from polymode.web.answer_service import ServingConfig
 
     assert options.policy is not None and options.model is not None
     policy = runs.read_policy(options.policy)
@@ -219,7 +219,7 @@ def _settings(options: Serve) -> Any:
     if style == "task":
         data = options.data if options.proposals is None else None
         style = open_task(options.task, data=data).prompt_style
-    return Serving(
+    return ServingConfig(
         model_id=options.name or model_id_of(options.model),
         policy=policy,
         k=options.k if options.k is not None else policy.k or 3,
