@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from polymode.cli.flags import HelpShown
 from polymode.cli.options import VERBS
 from polymode.cli.verbs import RUN
 from polymode.errors import ConfigError, PolymodeError
+from polymode.plugins import importable
 from polymode.sandbox.bubblewrap import UNSAFE_LOCAL
 
 __all__ = ["VERBS", "main"]
@@ -32,7 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         if args[0] not in RUN:
             raise ConfigError(f"{args[0]!r} is not a command: use one of {', '.join(VERBS)}")
-        return RUN[args[0]](args[1:])
+        with importable(Path.cwd()):  # for module:Name
+            return RUN[args[0]](args[1:])
     except HelpShown:
         return 0
     except PolymodeError as exc:

@@ -14,6 +14,7 @@ import tyro
 from polymode.cli.flags import parse_flags
 from polymode.errors import ConfigError
 from polymode.policy import Policy, decide
+from polymode.runs.named_values import named_values
 from polymode.types import AnswerSet, Decision
 
 
@@ -28,6 +29,10 @@ class AnswerQuestion:
     """The question."""
     model: str
     """Hugging Face model name or folder, for example RUN/model."""
+    backend: str = "transformers"
+    """What runs the model: transformers, vllm, openai (a server) or module:Name."""
+    backend_options: tuple[str, ...] = ()
+    """Options of the back-end as NAME=VALUE, for example base_url=http://localhost:8001/v1 (openai)."""
     policy: Path | None = None
     """Policy to decide by; polymode calibrate writes one."""
     risk: Literal["normal", "high"] = "normal"
@@ -83,9 +88,10 @@ def run_answer(args: Sequence[str]) -> int:
     if style == "task":
         style = open_task(options.task, data=options.data).prompt_style
     prompt = build_prompt(options.question, k, confidence=True, exclusive=options.exclusive, style=style)
-    from polymode.generate.transformers import TransformersGenerator
+    from polymode.generate import open_generator
 
-    generator = TransformersGenerator(options.model, batch=1, show_progress=False)
+    how = named_values(options.backend_options, "backend-options", "bf16=true")
+    generator = open_generator(options.backend, options.model, how, batch=1, show_progress=False)
     [[generated]] = generator.generate(
         [prompt], n=1, max_tokens=options.max_tokens, temperature=options.temperature, seed=options.seed
     )

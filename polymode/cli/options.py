@@ -156,8 +156,12 @@ class Generate:
     """The same seed gives the same completions."""
     batch: int = 64
     """Completions sampled at once (transformers)."""
-    backend: Literal["transformers", "vllm"] = "transformers"
-    """What runs the model; vllm needs a GPU and the extra `vllm`."""
+    backend: str = "transformers"
+    """What runs the model: transformers, vllm, openai (a server) or module:Name; `polymode doctor` lists them."""
+    backend_options: tuple[str, ...] = ()
+    """Options of the back-end as NAME=VALUE, for example base_url=http://localhost:8001/v1 (openai)."""
+    confidences: str | None = None
+    """Measure confidences instead of taking the stated ones: answer-probability, p-true or module:Name."""
     style: Literal["task", "full", "brief"] = "task"
     """Prompt style; `task` uses the task's own."""
     resume: bool = False
@@ -185,8 +189,8 @@ class Evaluate:
     confidence: Literal["auto", "yes", "no"] = "auto"
     """Whether confidences were asked for; auto: as the lines say, else yes when any completion holds one."""
     verifier: str | None = None
-    """What calls an answer right: text, symbolic (mathematics), judge (a language model) or programs (tests). By
-    default what the config.json of the folder or of its training run says, else text."""
+    """What calls an answer right: text, symbolic (mathematics), judge (a language model), programs (tests) or
+    module:Name. By default what the config.json of the folder or of its training run says, else text."""
     verifier_options: tuple[str, ...] = ()
     """Options of the verifier as NAME=VALUE, for example seconds=10 (symbolic) or cache=verdicts.db (judge)."""
     pool: int = 1
@@ -195,6 +199,8 @@ class Evaluate:
     """With --pool: use the share of samples that gave an answer as its confidence."""
     by: str | None = None
     """Also measure parts of the questions by themselves, told apart by this field of "meta"."""
+    metrics: tuple[str, ...] = ()
+    """Further metrics, as module:Name or by the name that an installed package gives them."""
     n_boot: int = 1000
     """Bootstrap replicates; 0 leaves the intervals out."""
     seed: int = 0
@@ -219,7 +225,7 @@ class Compare:
     against: str | None = None
     """Column that is taken away from the others; samples of single-rlvr by default, else the first column."""
     verifier: str | None = None
-    """Judge all answers with this: text, symbolic, judge or programs; by default as each run was evaluated."""
+    """Judge all answers with this: text, symbolic, judge, programs or module:Name; by default as each was evaluated."""
     verifier_options: tuple[str, ...] = ()
     """Options of the verifier as NAME=VALUE."""
     n_boot: int = 1000

@@ -52,14 +52,16 @@ class Serve:
     """File that the pages may write the new version of --data into (.jsonl)."""
     data_fields: tuple[str, ...] = ()
     """Where things stand in the records of --proposals as NAME=VALUE: question, references, id, strings, equality."""
-    backend: Literal["transformers", "openai"] = "transformers"
-    """What runs the model: this process, or a server with an OpenAI-compatible API (vLLM, llama.cpp)."""
+    backend: str = "transformers"
+    """What runs the model: transformers (this process), openai (a server with an OpenAI-compatible API, such as vLLM or
+    llama.cpp) or module:Name."""
     base_url: str | None = None
     """Address of that server up to the version, for example http://localhost:8001/v1."""
     api_key_env: str | None = None
     """Environment variable that holds the key for that server."""
     backend_options: tuple[str, ...] = ()
-    """Further fields of each request to that server as NAME=VALUE, for example top_k=0 min_p=0; null removes one."""
+    """Options of the back-end as NAME=VALUE; with openai also fields of each request, for example top_k=0 min_p=0,
+    where null removes one."""
     name: str | None = None
     """Name of the model for clients; by default --model, of a folder the last two parts."""
     task: str = "clinic"
@@ -114,16 +116,18 @@ def run_serve(args: Sequence[str]) -> int:
         if settings is None:
             app = create_pages_app(pages, keys=keys, hosts=hosts)
         else:
+            generator = _generator(options)
+            is_concurrent = getattr(generator, "is_concurrent", False)
             app = create_app(
                 settings,
-                _generator(options),
+                generator,
                 keys=keys,
                 escalations=escalations,
                 hosts=hosts,
-                size=1 if options.backend == "openai" else options.batch,
+                size=1 if is_concurrent else options.batch,
                 wait=options.wait_ms / 1000,
                 room=options.queue,
-                workers=options.batch if options.backend == "openai" else 1,
+                workers=options.batch if is_concurrent else 1,
                 seed=options.seed,
                 pages=pages,
             )
@@ -200,12 +204,10 @@ def _check(options: Serve) -> None:
             raise ConfigError(f"--{flag} {number} is not allowed: give a whole number from 1 to {high:,}")
     if not 0 <= options.wait_ms <= 10_000:
         raise ConfigError(f"--wait-ms {options.wait_ms} is not allowed: give a number from 0 to 10,000")
-    if (options.base_url is None) == (options.backend == "openai"):
-        state = "missing" if options.base_url is None else "given without --backend openai"
-        raise ConfigError(f"--base-url is {state}: --backend openai needs the server's address, no other back-end does")
-    for flag, given in (("api-key-env", options.api_key_env), ("backend-options", options.backend_options)):
-        if given and options.backend != "openai":
-            raise ConfigError(f"--{flag} is given without --backend openai: leave it out, or name that back-end")
+    if options.model is not None:
+        from polymode.generate import GENERATORS
+
+        GENERATORS.check(options.backend, {"model": options.model, **_back_end_options(options)})
 
 
 def _settings(options: Serve) -> Any:
@@ -238,18 +240,20 @@ def model_id_of(model: str) -> str:
 
 
 def _generator(options: Serve) -> Any:
+    from polymode.generate import open_generator
+
     assert options.model is not None
-    if options.backend == "openai":
-        from polymode.generate.openai_http import OpenAIGenerator
+    return open_generator(
+        options.backend,
+        options.model,
+        _back_end_options(options),
+        batch=options.batch,
+        show_progress=False,
+        timeout=BACK_END_SHARE * options.seconds,
+    )
 
-        assert options.base_url is not None
-        return OpenAIGenerator(
-            options.base_url,
-            options.model,
-            api_key_env=options.api_key_env,
-            timeout=BACK_END_SHARE * options.seconds,
-            request_options=named_values(options.backend_options, "backend-options", "top_k=0"),
-        )
-    from polymode.generate.transformers import TransformersGenerator
 
-    return TransformersGenerator(options.model, batch=options.batch, show_progress=False)
+def _back_end_options(options: Serve) -> dict[str, Any]:
+    named = {"base_url": options.base_url, "api_key_env": options.api_key_env}
+    given = {name: value for name, value in named.items() if value is not None}
+    return given | named_values(options.backend_options, "backend-options", "top_k=0")

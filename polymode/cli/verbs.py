@@ -80,8 +80,9 @@ def _train(args: Sequence[str]) -> int:
 def _generate(args: Sequence[str]) -> int:
     options: Generate = _parsed(Generate, "generate", args)
     from polymode import runs
+    from polymode.generate.confidences import CONFIDENCES, measure_confidences
     from polymode.generate.sampling import sample_completions, write_completions
-    from polymode.prompts import check_k
+    from polymode.prompts import Style, check_k
     from polymode.tasks import open_task
 
     for flag, value in (("n", options.n), ("samples", options.samples), ("batch", options.batch)):
@@ -90,6 +91,8 @@ def _generate(args: Sequence[str]) -> int:
     if not 0 <= options.temperature < float("inf"):
         raise ConfigError(f"--temperature {options.temperature} is not allowed: give a number from 0")
     check_k(options.k)
+    if options.confidences is not None:
+        CONFIDENCES.load(options.confidences)
     if (options.out / runs.CONFIG).exists():  # refuse before a model is loaded
         runs.create(options.out, options, resume=options.resume)
         _check_same(options)
@@ -100,6 +103,7 @@ def _generate(args: Sequence[str]) -> int:
     examples = task.examples(options.split, options.n)
     generator = _generator(options)
     runs.create(options.out, options, resume=options.resume)
+    style: Style = task.prompt_style if options.style == "task" else options.style
     completions = sample_completions(
         examples,
         generator,
@@ -109,8 +113,10 @@ def _generate(args: Sequence[str]) -> int:
         max_tokens=options.max_tokens,
         temperature=options.temperature,
         seed=options.seed,
-        style=task.prompt_style if options.style == "task" else options.style,
+        style=style,
     )
+    if options.confidences is not None:
+        completions = measure_confidences(options.confidences, completions, generator, style=style)
     print(f"completions: {write_completions(options.out, completions)}")
     return 0
 
@@ -129,13 +135,10 @@ def _check_same(options: Generate) -> None:
 
 
 def _generator(options: Generate) -> Any:
-    if options.backend == "vllm":
-        from polymode.generate.vllm import VLLMGenerator
+    from polymode.generate import open_generator
 
-        return VLLMGenerator(options.model)
-    from polymode.generate.transformers import TransformersGenerator
-
-    return TransformersGenerator(options.model, batch=options.batch)
+    how = named_values(options.backend_options, "backend-options", "bf16=true")
+    return open_generator(options.backend, options.model, how, batch=options.batch)
 
 
 def _evaluate(args: Sequence[str]) -> int:
@@ -158,6 +161,7 @@ def _evaluate(args: Sequence[str]) -> int:
         "pooled": options.pool > 1,
         "k": options.pool if options.pool > 1 else None,
         "confidence_from": "votes" if options.votes else "stated",
+        "metrics": options.metrics,
         "n_boot": options.n_boot,
         "seed": options.seed,
     }
