@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, fields
 from functools import cache
 from itertools import pairwise
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from cyclopts import App, CycloptsError, Parameter
-from cyclopts.exceptions import CoercionError, MissingArgumentError, ValidationError
+from cyclopts.exceptions import MissingArgumentError
 from cyclopts.help import DefaultFormatter, PanelSpec
 from cyclopts.validators import Number
 
@@ -27,7 +27,6 @@ FLAGS_OF = "flags_of"
 """Metadata key of a field that collects the flags given for the fields of another dataclass, the key's value."""
 WIDTH = 98
 """Widest help."""
-TYPE_NAMES: dict[Any, str] = {int: "a whole number", float: "a number", bool: "true or false"}
 
 Count = Annotated[int, Parameter(validator=Number(gte=1))]
 """A whole number from 1."""
@@ -150,17 +149,7 @@ def _texts(kind: type[Any]) -> dict[str, str]:
 def _problem(exc: CycloptsError) -> str:
     """What is wrong, as one clause that names the flag and the value."""
     argument = exc.argument
-    if isinstance(exc, MissingArgumentError) and argument is not None:
-        if exc.keyword is not None:
-            return f"{exc.keyword} needs a value"
+    if isinstance(exc, MissingArgumentError) and argument is not None and exc.keyword is None:
         return f"{argument.name} is missing: {(argument.parameter.help or '').rstrip('.')}"
-    if isinstance(exc, CoercionError) and exc.token is not None and argument is not None:
-        if typing.get_origin(exc.target_type) is Literal:
-            allowed = ", ".join(map(str, typing.get_args(exc.target_type)))
-            return f"{argument.name}: {exc.token.value!r} is not known: use one of {allowed}"
-        name = TYPE_NAMES.get(exc.target_type, f"of the type {getattr(exc.target_type, '__name__', exc.target_type)}")
-        return f"{argument.name}: {exc.token.value!r} is not {name}"
-    if isinstance(exc, ValidationError) and argument is not None and argument.tokens:
-        return f"{argument.name} {argument.tokens[0].value} is not allowed: {exc.exception_message.rstrip('.').lower()}"
     text = str(exc).rstrip(".")
     return text[:1].lower() + text[1:]

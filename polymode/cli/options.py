@@ -35,6 +35,18 @@ class PromptOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DecisionOptions(PromptOptions):
+    """Options of every verb that decides what to do with answers."""
+
+    policy: Path | None = None
+    """Policy file for the decision, written by polymode calibrate."""
+    k: int | None = None
+    """Number of answers to request (K); by default the policy's, else 3."""
+    exclusive: bool = False
+    """State in the prompt that at most one answer is right (style full)."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class BackEndOptions:
     """Options of every verb that runs a model."""
 

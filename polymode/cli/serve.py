@@ -12,12 +12,12 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from polymode.cli.options import BackEndOptions, PromptOptions
+from polymode.cli.options import BackEndOptions, DecisionOptions
 from polymode.errors import ConfigError, MissingExtraError
 
 
 @dataclass(frozen=True)
-class Serve(PromptOptions, BackEndOptions):
+class Serve(DecisionOptions, BackEndOptions):
     r"""Answer questions over HTTP: ranked answers with confidences, a decision and its reason, for many clients.
 
     Web pages are at /. The API has POST /v1/answer-sets and /v1/chat/completions (OpenAI-compatible), and GET
@@ -38,10 +38,6 @@ class Serve(PromptOptions, BackEndOptions):
     model: str | None = None
     """Hugging Face model name or folder; with --backend openai the model's name at that server. Without --model and
     --policy only the web pages of --reviews, --runs or --proposals are served."""
-    policy: Path | None = None
-    """Policy file for the decisions, written by polymode calibrate."""
-    k: int | None = None
-    """Number of answers to request (K); by default the policy's, else 3."""
     host: str = "127.0.0.1"
     """Address to listen on. The default is reachable from this machine only; any other needs API keys."""
     port: int = 8000
@@ -70,8 +66,6 @@ class Serve(PromptOptions, BackEndOptions):
     """With --backend openai: environment variable that holds the API key of that server."""
     name: str | None = None
     """Model name shown to clients; by default --model, or the last two parts of a folder."""
-    exclusive: bool = False
-    """State in the prompt that at most one answer is right (style full)."""
     seed: int | None = None
     """Random seed of the sampling; by default a new one at each start."""
     batch: Annotated[int, Parameter(validator=Number(gte=1, lte=256))] = 16

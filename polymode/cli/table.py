@@ -33,9 +33,7 @@ VERBS = {
     "answer": Verb(DECIDE, "answer:run_answer", "Answer one question and decide what to do with the answers"),
     "serve": Verb(DECIDE, "serve:run_serve", "Answer over HTTP, with web pages and an OpenAI-compatible API"),
     "reviews": Verb(DECIDE, "reviews:run_reviews", "Summarise the review queue and export resolved reviews as data"),
-    "relabel": Verb(
-        DECIDE, "relabel:run_relabel", "Propose answers that were marked wrong but may be right"
-    ),
+    "relabel": Verb(DECIDE, "relabel:run_relabel", "Propose answers that were marked wrong but may be right"),
     "tasks": Verb(INFORM, "verbs:tasks", "List the tasks, or show sample questions of one"),
     "doctor": Verb(INFORM, "verbs:doctor", "Show what is installed and what each missing part would add"),
 }
