@@ -16,7 +16,7 @@ lowest.
 before them, like coverage; the number of a set goes to all tokens of the completion.
 
 **Faults.** A term that raises, or gives anything else than finite numbers in the range, leaves the completion unscored:
-no reward, counted in ``share_unscored``, the exception's text in `Judgement.faults`.
+no reward, counted in ``share_unscored``, the exception's text in `Judgement.faults` and in the column ``reason``.
 
 What cannot be checked: a term that looks at confidences can make other confidences than honest ones the best, and one
 that outweighs ``coverage_weight`` pays for something else than right answers.
@@ -26,10 +26,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from importlib import import_module
-from typing import Any, Protocol
+from typing import Protocol
 
 from polymode.errors import ConfigError, RecordError
+from polymode.plugins import Registry, describe_error
 from polymode.types import Judgement
 
 
@@ -41,22 +41,25 @@ class OwnTerm(Protocol):
         ...
 
 
-def open_term(address: str) -> OwnTerm:
-    """The own term at ``module:Name``.
+OWN_TERMS: Registry[OwnTerm] = Registry("term", {})
+"""Terms beside the built-in ones: entry points of the group ``polymode.terms``, and ``module:Name``."""
+
+
+def open_term(name: str) -> OwnTerm:
+    """The own term called ``name``; a class is opened without arguments.
 
     Raises:
-        ConfigError: it does not import, or cannot be called with a judgement.
+        ConfigError: it does not import, is no function, or its class cannot be opened.
     """
-    module, _, name = address.partition(":")
+    found = OWN_TERMS.load(name)
+    if not isinstance(found, type):
+        return found
     try:
-        found: Any = import_module(module)
-        for part in name.split("."):
-            found = getattr(found, part)
-        term = found() if isinstance(found, type) else found
+        term = found()
     except Exception as exc:
-        raise ConfigError(f"terms: {address!r} cannot be opened ({type(exc).__name__}: {exc})") from None
+        raise ConfigError(f"term {name!r} cannot be made without arguments ({describe_error(exc)})") from None
     if not callable(term):
-        raise ConfigError(f"terms: {address!r} is not callable: give a function of a Judgement, or a class with one")
+        raise ConfigError(f"term {name!r} has no method __call__(judgement): add it, or name a function")
     return term
 
 

@@ -9,6 +9,7 @@ from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 from polymode.errors import ConfigError, RecordError
+from polymode.plugins import describe_error
 from polymode.rewards.coverage import coverage_value
 from polymode.rewards.own_terms import OwnTerm, open_term, value_of
 from polymode.rewards.proper import LOSSES, other_loss
@@ -64,7 +65,7 @@ def score_set(judgement: Judgement, reward: Reward) -> Score:
         try:
             value = value_of(term, judgement)
         except Exception as exc:
-            fault = f"term {name}: {type(exc).__name__}: {exc}"
+            fault = f"term {name}: {describe_error(exc)}"
             return Score(None, {}, replace(judgement, faults=(*judgement.faults, fault)))
         if isinstance(value, list):
             by_answer[name] = tuple(weight * number / len(value) for number in value)
