@@ -47,6 +47,7 @@ def test_what_polymode_sets_is_what_it_sets(tmp_path: Path) -> None:
         ({"trl": {"importance_sampling_level": "sequence"}, "credit": "term"}, "spreads the advantage of a token over"),
         ({"trl": {"use_liger_kernel": True}, "credit": "term"}, "its loss takes one advantage for a completion"),
         ({"loss_type": "luspo", "credit": "term"}, "use loss_type = 'dapo', or credit = 'sequence'"),
+        ({"lora": {"task_type": "SEQ_CLS"}}, "lora: task_type is refused: it is CAUSAL_LM"),
         ({"model_init": {"dtype": "bfloat16"}}, "model_init: dtype is refused: trained weights stay in float32"),
     ],
 )
@@ -69,7 +70,8 @@ def test_what_breaks_calibration_or_credit_alone_is_let_through_elsewhere() -> N
         ({"num_iterations": "two"}, "trl: num_iterations = 'two' must be a valid integer"),
         ({"num_iterations": True}, "trl: num_iterations = True is a truth value, which is not allowed here"),
         ({"log_unique_prompts": 3}, "trl: log_unique_prompts = 3 must be a valid boolean"),
-        ({"optim": "adam_of_mine"}, "trl: .*adam_of_mine"),
+        ({"optim": "adam_of_mine"}, "TRL cannot use the recipe: .*adam_of_mine"),
+        ({"lr_scheduler_kwargs": 3}, "trl: lr_scheduler_kwargs = 3 must be a valid dictionary"),
     ],
 )
 def test_what_trl_does_not_take_is_refused_before_a_model_is_loaded(
@@ -80,6 +82,11 @@ def test_what_trl_does_not_take_is_refused_before_a_model_is_loaded(
     assert "\n" not in str(caught.value)
 
 
+def test_a_schedule_that_transformers_does_not_have_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="'step' is not a valid SchedulerType"):
+        _trl_config(Recipe(lr_scheduler_type="step"), tmp_path)
+
+
 def test_adapters() -> None:
     assert lora_config({}) is None
     config = lora_config({"r": 4, "lora_alpha": 8, "lora_dropout": 0.1})
@@ -88,7 +95,6 @@ def test_adapters() -> None:
     for options, message in (
         ({"rank": 4}, "lora: unknown option 'rank'"),
         ({"r": "four"}, "lora: r = 'four' must be a valid integer"),
-        ({"task_type": "SEQ_CLS"}, "lora: task_type is refused: it is CAUSAL_LM"),
     ):
         with pytest.raises(ConfigError, match=message):
             lora_config(options)
