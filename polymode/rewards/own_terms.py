@@ -51,11 +51,11 @@ def open_term(name: str) -> OwnTerm:
     Raises:
         ConfigError: it does not import, is no function, or its class cannot be opened.
     """
-    found = OWN_TERMS.load(name)
-    if not isinstance(found, type):
-        return found
+    target = OWN_TERMS.load(name)
+    if not isinstance(target, type):
+        return target
     try:
-        term = found()
+        term = target()
     except Exception as exc:
         raise ConfigError(f"term {name!r} cannot be made without arguments ({describe_error(exc)})") from None
     if not callable(term):
