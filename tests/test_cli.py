@@ -155,7 +155,7 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
         (["calibrate", "none"], "none does not exist: check the path, or judge the completions (polymode evaluate)"),
         (["calibrate", "none", "--alpha", "0"], "alpha = 0.0 is not allowed: give a number between 0 and 1"),
         (["calibrate", "none", "--delta", "1"], "delta = 1.0 is not allowed: give a number between 0 and 1"),
-        (["calibrate", "none", "--target", "all"], '"all" for --target. Choose from: "answer", "set",'),
+        (["calibrate", "none", "--target", "all"], "target = 'all' is not known: use one of answer, set, both"),
         (["calibrate", "none", "--max-effective", "0.5"], "max_effective = 0.5 is not allowed: give a number from 1"),
         (
             ["calibrate", "none", "--abstain-below", "-1"],

@@ -54,10 +54,13 @@ def parse_flags(kind: type[Options], verb: str, args: Sequence[str]) -> Options:
     for owner, field in _flags(kind):
         if field.name in given and _is_mapping(_hints(owner)[field.name]):
             given[field.name] = named_values(given[field.name], field.name.replace("_", "-"))
-    own = {field.name: given.pop(field.name) for field in fields(kind) if field.name in given}  # type: ignore[arg-type]
-    if given:
-        [collecting] = [field.name for field in fields(kind) if FLAGS_OF in field.metadata]  # type: ignore[arg-type]
-        own[collecting] = given
+    own: dict[str, Any] = {}
+    for field in fields(kind):  # type: ignore[arg-type]
+        if FLAGS_OF in field.metadata:
+            names = {inner.name for inner in fields(field.metadata[FLAGS_OF])}
+            own[field.name] = {name: value for name, value in given.items() if name in names}
+        elif field.name in given:
+            own[field.name] = given[field.name]
     return kind(**own)
 
 
