@@ -24,7 +24,7 @@ from polymode.tasks.data_files import DATA_VARIABLE, data_folder
 PROBE_SECONDS = 2.0
 """Longest wait for one outside command."""
 
-CORE = ("numpy", "scipy", "tqdm", "pyyaml", "tyro")
+CORE = ("numpy", "scipy", "tqdm", "pyyaml", "cyclopts", "pydantic")
 EXTRAS: Mapping[str, tuple[str, ...]] = {
     "train": ("torch", "transformers", "trl", "accelerate", "datasets", "peft", "pyarrow"),
     "report": ("matplotlib", "jinja2"),
