@@ -85,6 +85,56 @@ def test_mistakes(options: dict[str, Any], error: type[Exception], message: str)
     assert "\n" not in str(caught.value)
 
 
+def test_references_may_change_between_calls() -> None:
+    text = completion(("flu", 1.0))
+    references: list[Any] = [["flu", "influenza"]]
+    assert score(text, references, k=1).judgement.coverage == 1
+    references[0][0] = "grippe"
+    assert score(text, references, k=1).judgement.coverage == 0
+    references.append("grippe")
+    for _ in range(2):  # a list that is refused is refused each time
+        assert score(text, references, k=1).judgement.n_references == 2
+        with pytest.raises(RecordError, match="are the same answer"):
+            score(text, ["flu", "Flu"], k=1)
+        with pytest.raises(RecordError, match="is not a reference"):
+            score(text, [["flu", True]], k=1)
+
+
+def test_equal_references_are_read_anew_for_another_verifier() -> None:
+    class Exact:
+        def key(self, text: str) -> str:
+            return text
+
+        def same(self, a: str, b: str) -> bool:
+            return a == b
+
+        def matches(self, answer: str, reference: Reference) -> bool:
+            return answer in reference.names
+
+    class Unhashable(Exact):
+        __hash__ = None  # type: ignore[assignment]
+
+    text = completion(("Flu", 1.0))
+    for verifier in (Exact(), Unhashable()):
+        assert score(text, ["Flu", "flu"], k=1, verifier=verifier).judgement.matches == (0,)
+        with pytest.raises(RecordError, match="are the same answer"):
+            score(text, ["Flu", "flu"], k=1)
+
+
+@pytest.mark.parametrize("form", [list, tuple])
+def test_every_form_of_the_same_references_scores_alike(form: Any) -> None:
+    text = completion(("cold", 0.5), ("flu", 0.75))
+    forms = [
+        form(["flu", form(["catarrh", "cold"])]),
+        form([{"text": "flu"}, {"text": "catarrh", "aliases": ["cold"]}]),
+        form([Reference("flu"), Reference("catarrh", ("cold",))]),
+        form([Reference("flu"), form(["catarrh", "cold"])]),
+    ]
+    scores = [score(text, references, k=2) for references in forms for _ in range(2)]
+    assert scores == scores[:1] * len(scores)
+    assert scores[0].judgement.matches == (1, 0)
+
+
 @steady
 @given(st.text(), st.sampled_from(list(METHODS)), st.sampled_from(["paper", "released"]))
 def test_any_text_has_a_score(text: str, method: str, preset: str) -> None:
