@@ -113,8 +113,8 @@ def measure_speed(n: int, rounds: int) -> None:
 def laid_out(layout: str, conditions: Sequence[str], words: Sequence[str], rng: random.Random) -> str:
     """A completion with three answers and confidences.
 
-    ``layout`` lists its parts in order: t (reasoning of `WORDS` words), p (pairs of answer and confidence), a (answers),
-    c (confidences), s (short analysis, 40 words), l (long analysis, `WORDS` words).
+    ``layout`` lists its parts in order: t (reasoning of `WORDS` words), p (pairs of answer and confidence), a
+    (answers), c (confidences), s (short analysis, 40 words), l (long analysis, `WORDS` words).
     """
     answers = [f"<answer{i}>{answer}</answer{i}>" for i, answer in enumerate(rng.choices(conditions, k=K), 1)]
     confidences = [f"<confidence{i}>{rng.random():.2f}</confidence{i}>" for i in range(1, K + 1)]

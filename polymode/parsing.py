@@ -320,7 +320,7 @@ def _salvage(completion: str, start: int, k: int, confidence: bool) -> list[Answ
 
 
 def _complete_tags(completion: str, start: int) -> dict[str, list[Span]]:
-    """Stripped contents of every ``<name>text</name>`` without a tag inside, by name, in order; one pass over the text."""
+    """Stripped contents of every ``<name>text</name>`` without a tag inside, by name, in order, in one pass."""
     contents: dict[str, list[Span]] = {}
     tags = _Tags(completion, start)
     while tags.ahead:
