@@ -69,13 +69,9 @@ def expected_coverage(question_N: Ints, count_N: Ints, n_P: Ints, m_max: int) ->
 
 
 def _miss_probability(n_N: Ints, c_N: Ints, m_max: int) -> Floats:
-    """C(n - c, m) / C(n, m) for m = 1..m_max, shape (m_max, n), built up factor by factor; NaN where n < m."""
-    out_M_N = np.empty((m_max, len(n_N)))
-    miss_N = np.ones(len(n_N))
-    for m in range(1, m_max + 1):
-        miss_N = miss_N * np.maximum(ratio(n_N - c_N - m + 1.0, np.maximum(n_N - m + 1.0, 0.0)), 0.0)
-        out_M_N[m - 1] = miss_N
-    return out_M_N
+    """C(n - c, m) / C(n, m) for m = 1..m_max, shape (m_max, n), factor by factor; NaN where n < m."""
+    m_M1 = np.arange(m_max)[:, None]
+    return np.cumprod(ratio(np.maximum(n_N - c_N - m_M1, 0), np.maximum(n_N - m_M1, 0)), axis=0)
 
 
 def reference_counts(table: JudgedTable) -> tuple[Ints, Ints]:
