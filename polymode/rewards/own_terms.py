@@ -26,11 +26,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from importlib import import_module
 from typing import Any, Protocol
 
 from polymode.errors import ConfigError, RecordError
+from polymode.plugins import Registry
 from polymode.types import Judgement
+
+OWN_TERMS: Registry[Any] = Registry("term", {})
+"""Terms beside the built-in ones of `polymode.rewards.terms.TERMS`."""
 
 
 class OwnTerm(Protocol):
@@ -42,21 +45,16 @@ class OwnTerm(Protocol):
 
 
 def open_term(address: str) -> OwnTerm:
-    """The own term at ``module:Name``.
+    """The own term at ``module:Name``, or of an entry point.
 
     Raises:
         ConfigError: it does not import, or cannot be called with a judgement.
     """
-    module, _, name = address.partition(":")
-    try:
-        found: Any = import_module(module)
-        for part in name.split("."):
-            found = getattr(found, part)
-        term = found() if isinstance(found, type) else found
-    except Exception as exc:
-        raise ConfigError(f"terms: {address!r} cannot be opened ({type(exc).__name__}: {exc})") from None
+    term: Any = OWN_TERMS.load(address)
+    if isinstance(term, type):
+        term = OWN_TERMS.open(address)
     if not callable(term):
-        raise ConfigError(f"terms: {address!r} is not callable: give a function of a Judgement, or a class with one")
+        raise ConfigError(f"term {address!r} is not callable: give a function of a Judgement, or a class with __call__")
     return term
 
 
