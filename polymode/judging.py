@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import repeat
 
+from polymode.errors import VerifierFault
 from polymode.types import Answer, AnswerSet, Example, Judgement, Reference, Verdict
 from polymode.verifiers import QuestionVerifier, Verifier, is_open, verifier_at
+from polymode.verifiers.faults import ask
 
 _CORRECT, _WRONG, _UNSCORED = Verdict.CORRECT, Verdict.WRONG, Verdict.UNSCORED
 
@@ -51,10 +53,10 @@ def judge(example: Example, answers: AnswerSet, verifier: Verifier | QuestionVer
     owner: dict[int, int] = {}  # reference -> slot of the answer that has it in the matching
     for slot, answer in enumerate(items):
         try:
-            own, earlier = look_up(slot, answer.text)
-        except Exception as exc:  # a fault of the verifier, whatever it is, must not count as a wrong answer
+            own, earlier = ask(look_up, slot, answer.text)
+        except VerifierFault as exc:
             own, earlier = (), None
-            faults.append(f"answer {slot + 1}: {type(exc).__name__}: {exc}")
+            faults.append(f"answer {slot + 1}: {exc}")
             verdicts.append(_UNSCORED)
             hits.append(None)
         else:
@@ -76,8 +78,8 @@ def _by_key(references: tuple[Reference, ...], verifier: Verifier) -> LookUp | N
     if key is None:
         return None
     try:
-        index = _index(references, verifier, key)
-    except Exception:
+        index = ask(_index, references, verifier, key)
+    except VerifierFault:
         return None
     first: dict[str, int] = {}
 

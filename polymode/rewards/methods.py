@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from polymode.errors import ConfigError
-from polymode.rewards.reward import PRESETS, Reward, one_of
+from polymode.rewards.reward import PRESETS, Reward, least_format, one_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,17 +23,31 @@ class Method:
         """Answers in one completion: K for a multi method, else 1."""
         return k if self.is_multi else 1
 
-    def reward(self, preset: str = "paper") -> Reward:
-        """The preset's reward for this method.
+    def reward(self, preset: str = "paper", *, k: int = 1, **options: Any) -> Reward:
+        """The reward of this method: the preset, or preset ``paper`` with some options of `Reward` changed.
+
+        The format's weight rises with what a clean set of ``k`` answers can lose, so malformed text stays lowest.
 
         Raises:
-            ConfigError: unknown preset.
+            ConfigError: an unknown preset, options beside ``released``, or options of confidences without confidences.
         """
         one_of("preset", preset, PRESETS)
         if preset == "released":
-            return Reward(0.5, 0.5 if self.has_confidence else 0.0, 0.5, preset="released")
-        return Reward(brier=1.0 if self.has_confidence else 0.0)
+            for name, value in options.items():
+                raise ConfigError(f"{name} = {value!r} with preset = 'released': its formulas are fixed; use 'paper'")
+            half = 0.5 if self.has_confidence else 0.0
+            return Reward(coverage_weight=0.5, confidence_weight=half, format_weight=0.5, preset="released")
+        if not self.has_confidence:
+            for name in _OF_CONFIDENCES & options.keys():
+                raise ConfigError(
+                    f"{name} = {options[name]!r} with method = {self.name!r}: its answers carry no confidences; use "
+                    "single-rlcr or multi-rlcr"
+                )
+            options["confidence_weight"] = 0.0
+        return Reward(**options, format_weight=max(1.0, least_format(k, **options)))
 
+
+_OF_CONFIDENCES = {"confidence_score", "confidence_weight", "confidences", "exclusive_penalty"}
 
 METHODS: dict[str, Method] = {
     "single-rlvr": Method("single-rlvr", is_multi=False, has_confidence=False),
