@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from polymode import METHODS, ConfigError, ParseStatus, RecordError, Reference, Score, Verdict, score
+from polymode import METHODS, ParseStatus, Reference, Score, Verdict, score
+from polymode.errors import ConfigError, RecordError
 from polymode.verifiers.scripted import ScriptedVerifier
 
 steady = settings(deadline=None, derandomize=True)
