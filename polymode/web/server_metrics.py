@@ -11,7 +11,7 @@ SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
-class Measures:
+class ServerMetrics:
     """Counters of one server, in a registry of their own."""
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class Measures:
         self.tokens = counter("polymode_tokens", "Tokens, where they are known", ["kind"])
         self.faults = counter("polymode_model_faults", "Requests that the model or its server failed")
 
-    def note_batch(self, size: int, seconds: float) -> None:
+    def count_batch(self, size: int, seconds: float) -> None:
         """Count one batch."""
         self._batch_size.observe(size)
         self._batch_seconds.observe(seconds)

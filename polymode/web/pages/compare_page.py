@@ -12,13 +12,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from polymode import runs
-from polymode.web.browsing.index import Index
-from polymode.web.browsing.listing import DEEP
-from polymode.web.pages.addresses import compare_url, run_url
-from polymode.web.pages.kept import NotYetError
-from polymode.web.pages.reading import Reader, being_prepared, whole
+from polymode.report.table import row_of
+from polymode.web.browsing.question_index import Index
+from polymode.web.browsing.run_list import DEEP
+from polymode.web.pages.background_cache import NotReadyError
 from polymode.web.pages.rendering import render
-from polymode.web.pages.run_files import drawing, drawings
+from polymode.web.pages.run_figures import drawing, drawings
+from polymode.web.pages.run_reader import RunReader, in_preparation, whole_number
+from polymode.web.pages.urls import compare_url, run_url
 
 PER_PAGE = 25
 
@@ -35,7 +36,7 @@ class Differing:
     brier: tuple[float, float]
 
 
-def compare_pages(reader: Reader) -> APIRouter:
+def compare_page(reader: RunReader) -> APIRouter:
     """Routes of the comparison."""
     router = APIRouter()
 
@@ -51,31 +52,32 @@ def compare_pages(reader: Reader) -> APIRouter:
             if part == "figures":
                 return await _figures(reader, request, first, second)
             return await _compared(reader, request, first, second)
-        except NotYetError:
-            return being_prepared(request, f"{first}, {second}")
+        except NotReadyError:
+            return in_preparation(request, f"{first}, {second}")
 
     return router
 
 
-async def _choose(reader: Reader, request: Request, first: str, second: str) -> Response:
+async def _choose(reader: RunReader, request: Request, first: str, second: str) -> Response:
     names = await asyncio.to_thread(_evaluated, reader)
-    said = "Choose two different runs." if first and first == second else ""
-    return render(request, "compare.html", names=names, a=first, b=second, said=said)
+    error = "Choose two different runs." if first and first == second else ""
+    return render(request, "compare.html", names=names, a=first, b=second, error=error)
 
 
-def _evaluated(reader: Reader) -> list[str]:
+def _evaluated(reader: RunReader) -> list[str]:
     """Runs that can be compared."""
     return [
         name
-        for name in reader.places.names()
-        if name.rpartition("/")[2] != DEEP and all(reader.places.has(name, f) for f in (runs.METRICS, runs.COMPLETIONS))
+        for name in reader.folders.names()
+        if name.rpartition("/")[2] != DEEP
+        and all(reader.folders.has(name, f) for f in (runs.METRICS, runs.COMPLETIONS))
     ]
 
 
-async def _compared(reader: Reader, request: Request, first: str, second: str) -> Response:
+async def _compared(reader: RunReader, request: Request, first: str, second: str) -> Response:
     two = await reader.compared(first, second)
     n_pages = max(-(-len(two.questions) // PER_PAGE), 1)
-    page = min(whole(request, "page", 1), n_pages)
+    page = min(whole_number(request, "page", 1), n_pages)
     shown = two.questions[(page - 1) * PER_PAGE : page * PER_PAGE]
     return render(
         request,
@@ -83,7 +85,7 @@ async def _compared(reader: Reader, request: Request, first: str, second: str) -
         a=first,
         b=second,
         two=two,
-        row_of=reader.looking.table.row_of,
+        row_of=row_of,
         groups=[(title, found) for title, metrics in two.groups if (found := [m for m in metrics if _is_told(m)])],
         differing=await _differing(reader, first, shown),
         first=(page - 1) * PER_PAGE + 1,
@@ -98,10 +100,10 @@ def _is_told(metric: Any) -> bool:
     return any(math.isfinite(cell.value) for cell in (metric.first, metric.second))
 
 
-async def _differing(reader: Reader, first: str, shown: Any) -> list[Differing]:
+async def _differing(reader: RunReader, first: str, shown: Any) -> list[Differing]:
     index: Index | None = None
     texts: dict[int, str] = {}
-    if await asyncio.to_thread(reader.places.has, first, runs.JUDGED):
+    if await asyncio.to_thread(reader.folders.has, first, runs.JUDGED):
         index = await reader.index(first)
         numbers = [number for one in shown if (number := index.number(one.id)) is not None]
         found = await reader.previews(first, index, numbers)
@@ -114,7 +116,7 @@ async def _differing(reader: Reader, first: str, shown: Any) -> list[Differing]:
     return listed
 
 
-async def _figures(reader: Reader, request: Request, first: str, second: str) -> Response:
+async def _figures(reader: RunReader, request: Request, first: str, second: str) -> Response:
     figures = await reader.figures(first, second)
     return render(
         request,

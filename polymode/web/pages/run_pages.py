@@ -12,16 +12,17 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from polymode import runs
-from polymode.web.browsing.index import Index, Kind
+from polymode.report.table import group_metrics, row_of
 from polymode.web.browsing.judged import SURE, Judged
-from polymode.web.browsing.listing import Entry, entry_of, headline, home_of, list_experiments
 from polymode.web.browsing.numbers import Cell
-from polymode.web.browsing.places import SHOWN
-from polymode.web.pages.addresses import run_url
-from polymode.web.pages.kept import NotYetError
-from polymode.web.pages.reading import MAX_ATTEMPTS, Reader, being_prepared, telling, whole
+from polymode.web.browsing.question_index import Index, Kind
+from polymode.web.browsing.run_folders import SHOWN
+from polymode.web.browsing.run_list import Entry, entry_of, headline, home_of, list_experiments
+from polymode.web.pages.background_cache import NotReadyError
 from polymode.web.pages.rendering import render
-from polymode.web.pages.run_files import drawing, figures, report
+from polymode.web.pages.run_figures import drawing, figures, report
+from polymode.web.pages.run_reader import MAX_ATTEMPTS, RunReader, in_preparation, problems_of_files, whole_number
+from polymode.web.pages.urls import run_url
 from polymode.web.problems import Problem
 
 PER_PAGE = 25
@@ -73,17 +74,17 @@ class Listed:
     """Names of the filters that it falls under."""
 
 
-def runs_pages(reader: Reader) -> APIRouter:
+def run_pages(reader: RunReader) -> APIRouter:
     """Routes of the list and of all runs."""
     router = APIRouter()
 
     @router.get("/runs")
     async def show_list(request: Request) -> Response:
-        experiments, is_cut = await asyncio.to_thread(list_experiments, reader.places)
+        experiments, is_cut = await asyncio.to_thread(list_experiments, reader.folders)
         tables = [(one, headline(one.entries, HEADLINE)) for one in experiments]
-        lines = {name: reader.looking.table.row_of(name) for _, names in tables for name in names}
+        lines = {name: row_of(name) for _, names in tables for name in names}
         return render(
-            request, "runs.html", title=reader.places.title, tables=tables, rows=lines, is_cut=is_cut, run_url=run_url
+            request, "runs.html", title=reader.folders.title, tables=tables, rows=lines, is_cut=is_cut, run_url=run_url
         )
 
     @router.get("/runs/{name:path}")
@@ -101,16 +102,16 @@ def runs_pages(reader: Reader) -> APIRouter:
             if part == "drawing":
                 return drawing(await reader.figures(name), request)
             return await _run(reader, request, name)
-        except NotYetError:
-            return being_prepared(request, name)
+        except NotReadyError:
+            return in_preparation(request, name)
 
     return router
 
 
-async def show_question(reader: Reader, request: Request, name: str) -> Response:
+async def show_question(reader: RunReader, request: Request, name: str) -> Response:
     """One question; with ``beside`` also as another run answered it."""
     index = await reader.index(name)
-    number = whole(request, "question", 1)
+    number = whole_number(request, "question", 1)
     if number > len(index):
         raise Problem(404, f"{name} has {len(index):,} questions", fix="go back to the list of questions")
     sides = [(name, number, await reader.question(name, index, number - 1))]
@@ -138,8 +139,8 @@ async def show_question(reader: Reader, request: Request, name: str) -> Response
     )
 
 
-async def _run(reader: Reader, request: Request, name: str) -> Response:
-    with telling(name):
+async def _run(reader: RunReader, request: Request, name: str) -> Response:
+    with problems_of_files(name):
         about = await asyncio.to_thread(_about, reader, name)
     questions, problem = None, ""
     if about.is_judged:
@@ -168,24 +169,24 @@ async def _run(reader: Reader, request: Request, name: str) -> Response:
     )
 
 
-def _about(reader: Reader, name: str) -> About:
-    places = reader.places
-    places.folder(name)
-    if not any(places.has(name, file) for file in SHOWN):
+def _about(reader: RunReader, name: str) -> About:
+    folders = reader.folders
+    folders.folder(name)
+    if not any(folders.has(name, file) for file in SHOWN):
         raise Problem(404, "there is no such run", fix="go back to the list of runs")
     return About(
-        entry=entry_of(places, name),
-        below=tuple(places.names(name)),
-        reports=tuple(place for place in dict.fromkeys((name, home_of(name))) if places.has(place, runs.REPORT)),
-        is_judged=places.has(name, runs.JUDGED),
+        entry=entry_of(folders, name),
+        below=tuple(folders.names(name)),
+        reports=tuple(place for place in dict.fromkeys((name, home_of(name))) if folders.has(place, runs.REPORT)),
+        is_judged=folders.has(name, runs.JUDGED),
     )
 
 
-async def _questions(reader: Reader, request: Request, name: str) -> dict[str, Any]:
+async def _questions(reader: RunReader, request: Request, name: str) -> dict[str, Any]:
     index = await reader.index(name)
     selected, show, part = _selected(request, index)
     n_pages = max(-(-len(selected) // PER_PAGE), 1)
-    page = min(whole(request, "page", 1), n_pages)
+    page = min(whole_number(request, "page", 1), n_pages)
     shown = selected[(page - 1) * PER_PAGE : page * PER_PAGE]
     previews = await reader.previews(name, index, shown)
     counts = {key: len(index) if own is None else index.count(own) for key, own in FILTERS.items()}
@@ -223,15 +224,15 @@ def _marks(index: Index, number: int) -> tuple[str, ...]:
     return tuple(name for name, kind in FILTERS.items() if kind is not None and own & kind)
 
 
-def _lines(reader: Reader, entry: Entry, names: Sequence[str]) -> list[MetricLine]:
+def _lines(reader: RunReader, entry: Entry, names: Sequence[str]) -> list[MetricLine]:
     found = []
     for name in names:
-        row, cell = reader.looking.table.row_of(name), entry.cell(name)
+        row, cell = row_of(name), entry.cell(name)
         if cell is not None:
             found.append(MetricLine(name, row.label, row.better, row.decimals, cell))
     return found
 
 
-def _groups(reader: Reader, entry: Entry) -> list[tuple[str, list[MetricLine]]]:
+def _groups(reader: RunReader, entry: Entry) -> list[tuple[str, list[MetricLine]]]:
     names = [] if entry.metrics is None else list(entry.metrics.cells)
-    return [(title, _lines(reader, entry, found)) for title, found in reader.looking.table.group_metrics(names)]
+    return [(title, _lines(reader, entry, found)) for title, found in group_metrics(names)]

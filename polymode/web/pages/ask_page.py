@@ -18,10 +18,10 @@ from starlette.responses import Response
 
 from polymode.policy.deciding import effective_number
 from polymode.prompts import MAX_K
-from polymode.web.answering import Answering, Asked
-from polymode.web.leaving import unless_gone
+from polymode.web.answer_service import AnswerRequest, AnswerService
+from polymode.web.client_disconnect import run_until_disconnect
 from polymode.web.pages.forms import Form, read_form
-from polymode.web.pages.rendering import render
+from polymode.web.pages.rendering import pages_of, render
 from polymode.web.problems import Problem, problem_of
 from polymode.web.schema import MAX_QUESTION_CHARS, AnswerItem, AnswerSetReply, AnswerSetRequest
 
@@ -55,13 +55,8 @@ class Dispersion(NamedTuple):
     """In nats."""
 
 
-def ask_pages(answering: Answering, *, has_reviews: bool) -> APIRouter:
-    """Routes of the start page.
-
-    Args:
-        answering: what asks the model.
-        has_reviews: whether there is a page for the item that an escalated question becomes.
-    """
+def ask_page(answer_service: AnswerService) -> APIRouter:
+    """Routes of the start page."""
     router = APIRouter()
 
     def page(request: Request, form: Form, status: int = 200, **result: object) -> Response:
@@ -70,8 +65,8 @@ def ask_pages(answering: Answering, *, has_reviews: bool) -> APIRouter:
             "ask.html",
             status=status,
             form=form,
-            fixed_k=answering.serving.policy.k,
-            default_k=answering.serving.k,
+            fixed_k=answer_service.serving.policy.k,
+            default_k=answer_service.serving.k,
             max_k=MAX_K,
             max_chars=MAX_QUESTION_CHARS,
             **{"reply": None, "problem": None, **result},
@@ -86,17 +81,19 @@ def ask_pages(answering: Answering, *, has_reviews: bool) -> APIRouter:
         form = await read_form(request)
         began = time.monotonic()
         try:
-            answered = await unless_gone(request, answering.answer(_asked(form), request.state.request_id))
+            question = _answer_request(form)
+            result = await run_until_disconnect(request, answer_service.answer(question, request.state.request_id))
         except Problem as problem:
             response = page(request, form, problem.status, problem=problem.body(request.state.request_id))
             response.headers.update(problem.headers)
             return response
-        reply = answered.reply
+        reply = result.reply
+        has_reviews = "/reviews" in dict(pages_of(request).navigation)
         return page(
             request,
             form,
             reply=reply,
-            completion=answered.completion,
+            completion=result.completion,
             groups=grouped(reply),
             dispersion=dispersion(reply.candidates),
             seconds=time.monotonic() - began,
@@ -121,7 +118,7 @@ def dispersion(candidates: Sequence[AnswerItem]) -> Dispersion:
     return Dispersion(effective, math.log(effective) + 0.0)
 
 
-def _asked(form: Form) -> Asked:
+def _answer_request(form: Form) -> AnswerRequest:
     k = form.get("k").strip()
     fields: dict[str, object] = {"question": form.get("question"), "risk": form.get("risk", "normal")}
     if k:
@@ -131,4 +128,4 @@ def _asked(form: Form) -> Asked:
     except ValidationError as exc:
         errors = [{**error, "loc": ("body", *error["loc"])} for error in exc.errors(include_url=False)]
         raise problem_of(errors, AnswerSetRequest) from None
-    return Asked(body.question, body.k, body.risk)
+    return AnswerRequest(body.question, body.k, body.risk)

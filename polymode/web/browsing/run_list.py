@@ -13,7 +13,7 @@ from polymode import runs
 from polymode.errors import RecordError
 from polymode.web.browsing.lines import Stamp, stamp_of
 from polymode.web.browsing.numbers import Cell, Metrics, read_metrics, read_settings
-from polymode.web.browsing.places import Places
+from polymode.web.browsing.run_folders import RunFolders
 
 MAX_LISTED = 2000
 """Runs in the list; a folder with more is better shown in parts."""
@@ -56,24 +56,24 @@ class Experiment:
     has_report: bool
 
 
-def list_experiments(places: Places) -> tuple[list[Experiment], bool]:
+def list_experiments(folders: RunFolders) -> tuple[list[Experiment], bool]:
     """Experiments in the order of their names, and whether there are more runs than are listed."""
-    names = list(islice((name for name in places.names() if name.rpartition("/")[2] != DEEP), MAX_LISTED + 1))
+    names = list(islice((name for name in folders.names() if name.rpartition("/")[2] != DEEP), MAX_LISTED + 1))
     groups: dict[str, list[Entry]] = {}
     for name in names[:MAX_LISTED]:
         home = home_of(name)
-        groups.setdefault(home, []).append(entry_of(places, name, name[len(home) + 1 :] if home else name))
+        groups.setdefault(home, []).append(entry_of(folders, name, name[len(home) + 1 :] if home else name))
     found = [
-        Experiment(home, home or places.title, tuple(sorted(entries, key=_order)), places.has(home, runs.REPORT))
+        Experiment(home, home or folders.title, tuple(sorted(entries, key=_order)), folders.has(home, runs.REPORT))
         for home, entries in sorted(groups.items())
     ]
     return found, len(names) > MAX_LISTED
 
 
-def entry_of(places: Places, name: str, label: str = "") -> Entry:
+def entry_of(folders: RunFolders, name: str, label: str = "") -> Entry:
     """What is known of a run."""
     metrics, problem = None, f"not evaluated: there is no {runs.METRICS}"
-    path = places.file(name, runs.METRICS)
+    path = folders.file(name, runs.METRICS)
     if path is not None:
         try:
             metrics, problem = _metrics(path, stamp_of(path), f"{name}/{runs.METRICS}"), ""
@@ -81,7 +81,7 @@ def entry_of(places: Places, name: str, label: str = "") -> Entry:
             problem = str(exc)
         except OSError as exc:
             problem = f"{name}/{runs.METRICS} cannot be read ({exc.strerror or exc})"
-    return Entry(name, label or name, _settings_of(places, name), metrics, problem)
+    return Entry(name, label or name, _settings_of(folders, name), metrics, problem)
 
 
 def home_of(name: str) -> str:
@@ -91,20 +91,20 @@ def home_of(name: str) -> str:
     return "/".join(parts[: seeds[-1] - 1] if seeds and seeds[-1] > 0 else parts[:-1])
 
 
-def train_of(places: Places, name: str) -> str | None:
+def train_of(folders: RunFolders, name: str) -> str | None:
     """Name of the training run that a run belongs to: the nearest folder above it that training wrote."""
     parts = name.split("/")
     for n in range(len(parts), 0, -1):
         above = "/".join(parts[:n])
-        if places.has(above, runs.TRAIN_METRICS):
+        if folders.has(above, runs.TRAIN_METRICS):
             return above
     return None
 
 
-def _settings_of(places: Places, name: str) -> dict[str, str | int]:
+def _settings_of(folders: RunFolders, name: str) -> dict[str, str | int]:
     found: dict[str, str | int] = {}
-    for place in (name, train_of(places, name)):
-        path = None if place is None else places.file(place, runs.CONFIG)
+    for place in (name, train_of(folders, name)):
+        path = None if place is None else folders.file(place, runs.CONFIG)
         if path is not None:
             try:
                 found |= _settings(path, stamp_of(path), f"{place}/{runs.CONFIG}")

@@ -10,9 +10,9 @@ import pytest
 
 from polymode import runs
 from polymode.errors import RecordError
-from polymode.web.browsing.index import NOWHERE, Index, Kind, build_index
 from polymode.web.browsing.judged import judged_from
 from polymode.web.browsing.lines import ChangedError, read_at, read_lines, stamp_of
+from polymode.web.browsing.question_index import NOWHERE, Index, Kind, build_index
 
 from ..run_folders import GOOD, POOR, answers, write_run
 

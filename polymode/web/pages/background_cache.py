@@ -15,11 +15,11 @@ from polymode.web.problems import Problem
 T = TypeVar("T")
 
 
-class NotYetError(Exception):
+class NotReadyError(Exception):
     """It is being made; ask again."""
 
 
-class Kept(Generic[T]):
+class BackgroundCache(Generic[T]):
     """Things by key, the last few asked for; one is made at a time.
 
     A key must name everything that the thing depends on, such as the versions of files.
@@ -89,4 +89,4 @@ async def _done(future: Future[T], patience: float) -> None:
         async with asyncio.timeout(patience):
             await ready.wait()
     except TimeoutError:
-        raise NotYetError from None
+        raise NotReadyError from None

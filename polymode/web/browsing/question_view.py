@@ -13,7 +13,7 @@ from polymode.references import reference_from
 from polymode.types import Reference
 from polymode.verifiers.text import normalise
 from polymode.web.browsing.judged import Judged, Mark, is_number
-from polymode.web.browsing.spans import Piece, pieces_of, shortened
+from polymode.web.browsing.segments import Segment, segments_of, shortened
 
 LONGEST = 6000
 """Characters of a reasoning, a question or an answer that are shown."""
@@ -41,7 +41,7 @@ class Attempt:
 
     judged: Judged
     answers: tuple[AnswerLine, ...]
-    pieces: tuple[Piece, ...]
+    segments: tuple[Segment, ...]
     note: str
     """Why the text is not shown, or not marked; empty otherwise."""
 
@@ -122,9 +122,9 @@ def _attempt(one: Judged, row: Mapping[str, Any] | None, references: Sequence[Re
     confidence = asked if isinstance(asked, bool) else "<confidence" in text
     read = parse_answers(text, k, confidence=confidence, finished=row.get("finished") is not False, salvage=True)
     is_same = tuple(answer.text for answer in read.answers) == one.answers
-    pieces = pieces_of(text, read, [answer.mark for answer in answers] if is_same else None)
+    segments = segments_of(text, read, [answer.mark for answer in answers] if is_same else None)
     note = "" if is_same else "the text holds other answers than those that were judged: evaluate again"
-    return Attempt(one, answers, tuple(shortened(pieces, LONGEST)), note)
+    return Attempt(one, answers, tuple(shortened(segments, LONGEST)), note)
 
 
 def _answer(one: Judged, i: int, references: Sequence[Reference]) -> AnswerLine:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from polymode.web.pages.kept import Kept, NotYetError
+from polymode.web.pages.background_cache import BackgroundCache, NotReadyError
 from polymode.web.problems import Problem
 
 
@@ -14,7 +14,7 @@ def test_it_is_made_once_for_all_who_ask() -> None:
     made: list[int] = []
 
     async def ask() -> list[str]:
-        kept: Kept[str] = Kept(size=2)
+        kept: BackgroundCache[str] = BackgroundCache(size=2)
         return await asyncio.gather(*(kept.get("a", lambda: made.append(1) or "thing", patience=60) for _ in range(5)))
 
     assert asyncio.run(ask()) == ["thing"] * 5 and len(made) == 1
@@ -24,9 +24,9 @@ def test_who_cannot_wait_finds_it_later() -> None:
     gate = threading.Event()
 
     async def ask() -> str:
-        kept: Kept[str] = Kept(size=2)
+        kept: BackgroundCache[str] = BackgroundCache(size=2)
         make: Callable[[], str] = lambda: str(gate.wait(60))  # noqa: E731
-        with pytest.raises(NotYetError):
+        with pytest.raises(NotReadyError):
             await kept.get("a", make, patience=0.01)
         gate.set()
         return await kept.get("a", make, patience=60)
@@ -36,7 +36,7 @@ def test_who_cannot_wait_finds_it_later() -> None:
 
 def test_a_failure_is_told_and_tried_again() -> None:
     async def ask() -> str:
-        kept: Kept[str] = Kept(size=2)
+        kept: BackgroundCache[str] = BackgroundCache(size=2)
 
         def fail() -> str:
             raise ValueError("no")
@@ -52,7 +52,7 @@ def test_the_last_few_are_kept() -> None:
     made: list[str] = []
 
     async def ask() -> None:
-        kept: Kept[str] = Kept(size=2)
+        kept: BackgroundCache[str] = BackgroundCache(size=2)
         for key in ("a", "b", "a", "c", "a", "b"):
             await kept.get(key, lambda key=key: made.append(key) or key, patience=60)
 
@@ -70,9 +70,9 @@ def test_one_at_a_time_and_not_too_many() -> None:
         return "thing"
 
     async def ask() -> None:
-        kept: Kept[str] = Kept(size=8, waiting=2)
+        kept: BackgroundCache[str] = BackgroundCache(size=8, waiting=2)
         for key in ("a", "b"):
-            with pytest.raises(NotYetError):
+            with pytest.raises(NotReadyError):
                 await kept.get(key, make, patience=0.01)
         with pytest.raises(Problem, match="too many pages"):
             await kept.get("c", make, patience=0.01)

@@ -12,14 +12,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from polymode import runs
+from polymode.compare.drawn_runs import DrawnFigure, figures_of
+from polymode.compare.two_runs import TwoRuns, compare_two
 from polymode.errors import DataNotFoundError, PolymodeError
-from polymode.web.browsing.index import NOWHERE, Index, build_index, stamps_of
 from polymode.web.browsing.judged import Judged, judged_from
 from polymode.web.browsing.lines import ChangedError, read_at, stamp_of
-from polymode.web.browsing.looking import Figure, Looking, TwoRuns
 from polymode.web.browsing.numbers import read_metrics, read_object
-from polymode.web.browsing.question import Question, question_of, shorten, text_of
-from polymode.web.pages.kept import Kept
+from polymode.web.browsing.question_index import NOWHERE, Index, build_index, stamps_of
+from polymode.web.browsing.question_view import Question, question_of, shorten, text_of
+from polymode.web.browsing.run_folders import RunFolders
+from polymode.web.pages.background_cache import BackgroundCache
 from polymode.web.pages.rendering import render
 from polymode.web.problems import Problem
 
@@ -30,18 +32,18 @@ PATIENCE = 2.0
 """Seconds until a page says that it is being prepared."""
 
 
-class Reader:
+class RunReader:
     """Reads the runs of one server.
 
     Args:
-        looking: what there is, and who draws and compares it.
+        folders: which runs there are.
     """
 
-    def __init__(self, looking: Looking) -> None:
-        self.looking, self.places = looking, looking.places
-        self._indices: Kept[Index] = Kept(size=8)
-        self._figures: Kept[list[Figure]] = Kept(size=8)
-        self._compared: Kept[TwoRuns] = Kept(size=4)
+    def __init__(self, folders: RunFolders) -> None:
+        self.folders = folders
+        self._indices: BackgroundCache[Index] = BackgroundCache(size=8)
+        self._figures: BackgroundCache[list[DrawnFigure]] = BackgroundCache(size=8)
+        self._compared: BackgroundCache[TwoRuns] = BackgroundCache(size=4)
 
     async def index(self, name: str) -> Index:
         """Where the questions of a run stand.
@@ -50,7 +52,7 @@ class Reader:
             Problem: a file is missing, damaged or cannot be read.
             NotYetError: it is being made.
         """
-        with telling(name):
+        with problems_of_files(name):
             files = await asyncio.to_thread(self._files, name)
             stamps = await asyncio.to_thread(stamps_of, *files)
             make = _made(lambda: build_index(*files, name))
@@ -62,7 +64,7 @@ class Reader:
         Raises:
             Problem: as `index`.
         """
-        with telling(name):
+        with problems_of_files(name):
             return await asyncio.to_thread(self._previews, name, index, numbers)
 
     async def question(self, name: str, index: Index, number: int) -> Question:
@@ -71,39 +73,39 @@ class Reader:
         Raises:
             Problem: as `index`.
         """
-        with telling(name):
+        with problems_of_files(name):
             return await asyncio.to_thread(self._question, name, index, number)
 
-    async def figures(self, *names: str) -> list[Figure]:
+    async def figures(self, *names: str) -> list[DrawnFigure]:
         """The figures of one run, or of two.
 
         Raises:
             Problem: they cannot be drawn.
             NotYetError: they are being drawn.
         """
-        with telling(names[0]):
+        with problems_of_files(names[0]):
             key, folders = await asyncio.to_thread(self._evaluated, names)
-            make = _made(lambda: list(self.looking.figures(*folders)))
+            make = _made(lambda: figures_of(*folders))
             return await self._figures.get(key, make, patience=PATIENCE)
 
     async def compared(self, first: str, second: str) -> TwoRuns:
         """Two runs beside each other; raises as `figures`."""
-        with telling(first):
+        with problems_of_files(first):
             key, folders = await asyncio.to_thread(self._evaluated, (first, second))
-            make = _made(lambda: self.looking.compare(*folders))
+            make = _made(lambda: compare_two(*folders))
             return await self._compared.get(key, make, patience=PATIENCE)
 
     def _files(self, name: str) -> tuple[Path, Path | None]:
-        judged = self.places.file(name, runs.JUDGED)
+        judged = self.folders.file(name, runs.JUDGED)
         if judged is None:
             raise DataNotFoundError(f"{name}/{runs.JUDGED} is missing: run polymode evaluate on the folder")
-        return judged, self.places.file(name, runs.COMPLETIONS)
+        return judged, self.folders.file(name, runs.COMPLETIONS)
 
     def _evaluated(self, names: tuple[str, ...]) -> tuple[tuple[object, ...], list[Path]]:
         """Folders whose metrics can be used, and a key that names the versions of all their files."""
         key: list[object] = []
         for name in names:
-            path = self.places.file(name, runs.METRICS)
+            path = self.folders.file(name, runs.METRICS)
             if path is None:
                 raise DataNotFoundError(f"{name}/{runs.METRICS} is missing: run polymode evaluate on the folder")
             read_metrics(path, f"{name}/{runs.METRICS}")
@@ -112,11 +114,11 @@ class Reader:
                 *((name, file) for file in (runs.METRICS, runs.COMPLETIONS, runs.CONFIG)),
                 *((above, file) for file in (runs.TRAIN_METRICS, runs.CONFIG) if above),
             ]:
-                found = self.places.file(place, file) if self.places.has(place, file) else None
+                found = self.folders.file(place, file) if self.folders.has(place, file) else None
                 if found is not None and file == runs.CONFIG:
                     read_object(found, f"{place}/{file}")
                 key.append(None if found is None else (found, stamp_of(found)))
-        return tuple(key), [self.places.folder(name) for name in names]
+        return tuple(key), [self.folders.folder(name) for name in names]
 
     def _previews(self, name: str, index: Index, numbers: list[int]) -> list[tuple[Judged, str]]:
         found = []
@@ -149,7 +151,7 @@ class Reader:
 
 
 @contextmanager
-def telling(name: str) -> Iterator[None]:
+def problems_of_files(name: str) -> Iterator[None]:
     """Turn what can be wrong with files into a problem that says what to do."""
     try:
         yield
@@ -184,14 +186,14 @@ class _MisfitError(PolymodeError):
     """Files that each can be read, and that make no sense together."""
 
 
-def being_prepared(request: Request, what: str) -> Response:
+def in_preparation(request: Request, what: str) -> Response:
     """The page that comes back by itself until what was asked for is ready."""
     response = render(request, "prepared.html", status=202, what=what)
     response.headers["Refresh"] = "2"
     return response
 
 
-def whole(request: Request, name: str, default: int, *, low: int = 1) -> int:
+def whole_number(request: Request, name: str, default: int, *, low: int = 1) -> int:
     """A whole number from the address; raises Problem."""
     text = request.query_params.get(name)
     if text is None or text == "":

@@ -8,10 +8,10 @@ import pytest
 from polymode import runs
 from polymode.errors import RecordError
 from polymode.web.browsing.judged import judged_from
-from polymode.web.browsing.listing import home_of, list_experiments, train_of
 from polymode.web.browsing.numbers import read_metrics
-from polymode.web.browsing.places import Places
-from polymode.web.browsing.question import question_of
+from polymode.web.browsing.question_view import question_of
+from polymode.web.browsing.run_folders import RunFolders
+from polymode.web.browsing.run_list import home_of, list_experiments, train_of
 
 from ..run_folders import GOOD, write_run, write_training
 
@@ -22,14 +22,14 @@ def test_runs_stand_under_their_experiment(tmp_path: Path) -> None:
     write_run(tmp_path / "lab" / "arm-k2" / "seed-0" / "set" / "deep")
     write_run(tmp_path / "mine")
     (tmp_path / "lab" / runs.REPORT).write_text("<p>report")
-    [own, lab], is_cut = list_experiments(Places(tmp_path))
+    [own, lab], is_cut = list_experiments(RunFolders(tmp_path))
     assert not is_cut and (own.name, own.title, own.has_report) == ("", tmp_path.name, False)
     assert (lab.name, lab.has_report) == ("lab", True)
     [entry] = lab.entries
     assert (entry.name, entry.label) == ("lab/arm-k2/seed-0/set", "arm-k2/seed-0/set")
     assert entry.settings == {"task": "clinic", "method": "multi-rlcr", "seed": 0, "k": 2} and entry.k == 2
     assert entry.metrics is not None and entry.metrics.cells["coverage"].n == 3
-    assert train_of(Places(tmp_path), entry.name) == "lab/arm-k2/seed-0"
+    assert train_of(RunFolders(tmp_path), entry.name) == "lab/arm-k2/seed-0"
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_home(name: str, home: str) -> None:
 def test_damaged_metrics_are_named_and_the_list_goes_on(tmp_path: Path, content: str, said: str) -> None:
     write_run(tmp_path / "good")
     (write_run(tmp_path / "bad") / runs.METRICS).write_text(content)
-    [experiment], _ = list_experiments(Places(tmp_path))
+    [experiment], _ = list_experiments(RunFolders(tmp_path))
     bad, good = experiment.entries
     assert good.problem == ""
     assert bad.metrics is None and said in bad.problem and bad.problem.startswith("bad/metrics.json")
@@ -96,7 +96,7 @@ def test_a_text_that_was_not_judged_is_not_marked(tmp_path: Path) -> None:
     judged, completions = rows_of(write_run(tmp_path, {"q1": GOOD["q1"]}))
     completions[0]["completion"] = GOOD["q2"][0]
     [attempt] = question_of([judged_from(judged[0], "here")], completions, ["there"]).attempts
-    assert "other answers" in attempt.note and {piece.mark for piece in attempt.pieces} == {None}
+    assert "other answers" in attempt.note and {piece.mark for piece in attempt.segments} == {None}
 
 
 @pytest.mark.parametrize(("field", "value"), [("completion", 3), ("references", 3), ("references", [[1]])])

@@ -14,7 +14,7 @@ from polymode.web.problems import Problem
 T = TypeVar("T")
 
 
-async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
+async def run_until_disconnect(request: Request, work: Coroutine[Any, Any, T]) -> T:
     """The result of ``work``, which is cancelled when the client leaves; then raises Problem."""
     working = asyncio.ensure_future(work)
     leaving = asyncio.ensure_future(_left(request))

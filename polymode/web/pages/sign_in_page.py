@@ -1,4 +1,4 @@
-"""Signing in and out (layer L4)."""
+"""Signing in and out (layer L6)."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ SIGN_IN = "/sign-in"
 MAX_NEXT = 2000
 
 
-def signing_pages() -> APIRouter:
-    """Routes for signing in and out."""
+def sign_in_page() -> APIRouter:
+    """Routes for signing in."""
     router = APIRouter()
 
     @router.get(SIGN_IN)
-    async def ask_who(request: Request) -> Response:
+    async def show(request: Request) -> Response:
         return _form(request, request.query_params.get("next", "/"))
 
     @router.post(SIGN_IN)
@@ -30,13 +30,20 @@ def signing_pages() -> APIRouter:
         try:
             token = pages_of(request).sessions.sign_in(form.get("name"), form.get("key"))
         except (Problem, UserError) as exc:
-            said = exc.line() if isinstance(exc, Problem) else str(exc)
+            error = exc.line() if isinstance(exc, Problem) else str(exc)
             status = exc.status if isinstance(exc, Problem) else 422
-            return _form(request, form.get("next"), name=form.get("name"), said=said, status=status)
+            return _form(request, form.get("next"), name=form.get("name"), error=error, status=status)
         pages_of(request).sessions.sign_out(request)
         response = RedirectResponse(own_path(form.get("next")), 303)
         give_cookie(response, request, token)
         return response
+
+    return router
+
+
+def sign_out_page() -> APIRouter:
+    """The route for signing out."""
+    router = APIRouter()
 
     @router.post("/sign-out")
     async def sign_out(request: Request) -> Response:
@@ -47,23 +54,23 @@ def signing_pages() -> APIRouter:
     return router
 
 
-def own_path(wanted: str) -> str:
-    """``wanted`` where it is a path of this server; the start page where it could lead elsewhere."""
-    is_own = wanted.startswith("/") and not wanted.startswith(("//", "/\\")) and len(wanted) <= MAX_NEXT
-    return wanted if is_own and wanted.isascii() and wanted.isprintable() and "\\" not in wanted else "/"
+def own_path(target: str) -> str:
+    """``target`` if it is a path of this server, else the start page."""
+    is_own = target.startswith("/") and not target.startswith(("//", "/\\")) and len(target) <= MAX_NEXT
+    return target if is_own and target.isascii() and target.isprintable() and "\\" not in target else "/"
 
 
 def reviewer_of(request: Request) -> str:
-    """Who acts; raises Problem when nobody signed in."""
+    """Name of the person who signed in; raises Problem when nobody did."""
     session = pages_of(request).sessions.of(request)
     if session is None:
         raise Problem(
             401,
-            "nobody is signed in, and what is done here is kept with a name",
+            "nobody is signed in, and what is done here is recorded with a name",
             fix="sign in, then send it again; nothing was changed",
         )
     return session.reviewer
 
 
-def _form(request: Request, wanted: str, *, name: str = "", said: str = "", status: int = 200) -> Response:
-    return render(request, "sign_in.html", status=status, next=own_path(wanted), name=name, said=said)
+def _form(request: Request, target: str, *, name: str = "", error: str = "", status: int = 200) -> Response:
+    return render(request, "sign_in.html", status=status, next=own_path(target), name=name, error=error)

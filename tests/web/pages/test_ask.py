@@ -6,10 +6,10 @@ import pytest
 
 from polymode.errors import GeneratorFault
 from polymode.policy import Policy
-from polymode.web.pages.asking import dispersion, grouped
+from polymode.web.pages.ask_page import dispersion, grouped
+from polymode.web.pages.options import PageOptions
 from polymode.web.reviews import ReviewQueue
 from polymode.web.schema import AnswerItem, AnswerSetReply, Usage
-from polymode.web.shown import Shown
 
 from ..conftest import POLICY, SURE, Model, Start
 from .conftest import Visit, shown_text
@@ -30,11 +30,11 @@ def test_one_answer(visit: Visit, model: Model) -> None:
     said = shown_text(reply.text)
     assert reply.status_code == 200
     assert said.index("One answer") < said.index("Fever?") < said.index("The most confident answer has 0.85, at least")
-    assert "Speaks for it: tremor, dizziness 1. panic attack 0.85" in said
-    assert "Speaks for it: headache 2. migraine held back 0.40" in said
-    assert "spread over 1.87 of 2 answers; entropy 0.63 nats" in said
+    assert "Supported by: tremor, dizziness 1. panic attack 0.85" in said
+    assert "Supported by: headache 2. migraine withheld 0.40" in said
+    assert "effective number of answers 1.87 of 2; entropy 0.63 nats" in said
     assert f"Model clinic Policy {POLICY.digest()}" in said
-    assert "What the model wrote " + SURE in said
+    assert "Model output " + SURE in said
     assert model.calls == [["Fever?\nGive 2 answers with confidence\n"]]
 
 
@@ -42,31 +42,31 @@ def test_a_set_grouped_by_what_speaks_for_it(visit: Visit, model: Model) -> None
     model.scripted = Model(THREE).scripted
     said = shown_text(visit(**OPEN).post("/", {"question": "q", "k": "3"}).text)
     assert "A set to choose from" in said
-    assert "Speaks for it: tremor 1. panic attack 0.40 Speaks for them: headache 2. migraine 0.30 3. tension" in said
-    assert "tension headache held back 0.10" in said and "panic attack held back" not in said
+    assert "Supported by: tremor 1. panic attack 0.40 Supported by: headache 2. migraine 0.30 3. tension" in said
+    assert "tension headache withheld 0.10" in said and "panic attack withheld" not in said
 
 
 def test_nothing_is_let_through(visit: Visit, queue: ReviewQueue) -> None:
-    visitor = visit(Shown(reviews=queue), escalations=queue)
+    visitor = visit(PageOptions(reviews=queue), escalations=queue)
     reply = visitor.post("/", {"question": "q", "risk": "high"})
     assert "A set to choose from" in shown_text(reply.text) and "high risk" in reply.text
-    low = visit(Shown(reviews=queue), escalations=queue, settings={"policy": Policy(answer_at=0.9, k=2)})
+    low = visit(PageOptions(reviews=queue), escalations=queue, settings={"policy": Policy(answer_at=0.9, k=2)})
     reply = low.post("/", {"question": "q"})
     said = shown_text(reply.text)
-    assert "A person decides" in said and "The policy lets none of them through" in said
+    assert "A person decides" in said and "The policy releases none of these answers" in said
     [item] = queue.items()
     assert f'<a href="/reviews/{item.id}">review item {item.id}</a>' in reply.text
-    assert "1. panic attack 0.85" in said and "held back" not in said
+    assert "1. panic attack 0.85" in said and "withheld" not in said
     alone = visit(settings={"policy": Policy(answer_at=0.9, k=2)}).post("/", {"question": "q"})
-    assert "This server has no review queue, so nobody else is told." in shown_text(alone.text)
+    assert "This server has no review queue, so nobody is notified." in shown_text(alone.text)
 
 
 def test_malformed_output_is_shown_as_such(visit: Visit, model: Model) -> None:
     model.scripted = Model(MALFORMED).scripted
     said = shown_text(visit().post("/", {"question": "q"}).text)
     assert "malformed output" in said and "The completion cannot be used: slot 1" in said
-    assert "Candidates by rank" not in said and "Dispersion undefined: no usable answers" in said
-    assert "What the model wrote " + MALFORMED in said
+    assert "Candidates by rank" not in said and "Dispersion undefined: there are no usable answers" in said
+    assert "Model output " + MALFORMED in said
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_a_model_that_is_slow_is_said_to_be(visit: Visit, model: Model) -> None:
 
 
 def test_the_start_page_tells_the_k_of_the_policy(visit: Visit) -> None:
-    assert "2 answers, as the policy was calibrated" in shown_text(visit().get("/").text)
+    assert "2 answers: the policy was calibrated for this number" in shown_text(visit().get("/").text)
     free = visit(**OPEN).get("/").text
     assert 'name="k" type="number" min="1" max="20" value="3"' in free
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from polymode import runs
 from polymode.errors import DataNotFoundError
-from polymode.web.browsing.places import Places, is_name
+from polymode.web.browsing.run_folders import RunFolders, is_name
 
 
 @pytest.fixture
@@ -30,24 +30,24 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_runs_are_listed_by_their_path(root: Path) -> None:
-    assert list(Places(root).names()) == ["arm/seed-0/set", "half", "other"]
-    assert list(Places(root).names("arm")) == ["arm/seed-0/set"]
-    assert Places(root).title == "shown"
+    assert list(RunFolders(root).names()) == ["arm/seed-0/set", "half", "other"]
+    assert list(RunFolders(root).names("arm")) == ["arm/seed-0/set"]
+    assert RunFolders(root).title == "shown"
 
 
 def test_a_run_alone_goes_by_its_name(root: Path) -> None:
-    places = Places(root / "other")
-    assert list(places.names()) == ["other"]
-    assert places.file("other", runs.METRICS) == root / "other" / runs.METRICS
+    folders = RunFolders(root / "other")
+    assert list(folders.names()) == ["other"]
+    assert folders.file("other", runs.METRICS) == root / "other" / runs.METRICS
     with pytest.raises(DataNotFoundError):
-        places.folder("arm")
+        folders.folder("arm")
     with pytest.raises(DataNotFoundError):
-        places.folder("")
+        folders.folder("")
 
 
 def test_no_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataNotFoundError, match="check --runs"):
-        Places(tmp_path / "none")
+        RunFolders(tmp_path / "none")
 
 
 @pytest.mark.parametrize(
@@ -61,16 +61,16 @@ def test_no_folder_is_an_error(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_what_is_not_below_is_not_there(root: Path, name: str) -> None:
     with pytest.raises(DataNotFoundError, match="no such run"):
-        Places(root).folder(name)
-    assert not Places(root).has(name, runs.METRICS)
+        RunFolders(root).folder(name)
+    assert not RunFolders(root).has(name, runs.METRICS)
 
 
 def test_links_that_stay_inside_are_followed(root: Path) -> None:
-    assert Places(root).folder("in") == root / "other"
+    assert RunFolders(root).folder("in") == root / "other"
 
 
 def test_a_file_that_is_a_link_out_is_not_there(root: Path) -> None:
-    assert Places(root).file("half", runs.METRICS) is None
+    assert RunFolders(root).file("half", runs.METRICS) is None
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -88,7 +88,7 @@ def test_no_name_leads_out(root: Path, parts: list[str], between: str, times: in
     for _ in range(times):
         name = unquote(name)
     try:
-        found = Places(root).folder(name)
+        found = RunFolders(root).folder(name)
     except DataNotFoundError:
         return
     assert found.is_relative_to(root.resolve()) and found.is_dir()

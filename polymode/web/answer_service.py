@@ -7,19 +7,23 @@ import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 from polymode.errors import ConfigError, GeneratorFault, PolymodeError, PromptRefusedError
+from polymode.generate import Generated
 from polymode.parsing import parse_answers
 from polymode.policy import Policy, decide
 from polymode.prompts import Style, build_prompt, check_k
 from polymode.types import Answer, AnswerSet, Decision, DecisionKind
-from polymode.web.batching import Ask, Batcher, ClosedError, Made, QueueFullError
-from polymode.web.escalations import Escalations
-from polymode.web.measures import Measures
+from polymode.web.batching import Batcher, ClosedError, PromptRequest, QueueFullError
 from polymode.web.problems import Problem
 from polymode.web.rationale import rationale
 from polymode.web.readiness import Readiness
 from polymode.web.schema import AnswerItem, AnswerSetReply, Usage
+from polymode.web.server_metrics import ServerMetrics
+
+if TYPE_CHECKING:
+    from polymode.web.reviews import ReviewQueue
 
 TRIAL_SECONDS = 5.0
 """Longest wait for the one token that shows whether the model answers."""
@@ -29,7 +33,7 @@ everything else goes on."""
 
 
 @dataclass(frozen=True, slots=True)
-class Serving:
+class ServingConfig:
     """What is served, and how the model is asked. A guarantee of the policy holds for these settings only."""
 
     model_id: str
@@ -66,7 +70,7 @@ class Serving:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AnswerRequest:
     """A question as a client asks it; None stands for the server's own setting."""
 
     question: str
@@ -78,20 +82,20 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class AnswerResult:
     """A reply, and the text that it was read from."""
 
     reply: AnswerSetReply
     completion: str
 
 
-class Answering:
+class AnswerService:
     """Asks the model through a batcher and decides."""
 
     def __init__(
-        self, serving: Serving, batcher: Batcher, measures: Measures, escalations: Escalations | None = None
+        self, serving: ServingConfig, batcher: Batcher, metrics: ServerMetrics, escalations: ReviewQueue | None = None
     ) -> None:
-        self.serving, self._batcher, self._measures, self._escalations = serving, batcher, measures, escalations
+        self.serving, self._batcher, self._metrics, self._escalations = serving, batcher, metrics, escalations
         self.policy_id = serving.policy.digest()
         self.readiness = Readiness(self._try)
         self._keepers = ThreadPoolExecutor(KEEPERS, thread_name_prefix="escalations")
@@ -100,11 +104,11 @@ class Answering:
         """End the threads, once what they are keeping is kept."""
         self._keepers.shutdown(wait=False)
 
-    async def reply(self, asked: Asked, request_id: str) -> AnswerSetReply:
+    async def reply(self, asked: AnswerRequest, request_id: str) -> AnswerSetReply:
         """The decided answer set; raises as `answer`."""
         return (await self.answer(asked, request_id)).reply
 
-    async def answer(self, asked: Asked, request_id: str) -> Answered:
+    async def answer(self, asked: AnswerRequest, request_id: str) -> AnswerResult:
         """The decided answer set with the model's whole text.
 
         Raises:
@@ -116,7 +120,7 @@ class Answering:
         prompt = build_prompt(asked.question, k, confidence=True, exclusive=serving.exclusive, style=serving.style)
         temperature = serving.temperature if asked.temperature is None else asked.temperature
         limit = serving.max_tokens if asked.max_tokens is None else min(asked.max_tokens, serving.max_tokens)
-        made = await self._generated(Ask(prompt, k, limit, temperature, asked.seed), serving.seconds)
+        made = await self._generated(PromptRequest(prompt, k, limit, temperature, asked.seed), serving.seconds)
         answer_set, decision = await asyncio.to_thread(self._decided, made, k, asked.risk)
         escalation_id = await self._escalated(asked, answer_set, decision, made, request_id)
         self._count(made, answer_set, decision, asked.risk)
@@ -138,9 +142,9 @@ class Answering:
             usage=Usage(prompt_tokens=made.n_prompt_tokens, completion_tokens=made.n_tokens),
             request_id=request_id,
         )
-        return Answered(reply, made.text)
+        return AnswerResult(reply, made.text)
 
-    async def _generated(self, ask: Ask, seconds: float) -> Made:
+    async def _generated(self, ask: PromptRequest, seconds: float) -> Generated:
         try:
             future = self._batcher.submit(ask)
         except QueueFullError:
@@ -168,7 +172,7 @@ class Answering:
                 fix="ask a shorter question, or for fewer answers",
             ) from None
         except GeneratorFault as exc:
-            self._measures.faults.inc()
+            self._metrics.faults.inc()
             down = _unavailable(f"the model cannot answer now: {exc}")
             self.readiness.note(down.title)
             raise down from None
@@ -178,7 +182,7 @@ class Answering:
     async def _try(self) -> None:
         """Ask for one token; what comes of it is noted."""
         try:
-            await self._generated(Ask("ready?", 1, 1, self.serving.temperature), TRIAL_SECONDS)
+            await self._generated(PromptRequest("ready?", 1, 1, self.serving.temperature), TRIAL_SECONDS)
         except Problem as exc:
             if exc.status == 429:  # busy is not broken
                 self.readiness.note(None)
@@ -196,12 +200,12 @@ class Answering:
             fix="leave k out",
         )
 
-    def _decided(self, made: Made, k: int, risk: str) -> tuple[AnswerSet, Decision]:
+    def _decided(self, made: Generated, k: int, risk: str) -> tuple[AnswerSet, Decision]:
         answer_set = parse_answers(made.text, k, confidence=True, finished=made.is_finished)
         return answer_set, decide(answer_set, self.serving.policy, risk=risk)
 
     async def _escalated(
-        self, asked: Asked, answer_set: AnswerSet, decision: Decision, made: Made, request_id: str
+        self, asked: AnswerRequest, answer_set: AnswerSet, decision: Decision, made: Generated, request_id: str
     ) -> int | str | None:
         if self._escalations is None or decision.kind is not DecisionKind.ESCALATE:
             return None
@@ -226,12 +230,12 @@ class Answering:
         found = [g.statement for g in self.serving.policy.guarantees if g.decision == decision.kind.value]
         return found[0] if found else None
 
-    def _count(self, made: Made, answer_set: AnswerSet, decision: Decision, risk: str) -> None:
-        self._measures.decisions.labels(decision.kind.value, risk).inc()
-        self._measures.completions.labels(answer_set.status.value).inc()
+    def _count(self, made: Generated, answer_set: AnswerSet, decision: Decision, risk: str) -> None:
+        self._metrics.decisions.labels(decision.kind.value, risk).inc()
+        self._metrics.completions.labels(answer_set.status.value).inc()
         for kind, number in (("prompt", made.n_prompt_tokens), ("completion", made.n_tokens)):
             if number is not None:
-                self._measures.tokens.labels(kind).inc(number)
+                self._metrics.tokens.labels(kind).inc(number)
 
 
 def _item(answer: Answer, completion: str) -> AnswerItem:

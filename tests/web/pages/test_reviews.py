@@ -7,9 +7,9 @@ import pytest
 from polymode.parsing import parse_answers
 from polymode.policy import Policy, decide
 from polymode.types import Verdict
-from polymode.web.pages import reviewing
+from polymode.web.pages import review_pages
+from polymode.web.pages.options import PageOptions
 from polymode.web.reviews import ReviewQueue, ReviewState
-from polymode.web.shown import Shown
 
 from .conftest import Visit, Visitor, shown_text
 
@@ -27,7 +27,7 @@ def add(queue: ReviewQueue, question: str = "Fever?", text: str = TEXT, risk: st
 
 @pytest.fixture
 def ann(visit: Visit, queue: ReviewQueue) -> Visitor:
-    visitor = visit(Shown(reviews=queue))
+    visitor = visit(PageOptions(reviews=queue))
     visitor.sign_in("ann")
     return visitor
 
@@ -37,11 +37,11 @@ def act(visitor: Visitor, item_id: int, name: str, **fields: Any) -> Any:
 
 
 def test_the_list_shows_counts_states_and_who_has_what(ann: Visitor, queue: ReviewQueue) -> None:
-    assert "Nothing waits for a person." in shown_text(ann.get("/reviews").text)
+    assert "No items are waiting for review." in shown_text(ann.get("/reviews").text)
     first, urgent = add(queue), add(queue, "Chest pain?", risk="high")
     queue.claim("ben", first)
     said = shown_text(ann.get("/reviews").text)
-    assert "1 waits for a person" in said and "open 1 claimed 1 resolved 0 dismissed 0 all 2 mine" in said
+    assert "1 item is waiting for review" in said and "open 1 claimed 1 resolved 0 dismissed 0 all 2 mine" in said
     assert "Chest pain?" in said and "Fever?" not in said
     everything = shown_text(ann.get("/reviews?state=all").text)
     assert everything.index("Chest pain?") < everything.index("Fever?") and "claimed by ben" in everything
@@ -52,12 +52,12 @@ def test_the_list_shows_counts_states_and_who_has_what(ann: Visitor, queue: Revi
 
 
 def test_a_long_list_has_pages(ann: Visitor, queue: ReviewQueue, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reviewing, "PAGE", 2)
+    monkeypatch.setattr(review_pages, "PAGE", 2)
     for number in range(3):
         add(queue, f"Question {number}")
     first, second = (shown_text(ann.get(f"/reviews?page={page}").text) for page in (1, 2))
     assert "Question 1" in first and "Question 2" not in first and "page 1 Next" in first
-    assert "Question 2" in second and "Before page 2" in second and "Next" not in second.split("page 2")[1]
+    assert "Question 2" in second and "Previous page 2" in second and "Next" not in second.split("page 2")[1]
 
 
 def test_an_item_shows_everything(ann: Visitor, queue: ReviewQueue) -> None:
@@ -66,7 +66,7 @@ def test_an_item_shows_everything(ann: Visitor, queue: ReviewQueue) -> None:
     for text in ("Fever?", "open escalate high risk", "below the 0.9 of a single answer",
                  "1. flu rank 1, confidence 0.50", "2. influenza rank 2, confidence 0.30",
                  "3. Flu not ranked, stated confidence 0.10 repeats answer 1 and shares its verdict",
-                 TEXT, "Model m/1 Policy p1", "system put it in the line (escalate, risk high)"):  # fmt: skip
+                 TEXT, "Model m/1 Policy p1", "system added it to the queue (escalate, risk high)"):  # fmt: skip
         assert text in said, text
     assert 'type="radio"' not in page  # only who holds it may judge
 
@@ -76,7 +76,11 @@ def test_from_claim_to_resolve(ann: Visitor, queue: ReviewQueue) -> None:
     reply = ann.post("/reviews")
     assert reply.headers["location"] == f"/reviews/{item_id}?done=claimed"
     said = shown_text(ann.get(reply.headers["location"]).text)
-    assert "It is yours" in said and "You have it until" in said and "Which answers are right?" in said
+    assert (
+        "You have claimed this item" in said
+        and "You have claimed this item until" in said
+        and "Which answers are correct?" in said
+    )
 
     saved = act(ann, item_id, "save", verdict_0="correct", same_1="0", missing=" grippe\r\n", note="later")
     assert saved.headers["location"] == f"/reviews/{item_id}?done=save"
@@ -94,8 +98,8 @@ def test_from_claim_to_resolve(ann: Visitor, queue: ReviewQueue) -> None:
     assert [answer.verdict for answer in item.answers] == [wrong, wrong, wrong, right]
     said = shown_text(ann.get(f"/reviews/{item_id}").text)
     assert "Resolved by ann at" in said and "checked" in said
-    assert "ann marked 'flu' right, 'influenza' says the same as 'flu'" in said
-    assert "ann added the right answer 'grippe'" in said and "ann resolved it: checked" in said
+    assert "ann marked 'flu' correct, 'influenza' equals 'flu'" in said
+    assert "ann added the correct answer 'grippe'" in said and "ann resolved it: checked" in said
 
     assert act(ann, item_id, "reopen").headers["location"] == f"/reviews/{item_id}?done=reopen"
     assert queue.item(item_id).state is ReviewState.OPEN
@@ -104,7 +108,7 @@ def test_from_claim_to_resolve(ann: Visitor, queue: ReviewQueue) -> None:
 def test_nothing_to_claim(ann: Visitor) -> None:
     reply = ann.post("/reviews")
     assert reply.headers["location"] == "/reviews?done=none"
-    assert "No item is open" in shown_text(ann.get("/reviews?done=none").text)
+    assert "There is no open item" in shown_text(ann.get("/reviews?done=none").text)
     assert "<b>" not in ann.get("/reviews?done=<b>").text
 
 
@@ -121,14 +125,14 @@ def test_given_back_with_its_draft_and_dismissed(ann: Visitor, queue: ReviewQueu
 
 def test_two_reviewers_cannot_have_one_item(ann: Visitor, queue: ReviewQueue, visit: Visit) -> None:
     item_id = add(queue)
-    ben = visit(Shown(reviews=queue))
+    ben = visit(PageOptions(reviews=queue))
     ben.sign_in("ben")
     act(ann, item_id, "claim")
     for name in ("claim", "save", "resolve", "release", "dismiss"):
         reply = act(ben, item_id, name, verdict_0="wrong", missing="x", note="mine")
         assert reply.status_code == 409, name
         assert f"Not saved. review item {item_id} is claimed by 'ann': take another" in shown_text(reply.text)
-    assert "ann has it until" in shown_text(ben.get(f"/reviews/{item_id}").text)
+    assert "ann has claimed this item until" in shown_text(ben.get(f"/reviews/{item_id}").text)
     assert [event.what for event in queue.events(item_id)] == ["added", "claimed"]
     assert ben.post("/reviews").headers["location"] == "/reviews?done=none"
     assert act(ben, item_id, "reopen").status_code == 409
@@ -159,12 +163,12 @@ def test_what_cannot_be_saved_is_explained_and_kept_in_the_form(
 
 def test_who_held_an_expired_claim_may_finish(visit: Visit, tmp_path: Any) -> None:
     with ReviewQueue(tmp_path / "short.db", claim_seconds=0.001) as queue:
-        ann = visit(Shown(reviews=queue))
+        ann = visit(PageOptions(reviews=queue))
         ann.sign_in("ann")
         item_id = add(queue)
         act(ann, item_id, "claim")
         said = shown_text(ann.get(f"/reviews/{item_id}").text)
-        assert "Your claim ended at" in said and "Which answers are right?" in said
+        assert "Your claim expired at" in said and "Which answers are correct?" in said
         assert act(ann, item_id, "resolve", verdict_0="wrong", verdict_1="wrong").status_code == 303
 
 
@@ -187,7 +191,7 @@ def test_an_item_that_is_not_there_is_a_page(ann: Visitor, path: str) -> None:
 
 def test_without_a_name_one_may_look_and_nothing_else(visit: Visit, queue: ReviewQueue) -> None:
     item_id = add(queue)
-    nobody = visit(Shown(reviews=queue))
+    nobody = visit(PageOptions(reviews=queue))
     page = nobody.get(f"/reviews/{item_id}").text
     assert f'href="/sign-in?next=/reviews/{item_id}"' in page and "<form" not in page
     for path in ("/reviews", f"/reviews/{item_id}"):

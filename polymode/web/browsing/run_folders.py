@@ -17,7 +17,7 @@ MAX_NAME = 1000
 """Longest name."""
 
 
-class Places:
+class RunFolders:
     """The folder that is shown, and what may be read of it.
 
     A run's name is its path below the folder, with slashes. When the folder is a run itself, it goes by its own name.

@@ -1,4 +1,4 @@
-"""What a reviewer said in the form of an item (layer L4)."""
+"""What a reviewer entered in the form of an item (layer L6)."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ VERDICT, SAME = "verdict-", "same-"
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """A form against what the queue holds."""
+class VerdictForm:
+    """A form compared with what the queue holds."""
 
     verdicts: Mapping[int, Verdict]
     """That differ from the queue's, by number of the answer: answers that are the same follow the one that changed."""
@@ -24,28 +24,28 @@ class Judged:
     missing: str
     """A right answer to add; empty for none."""
     note: str
-    shown: Mapping[int, str]
+    verdict_values: Mapping[int, str]
     """What the form shows as verdict."""
-    linked: Mapping[int, int | None]
+    link_values: Mapping[int, int | None]
     """What the form shows as the same answer."""
 
 
-def judged_form(form: Form | None, item: ReviewItem) -> Judged:
-    """What was said in a form; without one, what the queue holds. Fields of other answers are left out."""
-    held = {number: answer.verdict.value for number, answer in enumerate(item.answers) if answer.verdict is not None}
+def verdict_form(form: Form | None, item: ReviewItem) -> VerdictForm:
+    """What was entered in a form; without one, what the queue holds. Fields of other answers are left out."""
+    stored = {number: answer.verdict.value for number, answer in enumerate(item.answers) if answer.verdict is not None}
     links = {number: answer.same_as for number, answer in enumerate(item.answers)}
     if form is None:
-        return Judged({}, {}, "", "", held, links)
+        return VerdictForm({}, {}, "", "", stored, links)
     names = {verdict.value: verdict for verdict in Verdict}
-    said = {number: value for number, value in _by_number(form, VERDICT, item) if value in names}
+    entered = {number: value for number, value in _by_number(form, VERDICT, item) if value in names}
     linked = {number: int(value) if _is_number(value, item) else None for number, value in _by_number(form, SAME, item)}
-    return Judged(
-        verdicts={number: names[value] for number, value in said.items() if held.get(number) != value},
+    return VerdictForm(
+        verdicts={number: names[value] for number, value in entered.items() if stored.get(number) != value},
         same_as={number: other for number, other in linked.items() if links[number] != other},
         missing=form.get("missing").strip(),
         note=form.get("note").strip(),
-        shown={**held, **said},
-        linked={**links, **linked},
+        verdict_values={**stored, **entered},
+        link_values={**links, **linked},
     )
 
 

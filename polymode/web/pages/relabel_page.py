@@ -9,12 +9,12 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from polymode.relabel import Desk
 from polymode.web.pages.forms import Form, read_form
-from polymode.web.pages.reading import whole
 from polymode.web.pages.rendering import render
-from polymode.web.pages.signing import reviewer_of
+from polymode.web.pages.run_reader import whole_number
+from polymode.web.pages.sign_in_page import reviewer_of
 from polymode.web.problems import Problem
-from polymode.web.relabelling import Relabelling
 
 PER_PAGE = 20
 LISTS: dict[str, tuple[bool | None, ...]] = {
@@ -27,7 +27,7 @@ LISTS: dict[str, tuple[bool | None, ...]] = {
 _ACTS: dict[str, bool | None] = {"reference": True, "alias": True, "refuse": False, "undecided": None}
 
 
-def relabel_pages(desk: Relabelling) -> APIRouter:
+def relabel_page(desk: Desk) -> APIRouter:
     """Routes of the proposals."""
     router = APIRouter()
 
@@ -61,15 +61,15 @@ def relabel_pages(desk: Relabelling) -> APIRouter:
     return router
 
 
-async def _list(desk: Relabelling, request: Request) -> Response:
+async def _list(desk: Desk, request: Request) -> Response:
     show = request.query_params.get("show", "undecided")
     if show not in LISTS:
         raise Problem(422, "no such list", field="show", value=show, allowed=", ".join(LISTS), fix="choose one")
     listed = await asyncio.to_thread(desk.proposals)
     kept = [one for one in listed if one.proposal.accepted in LISTS[show]]
     n_pages = max(-(-len(kept) // PER_PAGE), 1)
-    page = min(whole(request, "page", 1), n_pages)
-    done = whole(request, "done", 0, low=0)
+    page = min(whole_number(request, "page", 1), n_pages)
+    done = whole_number(request, "done", 0, low=0)
     return render(
         request,
         "relabel.html",
@@ -84,7 +84,7 @@ async def _list(desk: Relabelling, request: Request) -> Response:
     )
 
 
-def _reference(desk: Relabelling, place: int, form: Form) -> str:
+def _reference(desk: Desk, place: int, form: Form) -> str:
     """The reference that was chosen by its place."""
     listed, chosen = desk.proposals(), form.get("alias_of")
     references = listed[place - 1].proposal.references if 0 < place <= len(listed) else ()
