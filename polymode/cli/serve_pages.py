@@ -53,7 +53,7 @@ def _looking(folder: Path) -> Any:
 
 
 def _figures(*folders: Path) -> Any:
-    from polymode.compare.drawn_runs import figures_of
+    from polymode.compare.figures import figures_of
 
     return figures_of(*folders)
 

@@ -96,11 +96,8 @@ def test_what_cannot_be_compared_is_said(pages: Visitor, query: str, status: int
     [
         (lambda f: write_run(f, {"q9": GOOD["q2"]}), "share no question"),
         (lambda f: (f / runs.METRICS).write_text("{"), "poor/metrics.json: not valid JSON"),
-        (lambda f: (f / runs.COMPLETIONS).write_text("{\n"), "line 1: not valid JSON"),
-        (
-            lambda f: (f / runs.METRICS).write_text('{"view": {"verifier": "ProgramVerifier"}}'),
-            "not started for a page",
-        ),
+        (lambda f: (f / runs.JUDGED).write_text("{\n"), "line 1: not valid JSON"),
+        (lambda f: (f / runs.METRICS).write_text('{"schema": 2}'), "schema 2 is newer than this polymode"),
     ],
 )
 def test_files_that_cannot_be_compared_are_named(pages: Visitor, folder: Path, change: object, said: str) -> None:
@@ -116,7 +113,7 @@ def test_a_comparison_is_made_once_and_again_when_a_file_changes(
     pages: Visitor, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[object] = []
-    from polymode.reproduce import two_runs
+    from polymode.compare import two_runs
 
     real = two_runs.compare_two
     monkeypatch.setattr(two_runs, "compare_two", lambda *a: (made.append(a), real(*a))[1])
