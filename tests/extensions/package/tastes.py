@@ -16,9 +16,7 @@ from polymode.tasks import Split
 from polymode.types import Completion, Example, Judgement, Reference
 
 DRINKS = ("tea", "milk", "water", "juice", "cocoa")
-REPLY = (
-    "<answer1>{}</answer1><confidence1>0.8</confidence1><answer2>{}</answer2><confidence2>0.4</confidence2>"
-)
+REPLY = "<answer1>{}</answer1><confidence1>0.8</confidence1><answer2>{}</answer2><confidence2>0.4</confidence2>"
 
 
 class Drinks:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from polymode import runs
-from polymode.compare.drawn_runs import DrawnFigure, DrawnPanel
+from polymode.compare.figures import DrawnFigure, DrawnPanel
 from polymode.compare.two_runs import columns_apart
 from polymode.report.arms import read_arm
 from polymode.web.app import create_app
