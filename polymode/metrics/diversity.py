@@ -45,6 +45,8 @@ def unique_answers(table: JudgedTable, n: int = N_UNIQUE) -> Floats:
     Sets are taken in sample order, answers in slot order (K = 3: ten sets, K = 1: thirty). Slots of malformed sets
     count as asked for and give no answer. NaN where fewer than ``n`` answers were asked for.
     """
+    if not table.n_sets:  # no verifier could say anything
+        return np.full(table.n_questions, np.nan)
     before_N = np.cumsum(table.k) - table.k  # answers asked for in earlier sets, of all questions
     total_P = np.bincount(table.question, weights=table.k, minlength=table.n_questions)
     first_P = np.searchsorted(table.question, np.arange(table.n_questions))
