@@ -11,8 +11,8 @@ from starlette.responses import FileResponse, Response
 from polymode import runs
 from polymode.compare.drawn_runs import DrawnFigure, DrawnPanel
 from polymode.web.pages.rendering import render
-from polymode.web.pages.run_reader import RunReader, problems_of_files, whole_number
-from polymode.web.pages.urls import run_url
+from polymode.web.pages.run_reader import RunReader, problems_of_files
+from polymode.web.pages.urls import run_url, whole_number
 from polymode.web.problems import Problem
 
 FILE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; base-uri 'none'"
