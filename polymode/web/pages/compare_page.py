@@ -1,4 +1,4 @@
-"""Pages that lay two runs side by side: metrics, paired differences, the questions they differ in (layer L6)."""
+"""Two runs side by side: metrics, paired differences, the questions they differ in (layer L6)."""
 
 from __future__ import annotations
 

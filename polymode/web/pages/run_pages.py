@@ -1,4 +1,4 @@
-"""Pages of runs: the list, one run with its questions, one question with all that is known of it (layer L6)."""
+"""Pages of runs: the list, one run with its questions, one question with all its data (layer L6)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from polymode import runs
 from polymode.report.table import Row, group_metrics, row_of
 from polymode.uncertainty import Estimate
 from polymode.web.browsing.question_index import SURE, Kind, QuestionIndex
-from polymode.web.browsing.run_folders import SHOWN
+from polymode.web.browsing.run_folders import RUN_FILES
 from polymode.web.browsing.run_list import Entry, entry_of, headline, home_of, list_experiments
 from polymode.web.pages.background_cache import NotReadyError
 from polymode.web.pages.rendering import render
@@ -49,19 +49,19 @@ class MetricLine:
 
 
 @dataclass(frozen=True, slots=True)
-class About:
-    """What there is of a run."""
+class Overview:
+    """What a run's folder contains."""
 
     entry: Entry
     below: tuple[str, ...]
     """Names of the runs in its folder."""
     reports: tuple[str, ...]
-    """Names of the folders that hold a report about it."""
+    """Names of the folders with a report about it."""
     is_judged: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListedQuestion:
     """A question in a list."""
 
     number: int
@@ -144,25 +144,25 @@ async def show_question(reader: RunReader, request: Request, name: str) -> Respo
 
 async def _run(reader: RunReader, request: Request, name: str) -> Response:
     with problems_of_files(name):
-        about = await asyncio.to_thread(_about, reader, name)
+        overview = await asyncio.to_thread(_overview, reader, name)
     questions, problem = None, ""
-    if about.is_judged:
+    if overview.is_judged:
         try:
             questions = await _questions(reader, request, name)
-        except Problem as exc:  # the metrics are shown all the same
+        except Problem as exc:  # the metrics are still shown
             if exc.field is not None:
                 raise
             problem = f"{exc.title}; {exc.fix}"
     else:
         problem = f"not judged: there is no {runs.JUDGED}; run polymode evaluate on the folder"
-    entry = about.entry
+    entry = overview.entry
     return render(
         request,
         "run.html",
         name=name,
         entry=entry,
-        reports=about.reports,
-        below=about.below,
+        reports=overview.reports,
+        below=overview.below,
         tiles=_metric_lines(entry, [name for name in HEADLINE if entry.cell(name) is not None]),
         groups=_groups(entry),
         questions=questions,
@@ -172,12 +172,12 @@ async def _run(reader: RunReader, request: Request, name: str) -> Response:
     )
 
 
-def _about(reader: RunReader, name: str) -> About:
+def _overview(reader: RunReader, name: str) -> Overview:
     folders = reader.folders
     folders.folder(name)
-    if not any(folders.has(name, file) for file in SHOWN):
+    if not any(folders.has(name, file) for file in RUN_FILES):
         raise Problem(404, "there is no such run", fix="go back to the list of runs")
-    return About(
+    return Overview(
         entry=entry_of(folders, name),
         below=tuple(folders.names(name)),
         reports=tuple(place for place in dict.fromkeys((name, home_of(name))) if folders.has(place, runs.REPORT)),
@@ -193,7 +193,7 @@ async def _questions(reader: RunReader, request: Request, name: str) -> dict[str
     counts = {key: len(index) if own is None else index.count(own) for key, own in FILTERS.items()}
     return {
         "listed": [
-            Listed(number + 1, judged, text, index.n_found[number], _marks(index, number))
+            ListedQuestion(number + 1, judged, text, index.n_found[number], _marks(index, number))
             for number, (judged, text) in zip(part.items, previews, strict=True)
         ],
         "counts": {key: count for key, count in counts.items() if count or key != "unscored"},

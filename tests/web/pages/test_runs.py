@@ -147,7 +147,8 @@ def test_a_question_with_spans_verdicts_and_terms(ready: Fetch) -> None:
     page = ready("/runs/mine?question=3")
     text = shown_text(page.text)
     for part in ("Question q3", "What is it, q3?", "measles reference, not found", "rubeola ✗ wrong", "↺ repeat",
-                 "equal to answer 1", "stated 0.30", "coverage 0.000", "format 1.000", "20 tokens", "<answer1>"):  # fmt: skip
+                 "equal to answer 1", "stated 0.30", "coverage 0.000", "format 1.000", "20 tokens",
+                 "<answer1>"):  # fmt: skip
         assert part in text, part
     assert re.search(r"score 0\.9\d\d", text)
     assert re.search(r'class="segment answer wrong"><span class="label">1 ✗ wrong</span>rubeola<', page.text)
