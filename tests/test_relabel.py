@@ -42,6 +42,7 @@ def row(id_: str, *given: tuple[str, float | None, str]) -> dict[str, Any]:
     marks = {"+": "correct", "-": "wrong", "?": "unscored"}
     return {
         "id": id_,
+        "status": "clean",
         "answers": [text for text, _, _ in given],
         "confidences": [q for _, q, _ in given],
         "verdicts": [marks[mark] for _, _, mark in given],
@@ -181,8 +182,11 @@ def test_a_real_evaluation_is_read(data: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ({"id": 1}, "judged.jsonl, record 1: this is no judged.jsonl of polymode evaluate"),
-        ({**row("record-1", ("a", 0.1, "-")), "verdicts": []}, "record 1: answers, confidences and verdicts must be"),
+        ({"id": "1"}, "judged.jsonl, line 1: verdicts is missing; judge again with polymode evaluate"),
+        (
+            {**row("record-1", ("a", 0.1, "-")), "verdicts": []},
+            "line 1: verdicts = [] is not allowed: give one entry per answer, 1",
+        ),
     ],
 )
 def test_a_line_that_is_no_judged_completion_is_named(data: Path, run, line: dict, said: str) -> None:

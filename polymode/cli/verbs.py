@@ -80,7 +80,7 @@ def _train(args: Sequence[str]) -> int:
 def _generate(args: Sequence[str]) -> int:
     options: Generate = _parsed(Generate, "generate", args)
     from polymode import runs
-    from polymode.generate.sampling import sample_completions, write_completions
+    from polymode.generate.sampling import sample_completions
     from polymode.prompts import check_k
     from polymode.tasks import open_task
 
@@ -91,15 +91,16 @@ def _generate(args: Sequence[str]) -> int:
         raise ConfigError(f"--temperature {options.temperature} is not allowed: give a number from 0")
     check_k(options.k)
     if (options.out / runs.CONFIG).exists():  # refuse before a model is loaded
-        runs.create(options.out, options, resume=options.resume)
+        runs.create(options.out, _configuration(options), resume=options.resume)
         _check_same(options)
         if (options.out / runs.COMPLETIONS).exists():
             print(f"completions: {options.out / runs.COMPLETIONS} (kept)")
             return 0
-    task = open_task(options.task, data=options.data, **named_values(options.task_options))
+    task_options = named_values(options.task_options)
+    task = open_task(options.task, data=options.data, **task_options)
     examples = task.examples(options.split, options.n)
     generator = _generator(options)
-    runs.create(options.out, options, resume=options.resume)
+    runs.create(options.out, _configuration(options), resume=options.resume)
     completions = sample_completions(
         examples,
         generator,
@@ -111,19 +112,38 @@ def _generate(args: Sequence[str]) -> int:
         seed=options.seed,
         style=task.prompt_style if options.style == "task" else options.style,
     )
-    print(f"completions: {write_completions(options.out, completions)}")
+    origin = {"task": {"name": options.task, "options": task_options}, "verifier": _verifier_of(task)}
+    print(f"completions: {runs.write_completions(options.out, completions, **origin)}")
     return 0
+
+
+def _configuration(options: Generate) -> dict[str, Any]:
+    """What config.json holds: the options, those of the task as a mapping."""
+    from polymode import runs
+
+    return {**runs.to_json(options), "task_options": named_values(options.task_options)}
+
+
+def _verifier_of(task: Any) -> dict[str, Any] | None:
+    """Name and options of what judges the task's answers; None where it cannot be had here, as without a sandbox."""
+    from polymode.tasks import verifier_of
+    from polymode.verifiers.description import describe_verifier
+
+    try:
+        return describe_verifier(verifier_of(task))
+    except ConfigError:
+        return None
 
 
 def _check_same(options: Generate) -> None:
     """A run folder belongs to one set of options; only where, how fast and how safely it runs may change."""
     from polymode import runs
 
-    kept, asked = runs.read_json(options.out / runs.CONFIG)["config"], runs.to_json(options)
-    for name in asked:
-        if name not in ("out", "resume", "batch", "unsafe_local") and kept.get(name) != asked[name]:
+    stored, given = runs.read_configuration(options.out).config, _configuration(options)
+    for name in given:
+        if name not in ("out", "resume", "batch", "unsafe_local") and stored.get(name) != given[name]:
             raise ConfigError(
-                f"{name} = {asked[name]!r} differs from the run folder's {kept.get(name)!r}: resume with the same "
+                f"{name} = {given[name]!r} differs from the run folder's {stored.get(name)!r}: resume with the same "
                 f"options, or choose another --out than {options.out}"
             )
 
@@ -141,16 +161,15 @@ def _generator(options: Generate) -> Any:
 def _evaluate(args: Sequence[str]) -> int:
     options: Evaluate = _parsed(Evaluate, "evaluate", args)
     from polymode import runs
-    from polymode.compare.kept import own_verifier
     from polymode.evaluation import evaluate, evaluate_groups, read_completions, write_groups
+    from polymode.evaluation.recorded_verifier import recorded_verifier
 
     _whole("pool", options.pool, 1)
     if options.votes and options.pool == 1:
         raise ConfigError("--votes counts answers of pooled sets: give --pool too, for example --pool 3")
-    source = options.completions
-    path = source / runs.COMPLETIONS if source.is_dir() else source
+    path = runs.completions_path(options.completions)
     named = _named_verifier(options)
-    verifier = own_verifier(path.parent) if named is None else named
+    verifier = recorded_verifier(path) if named is None else named
     asked = {"auto": None, "yes": True, "no": False}[options.confidence]
     completions = read_completions(path, k=options.k, confidence=asked, verifier=verifier)
     how: dict[str, Any] = {
@@ -164,10 +183,10 @@ def _evaluate(args: Sequence[str]) -> int:
     groups = {} if options.by is None else evaluate_groups(completions, options.by, **how)
     evaluation = evaluate(completions, **how)
     out = options.out or path.parent
-    evaluation.write(out)
+    evaluation.write(out, completions=path)
     print(evaluation.table())
-    if named is None and verifier is not None:
-        print(f"judged as the task or the training of {path.parent} does: {type(verifier).__name__}")
+    if named is None and (name := evaluation.view["verifier"]["name"]) != "text":
+        print(f"judged as {path} says: {name}")
     if groups:
         write_groups(out, groups)
         print(*(f"\n{label}: {part.table()}" for label, part in groups.items()), sep="\n")

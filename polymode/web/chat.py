@@ -1,9 +1,9 @@
 """The OpenAI-compatible form: a chat completion whose content is the answer set as JSON (layer L6).
 
 A question is one user message. Fields of the API that would change the sampling in ways that no policy was calibrated
-for are refused unless they have no effect. ``temperature``, ``max_tokens`` and ``seed`` are respected; with values other
-than the server's no guarantee is claimed. Streaming sends a single chunk: nothing can be decided before the whole set
-is there.
+for are refused unless they have no effect. ``temperature``, ``max_tokens`` and ``seed`` are respected; with values
+other than the server's no guarantee is claimed. Streaming sends a single chunk: nothing can be decided before the
+whole set is there.
 """
 
 from __future__ import annotations

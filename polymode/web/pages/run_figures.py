@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
 from polymode import runs
-from polymode.compare.drawn_runs import DrawnFigure, DrawnPanel
+from polymode.compare.figures import DrawnFigure, DrawnPanel
 from polymode.web.pages.rendering import render
 from polymode.web.pages.run_reader import RunReader, problems_of_files
 from polymode.web.pages.urls import run_url, whole_number

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from polymode import runs
-from polymode.compare.drawn_runs import DrawnFigure, figures_of
+from polymode.compare.figures import DrawnFigure, figures_of
 from polymode.compare.two_runs import TwoRuns, compare_two
 from polymode.errors import DataNotFoundError, PolymodeError
 from polymode.types import Completion
@@ -107,7 +107,7 @@ class RunReader:
             runs.read_metrics(self._needed(name, runs.METRICS), f"{name}/{runs.METRICS}")
             above = name.rpartition("/")[0]
             for place, file in [
-                *((name, file) for file in (runs.METRICS, runs.JUDGED, runs.CONFIG)),
+                *((name, file) for file in (runs.METRICS, runs.JUDGED, runs.COMPLETIONS, runs.CONFIG)),
                 *((above, file) for file in (runs.TRAIN_METRICS, runs.CONFIG) if above),
             ]:
                 found = self.folders.file(place, file) if self.folders.has(place, file) else None

@@ -78,27 +78,22 @@ def _judged_row(item: ReviewItem, id_: str, sample: int) -> dict[str, Any]:
     own = [answer for answer in item.answers if not answer.added_by]  # they come first
     n = len(own)
     unscored = [answer.verdict is Verdict.UNSCORED for answer in own]
-    hits = [int(right[i] and labels[i] not in labels[:i]) for i in range(n)]
-    return {
-        "id": id_,
-        "sample": sample,
-        "k": item.k,
-        "status": item.status.value,
-        "reason": item.status_reason,
-        "answers": [answer.text for answer in own],
-        "confidences": [answer.confidence for answer in own],
-        "verdicts": [(answer.verdict or Verdict.UNSCORED).value for answer in own],
-        "hits": [None if unscored[i] else hits[i] for i in range(n)],
-        "matches": [references.index(labels[i]) if right[i] else None for i in range(n)],
-        "duplicates": list(repeats(own, item.equality)),
-        "n_references": len(references),
-        "faults": ["the reviewer could not decide"] * sum(unscored),
-        "p_correct": None,
-        "score": None,
-        "terms": {},
-        "n_tokens": None,
-        "review": {"item": item.id, "decision": item.kind.value, **_provenance(item)},
-    }
+    judged = runs.JudgedCompletion(
+        id=id_,
+        sample=sample,
+        k=item.k,
+        status=item.status.value,
+        reason=item.status_reason,
+        answers=tuple(answer.text for answer in own),
+        confidences=tuple(answer.confidence for answer in own),
+        verdicts=tuple((answer.verdict or Verdict.UNSCORED).value for answer in own),
+        hits=tuple(None if unscored[i] else 1 if right[i] and labels[i] not in labels[:i] else 0 for i in range(n)),
+        matches=tuple(references.index(labels[i]) if right[i] else None for i in range(n)),
+        duplicates=repeats(own, item.equality),
+        n_references=len(references),
+        faults=("the reviewer could not decide",) * sum(unscored),
+    )
+    return {**judged.to_row(), "review": {"item": item.id, "decision": item.kind.value, **_provenance(item)}}
 
 
 @dataclass(slots=True)

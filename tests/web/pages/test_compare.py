@@ -100,6 +100,7 @@ def test_what_cannot_be_compared_is_said(pages: Visitor, query: str, status: int
         (lambda f: (f / runs.METRICS).write_text("{"), "poor/metrics.json: not valid JSON"),
         (lambda f: (f / runs.JUDGED).write_text("{\n"), "line 1: not valid JSON"),
         (lambda f: (f / runs.JUDGED).unlink(), "judged.jsonl is missing"),
+        (lambda f: (f / runs.METRICS).write_text('{"schema": 2}'), "schema 2 is newer than this polymode"),
     ],
 )
 def test_files_that_cannot_be_compared_are_named(pages: Visitor, folder: Path, change: object, said: str) -> None:

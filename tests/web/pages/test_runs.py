@@ -11,7 +11,7 @@ import pytest
 
 from polymode import runs
 from polymode.cli import main
-from polymode.compare.drawn_runs import DrawnFigure, DrawnPanel
+from polymode.compare.figures import DrawnFigure, DrawnPanel
 from polymode.compare.two_runs import columns_apart
 from polymode.report.arms import read_arm
 from polymode.web.app import create_app
