@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from polymode.compare.figures import DrawnFigure, DrawnPanel
 
 from polymode import runs
 from polymode.cli.serve_pages import shown_of
+from polymode.compare.figures import DrawnFigure, DrawnPanel
 from polymode.compare.two_runs import columns_apart
 from polymode.report.arms import read_arm
 from polymode.web.app import create_app
