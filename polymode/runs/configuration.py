@@ -1,8 +1,7 @@
-"""config.json: what was asked for, with versions and the git commit; and the training's metrics.jsonl (layer L3)."""
+"""config.json: what was asked for, with versions and the git commit (layer L3)."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,10 +9,8 @@ from typing import Any
 
 import yaml
 
-from polymode.errors import RecordError
-from polymode.runs.files import SCHEMA, check_schema, read_document, to_json
+from polymode.runs.files import read_document
 from polymode.runs.folder import CONFIG, TRAIN_METRICS
-from polymode.runs.lines import read_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,32 +52,6 @@ def read_configuration(folder: Path, label: str | None = None) -> Configuration:
 def is_training(folder: Path) -> bool:
     """Whether a training run of polymode wrote this folder."""
     return (folder / CONFIG).is_file() and (folder / TRAIN_METRICS).is_file()
-
-
-def append_step(path: Path, row: Mapping[str, Any]) -> None:
-    """Add the line of one training step to a metrics.jsonl."""
-    with path.open("a", encoding="utf-8") as handle:
-        handle.write(json.dumps(to_json({"schema": SCHEMA, **row})) + "\n")
-
-
-def read_steps(path: Path) -> list[dict[str, Any]]:
-    """The steps of a training's metrics.jsonl, or of the folder that holds one.
-
-    A run that was resumed may have written a step twice: the later line is the one that led on.
-
-    Raises:
-        RunIncompleteError: there is no such file.
-        RecordError: a line is damaged or of a newer schema; names the line.
-    """
-    path = path / TRAIN_METRICS if path.is_dir() else path
-    by_step: dict[Any, dict[str, Any]] = {}
-    for number, _, row in read_lines(path):
-        check_schema(row.pop("schema", None), f"{path}, line {number}")
-        step = row.get("step", number)
-        if isinstance(step, (dict, list)):
-            raise RecordError(f"{path}, line {number}: step = {step!r:.80} is not allowed: give a whole number")
-        by_step[step] = row
-    return list(by_step.values())
 
 
 def _options(value: Any) -> dict[str, Any]:
