@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from polymode.cli.named_values import named_values
 from polymode.errors import ConfigError
-from polymode.runs.named_values import named_values
 
 FIELDS = ("question", "references", "id", "strings", "equality")
 
@@ -74,7 +74,7 @@ def _relabelling(proposals: Path | None, data: Path | None, relabelled: Path | N
 
     if data is None:
         raise ConfigError("--data FILE is missing: the records that the proposals were made for")
-    values = named_values(data_fields, "data-fields", "question=prompt")
+    values = named_values(data_fields, "data-fields")
     for name, value in values.items():
         if name not in FIELDS or not isinstance(value, str):
             raise ConfigError(f"--data-fields {name}={value} is not known: use {', '.join(FIELDS)} with a text")

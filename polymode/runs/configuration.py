@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,13 @@ def is_training(folder: Path) -> bool:
 
 
 def _options(value: Any) -> dict[str, Any]:
+    """Options by name; 0.1.0 wrote them as on its command line, a list of NAME=VALUE texts."""
     if isinstance(value, Mapping):
         return dict(value)
-    pairs = [str(text).partition("=") for text in value] if isinstance(value, Sequence) else []
-    return {name: yaml.safe_load(text) for name, _, text in pairs}
+    found: dict[str, Any] = {}
+    for name, _, text in (str(pair).partition("=") for pair in value or ()):
+        try:
+            found[name] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            found[name] = text
+    return found
