@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from polymode.cli.flags import parse_flags
+from polymode.cli.named_values import named_values
 from polymode.errors import ConfigError, MissingExtraError
-from polymode.runs.named_values import named_values
 
 
 @dataclass(frozen=True)
@@ -248,7 +248,7 @@ def _generator(options: Serve) -> Any:
             options.model,
             api_key_env=options.api_key_env,
             timeout=BACK_END_SHARE * options.seconds,
-            request_options=named_values(options.backend_options, "backend-options", "top_k=0"),
+            request_options=named_values(options.backend_options, "backend-options"),
         )
     from polymode.generate.transformers import TransformersGenerator
 

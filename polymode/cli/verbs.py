@@ -13,12 +13,12 @@ import tyro
 from polymode.cli.answer import run_answer
 from polymode.cli.calibrate import run_calibrate
 from polymode.cli.flags import parse_flags
+from polymode.cli.named_values import named_values
 from polymode.cli.options import Compare, Doctor, Evaluate, Generate, Reproduce, Tasks, Train
 from polymode.cli.relabel import run_relabel
 from polymode.cli.reviews import run_reviews
 from polymode.cli.serve import run_serve
 from polymode.errors import ConfigError, MissingExtraError
-from polymode.runs.named_values import named_values
 from polymode.sandbox.bubblewrap import UNSAFE_LOCAL
 from polymode.training.recipe import Recipe, load_recipe
 
@@ -96,7 +96,7 @@ def _generate(args: Sequence[str]) -> int:
         if (options.out / runs.COMPLETIONS).exists():
             print(f"completions: {options.out / runs.COMPLETIONS} (kept)")
             return 0
-    task_options = named_values(options.task_options)
+    task_options = named_values(options.task_options, "task-options")
     task = open_task(options.task, data=options.data, **task_options)
     examples = task.examples(options.split, options.n)
     generator = _generator(options)
@@ -121,7 +121,7 @@ def _configuration(options: Generate) -> dict[str, Any]:
     """What config.json holds: the options, those of the task as a mapping."""
     from polymode import runs
 
-    return {**runs.to_json(options), "task_options": named_values(options.task_options)}
+    return {**runs.to_json(options), "task_options": named_values(options.task_options, "task-options")}
 
 
 def _verifier_of(task: Any) -> dict[str, Any] | None:
@@ -198,7 +198,7 @@ def _named_verifier(options: Evaluate | Compare) -> Any:
     """The verifier that the flags name; None when they name none."""
     from polymode.verifiers.choice import open_verifier
 
-    how = named_values(options.verifier_options, "verifier-options", "seconds=10")
+    how = named_values(options.verifier_options, "verifier-options")
     if options.verifier is None and how:
         raise ConfigError("--verifier-options are given without --verifier: name one, for example --verifier judge")
     return None if options.verifier is None else open_verifier(options.verifier, **how)
@@ -244,7 +244,7 @@ def _show_task(options: Tasks) -> None:
 
     from polymode.tasks import Demonstrates, open_task
 
-    task = open_task(options.name or "", data=options.data, **named_values(options.task_options))
+    task = open_task(options.name or "", data=options.data, **named_values(options.task_options, "task-options"))
     for example in task.examples("train", options.n):
         print(f"{example.id}: {example.question}")
         for reference in example.references:

@@ -35,11 +35,11 @@ class Keys:
     def owner(self, key: str) -> str | None:
         """Name of a key's owner; None for a key that is not known. Takes as long for a wrong key as for a right one."""
         sent = hash_of(key).encode()
-        found = None
-        for name, known in self._hashes.items():
-            if hmac.compare_digest(sent, known):
-                found = name
-        return found
+        owner = None
+        for name, stored in self._hashes.items():
+            if hmac.compare_digest(sent, stored):
+                owner = name
+        return owner
 
 
 def hash_of(key: str) -> str:

@@ -38,9 +38,9 @@ class BackgroundCache(Generic[T]):
         """The thing of this key, made by ``make`` if it is not kept.
 
         Raises:
-            NotYetError: it is not ready within ``patience`` seconds; it will be found when asked for again.
+            NotReadyError: it is not ready within ``patience`` seconds; a later call finds it.
             Problem: too many wait.
-            Exception: what ``make`` raised; asked again, it is tried again.
+            Exception: what ``make`` raised; the next call tries again.
         """
         future = self._start(key, make)
         if not future.done():

@@ -147,15 +147,15 @@ class ReviewQueue:
             "state": ReviewState.OPEN.value,
             "note": "",
         }
-        shown = review_answers(answer_set, decision)
+        new_answers = review_answers(answer_set, decision)
         insert = postgresql.insert if self.store.dialect == "postgresql" else sqlite.insert
         with self.store.writing() as connection:
             new = insert(items).values(row).on_conflict_do_nothing(index_elements=["request_id"])
             item_id = connection.execute(new.returning(items.c.id)).scalar()
             if item_id is None:
                 return existing_id(connection, row)
-            if shown:
-                rows = [answer_row(item_id, number, answer) for number, answer in enumerate(shown)]
+            if new_answers:
+                rows = [answer_row(item_id, number, answer) for number, answer in enumerate(new_answers)]
                 connection.execute(sa.insert(answers), rows)
             record(connection, item_id, SYSTEM, now, "added", {"kind": row["kind"], "risk": risk})
         return item_id
@@ -259,9 +259,9 @@ class ReviewQueue:
         """Say which answers are right; an answer that is equal to a marked one gets the same verdict.
 
         Args:
-            item_id: a claimed item. Who held it last may go on after the claim expired, until somebody takes it.
+            item_id: a claimed item. After the claim expired its reviewer may continue until somebody else claims it.
             reviewer: who holds it.
-            verdicts: by number of the answer, from 0; UNSCORED when it cannot be told.
+            verdicts: by number of the answer, from 0; UNSCORED when it cannot be decided.
             same_as: by number, another answer that says the same in other words (they will be one reference); None
                 takes that back.
 
