@@ -47,6 +47,8 @@ EDGE = {
     "yaml": {"training", "cli", "runs"},
     "tyro": {"cli"},
     "tqdm": {"generate", "training", "evaluation", "report", "cli", "compare", "reproduce", "tasks", "verifiers"},
+    "httpx2": {"endpoint"},
+    "anyio": {"endpoint"},
     "math_verify": {"verifiers"},
     "sympy": {"verifiers"},
 }

@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
+from polymode import endpoint
 from polymode.errors import ConfigError, VerifierFault
 from polymode.judging import judge
 from polymode.types import Answer, AnswerSet, Example, ParseStatus, Reference, Span, Verdict
-from polymode.verifiers import QuestionVerifier, endpoint
+from polymode.verifiers import QuestionVerifier
 from polymode.verifiers.judge import JudgeVerifier
 from polymode.verifiers.judge_messages import Case, code_of, messages_for, verdict_in
 
@@ -143,8 +144,8 @@ def test_the_key_is_sent_and_never_shown_or_kept(
     server.script = lambda body: (401, {}, b"Incorrect API key provided:\n sk-very-secret")
     said = fault(verifier)
     assert "status 401: Incorrect API key provided: ***" in said
-    kept = [vars(verifier), vars(verifier._endpoint), (tmp_path / "verdicts.db").read_bytes()]
-    assert "secret" not in repr(kept)
+    states = [vars(verifier), *(value for name, value in vars(verifier._endpoint).items() if name != "_event_loops")]
+    assert "secret" not in repr([states, (tmp_path / "verdicts.db").read_bytes()])
 
 
 @pytest.mark.parametrize("value", ["", "a b", "a\nb", "schlüssel"])
@@ -251,7 +252,7 @@ def test_an_endpoint_that_is_down_leaves_a_large_batch_unscored_soon(
     with caplog.at_level(logging.WARNING):
         verifier.prepare([(FEVER, [f"answer {i}" for i in range(2000)])])
     assert time.monotonic() - began < 20
-    assert "2000 of 2000 answers could not be judged" in caplog.text and "Connection refused" in caplog.text
+    assert "2000 of 2000 answers could not be judged" in caplog.text and "ConnectionRefusedError" in caplog.text
     found = judge(FEVER, answer_set("answer 1", "flu"), verifier)
     assert found.verdicts == (UNSCORED, CORRECT)
 
@@ -319,13 +320,16 @@ def test_silence_and_slow_dripping_end_at_the_time_limit(server: Server) -> None
 
 def test_what_is_no_http_or_no_json_or_too_much_or_too_little(server: Server) -> None:
     for script, said in (
-        (lambda body: lambda wfile: wfile.write(b"SSH-2.0-OpenSSH\r\n"), "BadStatusLine"),
-        (lambda body: lambda wfile: None, "RemoteDisconnected"),
+        (lambda body: lambda wfile: wfile.write(b"SSH-2.0-OpenSSH\r\n\r\n"), "illegal status line"),
+        (lambda body: lambda wfile: None, "Server disconnected without sending a response"),
         (lambda body: (200, {}, b"<html>hello</html>"), "the reply is not JSON: '<html>"),
         (lambda body: (200, {}, b"[" * 100_000), "the reply is not JSON"),
         (lambda body: (200, {}, b"\xff\xfe"), "the reply is not JSON"),
         (lambda body: (200, {}, b" " * (endpoint.MAX_REPLY_BYTES + 1)), "reply longer than 1,048,576 bytes"),
-        (lambda body: (200, {"Content-Length": "100"}, b"{}"), "IncompleteRead"),
+        (
+            lambda body: (200, {"Content-Length": "100"}, b"{}"),
+            "peer closed connection without sending complete message body",
+        ),
         (lambda body: (302, {"Location": "http://127.0.0.1:1/"}, b""), "status 302: empty reply"),
         (lambda body: (400, {}, b"bad \x00 request\n" * 1000), "status 400: bad"),
     ):
