@@ -15,7 +15,7 @@ from polymode.metrics import alignment
 from polymode.parsing import parse_answers
 from polymode.rewards import METHODS, Reward, score_set
 from polymode.types import AnswerSet, Completion, Example, Judgement, Score
-from polymode.verifiers import QuestionVerifier, Verifier, is_open, verifier_at
+from polymode.verifiers import QuestionVerifier, Verifier, is_open, prepare_verifier, verifier_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +163,8 @@ class CompletionJudge:
     """Parses, judges and scores completions with one verifier, and keeps what belongs to a question."""
 
     def __init__(self, verifier: Verifier | QuestionVerifier, reward: Reward | None) -> None:
-        self.verifier = verifier
+        self.verifier = self.prepared = verifier
+        """As it was given; ``prepared`` is what judges: after `prepare`, it has the results."""
         self._reward = reward
         self._defaults = {
             True: METHODS["multi-rlcr"].reward("paper"),
@@ -174,18 +175,18 @@ class CompletionJudge:
     def equality(self, example: Example) -> Equality:
         """The question's classes and masses."""
         if example.id not in self._equalities:
-            self._equalities[example.id] = Equality(example, self.verifier)
+            self._equalities[example.id] = Equality(example, self.prepared)
         return self._equalities[example.id]
 
     def prepare(self, completions: Iterable[Completion]) -> None:
         """Let a slow verifier see all answers at once."""
-        if isinstance(self.verifier, QuestionVerifier):
-            self.verifier.prepare((c.example, [a.text for a in _answers(c).answers]) for c in completions)
+        items = ((c.example, [a.text for a in _answers(c).answers]) for c in completions)
+        self.prepared = prepare_verifier(self.verifier, items)
 
     def judged(self, completion: Completion) -> JudgedCompletion:
         """Parse (salvaging what can be salvaged), judge and score one completion."""
         answers = _answers(completion)
-        judgement = judge(completion.example, answers, self.verifier)
+        judgement = judge(completion.example, answers, self.prepared)
         reward = self._reward if self._reward is not None else self._defaults[completion.has_confidence]
         return JudgedCompletion(
             completion,

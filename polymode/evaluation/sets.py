@@ -67,7 +67,7 @@ def pooled_rows(
             status = ParseStatus.CLEAN if answers else ParseStatus.MALFORMED
             has_confidence = pool[0].completion.has_confidence
             example = pool[0].completion.example
-            judgement = judge(example, AnswerSet(status, answers, k, has_confidence), judge_.verifier)
+            judgement = judge(example, AnswerSet(status, answers, k, has_confidence), judge_.prepared)
             rows.append(
                 SetRow(
                     question=questions[id_],
@@ -93,7 +93,7 @@ def tabulate(rows: Sequence[SetRow], n_questions: int, judge_: CompletionJudge) 
     match: list[int] = []
     class_: list[int] = []
     mass: list[float] = []
-    count = getattr(judge_.verifier, "count_distinct", None)  # that of programs
+    count = getattr(judge_.prepared, "count_distinct", None)  # that of programs
     distinct = None if count is None else np.array([_distinct(count, row) for row in scored]).reshape(-1, 2)
     for row in scored:
         judgement, equality = row.judgement, judge_.equality(row.example)

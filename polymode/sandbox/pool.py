@@ -115,15 +115,6 @@ class Sandbox:
                 self._results.popitem(last=False)
         return [known[name] for name in names]
 
-    def recall(self, program: str, tests: ProgramTests) -> Result:
-        """The remembered result, a FAULT too; without one, what `run` gives."""
-        found = _plan(tests)
-        if isinstance(found, Result):
-            return found
-        with self._lock:
-            result = self._recall(_name(program, found))
-        return result if result is not None else self.run([(program, tests)])[0]
-
     def evaluate(
         self,
         program: str,

@@ -16,7 +16,7 @@ from polymode.references import check_references, references_from
 from polymode.rewards import Method, Reward, check_question, score_set
 from polymode.training.shaping import Shaping
 from polymode.types import Example, ParseStatus, Score, Verdict
-from polymode.verifiers import QuestionVerifier, Verifier
+from polymode.verifiers import QuestionVerifier, Verifier, prepare_verifier
 from polymode.verifiers.text import TextVerifier
 
 RewardFunction = Callable[..., list[float | None]]
@@ -90,16 +90,16 @@ def make_reward_function(
                 completion_text(completion), asked, confidence=method.has_confidence, finished=finished
             )
             items.append((_example(references[i], "" if question is None else question[i], equality), answers))
-        if isinstance(equality, QuestionVerifier):
-            equality.prepare((example, [answer.text for answer in answers.answers]) for example, answers in items)
-        judged = [judge(example, answers, equality) for example, answers in items]
+        texts = ((example, [answer.text for answer in answers.answers]) for example, answers in items)
+        prepared = prepare_verifier(equality, texts)
+        judged = [judge(example, answers, prepared) for example, answers in items]
         for key in {(found.answer_set.k, found.n_references) for found in judged} - checked:
             check_question(weights, k=key[0], n=key[1])
             checked.add(key)
         scores = [score_set(found, weights) for found in judged]
         if shaping is not None:
             names = question_id or question or [str(row) for row in references]
-            scores = shaping(scores, [example for example, _ in items], equality, names)
+            scores = shaping(scores, [example for example, _ in items], prepared, names)
         if last is not None:
             last[:] = [ScoredText(completion_text(c), score) for c, score in zip(completions, scores, strict=True)]
         if log_extra is not None:

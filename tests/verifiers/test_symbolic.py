@@ -16,6 +16,7 @@ from polymode.errors import ConfigError, MissingExtraError, VerifierFault
 from polymode.judging import judge
 from polymode.types import Answer, AnswerSet, Example, ParseStatus, Reference, Span, Verdict
 from polymode.verifiers import QuestionVerifier, children
+from polymode.verifiers import symbolic as symbolic_module
 from polymode.verifiers.children import ChildPool
 from polymode.verifiers.mathematics import MAX_CHARS, as_latex
 from polymode.verifiers.symbolic import SymbolicVerifier
@@ -200,18 +201,22 @@ def test_a_fault_on_one_name_does_not_hide_another() -> None:
         verifier.matches("1/2", Reference(ENDLESS))
 
 
-def test_a_batch_is_compared_on_several_children_and_then_remembered() -> None:
+def test_a_batch_is_compared_on_several_children_and_its_outcomes_handed_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     verifier = SymbolicVerifier(seconds=60, workers=2)
     assert isinstance(verifier, QuestionVerifier)
     examples = [Example(str(i), "?", (Reference(f"{i}.5"),)) for i in range(20)]
-    verifier.prepare((example, [f"{2 * i + 1}/2", "flu", f"{i}"]) for i, example in enumerate(examples))
+    monkeypatch.setattr(symbolic_module, "MAX_REMEMBERED", 3)
+    prepared = verifier.prepare((example, [f"{2 * i + 1}/2", "flu", f"{i}"]) for i, example in enumerate(examples))
     assert len(verifier._pool._children) == 2
     verifier.close()
     for i, example in enumerate(examples):
-        found = judge(example, answer_set(f"{2 * i + 1}/2", "flu", f"{i}"), verifier)
+        found = judge(example, answer_set(f"{2 * i + 1}/2", "flu", f"{i}"), prepared)
         assert found.verdicts == (CORRECT, WRONG, WRONG)
     assert verifier._pool._children == []  # nothing had to be compared again
-    verifier.prepare([])
+    verifier._outcomes = {("1", "x"): "no result"}
+    assert verifier.prepare([(Example("x", "?", (Reference("x"),)), ["1"])])._outcomes == verifier._outcomes
 
 
 def test_children_end_with_their_verifier() -> None:
