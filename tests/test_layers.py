@@ -47,6 +47,7 @@ EDGE = {
     "yaml": {"training", "cli", "runs"},
     "tyro": {"cli"},
     "tqdm": {"generate", "training", "evaluation", "report", "cli", "compare", "reproduce", "tasks", "verifiers"},
+    "rapidfuzz": {"metrics"},
     "httpx2": {"endpoint"},
     "anyio": {"endpoint"},
     "math_verify": {"verifiers"},
