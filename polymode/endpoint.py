@@ -59,7 +59,8 @@ class Endpoint:
     Args:
         url: full address, http or https.
         api_key_env: environment variable that holds the key; read for each request, never kept.
-        timeout: seconds for one attempt, from connecting to the last byte.
+        timeout: seconds for one attempt, to the last byte of the reply; a name that the system is still looking up then
+            is waited for.
         retries: further attempts after one that may pass.
         requests_per_minute: most attempts started in a minute, evenly spaced; 0 means no limit.
         seconds_in_all: limit for all attempts of a `post` together.
