@@ -34,15 +34,15 @@ def unique_answers(table: JudgedTable, n: int = N_UNIQUE) -> Floats:
     Sets are taken in sample order, answers in slot order (K = 3: ten sets, K = 1: thirty). Slots of malformed sets
     count as asked for and give no answer. NaN where fewer than ``n`` answers were asked for.
     """
-    asked = np.cumsum(table.k) - table.k
+    slots_before = np.cumsum(table.k) - table.k
     total = np.bincount(table.question, weights=table.k, minlength=table.n_questions)
     first = np.searchsorted(table.question, np.arange(table.n_questions))
-    base = np.append(asked, asked[-1:] + table.k[-1:])[first]
-    position = (asked - base[table.question])[table.owner] + table.slot
-    kept = position < n
+    base = np.append(slots_before, slots_before[-1:] + table.k[-1:])[first]
+    position = (slots_before - base[table.question])[table.owner] + table.slot
+    is_counted = position < n
     width = int(table.answer_class.max(initial=0)) + 1
-    seen = np.unique(table.answer_question[kept] * width + table.answer_class[kept])
-    count = np.bincount(seen // width, minlength=table.n_questions).astype(float)
+    classes = np.unique(table.answer_question[is_counted] * width + table.answer_class[is_counted])
+    count = np.bincount(classes // width, minlength=table.n_questions).astype(float)
     return np.where(total >= n, count, np.nan)
 
 

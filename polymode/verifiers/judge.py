@@ -135,30 +135,30 @@ class JudgeVerifier:
     def _key(self, case: Case) -> str:
         return hash_of([INSTRUCTIONS, self._endpoint.url, self._fields, case])
 
-    def _ask_all(self, missing: Mapping[str, Case]) -> dict[str, str]:
+    def _ask_all(self, cases: Mapping[str, Case]) -> dict[str, str]:
         """Ask about these cases; the reason of each failure."""
         from tqdm import tqdm
 
         faults: dict[str, str] = {}
-        if not missing:
+        if not cases:
             return faults
         self._endpoint.resume()
-        with ThreadPoolExecutor(min(self._concurrency, len(missing)), "polymode-judge") as pool:
-            waiting = {pool.submit(self._ask, case): key for key, case in missing.items()}
+        with ThreadPoolExecutor(min(self._concurrency, len(cases)), "polymode-judge") as pool:
+            futures = {pool.submit(self._ask, case): key for key, case in cases.items()}
             try:
-                bar = tqdm(as_completed(waiting), "judge", len(waiting), leave=False, delay=2, unit=" answers")
+                bar = tqdm(as_completed(futures), "judge", len(futures), leave=False, delay=2, unit=" answers")
                 for done in bar:
                     try:
-                        self._cache.add([(waiting[done], done.result())])
+                        self._cache.add([(futures[done], done.result())])
                     except Exception as exc:
-                        faults[waiting[done]] = str(exc)
+                        faults[futures[done]] = str(exc)
             except BaseException:  # Ctrl-C: verdicts so far stay in the cache, what is under way is cut off
                 self._endpoint.stop()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
         if faults:
             first = next(iter(faults.values()))
-            log.warning("judge: %d of %d answers could not be judged; the first: %s", len(faults), len(missing), first)
+            log.warning("judge: %d of %d answers could not be judged; the first: %s", len(faults), len(cases), first)
         return faults
 
     def _ask(self, case: Case) -> Matches:
@@ -191,10 +191,10 @@ class QuestionJudge:
         if reference not in references:
             references = (reference,)
         number = references.index(reference)
-        found = [i for i, ref in enumerate(references) if _TEXT.matches(answer, ref)]
-        if not found and (case := self._case(answer, references)) is not None:
-            found = self._judge.matches_of(case, self._faults)
-        return number in found
+        numbers = [i for i, ref in enumerate(references) if _TEXT.matches(answer, ref)]
+        if not numbers and (case := self._case(answer, references)) is not None:
+            numbers = self._judge.matches_of(case, self._faults)
+        return number in numbers
 
     def cases(self, answer: str, earlier: Sequence[str]) -> list[Case]:
         """What the judge has to be asked about an answer, and whether it repeats one of ``earlier``."""

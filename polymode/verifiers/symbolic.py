@@ -157,10 +157,10 @@ def _compared_at_once(pair: Pair) -> bool | None:
 
 @lru_cache(maxsize=1 << 16)
 def _ratio(latex: str) -> Fraction | None:
-    found = _RATIO.fullmatch(latex)
-    if found is None:
+    ratio = _RATIO.fullmatch(latex)
+    if ratio is None:
         return None
-    sign, above, below = found["sign"], found["above"] or found["whole"], found["below"] or found["under"] or "1"
+    sign, above, below = ratio["sign"], ratio["above"] or ratio["whole"], ratio["below"] or ratio["under"] or "1"
     return Fraction(int(sign + above), int(below)) if int(below) else None
 
 
