@@ -57,14 +57,14 @@ def test_a_name_stays_with_the_first_answer_that_has_it() -> None:
 
 def test_readings_become_references_with_their_questions(tmp_path: Path) -> None:
     rows = [
-        record(1, single("16"), several(parts=["8", "eight"], total=["16"])),
+        record(1, single("16"), several(parts=["8", "8 episodes"], total=["16"])),
         record(2, single("Irina")),
         record(3, several(one=["7"], other=["7", "seven"])),
     ]
     task: Task = AmbigQA(write(tmp_path, test=rows))
     found = {e.id: e for e in task.examples("test")}
     first, second, third = (found[f"ambigqa-{i}"] for i in (1, 2, 3))
-    assert [r.names for r in first.references] == [("16",), ("8", "eight")]
+    assert [r.names for r in first.references] == [("16",), ("8", "8 episodes")]
     assert first.meta == {"several": True, "readings": [["total"], ["parts"]]}
     assert [r.names for r in second.references] == [("Irina",)]
     assert second.meta == {"several": False, "readings": [[]]}
