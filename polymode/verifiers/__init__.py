@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Protocol, cast, runtime_checkable
 
 from polymode.errors import VerifierFault
 from polymode.types import Example, Reference
+from polymode.verifiers.faults import FailedVerifier, ask
 
 
 class Verifier(Protocol):
     """An equality of answers. Symmetric; hashable; the same two texts always get the same outcome.
 
-    A method that cannot decide raises `polymode.errors.VerifierFault`: judging turns it into UNSCORED, never WRONG.
+    A method that cannot decide raises `polymode.errors.VerifierFault`: judging turns it into UNSCORED, never WRONG, as
+    it does with any other exception.
     """
 
     def same(self, a: str, b: str) -> bool:
@@ -57,40 +58,35 @@ class QuestionVerifier(Protocol):
 
 
 def verifier_at(verifier: Verifier | QuestionVerifier, example: Example) -> Verifier:
-    """``verifier`` itself, or what it is on this question."""
+    """``verifier`` itself, or what it is on this question; where it fails to say so, one that always faults."""
     at = getattr(verifier, "at", None)  # much faster than asking whether it is a QuestionVerifier
-    return cast(Verifier, verifier) if at is None else at(example)
+    if at is None:
+        return cast(Verifier, verifier)
+    try:
+        return ask(at, example)
+    except VerifierFault as exc:
+        return FailedVerifier(str(exc))
+
+
+def depends_on_question(verifier: Verifier | QuestionVerifier) -> bool:
+    """Whether it is a `QuestionVerifier`; a question to its type would take a third of the time of a score."""
+    return getattr(verifier, "at", None) is not None
 
 
 def prepare_verifier(
     verifier: Verifier | QuestionVerifier, items: Iterable[tuple[Example, Sequence[str]]]
 ) -> Verifier | QuestionVerifier:
-    """The verifier to judge these answers of these questions with: what ``prepare`` returns, if there is one.
+    """The verifier to judge these answers of these questions with: what ``prepare`` returns.
 
-    Never raises for a fault of the verifier: when ``prepare`` does, every answer is UNSCORED with its error.
+    When ``prepare`` fails, and where it returns nothing, as it did in version 0.1.0, the verifier is asked answer by
+    answer, and says of each what is wrong.
     """
     if not isinstance(verifier, QuestionVerifier):
         return verifier
     try:
-        # Verifiers written for version 0.1.0 return None and remember the results themselves.
-        return cast("QuestionVerifier | None", verifier.prepare(items)) or verifier
-    except Exception as exc:
-        return FailedVerifier(f"prepare failed: {type(exc).__name__}: {exc}")
-
-
-@dataclass(frozen=True, slots=True)
-class FailedVerifier:
-    """Stands for a verifier that failed on a whole batch: it can tell nothing of any answer."""
-
-    reason: str
-
-    def same(self, a: str, b: str) -> bool:
-        """Raises VerifierFault."""
-        raise VerifierFault(self.reason)
-
-    def matches(self, answer: str, reference: Reference) -> bool:
-        """Raises VerifierFault."""
-        raise VerifierFault(self.reason)
+        return cast("QuestionVerifier | None", ask(verifier.prepare, items)) or verifier
+    except VerifierFault:
+        return verifier
 
 
 def is_open(verifier: Verifier) -> bool:

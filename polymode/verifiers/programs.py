@@ -61,6 +61,7 @@ class ProgramVerifier:
     def __init__(
         self,
         sandbox: Sandbox | None = None,
+        /,
         *,
         distinct: Distinct = "ast",
         workers: int | None = None,
@@ -70,6 +71,7 @@ class ProgramVerifier:
         if distinct not in ("ast", "behaviour"):
             raise ConfigError(f"distinct = {distinct!r} is not known: use 'ast' or 'behaviour'")
         self.distinct: Distinct = distinct
+        self.options = {"distinct": distinct}
         self.sandbox = sandbox or Sandbox(workers, limits=limits, unsafe_local=unsafe_local)
         self.results: Mapping[TestedProgram, Result] = {}
         """What `prepare` found out; anything else is run when it is asked about."""
