@@ -150,7 +150,7 @@ def _pages(options: Serve, reviews: Any) -> Any:
         proposals=options.proposals,
         data=options.data,
         relabelled=options.relabelled,
-        data_fields=named_values(options.data_fields, "data-fields", "question=prompt"),
+        data_fields=named_values(options.data_fields, "data-fields"),
     )
 
 
