@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from polymode.errors import RecordError
+from polymode.errors import VerifierFault
 from polymode.judging import judge
 from polymode.metrics import alignment
 from polymode.parsing import parse_answers
@@ -17,6 +18,7 @@ from polymode.rewards import METHODS, Reward, score_set
 from polymode.runs import SCHEMA, JudgedCompletion, JudgedSet
 from polymode.types import Answer, AnswerSet, Completion, Example, Judgement, ParseStatus, Span
 from polymode.verifiers import QuestionVerifier, Verifier, is_open, verifier_at
+from polymode.verifiers.faults import ask
 
 
 class AnswerFacts(NamedTuple):
@@ -89,21 +91,21 @@ class Equality:
 
     def _is_same(self, a: str, b: str) -> bool:
         try:
-            return self._verifier.same(a, b)
-        except Exception:
+            return ask(self._verifier.same, a, b)
+        except VerifierFault:
             return False
 
     def _key_of(self, text: str) -> object:
         try:
-            return text if self._key is None else self._key(text)
-        except Exception:
-            return text
+            return text if self._key is None else ask(self._key, text)
+        except VerifierFault:
+            return (text,)
 
     def _chance_of(self, text: str) -> float:
         assert self._chance is not None
         try:
-            return float(self._chance(text))
-        except Exception:
+            return float(ask(self._chance, text))
+        except VerifierFault:
             return math.nan
 
     def _mass(self, names: Sequence[str], masses: Mapping[object, float] | None) -> float:
@@ -150,7 +152,8 @@ class CompletionJudge:
     def prepare(self, completions: Iterable[Completion]) -> None:
         """Let a slow verifier see all answers at once."""
         if isinstance(self.verifier, QuestionVerifier):
-            self.verifier.prepare((c.example, [a.text for a in _answers(c).answers]) for c in completions)
+            with suppress(VerifierFault):  # asked one by one, it says of each answer what is wrong
+                ask(self.verifier.prepare, ((c.example, [a.text for a in _answers(c).answers]) for c in completions))
 
     def judged(self, completion: Completion) -> JudgedCompletion:
         """Parse (salvaging what can be salvaged), judge and score one completion."""
@@ -216,8 +219,8 @@ class CompletionJudge:
         """Right programs of a set that differ in their syntax trees, and in what they do; None when unknown."""
         assert self._count_distinct is not None
         try:
-            counts = self._count_distinct(example, texts)
-        except RecordError:  # a set without answers, of a question whose tests cannot be used
+            counts = ask(self._count_distinct, example, texts)
+        except VerifierFault:  # also a set without answers, of a question whose tests cannot be used
             return {"ast": None, "behaviour": None}
         if counts.unscored:
             return {"ast": None, "behaviour": None}
