@@ -73,7 +73,7 @@ class BackgroundCache(Generic[T]):
         with self._turn:
             try:
                 future.set_result(make())
-            except BaseException as exc:  # whoever waits must get it
+            except BaseException as exc:  # those who wait must get it
                 future.set_exception(exc)
 
 

@@ -210,13 +210,13 @@ class ReviewQueue:
     # --- what a reviewer does ----------------------------------------------------------------------------------------
 
     def claim(self, reviewer: str, item_id: int | None = None) -> ReviewItem | None:
-        """Take the next item, or a certain one; nobody else can have it until it is released or the claim expires.
+        """Claim the next item, or a certain one; no other reviewer can have it until it is released or the claim expires.
 
         Claiming what one holds already prolongs the claim. None when no item is open.
 
         Raises:
             DataNotFoundError: no item with this id.
-            ReviewConflictError: somebody else holds it, or it is finished.
+            ReviewConflictError: another reviewer has claimed it, or it is finished.
         """
         reviewer, now = checked_name(reviewer), self._clock()
         free = state_is(ReviewState.OPEN, now)
@@ -260,7 +260,7 @@ class ReviewQueue:
 
         Args:
             item_id: a claimed item. After the claim expired its reviewer may continue until somebody else claims it.
-            reviewer: who holds it.
+            reviewer: who claimed it.
             verdicts: by number of the answer, from 0; UNSCORED when it cannot be decided.
             same_as: by number, another answer that says the same in other words (they will be one reference); None
                 takes that back.
