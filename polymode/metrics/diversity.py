@@ -84,24 +84,9 @@ def rouge_l(a: Sequence[str], b: Sequence[str]) -> float:
 
     Source: Lin 2004, https://aclanthology.org/W04-1013.
     """
-    return float(ratio(2 * lcs_length(a, b), len(a) + len(b)))
+    from rapidfuzz.distance import LCSseq
 
-
-def lcs_length(a: Sequence[str], b: Sequence[str]) -> int:
-    """Length of the longest common subsequence, one machine-word operation per word of ``b`` and 64 words of ``a``.
-
-    Bit i of ``row`` is 0 where the table of the classic recurrence grows at column i.
-    Source: Hyyrö 2004, Bit-parallel LCS-length computation revisited.
-    """
-    where: dict[str, int] = {}
-    for i, word in enumerate(a):
-        where[word] = where.get(word, 0) | 1 << i
-    mask = (1 << len(a)) - 1
-    row = mask
-    for word in b:
-        shared = row & where.get(word, 0)
-        row = ((row + shared) | (row - shared)) & mask
-    return len(a) - row.bit_count()
+    return float(ratio(2 * LCSseq.similarity(a, b), len(a) + len(b)))
 
 
 def text_overlaps(texts: Sequence[str], max_pairs: int = MAX_PAIRS) -> Floats:
