@@ -458,14 +458,14 @@ def test_nothing_to_propose_is_said(data: Path, run, capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["x"], "--data PATH is missing: the records that the runs were asked"),
-        (["--data", "q.jsonl"], "RUN is missing: name the runs whose answers are looked at"),
+        (["x"], "--data is missing: name the records that the runs' questions came from"),
+        (["--data", "q.jsonl"], "RUNS is missing: name the runs whose answers are examined"),
         (["x", "--data", "none.jsonl"], "data file 'none.jsonl' does not exist: check the path"),
         (["x", "--data", "q.jsonl", "--min-share", "2"], "min_share = 2.0 is not allowed: give a number from 0 to 1"),
-        (["--data", "q.jsonl", "--accept", "p.jsonl"], "--out PATH is missing: the new version of the data"),
+        (["--data", "q.jsonl", "--accept", "p.jsonl"], "--out is missing: name the file for the new version"),
         (
             ["x", "--data", "q.jsonl", "--accept", "p", "--out", "o"],
-            "runs are given with --accept, which looks at none",
+            "runs are given with --accept, which uses none",
         ),
         (
             ["--data", "q", "--accept", "p.jsonl", "--out", "p.jsonl"],

@@ -2,50 +2,26 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import tyro
-
-from polymode.cli.answer import run_answer
-from polymode.cli.calibrate import run_calibrate
-from polymode.cli.flags import parse_flags
-from polymode.cli.named_values import named_values
-from polymode.cli.options import Compare, Doctor, Evaluate, Generate, Reproduce, Tasks, Train
-from polymode.cli.relabel import run_relabel
-from polymode.cli.reviews import run_reviews
-from polymode.cli.serve import run_serve
+from polymode.cli.options import Compare, Doctor, Evaluate, Generate, Reproduce, Tasks
 from polymode.errors import ConfigError, MissingExtraError
-from polymode.sandbox.bubblewrap import UNSAFE_LOCAL
-from polymode.training.recipe import Recipe, load_recipe
 
 
-def _parsed(kind: type[Any], verb: str, args: Sequence[str], default: Any = None) -> Any:
-    """Options of a verb that may run programs; ``--unsafe-local`` holds from here on, in child processes too."""
-    options = parse_flags(kind, verb, args, default)
-    if options.unsafe_local:
-        os.environ[UNSAFE_LOCAL] = "1"
-    return options
-
-
-def _whole(flag: str, value: int, low: int) -> None:
-    if value < low:
-        raise ConfigError(f"--{flag} {value} is not allowed: give a whole number from {low}")
-
-
-def _reproduce(args: Sequence[str]) -> int:
-    options: Reproduce = _parsed(Reproduce, "reproduce", args)
+def reproduce(options: Reproduce) -> int:
+    """Run an experiment and say where its reports are."""
     from polymode.reproduce.plans import plans
 
-    _whole("workers", options.workers, 0)
     parts = {name: None for plan in plans(options.experiment, options.data) for name in (plan.name, plan.task)}
     if options.only is not None and options.only not in parts:
-        raise ConfigError(f"--only {options.only!r} is no part of {options.experiment}: use one of {', '.join(parts)}")
-    _need_packages("train", "training", ("torch", "transformers", "trl", "datasets"))
-    _need_packages("report", "the report", ("matplotlib", "jinja2"))
+        raise ConfigError(
+            f"--only {options.only!r} is not a part of {options.experiment}: use one of {', '.join(parts)}"
+        )
+    need_packages("train", "training", ("torch", "transformers", "trl", "datasets"))
+    need_packages("report", "the report", ("matplotlib", "jinja2"))
     from polymode.reproduce.run import reproduce
 
     out = options.out or Path("runs") / options.experiment
@@ -62,45 +38,28 @@ def _reproduce(args: Sequence[str]) -> int:
     return 0
 
 
-def _train(args: Sequence[str]) -> int:
-    recipe, flags = Recipe(), list(args)
-    for i, value in enumerate(flags):  # the recipe comes first, or is the YAML file among the flags
-        if value.endswith((".yaml", ".yml")) or (i == 0 and not value.startswith("-")):
-            recipe = load_recipe(Path(flags.pop(i)))
-            break
-    out: Any = tyro.MISSING  # the one option without a default
-    options: Train = _parsed(Train, "train", flags, default=Train(out=out, recipe=recipe))
-    _need_packages("train", "training", ("torch", "transformers", "trl", "datasets"))
-    from polymode.training.rl import train
-
-    print(f"model: {train(options.recipe, options.out, resume=options.resume)}")
-    return 0
-
-
-def _generate(args: Sequence[str]) -> int:
-    options: Generate = _parsed(Generate, "generate", args)
+def generate(options: Generate) -> int:
+    """Sample completions into a run folder."""
     from polymode import runs
+    from polymode.generate.confidences import CONFIDENCES, measure_confidences
     from polymode.generate.sampling import sample_completions
-    from polymode.prompts import check_k
+    from polymode.prompts import Style, check_k
     from polymode.tasks import open_task
 
-    for flag, value in (("n", options.n), ("samples", options.samples), ("batch", options.batch)):
-        _whole(flag, value, 1)
-    _whole("max-tokens", options.max_tokens, 1)
-    if not 0 <= options.temperature < float("inf"):
-        raise ConfigError(f"--temperature {options.temperature} is not allowed: give a number from 0")
     check_k(options.k)
+    if options.confidences is not None:
+        CONFIDENCES.load(options.confidences)
     if (options.out / runs.CONFIG).exists():  # refuse before a model is loaded
         runs.create(options.out, _configuration(options), resume=options.resume)
         _check_same(options)
         if (options.out / runs.COMPLETIONS).exists():
-            print(f"completions: {options.out / runs.COMPLETIONS} (kept)")
+            print(f"completions: {options.out / runs.COMPLETIONS} (already complete)")
             return 0
-    task_options = named_values(options.task_options, "task-options")
-    task = open_task(options.task, data=options.data, **task_options)
+    task = open_task(options.task, data=options.data, **options.task_options)
     examples = task.examples(options.split, options.n)
     generator = _generator(options)
     runs.create(options.out, _configuration(options), resume=options.resume)
+    style: Style = task.prompt_style if options.style == "task" else options.style
     completions = sample_completions(
         examples,
         generator,
@@ -110,18 +69,20 @@ def _generate(args: Sequence[str]) -> int:
         max_tokens=options.max_tokens,
         temperature=options.temperature,
         seed=options.seed,
-        style=task.prompt_style if options.style == "task" else options.style,
+        style=style,
     )
-    origin = {"task": {"name": options.task, "options": task_options}, "verifier": _verifier_of(task)}
+    if options.confidences is not None:
+        completions = measure_confidences(options.confidences, completions, generator, style=style)
+    origin = {"task": {"name": options.task, "options": dict(options.task_options)}, "verifier": _verifier_of(task)}
     print(f"completions: {runs.write_completions(options.out, completions, **origin)}")
     return 0
 
 
 def _configuration(options: Generate) -> dict[str, Any]:
-    """What config.json holds: the options, those of the task as a mapping."""
+    """What config.json holds."""
     from polymode import runs
 
-    return {**runs.to_json(options), "task_options": named_values(options.task_options, "task-options")}
+    return {**runs.to_json(options), "task_options": dict(options.task_options)}
 
 
 def _verifier_of(task: Any) -> dict[str, Any] | None:
@@ -149,24 +110,19 @@ def _check_same(options: Generate) -> None:
 
 
 def _generator(options: Generate) -> Any:
-    if options.backend == "vllm":
-        from polymode.generate.vllm import VLLMGenerator
+    from polymode.generate import open_generator
 
-        return VLLMGenerator(options.model)
-    from polymode.generate.transformers import TransformersGenerator
-
-    return TransformersGenerator(options.model, batch=options.batch)
+    return open_generator(options.backend, options.model, options.backend_options, batch=options.batch)
 
 
-def _evaluate(args: Sequence[str]) -> int:
-    options: Evaluate = _parsed(Evaluate, "evaluate", args)
+def evaluate(options: Evaluate) -> int:
+    """Measure a file of completions, print the table and write it."""
     from polymode import runs
     from polymode.evaluation import evaluate, evaluate_groups, read_completions, write_groups
     from polymode.evaluation.recorded_verifier import recorded_verifier
 
-    _whole("pool", options.pool, 1)
     if options.votes and options.pool == 1:
-        raise ConfigError("--votes counts answers of pooled sets: give --pool too, for example --pool 3")
+        raise ConfigError("--votes needs pooled sets: give --pool too, for example --pool 3")
     path = runs.completions_path(options.completions)
     named = _named_verifier(options)
     verifier = recorded_verifier(path) if named is None else named
@@ -177,6 +133,7 @@ def _evaluate(args: Sequence[str]) -> int:
         "pooled": options.pool > 1,
         "k": options.pool if options.pool > 1 else None,
         "confidence_from": "votes" if options.votes else "stated",
+        "metrics": options.metrics,
         "n_boot": options.n_boot,
         "seed": options.seed,
     }
@@ -198,19 +155,15 @@ def _named_verifier(options: Evaluate | Compare) -> Any:
     """The verifier that the flags name; None when they name none."""
     from polymode.verifiers.choice import open_verifier
 
-    how = named_values(options.verifier_options, "verifier-options")
-    if options.verifier is None and how:
+    if options.verifier is None and options.verifier_options:
         raise ConfigError("--verifier-options are given without --verifier: name one, for example --verifier judge")
-    return None if options.verifier is None else open_verifier(options.verifier, **how)
+    return None if options.verifier is None else open_verifier(options.verifier, **options.verifier_options)
 
 
-def _compare(args: Sequence[str]) -> int:
-    options: Compare = _parsed(Compare, "compare", args)
-    if not options.runs:
-        raise ConfigError("RUN is missing: name the folders to compare; see polymode compare --help")
-    _whole("n-boot", options.n_boot, 0)
+def compare(options: Compare, args: Sequence[str]) -> int:
+    """Print and write the comparison of several runs."""
     named = _named_verifier(options)
-    _need_packages("report", "the report", ("matplotlib", "jinja2"))
+    need_packages("report", "the report", ("matplotlib", "jinja2"))
     from polymode import runs
     from polymode.compare.compare import compare_runs
 
@@ -220,6 +173,7 @@ def _compare(args: Sequence[str]) -> int:
         against=options.against,
         n_boot=options.n_boot,
         verifier=named,
+        metrics=options.metrics,
         command=shlex.join(["polymode", "compare", *args]),
     )
     print(comparison.text())
@@ -227,13 +181,14 @@ def _compare(args: Sequence[str]) -> int:
     return 0
 
 
-def _tasks(args: Sequence[str]) -> int:
-    options: Tasks = _parsed(Tasks, "tasks", args)
+def tasks(options: Tasks) -> int:
+    """List the tasks, or show questions of one."""
     from polymode.tasks import TASKS
 
     if options.name is None:
-        width = max(map(len, TASKS))
-        print("\n".join(f"{name:<{width}}  {text}" for name, text in TASKS.items()))
+        lines = TASKS.summaries()
+        width = max(map(len, lines))
+        print("\n".join(f"{name:<{width}}  {text}" for name, text in lines.items()))
         return 0
     _show_task(options)
     return 0
@@ -244,7 +199,7 @@ def _show_task(options: Tasks) -> None:
 
     from polymode.tasks import Demonstrates, open_task
 
-    task = open_task(options.name or "", data=options.data, **named_values(options.task_options, "task-options"))
+    task = open_task(options.name or "", data=options.data, **options.task_options)
     for example in task.examples("train", options.n):
         print(f"{example.id}: {example.question}")
         for reference in example.references:
@@ -255,35 +210,18 @@ def _show_task(options: Tasks) -> None:
             print(f"  demonstration: {text}")
 
 
-def _doctor(args: Sequence[str]) -> int:
-    parse_flags(Doctor, "doctor", args)
+def doctor(options: Doctor) -> int:
+    """Print what is installed."""
     from polymode.doctor import diagnose, render
 
     print(render(diagnose()))
     return 0
 
 
-def _need_packages(extra: str, purpose: str, packages: Sequence[str]) -> None:
+def need_packages(extra: str, purpose: str, packages: Sequence[str]) -> None:
     """Say what to install before a long traceback does."""
     from importlib.util import find_spec
 
     for package in packages:
         if find_spec(package) is None:
             raise MissingExtraError(package, extra, purpose)
-
-
-RUN: dict[str, Callable[[Sequence[str]], int]] = {
-    "reproduce": _reproduce,
-    "train": _train,
-    "generate": _generate,
-    "evaluate": _evaluate,
-    "compare": _compare,
-    "calibrate": run_calibrate,
-    "answer": run_answer,
-    "serve": run_serve,
-    "reviews": run_reviews,
-    "relabel": run_relabel,
-    "tasks": _tasks,
-    "doctor": _doctor,
-}
-"""The function of each verb: from flags to an exit code."""

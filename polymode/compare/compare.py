@@ -35,6 +35,7 @@ def compare_runs(
     against: str | None = None,
     n_boot: int = N_BOOT,
     verifier: Verifier | QuestionVerifier | None = None,
+    metrics: Sequence[str] = (),
     command: str = "",
 ) -> Comparison:
     """Lay runs side by side and write ``report.html``, ``compare.md`` and ``compare.json`` into ``out``.
@@ -45,6 +46,7 @@ def compare_runs(
         against: name of the column that is taken away from the others; see `pick_against`.
         n_boot: bootstrap replicates of the differences.
         verifier: judges all completions again; None takes the verdicts that are stored.
+        metrics: own metrics that differences are computed of (`polymode.metrics.own`).
         command: shown on the page as the way to repeat it.
 
     Raises:
@@ -67,7 +69,7 @@ def compare_runs(
         if folder is not None
     }
     with tqdm(total=len(folders), desc="comparing", unit=" folders", delay=_SHOW_AFTER) as bar:
-        evaluations = Evaluations(verifier, n_boot=n_boot, done=bar.update)
+        evaluations = Evaluations(verifier, metrics, n_boot=n_boot, done=bar.update)
         data = [read_arm(column.arm, [evaluations.metrics(run) for run in column.runs]) for column in columns]
         budget = find_budget(data)
         paid = {column.name: completions_for(budget, one) for column, one in zip(columns, data, strict=True)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,6 +19,8 @@ class Evaluations:
 
     verifier: Verifier | QuestionVerifier | None = None
     """Judges all completions again; None takes the verdicts that are stored."""
+    own_metrics: Sequence[str] = ()
+    """Own metrics that differences are computed of."""
     n_boot: int = N_BOOT
     """Bootstrap replicates of metrics that are judged again."""
     done: Callable[[], object] = lambda: None
@@ -34,7 +36,11 @@ class Evaluations:
         folder = folder or run.folder
         key = folder.resolve()
         if key not in self._by_folder:
-            found = Evaluation.read(folder) if self.verifier is None else self._judged_again(run, folder)
+            found = (
+                Evaluation.read(folder, metrics=self.own_metrics)
+                if self.verifier is None
+                else self._judged_again(run, folder)
+            )
             self._by_folder[key] = replace(found, judged=())  # answers are most of its memory
             self.done()
         return self._by_folder[key]
@@ -64,5 +70,6 @@ class Evaluations:
             pooled=is_pooled,
             k=run.pool if is_pooled else None,
             confidence_from="votes" if run.confidence == "votes" else "stated",
+            metrics=self.own_metrics,
             n_boot=self.n_boot,
         )

@@ -18,6 +18,7 @@ from polymode.evaluation.judged import CompletionJudge
 from polymode.evaluation.older import completed
 from polymode.evaluation.overlaps import overlaps_of, with_overlaps
 from polymode.evaluation.sets import Tables, pools_of, tables_of
+from polymode.metrics.own import own_statistics
 from polymode.metrics.statistics import of_unique_references, statistics
 from polymode.prompts import check_k
 from polymode.rewards import Reward
@@ -49,11 +50,12 @@ class Evaluation:
     """What the metrics are computed from, for `compare`; ``unique_references@m`` are the points of that curve."""
 
     @classmethod
-    def read(cls, folder: Path | str) -> Evaluation:
+    def read(cls, folder: Path | str, *, metrics: Sequence[str] = ()) -> Evaluation:
         """What `evaluate` returned before it was written into ``folder``.
 
         Statistics are computed from the stored verdicts; no verifier is started. A folder made by polymode 0.1.0 needs
-        its completions.jsonl too, and has no counts of distinct programs.
+        its completions.jsonl too, and has no counts of distinct programs. The statistics of one's own metrics are those
+        of ``metrics``, because no file gets a function called that it names.
 
         Raises:
             RunIncompleteError: metrics.json or judged.jsonl is missing.
@@ -74,7 +76,7 @@ class Evaluation:
             curves=stored.curves,
             judged=tuple(judged),
             question_ids=tuple(questions),
-            statistics=_by_text(_statistics(tables, overlaps_of(judged, questions))),
+            statistics=_by_text(_statistics(tables, overlaps_of(judged, questions), metrics)),
         )
 
     def write(self, folder: Path | str, *, completions: Path | str | None = None) -> None:
@@ -121,6 +123,7 @@ def evaluate(
     k: int | None = None,
     pooled: bool = False,
     confidence_from: Literal["stated", "votes"] = "stated",
+    metrics: Sequence[str] = (),
     n_boot: int = N_BOOT,
     seed: int = 0,
 ) -> Evaluation:
@@ -136,12 +139,13 @@ def evaluate(
             the single completions.
         confidence_from: confidence of a distinct answer of a pooled set: the mean ``stated`` by the completions that
             gave it, or its share of ``votes`` (then calibration is that of the distinct pooled answers).
+        metrics: further metrics, as ``module:Name`` or the name of an entry point (`polymode.metrics.own`).
         n_boot: bootstrap replicates.
         seed: of the bootstrap.
 
     Raises:
         ConfigError: no completions; pooled without a k or enough samples, or with multi-answer completions; votes
-            without pooled; one id for two questions.
+            without pooled; one id for two questions; a metric that cannot be used.
     """
     in_order = _in_order(completions)
     _check_options(in_order, k, pooled, confidence_from, n_boot)
@@ -162,7 +166,7 @@ def evaluate(
         "verifier": describe_verifier(judge.verifier),
     }
     tables = _tables(judged, questions, view)
-    everything = _statistics(tables, overlaps_of(judged, questions))
+    everything = _statistics(tables, overlaps_of(judged, questions), metrics)
     n_unscored = tables.completions.n_unscored
     with tqdm(total=n_boot, desc="intervals", unit=" resamples", delay=_SHOW_AFTER, leave=False) as bar:
         estimates = bootstrap(
@@ -271,8 +275,9 @@ def _tables(judged: Sequence[JudgedCompletion], questions: Mapping[str, int], vi
     return tables_of(judged, questions, pool, votes=view.get("confidence_from") == "votes")
 
 
-def _statistics(tables: Tables, overlaps: np.ndarray) -> dict[str | tuple[str, int], Statistic]:
-    metrics: dict[str | tuple[str, int], Statistic] = {**statistics(*tables, overlaps)}
+def _statistics(tables: Tables, overlaps: np.ndarray, own: Sequence[str]) -> dict[str | tuple[str, int], Statistic]:
+    built_in = statistics(*tables, overlaps)
+    metrics: dict[str | tuple[str, int], Statistic] = {**built_in, **own_statistics(own, tables.sets, built_in)}
     curve = of_unique_references(tables.completions)
     return metrics | {("unique_references", m): statistic for m, statistic in curve.items()}
 

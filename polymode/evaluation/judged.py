@@ -9,14 +9,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from polymode.errors import RecordError
+from polymode.errors import VerifierFault
 from polymode.judging import judge
 from polymode.metrics import alignment
 from polymode.parsing import parse_answers
 from polymode.rewards import METHODS, Reward, score_set
 from polymode.runs import SCHEMA, JudgedCompletion, JudgedSet
 from polymode.types import Answer, AnswerSet, Completion, Example, Judgement, ParseStatus, Span
-from polymode.verifiers import QuestionVerifier, Verifier, is_open, verifier_at
+from polymode.verifiers import QuestionVerifier, Verifier, is_open, prepare_verifier, verifier_at
+from polymode.verifiers.faults import ask
 
 
 class AnswerFacts(NamedTuple):
@@ -89,21 +90,21 @@ class Equality:
 
     def _is_same(self, a: str, b: str) -> bool:
         try:
-            return self._verifier.same(a, b)
-        except Exception:
+            return ask(self._verifier.same, a, b)
+        except VerifierFault:
             return False
 
     def _key_of(self, text: str) -> object:
         try:
-            return text if self._key is None else self._key(text)
-        except Exception:
-            return text
+            return text if self._key is None else ask(self._key, text)
+        except VerifierFault:
+            return (text,)
 
     def _chance_of(self, text: str) -> float:
         assert self._chance is not None
         try:
-            return float(self._chance(text))
-        except Exception:
+            return float(ask(self._chance, text))
+        except VerifierFault:
             return math.nan
 
     def _mass(self, names: Sequence[str], masses: Mapping[object, float] | None) -> float:
@@ -132,7 +133,8 @@ class CompletionJudge:
     """Parses, judges and scores completions with one verifier, and keeps what belongs to a question."""
 
     def __init__(self, verifier: Verifier | QuestionVerifier, reward: Reward | None) -> None:
-        self.verifier = verifier
+        self.verifier = self.prepared = verifier
+        """As it was given; ``prepared`` is what judges: after `prepare`, it has the results."""
         self._reward = reward
         self._defaults = {
             True: METHODS["multi-rlcr"].reward("paper"),
@@ -144,18 +146,19 @@ class CompletionJudge:
     def equality(self, example: Example) -> Equality:
         """The question's classes and masses."""
         if example.id not in self._equalities:
-            self._equalities[example.id] = Equality(example, self.verifier)
+            self._equalities[example.id] = Equality(example, self.prepared)
         return self._equalities[example.id]
 
     def prepare(self, completions: Iterable[Completion]) -> None:
         """Let a slow verifier see all answers at once."""
-        if isinstance(self.verifier, QuestionVerifier):
-            self.verifier.prepare((c.example, [a.text for a in _answers(c).answers]) for c in completions)
+        items = ((c.example, [a.text for a in _answers(c).answers]) for c in completions)
+        self.prepared = prepare_verifier(self.verifier, items)
+        self._count_distinct = getattr(self.prepared, "count_distinct", None)
 
     def judged(self, completion: Completion) -> JudgedCompletion:
         """Parse (salvaging what can be salvaged), judge and score one completion."""
         answers = _answers(completion)
-        judgement = judge(completion.example, answers, self.verifier)
+        judgement = judge(completion.example, answers, self.prepared)
         reward = self._reward if self._reward is not None else self._defaults[completion.has_confidence]
         score = score_set(judgement, reward)
         return JudgedCompletion(
@@ -177,7 +180,7 @@ class CompletionJudge:
         """Single answers of ``k`` completions judged as one set."""
         answers = tuple(Answer(text, Span(0, 0)) for text in texts)
         status = ParseStatus.CLEAN if answers else ParseStatus.MALFORMED
-        judgement = judge(example, AnswerSet(status, answers, k, has_confidence=False), self.verifier)
+        judgement = judge(example, AnswerSet(status, answers, k, has_confidence=False), self.prepared)
         return JudgedSet(**self._facts(example, judgement))
 
     def _facts(self, example: Example, judgement: Judgement) -> dict[str, Any]:
@@ -216,8 +219,8 @@ class CompletionJudge:
         """Right programs of a set that differ in their syntax trees, and in what they do; None when unknown."""
         assert self._count_distinct is not None
         try:
-            counts = self._count_distinct(example, texts)
-        except RecordError:  # a set without answers, of a question whose tests cannot be used
+            counts = ask(self._count_distinct, example, texts)
+        except VerifierFault:  # also a set without answers, of a question whose tests cannot be used
             return {"ast": None, "behaviour": None}
         if counts.unscored:
             return {"ast": None, "behaviour": None}

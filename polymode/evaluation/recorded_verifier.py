@@ -15,7 +15,7 @@ from typing import Any
 
 from polymode import runs
 from polymode.errors import ConfigError, DataNotFoundError, MissingExtraError
-from polymode.tasks import OWN_VERIFIERS, TASKS, open_task, verifier_of
+from polymode.tasks import TASKS, has_own_verifier, open_task, verifier_of
 from polymode.verifiers import QuestionVerifier, Verifier
 from polymode.verifiers.choice import open_verifier
 
@@ -74,7 +74,12 @@ def _opened(verifier: Mapping[str, Any], where: str) -> AnyVerifier | None:
 
 
 def _of_task(name: str, options: Mapping[str, Any], where: str, data: Any = None) -> AnyVerifier | None:
-    if name not in TASKS or name not in OWN_VERIFIERS:  # its data are not needed to judge its answers
+    if name not in TASKS.entries:
+        raise ConfigError(
+            f"{where}: task {name!r}, which says how answers are compared, is not loaded because a file names it: give "
+            "--verifier, for example text"
+        )
+    if not has_own_verifier(name):  # its data are not needed to judge its answers
         return None
     try:
         return verifier_of(open_task(name, data=data, **_harmless(options)))
@@ -94,7 +99,7 @@ def _of_folder(folder: Path) -> AnyVerifier | None:
 
     The nearest config names the task. A verifier is taken from the training run above it, if that has the same task.
     """
-    configs = [config for config in map(_config, _places(folder)) if config.get("task") in TASKS]
+    configs = [config for config in map(_config, _places(folder)) if config.get("task") in TASKS.entries]
     same = [config for config in configs if config["task"] == configs[0]["task"]]
     for config in same:
         if config.get("verifier") is not None:

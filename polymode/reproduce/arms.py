@@ -87,7 +87,7 @@ def _sample(
         k=view.answers,
         confidence=view.has_confidence,
         samples=samples,
-        max_tokens=recipe.max_completion_tokens,
+        max_tokens=recipe.max_completion_length,
         temperature=recipe.temperature,
         seed=_SAMPLING_SEED,
         style=task.prompt_style,

@@ -67,9 +67,9 @@ def _facts(plan: Plan, command: str, seconds: float) -> dict[str, str]:
         ),
         "seeds": ", ".join(str(seed) for seed in sorted({arm.recipe.seed for arm in plan.arms})),
         "model": recipe.model or "lab model (Qwen3 architecture, built from a config, warm-started on demonstrations)",
-        "completions per arm": f"{recipe.steps * recipe.completions_per_step:,} "
-        f"({recipe.steps} steps x {recipe.questions_per_step} questions x {recipe.group})",
-        "learning rate": f"{recipe.learning_rate:g}, {recipe.schedule}",
+        "completions per arm": f"{recipe.max_steps * recipe.completions_per_step:,} "
+        f"({recipe.max_steps} steps x {recipe.questions_per_step} questions x {recipe.num_generations})",
+        "learning rate": f"{recipe.learning_rate:g}, {recipe.lr_scheduler_type}",
         "test questions": f"{plan.questions:,}, of which {plan.deep_questions} with {plan.deep_answers} answers each",
         "time of this run": f"{seconds / 60:.1f} minutes (without stages finished earlier)",
         "largest process": f"{peak / unit:,.0f} MiB",

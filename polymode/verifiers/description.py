@@ -5,17 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from polymode.verifiers import QuestionVerifier, Verifier
+from polymode.verifiers.choice import VERIFIERS
 
-_NAMES = {
-    "polymode.verifiers.text:TextVerifier": "text",
-    "polymode.verifiers.symbolic:SymbolicVerifier": "symbolic",
-    "polymode.verifiers.judge:JudgeVerifier": "judge",
-    "polymode.verifiers.programs:ProgramVerifier": "programs",
-}
 _SECRET = re.compile(r"key|token$|secret|password|credential|authorization|header", re.IGNORECASE)
 
 
@@ -23,15 +19,16 @@ def describe_verifier(verifier: Verifier | QuestionVerifier) -> dict[str, Any]:
     """``{"name": ..., "options": {...}}``, with which `polymode.verifiers.choice.open_verifier` opens it again.
 
     The name of a verifier is its attribute ``name``, else the built-in name of its class, else ``module:Class``. Its
-    options are its attribute ``options``; without one nothing is known of them. What may be a secret, or has no JSON
-    form, is left out. A verifier that belongs to a task is named ``task:NAME`` and has the task's options.
+    options are its attribute ``options``, else the fields of a dataclass; else nothing is known of them. What may be a
+    secret, or has no JSON form, is left out. A verifier that belongs to a task is named ``task:NAME`` and has the
+    task's options.
     """
-    kind = type(verifier)
-    address = f"{kind.__module__}:{kind.__qualname__}"
     name = getattr(verifier, "name", None)
     options = getattr(verifier, "options", None)
+    if options is None and is_dataclass(verifier):
+        options = {field.name: getattr(verifier, field.name) for field in fields(verifier) if field.init}
     return {
-        "name": name if isinstance(name, str) else _NAMES.get(address, address),
+        "name": name if isinstance(name, str) else VERIFIERS.name_of(type(verifier)),
         "options": _plain(options) if isinstance(options, Mapping) else {},
     }
 

@@ -1,7 +1,6 @@
-"""Templates to responses (layer L4; the only place of the server that imports Jinja2).
+"""Templates to responses (layer L6; the only place of the server that imports Jinja2).
 
-Everything that is inserted is escaped, and control characters are replaced. A name that a template does not get is an
-error, never an empty place.
+All inserted values are escaped, and control characters replaced. A name that a template does not get is an error.
 """
 
 from __future__ import annotations
@@ -11,34 +10,23 @@ import re
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from polymode.web.pages.sessions import Sessions, give_cookie, new_token
+from polymode.web.pages.sessions import give_cookie, new_token
+
+if TYPE_CHECKING:
+    from polymode.web.pages.site import Site
 
 _HERE = Path(__file__).parent
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
-class Pages(Protocol):
-    """What every page shares; `polymode.web.pages.site.Site` is it."""
-
-    @property
-    def sessions(self) -> Sessions:
-        """Who signed in."""
-        ...
-
-    @property
-    def navigation(self) -> tuple[tuple[str, str], ...]:
-        """Path and name of what this server has."""
-        ...
-
-
-def pages_of(request: Request) -> Pages:
+def pages_of(request: Request) -> Site:
     """What the pages of the request's server share."""
     return request.app.state.pages
 
@@ -46,18 +34,18 @@ def pages_of(request: Request) -> Pages:
 def render(request: Request, name: str, /, *, status: int = 200, **context: Any) -> Response:
     """The page that the template ``name`` makes of ``context``.
 
-    Templates get besides: ``navigation``, ``here`` (the path), ``session`` (None when nobody signed in),
-    ``needs_key``, and ``csrf_field()``, which every form holds.
+    Templates also get ``navigation``, ``here`` (the path), ``session`` (None when nobody signed in), ``needs_key``,
+    and ``csrf_field()``, which every form contains.
     """
     sessions = pages_of(request).sessions
     token = sessions.token(request)
-    made: list[str] = []
+    new_tokens: list[str] = []
 
     def csrf_field() -> Markup:
         nonlocal token
         if token is None:
             token = new_token()
-            made.append(token)
+            new_tokens.append(token)
         return Markup('<input type="hidden" name="csrf" value="{}">').format(sessions.form_token(token))
 
     text = (
@@ -73,7 +61,7 @@ def render(request: Request, name: str, /, *, status: int = 200, **context: Any)
         )
     )
     response = HTMLResponse(text, status)
-    for new in made:
+    for new in new_tokens:
         give_cookie(response, request, new)
     return response
 

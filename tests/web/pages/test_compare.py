@@ -1,16 +1,18 @@
 """Two runs beside each other, on a page."""
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
 from polymode import runs
+from polymode.web.pages import run_reader
 
 from ..run_folders import GOOD, POOR, answers, write_run
 from .conftest import Visit, Visitor, shown_text
 from .test_hostile import HOSTILE, Tags
-from .test_runs import TABLES, shown
+from .test_runs import TABLES, quick_figures, shown  # noqa: F401  # the fixture acts on its own
 
 
 def ready(pages: Visitor, path: str) -> str:
@@ -97,6 +99,7 @@ def test_what_cannot_be_compared_is_said(pages: Visitor, query: str, status: int
         (lambda f: write_run(f, {"q9": GOOD["q2"]}), "share no question"),
         (lambda f: (f / runs.METRICS).write_text("{"), "poor/metrics.json: not valid JSON"),
         (lambda f: (f / runs.JUDGED).write_text("{\n"), "line 1: not valid JSON"),
+        (lambda f: (f / runs.JUDGED).unlink(), "judged.jsonl is missing"),
         (lambda f: (f / runs.METRICS).write_text('{"schema": 2}'), "schema 2 is newer than this polymode"),
     ],
 )
@@ -106,17 +109,27 @@ def test_files_that_cannot_be_compared_are_named(pages: Visitor, folder: Path, c
         reply = pages.get("/compare?a=good&b=poor")
         if reply.status_code != 202:
             break
-    assert reply.status_code == 422 and said in shown_text(reply.text)
+    assert reply.status_code in (404, 422) and said in shown_text(reply.text)
+
+
+@pytest.mark.parametrize("name", ["programs", "judge"])
+def test_stored_verdicts_are_compared_whatever_judged_them(pages: Visitor, folder: Path, name: str) -> None:
+    for run in ("good", "poor"):
+        metrics = json.loads((folder / run / runs.METRICS).read_text())
+        metrics["view"]["verifier"] = {"name": name, "options": {}}
+        (folder / run / runs.METRICS).write_text(json.dumps(metrics))
+        (folder / run / runs.COMPLETIONS).unlink()  # nothing can be judged again
+    text = shown_text(ready(pages, "/compare?a=good&b=poor"))
+    assert re.search(r"coverage ↑ distinct references found per set 1\.00 \[.*?\] 0\.67 \[.*?\] \+0\.33", text)
+    assert f"verifier {name}" in shown_text(pages.get("/runs/good").text)
 
 
 def test_a_comparison_is_made_once_and_again_when_a_file_changes(
     pages: Visitor, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[object] = []
-    from polymode.compare import two_runs
-
-    real = two_runs.compare_two
-    monkeypatch.setattr(two_runs, "compare_two", lambda *a: (made.append(a), real(*a))[1])
+    real = run_reader.compare_two
+    monkeypatch.setattr(run_reader, "compare_two", lambda *a: (made.append(a), real(*a))[1])
     for _ in range(3):
         ready(pages, "/compare?a=good&b=poor")
     assert len(made) == 1
