@@ -22,6 +22,8 @@ A message says which field, what value, what is allowed and how to fix it, in on
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class PolymodeError(Exception):
     """Root of all errors polymode raises on purpose."""
@@ -91,3 +93,9 @@ class PromptRefusedError(GeneratorFault):
 
 class VerifierFault(PolymodeError, RuntimeError):
     """A verifier failed on one answer; judging turns it into UNSCORED and keeps the text."""
+
+
+def one_of(name: str, value: object, allowed: Sequence[str]) -> None:
+    """Refuse a value that is not among the allowed ones, with a ConfigError."""
+    if value not in allowed:
+        raise ConfigError(f"{name} = {value!r} is not known: use one of {', '.join(allowed)}")

@@ -12,16 +12,17 @@ rest renormalised; training rows that ask the same question as a test or validat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
-from typing import Literal, overload
+from typing import Any, Literal
 
 import numpy as np
 
-from polymode.errors import ConfigError
+from polymode.errors import ConfigError, one_of
 from polymode.prompts import Style
-from polymode.tasks import Split, check_request
+from polymode.tasks import SPLITS, Split, check_least, check_request, check_share
 from polymode.tasks.ddxplus_associations import Associations
 from polymode.tasks.ddxplus_english import (
     AGE_BANDS,
@@ -32,12 +33,11 @@ from polymode.tasks.ddxplus_english import (
     in_order,
     read_evidences,
 )
-from polymode.tasks.ddxplus_rows import Row, presentation, read_conditions
+from polymode.tasks.ddxplus_rows import Row, presentation, read_conditions, read_rows
 from polymode.tasks.ddxplus_source import CONDITIONS, EVIDENCES, find_source
 from polymode.tasks.lab.demonstrations import FORMAT_TEXTS, write_demonstration
 from polymode.types import Example, Reference
 
-_SPLITS = ("train", "validation", "test")
 _NEIGHBOURS = 0.1
 """Share of a demonstration's distribution that goes to conditions often seen in the same differentials."""
 
@@ -89,14 +89,11 @@ class DDXPlus:
             ("references", references, ("threshold", "top")),
             ("style", style, ("full", "brief")),
         ):
-            if choice not in allowed:
-                raise ConfigError(f"{option} = {choice!r} is not known: use {allowed[0]!r} or {allowed[1]!r}")
-        for option, value in (("threshold", threshold), ("validation", validation)):
-            if not 0 < value < 1:
-                raise ConfigError(f"{option} = {value!r} must lie between 0 and 1")
-        for option, number in (("top", top), ("limit", limit)):
-            if number is not None and number < 1:
-                raise ConfigError(f"{option} = {number!r} must be at least 1")
+            one_of(option, choice, allowed)
+        check_share("threshold", threshold)
+        check_share("validation", validation)
+        check_least("top", top, 1)
+        check_least("limit", limit, 1)
         self.target, self.references, self.threshold, self.top = target, references, threshold, top
         self.prompt_style: Style = style
         self.list_conditions, self.balance, self.validation, self.limit = list_conditions, balance, validation, limit
@@ -123,7 +120,7 @@ class DDXPlus:
         """
         check_request(split, n)
         rows = self._rows(split)
-        rng = np.random.default_rng([seed, _SPLITS.index(split)])
+        rng = np.random.default_rng([seed, SPLITS.index(split)])
         if self.balance and split != "test" and rows:
             order = rng.choice(len(rows), size=len(rows) if n is None else n, p=_equal_pathologies(rows))
         else:
@@ -182,7 +179,10 @@ class DDXPlus:
     def _file(self, split: Split) -> list[Row] | None:
         """Rows of a split's own file, read once."""
         if split not in self._read:
-            self._read[split] = self._source.rows(split, self._evidences, self._names, self.limit)
+            records = self._source.records(split)
+            self._read[split] = (
+                None if records is None else list(read_rows(islice(records, self.limit), self._evidences, self._names))
+            )
         return self._read[split]
 
     def _rows(self, split: Split) -> list[Row]:
@@ -201,14 +201,16 @@ class DDXPlus:
         train, validation = self._file("train"), self._file("validation")
         if train is None:
             raise self._source.missing("train")
-        taken = {presentation(row, self._evidences) for row in (*(self._file("test") or ()), *(validation or ()))}
-        kept = [(row, presentation(row, self._evidences)) for row in train]
-        kept = [(row, key) for row, key in kept if key not in taken]
+        others = {presentation(row, self._evidences) for row in (*(self._file("test") or ()), *(validation or ()))}
         share = 0.0 if validation is not None else self.validation
-        is_held_out = [key / 2**64 < share for _, key in kept]
-        self._split["train"] = [row for (row, _), held in zip(kept, is_held_out, strict=True) if not held]
+        parts: dict[bool, list[Row]] = {False: [], True: []}
+        for row in train:
+            key = presentation(row, self._evidences)
+            if key not in others:
+                parts[key / 2**64 < share].append(row)
+        self._split["train"] = parts[False]
         if validation is None:
-            self._split["validation"] = [row for (row, _), held in zip(kept, is_held_out, strict=True) if held]
+            self._split["validation"] = parts[True]
 
     def _example(self, row: Row, split: Split) -> Example:
         findings = in_order(row.tokens, self._evidences)
@@ -249,17 +251,10 @@ class _Rendered(Sequence[Example]):
     def __len__(self) -> int:
         return len(self._order)
 
-    @overload
-    def __getitem__(self, index: int) -> Example: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Example]: ...
-    def __getitem__(self, index: int | slice) -> Example | Sequence[Example]:
+    def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return _Rendered(self._rows, self._order[index], self._render)
-        return self._render(self._rows[self._order[index]])
-
-    def __iter__(self) -> Iterator[Example]:
-        return (self._render(self._rows[i]) for i in self._order)
+        return self._render(self._rows[int(self._order[index])])
 
 
 def _equal_pathologies(rows: Sequence[Row]) -> np.ndarray:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from scipy import sparse
 
-from polymode.tasks.ddxplus_english import Evidence, Finding, finding_of
+from polymode.tasks.ddxplus_english import Evidence, finding_of
 from polymode.tasks.ddxplus_rows import Row
 
 _SMOOTHING = 1.0
@@ -27,9 +28,7 @@ class Associations:
         self._column = {name: i for i, name in enumerate(conditions)}
         self._evidences = evidences
         self._finding: dict[str, int] = {}
-        per_pathology: dict[str, int] = {}
-        for row in rows:
-            per_pathology[row.pathology] = per_pathology.get(row.pathology, 0) + 1
+        per_pathology = Counter(row.pathology for row in rows)
         scale = len(rows) / max(1, len(per_pathology))
         weight_N = np.array([scale / per_pathology[row.pathology] for row in rows])
         p_NC = sparse.csr_matrix(self._triplets(((self._column[c], p) for c, p in row.differential) for row in rows))
@@ -38,26 +37,27 @@ class Associations:
         has_NF.resize(len(rows), len(self._finding))
         weighted_NC = sparse.diags(weight_N) @ p_NC
         overall_C = np.asarray(weighted_NC.sum(0)).ravel() + 1e-9
-        self.overall = overall_C / overall_C.sum()
-        counts_FC = np.asarray((has_NF.T @ weighted_NC).todense()) + _SMOOTHING * self.overall
-        self.given_finding = counts_FC / counts_FC.sum(1, keepdims=True)
+        p_C = overall_C / overall_C.sum()
+        counts_FC = np.asarray((has_NF.T @ weighted_NC).todense()) + _SMOOTHING * p_C
+        self._lift_FC = counts_FC / counts_FC.sum(1, keepdims=True) / p_C
         together_CC = np.asarray((p_NC.T @ weighted_NC).todense()) + 1e-9
         np.fill_diagonal(together_CC, 0.0)
         self.neighbours = together_CC / np.maximum(together_CC.sum(1, keepdims=True), 1e-12)
 
     def telling(self, tokens: Iterable[str]) -> list[tuple[str, np.ndarray]]:
         """Label of each counted finding and its lift P(condition | finding) / P(condition), shape (conditions,)."""
-        known = [(token, self._finding[token]) for token in tokens if token in self._finding]
-        return [(finding_of(token, self._evidences).label, self.given_finding[i] / self.overall) for token, i in known]
+        return [
+            (finding_of(token, self._evidences).label, self._lift_FC[self._finding[token]])
+            for token in tokens
+            if token in self._finding
+        ]
 
     def _findings_of(self, tokens: Iterable[str]) -> list[int]:
         return [
-            self._finding.setdefault(token, len(self._finding)) for token in dict.fromkeys(tokens) if self._tells(token)
+            self._finding.setdefault(token, len(self._finding))
+            for token in dict.fromkeys(tokens)
+            if not ((finding := finding_of(token, self._evidences)).is_default or finding.is_number)
         ]
-
-    def _tells(self, token: str) -> bool:
-        finding: Finding = finding_of(token, self._evidences)
-        return not finding.is_default and not finding.is_number
 
     @staticmethod
     def _triplets(

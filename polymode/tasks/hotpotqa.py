@@ -20,28 +20,19 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
 
-from polymode.errors import ConfigError, DataNotFoundError
-from polymode.prompts import Style
-from polymode.tasks import Split
-from polymode.tasks.data_files import data_folder, find_file, missing_folder
+from polymode.tasks import check_least
 from polymode.tasks.held_out import File, HeldOut
 from polymode.tasks.hotpotqa_records import HotpotRecord, Paragraph, read_hotpot
 from polymode.types import Example, Reference
 
-FILES: dict[File, tuple[str, ...]] = {
-    "train": ("hotpot_train_v1.1.json", "hotpot_train_distractor_100.json"),
-    "test": ("hotpot_dev_distractor_v1.json", "hotpot_dev_distractor.json"),
-}
-"""Names of the two files, the official one first; the official dev set is the test split, as it is published."""
-
 PARAGRAPHS = "hotpot_dev_paragraphs.jsonl"
-"""Further dev questions with whole paragraphs; read after the test file, records that it held already skipped."""
+"""Further dev questions with whole paragraphs; records that the test file held already are skipped."""
 
 REMOVED = 2
 """Paragraphs removed from every record."""
@@ -52,14 +43,15 @@ _REQUEST = (
 )
 
 
-class HotpotQA:
+class HotpotQA(HeldOut):
     """HotPotQA-Modified as examples.
 
     ``meta`` holds the published fields ``source``, ``answer``, ``gold_removed`` (c) and ``removed_titles``, and
     ``hidden`` (c again, under the name all tasks share), ``asked`` (the question alone), ``type`` and ``level``.
 
     Args:
-        data: folder with the official files; default ``$POLYMODE_DATA/hotpotqa``.
+        data: folder with the official files; default ``$POLYMODE_DATA/hotpotqa``. The official dev set is the test
+            split, as it is published; `PARAGRAPHS` are read after it.
         modified: remove paragraphs; False leaves all (the data set as it was, c = 0).
         seed: changes what is removed; at least 0.
         max_chars: questions are kept whose text with paragraphs is shorter than this.
@@ -73,7 +65,11 @@ class HotpotQA:
     """
 
     name = "hotpotqa"
-    prompt_style: Style = "full"
+    files: Mapping[File, Sequence[Sequence[str]]] = {
+        "train": [("hotpot_train_v1.1.json", "hotpot_train_distractor_100.json")],
+        "test": [("hotpot_dev_distractor_v1.json", "hotpot_dev_distractor.json"), (PARAGRAPHS,)],
+    }
+    source = "hotpotqa.github.io"
 
     def __init__(
         self,
@@ -86,51 +82,26 @@ class HotpotQA:
         test_rows: int | None = None,
         validation: float = 0.1,
     ) -> None:
-        if seed < 0:
-            raise ConfigError(f"seed = {seed!r} must be at least 0")
+        check_least("seed", seed, 0)
         for option, number in (("max_chars", max_chars), ("train_rows", train_rows), ("test_rows", test_rows)):
-            if number is not None and number < 1:
-                raise ConfigError(f"{option} = {number!r} must be at least 1")
+            check_least(option, number, 1)
         self.modified, self.seed, self.max_chars = modified, seed, max_chars
         self._rows: dict[File, int | None] = {"train": train_rows, "test": test_rows}
-        folder = data_folder(self.name, data)
-        names = (f"{FILES['train'][0]} (train)", f"{FILES['test'][0]} (test)")
-        if folder is None:
-            raise missing_folder(self.name, names)
-        self._folder = folder
         self.left_out: dict[File, Counter[str]] = {"train": Counter(), "test": Counter()}
         """How many records of each file were left out, by reason; filled when the file is read."""
-        self._splits = HeldOut(self._read, self._missing, validation=validation)
-        if not any(self._paths(file) for file in ("train", "test")):
-            raise self._missing("test")
+        super().__init__(data, validation=validation)
 
-    def examples(self, split: Split, n: int | None = None, *, seed: int = 0) -> Sequence[Example]:
-        """The first ``n`` questions of a split shuffled by ``seed``, at most all of them.
-
-        Raises:
-            ConfigError: unknown split or negative n.
-            DataNotFoundError: the split's file is missing.
-            RecordError: a record cannot be used; says where, which field and why.
-        """
-        return self._splits.examples(split, n, seed)
-
-    def _paths(self, file: File) -> list[Path]:
-        names = [FILES[file], (PARAGRAPHS,)] if file == "test" else [FILES[file]]
-        return [path for path in (find_file(self._folder, each) for each in names) if path is not None]
-
-    def _read(self, file: File) -> list[Example] | None:
-        paths = self._paths(file)
-        if not paths:
-            return None
+    def read(self, file: File, paths: Sequence[Path]) -> list[Example]:
+        """Examples of the records that can be used, up to the number asked for; counts the others."""
         self.left_out[file].clear()
-        return list(islice(self._kept(file, chain.from_iterable(map(read_hotpot, paths))), self._rows[file]))
+        return list(islice(self._usable(file, chain.from_iterable(map(read_hotpot, paths))), self._rows[file]))
 
-    def _kept(self, file: File, records: Iterator[HotpotRecord]) -> Iterator[Example]:
-        seen: set[str] = set()
+    def _usable(self, file: File, records: Iterator[HotpotRecord]) -> Iterator[Example]:
+        ids: set[str] = set()
         for record in records:
-            if record.id in seen:
+            if record.id in ids:
                 continue
-            seen.add(record.id)
+            ids.add(record.id)
             n_gold = sum(paragraph.is_gold for paragraph in record.paragraphs)
             if self.modified and (n_gold != REMOVED or len(record.paragraphs) < 2 * REMOVED):
                 self.left_out[file]["fewer than two needed and two other paragraphs"] += 1
@@ -141,20 +112,13 @@ class HotpotQA:
             else:
                 self.left_out[file][f"{self.max_chars} characters or more"] += 1
 
-    def _missing(self, file: File) -> DataNotFoundError:
-        return DataNotFoundError(
-            f"{self._folder} holds no {file} questions: none of {', '.join(FILES[file])} (each also as .gz or .zip); "
-            "get the official file at hotpotqa.github.io, or name another folder with --data"
-        )
-
     def _example(self, record: HotpotRecord) -> Example:
         removed = removed_paragraphs(record, self.seed) if self.modified else []
-        kept = [paragraph for i, paragraph in enumerate(record.paragraphs) if i not in removed]
-        gone = [record.paragraphs[i] for i in removed]
-        n_gold = sum(paragraph.is_gold for paragraph in gone)
+        left = [paragraph for i, paragraph in enumerate(record.paragraphs) if i not in removed]
+        n_gold = sum(record.paragraphs[i].is_gold for i in removed)
         return Example(
             f"hotpotqa-{record.id}",
-            _render(record.question, kept),
+            _render(record.question, left),
             (Reference(record.answer),),
             exclusive=True,
             meta={
@@ -163,7 +127,7 @@ class HotpotQA:
                 "answer": record.answer,
                 "hidden": n_gold,
                 "gold_removed": n_gold,
-                "removed_titles": [paragraph.title for paragraph in gone],
+                "removed_titles": [record.paragraphs[i].title for i in removed],
                 "type": record.kind,
                 "level": record.level,
             },
@@ -178,7 +142,7 @@ def removed_paragraphs(record: HotpotRecord, seed: int) -> list[int]:
     digest = hashlib.blake2b(f"{seed} {record.id}".encode(), digest_size=16).digest()
     rng = np.random.default_rng(int.from_bytes(digest, "big"))
     n_gold = int(rng.integers(REMOVED + 1))
-    gold, others = ([i for i, p in enumerate(record.paragraphs) if p.is_gold == wanted] for wanted in (True, False))
+    gold, others = ([i for i, p in enumerate(record.paragraphs) if p.is_gold == is_gold] for is_gold in (True, False))
     chosen = [*rng.choice(gold, n_gold, replace=False), *rng.choice(others, REMOVED - n_gold, replace=False)]
     return sorted(int(i) for i in chosen)
 

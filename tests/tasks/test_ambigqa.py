@@ -105,7 +105,7 @@ def test_train_gives_validation_and_loses_the_questions_of_test(tmp_path: Path) 
         (record(1, "x"), r"annotation 1: 'x' is not a type"),
         (record(1, {"type": "singleAnswer", "answer": "a"}), r"answer 'a' must be a list of texts that mean the same"),
         ({"id": "1", "annotations": []}, r"item 1: field 'question' is missing"),
-        (record(1, single("a")) | {"question": " "}, r"field 'question': ' ' must be the text of a question"),
+        (record(1, single("a")) | {"question": " "}, r"field 'question': ' ' must be a text that is not empty"),
         (record(1, single("a")) | {"id": None}, r"field 'id': None must be a text or whole number"),
     ],
 )

@@ -185,7 +185,7 @@ def test_wrong_arguments_are_named() -> None:
         task.examples("test")
     with pytest.raises(ConfigError, match=r"n = -1: "):
         task.examples("test", -1)
-    with pytest.raises(ConfigError, match=r"split = 'dev' is not known: use 'train', 'validation' or 'test'"):
+    with pytest.raises(ConfigError, match=r"split = 'dev' is not known: use one of train, validation, test"):
         task.examples("dev", 1)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=r"references = 'all' is not known"):
         Clinic("all")  # type: ignore[arg-type]

@@ -197,9 +197,9 @@ def test_missing_data_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     [
         ({"shown_tests": 4}, "shown_tests = 4 must be 0, 1, 2 or 3"),
         ({"extra_inputs": -1}, "extra_inputs = -1 must be a whole number"),
-        ({"distinct": "text"}, "distinct = 'text' is not known: use 'ast' or 'behaviour'"),
+        ({"distinct": "text"}, "distinct = 'text' is not known: use one of ast, behaviour"),
         ({"cpu_seconds": 0}, "cpu_seconds = 0 must be a whole number of at least 1"),
-        ({"speed": 1}, "task 'mbpp': .*'speed'.*; remove the option"),
+        ({"speed": 1}, "task 'mbpp': unknown option 'speed'; known: data, sanitized"),
     ],
 )
 def test_options_out_of_range(options: dict[str, Any], said: str, tmp_path: Path) -> None:
@@ -219,7 +219,7 @@ def test_a_split_or_number_that_is_not_there(tmp_path: Path) -> None:
     ("line", "said"),
     [
         ("{", "line 1: not valid JSON"),
-        ("[1]", "field 'text': None must be a text that is not empty"),
+        ("[1]", "line 1: a JSON object is needed, got list"),
         (json.dumps(record(11, code="")), "field 'code': '' must be a text that is not empty"),
         (json.dumps(record(11, task_id="x")), "field 'task_id': 'x' must be a number"),
         (json.dumps(record(11, test_list=[])), "field 'test_list': .. must be a list of assert statements"),

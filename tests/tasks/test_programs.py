@@ -19,8 +19,17 @@ from polymode.sandbox.inside.normal import key
 from polymode.tasks import Demonstrates, open_task
 from polymode.tasks.lab.program_grammar import INPUTS, MORE_INPUTS, SHARES, Function, Grammar
 from polymode.tasks.lab.programs import SHOWN, SHOWN_SHARES, PosteriorVerifier, Programs, hidden_tests, read_shown
-from polymode.tasks.lab.truth import best_coverage, p_correct
 from polymode.types import Completion, Example, Reference
+
+
+def p_correct(example: Example, text: str) -> float:
+    assert example.p_correct is not None
+    return example.p_correct.get(text, 0.0)
+
+
+def best_coverage(example: Example, k: int) -> float:
+    assert example.p_correct is not None
+    return sum(sorted(example.p_correct.values(), reverse=True)[:k])
 
 
 def ran(program: str, inputs: Sequence[int] = INPUTS) -> tuple[int, ...]:
@@ -330,9 +339,9 @@ def test_wrong_arguments_are_named() -> None:
     assert isinstance(task, Programs)
     with pytest.raises(ConfigError, match=r"n = None: programs is endless, say how many examples to draw"):
         task.examples("test")
-    with pytest.raises(ConfigError, match=r"split = 'dev' is not known: use 'train', 'validation' or 'test'"):
+    with pytest.raises(ConfigError, match=r"split = 'dev' is not known: use one of train, validation, test"):
         task.examples("dev", 1)  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match=r"distinct = 'text' is not known: use 'ast' or 'behaviour'"):
+    with pytest.raises(ConfigError, match=r"distinct = 'text' is not known: use one of ast, behaviour"):
         open_task("programs", distinct="text")
     with pytest.raises(ConfigError, match=r"data = 'here': task 'programs' makes its own questions; leave data out"):
         open_task("programs", data="here")

@@ -23,9 +23,9 @@ from typing import Literal
 
 import numpy as np
 
-from polymode.errors import ConfigError
+from polymode.errors import one_of
 from polymode.prompts import Style
-from polymode.tasks import Split
+from polymode.tasks import Split, check_share
 from polymode.tasks.lab.clinic_knowledge import AGE_BANDS, BACKGROUND_RATE, COMMON_BACKGROUND, CONDITIONS, FINDINGS
 from polymode.tasks.lab.demonstrations import FORMAT_TEXTS, write_demonstration
 from polymode.tasks.lab.endless import draw_examples
@@ -57,10 +57,8 @@ class Clinic:
     def __init__(
         self, references: Literal["differential", "diagnosis"] = "differential", *, threshold: float = 0.03
     ) -> None:
-        if references not in ("differential", "diagnosis"):
-            raise ConfigError(f"references = {references!r} is not known: use 'differential' or 'diagnosis'")
-        if not 0 < threshold < 1:
-            raise ConfigError(f"threshold = {threshold!r} must lie between 0 and 1")
+        one_of("references", references, ("differential", "diagnosis"))
+        check_share("threshold", threshold)
         self.references, self.threshold = references, threshold
         self.conditions: tuple[str, ...] = tuple(condition.name for condition in CONDITIONS)
         self._frequency = _frequencies()  # (conditions, findings)

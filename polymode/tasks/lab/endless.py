@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from polymode.errors import ConfigError
-from polymode.tasks import Split
+from polymode.errors import ConfigError, one_of
+from polymode.tasks import SPLITS, Split
 from polymode.types import Example
 
-SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 _SPLIT_OF_BUCKET: dict[int, Split] = {0: "test", 1: "validation"}  # of ten buckets of a question's hash; rest: train
 
 
@@ -40,8 +39,7 @@ def draw_examples(
     Raises:
         ConfigError: n is None or negative, or the split is unknown.
     """
-    if split not in SPLITS:
-        raise ConfigError(f"split = {split!r} is not known: use 'train', 'validation' or 'test'")
+    one_of("split", split, SPLITS)
     if n is None or n < 0:
         raise ConfigError(f"n = {n!r}: {task} is endless, say how many examples to draw (for example n=200)")
     rng = np.random.default_rng([seed, SPLITS.index(split)])

@@ -25,10 +25,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations, pairwise
+from typing import get_args
 
 import numpy as np
 
-from polymode.errors import ConfigError
+from polymode.errors import ConfigError, one_of
 from polymode.prompts import Style
 from polymode.sandbox import Limits, Outcome, ProgramTests, Sandbox
 from polymode.tasks import Split
@@ -69,8 +70,7 @@ class Programs:
     def __init__(
         self, *, distinct: Distinct = "ast", workers: int | None = None, unsafe_local: bool | None = None
     ) -> None:
-        if distinct not in ("ast", "behaviour"):
-            raise ConfigError(f"distinct = {distinct!r} is not known: use 'ast' or 'behaviour'")
+        one_of("distinct", distinct, get_args(Distinct))
         self.grammar = Grammar()
         self._distinct: Distinct = distinct
         self._workers, self._unsafe_local = workers, unsafe_local
