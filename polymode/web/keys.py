@@ -1,4 +1,4 @@
-"""API keys: only their SHA-256 is kept, and all are compared, each in constant time (layer L4; standard library only).
+"""API keys: only their SHA-256 is kept, and all are compared, each in constant time (layer L6; standard library only).
 
 A key is 32 random bytes, so a plain hash cannot be undone by guessing. A file of keys has one line per key,
 ``NAME SHA256``; empty lines and lines that start with # are skipped. The environment variable POLYMODE_API_KEYS may

@@ -137,7 +137,7 @@ def test_a_judged_line_says_what_evaluate_would(review) -> None:
     assert row["hits"] == [1, None, 0, 0, 0]
     assert row["matches"] == [0, None, 0, 0, None]
     assert row["duplicates"] == [None, None, 0, None, None]
-    assert row["faults"] == ["the reviewer could not tell"]
+    assert row["faults"] == ["the reviewer could not decide"]
     assert (row["review"]["item"], row["review"]["decision"]) == (1, "escalate")
 
 
