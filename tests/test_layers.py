@@ -48,6 +48,9 @@ EDGE = {
     "cyclopts": {"cli"},
     "rich": {"cli"},
     "tqdm": {"generate", "training", "evaluation", "report", "cli", "compare", "reproduce", "tasks", "verifiers"},
+    "rapidfuzz": {"metrics"},
+    "httpx2": {"endpoint"},
+    "anyio": {"endpoint"},
     "math_verify": {"verifiers"},
     "sympy": {"verifiers"},
 }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -17,7 +16,7 @@ from polymode.parsing import parse_answers
 from polymode.rewards import METHODS, Reward, score_set
 from polymode.runs import SCHEMA, JudgedCompletion, JudgedSet
 from polymode.types import Answer, AnswerSet, Completion, Example, Judgement, ParseStatus, Span
-from polymode.verifiers import QuestionVerifier, Verifier, is_open, verifier_at
+from polymode.verifiers import QuestionVerifier, Verifier, is_open, prepare_verifier, verifier_at
 from polymode.verifiers.faults import ask
 
 
@@ -134,31 +133,30 @@ class CompletionJudge:
     """Parses, judges and scores completions with one verifier, and keeps what belongs to a question."""
 
     def __init__(self, verifier: Verifier | QuestionVerifier, reward: Reward | None) -> None:
-        self.verifier = verifier
+        self.verifier = self.prepared = verifier
+        """As it was given; ``prepared`` is what judges: after `prepare`, it has the results."""
         self._reward = reward
         self._defaults = {
             True: METHODS["multi-rlcr"].reward("paper"),
             False: METHODS["multi-rlvr"].reward("paper"),
         }
         self._equalities: dict[str, Equality] = {}
-        self._count_distinct: Callable[..., Any] | None = getattr(verifier, "count_distinct", None)  # that of programs
 
     def equality(self, example: Example) -> Equality:
         """The question's classes and masses."""
         if example.id not in self._equalities:
-            self._equalities[example.id] = Equality(example, self.verifier)
+            self._equalities[example.id] = Equality(example, self.prepared)
         return self._equalities[example.id]
 
     def prepare(self, completions: Iterable[Completion]) -> None:
         """Let a slow verifier see all answers at once."""
-        if isinstance(self.verifier, QuestionVerifier):
-            with suppress(VerifierFault):  # asked one by one, it says of each answer what is wrong
-                ask(self.verifier.prepare, ((c.example, [a.text for a in _answers(c).answers]) for c in completions))
+        items = ((c.example, [a.text for a in _answers(c).answers]) for c in completions)
+        self.prepared = prepare_verifier(self.verifier, items)
 
     def judged(self, completion: Completion) -> JudgedCompletion:
         """Parse (salvaging what can be salvaged), judge and score one completion."""
         answers = _answers(completion)
-        judgement = judge(completion.example, answers, self.verifier)
+        judgement = judge(completion.example, answers, self.prepared)
         reward = self._reward if self._reward is not None else self._defaults[completion.has_confidence]
         score = score_set(judgement, reward)
         return JudgedCompletion(
@@ -180,7 +178,7 @@ class CompletionJudge:
         """Single answers of ``k`` completions judged as one set."""
         answers = tuple(Answer(text, Span(0, 0)) for text in texts)
         status = ParseStatus.CLEAN if answers else ParseStatus.MALFORMED
-        judgement = judge(example, AnswerSet(status, answers, k, has_confidence=False), self.verifier)
+        judgement = judge(example, AnswerSet(status, answers, k, has_confidence=False), self.prepared)
         return JudgedSet(**self._facts(example, judgement))
 
     def _facts(self, example: Example, judgement: Judgement) -> dict[str, Any]:
@@ -211,20 +209,21 @@ class CompletionJudge:
                 )
             )
         facts["best"] = equality.best_coverage(judgement.answer_set.k)
-        if self._count_distinct is not None:
-            facts["distinct"] = self._distinct(example, [answer.text for answer in items])
+        count_distinct = getattr(self.prepared, "count_distinct", None)  # that of programs
+        if count_distinct is not None:
+            facts["distinct"] = _distinct(count_distinct, example, [answer.text for answer in items])
         return facts
 
-    def _distinct(self, example: Example, texts: Sequence[str]) -> dict[str, int | None]:
-        """Right programs of a set that differ in their syntax trees, and in what they do; None when unknown."""
-        assert self._count_distinct is not None
-        try:
-            counts = ask(self._count_distinct, example, texts)
-        except VerifierFault:  # also a set without answers, of a question whose tests cannot be used
-            return {"ast": None, "behaviour": None}
-        if counts.unscored:
-            return {"ast": None, "behaviour": None}
-        return {"ast": counts.by_ast, "behaviour": counts.by_behaviour}
+
+def _distinct(count_distinct: Callable[..., Any], example: Example, texts: Sequence[str]) -> dict[str, int | None]:
+    """Right programs of a set that differ in their syntax trees, and in what they do; None when unknown."""
+    try:
+        counts = ask(count_distinct, example, texts)
+    except VerifierFault:  # also a set without answers, of a question whose tests cannot be used
+        return {"ast": None, "behaviour": None}
+    if counts.unscored:
+        return {"ast": None, "behaviour": None}
+    return {"ast": counts.by_ast, "behaviour": counts.by_behaviour}
 
 
 def _or_none(value: float) -> float | None:

@@ -36,15 +36,15 @@ def unique_answers(table: JudgedTable, n: int = N_UNIQUE) -> Floats:
     """
     if not table.n_sets:  # no verifier could say anything
         return np.full(table.n_questions, np.nan)
-    asked = np.cumsum(table.k) - table.k
+    slots_before = np.cumsum(table.k) - table.k
     total = np.bincount(table.question, weights=table.k, minlength=table.n_questions)
     first = np.searchsorted(table.question, np.arange(table.n_questions))
-    base = np.append(asked, asked[-1:] + table.k[-1:])[first]
-    position = (asked - base[table.question])[table.owner] + table.slot
-    kept = position < n
+    base = np.append(slots_before, slots_before[-1:] + table.k[-1:])[first]
+    position = (slots_before - base[table.question])[table.owner] + table.slot
+    is_counted = position < n
     width = int(table.answer_class.max(initial=0)) + 1
-    seen = np.unique(table.answer_question[kept] * width + table.answer_class[kept])
-    count = np.bincount(seen // width, minlength=table.n_questions).astype(float)
+    classes = np.unique(table.answer_question[is_counted] * width + table.answer_class[is_counted])
+    count = np.bincount(classes // width, minlength=table.n_questions).astype(float)
     return np.where(total >= n, count, np.nan)
 
 
@@ -73,24 +73,9 @@ def rouge_l(a: Sequence[str], b: Sequence[str]) -> float:
 
     Source: Lin 2004, https://aclanthology.org/W04-1013.
     """
-    return float(ratio(2 * lcs_length(a, b), len(a) + len(b)))
+    from rapidfuzz.distance import LCSseq
 
-
-def lcs_length(a: Sequence[str], b: Sequence[str]) -> int:
-    """Length of the longest common subsequence, one machine-word operation per word of ``b`` and 64 words of ``a``.
-
-    Bit i of ``row`` is 0 where the table of the classic recurrence grows at column i.
-    Source: Hyyrö 2004, Bit-parallel LCS-length computation revisited.
-    """
-    where: dict[str, int] = {}
-    for i, word in enumerate(a):
-        where[word] = where.get(word, 0) | 1 << i
-    mask = (1 << len(a)) - 1
-    row = mask
-    for word in b:
-        shared = row & where.get(word, 0)
-        row = ((row + shared) | (row - shared)) & mask
-    return len(a) - row.bit_count()
+    return float(ratio(2 * LCSseq.similarity(a, b), len(a) + len(b)))
 
 
 def text_overlaps(texts: Sequence[str], max_pairs: int = MAX_PAIRS) -> Floats:

@@ -40,12 +40,16 @@ class QuestionVerifier(Protocol):
     """An equality that depends on the question, or is slow: programs are run on its tests, a judge reads it.
 
     `judge` asks it for the verifier of a question with ``at``. Before many answers are judged, ``prepare`` gets all of
-    them at once, so that the slow work runs side by side; what it learned is remembered, and a verifier of ``at`` that
-    is asked about anything else does the work itself.
+    them at once, so that the slow work runs side by side, and returns a verifier that holds the results: its ``at``
+    looks these answers up and does the work for any other when asked. Call it by `prepare_verifier`.
     """
 
-    def prepare(self, items: Iterable[tuple[Example, Sequence[str]]]) -> None:
-        """Do the slow work for these answers of these questions; failures are remembered, not raised."""
+    def prepare(self, items: Iterable[tuple[Example, Sequence[str]]]) -> QuestionVerifier:
+        """This equality with the results for these answers of these questions.
+
+        An answer that could not be judged is one of the results: asked about it, the returned verifier raises
+        `polymode.errors.VerifierFault` with the reason, and does not try again.
+        """
         ...
 
     def at(self, example: Example) -> Verifier:
@@ -62,6 +66,22 @@ def verifier_at(verifier: Verifier | QuestionVerifier, example: Example) -> Veri
         return ask(at, example)
     except VerifierFault as exc:
         return FailedVerifier(str(exc))
+
+
+def prepare_verifier(
+    verifier: Verifier | QuestionVerifier, items: Iterable[tuple[Example, Sequence[str]]]
+) -> Verifier | QuestionVerifier:
+    """The verifier to judge these answers of these questions with: what ``prepare`` returns, if there is one.
+
+    Never raises for a fault of the verifier: when ``prepare`` does, every answer is UNSCORED with its error.
+    """
+    if not isinstance(verifier, QuestionVerifier):
+        return verifier
+    try:
+        # Verifiers written for version 0.1.0 return None and remember the results themselves.
+        return cast("QuestionVerifier | None", ask(verifier.prepare, items)) or verifier
+    except VerifierFault as exc:
+        return FailedVerifier(f"prepare failed: {exc}")
 
 
 def is_open(verifier: Verifier) -> bool:

@@ -100,20 +100,20 @@ class _Plain(ast.NodeTransformer):
 
 def _block(body: list[ast.stmt], used: set[str], keep: frozenset[str], droppable: bool) -> list[ast.stmt]:
     """The statements of a block that have an effect; imports in a row sorted."""
-    kept: list[ast.stmt] = []
+    statements: list[ast.stmt] = []
     for statement in body:
         for replaced in _statement(statement, used, keep, droppable):
-            kept.append(replaced)
-        if kept and isinstance(kept[-1], _JUMPS):
+            statements.append(replaced)
+        if statements and isinstance(statements[-1], _JUMPS):
             break
     start = 0
-    while start < len(kept):
+    while start < len(statements):
         end = start
-        while end < len(kept) and isinstance(kept[end], (ast.Import, ast.ImportFrom)):
+        while end < len(statements) and isinstance(statements[end], (ast.Import, ast.ImportFrom)):
             end += 1
-        kept[start:end] = sorted(kept[start:end], key=ast.dump)
+        statements[start:end] = sorted(statements[start:end], key=ast.dump)
         start = end + 1
-    return kept or [ast.Pass()]
+    return statements or [ast.Pass()]
 
 
 def _statement(node: Any, used: set[str], keep: frozenset[str], droppable: bool) -> Iterator[ast.stmt]:
