@@ -51,9 +51,9 @@ def open_term(name: str) -> OwnTerm:
     Raises:
         ConfigError: it does not import, is no function, or its class cannot be opened.
     """
-    found = OWN_TERMS.load(name)
-    if not isinstance(found, type):
-        return found
+    target = OWN_TERMS.load(name)
+    if not isinstance(target, type):
+        return target
     term = OWN_TERMS.open(name)
     if not callable(term):
         raise ConfigError(f"term {name!r} has no method __call__(judgement): add it, or name a function")

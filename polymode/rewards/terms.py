@@ -113,8 +113,8 @@ def _coverage(judgement: Judgement, confidences: list[float], reward: Reward, te
     hits: Any = judgement.hits  # no None: checked by the caller, here and below
     if reward.coverage == "count":
         return reward.coverage_weight * sum(hits)
-    found, alpha = judgement.coverage, reward.coverage_alpha
-    value = coverage_value(reward.coverage, found, k=len(hits), n=judgement.n_references, alpha=alpha)
+    m, n, alpha = judgement.coverage, judgement.n_references, reward.coverage_alpha
+    value = coverage_value(reward.coverage, m, k=len(hits), n=n, alpha=alpha)
     return reward.coverage_weight * value
 
 

@@ -18,8 +18,7 @@ _NAMES = {
     "completions/clipped_ratio": "share_cut_off",
     "frac_reward_zero_std": "share_equal_groups",
 }
-_KEPT = ("loss", "grad_norm", "learning_rate", "reward", "reward_std", "entropy", "step_time")
-_SHOWN = ("reward", "coverage", "brier")
+_BESIDE_THE_BAR = ("reward", "coverage", "brier")
 
 
 def figures_of(logs: dict[str, Any] | None, state: TrainerState) -> dict[str, Any] | None:
@@ -28,8 +27,7 @@ def figures_of(logs: dict[str, Any] | None, state: TrainerState) -> dict[str, An
         return None
     figures: dict[str, Any] = {}
     for key, value in logs.items():
-        plain = "/" not in key and not key.startswith(("train_", "epoch", "num_", "total_"))
-        if key in _NAMES or key in _KEPT or plain:
+        if key in _NAMES or ("/" not in key and not key.startswith(("train_", "epoch", "num_", "total_"))):
             figures[_NAMES.get(key, key)] = value
     return figures
 
@@ -52,9 +50,9 @@ class StepMetrics(TrainerCallback):
         """Drop the lines of steps that will run again; only one of several processes writes."""
         self.started = time.perf_counter()
         if state.is_world_process_zero:
-            kept = [line for line in _whole_lines(self.path) if line["step"] <= self.first_step]
-            self.seconds_before = kept[-1]["seconds"] if kept else 0.0
-            write_jsonl(self.path, kept)
+            lines = [line for line in _whole_lines(self.path) if line["step"] <= self.first_step]
+            self.seconds_before = lines[-1]["seconds"] if lines else 0.0
+            write_jsonl(self.path, lines)
 
     def on_log(
         self,
@@ -92,7 +90,8 @@ class Progress(ProgressCallback):
         """Show the latest figures beside the bar."""
         bar = self.training_bar
         if bar is not None and logs:
-            bar.set_postfix({name: f"{logs[name]:.3f}" for name in _SHOWN if logs.get(name) is not None}, refresh=False)
+            figures = {name: f"{logs[name]:.3f}" for name in _BESIDE_THE_BAR if logs.get(name) is not None}
+            bar.set_postfix(figures, refresh=False)
 
 
 class KeepsCounts(TrainerCallback, ExportableState):
@@ -106,8 +105,8 @@ class KeepsCounts(TrainerCallback, ExportableState):
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Go on from the counts of the checkpoint, if training resumes from one."""
-        kept: Any = state.stateful_callbacks or {}
-        self.counts.load(kept.get(type(self).__name__, {}).get("attributes", {}).get("counts", {}))
+        states: Any = state.stateful_callbacks or {}
+        self.counts.load(states.get(type(self).__name__, {}).get("attributes", {}).get("counts", {}))
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Count what the other processes have seen in this step."""
