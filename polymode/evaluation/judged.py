@@ -1,4 +1,4 @@
-"""Completions to judged completions, with what their question knows about each answer (layer L4)."""
+"""Completions to judged completions, with what their question tells about each answer (layer L4)."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from polymode.verifiers import QuestionVerifier, Verifier, is_open, prepare_veri
 from polymode.verifiers.faults import ask
 
 
-class Known(NamedTuple):
-    """What a question knows about one answer."""
+class AnswerFacts(NamedTuple):
+    """What the question tells about one answer."""
 
     class_: int
     """Number of its equivalence class; answers that match the same reference are one class."""
@@ -41,7 +41,7 @@ class Equality:
         self._key = getattr(self._verifier, "key", None)
         self._classes: dict[object, int] = {}
         self._heads: list[str] = []
-        self._known: dict[tuple[str, int | None], Known] = {}
+        self._facts: dict[tuple[str, int | None], AnswerFacts] = {}
         # Where answers are without number, the verifier may know the probability of any; the question lists only some.
         self._chance = getattr(self._verifier, "p_correct", None)
         self._p_correct = self._keyed(example.p_correct) if self._chance is None else None
@@ -55,17 +55,17 @@ class Equality:
         self._best: dict[int, float] = {}
         self._values = values
 
-    def look_up(self, text: str, match: int | None) -> Known:
+    def look_up(self, text: str, match: int | None) -> AnswerFacts:
         """Class and masses of an answer that matches reference ``match`` (None: no reference)."""
-        known = self._known.get((text, match))
-        if known is None:
+        facts = self._facts.get((text, match))
+        if facts is None:
             if self.is_open:
                 match = None
             names = [text] if match is None else [text, *self._example.references[match].names]
             p_correct = self._mass(names, self._p_correct) if self._chance is None else self._chance_of(text)
-            known = Known(self._class_of(text, match), p_correct, self._mass(names, self._distribution))
-            self._known[text, match] = known
-        return known
+            facts = AnswerFacts(self._class_of(text, match), p_correct, self._mass(names, self._distribution))
+            self._facts[text, match] = facts
+        return facts
 
     def best_coverage(self, k: int) -> float:
         """Expected coverage of the best k answers; min(N, k) when only the references are known."""
@@ -196,16 +196,16 @@ class CompletionJudge:
         if not judgement.is_scored:  # its verifier may fail again
             return facts
         items = judgement.answer_set.answers
-        known = [equality.look_up(a.text, m) for a, m in zip(items, judgement.matches, strict=True)]
-        facts["classes"] = tuple(answer.class_ for answer in known)
+        looked_up = [equality.look_up(a.text, m) for a, m in zip(items, judgement.matches, strict=True)]
+        facts["classes"] = tuple(answer.class_ for answer in looked_up)
         if equality.has_masses:
-            facts["masses"] = tuple(answer.mass for answer in known)
+            facts["masses"] = tuple(answer.mass for answer in looked_up)
         if example.p_correct is not None:
             # An answer whose reference was found by an earlier one can be no new hit, whatever the truth.
             facts["p_correct"] = tuple(
                 0.0 if duplicate is not None or (match is not None and not hit) else _or_none(answer.p_correct)
                 for answer, match, duplicate, hit in zip(
-                    known, judgement.matches, judgement.duplicates, judgement.hits, strict=True
+                    looked_up, judgement.matches, judgement.duplicates, judgement.hits, strict=True
                 )
             )
         facts["best"] = equality.best_coverage(judgement.answer_set.k)
