@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -63,17 +62,11 @@ def _expected_hits(sets: JudgedTable) -> Points:
     return _bins(sums_B, float(sets.k.max(initial=1)), "expected", "hits")
 
 
-def _bins(sums_B: calibration.BinSums, top: float, x: str, y: str) -> Points:
-    edges_B = np.linspace(0.0, top, calibration.N_BINS + 1)
+def _bins(sums_B: calibration.BinSums, top: float, stated: str, came_true: str) -> Points:
+    columns = (column_B.tolist() for column_B in calibration.reliability_from_sums(*sums_B, top))
     return [
-        {
-            "low": float(edges_B[b]),
-            "high": float(edges_B[b + 1]),
-            "count": int(n),
-            x: q_sum / n if n else math.nan,
-            y: y_sum / n if n else math.nan,
-        }
-        for b, (n, q_sum, y_sum) in enumerate(zip(*(column_B.tolist() for column_B in sums_B), strict=True))
+        {"low": low, "high": high, "count": int(n), stated: q, came_true: y}
+        for low, high, n, q, y in zip(*columns, strict=True)
     ]
 
 
@@ -86,7 +79,7 @@ def _unique_histogram(completions: JudgedTable) -> Points:
 def _risk_coverage(sets: JudgedTable) -> Points:
     has_answer_N, q_N, y_N = coverage.top_answer(sets)
     is_used_N = has_answer_N & ~np.isnan(q_N)
-    share, risk = selective.risk_coverage_curve(q_N[is_used_N], y_N[is_used_N])
+    share, risk = selective.risk_coverage(q_N[is_used_N], y_N[is_used_N])
     return [{"coverage": c, "risk": r} for c, r in zip(share.tolist(), risk.tolist(), strict=True)]
 
 
