@@ -171,7 +171,7 @@ class CompletionJudge:
             terms=dict(score.terms),
             n_tokens=completion.n_tokens,
             schema=SCHEMA,
-            **self._facts(completion.example, judgement),
+            **self._facts(completion.example, score.judgement),  # with the faults of terms
         )
 
     def pooled(self, example: Example, texts: Sequence[str], k: int) -> JudgedSet:

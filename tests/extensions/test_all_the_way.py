@@ -103,14 +103,13 @@ def test_options_of_each(name_of: NameOf, tmp_path: Path) -> None:
     assert judged[0]["faults"] == ["answer 2: ValueError: beer has no taste"]
 
 
-def test_comparing(name_of: NameOf, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_comparing(name_of: NameOf, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     for name in ("a", "b"):
         evaluated(name_of, generated(name_of, tmp_path / name, "--n", 4))
     command("compare", tmp_path / "a", tmp_path / "b", "--out", tmp_path / "out", "--metrics", name_of("metric"))
     # In the table of metrics as [value, interval] and among the differences.
     assert (tmp_path / "out" / "compare.md").read_text().count("| first_right | ") == 2
-    assert "a minus b" in capsys.readouterr().out
 
 
 def test_serving(name_of: NameOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,7 +124,8 @@ def test_serving(name_of: NameOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     serve = ("serve", "--model", "polly", "--backend", name_of("generator"), "--task", name_of("task"))
     command(*serve, "--policy", policy, "--port", 0)
     [reply] = replies
-    assert [answer["text"] for answer in reply["answers"]] == ["TEA", "beer"], reply
+    assert [answer["text"] for answer in reply["answers"]] == ["TEA"]
+    assert reply["decision"] == "answer"
 
 
 def test_answering(name_of: NameOf, capsys: pytest.CaptureFixture[str]) -> None:
