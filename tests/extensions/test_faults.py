@@ -182,7 +182,7 @@ def test_a_term_or_score_that_fails_gives_no_reward(changes: dict[str, Any], fau
         ("failing_metric", f"metric '{HERE}:failing_metric' failed (RuntimeError: no metric): return one number for"),
         (
             "short_metric",
-            f"metric '{HERE}:short_metric' failed (ValueError: values of shape (1,)): return one number for each of the 2 sets",
+            f"metric '{HERE}:short_metric' failed (ValueError: values of shape (1,)): return one",
         ),
         ("coverage", f"metric '{HERE}:coverage': there is another metric 'coverage'; rename one"),
     ],
