@@ -27,6 +27,7 @@ from typing import Any
 from polymode.errors import RecordError, VerifierFault
 from polymode.types import Judgement
 from polymode.verifiers import Verifier, is_open
+from polymode.verifiers.faults import ask
 
 EXPLORATIONS = ("none", "batch", "historical")
 
@@ -55,7 +56,7 @@ class AnswerNames:
     def _text(self, text: str) -> str:
         if self._key is not None:
             try:
-                return _TEXT + self._key(text)
+                return _TEXT + ask(self._key, text)
             except VerifierFault:
                 return _TEXT + text
         head = next((head for head in self._heads if self._is_same(text, head)), None)
@@ -65,7 +66,7 @@ class AnswerNames:
 
     def _is_same(self, a: str, b: str) -> bool:
         try:
-            return self._verifier.same(a, b)
+            return ask(self._verifier.same, a, b)
         except VerifierFault:
             return False
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import repeat
 
+from polymode.errors import VerifierFault
 from polymode.types import Answer, AnswerSet, Example, Judgement, Reference, Verdict
 from polymode.verifiers import QuestionVerifier, Verifier, is_open, verifier_at
+from polymode.verifiers.faults import ask
 
 _CORRECT, _WRONG, _UNSCORED = Verdict.CORRECT, Verdict.WRONG, Verdict.UNSCORED
 
@@ -44,7 +46,10 @@ def judge(example: Example, answers: AnswerSet, verifier: Verifier | QuestionVer
         return Judgement(answers, (), (), (), (), len(references))
     key = getattr(equality, "key", None)
     if key is not None:
-        judged = _judge_keyed(items, answers, references, equality, key)
+        try:
+            judged = ask(_judge_keyed, items, answers, references, equality, key)
+        except VerifierFault:  # the general way finds out which answer it was
+            judged = None
         if judged is not None:
             return judged
     return _judge_pairwise(items, answers, references, equality, len(references))
@@ -57,34 +62,31 @@ def _judge_keyed(
     verifier: Verifier,
     key: Callable[[str], str],
 ) -> Judgement | None:
-    """Look-ups only; None when an answer matches several references or the verifier fails: then the general way."""
+    """Look-ups only; None when an answer matches several references: then the general way."""
     verdicts: list[Verdict] = []
     hits: list[int] = []
     matches: list[int | None] = []
     duplicates: list[int | None] = []
     first: dict[str, int] = {}
     found: set[int] = set()
-    try:
-        index = _index(references, verifier, key)
-        for slot, answer in enumerate(items):
-            name = key(answer.text)
-            earlier = first.setdefault(name, slot)
-            duplicates.append(None if earlier == slot else earlier)
-            candidates = index.get(name)
-            if candidates is None:
-                verdicts.append(_WRONG)
-                hits.append(0)
-                matches.append(None)
-                continue
-            if len(candidates) != 1:
-                return None
-            reference = candidates[0]
-            verdicts.append(_CORRECT)
-            matches.append(reference)
-            hits.append(0 if reference in found else 1)
-            found.add(reference)
-    except Exception:  # the general way finds out which answer it was
-        return None
+    index = _index(references, verifier, key)
+    for slot, answer in enumerate(items):
+        name = key(answer.text)
+        earlier = first.setdefault(name, slot)
+        duplicates.append(None if earlier == slot else earlier)
+        candidates = index.get(name)
+        if candidates is None:
+            verdicts.append(_WRONG)
+            hits.append(0)
+            matches.append(None)
+            continue
+        if len(candidates) != 1:
+            return None
+        reference = candidates[0]
+        verdicts.append(_CORRECT)
+        matches.append(reference)
+        hits.append(0 if reference in found else 1)
+        found.add(reference)
     return Judgement(answers, tuple(verdicts), tuple(hits), tuple(matches), tuple(duplicates), len(references))
 
 
@@ -126,11 +128,11 @@ def _judge_pairwise(
     owner: dict[int, int] = {}
     for slot, answer in enumerate(items):
         try:
-            found = [number for number, ref in enumerate(references) if verifier.matches(answer.text, ref)]
-            earlier = next((j for j in firsts if verifier.same(answer.text, items[j].text)), None)
-        except Exception as exc:
+            found = [number for number, ref in enumerate(references) if ask(verifier.matches, answer.text, ref)]
+            earlier = next((j for j in firsts if ask(verifier.same, answer.text, items[j].text)), None)
+        except VerifierFault as exc:
             found, earlier = [], None
-            faults.append(f"answer {slot + 1}: {type(exc).__name__}: {exc}")
+            faults.append(f"answer {slot + 1}: {exc}")
             verdicts.append(_UNSCORED)
             hits.append(None)
         else:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from polymode.errors import RecordError
+from polymode.errors import RecordError, VerifierFault
 from polymode.types import Reference
 from polymode.verifiers import QuestionVerifier, Verifier
+from polymode.verifiers.faults import ask
 
 
 def reference_from(value: Any) -> Reference:
@@ -86,26 +87,30 @@ def check_references(references: Sequence[Reference], verifier: Verifier | Quest
         raise RecordError("references: the list is empty; give at least one right answer")
     if len(references) == 1 or verifier is None or isinstance(verifier, QuestionVerifier):
         return
+    try:
+        pair = ask(_indistinct, references, verifier)
+    except VerifierFault:  # judging says of each answer what is wrong
+        return
+    if pair is not None:
+        a, b = pair
+        raise RecordError(
+            f"references: {a.text!r} and {b.text!r} are the same answer; write them as one reference with aliases, "
+            f"[{a.text!r}, {b.text!r}]"
+        )
+
+
+def _indistinct(references: Sequence[Reference], verifier: Verifier) -> tuple[Reference, Reference] | None:
     key = getattr(verifier, "key", None)
     if key is not None:
         seen: dict[frozenset[str], Reference] = {}
         for ref in references:
             first = seen.setdefault(frozenset(map(key, ref.names)), ref)
             if first is not ref:
-                raise _indistinct(first, ref)
-        return
-    for j, b in enumerate(references):
-        for a in references[:j]:
-            if _is_within(a, b, verifier) and _is_within(b, a, verifier):
-                raise _indistinct(a, b)
+                return first, ref
+        return None
+    pairs = ((a, b) for j, b in enumerate(references) for a in references[:j])
+    return next(((a, b) for a, b in pairs if _is_within(a, b, verifier) and _is_within(b, a, verifier)), None)
 
 
 def _is_within(a: Reference, b: Reference, verifier: Verifier) -> bool:
     return all(verifier.matches(name, b) for name in a.names)
-
-
-def _indistinct(a: Reference, b: Reference) -> RecordError:
-    return RecordError(
-        f"references: {a.text!r} and {b.text!r} are the same answer; write them as one reference with aliases, "
-        f"[{a.text!r}, {b.text!r}]"
-    )

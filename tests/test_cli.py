@@ -304,7 +304,7 @@ def test_answers_that_no_judge_could_judge_are_counted_and_the_evaluation_is_fin
     assert capsys.readouterr().out.startswith("1 sets of 2, 3 questions, 3 completions, 2 unscored\n")
     rows = [json.loads(line) for line in (tmp_path / "judged.jsonl").read_text().splitlines()]
     assert [row["verdicts"] for row in rows] == [["correct", "unscored"]] * 2 + [["correct", "correct"]]
-    assert "answer 2: VerifierFault: http://127.0.0.1:9/v1/chat/completions: " in rows[0]["faults"][0]
+    assert "answer 2: http://127.0.0.1:9/v1/chat/completions: " in rows[0]["faults"][0]
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["view"]["n_unscored"] == metrics["metrics"]["coverage"]["n_unscored"] == 2
 

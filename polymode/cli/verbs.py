@@ -213,8 +213,9 @@ def _tasks(args: Sequence[str]) -> int:
     from polymode.tasks import TASKS
 
     if options.name is None:
-        width = max(map(len, TASKS))
-        print("\n".join(f"{name:<{width}}  {text}" for name, text in TASKS.items()))
+        lines = TASKS.summaries()
+        width = max(map(len, lines))
+        print("\n".join(f"{name:<{width}}  {text}" for name, text in lines.items()))
         return 0
     _show_task(options)
     return 0

@@ -17,7 +17,7 @@ from polymode import runs
 from polymode.compare.columns import DEEP
 from polymode.errors import ConfigError, DataNotFoundError
 from polymode.runs.named_values import named_values
-from polymode.tasks import OWN_VERIFIERS, TASKS, verifier_of
+from polymode.tasks import TASKS, has_own_verifier, verifier_of
 from polymode.training.recipe import Recipe, task_for
 from polymode.verifiers import QuestionVerifier, Verifier
 from polymode.verifiers.choice import open_verifier
@@ -51,7 +51,7 @@ def verifier_from(recipe: Recipe, folder: Path) -> AnyVerifier | None:
     """
     if recipe.verifier is not None:
         return open_verifier(recipe.verifier, **recipe.verifier_options)
-    if recipe.task not in OWN_VERIFIERS:  # whose data are not needed to judge its answers
+    if not has_own_verifier(recipe.task):  # whose data are not needed to judge its answers
         return None
     try:
         task = task_for(recipe)

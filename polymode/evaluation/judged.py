@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from polymode.parsing import parse_answers
 from polymode.rewards import METHODS, Reward, score_set
 from polymode.types import AnswerSet, Completion, Example, Judgement, Score
 from polymode.verifiers import QuestionVerifier, Verifier, is_open, verifier_at
+from polymode.verifiers.faults import ask
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +81,12 @@ class Equality:
         self._example, self._verifier = example, verifier_at(verifier, example)
         self.is_open = is_open(self._verifier)
         """Whether right answers are without number; then each class of right answers counts as a reference."""
-        self._key = getattr(self._verifier, "key", None)
+        self._key: Any = getattr(self._verifier, "key", None)
         self._classes: dict[object, int] = {}
         self._heads: list[str] = []
         self._known: dict[tuple[str, int | None], Known] = {}
         # Where answers are without number, the verifier may know the probability of any; the question lists only some.
-        self._chance = getattr(self._verifier, "p_correct", None)
+        self._chance: Any = getattr(self._verifier, "p_correct", None)
         self._p_correct = self._keyed(example.p_correct) if self._chance is None else None
         # Exclusive probabilities of being right are a distribution over answers.
         self._distribution = self._keyed(example.distribution)
@@ -101,7 +103,7 @@ class Equality:
             if self.is_open:
                 match = None
             names = [text] if match is None else [text, *self._example.references[match].names]
-            p_correct = self._mass(names, self._p_correct) if self._chance is None else float(self._chance(text))
+            p_correct = self._mass(names, self._p_correct) if self._chance is None else self._chance_of(text)
             known = Known(self._class_of(text, match), p_correct, self._mass(names, self._distribution))
             self._known[text, match] = known
         return known
@@ -124,7 +126,7 @@ class Equality:
         if match is not None:
             return self._classes.setdefault(match, len(self._classes))
         if self._key is not None:
-            return self._classes.setdefault(self._key(text), len(self._classes))
+            return self._classes.setdefault(self._name(text), len(self._classes))
         head = next((head for head in self._heads if self._is_same(text, head)), None)
         if head is None:
             self._heads.append(head := text)
@@ -133,28 +135,41 @@ class Equality:
     def _is_same(self, a: str, b: str) -> bool:
         """What the verifier says; answers that it cannot compare stand for themselves, and the evaluation goes on."""
         try:
-            return self._verifier.same(a, b)
+            return ask(self._verifier.same, a, b)
         except VerifierFault:
             return False
 
-    def _mass(self, names: Sequence[str], masses: Mapping[str, float] | None) -> float:
+    def _mass(self, names: Sequence[str], masses: Mapping[Any, float] | None) -> float:
         if masses is None:
             return math.nan
         for name in names:
             if self._key is not None:
-                mass = masses.get(self._key(name))
+                mass = masses.get(self._name(name))
             else:
                 mass = next((m for listed, m in masses.items() if self._is_same(name, listed)), None)
             if mass is not None:
                 return mass
         return 0.0
 
-    def _keyed(self, masses: Mapping[str, float] | None) -> dict[str, float] | None:
+    def _name(self, text: str) -> Hashable:
+        """The text's key; a text that has none stands for itself, and the evaluation goes on."""
+        try:
+            return ask(self._key, text)
+        except VerifierFault:
+            return (text,)
+
+    def _chance_of(self, text: str) -> float:
+        try:
+            return float(ask(self._chance, text))
+        except VerifierFault:
+            return math.nan
+
+    def _keyed(self, masses: Mapping[str, float] | None) -> dict[Any, float] | None:
         if masses is None:
             return None
-        total: dict[str, float] = {}
+        total: dict[Any, float] = {}
         for name, mass in masses.items():
-            key = name if self._key is None else self._key(name)
+            key = name if self._key is None else self._name(name)
             total[key] = total.get(key, 0.0) + mass
         return total
 
@@ -180,7 +195,8 @@ class CompletionJudge:
     def prepare(self, completions: Iterable[Completion]) -> None:
         """Let a slow verifier see all answers at once."""
         if isinstance(self.verifier, QuestionVerifier):
-            self.verifier.prepare((c.example, [a.text for a in _answers(c).answers]) for c in completions)
+            with suppress(VerifierFault):  # asked one by one, it says of each answer what is wrong
+                ask(self.verifier.prepare, ((c.example, [a.text for a in _answers(c).answers]) for c in completions))
 
     def judged(self, completion: Completion) -> JudgedCompletion:
         """Parse (salvaging what can be salvaged), judge and score one completion."""

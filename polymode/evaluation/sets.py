@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from polymode.errors import RecordError
+from polymode.errors import VerifierFault
 from polymode.evaluation.judged import CompletionJudge, JudgedCompletion
 from polymode.judging import judge
 from polymode.metrics import alignment
 from polymode.metrics.table import JudgedTable
 from polymode.types import Answer, AnswerSet, Completion, Example, Judgement, ParseStatus
+from polymode.verifiers.faults import ask
 
 if TYPE_CHECKING:
     from polymode.verifiers.programs import DistinctCounts
@@ -139,8 +140,8 @@ def tabulate(rows: Sequence[SetRow], n_questions: int, judge_: CompletionJudge) 
 def _distinct(count: Callable[[Example, Sequence[str]], DistinctCounts], row: SetRow) -> tuple[float, float]:
     """Right programs of a set that differ in their syntax trees, and in what they do; NaN when that is unknown."""
     try:
-        found = count(row.example, [answer.text for answer in row.judgement.answer_set.answers])
-    except RecordError:  # a set without answers, of a question whose tests cannot be used
+        found = ask(count, row.example, [answer.text for answer in row.judgement.answer_set.answers])
+    except VerifierFault:  # also a set without answers, of a question whose tests cannot be used
         return math.nan, math.nan
     if found.unscored:
         return math.nan, math.nan

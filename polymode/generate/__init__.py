@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
+
+from polymode.plugins import Entry, Registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,3 +32,39 @@ class Generator(Protocol):
     ) -> list[list[Generated]]:
         """``n`` completions of each prompt, in the order of the prompts."""
         ...
+
+
+GENERATORS: Registry[Generator] = Registry(
+    "generator",
+    {
+        "transformers": Entry(
+            "polymode.generate.transformers:TransformersGenerator",
+            "PyTorch in this process (needs the extra `train`)",
+        ),
+        "vllm": Entry("polymode.generate.vllm:VLLMGenerator", "vLLM in this process (needs a GPU, extra `vllm`)"),
+        "openai": Entry(
+            "polymode.generate.openai_http:OpenAIGenerator", "a server with an OpenAI-compatible API (option base_url)"
+        ),
+    },
+    Generator,
+)
+"""What runs a model, by name. Each class takes the model's name or folder as its argument ``model``."""
+
+
+def open_generator(
+    name: str, model: str | Path, options: Mapping[str, Any] | None = None, **hints: object
+) -> Generator:
+    """The generator called ``name``, for ``model``.
+
+    Args:
+        name: one of `GENERATORS`, or ``module:Name`` of a class with the method of `Generator`.
+        model: name or folder of the model.
+        options: further keyword arguments of the class.
+        hints: the same (``batch``, ``timeout``, ``show_progress``), passed on only where the class takes them.
+
+    Raises:
+        ConfigError: unknown name or option, a class that is no generator, or a model that cannot be loaded.
+        MissingExtraError: a package that the generator needs is not installed.
+    """
+    taken = {hint: value for hint, value in hints.items() if hint in GENERATORS.options(name)}
+    return GENERATORS.open(name, **{**taken, **(options or {}), "model": model})

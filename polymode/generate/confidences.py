@@ -10,13 +10,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
+from polymode.errors import ConfigError
 from polymode.parsing import parse_answers
+from polymode.plugins import Entry, Registry
 from polymode.prompts import CONFIDENCE_TEXTS, Style, build_check_prompt, build_prompt
 from polymode.types import AnswerSet, Completion
 
 
+@runtime_checkable
 class Scorer(Protocol):
     """A model that tells how likely a text is."""
 
@@ -31,6 +34,32 @@ class Scorer(Protocol):
     ) -> list[list[float]]:
         """Probability that each text goes on with the first token of each candidate."""
         ...
+
+
+CONFIDENCES: Registry[Any] = Registry(
+    "confidence",
+    {
+        "answer-probability": Entry(
+            "polymode.generate.confidences:answer_probabilities", "probability of the answer's tokens"
+        ),
+        "p-true": Entry("polymode.generate.confidences:p_true", "P(True): the model is asked whether it is right"),
+    },
+)
+"""Measured confidences by name: functions of completions, the model and ``style`` that give completions."""
+
+
+def measure_confidences(
+    name: str, completions: Sequence[Completion], model: object, *, style: Style
+) -> list[Completion]:
+    """The completions with the confidences called ``name``.
+
+    Raises:
+        ConfigError: an unknown name, or a model that does not tell probabilities.
+    """
+    measure = CONFIDENCES.load(name)
+    if name in CONFIDENCES.entries and not isinstance(model, Scorer):
+        raise ConfigError(f"confidences = {name!r} needs probabilities, which {type(model).__name__} does not tell")
+    return measure(completions, model, style=style)
 
 
 def answer_probabilities(completions: Sequence[Completion], scorer: Scorer, *, style: Style) -> list[Completion]:

@@ -34,10 +34,14 @@ class OpenAIGenerator:
         retries: further attempts after a failure that may pass (no connection, status 429 or 5xx).
         concurrency: requests at once in one call of `generate`.
         request_options: further fields of each request, such as ``{"top_k": 0}``; null removes a field.
+        fields: the same, one by one.
 
     Raises:
         ConfigError: an option out of its range, or no key.
     """
+
+    is_concurrent = True
+    """Each prompt is a request of its own: `polymode serve` makes no batches, and asks from several threads."""
 
     def __init__(
         self,
@@ -49,7 +53,9 @@ class OpenAIGenerator:
         retries: int = 2,
         concurrency: int = 16,
         request_options: Mapping[str, Any] | None = None,
+        **fields: Any,
     ) -> None:
+        request_options = {**(request_options or {}), **fields}
         if not model.strip():
             raise ConfigError(f"model = {model!r} is not allowed: give the name of the model at the server")
         for name, value, low, high in (
@@ -60,9 +66,9 @@ class OpenAIGenerator:
             if not low <= value <= high:
                 raise ConfigError(f"{name} = {value!r} is not allowed: give a number from {low:g} to {high:g}")
         for name in ("messages", "max_tokens", "stream", "n"):
-            if name in (request_options or {}):
+            if name in request_options:
                 raise ConfigError(f"request_options: {name!r} cannot be changed; leave it out")
-        self.model, self._concurrency, self._options = model, concurrency, dict(request_options or {})
+        self.model, self._concurrency, self._options = model, concurrency, request_options
         self._chat = Endpoint(
             f"{base_url.rstrip('/')}/chat/completions",
             api_key_env=api_key_env,

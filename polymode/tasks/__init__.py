@@ -1,6 +1,7 @@
 """Tasks: where questions and references come from (layer L3).
 
-A task is any object with the methods of `Task`; `open_task` finds one by name.
+A task is any object with the methods of `Task`; `open_task` finds one by name:
+to add one, write its class and give it a line in `TASKS`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any, Literal, Protocol, get_args, runtime_checkable
 import numpy as np
 
 from polymode.errors import ConfigError
+from polymode.plugins import Entry, Registry
 from polymode.prompts import Style
 from polymode.types import Example
 from polymode.verifiers import QuestionVerifier, Verifier
@@ -67,81 +69,82 @@ def verifier_of(task: Task) -> Verifier | QuestionVerifier:
     return task.verifier() if isinstance(task, Verifies) else TextVerifier()
 
 
-TASKS: dict[str, str] = {
-    "clinic": "lab: patients with an exact posterior; references are the differential (several true answers)",
-    "clinic-diagnosis": "lab: the same patients; the reference is the one true condition, its probability is known",
-    "hops": "lab: two-hop questions with 0, 1 or 2 needed facts hidden and an exact posterior; one right answer",
-    "programs": "lab: small Python functions asked for by a few values, run in the sandbox; many programs are right",
-    "ddxplus": "synthetic patients of DDXPlus; references are the differential above a threshold (needs data)",
-    "ddxplus-diagnosis": "the same patients; the reference is the one true pathology (needs data)",
-    "hotpotqa": "HotPotQA-Modified: two-hop questions, 0 to 2 needed paragraphs hidden; one right answer (needs data)",
-    "ambigqa": "AmbigQA: questions with several readings; references are the readings' answers (needs data)",
-    "mbpp": "MBPP: short Python programs, judged by their tests in the sandbox; many are right (needs data)",
-    "records": "your own questions and references: JSONL, CSV, Parquet or a Hugging Face data set (needs data)",
-}
-"""Task names and what they are, for `polymode tasks`."""
+TASKS: Registry[Task] = Registry(
+    "task",
+    {
+        "clinic": Entry(
+            "polymode.tasks.lab.clinic:Clinic",
+            "lab: patients with an exact posterior; references are the differential (several true answers)",
+            {"references": "differential"},
+        ),
+        "clinic-diagnosis": Entry(
+            "polymode.tasks.lab.clinic:Clinic",
+            "lab: the same patients; the reference is the one true condition, its probability is known",
+            {"references": "diagnosis"},
+        ),
+        "hops": Entry(
+            "polymode.tasks.lab.hops:Hops",
+            "lab: two-hop questions with 0, 1 or 2 needed facts hidden and an exact posterior; one right answer",
+        ),
+        "programs": Entry(
+            "polymode.tasks.lab.programs:Programs",
+            "lab: small Python functions asked for by a few values, run in the sandbox; many programs are right",
+        ),
+        "ddxplus": Entry(
+            "polymode.tasks.ddxplus:DDXPlus",
+            "synthetic patients of DDXPlus; references are the differential above a threshold (needs data)",
+        ),
+        "ddxplus-diagnosis": Entry(
+            "polymode.tasks.ddxplus:DDXPlus",
+            "the same patients; the reference is the one true pathology (needs data)",
+            {"target": "pathology"},
+        ),
+        "hotpotqa": Entry(
+            "polymode.tasks.hotpotqa:HotpotQA",
+            "HotPotQA-Modified: two-hop questions, 0 to 2 needed paragraphs hidden; one right answer (needs data)",
+        ),
+        "ambigqa": Entry(
+            "polymode.tasks.ambigqa:AmbigQA",
+            "AmbigQA: questions with several readings; references are the readings' answers (needs data)",
+        ),
+        "mbpp": Entry(
+            "polymode.tasks.mbpp:Mbpp",
+            "MBPP: short Python programs, judged by their tests in the sandbox; many are right (needs data)",
+        ),
+        "records": Entry(
+            "polymode.tasks.records:Records",
+            "your own questions and references: JSONL, CSV, Parquet or a Hugging Face data set (needs data)",
+        ),
+    },
+    Task,
+)
+"""Tasks by name. A task with data takes them as its argument ``data``."""
 
-OWN_VERIFIERS = frozenset({"programs", "mbpp"})
-"""Tasks with a verifier of their own (`Verifies`). Answers to the others can be judged without opening the task."""
+
+def has_own_verifier(name: str) -> bool:
+    """Whether the task compares answers in a way of its own (`Verifies`); its data are not looked at."""
+    return callable(getattr(TASKS.load(name), "verifier", None))
 
 
 def open_task(name: str, *, data: Path | str | None = None, **options: Any) -> Task:
     """The task called ``name``.
 
     Args:
-        name: one of `TASKS`.
+        name: one of `TASKS`, or ``module:Name`` of a class with the methods of `Task`.
         data: folder or file of the task's data, for tasks that need it.
         options: further keyword arguments of the task's class.
 
     Raises:
-        ConfigError: unknown name or option.
+        ConfigError: unknown name or option, or a class that is no task.
         DataNotFoundError: the data are not where they were looked for.
     """
-    try:
-        if name in ("clinic", "clinic-diagnosis"):
-            from polymode.tasks.lab.clinic import Clinic
-
-            if data is not None:
-                raise ConfigError(f"data = {str(data)!r}: task {name!r} makes its own questions; leave data out")
-            return Clinic("differential" if name == "clinic" else "diagnosis", **options)
-        if name == "hops":
-            from polymode.tasks.lab.hops import Hops
-
-            if data is not None:
-                raise ConfigError(f"data = {str(data)!r}: task {name!r} makes its own questions; leave data out")
-            return Hops(**options)
-        if name == "programs":
-            from polymode.tasks.lab.programs import Programs
-
-            if data is not None:
-                raise ConfigError(f"data = {str(data)!r}: task {name!r} makes its own questions; leave data out")
-            return Programs(**options)
-        if name in ("ddxplus", "ddxplus-diagnosis"):
-            from polymode.tasks.ddxplus import DDXPlus
-
-            if name == "ddxplus-diagnosis":
-                options = {"target": "pathology", **options}
-            return DDXPlus(None if data is None else Path(data), **options)
-        if name == "hotpotqa":
-            from polymode.tasks.hotpotqa import HotpotQA
-
-            return HotpotQA(data, **options)
-        if name == "ambigqa":
-            from polymode.tasks.ambigqa import AmbigQA
-
-            return AmbigQA(data, **options)
-        if name == "mbpp":
-            from polymode.tasks.mbpp import Mbpp
-
-            return Mbpp(None if data is None else Path(data), **options)
-        if name == "records":
-            from polymode.tasks.records import Records
-
-            if data is None:
-                raise ConfigError(
-                    "data is missing: task 'records' needs a file or a data set name, for example --data my.jsonl"
-                )
-            return Records(data, **options)
-    except TypeError as exc:
-        raise ConfigError(f"task {name!r}: {exc}; remove the option or correct its name") from None
-    raise ConfigError(f"task = {name!r} is not known: use one of {', '.join(TASKS)}")
+    parameter = TASKS.options(name).get("data")
+    if data is not None:
+        if parameter is None:
+            raise ConfigError(f"data = {str(data)!r}: task {name!r} makes its own questions; leave data out")
+        options["data"] = data
+    elif parameter is not None and parameter.default is parameter.empty:
+        raise ConfigError(
+            f"data is missing: task {name!r} needs a file or a data set name, for example --data my.jsonl"
+        )
+    return TASKS.open(name, **options)

@@ -40,7 +40,7 @@ class Records:
     """Questions and references of your own.
 
     Args:
-        source: a data file (see `record_files.FORMATS`), a folder of files named by split, a mapping of split to file,
+        data: a data file (see `record_files.FORMATS`), a folder of files named by split, a mapping of split to file,
             or the name ``owner/name`` of a Hugging Face data set.
         question_field: column or key of the question; dots go down into objects (``item.question``).
         references_field: column or key of the references.
@@ -71,7 +71,7 @@ class Records:
 
     def __init__(
         self,
-        source: str | Path | Mapping[Split, str | Path],
+        data: str | Path | Mapping[Split, str | Path],
         *,
         question_field: str = "question",
         references_field: str = "references",
@@ -102,12 +102,11 @@ class Records:
         self._shares: dict[Split, float] = {"test": test, "validation": validation}
         self._split_seed = split_seed
         if isinstance(verifier, str):
-            if verifier not in VERIFIERS:
-                raise ConfigError(f"verifier = {verifier!r} is not known: use one of {', '.join(VERIFIERS)}")
+            VERIFIERS.load(verifier)
             self._verifier = TextVerifier() if verifier == "text" else None
         else:
             self._verifier = TextVerifier() if verifier is None else verifier
-        self._parts = self._find(source, hub_config)
+        self._parts = self._find(data, hub_config)
         self._examples: dict[Split, list[Example]] | None = None
 
     def examples(self, split: Split, n: int | None = None, *, seed: int = 0) -> Sequence[Example]:
@@ -130,19 +129,19 @@ class Records:
         return [found[i] for i in order]
 
     def _find(
-        self, source: str | Path | Mapping[Split, str | Path], hub_config: str | None
+        self, data: str | Path | Mapping[Split, str | Path], hub_config: str | None
     ) -> dict[Split | None, Iterable[Record]]:
         """Rows by the split their file belongs to; None when files do not say."""
-        if isinstance(source, Mapping):
-            for split in source:
+        if isinstance(data, Mapping):
+            for split in data:
                 if split not in _SPLITS:
                     raise ConfigError(f"split = {split!r} is not known: use 'train', 'validation' or 'test'")
-            return {split: read_records(Path(path)) for split, path in source.items()}
-        path = Path(source).expanduser()
+            return {split: read_records(Path(path)) for split, path in data.items()}
+        path = Path(data).expanduser()
         if path.is_dir():
             return {split: read_records(file) for split, file in split_files(path).items()}
-        if not path.exists() and looks_like_hub_name(str(source)):
-            return {split: rows for split, rows in load_hub(str(source), hub_config).items()}
+        if not path.exists() and looks_like_hub_name(str(data)):
+            return {split: rows for split, rows in load_hub(str(data), hub_config).items()}
         return {None: read_records(path)}
 
     def _load(self) -> dict[Split, list[Example]]:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from polymode.errors import VerifierFault
 from polymode.judging import judge
 from polymode.parsing import parse_answers
 from polymode.references import check_references, references_from
@@ -17,6 +19,7 @@ from polymode.rewards import Method, Reward, check_question, score_set
 from polymode.training.shaping import Shaping
 from polymode.types import Example, ParseStatus, Score, Verdict
 from polymode.verifiers import QuestionVerifier, Verifier
+from polymode.verifiers.faults import ask
 from polymode.verifiers.text import TextVerifier
 
 RewardFunction = Callable[..., list[float | None]]
@@ -91,7 +94,8 @@ def make_reward_function(
             )
             items.append((_example(references[i], "" if question is None else question[i], equality), answers))
         if isinstance(equality, QuestionVerifier):
-            equality.prepare((example, [answer.text for answer in answers.answers]) for example, answers in items)
+            with suppress(VerifierFault):  # asked one by one, it says of each answer what is wrong
+                ask(equality.prepare, [(example, [a.text for a in answers.answers]) for example, answers in items])
         judged = [judge(example, answers, equality) for example, answers in items]
         for key in {(found.answer_set.k, found.n_references) for found in judged} - checked:
             check_question(weights, k=key[0], n=key[1])

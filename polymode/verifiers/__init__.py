@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Protocol, cast, runtime_checkable
 
+from polymode.errors import VerifierFault
 from polymode.types import Example, Reference
+from polymode.verifiers.faults import FailedVerifier, ask
 
 
 class Verifier(Protocol):
     """An equality of answers. Symmetric; hashable; the same two texts always get the same outcome.
 
-    A method that cannot decide raises `polymode.errors.VerifierFault`: judging turns it into UNSCORED, never WRONG.
+    A method that cannot decide raises `polymode.errors.VerifierFault`: judging turns it into UNSCORED, never WRONG, as
+    it does with any other exception.
     """
 
     def same(self, a: str, b: str) -> bool:
@@ -51,9 +54,14 @@ class QuestionVerifier(Protocol):
 
 
 def verifier_at(verifier: Verifier | QuestionVerifier, example: Example) -> Verifier:
-    """``verifier`` itself, or what it is on this question."""
+    """``verifier`` itself, or what it is on this question; where it fails to say so, one that always faults."""
     at = getattr(verifier, "at", None)  # much faster than asking whether it is a QuestionVerifier
-    return cast(Verifier, verifier) if at is None else at(example)
+    if at is None:
+        return cast(Verifier, verifier)
+    try:
+        return ask(at, example)
+    except VerifierFault as exc:
+        return FailedVerifier(str(exc))
 
 
 def is_open(verifier: Verifier) -> bool:

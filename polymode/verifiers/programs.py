@@ -56,6 +56,7 @@ class ProgramVerifier:
     def __init__(
         self,
         sandbox: Sandbox | None = None,
+        /,
         *,
         distinct: Distinct = "ast",
         workers: int | None = None,

@@ -1,13 +1,9 @@
-import importlib
-import inspect
-import pkgutil
 from pathlib import Path
 
 import pytest
 
-from polymode import tasks
 from polymode.errors import ConfigError, DataNotFoundError
-from polymode.tasks import OWN_VERIFIERS, TASKS, Demonstrates, Task, Verifies, open_task
+from polymode.tasks import TASKS, Demonstrates, has_own_verifier, open_task
 
 
 def test_the_lab_tasks_open_by_name_and_can_demonstrate() -> None:
@@ -43,7 +39,7 @@ def test_ddxplus_needs_its_folder(name: str, tmp_path: Path) -> None:
         ("records", {}, r"data is missing: task 'records' needs a file or a data set name"),
         ("clinic", {"data": "here"}, r"data = 'here': task 'clinic' makes its own questions; leave data out"),
         ("hops", {"data": "here"}, r"data = 'here': task 'hops' makes its own questions; leave data out"),
-        ("clinic", {"treshold": 0.1}, r"task 'clinic': .*'treshold'.*; remove the option or correct its name"),
+        ("clinic", {"treshold": 0.1}, r"task 'clinic': unknown option 'treshold'; known: references, threshold"),
     ],
 )
 def test_what_cannot_be_opened_is_named(name: str, options: dict[str, object], said: str) -> None:
@@ -60,7 +56,4 @@ def test_every_name_of_the_list_is_one_that_opens() -> None:
 
 
 def test_the_tasks_with_a_verifier_of_their_own_are_known_without_opening_them() -> None:
-    modules = [importlib.import_module(m.name) for m in pkgutil.walk_packages(tasks.__path__, "polymode.tasks.")]
-    classes = {kind for module in modules for _, kind in inspect.getmembers(module, inspect.isclass)}
-    found = {getattr(kind, "name", "") for kind in classes - {Task, Verifies} if issubclass(kind, Verifies)}
-    assert found == OWN_VERIFIERS
+    assert [name for name in TASKS if has_own_verifier(name)] == ["programs", "mbpp"]
