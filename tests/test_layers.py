@@ -45,7 +45,8 @@ EDGE = {
     "sqlalchemy": {"web"},
     "alembic": {"web"},
     "yaml": {"training", "cli", "runs"},
-    "tyro": {"cli"},
+    "cyclopts": {"cli"},
+    "rich": {"cli"},
     "tqdm": {"generate", "training", "evaluation", "report", "cli", "compare", "reproduce", "tasks", "verifiers"},
     "math_verify": {"verifiers"},
     "sympy": {"verifiers"},
@@ -156,7 +157,7 @@ def test_imports_go_down_only(root: Path) -> None:
         ("polymode.helpers", "", "'helpers' has no layer"),
         ("polymode.helpers.__init__", "", "'helpers' has no layer"),
         ("polymode.training.__init__", "import torch", "torch is heavy"),
-        ("polymode.evaluation", "import tyro", "tyro may be imported in ['cli']"),
+        ("polymode.evaluation", "import cyclopts", "cyclopts may be imported in ['cli']"),
     ],
 )
 def test_the_check_finds_a_planted_violation(module: str, source: str, complaint: str) -> None:
@@ -171,7 +172,7 @@ def test_the_check_finds_a_planted_violation(module: str, source: str, complaint
         ("polymode.metrics.table", "from .coverage import recall\nfrom polymode.uncertainty import bootstrap"),
         ("polymode.training.rl", "import torch\nimport trl\nfrom polymode.runs import writing"),
         ("polymode.integrations.trl", "from polymode.training.reward import make_reward_function"),
-        ("polymode.cli", "def f():\n    import tyro\n    from polymode.training import run"),
+        ("polymode.cli", "def f():\n    import cyclopts\n    from polymode.training import run"),
         ("polymode.__init__", "from polymode.types import Example\nfrom polymode.evaluation import evaluate"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The command line: one verb per module, each verb one frozen dataclass of options (layer L5).
+"""The command line: one table of verbs, each verb a function with one frozen dataclass of options (layer L7).
 
 Exit codes: 0 done, 2 something the user wrote is wrong (one line says what and how to fix it), 1 anything else that
 polymode itself reports, 130 stopped by the user.
@@ -6,35 +6,34 @@ polymode itself reports, 130 stopped by the user.
 
 from __future__ import annotations
 
+import difflib
 import os
 import sys
-from collections.abc import Sequence
+import typing
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from importlib import import_module
+from typing import Any
 
-from polymode.cli.flags import HelpShown
-from polymode.cli.options import VERBS
-from polymode.cli.verbs import RUN
+from polymode.cli.table import VERBS
 from polymode.errors import ConfigError, PolymodeError
-from polymode.sandbox.bubblewrap import UNSAFE_LOCAL
 
-__all__ = ["VERBS", "main"]
+__all__ = ["VERBS", "main", "parse"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code."""
     args = list(sys.argv[1:] if arguments is None else arguments)
-    unsafe = os.environ.get(UNSAFE_LOCAL)
     try:
-        if not args or args[0] in ("-h", "--help"):
-            print(_help(), flush=True)
-            return 0
-        if args[0] == "--version":
-            print(_version())
-            return 0
-        if args[0] not in RUN:
-            raise ConfigError(f"{args[0]!r} is not a command: use one of {', '.join(VERBS)}")
-        return RUN[args[0]](args[1:])
-    except HelpShown:
-        return 0
+        with _short_warnings():
+            if not args or args[0] in ("-h", "--help"):
+                print(_help(), flush=True)
+                return 0
+            if args[0] == "--version":
+                print(_version())
+                return 0
+            return _run(*args)
     except PolymodeError as exc:
         print(f"error: {' '.join(str(exc).split())}", file=sys.stderr)
         return exc.exit_code
@@ -42,24 +41,89 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except KeyboardInterrupt:
-        print("stopped; finished work is kept, --resume goes on", file=sys.stderr)
+        print("interrupted; finished work is saved, --resume continues", file=sys.stderr)
         return 130
-    finally:  # what one command line allowed, the caller's next one does not
-        if unsafe is None:
-            os.environ.pop(UNSAFE_LOCAL, None)
+
+
+def parse(verb: str, *args: str) -> Any:
+    """The options that a command line gives, without running it.
+
+    Raises:
+        ConfigError: an unknown verb, or a flag that is unknown, missing or has a value that is not allowed.
+    """
+    from polymode.cli.flags import parse_flags
+
+    return parse_flags(_hints(verb)["options"], verb, args)
+
+
+def _run(verb: str, *args: str) -> int:
+    hints = _hints(verb)
+    if {"-h", "--help"} & set(args):
+        from polymode.cli.flags import help_text
+
+        print(help_text(hints["options"], verb, VERBS[verb].examples), flush=True)
+        return 0
+    options = parse(verb, *args)
+    extra = {"args": args} if "args" in hints else {}
+    with _unsafe_local() if getattr(options, "unsafe_local", False) else nullcontext():
+        return _function(verb)(options, **extra)
+
+
+def _function(verb: str) -> Any:
+    if verb not in VERBS:
+        [closest] = difflib.get_close_matches(verb, VERBS, n=1) or [""]
+        meant = f"; did you mean {closest}?" if closest else ""
+        raise ConfigError(f"{verb!r} is not a command: use one of {', '.join(VERBS)}{meant}")
+    module, name = VERBS[verb].function.split(":")
+    return getattr(import_module(f"polymode.cli.{module}"), name)
+
+
+def _hints(verb: str) -> dict[str, Any]:
+    return typing.get_type_hints(_function(verb))
+
+
+@contextmanager
+def _unsafe_local() -> Iterator[None]:
+    """Allow programs without isolation, in child processes too, for the duration of one command."""
+    from polymode.sandbox.bubblewrap import UNSAFE_LOCAL
+
+    before = os.environ.get(UNSAFE_LOCAL)
+    os.environ[UNSAFE_LOCAL] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[UNSAFE_LOCAL]
         else:
-            os.environ[UNSAFE_LOCAL] = unsafe
+            os.environ[UNSAFE_LOCAL] = before
+
+
+@contextmanager
+def _short_warnings() -> Iterator[None]:
+    """Print polymode's own FutureWarnings as one line, without the source line that raised them."""
+    with warnings.catch_warnings():
+        usual = warnings.showwarning
+
+        def show(message: Any, category: type[Warning], filename: str, *place: Any) -> None:
+            if issubclass(category, FutureWarning) and os.path.dirname(__file__).removesuffix("cli") in filename:
+                print(f"warning: {' '.join(str(message).split())}", file=sys.stderr)
+            else:
+                usual(message, category, filename, *place)
+
+        warnings.showwarning = show
+        yield
 
 
 def _help() -> str:
     lines = [
-        "usage: polymode COMMAND [OPTIONS]",
+        "Usage: polymode COMMAND [OPTIONS]",
         "",
-        "Train, evaluate and use models that answer with a calibrated set.",
-        "",
+        "Train, evaluate and use language models that answer with a calibrated set of answers.",
     ]
-    lines += [f"  {verb:<10} {text}" for verb, text in VERBS.items()]
-    return "\n".join([*lines, "", "polymode COMMAND --help explains a command. Try: polymode reproduce quick"])
+    for group in dict.fromkeys(verb.group for verb in VERBS.values()):
+        lines += ["", f"{group}:"]
+        lines += [f"  {name:<10} {verb.summary}" for name, verb in VERBS.items() if verb.group == group]
+    return "\n".join([*lines, "", "polymode COMMAND --help explains a command. To begin: polymode reproduce quick"])
 
 
 def _version() -> str:

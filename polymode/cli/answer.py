@@ -4,50 +4,38 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-import tyro
-
-from polymode.cli.flags import parse_flags
+from polymode.cli.options import PromptOptions
 from polymode.errors import ConfigError
 from polymode.policy import Policy, decide
 from polymode.types import AnswerSet, Decision
 
 
 @dataclass(frozen=True)
-class AnswerQuestion:
+class AnswerQuestion(PromptOptions):
     """Answer one question with a model: ranked answers with confidences and, with a policy, a decision and its reason.
 
     A guarantee of the policy holds for the model, prompt and sampling settings that it was calibrated with.
     """
 
-    question: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="QUESTION")]
-    """The question."""
+    question: str
+    """Text of the question, in quotes."""
+    _: KW_ONLY
     model: str
     """Hugging Face model name or folder, for example RUN/model."""
     policy: Path | None = None
-    """Policy to decide by; polymode calibrate writes one."""
+    """Policy file for the decision, written by polymode calibrate."""
     risk: Literal["normal", "high"] = "normal"
-    """Risk of the question; with high no single answer is given."""
+    """Risk of the question; at high risk no single answer is given."""
     k: int | None = None
-    """Answers asked for; the policy's by default, else 3."""
-    task: str = "clinic"
-    """Task whose prompt style is used; `polymode tasks` lists them."""
-    data: Path | None = None
-    """Folder or file of the task's data."""
-    style: Literal["task", "full", "brief"] = "task"
-    """Prompt style; `task` uses the task's own."""
+    """Number of answers to request (K); by default the policy's, else 3."""
     exclusive: bool = False
-    """Say in the prompt that at most one answer is right (style full)."""
-    max_tokens: int = 1536
-    """The completion is cut off at this length."""
-    temperature: float = 1.0
-    """Sampling temperature; 0 takes the most likely token each time."""
+    """State in the prompt that at most one answer is right (style full)."""
     seed: int = 0
-    """The same seed gives the same completion."""
+    """Random seed; the same seed gives the same completion."""
     show_text: bool = False
     """Print the whole completion first."""
 
@@ -58,20 +46,15 @@ MIN_TEXT = 12
 """Characters of an answer that are shown in the narrowest terminal."""
 
 
-def run_answer(args: Sequence[str]) -> int:
-    """Ask the model once and show what came of it."""
-    options: AnswerQuestion = parse_flags(AnswerQuestion, "answer", args)
+def run_answer(options: AnswerQuestion) -> int:
+    """Ask the model once and print its answers and the decision."""
     from polymode import runs
     from polymode.parsing import parse_answers
     from polymode.prompts import build_prompt, check_k
     from polymode.tasks import open_task
 
     if not options.question.strip():
-        raise ConfigError("question is empty: write it in quotes behind the command")
-    if options.max_tokens < 1:
-        raise ConfigError(f"--max-tokens {options.max_tokens} is not allowed: give a whole number from 1")
-    if not 0 <= options.temperature < float("inf"):
-        raise ConfigError(f"--temperature {options.temperature} is not allowed: give a number from 0")
+        raise ConfigError("question is empty: write it in quotes after the command")
     policy = None if options.policy is None else runs.read_policy(options.policy)
     calibrated = None if policy is None else policy.k
     k = check_k(options.k if options.k is not None else calibrated or 3)

@@ -2,56 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-import tyro
-
-from polymode.cli.flags import parse_flags
-
 
 @dataclass(frozen=True)
 class Calibrate:
-    """Choose the thresholds of a policy on judged questions, so that a promise about later questions holds.
+    """Choose the thresholds of a policy on judged questions, with a guarantee for later questions.
 
-    answer: at most a share alpha of the single answers given is wrong. set: at most a share alpha of the sets offered
-    holds no right answer. Either holds with probability 1 - delta; questions below the threshold are escalated.
-    both: the two together. conformal: every question gets a set, and the share alpha holds on average only.
-    The questions must be drawn like the later ones, and must not have been used for training or for any choice.
+    - answer: at most a share alpha of the single answers given is wrong.
+    - set: at most a share alpha of the sets offered contains no right answer.
+    - both: the two together.
+    - conformal: every question gets a set, and the share alpha holds only on average.
+
+    The first three hold with probability 1 - delta; questions below the threshold are escalated. The questions must
+    come from the same distribution as the later ones, and must not have been used for training or model selection.
     """
 
-    judged: tyro.conf.Positional[Path]
-    """A judged.jsonl (polymode evaluate writes it), or a folder that holds one."""
+    judged: Path
+    """A judged.jsonl file (polymode evaluate writes it), or a folder that contains one."""
+    _: KW_ONLY
     out: Path | None = None
-    """Policy file to write; policy.json beside judged.jsonl by default. An earlier one is replaced."""
+    """Policy file to write; by default policy.json beside judged.jsonl. An earlier one is replaced."""
     target: Literal["answer", "set", "both", "conformal"] = "set"
-    """What is promised."""
+    """What the guarantee is about."""
     alpha: float = 0.1
-    """Largest share of failures."""
+    """Largest tolerated share of failures."""
     delta: float = 0.05
-    """Probability that these questions misled us and the promise is broken; not used by conformal."""
+    """Probability that the guarantee fails because these questions were unrepresentative; not used by conformal."""
     recalibrate: Literal["none", "isotonic", "platt", "temperature"] = "none"
-    """Map the confidences first, so that they fit how often answers are right."""
+    """Recalibrate the confidences first, so that they match how often answers are right."""
     design_share: float = 0.3
-    """Share of the questions that the map and the order of the tests are taken from; the rest tests."""
+    """Share of the questions that recalibration and the order of the tests are fitted on; the rest is for testing."""
     abstain_below: float = 0.0
-    """ABSTAIN when all answers together hold less than this."""
+    """ABSTAIN when the confidences of all answers add up to less than this."""
     max_effective: float | None = None
-    """ESCALATE when the confidences are spread over more answers than this, exp(entropy)."""
+    """ESCALATE when the effective number of answers, exp(entropy of the confidences), is above this."""
     malformed: Literal["escalate", "abstain"] = "escalate"
-    """What follows a completion that cannot be used."""
+    """Decision for a malformed completion."""
     equality: Literal["text", "exact"] = "text"
-    """Which answers of a set are one and the same: normalised text, or exactly equal (programs)."""
+    """When two answers count as the same: equal normalised texts, or exactly equal (programs)."""
     seed: int = 0
-    """Of the split into two parts."""
+    """Random seed of the split into the two parts."""
 
 
-def run_calibrate(args: Sequence[str]) -> int:
-    """Fit a policy, write it, and say what it promises."""
-    options: Calibrate = parse_flags(Calibrate, "calibrate", args)
+def run_calibrate(options: Calibrate) -> int:
+    """Fit a policy, write it, and print its guarantee."""
     from polymode import runs
     from polymode.calibrate import calibrate, summary
     from polymode.policy import Policy
@@ -59,14 +57,7 @@ def run_calibrate(args: Sequence[str]) -> int:
 
     policy, judged = calibrate(
         options.judged,
-        Calibration(
-            target=options.target,
-            alpha=options.alpha,
-            delta=options.delta,
-            recalibrate=options.recalibrate,
-            design_share=options.design_share,
-            seed=options.seed,
-        ),
+        Calibration(**{field.name: getattr(options, field.name) for field in fields(Calibration)}),
         rules=Policy(
             when_malformed=options.malformed,
             abstain_below=options.abstain_below,

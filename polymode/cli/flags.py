@@ -1,83 +1,157 @@
-"""From flags to options: tyro reads them; its help gets examples and its errors become one line."""
+"""From flags to a record of options: cyclopts reads them by the fields of the verb's dataclass."""
 
 from __future__ import annotations
 
-import io
-import re
+import ast
+import inspect
+import shutil
 import textwrap
-from collections.abc import Sequence
-from contextlib import redirect_stderr, redirect_stdout
-from typing import Any
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import MISSING, Field, fields
+from functools import cache
+from itertools import pairwise
+from typing import Annotated, Any, TypeVar
 
-import tyro
+from cyclopts import App, CycloptsError, Parameter
+from cyclopts.exceptions import CoercionError, MissingArgumentError, ValidationError
+from cyclopts.help import DefaultFormatter, PanelSpec
+from cyclopts.validators import Number
 
-from polymode.cli.options import EXAMPLES
+from polymode.cli.named_values import named_values
 from polymode.errors import ConfigError
 
+Options = TypeVar("Options")
 
-class HelpShown(Exception):
-    """The user asked for help and got it."""
+FLAGS_OF = "flags_of"
+"""Metadata key of a field that collects the flags given for the fields of another dataclass, the key's value."""
+WIDTH = 98
+"""Widest help."""
+TYPE_NAMES = {int: "a whole number", float: "a number"}
+
+Count = Annotated[int, Parameter(validator=Number(gte=1))]
+"""A whole number from 1."""
+Whole = Annotated[int, Parameter(validator=Number(gte=0))]
+"""A whole number from 0."""
+Temperature = Annotated[float, Parameter(validator=Number(gte=0, lt=float("inf")))]
+"""A finite number from 0."""
 
 
-def parse_flags(kind: type[Any], verb: str, args: Sequence[str], default: Any = None) -> Any:
-    """Options of a verb from flags.
+def parse_flags(kind: type[Options], verb: str, args: Sequence[str]) -> Options:
+    """Options of a verb from its command line.
 
-    By itself tyro prints several lines and leaves the process; here its help gets examples and its errors become one
-    line like every other error of polymode.
+    Fields before ``KW_ONLY`` are positional. A mapping is given as ``NAME=VALUE`` pairs. A field with the metadata
+    `FLAGS_OF` gets a dict of what was given for the fields of that class, without its defaults.
 
     Raises:
-        ConfigError: a flag or value that is not allowed.
-        HelpShown: --help was among the flags.
+        ConfigError: a flag is unknown, missing or has a value that is not allowed.
     """
-    extra = {} if default is None else {"default": default}
-    out, err = io.StringIO(), io.StringIO()
     try:
-        with redirect_stdout(out), redirect_stderr(err):
-            return tyro.cli(
-                kind, prog=f"polymode {verb}", args=list(args), config=(tyro.conf.OmitArgPrefixes,), **extra
-            )
-    except SystemExit as exc:
-        if exc.code in (0, None):
-            print(_readable_help(out.getvalue(), verb))
-            raise HelpShown from None
-        problem = _one_line(err.getvalue() or out.getvalue())
-    raise ConfigError(f"{problem}; see polymode {verb} --help")
+        _, bound, _ = _app(kind, verb).parse_args(list(args), exit_on_error=False, print_error=False)
+    except CycloptsError as exc:
+        raise ConfigError(f"{_problem(exc)}; see polymode {verb} --help") from None
+    given = dict(bound.arguments)
+    for owner, field in _flags(kind):
+        if field.name in given and _is_mapping(_hints(owner)[field.name]):
+            given[field.name] = named_values(given[field.name], field.name.replace("_", "-"))
+    own = {field.name: given.pop(field.name) for field in fields(kind) if field.name in given}  # type: ignore[arg-type]
+    if given:
+        [collecting] = [field.name for field in fields(kind) if FLAGS_OF in field.metadata]  # type: ignore[arg-type]
+        own[collecting] = given
+    return kind(**own)
 
 
-def _readable_help(text: str, verb: str) -> str:
-    """The help with ``{None}|PATH`` written as ``PATH``, and examples below."""
+def help_text(kind: type[Any], verb: str, examples: Sequence[str]) -> str:
+    """Usage, description, every flag with its default, and example command lines."""
+    from rich.console import Console
 
-    def plain(match: re.Match[str]) -> str:
-        return match[1] if "usage:" in text[: match.end()].splitlines()[-1] else match[1].ljust(len(match[0]))
-
-    lines = re.sub(r"\{None\}\|(\w+\]?)", plain, text).rstrip().splitlines()
-    text = "\n".join(textwrap.fill(line, 100) if line[:1].strip() else line.rstrip() for line in lines)
-    if verb == "train":
-        text = text.replace("usage: polymode train", "usage: polymode train [RECIPE.yaml]", 1)
-    examples = EXAMPLES.get(verb, ())
-    return "\n".join([text, *(["", "examples:"] if examples else []), *(f"  {line}" for line in examples)])
+    console = Console(width=min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns))
+    with console.capture() as capture:
+        _app(kind, verb).help_print(console=console)
+    lines = [line.rstrip() for line in capture.get().splitlines()]
+    return "\n".join([*lines, *(["Examples:"] if examples else []), *(f"  {line}" for line in examples)]).rstrip()
 
 
-_WORDINGS = {
-    r"invalid literal for int\(\) with base 10: (.*)": r"\1 is not a whole number",
-    r"could not convert string to float: (.*)": r"\1 is not a number",
-    r"^invalid choice (.*) for argument '(.*)'\. Expected one of \((.*)\)$": r"\2: \1 is not known, use one of \3",
-    r"^Missing value for argument '(.*)'\. Expected .*$": r"\1 needs a value",
-}
+def _app(kind: type[Any], verb: str) -> App:
+    from rich.box import Box
+
+    def command(*args: Any, **flags: Any) -> None:
+        """Stand in for the verb; its signature is all that cyclopts needs."""
+
+    command.__signature__ = inspect.Signature(list(_parameters(kind)))  # type: ignore[attr-defined]
+    app = App(
+        name=f"polymode {verb}",
+        help=inspect.cleandoc(kind.__doc__ or ""),
+        help_flags=(),
+        group_parameters="Options",
+        version_flags=(),
+        help_format="markdown",
+        help_formatter=DefaultFormatter(panel_spec=PanelSpec(box=Box("    \n" * 8), padding=0)),
+        default_parameter=Parameter(consume_multiple=True, negative_iterable=()),
+    )
+    app.default(command)
+    return app
 
 
-def _one_line(text: str) -> str:
-    """What tyro's error says in several lines, as one clause that names the flag and the value."""
-    rows = [line.strip() for line in text.strip().splitlines()[1:]]  # the first is a title that says less
-    joined = " ".join(row if row.strip("-") else "\0" for row in rows)
-    parts = [part.strip() for part in joined.split("\0") if part.strip()] or ["options cannot be read"]
-    message = re.sub(r"^Error parsing (?:recipe|polymode \w+): ", "", parts[0]).rstrip(". ")
-    message = message.removeprefix("Error parsing ")
-    missing = re.findall(r"(--[\w-]+ [A-Z]+|[A-Z]+) (.*?)\.? \(required\)", message)
-    if message.startswith("Missing from") and missing:
-        return "; ".join(f"{flag} is missing: {meaning}" for flag, meaning in missing)
-    for pattern, wording in _WORDINGS.items():
-        message = re.sub(pattern, wording, message)
-    meant = re.findall(r"--[a-z][\w-]*", parts[1]) if len(parts) > 1 and "Perhaps you meant" in parts[1] else []
-    message = message[:1].lower() + message[1:]
-    return f"{message}; did you mean {' or '.join(dict.fromkeys(meant[:2]))}?" if meant else message
+def _flags(kind: type[Any]) -> Iterator[tuple[type[Any], Field[Any]]]:
+    """Each field that is a flag, with the class that declares it; a class's own come before inherited ones."""
+    for field in sorted(fields(kind), key=lambda field: field.name not in kind.__annotations__):
+        if FLAGS_OF in field.metadata:
+            yield from _flags(field.metadata[FLAGS_OF])
+        else:
+            yield kind, field
+
+
+def _parameters(kind: type[Any]) -> Iterator[inspect.Parameter]:
+    for owner, field in _flags(kind):
+        hint = _hints(owner)[field.name]
+        details: dict[str, Any] = {"help": _texts(owner).get(field.name)}
+        if owner is not kind:
+            details["group"] = f"{owner.__name__} options"
+        if _is_mapping(hint):
+            hint, details["metavar"] = tuple[str, ...], "NAME=VALUE..."
+        default = field.default if field.default_factory is MISSING else field.default_factory()
+        details["show_default"] = default is not MISSING and default not in (None, False, (), {})
+        yield inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY if field.kw_only or owner is not kind else inspect.Parameter.POSITIONAL_ONLY,
+            default=inspect.Parameter.empty if default is MISSING else default,
+            annotation=Annotated[hint, Parameter(**details)],
+        )
+
+
+@cache
+def _hints(kind: type[Any]) -> dict[str, Any]:
+    return typing.get_type_hints(kind, include_extras=True)
+
+
+def _is_mapping(hint: Any) -> bool:
+    return any(typing.get_origin(part) in (Mapping, dict) for part in (hint, *typing.get_args(hint)))
+
+
+@cache
+def _texts(kind: type[Any]) -> dict[str, str]:
+    """The string below each field of a dataclass and of those that it extends."""
+    texts = {}
+    for owner in reversed(kind.__mro__[:-1]):
+        [tree] = ast.parse(textwrap.dedent(inspect.getsource(owner))).body
+        for field, text in pairwise(tree.body):  # type: ignore[attr-defined]
+            if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
+                texts[ast.unparse(field.target)] = " ".join(str(text.value.value).split())
+    return texts
+
+
+def _problem(exc: CycloptsError) -> str:
+    """What is wrong, as one clause that names the flag and the value."""
+    argument = exc.argument
+    if isinstance(exc, MissingArgumentError) and argument is not None:
+        if exc.keyword is not None:
+            return f"{exc.keyword} needs a value"
+        return f"{argument.name} is missing: {(argument.parameter.help or '').rstrip('.')}"
+    if isinstance(exc, CoercionError) and exc.token is not None and exc.target_type in TYPE_NAMES:
+        name = exc.token.keyword or (argument.name if argument else "")
+        return f"{name}: {exc.token.value!r} is not {TYPE_NAMES[exc.target_type]}"
+    if isinstance(exc, ValidationError) and argument is not None:
+        return f"{argument.name} {argument.tokens[0].value} is not allowed: {exc.exception_message.rstrip('.').lower()}"
+    text = str(exc).rstrip(".")
+    return text[:1].lower() + text[1:]

@@ -1,249 +1,169 @@
-"""What the user can ask for: the verbs with their examples, and the options of those in `verbs`."""
+"""What the user can ask for: the options of the verbs in `verbs`, and those that several verbs share."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-import tyro
+from polymode.cli.flags import Count, Temperature, Whole
 
-from polymode.training.recipe import Recipe
 
-VERBS = {
-    "reproduce": "run a whole experiment: train, sample, evaluate, report",
-    "train": "train a model by a recipe",
-    "generate": "sample completions of a task's questions",
-    "evaluate": "judge and measure any file of completions (needs no torch)",
-    "compare": "lay runs side by side, with paired differences",
-    "calibrate": "choose thresholds with a guarantee, from judged questions",
-    "answer": "answer one question, and decide what to do with the answers",
-    "serve": "the same over HTTP, for many clients; also as an OpenAI-compatible API",
-    "reviews": "what waits for a person, and what reviewers said as data",
-    "relabel": "find answers marked wrong that may be right, for a person to accept",
-    "tasks": "list the tasks, or show questions of one",
-    "doctor": "what is installed and what each missing part would give",
-}
-"""Verbs in the order a user meets them."""
+@dataclass(frozen=True, kw_only=True)
+class ProgramOptions:
+    """Options of every verb that may run programs."""
 
-EXAMPLES = {
-    "reproduce": (
-        "polymode reproduce quick                       in minutes, on a laptop, into runs/quick/report.html",
-        "polymode reproduce lab --resume                go on where it stopped",
-        "polymode reproduce ddxplus --data data/ddxplus",
-    ),
-    "train": (
-        "polymode train --out runs/mine --method multi-rlcr --k 3       the lab's model on the lab's clinic",
-        "polymode train recipes/clinic.yaml --out runs/mine --steps 10  a recipe, one option changed",
-        "polymode train recipes/clinic.yaml --out runs/mine --resume    after a stop",
-    ),
-    "generate": (
-        "polymode generate --model runs/mine/model --out runs/mine/test --k 3",
-        "polymode generate --model Qwen/Qwen3-8B --task records --data questions.jsonl --out runs/mine --samples 8",
-    ),
-    "evaluate": (
-        "polymode evaluate runs/mine/test               judges as its task does, never generates again",
-        "polymode evaluate answers.jsonl --k 3          completions of any model",
-        "polymode evaluate samples.jsonl --k 1 --pool 3 three independent single answers as one set",
-        "polymode evaluate answers.jsonl --verifier symbolic              1/2 equals 0.5",
-        "polymode evaluate answers.jsonl --verifier judge --verifier-options base_url=http://localhost:8000/v1 model=M",
-    ),
-    "compare": (
-        "polymode compare runs/mine/test runs/base --out runs/compare                 two runs over the same questions",
-        "polymode compare runs/lab/clinic --out runs/compare --against single-rlcr    a whole experiment",
-        "polymode compare runs/a runs/b --out runs/compare --verifier symbolic        all judged in the same way",
-    ),
-    "calibrate": (
-        "polymode calibrate runs/mine/validation                                  sets, wrong at most 1 time in 10",
-        "polymode calibrate runs/mine/validation --target answer --alpha 0.05     single answers",
-        "polymode calibrate runs/mine/validation --recalibrate isotonic --out policy.json",
-    ),
-    "answer": (
-        'polymode answer "Name a noble gas." --model Qwen/Qwen3-8B --style full',
-        'polymode answer "..." --model runs/mine/model --policy runs/mine/validation/policy.json --risk high',
-    ),
-    "serve": (
-        "polymode serve --model runs/mine/model --policy runs/mine/validation/policy.json",
-        "polymode serve --model M --style full --policy policy.json --backend openai --base-url http://localhost:8001/v1",
-        "polymode serve --new-key anna --keys keys.txt          makes a key, then",
-        "polymode serve --model runs/mine/model --policy policy.json --host 0.0.0.0 --keys keys.txt",
-    ),
-    "reviews": (
-        "polymode reviews reviews.db                                what is open, claimed, resolved",
-        "polymode reviews reviews.db --records reviewed.jsonl       questions with right answers, to train on",
-        "polymode reviews reviews.db --judged runs/reviewed/judged.jsonl --k 3",
-    ),
-    "relabel": (
-        "polymode relabel runs/a/test runs/b/test --data questions.jsonl --proposals proposals.jsonl",
-        "polymode relabel --accept proposals.jsonl --by ann --data questions.jsonl --out questions-2.jsonl",
-    ),
-    "tasks": (
-        "polymode tasks                                 the list",
-        "polymode tasks clinic                          two questions with references and a demonstration",
-        "polymode tasks records --data questions.jsonl  are my records read as I meant them?",
-    ),
-}
-"""Command lines that end a verb's --help."""
+    unsafe_local: bool = False
+    """Run programs without isolation; only for programs that you trust."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptOptions:
+    """Options of every verb that prompts a model."""
+
+    task: str = "clinic"
+    """Task whose questions or prompt style are used; `polymode tasks` lists the tasks."""
+    data: Path | None = None
+    """Folder or file of the task's data."""
+    style: Literal["task", "full", "brief"] = "task"
+    """Prompt style; `task` is the task's own."""
+    max_tokens: Count = 1536
+    """Longest completion in tokens; longer ones are truncated."""
+    temperature: Temperature = 1.0
+    """Sampling temperature; 0 always takes the most likely token."""
 
 
 @dataclass(frozen=True)
-class Reproduce:
+class Reproduce(ProgramOptions):
     """Run a whole experiment: train, sample, evaluate, and write one page that compares the methods.
 
-    quick: single-rlvr against multi-rlcr on the lab's clinic.
-    lab: four methods and the usual baselines, three seeds, on the lab's four tasks (three regimes); K = 2, 4, 5.
-    ddxplus: the four methods on DDXPlus patients (give --data, or set POLYMODE_DATA).
+    - quick: single-rlvr and multi-rlcr on the clinic task.
+    - lab: four methods and the usual baselines with three seeds on the four built-in tasks; K = 2, 4 and 5.
+    - ddxplus: the four methods on DDXPlus patients (give --data, or set POLYMODE_DATA).
     """
 
-    experiment: tyro.conf.Positional[str] = "quick"
-    """quick, lab or ddxplus."""
+    experiment: str = "quick"
+    """Experiment to run: quick, lab or ddxplus."""
+    _: KW_ONLY
     out: Path | None = None
-    """Folder of the experiment; runs/EXPERIMENT by default."""
+    """Folder of the experiment; by default runs/EXPERIMENT."""
     resume: bool = False
-    """Go on in an existing folder; finished work is kept."""
+    """Continue in an existing folder; finished work is not repeated."""
     data: Path | None = None
     """Folder of the task's data."""
-    workers: int = 0
-    """Models trained at once, each with its share of the cores; 0 means one per core."""
+    workers: Whole = 0
+    """Number of models trained at the same time, each with its share of the cores; 0 means one per core."""
     only: str | None = None
-    """Run only this part, for example hops of lab."""
-    unsafe_local: bool = False
-    """Run programs without isolation, only for programs that you trust."""
+    """Run only this part of the experiment, for example hops of lab."""
 
 
 @dataclass(frozen=True)
-class Train:
-    """Train a model: `polymode train recipe.yaml --out RUN`, every option also as a flag that overrides the recipe."""
+class Generate(PromptOptions, ProgramOptions):
+    """Sample completions for the questions of a task and write them to OUT/completions.jsonl."""
 
-    out: Path
-    """Run folder."""
-    resume: bool = False
-    """Go on from the last checkpoint of an existing run folder."""
-    unsafe_local: bool = False
-    """Run programs without isolation, only for programs that you trust."""
-    recipe: Recipe = field(default_factory=Recipe)
-
-
-@dataclass(frozen=True)
-class Generate:
-    """Sample completions of a task's questions into OUT/completions.jsonl."""
-
+    _: KW_ONLY
     model: str
     """Hugging Face model name or folder, for example RUN/model."""
     out: Path
-    """Run folder to write completions.jsonl into."""
-    task: str = "clinic"
-    """Task to ask; `polymode tasks` lists them."""
-    data: Path | None = None
-    """Folder or file of the task's data."""
-    task_options: tuple[str, ...] = ()
-    """Options of the task as NAME=VALUE, for example question_field=prompt (records) or hub=true (ddxplus)."""
+    """Run folder that completions.jsonl is written into."""
+    task_options: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the task, for example question_field=prompt (records) or hub=true (ddxplus)."""
     split: Literal["train", "validation", "test"] = "test"
-    """Part of the task to take questions from; splits never share a question."""
-    n: int = 200
-    """Questions."""
+    """Part of the task's questions; no question is in two parts."""
+    n: Count = 200
+    """Number of questions."""
     k: int = 3
-    """Answers in one completion."""
+    """Number of answers in one completion (K)."""
     confidence: bool = True
-    """Ask for confidences."""
-    samples: int = 1
-    """Completions of each question."""
-    max_tokens: int = 1536
-    """Completions are cut off at this length."""
-    temperature: float = 1.0
-    """Sampling temperature; 0 takes the most likely token each time."""
+    """Ask for a confidence with each answer."""
+    samples: Count = 1
+    """Number of completions for each question."""
     seed: int = 0
-    """The same seed gives the same completions."""
-    batch: int = 64
-    """Completions sampled at once (transformers)."""
+    """Random seed; the same seed gives the same completions."""
+    batch: Count = 64
+    """Number of completions sampled at the same time (transformers)."""
     backend: Literal["transformers", "vllm"] = "transformers"
-    """What runs the model; vllm needs a GPU and the extra `vllm`."""
-    style: Literal["task", "full", "brief"] = "task"
-    """Prompt style; `task` uses the task's own."""
+    """Library that runs the model; vllm needs a GPU and the extra `vllm`."""
     resume: bool = False
-    """Keep a finished completions.jsonl instead of refusing."""
-    unsafe_local: bool = False
-    """Run programs without isolation, only for programs that you trust."""
+    """Use an existing run folder; a finished completions.jsonl is left as it is."""
 
 
 @dataclass(frozen=True)
-class Evaluate:
-    """Judge and measure completions from any model; writes judged.jsonl and metrics.json beside the file.
+class Evaluate(ProgramOptions):
+    """Judge and measure completions of any model; judged.jsonl and metrics.json are written beside the file.
 
-    The file is JSONL: one JSON object a line, with "completion" (the model's whole text) and "references" (a list; each
-    a string, a list of aliases, or an object with text, aliases and weight).
-    Samples of a question share an "id". What was asked for is said by "k" and "confidence", or by --k and --confidence.
-    Needs no torch and no GPU.
+    The file is JSONL: one JSON object per line, with "completion" (the model's whole text) and "references" (a list of
+    strings, of lists of aliases, or of objects with text, aliases and weight). Samples of one question share an "id".
+    The number of answers and whether confidences were requested are given by "k" and "confidence" in each line, or by
+    --k and --confidence. Neither torch nor a GPU is needed.
     """
 
-    completions: tyro.conf.Positional[Path]
-    """A completions.jsonl, or a folder that holds one."""
+    completions: Path
+    """A completions.jsonl file, or a folder that contains one."""
+    _: KW_ONLY
     out: Path | None = None
-    """Folder for judged.jsonl and metrics.json; the completions' folder by default."""
+    """Folder for judged.jsonl and metrics.json; by default that of the completions."""
     k: int | None = None
-    """Answers asked for, instead of what the lines say."""
+    """Number of answers requested (K); overrides the lines of the file."""
     confidence: Literal["auto", "yes", "no"] = "auto"
-    """Whether confidences were asked for; auto: as the lines say, else yes when any completion holds one."""
+    """Whether confidences were requested; `auto` follows the lines of the file, else whether any completion has one."""
     verifier: str | None = None
-    """What calls an answer right: text, symbolic (mathematics), judge (a language model) or programs (tests). By
-    default what the config.json of the folder or of its training run says, else text."""
-    verifier_options: tuple[str, ...] = ()
-    """Options of the verifier as NAME=VALUE, for example seconds=10 (symbolic) or cache=verdicts.db (judge)."""
-    pool: int = 1
-    """Put this many independent completions of a question together to one set."""
+    """Verifier that decides which answers are right: text, symbolic (mathematics), judge (a language model) or programs
+    (tests). By default the one recorded for the run or its training run, else text."""
+    verifier_options: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the verifier, for example seconds=10 (symbolic) or cache=verdicts.db (judge)."""
+    pool: Count = 1
+    """Combine this many independent completions of a question into one set."""
     votes: bool = False
     """With --pool: use the share of samples that gave an answer as its confidence."""
     by: str | None = None
-    """Also measure parts of the questions by themselves, told apart by this field of "meta"."""
+    """Also measure each group of questions separately, grouped by this field of "meta"."""
     n_boot: int = 1000
-    """Bootstrap replicates; 0 leaves the intervals out."""
+    """Number of bootstrap replicates for the intervals; 0 omits the intervals."""
     seed: int = 0
-    """Seed of the bootstrap."""
-    unsafe_local: bool = False
-    """Run programs without isolation, only for programs that you trust."""
+    """Random seed of the bootstrap."""
 
 
 @dataclass(frozen=True)
-class Compare:
-    """Lay runs side by side: OUT/report.html, compare.md and compare.json.
+class Compare(ProgramOptions):
+    """Compare runs side by side: OUT/report.html, compare.md and compare.json.
 
-    A run is a folder with completions.jsonl and metrics.json, or the folder of a training run or experiment that holds
-    some; seeds of one arm become one column. Differences are paired by question: completions are judged again as each
-    was evaluated, never generated again.
+    A run is a folder with completions.jsonl and metrics.json, or the folder of a training run or experiment that
+    contains some; seeds of one method share a column. Differences are paired by question. Completions are never
+    generated again.
     """
 
-    runs: tyro.conf.Positional[tuple[Path, ...]]
-    """Folders to compare."""
+    runs: tuple[Path, ...]
+    """Run folders to compare."""
+    _: KW_ONLY
     out: Path
-    """Folder to write into; an earlier comparison in it is replaced."""
+    """Folder for the comparison; an earlier comparison in it is replaced."""
     against: str | None = None
-    """Column that is taken away from the others; samples of single-rlvr by default, else the first column."""
+    """Baseline column; by default the samples of single-rlvr, else the first column."""
     verifier: str | None = None
-    """Judge all answers with this: text, symbolic, judge or programs; by default as each run was evaluated."""
-    verifier_options: tuple[str, ...] = ()
-    """Options of the verifier as NAME=VALUE."""
-    n_boot: int = 1000
-    """Bootstrap replicates of the differences; 0 leaves their intervals out."""
-    unsafe_local: bool = False
-    """Run programs without isolation, only for programs that you trust."""
+    """Judge all answers with this verifier: text, symbolic, judge or programs; by default as each run was evaluated."""
+    verifier_options: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the verifier, for example seconds=10 (symbolic)."""
+    n_boot: Whole = 1000
+    """Number of bootstrap replicates for the differences; 0 omits their intervals."""
 
 
 @dataclass(frozen=True)
-class Tasks:
-    """List the tasks, or show a few questions of one with references and a demonstration."""
+class Tasks(ProgramOptions):
+    """List the tasks, or show sample questions of one with their references and a demonstration."""
 
-    name: tyro.conf.Positional[str | None] = None
-    """Task to show."""
+    name: str | None = None
+    """Task to show; without it all tasks are listed."""
+    _: KW_ONLY
     data: Path | None = None
     """Folder or file of the task's data."""
-    task_options: tuple[str, ...] = ()
-    """Options of the task as NAME=VALUE, for example question_field=prompt (records) or hub=true (ddxplus)."""
-    n: int = 2
-    """Questions to show."""
-    unsafe_local: bool = False
-    """Run programs without isolation, only for programs that you trust."""
+    task_options: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the task, for example question_field=prompt (records) or hub=true (ddxplus)."""
+    n: Count = 2
+    """Number of questions to show."""
 
 
 @dataclass(frozen=True)
 class Doctor:
-    """Say what is installed, what the machine has, and what each missing part would give."""
+    """Show what is installed, what the machine offers, and what each missing part would add."""

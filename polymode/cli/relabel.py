@@ -5,56 +5,54 @@ from __future__ import annotations
 import shlex
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
-
-import tyro
+from typing import TYPE_CHECKING, Literal
 
 from polymode.cli.answer import printable
-from polymode.cli.flags import parse_flags
 from polymode.errors import ConfigError
 
 
 @dataclass(frozen=True)
 class Relabel:
-    """Propose answers that were marked wrong but are given often and surely, for data with one reference a question.
+    """Propose answers that were marked wrong but are given often and confidently, for data with one reference each.
 
-    Proposals go to a file. A person writes "accepted": true into the lines that are right (and "alias_of": a reference,
-    where the answer only words it differently). Then --accept writes a new version of the data; the original is never
-    changed. A score is the share of samples that gave the answer, times their mean confidence.
+    Proposals are written to a file. A person writes "accepted": true into the lines that are right (and "alias_of": a
+    reference, if the answer is another wording of it). Then --accept writes a new version of the data; the original is
+    never changed. A proposal's score is the share of samples that gave the answer times their mean confidence.
     """
 
-    runs: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN")] = ()
-    """Run folders with judged.jsonl, or such files."""
+    runs: tuple[Path, ...] = ()
+    """Run folders with judged.jsonl, or judged.jsonl files."""
+    _: KW_ONLY
     data: Path | None = None
-    """The records that the runs were asked: JSONL, JSON, CSV, TSV or Parquet. Needed."""
+    """The records that the runs' questions came from: JSONL, JSON, CSV, TSV or Parquet. Required."""
     proposals: Path | None = None
-    """File to write the proposals into; proposals.jsonl beside the first judged.jsonl by default."""
+    """File to write the proposals to; by default proposals.jsonl beside the first judged.jsonl."""
     accept: Path | None = None
-    """Proposals file with decisions: write the new version of the data."""
+    """File of proposals with a person's decisions; writes the new version of the data."""
     out: Path | None = None
-    """With --accept: the new version (.jsonl)."""
+    """With --accept: file for the new version (.jsonl)."""
     by: str = ""
-    """With --accept: who accepted; kept in the new version."""
+    """With --accept: name of the person who accepted, recorded in the new version."""
     min_share: float = 0.5
-    """Least share of a question's samples that gave the answer."""
+    """Smallest share of a question's samples that gave the answer."""
     min_confidence: float = 0.5
-    """Least mean confidence; 0 when the runs state none."""
+    """Smallest mean confidence; 0 for runs without confidences."""
     top: int = 100
-    """Propose at most so many, the highest scores first."""
+    """Largest number of proposals; the highest scores come first."""
     max_references: int = 1
-    """Leave out questions with more references than this; 0 takes all."""
+    """Skip questions with more references than this; 0 takes all questions."""
     equality: Literal["text", "exact"] = "text"
-    """Which answers are one and the same: normalised text, or exactly equal (programs)."""
+    """When two answers count as the same: equal normalised texts, or exactly equal (programs)."""
     question_field: str = "question"
-    """Column or key of the question; dots go down into objects."""
+    """Column or key of the question; dots address nested objects."""
     references_field: str = "references"
     """Column or key of the references."""
     id_field: str | None = None
-    """Column or key of the identity; by default record-1, record-2, ..."""
+    """Column or key of the record's identifier; by default record-1, record-2, ..."""
     strings: Literal["references", "aliases"] = "references"
-    """What a flat list of strings is: references that differ, or aliases of the one right answer."""
+    """Meaning of a flat list of strings: different references, or aliases of the one right answer."""
 
 
 if TYPE_CHECKING:
@@ -66,13 +64,14 @@ MIN_TEXT = 10
 """Characters of a text that are shown in the narrowest terminal."""
 
 
-def run_relabel(args: Sequence[str]) -> int:
-    """Propose, or accept."""
-    options: Relabel = parse_flags(Relabel, "relabel", args)
+def run_relabel(options: Relabel) -> int:
+    """Propose references, or accept proposals."""
     from polymode.relabel import DataFields
 
     if options.data is None:
-        raise ConfigError("--data PATH is missing: the records that the runs were asked; see polymode relabel --help")
+        raise ConfigError(
+            "--data is missing: name the records that the runs' questions came from; see polymode relabel --help"
+        )
     named = DataFields(
         question=options.question_field,
         references=options.references_field,
@@ -86,14 +85,8 @@ def _propose(options: Relabel, data: Path, named: DataFields) -> int:
     from polymode.relabel import Wanted, propose, write_proposals
 
     if not options.runs:
-        raise ConfigError("RUN is missing: name the runs whose answers are looked at; see polymode relabel --help")
-    wanted = Wanted(
-        min_share=options.min_share,
-        min_confidence=options.min_confidence,
-        top=options.top,
-        max_references=options.max_references,
-        equality=options.equality,
-    )
+        raise ConfigError("RUNS is missing: name the runs whose answers are examined; see polymode relabel --help")
+    wanted = Wanted(**{field.name: getattr(options, field.name) for field in fields(Wanted)})
     proposed = propose(options.runs, data, named=named, wanted=wanted)
     first = options.runs[0]
     path = options.proposals or (first if first.is_dir() else first.parent) / "proposals.jsonl"
@@ -111,9 +104,9 @@ def _accept(options: Relabel, data: Path, named: DataFields) -> int:
 
     assert options.accept is not None
     if options.runs:
-        raise ConfigError("runs are given with --accept, which looks at none: leave them out")
+        raise ConfigError("runs are given with --accept, which uses none: remove them")
     if options.out is None:
-        raise ConfigError("--out PATH is missing: the new version of the data")
+        raise ConfigError("--out is missing: name the file for the new version of the data")
     if options.out.resolve() == options.accept.resolve():
         raise ConfigError(f"--out {options.out} is the proposals file: name another")
     proposals = read_proposals(options.accept)

@@ -1,46 +1,41 @@
-"""`polymode reviews`: what a review queue holds, and its resolved items as data."""
+"""`polymode reviews`: the state of a review queue, and its resolved reviews as data."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import Annotated
 
-import tyro
-
-from polymode.cli.flags import parse_flags
 from polymode.errors import DataNotFoundError
 
 
 @dataclass(frozen=True)
 class Reviews:
-    """Say what the review queue holds, and write what reviewers resolved as data.
+    """Summarise the review queue and export resolved reviews as data.
 
-    The queue's questions are those that the policy did not answer: a policy calibrated on them alone promises nothing
-    about the others.
+    The queue contains the questions that the policy did not answer, so a policy calibrated on them alone has no
+    guarantee for the others.
     """
 
-    place: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="QUEUE")]
-    """The queue: an SQLite file, or postgresql://USER@HOST/NAME."""
+    queue: str
+    """Review queue: an SQLite file, or postgresql://USER@HOST/NAME."""
+    _: KW_ONLY
     records: Path | None = None
-    """JSONL file to write resolved questions with their right answers into, for the task `records`."""
+    """JSONL file for resolved questions with their right answers, for the task `records`."""
     judged: Path | None = None
-    """File to write resolved answer sets into, for polymode calibrate."""
+    """File for resolved answer sets, for polymode calibrate."""
     k: int | None = None
-    """With --judged: only sets of so many answers."""
+    """With --judged: only sets of this many answers (K)."""
     model_id: str | None = None
-    """Only what this model answered."""
+    """Only questions that this model answered."""
 
 
-def run_reviews(args: Sequence[str]) -> int:
-    """Count the items, and write what was asked for."""
-    options: Reviews = parse_flags(Reviews, "reviews", args)
+def run_reviews(options: Reviews) -> int:
+    """Count the reviews, and export the resolved ones."""
     from polymode.web.reviews import ReviewQueue, export_judged, export_records
 
-    if "://" not in options.place and not Path(options.place).is_file():
-        raise DataNotFoundError(f"review queue {options.place} does not exist: check the path")
-    with ReviewQueue(options.place) as queue:
+    if "://" not in options.queue and not Path(options.queue).is_file():
+        raise DataNotFoundError(f"review queue {options.queue} does not exist: check the path")
+    with ReviewQueue(options.queue) as queue:
         counts = queue.counts()
         print(
             f"{counts.open:,} open, {counts.claimed:,} claimed, {counts.resolved:,} resolved, "

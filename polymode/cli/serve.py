@@ -3,96 +3,88 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from polymode.cli.flags import parse_flags
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from polymode.cli.options import PromptOptions
 from polymode.errors import ConfigError, MissingExtraError
-from polymode.runs.named_values import named_values
 
 
 @dataclass(frozen=True)
-class Serve:
-    """Answer questions over HTTP: ranked answers with confidences, a decision and its reason, many clients at once.
+class Serve(PromptOptions):
+    """Answer questions over HTTP: ranked answers with confidences, a decision and its reason, for many clients.
 
-    Pages for people at /. POST /v1/answer-sets, /v1/chat/completions (OpenAI-compatible); GET /v1/models, /health,
-    /ready, /metrics and /openapi.json. A guarantee of the policy holds for the model, prompt and sampling settings that
-    it was calibrated with.
+    Web pages are at /. The API has POST /v1/answer-sets and /v1/chat/completions (OpenAI-compatible), and GET
+    /v1/models, /health, /ready, /metrics and /openapi.json. A guarantee of the policy holds for the model, prompt and
+    sampling settings that it was calibrated with.
     """
 
+    _: KW_ONLY
     model: str | None = None
-    """Hugging Face model name or folder; with --backend openai the model's name at the server. Without it and --policy
-    there are only pages, of --reviews, --runs or --proposals."""
+    """Hugging Face model name or folder; with --backend openai the model's name at that server. Without --model and
+    --policy only the web pages of --reviews, --runs or --proposals are served."""
     policy: Path | None = None
-    """Policy to decide by; polymode calibrate writes one."""
+    """Policy file for the decisions, written by polymode calibrate."""
     k: int | None = None
-    """Answers asked for; the policy's by default, else 3."""
+    """Number of answers to request (K); by default the policy's, else 3."""
     host: str = "127.0.0.1"
-    """Address to listen on; other machines reach the server only by another than the default, which needs API keys."""
+    """Address to listen on. The default is reachable from this machine only; any other needs API keys."""
     port: int = 8000
     """Port to listen on; 0 takes a free one."""
     keys: Path | None = None
-    """File with the hashes of API keys; the environment variable POLYMODE_API_KEYS may hold some too."""
+    """File with the hashes of API keys; the environment variable POLYMODE_API_KEYS can hold more."""
     new_key: str | None = None
-    """Make an API key of this name, add its hash to --keys, print the key, and end."""
+    """Create an API key with this name, add its hash to --keys, print the key and exit."""
     allow_without_keys: bool = False
-    """Listen where other machines reach the server although there are no keys."""
+    """Allow other machines to connect although there are no API keys."""
     reviews: str | None = None
     """Review queue for escalated questions: an SQLite file, or postgresql://USER:PASSWORD@HOST/NAME."""
     pages: bool = True
-    """Pages for people: ask a question, review, look at runs, relabel."""
+    """Serve web pages to ask questions, review, browse runs and relabel."""
     runs: Path | None = None
-    """Folder of runs to look at and compare on the pages."""
+    """Folder of runs to browse and compare on the web pages."""
     proposals: Path | None = None
-    """Proposals of polymode relabel to decide on at the pages; --data names the records that they were made for."""
+    """Proposals of polymode relabel to decide on in the web pages; --data names the records that they belong to."""
     relabelled: Path | None = None
-    """File that the pages may write the new version of --data into (.jsonl)."""
-    data_fields: tuple[str, ...] = ()
-    """Where things stand in the records of --proposals as NAME=VALUE: question, references, id, strings, equality."""
+    """File that the web pages may write the new version of --data to (.jsonl)."""
+    data_fields: Mapping[str, Any] = field(default_factory=dict)
+    """Field names in the records of --proposals: question, references, id, strings, equality."""
     backend: Literal["transformers", "openai"] = "transformers"
     """What runs the model: this process, or a server with an OpenAI-compatible API (vLLM, llama.cpp)."""
     base_url: str | None = None
-    """Address of that server up to the version, for example http://localhost:8001/v1."""
+    """With --backend openai: that server's address including the version, for example http://localhost:8001/v1."""
     api_key_env: str | None = None
-    """Environment variable that holds the key for that server."""
-    backend_options: tuple[str, ...] = ()
-    """Further fields of each request to that server as NAME=VALUE, for example top_k=0 min_p=0; null removes one."""
+    """With --backend openai: environment variable that holds the API key of that server."""
+    backend_options: Mapping[str, Any] = field(default_factory=dict)
+    """With --backend openai: more fields of each request, for example top_k=0 min_p=0; null removes a field."""
     name: str | None = None
-    """Name of the model for clients; by default --model, of a folder the last two parts."""
-    task: str = "clinic"
-    """Task whose prompt style is used; `polymode tasks` lists them."""
-    data: Path | None = None
-    """Folder or file of the task's data."""
-    style: Literal["task", "full", "brief"] = "task"
-    """Prompt style; `task` uses the task's own."""
+    """Model name shown to clients; by default --model, or the last two parts of a folder."""
     exclusive: bool = False
-    """Say in the prompt that at most one answer is right (style full)."""
-    max_tokens: int = 1536
-    """Completions are cut off at this length."""
-    temperature: float = 1.0
-    """Sampling temperature; 0 takes the most likely token each time."""
+    """State in the prompt that at most one answer is right (style full)."""
     seed: int | None = None
-    """Of the sampling; drawn by default."""
-    batch: int = 16
-    """Most questions at the model at once."""
-    wait_ms: float = 10.0
-    """Milliseconds that a question waits for others to share a batch with (transformers)."""
-    queue: int = 64
-    """Questions that may wait; more are refused with status 429."""
+    """Random seed of the sampling; by default a new one at each start."""
+    batch: Annotated[int, Parameter(validator=Number(gte=1, lte=256))] = 16
+    """Largest number of questions that the model processes at the same time."""
+    wait_ms: Annotated[float, Parameter(validator=Number(gte=0, lte=10_000))] = 10.0
+    """Milliseconds that a question waits for others to share its batch (transformers)."""
+    queue: Annotated[int, Parameter(validator=Number(gte=1, lte=100_000))] = 64
+    """Largest number of waiting questions; more are refused with status 429."""
     seconds: float = 60.0
-    """Time limit of a question, status 504."""
+    """Time limit for a question; after it the status is 504."""
 
 
 BACK_END_SHARE = 0.9
-"""Of a request's time limit, what a server behind may take: so a client learns which of the two was slow."""
+"""Share of a request's time limit that the server behind may use, so that a client learns which of the two was slow."""
 
 
-def run_serve(args: Sequence[str]) -> int:
-    """Load the model, listen, and answer until told to end."""
-    options: Serve = parse_flags(Serve, "serve", args)
+def run_serve(options: Serve) -> int:
+    """Load the model, then listen and answer until stopped."""
     if options.new_key is not None:
         return _make_key(options)
     try:
@@ -133,7 +125,7 @@ def run_serve(args: Sequence[str]) -> int:
 
 
 def _is_pages_only(options: Serve) -> bool:
-    """Whether there is something to show, and no model is named."""
+    """Whether there are pages to serve and no model is named."""
     is_shown = any(value is not None for value in (options.reviews, options.runs, options.proposals))
     return options.pages and is_shown and options.model is None and options.policy is None
 
@@ -155,7 +147,7 @@ def _pages(options: Serve, reviews: Any) -> Any:
 
 
 def _announce(url: str, settings: Any, keys: Any, options: Serve) -> None:
-    has_keys = f"API keys: {len(keys)}" if keys else "API keys: none, whoever reaches the server may ask"
+    has_keys = f"API keys: {len(keys)}" if keys else "API keys: none, so anyone who can reach the server can use it"
     if settings is None:
         print(f"pages at {url}, without a model\n{has_keys}", flush=True)
         return
@@ -163,7 +155,7 @@ def _announce(url: str, settings: Any, keys: Any, options: Serve) -> None:
     print(f"serving {settings.model_id} at {url}, k = {settings.k}, policy {policy.digest()}")
     print(has_keys)
     if options.reviews is None:
-        print("note: without --reviews nobody is told of escalated questions but the client")
+        print("note: without --reviews only the client learns of an escalated question")
     if policy.answer_at is None and policy.offer_at is None:
         print("note: the policy has no threshold, so every question is escalated")
     sys.stdout.flush()
@@ -182,30 +174,29 @@ def _make_key(options: Serve) -> int:
     from polymode.web.keys import new_key
 
     if options.keys is None:
-        raise ConfigError("--keys FILE is missing: name the file that the new key's hash is added to")
+        raise ConfigError("--keys FILE is missing: name the file for the new key's hash")
     key = new_key(options.keys, options.new_key or "")
-    print(f"{key}\nshown only now; {options.keys} holds its hash, under the name {options.new_key}")
+    print(f"{key}\nThis key is not shown again; {options.keys} has its hash under the name {options.new_key}")
     return 0
 
 
 def _check(options: Serve) -> None:
     for flag, value in (("runs", options.runs), ("proposals", options.proposals)):
         if value is not None and not options.pages:
-            raise ConfigError(f"--{flag} is given with --no-pages, which show it: leave one of them out")
+            raise ConfigError(
+                f"--{flag} is given with --no-pages, but is shown on the web pages: remove one of the two"
+            )
     for flag, value in (("model", options.model), ("policy", options.policy)):
         if value == "" or (value is None and not _is_pages_only(options)):
             raise ConfigError(f"--{flag} is missing; see polymode serve --help")
-    for flag, number, high in (("batch", options.batch, 256), ("queue", options.queue, 100_000)):
-        if not 1 <= number <= high:
-            raise ConfigError(f"--{flag} {number} is not allowed: give a whole number from 1 to {high:,}")
-    if not 0 <= options.wait_ms <= 10_000:
-        raise ConfigError(f"--wait-ms {options.wait_ms} is not allowed: give a number from 0 to 10,000")
     if (options.base_url is None) == (options.backend == "openai"):
         state = "missing" if options.base_url is None else "given without --backend openai"
-        raise ConfigError(f"--base-url is {state}: --backend openai needs the server's address, no other back-end does")
+        raise ConfigError(
+            f"--base-url is {state}: --backend openai needs the server's address, and no other back-end has one"
+        )
     for flag, given in (("api-key-env", options.api_key_env), ("backend-options", options.backend_options)):
         if given and options.backend != "openai":
-            raise ConfigError(f"--{flag} is given without --backend openai: leave it out, or name that back-end")
+            raise ConfigError(f"--{flag} is given without --backend openai: remove it, or choose that back-end")
 
 
 def _settings(options: Serve) -> Any:
@@ -232,7 +223,7 @@ def _settings(options: Serve) -> Any:
 
 
 def model_id_of(model: str) -> str:
-    """A name as it is; of a folder its last two parts, which say enough and no more about this machine."""
+    """A model name unchanged; for a folder its last two parts, which reveal no more about this machine."""
     path = Path(model)
     return "/".join(path.resolve().parts[-2:]).lstrip("/") if path.is_dir() else model
 
@@ -248,7 +239,7 @@ def _generator(options: Serve) -> Any:
             options.model,
             api_key_env=options.api_key_env,
             timeout=BACK_END_SHARE * options.seconds,
-            request_options=named_values(options.backend_options, "backend-options", "top_k=0"),
+            request_options=dict(options.backend_options),
         )
     from polymode.generate.transformers import TransformersGenerator
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from polymode.errors import ConfigError
-from polymode.runs.named_values import named_values
 
 FIELDS = ("question", "references", "id", "strings", "equality")
 
@@ -19,7 +18,7 @@ def shown_of(
     proposals: Path | None = None,
     data: Path | None = None,
     relabelled: Path | None = None,
-    data_fields: Sequence[str] = (),
+    data_fields: Mapping[str, Any] | None = None,
 ) -> Any:
     """What the pages show (`polymode.web.shown.Shown`).
 
@@ -29,7 +28,7 @@ def shown_of(
         proposals: proposals file.
         data: the records that the proposals were made for.
         relabelled: the new version of the records.
-        data_fields: where things stand in the records, as NAME=VALUE.
+        data_fields: names of the fields in the records.
 
     Raises:
         ConfigError: a flag is missing or not allowed.
@@ -40,7 +39,7 @@ def shown_of(
     return Shown(
         reviews=reviews,
         looking=None if runs is None else _looking(runs),
-        relabelling=_relabelling(proposals, data, relabelled, data_fields),
+        relabelling=_relabelling(proposals, data, relabelled, data_fields or {}),
     )
 
 
@@ -64,17 +63,19 @@ def _compare(first: Path, second: Path) -> Any:
     return compare_two(first, second)
 
 
-def _relabelling(proposals: Path | None, data: Path | None, relabelled: Path | None, data_fields: Sequence[str]) -> Any:
+def _relabelling(
+    proposals: Path | None, data: Path | None, relabelled: Path | None, data_fields: Mapping[str, Any]
+) -> Any:
     if proposals is None:
         for flag, value in (("relabelled", relabelled), ("data-fields", data_fields)):
             if value:
-                raise ConfigError(f"--{flag} is given without --proposals: name the proposals file, or leave it out")
+                raise ConfigError(f"--{flag} is given without --proposals: name the proposals file, or remove it")
         return None
     from polymode.relabel import DataFields, Desk
 
     if data is None:
-        raise ConfigError("--data FILE is missing: the records that the proposals were made for")
-    values = named_values(data_fields, "data-fields", "question=prompt")
+        raise ConfigError("--data is missing: name the records that the proposals belong to")
+    values = dict(data_fields)
     for name, value in values.items():
         if name not in FIELDS or not isinstance(value, str):
             raise ConfigError(f"--data-fields {name}={value} is not known: use {', '.join(FIELDS)} with a text")

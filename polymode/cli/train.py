@@ -1,0 +1,47 @@
+"""`polymode train`: a recipe file, with any of its options changed by flags."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from polymode.cli.flags import FLAGS_OF
+from polymode.cli.options import ProgramOptions
+from polymode.cli.verbs import need_packages
+from polymode.training.recipe import Recipe, load_recipe
+
+
+@dataclass(frozen=True)
+class Train(ProgramOptions):
+    """Train a model from a recipe.
+
+    Without a recipe file the defaults below apply: a small model on the built-in clinic task. Every option of a recipe
+    is also a flag, which takes precedence over the file.
+    """
+
+    recipe: Path | None = None
+    """YAML file with recipe options; recipes/ holds examples."""
+    _: KW_ONLY
+    out: Path
+    """Run folder to create."""
+    resume: bool = False
+    """Continue from the last checkpoint of an existing run folder."""
+    changes: dict[str, Any] = field(default_factory=dict, metadata={FLAGS_OF: Recipe})
+    """Recipe options given as flags."""
+
+
+def train(options: Train) -> int:
+    """Train, and say where the model is."""
+    recipe = Recipe() if options.recipe is None else load_recipe(options.recipe)
+    merged = {
+        name: {**getattr(recipe, name), **value} if isinstance(value, Mapping) else value
+        for name, value in options.changes.items()
+    }
+    recipe = replace(recipe, **merged)
+    need_packages("train", "training", ("torch", "transformers", "trl", "datasets"))
+    from polymode.training import rl
+
+    print(f"model: {rl.train(recipe, options.out, resume=options.resume)}")
+    return 0
