@@ -1,7 +1,7 @@
-"""Worked examples: one question, what two arms answered, and what is true (layer L4).
+"""Worked examples: one question, the answers of two arms, and the truth (layer L4).
 
-Questions are not chosen by how they look: they are evenly spaced over the sorted ids that both arms have, from an
-offset that the seed draws.
+Questions are selected without looking at the answers: they are evenly spaced over the sorted ids that both arms have,
+from an offset that the seed determines.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from polymode.verifiers.text import normalise
 
 Mark = Literal["hit", "repeat", "wrong", "unscored"]
 _MAX_TRUTH, _LEAST_TRUTH = 8, 0.005
-"""Possible answers listed besides the references: so many, and only when this probable."""
+"""Largest number, and least probability, of possible answers listed besides the references."""
 _LONGEST, _LONGEST_ANSWER, _LONGEST_PROGRAM = 4000, 400, 2000
 
 
@@ -30,7 +30,7 @@ class AnswerLine:
 
     text: str
     mark: Mark
-    """``repeat``: equal to an earlier answer of the set, or right about a reference found already."""
+    """``repeat``: equal to an earlier answer of the set, or right about a reference that was already found."""
     confidence: float | None
     probability: float | None
     """True probability that it is correct, else its weight in the reference distribution; None for a repeat."""
@@ -38,7 +38,7 @@ class AnswerLine:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """What one arm said about the question."""
+    """The answers of one arm to the question."""
 
     answers: tuple[AnswerLine, ...]
     thoughts: tuple[str, ...]
@@ -174,7 +174,7 @@ def _side(
         said.update(keys)
         found.update(match for match in entry["matches"] if match is not None)
         if entry["status"] != "clean":
-            problems.append(f"{entry['status']}: {entry.get('reason') or 'no reason kept'}")
+            problems.append(f"{entry['status']}: {entry.get('reason') or 'no reason recorded'}")
         whole = str(texts.get(int(entry.get("sample") or 0), {}).get("completion", ""))
         thoughts.append(shorten(_thought(whole) if entry["answers"] else whole))
     counts = [entry.get("n_tokens") for entry in judged]
