@@ -7,14 +7,18 @@ A name is looked up in three places, in this order:
 3. ``module:Name``, imported as it stands.
 
 Commands also import from the folder that they run in, after everything that is installed. A class is opened with the
-options as keyword arguments; a function is used as it is. What is named is checked when it is named, before any work.
+options as keyword arguments (an entry point may also be a function that makes the object); metrics, terms and scores
+are functions and used as they are. What is named is checked when it is named, before any work.
 """
 
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 
 from polymode.errors import ConfigError, PolymodeError
@@ -95,10 +99,11 @@ class Registry(Generic[T]):
             if not hasattr(found, part):
                 raise ConfigError(f"{said} does not exist: module {module!r} has no {path!r}; correct the name")
             found = getattr(found, part)
-        wanted = inspect.isclass(found) if self._protocols else callable(found)
-        if not wanted:
+        if inspect.isclass(found):
+            self._check_methods(name, found)
+        elif not callable(found) or (self._protocols and address == name):
+            # A run folder may name what judges it, and must not get any function of this installation called.
             raise ConfigError(f"{said} is no {'class' if self._protocols else 'function'}: name one")
-        self._check_methods(name, found)
         return found
 
     def options(self, name: str) -> dict[str, inspect.Parameter]:
@@ -188,6 +193,17 @@ class Registry(Generic[T]):
 def describe_error(exc: BaseException) -> str:
     """Type and text of an exception, in one line."""
     return f"{type(exc).__name__}: {' '.join(str(exc).split())}".removesuffix(": ")
+
+
+@contextmanager
+def importable(folder: Path) -> Iterator[None]:
+    """Modules of ``folder`` can be imported meanwhile, after everything installed, so that they hide none of it."""
+    path = str(folder)
+    sys.path.append(path)
+    try:
+        yield
+    finally:
+        sys.path.remove(path)
 
 
 def _is_address(name: str) -> bool:

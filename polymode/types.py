@@ -172,6 +172,8 @@ class Score:
     """Weighted terms by name (``coverage``, ``brier``, ``format``, ...); empty when ``total`` is None."""
     judgement: Judgement
     """What the score was computed from."""
+    by_answer: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """Own terms that were given for each answer, weighted, by name: what each answer adds to ``terms``."""
 
     @property
     def answer_set(self) -> AnswerSet:

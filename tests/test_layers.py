@@ -13,8 +13,8 @@ LAYERS = {
     1: ["plugins", "prompts", "parsing", "references", "endpoint", "verifiers", "sandbox"],
     2: ["judging", "rewards", "credit", "pass_at_k", "exploration", "metrics", "uncertainty", "policy"],
     3: ["tasks", "runs", "decoding"],
-    4: ["generate", "training", "evaluation", "calibrate", "relabel", "report", "integrations", "doctor"],
-    5: ["compare"],
+    4: ["generate", "training", "evaluation", "calibrate", "relabel", "report", "integrations"],
+    5: ["compare", "doctor"],
     6: ["reproduce", "web"],
     7: ["cli", "__main__"],
 }

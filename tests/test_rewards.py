@@ -16,7 +16,7 @@ from polymode.types import Answer, AnswerSet, Example, Judgement, ParseStatus, R
 from polymode.verifiers.text import TextVerifier
 
 PAPER = Reward()
-NO_BRIER = Reward(brier=0)
+NO_BRIER = Reward(confidence_weight=0)
 steady = settings(deadline=None, derandomize=True)
 probability = st.floats(0, 1, allow_subnormal=False)
 
@@ -60,7 +60,9 @@ def test_terms_of_the_paper() -> None:
 
 def test_weights_multiply_terms() -> None:
     # Half the coverage (1.0), 2 x the error (.3), 3 x the format.
-    score = score_set(judgement([1, 0, 1], [0.8, 0.4, 0.5]), Reward(coverage=0.5, brier=2, format=3))
+    score = score_set(
+        judgement([1, 0, 1], [0.8, 0.4, 0.5]), Reward(coverage_weight=0.5, confidence_weight=2, format_weight=3)
+    )
     assert score.terms == pytest.approx({"coverage": 1.0, "brier": -0.3, "format": 3.0})
 
 
@@ -75,7 +77,7 @@ def test_sets_that_are_not_clean_score_zero() -> None:
         assert score_set(made, PAPER) == Score(0.0, {"coverage": 0.0, "brier": 0.0, "format": 0.0}, made)
     salvaged = judgement([1, 1], [1.0, 1.0], ParseStatus.PARTIAL)
     assert score_set(salvaged, PAPER).total == 0
-    assert score_set(salvaged, Reward(brier=0)).terms == {"coverage": 0.0, "format": 0.0}
+    assert score_set(salvaged, Reward(confidence_weight=0)).terms == {"coverage": 0.0, "format": 0.0}
 
 
 def test_an_unscored_answer_leaves_the_set_without_a_score() -> None:
@@ -89,7 +91,9 @@ labels_and_confidences = st.integers(1, 8).flatmap(
     )
 )
 weights = st.builds(
-    lambda coverage, brier, extra: Reward(coverage=coverage, brier=brier, format=brier + extra),
+    lambda coverage, brier, extra: Reward(
+        coverage_weight=coverage, confidence_weight=brier, format_weight=brier + extra
+    ),
     *([st.floats(0, 4, allow_subnormal=False)] * 3),
 )
 
@@ -132,9 +136,11 @@ def test_another_hit_never_costs_iff_coverage_outweighs_its_share_of_brier(case,
     labels[slot] = 1
     gain = total(score_set(judgement(labels, qs), reward)) - missed
     # coverage - (brier / K) ((q - 1)² - q²) = coverage - brier (1 - 2q) / K, smallest at q = 0.
-    assert gain == pytest.approx(reward.coverage - reward.brier * (1 - 2 * q) / len(labels), abs=1e-9)
-    assume(abs(reward.coverage - reward.brier / len(labels)) > 1e-9)
-    if reward.coverage >= reward.brier / len(labels):
+    assert gain == pytest.approx(
+        reward.coverage_weight - reward.confidence_weight * (1 - 2 * q) / len(labels), abs=1e-9
+    )
+    assume(abs(reward.coverage_weight - reward.confidence_weight / len(labels)) > 1e-9)
+    if reward.coverage_weight >= reward.confidence_weight / len(labels):
         assert gain > 0
     elif q == 0:
         assert gain < 0
@@ -184,7 +190,7 @@ def test_honest_confidences_are_best_in_expectation(p: float) -> None:
 
 
 def test_exclusive_confidences_are_penalised_above_one() -> None:
-    exclusive = Reward(confidences="exclusive", penalty=2, tolerance=0.05)
+    exclusive = Reward(confidences="exclusive", exclusive_penalty=2, tolerance=0.05)
     # Sum 1.3: 2 x (1.3 - 1 - .05) = .5. Errors: .01 + .16 = .17, over 2: .085.
     score = score_set(judgement([1, 0], [0.9, 0.4]), exclusive)
     assert score.terms == pytest.approx({"coverage": 1.0, "brier": -0.085, "format": 1.0, "exclusive": -0.5})
@@ -238,9 +244,11 @@ def test_the_four_methods() -> None:
         for name in ("single-rlvr", "single-rlcr", "multi-rlvr", "multi-rlcr")
     } == METHODS
     assert [method.answers(3) for method in METHODS.values()] == [1, 1, 3, 3]
-    assert [method.reward().brier for method in METHODS.values()] == [0, 1, 0, 1]
+    assert [method.reward().confidence_weight for method in METHODS.values()] == [0, 1, 0, 1]
     assert find_method("multi-rlcr") is METHODS["multi-rlcr"]
-    assert METHODS["multi-rlvr"].reward("released") == Reward(0.5, 0, 0.5, "released")
+    assert METHODS["multi-rlvr"].reward("released") == Reward(
+        coverage_weight=0.5, confidence_weight=0, format_weight=0.5, preset="released"
+    )
 
 
 @pytest.mark.parametrize("name", ["rlcr", "Multi-RLCR", "", None, []])
@@ -252,15 +260,18 @@ def test_unknown_methods(name) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"coverage": -1}, "reward.coverage = -1 is not allowed: use a finite number, at least 0"),
-        ({"brier": math.nan}, "reward.brier = nan"),
-        ({"penalty": math.inf}, "reward.penalty = inf"),
-        ({"format": True}, "reward.format = True"),
-        ({"tolerance": "0.1"}, "reward.tolerance = '0.1'"),
-        ({"preset": "mine"}, "reward.preset = 'mine' is not known: use one of paper, released"),
+        ({"coverage_weight": -1}, "coverage_weight = -1 is not allowed: use a finite number, at least 0"),
+        ({"confidence_weight": math.nan}, "confidence_weight = nan"),
+        ({"exclusive_penalty": math.inf}, "exclusive_penalty = inf"),
+        ({"format_weight": True}, "format_weight = True"),
+        ({"tolerance": "0.1"}, "tolerance = '0.1'"),
+        ({"preset": "mine"}, "preset = 'mine' is not known: use one of paper, released"),
         ({"confidences": "shared"}, "use one of independent, exclusive"),
-        ({"format": 0.5}, "a malformed completion"),
-        ({"preset": "released", "confidences": "exclusive"}, "its own gate"),
+        ({"format_weight": 0.5}, "below malformed text .0.; raise format_weight to 1"),
+        (
+            {"preset": "released", "confidences": "exclusive"},
+            "confidences = 'exclusive' with preset 'released': its formulas are fixed",
+        ),
     ],
 )
 def test_rewards_that_are_refused(options, message: str) -> None:
@@ -270,7 +281,7 @@ def test_rewards_that_are_refused(options, message: str) -> None:
 
 
 def test_unknown_preset() -> None:
-    with pytest.raises(ConfigError, match=r"reward.preset = 'best' is not known: use one of paper, released"):
+    with pytest.raises(ConfigError, match=r"preset = 'best' is not known: use one of paper, released"):
         METHODS["multi-rlcr"].reward("best")
 
 
@@ -289,7 +300,9 @@ def test_sets_made_by_hand_need_k_answers() -> None:
 
 
 def test_a_brier_term_needs_confidences() -> None:
-    with pytest.raises(ConfigError, match="needs confidences: parse with confidence=True, or set reward.brier = 0"):
+    with pytest.raises(
+        ConfigError, match="needs confidences: parse with confidence=True, or set confidence_weight = 0"
+    ):
         score_set(judgement([1, 0], None), PAPER)
     with pytest.raises(RecordError, match="confidence None of answer 1"):
-        score_set(judgement([1, 0], None), Reward(brier=0, confidences="exclusive"))
+        score_set(judgement([1, 0], None), Reward(confidence_weight=0, confidences="exclusive"))

@@ -14,10 +14,12 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from polymode.cli.table import VERBS
 from polymode.errors import ConfigError, PolymodeError
+from polymode.plugins import importable
 
 __all__ = ["VERBS", "main", "parse"]
 
@@ -33,7 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if args[0] == "--version":
                 print(_version())
                 return 0
-            return _run(*args)
+            with importable(Path.cwd()):  # for module:Name
+                return _run(*args)
     except PolymodeError as exc:
         print(f"error: {' '.join(str(exc).split())}", file=sys.stderr)
         return exc.exit_code

@@ -8,14 +8,14 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Literal
 
-from polymode.cli.options import PromptOptions
+from polymode.cli.options import BackEndOptions, PromptOptions
 from polymode.errors import ConfigError
 from polymode.policy import Policy, decide
 from polymode.types import AnswerSet, Decision
 
 
 @dataclass(frozen=True)
-class AnswerQuestion(PromptOptions):
+class AnswerQuestion(PromptOptions, BackEndOptions):
     """Answer one question with a model: ranked answers with confidences and, with a policy, a decision and its reason.
 
     A guarantee of the policy holds for the model, prompt and sampling settings that it was calibrated with.
@@ -66,9 +66,9 @@ def run_answer(options: AnswerQuestion) -> int:
     if style == "task":
         style = open_task(options.task, data=options.data).prompt_style
     prompt = build_prompt(options.question, k, confidence=True, exclusive=options.exclusive, style=style)
-    from polymode.generate.transformers import TransformersGenerator
+    from polymode.generate import open_generator
 
-    generator = TransformersGenerator(options.model, batch=1, show_progress=False)
+    generator = open_generator(options.backend, options.model, options.backend_options, batch=1, show_progress=False)
     [[generated]] = generator.generate(
         [prompt], n=1, max_tokens=options.max_tokens, temperature=options.temperature, seed=options.seed
     )

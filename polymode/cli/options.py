@@ -34,6 +34,17 @@ class PromptOptions:
     """Sampling temperature; 0 always takes the most likely token."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class BackEndOptions:
+    """Options of every verb that runs a model."""
+
+    backend: str = "transformers"
+    """What runs the model: transformers, vllm, openai (a server) or module:Name; `polymode doctor` lists the names."""
+    backend_options: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the back-end; openai needs base_url, and sends those that it does not know with each request, for
+    example top_k=0 min_p=0, where null removes a field."""
+
+
 @dataclass(frozen=True)
 class Reproduce(ProgramOptions):
     """Run a whole experiment: train, sample, evaluate, and write one page that compares the methods.
@@ -59,7 +70,7 @@ class Reproduce(ProgramOptions):
 
 
 @dataclass(frozen=True)
-class Generate(PromptOptions, ProgramOptions):
+class Generate(PromptOptions, BackEndOptions, ProgramOptions):
     """Sample completions for the questions of a task and write them to OUT/completions.jsonl."""
 
     _: KW_ONLY
@@ -83,8 +94,8 @@ class Generate(PromptOptions, ProgramOptions):
     """Random seed; the same seed gives the same completions."""
     batch: Count = 64
     """Number of completions sampled at the same time (transformers)."""
-    backend: Literal["transformers", "vllm"] = "transformers"
-    """Library that runs the model; vllm needs a GPU and the extra `vllm`."""
+    confidences: str | None = None
+    """Confidences that are measured instead of the stated ones: answer-probability, p-true or module:Name."""
     resume: bool = False
     """Use an existing run folder; a finished completions.jsonl is left as it is."""
 
@@ -109,8 +120,8 @@ class Evaluate(ProgramOptions):
     confidence: Literal["auto", "yes", "no"] = "auto"
     """Whether confidences were requested; `auto` follows the lines of the file, else whether any completion has one."""
     verifier: str | None = None
-    """Verifier that decides which answers are right: text, symbolic (mathematics), judge (a language model) or programs
-    (tests). By default the one recorded for the run or its training run, else text."""
+    """Verifier that decides which answers are right: text, symbolic (mathematics), judge (a language model), programs
+    (tests) or module:Name. By default the one recorded for the run or its training run, else text."""
     verifier_options: Mapping[str, Any] = field(default_factory=dict)
     """Options of the verifier, for example seconds=10 (symbolic) or cache=verdicts.db (judge)."""
     pool: Count = 1
@@ -119,6 +130,8 @@ class Evaluate(ProgramOptions):
     """With --pool: use the share of samples that gave an answer as its confidence."""
     by: str | None = None
     """Also measure each group of questions separately, grouped by this field of "meta"."""
+    metrics: tuple[str, ...] = ()
+    """Further metrics: module:Name, or the name of an installed one."""
     n_boot: int = 1000
     """Number of bootstrap replicates for the intervals; 0 omits the intervals."""
     seed: int = 0
@@ -142,7 +155,8 @@ class Compare(ProgramOptions):
     against: str | None = None
     """Baseline column; by default the samples of single-rlvr, else the first column."""
     verifier: str | None = None
-    """Judge all answers with this verifier: text, symbolic, judge or programs; by default as each run was evaluated."""
+    """Judge all answers with this verifier: text, symbolic, judge, programs or module:Name; by default as each run was
+    evaluated."""
     verifier_options: Mapping[str, Any] = field(default_factory=dict)
     """Options of the verifier, for example seconds=10 (symbolic)."""
     n_boot: Whole = 1000

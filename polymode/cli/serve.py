@@ -7,17 +7,17 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from polymode.cli.options import PromptOptions
+from polymode.cli.options import BackEndOptions, PromptOptions
 from polymode.errors import ConfigError, MissingExtraError
 
 
 @dataclass(frozen=True)
-class Serve(PromptOptions):
+class Serve(PromptOptions, BackEndOptions):
     """Answer questions over HTTP: ranked answers with confidences, a decision and its reason, for many clients.
 
     Web pages are at /. The API has POST /v1/answer-sets and /v1/chat/completions (OpenAI-compatible), and GET
@@ -55,14 +55,10 @@ class Serve(PromptOptions):
     """File that the web pages may write the new version of --data to (.jsonl)."""
     data_fields: Mapping[str, Any] = field(default_factory=dict)
     """Field names in the records of --proposals: question, references, id, strings, equality."""
-    backend: Literal["transformers", "openai"] = "transformers"
-    """What runs the model: this process, or a server with an OpenAI-compatible API (vLLM, llama.cpp)."""
     base_url: str | None = None
     """With --backend openai: that server's address including the version, for example http://localhost:8001/v1."""
     api_key_env: str | None = None
     """With --backend openai: environment variable that holds the API key of that server."""
-    backend_options: Mapping[str, Any] = field(default_factory=dict)
-    """With --backend openai: more fields of each request, for example top_k=0 min_p=0; null removes a field."""
     name: str | None = None
     """Model name shown to clients; by default --model, or the last two parts of a folder."""
     exclusive: bool = False
@@ -106,16 +102,18 @@ def run_serve(options: Serve) -> int:
         if settings is None:
             app = create_pages_app(pages, keys=keys, hosts=hosts)
         else:
+            generator = _generator(options)
+            is_concurrent = getattr(generator, "is_concurrent", False)
             app = create_app(
                 settings,
-                _generator(options),
+                generator,
                 keys=keys,
                 escalations=escalations,
                 hosts=hosts,
-                size=1 if options.backend == "openai" else options.batch,
+                size=1 if is_concurrent else options.batch,
                 wait=options.wait_ms / 1000,
                 room=options.queue,
-                workers=options.batch if options.backend == "openai" else 1,
+                workers=options.batch if is_concurrent else 1,
                 seed=options.seed,
                 pages=pages,
             )
@@ -189,14 +187,10 @@ def _check(options: Serve) -> None:
     for flag, value in (("model", options.model), ("policy", options.policy)):
         if value == "" or (value is None and not _is_pages_only(options)):
             raise ConfigError(f"--{flag} is missing; see polymode serve --help")
-    if (options.base_url is None) == (options.backend == "openai"):
-        state = "missing" if options.base_url is None else "given without --backend openai"
-        raise ConfigError(
-            f"--base-url is {state}: --backend openai needs the server's address, and no other back-end has one"
-        )
-    for flag, given in (("api-key-env", options.api_key_env), ("backend-options", options.backend_options)):
-        if given and options.backend != "openai":
-            raise ConfigError(f"--{flag} is given without --backend openai: remove it, or choose that back-end")
+    if options.model is not None:
+        from polymode.generate import GENERATORS
+
+        GENERATORS.check(options.backend, {"model": options.model, **_back_end_options(options)})
 
 
 def _settings(options: Serve) -> Any:
@@ -229,18 +223,19 @@ def model_id_of(model: str) -> str:
 
 
 def _generator(options: Serve) -> Any:
+    from polymode.generate import open_generator
+
     assert options.model is not None
-    if options.backend == "openai":
-        from polymode.generate.openai_http import OpenAIGenerator
+    return open_generator(
+        options.backend,
+        options.model,
+        _back_end_options(options),
+        batch=options.batch,
+        show_progress=False,
+        timeout=BACK_END_SHARE * options.seconds,
+    )
 
-        assert options.base_url is not None
-        return OpenAIGenerator(
-            options.base_url,
-            options.model,
-            api_key_env=options.api_key_env,
-            timeout=BACK_END_SHARE * options.seconds,
-            request_options=dict(options.backend_options),
-        )
-    from polymode.generate.transformers import TransformersGenerator
 
-    return TransformersGenerator(options.model, batch=options.batch, show_progress=False)
+def _back_end_options(options: Serve) -> dict[str, Any]:
+    named = {"base_url": options.base_url, "api_key_env": options.api_key_env}
+    return {name: value for name, value in named.items() if value is not None} | dict(options.backend_options)

@@ -42,11 +42,14 @@ def reproduce(options: Reproduce) -> int:
 def generate(options: Generate) -> int:
     """Sample completions into a run folder."""
     from polymode import runs
+    from polymode.generate.confidences import CONFIDENCES, measure_confidences
     from polymode.generate.sampling import sample_completions, write_completions
-    from polymode.prompts import check_k
+    from polymode.prompts import Style, check_k
     from polymode.tasks import open_task
 
     check_k(options.k)
+    if options.confidences is not None:
+        CONFIDENCES.load(options.confidences)
     if (options.out / runs.CONFIG).exists():  # refuse before a model is loaded
         runs.create(options.out, options, resume=options.resume)
         _check_same(options)
@@ -57,6 +60,7 @@ def generate(options: Generate) -> int:
     examples = task.examples(options.split, options.n)
     generator = _generator(options)
     runs.create(options.out, options, resume=options.resume)
+    style: Style = task.prompt_style if options.style == "task" else options.style
     completions = sample_completions(
         examples,
         generator,
@@ -66,8 +70,10 @@ def generate(options: Generate) -> int:
         max_tokens=options.max_tokens,
         temperature=options.temperature,
         seed=options.seed,
-        style=task.prompt_style if options.style == "task" else options.style,
+        style=style,
     )
+    if options.confidences is not None:
+        completions = measure_confidences(options.confidences, completions, generator, style=style)
     print(f"completions: {write_completions(options.out, completions)}")
     return 0
 
@@ -88,13 +94,9 @@ def _check_same(options: Generate) -> None:
 
 
 def _generator(options: Generate) -> Any:
-    if options.backend == "vllm":
-        from polymode.generate.vllm import VLLMGenerator
+    from polymode.generate import open_generator
 
-        return VLLMGenerator(options.model)
-    from polymode.generate.transformers import TransformersGenerator
-
-    return TransformersGenerator(options.model, batch=options.batch)
+    return open_generator(options.backend, options.model, options.backend_options, batch=options.batch)
 
 
 def evaluate(options: Evaluate) -> int:
@@ -116,6 +118,7 @@ def evaluate(options: Evaluate) -> int:
         "pooled": options.pool > 1,
         "k": options.pool if options.pool > 1 else None,
         "confidence_from": "votes" if options.votes else "stated",
+        "metrics": options.metrics,
         "n_boot": options.n_boot,
         "seed": options.seed,
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -64,16 +63,10 @@ def _expected_hits(sets: JudgedTable) -> Points:
 
 
 def _bins(sums: calibration.BinSums, top: float, stated: str, came_true: str) -> Points:
-    edges = np.linspace(0.0, top, calibration.N_BINS + 1)
+    columns = (column.tolist() for column in calibration.reliability_from_sums(*sums, top))
     return [
-        {
-            "low": float(edges[b]),
-            "high": float(edges[b + 1]),
-            "count": int(n),
-            stated: q / n if n else math.nan,
-            came_true: y / n if n else math.nan,
-        }
-        for b, (n, q, y) in enumerate(zip(*(a.tolist() for a in sums), strict=True))
+        {"low": low, "high": high, "count": int(n), stated: q, came_true: y}
+        for low, high, n, q, y in zip(*columns, strict=True)
     ]
 
 
@@ -86,7 +79,7 @@ def _unique_histogram(completions: JudgedTable) -> Points:
 def _risk_coverage(sets: JudgedTable) -> Points:
     held, q, y = coverage.top_answer(sets)
     held = held & ~np.isnan(q)
-    share, risk = selective.risk_coverage_curve(q[held], y[held])
+    share, risk = selective.risk_coverage(q[held], y[held])
     return [{"coverage": c, "risk": r} for c, r in zip(share.tolist(), risk.tolist(), strict=True)]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ from polymode.evaluation.judged import CompletionJudge, JudgedCompletion
 from polymode.evaluation.reading import read_completions
 from polymode.evaluation.sets import pooled_rows, single_rows, tabulate
 from polymode.metrics import diversity
+from polymode.metrics.own import own_statistics
 from polymode.metrics.statistics import of_unique_references, statistics
 from polymode.metrics.table import Floats, JudgedTable
 from polymode.prompts import check_k
@@ -101,6 +102,7 @@ def evaluate(
     k: int | None = None,
     pooled: bool = False,
     confidence_from: Literal["stated", "votes"] = "stated",
+    metrics: Sequence[str] = (),
     n_boot: int = N_BOOT,
     seed: int = 0,
 ) -> Evaluation:
@@ -116,12 +118,13 @@ def evaluate(
             the single completions.
         confidence_from: confidence of a distinct answer of a pooled set: the mean ``stated`` by the completions that
             gave it, or its share of ``votes`` (then calibration is that of the distinct pooled answers).
+        metrics: further metrics, as ``module:Name`` or the name of an entry point (`polymode.metrics.own`).
         n_boot: bootstrap replicates.
         seed: of the bootstrap.
 
     Raises:
         ConfigError: no completions; pooled without a k or enough samples, or with multi-answer completions; votes
-            without pooled; one id for two questions.
+            without pooled; one id for two questions; a metric that cannot be used.
     """
     ordered = _ordered(completions)
     _check_options(ordered, k, pooled, confidence_from, n_boot)
@@ -144,6 +147,7 @@ def evaluate(
         answers = sets.without_duplicates() if votes else singles
     everything: dict[str | tuple[str, int], Statistic] = {}
     everything |= statistics(sets, singles, answers, _overlaps(ordered, questions))
+    everything |= own_statistics(metrics, sets, map(str, everything))
     everything |= {("unique_references", m): s for m, s in of_unique_references(singles).items()}
     with tqdm(total=n_boot, desc="intervals", unit=" resamples", delay=_SHOW_AFTER, leave=False) as bar:
         estimates = bootstrap(
@@ -160,6 +164,7 @@ def evaluate(
             "pooled": pooled,
             "confidence_from": confidence_from,
             "verifier": type(judge.verifier).__name__,
+            "own_metrics": list(metrics),
             **_counts(judged, sets, singles, answers),
         },
         metrics={name: e for name, e in estimates.items() if isinstance(name, str)},

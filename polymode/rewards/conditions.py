@@ -1,17 +1,18 @@
 """When right answers still pay: what weights must satisfy on a question with N references and K answers asked for.
 
 Take the total with label y of one answer flipped from 0 to 1, everything else fixed. Coverage gains at least
-``coverage`` x `least_gain`; the calibration term, a proper loss from 0 to 1, loses most at q = 0, and there exactly its
-weight for that answer: ``brier`` / K, or ``brier`` where the set is one forecast (`other`). So::
+``coverage_weight`` x `least_gain`; the calibration term, a proper loss from 0 to 1, loses most at q = 0, and there
+exactly its weight for that answer: ``confidence_weight`` / K, or all of it where the set is one forecast (`other`). So,
+with c = ``coverage_weight`` and b = ``confidence_weight``::
 
-    a right answer never costs, whatever the others are and whatever is stated   <=>   coverage x least gain >= charge
+    a right answer never costs, whatever the others are and whatever is stated   <=>   c x least gain >= charge
 
 This is also what keeps the best *choice* of answers right: with honest confidence p an answer is worth
-``coverage`` x gain x p - charge x p (1 - p) for Brier, never falling in p under the same condition (for the others by
+c x gain x p - charge x p (1 - p) for Brier, never falling in p under the same condition (for the others by
 convexity of the expected score). Where it fails, an uncertain answer is worth less than junk with q = 0, and training
-gives up coverage to look calibrated. For `count` it is coverage >= brier / K, for `count/K` coverage >= brier, for
-`count/N` coverage >= brier N / K, for `vector` at alpha = 1 coverage >= brier N min(K, N) / K; `any` satisfies it only
-where at most one answer can be right, and there it is the count.
+gives up coverage to look calibrated. For `count` it is c >= b / K, for `count/K` c >= b, for `count/N` c >= b N / K, for
+`vector` at alpha = 1 c >= b N min(K, N) / K; `any` satisfies it only where at most one answer can be right, and there it
+is the count.
 
 Honest confidences stay the best for given answers under every aggregation. They do not under ``exclusive`` confidences
 where several answers can be right: the penalty then falls on honest sums above 1.
@@ -19,9 +20,7 @@ where several answers can be right: the penalty then falls on honest sums above 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from math import ceil, floor, inf, log10
-from typing import Any
 
 from polymode.errors import ConfigError
 from polymode.rewards.coverage import least_gain
@@ -30,67 +29,56 @@ from polymode.rewards.reward import Reward
 _SLACK = 1e-9
 """Relative, for weights like 1/3."""
 
-_NAMES: Mapping[str, str] = {
-    name: f"reward.{name}" for name in ("coverage", "brier", "aggregation", "score", "confidences", "penalty")
-}
-
 
 def charge(reward: Reward, k: int) -> float:
     """The most that the calibration term takes for one more right answer."""
-    return reward.brier if reward.score == "other" else reward.brier / k
+    return reward.confidence_weight if reward.confidence_score == "other" else reward.confidence_weight / k
 
 
-def least_coverage(reward: Reward, *, k: int, n: int, charged: float | None = None) -> float:
+def least_coverage(reward: Reward, *, k: int, n: int) -> float:
     """Least coverage weight with which one more right answer never costs; infinite where none is enough.
 
     Args:
         reward: the other weights.
         k: answers asked for.
         n: references of the question; k where right answers are without number.
-        charged: what a right answer must make up for; `charge` when None.
     """
-    charged = charge(reward, k) if charged is None else charged
-    gain = least_gain(reward.aggregation, k=k, n=n, alpha=reward.alpha)
+    charged = charge(reward, k)
+    gain = least_gain(reward.coverage, k=k, n=n, alpha=reward.coverage_alpha)
     return charged / gain if gain > 0 else (inf if charged else 0.0)
 
 
-def check_question(reward: Reward, *, k: int, n: int, names: Mapping[str, str] = _NAMES) -> None:
+def check_question(reward: Reward, *, k: int, n: int) -> None:
     """Refuse weights that on such a question reward something else than right answers and honest confidences.
 
     Args:
         reward: the weights. Preset `released` is let through: it is there to be compared with.
         k: answers asked for.
         n: references of the question; k where right answers are without number.
-        names: how messages call the reward's fields.
 
     Raises:
         ConfigError: by the conditions above.
     """
     if reward.preset == "released":
         return
-
-    def said(name: str) -> str:
-        value: Any = getattr(reward, name)
-        return f"{names[name]} = {value!r}"
-
     where = f"{n} reference{'s' if n != 1 else ''} and {k} answer{'s' if k != 1 else ''}"
     if reward.confidences == "exclusive" and min(k, n) > 1:
         raise ConfigError(
-            f"{said('confidences')} on a question with {where}: several can be right, so honest confidences may sum "
+            f"confidences = {reward.confidences!r} on a question with {where}: several can be right, so honest confidences may sum "
             "above 1 and would be penalised; use 'independent'"
         )
     least = least_coverage(reward, k=k, n=n)
-    if reward.coverage >= least * (1 - _SLACK):
+    if reward.coverage_weight >= least * (1 - _SLACK):
         return
-    gain = reward.coverage * least_gain(reward.aggregation, k=k, n=n, alpha=reward.alpha)
+    gain = reward.coverage_weight * least_gain(reward.coverage, k=k, n=n, alpha=reward.coverage_alpha)
     problem = (
-        f"{said('aggregation')} with {said('coverage')} and {said('brier')} on a question with {where}: a further hit "
-        f"may add only {gain:.3g} and doubt about it cost {charge(reward, k):.3g}, so junk with confidence 0 would be "
-        "worth more"
+        f"coverage = {reward.coverage!r} with coverage_weight = {reward.coverage_weight!r} and confidence_weight = "
+        f"{reward.confidence_weight!r} on a question with {where}: a further hit may add only {gain:.3g} and doubt "
+        f"about it cost {charge(reward, k):.3g}, so junk with confidence 0 would be worth more"
     )
     if least == inf:
-        raise ConfigError(f"{problem}; use {names['aggregation']} = 'count', or {names['brier']} = 0")
-    raise ConfigError(f"{problem}; raise {names['coverage']} to at least {_rounded_up(least)}")
+        raise ConfigError(f"{problem}; use coverage = 'count', or confidence_weight = 0")
+    raise ConfigError(f"{problem}; raise coverage_weight to at least {_rounded_up(least)}")
 
 
 def _rounded_up(value: float) -> str:

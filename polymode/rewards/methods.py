@@ -1,4 +1,4 @@
-"""The four methods by name, and `score`: one completion read, judged and scored by one of them."""
+"""The four methods by name."""
 
 from __future__ import annotations
 
@@ -6,14 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from polymode.errors import ConfigError
-from polymode.judging import judge
-from polymode.parsing import parse_answers
-from polymode.references import check_references, references_from
-from polymode.rewards.reward import PRESETS, Reward, one_of
-from polymode.rewards.terms import score_set
-from polymode.types import Example, Reference, Score
-from polymode.verifiers import QuestionVerifier, Verifier
-from polymode.verifiers.text import TextVerifier
+from polymode.rewards.reward import PRESETS, Reward, least_format, one_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +23,31 @@ class Method:
         """Answers in one completion: K for a multi method, else 1."""
         return k if self.is_multi else 1
 
-    def reward(self, preset: str = "paper") -> Reward:
-        """The preset's reward for this method.
+    def reward(self, preset: str = "paper", *, k: int = 1, **options: Any) -> Reward:
+        """The reward of this method: the preset, or preset ``paper`` with some options of `Reward` changed.
+
+        The format's weight rises with what a clean set of ``k`` answers can lose, so malformed text stays lowest.
 
         Raises:
-            ConfigError: unknown preset.
+            ConfigError: an unknown preset, options beside ``released``, or options of confidences without confidences.
         """
         one_of("preset", preset, PRESETS)
         if preset == "released":
-            return Reward(0.5, 0.5 if self.has_confidence else 0.0, 0.5, preset="released")
-        return Reward(brier=1.0 if self.has_confidence else 0.0)
+            for name, value in options.items():
+                raise ConfigError(f"{name} = {value!r} with preset = 'released': its formulas are fixed; use 'paper'")
+            half = 0.5 if self.has_confidence else 0.0
+            return Reward(coverage_weight=0.5, confidence_weight=half, format_weight=0.5, preset="released")
+        if not self.has_confidence:
+            for name in _OF_CONFIDENCES & options.keys():
+                raise ConfigError(
+                    f"{name} = {options[name]!r} with method = {self.name!r}: its answers carry no confidences; use "
+                    "single-rlcr or multi-rlcr"
+                )
+            options["confidence_weight"] = 0.0
+        return Reward(**options, format_weight=max(1.0, least_format(k, **options)))
 
+
+_OF_CONFIDENCES = {"confidence_score", "confidence_weight", "confidences", "exclusive_penalty"}
 
 METHODS: dict[str, Method] = {
     "single-rlvr": Method("single-rlvr", is_multi=False, has_confidence=False),
@@ -57,48 +64,3 @@ def find_method(name: str) -> Method:
         return METHODS[name]
     except (KeyError, TypeError):
         raise ConfigError(f"method = {name!r} is not known: use one of {', '.join(METHODS)}") from None
-
-
-def score(
-    completion: str,
-    references: Any,
-    *,
-    k: int,
-    method: str = "multi-rlcr",
-    verifier: Verifier | QuestionVerifier | None = None,
-    preset: str = "paper",
-    finished: bool = True,
-) -> Score:
-    """Parse, judge and score one completion.
-
-    Args:
-        completion: the model's whole text.
-        references: the right answers: each a string, a list of aliases, an object or a `Reference`. A bare string is
-            one reference.
-        k: answers asked for; 1 for the single methods.
-        method: one of `METHODS`.
-        verifier: equality of answers; `TextVerifier` when None.
-        preset: ``paper`` or ``released``.
-        finished: False when generation was cut off.
-
-    Raises:
-        ConfigError: unknown method or preset, k out of range, or k > 1 with a single method.
-        RecordError: references that are empty, unreadable, or only aliases of each other.
-
-    >>> text = "<answer1>flu</answer1><confidence1>0.5</confidence1><answer2>cold</answer2><confidence2>0</confidence2>"
-    >>> score(text, ["the flu", ["Covid", "COVID-19"]], k=2).terms
-    {'coverage': 1.0, 'brier': -0.125, 'format': 1.0}
-    """
-    chosen = find_method(method)
-    answers = parse_answers(completion, k, confidence=chosen.has_confidence, finished=finished)
-    if not chosen.is_multi and k != 1:
-        raise ConfigError(f"k = {k!r} with method = {method!r}: a single method asks for one answer; use k = 1")
-    equality = verifier if verifier is not None else _TEXT
-    if references.__class__ is not tuple or not all(isinstance(item, Reference) for item in references):
-        references = references_from(references)
-    if not isinstance(equality, QuestionVerifier):  # what it holds as references need not be answers
-        check_references(references, equality)
-    return score_set(judge(Example("", "", references), answers, equality), chosen.reward(preset))
-
-
-_TEXT = TextVerifier()

@@ -1,10 +1,14 @@
-"""What each term of a score weighs, as a flat record, and which combinations are refused."""
+"""What each term of a score weighs, as a flat record, and which combinations are refused.
+
+`polymode.training.recipe.Recipe` has the same options under the same names; the checks of both are here and in
+`polymode.rewards.conditions`.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from polymode.errors import ConfigError
@@ -17,81 +21,107 @@ CONFIDENCES = ("independent", "exclusive")
 
 @dataclass(frozen=True, slots=True)
 class Reward:
-    """What each term weighs. A weight of 0 leaves the term out."""
+    """The formulas of the terms and their weights. A weight of 0 leaves the term out."""
 
-    coverage: float = 1.0
-    """Weight of the value of the references found; of each of them unless ``aggregation`` says otherwise (`released`:
-    of having any answer right)."""
-    brier: float = 1.0
-    """Weight of the mean squared error of the confidences, or of what ``score`` names; 0 for formats without
-    confidences."""
-    format: float = 1.0
-    """Weight of following the format; at least ``brier`` (and ``repeat`` for each repeat that is possible) in preset
-    `paper`, so that no clean set scores below 0."""
-    preset: Literal["paper", "released"] = "paper"
-    """Which formulas."""
+    coverage: Literal["count", "any", "count/K", "count/N", "vector"] = "count"
+    """How the references found make the coverage term: formulas in `polymode.rewards.coverage`, and when right answers
+    still pay beside a calibration term in `polymode.rewards.conditions`."""
+    coverage_weight: float = 1.0
+    """Weight of the coverage term (`released`: of having any answer right)."""
+    coverage_alpha: float = 1.0
+    """`vector` only: concentration of the references' random weights."""
+    confidence_score: str = "brier"
+    """Proper score of the confidences: formulas in `polymode.rewards.proper`. `other` needs `exclusive`."""
+    confidence_weight: float = 1.0
+    """Weight of the proper score; 0 for formats without confidences."""
     confidences: Literal["independent", "exclusive"] = "independent"
     """`exclusive`: at most one answer can be right, so confidences that sum above 1 are penalised."""
-    penalty: float = 1.0
+    exclusive_penalty: float = 1.0
     """`exclusive` only: weight of max(0, Σ q - 1 - tolerance); the penalty never takes a clean set below 0."""
     tolerance: float = 0.01
     """`exclusive` only: excess of Σ q over 1 that costs nothing, so that rounding is never punished."""
-    aggregation: Literal["count", "any", "count/K", "count/N", "vector"] = "count"
-    """How references found make the coverage term: formulas in `polymode.rewards.coverage`, and when right answers
-    still pay beside a calibration term in `polymode.rewards.conditions`."""
-    alpha: float = 1.0
-    """`vector` only: concentration of the references' random weights."""
-    score: Literal["brier", "log", "spherical", "other"] = "brier"
-    """Proper score of the confidences: formulas in `polymode.rewards.proper`. `other` needs `exclusive`."""
-    repeat: float = 0.0
+    repeat_penalty: float = 0.0
     """Weight of each answer that repeats an earlier one of its set."""
+    format_weight: float = 1.0
+    """Weight of following the format; at least `least_format` in preset `paper`, so that no clean set scores below
+    malformed text (0)."""
+    terms: Mapping[str, float] = field(default_factory=dict, hash=False)
+    """Terms of one's own: ``module:Name`` and weight (`polymode.rewards.own_terms`)."""
+    preset: Literal["paper", "released"] = "paper"
+    """Which formulas."""
 
     def __post_init__(self) -> None:
         """Refuse weights that would make malformed text worth more than an answer."""
-        for name in ("coverage", "brier", "format", "penalty", "tolerance", "alpha", "repeat"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
-                raise ConfigError(f"reward.{name} = {value!r} is not allowed: use a finite number, at least 0")
         one_of("preset", self.preset, PRESETS)
+        one_of("coverage", self.coverage, AGGREGATIONS)
+        SCORES.load(self.confidence_score)
         one_of("confidences", self.confidences, CONFIDENCES)
-        one_of("aggregation", self.aggregation, AGGREGATIONS)
-        one_of("score", self.score, SCORES)
-        if self.preset == "paper" and self.format < self.brier:
+        for name in _WEIGHTS:
+            value = getattr(self, name)
+            if not _is_finite(value) or value < 0:
+                raise ConfigError(f"{name} = {value!r} is not allowed: use a finite number, at least 0")
+        for name, weight in self.terms.items():
+            if not _is_finite(weight):
+                raise ConfigError(f"terms: the weight of {name!r} is {weight!r}: use a finite number")
+        if not self.coverage_alpha > 0:
             raise ConfigError(
-                f"reward.format = {self.format!r} is below reward.brier = {self.brier!r}: a malformed completion (0) "
-                "would then score above an honest wrong answer; raise format or lower brier"
+                f"coverage_alpha = {self.coverage_alpha!r} must be above 0; 1 draws the weights of references uniformly"
             )
-        if self.preset == "released" and self.confidences == "exclusive":
-            raise ConfigError(
-                "reward.confidences = 'exclusive' with preset 'released': it has its own gate; leave it out"
-            )
-        for name, plain in (("aggregation", "count"), ("score", "brier"), ("repeat", 0)):
-            if self.preset == "released" and getattr(self, name) != plain:
+        if self.preset == "released":
+            for name in ("coverage", "confidence_score", "confidences", "repeat_penalty", "terms"):
+                _check_default(self, name, "with preset 'released': its formulas are fixed; use preset 'paper'")
+            return
+        if self.coverage != "vector":
+            _check_default(self, "coverage_alpha", "is given without coverage: add coverage: vector")
+        if self.confidences != "exclusive":
+            _check_default(self, "exclusive_penalty", "is given without confidences: add confidences: exclusive")
+            if self.confidence_score == "other":
                 raise ConfigError(
-                    f"reward.{name} = {getattr(self, name)!r} with preset 'released': its formulas are fixed; leave it "
-                    "out, or use preset 'paper'"
+                    "confidence_score = 'other' with confidences = 'independent': one probability for \"none of "
+                    'these" makes sense where at most one answer can be right; add confidences: exclusive'
                 )
-        if not self.alpha > 0:
-            raise ConfigError(f"reward.alpha = {self.alpha!r} is not allowed: use a number above 0; 1 is uniform")
-        if self.score == "other" and self.confidences != "exclusive":
+        self.check_format(1)
+
+    def check_format(self, k: int) -> None:
+        """Refuse a format weight with which a clean set of k answers could score below malformed text."""
+        least = least_format(k, self.confidence_weight, self.repeat_penalty, self.terms)
+        if self.format_weight < least:
             raise ConfigError(
-                "reward.score = 'other' with reward.confidences = 'independent': one probability for \"none of these\" "
-                "makes sense where at most one answer can be right; use confidences = 'exclusive', or score = 'log'"
+                f"format_weight = {self.format_weight!r} with confidence_weight = {self.confidence_weight!r}, "
+                f"repeat_penalty = {self.repeat_penalty!r} and terms = {dict(self.terms)!r}: a clean set of {k} "
+                f"answer{'s' if k != 1 else ''} could score below malformed text (0); raise format_weight to {least:g}"
             )
 
-    @property
-    def term_names(self) -> list[str]:
-        """Names of the terms that have a weight, in their order; the calibration term is called like its score."""
-        weights = {"coverage": self.coverage, self.score: self.brier, "format": self.format, "repeat": self.repeat}
-        names = [name for name, weight in weights.items() if weight]
-        return [*names, "exclusive"] if self.confidences == "exclusive" and self.penalty else names
 
-    def least_format(self, k: int) -> float:
-        """Least format weight with which no clean set of k answers scores below 0, that is below malformed text."""
-        return self.brier + self.repeat * (k - 1)
+_WEIGHTS = (
+    *("coverage_weight", "coverage_alpha", "confidence_weight", "exclusive_penalty", "tolerance"),
+    *("repeat_penalty", "format_weight"),
+)
+
+
+def _check_default(reward: Reward, name: str, problem: str) -> None:
+    value, default = getattr(reward, name), Reward.__dataclass_fields__[name].default
+    if value != ({} if name == "terms" else default):
+        raise ConfigError(f"{name} = {value!r} {problem}")
+
+
+def least_format(
+    k: int,
+    confidence_weight: float = 1.0,
+    repeat_penalty: float = 0.0,
+    terms: Mapping[str, float] | None = None,
+    **_: object,
+) -> float:
+    """Least format weight with which no clean set of k answers scores below 0, from the options of `Reward`."""
+    own = math.fsum(map(abs, (terms or {}).values()))  # an own term takes at most its weight
+    return confidence_weight + repeat_penalty * (k - 1) + own
 
 
 def one_of(name: str, value: object, allowed: Sequence[str]) -> None:
     """Refuse a value that is not among the allowed ones."""
     if value not in allowed:
-        raise ConfigError(f"reward.{name} = {value!r} is not known: use one of {', '.join(allowed)}")
+        raise ConfigError(f"{name} = {value!r} is not known: use one of {', '.join(allowed)}")
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,15 +1,29 @@
-"""Terms and totals of one judged answer set."""
+"""The terms of a score in one table, and the total of one judged answer set."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
 
-from polymode.errors import ConfigError, RecordError
+from polymode.errors import ConfigError, RecordError, VerifierFault
 from polymode.rewards.coverage import coverage_value
-from polymode.rewards.proper import LOSSES, other_loss
+from polymode.rewards.own_terms import OwnTerm, open_term, value_of
+from polymode.rewards.proper import SCORES, loss_of, other_loss
 from polymode.rewards.reward import Reward
 from polymode.types import Judgement, ParseStatus, Score, Verdict
+from polymode.verifiers.faults import ask
+
+
+class Term(NamedTuple):
+    """One row of the table: a built-in term."""
+
+    weight: Callable[[Reward], float]
+    """0 leaves the term out."""
+    value: Callable[[Judgement, list[float], Reward, Mapping[str, float]], float]
+    """The weighted term of a clean, scored set, from its judgement, confidences, weights and the terms before it."""
 
 
 def score_set(judgement: Judgement, reward: Reward) -> Score:
@@ -20,29 +34,69 @@ def score_set(judgement: Judgement, reward: Reward) -> Score:
         reward: preset and weights.
 
     Returns:
-        Terms ``coverage``, ``brier`` (or the name of another score), ``format``, ``repeat`` and ``exclusive``, those
-        with a weight; the total is their sum. All are 0 for a set that is not CLEAN, below which no clean set falls.
-        Total None and no terms when an answer is UNSCORED.
+        The terms of `term_names`; the total is their sum. All are 0 for a set that is not CLEAN, below which no clean
+        set falls. Total None and no terms when an answer is UNSCORED, or an own term failed: then the judgement has its
+        text in ``faults``.
 
     Raises:
-        ConfigError: a Brier term without confidences, a format weight too small for the repeats that are possible, or
+        ConfigError: a calibration term without confidences, a format weight too small for what a clean set can lose, or
             score `other` for a question with several right answers.
         RecordError: a confidence that is not a number in [0, 1], or a CLEAN set without K answers (sets made by hand).
     """
     answers = judgement.answer_set
-    if reward.brier and not answers.has_confidence:
+    if reward.confidence_weight and not answers.has_confidence:
         raise ConfigError(
-            f"reward.brier = {reward.brier!r} needs confidences: parse with confidence=True, or set reward.brier = 0"
+            f"confidence_weight = {reward.confidence_weight!r} needs confidences: parse with confidence=True, or set "
+            "confidence_weight = 0"
         )
+    built_in, own = _active(reward)
     if answers.status is not ParseStatus.CLEAN:
-        return Score(0.0, dict.fromkeys(reward.term_names, 0.0), judgement)
+        return Score(0.0, dict.fromkeys(term_names(reward), 0.0), judgement)
     if len(answers.answers) != answers.k:
         raise RecordError(f"answers: a clean set of k = {answers.k} has {len(answers.answers)}; give k answers")
-    confidences = _confidences(judgement) if reward.brier or reward.confidences == "exclusive" else []
+    confidences = _confidences(judgement) if reward.confidence_weight or reward.confidences == "exclusive" else []
     if None in judgement.hits:
         return Score(None, {}, judgement)
-    terms = _paper(judgement, confidences, reward) if reward.preset == "paper" else _released(judgement, reward)
-    return Score(sum(terms.values()), terms, judgement)
+    if reward.repeat_penalty:
+        reward.check_format(answers.k)
+    terms: dict[str, float] = {}
+    by_answer: dict[str, tuple[float, ...]] = {}
+    name = ""
+    try:
+        for name, weight, term in own:
+            value = ask(value_of, term, judgement)
+            if isinstance(value, list):
+                by_answer[name] = tuple(weight * number / len(value) for number in value)
+                value = math.fsum(value) / len(value)
+            terms[name] = weight * value
+        for name, term in built_in:
+            terms[name] = term(judgement, confidences, reward, terms)
+    except VerifierFault as exc:
+        return Score(None, {}, replace(judgement, faults=(*judgement.faults, f"term {name}: {exc}")))
+    return Score(sum(terms.values()), terms, judgement, by_answer)
+
+
+def term_names(reward: Reward) -> list[str]:
+    """Names of the terms that have a weight, in their order; the calibration term is called like its score.
+
+    Raises:
+        ConfigError: an own term that cannot be opened, or is called like another one.
+    """
+    built_in, own = _active(reward)
+    return [*(name for name, _, _ in own), *(name for name, _ in built_in)]
+
+
+@lru_cache(maxsize=64)  # looked up for every completion
+def _active(reward: Reward) -> tuple[tuple[tuple[str, Any], ...], tuple[tuple[str, float, OwnTerm], ...]]:
+    """Functions of the reward's built-in terms, and name, weight and function of its own ones."""
+    own = {}
+    for address, weight in reward.terms.items():
+        name = address.rpartition(":")[2]
+        if name in own or any(name in table for table in TERMS.values()):
+            raise ConfigError(f"terms: {address!r} has the name of another term, {name!r}: rename it")
+        own[name] = (name, weight, open_term(address))
+    built_in = ((name, term.value) for name, term in TERMS[reward.preset].items() if term.weight(reward))
+    return tuple(built_in), tuple(own.values())
 
 
 def _confidences(judgement: Judgement) -> list[float]:
@@ -55,70 +109,109 @@ def _confidences(judgement: Judgement) -> list[float]:
     return confidences
 
 
-def _paper(judgement: Judgement, confidences: list[float], reward: Reward) -> dict[str, float]:
-    terms: dict[str, float] = {}
-    hits = judgement.hits
-    if reward.coverage:
-        if reward.aggregation == "count":
-            terms["coverage"] = reward.coverage * sum(hits)  # type: ignore[arg-type]  # no None: checked by the caller
-        else:
-            value = coverage_value(
-                reward.aggregation, judgement.coverage, k=len(hits), n=judgement.n_references, alpha=reward.alpha
-            )
-            terms["coverage"] = reward.coverage * value
-    if reward.brier and reward.score != "brier":
-        terms[reward.score] = -reward.brier * _loss(judgement, confidences, reward.score)
-    elif reward.brier:
-        error = 0.0
-        for q, y in zip(confidences, hits):  # noqa: B905  # the hot path; lengths are equal by construction
-            error += (q - y) ** 2  # type: ignore[operator]
-        terms["brier"] = -reward.brier * (error / len(hits))  # exactly -brier at worst, so format can outweigh it
-    if reward.format:
-        terms["format"] = float(reward.format)
-    if reward.repeat:
-        least = reward.least_format(len(hits))
-        if reward.format < least:
-            raise ConfigError(
-                f"reward.format = {reward.format!r} with reward.repeat = {reward.repeat!r}: a clean set of {len(hits)} "
-                f"answers could score below malformed text (0); raise format to {least:g}, or lower repeat"
-            )
-        terms["repeat"] = -reward.repeat * sum(earlier is not None for earlier in judgement.duplicates)
-    if reward.confidences == "exclusive" and reward.penalty:
-        excess = max(0.0, math.fsum(confidences) - 1 - reward.tolerance)
-        terms["exclusive"] = -min(reward.penalty * excess, max(0.0, sum(terms.values())))
-    return terms
+def _coverage(judgement: Judgement, confidences: list[float], reward: Reward, terms: Mapping[str, float]) -> float:
+    hits: Any = judgement.hits  # no None: checked by the caller, here and below
+    if reward.coverage == "count":
+        return reward.coverage_weight * sum(hits)
+    found, alpha = judgement.coverage, reward.coverage_alpha
+    value = coverage_value(reward.coverage, found, k=len(hits), n=judgement.n_references, alpha=alpha)
+    return reward.coverage_weight * value
 
 
-def _loss(judgement: Judgement, confidences: list[float], score: str) -> float:
-    """Loss of the set in [0, 1]: the mean over its answers, or that of the set as one forecast."""
-    hits: Any = judgement.hits  # no None: checked by the caller
-    if score != "other":
-        loss = LOSSES[score]
-        return sum(loss(q, y) for q, y in zip(confidences, hits, strict=True)) / len(hits)
+def _brier(judgement: Judgement, confidences: list[float], reward: Reward, terms: Mapping[str, float]) -> float:
+    error = 0.0
+    hits: Any = judgement.hits
+    for q, y in zip(confidences, hits):  # noqa: B905  # the hot path; lengths are equal by construction
+        error += (q - y) ** 2
+    return -reward.confidence_weight * (error / len(hits))  # exactly minus the weight at worst: format can outweigh it
+
+
+def _mean_loss(
+    judgement: Judgement, confidences: list[float], reward: Reward, terms: Mapping[str, float], *, score: str
+) -> float:
+    loss, hits = loss_of(score), judgement.hits
+    losses = [loss(q, y) for q, y in zip(confidences, hits, strict=True)]  # type: ignore[arg-type]
+    return -reward.confidence_weight * (sum(losses) / len(losses))
+
+
+def _own_loss(judgement: Judgement, confidences: list[float], reward: Reward, terms: Mapping[str, float]) -> float:
+    term = ask(partial(_mean_loss, score=reward.confidence_score), judgement, confidences, reward, terms)
+    if not -reward.confidence_weight <= term <= 0:
+        raise VerifierFault(f"its mean loss is {-term / reward.confidence_weight!r}: return numbers from 0 to 1")
+    return term
+
+
+def _other(judgement: Judgement, confidences: list[float], reward: Reward, terms: Mapping[str, float]) -> float:
+    """The set as one forecast."""
+    hits: Any = judgement.hits
     if sum(hits) > 1:
         raise ConfigError(
-            f"reward.score = 'other': {sum(hits)} answers are right, but it is for questions with one reference; use "
-            "score = 'brier', 'log' or 'spherical' and confidences = 'independent'"
+            f"confidence_score = 'other': {sum(hits)} answers are right, but it is for questions with one reference; "
+            "use confidence_score = 'brier', 'log' or 'spherical' and confidences = 'independent'"
         )
-    return other_loss(confidences, hits)
+    return -reward.confidence_weight * other_loss(confidences, hits)
 
 
-def _released(judgement: Judgement, reward: Reward) -> dict[str, float]:
-    """Terms of the published code; labels are plain matches, repeats included."""
-    answers = judgement.answer_set.answers
+def _format(judgement: Judgement, confidences: list[float], reward: Reward, terms: Mapping[str, float]) -> float:
+    return float(reward.format_weight)
+
+
+def _repeat(judgement: Judgement, confidences: list[float], reward: Reward, terms: Mapping[str, float]) -> float:
+    return -reward.repeat_penalty * sum(earlier is not None for earlier in judgement.duplicates)
+
+
+def _exclusive(judgement: Judgement, confidences: list[float], reward: Reward, terms: Mapping[str, float]) -> float:
+    excess = max(0.0, math.fsum(confidences) - 1 - reward.tolerance)
+    return -min(reward.exclusive_penalty * excess, max(0.0, sum(terms.values())))
+
+
+def _any_right(judgement: Judgement, confidences: list[float], reward: Reward, terms: Mapping[str, float]) -> float:
+    """`released`: plain matches, repeats included; with confidences, nothing for a set with a repeated text."""
+    is_gated = judgement.answer_set.has_confidence and not _is_unique(judgement)
+    return reward.coverage_weight * float(Verdict.CORRECT in judgement.verdicts and not is_gated)
+
+
+def _gated_brier(judgement: Judgement, confidences: list[float], reward: Reward, terms: Mapping[str, float]) -> float:
+    """`released`: 1 - mean Brier score on plain matches, nothing when texts repeat or confidences sum above 1."""
+    total = 0.0
+    for q in confidences:  # left to right without compensation, as published: exact sums of 1 may come out above 1
+        total += q
     right = [verdict is Verdict.CORRECT for verdict in judgement.verdicts]
-    is_unique = len({answer.text.lower().strip() for answer in answers}) == len(answers)
-    terms: dict[str, float] = {}
-    if reward.coverage:
-        gated = judgement.answer_set.has_confidence and not is_unique
-        terms["coverage"] = reward.coverage * float(any(right) and not gated)
-    if reward.brier:
-        confidences = _confidences(judgement)
-        total = 0.0
-        for q in confidences:  # left to right without compensation, as published: exact sums of 1 may come out above 1
-            total += q
-        error = sum((q - m) ** 2 for q, m in zip(confidences, right, strict=True)) / len(answers)
-        terms["brier"] = reward.brier * (1 - error) if is_unique and total <= 1 else 0.0
-    if reward.format:
-        terms["format"] = float(reward.format)
-    return terms
+    error = sum((q - m) ** 2 for q, m in zip(confidences, right, strict=True)) / len(right)
+    return reward.confidence_weight * (1 - error) if _is_unique(judgement) and total <= 1 else 0.0
+
+
+def _is_unique(judgement: Judgement) -> bool:
+    answers = judgement.answer_set.answers
+    return len({answer.text.lower().strip() for answer in answers}) == len(answers)
+
+
+def _scored_by(name: str) -> Callable[[Reward], float]:
+    return lambda reward: reward.confidence_weight if reward.confidence_score == name else 0.0
+
+
+def _own_weight(reward: Reward) -> float:
+    return 0.0 if reward.confidence_score in SCORES.entries else reward.confidence_weight
+
+
+_COVERAGE, _FORMAT = (lambda reward: reward.coverage_weight), (lambda reward: reward.format_weight)
+
+TERMS: Mapping[str, Mapping[str, Term]] = {
+    "paper": {
+        "coverage": Term(_COVERAGE, _coverage),
+        "brier": Term(_scored_by("brier"), _brier),
+        "log": Term(_scored_by("log"), partial(_mean_loss, score="log")),
+        "spherical": Term(_scored_by("spherical"), partial(_mean_loss, score="spherical")),
+        "other": Term(_scored_by("other"), _other),
+        "confidence_score": Term(_own_weight, _own_loss),
+        "format": Term(_FORMAT, _format),
+        "repeat": Term(lambda reward: reward.repeat_penalty, _repeat),
+        "exclusive": Term(lambda r: r.exclusive_penalty if r.confidences == "exclusive" else 0.0, _exclusive),
+    },
+    "released": {
+        "coverage": Term(_COVERAGE, _any_right),
+        "brier": Term(_scored_by("brier"), _gated_brier),
+        "format": Term(_FORMAT, _format),
+    },
+}
+"""The built-in terms of each preset by name, in the order in which they are computed and shown."""

@@ -67,4 +67,4 @@ def test_unique_answers_count_classes_among_the_first(small_table) -> None:
 
 
 def test_uniqueness_is_undefined_for_malformed_sets(small_table) -> None:
-    assert diversity.uniqueness(small_table).tolist() == pytest.approx([1, np.nan, 1, 0.5], nan_ok=True)
+    assert diversity.set_uniqueness(small_table).tolist() == pytest.approx([1, np.nan, 1, 0.5], nan_ok=True)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polymode.errors import ConfigError
-from polymode.rewards import AGGREGATIONS, SCORES, Reward, check_question, score_set
+from polymode.rewards import AGGREGATIONS, METHODS, SCORES, Reward, check_question, score_set
 from polymode.rewards.conditions import charge, least_coverage
 from polymode.rewards.coverage import least_gain
 from polymode.types import Answer, AnswerSet, Judgement, ParseStatus, Span, Verdict
@@ -42,16 +42,16 @@ def least_flip(reward: Reward, k: int, n: int, grid: tuple[float, ...] = (0.0, 0
     ("options", "k", "n", "least"),
     [
         ({}, 3, 5, 1 / 3),  # count: brier / K
-        ({"aggregation": "any"}, 3, 1, 1 / 3),
-        ({"aggregation": "any"}, 3, 2, float("inf")),
-        ({"aggregation": "any"}, 1, 4, 1.0),  # one answer: any is the count
-        ({"aggregation": "count/K"}, 3, 5, 1.0),
-        ({"aggregation": "count/N"}, 3, 5, 5 / 3),  # brier N / K
-        ({"aggregation": "vector"}, 3, 2, 4 / 3),  # brier N min(K, N) / K = 2 x 2 / 3
-        ({"aggregation": "vector"}, 3, 5, 5.0),  # 5 x 3 / 3
-        ({"aggregation": "any", "brier": 0}, 3, 5, 0.0),
-        ({"score": "log", "brier": 0.6}, 3, 5, 0.2),
-        ({"score": "other", "confidences": "exclusive"}, 3, 1, 1.0),  # one forecast: all of its weight
+        ({"coverage": "any"}, 3, 1, 1 / 3),
+        ({"coverage": "any"}, 3, 2, float("inf")),
+        ({"coverage": "any"}, 1, 4, 1.0),  # one answer: any is the count
+        ({"coverage": "count/K"}, 3, 5, 1.0),
+        ({"coverage": "count/N"}, 3, 5, 5 / 3),  # brier N / K
+        ({"coverage": "vector"}, 3, 2, 4 / 3),  # brier N min(K, N) / K = 2 x 2 / 3
+        ({"coverage": "vector"}, 3, 5, 5.0),  # 5 x 3 / 3
+        ({"coverage": "any", "confidence_weight": 0}, 3, 5, 0.0),
+        ({"confidence_score": "log", "confidence_weight": 0.6}, 3, 5, 0.2),
+        ({"confidence_score": "other", "confidences": "exclusive"}, 3, 1, 1.0),  # one forecast: all of its weight
     ],
 )
 def test_least_coverage_weight(options, k: int, n: int, least: float) -> None:
@@ -60,17 +60,17 @@ def test_least_coverage_weight(options, k: int, n: int, least: float) -> None:
 
 rewards = st.builds(
     lambda aggregation, score, coverage, brier, alpha: Reward(
-        coverage=coverage,
-        brier=brier,
-        format=brier,
-        aggregation=aggregation,
-        score=score,
-        alpha=alpha,
+        coverage_weight=coverage,
+        confidence_weight=brier,
+        format_weight=brier,
+        coverage=aggregation,
+        confidence_score=score,
+        coverage_alpha=alpha if aggregation == "vector" else 1.0,
         confidences="exclusive" if score == "other" else "independent",
-        penalty=0,
+        exclusive_penalty=0 if score == "other" else 1,
     ),
     st.sampled_from(AGGREGATIONS),
-    st.sampled_from(SCORES),
+    st.sampled_from(list(SCORES)),
     st.sampled_from([0.25, 0.5, 1.0, 3.0]),
     st.sampled_from([0.0, 0.5, 1.0]),
     st.sampled_from([0.5, 1.0, 4.0]),
@@ -80,11 +80,11 @@ rewards = st.builds(
 @settings(steady, max_examples=40)
 @given(rewards, st.integers(1, 3), st.integers(1, 4))
 def test_accepted_iff_no_right_answer_ever_costs(reward: Reward, k: int, n: int) -> None:
-    if reward.score == "other":
+    if reward.confidence_score == "other":
         n = 1
     worst = least_flip(reward, k, n)
-    gain = least_gain(reward.aggregation, k=k, n=n, alpha=reward.alpha)
-    assert worst == pytest.approx(reward.coverage * gain - charge(reward, k), abs=1e-9)
+    gain = least_gain(reward.coverage, k=k, n=n, alpha=reward.coverage_alpha)
+    assert worst == pytest.approx(reward.coverage_weight * gain - charge(reward, k), abs=1e-9)
     try:
         check_question(reward, k=k, n=n)
     except ConfigError:
@@ -103,29 +103,29 @@ def test_any_correct_gives_up_an_uncertain_second_answer() -> None:
             for a, b, c in product((0, 1), repeat=3)
         )
 
-    half = Reward(0.5, 0.5, 0.5)
+    half = Reward(coverage_weight=0.5, confidence_weight=0.5, format_weight=0.5)
     for aggregation, gain in (("any", 0.025 - 0.125 / 3), ("count", 0.25 - 0.125 / 3)):
-        reward = replace(half, aggregation=aggregation)
+        reward = replace(half, coverage=aggregation)
         assert expected(reward, (0.9, 0.5, 0)) - expected(reward, (0.9, 0, 0)) == pytest.approx(gain)
-    check_question(replace(half, aggregation="any"), k=3, n=1)
+    check_question(replace(half, coverage="any"), k=3, n=1)
     with pytest.raises(ConfigError):
-        check_question(replace(half, aggregation="any"), k=3, n=3)
+        check_question(replace(half, coverage="any"), k=3, n=3)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (
-            {"aggregation": "any"},
-            "reward.aggregation = 'any' with reward.coverage = 1.0 and reward.brier = 1.0 on a question with 5 "
+            {"coverage": "any"},
+            "coverage = 'any' with coverage_weight = 1.0 and confidence_weight = 1.0 on a question with 5 "
             "references and 3 answers: a further hit may add only 0 and doubt about it cost 0.333, so junk with "
-            "confidence 0 would be worth more; use reward.aggregation = 'count', or reward.brier = 0",
+            "confidence 0 would be worth more; use coverage = 'count', or confidence_weight = 0",
         ),
-        ({"aggregation": "count/N"}, "raise reward.coverage to at least 1.67"),
-        ({"coverage": 0.25}, "a further hit may add only 0.25 .*; raise reward.coverage to at least 0.334"),
+        ({"coverage": "count/N"}, "raise coverage_weight to at least 1.67"),
+        ({"coverage_weight": 0.25}, "a further hit may add only 0.25 .*; raise coverage_weight to at least 0.334"),
         (
             {"confidences": "exclusive"},
-            "reward.confidences = 'exclusive' on a question with 5 references and 3 answers: several can be right, so "
+            "confidences = 'exclusive' on a question with 5 references and 3 answers: several can be right, so "
             "honest confidences may sum above 1 and would be penalised; use 'independent'",
         ),
     ],
@@ -135,13 +135,13 @@ def test_refusals_name_the_fix(options, message: str) -> None:
         check_question(Reward(**options), k=3, n=5)
     assert "\n" not in str(caught.value)
     if fix := re.search(r"at least ([\d.]+)$", str(caught.value)):
-        check_question(Reward(**{**options, "coverage": float(fix[1])}), k=3, n=5)
+        check_question(Reward(**{**options, "coverage_weight": float(fix[1])}), k=3, n=5)
 
 
 def test_the_published_presets_are_accepted() -> None:
     for n in (1, 3, 14):
         check_question(Reward(), k=3, n=n)
-        check_question(Reward(0.5, 0.5, 0.5, preset="released"), k=3, n=n)  # kept for comparison, whatever it rewards
+        check_question(METHODS["multi-rlcr"].reward("released"), k=3, n=n)  # kept for comparison, whatever it rewards
 
 
 def test_exclusive_confidences_need_questions_where_at_most_one_answer_can_be_right() -> None:

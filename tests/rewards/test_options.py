@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from polymode.errors import ConfigError
 from polymode.judging import judge
-from polymode.rewards import AGGREGATIONS, METHODS, SCORES, Reward, score_set
+from polymode.rewards import AGGREGATIONS, METHODS, SCORES, Reward, score_set, term_names
 from polymode.types import Answer, AnswerSet, Example, Judgement, ParseStatus, Reference, Span
 from polymode.verifiers.text import TextVerifier
 
@@ -33,28 +33,28 @@ SET = judged(["flu", "cold", "The flu.", "mumps"], [0.8, 0.4, 0.1, 0.0], ["flu",
     ("aggregation", "value"), [("count", 2), ("any", 1), ("count/K", 0.5), ("count/N", 2 / 3), ("vector", 1.5 / 3)]
 )
 def test_aggregations(aggregation, value: float) -> None:
-    score = score_set(SET, Reward(coverage=2, aggregation=aggregation))
+    score = score_set(SET, Reward(coverage_weight=2, coverage=aggregation))
     assert score.terms["coverage"] == pytest.approx(2 * value)
     assert list(score.terms) == ["coverage", "brier", "format"]
 
 
 def test_where_right_answers_are_without_number_n_is_k() -> None:
     open_set = replace(SET, n_references=4)  # what `judge` says for an open verifier
-    assert score_set(open_set, Reward(aggregation="count/N")).terms["coverage"] == 0.5
+    assert score_set(open_set, Reward(coverage="count/N")).terms["coverage"] == 0.5
 
 
 def test_log_and_spherical_scores() -> None:
-    log = score_set(SET, Reward(brier=0.5, score="log"))
+    log = score_set(SET, Reward(confidence_weight=0.5, confidence_score="log"))
     # r: .8 of y = 1, .4 of y = 1, .9 of y = 0, 1 of y = 0 (cut to .99).
     parts = [math.log(0.99 / r) / math.log(99) for r in (0.8, 0.4, 0.9, 0.99)]
     assert log.terms == pytest.approx({"coverage": 2, "log": -0.5 * sum(parts) / 4, "format": 1})
-    spherical = score_set(SET, Reward(score="spherical"))
+    spherical = score_set(SET, Reward(confidence_score="spherical"))
     parts = [1 - r / math.hypot(r, 1 - r) for r in (0.8, 0.4, 0.9, 1.0)]
     assert spherical.terms["spherical"] == pytest.approx(-sum(parts) / 4)
 
 
 def test_one_forecast_with_none_of_these() -> None:
-    reward = Reward(score="other", confidences="exclusive")
+    reward = Reward(confidence_score="other", confidences="exclusive")
     score = score_set(judged(["flu", "cold"], [0.2, 0.7], ["flu"]), reward)
     # The first is right, at .2; not divided by K.
     assert score.terms == pytest.approx(
@@ -69,7 +69,7 @@ def test_one_forecast_with_none_of_these() -> None:
 
 
 def test_repeats_cost_their_weight() -> None:
-    reward = Reward(repeat=0.25, format=1.75)
+    reward = Reward(repeat_penalty=0.25, format_weight=1.75)
     score = score_set(SET, reward)
     assert list(score.terms) == ["coverage", "brier", "format", "repeat"]
     assert score.terms["repeat"] == -0.25
@@ -81,13 +81,20 @@ def test_repeats_cost_their_weight() -> None:
 
 def test_a_format_weight_that_repeats_could_eat_up_is_refused() -> None:
     # Four answers: three repeats of .25 on top of the Brier term.
-    with pytest.raises(ConfigError, match=r"reward.format = 1.0 with reward.repeat = 0.25: .*; raise format to 1.75"):
-        score_set(SET, Reward(repeat=0.25))
+    with pytest.raises(
+        ConfigError, match=r"format_weight = 1.0 with .*repeat_penalty = 0.25 .*; raise format_weight to 1.75"
+    ):
+        score_set(SET, Reward(repeat_penalty=0.25))
 
 
 def test_defaults_are_the_preset() -> None:
     plain = Reward()
-    assert (plain.aggregation, plain.score, plain.repeat, plain.alpha) == ("count", "brier", 0, 1)
+    assert (plain.coverage, plain.confidence_score, plain.repeat_penalty, plain.coverage_alpha) == (
+        "count",
+        "brier",
+        0,
+        1,
+    )
     assert METHODS["multi-rlcr"].reward() == plain
 
 
@@ -100,16 +107,16 @@ any_set = st.lists(st.sampled_from(["flu", "cold", "gout", "mumps", "tea"]), min
 )
 any_reward = st.builds(
     lambda aggregation, score, coverage, brier, repeat, exclusive: Reward(
-        coverage=coverage,
-        brier=brier,
-        format=brier + 5 * repeat,
-        repeat=repeat,
-        aggregation=aggregation,
-        score=score,
+        coverage_weight=coverage,
+        confidence_weight=brier,
+        format_weight=brier + 5 * repeat,
+        repeat_penalty=repeat,
+        coverage=aggregation,
+        confidence_score=score,
         confidences="exclusive" if exclusive or score == "other" else "independent",
     ),
     st.sampled_from(AGGREGATIONS),
-    st.sampled_from(SCORES),
+    st.sampled_from(list(SCORES)),
     st.sampled_from([0.0, 0.3, 2.0]),
     st.sampled_from([0.0, 0.5, 1.0]),
     st.sampled_from([0.0, 0.1]),
@@ -121,16 +128,16 @@ any_reward = st.builds(
 @given(any_set, any_reward)
 def test_terms_are_bounded_and_sum_to_the_total(case, reward: Reward) -> None:
     texts, qs, references = case
-    judgement = judged(texts, qs, references[:1] if reward.score == "other" else references)
+    judgement = judged(texts, qs, references[:1] if reward.confidence_score == "other" else references)
     score = score_set(judgement, reward)
     k, n = len(texts), judgement.n_references
-    assert list(score.terms) == reward.term_names
+    assert list(score.terms) == term_names(reward)
     assert score.total == sum(score.terms.values())
     assert score.total is not None and score.total >= -1e-12
-    most = min(k, n) if reward.aggregation == "count" else 1
-    assert 0 <= score.terms.get("coverage", 0) <= reward.coverage * most + 1e-12
-    assert -reward.brier <= score.terms.get(reward.score, 0) <= 0
-    assert -reward.repeat * (k - 1) <= score.terms.get("repeat", 0) <= 0
+    most = min(k, n) if reward.coverage == "count" else 1
+    assert 0 <= score.terms.get("coverage", 0) <= reward.coverage_weight * most + 1e-12
+    assert -reward.confidence_weight <= score.terms.get(reward.confidence_score, 0) <= 0
+    assert -reward.repeat_penalty * (k - 1) <= score.terms.get("repeat", 0) <= 0
     assert score.terms.get("exclusive", 0) <= 0
 
 
@@ -140,7 +147,7 @@ def test_order_does_not_matter_without_duplicates(case, reward: Reward, shuffler
     texts, qs, references = case
     stated = dict(zip(texts, qs, strict=True))
     order = list(stated)
-    references = references[:1] if reward.score == "other" else references
+    references = references[:1] if reward.confidence_score == "other" else references
     before = score_set(judged(order, list(stated.values()), references), reward)
     shuffler.shuffle(order)
     after = score_set(judged(order, [stated[text] for text in order], references), reward)
@@ -152,7 +159,7 @@ def test_order_does_not_matter_without_duplicates(case, reward: Reward, shuffler
 def test_no_aggregation_or_repeat_penalty_looks_at_confidences(case) -> None:
     texts, qs, references = case
     for aggregation in AGGREGATIONS:
-        reward = Reward(aggregation=aggregation, repeat=0.1, format=2)
+        reward = Reward(coverage=aggregation, repeat_penalty=0.1, format_weight=2)
         stated = score_set(judged(texts, qs, references), reward).terms
         none = score_set(judged(texts, [0.0] * len(texts), references), reward).terms
         assert [stated[name] for name in ("coverage", "repeat")] == [none[name] for name in ("coverage", "repeat")]
@@ -162,17 +169,28 @@ def test_no_aggregation_or_repeat_penalty_looks_at_confidences(case) -> None:
     ("options", "message"),
     [
         (
-            {"aggregation": "mean"},
-            "reward.aggregation = 'mean' is not known: use one of count, any, count/K, count/N, vec",
+            {"coverage": "mean"},
+            "coverage = 'mean' is not known: use one of count, any, count/K, count/N, vec",
         ),
-        ({"score": "hinge"}, "reward.score = 'hinge' is not known: use one of brier, log, spherical, other"),
-        ({"alpha": 0}, "reward.alpha = 0 is not allowed: use a number above 0"),
-        ({"alpha": -1}, "reward.alpha = -1 is not allowed"),
-        ({"repeat": -0.1}, "reward.repeat = -0.1 is not allowed"),
-        ({"score": "other"}, "reward.score = 'other' with reward.confidences = 'independent': .* use confidences"),
-        ({"preset": "released", "aggregation": "any"}, "reward.aggregation = 'any' with preset 'released'"),
-        ({"preset": "released", "score": "log"}, "reward.score = 'log' with preset 'released': its formulas are fixed"),
-        ({"preset": "released", "repeat": 0.1}, "reward.repeat = 0.1 with preset 'released'"),
+        (
+            {"confidence_score": "hinge"},
+            "confidence_score = 'hinge' is not known: use one of brier, log, spherical, other",
+        ),
+        ({"coverage_alpha": 0}, "coverage_alpha = 0 must be above 0; 1 draws"),
+        ({"coverage_alpha": -1}, "coverage_alpha = -1 is not allowed"),
+        ({"coverage_alpha": 2}, "coverage_alpha = 2 is given without coverage: add coverage: vector"),
+        ({"exclusive_penalty": 2}, "exclusive_penalty = 2 is given without confidences: add confidences: exclusive"),
+        ({"repeat_penalty": -0.1}, "repeat_penalty = -0.1 is not allowed"),
+        (
+            {"confidence_score": "other"},
+            "confidence_score = 'other' with confidences = 'independent': .* add confidences: exclusive",
+        ),
+        ({"preset": "released", "coverage": "any"}, "coverage = 'any' with preset 'released'"),
+        (
+            {"preset": "released", "confidence_score": "log"},
+            "confidence_score = 'log' with preset 'released': its formulas are fixed",
+        ),
+        ({"preset": "released", "repeat_penalty": 0.1}, "repeat_penalty = 0.1 with preset 'released'"),
     ],
 )
 def test_what_is_refused(options, message: str) -> None:

@@ -51,7 +51,9 @@ def test_pass_at_k_takes_the_place_of_coverage() -> None:
 
 def test_coverage_at_k_counts_references_found_together() -> None:
     shaping = Shaping(3, objective="coverage@k", k=2, coverage=0.5)
-    reward = make_reward_function(METHODS["multi-rlvr"], 2, reward=Reward(coverage=0.5, brier=0), shaping=shaping)
+    reward = make_reward_function(
+        METHODS["multi-rlvr"], 2, reward=Reward(coverage_weight=0.5, confidence_weight=0), shaping=shaping
+    )
     completions = [two("tea", "milk"), two("tea", "gin"), two("gin", "rum")]
     # Pairs 1+2 find tea and milk, 1+3 both, 2+3 tea: means 2, 1.5, 1.5; half of them, format 1.
     assert reward(completions, [["tea", "milk", "cocoa"]] * 3) == pytest.approx([2, 1.75, 1.75])
@@ -107,7 +109,9 @@ def test_the_historical_bonus_counts_by_question() -> None:
 
 def test_totals_are_the_sums_of_the_logged_terms() -> None:
     log = Columns()
-    weights = Reward(aggregation="vector", brier=0.25, score="spherical", repeat=0.1, format=1)
+    weights = Reward(
+        coverage="vector", confidence_weight=0.25, confidence_score="spherical", repeat_penalty=0.1, format_weight=1
+    )
     shaping = Shaping(2, exploration="batch", exploration_weight=0.1)
     reward = make_reward_function(METHODS["multi-rlcr"], 2, reward=weights, shaping=shaping)
     slots = "<answer1>tea</answer1><confidence1>0.5</confidence1><answer2>{}</answer2><confidence2>0.2</confidence2>"
@@ -146,10 +150,8 @@ def test_references_without_number_cannot_be_counted_together() -> None:
 
 
 def test_weights_that_are_improper_on_a_question_are_refused_at_the_first_batch() -> None:
-    reward = make_reward_function(METHODS["multi-rlcr"], 2, reward=Reward(aggregation="any"))
+    reward = make_reward_function(METHODS["multi-rlcr"], 2, reward=Reward(coverage="any"))
     slots = "<answer1>tea</answer1><confidence1>1</confidence1><answer2>gin</answer2><confidence2>0</confidence2>"
     assert reward([slots], ['["tea"]']) == [2]
-    with pytest.raises(
-        ConfigError, match="reward.aggregation = 'any' .* on a question with 2 references and 2 answers"
-    ):
+    with pytest.raises(ConfigError, match="coverage = 'any' .* on a question with 2 references and 2 answers"):
         reward([slots], [json.dumps(["tea", "milk"])])

@@ -81,9 +81,9 @@ def test_what_is_wrong_is_said_before_a_model_is_loaded(refused: Refused, policy
     assert "temperature = -1.0 is not allowed" in refused(*ask, "--temperature", -1)
     assert "max_tokens = 0 is not allowed" in refused(*ask, "--max-tokens", 0)
     assert "task = 'chess' is not known" in refused(*ask, "--task", "chess")
-    assert "--base-url is missing" in refused(*ask, "--backend", "openai")
-    assert "--base-url is given without --backend openai" in refused(*ask, "--base-url", "http://x/v1")
-    assert "--backend-options is given without --backend openai" in refused(*ask, "--backend-options", "top_k=0")
+    assert "generator 'openai': base_url must be given" in refused(*ask, "--backend", "openai")
+    assert "generator 'transformers': unknown option 'base_url'" in refused(*ask, "--base-url", "http://x/v1")
+    assert "generator 'transformers': unknown option 'top_k'" in refused(*ask, "--backend-options", "top_k=0")
     assert "host = '0.0.0.0' lets other machines ask" in refused(*ask, "--host", "0.0.0.0")
     assert "keys none cannot be read" in refused(*ask, "--keys", "none")
     assert "port = 70000 is not allowed" in refused(*ask[:-1], 70000)
@@ -155,17 +155,15 @@ def test_a_server_behind_is_asked_as_the_options_say(
 ) -> None:
     made: list[dict[str, Any]] = []
 
-    def generator(base_url: str, model: str, **options: Any) -> Model:
-        made.append({"base_url": base_url, "model": model, **options})
+    def generator(base_url: str, model: str, timeout: float, **options: Any) -> Model:
+        made.append({"base_url": base_url, "model": model, "timeout": timeout, **options})
         return Model(SURE)
 
     monkeypatch.setattr(openai_http, "OpenAIGenerator", generator)
     args = ["--backend", "openai", "--base-url", "http://x/v1", "--api-key-env", "K", "--seconds", "20", "--name", "us"]
     args += ["--backend-options", "top_k=0"]
     assert main(["serve", "--model", "m", "--policy", str(policy), "--port", "0", "--style", "full", *args]) == 0
-    assert made == [
-        {"base_url": "http://x/v1", "model": "m", "api_key_env": "K", "timeout": 18.0, "request_options": {"top_k": 0}}
-    ]
+    assert made == [{"base_url": "http://x/v1", "model": "m", "api_key_env": "K", "timeout": 18.0, "top_k": 0}]
     with TestClient(started.app, base_url="http://localhost") as client:
         [one] = client.get("/v1/models").json()["data"]
         assert one["id"] == "us"

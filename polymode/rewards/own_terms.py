@@ -1,0 +1,76 @@
+"""Terms of one's own: a function of a judged answer set, named ``module:Name`` in a recipe, that adds to the score.
+
+::
+
+    # mypackage/terms.py                                          # recipe
+    def brevity(judgement):                                       terms:
+        return [1 / len(a.text) for a in                            mypackage.terms:brevity: 0.1
+                judgement.answer_set.answers]
+
+**Value.** One number from -1 to 1 for the whole set, or K numbers from -1 to 1, one for each answer, whose mean counts.
+The term is the weight times that. It is asked only about clean sets without an unscored answer; all others score 0 or
+nothing, as ever. Because a term takes at most its weight, the format's weight rises by it, and malformed text stays
+lowest.
+
+**Credit.** With ``credit: term`` the numbers of single answers go to the tokens of these answers and to what comes
+before them, like coverage; the number of a set goes to all tokens of the completion.
+
+**Faults.** A term that raises, or gives anything else than finite numbers in the range, leaves the completion unscored:
+no reward, counted in ``share_unscored``, the exception's text in `Judgement.faults`.
+
+What cannot be checked: a term that looks at confidences can make other confidences than honest ones the best, and one
+that outweighs ``coverage_weight`` pays for something else than right answers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from polymode.errors import ConfigError, RecordError
+from polymode.plugins import Registry
+from polymode.types import Judgement
+
+OWN_TERMS: Registry[Any] = Registry("term", {})
+"""Terms beside the built-in ones of `polymode.rewards.terms.TERMS`."""
+
+
+class OwnTerm(Protocol):
+    """What ``module:Name`` names: this callable, or a class whose instances, made without arguments, are."""
+
+    def __call__(self, judgement: Judgement) -> float | Sequence[float]:
+        """Value of a clean, judged set, or of each of its K answers, from -1 to 1."""
+        ...
+
+
+def open_term(address: str) -> OwnTerm:
+    """The own term at ``module:Name``, or of an entry point.
+
+    Raises:
+        ConfigError: it does not import, or cannot be called with a judgement.
+    """
+    term: Any = OWN_TERMS.load(address)
+    if isinstance(term, type):
+        term = OWN_TERMS.open(address)
+    if not callable(term):
+        raise ConfigError(f"term {address!r} is not callable: give a function of a Judgement, or a class with __call__")
+    return term
+
+
+def value_of(term: OwnTerm, judgement: Judgement) -> float | list[float]:
+    """What the term says, checked: one number, or a list of K.
+
+    Raises:
+        RecordError: another number of values, or one that is not from -1 to 1.
+    """
+    value = term(judgement)
+    is_one = isinstance(value, (int, float))
+    numbers = [float(value)] if is_one else [float(number) for number in value]  # type: ignore[union-attr,arg-type]
+    k = len(judgement.answer_set.answers)
+    if not is_one and len(numbers) != k:
+        raise RecordError(f"{len(numbers)} values for {k} answers: return one number, or one for each answer")
+    for number in numbers:
+        if not (math.isfinite(number) and -1 <= number <= 1):
+            raise RecordError(f"value {number!r} is not allowed: return numbers from -1 to 1")
+    return numbers[0] if is_one else numbers

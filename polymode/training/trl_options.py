@@ -1,0 +1,150 @@
+"""What a recipe may hand through to TRL, transformers and PEFT: which options are refused and why, and their types."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import Field, fields
+from functools import cache
+from typing import Any
+
+from polymode.errors import ConfigError
+from polymode.training.names import suggestion
+
+_STEP = "a step is one batch of questions_per_step x num_generations completions; device_batch says how it is divided"
+_RESUME = "a resumed run must take the steps of one that was never stopped"
+_NO_EVALUATION = "training does not evaluate; use polymode evaluate on the trained model"
+
+RESERVED: Mapping[str, str] = {
+    "output_dir": "checkpoints go to the run folder, given by --out",
+    "run_name": "it is the name of the run folder, given by --out",
+    "num_train_epochs": "training ends after max_steps; questions are read again when they run out",
+    "gradient_accumulation_steps": _STEP,
+    "generation_batch_size": _STEP,
+    "steps_per_generation": _STEP,
+    "auto_find_batch_size": _STEP,
+    "logging_strategy": "every step is logged, for metrics.jsonl and the warnings of a stall",
+    "logging_steps": "every step is logged, for metrics.jsonl and the warnings of a stall",
+    "log_completions": "completions are always logged, to checkpoints/completions",
+    "num_completions_to_print": "completions are logged to checkpoints/completions, not to the terminal",
+    "save_strategy": "checkpoints are made every save_steps steps",
+    "save_only_model": _RESUME,
+    "ignore_data_skip": _RESUME,
+    "resume_from_checkpoint": "use --resume",
+    "data_seed": "questions are drawn by seed",
+    "shuffle_dataset": "questions come shuffled by seed already",
+    "remove_unused_columns": "the reward reads the columns of the questions",
+    "use_cpu": "a GPU is used where there is one",
+    "gradient_checkpointing": "write activation_checkpointing at the top level, which holds for every version",
+    "model_init_kwargs": "write model_init: at the top level",
+    "chat_template_kwargs": "write chat_template: at the top level",
+    "per_device_train_batch_size": "write device_batch at the top level",
+    "eval_strategy": _NO_EVALUATION,
+    "eval_on_start": _NO_EVALUATION,
+    "load_best_model_at_end": _NO_EVALUATION,
+    "reward_weights": "there is one reward; its weights are coverage_weight, confidence_weight and those of terms",
+    "multi_objective_aggregation": (
+        "there is one reward, and normalize_then_sum would divide it by each group's deviation, which breaks "
+        "calibration (arXiv 2508.11800)"
+    ),
+    "mask_truncated_completions": (
+        "it takes completions that are cut off out of the loss; they score 0 here, so that rambling never pays"
+    ),
+}
+"""Fields of GRPOConfig that polymode sets itself, or that would break what it promises, and what to do instead."""
+
+_BREAKS_CALIBRATION: Mapping[str, tuple[Any, str]] = {
+    "top_entropy_quantile": (1.0, "it takes tokens of low entropy out of the loss, most confidences among them"),
+    "off_policy_mask_threshold": (None, "it drops completions with negative advantages only, so doubt would not pay"),
+}
+"""Fields that calibrated methods refuse: the harmless value, and why others are not."""
+
+_BREAKS_TERM_CREDIT: Mapping[str, tuple[Any, str]] = {
+    "importance_sampling_level": ("token", "one ratio for the sequence spreads the advantage of a token over all"),
+    "use_liger_kernel": (False, "its loss takes one advantage for a completion"),
+}
+"""Fields that ``credit: term`` refuses: the harmless value, and why others are not."""
+
+_MODEL_INIT: Mapping[str, str] = {
+    name: "trained weights stay in float32 and bf16: true computes in bfloat16, or small updates would round away"
+    for name in ("dtype", "torch_dtype")
+}
+_LORA: Mapping[str, str] = {"task_type": "it is CAUSAL_LM"}
+
+
+def check_reserved(
+    trl: Mapping[str, Any], own: Mapping[str, Any], *, calibrated: bool, by_term: bool, loss_type: str
+) -> None:
+    """Refuse what ``trl:`` must not hold; needs neither TRL nor torch.
+
+    Args:
+        trl: the mapping.
+        own: options of the recipe itself.
+        calibrated: whether answers carry confidences.
+        by_term: whether credit is per term.
+        loss_type: the recipe's.
+
+    Raises:
+        ConfigError: with the field, the reason and what to write instead.
+    """
+    for name, value in trl.items():
+        if name in own:
+            raise ConfigError(
+                f"trl: {name} is an option of the recipe itself: write {name}: {value!r} at the top level"
+            )
+        if name in RESERVED:
+            raise ConfigError(f"trl: {name} is refused: {RESERVED[name]}")
+        for holds, table, why in (
+            (calibrated, _BREAKS_CALIBRATION, "a method with confidences"),
+            (by_term, _BREAKS_TERM_CREDIT, "credit = 'term'"),
+        ):
+            plain, reason = table.get(name, (value, ""))
+            if holds and value != plain:
+                raise ConfigError(f"trl: {name} = {value!r} with {why} is refused: {reason}; leave it out")
+    if by_term and loss_type == "luspo":
+        raise ConfigError(
+            "loss_type = 'luspo' with credit = 'term': it is made for one ratio and one advantage for a completion; "
+            "use loss_type = 'dapo', or credit = 'sequence'"
+        )
+
+
+def check_model_init(model_init: Mapping[str, Any]) -> None:
+    """Refuse what ``model_init:`` must not hold."""
+    for name in _MODEL_INIT.keys() & model_init.keys():
+        raise ConfigError(f"model_init: {name} is refused: {_MODEL_INIT[name]}")
+
+
+@cache
+def trl_fields() -> Mapping[str, Field[Any]]:
+    """Fields of GRPOConfig by name; none where TRL is not installed."""
+    try:
+        from trl import GRPOConfig
+    except ImportError:
+        return {}
+    return {field.name: field for field in fields(GRPOConfig)}
+
+
+def checked(section: str, values: Mapping[str, Any], known: Mapping[str, Field[Any]]) -> dict[str, Any]:
+    """The values of a section as the fields' types, as far as these can be checked.
+
+    Raises:
+        ConfigError: a field that does not exist, with those that look like it, or a value of another type.
+    """
+    from pydantic import PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
+
+    out = {}
+    for name, value in values.items():
+        if name not in known:
+            raise ConfigError(f"{section}: unknown option {name!r}{suggestion(name, known)}")
+        try:
+            kind = TypeAdapter(known[name].type)
+        except (PydanticSchemaGenerationError, PydanticUserError):  # a type of its own, which checks itself
+            out[name] = value
+            continue
+        try:
+            if isinstance(value, bool) and "bool" not in str(known[name].type):
+                raise ConfigError(f"{section}: {name} = {value!r} is a truth value, which is not allowed here")
+            out[name] = kind.validate_python(value)
+        except ValidationError as exc:
+            problem = exc.errors()[0]["msg"].replace("Input should", "must")
+            raise ConfigError(f"{section}: {name} = {value!r} {problem}") from None
+    return out
