@@ -67,6 +67,12 @@ def test_the_reference_shows_signatures_and_docstrings(site: Path) -> None:
     assert "multi-rlcr" in re.sub(r"<[^>]+>", "", page)
 
 
+def test_doctests_and_tables_of_docstrings_are_code(site: Path) -> None:
+    for page in (site / "reference").rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        assert "<blockquote>" not in text and "<p>::" not in text and "<p>====" not in text, page
+
+
 def test_every_page_is_in_the_navigation(root: Path) -> None:
     text = (root / "mkdocs.yml").read_text(encoding="utf-8").split("\nmarkdown_extensions:")[0]
     nav = yaml.safe_load(text)["nav"]
