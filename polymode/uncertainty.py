@@ -260,31 +260,6 @@ def restrict(statistic: Statistic, index: Array, n_questions: int) -> Statistic:
     return replace(statistic, compute=weighted)
 
 
-def paired_difference(
-    first: Statistic,
-    second: Statistic,
-    n_questions: int,
-    *,
-    rng: np.random.Generator,
-    n_boot: int = N_BOOT,
-    level: float = LEVEL,
-) -> Estimate:
-    """``first - second`` for two arms on the same questions, with an interval from shared resamples; n = questions.
-
-    Pairing removes the variation between questions that both arms share, which is most of it: the interval of the
-    difference is usually far narrower than the two separate intervals suggest.
-
-    Args:
-        first: statistic of one arm.
-        second: statistic of the other arm, over the same questions in the same order.
-        n_questions: Q.
-        rng: source of the resamples.
-        n_boot: replicates.
-        level: share of the replicates inside the interval.
-    """
-    return paired_differences({"": (first, second)}, n_questions, rng=rng, n_boot=n_boot, level=level)[""]
-
-
 def paired_differences(
     pairs: Mapping[str, tuple[Statistic, Statistic]],
     n_questions: int,
@@ -293,7 +268,16 @@ def paired_differences(
     n_boot: int = N_BOOT,
     level: float = LEVEL,
 ) -> dict[str, Estimate]:
-    """`paired_difference` of many metrics at once, by name, from the same resamples."""
+    """``first - second`` of each pair, two arms on the same questions, with intervals from shared resamples.
+
+    Pairing removes the variation between questions that both arms share, which is most of it: the interval of the
+    difference is usually far narrower than the two separate intervals suggest.
+
+    Args:
+        pairs: by name, the statistics of both arms, over the same questions in the same order.
+        n_questions: P, and the n of every difference.
+        rng, n_boot, level: as for `bootstrap`.
+    """
     both: dict[tuple[str, int], Statistic] = {
         (name, arm): statistic for name, pair in pairs.items() for arm, statistic in enumerate(pair)
     }

@@ -9,7 +9,6 @@ proper scores                 `brier`, `brier_decomposition`, `log_loss`
 ranking and abstention        `auroc`, `aurc`, `risk_coverage`
 coverage and diversity        `coverage_at`, `pass_at_k`, `best_coverage`, `uniqueness`
 distributions                 `kl_divergence`, `total_variation`
-cost                          `tokens_per_reference`
 ============================= =======================================================================
 
 >>> from polymode.metrics import brier, ece
@@ -19,7 +18,6 @@ cost                          `tokens_per_reference`
 
 from polymode.metrics.alignment import best_coverage, kl_divergence, total_variation
 from polymode.metrics.calibration import adaptive_ece, debiased_ece, ece, expected_hits_error, reliability_bins
-from polymode.metrics.cost import tokens_per_reference
 from polymode.metrics.coverage import coverage_at, pass_at_k
 from polymode.metrics.diversity import uniqueness
 from polymode.metrics.scores import brier, brier_decomposition, log_loss
@@ -48,6 +46,4 @@ __all__ = [
     # distributions
     "kl_divergence",
     "total_variation",
-    # cost
-    "tokens_per_reference",
 ]

@@ -69,16 +69,14 @@ def mass_bins(q_N: Floats, n_bins: int = N_BINS) -> Ints:
 
 def bin_sums(q_N: Floats, y_N: Floats, bin_N: Ints, n_bins: int = N_BINS) -> BinSums:
     """Sums per bin over all observations, each of shape (n_bins,)."""
-    sums = clustered_bin_sums(q_N, y_N, bin_N, np.zeros(len(q_N), dtype=np.int64), 1, n_bins)
-    return BinSums(*(sum_P_B[0] for sum_P_B in sums))
+    return BinSums(*(np.bincount(bin_N, x_N, n_bins).astype(float) for x_N in (None, q_N, y_N)))
 
 
 def clustered_bin_sums(
     q_N: Floats, y_N: Floats, bin_N: Ints, question_N: Ints, n_questions: int, n_bins: int = N_BINS
 ) -> BinSums:
     """Sums per question and bin, each of shape (P, n_bins)."""
-    cell_N, size = question_N * n_bins + bin_N, n_questions * n_bins
-    sums = (np.bincount(cell_N, weights=x_N, minlength=size).astype(float) for x_N in (None, q_N, y_N))
+    sums = bin_sums(q_N, y_N, question_N * n_bins + bin_N, n_questions * n_bins)
     return BinSums(*(sum_PB.reshape(n_questions, n_bins) for sum_PB in sums))
 
 

@@ -111,11 +111,6 @@ def coverage_at(q_N_K: ArrayLike | None, y_N_K: ArrayLike, n: int) -> float:
     return float(ratio(hits_N.sum(), len(hits_N)))
 
 
-def set_coverage_at(table: JudgedTable, n: int, rank_A: Ints) -> Floats:
-    """`coverage_at` of each set of a table, shape (N,)."""
-    return table.per_set(np.where(rank_A < n, table.y, 0.0))
-
-
 def top_answer(table: JudgedTable, rank_A: Ints | None = None) -> tuple[Bools, Floats, Floats]:
     """The most confident answer of each set (without confidences: the first).
 

@@ -39,11 +39,6 @@ def uniqueness(answers_N_K: Iterable[Sequence[Hashable]]) -> float:
     return float(ratio(sum(share_N), len(share_N)))
 
 
-def set_uniqueness(table: JudgedTable) -> Floats:
-    """`uniqueness` of each set of a table by its verifier's equality, shape (N,); NaN for a set without answers."""
-    return ratio(table.per_set(1.0 - table.is_duplicate), table.n_answers)
-
-
 def unique_answers(table: JudgedTable, n: int = N_UNIQUE) -> Floats:
     """Number of distinct answers among the first ``n`` asked for, per question, shape (P,).
 

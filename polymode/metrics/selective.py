@@ -7,6 +7,8 @@ curve accepts a group's members in random order. Axis ``_U``: the different conf
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -111,16 +113,6 @@ def risk_coverage(q_N: ArrayLike, y_N: ArrayLike, *, max_points: int = 200) -> t
     return reached_U / max(len(q_N), 1), errors_U / reached_U
 
 
-def auroc_statistic(q_N: Floats, y_N: Floats, question_N: Ints, n_questions: int) -> Statistic:
-    """`auroc` for the bootstrap."""
-    return _ranking_statistic(auroc_from_groups, q_N, y_N, question_N, n_questions)
-
-
-def aurc_statistic(q_N: Floats, y_N: Floats, question_N: Ints, n_questions: int) -> Statistic:
-    """`aurc` for the bootstrap."""
-    return _ranking_statistic(aurc_from_groups, q_N, y_N, question_N, n_questions)
-
-
 def _groups(q_N: Floats) -> tuple[Ints, int]:
     """Index of each confidence among the distinct ones in rising order, and their number (equal to 12 decimals)."""
     values, group_N = np.unique(np.round(q_N, 12), return_inverse=True)
@@ -133,8 +125,13 @@ def _group_sums(q_N: Floats, y_N: Floats) -> tuple[Floats, Floats]:
     return np.bincount(group_N, minlength=n_groups).astype(float), np.bincount(group_N, y_N, n_groups)
 
 
-def _ranking_statistic(formula, q_N: Floats, y_N: Floats, question_N: Ints, n_questions: int) -> Statistic:
-    """Few confidences: sums per question and confidence. Many: sort once, then weigh and sum per replicate."""
+def ranking_statistic(
+    formula: Callable[[Floats, Floats], Floats], q_N: Floats, y_N: Floats, question_N: Ints, n_questions: int
+) -> Statistic:
+    """A formula on groups, `auroc_from_groups` or `aurc_from_groups`, for the bootstrap.
+
+    Few confidences: sums per question and confidence. Many: sort once, then weigh and sum per replicate.
+    """
     if len(q_N) == 0:
         return SumStatistic((np.zeros(n_questions), np.zeros(n_questions)), ratio, 0)
     group_N, n_groups = _groups(q_N)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from polymode.metrics import calibration, cost, coverage, diversity, scores, selective
+from polymode.metrics import calibration, coverage, diversity, scores, selective
 from polymode.metrics.table import Floats, Ints, JudgedTable
 from polymode.uncertainty import (
     Array,
@@ -39,10 +39,10 @@ def of_coverage(sets: JudgedTable) -> dict[str, Statistic]:
         "any_hit": (hits_N > 0).astype(float),
         "pass@1": top_y_N,
         "best_coverage": sets.best,
-        "uniqueness": diversity.set_uniqueness(sets),
+        "uniqueness": ratio(sets.per_set(1.0 - sets.is_duplicate), sets.n_answers),
     }
     for n in range(1, int(sets.k.max(initial=0)) + 1):
-        per_set[f"coverage@{n}"] = coverage.set_coverage_at(sets, n, rank_A)
+        per_set[f"coverage@{n}"] = sets.per_set(np.where(rank_A < n, sets.y, 0.0))
     for name, counts in (("distinct_by_ast", sets.by_ast), ("distinct_by_behaviour", sets.by_behaviour)):
         if counts is not None:
             per_set[name] = counts
@@ -100,7 +100,7 @@ def of_answers(answers: JudgedTable) -> dict[str, Statistic]:
         name = part if part == "brier" else f"brier_{part}"
         out[name] = SumStatistic((*bins, squares_P), _part_of_brier(i), len(q_N), part in ("reliability", "resolution"))
     out["nll"] = mean_of_items(question_N, scores.log_loss_terms(q_N, y_N), n_questions)
-    out["auroc"] = selective.auroc_statistic(q_N, y_N, question_N, n_questions)
+    out["auroc"] = selective.ranking_statistic(selective.auroc_from_groups, q_N, y_N, question_N, n_questions)
     return out | _against_truth(q_N, y_N, p_N, question_N, n_questions)
 
 
@@ -125,16 +125,21 @@ def of_sets(sets: JudgedTable) -> dict[str, Statistic]:
         "sum_to_one_bias": mean_of_items(question[has_several], (sum_q - hits)[has_several], n),
         "kl": mean_of_items(question_N, sets.kl, n),
         "total_variation": mean_of_items(question_N, sets.total_variation, n),
-        "aurc": selective.aurc_statistic(top_q, top_y, top_question, n),
+        "aurc": selective.ranking_statistic(selective.aurc_from_groups, top_q, top_y, top_question, n),
     }
 
 
 def of_cost(sets: JudgedTable, completions: JudgedTable) -> dict[str, Statistic]:
-    """Tokens, and the share of completions without a usable answer."""
+    """Tokens, and the share of completions without a usable answer. Sets without a number of tokens are left out."""
+    has_tokens_N = ~np.isnan(sets.n_tokens)
+    tokens_and_hits_P = (
+        question_sums(sets.question[has_tokens_N], x_N[has_tokens_N], sets.n_questions)
+        for x_N in (sets.n_tokens, sets.hits)
+    )
     return {
         "tokens_per_completion": mean_of_items(completions.question, completions.n_tokens, completions.n_questions),
         "tokens_per_set": mean_of_items(sets.question, sets.n_tokens, sets.n_questions),
-        "tokens_per_reference": cost.tokens_per_reference_statistic(sets),
+        "tokens_per_reference": SumStatistic(tuple(tokens_and_hits_P), ratio, int(has_tokens_N.sum())),
         "malformed_rate": mean_of_items(
             completions.question, (~completions.is_well_formed).astype(float), completions.n_questions
         ),

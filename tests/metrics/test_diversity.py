@@ -64,7 +64,3 @@ def test_unique_answers_count_classes_among_the_first(small_table) -> None:
     # Six slots were asked for in question 0 (three of them malformed), four in question 1.
     assert np.isnan(diversity.unique_answers(small_table, 5)).tolist() == [False, True]
     assert diversity.unique_answers(small_table, 6)[0] == 3
-
-
-def test_uniqueness_is_undefined_for_malformed_sets(small_table) -> None:
-    assert diversity.set_uniqueness(small_table).tolist() == pytest.approx([1, np.nan, 1, 0.5], nan_ok=True)

@@ -177,7 +177,6 @@ def test_undefined_means() -> None:
     assert metrics.pass_at_k([2, 4], [1, 4], 4) == 1
     assert math.isnan(metrics.uniqueness([[], []]))
     assert metrics.uniqueness([[], ["flu"]]) == 1
-    assert math.isnan(metrics.tokens_per_reference([10, math.nan], [0, 2]))
 
 
 # --- mistakes --------------------------------------------------------------------------------------------------------

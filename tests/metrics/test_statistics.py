@@ -35,6 +35,9 @@ def values(small_table) -> dict[str, float]:
         ("sum_to_one_bias", 0.0),  # only set 0 has two references: 2.0 - 2
         ("kl", 0.3),
         ("tokens_per_completion", 20.0),
+        ("tokens_per_reference", (30 + 10 + 20) / (2 + 0 + 1)),  # without set 2, whose tokens are not known
+        ("coverage@1", (0 + 1) / 2),
+        ("coverage@3", (2 / 2 + 1) / 2),
         ("malformed_rate", 0.25),
         ("brier_constant", 4 / 7 * 3 / 7),
         ("brier_floor", (0.21 + 0.09 + 0.16 + 0.24 + 0.16 + 0.24 + 0) / 7),
