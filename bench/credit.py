@@ -38,8 +38,8 @@ from polymode.training.recipe import Recipe, task_for, verifier_for
 from polymode.types import Completion
 
 TASKS: Mapping[str, Recipe] = {
-    "clinic": replace(CLINIC, questions_per_step=64, group=4, steps=60),
-    "hops": replace(HOPS, temperature=1.0, steps=60),
+    "clinic": replace(CLINIC, questions_per_step=64, num_generations=4, max_steps=60),
+    "hops": replace(HOPS, temperature=1.0, max_steps=60),
 }
 """The lab's recipes with 64 x 4 completions a step at temperature 1: a step of many questions, and room to learn."""
 CREDITS = ("sequence", "term")
@@ -94,7 +94,7 @@ Curves = dict[str, np.ndarray]
 def recipe_of(task: str, setting: Setting, seed: int, steps: int) -> Recipe:
     base = replace(TASKS[task], method="multi-rlcr", credit=setting.credit, learning_rate=setting.rate, seed=seed)
     base = replace(base, confidence_credit=setting.factor)
-    return replace(base, steps=steps or base.steps, save_every=EVERY, keep_checkpoints=1000)
+    return replace(base, max_steps=steps or base.max_steps, save_steps=EVERY, save_total_limit=1000)
 
 
 def folder_of(out: Path, task: str, setting: Setting, seed: int) -> Path:
@@ -108,7 +108,7 @@ def run_one(
     from lab_answers import lab_answers
 
     from polymode.evaluation import evaluate
-    from polymode.generate.sampling import write_completions
+    from polymode.runs import write_completions
     from polymode.training.rl import CHECKPOINTS, lab_model, train
 
     recipe = recipe_of(task, Setting(**setting), seed, steps)
@@ -123,7 +123,7 @@ def run_one(
     if not (folder / CURVE).exists():
         rows = [{"step": step, **measure(recipe, answers(model=kept[step]))} for step in sorted(kept)]
         runs.write_jsonl(folder / CURVE, rows)
-    last = answers(model=kept[recipe.steps])  # as `polymode compare` reads it
+    last = answers(model=kept[recipe.max_steps])  # as `polymode compare` reads it
     write_completions(folder / EVALUATION, last)
     evaluate(last, verifier=verifier_for(recipe, task_for(recipe))).write(folder / EVALUATION)
 

@@ -34,8 +34,8 @@ RESULT = "every_k.json"
 def recipe_of(method: str, k: int, seed: int, steps: int) -> Recipe:
     """A model for one K, or for all of them (k = 0)."""
     if k == 1:
-        return replace(CLINIC, method=method.replace("multi", "single"), seed=seed, steps=steps)
-    base = replace(CLINIC, method=method, seed=seed, steps=steps)
+        return replace(CLINIC, method=method.replace("multi", "single"), seed=seed, max_steps=steps)
+    base = replace(CLINIC, method=method, seed=seed, max_steps=steps)
     return replace(base, k_choices=EVERY_K) if k == 0 else replace(base, k=k)
 
 

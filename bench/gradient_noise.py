@@ -54,7 +54,7 @@ def main() -> int:
     recipe = replace(
         TASKS[options.task],
         questions_per_step=options.questions,
-        group=options.group,
+        num_generations=options.group,
         temperature=options.temperature,
         device_batch=None,
     )
@@ -84,8 +84,8 @@ def step_gradients(recipe: Recipe, generator: TransformersGenerator, seed: int) 
         generator,
         k=recipe.k,
         confidence=True,
-        samples=recipe.group,
-        max_tokens=recipe.max_completion_tokens,
+        samples=recipe.num_generations,
+        max_tokens=recipe.max_completion_length,
         temperature=recipe.temperature,
         seed=seed,
         style=task.prompt_style,
@@ -119,7 +119,7 @@ def of_tokens(
     for one in completions:
         answers = parse_answers(one.text, recipe.k, confidence=True, finished=one.is_finished)
         scores.append(score_set(judge(one.example, answers, verifier), reward))
-    of_parts = term_advantages(slot_scores(scores, reward, recipe.k), recipe.group)
+    of_parts = term_advantages(slot_scores(scores, reward, recipe.k), recipe.num_generations)
     parts = np.full((len(tokens), max(map(len, tokens))), -1)
     term = np.zeros(parts.shape, dtype=np.float32)
     for row, (score, one, ids) in enumerate(zip(scores, completions, tokens, strict=True)):

@@ -23,7 +23,7 @@ def lab_answers(
         k=k if k is not None else recipe.k,
         confidence=METHODS[recipe.method].has_confidence,
         samples=1,
-        max_tokens=recipe.max_completion_tokens,
+        max_tokens=recipe.max_completion_length,
         temperature=recipe.temperature,
         seed=sampling_seed,
         style=task.prompt_style,

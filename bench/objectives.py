@@ -83,8 +83,8 @@ def build_arm(task: str, objective: str, seed: int, steps: int, warm_start_steps
     """The run of one objective; with small groups pass@k looks at two completions."""
     options = dict(OBJECTIVES[objective])
     base = TASKS[task]
-    base = replace(base, steps=steps or base.steps, warm_start_steps=warm_start_steps or base.warm_start_steps)
-    if "objective" in options and base.group <= 4:
+    base = replace(base, max_steps=steps or base.max_steps, warm_start_steps=warm_start_steps or base.warm_start_steps)
+    if "objective" in options and base.num_generations <= 4:
         options["objective_k"] = 2
     plain = arm(base, options.pop("method", "multi-rlcr"), seed)
     return replace(plain, name=objective, recipe=replace(plain.recipe, **options))

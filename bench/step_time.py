@@ -99,7 +99,7 @@ def constant(completions: list[Any], **_: Any) -> list[float | None]:
 
 
 def lab(folder: Path, steps: int) -> Case:
-    recipe = Recipe(steps=steps, questions_per_step=8, device_batch=64, max_completion_tokens=70, save_every=10**6)
+    recipe = Recipe(max_steps=steps, questions_per_step=8, device_batch=64, max_completion_length=70, save_steps=10**6)
     task: Any = open_task(recipe.task)
     tokenizer = build_tokenizer(task.vocabulary())
     build_model(tokenizer, LabModelSize(), seed=0).save_pretrained(folder)
@@ -108,7 +108,7 @@ def lab(folder: Path, steps: int) -> Case:
 
 
 def long(folder: Path, steps: int, *, width: int = 512, layers: int = 6) -> Case:
-    recipe = Recipe(steps=steps, questions_per_step=1, max_completion_tokens=64, save_every=10**6)
+    recipe = Recipe(max_steps=steps, questions_per_step=1, max_completion_length=64, save_steps=10**6)
     tokenizer = build_tokenizer([" ".join(WORDS)])
     pad, end = (tokenizer.get_vocab()[token] for token in (PAD, END))
     config = Qwen3Config(
@@ -146,7 +146,7 @@ def run(kind: type[GRPOTrainer], case: Case, folder: Path) -> tuple[np.ndarray, 
     )
     for shown in (ProgressCallback, PrinterCallback):
         trainer.remove_callback(shown)
-    trainer.generation_config.min_new_tokens = case.recipe.max_completion_tokens
+    trainer.generation_config.min_new_tokens = case.recipe.max_completion_length
     clock = Clock()
     trainer.add_callback(clock)
     parts: dict[str, Timed] = {}
@@ -158,7 +158,7 @@ def run(kind: type[GRPOTrainer], case: Case, folder: Path) -> tuple[np.ndarray, 
     steps = np.diff(clock.marks, axis=0)[UNTIMED_STEPS:]
     of_parts = {}
     for part, timed in parts.items():
-        first = len(timed.spent) * UNTIMED_STEPS // case.recipe.steps
+        first = len(timed.spent) * UNTIMED_STEPS // case.recipe.max_steps
         of_parts[part] = float(np.sum(timed.spent[first:], axis=0)[1] / len(steps))
     return np.median(steps, axis=0), of_parts
 
@@ -178,7 +178,7 @@ def measure(name: str, rounds: int, steps: int, folder: Path) -> str:
             flush=True,
         )
     ratios = np.median([s[0] / o[0] for s, o in zip(found["stock"], found["ours"], strict=True)], axis=0)
-    lines = [f"{name}: {case.recipe.completions_per_step} completions of {case.recipe.max_completion_tokens} tokens"]
+    lines = [f"{name}: {case.recipe.completions_per_step} completions of {case.recipe.max_completion_length} tokens"]
     for kind, results in found.items():
         wall, processor = np.median([seconds for seconds, _ in results], axis=0)
         split = {part: float(np.median([parts[part] for _, parts in results])) for part in PARTS}

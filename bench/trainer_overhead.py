@@ -120,14 +120,14 @@ def stock(recipe: Recipe, folder: Path, model: Path) -> GRPOTrainer:
         train_dataset=Dataset.from_list(rows),
         args=GRPOConfig(
             output_dir=str(folder),
-            max_steps=recipe.steps,
+            max_steps=recipe.max_steps,
             per_device_train_batch_size=recipe.completions_per_step,
-            num_generations=recipe.group,
-            max_completion_length=recipe.max_completion_tokens,
+            num_generations=recipe.num_generations,
+            max_completion_length=recipe.max_completion_length,
             temperature=recipe.temperature,
             learning_rate=recipe.learning_rate,
-            lr_scheduler_type=recipe.schedule,
-            loss_type=recipe.loss,
+            lr_scheduler_type=recipe.lr_scheduler_type,
+            loss_type=recipe.loss_type,
             scale_rewards=recipe.scale_rewards,
             bf16=False,
             activation_checkpointing=False,
@@ -160,11 +160,11 @@ def main() -> None:
     options = parser.parse_args()
     warnings.filterwarnings("ignore", r"`\w*gradient_checkpointing\w*` is deprecated", FutureWarning)
     recipe = Recipe(
-        steps=options.steps + UNTIMED_STEPS,
+        max_steps=options.steps + UNTIMED_STEPS,
         questions_per_step=16,
-        group=16,
-        max_completion_tokens=TOKENS,
-        save_every=10**6,
+        num_generations=16,
+        max_completion_length=TOKENS,
+        save_steps=10**6,
     )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -182,7 +182,7 @@ def main() -> None:
             ]
             found = {kind: run() for kind, run in (runs if number % 2 else reversed(runs))}
             ratios.append(found["ours"] / found["stock"])
-            shares.append(timed.total / recipe.steps / found["ours"][0])
+            shares.append(timed.total / recipe.max_steps / found["ours"][0])
             print(
                 f"round {number + 1}: ours {found['ours'][0]:.3f} s, stock {found['stock'][0]:.3f} s a step, ratio "
                 f"{ratios[-1][0]:.3f}; processor ratio {ratios[-1][1]:.3f}; reward and logging {shares[-1]:.2%}",

@@ -61,36 +61,38 @@ def group_advantages(
             "(arXiv 2508.11800); use 'none' or 'batch'"
         )
     try:
-        totals = np.asarray(totals_PG, dtype=np.float64)
+        scores_PG = np.asarray(totals_PG, dtype=np.float64)
     except (TypeError, ValueError):
         raise RecordError("totals: give numbers or None, every group with the same number of completions") from None
-    if totals.ndim not in (1, 2):
-        raise RecordError(f"totals: shape {totals.shape} is not allowed; give (groups, completions) or (completions,)")
-    if np.isinf(totals).any():
+    if scores_PG.ndim not in (1, 2):
+        raise RecordError(
+            f"totals: shape {scores_PG.shape} is not allowed; give (groups, completions) or (completions,)"
+        )
+    if np.isinf(scores_PG).any():
         raise RecordError("totals: an infinite score has no advantage; use None for an unscored completion")
-    is_scored = ~np.isnan(totals)
-    n = is_scored.sum(axis=-1, keepdims=True)
-    centred = np.where(is_scored, totals - _sum(totals) / np.maximum(n, 1), 0.0)
+    is_scored_PG = ~np.isnan(scores_PG)
+    n_P1 = is_scored_PG.sum(axis=-1, keepdims=True)
+    centred_PG = np.where(is_scored_PG, scores_PG - _sum(scores_PG) / np.maximum(n_P1, 1), 0.0)
     if scale == "batch":
-        scored = totals[is_scored]
-        return centred / (EPSILON + (scored.std(ddof=1) if len(scored) > 1 else 0.0))
+        scored_N = scores_PG[is_scored_PG]
+        return centred_PG / (EPSILON + (scored_N.std(ddof=1) if len(scored_N) > 1 else 0.0))
     if scale == "group":
-        return centred / (EPSILON + np.sqrt(_sum(centred**2) / np.maximum(n - 1, 1)))
-    return centred
+        return centred_PG / (EPSILON + np.sqrt(_sum(centred_PG**2) / np.maximum(n_P1 - 1, 1)))
+    return centred_PG
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SlotScores:
     """Scores of N completions, taken apart by slot. Slots that a completion does not have are NaN."""
 
-    total: NDArray[np.float64]
-    """_N: the whole score; NaN when unscored."""
-    coverage: NDArray[np.float64]
-    """_NK: what answer i adds to the coverage term."""
-    confidence: NDArray[np.float64]
-    """_NK: what confidence i adds to the calibration term; NaN where none is asked for."""
-    hits: NDArray[np.float64]
-    """_NK: y_i."""
+    total_N: NDArray[np.float64]
+    """The whole score; NaN when unscored."""
+    coverage_NK: NDArray[np.float64]
+    """What answer i adds to the coverage term."""
+    confidence_NK: NDArray[np.float64]
+    """What confidence i adds to the calibration term; NaN where none is asked for."""
+    hits_NK: NDArray[np.float64]
+    """y_i."""
 
 
 def term_advantages(
@@ -136,8 +138,10 @@ def term_advantages(
         ConfigError: another scale, or a factor that is not positive.
         RecordError: N is no multiple of G, or the shapes differ.
     """
-    n, k = scores.coverage.shape if scores.coverage.ndim == 2 else (0, 0)
-    if scores.total.shape != (n,) or {a.shape for a in (scores.coverage, scores.confidence, scores.hits)} != {(n, k)}:
+    total_N, hits_NK = scores.total_N, scores.hits_NK
+    n, k = scores.coverage_NK.shape if scores.coverage_NK.ndim == 2 else (0, 0)
+    shapes = {array.shape for array in (scores.coverage_NK, scores.confidence_NK, hits_NK)}
+    if total_N.shape != (n,) or shapes != {(n, k)}:
         raise RecordError("slot scores: totals must have shape (N,), coverage, confidence and hits shape (N, K)")
     if group < 1 or n % group:
         raise RecordError(f"group = {group!r} does not divide the {n} completions: give those of every question")
@@ -146,31 +150,40 @@ def term_advantages(
     for name, factor in (("reasoning", reasoning), ("confidence", confidence)):
         if not 0 < factor < np.inf:
             raise ConfigError(f"{name} = {factor!r} must be a positive number; 1 leaves its credit as it is")
-    whole = group_advantages(scores.total.reshape(-1, group), scale="none").reshape(n)
-    has_slots = ~np.isnan(scores.total) & ~np.isnan(scores.coverage).all(1)
-    has_slot = has_slots[:, None] & ~np.isnan(scores.coverage)
-    coverage, own = np.where(has_slot, scores.coverage, 0.0), np.where(has_slot, scores.confidence, np.nan)
-    stated = np.nan_to_num(own)
-    to_go = np.cumsum(coverage[:, ::-1], 1)[:, ::-1]
-    past = to_go[:, :1] - to_go
-    rest = scores.total - coverage.sum(1) - stated.sum(1)
+    whole_N = group_advantages(total_N.reshape(-1, group), scale="none").reshape(n)
 
-    to_go, past, centred_s = (_centred(x, has_slot, group) for x in (to_go, past, stated))
-    rho = -(to_go * past).sum(0) / np.maximum((past**2).sum(0), _TINY)
-    centred_r = _centred(rest[:, None], has_slots[:, None], group)
-    answers = to_go + rho * past + centred_s + centred_r
-    confidences = confidence * (_against_same_verdict(own, scores.hits) + centred_r)
-    outside = np.where(has_slots, reasoning * whole, whole)
-    out = np.concatenate([outside[:, None], answers, confidences], 1)
-    out = np.where(np.concatenate([np.ones((n, 1), bool), has_slot, has_slot], 1), out, whole[:, None])
-    scored = scores.total[~np.isnan(scores.total)]
+    # NaN says that a slot is not there. Sums need 0 in its place, baselines must know that it is none: hence the masks.
+    has_slots_N = ~np.isnan(total_N) & ~np.isnan(scores.coverage_NK).all(1)
+    has_slot_NK = has_slots_N[:, None] & ~np.isnan(scores.coverage_NK)
+    coverage_NK = np.where(has_slot_NK, scores.coverage_NK, 0.0)
+    own_NK = np.where(has_slot_NK, scores.confidence_NK, np.nan)
+    stated_NK = np.nan_to_num(own_NK)
+
+    # C_i, from answer i to the last, by a cumulative sum from behind; P_i, before answer i, is what is left of C_1.
+    to_go_NK = np.cumsum(coverage_NK[:, ::-1], 1)[:, ::-1]
+    past_NK = to_go_NK[:, :1] - to_go_NK
+    rest_N = total_N - coverage_NK.sum(1) - stated_NK.sum(1)
+    to_go_NK, past_NK, stated_NK = (_centred(x, has_slot_NK, group) for x in (to_go_NK, past_NK, stated_NK))
+    rest_N1 = _centred(rest_N[:, None], has_slots_N[:, None], group)
+
+    # One ρ_i for each slot, the regression of C_i on P_i over the batch. Slot 1 has no past: 0 / tiny is 0.
+    rho_K = -(to_go_NK * past_NK).sum(0) / np.maximum((past_NK**2).sum(0), _TINY)
+    answers_NK = to_go_NK + rho_K * past_NK + stated_NK + rest_N1
+    confidences_NK = confidence * (_against_same_verdict(own_NK, hits_NK) + rest_N1)
+    outside_N = np.where(has_slots_N, reasoning * whole_N, whole_N)
+
+    parts_NX = np.concatenate([outside_N[:, None], answers_NK, confidences_NK], 1)
+    has_part_NX = np.concatenate([np.ones((n, 1), bool), has_slot_NK, has_slot_NK], 1)
+    parts_NX = np.where(has_part_NX, parts_NX, whole_N[:, None])
+    # The divisors are those of `group_advantages`: of the scores, not of the parts, so that the parts keep their ratio.
+    scored = total_N[~np.isnan(total_N)]
     if scale == "batch":
-        out /= EPSILON + (scored.std(ddof=1) if len(scored) > 1 else 0.0)
+        parts_NX /= EPSILON + (scored.std(ddof=1) if len(scored) > 1 else 0.0)
     if scale == "group":
-        n_scored = (~np.isnan(scores.total)).reshape(-1, group).sum(1)
-        deviation = np.sqrt((whole.reshape(-1, group) ** 2).sum(1) / np.maximum(n_scored - 1, 1))
-        out /= EPSILON + np.repeat(deviation, group)[:, None]
-    return out
+        n_scored_P = (~np.isnan(total_N)).reshape(-1, group).sum(1)
+        deviation_P = np.sqrt((whole_N.reshape(-1, group) ** 2).sum(1) / np.maximum(n_scored_P - 1, 1))
+        parts_NX /= EPSILON + np.repeat(deviation_P, group)[:, None]
+    return parts_NX
 
 
 def token_parts(answers: AnswerSet, text: str, starts: Sequence[int], k: int) -> NDArray[np.int64]:
@@ -190,11 +203,11 @@ def token_parts(answers: AnswerSet, text: str, starts: Sequence[int], k: int) ->
         edges.append((*_tagged(answer.span, text), i))
         if answer.confidence_span is not None:
             edges.append((*_tagged(answer.confidence_span, text), k + i))
-    parts = np.zeros(len(starts), dtype=np.int64)
-    places = np.asarray(starts)
+    part_T = np.zeros(len(starts), dtype=np.int64)
+    starts_T = np.asarray(starts)
     for start, end, part in edges:
-        parts[np.searchsorted(places, start) : np.searchsorted(places, end)] = part
-    return parts
+        part_T[np.searchsorted(starts_T, start) : np.searchsorted(starts_T, end)] = part
+    return part_T
 
 
 _TINY = 1e-12
@@ -205,25 +218,30 @@ def _tagged(span: Span, text: str) -> tuple[int, int]:
     return text.rfind("<", 0, span.start), text.index(">", text.index("<", span.end)) + 1
 
 
-def _centred(values: NDArray[np.float64], held: NDArray[np.bool_], group: int) -> NDArray[np.float64]:
-    """Columns minus their group's mean over the completions that are held; 0 for the others."""
-    n, width = values.shape
-    kept = np.where(held, values, 0.0).reshape(-1, group, width)
-    count = held.reshape(-1, group, width).sum(1, keepdims=True)
-    return np.where(held, (kept - kept.sum(1, keepdims=True) / np.maximum(count, 1)).reshape(n, width), 0.0)
+def _centred(values_NX: NDArray[np.float64], mask_NX: NDArray[np.bool_], group: int) -> NDArray[np.float64]:
+    """Columns minus their group's mean over the completions in the mask; 0 for the others."""
+    n, width = values_NX.shape
+    masked_PGX = np.where(mask_NX, values_NX, 0.0).reshape(-1, group, width)
+    n_PX = mask_NX.reshape(-1, group, width).sum(1, keepdims=True)
+    centred_PGX = masked_PGX - masked_PGX.sum(1, keepdims=True) / np.maximum(n_PX, 1)
+    return np.where(mask_NX, centred_PGX.reshape(n, width), 0.0)
 
 
-def _against_same_verdict(confidence: NDArray[np.float64], hits: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Confidence scores minus the mean of the others of the same slot and verdict; 0 where there is no other."""
-    out = np.zeros_like(confidence)
-    for slot in range(confidence.shape[1]):
+def _against_same_verdict(confidence_NK: NDArray[np.float64], hits_NK: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Confidence scores minus the mean of the others of the same slot and verdict; 0 where there is no other.
+
+    The baseline may depend on y_i, because y_i is settled before q_i is sampled, and not on q_i itself. So it leaves
+    the completion out: with m values of one verdict, x - mean of the others = (x - mean of all) m / (m - 1).
+    """
+    out_NK = np.zeros_like(confidence_NK)
+    for slot in range(confidence_NK.shape[1]):
         for verdict in (0.0, 1.0):
-            same = np.flatnonzero((hits[:, slot] == verdict) & ~np.isnan(confidence[:, slot]))
+            same = np.flatnonzero((hits_NK[:, slot] == verdict) & ~np.isnan(confidence_NK[:, slot]))
             if len(same) > 1:
-                values = confidence[same, slot]
-                out[same, slot] = (values - values.mean()) * len(same) / (len(same) - 1)
-    return out
+                values = confidence_NK[same, slot]
+                out_NK[same, slot] = (values - values.mean()) * len(same) / (len(same) - 1)
+    return out_NK
 
 
-def _sum(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.nansum(values, axis=-1, keepdims=True)
+def _sum(values_PG: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.nansum(values_PG, axis=-1, keepdims=True)

@@ -29,8 +29,6 @@ from polymode.types import Judgement
 from polymode.verifiers import Verifier, is_open
 from polymode.verifiers.faults import ask
 
-EXPLORATIONS = ("none", "batch", "historical")
-
 
 class AnswerNames:
     """Gives the same name to answers of one question that are the same answer."""

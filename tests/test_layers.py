@@ -39,7 +39,7 @@ EDGE = {
     "markupsafe": {"report", "web"},
     "fastapi": {"web"},
     "starlette": {"web"},
-    "pydantic": {"web"},
+    "pydantic": {"runs", "training", "web"},
     "uvicorn": {"web"},
     "prometheus_client": {"web"},
     "sqlalchemy": {"web"},

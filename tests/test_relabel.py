@@ -42,6 +42,7 @@ def row(id_: str, *given: tuple[str, float | None, str]) -> dict[str, Any]:
     marks = {"+": "correct", "-": "wrong", "?": "unscored"}
     return {
         "id": id_,
+        "status": "clean",
         "answers": [text for text, _, _ in given],
         "confidences": [q for _, q, _ in given],
         "verdicts": [marks[mark] for _, _, mark in given],
@@ -181,8 +182,11 @@ def test_a_real_evaluation_is_read(data: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ({"id": 1}, "judged.jsonl, record 1: this is no judged.jsonl of polymode evaluate"),
-        ({**row("record-1", ("a", 0.1, "-")), "verdicts": []}, "record 1: answers, confidences and verdicts must be"),
+        ({"id": "1"}, "judged.jsonl, line 1: verdicts is missing; judge again with polymode evaluate"),
+        (
+            {**row("record-1", ("a", 0.1, "-")), "verdicts": []},
+            "line 1: verdicts = [] is not allowed: give one entry per answer, 1",
+        ),
     ],
 )
 def test_a_line_that_is_no_judged_completion_is_named(data: Path, run, line: dict, said: str) -> None:
@@ -454,14 +458,14 @@ def test_nothing_to_propose_is_said(data: Path, run, capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["x"], "--data PATH is missing: the records that the runs were asked"),
-        (["--data", "q.jsonl"], "RUN is missing: name the runs whose answers are looked at"),
+        (["x"], "--data is missing: name the records that the runs' questions came from"),
+        (["--data", "q.jsonl"], "RUNS is missing: name the runs whose answers are examined"),
         (["x", "--data", "none.jsonl"], "data file 'none.jsonl' does not exist: check the path"),
         (["x", "--data", "q.jsonl", "--min-share", "2"], "min_share = 2.0 is not allowed: give a number from 0 to 1"),
-        (["--data", "q.jsonl", "--accept", "p.jsonl"], "--out PATH is missing: the new version of the data"),
+        (["--data", "q.jsonl", "--accept", "p.jsonl"], "--out is missing: name the file for the new version"),
         (
             ["x", "--data", "q.jsonl", "--accept", "p", "--out", "o"],
-            "runs are given with --accept, which looks at none",
+            "runs are given with --accept, which uses none",
         ),
         (
             ["--data", "q", "--accept", "p.jsonl", "--out", "p.jsonl"],

@@ -80,7 +80,7 @@ def test_factors_lengthen_the_credit_of_the_reasoning_and_of_confidences() -> No
     np.testing.assert_allclose(found[:, 0], [0.06, -0.06, -0.04, 0.04])
     np.testing.assert_allclose(found[:, 1], [0.12, -0.12, -0.08, 0.08])
     np.testing.assert_allclose(found[:, 2], [0.72, -0.72, -0.48, 0.48])
-    given.total[3], given.coverage[3], given.confidence[3] = 0.0, NAN, NAN  # malformed: R̄ = .42, no factor
+    given.total_N[3], given.coverage_NK[3], given.confidence_NK[3] = 0.0, NAN, NAN  # malformed: R̄ = .42, no factor
     np.testing.assert_allclose(term_advantages(given, 2, reasoning=0.5, confidence=3)[3], -0.42)
     with pytest.raises(ConfigError, match="reasoning = 0 must be a positive number"):
         term_advantages(given, 2, reasoning=0)
@@ -97,12 +97,12 @@ def test_a_step_whose_completions_are_all_malformed_is_zero() -> None:
 def test_the_whole_is_the_published_advantage() -> None:
     rng = np.random.default_rng(0)
     given = scores(rng.random((32, 3)) < 0.4, rng.random((32, 3)))
-    expected = group_advantages(given.total.reshape(4, 8)).ravel()
+    expected = group_advantages(given.total_N.reshape(4, 8)).ravel()
     np.testing.assert_allclose(term_advantages(given, 8)[:, 0], expected)
     scaled = term_advantages(given, 8, scale="batch")
-    np.testing.assert_allclose(scaled * (given.total.std(ddof=1) + 1e-4), term_advantages(given, 8))
+    np.testing.assert_allclose(scaled * (given.total_N.std(ddof=1) + 1e-4), term_advantages(given, 8))
     by_group = term_advantages(given, 8, scale="group").reshape(-1, 8, scaled.shape[1])
-    deviation = given.total.reshape(-1, 8).std(1, ddof=1)[:, None, None]
+    deviation = given.total_N.reshape(-1, 8).std(1, ddof=1)[:, None, None]
     np.testing.assert_allclose(by_group * (deviation + 1e-4), term_advantages(given, 8).reshape(by_group.shape))
 
 
@@ -220,7 +220,7 @@ def test_variance_is_below_that_of_one_advantage_for_all_tokens() -> None:
     policy, group, batch = Tabular(rng), 8, 512
 
     def sequence(given: SlotScores) -> np.ndarray:
-        return np.repeat(group_advantages(given.total.reshape(-1, group)).reshape(-1, 1), 5, 1)
+        return np.repeat(group_advantages(given.total_N.reshape(-1, group)).reshape(-1, 1), 5, 1)
 
     of_term = sampled_gradients(policy, 300, group, batch, rng, lambda given: term_advantages(given, group))
     of_sequence = sampled_gradients(policy, 300, group, batch, rng, sequence)

@@ -21,7 +21,7 @@ from polymode.cli.table import VERBS
 from polymode.errors import ConfigError, PolymodeError
 from polymode.plugins import importable
 
-__all__ = ["VERBS", "main", "parse"]
+__all__ = ["VERBS", "main", "options_class", "parse"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,33 +56,33 @@ def parse(verb: str, *args: str) -> Any:
     """
     from polymode.cli.flags import parse_flags
 
-    return parse_flags(_hints(verb)["options"], verb, args)
+    return parse_flags(options_class(verb), verb, args)
+
+
+def options_class(verb: str) -> type[Any]:
+    """The dataclass of a verb's flags."""
+    return typing.get_type_hints(_function(verb))["options"]
 
 
 def _run(verb: str, *args: str) -> int:
-    hints = _hints(verb)
     if {"-h", "--help"} & set(args):
         from polymode.cli.flags import help_text
 
-        print(help_text(hints["options"], verb, VERBS[verb].examples), flush=True)
+        print(help_text(options_class(verb), verb), flush=True)
         return 0
     options = parse(verb, *args)
-    extra = {"args": args} if "args" in hints else {}
     with _unsafe_local() if getattr(options, "unsafe_local", False) else nullcontext():
-        return _function(verb)(options, **extra)
+        function = _function(verb)
+        return function(options, args) if "args" in function.__annotations__ else function(options)
 
 
 def _function(verb: str) -> Any:
     if verb not in VERBS:
-        [closest] = difflib.get_close_matches(verb, VERBS, n=1) or [""]
-        meant = f"; did you mean {closest}?" if closest else ""
-        raise ConfigError(f"{verb!r} is not a command: use one of {', '.join(VERBS)}{meant}")
+        closest = "".join(difflib.get_close_matches(verb, VERBS, n=1))
+        hint = f"; did you mean {closest}? Commands: " if closest else ": use one of "
+        raise ConfigError(f"{verb!r} is not a command{hint}{', '.join(VERBS)}")
     module, name = VERBS[verb].function.split(":")
     return getattr(import_module(f"polymode.cli.{module}"), name)
-
-
-def _hints(verb: str) -> dict[str, Any]:
-    return typing.get_type_hints(_function(verb))
 
 
 @contextmanager

@@ -5,20 +5,23 @@ from __future__ import annotations
 import shutil
 import sys
 from dataclasses import KW_ONLY, dataclass
-from pathlib import Path
 from typing import Literal
 
-from polymode.cli.options import BackEndOptions, PromptOptions
+from polymode.cli.options import BackEndOptions, DecisionOptions
 from polymode.errors import ConfigError
 from polymode.policy import Policy, decide
 from polymode.types import AnswerSet, Decision
 
 
 @dataclass(frozen=True)
-class AnswerQuestion(PromptOptions, BackEndOptions):
+class AnswerQuestion(DecisionOptions, BackEndOptions):
     """Answer one question with a model: ranked answers with confidences and, with a policy, a decision and its reason.
 
     A guarantee of the policy holds for the model, prompt and sampling settings that it was calibrated with.
+
+    Examples:
+        polymode answer "Name a noble gas." --model Qwen/Qwen3-8B --style full
+        polymode answer "..." --model runs/mine/model --policy runs/mine/validation/policy.json
     """
 
     question: str
@@ -26,14 +29,8 @@ class AnswerQuestion(PromptOptions, BackEndOptions):
     _: KW_ONLY
     model: str
     """Hugging Face model name or folder, for example RUN/model."""
-    policy: Path | None = None
-    """Policy file for the decision, written by polymode calibrate."""
     risk: Literal["normal", "high"] = "normal"
     """Risk of the question; at high risk no single answer is given."""
-    k: int | None = None
-    """Number of answers to request (K); by default the policy's, else 3."""
-    exclusive: bool = False
-    """State in the prompt that at most one answer is right (style full)."""
     seed: int = 0
     """Random seed; the same seed gives the same completion."""
     show_text: bool = False

@@ -19,6 +19,13 @@ class Calibrate:
 
     The first three hold with probability 1 - delta; questions below the threshold are escalated. The questions must
     come from the same distribution as the later ones, and must not have been used for training or model selection.
+
+    Examples:
+        # answer sets, at most 1 in 10 without a right answer
+        polymode calibrate runs/mine/validation
+        # single answers, at most 1 in 20 wrong
+        polymode calibrate runs/mine/validation --target answer --alpha 0.05
+        polymode calibrate runs/mine/validation --recalibrate isotonic --out policy.json
     """
 
     judged: Path

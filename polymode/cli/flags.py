@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Annotated, Any, TypeVar
 
 from cyclopts import App, CycloptsError, Parameter
-from cyclopts.exceptions import CoercionError, MissingArgumentError, ValidationError
+from cyclopts.exceptions import MissingArgumentError
 from cyclopts.help import DefaultFormatter, PanelSpec
 from cyclopts.validators import Number
 
@@ -27,7 +27,6 @@ FLAGS_OF = "flags_of"
 """Metadata key of a field that collects the flags given for the fields of another dataclass, the key's value."""
 WIDTH = 98
 """Widest help."""
-TYPE_NAMES = {int: "a whole number", float: "a number"}
 
 Count = Annotated[int, Parameter(validator=Number(gte=1))]
 """A whole number from 1."""
@@ -49,7 +48,7 @@ def parse_flags(kind: type[Options], verb: str, args: Sequence[str]) -> Options:
     try:
         _, bound, _ = _app(kind, verb).parse_args(list(args), exit_on_error=False, print_error=False)
     except CycloptsError as exc:
-        raise ConfigError(f"{_problem(exc)}; see polymode {verb} --help") from None
+        raise ConfigError(f"{_problem(exc)} (see polymode {verb} --help)") from None
     given = dict(bound.arguments)
     for owner, field in _flags(kind):
         if field.name in given and _is_mapping(_hints(owner)[field.name]):
@@ -61,15 +60,20 @@ def parse_flags(kind: type[Options], verb: str, args: Sequence[str]) -> Options:
     return kind(**own)
 
 
-def help_text(kind: type[Any], verb: str, examples: Sequence[str]) -> str:
+def help_text(kind: type[Any], verb: str) -> str:
     """Usage, description, every flag with its default, and example command lines."""
     from rich.console import Console
 
     console = Console(width=min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns))
     with console.capture() as capture:
         _app(kind, verb).help_print(console=console)
-    lines = [line.rstrip() for line in capture.get().splitlines()]
-    return "\n".join([*lines, *(["Examples:"] if examples else []), *(f"  {line}" for line in examples)]).rstrip()
+    text = "\n".join(line.rstrip() for line in capture.get().splitlines())
+    return f"{text}\nExamples:\n{examples(kind)}".removesuffix("\nExamples:\n").rstrip()
+
+
+def examples(kind: type[Any]) -> str:
+    """Example command lines of a verb, from the docstring of its options."""
+    return textwrap.indent(textwrap.dedent((kind.__doc__ or "").partition("\n    Examples:\n")[2]).rstrip(), "  ")
 
 
 def _app(kind: type[Any], verb: str) -> App:
@@ -78,10 +82,10 @@ def _app(kind: type[Any], verb: str) -> App:
     def command(*args: Any, **flags: Any) -> None:
         """Stand in for the verb; its signature is all that cyclopts needs."""
 
-    command.__signature__ = inspect.Signature(list(_parameters(kind)))  # type: ignore[attr-defined]
+    command.__signature__ = inspect.Signature(list(parameters(kind)))  # type: ignore[attr-defined]
     app = App(
         name=f"polymode {verb}",
-        help=inspect.cleandoc(kind.__doc__ or ""),
+        help=inspect.cleandoc(kind.__doc__ or "").partition("\nExamples:\n")[0],
         help_flags=(),
         group_parameters="Options",
         version_flags=(),
@@ -102,16 +106,17 @@ def _flags(kind: type[Any]) -> Iterator[tuple[type[Any], Field[Any]]]:
             yield kind, field
 
 
-def _parameters(kind: type[Any]) -> Iterator[inspect.Parameter]:
+def parameters(kind: type[Any]) -> Iterator[inspect.Parameter]:
+    """The flags of a class of options as parameters that cyclopts understands."""
     for owner, field in _flags(kind):
         hint = _hints(owner)[field.name]
         details: dict[str, Any] = {"help": _texts(owner).get(field.name)}
         if owner is not kind:
             details["group"] = f"{owner.__name__} options"
-        if _is_mapping(hint):
-            hint, details["metavar"] = tuple[str, ...], "NAME=VALUE..."
         default = field.default if field.default_factory is MISSING else field.default_factory()
-        details["show_default"] = default is not MISSING and default not in (None, False, (), {})
+        if _is_mapping(hint):
+            hint, details["metavar"], default = tuple[str, ...], "NAME=VALUE...", ()
+        details["show_default"] = default is not False and default not in (MISSING, None, "", (), {})
         yield inspect.Parameter(
             field.name,
             inspect.Parameter.KEYWORD_ONLY if field.kw_only or owner is not kind else inspect.Parameter.POSITIONAL_ONLY,
@@ -144,14 +149,7 @@ def _texts(kind: type[Any]) -> dict[str, str]:
 def _problem(exc: CycloptsError) -> str:
     """What is wrong, as one clause that names the flag and the value."""
     argument = exc.argument
-    if isinstance(exc, MissingArgumentError) and argument is not None:
-        if exc.keyword is not None:
-            return f"{exc.keyword} needs a value"
+    if isinstance(exc, MissingArgumentError) and argument is not None and exc.keyword is None:
         return f"{argument.name} is missing: {(argument.parameter.help or '').rstrip('.')}"
-    if isinstance(exc, CoercionError) and exc.token is not None and exc.target_type in TYPE_NAMES:
-        name = exc.token.keyword or (argument.name if argument else "")
-        return f"{name}: {exc.token.value!r} is not {TYPE_NAMES[exc.target_type]}"
-    if isinstance(exc, ValidationError) and argument is not None:
-        return f"{argument.name} {argument.tokens[0].value} is not allowed: {exc.exception_message.rstrip('.').lower()}"
     text = str(exc).rstrip(".")
     return text[:1].lower() + text[1:]

@@ -35,6 +35,18 @@ class PromptOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DecisionOptions(PromptOptions):
+    """Options of every verb that decides what to do with answers."""
+
+    policy: Path | None = None
+    """Policy file for the decision, written by polymode calibrate."""
+    k: int | None = None
+    """Number of answers to request (K); by default the policy's, else 3."""
+    exclusive: bool = False
+    """State in the prompt that at most one answer is right (style full)."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class BackEndOptions:
     """Options of every verb that runs a model."""
 
@@ -52,6 +64,13 @@ class Reproduce(ProgramOptions):
     - quick: single-rlvr and multi-rlcr on the clinic task.
     - lab: four methods and the usual baselines with three seeds on the four built-in tasks; K = 2, 4 and 5.
     - ddxplus: the four methods on DDXPlus patients (give --data, or set POLYMODE_DATA).
+
+    Examples:
+        # in minutes, on a laptop; the report is runs/quick/report.html
+        polymode reproduce quick
+        # continue an interrupted run
+        polymode reproduce lab --resume
+        polymode reproduce ddxplus --data data/ddxplus
     """
 
     experiment: str = "quick"
@@ -71,7 +90,14 @@ class Reproduce(ProgramOptions):
 
 @dataclass(frozen=True)
 class Generate(PromptOptions, BackEndOptions, ProgramOptions):
-    """Sample completions for the questions of a task and write them to OUT/completions.jsonl."""
+    r"""Sample completions for the questions of a task and write them to OUT/completions.jsonl.
+
+    Examples:
+        polymode generate --model runs/mine/model --out runs/mine/test --k 3
+        # eight completions for each of your own questions
+        polymode generate --model Qwen/Qwen3-8B --task records --data questions.jsonl \
+            --samples 8 --out runs/mine
+    """
 
     _: KW_ONLY
     model: str
@@ -102,12 +128,25 @@ class Generate(PromptOptions, BackEndOptions, ProgramOptions):
 
 @dataclass(frozen=True)
 class Evaluate(ProgramOptions):
-    """Judge and measure completions of any model; judged.jsonl and metrics.json are written beside the file.
+    r"""Judge and measure completions of any model; judged.jsonl and metrics.json are written beside the file.
 
     The file is JSONL: one JSON object per line, with "completion" (the model's whole text) and "references" (a list of
     strings, of lists of aliases, or of objects with text, aliases and weight). Samples of one question share an "id".
     The number of answers and whether confidences were requested are given by "k" and "confidence" in each line, or by
     --k and --confidence. Neither torch nor a GPU is needed.
+
+    Examples:
+        # a run folder, judged as its task does
+        polymode evaluate runs/mine/test
+        # completions of any model
+        polymode evaluate answers.jsonl --k 3
+        # three independent single answers pooled into one set
+        polymode evaluate samples.jsonl --k 1 --pool 3
+        # mathematics: 1/2 equals 0.5
+        polymode evaluate answers.jsonl --verifier symbolic
+        # a language model as judge
+        polymode evaluate answers.jsonl --verifier judge \
+            --verifier-options base_url=http://localhost:8000/v1 model=MODEL
     """
 
     completions: Path
@@ -145,6 +184,14 @@ class Compare(ProgramOptions):
     A run is a folder with completions.jsonl and metrics.json, or the folder of a training run or experiment that
     contains some; seeds of one method share a column. Differences are paired by question. Completions are never
     generated again.
+
+    Examples:
+        # two runs over the same questions
+        polymode compare runs/mine/test runs/base --out runs/compare
+        # all runs of an experiment, relative to one method
+        polymode compare runs/lab/clinic --out runs/compare --against single-rlcr
+        # both judged by the same verifier
+        polymode compare runs/a runs/b --out runs/compare --verifier symbolic
     """
 
     runs: tuple[Path, ...]
@@ -159,13 +206,23 @@ class Compare(ProgramOptions):
     evaluated."""
     verifier_options: Mapping[str, Any] = field(default_factory=dict)
     """Options of the verifier, for example seconds=10 (symbolic)."""
+    metrics: tuple[str, ...] = ()
+    """Own metrics that differences are computed of: module:Name, or the name of an installed one."""
     n_boot: Whole = 1000
     """Number of bootstrap replicates for the differences; 0 omits their intervals."""
 
 
 @dataclass(frozen=True)
 class Tasks(ProgramOptions):
-    """List the tasks, or show sample questions of one with their references and a demonstration."""
+    """List the tasks, or show sample questions of one with their references and a demonstration.
+
+    Examples:
+        polymode tasks
+        # two questions with references and a demonstration
+        polymode tasks clinic
+        # check how your own records are read
+        polymode tasks records --data questions.jsonl
+    """
 
     name: str | None = None
     """Task to show; without it all tasks are listed."""

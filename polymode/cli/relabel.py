@@ -20,6 +20,11 @@ class Relabel:
     Proposals are written to a file. A person writes "accepted": true into the lines that are right (and "alias_of": a
     reference, if the answer is another wording of it). Then --accept writes a new version of the data; the original is
     never changed. A proposal's score is the share of samples that gave the answer times their mean confidence.
+
+    Examples:
+        polymode relabel runs/a/test runs/b/test --data questions.jsonl --proposals proposals.jsonl
+        # after a person has accepted some
+        polymode relabel --accept proposals.jsonl --by ann --data questions.jsonl --out questions-2.jsonl
     """
 
     runs: tuple[Path, ...] = ()

@@ -14,6 +14,14 @@ class Reviews:
 
     The queue contains the questions that the policy did not answer, so a policy calibrated on them alone has no
     guarantee for the others.
+
+    Examples:
+        # how many reviews are open, claimed and resolved
+        polymode reviews reviews.db
+        # reviewed questions with their right answers, as training data
+        polymode reviews reviews.db --records reviewed.jsonl
+        # reviewed answer sets, as calibration data
+        polymode reviews reviews.db --judged runs/reviewed/judged.jsonl --k 3
     """
 
     queue: str

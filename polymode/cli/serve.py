@@ -12,27 +12,32 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from polymode.cli.options import BackEndOptions, PromptOptions
+from polymode.cli.options import BackEndOptions, DecisionOptions
 from polymode.errors import ConfigError, MissingExtraError
 
 
 @dataclass(frozen=True)
-class Serve(PromptOptions, BackEndOptions):
-    """Answer questions over HTTP: ranked answers with confidences, a decision and its reason, for many clients.
+class Serve(DecisionOptions, BackEndOptions):
+    r"""Answer questions over HTTP: ranked answers with confidences, a decision and its reason, for many clients.
 
     Web pages are at /. The API has POST /v1/answer-sets and /v1/chat/completions (OpenAI-compatible), and GET
     /v1/models, /health, /ready, /metrics and /openapi.json. A guarantee of the policy holds for the model, prompt and
     sampling settings that it was calibrated with.
+
+    Examples:
+        polymode serve --model runs/mine/model --policy runs/mine/validation/policy.json
+        # in front of another server that runs the model
+        polymode serve --model MODEL --style full --policy policy.json \
+            --backend openai --base-url http://localhost:8001/v1
+        # create an API key, then serve other machines
+        polymode serve --new-key anna --keys keys.txt
+        polymode serve --model runs/mine/model --policy policy.json --host 0.0.0.0 --keys keys.txt
     """
 
     _: KW_ONLY
     model: str | None = None
     """Hugging Face model name or folder; with --backend openai the model's name at that server. Without --model and
     --policy only the web pages of --reviews, --runs or --proposals are served."""
-    policy: Path | None = None
-    """Policy file for the decisions, written by polymode calibrate."""
-    k: int | None = None
-    """Number of answers to request (K); by default the policy's, else 3."""
     host: str = "127.0.0.1"
     """Address to listen on. The default is reachable from this machine only; any other needs API keys."""
     port: int = 8000
@@ -61,8 +66,6 @@ class Serve(PromptOptions, BackEndOptions):
     """With --backend openai: environment variable that holds the API key of that server."""
     name: str | None = None
     """Model name shown to clients; by default --model, or the last two parts of a folder."""
-    exclusive: bool = False
-    """State in the prompt that at most one answer is right (style full)."""
     seed: int | None = None
     """Random seed of the sampling; by default a new one at each start."""
     batch: Annotated[int, Parameter(validator=Number(gte=1, lte=256))] = 16
@@ -132,9 +135,9 @@ def _pages(options: Serve, reviews: Any) -> Any:
     """What the pages show; None without pages."""
     if not options.pages:
         return None
-    from polymode.cli.serve_pages import shown_of
+    from polymode.web.pages.options import open_pages
 
-    return shown_of(
+    return open_pages(
         reviews,
         runs=options.runs,
         proposals=options.proposals,
@@ -196,7 +199,7 @@ def _check(options: Serve) -> None:
 def _settings(options: Serve) -> Any:
     from polymode import runs
     from polymode.tasks import open_task
-    from polymode.web.answering import Serving
+    from polymode.web.answer_service import ServingConfig
 
     assert options.policy is not None and options.model is not None
     policy = runs.read_policy(options.policy)
@@ -204,7 +207,7 @@ def _settings(options: Serve) -> Any:
     if style == "task":
         data = options.data if options.proposals is None else None
         style = open_task(options.task, data=data).prompt_style
-    return Serving(
+    return ServingConfig(
         model_id=options.name or model_id_of(options.model),
         policy=policy,
         k=options.k if options.k is not None else policy.k or 3,

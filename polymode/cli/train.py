@@ -19,6 +19,14 @@ class Train(ProgramOptions):
 
     Without a recipe file the defaults below apply: a small model on the built-in clinic task. Every option of a recipe
     is also a flag, which takes precedence over the file.
+
+    Examples:
+        # a small model on the built-in clinic task
+        polymode train --out runs/mine --method multi-rlcr --k 3
+        # a recipe with one option changed
+        polymode train recipes/clinic.yaml --out runs/mine --steps 10
+        # continue from the last checkpoint
+        polymode train recipes/clinic.yaml --out runs/mine --resume
     """
 
     recipe: Path | None = None

@@ -46,7 +46,7 @@ def _reward_for(method_name: str) -> RewardFunction:
             _check_scaling(trainer, name)
         limit = getattr(getattr(trainer, "args", None), "max_completion_length", None)
         if limit not in reward_functions:
-            reward_functions[limit] = make_reward_function(method, DEFAULT_K, max_completion_tokens=limit, name=name)
+            reward_functions[limit] = make_reward_function(method, DEFAULT_K, max_completion_length=limit, name=name)
         return reward_functions[limit](completions, references, **columns)
 
     reward.__name__ = reward.__qualname__ = name

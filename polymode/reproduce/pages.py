@@ -31,13 +31,13 @@ _TEXT = {
 
 def write_page(plan: Plan, root: Path, *, command: str, seconds: float) -> Path:
     """Write ``report.html`` below ``root`` from the arms' folders."""
-    from polymode.compare.shown import TABLE, worked_examples
+    from polymode.compare.page_content import TABLE, worked_examples
     from polymode.report.page import write_report
     from polymode.report.table import table_markdown
 
     columns = columns_of([run_at(root / arm.folder / view.name) for arm in plan.arms for view in arm.views])
     arms = [column.arm for column in columns]
-    best = runs.read_json(arms[0].seeds[0] / runs.METRICS)["metrics"].get("best_coverage", {}).get("value")
+    best = runs.read_metrics(arms[0].seeds[0]).metrics.get("best_coverage")
     with runs.writing(root / "table.md") as handle:
         handle.write(table_markdown(arms, TABLE))
     return write_report(
@@ -49,7 +49,7 @@ def write_page(plan: Plan, root: Path, *, command: str, seconds: float) -> Path:
             f"at {plan.k} answers per question on test questions that no choice was made on.",
         ),
         arms=arms,
-        reference={} if best is None else {"best_coverage": float(best)},
+        reference={} if best is None or best.value != best.value else {"best_coverage": best.value},
         facts=_facts(plan, command, seconds),
         examples=worked_examples(columns),
     )
@@ -67,9 +67,9 @@ def _facts(plan: Plan, command: str, seconds: float) -> dict[str, str]:
         ),
         "seeds": ", ".join(str(seed) for seed in sorted({arm.recipe.seed for arm in plan.arms})),
         "model": recipe.model or "lab model (Qwen3 architecture, built from a config, warm-started on demonstrations)",
-        "completions per arm": f"{recipe.steps * recipe.completions_per_step:,} "
-        f"({recipe.steps} steps x {recipe.questions_per_step} questions x {recipe.group})",
-        "learning rate": f"{recipe.learning_rate:g}, {recipe.schedule}",
+        "completions per arm": f"{recipe.max_steps * recipe.completions_per_step:,} "
+        f"({recipe.max_steps} steps x {recipe.questions_per_step} questions x {recipe.num_generations})",
+        "learning rate": f"{recipe.learning_rate:g}, {recipe.lr_scheduler_type}",
         "test questions": f"{plan.questions:,}, of which {plan.deep_questions} with {plan.deep_answers} answers each",
         "time of this run": f"{seconds / 60:.1f} minutes (without stages finished earlier)",
         "largest process": f"{peak / unit:,.0f} MiB",

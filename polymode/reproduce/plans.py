@@ -110,14 +110,14 @@ MEASURED: Mapping[str, tuple[Confidence, ...]] = {
 
 CLINIC = Recipe(
     task="clinic",
-    steps=150,
+    max_steps=150,
     questions_per_step=8,
-    group=16,
+    num_generations=16,
     learning_rate=5e-4,
-    max_completion_tokens=96,
+    max_completion_length=96,
     device_batch=64,  # on a CPU twice as fast as the whole step at once: what one pass touches stays in the cache
     warm_start_steps=2000,
-    save_every=50,
+    save_steps=50,
 )
 """The lab's recipe; chosen on the validation split."""
 
@@ -125,18 +125,18 @@ DIAGNOSIS = replace(
     CLINIC,
     task="clinic-diagnosis",
     questions_per_step=64,
-    group=4,
+    num_generations=4,
     learning_rate=4e-4,
-    schedule="cosine",
+    lr_scheduler_type="cosine",
     temperature=0.7,
 )
 """One label per question: many questions a step, or confidences drift with the noise of the labels."""
 
-HOPS = replace(DIAGNOSIS, task="hops", steps=100, warm_start_steps=1500)
+HOPS = replace(DIAGNOSIS, task="hops", max_steps=100, warm_start_steps=1500)
 """One label per question, as the diagnosis."""
 
 PROGRAMS = replace(
-    DIAGNOSIS, task="programs", steps=100, questions_per_step=32, learning_rate=1.5e-4, max_completion_tokens=128
+    DIAGNOSIS, task="programs", max_steps=100, questions_per_step=32, learning_rate=1.5e-4, max_completion_length=128
 )
 """A small step: what a program is good for hangs on every digit, and a faster one unlearns the arithmetic."""
 
@@ -144,14 +144,14 @@ DDXPLUS = replace(
     CLINIC,
     task="ddxplus",
     task_options={"style": "brief", "balance": True},
-    max_completion_tokens=112,
+    max_completion_length=112,
     warm_start_steps=1500,
 )
 
 
 def quick(data: Path | None = None) -> list[Plan]:
     """Single-RLVR against Multi-RLCR on the clinic, one seed; with credit per term 100 steps teach confidences."""
-    base = replace(CLINIC, steps=100, questions_per_step=32, group=4, warm_start_steps=1000)
+    base = replace(CLINIC, max_steps=100, questions_per_step=32, num_generations=4, warm_start_steps=1000)
     by_term = replace(base, credit="term", confidence_credit=4.0)
     arms = (arm(base, "single-rlvr", 0, prompted=True), arm(by_term, "multi-rlcr", 0))
     return [Plan("quick", arms, questions=300, deep_questions=100)]

@@ -83,7 +83,7 @@ def _run_arms(name: str, plan: Plan, root: Path, data: Path | None, workers: int
     waiting = deque(arm for arm in plan.arms if not _is_done(root, arm))
     running: dict[str, tuple[Arm, subprocess.Popen[bytes]]] = {}
     failed: list[str] = []
-    steps = sum(arm.recipe.steps for arm in plan.arms if arm.is_trained)
+    steps = sum(arm.recipe.max_steps for arm in plan.arms if arm.is_trained)
     bar = tqdm(total=steps, desc=plan.name, unit="step", initial=sum(_steps_done(root, arm) for arm in plan.arms))
     with bar:
         try:

@@ -10,9 +10,9 @@ with c = ``coverage_weight`` and b = ``confidence_weight``::
 This is also what keeps the best *choice* of answers right: with honest confidence p an answer is worth
 c x gain x p - charge x p (1 - p) for Brier, never falling in p under the same condition (for the others by
 convexity of the expected score). Where it fails, an uncertain answer is worth less than junk with q = 0, and training
-gives up coverage to look calibrated. For `count` it is c >= b / K, for `count/K` c >= b, for `count/N` c >= b N / K, for
-`vector` at alpha = 1 c >= b N min(K, N) / K; `any` satisfies it only where at most one answer can be right, and there it
-is the count.
+gives up coverage to look calibrated. For `count` it is c >= b / K, for `count/K` c >= b, for `count/N` c >= b N / K,
+for `vector` at alpha = 1 c >= b N min(K, N) / K; `any` satisfies it only where at most one answer can be right, and
+there it is the count.
 
 Honest confidences stay the best for given answers under every aggregation. They do not under ``exclusive`` confidences
 where several answers can be right: the penalty then falls on honest sums above 1.
@@ -64,8 +64,8 @@ def check_question(reward: Reward, *, k: int, n: int) -> None:
     where = f"{n} reference{'s' if n != 1 else ''} and {k} answer{'s' if k != 1 else ''}"
     if reward.confidences == "exclusive" and min(k, n) > 1:
         raise ConfigError(
-            f"confidences = {reward.confidences!r} on a question with {where}: several can be right, so honest confidences may sum "
-            "above 1 and would be penalised; use 'independent'"
+            f"confidences = {reward.confidences!r} on a question with {where}: several can be right, so honest "
+            "confidences may sum above 1 and would be penalised; use 'independent'"
         )
     least = least_coverage(reward, k=k, n=n)
     if reward.coverage_weight >= least * (1 - _SLACK):

@@ -16,7 +16,7 @@ lowest.
 before them, like coverage; the number of a set goes to all tokens of the completion.
 
 **Faults.** A term that raises, or gives anything else than finite numbers in the range, leaves the completion unscored:
-no reward, counted in ``share_unscored``, the exception's text in `Judgement.faults`.
+no reward, counted in ``share_unscored``, the exception's text in `Judgement.faults` and in the column ``reason``.
 
 What cannot be checked: a term that looks at confidences can make other confidences than honest ones the best, and one
 that outweighs ``coverage_weight`` pays for something else than right answers.
@@ -26,14 +26,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from polymode.errors import ConfigError, RecordError
 from polymode.plugins import Registry
 from polymode.types import Judgement
-
-OWN_TERMS: Registry[Any] = Registry("term", {})
-"""Terms beside the built-in ones of `polymode.rewards.terms.TERMS`."""
 
 
 class OwnTerm(Protocol):
@@ -44,17 +41,22 @@ class OwnTerm(Protocol):
         ...
 
 
-def open_term(address: str) -> OwnTerm:
-    """The own term at ``module:Name``, or of an entry point.
+OWN_TERMS: Registry[OwnTerm] = Registry("term", {})
+"""Terms beside the built-in ones: entry points of the group ``polymode.terms``, and ``module:Name``."""
+
+
+def open_term(name: str) -> OwnTerm:
+    """The own term called ``name``; a class is opened without arguments.
 
     Raises:
-        ConfigError: it does not import, or cannot be called with a judgement.
+        ConfigError: it does not import, is no function, or its class cannot be opened.
     """
-    term: Any = OWN_TERMS.load(address)
-    if isinstance(term, type):
-        term = OWN_TERMS.open(address)
+    found = OWN_TERMS.load(name)
+    if not isinstance(found, type):
+        return found
+    term = OWN_TERMS.open(name)
     if not callable(term):
-        raise ConfigError(f"term {address!r} is not callable: give a function of a Judgement, or a class with __call__")
+        raise ConfigError(f"term {name!r} has no method __call__(judgement): add it, or name a function")
     return term
 
 

@@ -6,16 +6,16 @@ and only they are replaced. Statistics are over all completions of the step, of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from polymode.credit import SlotScores, term_advantages, token_parts
 from polymode.rewards import Reward
 from polymode.rewards.slots import slot_scores
-from polymode.training.reward import ScoredText
+from polymode.training.ledger import ScoredText, ScoreLedger
 from polymode.training.shared_prompt import SharedPromptTrainer
 from polymode.training.token_starts import TokenStarts
 
@@ -26,8 +26,9 @@ class TermCreditTrainer(SharedPromptTrainer):
     Args:
         reward: weights that the scores were computed with.
         answers: most answers that a completion may hold, K.
-        last: where the one reward function puts the completions that it has scored.
-        factors: of the credit of the reasoning and of confidences.
+        ledger: where the one reward function records what it has scored.
+        reasoning_credit: factor of the credit of tokens outside the slots.
+        confidence_credit: factor of the credit of confidences.
         options: as for `trl.GRPOTrainer`.
     """
 
@@ -36,38 +37,46 @@ class TermCreditTrainer(SharedPromptTrainer):
         *,
         reward: Reward,
         answers: int,
-        last: Sequence[ScoredText],
-        factors: tuple[float, float] = (1.0, 1.0),
+        ledger: ScoreLedger,
+        reasoning_credit: float = 1.0,
+        confidence_credit: float = 1.0,
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self._factors = factors
-        self._reward, self._answers, self._scored = reward, answers, last
+        self._reward, self._answers, self._ledger = reward, answers, ledger
+        self._reasoning_credit, self._confidence_credit = reasoning_credit, confidence_credit
         self._starts = TokenStarts(self.processing_class)
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         output = super()._generate_and_score_completions(inputs)
-        ids, held = output["completion_ids"], output["completion_mask"].sum(1).tolist()
-        first = self.accelerator.process_index * len(self._scored)
-        of_parts = self._advantages_of_all(ids.device)[first : first + len(self._scored)]
-        advantages = np.zeros(ids.shape, dtype=np.float32)
-        for row, (scored, tokens, n) in enumerate(zip(self._scored, ids.tolist(), held, strict=True)):
-            starts = self._starts(tokens[:n], scored.text)
-            parts = token_parts(scored.score.answer_set, scored.text, starts, self._answers)
-            advantages[row, :n] = of_parts[row, parts]
-        output["advantages"] = torch.from_numpy(advantages).to(ids.device)
+        device = output["completion_ids"].device
+        lengths_N = output["completion_mask"].sum(1).tolist()
+        ids_NT = [ids_T[:length] for ids_T, length in zip(output["completion_ids"].tolist(), lengths_N, strict=True)]
+        batch = self._ledger.take(self.processing_class.batch_decode(ids_NT, skip_special_tokens=True))
+        # The statistics are those of the whole step; this process has the rows of its own completions.
+        first = self.accelerator.process_index * len(batch)
+        parts_NX = self._advantages_of_parts(batch, device)[first : first + len(batch)]
+        advantages_NT = np.zeros(output["completion_ids"].shape, dtype=np.float32)
+        for row, (scored, ids_T) in enumerate(zip(batch, ids_NT, strict=True)):
+            starts_T = self._starts(ids_T, scored.text)
+            part_of_token_T = token_parts(scored.score.answer_set, scored.text, starts_T, self._answers)
+            advantages_NT[row, : len(ids_T)] = parts_NX[row, part_of_token_T]
+        output["advantages"] = torch.from_numpy(advantages_NT).to(device)
         return output
 
-    def _advantages_of_all(self, device: torch.device) -> np.ndarray:
+    def _advantages_of_parts(self, batch: list[ScoredText], device: torch.device) -> NDArray[np.float64]:
         """Advantages of the parts of all completions of the step, shape (N, 1 + 2 K), the same on every process."""
         k = self._answers
-        own = slot_scores([scored.score for scored in self._scored], self._reward, k)
-        columns = np.concatenate([own.total[:, None], own.coverage, own.confidence, own.hits], 1)
-        every = self.accelerator.gather(torch.from_numpy(columns).to(device))
-        assert isinstance(every, torch.Tensor)
-        total, coverage, confidence, hits = np.split(every.cpu().numpy(), [1, 1 + k, 1 + 2 * k], axis=1)
-        scores = SlotScores(total[:, 0], coverage, confidence, hits)
-        reasoning, confidence = self._factors
+        own = slot_scores([scored.score for scored in batch], self._reward, k)
+        # One tensor, so that the processes exchange their scores in one call; its columns are taken apart again below.
+        columns = np.concatenate([own.total_N[:, None], own.coverage_NK, own.confidence_NK, own.hits_NK], 1)
+        gathered = self.accelerator.gather(torch.from_numpy(columns).to(device))
+        assert isinstance(gathered, torch.Tensor)
+        total, coverage, confidence, hits = np.split(gathered.cpu().numpy(), [1, 1 + k, 1 + 2 * k], axis=1)
         return term_advantages(
-            scores, self.num_generations, scale=str(self.scale_rewards), reasoning=reasoning, confidence=confidence
+            SlotScores(total[:, 0], coverage, confidence, hits),
+            self.num_generations,
+            scale=str(self.scale_rewards),
+            reasoning=self._reasoning_credit,
+            confidence=self._confidence_credit,
         )

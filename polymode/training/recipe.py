@@ -1,49 +1,58 @@
 """What one training run is asked to do: a flat, frozen record, from a YAML recipe or from flags.
 
-Everything is checked here, before a model is loaded. Defaults are the lab's; `recipes/` holds those of full-size runs.
+Everything is checked here, before a model is loaded; pydantic checks the types and ranges of single fields. Defaults
+are the lab's; `recipes/` holds those of full-size runs. Where an option means exactly what one of TRL's means, it has
+TRL's name; TRL's other options go under ``trl:``.
 """
 
 from __future__ import annotations
 
-import contextlib
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
+from functools import cached_property, wraps
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
+from pydantic import ConfigDict, Field, Strict, ValidationError, ValidationInfo, field_validator
+from pydantic.dataclasses import dataclass
 
-from polymode.credit import CREDITS, SCALES
 from polymode.errors import ConfigError, DataNotFoundError
 from polymode.prompts import check_k
-from polymode.rewards import METHODS, PRESETS
+from polymode.rewards import METHODS, Reward, check_question, term_names
+from polymode.rewards.coverage import least_gain
 from polymode.tasks import Task, open_task, verifier_of
-from polymode.training.objective import check_options
+from polymode.training.names import renamed, unknown_option, warn_of_old_names
+from polymode.training.trl_options import check_model_init, check_reserved
 from polymode.verifiers import QuestionVerifier, Verifier
 from polymode.verifiers.choice import check_verifier, open_verifier
 
-LOSSES = ("dapo", "grpo", "dr_grpo", "bnpo", "cispo", "sapo")
-"""TRL's losses that need no further option."""
+Flag = Annotated[bool, Strict()]
+Count = Annotated[int, Field(ge=1)]
+Whole = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(gt=0, le=1)]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class Recipe:
     """Options of `polymode train`."""
 
     task: str = "clinic"
-    """Task to train on; `polymode tasks` lists them."""
+    """Task to train on; `polymode tasks` lists them. Or your own, as module:Name."""
     task_options: Mapping[str, Any] = field(default_factory=dict)
     """Further options of the task, by name."""
     data: Path | None = None
     """Folder (or file) of the task's data; lab tasks need none."""
-    method: str = "multi-rlcr"
+    method: Literal["single-rlvr", "single-rlcr", "multi-rlvr", "multi-rlcr"] = "multi-rlcr"
     """single-rlvr, single-rlcr, multi-rlvr or multi-rlcr."""
     k: int = 3
     """Answers in one completion; single methods always use 1."""
-    k_choices: tuple[int, ...] = ()
-    """K of each question, drawn from these and said in its prompt, so that one model serves them all; none: `k`."""
-    preset: str = "paper"
+    k_choices: tuple[Annotated[int, Strict()], ...] = ()
+    """K of each question, sampled from these and stated in its prompt, so that one model serves them all; none: `k`."""
+    preset: Literal["paper", "released"] = "paper"
     """Reward preset: paper, or released (the published code's terms and gates)."""
     coverage: Literal["count", "any", "count/K", "count/N", "vector"] = "count"
     """How references found are counted (docs/rewards.md); `vector` is the best match under random weights of them."""
@@ -58,94 +67,112 @@ class Recipe:
     exclusive_penalty: float = 1.0
     repeat_penalty: float = 0.0
     """Weight of each answer that repeats an earlier one of its set."""
+    terms: Mapping[str, Annotated[float, Strict()]] = field(default_factory=dict)
+    """Your own terms of the score, as module:Name, with their weights (docs/rewards.md)."""
     objective: Literal["mean", "pass@k", "coverage@k"] = "mean"
     """pass@k: one of k completions is right; coverage@k: references found by k completions together."""
-    objective_k: int = 0
-    """Completions that pass@k and coverage@k look at together, below group; 0 means k."""
+    objective_k: Whole = 0
+    """Completions that pass@k and coverage@k look at together, below num_generations; 0 means k."""
     exploration: Literal["none", "batch", "historical"] = "none"
     """Bonus for answers that few completions of the group gave, or few of the whole training."""
-    exploration_weight: float = 0.1
+    exploration_weight: NotNegative = 0.1
     verifier: str | None = None
-    """What calls an answer right: text, symbolic, judge or programs; none means the task's own."""
+    """What calls an answer right: text, symbolic, judge or programs, or your own as module:Name; none means the task's
+    own."""
     verifier_options: Mapping[str, Any] = field(default_factory=dict)
     """Options of the verifier, by name."""
     model: str | None = None
     """Hugging Face model name or folder; none means the lab's model, warm-started on the task's demonstrations."""
+    model_init: Mapping[str, Any] = field(default_factory=dict)
+    """Further arguments of from_pretrained, for example attn_implementation or revision."""
     prompt_style: Literal["task", "full", "brief"] = "task"
     """Prompt style; `task` uses the task's own."""
+    chat_template: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments of the model's chat template, for example enable_thinking."""
 
-    steps: int = 150
+    max_steps: Count = 150
     """Optimiser steps, one batch of fresh completions each."""
-    questions_per_step: int = 16
+    questions_per_step: Count = 16
     """Questions of a step (P)."""
-    group: int = 16
+    num_generations: Annotated[int, Field(ge=2)] = 16
     """Completions of each question (G)."""
-    learning_rate: float = 5e-4
-    schedule: Literal["constant", "linear", "cosine"] = "constant"
-    warmup_share: float = 0.0
-    """Share of the steps over which the learning rate rises from zero."""
-    weight_decay: float = 0.0
-    max_grad_norm: float = 1.0
-    temperature: float = 1.0
+    learning_rate: Positive = 5e-4
+    lr_scheduler_type: Literal[
+        "constant",
+        "constant_with_warmup",
+        "linear",
+        "cosine",
+        "cosine_with_restarts",
+        "cosine_with_min_lr",
+        "polynomial",
+        "inverse_sqrt",
+        "warmup_stable_decay",
+    ] = "constant"
+    """Schedule of the learning rate; its arguments go under trl: {lr_scheduler_kwargs: ...}."""
+    warmup_steps: NotNegative = 0.0
+    """Steps over which the learning rate rises from zero; below 1, their share of all steps."""
+    weight_decay: NotNegative = 0.0
+    max_grad_norm: Positive = 1.0
+    temperature: Positive = 1.0
     """Sampling temperature of the completions."""
-    max_completion_tokens: int = 96
-    """Completions are cut off at this length."""
-    scale_rewards: str = "none"
+    max_completion_length: Count = 96
+    """Completions are cut off at this length, in tokens."""
+    scale_rewards: Literal["none", "batch", "group"] = "none"
     """none or batch; group (division by each group's deviation) is refused for calibrated rewards."""
-    allow_group_scale: bool = False
+    allow_group_scale: Flag = False
     """Let group through with a calibrated reward, to measure what it breaks."""
-    credit: str = "sequence"
+    credit: Literal["sequence", "term"] = "sequence"
     """sequence: every token of a completion gets its score; term: each token what it causes (`polymode.credit`)."""
-    reasoning_credit: float = 1.0
+    reasoning_credit: Positive = 1.0
     """`term` only: factor of the credit of tokens outside the slots; below 1 the noisiest part weighs less."""
-    confidence_credit: float = 1.0
+    confidence_credit: Positive = 1.0
     """`term` only: factor of the credit of confidences; above 1 they are learnt sooner, at no cost to the answers."""
-    loss: str = "dapo"
-    """TRL's loss_type: dapo, grpo, dr_grpo, bnpo, cispo or sapo."""
-    clip: float = 0.2
+    loss_type: Literal["dapo", "grpo", "dr_grpo", "bnpo", "cispo", "sapo", "luspo", "vespo"] = "dapo"
+    """Loss of TRL."""
+    epsilon: Positive = 0.2
     """Clipping range of the importance ratio."""
-    kl: float = 0.0
-    """Weight of the KL penalty to the starting model (TRL's beta)."""
-    seed: int = 0
+    beta: NotNegative = 0.0
+    """Weight of the KL penalty to the starting model."""
+    seed: Seed = 0
 
-    device_batch: int | None = None
+    device_batch: Count | None = None
     """Completions in one forward and backward pass on one device; none means the whole step at once."""
-    bf16: bool = False
+    bf16: Flag = False
     """Train in bfloat16 (GPUs)."""
-    activation_checkpointing: bool = False
+    activation_checkpointing: Flag = False
     """Trade compute for memory."""
-    lora_rank: int = 0
-    """Rank of LoRA adapters; 0 trains all weights."""
-    lora_alpha: int = 32
-    vllm: bool = False
+    lora: Mapping[str, Any] = field(default_factory=dict)
+    """Options of PEFT's LoraConfig, for example r and lora_alpha; none trains all weights."""
+    use_vllm: Flag = False
     """Generate with vLLM (needs the extra `vllm` and a GPU)."""
     vllm_mode: Literal["colocate", "server"] = "colocate"
-    vllm_memory: float = 0.3
+    vllm_gpu_memory_utilization: Share = 0.3
     """Share of GPU memory for colocated vLLM."""
-    threads: int = 0
+    trl: Mapping[str, Any] = field(default_factory=dict)
+    """Any other option of TRL's GRPOConfig, by name."""
+    threads: Whole = 0
     """CPU threads of torch; 0 leaves the default."""
 
-    save_every: int = 50
+    save_steps: Count = 50
     """Steps between checkpoints."""
-    keep_checkpoints: int = 1
-    """Checkpoints kept; older ones are deleted."""
-    report_to: tuple[str, ...] = ()
+    save_total_limit: Count = 1
+    """Checkpoints that are kept; older ones are deleted."""
+    report_to: tuple[Literal["trackio", "tensorboard", "wandb"], ...] = ()
     """Any of trackio, tensorboard, wandb."""
 
-    warm_start_steps: int = 2000
+    warm_start_steps: Whole = 2000
     """Supervised steps of the lab model's warm start."""
-    warm_start_seed: int = 0
+    warm_start_seed: Seed = 0
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_no_truth_value(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, bool) and cls.__dataclass_fields__[str(info.field_name)].type != "Flag":
+            raise ValueError("is a truth value, which is not allowed here")
+        return value
 
     def __post_init__(self) -> None:
-        """Refuse what cannot work, in one line that names the field."""
-        _one_of("method", self.method, METHODS)
-        _one_of("preset", self.preset, PRESETS)
-        _one_of("scale_rewards", self.scale_rewards, SCALES)
-        _one_of("credit", self.credit, CREDITS)
-        _one_of("loss", self.loss, LOSSES)
-        _one_of("prompt_style", self.prompt_style, ("task", "full", "brief"))
-        _one_of("schedule", self.schedule, ("constant", "linear", "cosine"))
-        _one_of("vllm_mode", self.vllm_mode, ("colocate", "server"))
+        """Refuse options that do not go together, in one line that names the field."""
         if self.verifier is not None:
             check_verifier(self.verifier, self.verifier_options)
         elif self.verifier_options:
@@ -154,57 +181,23 @@ class Recipe:
         if self.method.startswith("multi") and self.k == 1:
             raise ConfigError(f"k = 1 with method = {self.method!r}: use the single method, or k from 2")
         self._check_k_choices()
-        if self.scale_rewards == "group" and METHODS[self.method].has_confidence and not self.allow_group_scale:
+        self._check_credit()
+        if self.device_batch is not None and self.completions_per_step % self.device_batch:
             raise ConfigError(
-                f"scale_rewards = 'group' with method = {self.method!r}: dividing by each group's deviation breaks "
-                "calibration (arXiv 2508.11800); use 'none' or 'batch' (allow_group_scale: true lets it through, to "
-                "measure that)"
-            )
-        for name in ("reasoning_credit", "confidence_credit"):
-            factor = getattr(self, name)
-            if not (math.isfinite(factor) and factor > 0):
-                raise ConfigError(f"{name} = {factor!r} must be a positive number")
-            if factor != 1 and self.credit != "term":
-                raise ConfigError(f"{name} = {factor!r} is given without credit: add credit: term")
-        if self.confidence_credit != 1 and not METHODS[self.method].has_confidence:
-            raise ConfigError(
-                f"confidence_credit = {self.confidence_credit!r} with method = {self.method!r}: its answers carry no "
-                "confidences; use single-rlcr or multi-rlcr"
-            )
-        if self.credit == "term" and self.preset != "paper":
-            raise ConfigError(
-                f"credit = 'term' with preset = {self.preset!r}: its gates look at the whole set; use preset 'paper', "
-                "or credit 'sequence'"
-            )
-        for name in ("steps", "questions_per_step", "max_completion_tokens", "save_every", "keep_checkpoints"):
-            _at_least(name, getattr(self, name), 1)
-        _at_least("group", self.group, 2)
-        for name in ("lora_rank", "threads", "warm_start_steps"):
-            _at_least(name, getattr(self, name), 0)
-        _at_least("lora_alpha", self.lora_alpha, 1)
-        for name in ("learning_rate", "temperature", "max_grad_norm", "clip"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
-                raise ConfigError(f"{name} = {getattr(self, name)!r} must be a positive number")
-        for name in ("weight_decay", "kl"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ConfigError(f"{name} = {getattr(self, name)!r} must be a number, at least 0")
-        for name in ("seed", "warm_start_seed"):
-            _at_least(name, getattr(self, name), 0)
-            if getattr(self, name) >= 2**32:
-                raise ConfigError(f"{name} = {getattr(self, name)!r} must be below 2**32")
-        if not 0 < self.vllm_memory <= 1:
-            raise ConfigError(f"vllm_memory = {self.vllm_memory!r} must be a share, above 0 and at most 1")
-        if not 0 <= self.warmup_share < 1:
-            raise ConfigError(f"warmup_share = {self.warmup_share!r} must be from 0 to below 1")
-        if self.device_batch is not None and (self.device_batch < 1 or self.completions_per_step % self.device_batch):
-            raise ConfigError(
-                f"device_batch = {self.device_batch!r} must divide questions_per_step x group = "
+                f"device_batch = {self.device_batch!r} must divide questions_per_step x num_generations = "
                 f"{self.completions_per_step}"
             )
-        check_options(self)
-        unknown = set(self.report_to) - {"trackio", "tensorboard", "wandb"}
-        if unknown:
-            raise ConfigError(f"report_to = {sorted(unknown)} is not known: use trackio, tensorboard or wandb")
+        check_reserved(
+            self.trl,
+            {f.name for f in fields(self)},
+            calibrated=METHODS[self.method].has_confidence,
+            by_term=self.credit == "term",
+            loss_type=self.loss_type,
+        )
+        check_model_init(self.model_init)
+        term_names(self.reward)
+        self._check_objective()
+        self.check_weights(1)
 
     def _check_k_choices(self) -> None:
         if not self.k_choices:
@@ -216,21 +209,146 @@ class Recipe:
         for name, plain in (("coverage", "count"), ("objective", "mean"), ("exploration", "none"), ("preset", "paper")):
             if getattr(self, name) != plain:
                 raise ConfigError(
-                    f"k_choices with {name} = {getattr(self, name)!r}: its conditions are of one k; use k, or {name} = "
-                    f"{plain!r}"
+                    f"k_choices with {self._given(name)}: its conditions are of one k; use k, or {name} = {plain!r}"
                 )
         if not self.method.startswith("multi"):
             raise ConfigError(f"k_choices with method = {self.method!r}: a single method asks for one answer; use k")
 
+    def _check_credit(self) -> None:
+        has_confidence = METHODS[self.method].has_confidence
+        if self.scale_rewards == "group" and has_confidence and not self.allow_group_scale:
+            raise ConfigError(
+                f"scale_rewards = 'group' with method = {self.method!r}: dividing by each group's deviation breaks "
+                "calibration (arXiv 2508.11800); use 'none' or 'batch' (allow_group_scale: true lets it through, to "
+                "measure that)"
+            )
+        for name in ("reasoning_credit", "confidence_credit"):
+            if getattr(self, name) != 1 and self.credit != "term":
+                raise ConfigError(f"{self._given(name)} is given without credit: add credit: term")
+        if self.confidence_credit != 1 and not has_confidence:
+            raise ConfigError(
+                f"{self._given('confidence_credit')} with method = {self.method!r}: its answers carry no confidences; "
+                "use single-rlcr or multi-rlcr"
+            )
+        if self.credit == "term" and self.preset != "paper":
+            raise ConfigError(
+                f"credit = 'term' with preset = {self.preset!r}: its gates look at the whole set; use preset 'paper', "
+                "or credit 'sequence'"
+            )
+
+    def _check_objective(self) -> None:
+        for name, plain in (("objective", "mean"), ("exploration", "none")):
+            if self.preset != "paper" and getattr(self, name) != plain:
+                raise ConfigError(f"{self._given(name)} with preset = {self.preset!r}: use preset 'paper'")
+        if self.objective == "mean" and self.objective_k:
+            raise ConfigError(f"{self._given('objective_k')} is given without objective: add objective: pass@k")
+        if self.exploration == "none" and self.exploration_weight != 0.1:
+            raise ConfigError(
+                f"{self._given('exploration_weight')} is given without exploration: add exploration: batch"
+            )
+        if self.exploration != "none" and self.exploration_weight == 0:
+            raise ConfigError(
+                f"{self._given('exploration')} has exploration_weight = 0: give a weight, for example 0.1"
+            )
+        if self.objective == "mean":
+            return
+        objective = self._given("objective")
+        k = self.objective_k or self.k
+        if self.reward.confidence_weight:
+            raise ConfigError(
+                f"{objective} with method = {self.method!r}: a right answer that others of the group found too adds "
+                "nothing, doubt about it still costs, so junk with confidence 0 would be worth more; use single-rlvr "
+                "or multi-rlvr"
+            )
+        if self.coverage != "count":
+            raise ConfigError(f"{objective} with {self._given('coverage')}: it has its own count; leave coverage out")
+        if not self.coverage_weight:
+            raise ConfigError(f"{objective} with coverage_weight = 0: nothing would be learnt; give it a weight")
+        if self.scale_rewards == "group":
+            raise ConfigError(
+                f"{objective} with scale_rewards = 'group': the deviation of the group's values is not that of pass@k; "
+                "use 'none' or 'batch'"
+            )
+        if self.credit == "term":
+            raise ConfigError(f"{objective} with credit = 'term': it is no sum over answers; use credit 'sequence'")
+        if not k < self.num_generations:
+            raise ConfigError(
+                f"{objective} with {'objective_k' if self.objective_k else 'k'} = {k} and num_generations = "
+                f"{self.num_generations}: use objective_k from 1 to {self.num_generations - 1}"
+            )
+
+    def check_weights(self, n: int) -> None:
+        """Refuse weights that on questions with n references pay for something else than right, honest answers.
+
+        Raises:
+            ConfigError: by `polymode.rewards.conditions`, or a bonus of exploration that beats a right answer.
+        """
+        reward = self.reward
+        check_question(reward, k=self.answers, n=n)
+        if self.exploration == "none" or self.objective != "mean":
+            return
+        novelty = self.exploration_weight / self.answers
+        # Under `any` a second right answer adds nothing; there it is the first that must win.
+        gain = least_gain(reward.coverage, k=self.answers, n=n, alpha=reward.coverage_alpha) or 1.0
+        if novelty > reward.coverage_weight * gain:
+            raise ConfigError(
+                f"{self._given('exploration_weight')} with {self._given('coverage_weight')}: on a question with {n} "
+                f"reference{'s' if n != 1 else ''} a new wrong answer would earn {novelty:.3g}, a right one that "
+                f"everybody gives {reward.coverage_weight * gain:.3g}; lower exploration_weight"
+            )
+
+    def _given(self, name: str) -> str:
+        return f"{name} = {getattr(self, name)!r}"
+
     @property
     def completions_per_step(self) -> int:
         """P x G."""
-        return self.questions_per_step * self.group
+        return self.questions_per_step * self.num_generations
 
     @property
     def answers(self) -> int:
         """Most answers in one completion of this method: K, or 1 for single methods."""
         return METHODS[self.method].answers(max(self.k_choices, default=self.k))
+
+    @cached_property
+    def reward(self) -> Reward:
+        """What a completion is scored by: the method's reward, with the options that differ from the preset's."""
+        plain = Reward()
+        options = {
+            f.name: getattr(self, f.name) for f in fields(Reward) if f.name != "preset" and hasattr(self, f.name)
+        }
+        changed = {name: value for name, value in options.items() if value != getattr(plain, name)}
+        return METHODS[self.method].reward(self.preset, k=self.answers, **changed)
+
+
+def _in_one_line(init: Any) -> Any:
+    """A constructor whose errors of validation are a ConfigError of one line."""
+
+    @wraps(init)
+    def __init__(self: Recipe, **values: Any) -> None:
+        try:
+            init(self, **values)
+        except ValidationError as exc:
+            raise ConfigError(_problem(exc)) from None
+
+    return __init__
+
+
+def _problem(exc: ValidationError) -> str:
+    first = exc.errors()[0]
+    reason = first.get("ctx", {}).get("error")
+    if isinstance(reason, ConfigError):
+        return str(reason)
+    name = str(first["loc"][0])
+    if first["type"] == "unexpected_keyword_argument":
+        return unknown_option(name, (f.name for f in fields(Recipe)))
+    if first["type"] == "literal_error":
+        return f"{name} = {first['input']!r} is not known: use one of {first['ctx']['expected'].replace(chr(39), '')}"
+    problem = first["msg"].removeprefix("Value error, ").replace("Input should", "must")
+    return f"{name} = {first['input']!r} {problem}"
+
+
+Recipe.__init__ = _in_one_line(Recipe.__init__)
 
 
 def task_for(recipe: Recipe) -> Task:
@@ -251,6 +369,8 @@ def verifier_for(recipe: Recipe, task: Task) -> Verifier | QuestionVerifier:
 def load_recipe(path: Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
     """Read a YAML recipe; unknown keys and wrong types are refused.
 
+    Options by the names of version 0.1.0 are read, with one `polymode.training.names.RenamedOptionWarning`.
+
     Raises:
         DataNotFoundError: no such file.
         ConfigError: not a YAML mapping, an unknown key, or a value that is not allowed.
@@ -265,57 +385,16 @@ def load_recipe(path: Path, overrides: Mapping[str, Any] | None = None) -> Recip
         raise ConfigError(f"recipe {path} is not valid YAML: {str(exc).splitlines()[0]}") from None
     if not isinstance(content, dict):
         raise ConfigError(f"recipe {path} must be a mapping of option: value, got {type(content).__name__}")
-    return recipe_from({**content, **(overrides or {})}, where=f"recipe {path}")
+    return recipe_from(content, overrides, where=f"recipe {path}")
 
 
-def recipe_from(values: Mapping[str, Any], *, where: str = "recipe") -> Recipe:
-    """A recipe from plain values, types checked; `where` starts the error message."""
-    known = {f.name: f for f in fields(Recipe)}
-    out: dict[str, Any] = {}
-    for key, value in values.items():
-        if key not in known:
-            raise ConfigError(f"{where}: unknown option {key!r}; known: {', '.join(sorted(known))}")
-        out[key] = _typed(key, value, str(known[key].type), where)
+def recipe_from(
+    values: Mapping[str, Any], overrides: Mapping[str, Any] | None = None, *, where: str = "recipe"
+) -> Recipe:
+    """A recipe from plain values, types checked; `where` starts the error message, ``overrides`` come last."""
+    options = [values, overrides or {}]
+    warn_of_old_names([name for one in options for name in one], where)
     try:
-        return Recipe(**out)
+        return Recipe(**{str(name): value for one in options for name, value in renamed(one).items()})
     except ConfigError as exc:
         raise ConfigError(f"{where}: {exc}") from None
-
-
-def _typed(key: str, value: Any, kind: str, where: str) -> Any:
-    """``value`` as the field's type, for the few types that recipes use."""
-    optional = kind.endswith("| None")
-    base = kind.removesuffix("| None").strip()
-    if value is None and optional:
-        return None
-    if base == "float" and isinstance(value, str):  # YAML reads 1e-6 as text
-        with contextlib.suppress(ValueError):
-            value = float(value)
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        if base == "float":
-            return float(value)
-        if base == "int" and (isinstance(value, int) or value.is_integer()):  # 1e3 is a whole number, .inf is none
-            return int(value)
-    if base == "bool" and isinstance(value, bool):
-        return value
-    if base == "Path" and isinstance(value, (str, Path)):
-        return Path(value)
-    if (base == "str" or base.startswith("Literal")) and isinstance(value, str):
-        return value
-    if base.startswith("tuple") and isinstance(value, (list, tuple)):
-        kind_of_item = int if "int" in base else str
-        if all(isinstance(v, kind_of_item) and not isinstance(v, bool) for v in value):
-            return tuple(value)
-    if base.startswith("Mapping") and isinstance(value, Mapping):
-        return dict(value)
-    raise ConfigError(f"{where}: {key} = {value!r} is not a {base}")
-
-
-def _one_of(name: str, value: Any, allowed: Any) -> None:
-    if value not in allowed:
-        raise ConfigError(f"{name} = {value!r} is not known: use one of {', '.join(allowed)}")
-
-
-def _at_least(name: str, value: Any, low: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < low:
-        raise ConfigError(f"{name} = {value!r} must be a whole number, at least {low}")

@@ -9,13 +9,14 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from polymode.errors import VerifierFault
 from polymode.judging import judge
 from polymode.parsing import parse_answers
 from polymode.references import check_references, references_from
-from polymode.rewards import Method, Reward, check_question, score_set
+from polymode.rewards import Method, Reward, check_question, score_set, term_names
+from polymode.training.ledger import ScoreLedger
 from polymode.training.shaping import Shaping
 from polymode.types import Example, ParseStatus, Score, Verdict
 from polymode.verifiers import QuestionVerifier, Verifier
@@ -23,13 +24,6 @@ from polymode.verifiers.faults import ask
 from polymode.verifiers.text import TextVerifier
 
 RewardFunction = Callable[..., list[float | None]]
-
-
-class ScoredText(NamedTuple):
-    """A completion as the reward saw it."""
-
-    text: str
-    score: Score
 
 
 def make_reward_function(
@@ -40,9 +34,9 @@ def make_reward_function(
     reward: Reward | None = None,
     shaping: Shaping | None = None,
     verifier: Verifier | QuestionVerifier | None = None,
-    max_completion_tokens: int | None = None,
+    max_completion_length: int | None = None,
     name: str = "polymode",
-    last: list[ScoredText] | None = None,
+    ledger: ScoreLedger | None = None,
 ) -> RewardFunction:
     """A TRL reward function for one of the four methods.
 
@@ -53,9 +47,9 @@ def make_reward_function(
         reward: weights of one's own instead of a preset.
         shaping: what changes scores by their group; needs all completions of a question in one call, side by side.
         verifier: equality of answers; text equality when None.
-        max_completion_tokens: length at which completions are cut off, to tell TRUNCATED from MALFORMED.
+        max_completion_length: length in tokens at which completions are cut off, to tell TRUNCATED from MALFORMED.
         name: what TRL calls the reward in its logs.
-        last: holds the scored completions of the last call, for credit that looks into a completion.
+        ledger: takes the scored completions of each call, for credit that looks into a completion.
 
     Returns:
         A function of TRL's keyword arguments that gives one total per completion, None where a verifier failed. The
@@ -66,7 +60,7 @@ def make_reward_function(
     """
     equality = verifier or TextVerifier()
     weights = method.reward(preset) if reward is None else reward
-    terms = [*weights.term_names, *(shaping.term_names if shaping is not None else ())]
+    terms = [*term_names(weights), *(shaping.term_names if shaping is not None else ())]
     checked: set[tuple[int, int]] = set()
     default_k = method.answers(k)
 
@@ -83,29 +77,29 @@ def make_reward_function(
     ) -> list[float | None]:
         items = []
         for i, completion in enumerate(completions):
-            asked = default_k if k is None else method.answers(int(k[i]))
+            k_asked = default_k if k is None else method.answers(int(k[i]))
             finished = not (
                 completion_ids is not None
-                and max_completion_tokens is not None
-                and len(completion_ids[i]) >= max_completion_tokens
+                and max_completion_length is not None
+                and len(completion_ids[i]) >= max_completion_length
             )
             answers = parse_answers(
-                completion_text(completion), asked, confidence=method.has_confidence, finished=finished
+                completion_text(completion), k_asked, confidence=method.has_confidence, finished=finished
             )
             items.append((_example(references[i], "" if question is None else question[i], equality), answers))
         if isinstance(equality, QuestionVerifier):
             with suppress(VerifierFault):  # asked one by one, it says of each answer what is wrong
                 ask(equality.prepare, [(example, [a.text for a in answers.answers]) for example, answers in items])
-        judged = [judge(example, answers, equality) for example, answers in items]
-        for key in {(found.answer_set.k, found.n_references) for found in judged} - checked:
+        judgements = [judge(example, answers, equality) for example, answers in items]
+        for key in {(judgement.answer_set.k, judgement.n_references) for judgement in judgements} - checked:
             check_question(weights, k=key[0], n=key[1])
             checked.add(key)
-        scores = [score_set(found, weights) for found in judged]
+        scores = [score_set(judgement, weights) for judgement in judgements]
         if shaping is not None:
             names = question_id or question or [str(row) for row in references]
             scores = shaping(scores, [example for example, _ in items], equality, names)
-        if last is not None:
-            last[:] = [ScoredText(completion_text(c), score) for c, score in zip(completions, scores, strict=True)]
+        if ledger is not None:
+            ledger.record([completion_text(completion) for completion in completions], scores)
         if log_extra is not None:
             _log_columns(scores, terms, log_extra)
         if log_metric is not None:
@@ -164,7 +158,7 @@ def _deviation(values: Sequence[float]) -> float:
 def _log_columns(scores: Sequence[Score], terms: Sequence[str], log_extra: Callable[[str, list[Any]], None]) -> None:
     """The same columns in every step: TRL would fill a column that is left out with values of an earlier step."""
     log_extra("status", [score.answer_set.status.value for score in scores])
-    log_extra("reason", [score.answer_set.reason for score in scores])
+    log_extra("reason", [score.answer_set.reason or "; ".join(score.judgement.faults) for score in scores])
     log_extra("verdicts", [" ".join(_mark(v, y) for v, y in _slots(score)) for score in scores])
     for term in terms:
         log_extra(f"term_{term}", [score.terms.get(term) for score in scores])
@@ -191,7 +185,7 @@ def _example_from_json(text: str, question: str, equality: Verifier | QuestionVe
         value = json.loads(text)
     except json.JSONDecodeError:
         value = text
-    found = references_from(value if isinstance(value, (str, list, Mapping)) else text)
+    made = references_from(value if isinstance(value, (str, list, Mapping)) else text)
     if not isinstance(equality, QuestionVerifier):  # another one's references are no answers, but what it checks with
-        check_references(found, equality)
-    return Example("", question, found)
+        check_references(made, equality)
+    return Example("", question, made)

@@ -34,17 +34,20 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from polymode import runs
-from polymode.errors import ConfigError, DataNotFoundError, MissingExtraError, WriteError
+from polymode.errors import ConfigError, DataNotFoundError, WriteError
 from polymode.prompts import build_prompt
 from polymode.rewards import METHODS
 from polymode.tasks import Demonstrates, Task
 from polymode.training.callbacks import KeepsCounts, Progress, StepMetrics
 from polymode.training.credit_trainer import TermCreditTrainer
-from polymode.training.objective import check_questions, reward_for, shaping_for
+from polymode.training.ledger import ScoreLedger
+from polymode.training.names import renamed
+from polymode.training.objective import check_questions, shaping_for
 from polymode.training.recipe import Recipe, task_for, verifier_for
-from polymode.training.reward import ScoredText, make_reward_function
+from polymode.training.reward import make_reward_function
 from polymode.training.shared_prompt import SharedPromptTrainer
 from polymode.training.stalls import StallWarnings
+from polymode.training.trl_options import checked, lora_config, trl_fields
 from polymode.training.warm_start import WarmStart, warm_start
 from polymode.verifiers import QuestionVerifier, Verifier
 
@@ -56,10 +59,25 @@ FULL_BELOW = 1 << 20
 """Bytes free on a disk that counts as full."""
 
 
-def train(recipe: Recipe, folder: Path, *, resume: bool = False) -> Path:
+def train(
+    recipe: Recipe,
+    folder: Path,
+    *,
+    resume: bool = False,
+    task: Task | None = None,
+    verifier: Verifier | QuestionVerifier | None = None,
+) -> Path:
     """Train by ``recipe`` into the run folder and return the folder of the trained model.
 
     A finished run is left as it is; an unfinished one goes on from its last checkpoint with ``resume``.
+
+    Args:
+        recipe: the options.
+        folder: the run folder.
+        resume: go on with the run that the folder holds.
+        task: where the questions come from, instead of the task that the recipe names; config.json has its class as
+            ``module:Name``.
+        verifier: what calls an answer right, instead of the recipe's or the task's own; in config.json likewise.
 
     Raises:
         RunExistsError: the folder holds a run and ``resume`` is False.
@@ -69,22 +87,25 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False) -> Path:
     """
     processes = PartialState(cpu=not torch.cuda.is_available())
     target = folder / MODEL
+    config = _config(recipe, task, verifier)
     is_begun = (folder / runs.CONFIG).exists()
     processes.wait_for_everyone()  # all have looked before one of them writes
     if is_begun:
-        runs.create(folder, recipe, resume=resume)
-        _check_same(folder, recipe)
+        runs.create(folder, config, resume=resume)
+        _check_same(folder, config)
         if (target / "config.json").exists() or (target / "adapter_config.json").exists():
             return target
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
-    task = task_for(recipe)
-    verifier = verifier_for(recipe, task)  # what is missing for it is said before a model is loaded
+    _trl_config(recipe, folder)  # here and below: what is wrong is said before a model is loaded
+    lora_config(recipe.lora)
+    task = task_for(recipe) if task is None else task
+    verifier = verifier_for(recipe, task) if verifier is None else verifier
     check_questions(recipe, task, verifier)
     source = recipe.model or str(lab_model(task, recipe))
-    tokenizer = _load_tokenizer(source)
+    tokenizer = _load_tokenizer(source, recipe)
     if processes.is_main_process:
-        runs.create(folder, recipe, resume=resume)
+        runs.create(folder, config, resume=resume)
     processes.wait_for_everyone()
     set_seed(recipe.seed)
     with warnings.catch_warnings():
@@ -108,9 +129,10 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False) -> Path:
     return target
 
 
-def _load_tokenizer(source: str) -> PreTrainedTokenizerBase:
+def _load_tokenizer(source: str, recipe: Recipe) -> PreTrainedTokenizerBase:
+    shared = {name: recipe.model_init[name] for name in ("revision", "trust_remote_code") if name in recipe.model_init}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left")
+        tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left", **shared)
     except (OSError, ValueError) as exc:
         raise DataNotFoundError(
             f"model = {source!r} cannot be loaded: give a folder with a checkpoint and tokenizer, or a Hugging Face "
@@ -135,40 +157,45 @@ def build_trainer(
 ) -> GRPOTrainer:
     """The TRL trainer of a recipe, before its first step; ``verifier`` is the recipe's unless given."""
     method = METHODS[recipe.method]
-    scored: list[ScoredText] = []
+    ledger = ScoreLedger()
     shaping = shaping_for(recipe)
     reward = make_reward_function(
         method,
         recipe.k,
-        reward=reward_for(recipe),
+        reward=recipe.reward,
         shaping=shaping,
         verifier=verifier if verifier is not None else verifier_for(recipe, task),
-        max_completion_tokens=recipe.max_completion_tokens,
-        last=scored,
+        max_completion_length=recipe.max_completion_length,
+        ledger=ledger,
     )
     rows = _rows(recipe, task, conversational=tokenizer.chat_template is not None)
     # Trained weights stay in float32, also with bf16: at a learning rate of 1e-6 a bfloat16 weight would round every
     # update away. The frozen weights under LoRA adapters need no such care.
-    dtype = torch.bfloat16 if recipe.bf16 and recipe.lora_rank else torch.float32
+    dtype = torch.bfloat16 if recipe.bf16 and recipe.lora else torch.float32
     config = _trl_config(recipe, folder)
-    if recipe.vllm:  # else vLLM keeps room for the longest text the model could ever read
-        config.vllm_max_model_length = _longest_prompt(rows, tokenizer) + recipe.max_completion_tokens
+    if config.use_vllm and config.vllm_max_model_length is None:
+        # Else vLLM keeps room for the longest text that the model could ever read.
+        config.vllm_max_model_length = _longest_prompt(rows, tokenizer, recipe) + recipe.max_completion_length
     kind: Callable[..., GRPOTrainer] = SharedPromptTrainer
     if recipe.credit == "term":
-        factors = (recipe.reasoning_credit, recipe.confidence_credit)
         kind = partial(
-            TermCreditTrainer, reward=reward_for(recipe), answers=recipe.answers, last=scored, factors=factors
+            TermCreditTrainer,
+            reward=recipe.reward,
+            answers=recipe.answers,
+            ledger=ledger,
+            reasoning_credit=recipe.reasoning_credit,
+            confidence_credit=recipe.confidence_credit,
         )
     trainer = kind(
-        model=AutoModelForCausalLM.from_pretrained(source, dtype=dtype),
+        model=AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **recipe.model_init),
         processing_class=tokenizer,
         reward_funcs=reward,
         train_dataset=Dataset.from_list(rows),
         args=config,
-        peft_config=_lora(recipe),
+        peft_config=lora_config(recipe.lora),
     )
-    for shown in (ProgressCallback, PrinterCallback):
-        trainer.remove_callback(shown)
+    for stock in (ProgressCallback, PrinterCallback):  # ours shows what matters instead
+        trainer.remove_callback(stock)
     trainer.add_callback(Progress())
     trainer.add_callback(StallWarnings(recipe.answers))
     if shaping is not None and shaping.counts is not None:
@@ -181,54 +208,49 @@ def _trl_config(recipe: Recipe, folder: Path) -> GRPOConfig:
     device_batch = recipe.device_batch or recipe.completions_per_step // world
     if recipe.completions_per_step % (device_batch * world):
         raise ConfigError(
-            f"questions_per_step x group = {recipe.completions_per_step} must be a multiple of device_batch x processes"
-            f" = {device_batch} x {world}"
+            f"questions_per_step x num_generations = {recipe.completions_per_step} must be a multiple of device_batch "
+            f"x processes = {device_batch} x {world}"
         )
-    return GRPOConfig(
-        output_dir=str(folder / CHECKPOINTS),
-        max_steps=recipe.steps,
-        per_device_train_batch_size=device_batch,
-        gradient_accumulation_steps=recipe.completions_per_step // (device_batch * world),
-        num_generations=recipe.group,
-        max_completion_length=recipe.max_completion_tokens,
-        temperature=recipe.temperature,
-        learning_rate=recipe.learning_rate,
-        lr_scheduler_type=recipe.schedule if recipe.warmup_share == 0 else _with_warmup(recipe.schedule),
-        warmup_steps=round(recipe.warmup_share * recipe.steps),
-        weight_decay=recipe.weight_decay,
-        max_grad_norm=recipe.max_grad_norm,
-        loss_type=recipe.loss,
-        scale_rewards=recipe.scale_rewards,
-        epsilon=recipe.clip,
-        beta=recipe.kl,
-        bf16=recipe.bf16,
-        activation_checkpointing=recipe.activation_checkpointing,
-        use_vllm=recipe.vllm,
-        vllm_mode=recipe.vllm_mode,
-        vllm_gpu_memory_utilization=recipe.vllm_memory,
-        save_strategy="steps",
-        save_steps=recipe.save_every,
-        save_total_limit=recipe.keep_checkpoints,
-        logging_steps=1,
-        log_completions=True,
-        num_completions_to_print=0,  # the table goes to Parquet, not to the terminal
-        report_to=list(recipe.report_to),
-        run_name=folder.name,
-        seed=recipe.seed,
-        data_seed=recipe.seed,
-        shuffle_dataset=False,  # examples come shuffled by the seed already
-        use_cpu=not torch.cuda.is_available(),
-        dataloader_num_workers=0,
-    )
+    # Before transformers 5.18, which vLLM holds back, activation_checkpointing was called gradient_checkpointing.
+    known = trl_fields()
+    checkpointing = "activation_checkpointing" if "activation_checkpointing" in known else "gradient_checkpointing"
+    options = {name: getattr(recipe, name) for name in _SAME}
+    if recipe.lr_scheduler_type == "constant" and recipe.warmup_steps:
+        options["lr_scheduler_type"] = "constant_with_warmup"
+    options |= {
+        checkpointing: recipe.activation_checkpointing,
+        "output_dir": str(folder / CHECKPOINTS),
+        "per_device_train_batch_size": device_batch,
+        "gradient_accumulation_steps": recipe.completions_per_step // (device_batch * world),
+        "save_strategy": "steps",
+        "logging_steps": 1,
+        "log_completions": True,
+        "num_completions_to_print": 0,  # the table goes to Parquet, not to the terminal
+        "report_to": list(recipe.report_to),
+        "run_name": folder.name,
+        "data_seed": recipe.seed,
+        "shuffle_dataset": False,  # examples come shuffled by the seed already
+        "use_cpu": not torch.cuda.is_available(),
+        "chat_template_kwargs": dict(recipe.chat_template) or None,
+    }
+    options |= checked("trl", recipe.trl, known)
+    try:
+        return GRPOConfig(**options)
+    except (ValueError, TypeError, NotImplementedError, ImportError) as exc:
+        raise ConfigError(f"trl: {' '.join(str(exc).split())}") from exc
 
 
-def _with_warmup(schedule: str) -> str:
-    return "constant_with_warmup" if schedule == "constant" else schedule
+_SAME = (
+    *("max_steps", "num_generations", "learning_rate", "lr_scheduler_type", "warmup_steps", "weight_decay"),
+    *("max_grad_norm", "temperature", "max_completion_length", "scale_rewards", "loss_type", "epsilon", "beta", "seed"),
+    *("bf16", "use_vllm", "vllm_mode", "vllm_gpu_memory_utilization", "save_steps", "save_total_limit"),
+)
+"""Options that TRL takes as they stand in the recipe."""
 
 
 def _rows(recipe: Recipe, task: Task, *, conversational: bool) -> list[dict[str, Any]]:
     """One row per question, enough for all steps; a finite task is read again, shuffled anew, when it runs out."""
-    needed = recipe.steps * recipe.questions_per_step
+    needed = recipe.max_steps * recipe.questions_per_step
     method = METHODS[recipe.method]
     style = task.prompt_style if recipe.prompt_style == "task" else recipe.prompt_style
     # K of each question does not depend on how often a finite task is read again.
@@ -262,27 +284,29 @@ def _rows(recipe: Recipe, task: Task, *, conversational: bool) -> list[dict[str,
     return rows
 
 
-def _longest_prompt(rows: list[dict[str, Any]], tokenizer: PreTrainedTokenizerBase) -> int:
+def _longest_prompt(rows: list[dict[str, Any]], tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> int:
     """Tokens of the longest prompt, with what the chat template adds."""
     longest = 0
     for row in rows:
         text: Any = row["prompt"]
         if tokenizer.chat_template is not None:
-            text = tokenizer.apply_chat_template(text, tokenize=False, add_generation_prompt=True)
+            text = tokenizer.apply_chat_template(
+                text, tokenize=False, add_generation_prompt=True, **recipe.chat_template
+            )
         longest = max(longest, len(tokenizer.encode(text, add_special_tokens=False)))
     return longest
 
 
 def _last_checkpoint(folder: Path) -> tuple[int, str | None]:
     """Step and folder of the last whole checkpoint, (0, None) if there is none; a kill can leave one half-written."""
-    found = {int(path.name.rsplit("-", 1)[1]): path for path in folder.glob("checkpoint-*") if path.is_dir()}
-    for step in sorted(found, reverse=True):
+    by_step = {int(path.name.rsplit("-", 1)[1]): path for path in folder.glob("checkpoint-*") if path.is_dir()}
+    for step in sorted(by_step, reverse=True):
         try:
-            json.loads((found[step] / TRAINER_STATE_NAME).read_text(encoding="utf-8"))  # written last
+            json.loads((by_step[step] / TRAINER_STATE_NAME).read_text(encoding="utf-8"))  # written last
         except (FileNotFoundError, json.JSONDecodeError):
-            log.warning("%s is incomplete and left out", found[step])
+            log.warning("%s is incomplete and left out", by_step[step])
             continue
-        return step, str(found[step])
+        return step, str(by_step[step])
     return 0, None
 
 
@@ -301,28 +325,24 @@ def lab_model(task: Task, recipe: Recipe) -> Path:
     return warm_start(task, WarmStart(steps=recipe.warm_start_steps, seed=recipe.warm_start_seed))  # type: ignore[arg-type]
 
 
-def _lora(recipe: Recipe) -> Any:
-    if not recipe.lora_rank:
-        return None
-    try:
-        from peft import LoraConfig
-    except ImportError:
-        raise MissingExtraError("peft", "train", "lora_rank > 0") from None
-    return LoraConfig(
-        r=recipe.lora_rank, lora_alpha=recipe.lora_alpha, target_modules="all-linear", task_type="CAUSAL_LM"
-    )
+def _config(recipe: Recipe, task: Task | None, verifier: Verifier | QuestionVerifier | None) -> dict[str, Any]:
+    """What config.json says was asked for; objects that were given stand there by their class."""
+    objects = {"task": task, "verifier": verifier}
+    given = {
+        name: f"{type(one).__module__}:{type(one).__qualname__}" for name, one in objects.items() if one is not None
+    }
+    return runs.to_json(recipe) | given | ({"given_as_objects": sorted(given)} if given else {})
 
 
-def _check_same(folder: Path, recipe: Recipe) -> None:
+def _check_same(folder: Path, config: dict[str, Any]) -> None:
     """A run folder belongs to one recipe; resuming with another would mix two experiments."""
-    # An option that is younger than the run had its default.
-    kept = {**runs.to_json(Recipe()), **runs.read_json(folder / runs.CONFIG)["config"]}
-    asked = runs.to_json(recipe)
-    free = ("threads", "report_to", "save_every", "keep_checkpoints", "device_batch")
-    changed = [name for name in asked if name not in free and kept.get(name) != asked[name]]
+    # Options by the names of version 0.1.0 are translated, and one that is younger than the run had its default.
+    begun = {**runs.to_json(Recipe()), **renamed(runs.read_json(folder / runs.CONFIG)["config"])}
+    free = ("threads", "report_to", "save_steps", "save_total_limit", "device_batch")
+    changed = [name for name in config if name not in free and begun.get(name) != config[name]]
     if changed:
         name = changed[0]
         raise ConfigError(
-            f"{name} = {asked[name]!r} differs from the run folder's {kept.get(name)!r}: resume with the same options, "
-            f"or choose another folder than {folder}"
+            f"{name} = {config[name]!r} differs from the run folder's {begun.get(name)!r}: resume with the same "
+            f"options, or choose another folder than {folder}"
         )

@@ -19,35 +19,32 @@ from polymode.pass_at_k import pass_at_k_values, union_values
 from polymode.types import Example, Score
 from polymode.verifiers import QuestionVerifier, Verifier, is_open, verifier_at
 
-OBJECTIVES = ("mean", "pass@k", "coverage@k")
-"""The mean score of a completion; one of k completions is right; references found by k completions together."""
-
 
 class Shaping:
     """Changes the scores of each group: a new coverage term, or a further term ``exploration``.
 
     Args:
-        group: completions of a question, next to each other in every batch.
-        objective: one of `OBJECTIVES`; other than ``mean``, the coverage term of a completion becomes ``coverage``
-            times its value (`polymode.pass_at_k`). It is right when it finds a reference.
-        k: completions in a subset.
-        coverage: weight of the coverage term.
-        exploration: one of `polymode.exploration.EXPLORATIONS`.
+        num_generations: G, completions of a question, next to each other in every batch.
+        objective: ``mean``, ``pass@k`` or ``coverage@k``; by the last two the coverage term of a completion becomes
+            ``coverage_weight`` times its value (`polymode.pass_at_k`). It is right when it finds a reference.
+        objective_k: completions in a subset.
+        coverage_weight: weight of the coverage term.
+        exploration: ``none``, ``batch`` or ``historical`` (`polymode.exploration`).
         exploration_weight: weight of its bonus.
     """
 
     def __init__(
         self,
-        group: int,
+        num_generations: int,
         *,
         objective: Literal["mean", "pass@k", "coverage@k"] = "mean",
-        k: int = 2,
-        coverage: float = 1.0,
+        objective_k: int = 2,
+        coverage_weight: float = 1.0,
         exploration: Literal["none", "batch", "historical"] = "none",
         exploration_weight: float = 0.0,
     ) -> None:
-        self._group, self._objective, self._k, self._coverage = group, objective, k, coverage
-        self._exploration, self._weight = exploration, exploration_weight
+        self._group, self._objective, self._k = num_generations, objective, objective_k
+        self._coverage_weight, self._exploration, self._weight = coverage_weight, exploration, exploration_weight
         self.counts = AnswerCounts() if exploration == "historical" else None
         """What the historical bonus remembers; belongs into checkpoints."""
 
@@ -76,7 +73,7 @@ class Shaping:
         """
         if len(scores) % self._group:
             raise ConfigError(
-                f"group = {self._group} does not divide the {len(scores)} completions of a process: choose "
+                f"num_generations = {self._group} does not divide the {len(scores)} completions of a process: choose "
                 "questions_per_step as a multiple of the processes, so that each has whole groups"
             )
         shaped: list[Score] = []
@@ -92,7 +89,7 @@ class Shaping:
         equality = verifier_at(verifier, example)
         if self._objective != "mean":
             for own, value in zip(terms, self._values(scores, equality), strict=True):
-                own["coverage"] = self._coverage * value
+                own["coverage"] = self._coverage_weight * value
         if self._exploration != "none":
             for own, bonus in zip(terms, self._bonuses(scores, equality, question), strict=True):
                 own["exploration"] = self._weight * bonus

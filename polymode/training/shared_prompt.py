@@ -37,14 +37,19 @@ class SharedPromptTrainer(GRPOTrainer):
 
     @cached_property
     def _shares(self) -> bool:
-        return self._fits and not self.args.activation_checkpointing  # recomputing switches the cache off
+        return self._fits and not self._checkpointing("")  # recomputing switches the cache off
+
+    def _checkpointing(self, suffix: str) -> Any:
+        """The option by the name that the installed version of transformers has for it (the newer since 5.18)."""
+        older = getattr(self.args, f"gradient_checkpointing{suffix}", None)
+        return getattr(self.args, f"activation_checkpointing{suffix}", older)
 
     def _generate_single_turn(
         self, prompt_ids: list[list[int]], images: Any, multimodal_fields: Any, *rest: Any, **options: Any
     ) -> tuple[Any, Any]:
         is_plain = not (self.use_vllm or self.use_transformers_continuous_batching or images or multimodal_fields)
         if is_plain and self._fits:
-            recompute: Any = self.args.activation_checkpointing_kwargs
+            recompute = self._checkpointing("_kwargs")
             with unwrap_model_for_generation(
                 self.model_wrapped, self.accelerator, gradient_checkpointing_kwargs=recompute
             ) as model:

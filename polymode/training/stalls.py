@@ -56,7 +56,7 @@ def _unreadable(figures: Figures, answers: int) -> Iterator[tuple[str, str]]:
     if cut > malformed:
         yield (
             "truncated",
-            f"{cut:.0%} of the completions are cut off before the last answer: raise max_completion_tokens, or start "
+            f"{cut:.0%} of the completions are cut off before the last answer: raise max_completion_length, or start "
             "from a model that reasons more briefly",
         )
     else:

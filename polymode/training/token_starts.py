@@ -19,8 +19,9 @@ from functools import partial
 from itertools import accumulate
 from typing import Any
 
+from polymode.training.ledger import reply_of
+
 _BROKEN = "\N{REPLACEMENT CHARACTER}"
-_END_THINK = "</think>"
 
 
 class TokenStarts:
@@ -44,7 +45,7 @@ class TokenStarts:
         decoded = self._decode(list(ids))
         if decoded == text:
             return self._in(decoded, ids)
-        reply = text[text.rfind(_END_THINK) + len(_END_THINK) if _END_THINK in text else 0 :].strip()
+        reply = reply_of(text)
         at = decoded.rfind(reply)
         if at < 0:
             return [len(text)] * len(ids)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import Field, fields
+from dataclasses import fields
 from functools import cache
-from typing import Any
+from typing import Any, get_type_hints
 
-from polymode.errors import ConfigError
+from pydantic import PydanticUserError, TypeAdapter, ValidationError
+
+from polymode.errors import ConfigError, MissingExtraError
 from polymode.training.names import suggestion
 
 _STEP = "a step is one batch of questions_per_step x num_generations completions; device_batch says how it is divided"
@@ -114,36 +116,53 @@ def check_model_init(model_init: Mapping[str, Any]) -> None:
 
 
 @cache
-def trl_fields() -> Mapping[str, Field[Any]]:
-    """Fields of GRPOConfig by name; none where TRL is not installed."""
+def trl_fields() -> Mapping[str, Any]:
+    """Types of the fields of GRPOConfig by name; none where TRL is not installed."""
     try:
         from trl import GRPOConfig
     except ImportError:
         return {}
-    return {field.name: field for field in fields(GRPOConfig)}
+    return {field.name: field.type for field in fields(GRPOConfig)}
 
 
-def checked(section: str, values: Mapping[str, Any], known: Mapping[str, Field[Any]]) -> dict[str, Any]:
-    """The values of a section as the fields' types, as far as these can be checked.
+def lora_config(lora: Mapping[str, Any]) -> Any:
+    """PEFT's configuration of the adapters, None for an empty mapping.
+
+    Raises:
+        ConfigError: an unknown field, or a value that is not allowed.
+        MissingExtraError: PEFT is not installed.
+    """
+    if not lora:
+        return None
+    try:
+        from peft import LoraConfig
+    except ImportError:
+        raise MissingExtraError("peft", "train", "lora") from None
+    for name in _LORA.keys() & lora.keys():
+        raise ConfigError(f"lora: {name} is refused: {_LORA[name]}")
+    options = checked("lora", lora, get_type_hints(LoraConfig))
+    try:
+        return LoraConfig(**{"target_modules": "all-linear", **options, "task_type": "CAUSAL_LM"})
+    except (ValueError, TypeError) as exc:
+        raise ConfigError(f"lora: {' '.join(str(exc).split())}") from None
+
+
+def checked(section: str, values: Mapping[str, Any], types: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a section, converted to the types of its fields, as far as these can be checked.
 
     Raises:
         ConfigError: a field that does not exist, with those that look like it, or a value of another type.
     """
-    from pydantic import PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
-
     out = {}
     for name, value in values.items():
-        if name not in known:
-            raise ConfigError(f"{section}: unknown option {name!r}{suggestion(name, known)}")
+        if name not in types:
+            raise ConfigError(f"{section}: unknown option {name!r}{suggestion(name, types)}")
+        if isinstance(value, bool) and "bool" not in str(types[name]) and "Any" not in str(types[name]):
+            raise ConfigError(f"{section}: {name} = {value!r} is a truth value, which is not allowed here")
         try:
-            kind = TypeAdapter(known[name].type)
-        except (PydanticSchemaGenerationError, PydanticUserError):  # a type of its own, which checks itself
+            out[name] = TypeAdapter(types[name], config={"arbitrary_types_allowed": True}).validate_python(value)
+        except PydanticUserError:  # a type that takes no other configuration, and checks itself
             out[name] = value
-            continue
-        try:
-            if isinstance(value, bool) and "bool" not in str(known[name].type):
-                raise ConfigError(f"{section}: {name} = {value!r} is a truth value, which is not allowed here")
-            out[name] = kind.validate_python(value)
         except ValidationError as exc:
             problem = exc.errors()[0]["msg"].replace("Input should", "must")
             raise ConfigError(f"{section}: {name} = {value!r} {problem}") from None

@@ -84,6 +84,7 @@ class JudgeVerifier:
         if request_options is not None and not isinstance(request_options, Mapping):
             raise ConfigError(f"request_options = {request_options!r} is not allowed: give an object of field: value")
         self.asks_for_duplicates = duplicates
+        self.options = {"base_url": base_url, "model": model, "duplicates": duplicates}
         self._endpoint = Endpoint(
             base_url.rstrip("/") + "/chat/completions",
             api_key_env=api_key_env,

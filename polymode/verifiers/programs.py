@@ -66,6 +66,7 @@ class ProgramVerifier:
         if distinct not in ("ast", "behaviour"):
             raise ConfigError(f"distinct = {distinct!r} is not known: use 'ast' or 'behaviour'")
         self.distinct: Distinct = distinct
+        self.options = {"distinct": distinct}
         self.sandbox = sandbox or Sandbox(workers, limits=limits, unsafe_local=unsafe_local)
 
     def prepare(self, items: Iterable[tuple[Example, Sequence[str]]]) -> None:

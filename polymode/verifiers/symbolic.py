@@ -60,6 +60,7 @@ class SymbolicVerifier:
         for package in ("math_verify", "antlr4"):
             if find_spec(package) is None:
                 raise MissingExtraError(package, "math", "verifier 'symbolic'")
+        self.options = {"seconds": float(seconds)}
         self._pool = ChildPool("polymode.verifiers.symbolic_worker", size=workers or _cores(), seconds=float(seconds))
         self._outcomes: dict[Pair, bool | str | None] = {}  # None: no expression; a text: why it failed
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -15,20 +15,24 @@ from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 from starlette.responses import Response, StreamingResponse
 
-from polymode.web.answering import Answering, Asked, Serving
-from polymode.web.batching import Batcher, Generates
+from polymode.generate import Generator
+from polymode.web.answer_service import AnswerRequest, AnswerService, ServingConfig
+from polymode.web.batching import Batcher
 from polymode.web.chat import ChatRequest, chat_completion, chat_events, model_list
-from polymode.web.escalations import Escalations
-from polymode.web.gate import Gate, Limits, PageSide
+from polymode.web.client_disconnect import run_until_disconnect
+from polymode.web.gate import Gate, Limits
 from polymode.web.keys import Keys
-from polymode.web.leaving import unless_gone
-from polymode.web.measures import Measures
 from polymode.web.problems import PROBLEM_TYPE, Problem, ProblemBody, SafeJSON, problem_of, problem_response
 from polymode.web.schema import AnswerSetReply, AnswerSetRequest
-from polymode.web.shown import Shown
+from polymode.web.server_metrics import ServerMetrics
+
+if TYPE_CHECKING:
+    from polymode.web.pages.options import PageOptions
+    from polymode.web.pages.site import Site
+    from polymode.web.reviews import ReviewQueue
 
 _BODIES = {"/v1/answer-sets": AnswerSetRequest, "/v1/chat/completions": ChatRequest}
-_SAID = {
+_STATUS_TEXT = {
     400: "the body is not JSON",
     401: "no API key, or one that is not known",
     404: "the model is not served here",
@@ -40,16 +44,16 @@ _SAID = {
     503: "the model, or the review queue, cannot be used now",
     504: "no completion in time",
 }
-_ASKING = (400, 401, 408, 413, 421, 422, 429, 503, 504)
+_QUESTION_STATUSES = (400, 401, 408, 413, 421, 422, 429, 503, 504)
 _SHUTDOWN_SECONDS = 5.0
 
 
 def create_app(
-    serving: Serving,
-    generator: Generates,
+    serving: ServingConfig,
+    generator: Generator,
     *,
     keys: Keys | None = None,
-    escalations: Escalations | None = None,
+    escalations: ReviewQueue | None = None,
     limits: Limits | None = None,
     hosts: Collection[str] | None = None,
     size: int = 16,
@@ -57,7 +61,7 @@ def create_app(
     room: int = 64,
     workers: int = 1,
     seed: int | None = None,
-    pages: Shown | None = None,
+    pages: PageOptions | None = None,
 ) -> FastAPI:
     """The server as an ASGI application.
 
@@ -75,34 +79,42 @@ def create_app(
         seed: of the sampling.
         pages: what pages for people show besides the model; no pages by default.
     """
-    measures, keys = Measures(), keys or Keys()
-    batcher = Batcher(generator, size=size, wait=wait, room=room, workers=workers, seed=seed, noted=measures.note_batch)
-    measures.watch_queue(lambda: batcher.n_waiting)
-    answering = Answering(serving, batcher, measures, escalations)
+    server_metrics, keys = ServerMetrics(), keys or Keys()
+    batcher = Batcher(
+        generator, size=size, wait=wait, room=room, workers=workers, seed=seed, on_batch=server_metrics.count_batch
+    )
+    server_metrics.watch_queue(lambda: batcher.n_waiting)
+    answer_service = AnswerService(serving, batcher, server_metrics, escalations)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         await asyncio.to_thread(batcher.close, _SHUTDOWN_SECONDS)
-        answering.close()
+        answer_service.close()
 
     app = _new_app(keys, lifespan)
-    _add_answers(app, answering)
-    _add_chat(app, answering)
+    _add_answers(app, answer_service)
+    _add_chat(app, answer_service)
     _add_health(app)
-    _add_operations(app, answering, batcher, measures)
-    site = None if pages is None else _add_pages(app, answering, keys, pages)
-    return _closed(app, site, keys, hosts, limits, measures)
+    _add_operations(app, answer_service, batcher, server_metrics)
+    site = None
+    if pages is not None:
+        from polymode.web.pages.site import add_pages
+
+        site = add_pages(app, answer_service, pages, keys)
+    return _gated(app, site, keys, hosts, limits, server_metrics)
 
 
 def create_pages_app(
-    pages: Shown, *, keys: Keys | None = None, limits: Limits | None = None, hosts: Collection[str] | None = None
+    pages: PageOptions, *, keys: Keys | None = None, limits: Limits | None = None, hosts: Collection[str] | None = None
 ) -> FastAPI:
     """The pages alone, without a model: to review, to look at runs, to relabel. Arguments as of `create_app`."""
+    from polymode.web.pages.site import add_pages
+
     keys = keys or Keys()
     app = _new_app(keys)
     _add_health(app)
-    return _closed(app, _add_pages(app, None, keys, pages), keys, hosts, limits, Measures())
+    return _gated(app, add_pages(app, None, pages, keys), keys, hosts, limits, ServerMetrics())
 
 
 def _new_app(keys: Keys, lifespan: Any = None) -> FastAPI:
@@ -118,13 +130,13 @@ def _new_app(keys: Keys, lifespan: Any = None) -> FastAPI:
     )
 
 
-def _closed(
+def _gated(
     app: FastAPI,
-    site: PageSide | None,
+    site: Site | None,
     keys: Keys,
     hosts: Collection[str] | None,
     limits: Limits | None,
-    measures: Measures,
+    server_metrics: ServerMetrics,
 ) -> FastAPI:
     """The application behind its gate, once it has all its paths."""
     _add_problems(app, site)
@@ -133,37 +145,37 @@ def _closed(
         keys=keys,
         hosts=hosts,
         limits=limits or Limits(),
-        measures=measures,
+        metrics=server_metrics,
         paths={getattr(route, "path", "") for route in app.routes},
         pages=site,
     )
     return app
 
 
-def _add_answers(app: FastAPI, answering: Answering) -> None:
-    @app.post("/v1/answer-sets", responses=_responses(*_ASKING))
+def _add_answers(app: FastAPI, answer_service: AnswerService) -> None:
+    @app.post("/v1/answer-sets", responses=_responses(*_QUESTION_STATUSES))
     async def answer_sets(body: AnswerSetRequest, request: Request) -> AnswerSetReply:
         """Ranked answers to one question, and what to do with them."""
-        asked = Asked(body.question, body.k, body.risk)
-        reply = await unless_gone(request, answering.reply(asked, request.state.request_id))
+        question = AnswerRequest(body.question, body.k, body.risk)
+        reply = await run_until_disconnect(request, answer_service.reply(question, request.state.request_id))
         return SafeJSON(reply.model_dump())  # type: ignore[return-value]  # the annotation describes its content
 
 
-def _add_chat(app: FastAPI, answering: Answering) -> None:
+def _add_chat(app: FastAPI, answer_service: AnswerService) -> None:
     created = int(time.time())
 
     @app.get("/v1/models", responses=_responses(401, 408, 413, 421, openai=True))
     async def models() -> dict[str, Any]:
         """The model that is served, as OpenAI's API lists models."""
-        return model_list(answering.serving.model_id, created)
+        return model_list(answer_service.serving.model_id, created)
 
     streamed: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {"schema": {}}}}}
 
-    @app.post("/v1/chat/completions", responses=streamed | _responses(*_ASKING, 404, openai=True))
+    @app.post("/v1/chat/completions", responses=streamed | _responses(*_QUESTION_STATUSES, 404, openai=True))
     async def chat_completions(body: ChatRequest, request: Request) -> dict[str, Any]:
         """The answer set as the content of a chat completion, for clients of OpenAI's API."""
-        asked = body.asked(answering.serving.model_id)
-        reply = await unless_gone(request, answering.reply(asked, request.state.request_id))
+        question = body.answer_request(answer_service.serving.model_id)
+        reply = await run_until_disconnect(request, answer_service.reply(question, request.state.request_id))
         if not body.stream:
             return SafeJSON(chat_completion(reply))  # type: ignore[return-value]
         with_usage = bool(body.stream_options and body.stream_options.include_usage)
@@ -178,28 +190,22 @@ def _add_health(app: FastAPI) -> None:
         return {"status": "ok"}
 
 
-def _add_operations(app: FastAPI, answering: Answering, batcher: Batcher, measures: Measures) -> None:
+def _add_operations(app: FastAPI, answer_service: AnswerService, batcher: Batcher, counters: ServerMetrics) -> None:
     @app.get("/ready", responses=_responses(408, 413, 421, 503))
     async def ready() -> dict[str, str]:
         """Whether the model answers, as far as its last reply or one token asked for now tells."""
-        problem = await answering.readiness.problem() if batcher.is_alive else "the server is shutting down"
+        problem = await answer_service.readiness.problem() if batcher.is_alive else "the server is shutting down"
         if problem is not None:
             raise Problem(503, problem, fix="wait, or look into the server's log", headers={"Retry-After": "2"})
-        return {"status": "ready", "model_id": answering.serving.model_id, "policy_id": answering.policy_id}
+        return {"status": "ready", "model_id": answer_service.serving.model_id, "policy_id": answer_service.policy_id}
 
     @app.get("/metrics", responses=_responses(401, 408, 413, 421), response_class=Response)
     async def metrics() -> Response:
         """Counters for Prometheus."""
-        return Response(measures.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(counters.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-def _add_pages(app: FastAPI, answering: Answering | None, keys: Keys, shown: Shown) -> PageSide:
-    from polymode.web.pages.site import add_pages
-
-    return add_pages(app, answering, shown, keys=keys)
-
-
-def _add_problems(app: FastAPI, pages: PageSide | None) -> None:
+def _add_problems(app: FastAPI, pages: Site | None) -> None:
     def reply(request: Request, problem: Problem) -> Response:
         if pages is not None and pages.owns(request.url.path):
             return pages.problem(problem, request.scope)
@@ -212,12 +218,12 @@ def _add_problems(app: FastAPI, pages: PageSide | None) -> None:
         return reply(request, problem_of(exc.errors(), _BODIES[request.url.path]))
 
     async def on_http(request: Request, exc: Any) -> Response:
-        said = {
+        messages = {
             400: ("the body cannot be read", "send valid JSON"),
             404: ("no such path", "GET /openapi.json lists the paths"),
             405: ("no such method here", f"use {(exc.headers or {}).get('Allow', 'another one')}"),
         }
-        title, fix = said.get(exc.status_code, (str(exc.detail), "GET /openapi.json describes the requests"))
+        title, fix = messages.get(exc.status_code, (str(exc.detail), "GET /openapi.json describes the requests"))
         return reply(request, Problem(exc.status_code, title, fix=fix, headers=exc.headers))
 
     async def on_bug(request: Request, exc: Any) -> Response:
@@ -234,4 +240,4 @@ def _responses(*statuses: int, openai: bool = False) -> dict[int | str, dict[str
     problem = ProblemBody.model_json_schema()
     error = {"type": "object", "properties": {"error": problem}, "required": ["error"]}
     content = {"application/json": {"schema": error}} if openai else {PROBLEM_TYPE: {"schema": problem}}
-    return {status: {"description": _SAID[status], "content": content} for status in statuses}
+    return {status: {"description": _STATUS_TEXT[status], "content": content} for status in statuses}

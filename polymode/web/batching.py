@@ -12,12 +12,12 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Protocol
 
 from polymode.errors import GeneratorFault, PromptRefusedError
+from polymode.generate import Generated, Generator
 
 log = logging.getLogger(__name__)
 
@@ -25,40 +25,6 @@ FIRST_GUESS = 1.0
 """Seconds that a batch is taken to last before one was seen."""
 MEMORY = 0.8
 """Weight of the past in the running mean of how long a batch lasts."""
-
-
-class Made(Protocol):
-    """What the model says to one prompt; `polymode.generate.Generated` is one."""
-
-    @property
-    def text(self) -> str:
-        """The completion."""
-        ...
-
-    @property
-    def n_tokens(self) -> int | None:
-        """Its tokens, None when unknown."""
-        ...
-
-    @property
-    def is_finished(self) -> bool:
-        """False when it was cut off."""
-        ...
-
-    @property
-    def n_prompt_tokens(self) -> int | None:
-        """Tokens of the prompt, None when unknown."""
-        ...
-
-
-class Generates(Protocol):
-    """A source of completions; `polymode.generate.Generator` is one, and this package may not import it."""
-
-    def generate(
-        self, prompts: Sequence[str], *, n: int, max_tokens: int, temperature: float, seed: int
-    ) -> Sequence[Sequence[Made]]:
-        """``n`` completions of each prompt."""
-        ...
 
 
 class QueueFullError(Exception):
@@ -70,7 +36,7 @@ class ClosedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class PromptRequest:
     """One prompt and how to sample from it."""
 
     prompt: str
@@ -81,7 +47,7 @@ class Ask:
     seed: int | None = None
     """With a seed it is sampled alone, so that nothing but the seed decides."""
 
-    def joins(self, other: Ask) -> bool:
+    def joins(self, other: PromptRequest) -> bool:
         """Whether both may be in one batch."""
         alike = (self.k, self.max_tokens, self.temperature) == (other.k, other.max_tokens, other.temperature)
         return alike and self.seed is None and other.seed is None
@@ -89,9 +55,9 @@ class Ask:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Waiting:
-    ask: Ask
+    ask: PromptRequest
     since: float
-    future: Future[Made]
+    future: Future[Generated]
 
 
 class Batcher:
@@ -104,21 +70,21 @@ class Batcher:
         room: requests that may wait; more are refused.
         workers: threads; more than one for a generator that may be called from several (a server elsewhere).
         seed: of the sampling; None draws one.
-        noted: called with the size and the seconds of every batch.
+        on_batch: called with the size and the seconds of every batch.
     """
 
     def __init__(
         self,
-        generator: Generates,
+        generator: Generator,
         *,
         size: int = 16,
         wait: float = 0.01,
         room: int = 64,
         workers: int = 1,
         seed: int | None = None,
-        noted: Callable[[int, float], None] = lambda size, seconds: None,
+        on_batch: Callable[[int, float], None] = lambda size, seconds: None,
     ) -> None:
-        self._generator, self._size, self._wait, self._room, self._noted = generator, size, wait, room, noted
+        self._generator, self._size, self._wait, self._room, self._on_batch = generator, size, wait, room, on_batch
         self._seeds = random.Random(seed)
         self._changed = threading.Condition()
         self._queue: deque[_Waiting] = deque()
@@ -130,7 +96,7 @@ class Batcher:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, ask: Ask) -> Future[Made]:
+    def submit(self, ask: PromptRequest) -> Future[Generated]:
         """The completion to come; cancelling it while it waits takes it out of the queue.
 
         Raises:
@@ -184,7 +150,7 @@ class Batcher:
                 outcomes = self._outcomes(live)
                 seconds = time.monotonic() - start
                 self._mean_seconds = MEMORY * self._mean_seconds + (1 - MEMORY) * seconds
-                self._noted(len(live), seconds)  # before anybody can see an answer whose batch is not counted
+                self._on_batch(len(live), seconds)  # before anybody can see an answer whose batch is not counted
                 for waiting, outcome in zip(live, outcomes, strict=True):
                     if isinstance(outcome, GeneratorFault):
                         waiting.future.set_exception(outcome)
@@ -213,7 +179,7 @@ class Batcher:
         if any(waiting.future.cancelled() for waiting in self._queue):
             self._queue = deque(waiting for waiting in self._queue if not waiting.future.cancelled())
 
-    def _outcomes(self, batch: list[_Waiting]) -> list[Made | GeneratorFault]:
+    def _outcomes(self, batch: list[_Waiting]) -> list[Generated | GeneratorFault]:
         """Completion or fault of each request; a batch that fails, though the server is up, is asked one by one."""
         ask = batch[0].ask
         seed = self._seeds.getrandbits(31) if ask.seed is None else ask.seed
@@ -225,7 +191,7 @@ class Batcher:
                 temperature=ask.temperature,
                 seed=seed,
             )
-            texts: list[Made | GeneratorFault] = [text for [text] in made]
+            texts: list[Generated | GeneratorFault] = [text for [text] in made]
             if len(texts) != len(batch):
                 raise ValueError(f"{len(texts)} completions of {len(batch)} prompts")
         except Exception as exc:  # whatever a model throws concerns those who asked; the thread must live on

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, WithJsonSchema
 
 from polymode.prompts import MAX_K
-from polymode.web.answering import Asked
+from polymode.web.answer_service import AnswerRequest
 from polymode.web.problems import Problem, dumped
 from polymode.web.schema import MAX_QUESTION_CHARS, WHOLE, Answers, AnswerSetReply, QuestionText, Strict
 
@@ -94,7 +94,7 @@ class ChatRequest(Strict):
     tools: list[Any] | None = Field(None, description="nothing", max_length=0)
     functions: list[Any] | None = Field(None, description="nothing", max_length=0)
 
-    def asked(self, model_id: str) -> Asked:
+    def answer_request(self, model_id: str) -> AnswerRequest:
         """The question in it.
 
         Raises:
@@ -122,7 +122,7 @@ class ChatRequest(Strict):
                 fix="shorten it",
             )
         limits = [limit for limit in (self.max_completion_tokens, self.max_tokens) if limit is not None]
-        return Asked(question, self.k, self.risk, self.temperature, min(limits, default=None), self.seed)
+        return AnswerRequest(question, self.k, self.risk, self.temperature, min(limits, default=None), self.seed)
 
 
 def chat_completion(reply: AnswerSetReply) -> dict[str, Any]:

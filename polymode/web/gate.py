@@ -12,15 +12,18 @@ import time
 import uuid
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from polymode.web.keys import Keys
-from polymode.web.measures import Measures
 from polymode.web.problems import Problem, problem_response
+
+if TYPE_CHECKING:
+    from polymode.web.pages.site import Site
+from polymode.web.server_metrics import ServerMetrics
 
 log = logging.getLogger("polymode.web")
 
@@ -38,22 +41,6 @@ HEADERS = {
     "frame-ancestors 'none'; base-uri 'none'",
 }
 """Of every reply that does not say otherwise: a file of a run folder has a content policy of its own."""
-
-
-class PageSide(Protocol):
-    """The pages, where there are some; `polymode.web.pages.site.Site` is it."""
-
-    def owns(self, path: str) -> bool:
-        """Whether a path is a page's: its visitors sign in instead of sending a key."""
-        ...
-
-    def admits(self, scope: Scope) -> bool:
-        """Whether the visitor may see the page."""
-        ...
-
-    def problem(self, problem: Problem, scope: Scope) -> Response:
-        """A problem as a page."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +62,7 @@ class Gate:
         hosts: names by which clients may call the server; None for any. A page in a browser can send requests to a
             server on the same machine under a name of its own, and is refused by this.
         limits: of bodies.
-        measures: counts.
+        metrics: counts.
         paths: that exist; the others are counted as one.
         pages: for people.
     """
@@ -87,12 +74,12 @@ class Gate:
         keys: Keys,
         hosts: Collection[str] | None,
         limits: Limits,
-        measures: Measures,
+        metrics: ServerMetrics,
         paths: Collection[str],
-        pages: PageSide | None = None,
+        pages: Site | None = None,
     ) -> None:
         self._app, self._keys, self._hosts = app, keys, hosts
-        self._limits, self._measures, self._paths, self._pages = limits, measures, paths, pages
+        self._limits, self._metrics, self._paths, self._pages = limits, metrics, paths, pages
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -131,8 +118,8 @@ class Gate:
         finally:
             seconds = time.monotonic() - start
             path = self._counted(scope["path"])
-            self._measures.requests.labels(path, status).inc()
-            self._measures.seconds.labels(path).observe(seconds)
+            self._metrics.requests.labels(path, status).inc()
+            self._metrics.seconds.labels(path).observe(seconds)
             log.info("%s %s %d %.0f ms %s", scope["method"], path, status, 1000 * seconds, request_id)
 
     def _refusal(self, problem: Problem, scope: Scope) -> Response:

@@ -95,12 +95,12 @@ def test_an_existing_folder_needs_resume(tmp_path: Path) -> None:
 # --- a miniature, end to end -----------------------------------------------------------------------------------------
 
 BASE = Recipe(
-    steps=2,
+    max_steps=2,
     questions_per_step=2,
-    group=2,
-    max_completion_tokens=60,
+    num_generations=2,
+    max_completion_length=60,
     warm_start_steps=25,
-    save_every=1,
+    save_steps=1,
 )
 
 

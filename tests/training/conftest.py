@@ -102,12 +102,12 @@ def small_recipe(drinks_model: Path, drinks_file: Path) -> Callable[..., Recipe]
             "data": str(drinks_file),
             "task_options": {"style": "brief", "validation": 0.0, "test": 0.0},
             "model": str(drinks_model),
-            "steps": 4,
+            "max_steps": 4,
             "questions_per_step": 4,
-            "group": 4,
+            "num_generations": 4,
             "learning_rate": 1e-3,
-            "max_completion_tokens": 40,
-            "save_every": 2,
+            "max_completion_length": 40,
+            "save_steps": 2,
             "seed": 5,
         }
         return recipe_from({**values, **overrides})

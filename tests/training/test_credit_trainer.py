@@ -53,7 +53,7 @@ def advantages(recipe: Recipe, folder: Path, texts: list[str], asked: list[str])
 @pytest.fixture
 def pair_recipe(small_recipe: Callable[..., Recipe]) -> Callable[..., Recipe]:
     def build(**options: Any) -> Recipe:
-        return small_recipe(**{"credit": "term", "k": 2, "questions_per_step": 2, "group": 4, **options})
+        return small_recipe(**{"credit": "term", "k": 2, "questions_per_step": 2, "num_generations": 4, **options})
 
     return build
 
@@ -101,7 +101,7 @@ def test_every_token_has_the_advantage_of_its_part(pair_recipe: Callable[..., Re
 def test_a_run_with_term_credit_learns_and_resumes(
     options: dict[str, Any], small_recipe: Callable[..., Recipe], tmp_path: Path
 ) -> None:
-    recipe = small_recipe(credit="term", steps=2, save_every=1, **options)
+    recipe = small_recipe(credit="term", max_steps=2, save_steps=1, **options)
     target = train(recipe, tmp_path / "run")
     assert (target / "model.safetensors").exists()
     assert train(recipe, tmp_path / "run", resume=True) == target
@@ -113,7 +113,7 @@ def test_a_run_with_term_credit_learns_and_resumes(
 def test_a_chat_model_with_adapters(chat_model: Path, small_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
     """Its completions are all malformed: no NaN comes out of that."""
     recipe = small_recipe(
-        credit="term", model=str(chat_model), prompt_style="full", steps=1, device_batch=8, lora_rank=4
+        credit="term", model=str(chat_model), prompt_style="full", max_steps=1, device_batch=8, lora={"r": 4}
     )
     assert (train(recipe, tmp_path / "run") / "adapter_config.json").exists()
     [line] = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
@@ -123,7 +123,7 @@ def test_a_chat_model_with_adapters(chat_model: Path, small_recipe: Callable[...
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"credit": "token"}, "credit = 'token' is not known: use one of sequence, term"),
+        ({"credit": "token"}, "credit = 'token' is not known: use one of sequence or term"),
         ({"scale_rewards": "group"}, "scale_rewards = 'group' with method = 'multi-rlcr'"),
         ({"preset": "released"}, "credit = 'term' with preset = 'released'"),
     ],
@@ -156,7 +156,7 @@ def test_two_processes_give_the_same_advantages_as_one(
     pair_recipe: Callable[..., Recipe], drinks_file: Path, tmp_path: Path
 ) -> None:
     """A group lies in two processes: 4 completions each of 8, a group of 8."""
-    recipe = pair_recipe(group=8, questions_per_step=1)
+    recipe = pair_recipe(num_generations=8, questions_per_step=1)
     texts, asked = [*TEXTS, *reversed(TEXTS)], [json.dumps(["tea", "milk"])] * 8
     alone = advantages(recipe, tmp_path / "alone", texts, asked)["advantages"]
     values = {
@@ -167,8 +167,8 @@ def test_two_processes_give_the_same_advantages_as_one(
         "credit": "term",
         "k": 2,
         "questions_per_step": 1,
-        "group": 8,
-        "max_completion_tokens": 40,
+        "num_generations": 8,
+        "max_completion_length": 40,
     }
     (tmp_path / "values.json").write_text(json.dumps([values, texts, asked]))
     (tmp_path / "script.py").write_text(SCRIPT)

@@ -18,7 +18,7 @@ from polymode.training.rl import _rows, train
 
 
 def test_k_is_drawn_per_question_and_said_in_its_prompt() -> None:
-    recipe = Recipe(k_choices=(1, 2, 3, 4, 5), steps=20, questions_per_step=25, seed=3)
+    recipe = Recipe(k_choices=(1, 2, 3, 4, 5), max_steps=20, questions_per_step=25, seed=3)
     rows = _rows(recipe, open_task("clinic"), conversational=False)
     asked = [int(m[1]) for row in rows if (m := re.search(r"Give (\d) answers?", row["prompt"]))]
     assert asked == [row["k"] for row in rows]
@@ -26,12 +26,12 @@ def test_k_is_drawn_per_question_and_said_in_its_prompt() -> None:
     assert set(counts) == {1, 2, 3, 4, 5} and min(counts.values()) > 60  # 500 questions: 100 each, deviation 9
     again = _rows(recipe, open_task("clinic"), conversational=False)
     assert again == rows
-    assert "k" not in _rows(Recipe(steps=1), open_task("clinic"), conversational=False)[0]
+    assert "k" not in _rows(Recipe(max_steps=1), open_task("clinic"), conversational=False)[0]
 
 
 @pytest.mark.parametrize("credit", ["sequence", "term"])
 def test_a_model_trained_over_k_follows_each(credit: str, small_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
-    recipe = small_recipe(k_choices=[1, 3], credit=credit, steps=2, questions_per_step=4)
+    recipe = small_recipe(k_choices=[1, 3], credit=credit, max_steps=2, questions_per_step=4)
     train(recipe, tmp_path / "run")
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert len(lines) == 2 and all(line["share_clean"] > 0.2 for line in lines)

@@ -9,7 +9,7 @@ from polymode.errors import ConfigError
 from polymode.prompts import Style
 from polymode.rewards import METHODS, Reward
 from polymode.tasks import Split, open_task
-from polymode.training.objective import check_questions, reward_for, shaping_for
+from polymode.training.objective import check_questions, shaping_for
 from polymode.training.recipe import Recipe, recipe_from
 from polymode.types import Example, Reference
 from polymode.verifiers.text import TextVerifier
@@ -19,7 +19,7 @@ from polymode.verifiers.text import TextVerifier
 @pytest.mark.parametrize("preset", ["paper", "released"])
 def test_the_defaults_are_the_presets(method: str, preset: str) -> None:
     recipe = Recipe(method=method, preset=preset)
-    assert reward_for(recipe) == METHODS[method].reward(preset)
+    assert recipe.reward == METHODS[method].reward(preset)
     assert shaping_for(recipe) is None
 
 
@@ -35,11 +35,19 @@ def test_options_set_the_reward() -> None:
         repeat_penalty=0.25,
     )
     # Format: 1.5 for the log score and two repeats of .25.
-    assert reward_for(recipe) == Reward(
-        9, 1.5, 2, confidences="exclusive", penalty=0.5, aggregation="vector", alpha=2, score="log", repeat=0.25
+    assert recipe.reward == Reward(
+        coverage="vector",
+        coverage_weight=9,
+        coverage_alpha=2,
+        confidence_score="log",
+        confidence_weight=1.5,
+        confidences="exclusive",
+        exclusive_penalty=0.5,
+        repeat_penalty=0.25,
+        format_weight=2,
     )
     single = Recipe(method="single-rlcr", repeat_penalty=0.25)  # one answer has nothing to repeat
-    assert reward_for(single) == Reward(repeat=0.25)
+    assert single.reward == Reward(repeat_penalty=0.25)
 
 
 def test_options_set_the_shaping() -> None:
@@ -52,19 +60,22 @@ def test_options_set_the_shaping() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"coverage": "mean"}, "coverage = 'mean' is not known: use one of count, any, count/K, count/N, vector"),
+        ({"coverage": "mean"}, "coverage = 'mean' is not known: use one of count, any, count/K, count/N or vector"),
         ({"confidence_score": "hinge"}, "confidence_score = 'hinge' is not known: use one of brier, log, spherical"),
-        ({"confidences": "shared"}, "confidences = 'shared' is not known: use one of independent, exclusive"),
-        ({"objective": "max@k"}, "objective = 'max@k' is not known: use one of mean, pass@k, coverage@k"),
-        ({"exploration": "ucb"}, "exploration = 'ucb' is not known: use one of none, batch, historical"),
-        ({"coverage_weight": -1}, "coverage_weight = -1.0 must be a number, at least 0"),
-        ({"repeat_penalty": float("nan")}, "repeat_penalty = nan must be a number, at least 0"),
+        ({"confidences": "shared"}, "confidences = 'shared' is not known: use one of independent or exclusive"),
+        ({"objective": "max@k"}, "objective = 'max@k' is not known: use one of mean, pass@k or coverage@k"),
+        ({"exploration": "ucb"}, "exploration = 'ucb' is not known: use one of none, batch or historical"),
+        ({"coverage_weight": -1}, "coverage_weight = -1.0 is not allowed: use a finite number, at least 0"),
+        ({"repeat_penalty": float("nan")}, "repeat_penalty = nan is not allowed: use a finite number, at least 0"),
         ({"coverage": "vector", "coverage_alpha": 0}, "coverage_alpha = 0.0 must be above 0"),
         ({"coverage_alpha": 2}, "coverage_alpha = 2.0 is given without coverage: add coverage: vector"),
         ({"exclusive_penalty": 2}, "exclusive_penalty = 2.0 is given without confidences: add confidences: exclusive"),
         ({"objective_k": 4}, "objective_k = 4 is given without objective: add objective: pass@k"),
         ({"exploration_weight": 0.3}, "exploration_weight = 0.3 is given without exploration: add exploration: batch"),
-        ({"preset": "released", "coverage": "any"}, "coverage = 'any' with preset = 'released': use preset 'paper'"),
+        (
+            {"preset": "released", "coverage": "any"},
+            "coverage = 'any' with preset = 'released': its formulas are fixed; use 'paper'",
+        ),
         ({"preset": "released", "exploration": "batch"}, "exploration = 'batch' with preset = 'released'"),
         (
             {"method": "multi-rlvr", "confidence_score": "log"},
@@ -109,9 +120,12 @@ def test_options_set_the_shaping() -> None:
         ),
         (
             {"objective": "pass@k", "method": "single-rlvr", "objective_k": 16},
-            "objective = 'pass@k' with objective_k = 16 and group = 16: use objective_k from 1 to 15",
+            "objective = 'pass@k' with objective_k = 16 and num_generations = 16: use objective_k from 1 to 15",
         ),
-        ({"objective": "pass@k", "method": "single-rlvr", "group": 3}, "with k = 3 and group = 3: use objective_k"),
+        (
+            {"objective": "pass@k", "method": "single-rlvr", "num_generations": 3},
+            "with k = 3 and num_generations = 3: use objective_k",
+        ),
     ],
 )
 def test_what_is_improper_is_refused_when_the_recipe_is_read(options: dict[str, Any], message: str) -> None:
@@ -159,7 +173,7 @@ class Endless(TextVerifier):
     [
         (
             {"coverage": "any"},
-            "task 'clinic', question 'three': coverage = 'any' with coverage_weight = 1.0 and confidence_weight = 1.0 "
+            "task 'few', question 'three': coverage = 'any' with coverage_weight = 1.0 and confidence_weight = 1.0 "
             "on a question with 3 references and 3 answers: .*; use coverage = 'count', or confidence_weight = 0",
         ),
         ({"coverage": "count/N", "coverage_weight": 0.9}, "raise coverage_weight to at least 1"),
@@ -175,11 +189,11 @@ class Endless(TextVerifier):
     ],
 )
 def test_what_is_improper_on_a_training_question_is_refused(options: dict[str, Any], message: str) -> None:
-    recipe = recipe_from({**options, "steps": 1, "questions_per_step": 2})
+    recipe = recipe_from({**options, "max_steps": 1, "questions_per_step": 2})
     with pytest.raises(ConfigError, match=message) as caught:
         check_questions(recipe, Few(), TextVerifier())
     assert "\n" not in str(caught.value)
-    one = recipe_from({**options, "steps": 1, "questions_per_step": 1})
+    one = recipe_from({**options, "max_steps": 1, "questions_per_step": 1})
     check_questions(one, Few(), TextVerifier())
 
 
@@ -194,18 +208,18 @@ def test_exactly_where_it_breaks() -> None:
 
 
 def test_right_answers_without_number_count_as_k() -> None:
-    one = Recipe(steps=1, questions_per_step=1, coverage="any")
+    one = Recipe(max_steps=1, questions_per_step=1, coverage="any")
     check_questions(one, Few(), TextVerifier())
     with pytest.raises(ConfigError, match="with 3 references and 3 answers"):
         check_questions(one, Few(), Endless())
     together = Recipe(method="multi-rlvr", objective="coverage@k")
     check_questions(together, Few(), TextVerifier())
-    with pytest.raises(ConfigError, match="objective = 'coverage@k' on task 'clinic': it has no end of right answers"):
+    with pytest.raises(ConfigError, match="objective = 'coverage@k' on task 'few': it has no end of right answers"):
         check_questions(together, Few(), Endless())
 
 
 def test_the_labs_tasks() -> None:
-    small = {"steps": 2, "questions_per_step": 16, "coverage": "any"}
+    small = {"max_steps": 2, "questions_per_step": 16, "coverage": "any"}
     check_questions(Recipe(task="hops", **small), open_task("hops"), TextVerifier())
     with pytest.raises(ConfigError, match="task 'clinic', question"):
         check_questions(Recipe(task="clinic", **small), open_task("clinic"), TextVerifier())

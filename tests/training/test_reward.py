@@ -180,7 +180,7 @@ def test_references_that_cannot_be_used_are_refused(references: Any) -> None:
 
 def test_cut_off_at_the_limit_is_truncated_and_ended_early_is_malformed() -> None:
     log = Log()
-    reward = make_reward_function(METHODS["multi-rlcr"], 3, max_completion_tokens=5)
+    reward = make_reward_function(METHODS["multi-rlcr"], 3, max_completion_length=5)
     clean = answers(("tea", "1"), ("milk", "0"), ("cider", "0"))
     totals = reward(
         ["<answer1>te", "<answer1>te", clean],

@@ -44,7 +44,7 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(finished_run: Path, small_recipe: Callable[..., Recipe], tmp_path: Path) -> Path:
     """A copy of one finished run of four steps with a checkpoint every two."""
     if not finished_run.exists():
-        train(small_recipe(keep_checkpoints=2), finished_run)
+        train(small_recipe(save_total_limit=2), finished_run)
     return shutil.copytree(finished_run, tmp_path / "run")
 
 
@@ -92,7 +92,7 @@ def test_a_resumed_run_takes_the_same_steps(run: Path, small_recipe: Callable[..
     (resumed / runs.TRAIN_METRICS).write_text("\n".join([*lines[:3], lines[3][:40]]), encoding="utf-8")
     (resumed / "checkpoints" / "completions" / "completions_00004.parquet").unlink()
 
-    train(small_recipe(keep_checkpoints=2), resumed, resume=True)
+    train(small_recipe(save_total_limit=2), resumed, resume=True)
 
     for expected, line in zip(metrics(run), metrics(resumed), strict=True):
         assert without_times(line) == pytest.approx(without_times(expected), abs=1e-6)
@@ -107,13 +107,13 @@ def test_a_checkpoint_cut_off_by_a_kill_is_left_out(run: Path, small_recipe: Cal
     expected = [without_times(line) for line in metrics(run)]
     shutil.rmtree(run / "model")
     (run / "checkpoints" / "checkpoint-4" / "trainer_state.json").write_text('{"global_step": 4, "log_hi')
-    train(small_recipe(keep_checkpoints=2), run, resume=True)
+    train(small_recipe(save_total_limit=2), run, resume=True)
     assert [without_times(line) for line in metrics(run)] == [pytest.approx(line, abs=1e-6) for line in expected]
 
 
 def test_a_finished_run_is_left_alone(run: Path, small_recipe: Callable[..., Recipe]) -> None:
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
-    assert train(small_recipe(keep_checkpoints=2), run, resume=True) == run / "model"
+    assert train(small_recipe(save_total_limit=2), run, resume=True) == run / "model"
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
 
 
@@ -128,12 +128,12 @@ def test_a_folder_belongs_to_one_recipe(run: Path, small_recipe: Callable[..., R
 
 
 def test_what_does_not_change_the_steps_may_change_on_resume(run: Path, small_recipe: Callable[..., Recipe]) -> None:
-    train(small_recipe(keep_checkpoints=1, save_every=1, threads=1), run, resume=True)
+    train(small_recipe(save_total_limit=1, save_steps=1, threads=1), run, resume=True)
 
 
 @pytest.mark.parametrize("method", ["single-rlvr", "single-rlcr", "multi-rlvr"])
 def test_the_other_methods_go_the_same_way(method: str, small_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
-    train(small_recipe(method=method, steps=1), tmp_path / "run")
+    train(small_recipe(method=method, max_steps=1), tmp_path / "run")
     [line] = metrics(tmp_path / "run")
     table = completions(tmp_path / "run", 1)
     assert ("term_brier" in table) == ("brier" in line) == method.endswith("rlcr")
@@ -143,15 +143,17 @@ def test_the_other_methods_go_the_same_way(method: str, small_recipe: Callable[.
 
 
 def test_group_scaling_is_allowed_without_confidences(small_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
-    train(small_recipe(method="multi-rlvr", scale_rewards="group", steps=1), tmp_path / "run")
+    train(small_recipe(method="multi-rlvr", scale_rewards="group", max_steps=1), tmp_path / "run")
     assert len(metrics(tmp_path / "run")) == 1
 
 
-@pytest.mark.parametrize("options", [{}, {"lora_rank": 4, "warmup_share": 0.5, "schedule": "linear", "kl": 0.01}])
+@pytest.mark.parametrize(
+    "options", [{}, {"lora": {"r": 4}, "warmup_steps": 0.5, "lr_scheduler_type": "linear", "beta": 0.01}]
+)
 def test_a_chat_model_in_parts_of_a_step(
     options: dict[str, Any], chat_model: Path, small_recipe: Callable[..., Recipe], tmp_path: Path
 ) -> None:
-    recipe = small_recipe(model=str(chat_model), prompt_style="full", steps=2, device_batch=8, **options)
+    recipe = small_recipe(model=str(chat_model), prompt_style="full", max_steps=2, device_batch=8, **options)
     target = train(recipe, tmp_path / "run")
     assert (target / "adapter_config.json").exists() == bool(options)
     for step in (1, 2):
@@ -182,7 +184,7 @@ def test_a_judge_that_is_down_leaves_every_completion_unscored_and_the_run_finis
 
     monkeypatch.setattr(endpoint, "FIRST_WAIT", 0.01)
     options = {"base_url": "http://127.0.0.1:9/v1", "model": "m"}  # nobody listens on port 9
-    recipe = small_recipe(verifier="judge", verifier_options=options, steps=2)
+    recipe = small_recipe(verifier="judge", verifier_options=options, max_steps=2)
     assert (train(recipe, tmp_path / "run") / "config.json").exists()
     lines = list(runs.read_jsonl(tmp_path / "run" / runs.TRAIN_METRICS))
     assert len(lines) == 2 and all(0 < line["share_unscored"] <= 1 for line in lines)
@@ -192,16 +194,16 @@ def test_a_run_made_before_an_option_existed_goes_on(run: Path, small_recipe: Ca
     kept = runs.read_json(run / runs.CONFIG)
     del kept["config"]["verifier"], kept["config"]["verifier_options"]
     runs.write_json(run / runs.CONFIG, kept)
-    assert train(small_recipe(keep_checkpoints=2), run, resume=True) == run / "model"
+    assert train(small_recipe(save_total_limit=2), run, resume=True) == run / "model"
     with pytest.raises(ConfigError, match="verifier = 'text' differs from the run folder's None"):
-        train(small_recipe(keep_checkpoints=2, verifier="text"), run, resume=True)
+        train(small_recipe(save_total_limit=2, verifier="text"), run, resume=True)
 
 
 def test_tensorboard_gets_the_figures(small_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
     pytest.importorskip("tensorboard", reason="tensorboard is not installed")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    train(small_recipe(report_to=["tensorboard"], steps=1), tmp_path / "run")
+    train(small_recipe(report_to=["tensorboard"], max_steps=1), tmp_path / "run")
     [events] = (tmp_path / "run").rglob("events.out.tfevents.*")
     reader = EventAccumulator(str(events)).Reload()
     assert {"train/coverage", "train/brier", "train/reward"} <= set(reader.Tags()["scalars"])
@@ -235,7 +237,7 @@ def test_a_short_data_set_is_read_again(small_recipe: Callable[..., Recipe], dri
     from polymode.tasks import open_task
     from polymode.training.rl import _rows
 
-    recipe = small_recipe(steps=20)  # 80 questions of the file's 35
+    recipe = small_recipe(max_steps=20)  # 80 questions of the file's 35
     task = open_task(recipe.task, data=recipe.data, **recipe.task_options)
     rows = _rows(recipe, task, conversational=False)
     assert len(rows) == 80

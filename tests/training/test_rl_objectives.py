@@ -30,7 +30,7 @@ def counts(checkpoint: Path) -> dict[str, dict[str, int]]:
 def test_trl_centres_the_values_to_the_advantages_of_pass_at_k(
     small_recipe: Callable[..., Recipe], tmp_path: Path
 ) -> None:
-    train(small_recipe(method="single-rlvr", objective="pass@k", objective_k=2, steps=1), tmp_path / "run")
+    train(small_recipe(method="single-rlvr", objective="pass@k", objective_k=2, max_steps=1), tmp_path / "run")
     table = completions(tmp_path / "run", 1)
     for i in range(0, 16, 4):
         right = ["correct" in verdicts.split() for verdicts in table["verdicts"][i : i + 4]]
@@ -53,7 +53,7 @@ def test_trl_centres_the_values_to_the_advantages_of_pass_at_k(
 def test_terms_of_the_options_are_logged(
     options: dict[str, Any], terms: set[str], small_recipe: Callable[..., Recipe], tmp_path: Path
 ) -> None:
-    train(small_recipe(steps=1, **options), tmp_path / "run")
+    train(small_recipe(max_steps=1, **options), tmp_path / "run")
     table = completions(tmp_path / "run", 1)
     assert {name.removeprefix("term_") for name in table if name.startswith("term_")} == terms
     totals = [sum(row) for row in zip(*(table[f"term_{name}"] for name in sorted(terms)), strict=True)]
@@ -61,7 +61,7 @@ def test_terms_of_the_options_are_logged(
 
 
 def test_counts_of_answers_are_kept_in_checkpoints(small_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
-    recipe = small_recipe(exploration="historical", keep_checkpoints=2)
+    recipe = small_recipe(exploration="historical", save_total_limit=2)
     whole, resumed = tmp_path / "whole", tmp_path / "resumed"
     train(recipe, whole)
     shutil.copytree(whole, resumed)

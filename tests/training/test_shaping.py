@@ -36,7 +36,7 @@ class Columns:
 
 def test_pass_at_k_takes_the_place_of_coverage() -> None:
     log = Columns()
-    reward = make_reward_function(METHODS["single-rlvr"], 1, shaping=Shaping(4, objective="pass@k", k=2))
+    reward = make_reward_function(METHODS["single-rlvr"], 1, shaping=Shaping(4, objective="pass@k", objective_k=2))
     completions = [*single("tea", "milk", "milk"), "malformed", *single("tea", "Tea", "the tea", "milk")]
     totals = reward(completions, [["tea"]] * 8, log_extra=log)
     # Group 1: the right one 1, a wrong one 1/3 (one of its three pairs holds the right one), also the malformed one,
@@ -50,7 +50,7 @@ def test_pass_at_k_takes_the_place_of_coverage() -> None:
 
 
 def test_coverage_at_k_counts_references_found_together() -> None:
-    shaping = Shaping(3, objective="coverage@k", k=2, coverage=0.5)
+    shaping = Shaping(3, objective="coverage@k", objective_k=2, coverage_weight=0.5)
     reward = make_reward_function(
         METHODS["multi-rlvr"], 2, reward=Reward(coverage_weight=0.5, confidence_weight=0), shaping=shaping
     )
@@ -72,7 +72,7 @@ class Broken(TextVerifier):
 
 
 def test_unscored_completions_take_no_part() -> None:
-    shaping = Shaping(4, objective="pass@k", k=2, exploration="batch", exploration_weight=1)
+    shaping = Shaping(4, objective="pass@k", objective_k=2, exploration="batch", exploration_weight=1)
     reward = make_reward_function(METHODS["single-rlvr"], 1, verifier=Broken(), shaping=shaping)
     totals = reward(single("milk", "tea", "gin", "gin"), [["tea"]] * 4)
     # Three are left: each wrong one is in two pairs, one with the right one. Novelty: 1, and 1/2 for gin.
@@ -125,8 +125,8 @@ def test_totals_are_the_sums_of_the_logged_terms() -> None:
 
 
 def test_groups_must_be_whole() -> None:
-    reward = make_reward_function(METHODS["single-rlvr"], 1, shaping=Shaping(4, objective="pass@k", k=2))
-    with pytest.raises(ConfigError, match="group = 4 does not divide the 6 completions of a process"):
+    reward = make_reward_function(METHODS["single-rlvr"], 1, shaping=Shaping(4, objective="pass@k", objective_k=2))
+    with pytest.raises(ConfigError, match="num_generations = 4 does not divide the 6 completions of a process"):
         reward(single(*["tea"] * 6), [["tea"]] * 6)
 
 
@@ -139,7 +139,7 @@ class Endless(TextVerifier):
 
 def test_references_without_number_cannot_be_counted_together() -> None:
     for objective in ("coverage@k", "pass@k"):
-        shaping = Shaping(2, objective=objective, k=1)
+        shaping = Shaping(2, objective=objective, objective_k=1)
         reward = make_reward_function(METHODS["multi-rlvr"], 2, verifier=Endless(), shaping=shaping)
         batch = [two("good a", "good b"), two("bad", "worse")]
         if objective == "pass@k":

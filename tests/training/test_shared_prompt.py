@@ -39,7 +39,7 @@ def build(kind: type[GRPOTrainer], recipe: Recipe, folder: Path) -> GRPOTrainer:
         model=AutoModelForCausalLM.from_pretrained(str(recipe.model), dtype=torch.float32),
         processing_class=tokenizer,
         reward_funcs=count_words,
-        train_dataset=Dataset.from_list([{"prompt": question} for question in QUESTIONS] * recipe.steps),
+        train_dataset=Dataset.from_list([{"prompt": question} for question in QUESTIONS] * recipe.max_steps),
         args=_trl_config(recipe, folder),
         peft_config=_lora(recipe),
     )
@@ -79,7 +79,7 @@ def gradients(trainer: GRPOTrainer) -> dict[str, torch.Tensor]:
 def test_gradients_are_those_of_the_stock_trainer(
     loss: str, device_batch: int, small_recipe: Callable[..., Recipe], tmp_path: Path
 ) -> None:
-    recipe = small_recipe(loss=loss, device_batch=device_batch, temperature=0.8)
+    recipe = small_recipe(loss_type=loss, device_batch=device_batch, temperature=0.8)
     expected = gradients(build(GRPOTrainer, recipe, tmp_path / "stock"))
     found = gradients(build(SharedPromptTrainer, recipe, tmp_path / "ours"))
     assert expected.keys() == found.keys() and any(value.abs().max() > 1e-3 for value in expected.values())
@@ -88,7 +88,7 @@ def test_gradients_are_those_of_the_stock_trainer(
 
 
 def test_gradients_with_adapters_and_a_reference_model(small_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
-    recipe = small_recipe(lora_rank=4, kl=0.1, device_batch=8)
+    recipe = small_recipe(lora={"r": 4}, beta=0.1, device_batch=8)
     expected = gradients(build(GRPOTrainer, recipe, tmp_path / "stock"))
     ours = build(SharedPromptTrainer, recipe, tmp_path / "ours")
     found = gradients(ours)
@@ -132,9 +132,9 @@ def test_completions_are_sampled_with_the_prompt_read_once(small_recipe: Callabl
     assert sizes[0] == 2 * 3 and set(sizes[1:4]) == {16}
     assert found[0] == found[1] != found[2]
     for row in found[0]:
-        assert 1 <= len(row) <= recipe.max_completion_tokens
+        assert 1 <= len(row) <= recipe.max_completion_length
         assert trainer.processing_class.eos_token_id not in row[:-1]  # type: ignore[union-attr]
-        assert row[-1] == trainer.processing_class.eos_token_id or len(row) == recipe.max_completion_tokens  # type: ignore[union-attr]
+        assert row[-1] == trainer.processing_class.eos_token_id or len(row) == recipe.max_completion_length  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("change", ["activation_checkpointing", "top_k"])
@@ -185,7 +185,7 @@ def test_two_processes_take_the_step_of_one(
     (tmp_path / "script.py").write_text(SCRIPT)
     weights = []
     for processes in (1, 2):
-        recipe = small_recipe(steps=1, device_batch=4, learning_rate=1.0, max_grad_norm=1e9)
+        recipe = small_recipe(max_steps=1, device_batch=4, learning_rate=1.0, max_grad_norm=1e9)
         values = {
             name: getattr(recipe, name)
             for name in (

@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from polymode.generate import Generated
 from polymode.generate.scripted import ScriptedGenerator
 from polymode.policy import Policy
-from polymode.web.answering import Serving
+from polymode.web.answer_service import ServingConfig
 from polymode.web.app import create_app
 
 SURE = (
@@ -57,8 +57,10 @@ def model() -> Iterator[Model]:
     one.gate.set()
 
 
-def serving(**changes: Any) -> Serving:
-    return Serving(**{"model_id": "clinic", "policy": POLICY, "k": 2, "style": "brief", "seconds": 20.0, **changes})
+def serving(**changes: Any) -> ServingConfig:
+    return ServingConfig(
+        **{"model_id": "clinic", "policy": POLICY, "k": 2, "style": "brief", "seconds": 20.0, **changes}
+    )
 
 
 Start = Callable[..., TestClient]

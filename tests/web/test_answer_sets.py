@@ -425,7 +425,7 @@ def test_a_bug_is_told_as_one(start: Start, monkeypatch: pytest.MonkeyPatch) -> 
     def broken(*_: object, **__: object) -> Sequence[str]:
         raise ZeroDivisionError("secret")
 
-    monkeypatch.setattr("polymode.web.answering.build_prompt", broken)
+    monkeypatch.setattr("polymode.web.answer_service.build_prompt", broken)
     reply = start().post(URL, json={"question": "q"})
     assert reply.status_code == 500 and "secret" not in reply.text
     assert reply.json()["title"] == "the server failed"

@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 
 from polymode.errors import GeneratorFault, PromptRefusedError
 from polymode.generate import Generated
-from polymode.web.batching import Ask, Batcher, ClosedError, QueueFullError
+from polymode.web.batching import Batcher, ClosedError, PromptRequest, QueueFullError
 
 from .conftest import Model
 
 SECONDS = 20
 
 
-def ask(prompt: str = "p", k: int = 2, temperature: float = 1.0, seed: int | None = None) -> Ask:
-    return Ask(prompt, k, 100, temperature, seed)
+def ask(prompt: str = "p", k: int = 2, temperature: float = 1.0, seed: int | None = None) -> PromptRequest:
+    return PromptRequest(prompt, k, 100, temperature, seed)
 
 
 @pytest.fixture
@@ -191,7 +191,7 @@ def test_closing_fails_what_waits_and_lets_what_runs_end(model: Model) -> None:
 
 def test_batches_are_noted(model: Model) -> None:
     noted: list[tuple[int, float]] = []
-    batcher = held(model, noted=lambda size, seconds: noted.append((size, seconds)))
+    batcher = held(model, on_batch=lambda size, seconds: noted.append((size, seconds)))
     wait([batcher.submit(ask()), batcher.submit(ask())], 0)
     model.gate.set()
     until(lambda: len(noted) == 2)

@@ -166,6 +166,9 @@ class PosteriorVerifier(ProgramVerifier):
         distinct: what makes two programs the same answer.
     """
 
+    name = "task:programs"
+    """How files name it: the task opens it."""
+
     def __init__(self, grammar: Grammar, sandbox: Sandbox, *, distinct: Distinct = "ast") -> None:
         super().__init__(sandbox, distinct=distinct)
         self.grammar = grammar

@@ -11,34 +11,23 @@ import re
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from polymode.web.pages.sessions import Sessions, give_cookie, new_token
+from polymode.web.pages.sessions import give_cookie, new_token
+
+if TYPE_CHECKING:
+    from polymode.web.pages.site import Site
 
 _HERE = Path(__file__).parent
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
-class Pages(Protocol):
-    """What every page shares; `polymode.web.pages.site.Site` is it."""
-
-    @property
-    def sessions(self) -> Sessions:
-        """Who signed in."""
-        ...
-
-    @property
-    def navigation(self) -> tuple[tuple[str, str], ...]:
-        """Path and name of what this server has."""
-        ...
-
-
-def pages_of(request: Request) -> Pages:
+def pages_of(request: Request) -> Site:
     """What the pages of the request's server share."""
     return request.app.state.pages
 

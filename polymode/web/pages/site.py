@@ -1,8 +1,13 @@
-"""The pages put together: which there are, who may see them, and what is read when something fails (layer L4)."""
+"""The pages put together: which there are, who may see them, and what is shown when something fails (layer L6).
+
+A page is one module with its template beside, and one line of PAGES.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, FastAPI
@@ -18,24 +23,72 @@ from polymode.errors import (
     UserError,
     WriteError,
 )
-from polymode.web.answering import Answering
+from polymode.relabel import Desk
+from polymode.web.answer_service import AnswerService
 from polymode.web.keys import Keys
-from polymode.web.pages.asking import ask_pages
-from polymode.web.pages.compare import compare_pages
-from polymode.web.pages.reading import Reader
-from polymode.web.pages.relabel import relabel_pages
+from polymode.web.pages.ask_page import ask_page
+from polymode.web.pages.compare_page import compare_page
+from polymode.web.pages.options import PageOptions
+from polymode.web.pages.relabel_page import relabel_page
 from polymode.web.pages.rendering import render, style_sheet
-from polymode.web.pages.reviewing import review_pages
-from polymode.web.pages.runs import runs_pages
+from polymode.web.pages.review_pages import review_pages
+from polymode.web.pages.run_pages import run_pages
+from polymode.web.pages.run_reader import RunReader
 from polymode.web.pages.sessions import Sessions
-from polymode.web.pages.signing import SIGN_IN, signing_pages
+from polymode.web.pages.sign_in_page import SIGN_IN, sign_in_page, sign_out_page
 from polymode.web.problems import Problem
-from polymode.web.shown import Shown
+
+if TYPE_CHECKING:
+    from polymode.web.reviews import ReviewQueue
 
 OPEN_PATHS = (SIGN_IN, "/static/style.css")
 """Pages for everybody, also where the server has keys."""
-_NAMES = ("", "sign-in", "sign-out", "static", "reviews", "runs", "compare", "relabel")
-"""First parts of the pages' paths; nothing else is answered with a page."""
+
+
+class Page(NamedTuple):
+    """One page, or several whose paths begin with the same name."""
+
+    name: str
+    """First part of its paths; empty for the start page."""
+    label: str
+    """In the navigation; empty for none."""
+    routes: Callable[..., APIRouter]
+    """Makes its routes."""
+    needs: str = ""
+    """Field of `PageParts` that ``routes`` gets; without that part there is no page."""
+
+
+@dataclass(frozen=True, slots=True)
+class PageParts:
+    """What a page may need."""
+
+    answer_service: AnswerService | None
+    reviews: ReviewQueue | None
+    runs: RunReader | None
+    proposals: Desk | None
+
+
+def _style_page() -> APIRouter:
+    router = APIRouter()
+
+    @router.get("/static/style.css")
+    async def style() -> Response:
+        return Response(style_sheet(), media_type="text/css")
+
+    return router
+
+
+PAGES = (
+    Page("", "Ask", ask_page, "answer_service"),
+    Page("reviews", "Reviews", review_pages, "reviews"),
+    Page("runs", "Runs", run_pages, "runs"),
+    Page("compare", "Compare", compare_page, "runs"),
+    Page("relabel", "Relabel", relabel_page, "proposals"),
+    Page("sign-in", "", sign_in_page),
+    Page("sign-out", "", sign_out_page),
+    Page("static", "", _style_page),
+)
+"""Every page, in the order of the navigation."""
 
 
 class Site:
@@ -44,24 +97,25 @@ class Site:
     def __init__(self, keys: Keys) -> None:
         self.sessions = Sessions(keys)
         self.navigation: tuple[tuple[str, str], ...] = ()
+        self._names = {page.name for page in PAGES}
 
     def owns(self, path: str) -> bool:
-        """Whether a path is a page's."""
-        return path.startswith("/") and path[1:].partition("/")[0] in _NAMES and path != "//"
+        """Whether a path is a page's: its visitors sign in instead of sending a key."""
+        return path.startswith("/") and path[1:].partition("/")[0] in self._names and path != "//"
 
     def admits(self, scope: Scope) -> bool:
-        """Whether the request may see the page: where there are keys, only who signed in with one."""
+        """Whether the visitor may see the page: where there are keys, only after signing in with one."""
         if not self.sessions.needs_key or scope["path"] in OPEN_PATHS:
             return True
         return self.sessions.of(HTTPConnection(scope)) is not None
 
     def problem(self, problem: Problem, scope: Scope) -> Response:
-        """The page that says why a request is not answered; who must sign in first is led there."""
+        """The page that says why a request is not answered; a visitor who must sign in first is sent there."""
         request = Request(scope)
         if problem.status == 401 and request.method == "GET":
             query = scope["query_string"].decode("latin-1")
-            wanted = scope["path"] + (f"?{query}" if query else "")
-            return RedirectResponse(f"{SIGN_IN}?{urlencode({'next': wanted})}", 303)
+            target = scope["path"] + (f"?{query}" if query else "")
+            return RedirectResponse(f"{SIGN_IN}?{urlencode({'next': target})}", 303)
         body = problem.body(request.state.request_id)
         form = request.scope.get("state", {}).get("form")
         resend = form.fields if form is not None and problem.status in (429, 503, 504) else ()
@@ -72,36 +126,27 @@ class Site:
         return response
 
 
-def add_pages(app: FastAPI, answering: Answering | None, shown: Shown, *, keys: Keys) -> Site:
+def add_pages(app: FastAPI, answer_service: AnswerService | None, options: PageOptions, keys: Keys) -> Site:
     """Add the pages to an application.
 
     Args:
         app: the application; it must answer `Problem` with `Site.problem` where the site owns the path.
-        answering: what asks the model, the same as the API's; None without a model.
-        shown: what there are pages of.
-        keys: who may sign in.
+        answer_service: what asks the model, the same as the API's; None without a model.
+        options: what there are pages of.
+        keys: of those who may sign in.
     """
     site = Site(keys)
     app.state.pages = site
-    routers: list[tuple[APIRouter, tuple[tuple[str, str], ...]]] = [
-        (_style(), ()),
-        (signing_pages(), ()),
-    ]
-    if answering is not None:
-        routers.append((ask_pages(answering, has_reviews=shown.reviews is not None), (("/", "Ask"),)))
-    if shown.reviews is not None:
-        routers.append((review_pages(shown.reviews), (("/reviews", "Reviews"),)))
-    if shown.looking is not None:
-        reader = Reader(shown.looking)
-        routers.append((runs_pages(reader), (("/runs", "Runs"),)))
-        routers.append((compare_pages(reader), (("/compare", "Compare"),)))
-    if shown.relabelling is not None:
-        routers.append((relabel_pages(shown.relabelling), (("/relabel", "Relabel"),)))
-    for router, links in routers:
-        app.include_router(router, include_in_schema=False)
-        site.navigation += links
-
-    if answering is None:
+    reader = None if options.runs is None else RunReader(options.runs)
+    parts = PageParts(answer_service, options.reviews, reader, options.proposals)
+    for page in PAGES:
+        part = getattr(parts, page.needs) if page.needs else None
+        if page.needs and part is None:
+            continue
+        app.include_router(page.routes(*([part] if page.needs else [])), include_in_schema=False)
+        if page.label:
+            site.navigation += ((f"/{page.name}", page.label),)
+    if answer_service is None:
 
         @app.get("/", include_in_schema=False)
         async def start() -> Response:
@@ -115,26 +160,16 @@ def add_pages(app: FastAPI, answering: Answering | None, shown: Shown, *, keys: 
 
 
 def problem_of_error(error: PolymodeError) -> Problem:
-    """What a person reads of one of the package's errors."""
-    said = str(error)
+    """One of the package's errors, as a page shows it."""
+    title = str(error)
     if isinstance(error, ReviewStoreError):
-        return Problem(503, said, fix="send it again in a moment; nothing was saved", headers={"Retry-After": "2"})
+        return Problem(503, title, fix="send it again in a moment; nothing was saved", headers={"Retry-After": "2"})
     if isinstance(error, WriteError):
-        return Problem(503, said, fix="free space, or repair the file, then send it again; nothing was written")
+        return Problem(503, title, fix="free space, or repair the file, then send it again; nothing was written")
     if isinstance(error, ReviewConflictError):
-        return Problem(409, said, fix="go back to the list")
+        return Problem(409, title, fix="go back to the list")
     if isinstance(error, DataNotFoundError):
-        return Problem(404, said, fix="go back to the list")
+        return Problem(404, title, fix="go back to the list")
     if isinstance(error, UserError):
-        return Problem(422, said, fix="go back, change it, and send it again; nothing was written")
-    return Problem(500, said, fix="tell the operator of the server; its log says more")
-
-
-def _style() -> APIRouter:
-    router = APIRouter()
-
-    @router.get("/static/style.css")
-    async def style() -> Response:
-        return Response(style_sheet(), media_type="text/css")
-
-    return router
+        return Problem(422, title, fix="go back, change it, and send it again; nothing was written")
+    return Problem(500, title, fix="tell the operator of the server; its log says more")

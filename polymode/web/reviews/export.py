@@ -80,6 +80,7 @@ def _judged_row(item: ReviewItem, id_: str, sample: int) -> dict[str, Any]:
     unscored = [answer.verdict is Verdict.UNSCORED for answer in own]
     hits = [int(right[i] and labels[i] not in labels[:i]) for i in range(n)]
     return {
+        "schema": runs.SCHEMA,
         "id": id_,
         "sample": sample,
         "k": item.k,

@@ -40,11 +40,11 @@ def shown_answers(answer_set: AnswerSet, decision: Decision) -> list[ReviewAnswe
     Raises:
         ConfigError: the decision ranks an answer that the set does not hold.
     """
-    places: dict[int, tuple[int, float | None]] = {}
+    folders: dict[int, tuple[int, float | None]] = {}
     for rank, ranked in enumerate(decision.ranked):
         for slot, answer in enumerate(answer_set.answers):
-            if slot not in places and (answer.text, answer.span) == (ranked.text, ranked.span):
-                places[slot] = rank, ranked.confidence
+            if slot not in folders and (answer.text, answer.span) == (ranked.text, ranked.span):
+                folders[slot] = rank, ranked.confidence
                 break
         else:
             raise ConfigError(f"decision ranks {ranked.text!r}, which is no answer of the set: decide on these answers")
@@ -52,8 +52,8 @@ def shown_answers(answer_set: AnswerSet, decision: Decision) -> list[ReviewAnswe
         ReviewAnswer(
             text=storable(answer.text),
             confidence=answer.confidence,
-            rank=places.get(slot, (None, None))[0],
-            decided_on=places.get(slot, (None, None))[1],
+            rank=folders.get(slot, (None, None))[0],
+            decided_on=folders.get(slot, (None, None))[1],
             verdict=None,
             same_as=None,
             added_by="",

@@ -68,7 +68,7 @@ class Store:
                 if self._path is not None:
                     self._path.parent.mkdir(parents=True, exist_ok=True)
                     os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))  # questions may be confidential
-                from polymode.web.reviews.migrating import upgrade
+                from polymode.web.reviews.migration import upgrade
 
                 with self._transaction(writes=True) as connection:
                     upgrade(connection)

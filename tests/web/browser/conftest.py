@@ -21,8 +21,8 @@ import uvicorn
 
 from polymode.policy import Policy
 from polymode.web.app import create_app
+from polymode.web.pages.options import PageOptions
 from polymode.web.reviews import ReviewQueue
-from polymode.web.shown import Shown
 
 from ..conftest import Model, serving
 
@@ -133,9 +133,9 @@ def served(model: Model, queue: ReviewQueue) -> Iterator[Started]:
     """
     running: list[tuple[uvicorn.Server, threading.Thread, socket.socket]] = []
 
-    def begin(shown: Shown | None = None, **options: Any) -> str:
+    def begin(shown: PageOptions | None = None, **options: Any) -> str:
         settings = serving(policy=Policy(answer_at=0.8, offer_at=0.6), k=3)
-        app = create_app(settings, model, escalations=queue, pages=shown or Shown(reviews=queue), **options)
+        app = create_app(settings, model, escalations=queue, pages=shown or PageOptions(reviews=queue), **options)
         sock = socket.create_server(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(app, log_level="critical", ws="none", timeout_graceful_shutdown=1))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)

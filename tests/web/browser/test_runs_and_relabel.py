@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from polymode import runs
-from polymode.cli.serve_pages import shown_of
 from polymode.relabel import DataFields, Proposal, read_proposals, write_proposals
 from polymode.relabel.data import read_data
+from polymode.web.pages.options import open_pages
 
 from ..run_folders import GOOD, POOR, answers, write_run, write_training
 from .conftest import PHONE, Opens, Started
@@ -36,27 +36,27 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("look", LOOKS)
 def test_from_the_list_to_a_question(window: Opens, served: Started, folder: Path, look: str) -> None:
-    one = window(served(shown_of(runs=folder)), **LOOKS[look])
+    one = window(served(open_pages(runs=folder)), **LOOKS[look])
     one.open("/runs")
     one.look("list")
     one.page.get_by_role("link", name="multi-rlcr-k2/seed-0/set").click()
-    one.see("Every metric")
+    one.see("All metrics")
     one.look("run")
     one.page.get_by_role("link", name="overconfident").click()
     one.page.get_by_role("link", name="longer than any phone").click()
     one.see("sprain")
-    answer = one.page.locator(".piece.answer.wrong").first
+    answer = one.page.locator(".segment.answer.wrong").first
     assert answer.inner_text().replace("\n", " ").startswith("1 ✗ wrong")
     one.look("question")
     one.open("/runs/lab/multi-rlcr-k2/seed-0/set?question=1")
     one.see("Sample 3")
     one.look("samples")
-    one.page.get_by_role("link", name="After").click()
+    one.page.get_by_role("link", name="Next").click()
     one.see("2 of 3")
 
 
 def test_marks_can_be_told_apart_without_colour(window: Opens, served: Started, folder: Path) -> None:
-    one = window(served(shown_of(runs=folder)))
+    one = window(served(open_pages(runs=folder)))
     one.open("/runs/lab/multi-rlcr-k2/seed-0/set?question=1")
     styles = one.page.evaluate(
         "[...document.querySelectorAll('.legend .answer')].map(e => getComputedStyle(e).borderStyle)"
@@ -67,7 +67,7 @@ def test_marks_can_be_told_apart_without_colour(window: Opens, served: Started, 
 
 @pytest.mark.slow
 def test_figures_and_report(window: Opens, served: Started, folder: Path) -> None:
-    one = window(served(shown_of(runs=folder)))
+    one = window(served(open_pages(runs=folder)))
     one.open("/runs/lab/multi-rlcr-k2/seed-0/set?part=figures")
     one.page.get_by_role("heading", name="Training").wait_for()  # the page comes back by itself until it is there
     one.page.wait_for_load_state("networkidle")
@@ -85,7 +85,7 @@ def test_figures_and_report(window: Opens, served: Started, folder: Path) -> Non
 
 @pytest.mark.parametrize("look", LOOKS)
 def test_compare(window: Opens, served: Started, folder: Path, look: str) -> None:
-    one = window(served(shown_of(runs=folder)), **LOOKS[look])
+    one = window(served(open_pages(runs=folder)), **LOOKS[look])
     one.open("/compare")
     one.page.get_by_label("Run A").select_option("lab/multi-rlcr-k2/seed-0/set")
     one.page.get_by_label("Run B").select_option("lab/multi-rlvr-k2/seed-0/set")
@@ -114,7 +114,7 @@ def proposals(tmp_path: Path) -> Path:
 
 def relabelling(proposals: Path) -> Any:
     home = proposals.parent
-    return shown_of(proposals=proposals, data=home / "questions.jsonl", relabelled=home / "new.jsonl")
+    return open_pages(proposals=proposals, data=home / "questions.jsonl", relabelled=home / "new.jsonl")
 
 
 @pytest.mark.parametrize("look", LOOKS)
@@ -130,8 +130,8 @@ def test_from_a_proposal_to_the_new_version(window: Opens, served: Started, prop
         first.get_by_role("button", name="Accept as a further reference").click()
     one.see("accepted as a further reference")
     with one.page.expect_navigation():
-        one.page.get_by_role("article", name="Proposal 2").get_by_role("button", name="Accept as another name").click()
-    one.see("accepted as another name of measles")
+        one.page.get_by_role("article", name="Proposal 2").get_by_role("button", name="Accept as an alias").click()
+    one.see("accepted as an alias of measles")
     with one.page.expect_navigation():
         one.page.get_by_role("article", name="Proposal 3").get_by_role("button", name="Refuse").click()
     one.see("No proposal is undecided")
@@ -164,7 +164,7 @@ def test_hostile_files_do_nothing(window: Opens, served: Started, tmp_path: Path
     name = "<script>alert(1)<&script>"
     write_run(tmp_path / "shown" / name, {"q1": [answers((HOSTILE.replace("</", "<\\/"), 0.9), ("b", 0.1)), HOSTILE]},
               questions={"q1": HOSTILE}, references={"q1": [HOSTILE]})  # fmt: skip
-    one = window(served(shown_of(runs=tmp_path / "shown")))
+    one = window(served(open_pages(runs=tmp_path / "shown")))
     one.open("/runs")
     one.page.get_by_role("link", name=name).click()
     one.page.get_by_role("link", name="alert(1)").first.click()

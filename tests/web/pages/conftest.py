@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from polymode.web.pages.options import PageOptions
 from polymode.web.reviews import ReviewQueue
-from polymode.web.shown import Shown
 
 from ..conftest import Start
 
@@ -65,7 +65,7 @@ Visit = Callable[..., Visitor]
 def visit(start: Start) -> Visit:
     """Opens the pages of a new server; keyword arguments of `create_app`."""
 
-    def begin(shown: Shown | None = None, **options: Any) -> Visitor:
-        return Visitor(start(pages=shown or Shown(), **options))
+    def begin(shown: PageOptions | None = None, **options: Any) -> Visitor:
+        return Visitor(start(pages=shown or PageOptions(), **options))
 
     return begin

@@ -9,21 +9,21 @@ from fastapi.testclient import TestClient
 from polymode.cli import main
 from polymode.generate import transformers
 from polymode.web.keys import KEYS_VARIABLE
+from polymode.web.pages.options import PageOptions
 from polymode.web.reviews import ReviewQueue
-from polymode.web.shown import Shown
 
 from ..conftest import Model, Start
 from .conftest import Visit
 
 
 def test_pages_are_not_in_the_description_of_the_api(start: Start, queue: ReviewQueue) -> None:
-    with_pages = start(pages=Shown(reviews=queue)).app.openapi()  # type: ignore[attr-defined]
+    with_pages = start(pages=PageOptions(reviews=queue)).app.openapi()  # type: ignore[attr-defined]
     without = start().app.openapi()  # type: ignore[attr-defined]
     assert with_pages == without
 
 
 def test_addresses_of_pages_are_counted_under_few_names(visit: Visit, queue: ReviewQueue) -> None:
-    visitor = visit(Shown(reviews=queue))
+    visitor = visit(PageOptions(reviews=queue))
     for path in ("/reviews/1", "/reviews/2", "/reviews/x/y", "/", "/no-such-page"):
         visitor.get(path)
     counted = visitor.get("/metrics").text

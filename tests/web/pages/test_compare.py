@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from polymode import runs
+from polymode.web.pages import run_reader
 
 from ..run_folders import GOOD, POOR, answers, write_run
 from .conftest import Visit, Visitor, shown_text
 from .test_hostile import HOSTILE, Tags
-from .test_runs import TABLES, shown
+from .test_runs import TABLES, quick_figures, shown  # noqa: F401  # the fixture acts on its own
 
 
 def ready(pages: Visitor, path: str) -> str:
@@ -116,10 +117,8 @@ def test_a_comparison_is_made_once_and_again_when_a_file_changes(
     pages: Visitor, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[object] = []
-    from polymode.reproduce import two_runs
-
-    real = two_runs.compare_two
-    monkeypatch.setattr(two_runs, "compare_two", lambda *a: (made.append(a), real(*a))[1])
+    real = run_reader.compare_two
+    monkeypatch.setattr(run_reader, "compare_two", lambda *a: (made.append(a), real(*a))[1])
     for _ in range(3):
         ready(pages, "/compare?a=good&b=poor")
     assert len(made) == 1

@@ -10,8 +10,8 @@ import pytest
 
 from polymode.parsing import parse_answers
 from polymode.policy import Policy, decide
+from polymode.web.pages.options import PageOptions
 from polymode.web.reviews import ReviewQueue, ReviewState
-from polymode.web.shown import Shown
 
 from ..conftest import Model
 from .conftest import HERE, Visit, Visitor, shown_text
@@ -32,7 +32,7 @@ def queue(tmp_path: Path) -> Iterator[ReviewQueue]:
 @pytest.fixture
 def ann(visit: Visit, queue: ReviewQueue, model: Model) -> Visitor:
     model.scripted = Model(TEXT).scripted
-    visitor = visit(Shown(reviews=queue), escalations=queue)
+    visitor = visit(PageOptions(reviews=queue), escalations=queue)
     visitor.sign_in("ann")
     visitor.post("/reviews")
     return visitor
@@ -85,7 +85,7 @@ def test_a_queue_that_cannot_be_used_is_said_to_be_and_found_again(
         failed = ann.post("/reviews/1", MARKS)
         said = shown_text(failed.text)
         assert (failed.status_code, failed.headers["retry-after"]) == (503, "2")
-        assert "Not possible now" in said and reason in said and "nothing was saved" in said
+        assert "Not available now" in said and reason in said and "nothing was saved" in said
         assert ann.get("/reviews").status_code == ann.get("/reviews/1").status_code == (200 if is_readable else 503)
         assert is_readable or "Try again" in ann.get("/reviews").text
 

@@ -14,8 +14,8 @@ from polymode.policy import Policy, decide
 from polymode.web.app import create_app
 from polymode.web.gate import Limits
 from polymode.web.pages.forms import MAX_FIELDS
+from polymode.web.pages.options import PageOptions
 from polymode.web.reviews import ReviewQueue
-from polymode.web.shown import Shown
 
 from ..conftest import Live, Model, serving
 from .conftest import HERE, Visit, Visitor, shown_text
@@ -61,7 +61,7 @@ def completion(answer: str) -> str:
 
 
 def test_questions_answers_and_reasons_are_text(visit: Visit, model: Model, queue: ReviewQueue) -> None:
-    visitor = visit(Shown(reviews=queue), escalations=queue)
+    visitor = visit(PageOptions(reviews=queue), escalations=queue)
     for answer, risk in ((HOSTILE, "normal"), (SHORT, "normal"), (SHORT, "high")):
         model.scripted = Model(completion(answer)).scripted
         page = visitor.post("/", {"question": HOSTILE, "risk": risk}).text
@@ -72,7 +72,7 @@ def test_questions_answers_and_reasons_are_text(visit: Visit, model: Model, queu
 
 
 def test_what_reviewers_write_is_text(visit: Visit, queue: ReviewQueue) -> None:
-    visitor = visit(Shown(reviews=queue))
+    visitor = visit(PageOptions(reviews=queue))
     assert visitor.sign_in(SHORT).status_code == 303
     answers = parse_answers(completion(SHORT), 2, confidence=True)
     item_id = queue.add(
@@ -106,7 +106,7 @@ def test_names_and_addresses_of_the_sign_in_page_are_text(visit: Visit) -> None:
 
 @pytest.fixture
 def ann(visit: Visit, queue: ReviewQueue) -> Visitor:
-    visitor = visit(Shown(reviews=queue))
+    visitor = visit(PageOptions(reviews=queue))
     visitor.sign_in("ann")
     answers = parse_answers(completion("flu"), 2, confidence=True)
     queue.add("q", answers, decide(answers, Policy()))
@@ -122,9 +122,9 @@ def test_a_form_without_the_right_token_is_refused(
     ann: Visitor, visit: Visit, queue: ReviewQueue, model: Model, path: str, fields: dict[str, str]
 ) -> None:
     right = ann.token()
-    other = visit(Shown(reviews=queue))
+    other = visit(PageOptions(reviews=queue))
     other.sign_in("ann")
-    stranger = visit(Shown(reviews=queue)).token()
+    stranger = visit(PageOptions(reviews=queue)).token()
     for csrf in ({}, {"csrf": ""}, {"csrf": "0" * 64}, {"csrf": right[:-1]}, {"csrf": right.upper() + "é"},
                  {"csrf": [right, right]}, {"csrf": other.token()}, {"csrf": stranger}):  # fmt: skip
         reply = ann.client.post(path, data={**fields, **csrf}, headers=HERE)
@@ -213,7 +213,7 @@ def said_to(port: int, *parts: bytes, pause: float = 0.0) -> bytes:
 
 def test_long_and_slow_forms_are_given_up_with_a_page(live: Live, model: Model, queue: ReviewQueue) -> None:
     limits = Limits(body_bytes=2000, body_seconds=0.3)
-    port = live(app=create_app(serving(), model, limits=limits, pages=Shown(reviews=queue)))
+    port = live(app=create_app(serving(), model, limits=limits, pages=PageOptions(reviews=queue)))
     long = said_to(port, HEAD + b"Content-Length: 99999999\r\n\r\n")
     assert long.startswith(b"HTTP/1.1 413 ") and b"<h1>Too long</h1>" in long
     slow = said_to(port, HEAD + b"Content-Length: 1000\r\n\r\n", *[b"a"] * 40, pause=0.02)

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from polymode import runs
-from polymode.cli.serve_pages import shown_of
 from polymode.errors import ConfigError, DataNotFoundError
 from polymode.relabel import DataFields, Proposal, read_proposals, write_proposals
 from polymode.relabel.data import read_data
+from polymode.web.pages.options import open_pages
 
 from .conftest import HERE, Visit, Visitor, shown_text
 from .test_hostile import HOSTILE, Tags
@@ -37,7 +37,7 @@ def path(tmp_path: Path, data: Path) -> Path:
 
 @pytest.fixture
 def pages(visit: Visit, path: Path, data: Path, tmp_path: Path) -> Visitor:
-    return visit(shown_of(proposals=path, data=data, relabelled=tmp_path / "new.jsonl"))
+    return visit(open_pages(proposals=path, data=data, relabelled=tmp_path / "new.jsonl"))
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def decide(pages: Visitor, number: int, act: str, **changes: str) -> Any:
 
 def test_a_proposal_with_what_it_rests_on(pages: Visitor) -> None:
     text = shown_text(pages.get("/relabel").text)
-    for part in ("undecided 2", "Ache?", "known to be right flu", "proposed cold", "0.60, 3 of 5 samples", "0.80",
+    for part in ("undecided 2", "Ache?", "references flu", "proposed cold", "0.60, 3 of 5 samples", "0.80",
                  "0.48", "runs/a", "none stated", "sign in first", "new.jsonl"):  # fmt: skip
         assert part in text, part
     assert "Accept as" not in text
@@ -71,10 +71,10 @@ def test_from_a_proposal_to_the_new_version(ann: Visitor, path: Path, data: Path
     assert decide(ann, 1, "reference", answer="the common cold").status_code == 303
     assert decide(ann, 2, "alias").status_code == 303
     text = shown_text(ann.get("/relabel?show=accepted&done=2").text)
-    assert "accepted as another name of measles" in text and "the common cold" in text and "by ann" in text
+    assert "accepted as an alias of measles" in text and "the common cold" in text and "by ann" in text
     reply = ann.post("/relabel/write", form_at="/relabel")
     assert reply.status_code == 200 and "New version written" in reply.text
-    assert "further references 1 other names 1 records changed 2" in shown_text(reply.text)
+    assert "further references 1 aliases 1 records changed 2" in shown_text(reply.text)
     first, second = runs.read_jsonl(tmp_path / "new.jsonl")
     assert first["references"] == ["flu", "the common cold"] and second["references"] == [["measles", "rubella"]]
     assert first["relabelled"][0]["by"] == "ann" and data.read_bytes() == before
@@ -97,9 +97,9 @@ def test_nobody_decides_over_somebody_else(pages: Visitor, path: Path) -> None:
     before = path.read_bytes()
     reply = pages.post("/relabel/1", {**late, "act": "reference"}, form_at="/relabel")
     text = shown_text(reply.text)
-    assert reply.status_code == 409 and "Somebody else was faster" in text and "ann refused this proposal" in text
+    assert reply.status_code == 409 and "Changed by somebody else" in text and "ann refused this proposal" in text
     assert path.read_bytes() == before
-    assert "Take the decision back" not in pages.get("/relabel?show=refused").text
+    assert "Withdraw the decision" not in pages.get("/relabel?show=refused").text
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_text_is_inert_and_stays_as_it_is(visit: Visit, path: Path, data: Path) 
             for p in read_proposals(path)
         ],
     )
-    pages = visit(shown_of(proposals=path, data=data))
+    pages = visit(open_pages(proposals=path, data=data))
     pages.sign_in("<b>ann")
     page = pages.get("/relabel").text
     found = Tags(page)
@@ -188,21 +188,21 @@ def test_text_is_inert_and_stays_as_it_is(visit: Visit, path: Path, data: Path) 
 def test_many_proposals_come_page_by_page(visit: Visit, path: Path, data: Path) -> None:
     one = read_proposals(path)[0]
     write_proposals(path, [replace(one, answer=f"answer-{i}") for i in range(45)])
-    pages = visit(shown_of(proposals=path, data=data))
+    pages = visit(open_pages(proposals=path, data=data))
     found = [n for p in (1, 2, 3, 9) for n in re.findall(r'id="proposal-(\d+)"', pages.get(f"/relabel?page={p}").text)]
     assert found[:45] == [str(i) for i in range(1, 46)] and found[45:] == found[40:45]
 
 
 def test_flags_that_do_not_go_together(path: Path, data: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--data FILE is missing"):
-        shown_of(proposals=path)
+        open_pages(proposals=path)
     with pytest.raises(ConfigError, match="--relabelled is given without --proposals"):
-        shown_of(relabelled=tmp_path / "x.jsonl")
+        open_pages(relabelled=tmp_path / "x.jsonl")
     with pytest.raises(ConfigError, match="--data-fields prompt=a is not known"):
-        shown_of(proposals=path, data=data, data_fields=["prompt=a"])
+        open_pages(proposals=path, data=data, data_fields={"prompt": "a"})
     with pytest.raises(DataNotFoundError):
-        shown_of(runs=tmp_path / "none")
-    made = shown_of(
-        proposals=path, data=data, data_fields=["question=question", "strings=references", "equality=exact"]
+        open_pages(runs=tmp_path / "none")
+    made = open_pages(
+        proposals=path, data=data, data_fields={"question": "question", "strings": "references", "equality": "exact"}
     )
-    assert made.relabelling.out is None and made.looking is None
+    assert made.proposals is not None and made.proposals.out is None and made.runs is None

@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,14 @@ from typing import Any
 import pytest
 
 from polymode import runs
-from polymode.cli.serve_pages import shown_of
-from polymode.compare.drawn_runs import DrawnFigure, DrawnPanel
+from polymode.compare.figures import DrawnFigure, DrawnPanel
 from polymode.compare.two_runs import columns_apart
 from polymode.report.arms import read_arm
 from polymode.web.app import create_app
 from polymode.web.keys import Keys, hash_of
+from polymode.web.pages import run_reader
+from polymode.web.pages.options import PageOptions, open_pages
 from polymode.web.pages.rendering import number
-from polymode.web.shown import Shown
 
 from ..conftest import Live, Model, serving
 from ..run_folders import GOOD, POOR, answers, write_run, write_training
@@ -39,10 +38,15 @@ ELSEWHERE = (
 )  # fmt: skip
 
 
-def shown(folder: Path) -> Shown:
-    """All of a server's pages of runs, with figures that are quickly drawn."""
-    made = shown_of(runs=folder)
-    return replace(made, looking=replace(made.looking, figures=drawn))
+def shown(folder: Path) -> PageOptions:
+    """All of a server's pages of runs."""
+    return open_pages(runs=folder)
+
+
+@pytest.fixture(autouse=True)
+def quick_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures that are quickly drawn."""
+    monkeypatch.setattr(run_reader, "figures_of", drawn)
 
 
 def drawn(*folders: Path) -> list[DrawnFigure]:
@@ -121,7 +125,7 @@ def test_a_run_has_metrics_and_questions(ready: Fetch) -> None:
 def test_lists_of_questions(ready: Fetch, query: str, ids: str) -> None:
     page = ready(f"/runs/mine?{query}").text
     assert re.findall(r"What is it, (q\d)\?", page) == ids.split()
-    assert ("No such question" in page) == (not ids)
+    assert ("No question matches" in page) == (not ids)
 
 
 def test_questions_come_page_by_page(visit: Visit, tmp_path: Path) -> None:
@@ -142,16 +146,16 @@ def test_a_question_with_spans_verdicts_and_terms(ready: Fetch) -> None:
     page = ready("/runs/mine?question=3")
     text = shown_text(page.text)
     for part in ("Question q3", "What is it, q3?", "measles reference, not found", "rubeola ✗ wrong", "↺ repeat",
-                 "as answer 1", "says 0.30", "coverage 0.000", "format 1.000", "20 tokens", "<answer1>"):  # fmt: skip
+                 "as answer 1", "stated 0.30", "coverage 0.000", "format 1.000", "20 tokens", "<answer1>"):  # fmt: skip
         assert part in text, part
     assert re.search(r"score 0\.9\d\d", text)
-    assert re.search(r'class="piece answer wrong"><span class="label">1 ✗ wrong</span>rubeola<', page.text)
-    assert 'class="piece reasoning">&lt;think&gt;hm&lt;/think&gt;<' in page.text
+    assert re.search(r'class="segment answer wrong"><span class="label">1 ✗ wrong</span>rubeola<', page.text)
+    assert 'class="segment reasoning">&lt;think&gt;hm&lt;/think&gt;<' in page.text
 
 
 def test_before_and_after_stay_in_the_list(ready: Fetch) -> None:
     page = ready("/runs/mine?question=2&show=overconfident").text
-    assert "← Before" not in page and "After →" not in page and "overconfident only" in page
+    assert "← Previous" not in page and "Next →" not in page and "overconfident only" in page
     assert re.search(r'rel="next" href="/runs/mine\?question=3"', ready("/runs/mine?question=2").text)
 
 
@@ -277,7 +281,7 @@ def test_a_run_that_changes_is_read_anew(ready: Fetch, folder: Path) -> None:
 
 
 def test_what_is_being_read_says_so_and_comes_back(visit: Visit, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("polymode.web.pages.reading.PATIENCE", 0.0)
+    monkeypatch.setattr("polymode.web.pages.run_reader.PATIENCE", 0.0)
     pages = visit(shown(folder))
     first = pages.get("/runs/mine")
     assert first.status_code in (200, 202)
@@ -285,7 +289,7 @@ def test_what_is_being_read_says_so_and_comes_back(visit: Visit, folder: Path, m
         page = pages.get("/runs/mine")
         if page.status_code == 200:
             return
-        assert "Being prepared" in page.text and page.headers["refresh"] == "2"
+        assert "In preparation" in page.text and page.headers["refresh"] == "2"
     raise AssertionError("never ready")
 
 
@@ -319,7 +323,7 @@ def test_pages_of_runs_need_a_session_where_there_are_keys(visit: Visit, folder:
 
 
 def test_without_a_folder_there_are_no_such_pages(visit: Visit) -> None:
-    pages = visit(Shown())
+    pages = visit(PageOptions())
     assert pages.get("/runs").status_code == 404 and 'href="/runs"' not in pages.get("/").text
 
 

@@ -8,8 +8,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from polymode.cli import main
-from polymode.cli.serve_pages import shown_of
 from polymode.web.app import create_pages_app
+from polymode.web.pages.options import open_pages
 
 from ..run_folders import write_run
 
@@ -17,7 +17,7 @@ from ..run_folders import write_run
 @pytest.fixture
 def client(tmp_path: Path) -> Iterator[TestClient]:
     write_run(tmp_path / "runs" / "mine")
-    with TestClient(create_pages_app(shown_of(runs=tmp_path / "runs")), follow_redirects=False) as client:
+    with TestClient(create_pages_app(open_pages(runs=tmp_path / "runs")), follow_redirects=False) as client:
         yield client
 
 

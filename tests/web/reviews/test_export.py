@@ -163,8 +163,8 @@ def test_stated_confidences_are_written_not_recalibrated_ones(file: Path, clock,
         queue.add("What?", answer_set, decide(answer_set, Policy(answer_at=0.9, recalibration=halved)))
         queue.claim("ann")
         queue.resolve(1, "ann", verdicts={0: RIGHT})
-        rows = list(judged_rows(queue.resolved()))
-    np.testing.assert_array_equal(read_judged(rows).records.q, [[0.6]])
+        export_judged(queue, tmp_path / "judged.jsonl")
+    np.testing.assert_array_equal(read_judged(tmp_path / "judged.jsonl").records.q, [[0.6]])
 
 
 def test_several_k_or_models_must_be_chosen_from(review, tmp_path: Path) -> None:

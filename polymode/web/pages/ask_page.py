@@ -1,0 +1,131 @@
+"""The page that asks: a question in, candidates, decision and reason out (layer L4).
+
+It goes the way of POST /v1/answer-sets: the same batches, limits, policy and review queue.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from fastapi import APIRouter
+from pydantic import ValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+
+from polymode.policy.deciding import effective_number
+from polymode.prompts import MAX_K
+from polymode.web.answer_service import AnswerRequest, AnswerService
+from polymode.web.client_disconnect import run_until_disconnect
+from polymode.web.pages.forms import Form, read_form
+from polymode.web.pages.rendering import pages_of, render
+from polymode.web.problems import Problem, problem_of
+from polymode.web.schema import MAX_QUESTION_CHARS, AnswerItem, AnswerSetReply, AnswerSetRequest
+
+EMPTY = Form(())
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An answer as the page lists it."""
+
+    rank: int
+    """From 1."""
+    text: str
+    confidence: float
+    is_shown: bool
+    """Whether the policy lets it through."""
+
+
+class Group(NamedTuple):
+    """Candidates for which the same speaks."""
+
+    rationale: str | None
+    candidates: list[Candidate]
+
+
+class Dispersion(NamedTuple):
+    """How far the confidences are spread; NaN when no answer has any."""
+
+    effective: float
+    entropy: float
+    """In nats."""
+
+
+def ask_page(answer_service: AnswerService) -> APIRouter:
+    """Routes of the start page."""
+    router = APIRouter()
+
+    def page(request: Request, form: Form, status: int = 200, **result: object) -> Response:
+        return render(
+            request,
+            "ask.html",
+            status=status,
+            form=form,
+            fixed_k=answer_service.serving.policy.k,
+            default_k=answer_service.serving.k,
+            max_k=MAX_K,
+            max_chars=MAX_QUESTION_CHARS,
+            **{"reply": None, "problem": None, **result},
+        )
+
+    @router.get("/")
+    async def start(request: Request) -> Response:
+        return page(request, EMPTY)
+
+    @router.post("/")
+    async def ask(request: Request) -> Response:
+        form = await read_form(request)
+        began = time.monotonic()
+        try:
+            question = _answer_request(form)
+            result = await run_until_disconnect(request, answer_service.answer(question, request.state.request_id))
+        except Problem as problem:
+            response = page(request, form, problem.status, problem=problem.body(request.state.request_id))
+            response.headers.update(problem.headers)
+            return response
+        reply = result.reply
+        has_reviews = "/reviews" in dict(pages_of(request).navigation)
+        return page(
+            request,
+            form,
+            reply=reply,
+            completion=result.completion,
+            groups=grouped(reply),
+            dispersion=dispersion(reply.candidates),
+            seconds=time.monotonic() - began,
+            review=f"/reviews/{reply.escalation_id}" if has_reviews and reply.escalation_id is not None else None,
+        )
+
+    return router
+
+
+def grouped(reply: AnswerSetReply) -> list[Group]:
+    """The candidates by what speaks for them; groups in the order of their best, those without a rationale last."""
+    groups: dict[str | None, Group] = {}
+    for rank, item in enumerate(reply.candidates, 1):
+        group = groups.setdefault(item.rationale, Group(item.rationale, []))
+        group.candidates.append(Candidate(rank, item.text, item.confidence, rank <= len(reply.answers)))
+    return sorted(groups.values(), key=lambda group: group.rationale is None)
+
+
+def dispersion(candidates: Sequence[AnswerItem]) -> Dispersion:
+    """Of the confidences divided by their sum."""
+    effective = effective_number([item.confidence for item in candidates])
+    return Dispersion(effective, math.log(effective) + 0.0)
+
+
+def _answer_request(form: Form) -> AnswerRequest:
+    k = form.get("k").strip()
+    fields: dict[str, object] = {"question": form.get("question"), "risk": form.get("risk", "normal")}
+    if k:
+        fields["k"] = int(k) if k.isdecimal() and k.isascii() and len(k) < 10 else k
+    try:
+        body = AnswerSetRequest.model_validate(fields)
+    except ValidationError as exc:
+        errors = [{**error, "loc": ("body", *error["loc"])} for error in exc.errors(include_url=False)]
+        raise problem_of(errors, AnswerSetRequest) from None
+    return AnswerRequest(body.question, body.k, body.risk)

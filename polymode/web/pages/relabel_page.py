@@ -1,0 +1,101 @@
+"""Pages on which a person decides about proposed references (layer L4)."""
+
+from __future__ import annotations
+
+import asyncio
+from urllib.parse import urlencode
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from polymode.relabel import Desk
+from polymode.web.pages.forms import Form, read_form
+from polymode.web.pages.rendering import render
+from polymode.web.pages.run_reader import whole_number
+from polymode.web.pages.sign_in_page import reviewer_of
+from polymode.web.problems import Problem
+
+PER_PAGE = 20
+LISTS: dict[str, tuple[bool | None, ...]] = {
+    "undecided": (None,),
+    "accepted": (True,),
+    "refused": (False,),
+    "all": (None, True, False),
+}
+"""Lists of proposals by what was decided."""
+_ACTS: dict[str, bool | None] = {"reference": True, "alias": True, "refuse": False, "undecided": None}
+
+
+def relabel_page(desk: Desk) -> APIRouter:
+    """Routes of the proposals."""
+    router = APIRouter()
+
+    @router.get("/relabel")
+    async def show(request: Request) -> Response:
+        return await _list(desk, request)
+
+    @router.post("/relabel/write")
+    async def write(request: Request) -> Response:
+        await read_form(request)
+        by = reviewer_of(request)
+        done = await asyncio.to_thread(desk.write, by)
+        return render(request, "relabelled.html", done=done, out=desk.out)
+
+    @router.post("/relabel/{number}")
+    async def decide(number: str, request: Request) -> Response:
+        form = await read_form(request)
+        by = reviewer_of(request)
+        place, act = _place(number), form.get("act")
+        if act not in _ACTS:
+            raise Problem(422, "no such decision", field="act", value=act, allowed=", ".join(_ACTS), fix="choose one")
+        # A page cannot show every character; what was left as shown is left as it is.
+        answer = None if form.get("answer") == form.get("shown") else form.get("answer")
+        alias_of = await asyncio.to_thread(_reference, desk, place, form) if act == "alias" else None
+        await asyncio.to_thread(
+            desk.decide, place, form.get("seen"), by, accepted=_ACTS[act], answer=answer, alias_of=alias_of
+        )
+        back = {"show": form.get("show", "undecided"), "page": form.get("page", "1"), "done": str(place)}
+        return RedirectResponse(f"/relabel?{urlencode(back)}", 303)
+
+    return router
+
+
+async def _list(desk: Desk, request: Request) -> Response:
+    show = request.query_params.get("show", "undecided")
+    if show not in LISTS:
+        raise Problem(422, "no such list", field="show", value=show, allowed=", ".join(LISTS), fix="choose one")
+    listed = await asyncio.to_thread(desk.proposals)
+    kept = [one for one in listed if one.proposal.accepted in LISTS[show]]
+    n_pages = max(-(-len(kept) // PER_PAGE), 1)
+    page = min(whole_number(request, "page", 1), n_pages)
+    done = whole_number(request, "done", 0, low=0)
+    return render(
+        request,
+        "relabel.html",
+        listed=kept[(page - 1) * PER_PAGE : page * PER_PAGE],
+        counts={name: sum(one.proposal.accepted in states for one in listed) for name, states in LISTS.items()},
+        show=show,
+        page=page,
+        n_pages=n_pages,
+        done=listed[done - 1] if 0 < done <= len(listed) else None,
+        n_accepted=sum(one.proposal.accepted is True for one in listed),
+        out=desk.out,
+    )
+
+
+def _reference(desk: Desk, place: int, form: Form) -> str:
+    """The reference that was chosen by its place."""
+    listed, chosen = desk.proposals(), form.get("alias_of")
+    references = listed[place - 1].proposal.references if 0 < place <= len(listed) else ()
+    if not (chosen.isascii() and chosen.isdecimal() and len(chosen) <= 9 and int(chosen) < len(references)):
+        raise Problem(
+            422, "no reference is chosen", field="alias_of", allowed="a reference of the question", fix="choose one"
+        )
+    return references[int(chosen)]
+
+
+def _place(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= 9):
+        raise Problem(404, "there is no such proposal", fix="go back to the list")
+    return int(text)
