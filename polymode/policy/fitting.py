@@ -44,17 +44,18 @@ class Calibration:
     """The request to `fit_policy`."""
 
     target: str = "set"
-    """answer, set, both or conformal."""
+    """What the guarantee is about: answer, set, both or conformal."""
     alpha: float = 0.1
-    """Largest acceptable failure rate."""
+    """Largest tolerated share of failures."""
     delta: float = 0.05
-    """Probability that the guarantee fails; not used by conformal."""
+    """Probability that the guarantee fails because the records were unrepresentative; not used by conformal."""
     recalibrate: str = "none"
-    """Map of the confidences: none, isotonic, platt or temperature."""
+    """How confidences are recalibrated first, to match how often answers are right: none, isotonic, platt or
+    temperature."""
     design_share: float = 0.3
-    """Share of the records for map and order of tests; conformal needs none without a map."""
+    """Share of the records that recalibration and the order of the tests are fitted on; the rest is for testing."""
     seed: int = 0
-    """Of the random split."""
+    """Random seed of the split into the two parts."""
 
     def __post_init__(self) -> None:
         if self.target not in TARGETS:
