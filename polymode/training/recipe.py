@@ -23,7 +23,7 @@ from polymode.rewards import METHODS, Reward, check_question, term_names
 from polymode.rewards.coverage import least_gain
 from polymode.tasks import Task, open_task, verifier_of
 from polymode.training.names import renamed, unknown_option, warn_of_old_names
-from polymode.training.trl_options import check_model_init, check_reserved
+from polymode.training.trl_options import check_sections
 from polymode.verifiers import QuestionVerifier, Verifier
 from polymode.verifiers.choice import check_verifier, open_verifier
 
@@ -97,18 +97,8 @@ class Recipe:
     num_generations: Annotated[int, Field(ge=2)] = 16
     """Completions of each question (G)."""
     learning_rate: Positive = 5e-4
-    lr_scheduler_type: Literal[
-        "constant",
-        "constant_with_warmup",
-        "linear",
-        "cosine",
-        "cosine_with_restarts",
-        "cosine_with_min_lr",
-        "polynomial",
-        "inverse_sqrt",
-        "warmup_stable_decay",
-    ] = "constant"
-    """Schedule of the learning rate; its arguments go under trl: {lr_scheduler_kwargs: ...}."""
+    lr_scheduler_type: str = "constant"
+    """constant, linear, cosine or another schedule of transformers, with trl: {lr_scheduler_kwargs: ...}."""
     warmup_steps: NotNegative = 0.0
     """Steps over which the learning rate rises from zero; below 1, their share of all steps."""
     weight_decay: NotNegative = 0.0
@@ -187,14 +177,12 @@ class Recipe:
                 f"device_batch = {self.device_batch!r} must divide questions_per_step x num_generations = "
                 f"{self.completions_per_step}"
             )
-        check_reserved(
-            self.trl,
-            {f.name for f in fields(self)},
+        check_sections(
+            {"trl": self.trl, "model_init": self.model_init, "lora": self.lora},
+            [f.name for f in fields(self)],
             calibrated=METHODS[self.method].has_confidence,
             by_term=self.credit == "term",
-            loss_type=self.loss_type,
         )
-        check_model_init(self.model_init)
         term_names(self.reward)
         self._check_objective()
         self.check_weights(1)
@@ -229,6 +217,11 @@ class Recipe:
             raise ConfigError(
                 f"{self._given('confidence_credit')} with method = {self.method!r}: its answers carry no confidences; "
                 "use single-rlcr or multi-rlcr"
+            )
+        if self.credit == "term" and self.loss_type == "luspo":
+            raise ConfigError(
+                "loss_type = 'luspo' with credit = 'term': it is made for one advantage for each completion; use "
+                "loss_type = 'dapo', or credit = 'sequence'"
             )
         if self.credit == "term" and self.preset != "paper":
             raise ConfigError(

@@ -31,6 +31,7 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
+from transformers.trainer_utils import SchedulerType
 from trl import GRPOConfig, GRPOTrainer
 
 from polymode import runs
@@ -235,9 +236,10 @@ def _trl_config(recipe: Recipe, folder: Path) -> GRPOConfig:
     }
     options |= checked("trl", recipe.trl, known)
     try:
+        SchedulerType(options["lr_scheduler_type"])  # GRPOConfig takes any text
         return GRPOConfig(**options)
     except (ValueError, TypeError, NotImplementedError, ImportError) as exc:
-        raise ConfigError(f"trl: {' '.join(str(exc).split())}") from exc
+        raise ConfigError(f"TRL cannot use the recipe: {' '.join(str(exc).split())}") from exc
 
 
 _SAME = (

@@ -107,4 +107,4 @@ def test_room_for_the_longest_prompt(chat_model: Path) -> None:
         rows, key=lambda row: len(tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True)["input_ids"])
     )
     shown = tokenizer.apply_chat_template(longest["prompt"], tokenize=False, add_generation_prompt=True)
-    assert _longest_prompt(rows, tokenizer) == len(tokenizer.encode(shown))
+    assert _longest_prompt(rows, tokenizer, small) == len(tokenizer.encode(shown))
