@@ -52,7 +52,7 @@ def docstring_commands(root: Path) -> Iterator[Command]:
         for path in sorted((root / folder).rglob("*.py")):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
-                    lines = (ast.get_docstring(node) or "").splitlines()
+                    lines = re.sub(r"\\\n\s*", " ", ast.get_docstring(node) or "").splitlines()
                     text = "\n".join(line for line in lines if line.startswith("    polymode "))
                     yield from shell_commands(text, path.relative_to(root).as_posix())
 
@@ -65,8 +65,10 @@ def test_commands_of_documents_recipes_and_docstrings_are_accepted(root: Path) -
 
 
 @pytest.mark.parametrize("verb", list(VERBS))
-def test_the_examples_of_help_are_accepted(verb: str, root: Path) -> None:
-    for command in shell_commands("\n".join(VERBS[verb].examples), "--help"):
+def test_the_examples_of_help_are_accepted(verb: str, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main([verb, "--help"])
+    _, _, examples = capsys.readouterr().out.partition("\nExamples:\n")
+    for command in shell_commands(examples, "--help"):
         assert command.words[0] == verb
         check(command, root)
 

@@ -16,6 +16,7 @@ from polymode.training.recipe import recipe_from
 from ..test_layers import LAYERS
 from .documents import blocks, documents, without_blocks
 
+ROOT = Path(__file__).resolve().parents[2]
 WIDTH = 120
 WIDEST_ROW = 140
 WIDE_TABLES = ("LOG.md", "results.md")  # figures with their intervals, many columns
@@ -60,17 +61,16 @@ def test_the_readmes_completions_file_works_when_copied(
     assert metrics["coverage"]["value"] == pytest.approx(1.25)
 
 
-def test_recipes_in_the_documents_are_valid(root: Path) -> None:
-    recipes = [
-        block.body
-        for page in documents(root)
-        for block in blocks(page.read_text(encoding="utf-8"))
-        if block.language == "yaml"
-    ]
-    assert recipes
-    for text in recipes:
-        recipe = recipe_from(yaml.safe_load(text))
-        assert recipe.completions_per_step % (recipe.device_batch or 1) == 0
+@pytest.mark.parametrize("page", [page for page in documents(ROOT) if "```yaml" in page.read_text(encoding="utf-8")])
+def test_recipes_in_the_documents_are_valid(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    for block in blocks(page.read_text(encoding="utf-8")):
+        if block.language == "python" and (file := re.match(r"# ([\w/]+\.py)\n", block.body)):
+            (tmp_path / file[1]).parent.mkdir(parents=True, exist_ok=True)  # a module that a recipe of the page names
+            (tmp_path / file[1]).write_text(block.body, encoding="utf-8")
+        elif block.language == "yaml":
+            recipe = recipe_from(yaml.safe_load(block.body))
+            assert recipe.completions_per_step % (recipe.device_batch or 1) == 0
 
 
 def test_every_error_is_explained(root: Path) -> None:
