@@ -342,8 +342,9 @@ class Multiples:
     def __init__(self) -> None:
         self.prepared: list[tuple[str, list[str]]] = []
 
-    def prepare(self, items: Iterable[tuple[Example, Sequence[str]]]) -> None:
+    def prepare(self, items: Iterable[tuple[Example, Sequence[str]]]) -> "Multiples":
         self.prepared += [(example.id, list(texts)) for example, texts in items]
+        return self
 
     def at(self, example: Example) -> "MultiplesOf":
         return MultiplesOf(int(example.references[0].text))

@@ -39,7 +39,7 @@ EDGE = {
     "markupsafe": {"report", "web"},
     "fastapi": {"web"},
     "starlette": {"web"},
-    "pydantic": {"runs", "training", "web"},
+    "pydantic": {"relabel", "runs", "training", "web"},
     "uvicorn": {"web"},
     "prometheus_client": {"web"},
     "sqlalchemy": {"web"},
@@ -48,6 +48,9 @@ EDGE = {
     "cyclopts": {"cli"},
     "rich": {"cli"},
     "tqdm": {"generate", "training", "evaluation", "report", "cli", "compare", "reproduce", "tasks", "verifiers"},
+    "rapidfuzz": {"metrics"},
+    "httpx2": {"endpoint"},
+    "anyio": {"endpoint"},
     "math_verify": {"verifiers"},
     "sympy": {"verifiers"},
 }

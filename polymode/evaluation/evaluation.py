@@ -230,9 +230,9 @@ def compare(first: Evaluation, second: Evaluation, *, n_boot: int = N_BOOT, seed
 
 def _in_order(completions: Iterable[Completion]) -> list[Completion]:
     """Questions in order of first appearance, samples in order."""
-    found = list(completions)
-    place = _numbered(completion.example.id for completion in found)
-    return sorted(found, key=lambda c: (place[c.example.id], c.sample))
+    given = list(completions)
+    place = _numbered(completion.example.id for completion in given)
+    return sorted(given, key=lambda c: (place[c.example.id], c.sample))
 
 
 def _ordered(judged: list[JudgedCompletion]) -> list[JudgedCompletion]:
@@ -249,8 +249,8 @@ def _examples(completions: list[Completion]) -> dict[str, Example]:
     examples: dict[str, Example] = {}
     for completion in completions:
         example = completion.example
-        known = examples.setdefault(example.id, example)
-        if known is not example and known != example:
+        first = examples.setdefault(example.id, example)
+        if first is not example and first != example:
             raise ConfigError(f"id {example.id!r} stands for two different questions: give each question its own id")
     return examples
 
@@ -275,11 +275,11 @@ def _tables(judged: Sequence[JudgedCompletion], questions: Mapping[str, int], vi
     return tables_of(judged, questions, pool, votes=view.get("confidence_from") == "votes")
 
 
-def _statistics(tables: Tables, overlaps: np.ndarray, metrics: Sequence[str]) -> dict[str | tuple[str, int], Statistic]:
+def _statistics(tables: Tables, overlaps: np.ndarray, own: Sequence[str]) -> dict[str | tuple[str, int], Statistic]:
     built_in = statistics(*tables, overlaps)
-    found: dict[str | tuple[str, int], Statistic] = {**built_in, **own_statistics(metrics, tables.sets, built_in)}
+    metrics: dict[str | tuple[str, int], Statistic] = {**built_in, **own_statistics(own, tables.sets, built_in)}
     curve = of_unique_references(tables.completions)
-    return found | {("unique_references", m): statistic for m, statistic in curve.items()}
+    return metrics | {("unique_references", m): statistic for m, statistic in curve.items()}
 
 
 def _by_text(everything: Mapping[str | tuple[str, int], Statistic]) -> dict[str, Statistic]:

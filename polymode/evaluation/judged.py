@@ -1,10 +1,9 @@
-"""Completions to judged completions, with what their question knows about each answer (layer L4)."""
+"""Completions to judged completions, with what their question tells about each answer (layer L4)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -17,12 +16,12 @@ from polymode.parsing import parse_answers
 from polymode.rewards import METHODS, Reward, score_set
 from polymode.runs import SCHEMA, JudgedCompletion, JudgedSet
 from polymode.types import Answer, AnswerSet, Completion, Example, Judgement, ParseStatus, Span
-from polymode.verifiers import QuestionVerifier, Verifier, is_open, verifier_at
+from polymode.verifiers import QuestionVerifier, Verifier, is_open, prepare_verifier, verifier_at
 from polymode.verifiers.faults import ask
 
 
-class Known(NamedTuple):
-    """What a question knows about one answer."""
+class AnswerFacts(NamedTuple):
+    """What the question tells about one answer."""
 
     class_: int
     """Number of its equivalence class; answers that match the same reference are one class."""
@@ -42,7 +41,7 @@ class Equality:
         self._key = getattr(self._verifier, "key", None)
         self._classes: dict[object, int] = {}
         self._heads: list[str] = []
-        self._known: dict[tuple[str, int | None], Known] = {}
+        self._facts: dict[tuple[str, int | None], AnswerFacts] = {}
         # Where answers are without number, the verifier may know the probability of any; the question lists only some.
         self._chance = getattr(self._verifier, "p_correct", None)
         self._p_correct = self._keyed(example.p_correct) if self._chance is None else None
@@ -56,17 +55,17 @@ class Equality:
         self._best: dict[int, float] = {}
         self._values = values
 
-    def look_up(self, text: str, match: int | None) -> Known:
+    def look_up(self, text: str, match: int | None) -> AnswerFacts:
         """Class and masses of an answer that matches reference ``match`` (None: no reference)."""
-        known = self._known.get((text, match))
-        if known is None:
+        facts = self._facts.get((text, match))
+        if facts is None:
             if self.is_open:
                 match = None
             names = [text] if match is None else [text, *self._example.references[match].names]
             p_correct = self._mass(names, self._p_correct) if self._chance is None else self._chance_of(text)
-            known = Known(self._class_of(text, match), p_correct, self._mass(names, self._distribution))
-            self._known[text, match] = known
-        return known
+            facts = AnswerFacts(self._class_of(text, match), p_correct, self._mass(names, self._distribution))
+            self._facts[text, match] = facts
+        return facts
 
     def best_coverage(self, k: int) -> float:
         """Expected coverage of the best k answers; min(N, k) when only the references are known."""
@@ -134,7 +133,8 @@ class CompletionJudge:
     """Parses, judges and scores completions with one verifier, and keeps what belongs to a question."""
 
     def __init__(self, verifier: Verifier | QuestionVerifier, reward: Reward | None) -> None:
-        self.verifier = verifier
+        self.verifier = self.prepared = verifier
+        """As it was given; ``prepared`` is what judges: after `prepare`, it has the results."""
         self._reward = reward
         self._defaults = {
             True: METHODS["multi-rlcr"].reward("paper"),
@@ -146,19 +146,19 @@ class CompletionJudge:
     def equality(self, example: Example) -> Equality:
         """The question's classes and masses."""
         if example.id not in self._equalities:
-            self._equalities[example.id] = Equality(example, self.verifier)
+            self._equalities[example.id] = Equality(example, self.prepared)
         return self._equalities[example.id]
 
     def prepare(self, completions: Iterable[Completion]) -> None:
         """Let a slow verifier see all answers at once."""
-        if isinstance(self.verifier, QuestionVerifier):
-            with suppress(VerifierFault):  # asked one by one, it says of each answer what is wrong
-                ask(self.verifier.prepare, ((c.example, [a.text for a in _answers(c).answers]) for c in completions))
+        items = ((c.example, [a.text for a in _answers(c).answers]) for c in completions)
+        self.prepared = prepare_verifier(self.verifier, items)
+        self._count_distinct = getattr(self.prepared, "count_distinct", None)
 
     def judged(self, completion: Completion) -> JudgedCompletion:
         """Parse (salvaging what can be salvaged), judge and score one completion."""
         answers = _answers(completion)
-        judgement = judge(completion.example, answers, self.verifier)
+        judgement = judge(completion.example, answers, self.prepared)
         reward = self._reward if self._reward is not None else self._defaults[completion.has_confidence]
         score = score_set(judgement, reward)
         return JudgedCompletion(
@@ -180,7 +180,7 @@ class CompletionJudge:
         """Single answers of ``k`` completions judged as one set."""
         answers = tuple(Answer(text, Span(0, 0)) for text in texts)
         status = ParseStatus.CLEAN if answers else ParseStatus.MALFORMED
-        judgement = judge(example, AnswerSet(status, answers, k, has_confidence=False), self.verifier)
+        judgement = judge(example, AnswerSet(status, answers, k, has_confidence=False), self.prepared)
         return JudgedSet(**self._facts(example, judgement))
 
     def _facts(self, example: Example, judgement: Judgement) -> dict[str, Any]:
@@ -198,16 +198,16 @@ class CompletionJudge:
         if not judgement.is_scored:  # its verifier may fail again
             return facts
         items = judgement.answer_set.answers
-        known = [equality.look_up(a.text, m) for a, m in zip(items, judgement.matches, strict=True)]
-        facts["classes"] = tuple(answer.class_ for answer in known)
+        looked_up = [equality.look_up(a.text, m) for a, m in zip(items, judgement.matches, strict=True)]
+        facts["classes"] = tuple(answer.class_ for answer in looked_up)
         if equality.has_masses:
-            facts["masses"] = tuple(answer.mass for answer in known)
+            facts["masses"] = tuple(answer.mass for answer in looked_up)
         if example.p_correct is not None:
             # An answer whose reference was found by an earlier one can be no new hit, whatever the truth.
             facts["p_correct"] = tuple(
                 0.0 if duplicate is not None or (match is not None and not hit) else _or_none(answer.p_correct)
                 for answer, match, duplicate, hit in zip(
-                    known, judgement.matches, judgement.duplicates, judgement.hits, strict=True
+                    looked_up, judgement.matches, judgement.duplicates, judgement.hits, strict=True
                 )
             )
         facts["best"] = equality.best_coverage(judgement.answer_set.k)

@@ -37,13 +37,13 @@ def completed(judged: Sequence[JudgedCompletion], folder: Path, pool: int) -> li
     completions = _completions(folder, next((one.k for one in judged if one.k), None))
     examples = {c.example.id: c.example for c in completions}
     classes: dict[str, dict[str | int, int]] = {}
-    found = [_with_classes(one, examples.get(one.id), classes.setdefault(one.id, {})) for one in judged]
+    lines = [_with_classes(one, examples.get(one.id), classes.setdefault(one.id, {})) for one in judged]
     pools = {
         (members[0].id, members[0].sample): _pooled(members, examples.get(members[0].id), pool)
-        for members in (pools_of(found, pool) if pool else ())
+        for members in (pools_of(lines, pool) if pool else ())
     }
-    found = [replace(one, pool=pools.get((one.id, one.sample))) for one in found]
-    return with_overlaps(found, sorted(completions, key=lambda c: c.sample))
+    lines = [replace(one, pool=pools.get((one.id, one.sample))) for one in lines]
+    return with_overlaps(lines, sorted(completions, key=lambda c: c.sample))
 
 
 def _completions(folder: Path, k: int | None) -> list[Completion]:
@@ -105,7 +105,7 @@ def _pooled(members: Sequence[JudgedCompletion], example: Example | None, k: int
         for verdict, duplicate in zip(verdicts, duplicates, strict=True)
     )
     chances = [p for one in members for p in one.p_correct or (math.nan,) * len(one.verdicts)]
-    known = [
+    p_correct = [
         0.0 if d is not None else None if p is None or p != p else p for p, d in zip(chances, duplicates, strict=True)
     ]
     return JudgedSet(
@@ -114,7 +114,7 @@ def _pooled(members: Sequence[JudgedCompletion], example: Example | None, k: int
         matches=matches,
         duplicates=duplicates,
         n_references=n_references,
-        p_correct=None if members[0].p_correct is None else tuple(known),
+        p_correct=None if members[0].p_correct is None else tuple(p_correct),
         open=is_open,
         classes=classes,
         masses=None if members[0].masses is None else tuple(m for one in members for m in one.masses or ()),

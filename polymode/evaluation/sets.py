@@ -99,8 +99,8 @@ def tabulate(rows: Sequence[SetRow], n_questions: int) -> JudgedTable:
         p_A += judged.p_correct or unknown
         mass_A += judged.masses or unknown
         duplicate_A += [duplicate is not None for duplicate in judged.duplicates]
-        found = classes if judged.open else judged.matches  # where answers are without number, each class is a find
-        match_A += [-1 if match is None else number or 0 for match, number in zip(judged.matches, found, strict=True)]
+        finds = classes if judged.open else judged.matches  # where answers are without number, each class is a find
+        match_A += [-1 if match is None else find or 0 for match, find in zip(judged.matches, finds, strict=True)]
         class_A += [number or 0 for number in classes]
     size_N = np.array([len(row.judged.verdicts) for row in scored], dtype=np.int64)
     question_N = np.array([row.question for row in scored], dtype=np.int64)
@@ -145,22 +145,22 @@ def _divergences(
     n_sets = len(question_N)
     width = int(class_A.max(initial=0)) + 1
     _, first = np.unique(owner_A * width + class_A, return_index=True)
-    kl, variation = alignment.set_divergences(owner_A[first], mass_A[first], q_A[first], n_sets)
+    kl_N, variation_N = alignment.set_divergences(owner_A[first], mass_A[first], q_A[first], n_sets)
     if n_sets == 0:
-        return kl, variation
+        return kl_N, variation_N
     n_questions = int(question_N.max()) + 1
-    asker = question_N[owner_A]
-    silent = np.bincount(asker, ~np.isnan(q_A), n_questions) == 0
-    if silent.any():
-        cells, first, counts = np.unique(asker * width + class_A, return_index=True, return_counts=True)
-        where = cells // width
-        shares = counts / np.bincount(asker, minlength=n_questions)[where]
-        by_question = alignment.set_divergences(where, mass_A[first], shares, n_questions)
+    question_A = question_N[owner_A]
+    is_silent_P = np.bincount(question_A, ~np.isnan(q_A), n_questions) == 0
+    if is_silent_P.any():
+        cells, first, counts = np.unique(question_A * width + class_A, return_index=True, return_counts=True)
+        question_of_cell = cells // width
+        shares = counts / np.bincount(question_A, minlength=n_questions)[question_of_cell]
+        by_question = alignment.set_divergences(question_of_cell, mass_A[first], shares, n_questions)
         start = np.flatnonzero(np.diff(question_N, prepend=-1))
-        start = start[silent[question_N[start]]]
-        for column, values in zip((kl, variation), by_question, strict=True):
-            column[start] = values[question_N[start]]
-    return kl, variation
+        start = start[is_silent_P[question_N[start]]]
+        for column_N, values_P in zip((kl_N, variation_N), by_question, strict=True):
+            column_N[start] = values_P[question_N[start]]
+    return kl_N, variation_N
 
 
 def _pooled_confidences(
@@ -171,20 +171,20 @@ def _pooled_confidences(
     The first of several equal answers carries the confidence of all: the mean of what they stated, or with ``voters``
     their number / voters; its repeats carry 0.
     """
-    given: dict[int, list[float | None]] = {}
+    of_kind: dict[int, list[float | None]] = {}
     for i, (confidence, duplicate) in enumerate(zip(confidences, duplicates, strict=True)):
-        given.setdefault(i if duplicate is None else duplicate, []).append(confidence)
+        of_kind.setdefault(i if duplicate is None else duplicate, []).append(confidence)
 
     def pooled(i: int) -> float | None:
-        if i not in given:
+        if i not in of_kind:
             return 0.0
         if voters is not None:
-            return len(given[i]) / voters
-        stated = [q for q in given[i] if q is not None]
+            return len(of_kind[i]) / voters
+        stated = [q for q in of_kind[i] if q is not None]
         return sum(stated) / len(stated) if stated else None
 
-    found = [pooled(i) for i in range(len(confidences))]
-    return tuple(None for _ in found) if any(q is None for q in found) else tuple(found)
+    pool = [pooled(i) for i in range(len(confidences))]
+    return tuple(None for _ in pool) if any(q is None for q in pool) else tuple(pool)
 
 
 def _tokens(judged: Iterable[JudgedCompletion]) -> float:

@@ -45,6 +45,8 @@ def unique_answers(table: JudgedTable, n: int = N_UNIQUE) -> Floats:
     Sets are taken in sample order, answers in slot order (K = 3: ten sets, K = 1: thirty). Slots of malformed sets
     count as asked for and give no answer. NaN where fewer than ``n`` answers were asked for.
     """
+    if not table.n_sets:  # no verifier could say anything
+        return np.full(table.n_questions, np.nan)
     before_N = np.cumsum(table.k) - table.k  # answers asked for in earlier sets, of all questions
     total_P = np.bincount(table.question, weights=table.k, minlength=table.n_questions)
     first_P = np.searchsorted(table.question, np.arange(table.n_questions))
@@ -82,24 +84,9 @@ def rouge_l(a: Sequence[str], b: Sequence[str]) -> float:
 
     Source: Lin 2004, https://aclanthology.org/W04-1013.
     """
-    return float(ratio(2 * lcs_length(a, b), len(a) + len(b)))
+    from rapidfuzz.distance import LCSseq
 
-
-def lcs_length(a: Sequence[str], b: Sequence[str]) -> int:
-    """Length of the longest common subsequence, one machine-word operation per word of ``b`` and 64 words of ``a``.
-
-    Bit i of ``row`` is 0 where the table of the classic recurrence grows at column i.
-    Source: Hyyrö 2004, Bit-parallel LCS-length computation revisited.
-    """
-    where: dict[str, int] = {}
-    for i, word in enumerate(a):
-        where[word] = where.get(word, 0) | 1 << i
-    mask = (1 << len(a)) - 1
-    row = mask
-    for word in b:
-        shared = row & where.get(word, 0)
-        row = ((row + shared) | (row - shared)) & mask
-    return len(a) - row.bit_count()
+    return float(ratio(2 * LCSseq.similarity(a, b), len(a) + len(b)))
 
 
 def text_overlaps(texts: Sequence[str], max_pairs: int = MAX_PAIRS) -> Floats:

@@ -3,7 +3,7 @@
 ::
 
     RUN/config.json        what was asked for, with versions and the git commit      configuration
-    RUN/metrics.jsonl      training only: one line per step                          configuration
+    RUN/metrics.jsonl      training only: one line per step                          steps
     RUN/completions.jsonl  one `Completion` a line                                   completions
     RUN/judged.jsonl       one judged completion a line                              judged
     RUN/metrics.json       metrics with intervals                                    metrics
@@ -19,13 +19,14 @@ from polymode.runs.completions import (
     Origin,
     completion_offsets,
     completion_to_row,
+    completions_at,
     completions_path,
     example_to_row,
     origins_of,
     read_completions,
     write_completions,
 )
-from polymode.runs.configuration import Configuration, append_step, is_training, read_configuration, read_steps
+from polymode.runs.configuration import Configuration, is_training, read_configuration
 from polymode.runs.files import (
     SCHEMA,
     check_schema,
@@ -71,6 +72,7 @@ from polymode.runs.lines import (
 )
 from polymode.runs.metrics import CompletionsFile, Metrics, completions_of, fingerprint, is_number, read_metrics
 from polymode.runs.policies import read_policy, write_policy
+from polymode.runs.steps import append_step, read_steps, write_steps
 
 __all__ = [
     "COMPLETIONS",
@@ -96,6 +98,7 @@ __all__ = [
     "check_schema",
     "completion_offsets",
     "completion_to_row",
+    "completions_at",
     "completions_of",
     "completions_path",
     "create",
@@ -129,5 +132,6 @@ __all__ = [
     "write_jsonl",
     "write_judged",
     "write_policy",
+    "write_steps",
     "writing",
 ]

@@ -26,7 +26,7 @@ from polymode.references import check_references, reference_from
 from polymode.runs.files import SCHEMA, to_json, write_jsonl
 from polymode.runs.folder import COMPLETIONS
 from polymode.runs.judged import Count, Share
-from polymode.runs.lines import parse_object, raw_lines
+from polymode.runs.lines import Stamp, lines_at, parse_object, raw_lines
 from polymode.runs.validation import parsed_record
 from polymode.types import Completion, Example
 from polymode.verifiers import QuestionVerifier, Verifier
@@ -139,6 +139,34 @@ def read_completions(
     return completions
 
 
+def completions_at(
+    path: Path, stamp: Stamp, offsets: Iterable[int], label: str | None = None, *, k: int | None = None
+) -> list[Completion]:
+    """The completions that start at the offsets (`completion_offsets`), each by itself: ids are not compared.
+
+    Args:
+        path: the file.
+        stamp: version of the file that the offsets belong to.
+        offsets: in bytes.
+        label: what errors call the file; its path when None.
+        k: answers asked for, instead of what the lines say.
+
+    Raises:
+        ChangedError: the file is no longer the one with this stamp.
+        RecordError: a line cannot be used; names place, field, value and fix.
+        OSError: it cannot be read.
+    """
+    found = []
+    for where, content in lines_at(path, stamp, offsets, label):
+        row = parsed_record(_ADAPTER, content, where, _FIX)
+        reader = _Reader(k, "<confidence" in row.completion if row.confidence is None else None, None)
+        try:
+            found.append(reader.completion(row, 0))
+        except (RecordError, ConfigError) as exc:
+            raise RecordError(f"{where}: {exc}") from None
+    return found
+
+
 def completions_path(path: Path | str) -> Path:
     """A completions.jsonl from itself or from the folder that holds it."""
     path = Path(path)
@@ -182,7 +210,8 @@ class _Reader:
 
     k: int | None
     confidence: bool | None
-    verifier: Verifier | QuestionVerifier
+    verifier: Verifier | QuestionVerifier | None
+    """What references must be told apart by; None: they are not checked."""
     without_confidence: list[int] = field(default_factory=list)
     """Places of completions that do not say whether confidences were asked for."""
     names: _Names = field(default_factory=_Names)
@@ -225,7 +254,8 @@ class _Reader:
 
     def _new_example(self, row: _Row, id_: str) -> Example:
         references = tuple(map(reference_from, row.references))
-        check_references(references, self.verifier)
+        if self.verifier is not None:
+            check_references(references, self.verifier)
         return Example(
             id=id_,
             question=row.question,

@@ -1,19 +1,16 @@
-"""config.json: what was asked for, with versions and the git commit; and the training's metrics.jsonl (layer L3)."""
+"""config.json: what was asked for, with versions and the git commit (layer L3)."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from polymode.errors import RecordError
-from polymode.runs.files import SCHEMA, check_schema, read_document, to_json
+from polymode.runs.files import read_document
 from polymode.runs.folder import CONFIG, TRAIN_METRICS
-from polymode.runs.lines import read_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,34 +54,14 @@ def is_training(folder: Path) -> bool:
     return (folder / CONFIG).is_file() and (folder / TRAIN_METRICS).is_file()
 
 
-def append_step(path: Path, row: Mapping[str, Any]) -> None:
-    """Add the line of one training step to a metrics.jsonl."""
-    with path.open("a", encoding="utf-8") as handle:
-        handle.write(json.dumps(to_json({"schema": SCHEMA, **row})) + "\n")
-
-
-def read_steps(path: Path) -> list[dict[str, Any]]:
-    """The steps of a training's metrics.jsonl, or of the folder that holds one.
-
-    A run that was resumed may have written a step twice: the later line is the one that led on.
-
-    Raises:
-        RunIncompleteError: there is no such file.
-        RecordError: a line is damaged or of a newer schema; names the line.
-    """
-    path = path / TRAIN_METRICS if path.is_dir() else path
-    by_step: dict[Any, dict[str, Any]] = {}
-    for number, _, row in read_lines(path):
-        check_schema(row.pop("schema", None), f"{path}, line {number}")
-        step = row.get("step", number)
-        if isinstance(step, (dict, list)):
-            raise RecordError(f"{path}, line {number}: step = {step!r:.80} is not allowed: give a whole number")
-        by_step[step] = row
-    return list(by_step.values())
-
-
 def _options(value: Any) -> dict[str, Any]:
+    """Options by name; 0.1.0 wrote them as on its command line, a list of NAME=VALUE texts."""
     if isinstance(value, Mapping):
         return dict(value)
-    pairs = [str(text).partition("=") for text in value] if isinstance(value, Sequence) else []
-    return {name: yaml.safe_load(text) for name, _, text in pairs}
+    found: dict[str, Any] = {}
+    for name, _, text in (str(pair).partition("=") for pair in value or ()):
+        try:
+            found[name] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            found[name] = text
+    return found

@@ -32,7 +32,6 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Number = Annotated[float, Field(ge=-1e300, le=1e300)]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 _FIX = "judge again with polymode evaluate"
-_PER_ANSWER = ("hits", "matches", "duplicates")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,15 +66,20 @@ class JudgedSet:
     def __post_init__(self) -> None:
         """Fill what may be left out, and refuse tuples of different lengths (ValueError)."""
         n = len(self.verdicts)
-        if not len(self.hits) == len(self.matches) == len(self.duplicates) == n:
-            rights = tuple(int(verdict == "correct") for verdict in self.verdicts)
-            for name in _PER_ANSWER:
-                if not getattr(self, name):
-                    object.__setattr__(self, name, rights if name == "hits" else (None,) * n)
-        for name in (*_PER_ANSWER, "p_correct", "classes", "masses"):
-            values = getattr(self, name)
-            if values is not None and len(values) != n:
-                raise ValueError(f"{name} = {list(values)!r:.80} is not allowed: give one entry per answer, {n}")
+        if not self.hits and n:
+            object.__setattr__(self, "hits", tuple(int(verdict == "correct") for verdict in self.verdicts))
+        for name in ("matches", "duplicates"):
+            if not getattr(self, name) and n:
+                object.__setattr__(self, name, (None,) * n)
+        of_answers = (self.hits, self.matches, self.duplicates, self.p_correct, self.classes, self.masses)
+        if any(values is not None and len(values) != n for values in of_answers):
+            names = ("hits", "matches", "duplicates", "p_correct", "classes", "masses")
+            name, values = next(
+                (name, values)
+                for name, values in zip(names, of_answers, strict=True)
+                if values is not None and len(values) != n
+            )
+            raise ValueError(f"{name} = {list(values)!r:.80} is not allowed: give one entry per answer, {n}")
 
     @property
     def is_scored(self) -> bool:

@@ -39,12 +39,15 @@ def checked_record(adapter: TypeAdapter[T], row: Mapping[str, Any], where: str, 
 
 
 def complaint(error: ValidationError) -> str:
-    """Field, value and what is wrong, of the first thing that is."""
-    first = error.errors(include_url=False, include_context=False)[0]
+    """Field, value and what is wrong: an unknown field first, whose misspelling may be why another is missing."""
+    problems = error.errors(include_url=False, include_context=False)
+    first = next((one for one in problems if one["type"] == "unexpected_keyword_argument"), problems[0])
     field = ", ".join(str(part + 1 if isinstance(part, int) else part) for part in first["loc"])
     problem = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
     if first["type"] == "missing":
         return f"{field} is missing"
+    if first["type"] == "unexpected_keyword_argument":
+        return f"unknown field {field!r}"
     if not field:
         return problem
     return f"{field} = {shorten(first['input'])} is not allowed: it {problem}"

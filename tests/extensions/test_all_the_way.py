@@ -100,7 +100,7 @@ def test_comparing(name_of: NameOf, tmp_path: Path, capsys: pytest.CaptureFixtur
     pytest.importorskip("matplotlib")
     for name in ("a", "b"):
         evaluated(name_of, generated(name_of, tmp_path / name, "--n", 4))
-    command("compare", tmp_path / "a", tmp_path / "b", "--out", tmp_path / "out", "--n-boot", 20)
+    command("compare", tmp_path / "a", tmp_path / "b", "--out", tmp_path / "out", "--metrics", name_of("metric"))
     assert "first_right" in (tmp_path / "out" / "compare.md").read_text()
     assert "a minus b" in capsys.readouterr().out
 

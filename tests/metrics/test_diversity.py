@@ -31,14 +31,15 @@ def test_overlaps_agree_with_rouge_score(a: str, b: str) -> None:
 
 @given(st.lists(st.sampled_from("abcd"), max_size=90), st.lists(st.sampled_from("abcd"), max_size=90))
 @settings(deadline=None, max_examples=50)
-def test_lcs_is_that_of_the_table(a: list[str], b: list[str]) -> None:
+def test_rouge_l_is_that_of_the_table(a: list[str], b: list[str]) -> None:
     row = [0] * (len(b) + 1)
     for x in a:
         previous = row
         row = [0]
         for j, z in enumerate(b):
             row.append(previous[j] + 1 if x == z else max(previous[j + 1], row[j]))
-    assert diversity.lcs_length(a, b) == row[-1]
+    expected = 2 * row[-1] / (len(a) + len(b)) if a or b else np.nan
+    assert diversity.rouge_l(a, b) == pytest.approx(expected, abs=0, nan_ok=True)
 
 
 def test_jaccard_by_hand() -> None:

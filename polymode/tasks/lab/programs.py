@@ -175,7 +175,7 @@ class PosteriorVerifier(ProgramVerifier):
 
     def at(self, example: Example) -> PosteriorEquality:
         """The equality on one question."""
-        return PosteriorEquality(self.sandbox, example, self.distinct, self.grammar)
+        return PosteriorEquality(self.sandbox, example, self.distinct, self.results, self.grammar)
 
 
 @dataclass(frozen=True, slots=True)
