@@ -111,7 +111,7 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
         ),
         (
             ["train", "--out", "x", "--lr-scheduler-type", "up"],
-            '"up" for --lr-scheduler-type. Choose from: "constant", ',
+            "up is not a valid SchedulerType, please select one of",
         ),
         (["train", "--out", "x", "--k", "0"], "k = 0 is not allowed"),
         (["train", "--out", "x", "--k", "1"], "k = 1 with method = 'multi-rlcr': use the single method, or k from 2"),
@@ -591,7 +591,7 @@ def test_answer_shows_a_table_and_decides_by_the_policy(
         "  2  covid  0.35  ███████\n"
         "\n"
         "decision: ANSWER: flu\n"
-        "reason: The most confident answer has 0.55, at least the 0.5 of a single answer.\n"
+        "reason: The most confident answer has a confidence of 0.55, at least the 0.5 required for a single answer.\n"
     )
     assert main([*ask, "--policy", str(policy), "--risk", "high", "--show-text"]) == 0
     shown = capsys.readouterr().out
