@@ -204,7 +204,7 @@ def test_a_user_error_is_one_line_and_exit_code_2(
     assert list(tmp_path.iterdir()) == []  # nothing is left behind that would be in the way of the corrected command
 
 
-def test_an_unknown_key_of_a_recipe_is_named_with_those_like_it(
+def test_an_unknown_key_of_a_recipe_is_named_with_the_known_ones(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recipe = tmp_path / "mine.yaml"

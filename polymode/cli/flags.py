@@ -20,7 +20,6 @@ from cyclopts.validators import Number
 
 from polymode.cli.named_values import named_values
 from polymode.errors import ConfigError
-from polymode.training.names import OLD_NAMES
 
 Options = TypeVar("Options")
 
@@ -159,9 +158,5 @@ def _problem(kind: type[Any], exc: CycloptsError) -> str:
         return kind.explain_unknown((exc.token.keyword or exc.token.value).lstrip("-").replace("-", "_"))
     if isinstance(exc, MissingArgumentError) and argument is not None and exc.keyword is None:
         return f"{argument.name} is missing: {(argument.parameter.help or '').rstrip('.')}"
-    if isinstance(exc, UnknownOptionError):
-        name = exc.token.value.removeprefix("--").replace("-", "_")
-        if name in OLD_NAMES:
-            return f"unknown option: {exc.token.value}. It is called --{OLD_NAMES[name].replace('_', '-')} now"
     text = str(exc).rstrip(".")
     return text[:1].lower() + text[1:]

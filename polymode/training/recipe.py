@@ -197,7 +197,7 @@ class Recipe:
         for name, plain in (("coverage", "count"), ("objective", "mean"), ("exploration", "none"), ("preset", "paper")):
             if getattr(self, name) != plain:
                 raise ConfigError(
-                    f"k_choices with {self._given(name)}: its conditions are of one k; use k, or {name} = {plain!r}"
+                    f"k_choices with {self._setting(name)}: its conditions are of one k; use k, or {name} = {plain!r}"
                 )
         if not self.method.startswith("multi"):
             raise ConfigError(f"k_choices with method = {self.method!r}: a single method asks for one answer; use k")
@@ -212,11 +212,11 @@ class Recipe:
             )
         for name in ("reasoning_credit", "confidence_credit"):
             if getattr(self, name) != 1 and self.credit != "term":
-                raise ConfigError(f"{self._given(name)} is given without credit: add credit: term")
+                raise ConfigError(f"{self._setting(name)} is given without credit: add credit: term")
         if self.confidence_credit != 1 and not has_confidence:
             raise ConfigError(
-                f"{self._given('confidence_credit')} with method = {self.method!r}: its answers carry no confidences; "
-                "use single-rlcr or multi-rlcr"
+                f"{self._setting('confidence_credit')} with method = {self.method!r}: its answers carry no "
+                "confidences; use single-rlcr or multi-rlcr"
             )
         if self.credit == "term" and self.loss_type == "luspo":
             raise ConfigError(
@@ -232,20 +232,20 @@ class Recipe:
     def _check_objective(self) -> None:
         for name, plain in (("objective", "mean"), ("exploration", "none")):
             if self.preset != "paper" and getattr(self, name) != plain:
-                raise ConfigError(f"{self._given(name)} with preset = {self.preset!r}: use preset 'paper'")
+                raise ConfigError(f"{self._setting(name)} with preset = {self.preset!r}: use preset 'paper'")
         if self.objective == "mean" and self.objective_k:
-            raise ConfigError(f"{self._given('objective_k')} is given without objective: add objective: pass@k")
+            raise ConfigError(f"{self._setting('objective_k')} is given without objective: add objective: pass@k")
         if self.exploration == "none" and self.exploration_weight != 0.1:
             raise ConfigError(
-                f"{self._given('exploration_weight')} is given without exploration: add exploration: batch"
+                f"{self._setting('exploration_weight')} is given without exploration: add exploration: batch"
             )
         if self.exploration != "none" and self.exploration_weight == 0:
             raise ConfigError(
-                f"{self._given('exploration')} has exploration_weight = 0: give a weight, for example 0.1"
+                f"{self._setting('exploration')} has exploration_weight = 0: give a weight, for example 0.1"
             )
         if self.objective == "mean":
             return
-        objective = self._given("objective")
+        objective = self._setting("objective")
         k = self.objective_k or self.k
         if self.reward.confidence_weight:
             raise ConfigError(
@@ -254,7 +254,7 @@ class Recipe:
                 "or multi-rlvr"
             )
         if self.coverage != "count":
-            raise ConfigError(f"{objective} with {self._given('coverage')}: it has its own count; leave coverage out")
+            raise ConfigError(f"{objective} with {self._setting('coverage')}: it has its own count; leave coverage out")
         if not self.coverage_weight:
             raise ConfigError(f"{objective} with coverage_weight = 0: nothing would be learnt; give it a weight")
         if self.scale_rewards == "group":
@@ -285,12 +285,12 @@ class Recipe:
         gain = least_gain(reward.coverage, k=self.answers, n=n, alpha=reward.coverage_alpha) or 1.0
         if novelty > reward.coverage_weight * gain:
             raise ConfigError(
-                f"{self._given('exploration_weight')} with {self._given('coverage_weight')}: on a question with {n} "
-                f"reference{'s' if n != 1 else ''} a new wrong answer would earn {novelty:.3g}, a right one that "
+                f"{self._setting('exploration_weight')} with {self._setting('coverage_weight')}: on a question with "
+                f"{n} reference{'s' if n != 1 else ''} a new wrong answer would earn {novelty:.3g}, a right one that "
                 f"everybody gives {reward.coverage_weight * gain:.3g}; lower exploration_weight"
             )
 
-    def _given(self, name: str) -> str:
+    def _setting(self, name: str) -> str:
         return f"{name} = {getattr(self, name)!r}"
 
     @property
@@ -329,14 +329,15 @@ def _in_one_line(init: Any) -> Any:
 
 def _problem(exc: ValidationError) -> str:
     first = exc.errors()[0]
-    reason = first.get("ctx", {}).get("error")
-    if isinstance(reason, ConfigError):
-        return str(reason)
+    details = first.get("ctx", {})
+    if isinstance(details.get("error"), ConfigError):
+        return str(details["error"])
     name = str(first["loc"][0])
     if first["type"] == "unexpected_keyword_argument":
         return unknown_option(name, (f.name for f in fields(Recipe)))
     if first["type"] == "literal_error":
-        return f"{name} = {first['input']!r} is not known: use one of {first['ctx']['expected'].replace(chr(39), '')}"
+        allowed = details["expected"].replace("'", "")
+        return f"{name} = {first['input']!r} is not known: use one of {allowed}"
     problem = first["msg"].removeprefix("Value error, ").replace("Input should", "must")
     return f"{name} = {first['input']!r} {problem}"
 

@@ -83,7 +83,7 @@ def test_what_trl_does_not_take_is_refused_before_a_model_is_loaded(
 
 
 def test_a_schedule_that_transformers_does_not_have_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="'step' is not a valid SchedulerType"):
+    with pytest.raises(ConfigError, match="step is not a valid SchedulerType, please select one of"):
         _trl_config(Recipe(lr_scheduler_type="step"), tmp_path)
 
 
