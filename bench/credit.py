@@ -108,7 +108,7 @@ def run_one(
     from lab_answers import lab_answers
 
     from polymode.evaluation import evaluate
-    from polymode.generate.sampling import write_completions
+    from polymode.runs import write_completions
     from polymode.training.rl import CHECKPOINTS, lab_model, train
 
     recipe = recipe_of(task, Setting(**setting), seed, steps)

@@ -31,7 +31,6 @@ import numpy as np  # noqa: E402  threads are limited before numpy starts them
 from scipy.stats import binom  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
-from polymode import runs  # noqa: E402
 from polymode.calibrate import read_judged  # noqa: E402
 from polymode.errors import ConfigError  # noqa: E402
 from polymode.policy import Policy  # noqa: E402
@@ -131,7 +130,7 @@ def drawn_worlds(calibrations: int, n: int) -> None:
 def judged_files(paths: list[Path], calibrations: int) -> None:
     """Each file as a world, and in halves."""
     for path in paths:
-        records = read_judged(runs.read_jsonl(path), source=str(path)).records
+        records = read_judged(path).records
         usable = records.at(np.flatnonzero(~np.isnan(records.q[:, 0])))
         world = World(usable, first_right(usable))
         miss = 1 - usable.right.any(axis=1).mean()

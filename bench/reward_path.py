@@ -1,11 +1,13 @@
 """Speed of the reward path (parse, judge, score) on one core, and that hostile text costs linear time.
 
-    python bench/reward_path.py                   both tables, about 20 seconds
+    taskset -c 0 python bench/reward_path.py      all tables, about 30 seconds
     python bench/reward_path.py --completions 20000
 
-Target: 50,000 completions/s for K = 3 with 400 words of reasoning. Completions are all different. `common answers`
-draws the answers from 60 conditions, as in a diagnosis task, so their normalised forms are cached; `new answers` never
-repeats an answer, the worst case. Figures are processor time, the best of `--rounds`: other work can only slow it.
+Targets for K = 3 and texts of 400 words: 50,000 completions/s for the three steps, and 40,000/s for `polymode.score`,
+which also reads and checks the references, in every layout of the grammar. Completions are all different. `common
+answers` draws the answers from 60 conditions, as in a diagnosis task, so their normalised forms are cached; `new
+answers` never repeats an answer, the worst case. Figures are processor time, the best of `--rounds`: other work on the
+machine can only slow them.
 """
 
 from __future__ import annotations
@@ -18,14 +20,15 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from polymode import METHODS, Example, Reference, Reward, TextVerifier, judge, parse_answers, score_set
+from polymode import METHODS, Example, Reference, Reward, TextVerifier, judge, parse_answers, score, score_set
 from polymode.rewards import Method
 from polymode.verifiers import Verifier
 
 TARGET = 50_000
+SCORE_TARGET = 40_000
+SCORED = 4000
 K = 3
 WORDS = 400
-MILLION = 1_000_000
 
 
 def random_word(rng: random.Random) -> str:
@@ -107,6 +110,56 @@ def measure_speed(n: int, rounds: int) -> None:
             print(f"{name:12} {kind:16} {rate:14,.0f} {1e6 / rate:9.1f}   {'reached' if rate >= TARGET else 'MISSED'}")
 
 
+def laid_out(layout: str, conditions: Sequence[str], words: Sequence[str], rng: random.Random) -> str:
+    """A completion with three answers and confidences.
+
+    ``layout`` lists its parts in order: t (reasoning of `WORDS` words), p (pairs of answer and confidence), a
+    (answers), c (confidences), s (short analysis, 40 words), l (long analysis, `WORDS` words).
+    """
+    answers = [f"<answer{i}>{answer}</answer{i}>" for i, answer in enumerate(rng.choices(conditions, k=K), 1)]
+    confidences = [f"<confidence{i}>{rng.random():.2f}</confidence{i}>" for i in range(1, K + 1)]
+    parts = {
+        "t": lambda: f"<think>{' '.join(rng.choices(words, k=WORDS))}</think>",
+        "p": lambda: "\n".join(map("".join, zip(answers, confidences, strict=True))),
+        "a": lambda: "\n".join(answers),
+        "c": lambda: "\n".join(confidences),
+        "s": lambda: f"<analysis>{' '.join(rng.choices(words, k=40))}</analysis>",
+        "l": lambda: f"<analysis>{' '.join(rng.choices(words, k=WORDS))}</analysis>",
+    }
+    return "\n".join(parts[part]() for part in layout)
+
+
+def score_texts(texts: Sequence[str], references: Sequence[object]) -> None:
+    for text, right in zip(texts, references, strict=True):
+        score(text, right, k=K)
+
+
+def measure_score(rounds: int) -> None:
+    rng = random.Random(1)
+    conditions = [f"{random_word(rng)} {random_word(rng)}".capitalize() for _ in range(60)]
+    words = [random_word(rng) for _ in range(2000)]
+    print(f"\npolymode.score: {SCORED} completions of {WORDS} words, K = {K}, four references, best of {rounds}")
+    print(f"{'layout':48} {'completions/s':>14}   target {SCORE_TARGET}/s")
+    layouts = {
+        "reasoning, pairs": "tp",
+        "reasoning, pairs, analysis": "tps",
+        "reasoning, answers, confidences": "tac",
+        "reasoning, answers, analysis, confidences": "tasc",
+        "reasoning, answers, confidences, analysis": "tacs",
+        "answers, analysis of all words, confidences": "alc",
+    }
+    one_question: list[object] = [[conditions[0], random_word(rng)], *conditions[1:4]]
+    for name, layout in layouts.items():
+        texts = [laid_out(layout, conditions, words, rng) for _ in range(SCORED)]
+        rate = SCORED / best_seconds(partial(score_texts, texts, [one_question] * SCORED), rounds)
+        print(f"{name:48} {rate:14,.0f}   {'reached' if rate >= SCORE_TARGET else 'MISSED'}")
+    texts = [laid_out("tp", conditions, words, rng) for _ in range(SCORED)]
+    # Each round asks new questions, which were never read before.
+    own = [[[f"{conditions[0]} {i} {r}", *conditions[1:4]] for i in range(SCORED)] for r in range(rounds)]
+    rate = SCORED / min(best_seconds(partial(score_texts, texts, references)) for references in own)
+    print(f"{'reasoning, pairs; new references each time':48} {rate:14,.0f}   (no target)")
+
+
 def hostile_texts(size: int) -> dict[str, str]:
     """Texts of about ``size`` characters made to slow a parser down."""
 
@@ -127,6 +180,8 @@ def hostile_texts(size: int) -> dict[str, str]:
         "spaces between slots": "</think><answer1>a</answer1>" + repeated(" ") + "x",
         "long number": "<answer1>a</answer1><confidence1>0." + repeated("1") + "</confidence1>",
         "long tag number": "<answer" + repeated("1") + ">",
+        "analysis full of <": "</think><answer1>a</answer1><analysis>" + repeated("<"),
+        "analysis of cut tags": "</think><answer1>a</answer1><analysis>" + repeated("<answer1"),
     }
 
 
@@ -137,10 +192,9 @@ def read_and_score(text: str) -> None:
     score_set(judgement, METHODS["multi-rlcr"].reward())
 
 
-def measure_linearity(rounds: int) -> None:
-    sizes = (MILLION // 4, MILLION // 2, MILLION)
-    heads = "".join(f"{size / MILLION:>9.2f} MB" for size in sizes)
-    print(f"\n{'hostile text':26}{heads}   1 MB / 1/4 MB (linear: 4)")
+def measure_linearity(sizes: Sequence[int], rounds: int) -> None:
+    heads = "".join(f"{size / 1000:>9g} kB" for size in sizes)
+    print(f"\n{'hostile text':26}{heads}   last / first (linear: {sizes[-1] / sizes[0]:g})")
     for name in hostile_texts(100):
         seconds = [best_seconds(partial(read_and_score, hostile_texts(size)[name]), rounds) for size in sizes]
         row = "".join(f"{1000 * value:>9.2f} ms" for value in seconds)
@@ -153,7 +207,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="timings, of which the best counts")
     options = parser.parse_args()
     measure_speed(options.completions, options.rounds)
-    measure_linearity(options.rounds)
+    measure_score(options.rounds)
+    measure_linearity((4_750, 9_500, 19_000), 20 * options.rounds)  # short enough for the regular expressions
+    measure_linearity((250_000, 500_000, 1_000_000), options.rounds)
 
 
 if __name__ == "__main__":

@@ -21,9 +21,10 @@ import numpy as np
 
 from polymode import Example, Reference, evaluate
 from polymode.errors import ConfigError
-from polymode.generate.sampling import sample_completions, write_completions
+from polymode.generate.sampling import sample_completions
 from polymode.generate.scripted import ScriptedGenerator
 from polymode.prompts import Style
+from polymode.runs import write_completions
 from polymode.tasks import Split
 
 

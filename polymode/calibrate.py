@@ -6,11 +6,8 @@ independent, and what is promised is a rate over questions.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from polymode import runs
 from polymode.errors import DataNotFoundError, RecordError
@@ -18,6 +15,7 @@ from polymode.policy import Guarantee, Policy
 from polymode.policy.deciding import Same
 from polymode.policy.fitting import Calibration, fit_policy
 from polymode.policy.records import JudgedSet, Records
+from polymode.runs import JudgedCompletion
 from polymode.types import ParseStatus, Verdict
 
 
@@ -56,51 +54,44 @@ def calibrate(
         RecordError: a line cannot be used, sets of several K, or missing confidences.
         ConfigError: too few records, or no threshold keeps the promise.
     """
-    path = Path(path)
-    path = path / runs.JUDGED if path.is_dir() else path
+    path = runs.judged_path(path)
     if not path.is_file():
         raise DataNotFoundError(f"{path} does not exist: check the path, or judge the completions (polymode evaluate)")
     rules = rules or Policy()
-    rows = runs.read_jsonl(path)
-    judged = read_judged(rows, source=str(path), equality=rules.equality, same=same)
+    judged = read_judged(path, equality=rules.equality, same=same)
     policy = fit_policy(
         judged.records,
         calibration,
         rules=rules,
         n_unscored=judged.n_unscored,
-        fingerprint=hashlib.sha256(path.read_bytes()).hexdigest(),
+        fingerprint=runs.fingerprint(path),
         date=date,
     )
     return policy, judged
 
 
-def read_judged(
-    rows: Iterable[Mapping[str, Any]], *, source: str = "judged", equality: str = "text", same: Same | None = None
-) -> Judged:
-    """Records of the lines of a judged.jsonl (`JudgedCompletion.to_row`), the lowest sample of each question.
-
-    Raises:
-        RecordError: as `calibrate`.
-    """
-    first: dict[str, tuple[int, int, Mapping[str, Any]]] = {}
-    k, n_rows = None, 0
-    for n_rows, row in enumerate(rows, 1):
-        where = f"{source}, record {n_rows}"
-        id_, sample, own_k = _of_row(row, where)
-        if k is not None and own_k != k:
-            raise RecordError(f"{where}: k = {own_k}, records before it have k = {k}; calibrate one K at a time")
-        k = own_k
-        if id_ not in first or sample < first[id_][0]:
-            first[id_] = sample, n_rows, row
+def read_judged(path: Path, *, equality: str = "text", same: Same | None = None) -> Judged:
+    """Records of a judged.jsonl, the lowest sample of each question; raises RecordError as `calibrate`."""
+    first: dict[str, tuple[JudgedCompletion, str]] = {}
+    k, n_lines = None, 0
+    for number, _, one in runs.judged_lines(path):
+        where = f"{path}, line {number}"
+        n_lines += 1
+        if one.k is None:
+            raise RecordError(f"{where}: k is missing; judge again with polymode evaluate")
+        if k is not None and one.k != k:
+            raise RecordError(f"{where}: k = {one.k}, lines before it have k = {k}; calibrate one K at a time")
+        k = one.k
+        if one.id not in first or one.sample < first[one.id][0].sample:
+            first[one.id] = one, where
     if k is None:
-        raise RecordError(f"{source} holds no record: judge some completions first (polymode evaluate)")
-    kept = [row for _, _, row in first.values()]
-    sets = [_judged_set(row, f"{source}, record {number}", k) for _, number, row in first.values()]
+        raise RecordError(f"{path} holds no record: judge some completions first (polymode evaluate)")
+    sets = [_judged_set(one, where, k) for one, where in first.values()]
     return Judged(
         records=Records.of(sets, k, policy_equality=equality, same=same),
-        n_left_out=n_rows - len(kept),
+        n_left_out=n_lines - len(first),
         n_unusable=sum(not judged.is_clean for judged in sets),
-        n_unscored=sum(Verdict.UNSCORED.value in row["verdicts"] for row in kept),
+        n_unscored=sum(not one.is_scored for one, _ in first.values()),
     )
 
 
@@ -127,33 +118,15 @@ def _lines(guarantee: Guarantee) -> list[str]:
     ]
 
 
-def _of_row(row: Mapping[str, Any], where: str) -> tuple[str, int, int]:
-    id_, sample, k = row.get("id"), row.get("sample", 0), row.get("k")
-    if not isinstance(id_, str):
-        raise RecordError(f"{where}: id = {id_!r} is not allowed: this is no judged.jsonl of polymode evaluate")
-    for name, value, low in (("sample", sample, 0), ("k", k, 1)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < low:
-            raise RecordError(f"{where}: {name} = {value!r} is not allowed: give a whole number from {low}")
-    assert isinstance(k, int)
-    return id_, sample, k
-
-
-def _judged_set(row: Mapping[str, Any], where: str, k: int) -> JudgedSet:
-    lists = {name: row.get(name) for name in ("answers", "confidences", "verdicts")}
-    n = len(lists["answers"]) if isinstance(lists["answers"], list) else k + 1
-    for name, values in lists.items():
-        if not isinstance(values, list) or len(values) != n or n > k:
-            raise RecordError(f"{where}: {name} must be a list with one entry per answer, at most k = {k}")
-    if row.get("status") not in {status.value for status in ParseStatus}:
-        raise RecordError(f"{where}: status = {row.get('status')!r} is not known: judge again with polymode evaluate")
-    is_clean = row["status"] == ParseStatus.CLEAN.value
-    for q in row["confidences"] if is_clean else ():
-        if q is None:
-            raise RecordError(
-                f"{where}: confidences are missing; a policy ranks by them: generate with confidences, or measure "
-                "them, and judge again"
-            )
-        if isinstance(q, bool) or not isinstance(q, (int, float)) or not 0 <= q <= 1:
-            raise RecordError(f"{where}: confidence {q!r} must be a number from 0 to 1")
-    right = [verdict == Verdict.CORRECT.value for verdict in row["verdicts"]]
-    return JudgedSet(is_clean, row["answers"], row["confidences"], right)
+def _judged_set(one: JudgedCompletion, where: str, k: int) -> JudgedSet:
+    if len(one.answers) > k:
+        raise RecordError(f"{where}: {len(one.answers)} answers are more than k = {k}; judge again")
+    is_clean = one.status == ParseStatus.CLEAN.value
+    q = [confidence for confidence in one.confidences if confidence is not None]
+    if is_clean and len(q) != len(one.answers):
+        raise RecordError(
+            f"{where}: confidences are missing; a policy ranks by them: generate with confidences, or measure them, "
+            "and judge again"
+        )
+    right = [verdict == Verdict.CORRECT.value for verdict in one.verdicts]
+    return JudgedSet(is_clean, one.answers, q, right)

@@ -1,4 +1,4 @@
-"""What this machine and installation can do, and what each missing part would give (layer L4).
+"""What this machine and installation can do, and what each missing part would give (layer L5).
 
 Looks, never changes anything, and imports none of the heavy packages: versions come from package metadata, the GPU
 from ``nvidia-smi``. Everything that could hang has a time limit.
@@ -16,10 +16,19 @@ from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from polymode import runs
+from polymode.generate import GENERATORS
+from polymode.generate.confidences import CONFIDENCES
+from polymode.metrics.own import METRICS
+from polymode.plugins import Registry
+from polymode.rewards.own_terms import OWN_TERMS
+from polymode.rewards.proper import SCORES
 from polymode.sandbox import reason_unavailable
+from polymode.tasks import TASKS
 from polymode.tasks.data_files import DATA_VARIABLE, data_folder
+from polymode.verifiers.choice import VERIFIERS
 
 PROBE_SECONDS = 2.0
 """Longest wait for one outside command."""
@@ -28,7 +37,9 @@ CORE = ("numpy", "scipy", "tqdm", "pyyaml", "cyclopts", "pydantic")
 EXTRAS: Mapping[str, tuple[str, ...]] = {
     "train": ("torch", "transformers", "trl", "accelerate", "datasets", "peft", "pyarrow"),
     "report": ("matplotlib", "jinja2"),
-    "math": ("math-verify", "antlr4-python3-runtime"),
+    "math": ("math-verify", "antlr4-python3-runtime", "pebble"),
+    "http": ("httpx2", "tenacity"),
+    "docs": ("mkdocs", "mkdocs-material", "mkdocstrings"),
     "vllm": ("vllm",),
     "serve": ("fastapi", "uvicorn", "prometheus-client", "jinja2", "sqlalchemy", "alembic"),
     "postgres": ("psycopg",),
@@ -39,11 +50,15 @@ _GIVES = {
     "train": "`polymode reproduce`, `train` and `generate`, Parquet files, datasets by name",
     "report": "figures and the page report.html",
     "math": "the verifier `symbolic`: equality of mathematical expressions",
+    "http": "judges and models behind an HTTP endpoint",
+    "docs": "the documentation site",
     "vllm": "fast generation on a CUDA GPU",
     "serve": "`polymode serve`: answers and decisions over HTTP, pages; the review queue",
     "postgres": "a review queue in PostgreSQL instead of a file",
     "track": "live training curves; any one of the three is enough",
 }
+NAMES: Sequence[Registry[Any]] = (TASKS, VERIFIERS, GENERATORS, METRICS, OWN_TERMS, SCORES, CONFIDENCES)
+"""The tables of what can be named."""
 DATA_SETS = ("ddxplus", "hotpotqa", "ambigqa", "mbpp", "nq_open", "game24")
 """Folders that are looked for inside ``$POLYMODE_DATA``."""
 
@@ -105,6 +120,8 @@ class Diagnosis:
     sandbox: Finding
     data: Finding
     cache: Finding
+    names: Mapping[str, Mapping[str, str]]
+    """Per kind, what each name is; of built-in ones a summary, of installed ones their ``module:Name``."""
 
 
 def diagnose() -> Diagnosis:
@@ -117,6 +134,7 @@ def diagnose() -> Diagnosis:
         sandbox=_sandbox(),
         data=_data(os.environ.get(DATA_VARIABLE, "")),
         cache=_cache(),
+        names={table.kind: table.summaries() for table in NAMES},
     )
 
 
@@ -139,6 +157,11 @@ def render(diagnosis: Diagnosis) -> str:
         lines.append(f"  {part.name:<8} {'missing' if part.missing else 'ok'}: {found or 'nothing'}")
         if part.missing:
             lines.append(f"           lacks {', '.join(part.missing)}; would give {part.gives}: {part.command}")
+    lines.append("Names, of built-in and installed parts; module:Name works too")
+    for table in NAMES:
+        names = diagnosis.names[table.kind]
+        lines.append(f"  {table.kind:<16} {', '.join(table.entries) or 'none by name'}")
+        lines += [f"{'':19}{name}: {text}" for name, text in names.items() if name not in table.entries]
     lines += ["Files", _line("data", diagnosis.data), _line("cache", diagnosis.cache)]
     return "\n".join(lines)
 

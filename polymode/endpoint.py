@@ -1,48 +1,56 @@
-"""JSON requests to an HTTP endpoint that may be down, slow, busy or talking nonsense (layer L1; standard library only).
-
-Made for the judge; `polymode.generate.openai_http` asks model servers by it too.
+"""JSON requests to an HTTP endpoint that may be down, slow, busy or talking nonsense (layer L1; extra ``http``).
 
 Every request ends: the time limit is for the whole exchange, a reply has a largest size, only failures that may pass
 are tried again, a `Retry-After` is kept to, and an endpoint that fails again and again is left alone for a while, so
 that a batch of thousands does not wait for each. Every failure is a VerifierFault with the reason.
 
 Redirects are not followed and proxy variables are not read: the key goes to the address the user gave, nowhere else.
+
+Requests of all threads run as coroutines on one event loop, which lives while there are any. There a deadline, or
+`Endpoint.stop`, cancels whatever a request is waiting for, and what the requests share (pace, failures) needs no lock.
 """
 
 from __future__ import annotations
 
-import http.client
 import json
 import math
 import os
 import random
-import socket
-import threading
+import ssl
 import time
 from collections.abc import Mapping
-from contextlib import suppress
+from concurrent.futures import CancelledError, Future
 from email.utils import parsedate_to_datetime
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlsplit
 
-from polymode.errors import ConfigError, VerifierFault
+from polymode.errors import ConfigError, MissingExtraError, VerifierFault
 
 MAX_REPLY_BYTES = 1 << 20
 """Longer replies are refused."""
 MAX_WAIT = 60.0
 """Seconds; an endpoint that asks to wait longer counts as failed."""
 FIRST_WAIT = 0.5
-"""Seconds before the second attempt; doubles with each further one."""
+"""Seconds before the second attempt, a quarter more or less; doubles with each further one."""
 GIVE_UP_AFTER = 16
 """Failed attempts in a row, over all requests, after which the endpoint is left alone."""
 REST_SECONDS = 60.0
 """How long it is left alone."""
 
-_PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+_TEMPORARY = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 
 
 class Refused(VerifierFault):
     """The endpoint answered that it cannot work with this request (status 400 or 422)."""
+
+
+class _AttemptFailed(VerifierFault):
+    """One attempt failed, for a reason that may pass."""
+
+    def __init__(self, text: str, wait: float | None = None) -> None:
+        super().__init__(text)
+        self.wait = wait
+        """Seconds that the endpoint asks to wait."""
 
 
 class Endpoint:
@@ -51,7 +59,8 @@ class Endpoint:
     Args:
         url: full address, http or https.
         api_key_env: environment variable that holds the key; read for each request, never kept.
-        timeout: seconds for one attempt, from connecting to the last byte.
+        timeout: seconds for one attempt, to the last byte of the reply; a name that the system is still looking up then
+            is waited for.
         retries: further attempts after one that may pass.
         requests_per_minute: most attempts started in a minute, evenly spaced; 0 means no limit.
         seconds_in_all: limit for all attempts of a `post` together.
@@ -59,6 +68,7 @@ class Endpoint:
 
     Raises:
         ConfigError: an option out of its range, or no usable key in the environment.
+        MissingExtraError: the packages of the extra ``http`` are not installed.
     """
 
     def __init__(
@@ -72,18 +82,24 @@ class Endpoint:
         seconds_in_all: float = math.inf,
         rest_seconds: float | None = None,
     ) -> None:
-        self._is_secure, self._host, self._port, self._path = _address(url)
+        try:
+            import httpx2  # noqa: F401
+            from anyio.from_thread import BlockingPortalProvider
+        except ImportError as exc:
+            raise MissingExtraError(exc.name or "httpx2", "http", "a model behind an HTTP endpoint") from None
+        _check_address(url)
         self.url = url
         self._api_key_env = api_key_env
         self._timeout, self._retries = timeout, retries
+        self._interval = 60 / requests_per_minute if requests_per_minute else 0.0
         self._seconds_in_all = seconds_in_all
         self._rest_seconds = rest_seconds
-        self._pace = _Pace(60 / requests_per_minute if requests_per_minute else 0.0)
-        self._stop = threading.Event()
-        self._lock = threading.Lock()
-        self._sockets: set[socket.socket] = set()
+        self._certificates = ssl.create_default_context()  # the machine's, as for Python's own client
+        self._event_loops = BlockingPortalProvider()
+        self._pending: set[Future[Any]] = set()
+        self._is_stopped = False
+        self._next_turn = self._rest_end = 0.0
         self._failures = 0
-        self._rests_until = 0.0
         self._last_problem = ""
         self._key()
 
@@ -94,116 +110,115 @@ class Endpoint:
             Refused: status 400 or 422.
             VerifierFault: no usable reply, after all attempts; or none was made, because the endpoint is left alone.
         """
-        data = json.dumps(body).encode("ascii")
-        deadline = time.monotonic() + self._seconds_in_all
-        for attempt in range(self._retries + 1):
-            self._wait_for_turn()
-            outcome = self._attempt(data, min(self._timeout, max(0.001, deadline - time.monotonic())))
-            if isinstance(outcome, bytes):
-                return _parsed(outcome, self.url)
-            problem, passes, asked = outcome
-            wait = FIRST_WAIT * 2**attempt * random.uniform(0.75, 1.25) if asked is None else asked
-            if not passes or attempt == self._retries:
-                break
-            if wait > MAX_WAIT:
-                problem += f" (asks to wait {wait:.0f} s)"
-                break
-            if time.monotonic() + wait >= deadline:
-                break
-            if asked is not None:
-                self._pace.pause(asked)  # what it asks of one request it means for all
-            self._stop.wait(wait)
-        raise VerifierFault(f"{self.url}: {problem}")
+        content = json.dumps(body).encode("ascii")
+        with self._event_loops as loop:
+            reply = loop.start_task_soon(self._post, content)
+            self._pending.add(reply)
+            try:
+                return reply.result()
+            except CancelledError:
+                raise VerifierFault(f"{self.url}: no reply, stopped") from None
+            except VerifierFault as exc:
+                raise (Refused if isinstance(exc, Refused) else VerifierFault)(f"{self.url}: {exc}") from None
+            finally:
+                reply.cancel()  # of use when the waiting was interrupted
+                self._pending.discard(reply)
 
     def stop(self) -> None:
         """Cut off every `post` under way in other threads; `resume` allows new ones."""
-        self._stop.set()
-        with self._lock:
-            for sock in self._sockets:
-                _hang_up(sock)
+        self._is_stopped = True
+        for reply in list(self._pending):
+            reply.cancel()
 
     def resume(self) -> None:
         """Undo `stop`."""
-        self._stop.clear()
+        self._is_stopped = False
 
-    def _wait_for_turn(self) -> None:
-        rest = self._rests_until - time.monotonic()
-        if rest > 0:
-            raise VerifierFault(f"{self.url}: not asked, left alone for {rest:.0f} s more; last: {self._last_problem}")
-        self._stop.wait(self._pace.delay())
-        if self._stop.is_set():
-            raise VerifierFault(f"{self.url}: not asked, stopped")
+    async def _post(self, content: bytes) -> Any:
+        from anyio import sleep
 
-    def _attempt(self, data: bytes, seconds: float) -> bytes | _Problem:
-        """The reply's content, or what went wrong."""
+        deadline = time.monotonic() + self._seconds_in_all
+        for attempt in range(self._retries + 1):
+            try:
+                return await self._attempt(content, deadline)
+            except _AttemptFailed as exc:
+                wait = FIRST_WAIT * 2**attempt * random.uniform(0.75, 1.25) if exc.wait is None else exc.wait
+                if attempt == self._retries or time.monotonic() + wait >= deadline:
+                    raise
+            await sleep(wait)
+
+    async def _attempt(self, content: bytes, deadline: float) -> Any:
+        """The reply; raises _AttemptFailed where another attempt may succeed, else VerifierFault."""
+        from anyio import fail_after
+        from httpx2 import HTTPError
+
+        await self._wait_for_turn()
+        seconds = min(self._timeout, max(0.001, deadline - time.monotonic()))
         try:
-            status, retry_after, content = self._exchange(data, seconds)
+            with fail_after(seconds):
+                status, retry_after, reply = await self._exchange(content)
         except TimeoutError:
-            problem = _Problem(f"no reply within {seconds:.3g} s", True, None)
-        except (OSError, http.client.HTTPException) as exc:
-            problem = _Problem(" ".join(f"{type(exc).__name__}: {exc}".split())[:200], True, None)
-        else:
-            if status == 200 and len(content) <= MAX_REPLY_BYTES:
-                self._failures = 0
-                return content
-            said = f"status {status}: {self._excerpt(content)}"
-            if status in (200, 400, 413, 422):  # alive, but this request leads nowhere
-                self._failures = 0
-                if status == 200:
-                    return _Problem(f"reply longer than {MAX_REPLY_BYTES:,} bytes", False, None)
-                raise Refused(f"{self.url}: {said}")
-            problem = _Problem(said, status in _PASSING, retry_after)
-        self._note_failure(problem)
-        return problem
+            raise self._failure(f"no reply within {seconds:.3g} s") from None
+        except (HTTPError, OSError) as exc:
+            raise self._failure(_reason(exc)) from None
+        if status == 200:
+            self._failures = 0
+            if len(reply) > MAX_REPLY_BYTES:
+                raise VerifierFault(f"reply longer than {MAX_REPLY_BYTES:,} bytes")
+            return _parsed(reply)
+        problem = f"status {status}: {self._excerpt(reply)}"
+        if status in (400, 413, 422):  # alive, but this request leads nowhere
+            self._failures = 0
+            raise Refused(problem)
+        wait = _seconds(retry_after)
+        if wait is not None and wait > MAX_WAIT:
+            raise self._failure(f"{problem} (asks to wait {wait:.0f} s)", may_pass=False)
+        if wait is not None:  # what it asks of one request it means for all
+            self._next_turn = max(self._next_turn, time.monotonic() + wait)
+        raise self._failure(problem, may_pass=status in _TEMPORARY, wait=wait)
 
-    def _exchange(self, data: bytes, seconds: float) -> tuple[int, float | None, bytes]:
-        """Status, seconds of `Retry-After`, and content of one request."""
-        kind = http.client.HTTPSConnection if self._is_secure else http.client.HTTPConnection
-        connection = kind(self._host, self._port, timeout=seconds)
+    async def _wait_for_turn(self) -> None:
+        from anyio import sleep
+
+        now = time.monotonic()
+        if self._rest_end > now:
+            rest = f"left alone for {self._rest_end - now:.0f} s more"
+            raise VerifierFault(f"not asked, {rest}; last: {self._last_problem}")
+        turn = max(now, self._next_turn)
+        self._next_turn = turn + self._interval
+        await sleep(turn - now)
+        if self._is_stopped:
+            raise VerifierFault("not asked, stopped")
+
+    async def _exchange(self, content: bytes) -> tuple[int, str | None, bytes]:
+        """Status, `Retry-After`, and content of one request."""
+        from httpx2 import AsyncClient
+
         headers = {"Content-Type": "application/json", "Accept": "application/json", "Connection": "close"}
-        key = self._key()
-        if key is not None:
+        headers["Accept-Encoding"] = "identity"
+        if (key := self._key()) is not None:
             headers["Authorization"] = f"Bearer {key}"
-        deadline = time.monotonic() + seconds
-        watch: threading.Timer | None = None
-        sock: Any = None
-        try:
-            connection.connect()
-            sock = connection.sock
-            with self._lock:
-                self._sockets.add(sock)
-            # The timeout of a socket is for each piece of a reply; a slow drip of pieces is cut off here.
-            watch = threading.Timer(max(0.0, deadline - time.monotonic()), _hang_up, [sock])
-            watch.daemon = True
-            watch.start()
-            connection.request("POST", self._path, body=data, headers=headers)
-            response = connection.getresponse()
-            content = response.read(MAX_REPLY_BYTES + 1)
-            if time.monotonic() > deadline:
-                raise TimeoutError
-            if response.length and len(content) <= MAX_REPLY_BYTES:  # less came than was announced
-                raise http.client.IncompleteRead(b"", response.length)
-            return response.status, _seconds(response.headers.get("Retry-After")), content
-        except (OSError, http.client.HTTPException):
-            if time.monotonic() > deadline:
-                raise TimeoutError from None
-            raise
-        finally:
-            if watch is not None:
-                watch.cancel()
-            with self._lock:
-                self._sockets.discard(sock)
-            connection.close()
+        reply = b""
+        # No timeout here: it would be one for each step, and `_attempt` has one for all of them.
+        async with (
+            AsyncClient(verify=self._certificates, trust_env=False, follow_redirects=False, timeout=None) as client,
+            client.stream("POST", self.url, content=content, headers=headers) as response,
+        ):
+            async for part in response.aiter_raw():  # as sent: a small compressed reply can be a huge text
+                reply += part
+                if len(reply) > MAX_REPLY_BYTES:
+                    break
+        return response.status_code, response.headers.get("Retry-After"), reply
 
-    def _note_failure(self, problem: _Problem) -> None:
-        with self._lock:
-            self._failures += 1
-            if self._failures >= GIVE_UP_AFTER or not problem.passes:
-                self._failures = 0
-                self._last_problem = problem.text
-                self._rests_until = time.monotonic() + (
-                    REST_SECONDS if self._rest_seconds is None else self._rest_seconds
-                )
+    def _failure(self, problem: str, *, may_pass: bool = True, wait: float | None = None) -> VerifierFault:
+        """The error of a failed attempt, which is counted: after many, or one that will not pass, comes a rest."""
+        self._failures += 1
+        if self._failures >= GIVE_UP_AFTER or not may_pass:
+            self._failures = 0
+            self._last_problem = problem
+            seconds = REST_SECONDS if self._rest_seconds is None else self._rest_seconds
+            self._rest_end = time.monotonic() + seconds
+        return _AttemptFailed(problem, wait) if may_pass else VerifierFault(problem)
 
     def _key(self) -> str | None:
         if self._api_key_env is None:
@@ -225,72 +240,37 @@ class Endpoint:
         return " ".join(text.split())[:200] or "empty reply"
 
 
-def _address(url: str) -> tuple[bool, str, int, str]:
-    """Whether it is https, host, port and path."""
+def _check_address(url: str) -> None:
     try:
         parts = urlsplit(url)
-        port = parts.port
+        _ = parts.port  # raises when it is no port
     except ValueError:
-        parts, port = urlsplit(""), None
-    if (
-        parts.scheme not in ("http", "https")
-        or not parts.hostname
-        or parts.username is not None
-        or parts.query
-        or not (parts.path.isascii() and parts.path.isprintable() and " " not in parts.path)
-    ):
-        shown = repr(url) if "@" not in url else "with a name or password"
+        parts = urlsplit("")
+    is_plain = parts.path.isascii() and parts.path.isprintable() and " " not in parts.path
+    is_web = parts.scheme in ("http", "https") and parts.hostname
+    if not (is_web and is_plain) or parts.username is not None or parts.query:
+        value = repr(url) if "@" not in url else "with a name or password"
         raise ConfigError(
-            f"base_url {shown} is not allowed: give an address such as http://localhost:8000/v1, without name, password"
+            f"base_url {value} is not allowed: give an address such as http://localhost:8000/v1, without name, password"
             " or query; a key goes into an environment variable, see api_key_env"
         )
-    is_secure = parts.scheme == "https"
-    return is_secure, parts.hostname, port or (443 if is_secure else 80), parts.path
 
 
-class _Problem(NamedTuple):
-    """Why an attempt failed."""
-
-    text: str
-    passes: bool
-    """Whether another attempt may succeed."""
-    wait: float | None
-    """Seconds the endpoint asks to wait."""
-
-
-class _Pace:
-    """Spaces attempts of all threads."""
-
-    def __init__(self, interval: float) -> None:
-        self._interval = interval
-        self._next = 0.0
-        self._lock = threading.Lock()
-
-    def delay(self) -> float:
-        """Seconds until the next free turn, which is taken."""
-        with self._lock:
-            now = time.monotonic()
-            turn = max(now, self._next)
-            self._next = turn + self._interval
-            return turn - now
-
-    def pause(self, seconds: float) -> None:
-        """No turn before so many seconds from now."""
-        with self._lock:
-            self._next = max(self._next, time.monotonic() + seconds)
+def _reason(exc: BaseException) -> str:
+    """The error at the root of those that the layers above it raised, on one line."""
+    while (inner := exc.__cause__ or exc.__context__) is not None:
+        exc = inner
+    if isinstance(exc, BaseExceptionGroup):
+        return _reason(exc.exceptions[0])
+    return " ".join(f"{type(exc).__name__}: {exc}".split())[:200]
 
 
-def _hang_up(sock: socket.socket) -> None:
-    with suppress(OSError):
-        sock.shutdown(socket.SHUT_RDWR)
-
-
-def _parsed(content: bytes, url: str) -> Any:
+def _parsed(content: bytes) -> Any:
     try:
         return json.loads(content)
     except (ValueError, RecursionError):
         start = " ".join(content[:80].decode("utf-8", "replace").split())
-        raise VerifierFault(f"{url}: the reply is not JSON: {start!r}") from None
+        raise VerifierFault(f"the reply is not JSON: {start!r}") from None
 
 
 def _seconds(retry_after: str | None) -> float | None:

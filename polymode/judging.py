@@ -14,9 +14,11 @@ _CORRECT, _WRONG, _UNSCORED = Verdict.CORRECT, Verdict.WRONG, Verdict.UNSCORED
 
 Index = dict[str, tuple[int, ...]]
 """Key of a name -> the references that have it."""
+LookUp = Callable[[int, str], tuple[Sequence[int], int | None]]
+"""Slot and text of an answer -> the references that it matches, and the slot of the earliest equal answer."""
 
 MAX_INDEXED = 4096
-"""Questions whose references are kept indexed."""
+"""Questions whose references stay indexed."""
 
 
 def judge(example: Example, answers: AnswerSet, verifier: Verifier | QuestionVerifier) -> Judgement:
@@ -40,54 +42,53 @@ def judge(example: Example, answers: AnswerSet, verifier: Verifier | QuestionVer
     """
     items, references = answers.answers, example.references
     equality = verifier_at(verifier, example)
-    if is_open(equality):
-        return _judge_pairwise(items, answers, references, equality, answers.k)
-    if not items:
-        return Judgement(answers, (), (), (), (), len(references))
-    key = getattr(equality, "key", None)
-    if key is not None:
-        try:
-            judged = ask(_judge_keyed, items, answers, references, equality, key)
-        except VerifierFault:  # the general way finds out which answer it was
-            judged = None
-        if judged is not None:
-            return judged
-    return _judge_pairwise(items, answers, references, equality, len(references))
-
-
-def _judge_keyed(
-    items: tuple[Answer, ...],
-    answers: AnswerSet,
-    references: tuple[Reference, ...],
-    verifier: Verifier,
-    key: Callable[[str], str],
-) -> Judgement | None:
-    """Look-ups only; None when an answer matches several references: then the general way."""
+    unlimited = is_open(equality)
+    look_up = (None if unlimited else _by_key(references, equality)) or _pairwise(items, references, equality)
     verdicts: list[Verdict] = []
-    hits: list[int] = []
+    hits: list[int | None] = []
     matches: list[int | None] = []
     duplicates: list[int | None] = []
-    first: dict[str, int] = {}
-    found: set[int] = set()
-    index = _index(references, verifier, key)
+    faults: list[str] = []
+    candidates: list[Sequence[int]] = []
+    owner: dict[int, int] = {}  # reference -> slot of the answer that has it in the matching
     for slot, answer in enumerate(items):
-        name = key(answer.text)
+        try:
+            own, earlier = ask(look_up, slot, answer.text)
+        except VerifierFault as exc:
+            own, earlier = (), None
+            faults.append(f"answer {slot + 1}: {exc}")
+            verdicts.append(_UNSCORED)
+            hits.append(None)
+        else:
+            verdicts.append(_CORRECT if own else _WRONG)
+            is_hit = bool(own) and earlier is None and (unlimited or _augment(slot, own, candidates, owner))
+            hits.append(1 if is_hit else 0)
+        candidates.append(own)
+        duplicates.append(earlier)
+        matches.append(own[0] if own else None)
+    for reference, slot in owner.items():
+        matches[slot] = reference
+    n = answers.k if unlimited else len(references)
+    return Judgement(answers, tuple(verdicts), tuple(hits), tuple(matches), tuple(duplicates), n, tuple(faults))
+
+
+def _by_key(references: tuple[Reference, ...], verifier: Verifier) -> LookUp | None:
+    """By keys alone; None for a verifier without keys, or a reference without one, whose fault `_pairwise` places."""
+    key = getattr(verifier, "key", None)
+    if key is None:
+        return None
+    try:
+        index = ask(_index, references, verifier, key)
+    except VerifierFault:
+        return None
+    first: dict[str, int] = {}
+
+    def look_up(slot: int, text: str) -> tuple[Sequence[int], int | None]:
+        name = key(text)
         earlier = first.setdefault(name, slot)
-        duplicates.append(None if earlier == slot else earlier)
-        candidates = index.get(name)
-        if candidates is None:
-            verdicts.append(_WRONG)
-            hits.append(0)
-            matches.append(None)
-            continue
-        if len(candidates) != 1:
-            return None
-        reference = candidates[0]
-        verdicts.append(_CORRECT)
-        matches.append(reference)
-        hits.append(0 if reference in found else 1)
-        found.add(reference)
-    return Judgement(answers, tuple(verdicts), tuple(hits), tuple(matches), tuple(duplicates), len(references))
+        return index.get(name, ()), None if earlier == slot else earlier
+
+    return look_up
 
 
 _INDEXES: dict[int, tuple[tuple[Reference, ...], Verifier, Index]] = {}
@@ -109,74 +110,45 @@ def _index(references: tuple[Reference, ...], verifier: Verifier, key: Callable[
     return index
 
 
-def _judge_pairwise(
-    items: tuple[Answer, ...],
-    answers: AnswerSet,
-    references: tuple[Reference, ...],
-    verifier: Verifier,
-    n_references: int,
-) -> Judgement:
-    """Any verifier, any overlap of references: one-to-one matching by augmenting paths, unless it is open."""
-    unlimited = is_open(verifier)
-    verdicts: list[Verdict] = []
-    hits: list[int | None] = []
-    matches: list[int | None] = []
-    duplicates: list[int | None] = []
-    faults: list[str] = []
+def _pairwise(items: tuple[Answer, ...], references: tuple[Reference, ...], verifier: Verifier) -> LookUp:
     firsts: list[int] = []  # only the first of each kind is compared with, also by an equality that is not transitive
-    candidates: list[Sequence[int]] = []
-    owner: dict[int, int] = {}
-    for slot, answer in enumerate(items):
-        try:
-            found = [number for number, ref in enumerate(references) if ask(verifier.matches, answer.text, ref)]
-            earlier = next((j for j in firsts if ask(verifier.same, answer.text, items[j].text)), None)
-        except VerifierFault as exc:
-            found, earlier = [], None
-            faults.append(f"answer {slot + 1}: {exc}")
-            verdicts.append(_UNSCORED)
-            hits.append(None)
-        else:
-            verdicts.append(_CORRECT if found else _WRONG)
-            if earlier is None:
-                firsts.append(slot)
-            is_new = bool(found) if unlimited else earlier is None and _augment(slot, [*candidates, found], owner)
-            hits.append(int(earlier is None and is_new))
-        candidates.append(found)
-        duplicates.append(earlier)
-        matches.append(found[0] if found else None)
-    for reference, slot in owner.items():
-        matches[slot] = reference
-    return Judgement(
-        answers,
-        tuple(verdicts),
-        tuple(hits),
-        tuple(matches),
-        tuple(duplicates),
-        n_references,
-        tuple(faults),
-    )
+
+    def look_up(slot: int, text: str) -> tuple[Sequence[int], int | None]:
+        own = [number for number, reference in enumerate(references) if verifier.matches(text, reference)]
+        earlier = next((j for j in firsts if verifier.same(text, items[j].text)), None)
+        if earlier is None:
+            firsts.append(slot)
+        return own, earlier
+
+    return look_up
 
 
-def _augment(slot: int, candidates: Sequence[Sequence[int]], owner: dict[int, int]) -> bool:
-    """Give ``slot`` a reference, moving earlier slots to their other references where needed; False when impossible.
+def _augment(slot: int, own: Sequence[int], candidates: Sequence[Sequence[int]], owner: dict[int, int]) -> bool:
+    """Give ``slot`` one of its ``own`` references, moving earlier slots to their other ones; False when impossible.
 
-    Breadth-first, so the number of references is no limit of recursion (Berge's theorem: a matching is largest iff no
-    augmenting path exists).
+    The first free reference is the usual case. Else a search for an augmenting path: the slot takes a reference from
+    its holder, which takes another of its candidates, and so on to a free one; ``via`` says which slot would take each
+    reference that was reached. Breadth-first, so that the number of references is no limit of recursion. A matching is
+    largest iff no such path exists (Berge 1957, https://doi.org/10.1073/pnas.43.9.842), so the number of hits does not
+    depend on the order in which earlier answers got theirs.
     """
-    via: dict[int, int] = dict.fromkeys(candidates[slot], slot)  # reference -> slot that would take it
+    for reference in own:
+        if reference not in owner:
+            owner[reference] = slot
+            return True
+    via: dict[int, int] = dict.fromkeys(own, slot)
     queue = list(via)
     for reference in queue:
         if reference not in owner:
-            while True:
+            while True:  # back along the path, each slot giving up its old reference to the slot before it
                 taker = via[reference]
                 previous = next((r for r, s in owner.items() if s == taker), None)
                 owner[reference] = taker
                 if previous is None:
                     return True
                 reference = previous
-        else:
-            holder = owner[reference]
-            fresh = [r for r in candidates[holder] if r not in via]
-            via.update(zip(fresh, repeat(holder)))
-            queue.extend(fresh)
+        holder = owner[reference]
+        fresh = [r for r in candidates[holder] if r not in via]
+        via.update(zip(fresh, repeat(holder)))
+        queue.extend(fresh)
     return False

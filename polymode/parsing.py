@@ -12,8 +12,9 @@ reasoning nor answer is where a model can hide a second opinion. Inside an answe
 the grammar themselves: ``a < b`` and ``<b>`` are fine, ``<answer2>`` is not. q is a plain decimal in [0, 1]: ``0.35``,
 ``.35``, ``0``, ``1``, ``1.0``; a sign, an exponent, a percent sign, a decimal comma, ``nan`` or ``1.2`` are deviations.
 
-A regular expression reads the usual case in one go; `_scan` states the grammar, reads the rest and words the reasons.
-Both take time linear in the length of the text.
+`_layouts` reads both layouts with one regular expression each, which is fast; `_scan` states the grammar tag by tag and
+names the first departure from it. They accept the same texts. Both take time linear in the length of the text: a
+completion is written by a model that is rewarded for it, so it may be anything.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import lru_cache
+from typing import NamedTuple
 
 from polymode.prompts import check_k
 from polymode.types import Answer, AnswerSet, ParseStatus, Span
@@ -32,8 +34,12 @@ MAX_ANSWER_CHARS = 20_000
 MAX_NUMBER_CHARS = 32
 """Longest confidence, digits and point."""
 
+_CLEAN = ParseStatus.CLEAN
 _THINK, _END_THINK = "<think>", "</think>"
-_TAG = re.compile(r"</?(?:(?:answer|confidence)[0-9]*+|analysis|think)>")
+_A_TAG = r"</?(?:(?:answer|confidence)[0-9]*+|analysis|think)>"
+_TAG = re.compile(_A_TAG)
+_TEXT = rf"[^<]*+(?:(?!{_A_TAG})<[^<]*+)*+"
+"""Any text without a tag of the grammar: each ``<`` is looked at once, the characters between are skipped in one go."""
 _NUMBER = rf"(?:0?\.[0-9]{{1,{MAX_NUMBER_CHARS - 2}}}|0|1(?:\.0{{1,{MAX_NUMBER_CHARS - 2}}})?)"
 _IS_NUMBER = re.compile(_NUMBER)
 _IS_DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)")
@@ -60,18 +66,18 @@ def parse_answers(
     Raises:
         ConfigError: ``k`` is not a whole number in 1..MAX_K. No text raises.
     """
-    if k.__class__ is not int:  # True and 3.0 would find the cached pattern of 1 and 3, which checks all whole numbers
+    if k.__class__ is not int:  # True and 3.0 would find the cached patterns of 1 and 3, which checks all whole numbers
         check_k(k)
     at = completion.rfind(_END_THINK)
     start = at + len(_END_THINK) if at >= 0 else 0
-    pattern = _fast_pattern(k, confidence)
     length = len(completion)
-    if length - start <= MAX_ANSWER_CHARS and length <= MAX_COMPLETION_CHARS:
-        match = pattern.fullmatch(completion, start)
-        if match is not None:
-            answers = _from_match(match, confidence)
-            if answers is not None:
-                return AnswerSet(ParseStatus.CLEAN, answers, k, confidence)
+    if length - start <= MAX_ANSWER_CHARS and length <= MAX_COMPLETION_CHARS:  # so that no answer can be too long
+        for layout in _layouts(k, confidence):
+            match = layout.pattern.fullmatch(completion, start)
+            if match is not None:
+                answers = _from_match(match, layout)
+                if answers is not None:
+                    return AnswerSet(_CLEAN, answers, k, confidence)
     return _parse_slowly(completion, start, k, confidence, finished, salvage)
 
 
@@ -92,44 +98,64 @@ def _parse_slowly(completion: str, start: int, k: int, confidence: bool, finishe
     return AnswerSet(ParseStatus.PARTIAL if answers else failed, tuple(answers), k, confidence, reason)
 
 
+class _Layout(NamedTuple):
+    """One order of the tags as a regular expression, and which of its groups hold what."""
+
+    pattern: re.Pattern[str]
+    answers: slice
+    confidences: slice | None
+    """None when the format has no confidences."""
+
+
 @lru_cache(maxsize=128)
-def _fast_pattern(k: int, confidence: bool) -> re.Pattern[str]:
-    """Interleaved slots whose answers hold no ``<``, without analysis; possessive, so it never backtracks far."""
-    slots = [_answer_pattern(n) + (_confidence_pattern(n) if confidence else "") for n in _numbers(check_k(k))]
-    return re.compile(r"\s*+" + "".join(slots))
+def _layouts(k: int, confidence: bool) -> tuple[_Layout, ...]:
+    """The grammar's layouts for ``k`` answers, the usual one first.
+
+    Every repetition is possessive and every text runs to the next tag of the grammar, so a match never goes back over
+    characters it has read: the time is linear in the length of the text, however hostile. What these patterns read as
+    CLEAN, `_scan` reads in the same way; a property test compares the two.
+    """
+    numbers = _numbers(check_k(k))
+    answers = [_tag_pattern(f"answer{n}", f"({_TEXT})") for n in numbers]
+    if not confidence:
+        return (_Layout(re.compile(rf"\s*+{''.join(answers)}{_ANALYSIS}?+"), slice(0, k), None),)
+    confidences = [_tag_pattern(f"confidence{n}", rf"({_NUMBER})\s*+") for n in numbers]
+    pairs = "".join(part for pair in zip(answers, confidences, strict=True) for part in pair)
+    interleaved = rf"\s*+{pairs}{_ANALYSIS}?+"
+    # Analysis before the confidences or after them, not both: the second is allowed where group k + 1 is not set.
+    blocked = rf"\s*+{''.join(answers)}({_ANALYSIS})?+{''.join(confidences)}(?({k + 1})|{_ANALYSIS}?+)"
+    return (
+        _Layout(re.compile(interleaved), slice(0, None, 2), slice(1, None, 2)),
+        _Layout(re.compile(blocked), slice(0, k), slice(k + 1, None)),
+    )
 
 
-def _answer_pattern(n: str) -> str:
-    return rf"<answer{n}>\s*+([^<]++)</answer{n}>\s*+"
+def _tag_pattern(name: str, content: str) -> str:
+    return rf"<{name}>\s*+{content}</{name}>\s*+"
 
 
-def _confidence_pattern(n: str) -> str:
-    return rf"<confidence{n}>\s*+({_NUMBER})\s*+</confidence{n}>\s*+"
+_ANALYSIS = f"(?:{_tag_pattern('analysis', _TEXT)})"
 
 
 def _numbers(k: int) -> list[str]:
     return [""] if k == 1 else [str(i) for i in range(1, k + 1)]
 
 
-def _from_match(match: re.Match[str], confidence: bool) -> tuple[Answer, ...] | None:
-    """Answers of a fast match; None when one of them is empty."""
-    spans = match.regs
-    texts = match.groups()
+def _from_match(match: re.Match[str], layout: _Layout) -> tuple[Answer, ...] | None:
+    """Answers of a match; None when one of them is empty, which `_scan` puts into words."""
+    texts, spans = match.groups(), match.regs[1:]
     answers: list[Answer] = []
-    if confidence:
-        for i in range(0, len(texts), 2):
-            text = texts[i].rstrip()
-            if not text:
+    if layout.confidences is None:
+        for raw, (start, _) in zip(texts, spans):  # noqa: B905  # the hot path; a text for each span
+            if not (text := raw.rstrip()):
                 return None
-            start = spans[i + 1][0]
-            answers.append(Answer(text, Span(start, start + len(text)), float(texts[i + 1]), Span(*spans[i + 2])))
-    else:
-        for i, raw in enumerate(texts, 1):
-            text = raw.rstrip()
-            if not text:
-                return None
-            start = spans[i][0]
             answers.append(Answer(text, Span(start, start + len(text))))
+        return tuple(answers)
+    numbers = zip(texts[layout.confidences], spans[layout.confidences])  # noqa: B905
+    for raw, (start, _), (number, place) in zip(texts[layout.answers], spans[layout.answers], numbers):  # noqa: B905
+        if not (text := raw.rstrip()):
+            return None
+        answers.append(Answer(text, Span(start, start + len(text)), float(number), Span(*place)))
     return tuple(answers)
 
 
@@ -147,8 +173,9 @@ class _Tags:
     def __init__(self, completion: str, start: int) -> None:
         self.completion = completion
         self.position = start
-        self._found: Iterator[re.Match[str]] = _TAG.finditer(completion, start)
-        self._ahead: re.Match[str] | None = next(self._found, None)
+        # One pass of finditer, never restarted: this is what makes the scan linear in the number of characters.
+        self._matches: Iterator[re.Match[str]] = _TAG.finditer(completion, start)
+        self._ahead: re.Match[str] | None = next(self._matches, None)
 
     @property
     def ahead(self) -> str:
@@ -163,7 +190,7 @@ class _Tags:
         """Move behind the next tag."""
         if self._ahead is not None:
             self.position = self._ahead.end()
-            self._ahead = next(self._found, None)
+            self._ahead = next(self._matches, None)
 
 
 def _scan(completion: str, start: int, k: int, confidence: bool) -> tuple[Answer, ...]:
@@ -261,21 +288,21 @@ def _content(tags: _Tags, name: str, where: str) -> Span:
 def _refuse_stray(tags: _Tags, where: str) -> None:
     span = _stripped(tags.completion, tags.text_before())
     if span.start != span.end:
-        shown = tags.completion[span.start : min(span.end, span.start + 40)]
-        raise _Deviation(f"{where}: text outside the tags: {shown!r}")
+        excerpt = tags.completion[span.start : min(span.end, span.start + 40)]
+        raise _Deviation(f"{where}: text outside the tags: {excerpt!r}")
 
 
 def _stripped(text: str, span: Span) -> Span:
     raw = span.slice(text)
-    kept = raw.strip()
-    start = span.start + (len(raw) - len(raw.lstrip()) if kept else 0)
-    return Span(start, start + len(kept))
+    content = raw.strip()
+    start = span.start + (len(raw) - len(raw.lstrip()) if content else 0)
+    return Span(start, start + len(content))
 
 
 def _salvage(completion: str, start: int, k: int, confidence: bool) -> list[Answer]:
-    """First complete ``<answeri>``, and its first confidence behind it, slot by slot until one cannot be read."""
+    """The first complete ``<answer i>`` and the first confidence after it, slot by slot until one cannot be read."""
     contents = _complete_tags(completion, start)
-    kept: list[Answer] = []
+    answers: list[Answer] = []
     position = start
     for n in _numbers(k):
         span = next((s for s in contents.get(f"answer{n}", ()) if s.start >= position), None)
@@ -287,18 +314,18 @@ def _salvage(completion: str, start: int, k: int, confidence: bool) -> list[Answ
             if number is None or _number_problem(completion, number):
                 break
         q = float(number.slice(completion)) if number else None
-        kept.append(Answer(span.slice(completion), span, q, number))
+        answers.append(Answer(span.slice(completion), span, q, number))
         position = span.end
-    return kept
+    return answers
 
 
 def _complete_tags(completion: str, start: int) -> dict[str, list[Span]]:
-    """Stripped contents of every ``<name>text</name>`` without a tag inside, by name, in order."""
+    """Stripped contents of every ``<name>text</name>`` without a tag inside, by name, in order, in one pass."""
     contents: dict[str, list[Span]] = {}
     tags = _Tags(completion, start)
     while tags.ahead:
-        opened = tags.ahead
+        tag = tags.ahead
         tags.step()
-        if opened[1] != "/" and tags.ahead == f"</{opened[1:]}":
-            contents.setdefault(opened[1:-1], []).append(_stripped(completion, tags.text_before()))
+        if tag[1] != "/" and tags.ahead == f"</{tag[1:]}":
+            contents.setdefault(tag[1:-1], []).append(_stripped(completion, tags.text_before()))
     return contents

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from polymode.errors import RecordError, VerifierFault
 from polymode.types import Reference
-from polymode.verifiers import QuestionVerifier, Verifier
+from polymode.verifiers import QuestionVerifier, Verifier, depends_on_question
 from polymode.verifiers.faults import ask
 
 
@@ -17,17 +17,20 @@ def reference_from(value: Any) -> Reference:
     Raises:
         RecordError: anything else, an empty text, or a weight that is not a number in [0, 1].
     """
-    if isinstance(value, Reference):
-        ref = value
-    elif isinstance(value, str):
+    if isinstance(value, str):  # the usual form
         ref = Reference(value)
+    elif isinstance(value, Reference):
+        ref = value
+    elif isinstance(value, (list, tuple)):
+        names = _texts(cast("Sequence[Any]", value))
+        if not names:
+            raise _unreadable(value)
+        ref = Reference(names[0], names[1:])
     elif isinstance(value, Mapping):
         ref = _from_object(cast("Mapping[str, Any]", value))
-    elif isinstance(value, (list, tuple)) and (names := _texts(cast("Sequence[Any]", value))):
-        ref = Reference(names[0], names[1:])
     else:
         raise _unreadable(value)
-    if not all(name.strip() for name in ref.names):
+    if "" in map(str.strip, ref.names):
         raise RecordError(f"references: empty text in {value!r}; remove the reference or write its answer")
     weight: Any = ref.weight
     if weight is not None and (
@@ -50,7 +53,7 @@ def _from_object(value: Mapping[str, Any]) -> Reference:
 
 def _texts(items: Sequence[Any]) -> tuple[str, ...] | None:
     """The items, if all are strings."""
-    return tuple(items) if all(isinstance(item, str) for item in items) else None
+    return tuple(items) if all([isinstance(item, str) for item in items]) else None
 
 
 def _unreadable(value: object) -> RecordError:
@@ -85,10 +88,10 @@ def check_references(references: Sequence[Reference], verifier: Verifier | Quest
     """
     if not references:
         raise RecordError("references: the list is empty; give at least one right answer")
-    if len(references) == 1 or verifier is None or isinstance(verifier, QuestionVerifier):
+    if len(references) == 1 or verifier is None or depends_on_question(verifier):
         return
     try:
-        pair = ask(_indistinct, references, verifier)
+        pair = ask(_indistinct, references, cast("Verifier", verifier))
     except VerifierFault:  # judging says of each answer what is wrong
         return
     if pair is not None:

@@ -1,13 +1,14 @@
 """Intervals for metrics: a bootstrap that resamples whole questions (layer L2).
 
 Completions of one question share its difficulty, so they are not independent observations; questions are. One
-replicate draws Q questions with replacement, which is a vector of integer weights w_1..w_Q with sum Q (multinomial).
-Almost every metric is a function of sums over questions, so that a block of replicates is one matrix product
+replicate draws P questions with replacement, which is a vector of integer weights w_1..w_P with sum P (multinomial).
+Almost every metric is a function of sums over questions, so that all replicates are one matrix product
 
-    sums_B_S = weights_B_Q @ sums_Q_S          value_B = finish(sums_B_S)
+    sums_R_S = weights_R_P @ sums_P_S          value_R = finish(sums_R_S)
 
 and a million answers cost no more than their per-question sums. Metrics that need the order of the answers (AUROC and
-AURC over many different confidences) are recomputed under the weights, with fewer replicates when that gets long.
+AURC over many different confidences) are recomputed under the weights, with fewer replicates when that gets long. Axes:
+``_P`` question, ``_R`` replicate, ``_S`` column of sums, ``_N`` flat items.
 
 Intervals are percentile intervals (Efron & Tibshirani 1993, chapter 13; clusters: Field & Welsh 2007,
 doi:10.1111/j.1467-9868.2007.00593.x). Sums of absolute errors such as the ECE come out too high, in the sample and once
@@ -56,9 +57,9 @@ class SumStatistic:
     """A metric that is a function of sums over questions."""
 
     sums: tuple[Array, ...]
-    """Per-question sums, each of shape (Q,) or (Q, S). An array shared by several statistics is multiplied once."""
+    """Per-question sums, each of shape (P,) or (P, S). An array shared by several statistics is multiplied once."""
     finish: Callable[..., Array]
-    """Maps the weighted sums, each (B,) or (B, S), to values (B,); NaN where undefined."""
+    """Maps the weighted sums, each (R,) or (R, S), to values (R,); NaN where undefined."""
     n: int
     """Units the value is computed from."""
     is_absolute: bool = False
@@ -71,7 +72,7 @@ class WeightedStatistic:
     """A metric that is recomputed for every vector of question weights."""
 
     compute: Callable[[Array], float]
-    """Maps weights (Q,) to the value; NaN where undefined."""
+    """Maps weights (P,) to the value; NaN where undefined."""
     n: int
     """Units the value is computed from, and the cost of one replicate."""
     is_absolute: bool = False
@@ -88,35 +89,37 @@ def ratio(numerator: Array | float, denominator: Array | float) -> Array:
     return np.divide(numerator, denominator, out=out, where=denominator != 0)
 
 
-def question_sums(question: Array, values: Array | None, n_questions: int) -> Array:
-    """Sum of ``values`` (items,) over the items of each question; counts when ``values`` is None. Shape (Q,)."""
-    return np.bincount(question, weights=values, minlength=n_questions).astype(float)
+def question_sums(question_N: Array, x_N: Array | None, n_questions: int) -> Array:
+    """Sum of x over the items of each question; their number when x is None. Shape (P,)."""
+    return np.bincount(question_N, weights=x_N, minlength=n_questions).astype(float)
 
 
-def mean_of_items(question: Array, values: Array, n_questions: int) -> SumStatistic:
+def mean_of_items(question_N: Array, x_N: Array, n_questions: int) -> SumStatistic:
     """Mean over all items, each with equal weight: sum_i x_i / n. NaN items are left out; n counts items."""
-    kept = ~np.isnan(values)
-    where, known = question[kept], values[kept]
-    sums = (question_sums(where, known, n_questions), question_sums(where, None, n_questions))
-    return SumStatistic(sums, ratio, int(kept.sum()))
+    is_known_N = ~np.isnan(x_N)
+    question, x = question_N[is_known_N], x_N[is_known_N]
+    sums = (question_sums(question, x, n_questions), question_sums(question, None, n_questions))
+    return SumStatistic(sums, ratio, int(is_known_N.sum()))
 
 
-def mean_of_questions(question: Array, values: Array, n_questions: int) -> SumStatistic:
+def mean_of_questions(question_N: Array, x_N: Array, n_questions: int) -> SumStatistic:
     """Mean over questions of the mean of a question's items. NaN items are left out; n counts questions with items."""
-    total, count = mean_of_items(question, values, n_questions).sums
-    has = (count > 0).astype(float)
-    return SumStatistic((np.nan_to_num(ratio(total, count)), has), ratio, int(has.sum()))
+    total_P, count_P = mean_of_items(question_N, x_N, n_questions).sums
+    has_items_P = (count_P > 0).astype(float)
+    return SumStatistic((np.nan_to_num(ratio(total_P, count_P)), has_items_P), ratio, int(has_items_P.sum()))
 
 
 def resample_questions(n_questions: int, n_boot: int, rng: np.random.Generator) -> Iterator[Array]:
-    """Yield blocks (B, Q) of question weights, ``n_boot`` rows in all; every row has sum Q."""
+    """Yield blocks (R, P) of question weights, ``n_boot`` rows in all; every row has sum P."""
+    # Whole numbers below 2^16 suffice for how often a question is drawn, and a block stays below `_BLOCK_BYTES`. Rows
+    # are drawn one by one, so the resamples of a seed do not depend on the size of the blocks.
     rows = max(1, min(n_boot, 250, _BLOCK_BYTES // (2 * max(n_questions, 1))))
     for start in range(0, n_boot, rows):
-        block = np.empty((min(rows, n_boot - start), n_questions), dtype=np.uint16)
-        for row in block:
-            drawn = rng.integers(0, n_questions, n_questions, dtype=np.int32)
-            row[:] = np.bincount(drawn, minlength=n_questions)
-        yield block
+        weight_R_P = np.empty((min(rows, n_boot - start), n_questions), dtype=np.uint16)
+        for weight_P in weight_R_P:
+            draws_P = rng.integers(0, n_questions, n_questions, dtype=np.int32)
+            weight_P[:] = np.bincount(draws_P, minlength=n_questions)
+        yield weight_R_P
 
 
 def replicate(
@@ -130,8 +133,8 @@ def replicate(
     """Values on the questions as they are, and on ``n_boot`` resamples that all statistics share.
 
     Args:
-        statistics: by name, all over the same Q questions in the same order.
-        n_questions: Q. With Q < 2 there is nothing to resample and the replicates are empty.
+        statistics: by name, all over the same P questions in the same order.
+        n_questions: P. With P < 2 there is nothing to resample and the replicates are empty.
         rng: source of the resamples.
         n_boot: replicates; a `WeightedStatistic` over many items gets fewer (`MAX_ITEM_VISITS`).
         advance: called with the number of replicates that have just been done.
@@ -141,59 +144,59 @@ def replicate(
     """
     sums = {name: s for name, s in statistics.items() if isinstance(s, SumStatistic) and s.n}
     weighted = {name: s for name, s in statistics.items() if isinstance(s, WeightedStatistic) and s.n}
-    stacked, places = _stack(sums, n_questions)
+    sums_P_S, places = _stack(sums, n_questions)
 
-    def finish(total_B_S: Array) -> dict[Key, Array]:
-        return {name: s.finish(*(total_B_S[:, place] for place in places[name])) for name, s in sums.items()}
+    def finish(total_R_S: Array) -> dict[Key, Array]:
+        return {name: s.finish(*(total_R_S[:, place] for place in places[name])) for name, s in sums.items()}
 
-    ones = np.ones((1, n_questions))
+    one_P = np.ones(n_questions)
     values = dict.fromkeys(statistics, math.nan)
-    values |= {name: float(v[0]) for name, v in finish(ones @ stacked).items()}
-    values |= {name: s.compute(ones[0]) for name, s in weighted.items()}
+    values |= {name: float(v[0]) for name, v in finish(one_P[None] @ sums_P_S).items()}
+    values |= {name: s.compute(one_P) for name, s in weighted.items()}
     replicates: dict[Key, Array] = {name: np.empty(0) for name in statistics}
     if n_questions < 2 or n_boot < 1:
         return values, replicates
     limit = {name: min(n_boot, max(100, MAX_ITEM_VISITS // s.n)) for name, s in weighted.items()}
     totals: list[Array] = []
-    slow: dict[Key, list[float]] = {name: [] for name in weighted}
-    for block in resample_questions(n_questions, n_boot, rng):
-        total = np.zeros((len(block), stacked.shape[1]))
+    recomputed: dict[Key, list[float]] = {name: [] for name in weighted}
+    for weight_R_P in resample_questions(n_questions, n_boot, rng):
+        total_R_S = np.zeros((len(weight_R_P), sums_P_S.shape[1]))
         for start in range(0, n_questions, _SLAB):  # slab by slab, so that only a slab of weights becomes float64
-            total += block[:, start : start + _SLAB].astype(float) @ stacked[start : start + _SLAB]
-        totals.append(total)
+            total_R_S += weight_R_P[:, start : start + _SLAB].astype(float) @ sums_P_S[start : start + _SLAB]
+        totals.append(total_R_S)
         for name, s in weighted.items():
-            missing = limit[name] - len(slow[name])
-            slow[name].extend(s.compute(row.astype(float)) for row in block[: max(missing, 0)])
+            n_missing = max(limit[name] - len(recomputed[name]), 0)
+            recomputed[name].extend(s.compute(weight_P.astype(float)) for weight_P in weight_R_P[:n_missing])
         if advance is not None:
-            advance(len(block))
-    return values, replicates | finish(np.concatenate(totals)) | {name: np.array(v) for name, v in slow.items()}
+            advance(len(weight_R_P))
+    return values, replicates | finish(np.concatenate(totals)) | {name: np.array(v) for name, v in recomputed.items()}
 
 
 def _stack(sums: Mapping[Key, SumStatistic], n_questions: int) -> tuple[Array, dict[Key, list[int | slice]]]:
-    """All per-question sums side by side (Q, S), equal arrays once, and the columns of each statistic."""
-    columns: dict[Hashable, Array] = {}
+    """All per-question sums side by side (P, S), equal arrays once, and the columns of each statistic."""
+    arrays: dict[Hashable, Array] = {}
     keys: dict[Key, list[Hashable]] = {name: [] for name in sums}
-    known: dict[int, Hashable] = {}
+    key_of_id: dict[int, Hashable] = {}
     for name, s in sums.items():
         for a in s.sums:
-            key = known.setdefault(id(a), (a.shape, hash(a.tobytes())))
-            columns.setdefault(key, a)
+            key = key_of_id.setdefault(id(a), (a.shape, hash(a.tobytes())))
+            arrays.setdefault(key, a)
             keys[name].append(key)
-    where: dict[Hashable, int | slice] = {}
+    columns: dict[Hashable, int | slice] = {}
     width = 0
-    for key, a in columns.items():
-        where[key] = width if a.ndim == 1 else slice(width, width + a.shape[1])
+    for key, a in arrays.items():
+        columns[key] = width if a.ndim == 1 else slice(width, width + a.shape[1])
         width += 1 if a.ndim == 1 else a.shape[1]
-    stacked = np.empty((n_questions, width))
-    for key, a in columns.items():
-        stacked[:, where[key]] = a
-    return stacked, {name: [where[key] for key in keys[name]] for name in sums}
+    sums_P_S = np.empty((n_questions, width))
+    for key, a in arrays.items():
+        sums_P_S[:, columns[key]] = a
+    return sums_P_S, {name: [columns[key] for key in keys[name]] for name in sums}
 
 
-def percentile_interval(replicates: Array, level: float = LEVEL) -> tuple[float, float]:
+def percentile_interval(value_R: Array, level: float = LEVEL) -> tuple[float, float]:
     """The central ``level`` of the replicates; NaN when fewer than half of them are defined."""
-    finite = replicates[np.isfinite(replicates)]
-    if finite.size == 0 or finite.size * 2 < replicates.size:
+    finite = value_R[np.isfinite(value_R)]
+    if finite.size == 0 or finite.size * 2 < value_R.size:
         return math.nan, math.nan
     low, high = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
@@ -212,8 +215,8 @@ def bootstrap(
     """Value and interval of every statistic, from resamples of questions that all of them share.
 
     Args:
-        statistics: by name, over the same Q questions in the same order.
-        n_questions: Q.
+        statistics: by name, over the same P questions in the same order.
+        n_questions: P.
         rng: source of the resamples.
         n_boot: replicates.
         level: share of the replicates inside the interval.
@@ -227,17 +230,22 @@ def bootstrap(
     }
 
 
-def _interval(statistic: Statistic, value: float, replicates: Array, level: float) -> tuple[float, float]:
+def _interval(statistic: Statistic, value: float, value_R: Array, level: float) -> tuple[float, float]:
     if math.isnan(value):
         return math.nan, math.nan
     if statistic.is_absolute:
-        replicates = np.maximum(_centred(value, replicates), 0.0)
-    return percentile_interval(replicates, level)
+        value_R = np.maximum(_centred(value, value_R), 0.0)
+    return percentile_interval(value_R, level)
 
 
-def _centred(value: float, replicates: Array) -> Array:
-    finite = replicates[np.isfinite(replicates)]
-    return replicates - (finite.mean() - value) if finite.size else replicates
+def _centred(value: float, value_R: Array) -> Array:
+    """The replicates moved so that their mean is the value.
+
+    |noise| does not average out: the value has such an excess over the truth, and a replicate, noise on top of noise,
+    has it twice. Only the second one can be measured and is taken off, or the interval would lie above its value.
+    """
+    finite = value_R[np.isfinite(value_R)]
+    return value_R - (finite.mean() - value) if finite.size else value_R
 
 
 def restrict(statistic: Statistic, index: Array, n_questions: int) -> Statistic:
@@ -252,37 +260,12 @@ def restrict(statistic: Statistic, index: Array, n_questions: int) -> Statistic:
         return replace(statistic, sums=tuple(a[index] for a in statistic.sums))
     compute = statistic.compute
 
-    def weighted(weights: Array) -> float:
-        full = np.zeros(n_questions)
-        full[index] = weights
-        return compute(full)
+    def weighted(weight_I: Array) -> float:
+        weight_P = np.zeros(n_questions)
+        weight_P[index] = weight_I
+        return compute(weight_P)
 
     return replace(statistic, compute=weighted)
-
-
-def paired_difference(
-    first: Statistic,
-    second: Statistic,
-    n_questions: int,
-    *,
-    rng: np.random.Generator,
-    n_boot: int = N_BOOT,
-    level: float = LEVEL,
-) -> Estimate:
-    """``first - second`` for two arms on the same questions, with an interval from shared resamples; n = questions.
-
-    Pairing removes the variation between questions that both arms share, which is most of it: the interval of the
-    difference is usually far narrower than the two separate intervals suggest.
-
-    Args:
-        first: statistic of one arm.
-        second: statistic of the other arm, over the same questions in the same order.
-        n_questions: Q.
-        rng: source of the resamples.
-        n_boot: replicates.
-        level: share of the replicates inside the interval.
-    """
-    return paired_differences({"": (first, second)}, n_questions, rng=rng, n_boot=n_boot, level=level)[""]
 
 
 def paired_differences(
@@ -293,7 +276,18 @@ def paired_differences(
     n_boot: int = N_BOOT,
     level: float = LEVEL,
 ) -> dict[str, Estimate]:
-    """`paired_difference` of many metrics at once, by name, from the same resamples."""
+    """``first - second`` of each pair, two arms on the same questions, with intervals from shared resamples.
+
+    Pairing removes the variation between questions that both arms share, which is most of it: the interval of the
+    difference is usually far narrower than the two separate intervals suggest.
+
+    Args:
+        pairs: by name, the statistics of both arms, over the same questions in the same order.
+        n_questions: P, and the n of every difference.
+        rng: source of the resamples.
+        n_boot: replicates.
+        level: share of the replicates inside the interval.
+    """
     both: dict[tuple[str, int], Statistic] = {
         (name, arm): statistic for name, pair in pairs.items() for arm, statistic in enumerate(pair)
     }

@@ -2,12 +2,16 @@
 
 import hashlib
 import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from polymode.calibrate import calibrate, read_judged, summary
+from polymode import runs
+from polymode.calibrate import Judged, calibrate, summary
+from polymode.calibrate import read_judged as read_judged_file
 from polymode.errors import ConfigError, DataNotFoundError, RecordError
 from polymode.evaluation import evaluate
 from polymode.policy import Policy
@@ -27,7 +31,18 @@ ROW = {
 """What a calibration reads of a line of judged.jsonl."""
 
 
-def test_a_question_gives_its_first_sample() -> None:
+@pytest.fixture
+def read_judged(tmp_path: Path) -> Callable[..., Judged]:
+    """Reads rows by way of a file."""
+
+    def read(rows: Sequence[Mapping[str, Any]], **options: Any) -> Judged:
+        runs.write_jsonl(tmp_path / "judged.jsonl", rows)
+        return read_judged_file(tmp_path / "judged.jsonl", **options)
+
+    return read
+
+
+def test_a_question_gives_its_first_sample(read_judged) -> None:
     later = {**ROW, "sample": 1, "confidences": [0.1, 0.1]}
     judged = read_judged([later, ROW, {**ROW, "id": "b"}])
     np.testing.assert_array_equal(judged.records.q, [[0.6, 0.3]] * 2)
@@ -35,7 +50,7 @@ def test_a_question_gives_its_first_sample() -> None:
     assert (judged.n_left_out, judged.n_unusable, judged.n_unscored) == (1, 0, 0)
 
 
-def test_what_cannot_be_used_or_judged_is_counted() -> None:
+def test_what_cannot_be_used_or_judged_is_counted(read_judged) -> None:
     malformed = {**ROW, "id": "b", "status": "malformed", "answers": [], "confidences": [], "verdicts": []}
     partial = {**ROW, "id": "c", "status": "partial", "answers": ["x"], "confidences": [None], "verdicts": ["correct"]}
     unscored = {**ROW, "id": "d", "verdicts": ["wrong", "unscored"]}
@@ -45,7 +60,7 @@ def test_what_cannot_be_used_or_judged_is_counted() -> None:
     assert judged.records.right.any(axis=1).tolist() == [True, False, False, False]  # unscored counts as not right
 
 
-def test_equality_of_the_policy_finds_the_repeats() -> None:
+def test_equality_of_the_policy_finds_the_repeats(read_judged) -> None:
     repeat = {**ROW, "answers": ["flu", "The flu!"]}
     assert np.isnan(read_judged([repeat]).records.q[0]).tolist() == [False, True]
     assert not np.isnan(read_judged([repeat], equality="exact").records.q).any()
@@ -55,21 +70,24 @@ def test_equality_of_the_policy_finds_the_repeats() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"k": 3}, "judged, record 2: k = 3, records before it have k = 2; calibrate one K at a time"),
-        ({"k": None}, "k = None is not allowed: give a whole number from 1"),
-        ({"sample": -1}, "sample = -1 is not allowed: give a whole number from 0"),
-        ({"id": 3}, "record 2: id = 3 is not allowed: this is no judged.jsonl of polymode evaluate"),
+        ({"k": 3}, "judged.jsonl, line 2: k = 3, lines before it have k = 2; calibrate one K at a time"),
+        ({"k": None}, "line 2: k is missing; judge again"),
+        ({"sample": -1}, "line 2: sample = -1 is not allowed: it should be greater than or equal to 0"),
+        ({"id": 3}, "line 2: id = 3 is not allowed: it should be a valid string; judge again with polymode evaluate"),
         ({"confidences": [0.3, None]}, "confidences are missing; a policy ranks by them: generate with confidences"),
-        ({"confidences": [0.3, 1.2]}, "confidence 1.2 must be a number from 0 to 1"),
-        ({"confidences": [0.3, "0.2"]}, "confidence '0.2' must be a number from 0 to 1"),
-        ({"confidences": [0.3]}, "confidences must be a list with one entry per answer, at most k = 2"),
-        ({"verdicts": None}, "verdicts must be a list with one entry per answer"),
-        ({"answers": "flu"}, "answers must be a list with one entry per answer"),
-        ({"answers": ["a"] * 3, "confidences": [0.1] * 3, "verdicts": ["wrong"] * 3}, "at most k = 2"),
-        ({"status": "fine"}, "status = 'fine' is not known: judge again with polymode evaluate"),
+        ({"confidences": [0.3, 1.2]}, "confidences, 2 = 1.2 is not allowed: it should be less than or equal to 1"),
+        ({"confidences": [0.3, "0.2"]}, "confidences, 2 = '0.2' is not allowed: it should be a valid number"),
+        ({"confidences": [0.3]}, "confidences = (0.3,) is not allowed: give one entry per answer, 2"),
+        ({"verdicts": None}, "verdicts = None is not allowed: it should be a valid array"),
+        ({"answers": "flu"}, "answers = 'flu' is not allowed: it should be a valid array"),
+        ({"answers": ["a"] * 3, "confidences": [0.1] * 3, "verdicts": ["wrong"] * 3}, "3 answers are more than k = 2"),
+        (
+            {"status": "fine"},
+            "status = 'fine' is not allowed: it should be 'clean', 'partial'",
+        ),
     ],
 )
-def test_a_bad_record_is_named(change: dict, said: str) -> None:
+def test_a_bad_record_is_named(read_judged, change: dict, said: str) -> None:
     with pytest.raises(RecordError) as caught:
         read_judged([ROW, {**ROW, "id": "b", **change}])
     assert said in str(caught.value)
@@ -112,7 +130,7 @@ def test_a_policy_file_that_is_none_is_named(tmp_path: Path) -> None:
     ):
         read_policy(path)
     for text, said in (
-        ("{", "is not valid JSON"),
+        ("{", "not valid JSON"),
         ('{"x": 1}', "policy.json: policy: unknown field 'x'"),
         ("3", "got int"),
     ):

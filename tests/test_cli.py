@@ -414,7 +414,7 @@ def test_a_generated_folder_is_judged_by_its_task(tmp_path: Path, capsys: pytest
     write_lines(run / "completions.jsonl", {"completion": text, "references": [tests], "k": 2})
     args = ["evaluate", str(run), "--n-boot", "0"]
     assert main([*args, "--unsafe-local"]) == 0
-    assert f"judged as the task or the training of {run} does: ProgramVerifier\n" in capsys.readouterr().out
+    assert f"judged as {run / 'completions.jsonl'} says: programs\n" in capsys.readouterr().out
     metrics = json.loads((run / "metrics.json").read_text())["metrics"]
     assert metrics["coverage"]["value"] == 1  # both are right and do the same, which the kept option makes a repeat
 
@@ -602,7 +602,7 @@ def test_answer_shows_a_table_and_decides_by_the_policy(
         capsys, *ask, "--policy", policy, "--k", "3"
     )
     policy.write_text('{"answer_at": 0.5, "k": 2', encoding="utf-8")
-    assert f"policy {policy} is not valid JSON" in refused(capsys, *ask, "--policy", policy)
+    assert f"policy {policy}: not valid JSON" in refused(capsys, *ask, "--policy", policy)
     policy.write_text('{"answer_at": 5}', encoding="utf-8")
     assert f"policy {policy}: answer_at = 5 is not allowed" in refused(capsys, *ask, "--policy", policy)
 

@@ -85,8 +85,8 @@ def test_sets_with_confidences() -> None:
 def test_repeats_have_probability_zero_and_are_no_hits() -> None:
     [judged] = evaluate([completion(ONE_OF_THREE, ("cold", 0.5), ("Cold.", 0.4))], n_boot=0).judged
     assert judged.p_correct == (0.5, 0.0)
-    assert judged.to_row()["hits"] == [1, 0]
-    assert judged.to_row()["duplicates"] == [None, 0]
+    assert judged.hits == (1, 0)
+    assert judged.duplicates == (None, 0)
 
 
 def test_malformed_counts_as_nothing_found_but_not_as_perfectly_calibrated() -> None:
@@ -106,7 +106,7 @@ def test_usable_prefix_is_salvaged() -> None:
     whole = completion(FLU_OR_COLD, ("flu", 0.5), ("cold", 0.5))
     cut = dataclasses.replace(whole, text=whole.text[: whole.text.index("<answer2>")], is_finished=False)
     [judged] = (evaluation := evaluate([cut], n_boot=0)).judged
-    assert judged.score.answer_set.status is ParseStatus.PARTIAL
+    assert judged.status == ParseStatus.PARTIAL.value
     assert evaluation.metrics["coverage"].value == 1.0
     assert evaluation.metrics["malformed_rate"].value == 0.0
 
@@ -120,9 +120,9 @@ def test_a_failing_verifier_is_counted_and_left_out() -> None:
     assert evaluation.metrics["coverage"].value == 2.0
     assert evaluation.metrics["coverage"].n_unscored == 1
     assert evaluation.view["n_unscored"] == 1
-    row = evaluation.judged[1].to_row()
-    assert row["score"] is None
-    assert row["hits"] == [1, None]
+    unscored = evaluation.judged[1]
+    assert unscored.score is None
+    assert unscored.hits == (1, None)
 
 
 def test_pools_join_answers_of_independent_completions() -> None:
@@ -308,9 +308,9 @@ GOOD = {"completion": "x", "references": ["flu"], "k": 1}
         (GOOD | {"sample": -1}, "sample = -1"),
         (GOOD | {"n_tokens": 1.5}, "n_tokens = 1.5"),
         (GOOD | {"id": ["x"]}, "id = "),
-        (GOOD | {"distribution": {"flu": math.nan}}, "distribution: probability nan of 'flu'"),
+        (GOOD | {"distribution": {"flu": math.nan}}, "distribution, flu = nan"),
         (GOOD | {"distribution": {"flu": 0.5}}, "sum to 0.5"),
-        (GOOD | {"p_correct": {"flu": -1}}, "p_correct: probability -1"),
+        (GOOD | {"p_correct": {"flu": -1}}, "p_correct, flu = -1"),
         (GOOD | {"p_correct": [1]}, "p_correct = "),
         (GOOD | {"meta": 1}, "meta = 1"),
         (GOOD | {"id": "first", "sample": 0}, "sample 0 of id 'first' stands in line 1"),
@@ -342,8 +342,9 @@ class Multiples:
     def __init__(self) -> None:
         self.prepared: list[tuple[str, list[str]]] = []
 
-    def prepare(self, items: Iterable[tuple[Example, Sequence[str]]]) -> None:
+    def prepare(self, items: Iterable[tuple[Example, Sequence[str]]]) -> "Multiples":
         self.prepared += [(example.id, list(texts)) for example, texts in items]
+        return self
 
     def at(self, example: Example) -> "MultiplesOf":
         return MultiplesOf(int(example.references[0].text))
@@ -367,7 +368,7 @@ def test_right_answers_without_number_are_told_apart_by_the_verifier() -> None:
     # Sample 0 finds 2 and 4, sample 1 finds 4 again (written 04) and 8: 2 + 2 hits, three different ones together.
     sets = [completion(even, "2", "4", "3"), completion(even, "04", "8", "08", sample=1)]
     evaluation = evaluate(sets, verifier=verifier, n_boot=10)
-    assert [judged.to_row()["classes"] for judged in evaluation.judged] == [[0, 1, 2], [1, 3, 3]]
+    assert [judged.classes for judged in evaluation.judged] == [(0, 1, 2), (1, 3, 3)]
     assert verifier.prepared == [("e", ["2", "4", "3"]), ("e", ["04", "8", "08"])]
     assert evaluation.metrics["coverage"].value == 2
     assert evaluation.metrics["recall"].value == pytest.approx(2 / 3)  # of K = 3, the most one set can find

@@ -218,7 +218,7 @@ class Even:
 class EvenAt:
     """The divisor is what the question holds as its reference."""
 
-    def prepare(self, items: object) -> None:
+    def prepare(self, items: object) -> "EvenAt":
         raise AssertionError("judging one set prepares nothing")
 
     def at(self, example: Example) -> Even:

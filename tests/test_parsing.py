@@ -308,6 +308,41 @@ def test_render_then_parse_gives_the_same_answers(
     )
 
 
+@steady
+@given(
+    st.lists(st.tuples(answer_text, grid), min_size=1, max_size=4),
+    st.sampled_from(
+        ["pairs", "pairs analysis", "analysis pairs", "blocks", "blocks analysis", "analysis between", "both"]
+    ),
+    answer_text,
+    st.booleans(),
+)
+@example([("a < b", "0.5"), ("</", "1")], "analysis between", "x < y", True)
+@example([("a", "0.5")], "analysis between", "", True)
+@example([("a", "0.5")], "both", "", True)
+def test_every_layout_is_read_the_same_way_with_and_without_the_quick_one(
+    pairs: list[tuple[str, str]], layout: str, remark: str, confidence: bool
+) -> None:
+    numbers = [""] if len(pairs) == 1 else [str(i) for i in range(1, len(pairs) + 1)]
+    answers = [f"<answer{n}>{a}</answer{n}>" for n, (a, _) in zip(numbers, pairs, strict=True)]
+    stated = [f" <confidence{n}>{q}</confidence{n}>" * confidence for n, (_, q) in zip(numbers, pairs, strict=True)]
+    together, blocks = "".join(map("".join, zip(answers, stated, strict=True))), ["".join(answers), "".join(stated)]
+    analysis = f"<analysis>{remark}</analysis>"
+    text = {
+        "pairs": together,
+        "pairs analysis": together + analysis,
+        "analysis pairs": analysis + together,
+        "blocks": "".join(blocks),
+        "blocks analysis": "".join(blocks) + analysis,
+        "analysis between": analysis.join(blocks),
+        "both": analysis.join(blocks) + analysis,
+    }[layout]
+    found = parse_answers(text, len(pairs), confidence=confidence)
+    assert found == parsing._parse_slowly(text, 0, len(pairs), confidence, True, False)
+    assert found.is_clean is (layout not in ("analysis pairs", "both"))
+    assert texts(found) == [a for a, _ in pairs] * found.is_clean
+
+
 @pytest.mark.parametrize("k", [1, 3])
 @pytest.mark.parametrize("confidence", [True, False])
 def test_the_format_the_prompt_shows_is_the_format_that_is_read(k: int, confidence: bool) -> None:

@@ -42,6 +42,7 @@ def row(id_: str, *given: tuple[str, float | None, str]) -> dict[str, Any]:
     marks = {"+": "correct", "-": "wrong", "?": "unscored"}
     return {
         "id": id_,
+        "status": "clean",
         "answers": [text for text, _, _ in given],
         "confidences": [q for _, q, _ in given],
         "verdicts": [marks[mark] for _, _, mark in given],
@@ -181,8 +182,11 @@ def test_a_real_evaluation_is_read(data: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ({"id": 1}, "judged.jsonl, record 1: this is no judged.jsonl of polymode evaluate"),
-        ({**row("record-1", ("a", 0.1, "-")), "verdicts": []}, "record 1: answers, confidences and verdicts must be"),
+        ({"id": "1"}, "judged.jsonl, line 1: verdicts is missing; judge again with polymode evaluate"),
+        (
+            {**row("record-1", ("a", 0.1, "-")), "verdicts": []},
+            "line 1: verdicts = [] is not allowed: give one entry per answer, 1",
+        ),
     ],
 )
 def test_a_line_that_is_no_judged_completion_is_named(data: Path, run, line: dict, said: str) -> None:
@@ -229,13 +233,13 @@ def test_decisions_are_not_written_over(proposals, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"acepted": True}, "p.jsonl, line 1: unknown field 'acepted'; known: id, question"),
-        ({"accepted": "yes"}, "line 1: accepted = 'yes' is not allowed: give true, false or null"),
-        ({"alias_of": 3}, "alias_of = 3 is not allowed: give a text or null"),
-        ({"answer": None}, "answer = None is not allowed: give a text"),
-        ({"references": "flu"}, "references = 'flu' is not allowed: give a list of texts"),
-        ({"n_samples": -1}, "n_samples = -1 is not allowed: give a whole number from 0"),
-        ({"score": "high"}, "score = 'high' is not allowed: give a number"),
+        ({"acepted": True}, "p.jsonl, line 1: unknown field 'acepted'; make the proposals anew"),
+        ({"accepted": "yes"}, "line 1: accepted = 'yes' is not allowed: it should be a valid boolean"),
+        ({"alias_of": 3}, "alias_of = 3 is not allowed: it should be a valid string"),
+        ({"answer": None}, "answer = None is not allowed: it should be a valid string"),
+        ({"references": "flu"}, "references = 'flu' is not allowed: it should be a valid array"),
+        ({"n_samples": -1}, "n_samples = -1 is not allowed: it should be greater than or equal to 0"),
+        ({"score": "high"}, "score = 'high' is not allowed: it should be a valid number"),
     ],
 )
 def test_a_line_that_was_edited_wrongly_is_named(proposals, tmp_path: Path, change: dict, said: str) -> None:

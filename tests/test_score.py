@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from polymode import METHODS, ConfigError, ParseStatus, RecordError, Reference, Score, Verdict, score
+from polymode import METHODS, ParseStatus, Reference, Score, Verdict, score
+from polymode.errors import ConfigError, RecordError
 from polymode.verifiers.scripted import ScriptedVerifier
 
 steady = settings(deadline=None, derandomize=True)
@@ -71,7 +72,7 @@ def test_truncated_and_unscored() -> None:
         ({"k": 0}, ConfigError, "k = 0 is not allowed"),
         ({"k": 2, "method": "single-rlcr"}, ConfigError, "a single method asks for one answer; use k = 1"),
         ({"k": 2, "method": "ppo"}, ConfigError, "method = 'ppo' is not known"),
-        ({"k": 2, "preset": "best"}, ConfigError, "reward.preset = 'best' is not known"),
+        ({"k": 2, "preset": "best"}, ConfigError, "preset = 'best' is not known"),
         ({"k": 2, "references": []}, RecordError, "the list is empty"),
         ({"k": 2, "references": ["flu", "The flu"]}, RecordError, "'flu' and 'The flu' are the same answer"),
         ({"k": 2, "references": [Reference("flu"), Reference("FLU")]}, RecordError, "are the same answer"),
@@ -83,6 +84,56 @@ def test_mistakes(options: dict[str, Any], error: type[Exception], message: str)
     with pytest.raises(error, match=message) as caught:
         score("<answer>flu</answer>", **{"references": ["flu"], **options})
     assert "\n" not in str(caught.value)
+
+
+def test_references_may_change_between_calls() -> None:
+    text = completion(("flu", 1.0))
+    references: list[Any] = [["flu", "influenza"]]
+    assert score(text, references, k=1).judgement.coverage == 1
+    references[0][0] = "grippe"
+    assert score(text, references, k=1).judgement.coverage == 0
+    references.append("grippe")
+    for _ in range(2):  # a list that is refused is refused each time
+        assert score(text, references, k=1).judgement.n_references == 2
+        with pytest.raises(RecordError, match="are the same answer"):
+            score(text, ["flu", "Flu"], k=1)
+        with pytest.raises(RecordError, match="is not a reference"):
+            score(text, [["flu", True]], k=1)
+
+
+def test_equal_references_are_read_anew_for_another_verifier() -> None:
+    class Exact:
+        def key(self, text: str) -> str:
+            return text
+
+        def same(self, a: str, b: str) -> bool:
+            return a == b
+
+        def matches(self, answer: str, reference: Reference) -> bool:
+            return answer in reference.names
+
+    class Unhashable(Exact):
+        __hash__ = None  # type: ignore[assignment]
+
+    text = completion(("Flu", 1.0))
+    for verifier in (Exact(), Unhashable()):
+        assert score(text, ["Flu", "flu"], k=1, verifier=verifier).judgement.matches == (0,)
+        with pytest.raises(RecordError, match="are the same answer"):
+            score(text, ["Flu", "flu"], k=1)
+
+
+@pytest.mark.parametrize("form", [list, tuple])
+def test_every_form_of_the_same_references_scores_alike(form: Any) -> None:
+    text = completion(("cold", 0.5), ("flu", 0.75))
+    forms = [
+        form(["flu", form(["catarrh", "cold"])]),
+        form([{"text": "flu"}, {"text": "catarrh", "aliases": ["cold"]}]),
+        form([Reference("flu"), Reference("catarrh", ("cold",))]),
+        form([Reference("flu"), form(["catarrh", "cold"])]),
+    ]
+    scores = [score(text, references, k=2) for references in forms for _ in range(2)]
+    assert scores == scores[:1] * len(scores)
+    assert scores[0].judgement.matches == (1, 0)
 
 
 @steady

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from polymode import uncertainty
-from polymode.uncertainty import SumStatistic, WeightedStatistic, bootstrap, mean_of_items, paired_difference
+from polymode.uncertainty import SumStatistic, WeightedStatistic, bootstrap, mean_of_items, paired_differences
 
 
 def clustered(n_questions: int = 80, per: int = 6, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -105,7 +105,8 @@ def test_pairing_removes_shared_variation() -> None:
     rng = np.random.default_rng(9)
     first = mean_of_items(question, x + 0.2, 80)
     second = mean_of_items(question, x + 0.05 * rng.normal(size=x.size), 80)
-    difference = paired_difference(first, second, 80, rng=np.random.default_rng(2), n_boot=500)
+    pairs = {"x": (first, second)}
+    difference = paired_differences(pairs, 80, rng=np.random.default_rng(2), n_boot=500)["x"]
     assert difference.value == pytest.approx(0.2, abs=0.02)
     assert difference.low > 0.15
     assert difference.n == 80

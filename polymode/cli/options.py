@@ -206,6 +206,8 @@ class Compare(ProgramOptions):
     evaluated."""
     verifier_options: Mapping[str, Any] = field(default_factory=dict)
     """Options of the verifier, for example seconds=10 (symbolic)."""
+    metrics: tuple[str, ...] = ()
+    """Own metrics that differences are computed of: module:Name, or the name of an installed one."""
     n_boot: Whole = 1000
     """Number of bootstrap replicates for the differences; 0 omits their intervals."""
 

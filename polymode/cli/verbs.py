@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from polymode.cli.named_values import named_values
 from polymode.cli.options import Compare, Doctor, Evaluate, Generate, Reproduce, Tasks
 from polymode.errors import ConfigError, MissingExtraError
 
@@ -43,7 +42,7 @@ def generate(options: Generate) -> int:
     """Sample completions into a run folder."""
     from polymode import runs
     from polymode.generate.confidences import CONFIDENCES, measure_confidences
-    from polymode.generate.sampling import sample_completions, write_completions
+    from polymode.generate.sampling import sample_completions
     from polymode.prompts import Style, check_k
     from polymode.tasks import open_task
 
@@ -51,7 +50,7 @@ def generate(options: Generate) -> int:
     if options.confidences is not None:
         CONFIDENCES.load(options.confidences)
     if (options.out / runs.CONFIG).exists():  # refuse before a model is loaded
-        runs.create(options.out, options, resume=options.resume)
+        runs.create(options.out, _configuration(options), resume=options.resume)
         _check_same(options)
         if (options.out / runs.COMPLETIONS).exists():
             print(f"completions: {options.out / runs.COMPLETIONS} (already complete)")
@@ -59,7 +58,7 @@ def generate(options: Generate) -> int:
     task = open_task(options.task, data=options.data, **options.task_options)
     examples = task.examples(options.split, options.n)
     generator = _generator(options)
-    runs.create(options.out, options, resume=options.resume)
+    runs.create(options.out, _configuration(options), resume=options.resume)
     style: Style = task.prompt_style if options.style == "task" else options.style
     completions = sample_completions(
         examples,
@@ -74,21 +73,38 @@ def generate(options: Generate) -> int:
     )
     if options.confidences is not None:
         completions = measure_confidences(options.confidences, completions, generator, style=style)
-    print(f"completions: {write_completions(options.out, completions)}")
+    origin = {"task": {"name": options.task, "options": dict(options.task_options)}, "verifier": _verifier_of(task)}
+    print(f"completions: {runs.write_completions(options.out, completions, **origin)}")
     return 0
+
+
+def _configuration(options: Generate) -> dict[str, Any]:
+    """What config.json holds."""
+    from polymode import runs
+
+    return {**runs.to_json(options), "task_options": dict(options.task_options)}
+
+
+def _verifier_of(task: Any) -> dict[str, Any] | None:
+    """Name and options of what judges the task's answers; None where it cannot be had here, as without a sandbox."""
+    from polymode.tasks import verifier_of
+    from polymode.verifiers.description import describe_verifier
+
+    try:
+        return describe_verifier(verifier_of(task))
+    except ConfigError:
+        return None
 
 
 def _check_same(options: Generate) -> None:
     """A run folder belongs to one set of options; only where, how fast and how safely it runs may change."""
     from polymode import runs
 
-    recorded, given = runs.read_json(options.out / runs.CONFIG)["config"], runs.to_json(options)
-    if isinstance(recorded.get("task_options"), list):  # as version 0.1.0 wrote them
-        recorded["task_options"] = runs.to_json(named_values(recorded["task_options"], "task-options"))
+    stored, given = runs.read_configuration(options.out).config, _configuration(options)
     for name in given:
-        if name not in ("out", "resume", "batch", "unsafe_local") and recorded.get(name) != given[name]:
+        if name not in ("out", "resume", "batch", "unsafe_local") and stored.get(name) != given[name]:
             raise ConfigError(
-                f"{name} = {given[name]!r} differs from the run folder's {recorded.get(name)!r}: resume with the same "
+                f"{name} = {given[name]!r} differs from the run folder's {stored.get(name)!r}: resume with the same "
                 f"options, or choose another --out than {options.out}"
             )
 
@@ -102,15 +118,14 @@ def _generator(options: Generate) -> Any:
 def evaluate(options: Evaluate) -> int:
     """Measure a file of completions, print the table and write it."""
     from polymode import runs
-    from polymode.compare.kept import own_verifier
     from polymode.evaluation import evaluate, evaluate_groups, read_completions, write_groups
+    from polymode.evaluation.recorded_verifier import recorded_verifier
 
     if options.votes and options.pool == 1:
         raise ConfigError("--votes needs pooled sets: give --pool too, for example --pool 3")
-    source = options.completions
-    path = source / runs.COMPLETIONS if source.is_dir() else source
+    path = runs.completions_path(options.completions)
     named = _named_verifier(options)
-    verifier = own_verifier(path.parent) if named is None else named
+    verifier = recorded_verifier(path) if named is None else named
     asked = {"auto": None, "yes": True, "no": False}[options.confidence]
     completions = read_completions(path, k=options.k, confidence=asked, verifier=verifier)
     how: dict[str, Any] = {
@@ -125,10 +140,10 @@ def evaluate(options: Evaluate) -> int:
     groups = {} if options.by is None else evaluate_groups(completions, options.by, **how)
     evaluation = evaluate(completions, **how)
     out = options.out or path.parent
-    evaluation.write(out)
+    evaluation.write(out, completions=path)
     print(evaluation.table())
-    if named is None and verifier is not None:
-        print(f"judged as the task or the training of {path.parent} does: {type(verifier).__name__}")
+    if named is None and (name := evaluation.view["verifier"]["name"]) != "text":
+        print(f"judged as {path} says: {name}")
     if groups:
         write_groups(out, groups)
         print(*(f"\n{label}: {part.table()}" for label, part in groups.items()), sep="\n")
@@ -158,6 +173,7 @@ def compare(options: Compare, args: Sequence[str]) -> int:
         against=options.against,
         n_boot=options.n_boot,
         verifier=named,
+        metrics=options.metrics,
         command=shlex.join(["polymode", "compare", *args]),
     )
     print(comparison.text())

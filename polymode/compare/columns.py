@@ -1,6 +1,6 @@
 """From evaluation folders to the columns of a comparison: whose completions they are, and how they were asked for.
 
-An evaluation folder holds completions.jsonl and metrics.json. Its place says the rest::
+An evaluation folder holds judged.jsonl and metrics.json. Its place says the rest::
 
     ARM/seed-0/VIEW/    in the folder of an experiment; seeds of one arm and view are one column
     RUN/VIEW/           RUN was trained by polymode: it holds config.json and metrics.jsonl
@@ -100,11 +100,11 @@ class Column:
 
 def run_at(folder: Path) -> Run:
     """The evaluation folder ``folder``; raises RunIncompleteError without its metrics.json."""
-    view = runs.read_json(folder / runs.METRICS).get("view") or {}
+    view = runs.read_metrics(folder).view
     place = folder.resolve()
     above = place.parent
-    train = folder.parent if (above / runs.TRAIN_METRICS).exists() and (above / runs.CONFIG).exists() else None
-    config = {} if train is None else runs.read_json(train / runs.CONFIG).get("config") or {}
+    train = folder.parent if runs.is_training(above) else None
+    config = {} if train is None else runs.read_configuration(train).config
     numbered = re.fullmatch(r"seed-(\d+)", above.name)
     arm = above.parent.name if numbered else above.name if train is not None else place.name
     confidence = _CONFIDENCES.get(place.name, "stated")
@@ -120,6 +120,13 @@ def run_at(folder: Path) -> Run:
         credit=config.get("credit") or "sequence",
         is_arm=numbered is not None,
     )
+
+
+def deep_folder(run: Run) -> Path | None:
+    """Where fewer questions of ``run`` (or of the samples that it measures) have 30 answers each."""
+    places = [run.folder / DEEP, run.folder.parent / "samples" / DEEP]
+    found = [p for p in places[: 1 if run.confidence == "stated" else 2] if _is_evaluated(p)]
+    return found[0] if found else None
 
 
 def find_runs(path: Path) -> list[Run]:
@@ -139,7 +146,7 @@ def find_runs(path: Path) -> list[Run]:
 
 def unfinished(path: Path) -> list[Path]:
     """Folders at or below ``path`` with completions that were not evaluated."""
-    return [folder for folder in _folders(path) if _holds(folder, runs.COMPLETIONS) and not _holds(folder)]
+    return [f for f in _folders(path) if _holds(f, runs.COMPLETIONS) and not _holds(f, runs.METRICS)]
 
 
 def columns_of(found: Sequence[Run]) -> list[Column]:
@@ -194,7 +201,11 @@ def _order(run: Run) -> tuple[Any, ...]:
 
 
 def _evaluations(path: Path) -> Iterator[Path]:
-    return (folder for folder in _folders(path) if _holds(folder, runs.COMPLETIONS) and _holds(folder))
+    return filter(_is_evaluated, _folders(path))
+
+
+def _is_evaluated(folder: Path) -> bool:
+    return _holds(folder, runs.JUDGED) and _holds(folder, runs.METRICS)
 
 
 def _folders(path: Path) -> Iterator[Path]:
@@ -203,17 +214,17 @@ def _folders(path: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _holds(folder: Path, name: str = runs.METRICS) -> bool:
+def _holds(folder: Path, name: str) -> bool:
     return (folder / name).is_file()
 
 
 def _what_is_missing(path: Path) -> str:
     """Why a folder cannot be compared, and what to do."""
     if path.is_file():
-        return f"it is a file: name the folder that holds {runs.COMPLETIONS} and {runs.METRICS}"
+        return f"it is a file: name the folder that holds {runs.JUDGED} and {runs.METRICS}"
     waiting = unfinished(path)
     if waiting:
         return f"{waiting[0] / runs.COMPLETIONS} was not evaluated: run polymode evaluate {waiting[0]} first"
-    if any(_holds(folder) for folder in _folders(path)):
-        return f"{runs.METRICS} stands without its {runs.COMPLETIONS}; name the file so and evaluate it again"
+    if any(_holds(folder, runs.METRICS) for folder in _folders(path)):
+        return f"{runs.METRICS} stands without its {runs.JUDGED}: run polymode evaluate again"
     return "run polymode generate, or write completions.jsonl; then polymode evaluate"

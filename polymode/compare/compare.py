@@ -1,7 +1,7 @@
 """`polymode compare`: any runs side by side, with paired differences to one of them.
 
-Values and intervals are those of each metrics.json; differences come from judging the same completions again, each as
-it was evaluated (pooled, k, confidence_from, verifier). Nothing is generated.
+Values and intervals are those of each metrics.json, and differences come from the verdicts of each judged.jsonl. Only
+where a verifier is asked for are all completions judged again, by that one; then it decides values and differences.
 """
 
 from __future__ import annotations
@@ -12,17 +12,18 @@ from pathlib import Path
 from tqdm import tqdm
 
 from polymode import runs
-from polymode.compare.columns import Column, columns_of, find_runs, unfinished
+from polymode.compare.columns import Column, columns_of, deep_folder, find_runs, unfinished
 from polymode.compare.comparison import Comparison
-from polymode.compare.judges import AnyVerifier, Judges, deep_folder
+from polymode.compare.evaluations import Evaluations
+from polymode.compare.page_content import worked_examples
 from polymode.compare.pairs import differences_of
-from polymode.compare.shown import worked_examples
 from polymode.errors import ConfigError, RunExistsError
 from polymode.report.arms import read_arm
 from polymode.report.differences import Differences
 from polymode.report.equal_tokens import completions_for, find_budget, with_equal_tokens
 from polymode.report.page import write_report
 from polymode.uncertainty import N_BOOT
+from polymode.verifiers import QuestionVerifier, Verifier
 
 _SHOW_AFTER = 2.0
 
@@ -33,7 +34,8 @@ def compare_runs(
     *,
     against: str | None = None,
     n_boot: int = N_BOOT,
-    verifier: AnyVerifier | None = None,
+    verifier: Verifier | QuestionVerifier | None = None,
+    metrics: Sequence[str] = (),
     command: str = "",
 ) -> Comparison:
     """Lay runs side by side and write ``report.html``, ``compare.md`` and ``compare.json`` into ``out``.
@@ -43,7 +45,8 @@ def compare_runs(
         out: folder to write into; an earlier comparison in it is replaced.
         against: name of the column that is taken away from the others; see `pick_against`.
         n_boot: bootstrap replicates of the differences.
-        verifier: judges all completions, instead of what each was evaluated with.
+        verifier: judges all completions again; None takes the verdicts that are stored.
+        metrics: own metrics that differences are computed of (`polymode.metrics.own`).
         command: shown on the page as the way to repeat it.
 
     Raises:
@@ -58,8 +61,6 @@ def compare_runs(
     if len(columns) < 2:
         raise ConfigError(f"nothing to compare: {paths[0]} holds one column, {columns[0].name}; name another run")
     base = pick_against(columns, against)
-    data = [read_arm(column.arm) for column in columns]
-    budget = find_budget(data)
     folders = {
         folder.resolve()
         for column in columns
@@ -67,12 +68,14 @@ def compare_runs(
         for folder in (run.folder, deep_folder(run))
         if folder is not None
     }
-    others = [column for column in columns if column is not base]
-    paid = {column.name: completions_for(budget, one) for column, one in zip(columns, data, strict=True)}
-    with tqdm(total=len(folders), desc="judging again", unit=" folders", delay=_SHOW_AFTER) as bar:
-        judges = Judges(verifier, done=bar.update)
+    with tqdm(total=len(folders), desc="comparing", unit=" folders", delay=_SHOW_AFTER) as bar:
+        evaluations = Evaluations(verifier, metrics, n_boot=n_boot, done=bar.update)
+        data = [read_arm(column.arm, [evaluations.metrics(run) for run in column.runs]) for column in columns]
+        budget = find_budget(data)
+        paid = {column.name: completions_for(budget, one) for column, one in zip(columns, data, strict=True)}
+        others = [column for column in columns if column is not base]
         differences = [
-            differences_of(column, base, judges, (paid[column.name], paid[base.name]), n_boot=n_boot)
+            differences_of(column, base, evaluations, (paid[column.name], paid[base.name]), n_boot=n_boot)
             for column in others
         ]
     comparison = Comparison(
@@ -81,7 +84,9 @@ def compare_runs(
         budget=budget,
         against=base,
         differences={column.name: found for column, found in zip(others, differences, strict=True)},
-        notes=_notes(paths, judges),
+        notes=tuple(
+            f"left out, not evaluated: {folder}" for path in paths if path.is_dir() for folder in unfinished(path)
+        ),
     )
     comparison.write(out)
     write_report(
@@ -123,14 +128,3 @@ def _check_out(out: Path) -> None:
         raise RunExistsError(f"folder {out} holds a {runs.REPORT} that is no comparison: choose another --out")
     if (out / runs.COMPLETIONS).exists():
         raise RunExistsError(f"folder {out} holds {runs.COMPLETIONS}: choose another --out")
-
-
-def _notes(paths: Sequence[Path], judges: Judges) -> tuple[str, ...]:
-    """What a reader must know: what was left out, and what changed by judging again."""
-    notes = [f"left out, not evaluated: {folder}" for path in paths if path.is_dir() for folder in unfinished(path)]
-    notes += [
-        f"{folder}: coverage {before:.4f} in {runs.METRICS}, {now:.4f} judged again; evaluate it again, or name its "
-        "--verifier"
-        for folder, (before, now) in judges.changed.items()
-    ]
-    return tuple(notes)

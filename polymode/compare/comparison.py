@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from polymode import runs
 from polymode.compare.columns import Column
-from polymode.compare.shown import TABLE
+from polymode.compare.page_content import TABLE
 from polymode.report.arms import ArmData
 from polymode.report.charts import assign_styles
 from polymode.report.differences import MARK, Difference, Differences, differences_markdown, write_difference

@@ -7,50 +7,49 @@ difference with a bootstrap over the questions both hold; pairs are averaged, va
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
 
 from polymode.compare.columns import DEEP_METRICS, Column, Run
-from polymode.compare.judges import Judges
+from polymode.compare.evaluations import Evaluations
 from polymode.errors import ConfigError
 from polymode.evaluation import Evaluation, compare
 from polymode.report.arms import combine
 from polymode.report.differences import Difference
 from polymode.report.equal_tokens import METRIC as EQUAL_TOKENS
-from polymode.uncertainty import Statistic, SumStatistic
+from polymode.uncertainty import Estimate, Statistic, SumStatistic
 
 
 def differences_of(
-    column: Column, against: Column, judges: Judges, completions: tuple[float, float], *, n_boot: int
+    column: Column, against: Column, evaluations: Evaluations, completions: tuple[float, float], *, n_boot: int
 ) -> dict[str, Difference]:
     """``column - against`` for every metric both have.
 
     Args:
         column: the one.
         against: the one that is taken away.
-        judges: judges their folders again.
+        evaluations: reads their folders.
         completions: how many completions of each the token budget pays for, as in `completions_for`.
         n_boot: bootstrap replicates.
 
     Raises:
         ConfigError: they share no question.
     """
-    found: dict[str, list[Mapping[str, Any]]] = {}
+    found: dict[str, list[Estimate]] = {}
     for a, b in pairs_of(column.runs, against.runs):
-        sides = judges.evaluation(a), judges.evaluation(b)
+        sides = evaluations.of(a), evaluations.of(b)
         if not _share(*sides):
             raise ConfigError(
                 f"{column.name} and {against.name} share no question: compare runs over the same questions, or name "
                 "another --against"
             )
-        entries = _pair(sides, (judges.deep(a), judges.deep(b)), completions, n_boot)
+        entries = _pair(sides, (evaluations.deep(a), evaluations.deep(b)), completions, n_boot)
         for name, entry in entries.items():
             found.setdefault(name, []).append(entry)
     out = {}
     for name, entries in found.items():
         cell = combine(entries)
-        out[name] = Difference(replace(cell, n=min(int(entry["n"]) for entry in entries)), len(cell.by_seed))
+        out[name] = Difference(replace(cell, n=min(entry.n for entry in entries)), len(cell.by_seed))
     return out
 
 
@@ -65,7 +64,7 @@ def _pair(
     deep: tuple[Evaluation | None, Evaluation | None],
     completions: tuple[float, float],
     n_boot: int,
-) -> dict[str, Mapping[str, Any]]:
+) -> dict[str, Estimate]:
     """Differences of one pair; what needs 30 answers a question comes from the deep evaluations where both have one."""
     found = compare(*sides, n_boot=n_boot)
     names, drawn = [EQUAL_TOKENS], sides
@@ -73,7 +72,7 @@ def _pair(
         names, drawn = [EQUAL_TOKENS, *DEEP_METRICS], (deep[0], deep[1])
     first, second = (_only(_with_equal_tokens(side, m), names) for side, m in zip(drawn, completions, strict=True))
     found |= compare(first, second, n_boot=n_boot)
-    return {name: asdict(e) for name, e in found.items() if not name.startswith("unique_references@")}
+    return {name: e for name, e in found.items() if not name.startswith("unique_references@")}
 
 
 def _share(first: Evaluation, second: Evaluation) -> bool:

@@ -1,7 +1,7 @@
 """Two evaluation folders beside each other, for a page: metrics, paired differences, and the questions they differ in.
 
-The same judging again and the same bootstrap as `polymode compare`, without writing anything. Only answers that are
-compared as text are judged here: nobody who opens a page should start programs or ask a language model.
+The same stored verdicts and the same bootstrap as `polymode compare`, without writing anything: who opens a page starts
+no program and asks no language model.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from polymode import runs
 from polymode.compare.columns import Column, columns_of, run_at
-from polymode.compare.judges import Judges
+from polymode.compare.evaluations import Evaluations
 from polymode.compare.pairs import differences_of
 from polymode.errors import ConfigError
 from polymode.evaluation import Evaluation
@@ -25,8 +25,7 @@ from polymode.uncertainty import SumStatistic
 N_BOOT = 1000
 """Bootstrap replicates of the differences: a page is waited for."""
 MAX_BYTES = 500_000_000
-"""Largest completions.jsonl that is judged again for a page."""
-AS_TEXT = "TextVerifier"
+"""Largest judged.jsonl that is read for a page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +59,15 @@ class TwoRuns:
     questions: tuple[QuestionOfTwo, ...]
     """Those that differ, the most different in coverage first, then in Brier score."""
     n_shared: int
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    """What a reader must know."""
 
 
 def compare_two(first: Path, second: Path, *, n_boot: int = N_BOOT) -> TwoRuns:
     """Compare two evaluation folders.
 
     Raises:
-        ConfigError: they share no question, are too large, or their answers are not compared as text.
+        ConfigError: they share no question, or are too large.
         RunIncompleteError, RecordError: a file is missing or damaged.
     """
     one, other = columns = columns_apart(first, second)
@@ -77,8 +77,8 @@ def compare_two(first: Path, second: Path, *, n_boot: int = N_BOOT) -> TwoRuns:
     budget = find_budget(data)
     paid = (completions_for(budget, data[0]), completions_for(budget, data[1]))
     data = with_equal_tokens(data, budget)
-    judges = Judges()
-    differences = differences_of(one, other, judges, paid, n_boot=n_boot)
+    evaluations = Evaluations()
+    differences = differences_of(one, other, evaluations, paid, n_boot=n_boot)
     names = [name for name in dict.fromkeys([*data[0].metrics, *data[1].metrics]) if _is_known(data, name)]
     groups = tuple(
         (
@@ -87,16 +87,12 @@ def compare_two(first: Path, second: Path, *, n_boot: int = N_BOOT) -> TwoRuns:
         )
         for title, found in group_metrics(names)
     )
-    questions, n_shared = _questions(judges.evaluation(one.runs[0]), judges.evaluation(other.runs[0]))
+    questions, n_shared = _questions(evaluations.of(one.runs[0]), evaluations.of(other.runs[0]))
     return TwoRuns(
         labels=(columns[0].arm.label, columns[1].arm.label),
         groups=groups,
         questions=questions,
         n_shared=n_shared,
-        notes=tuple(
-            f"{Path(folder).name}: coverage {before:.4f} in {runs.METRICS}, {now:.4f} judged again; evaluate it again"
-            for folder, (before, now) in judges.changed.items()
-        ),
     )
 
 
@@ -114,14 +110,12 @@ def _named(column: Column, letter: str) -> Column:
 
 
 def _check(column: Column) -> None:
-    [run] = column.runs
-    name = run.view.get("verifier") or AS_TEXT
-    command = "polymode compare A B --out FOLDER compares them, and its report.html is shown here too"
-    if name != AS_TEXT:
-        raise ConfigError(f"{column.name} was judged by {name}, which is not started for a page: {command}")
-    size = (run.folder / runs.COMPLETIONS).stat().st_size if (run.folder / runs.COMPLETIONS).is_file() else 0
+    size = (column.runs[0].folder / runs.JUDGED).stat().st_size
     if size > MAX_BYTES:
-        raise ConfigError(f"{column.name} has {size / 1e6:,.0f} MB of completions, too many for a page: {command}")
+        raise ConfigError(
+            f"{column.name} has {size / 1e6:,.0f} MB of judged completions, too many for a page: polymode compare A B "
+            "--out FOLDER compares them, and its report.html is shown here too"
+        )
 
 
 def _is_known(data: list[ArmData], name: str) -> bool:

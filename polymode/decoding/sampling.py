@@ -24,9 +24,9 @@ DROP = 1 / 8
 """Finished share of the batch from which it is worth copying the rest."""
 
 
-def complete(model: Any, prompts: Sequence[Sequence[int]], asked: GenerationConfig) -> list[list[int]] | None:
+def complete(model: Any, prompts: Sequence[Sequence[int]], config: GenerationConfig) -> list[list[int]] | None:
     """`sample_tokens` by a generation config, or None where only transformers' `generate` can do what is asked."""
-    settings = settings_of(model, asked)
+    settings = settings_of(model, config)
     if settings is None or not all(prompts):
         return None
     try:
@@ -45,71 +45,78 @@ def sample_tokens(model: Any, prompts: Sequence[Sequence[int]], settings: Settin
         UnshareableError: the model's attention turns out to need more.
     """
     questions = list(dict.fromkeys(map(tuple, prompts)))
-    number = {question: i for i, question in enumerate(questions)}
-    asked = [number[tuple(prompt)] for prompt in prompts]
-    order = sorted(range(len(prompts)), key=asked.__getitem__)
+    number_of = {question: i for i, question in enumerate(questions)}
+    numbers = [number_of[tuple(prompt)] for prompt in prompts]
+    order = sorted(range(len(prompts)), key=numbers.__getitem__)  # the cache wants a question's completions together
     device = model.device
-    question_of = torch.tensor([asked[i] for i in order], device=device)
-    logits, is_token, read = _read(model, questions)
-    cache = SharedCache(read, is_token, question_of)
-    logits, position = logits[question_of], is_token.sum(1)[question_of]
+    question_N = torch.tensor([numbers[i] for i in order], device=device)
+    logits_PV, is_token_PT, prompt_cache = _read_prompts(model, questions)
+    cache = SharedCache(prompt_cache, is_token_PT, question_N)
+    logits_NV, length_N = logits_PV[question_N], is_token_PT.sum(1)[question_N]
 
-    rows = torch.arange(len(order), device=device)
+    # N shrinks as completions leave; row_N says which row of tokens_RT, the table of all completions, each one writes.
+    row_N = torch.arange(len(order), device=device)
     ends = torch.tensor(settings.ends, dtype=torch.long, device=device)
-    tokens = torch.zeros(len(order), settings.max_tokens, dtype=torch.long, device=device)
-    is_done = torch.zeros(len(order), dtype=torch.bool, device=device)
+    tokens_RT = torch.zeros(len(order), settings.max_tokens, dtype=torch.long, device=device)
+    is_done_N = torch.zeros(len(order), dtype=torch.bool, device=device)
     with attending(base_of(model), cache):
         for step in range(settings.max_tokens):
             if step < settings.min_tokens:
-                logits[:, ends] = -torch.inf
-            chosen = _choose(logits, settings.temperature, rows, len(order))
-            tokens[rows, step] = chosen
-            is_done |= torch.isin(chosen, ends)
+                logits_NV[:, ends] = -torch.inf
+            chosen_N = _choose(logits_NV, settings.temperature, row_N, len(order))
+            tokens_RT[row_N, step] = chosen_N
+            is_done_N |= torch.isin(chosen_N, ends)
             if step + 1 == settings.max_tokens:
                 break
             if step % LOOK == LOOK - 1:
-                left = (~is_done).nonzero().squeeze(1)
-                if not len(left):
+                unfinished = (~is_done_N).nonzero().squeeze(1)
+                if not len(unfinished):
                     break
-                if len(left) <= (1 - DROP) * len(rows):
-                    cache.keep(left)
-                    rows, chosen, position, is_done = rows[left], chosen[left], position[left], is_done[left]
-            seen = (position + step).unsqueeze(1)
-            out = model(input_ids=chosen.unsqueeze(1), position_ids=seen, past_key_values=cache, use_cache=True)
-            logits = out.logits[:, -1].float()
+                if len(unfinished) <= (1 - DROP) * len(row_N):
+                    cache.keep(unfinished)
+                    row_N, chosen_N = row_N[unfinished], chosen_N[unfinished]
+                    length_N, is_done_N = length_N[unfinished], is_done_N[unfinished]
+            # Padding does not count: a token's position is the number of real ones before it.
+            positions_N1 = (length_N + step).unsqueeze(1)
+            out = model(
+                input_ids=chosen_N.unsqueeze(1), position_ids=positions_N1, past_key_values=cache, use_cache=True
+            )
+            logits_NV = out.logits[:, -1].float()
     completions: list[list[int]] = [[] for _ in prompts]
-    for i, row in zip(order, tokens.tolist(), strict=True):
+    for i, row in zip(order, tokens_RT.tolist(), strict=True):
         completions[i] = _until_end(row, settings.ends)
     return completions
 
 
-def _read(model: Any, prompts: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor, DynamicCache]:
+def _read_prompts(model: Any, prompts: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor, DynamicCache]:
     """What the model makes of left-padded prompts: next-token logits, where the tokens are, keys and values."""
     width = max(map(len, prompts))
-    lengths = torch.tensor([len(prompt) for prompt in prompts], device=model.device)
-    is_token = torch.arange(width, device=model.device) >= width - lengths[:, None]
-    ids = torch.zeros(is_token.shape, dtype=torch.long, device=model.device)
-    ids[is_token] = torch.tensor([token for prompt in prompts for token in prompt], device=model.device)
+    length_P = torch.tensor([len(prompt) for prompt in prompts], device=model.device)
+    is_token_PT = torch.arange(width, device=model.device) >= width - length_P[:, None]
+    ids_PT = torch.zeros(is_token_PT.shape, dtype=torch.long, device=model.device)
+    ids_PT[is_token_PT] = torch.tensor([token for prompt in prompts for token in prompt], device=model.device)
     cache = DynamicCache(config=base_of(model).config)
     out = model(
-        input_ids=ids,
-        attention_mask=is_token.long(),
-        position_ids=(is_token.cumsum(1) - 1).clamp(min=0),
+        input_ids=ids_PT,
+        attention_mask=is_token_PT.long(),
+        position_ids=(is_token_PT.cumsum(1) - 1).clamp(min=0),
         past_key_values=cache,
         use_cache=True,
         logits_to_keep=1,
     )
-    return out.logits[:, -1].float(), is_token, cache
+    return out.logits[:, -1].float(), is_token_PT, cache
 
 
-def _choose(logits: torch.Tensor, temperature: float, rows: torch.Tensor, n: int) -> torch.Tensor:
-    """A token for each of ``rows`` out of ``n``; a number is drawn for the other rows too, and not used."""
+def _choose(logits_NV: torch.Tensor, temperature: float, row_N: torch.Tensor, n_rows: int) -> torch.Tensor:
+    """A token for each of ``row_N`` out of ``n_rows``; a number is drawn for the other rows too, and not used."""
     if temperature == 0:
-        return logits.argmax(-1)
+        return logits_NV.argmax(-1)
     # In double precision, so that the sums of a large vocabulary's small probabilities are right.
-    below = torch.softmax(logits / temperature, -1).double().cumsum(-1)
-    drawn = torch.rand(n, 1, dtype=torch.float64, device=logits.device)[rows] * below[:, -1:]
-    return torch.searchsorted(below, drawn, right=True).squeeze(1).clamp(max=logits.shape[1] - 1)
+    cumulative_NV = torch.softmax(logits_NV / temperature, -1).double().cumsum(-1)
+    uniform_N1 = torch.rand(n_rows, 1, dtype=torch.float64, device=logits_NV.device)[row_N]
+    # The last sum is not exactly 1; scaled by it, a number close to 1 still falls to a token that has a probability.
+    target_N1 = uniform_N1 * cumulative_NV[:, -1:]
+    return torch.searchsorted(cumulative_NV, target_N1, right=True).squeeze(1).clamp(max=logits_NV.shape[1] - 1)
 
 
 def _until_end(tokens: list[int], ends: Sequence[int]) -> list[int]:

@@ -35,9 +35,9 @@ class Settings:
     """No completion ends before it has so many tokens."""
 
 
-def settings_of(model: Any, asked: GenerationConfig) -> Settings | None:
-    """What `generate` would do with ``model`` and ``asked``, or None where `sample_tokens` cannot do the same."""
-    values = {**_set(base_of(model).generation_config), **_set(asked)}
+def settings_of(model: Any, config: GenerationConfig) -> Settings | None:
+    """What `generate` would do with ``model`` and ``config``, or None where `sample_tokens` cannot do the same."""
+    values = {**_set(base_of(model).generation_config), **_set(config)}
     extra = values.keys() - _READ - _WITHOUT_EFFECT
     # Off is None, False, 0 or empty; for some it is 1.
     if any(values[name] and not (name in _ONE_IS_OFF and values[name] == 1) for name in extra):

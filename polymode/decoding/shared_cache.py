@@ -8,6 +8,16 @@ m = max(m_p, m_o), softmax over both parts together is
 
 so the prompt's sums are one matrix product for all completions of a question: the prompt is neither stored nor read
 once for each of them, as in Hydragen (https://arxiv.org/abs/2402.05099). Plain torch; one new token at a time.
+
+Axes: _P question, _G completion of a question, _N completion in the batch, _T token (of the prompt, or of the
+completion), _H head of keys and values, _E query head that reads the same one, _D width of a head.
+
+What holds between two steps:
+
+- All prompts have one padded length T, and all completions of the batch are equally long: each step adds one token to
+  every one of them. So one number, the tokens written so far, serves the whole batch.
+- Completions of a question lie together in the batch, and questions are numbered in the order of their completions.
+- Every question of the layers has a completion in the batch; `SharedCache.keep` drops those whose last one leaves.
 """
 
 from __future__ import annotations
@@ -32,43 +42,51 @@ class UnshareableError(Exception):
 
 
 class SharedLayer(DynamicLayer):
-    """One layer: (questions, heads, prompt, width) of the prompts, (completions, heads, tokens, width) of the rest."""
+    """One layer: keys and values of the prompts (P, H, T, D) and of the completions' own tokens (N, H, T, D).
 
-    def __init__(self, prompt_keys: torch.Tensor, prompt_values: torch.Tensor) -> None:
+    To transformers it is a layer like any other: `update` takes the new token's states, `get_seq_length` counts prompt
+    and completion. Unlike any other it gives back the completions' own states alone, so only `attend` can read it.
+    """
+
+    def __init__(self, prompt_keys_PHTD: torch.Tensor, prompt_values_PHTD: torch.Tensor) -> None:
         super().__init__()
-        self.prompt_keys, self.prompt_values = prompt_keys, prompt_values
-        self.dtype, self.device, self.is_initialized = prompt_keys.dtype, prompt_keys.device, True
-        self._buffers: tuple[torch.Tensor, ...] = ()
-        self._filled = 0
+        self.prompt_keys_PHTD, self.prompt_values_PHTD = prompt_keys_PHTD, prompt_values_PHTD
+        self.dtype, self.device, self.is_initialized = prompt_keys_PHTD.dtype, prompt_keys_PHTD.device, True
+        self._buffers_NHTD: tuple[torch.Tensor, ...] = ()  # keys and values; the first `_n_tokens` of T are written
+        self._n_tokens = 0
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Write the new tokens in place and return the completions' own keys and values, without the prompt's."""
-        start, self._filled = self._filled, self._filled + key_states.shape[2]
-        if not self._buffers or self._filled > self._buffers[0].shape[2]:
+        start, self._n_tokens = self._n_tokens, self._n_tokens + key_states.shape[2]
+        # Transformers' own layer concatenates, which copies everything at every step. Here a step copies one token.
+        if not self._buffers_NHTD or self._n_tokens > self._buffers_NHTD[0].shape[2]:
             self._grow(key_states, value_states, start)
-        for buffer, states in zip(self._buffers, (key_states, value_states), strict=True):
-            buffer[:, :, start : self._filled] = states
-        self.keys, self.values = (buffer[:, :, : self._filled] for buffer in self._buffers)
+        for buffer_NHTD, states in zip(self._buffers_NHTD, (key_states, value_states), strict=True):
+            buffer_NHTD[:, :, start : self._n_tokens] = states
+        # Views of the buffers, no copies. `attend` recognises the cache's keys by the identity of this object.
+        self.keys, self.values = (buffer[:, :, : self._n_tokens] for buffer in self._buffers_NHTD)
         return self.keys, self.values
 
     def get_seq_length(self) -> int:
         """Tokens of prompt and completion so far."""
-        return self.prompt_keys.shape[2] + self._filled
+        return self.prompt_keys_PHTD.shape[2] + self._n_tokens
 
     def keep(self, questions: torch.Tensor, completions: torch.Tensor) -> None:
         """Forget all but these questions and completions."""
-        if len(questions) < len(self.prompt_keys):
-            self.prompt_keys = self.prompt_keys.index_select(0, questions)
-            self.prompt_values = self.prompt_values.index_select(0, questions)
-        self._buffers = tuple(buffer.index_select(0, completions) for buffer in self._buffers)
+        if len(questions) < len(self.prompt_keys_PHTD):  # usually no question is finished, and prompts are long
+            self.prompt_keys_PHTD = self.prompt_keys_PHTD.index_select(0, questions)
+            self.prompt_values_PHTD = self.prompt_values_PHTD.index_select(0, questions)
+        self._buffers_NHTD = tuple(buffer.index_select(0, completions) for buffer in self._buffers_NHTD)
 
-    def _grow(self, keys: torch.Tensor, values: torch.Tensor, filled: int) -> None:
-        room = max(ROOM, self._filled + filled // 2)
-        old, self._buffers = self._buffers, tuple(x.new_empty(*x.shape[:2], room, x.shape[3]) for x in (keys, values))
-        for buffer, before in zip(self._buffers, old, strict=False):
-            buffer[:, :, :filled] = before[:, :, :filled]
+    def _grow(self, keys: torch.Tensor, values: torch.Tensor, n_written: int) -> None:
+        """Move to buffers of half as much again, so that all growing together copies each token about twice."""
+        room = max(ROOM, self._n_tokens + n_written // 2)
+        smaller = self._buffers_NHTD
+        self._buffers_NHTD = tuple(x.new_empty(*x.shape[:2], room, x.shape[3]) for x in (keys, values))
+        for buffer, before in zip(self._buffers_NHTD, smaller, strict=False):  # the first time there is no smaller one
+            buffer[:, :, :n_written] = before[:, :, :n_written]
 
 
 class SharedCache(Cache):
@@ -76,38 +94,45 @@ class SharedCache(Cache):
 
     Args:
         prompts: cache that holds the prompts, one row per question.
-        is_token: (questions, prompt), False where a prompt is padded.
-        question_of: (completions,) each completion's question; completions of a question lie together.
+        is_token_PT: False where a prompt is padded.
+        question_N: each completion's question; completions of a question lie together.
     """
 
-    def __init__(self, prompts: Cache, is_token: torch.Tensor, question_of: torch.Tensor) -> None:
+    def __init__(self, prompts: Cache, is_token_PT: torch.Tensor, question_N: torch.Tensor) -> None:
         super().__init__(layers=[SharedLayer(layer.keys, layer.values) for layer in prompts.layers])  # type: ignore[arg-type]
-        # (questions, 1, 1, prompt), added to scores; None spares the addition where all prompts have one length
-        self.padding = None
-        if not is_token.all():
-            self.padding = torch.zeros(is_token.shape, device=is_token.device).masked_fill(~is_token, -torch.inf)
-            self.padding = self.padding[:, None, None]
-        self._seat(question_of)
+        # Added to scores of the shape (P, H, G * E, T); None spares the addition where all prompts have one length.
+        self.padding_P11T = None
+        if not is_token_PT.all():
+            padding_PT = torch.zeros(is_token_PT.shape, device=is_token_PT.device)
+            self.padding_P11T = padding_PT.masked_fill(~is_token_PT, -torch.inf)[:, None, None]
+        self._arrange(question_N)
 
     def keep(self, completions: torch.Tensor) -> None:
         """Forget all but these completions, given by their rows in rising order."""
-        questions, question_of = torch.unique(self._question_of[completions], return_inverse=True)
+        # `unique` sorts, and rows rise with their question: so the questions keep their order, and are renumbered.
+        questions, question_N = torch.unique(self._question_N[completions], return_inverse=True)
         for layer in self.layers:
             layer.keep(questions, completions)  # type: ignore[union-attr]
-        self.padding = None if self.padding is None else self.padding[questions]
-        self._seat(question_of)
+        self.padding_P11T = None if self.padding_P11T is None else self.padding_P11T[questions]
+        self._arrange(question_N)
 
-    def _seat(self, question_of: torch.Tensor) -> None:
-        """Give each completion a seat in a table (questions, most completions of any); an empty one repeats row 0."""
-        self._question_of = question_of
-        counts = torch.bincount(question_of)
-        width = int(counts.max())
-        first = counts.cumsum(0) - counts
-        rows = torch.arange(len(question_of), device=question_of.device)
-        self.seat_of = question_of * width + rows - first[question_of]
-        self.row_at = rows.new_zeros(len(counts) * width).index_copy_(0, self.seat_of, rows)
+    def _arrange(self, question_N: torch.Tensor) -> None:
+        """Give each completion a place in a full table of questions and their completions, and remember both ways.
+
+        Questions may have different numbers of completions, above all after some have left. G is the largest; where a
+        question has fewer, `row_PG` repeats row 0, whose result at that place nobody reads.
+        """
+        self._question_N = question_N
+        count_P = torch.bincount(question_N)
+        largest = int(count_P.max())
+        first_P = count_P.cumsum(0) - count_P  # the row of each question's first completion, as they lie together
+        row_N = torch.arange(len(question_N), device=question_N.device)
+        self.place_N = question_N * largest + row_N - first_P[question_N]
+        self.row_PG = row_N.new_zeros(len(count_P) * largest).index_copy_(0, self.place_N, row_N)
 
 
+# Transformers hands the cache to the model but not to the attention function. A context variable, unlike a global, is
+# each thread's own: two generators may decode side by side.
 _cache: ContextVar[SharedCache] = ContextVar("shared_cache")
 
 
@@ -134,38 +159,49 @@ def attend(
     dropout: float = 0.0,
     **options: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention of one new token: ``query`` (completions, heads, 1, width) to (completions, 1, heads, width).
+    """Attention of one new token: ``query`` (N, H * E, 1, D) to (N, 1, H * E, D).
 
-    ``key`` and ``value`` are the completions' own, as the cache returned them.
+    ``key`` and ``value`` (N, H, T, D) are the completions' own, as the cache returned them. The new token comes last of
+    all, so it sees everything and the mask is not needed; padding of prompts is the cache's.
 
     Raises:
         UnshareableError: the model made other keys of them, or adds something to the scores.
     """
     cache = _cache.get()
     layer: Any = cache.layers[int(module.layer_idx)]  # type: ignore[arg-type]
+    # A model that changes the cache's keys would have to change the prompt's too, which it never gets to see.
     if key is not layer.keys or any(options.get(name) is not None for name in ("position_bias", "softcap", "s_aux")):
         raise UnshareableError(type(module).__name__)
-    rows, heads, _, width = query.shape
-    held, each = key.shape[1], heads // key.shape[1]  # grouped queries: `each` heads read one held head
-    questions, seats = len(layer.prompt_keys), len(cache.row_at) // len(layer.prompt_keys)
-    query = (query * (width**-0.5 if scaling is None else scaling)).view(rows, held, each, width)
+    n, n_query_heads, _, width = query.shape
+    n_heads = key.shape[1]
+    n_each = n_query_heads // n_heads
+    n_questions = len(layer.prompt_keys_PHTD)
+    n_places = len(cache.row_PG) // n_questions
+    query_NHED = (query * (width**-0.5 if scaling is None else scaling)).view(n, n_heads, n_each, width)
 
-    seated = query.index_select(0, cache.row_at).view(questions, seats, held, each, width).transpose(1, 2)
-    scores = (seated.reshape(questions, held, -1, width) @ layer.prompt_keys.transpose(2, 3)).float()
-    if cache.padding is not None:
-        scores += cache.padding
+    # 1. Queries to their prompts. All completions of a question stand side by side, so that for each head one product
+    #    reads the prompt's keys once, G * E queries at a time.
+    query_PGHED = query_NHED.index_select(0, cache.row_PG).view(n_questions, n_places, n_heads, n_each, width)
+    query_PHQD = query_PGHED.transpose(1, 2).reshape(n_questions, n_heads, -1, width)  # Q = G * E
+    scores_PHQT = (query_PHQD @ layer.prompt_keys_PHTD.transpose(2, 3)).float()
+    if cache.padding_P11T is not None:
+        scores_PHQT += cache.padding_P11T
 
-    def to_rows(of_seats: torch.Tensor) -> torch.Tensor:
-        parts = of_seats.view(questions, held, seats, each, -1).transpose(1, 2)
-        return parts.reshape(questions * seats, held, each, -1).index_select(0, cache.seat_of)
+    def to_rows(x_PHQ_: torch.Tensor) -> torch.Tensor:
+        """From the table of questions back to the rows of the batch, (N, H, E, ...); fillers are dropped."""
+        x_PGHE_ = x_PHQ_.view(n_questions, n_heads, n_places, n_each, -1).transpose(1, 2)
+        return x_PGHE_.reshape(n_questions * n_places, n_heads, n_each, -1).index_select(0, cache.place_N)
 
-    prompt_sum, prompt_total, prompt_max = map(to_rows, _sums(scores, layer.prompt_values, dropout))
-    own_sum, own_total, own_max = _sums((query @ key.transpose(2, 3)).float(), value, dropout)
+    prompt_sum, prompt_total, prompt_max = map(to_rows, _sums(scores_PHQT, layer.prompt_values_PHTD, dropout))
+    # 2. Queries to the completions' own tokens, row by row.
+    own_sum, own_total, own_max = _sums((query_NHED @ key.transpose(2, 3)).float(), value, dropout)
+    # 3. Both parts on the scale of the larger maximum, by the formula above: neither exponential can overflow, and the
+    #    larger part's is 1, so the total is never 0.
     top = torch.maximum(prompt_max, own_max)
     prompt_share, own_share = (prompt_max - top).exp_(), (own_max - top).exp_()
     total = prompt_total * prompt_share + own_total * own_share
-    out = (prompt_sum * prompt_share + own_sum * own_share) / total
-    return out.to(value.dtype).reshape(rows, 1, heads, -1), None
+    out_NHED = (prompt_sum * prompt_share + own_sum * own_share) / total
+    return out_NHED.to(value.dtype).reshape(n, 1, n_query_heads, -1), None
 
 
 def _sums(
@@ -174,7 +210,7 @@ def _sums(
     """Sum of e^(s - m) v, sum of e^(s - m), and m, over the last axis; overwrites ``scores``."""
     top = scores.amax(-1, keepdim=True)
     weights = scores.sub_(top).exp_()
-    total = weights.sum(-1, keepdim=True)
+    total = weights.sum(-1, keepdim=True)  # before dropout, which thins out the weights and not their norm
     if dropout:
         weights = torch.nn.functional.dropout(weights, dropout)
     return weights.to(values.dtype) @ values, total, top

@@ -8,8 +8,7 @@ malformed completion may be salvaged (status PARTIAL). Judging again never gener
 
 from polymode.evaluation.evaluation import Evaluation, compare, evaluate, evaluate_folder
 from polymode.evaluation.groups import evaluate_groups, write_groups
-from polymode.evaluation.judged import JudgedCompletion
-from polymode.evaluation.reading import read_completions
+from polymode.runs import JudgedCompletion, read_completions
 
 __all__ = [
     "Evaluation",

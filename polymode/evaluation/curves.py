@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -51,57 +50,52 @@ def _interval(estimate: Estimate) -> dict[str, Any]:
 
 
 def _reliability(answers: JudgedTable) -> Points:
-    held = ~np.isnan(answers.q)
-    q, y = answers.q[held], answers.y[held]
-    return _bins(calibration.bin_sums(q, y, calibration.width_bins(q)), 1.0, "confidence", "hit_rate")
+    has_q_A = ~np.isnan(answers.q)
+    q_A, y_A = answers.q[has_q_A], answers.y[has_q_A]
+    return _bins(calibration.bin_sums(q_A, y_A, calibration.width_bins(q_A)), 1.0, "confidence", "hit_rate")
 
 
 def _expected_hits(sets: JudgedTable) -> Points:
-    held = has_all_confidences(sets)
-    stated, hits, k = sets.per_set(np.nan_to_num(sets.q))[held], sets.hits[held], sets.k[held]
-    sums = calibration.bin_sums(stated, hits, calibration.width_bins(stated, top=k))
-    return _bins(sums, float(sets.k.max(initial=1)), "expected", "hits")
+    has_q_N = has_all_confidences(sets)
+    sum_N, hits_N, k_N = sets.per_set(np.nan_to_num(sets.q))[has_q_N], sets.hits[has_q_N], sets.k[has_q_N]
+    sums_B = calibration.bin_sums(sum_N, hits_N, calibration.width_bins(sum_N, top=k_N))
+    return _bins(sums_B, float(sets.k.max(initial=1)), "expected", "hits")
 
 
-def _bins(sums: calibration.BinSums, top: float, stated: str, came_true: str) -> Points:
-    edges = np.linspace(0.0, top, calibration.N_BINS + 1)
+def _bins(sums_B: calibration.BinSums, top: float, x: str, y: str) -> Points:
+    columns = (column.tolist() for column in calibration.reliability_from_sums(*sums_B, top))
     return [
-        {
-            "low": float(edges[b]),
-            "high": float(edges[b + 1]),
-            "count": int(n),
-            stated: q / n if n else math.nan,
-            came_true: y / n if n else math.nan,
-        }
-        for b, (n, q, y) in enumerate(zip(*(a.tolist() for a in sums), strict=True))
+        {"low": low, "high": high, "count": int(n), x: mean_x, y: mean_y}
+        for low, high, n, mean_x, mean_y in zip(*columns, strict=True)
     ]
 
 
 def _unique_histogram(completions: JudgedTable) -> Points:
-    counts = diversity.unique_answers(completions)
-    values, questions = np.unique(counts[~np.isnan(counts)].astype(int), return_counts=True)
-    return [{"unique": u, "questions": n} for u, n in zip(values.tolist(), questions.tolist(), strict=True)]
+    unique_P = diversity.unique_answers(completions)
+    values, counts = np.unique(unique_P[~np.isnan(unique_P)].astype(int), return_counts=True)
+    return [{"unique": u, "questions": n} for u, n in zip(values.tolist(), counts.tolist(), strict=True)]
 
 
 def _risk_coverage(sets: JudgedTable) -> Points:
-    held, q, y = coverage.top_answer(sets)
-    held = held & ~np.isnan(q)
-    share, risk = selective.risk_coverage_curve(q[held], y[held])
+    has_answer_N, q_N, y_N = coverage.top_answer(sets)
+    is_used_N = has_answer_N & ~np.isnan(q_N)
+    share, risk = selective.risk_coverage(q_N[is_used_N], y_N[is_used_N])
     return [{"coverage": c, "risk": r} for c, r in zip(share.tolist(), risk.tolist(), strict=True)]
 
 
 def _sum_by_n_true(sets: JudgedTable) -> Points:
-    held = has_all_confidences(sets)
-    stated, hits, n_true = sets.per_set(np.nan_to_num(sets.q))[held], sets.hits[held], sets.n_references[held]
+    has_q_N = has_all_confidences(sets)
+    sum_N, hits_N = sets.per_set(np.nan_to_num(sets.q))[has_q_N], sets.hits[has_q_N]
+    n_true_N = sets.n_references[has_q_N]
     points = []
-    for n in np.unique(n_true).tolist():
-        where = n_true == n
+    for n_true in np.unique(n_true_N).tolist():
+        is_here_N = n_true_N == n_true
         points.append(
             {
-                "n_true": n,
-                "count": int(where.sum()),
-                "mean_sum_confidence": float(stated[where].mean()),
-                "mean_hits": float(hits[where].mean()),
+                "n_true": n_true,
+                "count": int(is_here_N.sum()),
+                "mean_sum_confidence": float(sum_N[is_here_N].mean()),
+                "mean_hits": float(hits_N[is_here_N].mean()),
             }
         )
     return points

@@ -1,12 +1,10 @@
-"""Judged completions to metrics with intervals, curves and files (layer L4)."""
+"""Completions to judged completions, metrics with intervals, curves and files (layer L4)."""
 
 from __future__ import annotations
 
-import gc
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,38 +14,27 @@ from tqdm import tqdm
 from polymode import runs
 from polymode.errors import ConfigError
 from polymode.evaluation.curves import curves_of
-from polymode.evaluation.judged import CompletionJudge, JudgedCompletion
-from polymode.evaluation.reading import read_completions
-from polymode.evaluation.sets import pooled_rows, single_rows, tabulate
-from polymode.metrics import diversity
+from polymode.evaluation.judged import CompletionJudge
+from polymode.evaluation.older import completed
+from polymode.evaluation.overlaps import overlaps_of, with_overlaps
+from polymode.evaluation.sets import Tables, pools_of, tables_of
 from polymode.metrics.own import own_statistics
 from polymode.metrics.statistics import of_unique_references, statistics
-from polymode.metrics.table import Floats, JudgedTable
 from polymode.prompts import check_k
 from polymode.rewards import Reward
+from polymode.runs import JudgedCompletion
 from polymode.types import Completion, Example, ParseStatus
 from polymode.uncertainty import N_BOOT, Estimate, Statistic, bootstrap, paired_differences, restrict
 from polymode.verifiers import QuestionVerifier, Verifier
+from polymode.verifiers.description import describe_verifier
 from polymode.verifiers.text import TextVerifier
 
 _SHOW_AFTER = 2.0  # seconds before a progress bar appears
 
 
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Judging makes millions of small records and no cycles; the search for cycles would take as long as judging."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
-
-
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Metrics of a set of completions; `write` puts them into a run folder."""
+    """Metrics of a set of completions; `write` puts them into a run folder and `read` takes them out again."""
 
     view: Mapping[str, Any]
     """What was evaluated, and how: k, pooled, confidence_from, verifier, has_confidence, counts, statuses."""
@@ -60,26 +47,61 @@ class Evaluation:
     question_ids: tuple[str, ...] = field(repr=False)
     """Questions in the order of the statistics."""
     statistics: Mapping[str, Statistic] = field(repr=False)
-    """What the metrics were computed from, for `compare`; ``unique_references@m`` are the points of that curve."""
+    """What the metrics are computed from, for `compare`; ``unique_references@m`` are the points of that curve."""
 
-    def write(self, folder: Path | str) -> None:
+    @classmethod
+    def read(cls, folder: Path | str, *, metrics: Sequence[str] = ()) -> Evaluation:
+        """What `evaluate` returned before it was written into ``folder``.
+
+        Statistics are computed from the stored verdicts; no verifier is started. A folder made by polymode 0.1.0 needs
+        its completions.jsonl too, and has no counts of distinct programs. The statistics of one's own metrics are those
+        of ``metrics``, because no file gets a function called that it names.
+
+        Raises:
+            RunIncompleteError: metrics.json or judged.jsonl is missing.
+            RecordError: one of them is damaged, or of a newer schema; names file, line and field.
+        """
+        folder = Path(folder)
+        stored = runs.read_metrics(folder)
+        lines = runs.judged_lines(folder / runs.JUDGED)
+        rows = tqdm(lines, desc="reading judged.jsonl", unit=" completions", delay=_SHOW_AFTER, leave=False)
+        judged = _ordered([line.judged for line in rows])
+        if any(one.schema == 0 for one in judged):
+            judged = completed(judged, folder, stored.pool if stored.view.get("pooled") else 0)
+        questions = _numbered(one.id for one in judged)
+        tables = _tables(judged, questions, stored.view)
+        return cls(
+            view=stored.view,
+            metrics=stored.metrics,
+            curves=stored.curves,
+            judged=tuple(judged),
+            question_ids=tuple(questions),
+            statistics=_by_text(_statistics(tables, overlaps_of(judged, questions), metrics)),
+        )
+
+    def write(self, folder: Path | str, *, completions: Path | str | None = None) -> None:
         """Write ``judged.jsonl`` and ``metrics.json`` into ``folder``, each whole or not at all.
+
+        Args:
+            folder: where to.
+            completions: file that was judged, or its folder, to be found from here; ``completions.jsonl`` in
+                ``folder`` where there is one.
 
         Raises:
             WriteError: a file cannot be written.
         """
         folder = Path(folder)
+        source = runs.completions_path(folder if completions is None else completions)
         rows = tqdm(self.judged, desc="writing judged.jsonl", unit=" completions", delay=_SHOW_AFTER, leave=False)
-        runs.write_jsonl(folder / runs.JUDGED, (judged.to_row() for judged in rows))
-        runs.write_json(folder / runs.METRICS, self.to_json())
+        runs.write_judged(folder / runs.JUDGED, rows)
+        stored = self.stored()
+        if source.is_file():
+            stored = replace(stored, completions=runs.CompletionsFile.of(source, folder))
+        stored.write(folder)
 
-    def to_json(self) -> dict[str, Any]:
-        """The content of ``metrics.json``; undefined numbers are NaN here and null in the file."""
-        return {
-            "view": dict(self.view),
-            "metrics": {name: asdict(estimate) for name, estimate in self.metrics.items()},
-            "curves": dict(self.curves),
-        }
+    def stored(self) -> runs.Metrics:
+        """The content of ``metrics.json``."""
+        return runs.Metrics(view=self.view, metrics=self.metrics, curves=self.curves)
 
     def table(self) -> str:
         """Defined metrics as text: name, value, 95% interval, n."""
@@ -93,7 +115,6 @@ class Evaluation:
         return "\n".join([_summary(self.view), *lines])
 
 
-@_no_garbage_collection()
 def evaluate(
     completions: Iterable[Completion],
     *,
@@ -126,62 +147,59 @@ def evaluate(
         ConfigError: no completions; pooled without a k or enough samples, or with multi-answer completions; votes
             without pooled; one id for two questions; a metric that cannot be used.
     """
-    ordered = _ordered(completions)
-    _check_options(ordered, k, pooled, confidence_from, n_boot)
+    in_order = _in_order(completions)
+    _check_options(in_order, k, pooled, confidence_from, n_boot)
     judge = CompletionJudge(verifier if verifier is not None else TextVerifier(), reward)
-    questions = _questions(ordered)
-    votes = confidence_from == "votes"
-    judge.prepare(ordered)
-    bar = tqdm(ordered, desc="judging", unit=" completions", delay=_SHOW_AFTER, leave=False)
-    judged = tuple(judge.judged(completion) for completion in bar)
-    singles = tabulate(single_rows(judged, questions), len(questions), judge)
-    sets = answers = singles
+    examples = _examples(in_order)
+    judge.prepare(in_order)
+    bar = tqdm(in_order, desc="judging", unit=" completions", delay=_SHOW_AFTER, leave=False)
+    judged = [judge.judged(completion) for completion in bar]
+    judged = with_overlaps(judged, in_order)
     if pooled:
         assert k is not None
-        rows = pooled_rows(judged, questions, judge, k, votes=votes)
-        if not rows:
-            raise ConfigError(
-                f"k = {k} is too large for pooled sets: no question has {k} samples; generate more samples"
-            )
-        sets = tabulate(rows, len(questions), judge)
-        answers = sets.without_duplicates() if votes else singles
-    everything: dict[str | tuple[str, int], Statistic] = {}
-    everything |= statistics(sets, singles, answers, _overlaps(ordered, questions))
-    everything |= own_statistics(metrics, sets, map(str, everything))
-    everything |= {("unique_references", m): s for m, s in of_unique_references(singles).items()}
+        judged = _with_pools(judged, examples, judge, k)
+    questions = _numbered(examples)
+    view = {
+        "k": k if pooled else max(c.k for c in in_order),
+        "pooled": pooled,
+        "confidence_from": confidence_from,
+        "verifier": describe_verifier(judge.verifier),
+    }
+    tables = _tables(judged, questions, view)
+    everything = _statistics(tables, overlaps_of(judged, questions), metrics)
+    n_unscored = tables.completions.n_unscored
     with tqdm(total=n_boot, desc="intervals", unit=" resamples", delay=_SHOW_AFTER, leave=False) as bar:
         estimates = bootstrap(
             everything,
             len(questions),
             rng=np.random.default_rng(seed),
             n_boot=n_boot,
-            n_unscored=singles.n_unscored,
+            n_unscored=n_unscored,
             advance=bar.update,
         )
+    statuses = Counter(one.status for one in judged)
     return Evaluation(
         view={
-            "k": k if pooled else max(c.k for c in ordered),
-            "pooled": pooled,
-            "confidence_from": confidence_from,
-            "verifier": type(judge.verifier).__name__,
-            "own_metrics": list(metrics),
-            **_counts(judged, sets, singles, answers),
+            **view,
+            "has_confidence": bool((~np.isnan(tables.answers.q)).any()),
+            "n_questions": len(questions),
+            "n_completions": len(judged),
+            "n_sets": tables.sets.n_sets,
+            "n_unscored": n_unscored,
+            "statuses": {status.value: statuses[status.value] for status in ParseStatus},
         },
         metrics={name: e for name, e in estimates.items() if isinstance(name, str)},
-        curves=curves_of(sets, singles, answers, estimates),
-        judged=judged,
+        curves=curves_of(*tables, estimates),
+        judged=tuple(judged),
         question_ids=tuple(questions),
-        statistics={
-            name if isinstance(name, str) else "@".join(map(str, name)): statistic
-            for name, statistic in everything.items()
-        },
+        statistics=_by_text(everything),
     )
 
 
 def evaluate_folder(folder: Path | str, **options: Any) -> Evaluation:
     """`evaluate` the ``completions.jsonl`` of a run folder and write the results beside it; options as there."""
     folder = Path(folder)
-    evaluation = evaluate(read_completions(folder / runs.COMPLETIONS), **options)
+    evaluation = evaluate(runs.read_completions(folder / runs.COMPLETIONS), **options)
     evaluation.write(folder)
     return evaluation
 
@@ -210,24 +228,62 @@ def compare(first: Evaluation, second: Evaluation, *, n_boot: int = N_BOOT, seed
     return paired_differences(pairs, len(shared), rng=np.random.default_rng(seed), n_boot=n_boot)
 
 
-def _ordered(completions: Iterable[Completion]) -> list[Completion]:
+def _in_order(completions: Iterable[Completion]) -> list[Completion]:
     """Questions in order of first appearance, samples in order."""
-    place: dict[str, int] = {}
-    found = list(completions)
-    for completion in found:
-        place.setdefault(completion.example.id, len(place))
-    return sorted(found, key=lambda c: (place[c.example.id], c.sample))
+    given = list(completions)
+    place = _numbered(completion.example.id for completion in given)
+    return sorted(given, key=lambda c: (place[c.example.id], c.sample))
 
 
-def _questions(completions: list[Completion]) -> dict[str, int]:
-    """Number of each question by id."""
+def _ordered(judged: list[JudgedCompletion]) -> list[JudgedCompletion]:
+    place = _numbered(one.id for one in judged)
+    return sorted(judged, key=lambda one: (place[one.id], one.sample))
+
+
+def _numbered(ids: Iterable[str]) -> dict[str, int]:
+    """Number of each question by id, in order of first appearance."""
+    return {id_: number for number, id_ in enumerate(dict.fromkeys(ids))}
+
+
+def _examples(completions: list[Completion]) -> dict[str, Example]:
     examples: dict[str, Example] = {}
     for completion in completions:
         example = completion.example
-        known = examples.setdefault(example.id, example)
-        if known is not example and known != example:
+        first = examples.setdefault(example.id, example)
+        if first is not example and first != example:
             raise ConfigError(f"id {example.id!r} stands for two different questions: give each question its own id")
-    return {id_: number for number, id_ in enumerate(examples)}
+    return examples
+
+
+def _with_pools(
+    judged: list[JudgedCompletion], examples: Mapping[str, Example], judge: CompletionJudge, k: int
+) -> list[JudgedCompletion]:
+    """The judged completions, the first of each pool of ``k`` with the pooled set."""
+    pools = {
+        (members[0].id, members[0].sample): judge.pooled(
+            examples[members[0].id], [text for one in members for text in one.answers], k
+        )
+        for members in pools_of(judged, k)
+    }
+    if not pools:
+        raise ConfigError(f"k = {k} is too large for pooled sets: no question has {k} samples; generate more samples")
+    return [replace(one, pool=pools[one.id, one.sample]) if (one.id, one.sample) in pools else one for one in judged]
+
+
+def _tables(judged: Sequence[JudgedCompletion], questions: Mapping[str, int], view: Mapping[str, Any]) -> Tables:
+    pool = int(view.get("k") or 1) if view.get("pooled") else 0
+    return tables_of(judged, questions, pool, votes=view.get("confidence_from") == "votes")
+
+
+def _statistics(tables: Tables, overlaps: np.ndarray, own: Sequence[str]) -> dict[str | tuple[str, int], Statistic]:
+    built_in = statistics(*tables, overlaps)
+    metrics: dict[str | tuple[str, int], Statistic] = {**built_in, **own_statistics(own, tables.sets, built_in)}
+    curve = of_unique_references(tables.completions)
+    return metrics | {("unique_references", m): statistic for m, statistic in curve.items()}
+
+
+def _by_text(everything: Mapping[str | tuple[str, int], Statistic]) -> dict[str, Statistic]:
+    return {name if isinstance(name, str) else "@".join(map(str, name)): one for name, one in everything.items()}
 
 
 def _check_options(
@@ -252,34 +308,6 @@ def _check_options(
             f"pooled = True needs single-answer completions, but id {several.example.id!r} asks for k = {several.k}: "
             "leave pooled out for multi-answer completions"
         )
-
-
-def _overlaps(completions: list[Completion], questions: Mapping[str, int]) -> Floats:
-    """Text overlaps of each question (Q, 4); only some questions when there are very many."""
-    texts: dict[int, list[str]] = {}
-    for completion in completions:
-        texts.setdefault(questions[completion.example.id], []).append(completion.text)
-    out = np.full((len(questions), len(diversity.OVERLAPS)), np.nan)
-    several = [question for question, group in texts.items() if len(group) > 1]
-    count = min(len(several), diversity.MAX_OVERLAP_QUESTIONS)
-    chosen = [several[i * len(several) // count] for i in range(count)]
-    for question in tqdm(chosen, desc="overlap", unit=" questions", delay=_SHOW_AFTER, leave=False):
-        out[question] = diversity.text_overlaps(texts[question])
-    return out
-
-
-def _counts(
-    judged: tuple[JudgedCompletion, ...], sets: JudgedTable, singles: JudgedTable, answers: JudgedTable
-) -> dict[str, Any]:
-    statuses = Counter(j.score.answer_set.status for j in judged)
-    return {
-        "has_confidence": bool((~np.isnan(answers.q)).any()),
-        "n_questions": singles.n_questions,
-        "n_completions": len(judged),
-        "n_sets": sets.n_sets,
-        "n_unscored": singles.n_unscored,
-        "statuses": {status.value: statuses[status] for status in ParseStatus},
-    }
 
 
 def _summary(view: Mapping[str, Any]) -> str:

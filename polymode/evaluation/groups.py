@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +40,5 @@ def evaluate_groups(completions: Iterable[Completion], by: str, **options: Any) 
 
 def write_groups(folder: Path | str, groups: dict[str, Evaluation]) -> None:
     """Add the groups' views and metrics to the ``metrics.json`` of ``folder``, under ``groups``."""
-    path = Path(folder) / runs.METRICS
-    content = runs.read_json(path)
-    content["groups"] = {
-        label: {part: evaluation.to_json()[part] for part in ("view", "metrics")}
-        for label, evaluation in groups.items()
-    }
-    runs.write_json(path, content)
+    parts = {label: evaluation.stored() for label, evaluation in groups.items()}
+    replace(runs.read_metrics(Path(folder)), groups=parts).write(Path(folder))

@@ -1,4 +1,4 @@
-"""Completions from any OpenAI-compatible server (vLLM, llama.cpp, `transformers serve`); standard library only.
+"""Completions from any OpenAI-compatible server (vLLM, llama.cpp, `transformers serve`); extra ``http``.
 
 The server applies the model's chat template, as `TransformersGenerator` does. Each completion is a request of its own,
 because not every server knows the field ``n``.

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from polymode import runs
 from polymode.generate import Generator
 from polymode.prompts import Style, build_prompt
 from polymode.types import Completion, Example
@@ -34,10 +32,3 @@ def sample_completions(
         for example, texts in zip(examples, generated, strict=True)
         for number, text in enumerate(texts)
     ]
-
-
-def write_completions(folder: Path, completions: Sequence[Completion]) -> Path:
-    """Write ``completions.jsonl`` of a run folder, whole or not at all."""
-    path = folder / runs.COMPLETIONS
-    runs.write_jsonl(path, map(runs.completion_to_row, completions))
-    return path

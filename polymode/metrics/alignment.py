@@ -13,77 +13,77 @@ Joining cells can only shrink a divergence, so these are lower bounds of the div
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from polymode.metrics.observations import floats
 from polymode.metrics.table import Floats, Ints
-from polymode.uncertainty import ratio
 
 KL_EPS = 1e-3
 """q is mixed with the uniform distribution, (1 - eps) q + eps / cells, so that a left-out answer costs finitely."""
 
 
-def with_other(masses: Floats) -> Floats:
-    """Masses (K,) of the named answers and of everything else, shape (K + 1,), summing to 1.
-
-    Masses above 1 in total are divided by their sum and leave nothing for the rest.
-    """
-    total = float(np.sum(masses))
-    if total > 1.0:
-        return np.append(np.asarray(masses, float) / total, 0.0)
-    return np.append(masses, 1.0 - total)
-
-
-def kl_divergence(p: Floats, q: Floats, *, eps: float = KL_EPS) -> float:
+def kl_divergence(p_C: ArrayLike, q_C: ArrayLike, *, eps: float = KL_EPS) -> float:
     """KL(p || q') = sum_i p_i log(p_i / q'_i) in nats, >= 0, with q' = (1 - eps) q + eps / cells.
 
     Args:
-        p: reference distribution over the cells, shape (C,), sum 1.
-        q: compared distribution, shape (C,), sum 1.
+        p_C: reference distribution over the cells, shape (cells,), sum 1.
+        q_C: compared distribution, shape (cells,), sum 1.
         eps: smoothing of q; 0 gives infinity where q misses mass of p.
+
+    >>> round(kl_divergence([0.5, 0.5], [0.25, 0.75], eps=0), 4)
+    0.1438
     """
-    smooth = (1 - eps) * np.asarray(q, float) + eps / len(q)
-    p = np.asarray(p, float)
-    held = p > 0
-    with np.errstate(divide="ignore"):
-        return float(np.sum(p[held] * np.log(p[held] / smooth[held])))
+    p_C, q_C = floats("p", p_C, 0, 1), floats("q", q_C, 0, 1)
+    return float(_kl_terms(p_C, (1 - eps) * q_C + eps / len(q_C)).sum())
 
 
-def total_variation(p: Floats, q: Floats) -> float:
-    """(1/2) sum_i |p_i - q_i|, in [0, 1]; arguments as in `kl_divergence`, without smoothing."""
-    return float(np.abs(np.asarray(p, float) - np.asarray(q, float)).sum() / 2)
+def total_variation(p_C: ArrayLike, q_C: ArrayLike) -> float:
+    """(1/2) sum_i |p_i - q_i|, in [0, 1]; arguments as in `kl_divergence`, without smoothing.
+
+    >>> total_variation([0.5, 0.5], [0.25, 0.75])
+    0.25
+    """
+    return float(np.abs(floats("p", p_C, 0, 1) - floats("q", q_C, 0, 1)).sum() / 2)
 
 
-def set_divergences(owner: Ints, p: Floats, q: Floats, n_sets: int, *, eps: float = KL_EPS) -> tuple[Floats, Floats]:
+def set_divergences(
+    owner_A: Ints, p_A: Floats, q_A: Floats, n_sets: int, *, eps: float = KL_EPS
+) -> tuple[Floats, Floats]:
     """`kl_divergence` and `total_variation` of many sets at once, each with its "other" cell.
 
     Args:
-        owner: set of each distinct answer, shape (A,).
-        p: its mass in the reference distribution, shape (A,).
-        q: its confidence, shape (A,).
+        owner_A: set of each distinct answer, shape (A,).
+        p_A: its mass in the reference distribution, shape (A,).
+        q_A: its confidence, shape (A,).
         n_sets: N.
         eps: smoothing of q.
 
     Returns:
         KL and total variation, each (N,); NaN for a set without answers.
     """
-    (p, p_other), (q, q_other) = (_with_others(owner, masses, n_sets) for masses in (p, q))
-    n_answers = np.bincount(owner, minlength=n_sets)
-    floor = eps / (n_answers + 1)
-    inside = np.bincount(owner, _kl_terms(p, (1 - eps) * q + floor[owner]), n_sets)
-    kl = inside + _kl_terms(p_other, (1 - eps) * q_other + floor)
-    variation = (np.bincount(owner, np.abs(p - q), n_sets) + np.abs(p_other - q_other)) / 2
-    return np.where(n_answers > 0, kl, np.nan), np.where(n_answers > 0, variation, np.nan)
+    (p_A, p_other_N), (q_A, q_other_N) = (_with_others(owner_A, mass_A, n_sets) for mass_A in (p_A, q_A))
+    n_answers_N = np.bincount(owner_A, minlength=n_sets)
+    floor_N = eps / (n_answers_N + 1)
+    inside_N = np.bincount(owner_A, _kl_terms(p_A, (1 - eps) * q_A + floor_N[owner_A]), n_sets)
+    kl_N = inside_N + _kl_terms(p_other_N, (1 - eps) * q_other_N + floor_N)
+    variation_N = (np.bincount(owner_A, np.abs(p_A - q_A), n_sets) + np.abs(p_other_N - q_other_N)) / 2
+    return np.where(n_answers_N > 0, kl_N, np.nan), np.where(n_answers_N > 0, variation_N, np.nan)
 
 
-def _with_others(owner: Ints, masses: Floats, n_sets: int) -> tuple[Floats, Floats]:
-    total = np.bincount(owner, masses, n_sets)
-    return masses / np.maximum(total, 1.0)[owner], np.maximum(1.0 - total, 0.0)
+def _with_others(owner_A: Ints, mass_A: Floats, n_sets: int) -> tuple[Floats, Floats]:
+    total_N = np.bincount(owner_A, mass_A, n_sets)
+    return mass_A / np.maximum(total_N, 1.0)[owner_A], np.maximum(1.0 - total_N, 0.0)
 
 
 def _kl_terms(p: Floats, q: Floats) -> Floats:
-    relative = np.where(p > 0, ratio(p, q), 1.0)
-    return p * np.log(relative)
+    with np.errstate(divide="ignore", invalid="ignore"):  # p = 0 adds nothing whatever q is; q = 0 < p is infinite
+        return np.where(p > 0, p * np.log(p / q), 0.0)
 
 
-def best_coverage(p_correct: Floats, k: int) -> float:
-    """Expected coverage of the best k answers: the sum of the k largest probabilities of being correct."""
-    return float(np.sort(np.asarray(p_correct, float))[::-1][:k].sum())
+def best_coverage(p_correct_N: ArrayLike, k: int) -> float:
+    """Expected coverage of the best k answers: the sum of the k largest probabilities of being correct.
+
+    >>> best_coverage([0.1, 0.5, 0.3], 2)
+    0.8
+    """
+    return float(np.sort(floats("p_correct", p_correct_N))[::-1][:k].sum())

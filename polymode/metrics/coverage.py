@@ -3,28 +3,47 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from polymode.metrics.table import Bools, Floats, Ints, JudgedTable
+from polymode.errors import RecordError
+from polymode.metrics.observations import check_count, floats
+from polymode.metrics.table import Bools, Floats, Ints, JudgedTable, ranks
 from polymode.uncertainty import ratio
 
 
-def pass_at_k(n: Ints, c: Ints, k: int) -> Floats:
-    """Unbiased probability that at least one of k completions is right: 1 - C(n - c, k) / C(n, k).
+def pass_at_k(n_P: ArrayLike, c_P: ArrayLike, k: int) -> float:
+    """Pass@k: the probability that at least one of k completions is right, 1 - C(n - c, k) / C(n, k), unbiased.
 
     Args:
-        n: completions of each question, shape (Q,).
-        c: those that are right, shape (Q,), 0 <= c <= n.
+        n_P: completions of each question, a number or shape (P,).
+        c_P: those that are right, 0 <= c <= n, a number or shape (P,).
         k: completions drawn without replacement, k >= 1.
 
     Returns:
-        Shape (Q,); NaN where n < k.
+        The mean over the questions with n >= k, in [0, 1]; NaN when there is none.
+
+    >>> pass_at_k(4, 1, 2)  # 3 of the 6 pairs hold the right one
+    0.5
+    >>> pass_at_k([4, 4], [1, 0], 2)
+    0.25
 
     Source: Chen et al. 2021, https://arxiv.org/abs/2107.03374.
     """
-    return 1.0 - _miss_probability(np.asarray(n), np.asarray(c), k)[k - 1]
+    check_count("k", k)
+    n_P, c_P = np.broadcast_arrays(np.atleast_1d(floats("n", n_P, 0)), floats("c", c_P, 0))
+    if np.any(c_P > n_P):
+        raise RecordError(f"c: {c_P[c_P > n_P][0]:g} right of n = {n_P[c_P > n_P][0]:g} completions; give c <= n")
+    value_P = question_pass_at_k(n_P, c_P, k)
+    is_defined_P = ~np.isnan(value_P)
+    return float(ratio(value_P[is_defined_P].sum(), is_defined_P.sum()))
 
 
-def expected_coverage(question: Ints, counts: Ints, n_Q: Ints, m_max: int) -> Floats:
+def question_pass_at_k(n_P: Ints, c_P: Ints, k: int) -> Floats:
+    """`pass_at_k` of each question, shape (P,); NaN where n < k."""
+    return 1.0 - _miss_probability(n_P, c_P, k)[k - 1]
+
+
+def expected_coverage(question_N: Ints, count_N: Ints, n_P: Ints, m_max: int) -> Floats:
     """U(m), the expected number of distinct references found by m completions, for m = 1..m_max.
 
         U(m) = sum_g [1 - C(n - c_g, m) / C(n, m)]
@@ -33,56 +52,74 @@ def expected_coverage(question: Ints, counts: Ints, n_Q: Ints, m_max: int) -> Fl
     completion, and with one reference U(m) is pass@m.
 
     Args:
-        question: question of each found reference, shape (R,).
-        counts: c_g >= 1 of each found reference, shape (R,).
-        n_Q: completions of each question, shape (Q,).
+        question_N: question of each reference that was found, shape (n,).
+        count_N: its c_g >= 1, shape (n,).
+        n_P: completions of each question, shape (P,).
         m_max: largest m.
 
     Returns:
-        Shape (Q, m_max); NaN where the question has fewer than m completions, 0 where nothing was found.
+        Shape (P, m_max); NaN where the question has fewer than m completions, 0 where nothing was found.
     """
-    found = 1.0 - _miss_probability(n_Q[question], counts, m_max)
-    out = np.empty((len(n_Q), m_max))
+    hit_probability_M_N = 1.0 - _miss_probability(n_P[question_N], count_N, m_max)
+    out_P_M = np.empty((len(n_P), m_max))
     for m in range(1, m_max + 1):
-        total = np.bincount(question, weights=np.nan_to_num(found[m - 1]), minlength=len(n_Q))
-        out[:, m - 1] = np.where(n_Q >= m, total, np.nan)
-    return out
+        total_P = np.bincount(question_N, np.nan_to_num(hit_probability_M_N[m - 1]), minlength=len(n_P))
+        out_P_M[:, m - 1] = np.where(n_P >= m, total_P, np.nan)
+    return out_P_M
 
 
-def _miss_probability(n: Ints, c: Ints, m_max: int) -> Floats:
-    """C(n - c, m) / C(n, m) for m = 1..m_max, shape (m_max, len(n)), built up factor by factor; NaN where n < m."""
-    out = np.empty((m_max, len(n)))
-    miss = np.ones(len(n))
-    for m in range(1, m_max + 1):
-        miss = miss * np.maximum(ratio(n - c - m + 1.0, np.maximum(n - m + 1.0, 0.0)), 0.0)
-        out[m - 1] = miss
-    return out
+def _miss_probability(n_N: Ints, c_N: Ints, m_max: int) -> Floats:
+    """C(n - c, m) / C(n, m) for m = 1..m_max, shape (m_max, n), factor by factor; NaN where n < m."""
+    m_M1 = np.arange(m_max)[:, None]
+    return np.cumprod(ratio(np.maximum(n_N - c_N - m_M1, 0), np.maximum(n_N - m_M1, 0)), axis=0)
 
 
 def reference_counts(table: JudgedTable) -> tuple[Ints, Ints]:
     """For every reference that was found: its question, and c_g, the number of sets that found it."""
-    hit = table.y == 1
+    is_hit_A = table.y == 1
     width = int(table.match.max(initial=0)) + 1
-    found, counts = np.unique(table.answer_question[hit] * width + table.match[hit], return_counts=True)
-    return found // width, counts
+    reference_N, count_N = np.unique(
+        table.answer_question[is_hit_A] * width + table.match[is_hit_A], return_counts=True
+    )
+    return reference_N // width, count_N
 
 
-def coverage_at(table: JudgedTable, n: int, rank: Ints | None = None) -> Floats:
-    """Coverage@n per set (N,): hits among the n most confident answers (without confidences: the first n)."""
-    rank = table.rank() if rank is None else rank
-    return table.per_set(np.where(rank < n, table.y, 0.0))
+def coverage_at(q_N_K: ArrayLike | None, y_N_K: ArrayLike, n: int) -> float:
+    """Coverage@n: the right answers among the n most confident ones of a set, mean over sets.
+
+    Args:
+        q_N_K: confidence of each answer, shape (sets, K); None to take the answers in their order. NaN comes last.
+        y_N_K: 1 where an answer finds a reference that no earlier answer of its set found, else 0, shape (sets, K);
+            NaN for a slot without an answer.
+        n: answers of each set, n >= 1; beyond K all of them. Ties go to the earlier slot.
+
+    Returns:
+        A number in [0, min(n, K)]; NaN without sets.
+
+    >>> q, y = [[0.9, 0.5, 0.1], [0.2, 0.3, 0.8]], [[1, 0, 1], [1, 0, 0]]
+    >>> coverage_at(q, y, 1), coverage_at(q, y, 2), coverage_at(None, y, 1)
+    (0.5, 0.5, 1.0)
+    """
+    check_count("n", n)
+    y_N_K = floats("y", y_N_K, 0, 1)
+    q_N_K = np.full(y_N_K.shape, np.nan) if q_N_K is None else floats("q", q_N_K, 0, 1)
+    if y_N_K.ndim != 2 or q_N_K.shape != y_N_K.shape:
+        raise RecordError(f"q and y: shapes {q_N_K.shape} and {y_N_K.shape}; give both as (sets, answers of a set)")
+    owner_NK, slot_NK = (index.ravel() for index in np.indices(y_N_K.shape))
+    rank_NK = ranks(owner_NK, slot_NK, q_N_K.ravel(), len(y_N_K))
+    hits_N = np.bincount(owner_NK, np.where(rank_NK < n, np.nan_to_num(y_N_K.ravel()), 0.0), len(y_N_K))
+    return float(ratio(hits_N.sum(), len(hits_N)))
 
 
-def top_answer(table: JudgedTable, rank: Ints | None = None) -> tuple[Bools, Floats, Floats]:
+def top_answer(table: JudgedTable, rank_A: Ints | None = None) -> tuple[Bools, Floats, Floats]:
     """The most confident answer of each set (without confidences: the first).
 
     Returns:
         Mask of the sets that have an answer (N,), its confidence (N,), and its label y (N,). A set without answers
         has confidence NaN and y = 0.
     """
-    rank = table.rank() if rank is None else rank
-    first = rank == 0
-    owner = table.owner[first]
-    confidence, label = np.full(table.n_sets, np.nan), np.zeros(table.n_sets)
-    confidence[owner], label[owner] = table.q[first], table.y[first]
-    return table.is_well_formed, confidence, label
+    is_first_A = (table.rank() if rank_A is None else rank_A) == 0
+    owner_N = table.owner[is_first_A]
+    confidence_N, label_N = np.full(table.n_sets, np.nan), np.zeros(table.n_sets)
+    confidence_N[owner_N], label_N[owner_N] = table.q[is_first_A], table.y[is_first_A]
+    return table.is_well_formed, confidence_N, label_N

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -23,27 +23,40 @@ OVERLAPS = ("overlap_3gram", "overlap_4gram", "overlap_jaccard", "overlap_rouge_
 _WORD = re.compile(r"[a-z0-9]+")
 
 
-def uniqueness(table: JudgedTable) -> Floats:
-    """Share of a set's answers that repeat no earlier answer of the set, shape (N,); NaN for a set without answers."""
-    return ratio(table.per_set(1.0 - table.is_duplicate), table.n_answers)
+def uniqueness(answers_N_K: Iterable[Sequence[Hashable]]) -> float:
+    """Share of a set's answers that differ from every earlier answer of the set, mean over sets.
+
+    Args:
+        answers_N_K: the answers of each set, as texts or as numbers of their classes; sets may differ in length.
+
+    Returns:
+        A number in (0, 1], 1 when no answer repeats another; NaN without answers. Empty sets are left out.
+
+    >>> uniqueness([["flu", "cold"], ["flu", "flu"]])
+    0.75
+    """
+    share_N = [len(set(answers_K)) / len(answers_K) for answers_K in answers_N_K if len(answers_K)]
+    return float(ratio(sum(share_N), len(share_N)))
 
 
 def unique_answers(table: JudgedTable, n: int = N_UNIQUE) -> Floats:
-    """Number of distinct answers among the first ``n`` asked for, per question, shape (Q,).
+    """Number of distinct answers among the first ``n`` asked for, per question, shape (P,).
 
     Sets are taken in sample order, answers in slot order (K = 3: ten sets, K = 1: thirty). Slots of malformed sets
     count as asked for and give no answer. NaN where fewer than ``n`` answers were asked for.
     """
-    asked = np.cumsum(table.k) - table.k
-    total = np.bincount(table.question, weights=table.k, minlength=table.n_questions)
-    first = np.searchsorted(table.question, np.arange(table.n_questions))
-    base = np.append(asked, asked[-1:] + table.k[-1:])[first]
-    position = (asked - base[table.question])[table.owner] + table.slot
-    kept = position < n
+    if not table.n_sets:  # no verifier could say anything
+        return np.full(table.n_questions, np.nan)
+    before_N = np.cumsum(table.k) - table.k  # answers asked for in earlier sets, of all questions
+    total_P = np.bincount(table.question, weights=table.k, minlength=table.n_questions)
+    first_P = np.searchsorted(table.question, np.arange(table.n_questions))
+    base_P = np.append(before_N, before_N[-1:] + table.k[-1:])[first_P]
+    position_A = (before_N - base_P[table.question])[table.owner] + table.slot
+    is_counted_A = position_A < n
     width = int(table.answer_class.max(initial=0)) + 1
-    seen = np.unique(table.answer_question[kept] * width + table.answer_class[kept])
-    count = np.bincount(seen // width, minlength=table.n_questions).astype(float)
-    return np.where(total >= n, count, np.nan)
+    classes = np.unique(table.answer_question[is_counted_A] * width + table.answer_class[is_counted_A])
+    count_P = np.bincount(classes // width, minlength=table.n_questions).astype(float)
+    return np.where(total_P >= n, count_P, np.nan)
 
 
 def words(text: str) -> list[str]:
@@ -71,24 +84,9 @@ def rouge_l(a: Sequence[str], b: Sequence[str]) -> float:
 
     Source: Lin 2004, https://aclanthology.org/W04-1013.
     """
-    return float(ratio(2 * lcs_length(a, b), len(a) + len(b)))
+    from rapidfuzz.distance import LCSseq
 
-
-def lcs_length(a: Sequence[str], b: Sequence[str]) -> int:
-    """Length of the longest common subsequence, one machine-word operation per word of ``b`` and 64 words of ``a``.
-
-    Bit i of ``row`` is 0 where the table of the classic recurrence grows at column i.
-    Source: Hyyrö 2004, Bit-parallel LCS-length computation revisited.
-    """
-    where: dict[str, int] = {}
-    for i, word in enumerate(a):
-        where[word] = where.get(word, 0) | 1 << i
-    mask = (1 << len(a)) - 1
-    row = mask
-    for word in b:
-        shared = row & where.get(word, 0)
-        row = ((row + shared) | (row - shared)) & mask
-    return len(a) - row.bit_count()
+    return float(ratio(2 * LCSseq.similarity(a, b), len(a) + len(b)))
 
 
 def text_overlaps(texts: Sequence[str], max_pairs: int = MAX_PAIRS) -> Floats:

@@ -2,13 +2,17 @@
 
 Weighted versions count observation i w_i times (whole numbers), so that a bootstrap replicate equals the metric on
 the resampled observations. Equal confidences are one group: pairs count half in the AUROC, and the risk-coverage
-curve accepts a group's members in random order.
+curve accepts a group's members in random order. Axis ``_U``: the different confidences, rising.
 """
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Callable
 
+import numpy as np
+from numpy.typing import ArrayLike
+
+from polymode.metrics.observations import check_count, observations
 from polymode.metrics.table import Floats, Ints
 from polymode.uncertainty import Statistic, SumStatistic, WeightedStatistic, ratio
 
@@ -18,124 +22,135 @@ MAX_CELLS = 8_000_000
 """and with at most this many questions times confidences (memory)."""
 
 
-def auroc_from_groups(count: Floats, y: Floats) -> Floats:
+def auroc_from_groups(count_U: Floats, y_U: Floats) -> Floats:
     """AUROC from the number of observations and of hits per confidence value, values rising along the last axis."""
-    wrong = count - y
-    below = np.cumsum(wrong, axis=-1) - wrong
-    pairs = y.sum(-1) * wrong.sum(-1)
-    return ratio((y * (below + wrong / 2)).sum(-1), pairs)
+    wrong_U = count_U - y_U
+    below_U = np.cumsum(wrong_U, axis=-1) - wrong_U
+    pairs = y_U.sum(-1) * wrong_U.sum(-1)
+    return ratio((y_U * (below_U + wrong_U / 2)).sum(-1), pairs)
 
 
-def auroc(q: Floats, y: Floats, weight: Floats | None = None) -> float:
-    """Probability that a random hit has a higher confidence than a random miss, ties counting half, in [0, 1].
+def auroc(q_N: ArrayLike, y_N: ArrayLike) -> float:
+    """Area under the ROC curve: P(q of a random right answer > q of a random wrong one), ties counting half.
 
     Args:
-        q: confidences, shape (n,).
-        y: labels 0 or 1, shape (n,).
-        weight: whole or real weights >= 0, shape (n,).
+        q_N: confidences in [0, 1], shape (n,).
+        y_N: labels, 1 for a right answer and 0 for a wrong one, shape (n,).
 
     Returns:
-        NaN when only one class occurs.
+        A number in [0, 1], 1 is best and 0.5 is chance; NaN when only one class occurs. Pairs in which one is NaN are
+        left out.
+
+    >>> auroc([0.8, 0.5, 0.5, 0.2], [1, 1, 0, 0])
+    0.875
+
+    Source: Hanley & McNeil 1982, https://doi.org/10.1148/radiology.143.1.7063747.
     """
-    weight = np.ones(len(q)) if weight is None else weight
-    group, n_groups = _groups(q)
-    return float(auroc_from_groups(np.bincount(group, weight, n_groups), np.bincount(group, weight * y, n_groups)))
+    return float(auroc_from_groups(*_group_sums(*observations(q_N, y_N))))
 
 
-def aurc_from_groups(count: Floats, y: Floats) -> Floats:
+def aurc_from_groups(count_U: Floats, y_U: Floats) -> Floats:
     """`aurc` from whole numbers of observations and of hits per confidence value, values rising along the last axis."""
-    m, wrong = count[..., ::-1], (count - y)[..., ::-1]
-    reached = np.cumsum(m, axis=-1)
-    before, errors = reached - m, np.cumsum(wrong, axis=-1) - wrong
+    m_U, wrong_U = count_U[..., ::-1], (count_U - y_U)[..., ::-1]
+    reached_U = np.cumsum(m_U, axis=-1)
+    before_U, errors_U = reached_U - m_U, np.cumsum(wrong_U, axis=-1) - wrong_U
     # One group of m observations with error rate r, after `before` observations with `errors` errors:
     # sum_{j=1..m} (errors + j r) / (before + j) = m r + (errors - before r) (Harm(before + m) - Harm(before)).
-    rate = np.nan_to_num(ratio(wrong, m))
-    total = np.asarray(reached[..., -1:].max(initial=0.0))
+    rate_U = np.nan_to_num(ratio(wrong_U, m_U))
+    total = np.asarray(reached_U[..., -1:].max(initial=0.0))
     harmonic = np.concatenate([[0.0], np.cumsum(1.0 / np.arange(1, int(total) + 1))])
-    steps = harmonic[reached.astype(np.int64)] - harmonic[before.astype(np.int64)]
-    return ratio((wrong + (errors - before * rate) * steps).sum(-1), count.sum(-1))
+    steps_U = harmonic[reached_U.astype(np.int64)] - harmonic[before_U.astype(np.int64)]
+    return ratio((wrong_U + (errors_U - before_U * rate_U) * steps_U).sum(-1), count_U.sum(-1))
 
 
-def aurc(q: Floats, y: Floats) -> float:
-    """Area under the risk-coverage curve: mean over i of the error rate among the i most confident, in [0, 1].
+def aurc(q_N: ArrayLike, y_N: ArrayLike) -> float:
+    """Area under the risk-coverage curve: (1/n) sum_i of the error rate among the i most confident decisions.
 
-    Lower is better; answering everything at random order gives the plain error rate. Members of a group of equal
-    confidences are taken in random order (the expectation is exact).
+    Decisions of equal confidence are taken in random order (the expectation is exact), so the order of the input does
+    not matter, and one confidence for all gives the plain error rate.
 
     Args:
-        q: confidence of each decision, shape (n,).
-        y: 1 where the decision is right, else 0, shape (n,).
+        q_N: confidence of each decision in [0, 1], shape (n,).
+        y_N: 1 where the decision is right, else 0, shape (n,).
 
     Returns:
-        NaN without decisions.
+        A number in [0, 1], 0 is best; NaN without decisions. Pairs in which one is NaN are left out.
+
+    >>> round(aurc([0.9, 0.5, 0.1], [1, 0, 1]), 6)  # error rates 0, 1/2, 1/3
+    0.277778
 
     Source: Geifman, Uziel & El-Yaniv 2019, https://arxiv.org/abs/1805.08206.
     """
-    if len(q) == 0:
-        return float("nan")
-    group, n_groups = _groups(q)
-    return float(aurc_from_groups(np.bincount(group, minlength=n_groups), np.bincount(group, y, n_groups)))
+    return float(aurc_from_groups(*_group_sums(*observations(q_N, y_N))))
 
 
-def risk_coverage_curve(q: Floats, y: Floats, *, max_points: int = 200) -> tuple[Floats, Floats]:
-    """Coverage (share of decisions kept) and risk (error rate among them) for falling confidence thresholds.
+def risk_coverage(q_N: ArrayLike, y_N: ArrayLike, *, max_points: int = 200) -> tuple[Floats, Floats]:
+    """The risk-coverage curve: at each threshold, the share of decisions with q >= threshold, and their error rate.
 
     Args:
-        q: confidence of each decision, shape (n,).
-        y: 1 where the decision is right, else 0, shape (n,).
-        max_points: thin the curve to at most this many thresholds, the last (everything kept) always among them.
+        q_N: confidence of each decision in [0, 1], shape (n,).
+        y_N: 1 where the decision is right, else 0, shape (n,).
+        max_points: thin the curve to at most this many thresholds, the last (every decision) always among them.
 
     Returns:
-        Coverage and risk, both (points,), one point per distinct confidence; empty without decisions.
+        Coverage and risk, both in [0, 1] and of shape (points,), thresholds falling; one point for each different
+        confidence; empty without decisions. Pairs in which one is NaN are left out.
+
+    >>> coverage, risk = risk_coverage([0.9, 0.5, 0.5, 0.1], [1, 0, 1, 0])
+    >>> coverage.tolist(), risk.round(2).tolist()
+    ([0.25, 0.75, 1.0], [0.0, 0.33, 0.5])
+
+    Source: El-Yaniv & Wiener 2010, https://www.jmlr.org/papers/v11/el-yaniv10a.html.
     """
-    if len(q) == 0:
-        return np.zeros(0), np.zeros(0)
-    group, n_groups = _groups(q)
-    reached = np.cumsum(np.bincount(group, minlength=n_groups)[::-1])
-    errors = np.cumsum(np.bincount(group, 1.0 - y, n_groups)[::-1])
-    if n_groups > max_points:
-        keep = np.searchsorted(reached, np.arange(1, max_points + 1) * (len(q) / max_points) - 1e-9)
-        keep = np.unique(np.minimum(keep, n_groups - 1))
-        reached, errors = reached[keep], errors[keep]
-    return reached / len(q), errors / reached
+    check_count("max_points", max_points)
+    q_N, y_N = observations(q_N, y_N)
+    count_U, y_U = _group_sums(q_N, y_N)
+    reached_U, errors_U = np.cumsum(count_U[::-1]), np.cumsum((count_U - y_U)[::-1])
+    if len(count_U) > max_points:
+        places = np.searchsorted(reached_U, np.arange(1, max_points + 1) * (len(q_N) / max_points) - 1e-9)
+        places = np.unique(np.minimum(places, len(count_U) - 1))
+        reached_U, errors_U = reached_U[places], errors_U[places]
+    return reached_U / max(len(q_N), 1), errors_U / reached_U
 
 
-def auroc_statistic(q: Floats, y: Floats, question: Ints, n_questions: int) -> Statistic:
-    """`auroc` for the bootstrap."""
-    return _ranking_statistic(auroc_from_groups, q, y, question, n_questions)
-
-
-def aurc_statistic(q: Floats, y: Floats, question: Ints, n_questions: int) -> Statistic:
-    """`aurc` for the bootstrap."""
-    return _ranking_statistic(aurc_from_groups, q, y, question, n_questions)
-
-
-def _groups(q: Floats) -> tuple[Ints, int]:
+def _groups(q_N: Floats) -> tuple[Ints, int]:
     """Index of each confidence among the distinct ones in rising order, and their number (equal to 12 decimals)."""
-    values, group = np.unique(np.round(q, 12), return_inverse=True)
-    return group, len(values)
+    values, group_N = np.unique(np.round(q_N, 12), return_inverse=True)
+    return group_N, len(values)
 
 
-def _ranking_statistic(formula, q: Floats, y: Floats, question: Ints, n_questions: int) -> Statistic:
-    """Few confidences: sums per question and confidence. Many: sort once, then weigh and sum per replicate."""
-    if len(q) == 0:
+def _group_sums(q_N: Floats, y_N: Floats) -> tuple[Floats, Floats]:
+    """Observations and hits of each distinct confidence, both (U,), confidences rising."""
+    group_N, n_groups = _groups(q_N)
+    return np.bincount(group_N, minlength=n_groups).astype(float), np.bincount(group_N, y_N, n_groups)
+
+
+def ranking_statistic(
+    formula: Callable[[Floats, Floats], Floats], q_N: Floats, y_N: Floats, question_N: Ints, n_questions: int
+) -> Statistic:
+    """A formula on groups, `auroc_from_groups` or `aurc_from_groups`, for the bootstrap.
+
+    Few confidences: sums per question and confidence. Many: sort once, then weigh and sum per replicate.
+    """
+    if len(q_N) == 0:
         return SumStatistic((np.zeros(n_questions), np.zeros(n_questions)), ratio, 0)
-    group, n_groups = _groups(q)
+    group_N, n_groups = _groups(q_N)
     if n_groups <= MAX_GROUPS and n_groups * n_questions <= MAX_CELLS:
-        cell, shape = question * n_groups + group, (n_questions, n_groups)
+        cell_N, shape = question_N * n_groups + group_N, (n_questions, n_groups)
         size = n_questions * n_groups
-        count = np.bincount(cell, minlength=size).astype(float).reshape(shape)
-        return SumStatistic((count, np.bincount(cell, y, size).reshape(shape)), formula, len(q))
-    order = np.argsort(group, kind="stable")
-    group, owner, label = group[order], question[order].astype(np.int32), y[order]
-    distinct = n_groups == len(q)
-    start = np.flatnonzero(np.diff(group, prepend=-1))
+        count_P_U = np.bincount(cell_N, minlength=size).astype(float).reshape(shape)
+        return SumStatistic((count_P_U, np.bincount(cell_N, y_N, size).reshape(shape)), formula, len(q_N))
+    order_N = np.argsort(group_N, kind="stable")
+    group_N, owner_N, label_N = group_N[order_N], question_N[order_N].astype(np.int32), y_N[order_N]
+    is_distinct = n_groups == len(q_N)
+    start_U = np.flatnonzero(np.diff(group_N, prepend=-1))
 
-    def compute(weights: Floats) -> float:
-        count = weights[owner]
-        hits = count * label
-        if not distinct:
-            count, hits = np.add.reduceat(count, start), np.add.reduceat(hits, start)
-        return float(formula(count, hits))
+    def compute(weight_P: Floats) -> float:
+        # A question drawn twice counts each of its observations twice; groups are then summed where each one starts.
+        count_N = weight_P[owner_N]
+        hits_N = count_N * label_N
+        if not is_distinct:
+            count_N, hits_N = np.add.reduceat(count_N, start_U), np.add.reduceat(hits_N, start_U)
+        return float(formula(count_N, hits_N))
 
-    return WeightedStatistic(compute, len(q))
+    return WeightedStatistic(compute, len(q_N))

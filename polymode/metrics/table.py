@@ -15,16 +15,16 @@ Bools = NDArray[Any]
 
 @dataclass(frozen=True, eq=False)
 class JudgedTable:
-    """Scored answer sets in columns. Axes: ``_Q`` questions, ``_N`` sets, ``_A`` answers of all sets.
+    """Scored answer sets in columns. Axes: ``_P`` questions, ``_N`` sets, ``_A`` answers of all sets.
 
     Sets stand in the order question, sample; the answers of a set stand together, in slot order. A set with an
     UNSCORED answer is no row: it is counted in ``n_unscored``.
     """
 
     n_questions: int
-    """Q."""
+    """P."""
     question: Ints
-    """_N: index of the question in 0..Q-1, not decreasing."""
+    """_N: index of the question in 0..P-1, not decreasing."""
     k: Ints
     """_N: answers asked for."""
     n_references: Ints
@@ -92,16 +92,27 @@ class JudgedTable:
 
     def rank(self) -> Ints:
         """_A: 0-based place of the answer within its set by falling confidence; ties and no confidence: slot order."""
-        key = -np.nan_to_num(self.q, nan=-1.0)
-        order = np.lexsort((self.slot, key, self.owner))
-        n_answers = self.n_answers
-        first = np.cumsum(n_answers) - n_answers
-        rank = np.empty(len(order), dtype=np.int64)
-        rank[order] = np.arange(len(order)) - first[self.owner[order]]
-        return rank
+        return ranks(self.owner, self.slot, self.q, self.n_sets)
 
     def without_duplicates(self) -> JudgedTable:
         """The same sets with the first of equal answers only."""
-        kept = ~self.is_duplicate
+        is_first_A = ~self.is_duplicate
         names = ("owner", "slot", "q", "y", "p", "is_duplicate", "match", "answer_class")
-        return replace(self, **{name: getattr(self, name)[kept] for name in names})
+        return replace(self, **{name: getattr(self, name)[is_first_A] for name in names})
+
+
+def ranks(owner_A: Ints, slot_A: Ints, q_A: Floats, n_sets: int) -> Ints:
+    """_A: 0-based place of each answer within its set by falling confidence; ties and no confidence: slot order.
+
+    Args:
+        owner_A: set of each answer in 0..n_sets-1, not decreasing.
+        slot_A: its slot within the set.
+        q_A: its confidence; NaN comes last.
+        n_sets: number of sets.
+    """
+    order_A = np.lexsort((slot_A, -np.nan_to_num(q_A, nan=-1.0), owner_A))
+    n_answers_N = np.bincount(owner_A, minlength=n_sets)
+    first_N = np.cumsum(n_answers_N) - n_answers_N
+    rank_A = np.empty(len(order_A), dtype=np.int64)
+    rank_A[order_A] = np.arange(len(order_A)) - first_N[owner_A[order_A]]
+    return rank_A

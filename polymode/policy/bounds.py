@@ -36,8 +36,8 @@ def fixed_sequence(p: Floats, delta: float) -> int:
     rejected is at most delta: the first true one of the order would have to be.
     Source: Angelopoulos et al. 2021, Learn then Test, https://arxiv.org/abs/2110.01052, section 2.3.
     """
-    held = np.flatnonzero(p > delta)
-    return int(held[0]) if len(held) else len(p)
+    accepted = np.flatnonzero(p > delta)
+    return int(accepted[0]) if len(accepted) else len(p)
 
 
 def records_to_test(alpha: float, delta: float) -> int:

@@ -105,27 +105,29 @@ def fit_policy(
     if calibration.recalibrate != "none":
         bare = replace(bare, recalibration=fit_map(calibration.recalibrate, *records.at(design).answers()))
     about = {"n_design": len(design), "n_unscored": n_unscored, "fingerprint": fingerprint, "date": date}
-    policy, found = bare, list[Guarantee]()
+    policy, guarantees = bare, list[Guarantee]()
     views = [View.of(records.at(part), bare) for part in (design, *tests)]
     delta = calibration.delta / len(tests)
     if calibration.target == "conformal":
-        found.append(conformal(views[1], calibration.alpha))
-        policy = replace(policy, offer_at=found[-1].threshold)
+        guarantees.append(conformal(views[1], calibration.alpha))
+        policy = replace(policy, offer_at=guarantees[-1].threshold)
     if calibration.target in ("answer", "both"):
         top = views[0].top
-        found.append(learn_then_test("answer", single_answers, top, views[0], views[1], calibration.alpha, delta))
-        policy = replace(policy, answer_at=found[-1].threshold)
+        guarantees.append(learn_then_test("answer", single_answers, top, views[0], views[1], calibration.alpha, delta))
+        policy = replace(policy, answer_at=guarantees[-1].threshold)
     if calibration.target in ("set", "both"):
         outcome, mass = sets_beside(policy.answer_at), views[0].mass
         try:
-            found.append(learn_then_test("offer_set", outcome, mass, views[0], views[-1], calibration.alpha, delta))
+            guarantees.append(
+                learn_then_test("offer_set", outcome, mass, views[0], views[-1], calibration.alpha, delta)
+            )
         except ConfigError as exc:
             if policy.answer_at is None:
                 raise
             alone = f"target 'answer' alone can be promised, with answer_at = {policy.answer_at:g}"
             raise ConfigError(f"{exc}; {alone}") from None
-        policy = replace(policy, offer_at=found[-1].threshold)
-    return policy.with_guarantees(*(replace(guarantee, **about) for guarantee in found))
+        policy = replace(policy, offer_at=guarantees[-1].threshold)
+    return policy.with_guarantees(*(replace(guarantee, **about) for guarantee in guarantees))
 
 
 def _split(n: int, calibration: Calibration) -> list[Ints]:

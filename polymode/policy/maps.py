@@ -50,10 +50,10 @@ def fit_map(method: str, q: Floats, y: Floats) -> Recalibration:
     if method == "temperature":
         low, high = np.log(TEMPERATURES)
         options = {"xatol": 1e-7}
-        found: Any = minimize_scalar(
+        best: Any = minimize_scalar(
             lambda t: _loss(x * np.exp(-t), y), bounds=(low, high), method="bounded", options=options
         )
-        return Recalibration(method, n, slope=float(np.exp(-found.x)))
+        return Recalibration(method, n, slope=float(np.exp(-best.x)))
     labels = np.where(y == 1, (n_right + 1) / (n_right + 2), 1 / (n - n_right + 2))
     best = minimize(lambda p: _loss(p[0] * x + p[1], labels), np.array([1.0, 0.0]), method="BFGS")
     slope, intercept = (float(value) for value in best.x)

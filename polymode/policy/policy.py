@@ -166,11 +166,11 @@ def _checked(row: object, kind: type[Any], where: str, *, whole: bool = False) -
     """The fields of a JSON object, none unknown and, with ``whole``, none missing."""
     if not isinstance(row, Mapping):
         raise ConfigError(f"{where}: a JSON object is needed, got {type(row).__name__}")
-    known = [field.name for field in fields(kind)]
+    names = [field.name for field in fields(kind)]
     for name in row:
-        if name not in known:
-            raise ConfigError(f"{where}: unknown field {name!r}; known: {', '.join(known)}")
-    missing = [name for name in known if name not in row]
+        if name not in names:
+            raise ConfigError(f"{where}: unknown field {name!r}; known: {', '.join(names)}")
+    missing = [name for name in names if name not in row]
     if whole and missing:
         raise ConfigError(f"{where}: {missing[0]} is missing; calibrate again")
     return dict(row)

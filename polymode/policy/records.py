@@ -72,8 +72,8 @@ class Records:
 
     def answers(self) -> tuple[Floats, Floats]:
         """Confidence and label, 0 or 1, of every distinct answer of the usable sets, shape (n,) each."""
-        held = ~np.isnan(self.q)
-        return self.q[held], self.right[held].astype(float)
+        is_answer = ~np.isnan(self.q)
+        return self.q[is_answer], self.right[is_answer].astype(float)
 
 
 @dataclass(frozen=True, eq=False)

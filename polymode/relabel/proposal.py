@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from pydantic import ConfigDict, TypeAdapter
 
 from polymode import runs
-from polymode.errors import ConfigError, DataNotFoundError, RecordError
+from polymode.errors import ConfigError, DataNotFoundError, RecordError, RunIncompleteError
+from polymode.runs.judged import Count
+from polymode.runs.lines import raw_lines
+from polymode.runs.validation import parsed_record
 
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
     """An answer that may be right though no reference says so: a line of a proposals file."""
+
+    __pydantic_config__ = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid")
 
     id: str
     """Of the record."""
@@ -29,9 +34,9 @@ class Proposal:
     """Samples that gave it, of all samples of the question."""
     confidence: float | None
     """Mean confidence of those that gave it; None when none is stated."""
-    n_given: int
+    n_given: Count
     """Samples that gave it."""
-    n_samples: int
+    n_samples: Count
     """Samples of the question."""
     runs: tuple[str, ...]
     """Runs in which it was given."""
@@ -64,51 +69,19 @@ def read_proposals(path: Path) -> tuple[Proposal, ...]:
         RecordError: a line is no proposal; names the line.
     """
     try:
-        handle = path.open(encoding="utf-8-sig")
+        return tuple(
+            parsed_record(_ADAPTER, content, f"{path}, line {number}", "make the proposals anew with polymode relabel")
+            for number, _, content in raw_lines(path)
+        )
+    except RunIncompleteError:
+        reason = "no such file"
+    except RecordError:
+        raise
     except OSError as exc:
-        raise DataNotFoundError(
-            f"proposals {path} cannot be read ({exc.strerror or exc}): check the path; polymode relabel makes them"
-        ) from None
-    with handle:
-        return tuple(_proposal(row, f"{path}, line {number}") for number, row in runs.json_objects(handle, path))
+        reason = exc.strerror or str(exc)
+    raise DataNotFoundError(
+        f"proposals {path} cannot be read ({reason}): check the path; polymode relabel makes them"
+    ) from None
 
 
-def _proposal(row: dict[str, Any], where: str) -> Proposal:
-    known = {field.name: field for field in fields(Proposal)}
-    for name in row:
-        if name not in known:
-            raise RecordError(f"{where}: unknown field {name!r}; known: {', '.join(known)}")
-    for name, field in known.items():
-        if name not in row and field.default is MISSING:
-            raise RecordError(f"{where}: {name} is missing; make the proposals anew with polymode relabel")
-    checks = {
-        **dict.fromkeys(("id", "question", "answer", "data", "accepted_by"), (_is_text, "a text")),
-        **dict.fromkeys(("references", "runs"), (_is_texts, "a list of texts")),
-        **dict.fromkeys(("score", "share"), (_is_number, "a number")),
-        **dict.fromkeys(("n_given", "n_samples"), (_is_count, "a whole number from 0")),
-        "confidence": (lambda value: value is None or _is_number(value), "a number or null"),
-        "accepted": (lambda value: value is None or isinstance(value, bool), "true, false or null"),
-        "alias_of": (lambda value: value is None or _is_text(value), "a text or null"),
-    }
-    for name, value in row.items():
-        is_fine, allowed = checks[name]
-        if not is_fine(value):
-            raise RecordError(f"{where}: {name} = {value!r} is not allowed: give {allowed}")
-    lists = {name: tuple(row[name]) for name in ("references", "runs")}
-    return Proposal(**{**row, **lists})
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _is_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+_ADAPTER = TypeAdapter(Proposal)

@@ -10,15 +10,16 @@ verifier could judge, is not.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from polymode import runs
-from polymode.errors import ConfigError, DataNotFoundError, RecordError
+from polymode.errors import ConfigError, DataNotFoundError, RunIncompleteError
 from polymode.relabel.data import Data, DataFields, DataRow, read_data
 from polymode.relabel.proposal import Proposal
+from polymode.runs import JudgedCompletion
 from polymode.types import Verdict
 from polymode.verifiers.text import TextVerifier
 
@@ -132,11 +133,11 @@ class _Tally:
     n_samples: int = 0
     given: dict[str, _Given] = field(default_factory=dict)
 
-    def take(self, row: Mapping[str, Any], run: str, key: Callable[[str], str]) -> None:
+    def take(self, one: JudgedCompletion, run: str, key: Callable[[str], str]) -> None:
         """Count a sample."""
         self.n_samples += 1
         seen: set[str] = set()
-        for text, q, verdict in zip(row["answers"], row["confidences"], row["verdicts"], strict=True):
+        for text, q, verdict in zip(one.answers, one.confidences, one.verdicts, strict=True):
             name = key(text)
             given = self.given.setdefault(name, _Given())
             given.is_wrong &= verdict == Verdict.WRONG.value
@@ -157,40 +158,33 @@ def _tallies(sources: Sequence[Path], data: Data, wanted: Wanted) -> tuple[dict[
     tallies: dict[str, _Tally] = {}
     strangers: set[tuple[str, str]] = set()
     for source in sources:
-        path = source / runs.JUDGED if source.is_dir() else source
-        asked = _asked(path.parent / runs.COMPLETIONS)
-        run = str(source)
-        for row in _judged(path):
-            question = by_id.get(row["id"]) if asked is None else asked.get(row["id"])
+        path = runs.judged_path(source)
+        if not path.is_file():
+            raise DataNotFoundError(
+                f"{path} does not exist: check the path, or judge the completions (polymode evaluate)"
+            )
+        questions_of_run = _questions(path.parent)
+        for _, _, one in runs.judged_lines(path):
+            question = by_id.get(one.id) if questions_of_run is None else questions_of_run.get(one.id)
             if question is None or question not in questions:
-                strangers.add((run, row["id"]))
+                strangers.add((str(source), one.id))
                 continue
-            tallies.setdefault(question, _Tally()).take(row, run, wanted.key)
+            tallies.setdefault(question, _Tally()).take(one, str(source), wanted.key)
     return tallies, len(strangers)
 
 
-def _asked(path: Path) -> dict[str, str] | None:
-    """Question of each id; None when there is no such file, or it does not say."""
-    if not path.is_file():
+def _questions(folder: Path) -> dict[str, str] | None:
+    """Question of each id; None where the completions are gone, or do not say."""
+    try:
+        path = runs.completions_of(folder)
+    except RunIncompleteError:
         return None
-    asked: dict[str, str] = {}
-    for row in runs.read_jsonl(path):
+    found: dict[str, str] = {}
+    for _, _, row in runs.read_lines(path):
         if not isinstance(row.get("question"), str) or row.get("id") is None:
             return None
-        asked[str(row["id"])] = row["question"].strip()
-    return asked
-
-
-def _judged(path: Path) -> Iterable[dict[str, Any]]:
-    if not path.is_file():
-        raise DataNotFoundError(f"{path} does not exist: check the path, or judge the completions (polymode evaluate)")
-    for number, row in enumerate(runs.read_jsonl(path), 1):
-        lists = [row.get(name) for name in ("answers", "confidences", "verdicts")]
-        if not isinstance(row.get("id"), str) or not all(isinstance(values, list) for values in lists):
-            raise RecordError(f"{path}, record {number}: this is no judged.jsonl of polymode evaluate")
-        if len({len(values or ()) for values in lists}) != 1:
-            raise RecordError(f"{path}, record {number}: answers, confidences and verdicts must be equally many")
-        yield row
+        found[str(row["id"])] = row["question"].strip()
+    return found
 
 
 def _first_of_each(data: Data) -> Iterable[DataRow]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from polymode import runs
 from polymode.errors import ConfigError
+from polymode.uncertainty import Estimate
 
 FloatArray = NDArray[np.float64]
 
@@ -101,8 +102,12 @@ class ArmData:
         return [points for points in (seed.get(curve) or () for seed in self.curves) if points]
 
 
-def read_arm(arm: Arm) -> ArmData:
+def read_arm(arm: Arm, seeds: Sequence[runs.Metrics] | None = None) -> ArmData:
     """Read the metrics, curves and training rows of ``arm``.
+
+    Args:
+        arm: what is compared.
+        seeds: its metrics, seed by seed, instead of those in its folders.
 
     Raises:
         ConfigError: the arm names no evaluation folder.
@@ -110,26 +115,29 @@ def read_arm(arm: Arm) -> ArmData:
     """
     if not arm.seeds:
         raise ConfigError(f"arm {arm.label!r}: seeds is empty; give at least one evaluation folder")
-    loaded = [runs.read_json(folder / runs.METRICS) for folder in arm.seeds]
-    names = list(dict.fromkeys(name for one in loaded for name in one.get("metrics", {})))
+    seeds = [runs.read_metrics(folder) for folder in arm.seeds] if seeds is None else seeds
+    names = list(dict.fromkeys(name for one in seeds for name in one.metrics))
     return ArmData(
         arm=arm,
-        view=_add_views([one.get("view", {}) for one in loaded]),
-        metrics={name: combine([one.get("metrics", {}).get(name) or {} for one in loaded]) for name in names},
-        curves=tuple(one.get("curves") or {} for one in loaded),
-        training=tuple(_training_rows(folder) for folder in arm.train),
+        view=_add_views([one.view for one in seeds]),
+        metrics={name: combine([one.metrics.get(name, _UNDEFINED) for one in seeds]) for name in names},
+        curves=tuple(one.curves for one in seeds),
+        training=tuple(tuple(runs.read_steps(folder)) for folder in arm.train),
     )
 
 
-def combine(seeds: Sequence[Mapping[str, Any]]) -> Cell:
-    """One `Cell` from the entries ``{value, low, high, n, n_unscored}`` of several seeds."""
-    values = [number(entry.get("value")) for entry in seeds]
+_UNDEFINED = Estimate(math.nan, math.nan, math.nan, 0)
+
+
+def combine(seeds: Sequence[Estimate]) -> Cell:
+    """One `Cell` from the metric of several seeds."""
+    values = [one.value for one in seeds]
     return Cell(
         value=_mean(values),
-        low=_mean([number(entry.get("low")) for entry in seeds]),
-        high=_mean([number(entry.get("high")) for entry in seeds]),
-        n=sum(int(entry.get("n") or 0) for entry in seeds),
-        n_unscored=sum(int(entry.get("n_unscored") or 0) for entry in seeds),
+        low=_mean([one.low for one in seeds]),
+        high=_mean([one.high for one in seeds]),
+        n=sum(one.n for one in seeds),
+        n_unscored=sum(one.n_unscored for one in seeds),
         by_seed=tuple(value for value in values if math.isfinite(value)),
     )
 
@@ -194,13 +202,6 @@ def training_line(
     grid = min((xs for xs, _ in series), key=lambda xs: float(xs[-1]))
     values = np.array([np.interp(grid, xs, ys) for xs, ys in series])
     return Line(grid, values.mean(axis=0), values.min(axis=0), values.max(axis=0))
-
-
-def _training_rows(folder: Path) -> tuple[Mapping[str, Any], ...]:
-    rows = list(runs.read_jsonl(folder / runs.TRAIN_METRICS))
-    # A resumed run may have written a step twice: the later line is the one that led on.
-    by_step = {row.get("step", index): row for index, row in enumerate(rows)}
-    return tuple(by_step.values())
 
 
 def _add_views(views: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.stats import binomtest
 
 from polymode.errors import MissingExtraError
 from polymode.report.arms import Cell, Line
@@ -192,11 +193,10 @@ def scatter(
     return out[0]
 
 
-def wilson(rate: float, count: float, z: float = 1.959964) -> tuple[float, float]:
+def wilson(rate: float, count: float) -> tuple[float, float]:
     """95% Wilson score interval of a rate seen ``count`` times (Wilson 1927, JASA 22)."""
-    centre = (rate + z * z / (2 * count)) / (1 + z * z / count)
-    half = z / (1 + z * z / count) * math.sqrt(rate * (1 - rate) / count + z * z / (4 * count * count))
-    return centre - half, centre + half
+    interval = binomtest(round(rate * count), round(count)).proportion_ci(method="wilson")
+    return interval.low, interval.high
 
 
 def swatch(style: Style) -> Markup:

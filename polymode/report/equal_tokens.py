@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from polymode.report.arms import ArmData, Cell, combine, number
+from polymode.uncertainty import Estimate
 
 METRIC = "coverage_at_equal_tokens"
 _METHODS, _K = ("multi-rlvr", "multi-rlcr"), 3
@@ -56,7 +57,7 @@ def completions_for(budget: TokenBudget | None, data: ArmData) -> float:
     return budget.tokens / tokens if budget is not None and tokens > 0 else math.nan
 
 
-def coverage_of(points: Sequence[Mapping[str, Any]], answers: int, m: float) -> dict[str, Any]:
+def coverage_of(points: Sequence[Mapping[str, Any]], answers: int, m: float) -> Estimate:
     """U(m) with its interval, from points at whole numbers of completions of ``answers`` answers.
 
     Raises:
@@ -76,7 +77,7 @@ def coverage_of(points: Sequence[Mapping[str, Any]], answers: int, m: float) -> 
     def between(name: str) -> float:
         return (1 - share) * number(ends[0].get(name)) + share * number(ends[1].get(name))
 
-    return {**{name: between(name) for name in ("value", "low", "high")}, "n": ends[1].get("questions")}
+    return Estimate(between("value"), between("low"), between("high"), int(ends[1].get("questions") or 0))
 
 
 def _with_metric(data: ArmData, budget: TokenBudget) -> ArmData:

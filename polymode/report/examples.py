@@ -10,15 +10,16 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from polymode import runs
 from polymode.report.arms import number
 from polymode.report.example_programs import describe_tests, likely_programs, read_tests, shown_program
+from polymode.runs import JudgedCompletion
+from polymode.runs.judged import Mark
 from polymode.sandbox import ProgramTests
 from polymode.verifiers.text import normalise
 
-Mark = Literal["hit", "repeat", "wrong", "unscored"]
 _MAX_TRUTH, _LEAST_TRUTH = 8, 0.005
 """Possible answers listed besides the references: so many, and only when this probable."""
 _LONGEST, _LONGEST_ANSWER, _LONGEST_PROGRAM = 4000, 400, 2000
@@ -92,13 +93,14 @@ def pick_examples(
     """
     judged = [_by_question(folder / runs.JUDGED) for folder in (first, second)]
     ids = _evenly_spaced(sorted(judged[0].keys() & judged[1].keys()), n, seed)
-    texts = [_texts(folder, set(ids)) for folder in (first, second)]
-    sizes = [_set_size(folder) for folder in (first, second)]
+    sizes = [runs.read_metrics(folder).pool for folder in (first, second)]
+    chosen = [{id_: own[id_][:size] for id_ in ids} for own, size in zip(judged, sizes, strict=True)]
+    texts = [_texts(folder, sets) for folder, sets in zip((first, second), chosen, strict=True)]
     examples = []
     for id_ in ids:
-        sets = [_one_set(judged[i][id_], sizes[i]) for i in (0, 1)]
+        sets = [chosen[i][id_] for i in (0, 1)]
         row = next(iter(texts[0].get(id_, {}).values()), {})
-        found = [{ref for j in side for ref, hit in zip(j["matches"], j["hits"], strict=True) if hit} for side in sets]
+        found = [{ref for one in side for ref in one.found} for side in sets]
         tests = read_tests(row.get("references") or [])
         sides = [_side(sets[i], texts[i].get(id_, {}), row, is_code=tests is not None) for i in (0, 1)]
         examples.append(
@@ -121,33 +123,26 @@ def _evenly_spaced(ids: Sequence[str], n: int, seed: int) -> list[str]:
     return [ids[int((i + offset) * len(ids) / count)] for i in range(count)]
 
 
-def _by_question(path: Path) -> dict[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = {}
-    for row in runs.read_jsonl(path):
-        found.setdefault(str(row["id"]), []).append(row)
-    return found
+def _by_question(path: Path) -> dict[str, list[JudgedCompletion]]:
+    found: dict[str, list[JudgedCompletion]] = {}
+    for _, _, one in runs.judged_lines(path):
+        found.setdefault(one.id, []).append(one)
+    return {id_: sorted(own, key=lambda one: one.sample) for id_, own in found.items()}
 
 
-def _texts(folder: Path, ids: set[str]) -> dict[str, dict[int, dict[str, Any]]]:
+def _texts(folder: Path, sets: Mapping[str, Sequence[JudgedCompletion]]) -> dict[str, dict[int, dict[str, Any]]]:
+    """The completions of the sets, by id and sample."""
+    path = runs.completions_of(folder)
+    offsets, stamp = runs.completion_offsets(path), runs.stamp_of(path)
+    places = [(one.id, one.sample) for own in sets.values() for one in own if (one.id, one.sample) in offsets]
     found: dict[str, dict[int, dict[str, Any]]] = {}
-    for row in runs.read_jsonl(folder / runs.COMPLETIONS):
-        if str(row["id"]) in ids:
-            found.setdefault(str(row["id"]), {})[int(row.get("sample") or 0)] = row
+    for (id_, sample), row in zip(places, runs.read_at(path, stamp, map(offsets.__getitem__, places)), strict=True):
+        found.setdefault(id_, {})[sample] = row
     return found
-
-
-def _set_size(folder: Path) -> int:
-    """Completions that make one set: K when the evaluation pools them, else 1."""
-    view = runs.read_json(folder / runs.METRICS).get("view", {})
-    return int(view.get("k") or 1) if view.get("pooled") else 1
-
-
-def _one_set(rows: Sequence[dict[str, Any]], size: int) -> list[dict[str, Any]]:
-    return sorted(rows, key=lambda row: int(row.get("sample") or 0))[:size]
 
 
 def _side(
-    judged: Sequence[Mapping[str, Any]],
+    judged: Sequence[JudgedCompletion],
     texts: Mapping[int, Mapping[str, Any]],
     row: Mapping[str, Any],
     *,
@@ -156,42 +151,30 @@ def _side(
     answers: list[AnswerLine] = []
     thoughts, problems = [], []
     found: set[int] = set()
-    said: set[str | int] = set()
+    earlier: set[str | int] = set()
     for entry in judged:
-        keys = entry.get("classes") or [shown_program(t) if is_code else normalise(t) for t in entry["answers"]]
-        for i, text in enumerate(entry["answers"]):
+        keys = entry.classes or [shown_program(t) if is_code else normalise(t) for t in entry.answers]
+        for i, text in enumerate(entry.answers):
             # Of its own set judged.jsonl says all; completions were judged each by itself. Tests are no one answer.
-            is_known = keys[i] in said or (entry["matches"][i] in found and not is_code)
-            mark = _mark(entry, i, is_known)
+            is_known = keys[i] in earlier or (entry.matches[i] in found and not is_code)
+            mark = "repeat" if is_known and entry.verdicts[i] != "unscored" else entry.mark(i)
             answers.append(
                 AnswerLine(
                     text=shorten(shown_program(text), _LONGEST_PROGRAM) if is_code else shorten(text, _LONGEST_ANSWER),
                     mark=mark,
-                    confidence=_or_none(entry["confidences"][i]),
+                    confidence=entry.confidences[i],
                     probability=None if mark == "repeat" else _probability(entry, i, row),
                 )
             )
-        said.update(keys)
-        found.update(match for match in entry["matches"] if match is not None)
-        if entry["status"] != "clean":
-            problems.append(f"{entry['status']}: {entry.get('reason') or 'no reason kept'}")
-        whole = str(texts.get(int(entry.get("sample") or 0), {}).get("completion", ""))
-        thoughts.append(shorten(_thought(whole) if entry["answers"] else whole))
-    counts = [entry.get("n_tokens") for entry in judged]
-    total = None if any(count is None for count in counts) else sum(int(count or 0) for count in counts)
+        earlier.update(keys)
+        found.update(match for match in entry.matches if match is not None)
+        if entry.status != "clean":
+            problems.append(f"{entry.status}: {entry.reason or 'no reason stored'}")
+        whole = str(texts.get(entry.sample, {}).get("completion", ""))
+        thoughts.append(shorten(_thought(whole) if entry.answers else whole))
+    counts = [entry.n_tokens for entry in judged]
+    total = None if any(count is None for count in counts) else sum(count or 0 for count in counts)
     return Side(tuple(answers), tuple(t for t in thoughts if t), tuple(problems), total)
-
-
-def _mark(entry: Mapping[str, Any], i: int, is_known: bool) -> Mark:
-    """Mark of answer ``i``; ``is_known``: an earlier completion gave it."""
-    verdict = entry["verdicts"][i]
-    if verdict == "unscored":
-        return "unscored"
-    if is_known or entry["duplicates"][i] is not None:
-        return "repeat"
-    if verdict != "correct":
-        return "wrong"
-    return "hit" if entry["hits"][i] else "repeat"
 
 
 def _thought(text: str) -> str:
@@ -199,14 +182,14 @@ def _thought(text: str) -> str:
     return before.replace("<think>", "", 1).strip() if end else ""
 
 
-def _probability(entry: Mapping[str, Any], i: int, row: Mapping[str, Any]) -> float | None:
-    if entry.get("p_correct") is not None:
-        return _or_none(entry["p_correct"][i])
+def _probability(entry: JudgedCompletion, i: int, row: Mapping[str, Any]) -> float | None:
+    if entry.p_correct is not None:
+        return entry.p_correct[i]
     distribution = row.get("distribution")
     if not distribution:
         return None
-    match = entry["matches"][i]
-    names = {normalise(entry["answers"][i])}
+    match = entry.matches[i]
+    names = {normalise(entry.answers[i])}
     if match is not None and match < len(row["references"]):
         reference = row["references"][match]
         names |= {normalise(name) for name in (reference["text"], *reference.get("aliases", ()))}

@@ -152,16 +152,13 @@ def _difference(difference: Difference | None, name: str) -> _CellView:
 def _made_with(data: ArmData) -> dict[str, Any]:
     """Config and versions of the first training folder, else of the first evaluation folder; empty when not kept."""
     for folder in (*data.arm.train[:1], *data.arm.seeds[:1]):
-        path = folder / runs.CONFIG
-        if path.exists():
-            kept = runs.read_json(path)
-            made = kept.get("made_with") or {}
-            versions = {"python": made.get("python"), **(made.get("versions") or {})}
+        if (folder / runs.CONFIG).exists():
+            stored = runs.read_configuration(folder)
             return {
                 "label": data.arm.label,
-                "config": kept.get("config"),
-                "versions": ", ".join(f"{name} {version}" for name, version in versions.items() if version),
-                "commit": made.get("commit") or "",
+                "config": stored.config,
+                "versions": stored.versions,
+                "commit": stored.made_with.get("commit") or "",
             }
     return {}
 

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from polymode.reproduce.plans import Arm, Plan, View
 from polymode.tasks import Task
 from polymode.training.recipe import Recipe, task_for, verifier_for
 from polymode.verifiers import QuestionVerifier, Verifier
+from polymode.verifiers.description import describe_verifier
 
+AnyVerifier = Verifier | QuestionVerifier
 _DEEP_CURVES = ("unique_references", "unique_answers_histogram")
 _SAMPLING_SEED = 20_260
 _TEST_SEED = 1  # seed 0 of the lab's test split was looked at while the warm start was being built
@@ -48,25 +51,35 @@ def evaluate_views(plan: Plan, arm: Arm, folder: Path, model: Path | str, task: 
         return
     generator = TransformersGenerator(model)
     verifier = verifier_for(arm.recipe, task)
+    origin = _origin(arm.recipe, verifier)
     for view in missing:
         target = folder / view.name
         if view.of:
             _measure(generator, view, folder, task, verifier)
-            _evaluate(plan, view, target, verifier, runs.read_json(folder / view.of / "deep" / runs.METRICS))
+            _evaluate(plan, view, target, verifier, runs.read_metrics(folder / view.of / "deep"))
             continue
         deep_samples = math.ceil(plan.deep_answers / view.answers)
         for out, questions, samples in (
             (target / "deep", plan.deep_questions, deep_samples),
             (target, plan.questions, view.pool),
         ):
-            _sample(generator, arm.recipe, view, out, task, questions, samples)
+            _sample(generator, arm.recipe, view, out, task, origin, questions, samples)
         deep = _evaluate(plan, view, target / "deep", verifier)
         _evaluate(plan, view, target, verifier, deep)
 
 
-def _sample(generator: Any, recipe: Recipe, view: View, out: Path, task: Task, questions: int, samples: int) -> None:
+def _sample(
+    generator: Any,
+    recipe: Recipe,
+    view: View,
+    out: Path,
+    task: Task,
+    origin: dict[str, runs.Named],
+    questions: int,
+    samples: int,
+) -> None:
     """Completions of the test split, at the temperature and length limit of the training."""
-    from polymode.generate.sampling import sample_completions, write_completions
+    from polymode.generate.sampling import sample_completions
 
     if (out / runs.COMPLETIONS).exists():
         return
@@ -81,30 +94,35 @@ def _sample(generator: Any, recipe: Recipe, view: View, out: Path, task: Task, q
         seed=_SAMPLING_SEED,
         style=task.prompt_style,
     )
-    write_completions(out, completions)
+    runs.write_completions(out, completions, **origin)
 
 
-def _measure(generator: Any, view: View, folder: Path, task: Task, verifier: Verifier | QuestionVerifier) -> None:
+def _origin(recipe: Recipe, verifier: AnyVerifier) -> dict[str, runs.Named]:
+    """Task and verifier, for the lines of a completions file."""
+    task = {"name": recipe.task, "options": dict(recipe.task_options)}
+    return {"task": task, "verifier": describe_verifier(verifier)}
+
+
+def _measure(generator: Any, view: View, folder: Path, task: Task, verifier: AnyVerifier) -> None:
     """The completions of another view, with measured confidences."""
     from polymode.evaluation import read_completions
     from polymode.generate.confidences import answer_probabilities, p_true
-    from polymode.generate.sampling import write_completions
 
     completions = read_completions(folder / view.of / runs.COMPLETIONS, verifier=verifier)
     if view.confidence == "answer probability":
         completions = answer_probabilities(completions, generator, style=task.prompt_style)
     elif view.confidence == "P(True)":
         completions = p_true(completions, generator, style=task.prompt_style)
-    write_completions(folder / view.name, completions)
+    runs.write_completions(folder / view.name, completions)  # with the origin in their meta
 
 
 def _evaluate(
     plan: Plan,
     view: View,
     folder: Path,
-    verifier: Verifier | QuestionVerifier,
-    deep: dict[str, Any] | None = None,
-) -> dict[str, Any]:
+    verifier: AnyVerifier,
+    deep: runs.Metrics | None = None,
+) -> runs.Metrics:
     """Judge and measure one folder; figures that need 30 answers a question come from ``deep``."""
     from polymode.evaluation import evaluate, evaluate_groups, read_completions, write_groups
 
@@ -116,13 +134,14 @@ def _evaluate(
         "confidence_from": "votes" if view.confidence == "votes" else "stated",
         "n_boot": plan.n_boot,
     }
-    groups = None if plan.groups_by is None else evaluate_groups(completions, plan.groups_by, **how)
+    groups = {} if plan.groups_by is None else evaluate_groups(completions, plan.groups_by, **how)
     evaluate(completions, **how).write(folder)
-    if groups is not None:
+    if groups:
         write_groups(folder, groups)
-    result = runs.read_json(folder / runs.METRICS)
+    stored = runs.read_metrics(folder)
     if deep is not None:
-        result["metrics"] |= {name: deep["metrics"][name] for name in DEEP_METRICS if name in deep["metrics"]}
-        result["curves"] |= {name: deep["curves"][name] for name in _DEEP_CURVES if name in deep["curves"]}
-        runs.write_json(folder / runs.METRICS, result)
-    return result
+        metrics = {name: deep.metrics[name] for name in DEEP_METRICS if name in deep.metrics}
+        curves = {name: deep.curves[name] for name in _DEEP_CURVES if name in deep.curves}
+        stored = replace(stored, metrics={**stored.metrics, **metrics}, curves={**stored.curves, **curves})
+        stored.write(folder)
+    return stored

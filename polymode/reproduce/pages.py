@@ -31,13 +31,13 @@ _TEXT = {
 
 def write_page(plan: Plan, root: Path, *, command: str, seconds: float) -> Path:
     """Write ``report.html`` below ``root`` from the arms' folders."""
-    from polymode.compare.shown import TABLE, worked_examples
+    from polymode.compare.page_content import TABLE, worked_examples
     from polymode.report.page import write_report
     from polymode.report.table import table_markdown
 
     columns = columns_of([run_at(root / arm.folder / view.name) for arm in plan.arms for view in arm.views])
     arms = [column.arm for column in columns]
-    best = runs.read_json(arms[0].seeds[0] / runs.METRICS)["metrics"].get("best_coverage", {}).get("value")
+    best = runs.read_metrics(arms[0].seeds[0]).metrics.get("best_coverage")
     with runs.writing(root / "table.md") as handle:
         handle.write(table_markdown(arms, TABLE))
     return write_report(
@@ -49,7 +49,7 @@ def write_page(plan: Plan, root: Path, *, command: str, seconds: float) -> Path:
             f"at {plan.k} answers per question on test questions that no choice was made on.",
         ),
         arms=arms,
-        reference={} if best is None else {"best_coverage": float(best)},
+        reference={} if best is None or best.value != best.value else {"best_coverage": best.value},
         facts=_facts(plan, command, seconds),
         examples=worked_examples(columns),
     )

@@ -1,4 +1,4 @@
-"""The four methods by name, and `score`: one completion read, judged and scored by one of them."""
+"""The four methods by name."""
 
 from __future__ import annotations
 
@@ -6,14 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from polymode.errors import ConfigError
-from polymode.judging import judge
-from polymode.parsing import parse_answers
-from polymode.references import check_references, references_from
 from polymode.rewards.reward import PRESETS, Reward, least_format, one_of
-from polymode.rewards.terms import score_set
-from polymode.types import Example, Reference, Score
-from polymode.verifiers import QuestionVerifier, Verifier
-from polymode.verifiers.text import TextVerifier
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,48 +64,3 @@ def find_method(name: str) -> Method:
         return METHODS[name]
     except (KeyError, TypeError):
         raise ConfigError(f"method = {name!r} is not known: use one of {', '.join(METHODS)}") from None
-
-
-def score(
-    completion: str,
-    references: Any,
-    *,
-    k: int,
-    method: str = "multi-rlcr",
-    verifier: Verifier | QuestionVerifier | None = None,
-    preset: str = "paper",
-    finished: bool = True,
-) -> Score:
-    """Parse, judge and score one completion.
-
-    Args:
-        completion: the model's whole text.
-        references: the right answers: each a string, a list of aliases, an object or a `Reference`. A bare string is
-            one reference.
-        k: answers asked for; 1 for the single methods.
-        method: one of `METHODS`.
-        verifier: equality of answers; `TextVerifier` when None.
-        preset: ``paper`` or ``released``.
-        finished: False when generation was cut off.
-
-    Raises:
-        ConfigError: unknown method or preset, k out of range, or k > 1 with a single method.
-        RecordError: references that are empty, unreadable, or only aliases of each other.
-
-    >>> text = "<answer1>flu</answer1><confidence1>0.5</confidence1><answer2>cold</answer2><confidence2>0</confidence2>"
-    >>> score(text, ["the flu", ["Covid", "COVID-19"]], k=2).terms
-    {'coverage': 1.0, 'brier': -0.125, 'format': 1.0}
-    """
-    chosen = find_method(method)
-    answers = parse_answers(completion, k, confidence=chosen.has_confidence, finished=finished)
-    if not chosen.is_multi and k != 1:
-        raise ConfigError(f"k = {k!r} with method = {method!r}: a single method asks for one answer; use k = 1")
-    equality = verifier if verifier is not None else _TEXT
-    if references.__class__ is not tuple or not all(isinstance(item, Reference) for item in references):
-        references = references_from(references)
-    if not isinstance(equality, QuestionVerifier):  # what it holds as references need not be answers
-        check_references(references, equality)
-    return score_set(judge(Example("", "", references), answers, equality), chosen.reward(preset))
-
-
-_TEXT = TextVerifier()

@@ -29,7 +29,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from polymode.errors import ConfigError, RecordError
-from polymode.plugins import Registry, describe_error
+from polymode.plugins import Registry
 from polymode.types import Judgement
 
 
@@ -54,10 +54,7 @@ def open_term(name: str) -> OwnTerm:
     found = OWN_TERMS.load(name)
     if not isinstance(found, type):
         return found
-    try:
-        term = found()
-    except Exception as exc:
-        raise ConfigError(f"term {name!r} cannot be made without arguments ({describe_error(exc)})") from None
+    term = OWN_TERMS.open(name)
     if not callable(term):
         raise ConfigError(f"term {name!r} has no method __call__(judgement): add it, or name a function")
     return term

@@ -20,10 +20,23 @@ with probability 1 - Σ q (hypotheses with an "other" bucket, https://possibilit
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from math import fsum, hypot, log
+from typing import Any
 
-SCORES = ("brier", "log", "spherical", "other")
+from polymode.plugins import Entry, Registry
+
+SCORES: Registry[Any] = Registry(
+    "confidence_score",
+    {
+        "brier": Entry("polymode.rewards.proper:brier_loss", "squared error"),
+        "log": Entry("polymode.rewards.proper:log_loss", "log score, cut at 0.01"),
+        "spherical": Entry("polymode.rewards.proper:spherical_loss", "spherical score"),
+        "other": Entry("polymode.rewards.proper:other_loss", 'log score of the set and "none of these"'),
+    },
+)
+"""Proper scores by name. One of your own is a function of q and y, of single answers, with values from 0 to 1."""
 
 CLIP = 0.01
 """ε, least probability that the log scores tell from 0."""
@@ -51,8 +64,14 @@ def spherical_loss(q: float, y: float) -> float:
     return 1 - (q if y else 1 - q) / hypot(q, 1 - q)
 
 
-LOSSES = {"brier": brier_loss, "log": log_loss, "spherical": spherical_loss}
-"""The losses of single answers by name."""
+@lru_cache(maxsize=64)  # looked up for every completion
+def loss_of(name: str) -> Callable[[float, float], float]:
+    """The loss of a single answer by the name of its score.
+
+    Raises:
+        ConfigError: as `SCORES` does.
+    """
+    return SCORES.load(name)
 
 
 def other_loss(confidences: Sequence[float], hits: Sequence[float]) -> float:

@@ -30,7 +30,7 @@ class Reward:
     """Weight of the coverage term (`released`: of having any answer right)."""
     coverage_alpha: float = 1.0
     """`vector` only: concentration of the references' random weights."""
-    confidence_score: Literal["brier", "log", "spherical", "other"] = "brier"
+    confidence_score: str = "brier"
     """Proper score of the confidences: formulas in `polymode.rewards.proper`. `other` needs `exclusive`."""
     confidence_weight: float = 1.0
     """Weight of the proper score; 0 for formats without confidences."""
@@ -54,7 +54,7 @@ class Reward:
         """Refuse weights that would make malformed text worth more than an answer."""
         one_of("preset", self.preset, PRESETS)
         one_of("coverage", self.coverage, AGGREGATIONS)
-        one_of("confidence_score", self.confidence_score, SCORES)
+        SCORES.load(self.confidence_score)
         one_of("confidences", self.confidences, CONFIDENCES)
         for name in _WEIGHTS:
             value = getattr(self, name)

@@ -10,7 +10,7 @@ import numpy as np
 from polymode.credit import SlotScores
 from polymode.errors import ConfigError
 from polymode.rewards.coverage import coverage_value
-from polymode.rewards.proper import LOSSES
+from polymode.rewards.proper import loss_of
 from polymode.rewards.reward import Reward
 from polymode.types import Score
 
@@ -50,7 +50,7 @@ def slot_scores(scores: Sequence[Score], reward: Reward, k: int) -> SlotScores:
                 [d is not None for d in judgement.duplicates]
             )
         if weight and reward.confidence_score != "other":
-            loss = LOSSES[reward.confidence_score]
+            loss = loss_of(reward.confidence_score)
             for slot, (answer, y) in enumerate(zip(judgement.answer_set.answers, hits_K, strict=True)):
                 assert answer.confidence is not None  # a calibrated reward has refused it
                 confidence_NK[row, slot] = -weight * loss(answer.confidence, y) / n_slots

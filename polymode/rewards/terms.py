@@ -8,13 +8,13 @@ from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
-from polymode.errors import ConfigError, RecordError
-from polymode.plugins import describe_error
+from polymode.errors import ConfigError, RecordError, VerifierFault
 from polymode.rewards.coverage import coverage_value
 from polymode.rewards.own_terms import OwnTerm, open_term, value_of
-from polymode.rewards.proper import LOSSES, other_loss
+from polymode.rewards.proper import SCORES, loss_of, other_loss
 from polymode.rewards.reward import Reward
 from polymode.types import Judgement, ParseStatus, Score, Verdict
+from polymode.verifiers.faults import ask
 
 
 class Term(NamedTuple):
@@ -61,18 +61,18 @@ def score_set(judgement: Judgement, reward: Reward) -> Score:
         reward.check_format(answers.k)
     terms: dict[str, float] = {}
     by_answer: dict[str, tuple[float, ...]] = {}
-    for name, weight, term in own:
-        try:
-            value = value_of(term, judgement)
-        except Exception as exc:
-            fault = f"term {name}: {describe_error(exc)}"
-            return Score(None, {}, replace(judgement, faults=(*judgement.faults, fault)))
-        if isinstance(value, list):
-            by_answer[name] = tuple(weight * number / len(value) for number in value)
-            value = math.fsum(value) / len(value)
-        terms[name] = weight * value
-    for name, term in built_in:
-        terms[name] = term(judgement, confidences, reward, terms)
+    name = ""
+    try:
+        for name, weight, term in own:
+            value = ask(value_of, term, judgement)
+            if isinstance(value, list):
+                by_answer[name] = tuple(weight * number / len(value) for number in value)
+                value = math.fsum(value) / len(value)
+            terms[name] = weight * value
+        for name, term in built_in:
+            terms[name] = term(judgement, confidences, reward, terms)
+    except VerifierFault as exc:
+        return Score(None, {}, replace(judgement, faults=(*judgement.faults, f"term {name}: {exc}")))
     return Score(sum(terms.values()), terms, judgement, by_answer)
 
 
@@ -129,9 +129,16 @@ def _brier(judgement: Judgement, confidences: list[float], reward: Reward, terms
 def _mean_loss(
     judgement: Judgement, confidences: list[float], reward: Reward, terms: Mapping[str, float], *, score: str
 ) -> float:
-    loss, hits = LOSSES[score], judgement.hits
+    loss, hits = loss_of(score), judgement.hits
     losses = [loss(q, y) for q, y in zip(confidences, hits, strict=True)]  # type: ignore[arg-type]
     return -reward.confidence_weight * (sum(losses) / len(losses))
+
+
+def _own_loss(judgement: Judgement, confidences: list[float], reward: Reward, terms: Mapping[str, float]) -> float:
+    term = ask(partial(_mean_loss, score=reward.confidence_score), judgement, confidences, reward, terms)
+    if not -reward.confidence_weight <= term <= 0:
+        raise VerifierFault(f"its mean loss is {-term / reward.confidence_weight!r}: return numbers from 0 to 1")
+    return term
 
 
 def _other(judgement: Judgement, confidences: list[float], reward: Reward, terms: Mapping[str, float]) -> float:
@@ -183,6 +190,10 @@ def _scored_by(name: str) -> Callable[[Reward], float]:
     return lambda reward: reward.confidence_weight if reward.confidence_score == name else 0.0
 
 
+def _own_weight(reward: Reward) -> float:
+    return 0.0 if reward.confidence_score in SCORES.entries else reward.confidence_weight
+
+
 _COVERAGE, _FORMAT = (lambda reward: reward.coverage_weight), (lambda reward: reward.format_weight)
 
 TERMS: Mapping[str, Mapping[str, Term]] = {
@@ -192,6 +203,7 @@ TERMS: Mapping[str, Mapping[str, Term]] = {
         "log": Term(_scored_by("log"), partial(_mean_loss, score="log")),
         "spherical": Term(_scored_by("spherical"), partial(_mean_loss, score="spherical")),
         "other": Term(_scored_by("other"), _other),
+        "confidence_score": Term(_own_weight, _own_loss),
         "format": Term(_FORMAT, _format),
         "repeat": Term(lambda reward: reward.repeat_penalty, _repeat),
         "exclusive": Term(lambda r: r.exclusive_penalty if r.confidences == "exclusive" else 0.0, _exclusive),

@@ -101,9 +101,9 @@ def refusal(reason: str) -> ConfigError:
     )
 
 
-def without_isolation(asked: bool | None) -> bool:
-    """Whether programs run without isolation: as asked for, else as the environment says."""
-    return os.environ.get(UNSAFE_LOCAL) == "1" if asked is None else asked
+def without_isolation(choice: bool | None) -> bool:
+    """Whether programs run without isolation: as chosen, else as the environment says."""
+    return os.environ.get(UNSAFE_LOCAL) == "1" if choice is None else choice
 
 
 class _Count:
@@ -129,8 +129,8 @@ def _readable() -> Sequence[str]:
 
 def _folders(paths: Sequence[str]) -> Sequence[str]:
     """The folders above the paths, outermost first."""
-    found = {str(parent) for path in paths for parent in Path(path).parents if str(parent) != "/"}
-    return sorted(found - set(paths))
+    parents = {str(parent) for path in paths for parent in Path(path).parents if str(parent) != "/"}
+    return sorted(parents - set(paths))
 
 
 @cache

@@ -1,4 +1,18 @@
-"""Several sandboxes side by side, one for each core, with the results remembered."""
+"""Several sandboxes side by side, one for each core, with the results remembered.
+
+A program is judged in two processes, neither of which sees what the other could misuse:
+
+1. A *run* has the program and the calls to make, never the expected values. What it writes is data of limited length.
+2. A *check* has what was written and the expected values, and compares them. It executes nothing of the program's.
+
+A run takes a fresh process for each program, so that no program can prepare the ground for another. A check takes one
+for up to `BATCH` programs, because starting a process costs more than comparing; what one program's values do to it
+(they may be huge, or crash the parser) is made good by checking each of them alone.
+
+A fault is never the program's choice: whatever a program can bring about, such as the end of its sandbox, is FAIL or
+TIMEOUT. FAULT is left for what lies with us, sandboxes that do not start and tests that cannot be used; faults are
+tried again the next time, everything else is remembered.
+"""
 
 from __future__ import annotations
 
@@ -33,22 +47,22 @@ _PROBE = """
 def probe():
     import os
     import xml.dom.minidom  # the standard library must be readable for the user that a program becomes
-    found = []
+    reached = []
     for path in ("/etc/passwd", "/proc/self", "/sys/kernel", "/var", "/run", "/bin/sh"):
         if os.path.exists(path):
-            found.append(path)
+            reached.append(path)
     if set(os.environ) - {"PYTHONHASHSEED", "PWD", "LC_CTYPE"}:
-        found.append("the environment")
+        reached.append("the environment")
     attempts = {"network": lambda: __import__("socket").socket(), "processes": os.fork}
     attempts["the file system"] = lambda: open("/polymode", "w")
     for name, attempt in attempts.items():
         try:
             if attempt() == 0:
                 os._exit(0)
-            found.append(name)
+            reached.append(name)
         except OSError:
             pass
-    return found
+    return reached
 """
 """Looks for what must be out of reach; run in the first sandbox before any other program."""
 
@@ -75,13 +89,14 @@ class Sandbox:
         self.limits = limits or Limits()
         self.unsafe_local = without_isolation(unsafe_local)
         self._workers = [Worker(self.limits, unsafe_local=self.unsafe_local) for _ in range(count)]
-        # Also at the end of Python, while there still is what closing needs.
+        # Not `__del__`: this also runs at the end of Python, while there still is what closing needs.
         weakref.finalize(self, _close, self._workers)
+        # A worker is out of the queue while a thread uses it. That is all the locking that workers need.
         self._idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
         self._results: OrderedDict[str, Result] = OrderedDict()
         self._lock = threading.Lock()
         self._threads: ThreadPoolExecutor | None = None
-        self._owner = os.getpid()
+        self._owner = os.getpid()  # threads do not survive a fork; the copy of this object in a fork makes its own
         reason = None if self.unsafe_local else reason_against()
         try:
             reason = reason or self._probe()
@@ -97,32 +112,26 @@ class Sandbox:
     def run(self, items: Sequence[tuple[str, ProgramTests]]) -> list[Result]:
         """One result for each program and its tests, in order. What is remembered is not run again, except a FAULT."""
         plans = [_plan(tests) for _, tests in items]
-        names = [_name(program, found) for (program, _), found in zip(items, plans, strict=True)]
-        known: dict[str, Result] = {}
-        missing: dict[str, tuple[str, Plan]] = {}
+        names = [_name(program, tests) for (program, _), tests in zip(items, plans, strict=True)]
+        results: dict[str, Result] = {}
+        jobs: dict[str, _Job] = {}  # by name, so that a program that comes twice runs once
         with self._lock:
-            for name, (program, _), found in zip(names, items, plans, strict=True):
-                remembered = found if isinstance(found, Result) else self._recall(name)
-                if remembered is not None:
-                    known[name] = remembered
-                if isinstance(found, Plan) and (remembered is None or remembered.outcome is Outcome.FAULT):
-                    missing[name] = (program, found)
-        fresh = dict(zip(missing, self._judge_all(list(missing.values())), strict=True))
-        known |= fresh
+            for name, (program, _), tests in zip(names, items, plans, strict=True):
+                if isinstance(tests, Result):  # tests that cannot be used, whatever the program
+                    results[name] = tests
+                elif name in self._results and self._results[name].outcome is not Outcome.FAULT:
+                    self._results.move_to_end(name)
+                    results[name] = self._results[name]
+                else:
+                    jobs[name] = (program, tests)
+        # Without the lock: other threads may look things up meanwhile. Two that lack the same result both run it.
+        fresh = dict(zip(jobs, self._judge_all(list(jobs.values())), strict=True))
         with self._lock:
             self._results |= fresh
             while len(self._results) > MAX_REMEMBERED:
                 self._results.popitem(last=False)
-        return [known[name] for name in names]
-
-    def recall(self, program: str, tests: ProgramTests) -> Result:
-        """The remembered result, a FAULT too; without one, what `run` gives."""
-        found = _plan(tests)
-        if isinstance(found, Result):
-            return found
-        with self._lock:
-            result = self._recall(_name(program, found))
-        return result if result is not None else self.run([(program, tests)])[0]
+        results |= fresh  # not looked up again: more may be fresh than is remembered
+        return [results[name] for name in names]
 
     def evaluate(
         self,
@@ -168,13 +177,8 @@ class Sandbox:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _recall(self, name: str) -> Result | None:
-        result = self._results.get(name)
-        if result is not None:
-            self._results.move_to_end(name)
-        return result
-
     def _judge_all(self, jobs: Sequence[_Job]) -> list[Result]:
+        # Two batches for each worker, or more: then the others have work left while one is busy with slow programs.
         size = min(BATCH, -(-len(jobs) // (2 * len(self._workers)))) or 1
         batches = [jobs[start : start + size] for start in range(0, len(jobs), size)]
         if len(batches) <= 1:
@@ -188,16 +192,17 @@ class Sandbox:
         """Run each program by itself, then compare the values of all in one further process."""
         worker = self._idle.get()
         try:
-            ran = [self._run(worker, *job) for job in jobs]
-            found = [(job, report) for job, report in zip(jobs, ran, strict=True) if isinstance(report, Report)]
-            results = iter(self._check(worker, found))
-            return [next(results) if isinstance(report, Report) else report for report in ran]
+            reports = [self._run(worker, *job) for job in jobs]
+            to_check = [(job, report) for job, report in zip(jobs, reports, strict=True) if isinstance(report, Report)]
+            checked = iter(self._check(worker, to_check))
+            return [next(checked) if isinstance(report, Report) else report for report in reports]
         except SandboxStartError as exc:
             return [Result(Outcome.FAULT, f"no sandbox could be started: {exc}", "", "")] * len(jobs)
         finally:
             self._idle.put(worker)
 
     def _run(self, worker: Worker, program: str, tests: Plan) -> Report | Result:
+        """What the program wrote; the result itself where there is nothing to check."""
         if len(program) > self.limits.program_chars:
             reason = f"the program has {len(program)} characters, more than {self.limits.program_chars}"
             return Result(Outcome.FAIL, reason, text_key(program), "")
@@ -211,10 +216,11 @@ class Sandbox:
             # A fresh sandbox started and ended again. That is no fault of ours that a program could choose to have.
             return Result(Outcome.FAIL, f"two sandboxes ended under this program: {exc}", text_key(program), "")
 
-    def _check(self, worker: Worker, ran: Sequence[tuple[_Job, Report]]) -> list[Result]:
-        if not ran:
+    def _check(self, worker: Worker, runs: Sequence[tuple[_Job, Report]]) -> list[Result]:
+        if not runs:
             return []
-        tests = {plan.name: plan for (_, plan), _ in ran}
+        # Many programs are held against the same tests, which are sent once and referred to by number.
+        tests = {plan.name: plan for (_, plan), _ in runs}
         numbers = {name: number for number, name in enumerate(tests)}
         items = [
             {
@@ -222,35 +228,39 @@ class Sandbox:
                 "tests": numbers[plan.name],
                 "output": report.output[: self.limits.output_bytes].decode(errors="replace"),
             }
-            for (program, plan), report in ran
+            for (program, plan), report in runs
         ]
         shared = ", ".join(plan.check for plan in tests.values())
         job = f'{{"kind": "check", {self._limits()}, "tests": [{shared}], "items": {json.dumps(items)}}}'
-        said: list[dict[str, Any]] = [{} for _ in ran]
+        findings: list[dict[str, Any]] = [{} for _ in runs]
         with contextlib.suppress(SandboxDiedError):
+            # First what comparing gave, for all programs, then one normal form after the other. What follows the last
+            # line end was cut off when the process ended.
             for line in worker.do(job.encode()).output.split(b"\n")[:-1]:
-                reply = json.loads(line)
-                if "item" in reply:
-                    said[reply["item"]] |= reply
+                finding = json.loads(line)
+                if "item" in finding:
+                    findings[finding["item"]] |= finding
         # Values can be made to take long, and a text can crash the parser: then each program is looked at alone.
         return [
-            self._check(worker, [one])[0] if len(ran) > 1 and "key" not in reply else self._result(one, reply)
-            for one, reply in zip(ran, said, strict=True)
+            self._check(worker, [run])[0] if len(runs) > 1 and "key" not in finding else self._result(run, finding)
+            for run, finding in zip(runs, findings, strict=True)
         ]
 
-    def _result(self, ran: tuple[_Job, Report], said: dict[str, Any]) -> Result:
-        (program, _), report = ran
-        if "fault" in said:
-            return Result(Outcome.FAULT, f"tests: {said['fault']}", "", "")
-        failure = said.get("failure", "its values could not be compared within the limits")
+    def _result(self, run: tuple[_Job, Report], finding: dict[str, Any]) -> Result:
+        (program, _), report = run
+        if "fault" in finding:
+            return Result(Outcome.FAULT, f"tests: {finding['fault']}", "", "")
+        failure = finding.get("failure", "its values could not be compared within the limits")
         outcome = Outcome.PASS if failure is None else Outcome.FAIL
-        if failure is not None and not said.get("complete"):
+        # A program that wrote all values of the tests is judged by them, whatever became of it afterwards. Only without
+        # them is the limit that it met the better reason.
+        if failure is not None and not finding.get("complete"):
             if report.timed_out:
                 outcome, failure = Outcome.TIMEOUT, f"not done after {report.cpu_seconds:.1f} s of processor time"
             elif len(report.output) > self.limits.output_bytes:
                 failure = f"its values are longer than {self.limits.output_bytes} bytes"
-        key = said.get("key") or text_key(program)
-        return Result(outcome, failure or "", key, said.get("behaviour", ""), report.cpu_seconds)
+        key = finding.get("key") or text_key(program)
+        return Result(outcome, failure or "", key, finding.get("behaviour", ""), report.cpu_seconds)
 
     def _run_job(self, program: str, tests: str) -> bytes:
         return f'{{"kind": "run", {self._limits()}, "program": {json.dumps(program)}, {tests}}}'.encode()
@@ -272,11 +282,12 @@ class Sandbox:
             return f"bubblewrap is installed but may not make namespaces here ({exc})"
         except (SandboxDiedError, VerifierFault) as exc:
             return f"a first program could not be run ({exc})"
-        found = list(line.get("value", ["", line.get("error")])[1:])
-        if self.limits.processes != 1 and "processes" in found:
-            found.remove("processes")
-        if found and not self.unsafe_local:
-            return f"a program in the sandbox reaches {', '.join(map(str, found))}"
+        # A list is written as its kind and then its items; an error of the probe counts as something it reached.
+        reached = list(line.get("value", ["", line.get("error")])[1:])
+        if self.limits.processes != 1 and "processes" in reached:
+            reached.remove("processes")
+        if reached and not self.unsafe_local:
+            return f"a program in the sandbox reaches {', '.join(map(str, reached))}"
         return None
 
 

@@ -103,15 +103,15 @@ def plan(tests: ProgramTests) -> Plan:
     Raises:
         RecordError: a test that cannot be taken apart; says which and why.
     """
-    known = _known_names(tests.imports) - {tests.entry}
+    outer_names = _names_outside(tests.imports) - {tests.entry}
     calls: list[str] = []
     checks: list[dict[str, Any]] = []
-    keep: set[str] = set(_loaded(_parse(tests.setup, "setup"))) - known
+    keep: set[str] = set(_loaded(_parse(tests.setup, "setup"))) - outer_names
     for text in tests.asserts:
-        expression, found = _take_apart(text, known)
-        values = {f"_{i}": len(calls) + i for i in range(len(found))}
+        expression, calls_of_test = _take_apart(text, outer_names)
+        values = {f"_{i}": len(calls) + i for i in range(len(calls_of_test))}
         checks.append({"test": " ".join(text.split()), "expression": expression, "values": values})
-        calls += found
+        calls += calls_of_test
     for case in tests.cases:
         view = f"(lambda _: {ast.unparse(_parse(case.view, 'cases'))})"
         expression = f"_close({view}(_0), {view}(_expected), {case.tolerance!r})"
@@ -125,46 +125,47 @@ def plan(tests: ProgramTests) -> Plan:
     n_tested = len(calls)
     calls += tests.inputs
     for call in calls:
-        keep |= set(_loaded(_parse(call, "calls"))) - known
+        keep |= set(_loaded(_parse(call, "calls"))) - outer_names
     run = {"imports": tests.imports, "setup": tests.setup, "calls": calls, "n_tested": n_tested}
     check = {"imports": tests.imports, "checks": checks, "keep": sorted(keep)}
     check |= {"n_tested": n_tested, "n_calls": len(calls)}
     return Plan(json.dumps(run)[1:-1], json.dumps(check), digest(tests.to_json()))
 
 
-def _take_apart(text: str, known: set[str]) -> tuple[str, list[str]]:
+def _take_apart(text: str, outer_names: set[str]) -> tuple[str, list[str]]:
     """An assert as an expression over ``_0``, ``_1``, ... and the calls they stand for."""
     body = _parse(text, "asserts").body
     if len(body) != 1 or not isinstance(body[0], ast.Assert):
         raise RecordError(f"tests: {text!r} is not one assert statement; write 'assert f(...) == ...'")
-    taken = _Taking(known)
-    expression = ast.unparse(ast.fix_missing_locations(taken.visit(body[0].test)))
-    if not taken.calls:
+    extractor = _CallExtractor(outer_names)
+    expression = ast.unparse(ast.fix_missing_locations(extractor.visit(body[0].test)))
+    if not extractor.calls:
         raise RecordError(f"tests: {text!r} calls nothing of the program; call the function that is asked for")
-    strange = {name for name in _loaded(parse_quietly(expression)) if name not in known and not name[1:].isdecimal()}
+    names = set(_loaded(parse_quietly(expression))) - outer_names
+    strange = {name for name in names if not name[1:].isdecimal()}
     if strange:
         raise RecordError(f"tests: {text!r} uses {', '.join(sorted(strange))} outside of a call; put it inside a call")
-    return expression, taken.calls
+    return expression, extractor.calls
 
 
-class _Taking(ast.NodeTransformer):
+class _CallExtractor(ast.NodeTransformer):
     """Replaces outermost calls of unknown names by names of values."""
 
-    def __init__(self, known: set[str]) -> None:
-        self.known = known
+    def __init__(self, outer_names: set[str]) -> None:
+        self.outer_names = outer_names
         self.calls: list[str] = []
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
         root: ast.expr = node.func
         while isinstance(root, (ast.Attribute, ast.Call, ast.Subscript)):
             root = root.func if isinstance(root, ast.Call) else root.value
-        if not isinstance(root, ast.Name) or root.id in self.known:
+        if not isinstance(root, ast.Name) or root.id in self.outer_names:
             return cast(ast.expr, self.generic_visit(node))
         self.calls.append(ast.unparse(node))
         return ast.Name(f"_{len(self.calls) - 1}", ast.Load())
 
     def _refuse(self, node: Any) -> ast.expr:
-        inner = [n for n in ast.walk(node) if isinstance(n, ast.Name) and n.id not in self.known]
+        inner = [n for n in ast.walk(node) if isinstance(n, ast.Name) and n.id not in self.outer_names]
         if any(isinstance(n.ctx, ast.Load) for n in inner):
             raise RecordError(
                 f"tests: {ast.unparse(node)!r} calls the program for values that it binds itself; "
@@ -175,7 +176,7 @@ class _Taking(ast.NodeTransformer):
     visit_Lambda = visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = _refuse
 
 
-def _known_names(imports: str) -> set[str]:
+def _names_outside(imports: str) -> set[str]:
     """What Python and the imports give."""
     names = set(dir(builtins))
     for node in ast.walk(_parse(imports, "imports")):

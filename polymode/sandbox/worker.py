@@ -1,6 +1,16 @@
 """One sandbox from outside: started once, given one program after the other, replaced when a program left files behind.
 
 Only bytes come back, of limited length; nothing here reads what a program wrote.
+
+Two sockets, so that a program can never speak for the server:
+
+- The *control* socket leads to the server and lives as long as it does. An order goes in, with the other end of a job
+  socket; one report comes back when the program and all that it started are gone. SEQPACKET keeps messages apart.
+- The *job* socket leads to the one child. It takes the job, then brings the output, and ends with the child. The server
+  closes its copy at once, so the end of the output means that nobody is left who could write.
+
+There is one order at a time, and one report for each. Whatever breaks that rule (a timeout, an interrupt from the
+keyboard, an error of the sockets) closes the sandbox: a late report would be taken for that of the next program.
 """
 
 from __future__ import annotations
@@ -56,7 +66,7 @@ class Worker:
         self.unsafe_local = unsafe_local
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
-        self._owner = 0
+        self._owner = 0  # the process that started the sandbox
 
     def do(self, job: bytes) -> Report:
         """Hand a job to a fresh child and return what came of it.
@@ -68,20 +78,21 @@ class Worker:
         control = self._ready()
         ours, theirs = socket.socketpair()
         try:
-            with theirs:
+            with theirs:  # closed here as soon as it is sent, or the output would never end
                 order = json.dumps({"wall": self.limits.wall_seconds}).encode()
                 try:
                     socket.send_fds(control, [order], [theirs.fileno()])
                 except OSError as exc:
                     raise SandboxDiedError(f"the sandbox is gone ({exc})") from None
             output, report = self._exchange(ours, control, job)
-        except BaseException:
+        except BaseException:  # an interrupt too: the report is still under way
             self.close()
             raise
         finally:
             ours.close()
-        if report["dirty"]:
+        if report["dirty"]:  # the server has ended itself, and the files with it
             self.close()
+        # A program that handles the soft limit's signal is killed a second later, by a signal that may mean anything.
         timed_out = report["timed_out"] or report["cpu"] >= self.limits.cpu_seconds
         return Report(output, report["code"], timed_out, report["cpu"])
 
@@ -103,14 +114,14 @@ class Worker:
                 process.kill()
                 process.wait()
         else:
-            process.returncode = 0
+            process.returncode = 0  # not its child, so it cannot be waited for; Popen would warn that it still runs
         if process.stderr is not None:
             process.stderr.close()
 
     def _ready(self) -> socket.socket:
         if self._control is not None and self._owner == os.getpid():
             return self._control
-        self.close()
+        self.close()  # in a fork: one server for two processes would mix up their reports
         self._owner = os.getpid()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
@@ -118,15 +129,15 @@ class Worker:
         self._control = ours
         ours.settimeout(START_SECONDS)
         try:
-            word = ours.recv(64)
+            greeting = ours.recv(64)
         except OSError as exc:
-            word = str(exc).encode()
-        if word != b"ready":
+            greeting = str(exc).encode()
+        if greeting != b"ready":
             self._process.kill()
-            _, said = self._process.communicate()
-            said = said.decode(errors="replace").strip().splitlines()
+            _, errors = self._process.communicate()
+            lines = errors.decode(errors="replace").strip().splitlines()
             self.close()
-            raise SandboxStartError(said[-1] if said else "it ended without a word")
+            raise SandboxStartError(lines[-1] if lines else "it ended without a word")
         return ours
 
     def _spawn(self, control: socket.socket) -> subprocess.Popen[bytes]:
@@ -137,6 +148,7 @@ class Worker:
         else:
             machine = architecture()
             assert machine is not None
+            # bubblewrap reads the filter from a descriptor. It fits into a pipe, so writing it at once cannot block.
             reading, writing = os.pipe()
             os.write(writing, filter_program(machine))
             os.close(writing)
@@ -160,13 +172,16 @@ class Worker:
 
     def _exchange(self, job: socket.socket, control: socket.socket, data: bytes) -> tuple[bytes, dict[str, Any]]:
         """Write the job, read what comes back, until the server says that the child and all it started are gone."""
+        # Reading and writing take turns as the child allows: one that writes before it has read its whole job would
+        # otherwise wait for us while we wait for it.
         job.setblocking(False)
         unsent = memoryview(data)
         chunks: list[bytes] = []
-        room = self.limits.output_bytes + 1
+        room = self.limits.output_bytes + 1  # the one byte more tells too long from exactly long enough
         poll = select.poll()
         poll.register(job, select.POLLIN | select.POLLOUT)
         poll.register(control, select.POLLIN)
+        # The server ends the program in time. This clock is for a server that is gone, or starved by a busy machine.
         deadline = time.monotonic() + self.limits.wall_seconds + GRACE_SECONDS
         while True:
             events = dict(poll.poll(max(0.0, deadline - time.monotonic()) * 1000))
@@ -185,11 +200,12 @@ class Worker:
                     _finish_writing(job)
             if state & (select.POLLIN | select.POLLHUP) and room:
                 room, is_open = _take(job, chunks, room)
-                if not room:
+                if not room:  # what it goes on to write is of no use: end it now, not when its time is up
                     _stop(control)
                 if not room or not is_open:
                     poll.unregister(job)
             if control.fileno() in events:
+                # All writers are dead, but their last bytes may still be in the socket.
                 report = _report(control)
                 while room:
                     room, is_open = _take(job, chunks, room)

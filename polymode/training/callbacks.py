@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,8 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState, ProgressCallback
 
+from polymode import runs
 from polymode.exploration import AnswerCounts
-from polymode.runs import to_json, write_jsonl
 
 _NAMES = {
     "completions/mean_length": "tokens",
@@ -52,9 +51,10 @@ class StepMetrics(TrainerCallback):
         """Drop the lines of steps that will run again; only one of several processes writes."""
         self.started = time.perf_counter()
         if state.is_world_process_zero:
-            kept = [line for line in _whole_lines(self.path) if line["step"] <= self.first_step]
+            steps = runs.read_steps(self.path, may_be_cut=True) if self.path.exists() else []
+            kept = [step for step in steps if step["step"] <= self.first_step]
             self.seconds_before = kept[-1]["seconds"] if kept else 0.0
-            write_jsonl(self.path, kept)
+            runs.write_steps(self.path, kept)
 
     def on_log(
         self,
@@ -74,8 +74,7 @@ class StepMetrics(TrainerCallback):
             "seconds": round(self.seconds_before + time.perf_counter() - self.started, 3),
             **figures,
         }
-        with self.path.open("a", encoding="utf-8") as handle:
-            handle.write(json.dumps(to_json(line)) + "\n")
+        runs.append_step(self.path, line)
 
 
 class Progress(ProgressCallback):
@@ -123,16 +122,3 @@ class KeepsCounts(TrainerCallback, ExportableState):
     def state(self) -> dict[str, Any]:
         """What the checkpoint holds."""
         return {"args": {}, "attributes": {"counts": self.counts.state()}}
-
-
-def _whole_lines(path: Path) -> list[dict[str, Any]]:
-    """Lines of ``path`` that are whole JSON; a kill can leave half a line at the end."""
-    if not path.exists():
-        return []
-    out = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            out.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return out

@@ -59,7 +59,7 @@ class Recipe:
     coverage_weight: float = 1.0
     coverage_alpha: float = 1.0
     """`vector` only: concentration of the weights."""
-    confidence_score: Literal["brier", "log", "spherical", "other"] = "brier"
+    confidence_score: str = "brier"
     """Proper score of the confidences; `other` scores the set as one forecast with "none of these"."""
     confidence_weight: float = 1.0
     confidences: Literal["independent", "exclusive"] = "independent"

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
-from polymode.errors import VerifierFault
 from polymode.judging import judge
 from polymode.parsing import parse_answers
 from polymode.references import check_references, references_from
@@ -19,8 +17,7 @@ from polymode.rewards import Method, Reward, check_question, score_set, term_nam
 from polymode.training.ledger import ScoreLedger
 from polymode.training.shaping import Shaping
 from polymode.types import Example, ParseStatus, Score, Verdict
-from polymode.verifiers import QuestionVerifier, Verifier
-from polymode.verifiers.faults import ask
+from polymode.verifiers import QuestionVerifier, Verifier, prepare_verifier
 from polymode.verifiers.text import TextVerifier
 
 RewardFunction = Callable[..., list[float | None]]
@@ -87,17 +84,16 @@ def make_reward_function(
                 completion_text(completion), k_asked, confidence=method.has_confidence, finished=finished
             )
             items.append((_example(references[i], "" if question is None else question[i], equality), answers))
-        if isinstance(equality, QuestionVerifier):
-            with suppress(VerifierFault):  # asked one by one, it says of each answer what is wrong
-                ask(equality.prepare, [(example, [a.text for a in answers.answers]) for example, answers in items])
-        judgements = [judge(example, answers, equality) for example, answers in items]
+        texts = ((example, [answer.text for answer in answers.answers]) for example, answers in items)
+        prepared = prepare_verifier(equality, texts)
+        judgements = [judge(example, answers, prepared) for example, answers in items]
         for key in {(judgement.answer_set.k, judgement.n_references) for judgement in judgements} - checked:
             check_question(weights, k=key[0], n=key[1])
             checked.add(key)
         scores = [score_set(judgement, weights) for judgement in judgements]
         if shaping is not None:
             names = question_id or question or [str(row) for row in references]
-            scores = shaping(scores, [example for example, _ in items], equality, names)
+            scores = shaping(scores, [example for example, _ in items], prepared, names)
         if ledger is not None:
             ledger.record([completion_text(completion) for completion in completions], scores)
         if log_extra is not None:

@@ -40,12 +40,16 @@ class QuestionVerifier(Protocol):
     """An equality that depends on the question, or is slow: programs are run on its tests, a judge reads it.
 
     `judge` asks it for the verifier of a question with ``at``. Before many answers are judged, ``prepare`` gets all of
-    them at once, so that the slow work runs side by side; what it learned is remembered, and a verifier of ``at`` that
-    is asked about anything else does the work itself.
+    them at once, so that the slow work runs side by side, and returns a verifier that holds the results: its ``at``
+    looks these answers up and does the work for any other when asked. Call it by `prepare_verifier`.
     """
 
-    def prepare(self, items: Iterable[tuple[Example, Sequence[str]]]) -> None:
-        """Do the slow work for these answers of these questions; failures are remembered, not raised."""
+    def prepare(self, items: Iterable[tuple[Example, Sequence[str]]]) -> QuestionVerifier:
+        """This equality with the results for these answers of these questions.
+
+        An answer that could not be judged is one of the results: asked about it, the returned verifier raises
+        `polymode.errors.VerifierFault` with the reason, and does not try again.
+        """
         ...
 
     def at(self, example: Example) -> Verifier:
@@ -62,6 +66,27 @@ def verifier_at(verifier: Verifier | QuestionVerifier, example: Example) -> Veri
         return ask(at, example)
     except VerifierFault as exc:
         return FailedVerifier(str(exc))
+
+
+def depends_on_question(verifier: Verifier | QuestionVerifier) -> bool:
+    """Whether it is a `QuestionVerifier`; a question to its type would take a third of the time of a score."""
+    return getattr(verifier, "at", None) is not None
+
+
+def prepare_verifier(
+    verifier: Verifier | QuestionVerifier, items: Iterable[tuple[Example, Sequence[str]]]
+) -> Verifier | QuestionVerifier:
+    """The verifier to judge these answers of these questions with: what ``prepare`` returns.
+
+    When ``prepare`` fails, and where it returns nothing, as it did in version 0.1.0, the verifier is asked answer by
+    answer, and says of each what is wrong.
+    """
+    if not isinstance(verifier, QuestionVerifier):
+        return verifier
+    try:
+        return cast("QuestionVerifier | None", ask(verifier.prepare, items)) or verifier
+    except VerifierFault:
+        return verifier
 
 
 def is_open(verifier: Verifier) -> bool:

@@ -1,33 +1,33 @@
 """A few child processes that answer JSON lines, each killed at a deadline and replaced (layer L1; POSIX systems).
 
 For work that may hang, die or eat memory whatever one does inside the same process: arithmetic on huge numbers never
-returns to the interpreter, so neither a thread nor an alarm can stop it. One thread, no signals: `selectors` waits for
-whichever child speaks first.
+returns to the interpreter, so neither a thread nor an alarm can stop it. Children are started by ``python -m``, not by
+`multiprocessing`: that would import the user's script again, and run it where it has no ``__main__`` guard.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import selectors
+import queue
+import select
 import subprocess
 import sys
 import threading
 import time
 import weakref
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
 START_SECONDS = 120.0
 """Longest wait for a new child's first line; long, because a busy machine imports slowly."""
-MAX_FAILED_STARTS = 3
-"""Children in a row that end before they are ready, after which the rest of the requests fail."""
+MAX_STARTS = 3
+"""Attempts to start a child, after which it fails the rest of the requests."""
 MAX_LINE_BYTES = 1 << 16
 """Longest line of a child."""
-_KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH")  # no secrets for a child
+_PUBLIC_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH")  # no secrets for a child
 
 Reply = dict[str, Any]
 
@@ -43,13 +43,13 @@ class ChildPool:
     """
 
     def __init__(self, module: str, *, size: int, seconds: float) -> None:
-        self._module, self._size, self._seconds = module, size, seconds
-        self._children: list[_Child] = []
-        self._selector = selectors.DefaultSelector()
+        self._seconds = seconds
+        self._children = [_Child(module, seconds) for _ in range(size)]
+        self._idle: queue.LifoQueue[_Child] = queue.LifoQueue()  # last in, first out: those that are started come first
+        for child in self._children:
+            self._idle.put(child)
         self._lock = threading.Lock()
-        self._failed_starts = 0
-        self._last_id = 0
-        self._finalizer = weakref.finalize(self, _kill_all, self._children, self._selector)
+        weakref.finalize(self, _end_all, self._children)
 
     def ask(self, requests: Sequence[Mapping[str, Any]], advance: Callable[[], Any] | None = None) -> list[Reply]:
         """The reply to each request, ``{"error": TEXT}`` where the child was too slow or died; never raises for those.
@@ -58,147 +58,129 @@ class ChildPool:
             requests: JSON objects; an ``id`` is added.
             advance: called after each reply.
         """
-        replies: list[Reply] = [{} for _ in requests]
-        waiting = deque(range(len(requests)))
-        with self._lock:
-            self._failed_starts = 0
+        n_threads = max(1, min(len(self._children), len(requests)))
+        with self._lock, ThreadPoolExecutor(n_threads, "polymode-child") as threads:
+            for child in self._children:
+                child.may_start = True
             try:
-                while waiting or any(child.task is not None for child in self._children):
-                    self._give(waiting, requests)
-                    for number, reply in self._finished():
-                        replies[number] = reply
-                        if advance is not None:
-                            advance()
-                    if self._failed_starts >= MAX_FAILED_STARTS:
-                        for number in waiting:
-                            replies[number] = {"error": f"{self._module} does not start"}
-                        waiting.clear()
-            except BaseException:  # a reply that is still under way must not answer a later request
-                self._end_all()
+                replies = [threads.submit(self._ask, request) for request in requests]
+                for _ in as_completed(replies):
+                    if advance is not None:
+                        advance()
+            except BaseException:  # nobody waits for the children any more
+                for child in self._children:
+                    child.interrupt()
+                threads.shutdown(cancel_futures=True)
+                _end_all(self._children)
                 raise
-        return replies
+            return [reply.result() for reply in replies]
 
     def close(self) -> None:
         """End the children; a later `ask` starts new ones."""
         with self._lock:
-            self._end_all()
+            _end_all(self._children)
 
-    def _end_all(self) -> None:
-        for child in list(self._children):
-            self._end(child)
+    def _ask(self, request: Mapping[str, Any]) -> Reply:
+        child = self._idle.get()
+        try:
+            return child.ask(request, self._seconds)
+        finally:
+            self._idle.put(child)
 
-    def _end(self, child: _Child) -> None:
-        self._children.remove(child)
-        self._selector.unregister(child.out)
-        child.kill()
 
-    def _give(self, waiting: deque[int], requests: Sequence[Mapping[str, Any]]) -> None:
-        idle = [child for child in self._children if child.task is None]
-        while len(idle) < len(waiting) and len(self._children) < self._size:
-            child = _Child(self._module, self._seconds)
-            self._children.append(child)
-            self._selector.register(child.out, selectors.EVENT_READ, child)
-            idle.append(child)
-        for child in idle:
-            if waiting and child.is_ready:
-                self._last_id += 1
-                number = waiting.popleft()
-                child.send(number, {**requests[number], "id": self._last_id}, self._seconds)
+class _ChildError(Exception):
+    """Why a child gave no reply; what it says later belongs to no request, so it has to end."""
 
-    def _finished(self) -> list[tuple[int, Reply]]:
-        """Wait until a child speaks or is overdue; what became of the requests of those that did."""
-        awaited = [child.deadline for child in self._children if child.task is not None or not child.is_ready]
-        events = self._selector.select(max(0.0, min(awaited) - time.monotonic()) if awaited else 0)
-        done: list[tuple[int, Reply]] = []
-        for key, _ in events:
-            child: _Child = key.data
-            done += self._heard(child, child.read())
-        for child in [c for c in self._children if time.monotonic() > c.deadline]:
-            reason = f"no result within {self._seconds:g} s" if child.is_ready else "not started in time"
-            done += self._drop(child, reason)
-        return done
 
-    def _heard(self, child: _Child, line: bytes | None) -> list[tuple[int, Reply]]:
-        if line is None:
-            return self._drop(child, "the process that compares died")
-        if not line:
-            return []
+class _Child:
+    """One process, started for its first request and again after it had to be ended. For one thread at a time."""
+
+    def __init__(self, module: str, seconds: float) -> None:
+        self._command = [sys.executable, "-P", "-m", module, str(seconds)]
+        self._module = module
+        self.process: subprocess.Popen[bytes] | None = None
+        self.may_start = True
+        self._unread = b""
+        self._id = 0
+
+    def ask(self, request: Mapping[str, Any], seconds: float) -> Reply:
+        """The reply, or ``{"error": TEXT}``."""
+        process = self.process or self._started()
+        if process is None:
+            return {"error": f"{self._module} does not start"}
+        assert process.stdin is not None
+        self._id += 1
+        try:
+            process.stdin.write(json.dumps({**request, "id": self._id}).encode() + b"\n")
+            reply = self._reply(process, seconds)
+            if reply.pop("id", None) != self._id:
+                raise _ChildError("the process that compares answered something else")
+        except (_ChildError, OSError) as exc:
+            self.end()
+            return {"error": str(exc) if isinstance(exc, _ChildError) else "the process that compares died"}
+        return reply
+
+    def interrupt(self) -> None:
+        """Let the `ask` under way in another thread end soon."""
+        self.may_start = False
+        if (process := self.process) is not None:
+            process.kill()
+
+    def end(self) -> None:
+        """End the process and forget its pipes."""
+        process, self.process, self._unread = self.process, None, b""
+        if process is not None:
+            with process:  # closes the pipes and waits
+                process.kill()
+
+    def _started(self) -> subprocess.Popen[bytes] | None:
+        """A process that is ready, or None."""
+        root = str(Path(__file__).resolve().parents[2])  # the same polymode, also when it is not installed
+        environment = {name: os.environ[name] for name in _PUBLIC_VARIABLES if name in os.environ}
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+        for _ in range(MAX_STARTS):
+            if not self.may_start:
+                break
+            self.process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                bufsize=0,
+                env=environment,
+                start_new_session=True,  # Ctrl-C is the parent's to handle
+            )
+            try:
+                if self._reply(self.process, START_SECONDS).get("ready") is True:
+                    return self.process
+            except _ChildError:
+                pass
+            self.end()
+        self.may_start = False
+        return None
+
+    def _reply(self, process: subprocess.Popen[bytes], seconds: float) -> Reply:
+        """The JSON object on the next line."""
+        assert process.stdout is not None
+        poll, deadline = select.poll(), time.monotonic() + seconds
+        poll.register(process.stdout, select.POLLIN)
+        while b"\n" not in self._unread:
+            if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+                raise _ChildError(f"no result within {seconds:g} s")
+            part = os.read(process.stdout.fileno(), MAX_LINE_BYTES)
+            self._unread += part
+            if not part or len(self._unread) > MAX_LINE_BYTES:
+                raise _ChildError("the process that compares died")
+        line, _, self._unread = self._unread.partition(b"\n")
         try:
             reply = json.loads(line)
         except ValueError:
             reply = None
         if not isinstance(reply, dict):
-            return self._drop(child, "the process that compares wrote nonsense")
-        if not child.is_ready and reply.get("ready") is True:
-            child.is_ready, child.deadline = True, float("inf")
-            self._failed_starts = 0
-            return []
-        if child.task is None or reply.pop("id", None) != child.id:
-            return self._drop(child, "the process that compares answered something else")
-        done = [(child.task, reply)]
-        child.task, child.deadline = None, float("inf")
-        return done
-
-    def _drop(self, child: _Child, reason: str) -> list[tuple[int, Reply]]:
-        if not child.is_ready:
-            self._failed_starts += 1
-        self._end(child)
-        return [] if child.task is None else [(child.task, {"error": reason})]
+            raise _ChildError("the process that compares wrote nonsense")
+        return reply
 
 
-class _Child:
-    """One process and what it is doing."""
-
-    def __init__(self, module: str, seconds: float) -> None:
-        root = str(Path(__file__).resolve().parents[2])  # the same polymode, also when it is not installed
-        environment = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
-        path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", module, str(seconds)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            bufsize=0,
-            env={**environment, "PYTHONPATH": path},
-            start_new_session=True,  # Ctrl-C is the parent's to handle
-        )
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._in, self.out = self._process.stdin, self._process.stdout
-        self._unread = b""
-        self.task: int | None = None
-        self.id = 0
-        self.is_ready = False
-        self.deadline = time.monotonic() + START_SECONDS
-
-    def send(self, task: int, request: Mapping[str, Any], seconds: float) -> None:
-        """Start on a request; one that cannot be sent is noticed as the end of the child's output."""
-        self.task, self.id = task, request["id"]
-        self.deadline = time.monotonic() + seconds
-        with suppress(OSError):
-            self._in.write(json.dumps(request).encode() + b"\n")
-
-    def read(self) -> bytes | None:
-        """The line that is complete now, nothing while it is not, None at the end of the output."""
-        part = os.read(self.out.fileno(), MAX_LINE_BYTES)
-        self._unread += part
-        if not part or len(self._unread) > MAX_LINE_BYTES:
-            return None
-        line, newline, rest = self._unread.partition(b"\n")
-        if not newline:
-            return b""
-        self._unread = rest
-        return line
-
-    def kill(self) -> None:
-        """End the process and forget its pipes."""
-        self._process.kill()
-        self._process.wait()
-        for pipe in (self._in, self.out):
-            with suppress(OSError):
-                pipe.close()
-
-
-def _kill_all(children: list[_Child], selector: selectors.BaseSelector) -> None:
-    while children:
-        children.pop().kill()
-    selector.close()
+def _end_all(children: Sequence[_Child]) -> None:
+    for child in children:
+        child.end()

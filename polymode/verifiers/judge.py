@@ -14,10 +14,12 @@ the next batch.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections import ChainMap
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from copy import copy
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from polymode.endpoint import Endpoint, Refused
 from polymode.errors import ConfigError, VerifierFault
@@ -84,6 +86,7 @@ class JudgeVerifier:
         if request_options is not None and not isinstance(request_options, Mapping):
             raise ConfigError(f"request_options = {request_options!r} is not allowed: give an object of field: value")
         self.asks_for_duplicates = duplicates
+        self.options = {"base_url": base_url, "model": model, "duplicates": duplicates}
         self._endpoint = Endpoint(
             base_url.rstrip("/") + "/chat/completions",
             api_key_env=api_key_env,
@@ -95,37 +98,37 @@ class JudgeVerifier:
         self._concurrency = concurrency
         self._is_structured = structured
         self._cache = VerdictCache(None if cache is None else Path(cache))
-        self._faults: dict[str, str] = {}
+        self._faults: dict[str, str] = {}  # what `prepare` could not find out, and why
 
-    def prepare(self, items: Iterable[tuple[Example, Sequence[str]]]) -> None:
-        """Ask about all answers that are not known yet, several at once; failures are remembered and reported once."""
-        wanted: dict[str, Case] = {}
+    def prepare(self, items: Iterable[tuple[Example, Sequence[str]]]) -> Self:
+        """This judge with all answers asked about, several at once; failures are held, and logged once."""
+        cases: dict[str, Case] = {}
         for example, answers in items:
-            here = self.at(example)
-            for i, answer in enumerate(dict.fromkeys(answers)):
-                for case in here.cases(answer, list(dict.fromkeys(answers))[:i] if self.asks_for_duplicates else ()):
-                    wanted.setdefault(self._key(case), case)
-        known = self._cache.get_all(wanted)
-        missing = {key: case for key, case in wanted.items() if key not in known}
-        if missing:
-            self._ask_all(missing)
+            equality, distinct = self.at(example), list(dict.fromkeys(answers))
+            for i, answer in enumerate(distinct):
+                cases |= {self._key(case): case for case in equality.cases(answer, distinct[:i])}
+        verdicts = self._cache.get_all(cases)
+        faults = self._ask_all({key: case for key, case in cases.items() if key not in verdicts})
+        prepared = copy(self)
+        prepared._faults = faults
+        return prepared
 
     def at(self, example: Example) -> QuestionJudge:
         """The judge's equality on one question."""
-        return QuestionJudge(self, example)
+        return QuestionJudge(self, example, ChainMap({}, self._faults))
 
-    def matches_of(self, case: Case) -> Matches:
-        """What the judge says about a case, asked now if it is not known."""
+    def matches_of(self, case: Case, faults: MutableMapping[str, str]) -> Matches:
+        """What the judge says about a case, asked now if neither the verdict nor its fault is there; adds a fault."""
         key = self._key(case)
-        known = self._cache.get_all([key])
-        if key in known:
-            return known[key]
-        if key in self._faults:
-            raise VerifierFault(self._faults[key])
+        verdicts = self._cache.get_all([key])
+        if key in verdicts:
+            return verdicts[key]
+        if key in faults:
+            raise VerifierFault(faults[key])
         try:
             matches = self._ask(case)
         except VerifierFault as exc:
-            self._faults[key] = str(exc)
+            faults[key] = str(exc)
             raise
         self._cache.add([(key, matches)])
         return matches
@@ -133,30 +136,31 @@ class JudgeVerifier:
     def _key(self, case: Case) -> str:
         return hash_of([INSTRUCTIONS, self._endpoint.url, self._fields, case])
 
-    def _ask_all(self, missing: Mapping[str, Case]) -> None:
+    def _ask_all(self, cases: Mapping[str, Case]) -> dict[str, str]:
+        """Ask about these cases; the reason of each failure."""
         from tqdm import tqdm
 
+        faults: dict[str, str] = {}
+        if not cases:
+            return faults
         self._endpoint.resume()
-        for key in missing:
-            self._faults.pop(key, None)
-        failed: dict[str, str] = {}
-        with ThreadPoolExecutor(min(self._concurrency, len(missing)), "polymode-judge") as pool:
-            waiting = {pool.submit(self._ask, case): key for key, case in missing.items()}
+        with ThreadPoolExecutor(min(self._concurrency, len(cases)), "polymode-judge") as pool:
+            futures = {pool.submit(self._ask, case): key for key, case in cases.items()}
             try:
-                bar = tqdm(as_completed(waiting), "judge", len(waiting), leave=False, delay=2, unit=" answers")
+                bar = tqdm(as_completed(futures), "judge", len(futures), leave=False, delay=2, unit=" answers")
                 for done in bar:
                     try:
-                        self._cache.add([(waiting[done], done.result())])
-                    except VerifierFault as exc:
-                        failed[waiting[done]] = str(exc)
-            except BaseException:  # Ctrl-C: what is known is kept, what is under way is cut off
+                        self._cache.add([(futures[done], done.result())])
+                    except Exception as exc:
+                        faults[futures[done]] = str(exc)
+            except BaseException:  # Ctrl-C: verdicts so far stay in the cache, what is under way is cut off
                 self._endpoint.stop()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
-        self._faults |= failed
-        if failed:
-            first = next(iter(failed.values()))
-            log.warning("judge: %d of %d answers could not be judged; the first: %s", len(failed), len(missing), first)
+        if faults:
+            first = next(iter(faults.values()))
+            log.warning("judge: %d of %d answers could not be judged; the first: %s", len(faults), len(cases), first)
+        return faults
 
     def _ask(self, case: Case) -> Matches:
         body = {**self._fields, "messages": messages_for(case)}
@@ -171,16 +175,16 @@ class JudgeVerifier:
 
 
 class QuestionJudge:
-    """The equality on one question: normalised text, then the judge."""
+    """The equality on one question: normalised text, then the judge. ``faults`` are not asked about again."""
 
-    def __init__(self, judge: JudgeVerifier, example: Example) -> None:
-        self._judge, self._example = judge, example
+    def __init__(self, judge: JudgeVerifier, example: Example, faults: MutableMapping[str, str]) -> None:
+        self._judge, self._example, self._faults = judge, example, faults
 
     def same(self, a: str, b: str) -> bool:
         """Whether the texts are equal; else what the judge says, if it was given the option ``duplicates``."""
         if _TEXT.same(a, b):
             return True
-        return any(self._judge.matches_of(case) for case in self._pairs(a, (b,)))
+        return any(self._judge.matches_of(case, self._faults) for case in self._pairs(a, (b,)))
 
     def matches(self, answer: str, reference: Reference) -> bool:
         """Whether ``answer`` equals the reference."""
@@ -188,10 +192,10 @@ class QuestionJudge:
         if reference not in references:
             references = (reference,)
         number = references.index(reference)
-        found = [i for i, ref in enumerate(references) if _TEXT.matches(answer, ref)]
-        if not found and (case := self._case(answer, references)) is not None:
-            found = self._judge.matches_of(case)
-        return number in found
+        numbers = [i for i, ref in enumerate(references) if _TEXT.matches(answer, ref)]
+        if not numbers and (case := self._case(answer, references)) is not None:
+            numbers = self._judge.matches_of(case, self._faults)
+        return number in numbers
 
     def cases(self, answer: str, earlier: Sequence[str]) -> list[Case]:
         """What the judge has to be asked about an answer, and whether it repeats one of ``earlier``."""

@@ -80,26 +80,28 @@ def verdict_in(reply: Any, case: Case) -> Matches:
         raise VerifierFault("judge: the reply is empty")
     if choice.get("finish_reason") == "length":
         raise VerifierFault(f"judge: the reply was cut off, raise max_tokens: {_short(text)}")
-    said = text.rpartition("</think>")[2].strip()
-    fenced = _FENCED.fullmatch(said)
+    verdict_text = text.rpartition("</think>")[2].strip()
+    fenced = _FENCED.fullmatch(verdict_text)
     try:
-        found = json.loads(fenced[1] if fenced else said, object_pairs_hook=_without_repeats)
+        verdict = json.loads(fenced[1] if fenced else verdict_text, object_pairs_hook=_without_repeats)
     except (ValueError, RecursionError):
-        raise VerifierFault(f"judge: the reply is not one JSON object: {_short(said)}") from None
-    if not isinstance(found, dict) or found.keys() != {"code", "matches"} or found["code"] != code_of(case):
-        raise VerifierFault(f"judge: the reply needs the message's code and matches, nothing else: {_short(said)}")
-    numbers = found["matches"]
+        raise VerifierFault(f"judge: the reply is not one JSON object: {_short(verdict_text)}") from None
+    if not isinstance(verdict, dict) or verdict.keys() != {"code", "matches"} or verdict["code"] != code_of(case):
+        raise VerifierFault(
+            f"judge: the reply needs the message's code and matches, nothing else: {_short(verdict_text)}"
+        )
+    numbers = verdict["matches"]
     allowed = range(1, len(case.references) + 1)
     if not isinstance(numbers, list) or not all(type(n) is int and n in allowed for n in numbers):
-        raise VerifierFault(f"judge: matches must be numbers from 1 to {len(case.references)}: {_short(said)}")
+        raise VerifierFault(f"judge: matches must be numbers from 1 to {len(case.references)}: {_short(verdict_text)}")
     return tuple(sorted({n - 1 for n in numbers}))
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
         raise ValueError("a key stands twice")
-    return found
+    return fields
 
 
 def _short(value: object) -> str:

@@ -98,10 +98,10 @@ def _unwrapped(text: str) -> str:
     """Without a full stop at the end and without delimiters around the whole."""
     for _ in range(3):  # as in `$\boxed{5}$.`
         text = text.rstrip(".").rstrip() if not text.endswith("..") else text
-        found = _WRAPPED.fullmatch(text)
-        if found is None:
+        match = _WRAPPED.fullmatch(text)
+        if match is None:
             break
-        text = next(inside for inside in found.groups() if inside is not None).strip()
+        text = next(inside for inside in match.groups() if inside is not None).strip()
     return text
 
 

@@ -11,15 +11,20 @@ Everything is done in the sandbox, also parsing: hostile text can crash a parser
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from copy import copy
+from dataclasses import dataclass, field
+from typing import Literal, Self
 
 from polymode.errors import ConfigError, RecordError, VerifierFault
 from polymode.sandbox import Limits, Outcome, ProgramTests, Result, Sandbox
 from polymode.types import Example, Reference
 
 Distinct = Literal["ast", "behaviour"]
+
+TestedProgram = tuple[str, str]
+"""The tests, as the reference holds them, and a program without its fence."""
 
 _FENCE = re.compile(r"\A\s*(`{3,}|~{3,})[^\n`]*\n(.*?)(?:\n[ \t]*\1[`~]*\s*)?\Z", re.DOTALL)
 
@@ -66,22 +71,26 @@ class ProgramVerifier:
         if distinct not in ("ast", "behaviour"):
             raise ConfigError(f"distinct = {distinct!r} is not known: use 'ast' or 'behaviour'")
         self.distinct: Distinct = distinct
+        self.options = {"distinct": distinct}
         self.sandbox = sandbox or Sandbox(workers, limits=limits, unsafe_local=unsafe_local)
+        self.results: Mapping[TestedProgram, Result] = {}
+        """What `prepare` found out; anything else is run when it is asked about."""
 
-    def prepare(self, items: Iterable[tuple[Example, Sequence[str]]]) -> None:
-        """Run all programs of a batch, on all cores; results are remembered."""
-        programs: list[tuple[str, ProgramTests]] = []
+    def prepare(self, items: Iterable[tuple[Example, Sequence[str]]]) -> Self:
+        """This verifier with the results of all programs of a batch, which run on all cores, each once."""
+        jobs: dict[TestedProgram, ProgramTests] = {}
         for example, answers in items:
-            try:
+            with suppress(RecordError):  # raised again by `at`, where it makes the answers UNSCORED
                 tests = tests_of(example)
-            except RecordError:  # said by `at`, where it becomes UNSCORED
-                continue
-            programs += [(program_text(answer), tests) for answer in answers]
-        self.sandbox.run(programs)
+                jobs |= {(example.references[0].text, program_text(answer)): tests for answer in answers}
+        prepared = copy(self)
+        results = self.sandbox.run([(program, tests) for (_, program), tests in jobs.items()])
+        prepared.results = dict(zip(jobs, results, strict=True))
+        return prepared
 
     def at(self, example: Example) -> ProgramEquality:
         """The equality on one question; its methods raise VerifierFault when the tests cannot be used."""
-        return ProgramEquality(self.sandbox, example, self.distinct)
+        return ProgramEquality(self.sandbox, example, self.distinct, self.results)
 
     def count_distinct(self, example: Example, answers: Sequence[str]) -> DistinctCounts:
         """Both counts of different right programs, whatever `distinct` takes credit for.
@@ -90,7 +99,10 @@ class ProgramVerifier:
             RecordError: the question's reference holds no tests.
         """
         tests = tests_of(example)
-        results = self.sandbox.run([(program_text(answer), tests) for answer in answers])
+        jobs = [(example.references[0].text, program_text(answer)) for answer in answers]
+        missing = [job for job in dict.fromkeys(jobs) if job not in self.results]
+        fresh = dict(zip(missing, self.sandbox.run([(program, tests) for _, program in missing]), strict=True))
+        results = [fresh[job] if job in fresh else self.results[job] for job in jobs]
         right = [result for result in results if result.outcome is Outcome.PASS]
         return DistinctCounts(
             right=len(right),
@@ -107,6 +119,8 @@ class ProgramEquality:
     sandbox: Sandbox
     example: Example
     distinct: Distinct = "ast"
+    results: Mapping[TestedProgram, Result] = field(default_factory=dict)
+    """Results that are there already; the sandbox runs the rest."""
 
     @property
     def open(self) -> bool:
@@ -116,14 +130,14 @@ class ProgramEquality:
     def result(self, text: str) -> Result:
         """What the sandbox said of a program; raises VerifierFault when it was a fault of ours."""
         try:
-            return self._result(text, tests_of(self.example))
+            return self._result(text, _only_reference(self.example))
         except RecordError as exc:
             raise VerifierFault(str(exc)) from None
 
     def matches(self, answer: str, reference: Reference) -> bool:
         """Whether the program passes the tests in the reference."""
         try:
-            return self._result(answer, ProgramTests.from_json(reference.text)).outcome is Outcome.PASS
+            return self._result(answer, reference).outcome is Outcome.PASS
         except RecordError as exc:
             raise VerifierFault(str(exc)) from None
 
@@ -137,8 +151,11 @@ class ProgramEquality:
         """Whether the keys are equal."""
         return a == b or self.key(a) == self.key(b)
 
-    def _result(self, text: str, tests: ProgramTests) -> Result:
-        result = self.sandbox.recall(program_text(text), tests)
+    def _result(self, text: str, reference: Reference) -> Result:
+        program = program_text(text)
+        result = self.results.get((reference.text, program))
+        if result is None:
+            [result] = self.sandbox.run([(program, ProgramTests.from_json(reference.text))])
         if result.outcome is Outcome.FAULT:
             raise VerifierFault(result.reason)
         return result
@@ -150,11 +167,15 @@ def tests_of(example: Example) -> ProgramTests:
     Raises:
         RecordError: there is not exactly one reference, or it holds no tests.
     """
+    return ProgramTests.from_json(_only_reference(example).text)
+
+
+def _only_reference(example: Example) -> Reference:
     if len(example.references) != 1:
         raise RecordError(
             f"question {example.id!r}: {len(example.references)} references; a program's question has one, its tests"
         )
-    return ProgramTests.from_json(example.references[0].text)
+    return example.references[0]
 
 
 def program_text(answer: str) -> str:

@@ -17,9 +17,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Sequence
+from copy import copy
 from fractions import Fraction
 from functools import lru_cache
 from importlib.util import find_spec
+from typing import Self
 
 from polymode.errors import ConfigError, MissingExtraError, VerifierFault
 from polymode.types import Example, Reference
@@ -28,7 +30,7 @@ from polymode.verifiers.mathematics import as_latex
 from polymode.verifiers.text import TextVerifier
 
 MAX_REMEMBERED = 1 << 18
-"""Outcomes that are kept."""
+"""Outcomes that are kept from one batch to the next."""
 _TEXT = TextVerifier()
 _RATIO = re.compile(
     r"(?P<sign>[+-]?)(?:(?P<whole>\d{1,99})(?:/(?P<under>\d{1,99}))?|\\frac\{(?P<above>\d{1,99})\}\{(?P<below>\d{1,99})\})",
@@ -60,6 +62,7 @@ class SymbolicVerifier:
         for package in ("math_verify", "antlr4"):
             if find_spec(package) is None:
                 raise MissingExtraError(package, "math", "verifier 'symbolic'")
+        self.options = {"seconds": float(seconds)}
         self._pool = ChildPool("polymode.verifiers.symbolic_worker", size=workers or _cores(), seconds=float(seconds))
         self._outcomes: dict[Pair, bool | str | None] = {}  # None: no expression; a text: why it failed
 
@@ -97,8 +100,11 @@ class SymbolicVerifier:
             raise fault
         return False
 
-    def prepare(self, items: Iterable[tuple[Example, Sequence[str]]]) -> None:
-        """Compare the answers with the names of their references and with each other, on all children at once."""
+    def prepare(self, items: Iterable[tuple[Example, Sequence[str]]]) -> Self:
+        """This verifier with the answers compared with their references' names and each other, on all children.
+
+        A failure is an outcome as well: it is not tried again.
+        """
         wanted: dict[Pair, None] = {}
         for example, answers in items:
             distinct = list(dict.fromkeys(answers))
@@ -106,9 +112,13 @@ class SymbolicVerifier:
             for i, answer in enumerate(distinct):
                 for other in (*names, *distinct[:i]):
                     pair = _pair(answer, other)
-                    if pair is not None and pair not in self._outcomes and _compared_at_once(pair) is None:
+                    if pair is not None and _compared_at_once(pair) is None:
                         wanted[pair] = None
-        self._compare(list(wanted))
+        earlier = {pair: self._outcomes[pair] for pair in wanted if pair in self._outcomes}
+        self._compare([pair for pair in wanted if pair not in earlier])
+        prepared = copy(self)
+        prepared._outcomes = earlier | {pair: self._outcomes[pair] for pair in wanted if pair not in earlier}
+        return prepared
 
     def close(self) -> None:
         """End the child processes; they end by themselves when the verifier is no longer used."""
@@ -148,10 +158,10 @@ def _compared_at_once(pair: Pair) -> bool | None:
 
 @lru_cache(maxsize=1 << 16)
 def _ratio(latex: str) -> Fraction | None:
-    found = _RATIO.fullmatch(latex)
-    if found is None:
+    ratio = _RATIO.fullmatch(latex)
+    if ratio is None:
         return None
-    sign, above, below = found["sign"], found["above"] or found["whole"], found["below"] or found["under"] or "1"
+    sign, above, below = ratio["sign"], ratio["above"] or ratio["whole"], ratio["below"] or ratio["under"] or "1"
     return Fraction(int(sign + above), int(below)) if int(below) else None
 
 

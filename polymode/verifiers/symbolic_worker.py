@@ -55,9 +55,9 @@ def _comparison() -> Any:
 
     @lru_cache(maxsize=PARSED)
     def parsed(latex: str) -> list[Any]:
-        found = parse(f"${latex}$", config, fallback_mode="no_fallback", parsing_timeout=0, raise_on_error=True)
+        expressions = parse(f"${latex}$", config, fallback_mode="no_fallback", parsing_timeout=0, raise_on_error=True)
         # An undefined value such as 1/0 cannot be compared with anything.
-        return [] if any(isinstance(item, Basic) and item.has(nan, zoo) for item in found) else found
+        return [] if any(isinstance(item, Basic) and item.has(nan, zoo) for item in expressions) else expressions
 
     def equal(a: str, b: str) -> bool | None:
         """Both ways round: `verify` takes `2+2=4` for the answer 4, but not 4 for the answer `2+2=4`."""

@@ -37,7 +37,7 @@ class VerdictCache:
     """
 
     def __init__(self, path: Path | None) -> None:
-        self._known: dict[str, Matches] = {}
+        self._verdicts: dict[str, Matches] = {}
         self._file = None if path is None else _open(path)
         self._path = path
         if self._file is not None:
@@ -45,7 +45,7 @@ class VerdictCache:
 
     def get_all(self, keys: Iterable[str]) -> Mapping[str, Matches]:
         """The known ones of ``keys``."""
-        missing = [key for key in dict.fromkeys(keys) if key not in self._known]
+        missing = [key for key in dict.fromkeys(keys) if key not in self._verdicts]
         if self._file is not None:
             for key in missing:
                 try:
@@ -54,12 +54,12 @@ class VerdictCache:
                     self._give_up(exc)
                     break
                 if row is not None:
-                    self._known[key] = tuple(json.loads(row[0]))
-        return self._known
+                    self._verdicts[key] = tuple(json.loads(row[0]))
+        return self._verdicts
 
     def add(self, verdicts: Sequence[tuple[str, Matches]]) -> None:
         """Remember verdicts; a file that cannot be written is given up with a warning, the verdicts are kept."""
-        self._known.update(verdicts)
+        self._verdicts.update(verdicts)
         if self._file is None or not verdicts:
             return
         try:

@@ -1,4 +1,4 @@
-"""From a question to a decided answer set, whatever protocol asked (layer L4)."""
+"""From a question to a decided answer set, whatever protocol it came by (layer L6)."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 TRIAL_SECONDS = 5.0
 """Longest wait for the one token that shows whether the model answers."""
-KEEPERS = 4
-"""Escalated questions that are kept at once. Their threads are their own: while a locked review queue makes them wait,
-everything else goes on."""
+ESCALATION_THREADS = 4
+"""Escalated questions that are stored at once. They have threads of their own, so that a locked review queue holds up
+nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServingConfig:
-    """What is served, and how the model is asked. A guarantee of the policy holds for these settings only."""
+    """What is served, and how the model is sampled. A guarantee of the policy holds for these settings only."""
 
     model_id: str
     """Name of the model, as clients see it."""
@@ -45,7 +45,7 @@ class ServingConfig:
     style: Style = "full"
     """Prompt style."""
     exclusive: bool = False
-    """Say in the prompt that at most one answer is right."""
+    """State in the prompt that at most one answer is correct."""
     max_tokens: int = 1536
     """Completions are cut off at this length."""
     temperature: float = 1.0
@@ -71,7 +71,7 @@ class ServingConfig:
 
 @dataclass(frozen=True, slots=True)
 class AnswerRequest:
-    """A question as a client asks it; None stands for the server's own setting."""
+    """A question as a client asks it; None stands for the server's setting."""
 
     question: str
     k: int | None = None
@@ -83,7 +83,7 @@ class AnswerRequest:
 
 @dataclass(frozen=True, slots=True)
 class AnswerResult:
-    """A reply, and the text that it was read from."""
+    """A reply, and the completion that it was parsed from."""
 
     reply: AnswerSetReply
     completion: str
@@ -97,18 +97,18 @@ class AnswerService:
     ) -> None:
         self.serving, self._batcher, self._metrics, self._escalations = serving, batcher, metrics, escalations
         self.policy_id = serving.policy.digest()
-        self.readiness = Readiness(self._try)
-        self._keepers = ThreadPoolExecutor(KEEPERS, thread_name_prefix="escalations")
+        self.readiness = Readiness(self._probe)
+        self._threads = ThreadPoolExecutor(ESCALATION_THREADS, thread_name_prefix="escalations")
 
     def close(self) -> None:
-        """End the threads, once what they are keeping is kept."""
-        self._keepers.shutdown(wait=False)
+        """End the threads once what they are storing is stored."""
+        self._threads.shutdown(wait=False)
 
-    async def reply(self, asked: AnswerRequest, request_id: str) -> AnswerSetReply:
+    async def reply(self, request: AnswerRequest, request_id: str) -> AnswerSetReply:
         """The decided answer set; raises as `answer`."""
-        return (await self.answer(asked, request_id)).reply
+        return (await self.answer(request, request_id)).reply
 
-    async def answer(self, asked: AnswerRequest, request_id: str) -> AnswerResult:
+    async def answer(self, request: AnswerRequest, request_id: str) -> AnswerResult:
         """The decided answer set with the model's whole text.
 
         Raises:
@@ -116,35 +116,35 @@ class AnswerService:
                 (503), or the time is over (504).
         """
         serving = self.serving
-        k = self._k(asked.k)
-        prompt = build_prompt(asked.question, k, confidence=True, exclusive=serving.exclusive, style=serving.style)
-        temperature = serving.temperature if asked.temperature is None else asked.temperature
-        limit = serving.max_tokens if asked.max_tokens is None else min(asked.max_tokens, serving.max_tokens)
-        made = await self._generated(PromptRequest(prompt, k, limit, temperature, asked.seed), serving.seconds)
-        answer_set, decision = await asyncio.to_thread(self._decided, made, k, asked.risk)
-        escalation_id = await self._escalated(asked, answer_set, decision, made, request_id)
-        self._count(made, answer_set, decision, asked.risk)
-        is_as_served = (temperature, limit) == (serving.temperature, serving.max_tokens) and asked.risk == "normal"
-        shown = len(decision.answers)
-        candidates = [_item(answer, made.text) for answer in decision.ranked]
+        k = self._k(request.k)
+        prompt = build_prompt(request.question, k, confidence=True, exclusive=serving.exclusive, style=serving.style)
+        temperature = serving.temperature if request.temperature is None else request.temperature
+        limit = serving.max_tokens if request.max_tokens is None else min(request.max_tokens, serving.max_tokens)
+        generated = await self._generate(PromptRequest(prompt, k, limit, temperature, request.seed), serving.seconds)
+        answer_set, decision = await asyncio.to_thread(self._decide, generated, k, request.risk)
+        escalation_id = await self._escalate(request, answer_set, decision, generated, request_id)
+        self._count(generated, answer_set, decision, request.risk)
+        is_as_served = (temperature, limit) == (serving.temperature, serving.max_tokens) and request.risk == "normal"
+        n_released = len(decision.answers)
+        candidates = [_item(answer, generated.text) for answer in decision.ranked]
         reply = AnswerSetReply(
             decision=decision.kind.value,
             reason=decision.reason,
-            answers=candidates[:shown],
+            answers=candidates[:n_released],
             candidates=candidates,
             guarantee=self._guarantee(decision) if is_as_served else None,
             escalation_id=escalation_id,
             k=k,
-            risk=asked.risk,  # type: ignore[arg-type]  # checked by the request's model
+            risk=request.risk,  # type: ignore[arg-type]  # checked by the request's model
             completion_status=answer_set.status.value,
             model_id=serving.model_id,
             policy_id=self.policy_id,
-            usage=Usage(prompt_tokens=made.n_prompt_tokens, completion_tokens=made.n_tokens),
+            usage=Usage(prompt_tokens=generated.n_prompt_tokens, completion_tokens=generated.n_tokens),
             request_id=request_id,
         )
-        return AnswerResult(reply, made.text)
+        return AnswerResult(reply, generated.text)
 
-    async def _generated(self, ask: PromptRequest, seconds: float) -> Generated:
+    async def _generate(self, ask: PromptRequest, seconds: float) -> Generated:
         try:
             future = self._batcher.submit(ask)
         except QueueFullError:
@@ -155,7 +155,7 @@ class AnswerService:
             raise _closed() from None
         try:
             async with asyncio.timeout(seconds):
-                made = await asyncio.wrap_future(future)
+                generated = await asyncio.wrap_future(future)
         except TimeoutError:
             slow = Problem(504, f"no completion within {seconds:g} s", fix="ask again later")
             self.readiness.note(slow.title)
@@ -168,7 +168,7 @@ class AnswerService:
                 422,
                 f"the model's server refuses the prompt: {exc}",
                 field="question",
-                allowed="what the model can take",
+                allowed="a prompt that fits the model",
                 fix="ask a shorter question, or for fewer answers",
             ) from None
         except GeneratorFault as exc:
@@ -177,12 +177,12 @@ class AnswerService:
             self.readiness.note(down.title)
             raise down from None
         self.readiness.note(None)
-        return made
+        return generated
 
-    async def _try(self) -> None:
-        """Ask for one token; what comes of it is noted."""
+    async def _probe(self) -> None:
+        """Ask for one token and note the result."""
         try:
-            await self._generated(PromptRequest("ready?", 1, 1, self.serving.temperature), TRIAL_SECONDS)
+            await self._generate(PromptRequest("ready?", 1, 1, self.serving.temperature), TRIAL_SECONDS)
         except Problem as exc:
             if exc.status == 429:  # busy is not broken
                 self.readiness.note(None)
@@ -200,40 +200,40 @@ class AnswerService:
             fix="leave k out",
         )
 
-    def _decided(self, made: Generated, k: int, risk: str) -> tuple[AnswerSet, Decision]:
-        answer_set = parse_answers(made.text, k, confidence=True, finished=made.is_finished)
+    def _decide(self, generated: Generated, k: int, risk: str) -> tuple[AnswerSet, Decision]:
+        answer_set = parse_answers(generated.text, k, confidence=True, finished=generated.is_finished)
         return answer_set, decide(answer_set, self.serving.policy, risk=risk)
 
-    async def _escalated(
-        self, asked: AnswerRequest, answer_set: AnswerSet, decision: Decision, made: Generated, request_id: str
+    async def _escalate(
+        self, request: AnswerRequest, answer_set: AnswerSet, decision: Decision, generated: Generated, request_id: str
     ) -> int | str | None:
         if self._escalations is None or decision.kind is not DecisionKind.ESCALATE:
             return None
         try:
-            keep = partial(
+            add = partial(
                 self._escalations.add,
-                asked.question,
+                request.question,
                 answer_set,
                 decision,
-                completion=made.text,
+                completion=generated.text,
                 model_id=self.serving.model_id,
                 policy_id=self.policy_id,
-                risk=asked.risk,
+                risk=request.risk,
                 equality=self.serving.policy.equality,
                 request_id=request_id,
             )
-            return await asyncio.get_running_loop().run_in_executor(self._keepers, keep)
-        except PolymodeError as exc:  # saying "escalated" would be a lie: nobody would look at it
+            return await asyncio.get_running_loop().run_in_executor(self._threads, add)
+        except PolymodeError as exc:  # a reply that says "escalated" would be false: nobody would see the question
             raise _unavailable(f"the question must go to a person, and the review queue fails: {exc}") from None
 
     def _guarantee(self, decision: Decision) -> str | None:
-        found = [g.statement for g in self.serving.policy.guarantees if g.decision == decision.kind.value]
-        return found[0] if found else None
+        statements = (g.statement for g in self.serving.policy.guarantees if g.decision == decision.kind.value)
+        return next(statements, None)
 
-    def _count(self, made: Generated, answer_set: AnswerSet, decision: Decision, risk: str) -> None:
+    def _count(self, generated: Generated, answer_set: AnswerSet, decision: Decision, risk: str) -> None:
         self._metrics.decisions.labels(decision.kind.value, risk).inc()
         self._metrics.completions.labels(answer_set.status.value).inc()
-        for kind, number in (("prompt", made.n_prompt_tokens), ("completion", made.n_tokens)):
+        for kind, number in (("prompt", generated.n_prompt_tokens), ("completion", generated.n_tokens)):
             if number is not None:
                 self._metrics.tokens.labels(kind).inc(number)
 

@@ -1,4 +1,4 @@
-"""The server's paths (layer L4): answer sets, the same as chat completions, and what operators look at."""
+"""The server's paths (layer L6): answer sets, the same as chat completions, and what operators look at."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Concurrent requests to one model, answered in batches by worker threads (layer L4).
+"""Concurrent requests to one model, answered in batches by worker threads (layer L6).
 
 A worker takes the oldest waiting request and those behind it that can share a batch with it: as soon as there are
-enough of them, or when the oldest has waited long enough. Waiting requests are bounded, and one whose asker left is
-dropped. No request fails for another: when a batch fails for a reason that may lie in one prompt, each is asked alone.
+enough of them, or when the oldest has waited long enough. The queue is bounded, and a cancelled request leaves it. No
+request fails because of another: when a batch fails for a reason that may lie in one prompt, each is asked alone.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from polymode.generate import Generated, Generator
 log = logging.getLogger(__name__)
 
 FIRST_GUESS = 1.0
-"""Seconds that a batch is taken to last before one was seen."""
+"""Assumed seconds of a batch before the first one was measured."""
 MEMORY = 0.8
 """Weight of the past in the running mean of how long a batch lasts."""
 
 
 class QueueFullError(Exception):
-    """As many requests wait as may."""
+    """The queue has no room for another request."""
 
 
 class ClosedError(Exception):
@@ -61,7 +61,7 @@ class _Waiting:
 
 
 class Batcher:
-    """Collects requests and asks a generator.
+    """Collects requests and passes them to a generator in batches.
 
     Args:
         generator: called from the worker threads only.
@@ -70,7 +70,7 @@ class Batcher:
         room: requests that may wait; more are refused.
         workers: threads; more than one for a generator that may be called from several (a server elsewhere).
         seed: of the sampling; None draws one.
-        on_batch: called with the size and the seconds of every batch.
+        on_batch: called with the size and the duration in seconds of every batch.
     """
 
     def __init__(
@@ -184,17 +184,17 @@ class Batcher:
         ask = batch[0].ask
         seed = self._seeds.getrandbits(31) if ask.seed is None else ask.seed
         try:
-            made = self._generator.generate(
+            generated = self._generator.generate(
                 [waiting.ask.prompt for waiting in batch],
                 n=1,
                 max_tokens=ask.max_tokens,
                 temperature=ask.temperature,
                 seed=seed,
             )
-            texts: list[Generated | GeneratorFault] = [text for [text] in made]
+            texts: list[Generated | GeneratorFault] = [text for [text] in generated]
             if len(texts) != len(batch):
                 raise ValueError(f"{len(texts)} completions of {len(batch)} prompts")
-        except Exception as exc:  # whatever a model throws concerns those who asked; the thread must live on
+        except Exception as exc:  # the requests of the batch get the error; the thread must live on
             is_down = isinstance(exc, GeneratorFault) and not isinstance(exc, PromptRefusedError)
             if len(batch) > 1 and not is_down:
                 return [outcome for waiting in batch for outcome in self._outcomes([waiting])]

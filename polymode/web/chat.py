@@ -1,8 +1,8 @@
-"""The OpenAI-compatible form: a chat completion whose content is the answer set as JSON (layer L4).
+"""The OpenAI-compatible form: a chat completion whose content is the answer set as JSON (layer L6).
 
-A question is one user message. Fields of the API that would change what is sampled in ways that no policy was
-calibrated for are refused unless they say nothing; ``temperature``, ``max_tokens`` and ``seed`` are kept to, and with
-others than the server's own no guarantee is claimed. A stream comes in one piece: nothing can be decided before the
+A question is one user message. Fields of the API that would change the sampling in ways that no policy was calibrated
+for are refused unless they have no effect. ``temperature``, ``max_tokens`` and ``seed`` are respected; with values
+other than the server's no guarantee is claimed. Streaming sends a single chunk: nothing can be decided before the
 whole set is there.
 """
 
@@ -22,12 +22,12 @@ from polymode.web.schema import MAX_QUESTION_CHARS, WHOLE, Answers, AnswerSetRep
 
 def _off(value: bool) -> bool:
     if value:
-        raise ValueError("no log-probabilities are given")
+        raise ValueError("log-probabilities are not available")
     return value
 
 
 Off = Annotated[bool, AfterValidator(_off), WithJsonSchema({"type": "boolean", "const": False})]
-"""False; a literal would also take 0."""
+"""False; a Literal would also accept 0."""
 
 
 class TextPart(Strict):
@@ -46,7 +46,7 @@ class ChatMessage(Strict):
 
 
 class StreamOptions(Strict):
-    """What a stream holds beside the text."""
+    """What a stream contains besides the text."""
 
     include_usage: bool | None = None
     include_obfuscation: bool | None = None
@@ -57,7 +57,7 @@ class ChatRequest(Strict):
 
     model: str = Field(description="name of the model, as /v1/models lists it")
     messages: list[ChatMessage] = Field(
-        description="one message with role user that holds the question, not blank: a policy decides single questions, "
+        description="one message with role user, the question, not blank: a policy decides single questions, "
         "without system messages or earlier turns",
         min_length=1,
         max_length=1,
@@ -74,7 +74,7 @@ class ChatRequest(Strict):
     seed: Annotated[int, Field(ge=0, lt=2**31), WHOLE] | None = Field(
         None, description="seed of the sampling, a whole number from 0"
     )
-    stream: bool | None = Field(None, description="true to get the reply as server-sent events, in one piece")
+    stream: bool | None = Field(None, description="true to get the reply as server-sent events, in a single chunk")
     stream_options: StreamOptions | None = Field(None, description="include_usage: true or false")
     response_format: dict[str, Any] | None = Field(
         None, description="no effect: the content is always the answer set as JSON"
@@ -82,7 +82,7 @@ class ChatRequest(Strict):
     user: str | None = Field(None, description="no effect")
     metadata: dict[str, Any] | None = Field(None, description="no effect")
     store: bool | None = Field(None, description="no effect: nothing is stored")
-    # What follows may only say what is done anyway.
+    # The fields below may only have the value that the server uses anyway.
     n: Annotated[int, Field(ge=1, le=1), WHOLE] | None = Field(None, description="1")
     top_p: float | None = Field(None, description="1", ge=1, le=1)
     presence_penalty: float | None = Field(None, description="0", ge=0, le=0)
@@ -133,7 +133,7 @@ def chat_completion(reply: AnswerSetReply) -> dict[str, Any]:
 
 
 def chat_events(reply: AnswerSetReply, *, with_usage: bool) -> Iterator[str]:
-    """A reply as server-sent events: the whole content, the end, with ``with_usage`` the tokens, and the last word."""
+    """A reply as server-sent events: the whole content, the end, with ``with_usage`` the tokens, and the end mark."""
     head = _head(reply, "chat.completion.chunk")
     usage = {"usage": None} if with_usage else {}
     delta = {"role": "assistant", "content": dumped(reply.model_dump())}

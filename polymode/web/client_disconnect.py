@@ -1,4 +1,4 @@
-"""Work for a client that may leave before it is done (layer L4)."""
+"""Work for a client that may disconnect before it is done (layer L6)."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from typing import Any, TypeVar
 
 from starlette.requests import Request
 
-from polymode.web.gate import CLIENT_LEFT
+from polymode.web.gate import CLIENT_CLOSED_REQUEST
 from polymode.web.problems import Problem
 
 T = TypeVar("T")
 
 
 async def run_until_disconnect(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """The result of ``work``, which is cancelled when the client leaves; then raises Problem."""
-    working = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(_left(request))
+    """The result of ``work``, which is cancelled when the client disconnects; then raises Problem."""
+    result = asyncio.ensure_future(work)
+    disconnect = asyncio.ensure_future(_disconnected(request))
     try:
-        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            return working.result()
-        raise Problem(CLIENT_LEFT, "the client left", fix="stay until the reply is there")
+        await asyncio.wait({result, disconnect}, return_when=asyncio.FIRST_COMPLETED)
+        if result.done():
+            return result.result()
+        raise Problem(CLIENT_CLOSED_REQUEST, "the client disconnected", fix="wait for the reply")
     finally:
-        for task in (working, leaving):
+        for task in (result, disconnect):
             task.cancel()
-        # Out of the queue before anybody hears of it, so that the model is not asked in between.
-        await asyncio.gather(working, leaving, return_exceptions=True)
+        # The request must be out of the queue before this returns, so that the model is not asked in between.
+        await asyncio.gather(result, disconnect, return_exceptions=True)
         await asyncio.sleep(0)
 
 
-async def _left(request: Request) -> None:
+async def _disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass

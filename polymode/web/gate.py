@@ -1,7 +1,10 @@
-"""What every request passes before it is read: host, key, size and time of its body (layer L4; plain ASGI).
+"""Checks before a request is handled: host, key, size and duration of its body (layer L6; plain ASGI).
 
-Each request gets an id of its own, is counted, timed and logged; neither questions nor answers are logged. A body is
-read to its end here, bounded in bytes and in seconds however it is sent, before anything else is done with it.
+Each request gets an id, is counted, timed and logged; neither questions nor answers are logged. The whole body is read
+here, bounded in bytes and in seconds however it is sent, before anything else is done with it.
+
+Starlette's TrustedHostMiddleware is not used: it answers 400 in plain text, before requests have an id and are counted,
+where clients of this server get 421 as problem JSON or as a page.
 """
 
 from __future__ import annotations
@@ -28,10 +31,10 @@ from polymode.web.server_metrics import ServerMetrics
 log = logging.getLogger("polymode.web")
 
 OPEN_PATHS = ("/health", "/ready")
-"""Paths that need no key: what keeps a server running asks them."""
+"""Paths that need no key: process supervisors and load balancers call them."""
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
-CLIENT_LEFT = 499
-"""Status in log and counters of a request whose client went away."""
+CLIENT_CLOSED_REQUEST = 499
+"""Status in log and counters of a request whose client disconnected."""
 HEADERS = {
     "x-content-type-options": "nosniff",
     "cache-control": "no-store",
@@ -40,30 +43,30 @@ HEADERS = {
     "content-security-policy": "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; "
     "frame-ancestors 'none'; base-uri 'none'",
 }
-"""Of every reply that does not say otherwise: a file of a run folder has a content policy of its own."""
+"""Headers of every reply that does not set them itself: a file of a run folder has a content policy of its own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a request may cost before it is read."""
+    """Limits of a request before it is handled."""
 
     body_bytes: int = 262_144
-    """Longest body; longer ones get status 413."""
+    """Longest body; a longer one gets status 413."""
     body_seconds: float = 10.0
-    """Longest time to send a body; slower ones get status 408."""
+    """Longest time to send a body; a slower one gets status 408."""
 
 
 class Gate:
     """ASGI middleware.
 
     Args:
-        app: what comes behind it.
-        keys: who may ask; without any, everybody.
-        hosts: names by which clients may call the server; None for any. A page in a browser can send requests to a
-            server on the same machine under a name of its own, and is refused by this.
+        app: the application.
+        keys: of those who may ask; without any, everybody may.
+        hosts: names by which clients may call the server; None for any. They stop DNS rebinding, by which a page in a
+            browser reaches a server on the same machine under a host name of its own.
         limits: of bodies.
-        metrics: counts.
-        paths: that exist; the others are counted as one.
+        metrics: of the server.
+        paths: that exist; all others are counted as one.
         pages: for people.
     """
 
@@ -90,7 +93,7 @@ class Gate:
         scope.setdefault("state", {})["request_id"] = request_id
         start, status = time.monotonic(), 500
 
-        async def send_noted(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -110,14 +113,14 @@ class Gate:
                 self._check(Headers(scope=scope), scope)
                 body = await self._body(Headers(scope=scope), receive)
             except Problem as problem:
-                await self._refusal(problem, scope)(scope, receive, send_noted)
+                await self._refusal(problem, scope)(scope, receive, send_with_headers)
             except ConnectionError:
-                status = CLIENT_LEFT
+                status = CLIENT_CLOSED_REQUEST
             else:
-                await self._app(scope, _replayed(body, receive), send_noted)
+                await self._app(scope, _replayed(body, receive), send_with_headers)
         finally:
             seconds = time.monotonic() - start
-            path = self._counted(scope["path"])
+            path = self._path_label(scope["path"])
             self._metrics.requests.labels(path, status).inc()
             self._metrics.seconds.labels(path).observe(seconds)
             log.info("%s %s %d %.0f ms %s", scope["method"], path, status, 1000 * seconds, request_id)
@@ -127,8 +130,8 @@ class Gate:
             return self._pages.problem(problem, scope)
         return problem_response(problem, scope["state"]["request_id"], scope["path"])
 
-    def _counted(self, path: str) -> str:
-        """The path as it stands in counters and log: one of a few, whatever is asked for."""
+    def _path_label(self, path: str) -> str:
+        """The path as counters and log name it: one of a few, whatever was requested."""
         if path in self._paths:
             return path
         return "/" + path[1:].partition("/")[0] if self._pages is not None and self._pages.owns(path) else "other"
@@ -165,7 +168,7 @@ class Gate:
 
         Raises:
             Problem: too long or too slow.
-            ConnectionError: the client left.
+            ConnectionError: the client disconnected.
         """
         announced = headers.get("content-length", "0")
         if announced.isdecimal() and int(announced) > self._limits.body_bytes:
@@ -214,7 +217,7 @@ def _host(header: str) -> str:
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that gives the body in one piece, then waits for the client to leave."""
+    """A `receive` that gives the whole body at once, then waits for the client to disconnect."""
     is_read = False
 
     async def receive_again() -> Message:

@@ -1,4 +1,4 @@
-"""API keys: only their SHA-256 is kept, and all are compared, each in constant time (layer L4; standard library only).
+"""API keys: only their SHA-256 is kept, and all are compared, each in constant time (layer L6; standard library only).
 
 A key is 32 random bytes, so a plain hash cannot be undone by guessing. A file of keys has one line per key,
 ``NAME SHA256``; empty lines and lines that start with # are skipped. The environment variable POLYMODE_API_KEYS may
@@ -35,11 +35,11 @@ class Keys:
     def owner(self, key: str) -> str | None:
         """Name of a key's owner; None for a key that is not known. Takes as long for a wrong key as for a right one."""
         sent = hash_of(key).encode()
-        found = None
-        for name, known in self._hashes.items():
-            if hmac.compare_digest(sent, known):
-                found = name
-        return found
+        owner = None
+        for name, stored in self._hashes.items():
+            if hmac.compare_digest(sent, stored):
+                owner = name
+        return owner
 
 
 def hash_of(key: str) -> str:

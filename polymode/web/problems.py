@@ -1,8 +1,8 @@
-"""What a client reads when something is wrong: one line of JSON with field, value, what is allowed, and the fix.
+"""Error replies: one line of JSON with field, value, what is allowed, and the fix.
 
-The form is RFC 9457 (application/problem+json); under the OpenAI-compatible paths it stands inside ``error``, where
+The format is RFC 9457 (application/problem+json); under the OpenAI-compatible paths it is inside ``error``, where
 clients of that API look for it. All JSON of the server is written here, so that no text of a user or a model can be
-taken for HTML by whatever reads it.
+mistaken for HTML.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import Any
 from pydantic import BaseModel
 from starlette.responses import JSONResponse
 
-MAX_SHOWN = 100
-"""Longest text of a refused value that is sent back."""
+MAX_VALUE = 100
+"""Characters of a refused value that are sent back."""
 PROBLEM_TYPE = "application/problem+json"
 OPENAI_PATHS = ("/v1/chat/", "/v1/models")
 
 
 class Problem(Exception):
-    """A request that is not answered, and why."""
+    """Why a request is not answered."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class Problem(Exception):
     ) -> None:
         super().__init__(title)
         self.status, self.title, self.headers = status, title, dict(headers or {})
-        self.field, self.value, self.allowed, self.fix = field, _shown(value), allowed, fix
+        self.field, self.value, self.allowed, self.fix = field, _shortened(value), allowed, fix
 
     def body(self, request_id: str) -> dict[str, object]:
         """As JSON."""
@@ -103,9 +103,9 @@ def problem_of(errors: Sequence[Mapping[str, Any]], model: type[BaseModel]) -> P
     error = errors[0]
     kind, _, *parts = error["type"], *error["loc"]
     # Between fields stand names of the alternatives of a union, such as list[TextPart], which say nothing to a client.
-    named = [isinstance(part, int) or part.isidentifier() or kind == "extra_forbidden" for part in parts]
-    path = [str(part) for part, is_named in zip(parts, named, strict=True) if is_named]
-    known = ", ".join(model.model_fields)
+    is_field = [isinstance(part, int) or part.isidentifier() or kind == "extra_forbidden" for part in parts]
+    path = [str(part) for part, is_own in zip(parts, is_field, strict=True) if is_own]
+    fields = ", ".join(model.model_fields)
     if kind == "json_invalid":
         return Problem(400, "not JSON", field="body", allowed="a JSON object", fix="send valid JSON")
     if not path:
@@ -113,29 +113,29 @@ def problem_of(errors: Sequence[Mapping[str, Any]], model: type[BaseModel]) -> P
             422,
             "not a JSON object",
             field="body",
-            allowed=f"a JSON object with {known}",
+            allowed=f"a JSON object with {fields}",
             fix="send an object, with the header Content-Type: application/json",
         )
     field = ".".join(path)
     if kind == "extra_forbidden":
         return Problem(
-            422, "unknown field", field=field, value=error.get("input"), allowed=f"one of {known}", fix="leave it out"
+            422, "unknown field", field=field, value=error.get("input"), allowed=f"one of {fields}", fix="leave it out"
         )
-    described = model.model_fields[path[0]].description if path[0] in model.model_fields else None
+    description = model.model_fields[path[0]].description if path[0] in model.model_fields else None
     if kind == "missing":
-        return Problem(422, "a field is missing", field=field, allowed=described, fix="add it")
-    said = " ".join(str(error["msg"]).split())
+        return Problem(422, "a field is missing", field=field, allowed=description, fix="add it")
+    message = " ".join(str(error["msg"]).split())
     return Problem(
         422,
         "a value is not allowed",
         field=field,
         value=error.get("input"),
-        allowed=described,
-        fix=f"change it: {said[:1].lower()}{said[1:]}",
+        allowed=description,
+        fix=f"change it: {message[:1].lower()}{message[1:]}",
     )
 
 
-def _shown(value: object) -> str | int | float | bool | None:
+def _shortened(value: object) -> str | int | float | bool | None:
     """A value as it may be sent back: short, and of a plain type."""
     if value is None or isinstance(value, bool):
         return value
@@ -145,4 +145,4 @@ def _shown(value: object) -> str | int | float | bool | None:
         text = value if isinstance(value, str) else repr(value)
     except ValueError:  # an integer of too many digits
         text = type(value).__name__
-    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+    return text if len(text) <= MAX_VALUE else f"{text[:MAX_VALUE]}..."

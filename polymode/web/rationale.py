@@ -1,7 +1,7 @@
-"""What a completion's reasoning says speaks for an answer, where it says so in a form that can be read (layer L4).
+"""Findings that a completion's reasoning gives in support of an answer (layer L6).
 
-The lab's models and those trained like them reason in clauses ``finding : what it speaks for``. Only such clauses are
-read; other reasoning gives None, never a guess.
+The lab's models and those trained like them reason in clauses ``finding : answer that it supports``. Only such clauses
+are parsed; other reasoning gives None, never a guess.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _SAME = TextVerifier().same
 
 
 def rationale(completion: str, answer: Answer) -> str | None:
-    """Findings that the reasoning names for ``answer``, in its order, such as ``tremor, dizziness``.
+    """Findings that support ``answer``, in the order of the reasoning, such as ``tremor, dizziness``.
 
-    Clauses end with ``;`` or a line's end and hold one colon; the answer stands behind it, as the same text after
-    normalising. None when there is no such clause, or nothing short enough.
+    A clause ends with ``;`` or at the end of a line and contains one colon; the text after it must equal the answer
+    after normalising. None when there is no such clause, or none short enough.
     """
     head, end, _ = completion.rpartition("</think>")
     if not end:
@@ -32,10 +32,10 @@ def rationale(completion: str, answer: Answer) -> str | None:
         is_usable = colon and ":" not in named and finding.isprintable() and finding not in findings
         if finding and is_usable and _SAME(named, answer.text):
             findings.append(finding)
-    kept = ""
+    text = ""
     for finding in findings:
-        longer = f"{kept}, {finding}" if kept else finding
+        longer = f"{text}, {finding}" if text else finding
         if len(longer) > MAX_CHARS:
             break
-        kept = longer
-    return kept or None
+        text = longer
+    return text or None

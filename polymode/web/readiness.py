@@ -1,7 +1,7 @@
-"""Whether the model would answer now (layer L4).
+"""Whether the model would answer now (layer L6).
 
-The verdict is that of the last request that reached the model. When it was a failure, or nobody asked for a while, the
-model itself is asked for one token: so a server that comes back is found without a restart and without users.
+The last request that reached the model decides. When it failed, or was too long ago, the model is asked for one token,
+so that a server that is back is noticed without a restart and without users.
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ import time
 from collections.abc import Awaitable, Callable
 
 GOOD_SECONDS = 10.0
-"""How long an answer proves that the model answers."""
+"""How long after an answer the model counts as ready."""
 BAD_SECONDS = 2.0
-"""How long a failure is believed before the model is tried again."""
+"""How long after a failure the model is not tried again."""
 
 
 class Readiness:
-    """Remembers how the model did last.
+    """Remembers whether the model answered last.
 
     Args:
-        trial: asks the model for next to nothing; calls `note`, and never raises.
+        probe: asks the model for one token, calls `note`, and never raises.
     """
 
-    def __init__(self, trial: Callable[[], Awaitable[None]]) -> None:
-        self._trial = trial
+    def __init__(self, probe: Callable[[], Awaitable[None]]) -> None:
+        self._probe = probe
         self._problem: str | None = None
         self._until = 0.0
-        self._trying: asyncio.Task[None] | None = None
+        self._running: asyncio.Task[None] | None = None
 
     def note(self, problem: str | None) -> None:
         """The model answered (None), or failed for this reason."""
@@ -35,9 +35,9 @@ class Readiness:
         self._until = time.monotonic() + (GOOD_SECONDS if problem is None else BAD_SECONDS)
 
     async def problem(self) -> str | None:
-        """Why the model would not answer; None when it would. Several callers share one trial."""
+        """Why the model would not answer; None when it would. Concurrent callers share one probe."""
         if time.monotonic() >= self._until:
-            if self._trying is None or self._trying.done():
-                self._trying = asyncio.ensure_future(self._trial())
-            await asyncio.shield(self._trying)
+            if self._running is None or self._running.done():
+                self._running = asyncio.ensure_future(self._probe())
+            await asyncio.shield(self._running)
         return self._problem

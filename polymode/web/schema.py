@@ -1,4 +1,4 @@
-"""The request and the reply of /v1/answer-sets (layer L4). Strict: no unknown fields, no values of another type."""
+"""The request and the reply of /v1/answer-sets (layer L6). Strict: no unknown fields, no values of another type."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def _whole(value: Any) -> Any:
 
 
 WHOLE = BeforeValidator(_whole)
-"""Makes whole numbers what they are in JSON, where 2.0 is one; behind the limits, so that these are described."""
+"""Accepts 2.0 as a whole number, as JSON does. It comes after the limits, so that these are in the schema."""
 Answers = Annotated[int, Field(ge=1, le=MAX_K), WHOLE]
 """Answers that may be asked for."""
 QuestionText = Annotated[str, Field(min_length=1, max_length=MAX_QUESTION_CHARS, pattern=r"\S")]
-"""A text with something in it."""
+"""A text that is not blank."""
 
 
 class Strict(BaseModel):
@@ -52,7 +52,7 @@ class AnswerItem(BaseModel):
     text: str
     confidence: float = Field(description="probability that it is right, after the policy's map", ge=0, le=1)
     rationale: str | None = Field(
-        description="findings that the model's reasoning names for it; null where it names none in a readable form"
+        description="findings in the model's reasoning that support it; null where none can be parsed"
     )
 
 
@@ -69,14 +69,14 @@ class AnswerSetReply(BaseModel):
     decision: Literal["answer", "offer_set", "abstain", "escalate"]
     reason: str = Field(description="why, in one sentence, with threshold and value")
     answers: list[AnswerItem] = Field(
-        description="what may be shown: one for answer, some for offer_set, none for abstain and escalate"
+        description="what may be shown: one for answer, several for offer_set, none for abstain and escalate"
     )
     candidates: list[AnswerItem] = Field(
-        description="all distinct answers, the most confident first, also where nothing may be shown; none when the "
+        description="all distinct answers, the most confident first, also where none may be shown; empty when the "
         "completion cannot be used"
     )
     guarantee: str | None = Field(
-        description="what the policy promises about decisions of this kind; null when it promises nothing"
+        description="what the policy guarantees about decisions of this kind; null when it guarantees nothing"
     )
     escalation_id: int | str | None = Field(
         description="of the question in the review queue; null when it was not escalated or the server has no queue"
@@ -84,7 +84,7 @@ class AnswerSetReply(BaseModel):
     k: int = Field(description="answers asked for")
     risk: Literal["normal", "high"]
     completion_status: Literal["clean", "partial", "malformed", "truncated"] = Field(
-        description="whether the model kept the answer format"
+        description="whether the model followed the answer format"
     )
     model_id: str
     policy_id: str = Field(description="hash of the policy's rules")

@@ -1,4 +1,4 @@
-"""Listening, and ending without dropping anybody (layer L4; the only place that imports uvicorn)."""
+"""Listening, and shutting down without dropping requests (layer L6; the only place that imports uvicorn)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import uvicorn
 from polymode.errors import ConfigError
 
 GRACE_SECONDS = 30
-"""How long requests under way may take after the server was told to end."""
+"""How long requests in progress may take after the signal to shut down."""
 MAX_CONNECTIONS = 1000
 """More connections at once get status 503 without being read."""
 LOG: dict[str, Any] = {
@@ -29,7 +29,7 @@ LOG: dict[str, Any] = {
 
 
 def serve(app: Any, *, host: str, port: int, ready: Callable[[str], None] = lambda url: None) -> None:
-    """Serve an ASGI application until SIGINT or SIGTERM; then requests under way are answered, new ones are not taken.
+    """Serve an ASGI application until SIGINT or SIGTERM; then finish the requests in progress.
 
     Args:
         app: the application.
@@ -53,7 +53,7 @@ def serve(app: Any, *, host: str, port: int, ready: Callable[[str], None] = lamb
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
         server = uvicorn.Server(config)
-        # uvicorn raises the signals that ended it once more; by then everything is done.
+        # uvicorn raises the signals that ended it again; by then everything is done.
         before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             ready(address_of(sock))
@@ -64,7 +64,7 @@ def serve(app: Any, *, host: str, port: int, ready: Callable[[str], None] = lamb
 
 
 def check_address(host: str, port: int) -> None:
-    """Find out before a model is loaded whether an address can be listened on; raises ConfigError."""
+    """Check before a model is loaded that an address can be listened on; raises ConfigError."""
     _listening(host, port).close()
 
 

@@ -1,4 +1,4 @@
-"""What the server counts, in the form that Prometheus reads (layer L4)."""
+"""Counters and histograms of one server for Prometheus (layer L6)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 class ServerMetrics:
-    """Counters of one server, in a registry of their own."""
+    """Metrics of one server, in a registry of their own."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -36,9 +36,9 @@ class ServerMetrics:
         self._batch_seconds.observe(seconds)
 
     def watch_queue(self, length: Callable[[], int]) -> None:
-        """Read the length of the queue from here whenever somebody asks."""
+        """Read the length of the queue from ``length`` at every scrape."""
         self._waiting.set_function(length)
 
     def text(self) -> bytes:
-        """All of it, in Prometheus' text format."""
+        """All metrics in Prometheus' text format."""
         return generate_latest(self._registry)

@@ -90,5 +90,7 @@ def test_a_folder_without_evaluations_says_what_is_missing(tmp_path: Path) -> No
     with pytest.raises(ConfigError, match=f"was not evaluated: run polymode evaluate {folder} first"):
         find_runs(tmp_path)
     (folder / "completions.jsonl").unlink()
-    with pytest.raises(ConfigError, match=r"metrics.json stands without its completions.jsonl"):
+    (folder / "judged.jsonl").unlink()
+    (tmp_path / "metrics.json").rename(folder / "metrics.json")
+    with pytest.raises(ConfigError, match=r"metrics.json stands without its judged.jsonl"):
         find_runs(tmp_path)

@@ -9,6 +9,7 @@ from polymode import runs
 from polymode.compare.columns import columns_of, find_runs
 from polymode.compare.compare import compare_runs, pick_against
 from polymode.errors import ConfigError, RunExistsError
+from polymode.evaluation import evaluate
 from polymode.report.equal_tokens import METRIC as EQUAL_TOKENS
 from polymode.verifiers.scripted import ScriptedVerifier
 
@@ -41,7 +42,7 @@ def test_a_difference_is_paired_by_question_and_averaged_over_like_seeds(experim
     assert found.excludes_zero and found.verdict("coverage") == "better"
 
 
-def test_each_run_is_judged_again_as_it_was_evaluated(experiment: Path, tmp_path: Path) -> None:
+def test_each_run_is_compared_as_it_was_evaluated(experiment: Path, tmp_path: Path) -> None:
     comparison = compare_runs([experiment], tmp_path / "out", against="single-rlvr/samples-votes", n_boot=20)
     # Votes of q1 aaa, q2 dxx: (1 - 1)^2 for a, (1/3 - 1)^2 for d, (2/3 - 0)^2 for x, mean 8/27. Samples state nothing.
     votes = comparison.data[1].metrics["brier"].by_seed
@@ -120,24 +121,41 @@ def test_runs_without_a_like_seed_are_paired_all_with_all(experiment: Path, tmp_
     assert found.n_pairs == 2 and found.cell.by_seed == (-1.0, -2.5) and found.cell.n == 2
 
 
-def test_what_changed_by_judging_again_is_noted(experiment: Path, tmp_path: Path) -> None:
-    path = experiment / "multi-rlvr-k3/seed-0/set" / runs.METRICS
-    content = runs.read_json(path)
-    content["metrics"]["coverage"]["value"] = 1.0
-    runs.write_json(path, content)
+def test_what_was_not_evaluated_is_noted(experiment: Path, tmp_path: Path) -> None:
     write_run(experiment / "multi-rlvr-k3/seed-2/set", {"q1": ["a b c"]}, k=3)
     (experiment / "multi-rlvr-k3/seed-2/set" / runs.METRICS).unlink()
     comparison = compare_runs([experiment], tmp_path / "out", n_boot=0)
-    left_out, changed = comparison.notes
-    assert left_out == f"left out, not evaluated: {experiment / 'multi-rlvr-k3/seed-2/set'}"
-    assert "coverage 1.0000 in metrics.json, 1.5000 judged again" in changed and changed in comparison.text()
+    assert comparison.notes == (f"left out, not evaluated: {experiment / 'multi-rlvr-k3/seed-2/set'}",)
+    assert comparison.notes[0] in comparison.text()
 
 
-def test_another_verifier_judges_everything(experiment: Path, tmp_path: Path) -> None:
+def test_another_verifier_judges_everything_and_decides_the_table_too(experiment: Path, tmp_path: Path) -> None:
     comparison = compare_runs([experiment], tmp_path / "out", n_boot=0, verifier=ScriptedVerifier({"y": "e"}))
     # y stands for e now, so that multi finds 2 instead of 1 in q2 of seed 0: (1 + 1) / 2 there, 3/2 for seed 1.
     assert comparison.differences["multi-rlvr-k3/set"]["coverage"].cell.value == 1.25
-    assert "coverage 1.5000 in metrics.json, 2.0000 judged again" in comparison.notes[0]
+    assert comparison.data[-1].cell("coverage").by_seed == (2.0, 3.0)
+
+
+def test_a_run_is_compared_by_the_rules_that_it_was_judged_by(tmp_path: Path) -> None:
+    answers = {"q1": ["a x"], "q2": ["d x"]}
+    one, two = (write_run(tmp_path / name, answers, k=2) for name in ("one", "two"))
+    # For the second x is b, and e: two references found in each question instead of one.
+    verifier = ScriptedVerifier({"x": frozenset({"b", "e"})})
+    evaluate(runs.read_completions(two, verifier=verifier), verifier=verifier, n_boot=0).write(two)
+    comparison = compare_runs([one, two], tmp_path / "out", n_boot=0)
+    assert [data.cell("coverage").value for data in comparison.data] == [1, 2]
+    assert comparison.differences["two"]["coverage"].cell.value == 1
+
+
+def test_an_evaluation_written_elsewhere_is_compared(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", {"q1": ["a x"]}, k=2)
+    evaluation = evaluate(runs.read_completions(run), n_boot=0)
+    elsewhere = tmp_path / "other" / "place"
+    evaluation.write(elsewhere, completions=run)
+    assert sorted(path.name for path in elsewhere.iterdir()) == ["judged.jsonl", "metrics.json"]
+    comparison = compare_runs([run, elsewhere], tmp_path / "out", n_boot=0, verifier=ScriptedVerifier({"x": "b"}))
+    assert [data.cell("coverage").value for data in comparison.data] == [2, 2]
+    assert runs.completions_of(elsewhere).samefile(run / runs.COMPLETIONS)
 
 
 def test_what_cannot_be_compared_is_refused(experiment: Path, tmp_path: Path) -> None:

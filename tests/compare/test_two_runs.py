@@ -1,12 +1,13 @@
 """Two runs beside each other: the numbers of `polymode compare`, and the questions they differ in."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from polymode import runs
-from polymode.compare.drawn_runs import figures_of
+from polymode.compare.figures import figures_of
 from polymode.compare.two_runs import compare_two
 from polymode.errors import ConfigError
 from polymode.evaluation import compare, evaluate, read_completions
@@ -60,12 +61,19 @@ def test_seeds_of_one_arm_are_told_apart(tmp_path: Path) -> None:
     assert first.startswith("A: multi-rlvr") and second.startswith("B: multi-rlvr")
 
 
-@pytest.mark.parametrize("verifier", ["ProgramVerifier", "JudgeVerifier", "SymbolicVerifier"])
-def test_nothing_is_started_for_a_page(two: tuple[Path, Path], verifier: str) -> None:
-    content = runs.read_json(two[1] / runs.METRICS)
-    content["view"]["verifier"] = verifier
-    runs.write_json(two[1] / runs.METRICS, content)
-    with pytest.raises(ConfigError, match=f"two was judged by {verifier}, which is not started.*polymode compare A B"):
+def test_a_run_that_programs_judged_is_compared_by_its_stored_verdicts(two: tuple[Path, Path]) -> None:
+    stored = runs.read_metrics(two[1])
+    verifier = {"name": "programs", "options": {"distinct": "behaviour"}}
+    replace(stored, view={**stored.view, "verifier": verifier}).write(two[1])
+    (two[1] / runs.COMPLETIONS).unlink()  # nothing could be judged again
+    assert compare_two(*two, n_boot=0).n_shared == 2
+
+
+def test_a_file_that_is_too_large_for_a_page_is_refused(
+    two: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("polymode.compare.two_runs.MAX_BYTES", 10)
+    with pytest.raises(ConfigError, match="one has .* too many for a page: polymode compare A B"):
         compare_two(*two)
 
 

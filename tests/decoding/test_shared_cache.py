@@ -78,7 +78,7 @@ def test_the_same_as_torch_on_whole_sequences(
         )
         torch.testing.assert_close(attended(cache, query, key, value), expected.transpose(1, 2))
         assert cache.get_seq_length() == prompt + step + 1
-    assert len(cache.layers[0].prompt_keys) == 2  # type: ignore[union-attr]
+    assert len(cache.layers[0].prompt_keys_PHTD) == 2  # type: ignore[union-attr]
 
 
 def test_scores_of_any_size_do_not_overflow() -> None:

@@ -3,9 +3,10 @@ from pathlib import Path
 
 from polymode.evaluation import read_completions
 from polymode.generate import Generated
-from polymode.generate.sampling import sample_completions, write_completions
+from polymode.generate.sampling import sample_completions
 from polymode.generate.scripted import ScriptedGenerator
 from polymode.prompts import build_prompt
+from polymode.runs import write_completions
 from polymode.types import Completion, Example, Reference
 
 EXAMPLES = [

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import brier_score_loss, log_loss
 from torchmetrics.functional.classification import binary_calibration_error
 
-from polymode.metrics import calibration
+from polymode.metrics import calibration, scores
 
 
 def sample(n: int = 500, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -27,30 +27,28 @@ def test_stated_decimals_fall_into_the_bin_that_starts_with_them() -> None:
 def test_ece_by_hand() -> None:
     # Bins: {.05, .05} y 0, 1 -> |.05 - .5| = .45, weight 2/4; {.95, 1.0} y 1, 1 -> |.975 - 1| = .025, weight 2/4.
     q, y = np.array([0.05, 0.05, 0.95, 1.0]), np.array([0.0, 1, 1, 1])
-    assert calibration.expected_calibration_error(q, y) == pytest.approx(0.5 * 0.45 + 0.5 * 0.025)
+    assert calibration.ece(q, y) == pytest.approx(0.5 * 0.45 + 0.5 * 0.025)
 
 
 def test_a_calibrated_constant_has_no_ece_and_no_resolution() -> None:
     q, y = np.full(4, 0.25), np.array([0.0, 0, 0, 1])
-    parts = calibration.brier_decomposition(q, y)
-    assert calibration.expected_calibration_error(q, y) == pytest.approx(0)
+    parts = scores.brier_decomposition(q, y)
+    assert calibration.ece(q, y) == pytest.approx(0)
     assert (parts.reliability, parts.resolution) == pytest.approx((0, 0))
     assert parts.brier == pytest.approx(0.1875)  # 1/4 * 3/4
 
 
 def test_agrees_with_scikit_learn_and_torchmetrics() -> None:
     q, y = sample()
-    assert calibration.brier_score(q, y) == pytest.approx(brier_score_loss(y, q), abs=1e-9)
-    assert calibration.negative_log_likelihood(q, y, eps=1e-4) == pytest.approx(
-        log_loss(y, np.clip(q, 1e-4, 1 - 1e-4)), abs=1e-9
-    )
+    assert scores.brier(q, y) == pytest.approx(brier_score_loss(y, q), abs=1e-9)
+    assert scores.log_loss(q, y, eps=1e-4) == pytest.approx(log_loss(y, np.clip(q, 1e-4, 1 - 1e-4)), abs=1e-9)
     other = binary_calibration_error(torch.tensor(q), torch.tensor(y).int(), n_bins=10, norm="l1")
-    assert calibration.expected_calibration_error(q, y) == pytest.approx(float(other), abs=1e-9)
+    assert calibration.ece(q, y) == pytest.approx(float(other), abs=1e-9)
 
 
 def test_log_score_is_clipped() -> None:
     # A certain wrong answer costs -log(eps) = 6.9078 nats, not infinity.
-    assert calibration.negative_log_likelihood(np.array([1.0]), np.array([0.0])) == pytest.approx(-np.log(1e-3))
+    assert scores.log_loss(np.array([1.0]), np.array([0.0])) == pytest.approx(-np.log(1e-3))
 
 
 def test_mass_bins_hold_equal_numbers_and_keep_ties_together() -> None:
@@ -62,14 +60,14 @@ def test_mass_bins_hold_equal_numbers_and_keep_ties_together() -> None:
 def test_equal_mass_ece_by_hand() -> None:
     # Two bins of two: |.15 - .5| and |.75 - .5|, half each.
     q, y = np.array([0.1, 0.2, 0.7, 0.8]), np.array([0.0, 1, 0, 1])
-    assert calibration.equal_mass_ece(q, y, n_bins=2) == pytest.approx(0.5 * 0.35 + 0.5 * 0.25)
+    assert calibration.adaptive_ece(q, y, n_bins=2) == pytest.approx(0.5 * 0.35 + 0.5 * 0.25)
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.integers(0, 1)), min_size=1, max_size=40))
 @settings(deadline=None)
 def test_brier_parts_add_up(pairs: list[tuple[float, int]]) -> None:
     q, y = np.array(pairs, dtype=float).T
-    parts = calibration.brier_decomposition(q, y)
+    parts = scores.brier_decomposition(q, y)
     bins = calibration.width_bins(q)
     within = 0.0  # by its own formula, not as the remainder
     for b in set(bins.tolist()):
@@ -87,7 +85,7 @@ def test_debiasing_removes_most_of_the_bias_of_perfect_confidences() -> None:
     for _ in range(200):
         q = rng.random(200)
         y = (rng.random(200) < q).astype(float)
-        plain.append(calibration.expected_calibration_error(q, y))
+        plain.append(calibration.ece(q, y))
         debiased.append(calibration.debiased_ece(q, y, np.arange(200)))
     assert np.mean(debiased) < 0.55 * np.mean(plain)
 
@@ -113,18 +111,18 @@ def test_expected_hits_error_by_hand_and_at_k_1() -> None:
     assert error == pytest.approx((0.7 + 0.4) / 2)
     q, y = sample()
     at_one = calibration.expected_hits_error(q, y, np.ones(len(q)))
-    assert at_one == pytest.approx(calibration.expected_calibration_error(q, y), abs=1e-12)
+    assert at_one == pytest.approx(calibration.ece(q, y), abs=1e-12)
 
 
 @pytest.mark.parametrize(
     "metric",
     [
-        calibration.expected_calibration_error,
-        calibration.equal_mass_ece,
-        calibration.brier_score,
-        calibration.negative_log_likelihood,
+        calibration.ece,
+        calibration.adaptive_ece,
+        scores.brier,
+        scores.log_loss,
         lambda q, y: calibration.debiased_ece(q, y, np.zeros(0, dtype=int)),
-        lambda q, y: calibration.brier_decomposition(q, y).uncertainty,
+        lambda q, y: scores.brier_decomposition(q, y).uncertainty,
     ],
 )
 def test_nothing_observed_is_undefined(metric) -> None:

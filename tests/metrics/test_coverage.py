@@ -14,11 +14,13 @@ def test_pass_at_k_is_the_share_of_subsets_with_a_right_one(n: int, c: int) -> N
     for k in range(1, n + 1):
         subsets = list(combinations(right, k))
         share = sum(any(s) for s in subsets) / len(subsets)
-        assert coverage.pass_at_k(np.array([n]), np.array([c]), k)[0] == pytest.approx(share, abs=1e-12)
+        assert coverage.pass_at_k(n, c, k) == pytest.approx(share, abs=1e-12)
 
 
 def test_pass_at_k_is_undefined_beyond_the_samples() -> None:
-    assert np.isnan(coverage.pass_at_k(np.array([3, 4]), np.array([3, 1]), 4)).tolist() == [True, False]
+    assert np.isnan(coverage.question_pass_at_k(np.array([3, 4]), np.array([3, 1]), 4)).tolist() == [True, False]
+    assert coverage.pass_at_k([3, 4], [3, 1], 4) == 1.0  # the question with three completions is left out
+    assert np.isnan(coverage.pass_at_k([3], [3], 4))
 
 
 def test_expected_coverage_is_the_mean_over_subsets_of_completions() -> None:
@@ -35,11 +37,9 @@ def test_expected_coverage_is_the_mean_over_subsets_of_completions() -> None:
 
 def test_table_counts_ranks_and_tops(small_table) -> None:
     # Sets of the fixture: see conftest. Set 0: q = .2, .9, .9 and y = 1, 0, 1 -> order: slots 1, 2, 0 (tie: earlier).
-    assert small_table.rank().tolist() == [2, 0, 1, 0, 1, 0, 1]
+    rank = small_table.rank()
+    assert rank.tolist() == [2, 0, 1, 0, 1, 0, 1]
     assert small_table.hits.tolist() == [2, 0, 1, 1]
-    assert coverage.coverage_at(small_table, 1).tolist() == [0, 0, 1, 1]
-    assert coverage.coverage_at(small_table, 2).tolist() == [1, 0, 1, 1]
-    assert coverage.coverage_at(small_table, 3).tolist() == small_table.hits.tolist()
     held, q, y = coverage.top_answer(small_table)
     assert held.tolist() == [True, False, True, True]
     assert q[held].tolist() == [0.9, 0.6, 0.8]

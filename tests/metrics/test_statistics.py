@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from polymode.metrics import calibration
+from polymode.metrics import calibration, scores
 from polymode.metrics.statistics import of_unique_references, statistics
 from polymode.uncertainty import replicate
 
@@ -35,6 +35,9 @@ def values(small_table) -> dict[str, float]:
         ("sum_to_one_bias", 0.0),  # only set 0 has two references: 2.0 - 2
         ("kl", 0.3),
         ("tokens_per_completion", 20.0),
+        ("tokens_per_reference", (30 + 10 + 20) / (2 + 0 + 1)),  # without set 2, whose tokens are not known
+        ("coverage@1", (0 + 1) / 2),
+        ("coverage@3", (2 / 2 + 1) / 2),
         ("malformed_rate", 0.25),
         ("brier_constant", 4 / 7 * 3 / 7),
         ("brier_floor", (0.21 + 0.09 + 0.16 + 0.24 + 0.16 + 0.24 + 0) / 7),
@@ -53,13 +56,13 @@ def test_gap_closed_follows_from_its_parts(values: dict[str, float]) -> None:
 
 def test_pooled_calibration_equals_the_plain_functions(values: dict[str, float], small_table) -> None:
     q, y = small_table.q, small_table.y
-    assert values["ece"] == pytest.approx(calibration.expected_calibration_error(q, y), abs=1e-12)
-    assert values["ece_equal_mass"] == pytest.approx(calibration.equal_mass_ece(q, y), abs=1e-12)
+    assert values["ece"] == pytest.approx(calibration.ece(q, y), abs=1e-12)
+    assert values["ece_equal_mass"] == pytest.approx(calibration.adaptive_ece(q, y), abs=1e-12)
     assert values["ece_debiased"] == pytest.approx(
         calibration.debiased_ece(q, y, small_table.answer_question), abs=1e-12
     )
-    assert values["nll"] == pytest.approx(calibration.negative_log_likelihood(q, y), abs=1e-12)
-    parts = calibration.brier_decomposition(q, y)._asdict()
+    assert values["nll"] == pytest.approx(scores.log_loss(q, y), abs=1e-12)
+    parts = scores.brier_decomposition(q, y)._asdict()
     for name, part in parts.items():
         assert values[name if name == "brier" else f"brier_{name}"] == pytest.approx(part, abs=1e-12)
 

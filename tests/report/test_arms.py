@@ -5,20 +5,19 @@ import pytest
 
 from polymode.errors import ConfigError, RunIncompleteError
 from polymode.report.arms import Arm, combine, line_over_seeds, merge_bins, read_arm, training_line
+from polymode.uncertainty import Estimate
 
 
 def test_combining_seeds_averages_values_and_interval_ends_and_keeps_each_seed():
-    cell = combine([
-        {"value": 1.0, "low": 0.8, "high": 1.3, "n": 10, "n_unscored": 1},
-        {"value": 2.0, "low": 1.6, "high": 2.5, "n": 10, "n_unscored": 0},
-    ])  # fmt: skip
+    cell = combine([Estimate(1.0, 0.8, 1.3, 10, 1), Estimate(2.0, 1.6, 2.5, 10)])
     assert (cell.value, cell.n, cell.n_unscored, cell.by_seed) == (1.5, 20, 1, (1.0, 2.0))
     assert (cell.low, cell.high) == (pytest.approx(1.2), pytest.approx(1.9))
 
 
 def test_an_undefined_seed_is_left_out_and_all_undefined_is_undefined():
-    assert combine([{"value": None, "n": 0}, {"value": 0.4, "low": 0.3, "high": 0.5, "n": 5}]).value == 0.4
-    assert not combine([{"value": None, "low": None, "high": None, "n": 0}, {}]).is_defined
+    undefined = Estimate(math.nan, math.nan, math.nan, 0)
+    assert combine([undefined, Estimate(0.4, 0.3, 0.5, 5)]).value == 0.4
+    assert not combine([undefined, undefined]).is_defined
 
 
 def test_line_of_one_seed_has_its_interval_and_of_several_their_range():

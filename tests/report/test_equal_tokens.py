@@ -13,10 +13,10 @@ CURVE = [{"answers": m, "value": v, "low": v - 0.1, "high": v + 0.2, "questions"
 
 def test_a_share_of_a_completion_is_interpolated():
     point = coverage_of(CURVE, 1, 1.5)  # half of 1.0 and half of 1.6
-    assert (point["value"], point["low"], point["high"]) == (pytest.approx(1.3), pytest.approx(1.2), pytest.approx(1.5))
-    assert coverage_of(CURVE, 1, 2.0)["value"] == 1.6
+    assert (point.value, point.low, point.high) == (pytest.approx(1.3), pytest.approx(1.2), pytest.approx(1.5))
+    assert coverage_of(CURVE, 1, 2.0).value == 1.6
     by_three = [{**p, "answers": 3 * p["answers"]} for p in CURVE]
-    assert coverage_of(by_three, 3, 1.25)["value"] == pytest.approx(0.75 * 1.0 + 0.25 * 1.6)
+    assert coverage_of(by_three, 3, 1.25).value == pytest.approx(0.75 * 1.0 + 0.25 * 1.6)
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ rewards = st.builds(
         exclusive_penalty=0 if score == "other" else 1,
     ),
     st.sampled_from(AGGREGATIONS),
-    st.sampled_from(SCORES),
+    st.sampled_from(list(SCORES)),
     st.sampled_from([0.25, 0.5, 1.0, 3.0]),
     st.sampled_from([0.0, 0.5, 1.0]),
     st.sampled_from([0.5, 1.0, 4.0]),

@@ -116,7 +116,7 @@ any_reward = st.builds(
         confidences="exclusive" if exclusive or score == "other" else "independent",
     ),
     st.sampled_from(AGGREGATIONS),
-    st.sampled_from(SCORES),
+    st.sampled_from(list(SCORES)),
     st.sampled_from([0.0, 0.3, 2.0]),
     st.sampled_from([0.0, 0.5, 1.0]),
     st.sampled_from([0.0, 0.1]),

@@ -210,8 +210,9 @@ class AsksTheQuestion:
     def __init__(self) -> None:
         self.prepared: list[tuple[str, list[str]]] = []
 
-    def prepare(self, items: Iterable[tuple[Example, Sequence[str]]]) -> None:
+    def prepare(self, items: Iterable[tuple[Example, Sequence[str]]]) -> "AsksTheQuestion":
         self.prepared += [(example.question, list(texts)) for example, texts in items]
+        return self
 
     def at(self, example: Example) -> "Names":
         return Names(example.question)

@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
+from polymode import endpoint
 from polymode.errors import ConfigError, VerifierFault
 from polymode.judging import judge
 from polymode.types import Answer, AnswerSet, Example, ParseStatus, Reference, Span, Verdict
-from polymode.verifiers import QuestionVerifier, endpoint
+from polymode.verifiers import QuestionVerifier
 from polymode.verifiers.judge import JudgeVerifier
 from polymode.verifiers.judge_messages import Case, code_of, messages_for, verdict_in
 
@@ -49,9 +50,9 @@ def test_a_batch_is_asked_once_and_judging_then_asks_nothing(server: Server) -> 
     verifier = judge_at(server)
     assert isinstance(verifier, QuestionVerifier)
     answers = ["Infection by influenza virus", "the Flu", "mosquito fever", "gout"]
-    verifier.prepare([(FEVER, answers), (FEVER, answers)])
+    prepared = verifier.prepare([(FEVER, answers), (FEVER, answers)])
     assert sorted(data_of(body)["answer_to_judge"] for body in server.bodies) == sorted([answers[0], *answers[2:]])
-    found = judge(FEVER, answer_set(*answers), verifier)
+    found = judge(FEVER, answer_set(*answers), prepared)
     assert found.verdicts == (CORRECT, CORRECT, CORRECT, WRONG)
     assert found.hits == (1, 0, 1, 0)
     verifier.prepare([(FEVER, answers)])
@@ -87,9 +88,9 @@ def test_duplicates_are_asked_about_only_when_wanted(server: Server) -> None:
     plain, asking = judge_at(server), judge_at(server, duplicates=True)
     for verifier, duplicates in ((plain, (None, None, None)), (asking, (None, 0, None))):
         server.bodies.clear()
-        verifier.prepare([(FEVER, ["gout", "Gout disease", "rash"])])
+        prepared = verifier.prepare([(FEVER, ["gout", "Gout disease", "rash"])])
         asked = len(server.bodies)
-        assert judge(FEVER, answer_set("gout", "Gout disease", "rash"), verifier).duplicates == duplicates
+        assert judge(FEVER, answer_set("gout", "Gout disease", "rash"), prepared).duplicates == duplicates
         assert len(server.bodies) == asked
     assert asked == 3 + 3
     assert asking.at(FEVER).same("gout disease", "gout") and len(server.bodies) == asked + 1
@@ -112,8 +113,8 @@ def test_an_endpoint_that_knows_no_schema_is_asked_without_one(server: Server) -
 
     server.script = strict
     verifier = judge_at(server, concurrency=1)
-    verifier.prepare([(FEVER, ["infection", "gout", "rash"])])
-    assert judge(FEVER, answer_set("infection", "gout", "rash"), verifier).verdicts == (CORRECT, WRONG, WRONG)
+    prepared = verifier.prepare([(FEVER, ["infection", "gout", "rash"])])
+    assert judge(FEVER, answer_set("infection", "gout", "rash"), prepared).verdicts == (CORRECT, WRONG, WRONG)
     assert ["response_format" in body for body in server.bodies] == [True, False, False, False]
 
 
@@ -143,8 +144,8 @@ def test_the_key_is_sent_and_never_shown_or_kept(
     server.script = lambda body: (401, {}, b"Incorrect API key provided:\n sk-very-secret")
     said = fault(verifier)
     assert "status 401: Incorrect API key provided: ***" in said
-    kept = [vars(verifier), vars(verifier._endpoint), (tmp_path / "verdicts.db").read_bytes()]
-    assert "secret" not in repr(kept)
+    states = [vars(verifier), *(value for name, value in vars(verifier._endpoint).items() if name != "_event_loops")]
+    assert "secret" not in repr([states, (tmp_path / "verdicts.db").read_bytes()])
 
 
 @pytest.mark.parametrize("value", ["", "a b", "a\nb", "schlüssel"])
@@ -249,10 +250,10 @@ def test_an_endpoint_that_is_down_leaves_a_large_batch_unscored_soon(
     verifier = JudgeVerifier(base_url=refusing_address(), model="m")
     began = time.monotonic()
     with caplog.at_level(logging.WARNING):
-        verifier.prepare([(FEVER, [f"answer {i}" for i in range(2000)])])
+        prepared = verifier.prepare([(FEVER, [f"answer {i}" for i in range(2000)])])
     assert time.monotonic() - began < 20
-    assert "2000 of 2000 answers could not be judged" in caplog.text and "Connection refused" in caplog.text
-    found = judge(FEVER, answer_set("answer 1", "flu"), verifier)
+    assert "2000 of 2000 answers could not be judged" in caplog.text and "ConnectionRefusedError" in caplog.text
+    found = judge(FEVER, answer_set("answer 1", "flu"), prepared)
     assert found.verdicts == (UNSCORED, CORRECT)
 
 
@@ -319,13 +320,16 @@ def test_silence_and_slow_dripping_end_at_the_time_limit(server: Server) -> None
 
 def test_what_is_no_http_or_no_json_or_too_much_or_too_little(server: Server) -> None:
     for script, said in (
-        (lambda body: lambda wfile: wfile.write(b"SSH-2.0-OpenSSH\r\n"), "BadStatusLine"),
-        (lambda body: lambda wfile: None, "RemoteDisconnected"),
+        (lambda body: lambda wfile: wfile.write(b"SSH-2.0-OpenSSH\r\n\r\n"), "illegal status line"),
+        (lambda body: lambda wfile: None, "Server disconnected without sending a response"),
         (lambda body: (200, {}, b"<html>hello</html>"), "the reply is not JSON: '<html>"),
         (lambda body: (200, {}, b"[" * 100_000), "the reply is not JSON"),
         (lambda body: (200, {}, b"\xff\xfe"), "the reply is not JSON"),
         (lambda body: (200, {}, b" " * (endpoint.MAX_REPLY_BYTES + 1)), "reply longer than 1,048,576 bytes"),
-        (lambda body: (200, {"Content-Length": "100"}, b"{}"), "IncompleteRead"),
+        (
+            lambda body: (200, {"Content-Length": "100"}, b"{}"),
+            "peer closed connection without sending complete message body",
+        ),
         (lambda body: (302, {"Location": "http://127.0.0.1:1/"}, b""), "status 302: empty reply"),
         (lambda body: (400, {}, b"bad \x00 request\n" * 1000), "status 400: bad"),
     ):
@@ -336,15 +340,28 @@ def test_what_is_no_http_or_no_json_or_too_much_or_too_little(server: Server) ->
 def test_one_bad_answer_of_a_batch_costs_the_others_nothing(server: Server, caplog: pytest.LogCaptureFixture) -> None:
     server.script = lambda body: chat("?") if data_of(body)["answer_to_judge"] == "bad" else sensible(body)
     verifier = judge_at(server)
-    verifier.prepare([(FEVER, ["infection", "bad", "gout"])])
-    found = judge(FEVER, answer_set("infection", "bad", "gout"), verifier)
+    prepared = verifier.prepare([(FEVER, ["infection", "bad", "gout"])])
+    found = judge(FEVER, answer_set("infection", "bad", "gout"), prepared)
     assert found.verdicts == (CORRECT, UNSCORED, WRONG)
     assert "1 of 3 answers could not be judged; the first: judge: the reply is not one JSON object" in caplog.text
-    assert len(server.bodies) == 3  # the failure is remembered until the next batch
     server.script = sensible
-    verifier.prepare([(FEVER, ["infection", "bad", "gout"])])
+    assert judge(FEVER, answer_set("bad"), prepared).verdicts == (UNSCORED,)
+    assert len(server.bodies) == 3  # the failure is a result of this batch
+    prepared = verifier.prepare([(FEVER, ["infection", "bad", "gout"])])
     assert len(server.bodies) == 4
-    assert judge(FEVER, answer_set("bad"), verifier).verdicts == (WRONG,)
+    assert judge(FEVER, answer_set("bad"), prepared).verdicts == (WRONG,)
+
+
+def test_whatever_goes_wrong_with_an_answer_of_a_batch_is_its_fault(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JUDGE_KEY", "k")
+    verifier = judge_at(server, api_key_env="JUDGE_KEY")
+    monkeypatch.delenv("JUDGE_KEY")
+    found = judge(FEVER, answer_set("gout", "flu"), verifier.prepare([(FEVER, ["gout", "flu"])]))
+    assert found.verdicts == (UNSCORED, CORRECT)
+    assert "api_key_env = 'JUDGE_KEY': this environment variable is not set" in found.faults[0]
+    assert server.bodies == []
 
 
 def test_an_interrupted_batch_ends_at_once_and_keeps_what_it_learned(
@@ -381,8 +398,8 @@ def test_verdicts_survive_a_restart_for_the_same_judge(server: Server, tmp_path:
     path = tmp_path / "new" / "verdicts.db"
     judge_at(server, cache=str(path)).prepare([(FEVER, ["infection", "gout"])])
     again = judge_at(server, cache=path)
-    again.prepare([(FEVER, ["gout", "infection"])])
-    assert judge(FEVER, answer_set("infection", "gout"), again).verdicts == (CORRECT, WRONG)
+    prepared = again.prepare([(FEVER, ["gout", "infection"])])
+    assert judge(FEVER, answer_set("infection", "gout"), prepared).verdicts == (CORRECT, WRONG)
     assert len(server.bodies) == 2
     judge_at(server, cache=path, model="another").prepare([(FEVER, ["infection"])])
     assert len(server.bodies) == 3
@@ -415,9 +432,9 @@ def test_a_cache_that_breaks_later_loses_no_verdict(
     with sqlite3.connect(tmp_path / "v.db") as other:
         other.execute("DROP TABLE verdicts")
     other.close()
-    verifier.prepare([(FEVER, ["infection", "gout"])])
+    prepared = verifier.prepare([(FEVER, ["infection", "gout"])])
     assert "verdicts are no longer kept in" in caplog.text
-    assert judge(FEVER, answer_set("infection", "gout"), verifier).verdicts == (CORRECT, WRONG)
+    assert judge(FEVER, answer_set("infection", "gout"), prepared).verdicts == (CORRECT, WRONG)
     assert len(server.bodies) == 2
 
 
@@ -475,8 +492,8 @@ def test_transformers_serve_with_a_random_model_leaves_all_unscored(
     model = random_checkpoint(tmp_path / "model")
     with serving(model, tmp_path / "log") as url:
         verifier = JudgeVerifier(base_url=url, model=str(model), max_tokens=16, concurrency=2, timeout=120)
-        verifier.prepare([(FEVER, ["flu", "tea", "milk"])])
-        found = judge(FEVER, answer_set("flu", "tea", "milk"), verifier)
+        prepared = verifier.prepare([(FEVER, ["flu", "tea", "milk"])])
+        found = judge(FEVER, answer_set("flu", "tea", "milk"), prepared)
     assert found.verdicts == (CORRECT, UNSCORED, UNSCORED)
     assert "2 of 2 answers could not be judged" in caplog.text
     assert all("judge: the reply" in text for text in found.faults)  # it was a chat completion, and no verdict

@@ -1,5 +1,6 @@
 """Programs as answers: right by their tests, new by their syntax tree or by what they do."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -9,7 +10,8 @@ from polymode.evaluation import evaluate
 from polymode.judging import judge
 from polymode.parsing import parse_answers
 from polymode.rewards import METHODS, score_set
-from polymode.sandbox import Limits, ProgramTests, Sandbox, reason_unavailable
+from polymode.sandbox import Limits, ProgramTests, Sandbox, pool, reason_unavailable
+from polymode.sandbox.worker import Report, Worker
 from polymode.training.reward import make_reward_function
 from polymode.types import Completion, Example, Reference, Verdict
 from polymode.verifiers import QuestionVerifier, is_open, verifier_at
@@ -97,11 +99,54 @@ def test_a_set_without_answers_to_unusable_tests_has_no_count(verifier: ProgramV
 
 def test_preparing_runs_everything_once(verifier: ProgramVerifier) -> None:
     answers = [f"def f(n): return n * n + {i} - {i}" for i in range(5)]
-    verifier.prepare([(QUESTION, answers[:3]), (QUESTION, answers[2:])])
-    equality = verifier.at(QUESTION)
+    prepared = verifier.prepare([(QUESTION, answers[:3]), (QUESTION, answers[2:])])
+    equality = prepared.at(QUESTION)
     assert [equality.matches(answer, QUESTION.references[0]) for answer in answers] == [True] * 5
     assert equality.same(answers[0], answers[0]) and not equality.same(answers[0], answers[1])
     assert equality.same(answers[0], "def f(m): return m * m + 0 - 0")
+
+
+def runs_of(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The programs that run from now on, one entry for each time."""
+    runs: list[str] = []
+    do = Worker.do
+
+    def counted(self: Worker, job: bytes) -> Report:
+        order = json.loads(job)
+        if order["kind"] == "run":
+            runs.append(order["program"])
+        return do(self, job)
+
+    monkeypatch.setattr(Worker, "do", counted)
+    return runs
+
+
+def test_each_program_of_a_batch_runs_once_however_little_the_sandbox_remembers(
+    verifier: ProgramVerifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "MAX_REMEMBERED", 40)
+    runs = runs_of(monkeypatch)
+    sets = [
+        Completion(
+            QUESTION, completion(*(f"def f(n): return n ** 2 + {i} * {j}" for j in range(4))), 4, False, sample=i
+        )
+        for i in range(1, 41)
+    ]
+    metrics = evaluate(sets, verifier=verifier, n_boot=0).metrics
+    assert metrics["coverage"].value == metrics["distinct_by_ast"].value == 1  # the one that adds nothing, j = 0
+    assert len(runs) == len(set(runs)) == 160
+
+
+def test_what_was_not_prepared_runs_when_it_is_asked_about(
+    verifier: ProgramVerifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared = verifier.prepare([(QUESTION, [POWER])])
+    runs = runs_of(monkeypatch)
+    monkeypatch.setattr(pool, "MAX_REMEMBERED", 0)
+    other = "def f(n): return n * n + 0 * 7"
+    assert prepared.at(QUESTION).matches(POWER, QUESTION.references[0]) and runs == []
+    assert prepared.at(QUESTION).matches(other, QUESTION.references[0]) and runs == [other]
+    assert prepared.count_distinct(QUESTION, [POWER, other, other]).right == 3 and runs == [other, other]
 
 
 @pytest.mark.parametrize(
@@ -124,8 +169,7 @@ def test_what_cannot_be_judged_as_a_program_is_wrong_and_equals_itself(program: 
 
 def test_a_program_of_ten_megabytes_is_wrong(verifier: ProgramVerifier) -> None:
     program = "x = 1\n" * (10 * 2**20 // 6) + POWER
-    verifier.prepare([(QUESTION, [program])])
-    assert not verifier.at(QUESTION).matches(program, QUESTION.references[0])
+    assert not verifier.prepare([(QUESTION, [program])]).at(QUESTION).matches(program, QUESTION.references[0])
 
 
 @pytest.mark.parametrize(
@@ -166,8 +210,8 @@ def test_tests_that_cannot_be_used_leave_answers_unscored(
     references: tuple[str, ...], said: str, verifier: ProgramVerifier
 ) -> None:
     example = Example("q", "", tuple(map(Reference, references)))
-    verifier.prepare([(example, [POWER])])
-    found = judge(example, parse_answers(completion(POWER, TIMES), 2, confidence=False), verifier)
+    prepared = verifier.prepare([(example, [POWER])])
+    found = judge(example, parse_answers(completion(POWER, TIMES), 2, confidence=False), prepared)
     assert found.verdicts == (Verdict.UNSCORED, Verdict.UNSCORED)
     assert said in found.faults[0]
     assert score_set(found, METHODS["multi-rlvr"].reward()).total is None

@@ -16,6 +16,7 @@ from polymode.errors import ConfigError, MissingExtraError, VerifierFault
 from polymode.judging import judge
 from polymode.types import Answer, AnswerSet, Example, ParseStatus, Reference, Span, Verdict
 from polymode.verifiers import QuestionVerifier, children
+from polymode.verifiers import symbolic as symbolic_module
 from polymode.verifiers.children import ChildPool
 from polymode.verifiers.mathematics import MAX_CHARS, as_latex
 from polymode.verifiers.symbolic import SymbolicVerifier
@@ -30,6 +31,10 @@ def symbolic() -> Iterator[SymbolicVerifier]:
     verifier = SymbolicVerifier(seconds=20, workers=1)  # generous: the machine may be busy
     yield verifier
     verifier.close()
+
+
+def processes(pool: ChildPool) -> list[subprocess.Popen[bytes]]:
+    return [child.process for child in pool._children if child.process is not None]
 
 
 def answer_set(*texts: str) -> AnswerSet:
@@ -179,15 +184,15 @@ def test_a_comparison_that_hangs_is_unscored_and_the_next_one_works() -> None:
 
 def test_a_child_that_is_killed_is_replaced(symbolic: SymbolicVerifier) -> None:
     assert symbolic.same("1/4", "0.25")
-    [child] = symbolic._pool._children
-    os.kill(child._process.pid, signal.SIGKILL)
-    child._process.wait()
+    [process] = processes(symbolic._pool)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
     try:
         assert symbolic.same("1/8", "0.125")
     except VerifierFault as exc:  # it was sent off before the death was noticed
         assert "died" in str(exc)
     assert symbolic.same("1/16", "0.0625")
-    assert symbolic._pool._children[0] is not child
+    assert processes(symbolic._pool) != [process]
 
 
 def test_a_fault_on_one_name_does_not_hide_another() -> None:
@@ -200,24 +205,28 @@ def test_a_fault_on_one_name_does_not_hide_another() -> None:
         verifier.matches("1/2", Reference(ENDLESS))
 
 
-def test_a_batch_is_compared_on_several_children_and_then_remembered() -> None:
+def test_a_batch_is_compared_on_several_children_and_its_outcomes_handed_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     verifier = SymbolicVerifier(seconds=60, workers=2)
     assert isinstance(verifier, QuestionVerifier)
     examples = [Example(str(i), "?", (Reference(f"{i}.5"),)) for i in range(20)]
-    verifier.prepare((example, [f"{2 * i + 1}/2", "flu", f"{i}"]) for i, example in enumerate(examples))
-    assert len(verifier._pool._children) == 2
+    monkeypatch.setattr(symbolic_module, "MAX_REMEMBERED", 3)
+    prepared = verifier.prepare((example, [f"{2 * i + 1}/2", "flu", f"{i}"]) for i, example in enumerate(examples))
+    assert len(processes(verifier._pool)) == 2
     verifier.close()
     for i, example in enumerate(examples):
-        found = judge(example, answer_set(f"{2 * i + 1}/2", "flu", f"{i}"), verifier)
+        found = judge(example, answer_set(f"{2 * i + 1}/2", "flu", f"{i}"), prepared)
         assert found.verdicts == (CORRECT, WRONG, WRONG)
-    assert verifier._pool._children == []  # nothing had to be compared again
-    verifier.prepare([])
+    assert processes(verifier._pool) == []  # nothing had to be compared again
+    verifier._outcomes = {("1", "x"): "no result"}
+    assert verifier.prepare([(Example("x", "?", (Reference("x"),)), ["1"])])._outcomes == verifier._outcomes
 
 
 def test_children_end_with_their_verifier() -> None:
     verifier = SymbolicVerifier(seconds=60, workers=1)
     verifier.same("1/2", "0.5")
-    process = verifier._pool._children[0]._process
+    [process] = processes(verifier._pool)
     del verifier
     assert process.wait(timeout=10) is not None
 
@@ -293,7 +302,7 @@ def test_an_interrupted_batch_leaves_no_reply_behind(pool) -> None:
     some = pool(size=2)
     with pytest.raises(KeyboardInterrupt):
         some.ask([{"a": i} for i in range(4)], interrupt)
-    assert some._children == []
+    assert processes(some) == []
     assert some.ask([{"a": 1}]) == [{"equal": True}]
 
 

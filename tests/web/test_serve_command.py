@@ -147,7 +147,7 @@ def test_a_server_behind_is_asked_as_the_options_say(
 ) -> None:
     made: list[dict[str, Any]] = []
 
-    def generator(base_url: str, model: str, timeout: float = 0, **options: Any) -> Model:
+    def generator(base_url: str, model: str, timeout: float = 0.0, **options: Any) -> Model:
         made.append({"base_url": base_url, "model": model, "timeout": timeout, **options})
         return Model(SURE)
 

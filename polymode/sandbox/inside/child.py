@@ -192,7 +192,7 @@ def _behaviour(lines: Sequence[dict[str, Any]], n_calls: int) -> str:
 
 def _lines(output: str) -> list[dict[str, Any]]:
     """The lines that were written, as far as they can be read."""
-    found: list[dict[str, Any]] = []
+    records: list[dict[str, Any]] = []
     for line in output.split("\n")[:-1]:
         try:
             value = json.loads(line)
@@ -200,8 +200,8 @@ def _lines(output: str) -> list[dict[str, Any]]:
             break
         if not isinstance(value, dict):
             break
-        found.append(value)
-    return found
+        records.append(value)
+    return records
 
 
 def _keep_only(descriptor: int) -> None:

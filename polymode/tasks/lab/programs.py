@@ -166,13 +166,16 @@ class PosteriorVerifier(ProgramVerifier):
         distinct: what makes two programs the same answer.
     """
 
+    name = "task:programs"
+    """How files name it: the task opens it."""
+
     def __init__(self, grammar: Grammar, sandbox: Sandbox, *, distinct: Distinct = "ast") -> None:
         super().__init__(sandbox, distinct=distinct)
         self.grammar = grammar
 
     def at(self, example: Example) -> PosteriorEquality:
         """The equality on one question."""
-        return PosteriorEquality(self.sandbox, example, self.distinct, self.grammar)
+        return PosteriorEquality(self.sandbox, example, self.distinct, self.results, self.grammar)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,35 +1,33 @@
-"""Where the lines of each question stand in judged.jsonl and completions.jsonl, and what lists filter by (layer L4).
+"""Where the lines of each question stand in judged.jsonl and completions.jsonl, and what lists filter by (layer L6).
 
-Made by reading both files once; it keeps numbers and ids, no texts, so that a run of a hundred thousand completions
+Made by reading both files once. It keeps numbers and ids, no texts, so that the index of a hundred thousand completions
 takes some megabytes.
 """
 
 from __future__ import annotations
 
-import json
 import time
 from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntFlag
 from pathlib import Path
-from typing import Any
 
 from polymode import runs
-from polymode.web.browsing.judged import Judged, judged_from
-from polymode.web.browsing.lines import Line, Stamp, read_lines, stamp_of
 
+SURE = 0.8
+"""A wrong answer with at least this confidence counts as overconfident."""
 _PAUSE_AFTER = 500
 """Lines that are read in one go; then other threads get their turn."""
-NOWHERE = 2**64 - 1
-"""Offset of a completion that is not kept."""
+NO_COMPLETION = 2**64 - 1
+"""Offset of a completion that is not in completions.jsonl."""
 
 
 class Kind(IntFlag):
     """What a question's completions went through."""
 
     MISSED = 1
-    """No answer of any of them is right."""
+    """No answer of any of them is correct."""
     MALFORMED = 2
     """One of them is not clean."""
     OVERCONFIDENT = 4
@@ -39,25 +37,25 @@ class Kind(IntFlag):
 
 
 @dataclass(frozen=True, slots=True)
-class Lines:
-    """Offsets of the judged lines of one question by sample, and of their completions."""
+class Offsets:
+    """Where the judged completions of one question start, by sample, and where their texts do."""
 
     judged: tuple[int, ...]
     completions: tuple[int, ...]
-    """NOWHERE for one that is not kept."""
+    """NO_COMPLETION for one that has no text."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Index:
+class QuestionIndex:
     """Questions of a run in the order in which they stand in judged.jsonl."""
 
     ids: tuple[str, ...]
     kinds: bytes
     """A `Kind` each."""
-    found: tuple[int, ...]
+    n_found: tuple[int, ...]
     """Distinct references found by all samples of each question."""
-    stamps: tuple[Stamp, Stamp | None]
-    """Of judged.jsonl, and of completions.jsonl where it is kept."""
+    stamps: tuple[runs.Stamp, runs.Stamp | None]
+    """Of judged.jsonl, and of completions.jsonl if there is one."""
     _starts: array[int] = field(repr=False)
     _judged: array[int] = field(repr=False)
     _completions: array[int] = field(repr=False)
@@ -70,17 +68,17 @@ class Index:
         """Place of a question by its id."""
         return self._numbers.get(id_)
 
-    def lines(self, number: int) -> Lines:
+    def offsets(self, number: int) -> Offsets:
         """Where a question stands."""
         start, end = self._starts[number], self._starts[number + 1]
-        return Lines(tuple(self._judged[start:end]), tuple(self._completions[start:end]))
+        return Offsets(tuple(self._judged[start:end]), tuple(self._completions[start:end]))
 
     def count(self, kind: Kind) -> int:
         """Questions of this kind."""
         return sum(1 for own in self.kinds if own & kind)
 
     def select(self, kind: Kind | None, part: str = "") -> list[int]:
-        """Places of the questions of this kind (all: None) whose id holds ``part``."""
+        """Places of the questions of this kind (all: None) whose id contains ``part``."""
         return [
             number
             for number, own in enumerate(self.kinds)
@@ -88,17 +86,17 @@ class Index:
         ]
 
 
-def stamps_of(judged: Path, completions: Path | None) -> tuple[Stamp, Stamp | None]:
+def stamps_of(judged: Path, completions: Path | None) -> tuple[runs.Stamp, runs.Stamp | None]:
     """Which versions of both files are there; raises OSError."""
-    return stamp_of(judged), None if completions is None else stamp_of(completions)
+    return runs.stamp_of(judged), None if completions is None else runs.stamp_of(completions)
 
 
-def build_index(judged: Path, completions: Path | None, name: str) -> Index:
+def build_index(judged: Path, completions: Path | None, name: str) -> QuestionIndex:
     """Read both files once.
 
     Args:
         judged: judged.jsonl.
-        completions: completions.jsonl, where it is kept.
+        completions: completions.jsonl, if there is one.
         name: of the run, for errors.
 
     Raises:
@@ -107,26 +105,25 @@ def build_index(judged: Path, completions: Path | None, name: str) -> Index:
     """
     stamps = stamps_of(judged, completions)
     questions: dict[str, _Question] = {}
-    shown = f"{name}/{runs.JUDGED}"
-    for line in read_lines(judged, shown):
-        _pause(line.number)
-        one = judged_from(line.row, f"{shown}, line {line.number}")
-        questions.setdefault(one.id, _Question()).take(one, line.offset)
-    texts = {} if completions is None else _completions(completions, f"{name}/{runs.COMPLETIONS}")
-    starts, offsets, whole = array("Q", [0]), array("Q"), array("Q")
+    for line in runs.judged_lines(judged, f"{name}/{runs.JUDGED}"):
+        if line.number % _PAUSE_AFTER == 0:
+            time.sleep(0.001)
+        questions.setdefault(line.judged.id, _Question()).add(line.judged, line.offset)
+    texts = {} if completions is None else runs.completion_offsets(completions, f"{name}/{runs.COMPLETIONS}")
+    starts, judged_offsets, completion_offsets = array("Q", [0]), array("Q"), array("Q")
     for id_, question in questions.items():
         for sample, offset in sorted(question.offsets):
-            offsets.append(offset)
-            whole.append(texts.get((id_, sample), NOWHERE))
-        starts.append(len(offsets))
-    return Index(
+            judged_offsets.append(offset)
+            completion_offsets.append(texts.get((id_, sample), NO_COMPLETION))
+        starts.append(len(judged_offsets))
+    return QuestionIndex(
         ids=tuple(questions),
         kinds=bytes(question.kind for question in questions.values()),
-        found=tuple(question.n_found for question in questions.values()),
+        n_found=tuple(question.n_found for question in questions.values()),
         stamps=stamps,
         _starts=starts,
-        _judged=offsets,
-        _completions=whole,
+        _judged=judged_offsets,
+        _completions=completion_offsets,
         _numbers={id_: number for number, id_ in enumerate(questions)},
     )
 
@@ -134,63 +131,29 @@ def build_index(judged: Path, completions: Path | None, name: str) -> Index:
 class _Question:
     """What is gathered of one question."""
 
-    __slots__ = ("found", "has_hit", "kind", "offsets")
+    __slots__ = ("has_hit", "kind", "offsets", "references")
 
     def __init__(self) -> None:
         self.offsets: list[tuple[int, int]] = []
-        self.found: set[int] = set()
+        self.references: set[int] = set()
         self.has_hit = False
         self.kind = Kind.MISSED
 
-    def take(self, one: Judged, offset: int) -> None:
-        self.offsets.append((one.sample, offset))
-        self.found |= one.found
-        self.has_hit |= one.n_hits > 0
-        if "correct" in one.verdicts:
+    def add(self, judged: runs.JudgedCompletion, offset: int) -> None:
+        self.offsets.append((judged.sample, offset))
+        self.references |= judged.found
+        self.has_hit |= judged.n_hits > 0
+        if "correct" in judged.verdicts:
             self.kind &= ~Kind.MISSED
-        if "unscored" in one.verdicts:
+        if "unscored" in judged.verdicts:
             self.kind = (self.kind | Kind.UNSCORED) & ~Kind.MISSED
-        if one.status != "clean":
+        if judged.status != "clean":
             self.kind |= Kind.MALFORMED
-        if one.is_overconfident:
+        pairs = zip(judged.verdicts, judged.confidences, strict=True)
+        if any(verdict == "wrong" and q is not None and q >= SURE for verdict, q in pairs):
             self.kind |= Kind.OVERCONFIDENT
 
     @property
     def n_found(self) -> int:
-        return len(self.found) or int(self.has_hit)
-
-
-def _completions(path: Path, shown: str) -> dict[tuple[str, int], int]:
-    """Offset by id and sample, both as `read_completions` of polymode.evaluate gives them."""
-    found: dict[tuple[str, int], int] = {}
-    samples: dict[str, int] = {}
-    unnamed: dict[str, str] = {}
-    for line in read_lines(path, shown):
-        _pause(line.number)
-        id_ = _id_of(line, unnamed)
-        sample = line.row.get("sample")
-        if not isinstance(sample, int):
-            sample = samples.get(id_, 0)
-            while (id_, sample) in found:
-                sample += 1
-            samples[id_] = sample + 1
-        found.setdefault((id_, sample), line.offset)
-    return found
-
-
-def _id_of(line: Line, unnamed: dict[str, str]) -> str:
-    """The id that a line says; lines without one share that of the first with the same question and references."""
-    if line.row.get("id") is not None:
-        return str(line.row["id"])
-    if not line.row.get("question"):
-        return str(line.number)
-    told: dict[str, Any] = {name: line.row.get(name) for name in _TELLING}
-    return unnamed.setdefault(json.dumps(told, sort_keys=True), str(line.number))
-
-
-_TELLING = ("question", "references", "exclusive", "distribution", "p_correct")
-
-
-def _pause(number: int) -> None:
-    if number % _PAUSE_AFTER == 0:
-        time.sleep(0.001)
+        # Programs that are right all match the one set of tests, and have no numbered reference.
+        return len(self.references) or int(self.has_hit)

@@ -1,4 +1,4 @@
-"""Names of runs and the folders they stand for; no name leads out of the one folder that is shown (layer L4)."""
+"""Names of runs and their folders; no name leads out of the one folder that is shown (layer L6)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from polymode import runs
 from polymode.errors import DataNotFoundError
 
-SHOWN = (runs.METRICS, runs.JUDGED, runs.COMPLETIONS)
+RUN_FILES = (runs.METRICS, runs.JUDGED, runs.COMPLETIONS)
 """A folder with one of these is a run."""
 NO_RUNS = frozenset({"model", "checkpoints"})
 """Folders of a training run that hold no runs."""
@@ -30,7 +30,7 @@ class RunFolders:
         if not root.is_dir():
             raise DataNotFoundError(f"runs {root} is no folder: check --runs")
         self._root = root.resolve()
-        is_run = bool(self._root.name) and any((self._root / name).is_file() for name in SHOWN)
+        is_run = bool(self._root.name) and any((self._root / name).is_file() for name in RUN_FILES)
         self._base = self._root.parent if is_run else self._root
 
     @property
@@ -44,19 +44,19 @@ class RunFolders:
         Raises:
             DataNotFoundError: no such folder, or it is not below the one that is shown.
         """
-        is_fine = not name or is_name(name)
-        found = self._inside(self._base.joinpath(*name.split("/"))) if is_fine else None
-        if found is None or not found.is_dir():
+        is_allowed = not name or is_name(name)
+        path = self._inside(self._base.joinpath(*name.split("/"))) if is_allowed else None
+        if path is None or not path.is_dir():
             raise DataNotFoundError("there is no such run")
-        return found
+        return path
 
     def file(self, name: str, file: str) -> Path | None:
         """A file of a run, links followed; None when there is none, or it is not below the folder that is shown."""
-        found = self._inside(self.folder(name) / file)
-        return found if found is not None and found.is_file() else None
+        path = self._inside(self.folder(name) / file)
+        return path if path is not None and path.is_file() else None
 
     def has(self, name: str, file: str) -> bool:
-        """Whether a folder has this file; also for names that are not there."""
+        """Whether a folder has this file; also for names that do not exist."""
         try:
             return self.file(name, file) is not None
         except DataNotFoundError:
@@ -67,7 +67,7 @@ class RunFolders:
         top = self._root if below is None else self.folder(below)
         for folder, inside, files in os.walk(top):
             inside[:] = sorted(name for name in inside if name not in NO_RUNS and is_name(name))
-            if any(name in files for name in SHOWN) and (below is None or Path(folder) != top):
+            if any(name in files for name in RUN_FILES) and (below is None or Path(folder) != top):
                 name = Path(folder).relative_to(self._base).as_posix()
                 if is_name(name) and self._inside(Path(folder)) is not None:
                     yield name

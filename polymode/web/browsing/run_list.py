@@ -1,24 +1,25 @@
-"""The runs of a folder by experiment, each with what it was made with and its headline metrics (layer L4)."""
+"""The runs of a folder by experiment, each with what it was made with and its headline metrics (layer L6)."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
 from polymode import runs
-from polymode.errors import RecordError
-from polymode.web.browsing.lines import Stamp, stamp_of
-from polymode.web.browsing.numbers import Cell, Metrics, read_metrics, read_settings
+from polymode.compare.columns import DEEP
+from polymode.errors import PolymodeError, RecordError
+from polymode.uncertainty import Estimate
 from polymode.web.browsing.run_folders import RunFolders
 
 MAX_LISTED = 2000
 """Runs in the list; a folder with more is better shown in parts."""
-DEEP = "deep"
-"""Folder, in a run's, of the same for fewer questions with more samples."""
+SETTINGS = ("task", "method", "seed", "k", "credit")
+"""Fields of a config.json that lists show."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +31,8 @@ class Entry:
     """Its name without the experiment's."""
     settings: Mapping[str, str | int]
     """Of the training, or of what made the completions: task, method, seed, k, credit."""
-    metrics: Metrics | None
-    """None when it was not evaluated, or they cannot be read."""
+    metrics: runs.Metrics | None
+    """None when the run was not evaluated, or they cannot be read."""
     problem: str
     """Why there are no metrics; empty when there are."""
 
@@ -40,9 +41,9 @@ class Entry:
         """Answers of a set."""
         return self.metrics.k if self.metrics is not None and self.metrics.k else self.settings.get("k")
 
-    def cell(self, name: str) -> Cell | None:
+    def cell(self, name: str) -> Estimate | None:
         """A metric by its name."""
-        return None if self.metrics is None else self.metrics.cells.get(name)
+        return None if self.metrics is None else self.metrics.metrics.get(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +64,11 @@ def list_experiments(folders: RunFolders) -> tuple[list[Experiment], bool]:
     for name in names[:MAX_LISTED]:
         home = home_of(name)
         groups.setdefault(home, []).append(entry_of(folders, name, name[len(home) + 1 :] if home else name))
-    found = [
+    experiments = [
         Experiment(home, home or folders.title, tuple(sorted(entries, key=_order)), folders.has(home, runs.REPORT))
         for home, entries in sorted(groups.items())
     ]
-    return found, len(names) > MAX_LISTED
+    return experiments, len(names) > MAX_LISTED
 
 
 def entry_of(folders: RunFolders, name: str, label: str = "") -> Entry:
@@ -76,12 +77,22 @@ def entry_of(folders: RunFolders, name: str, label: str = "") -> Entry:
     path = folders.file(name, runs.METRICS)
     if path is not None:
         try:
-            metrics, problem = _metrics(path, stamp_of(path), f"{name}/{runs.METRICS}"), ""
+            metrics, problem = _metrics(path, runs.stamp_of(path), f"{name}/{runs.METRICS}"), ""
         except RecordError as exc:
             problem = str(exc)
         except OSError as exc:
             problem = f"{name}/{runs.METRICS} cannot be read ({exc.strerror or exc})"
     return Entry(name, label or name, _settings_of(folders, name), metrics, problem)
+
+
+def completions_of(folders: RunFolders, name: str) -> Path | None:
+    """The completions that a run was judged from; None when they are not there, or not below the shown folder."""
+    path = folders.file(name, runs.METRICS)
+    source = None
+    if path is not None:
+        with suppress(PolymodeError, OSError):  # a damaged metrics.json is reported where metrics are shown
+            source = _metrics(path, runs.stamp_of(path), f"{name}/{runs.METRICS}").completions
+    return folders.file(name, runs.COMPLETIONS if source is None else source.path)
 
 
 def home_of(name: str) -> str:
@@ -102,15 +113,15 @@ def train_of(folders: RunFolders, name: str) -> str | None:
 
 
 def _settings_of(folders: RunFolders, name: str) -> dict[str, str | int]:
-    found: dict[str, str | int] = {}
+    settings: dict[str, str | int] = {}
     for place in (name, train_of(folders, name)):
         path = None if place is None else folders.file(place, runs.CONFIG)
         if path is not None:
             try:
-                found |= _settings(path, stamp_of(path), f"{place}/{runs.CONFIG}")
+                settings |= _settings(path, runs.stamp_of(path), f"{place}/{runs.CONFIG}")
             except (RecordError, OSError):  # the list shows less; nothing else depends on it
                 continue
-    return found
+    return settings
 
 
 def _order(entry: Entry) -> list[tuple[int, str]]:
@@ -118,16 +129,17 @@ def _order(entry: Entry) -> list[tuple[int, str]]:
 
 
 @lru_cache(maxsize=MAX_LISTED)
-def _metrics(path: Path, _stamp: Stamp, shown: str) -> Metrics:
-    return read_metrics(path, shown)
+def _metrics(path: Path, _stamp: runs.Stamp, label: str) -> runs.Metrics:
+    return runs.read_metrics(path, label)
 
 
 @lru_cache(maxsize=MAX_LISTED)
-def _settings(path: Path, _stamp: Stamp, shown: str) -> dict[str, str | int]:
-    return read_settings(path, shown)
+def _settings(path: Path, _stamp: runs.Stamp, label: str) -> dict[str, str | int]:
+    config = runs.read_configuration(path, label).config
+    return {name: config[name] for name in SETTINGS if isinstance(config.get(name), (str, int))}
 
 
 def headline(entries: Iterable[Entry], names: Iterable[str]) -> list[str]:
-    """Those of the metrics that at least one of the runs has."""
-    kept = list(entries)
-    return [name for name in names if any(entry.cell(name) is not None for entry in kept)]
+    """The metrics that at least one of the runs has."""
+    listed = list(entries)
+    return [name for name in names if any(entry.cell(name) is not None for entry in listed)]

@@ -1,4 +1,4 @@
-"""A completion cut into reasoning, answers, confidences and what stands between; together they are the text (L4)."""
+"""A completion split into reasoning, answers, confidences and the text between them (layer L6)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from polymode.runs.judged import Mark
 from polymode.types import AnswerSet, Span
-from polymode.web.browsing.judged import Mark
 
 SegmentKind = Literal["reasoning", "answer", "confidence", "format", "text"]
 _END_THINK = "</think>"
@@ -18,18 +18,18 @@ class Segment:
     """A stretch of a completion."""
 
     kind: SegmentKind
-    """``format``: what stands between answers and confidences; ``text``: what could not be read."""
+    """``format``: what stands between answers and confidences; ``text``: what could not be parsed."""
     text: str
     slot: int | None = None
     """Of an answer or a confidence, from 1."""
     mark: Mark | None = None
     """What became of the answer; None where it was not judged."""
     n_omitted: int = 0
-    """Characters of the middle that are not shown; a piece of only these has no text."""
+    """Characters of the middle that are not shown; a segment of only these has no text."""
 
 
 def segments_of(completion: str, answer_set: AnswerSet, marks: Sequence[Mark] | None) -> list[Segment]:
-    """The pieces in the order of the text; none is empty.
+    """The segments in the order of the text, which they add up to; none is empty.
 
     Args:
         completion: the whole text.
@@ -45,24 +45,24 @@ def segments_of(completion: str, answer_set: AnswerSet, marks: Sequence[Mark] | 
                 (answer.confidence_span, Segment("confidence", answer.confidence_span.slice(completion), i + 1, mark))
             )
     spans.sort(key=lambda item: item[0].start)
-    reasoned = completion.rfind(_END_THINK)
-    at = reasoned + len(_END_THINK) if reasoned >= 0 else 0
+    end_of_reasoning = completion.rfind(_END_THINK)
+    at = end_of_reasoning + len(_END_THINK) if end_of_reasoning >= 0 else 0
     segments = [Segment("reasoning", completion[:at])]
     between: SegmentKind = "format" if spans else "text"
-    for span, piece in spans:
-        segments += [Segment(between, completion[at : span.start]), piece]
+    for span, segment in spans:
+        segments += [Segment(between, completion[at : span.start]), segment]
         at = span.end
     segments.append(Segment(between, completion[at:]))
-    return [piece for piece in segments if piece.text]
+    return [segment for segment in segments if segment.text]
 
 
 def shortened(segments: Sequence[Segment], longest: int) -> Iterator[Segment]:
-    """The pieces, each that is longer without its middle; a piece says how much was left out before it."""
-    for piece in segments:
-        left_out = len(piece.text) - longest
-        if left_out <= 0:
-            yield piece
+    """The segments, the long ones without their middle; a segment knows how many characters were omitted before it."""
+    for segment in segments:
+        n_omitted = len(segment.text) - longest
+        if n_omitted <= 0:
+            yield segment
             continue
         head, tail = longest - longest // 3, longest // 3
-        yield Segment(piece.kind, piece.text[:head], piece.slot, piece.mark)
-        yield Segment(piece.kind, piece.text[-tail:], None, None, left_out)
+        yield Segment(segment.kind, segment.text[:head], segment.slot, segment.mark)
+        yield Segment(segment.kind, segment.text[-tail:], None, None, n_omitted)

@@ -1,8 +1,8 @@
-"""Pages of `polymode serve` for people: ask, review, look at runs, relabel (layer L4).
+"""Pages of `polymode serve` for people: ask, review, browse runs, compare, relabel (layer L6).
 
-    site.add_pages       routes, navigation, who may see them
+    site.PAGES           every page: name, label, routes, and what it needs
     rendering.render     a template to a response
-    forms.read_form      what was posted, if it comes from a form of ours
+    forms.read_form      what was posted, if it comes from a form of this server
     sessions.Sessions    who signed in
 
 Plain HTML from templates, without any script, so that the content policy forbids all of them; text of users and models

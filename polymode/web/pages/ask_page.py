@@ -1,6 +1,6 @@
-"""The page that asks: a question in, candidates, decision and reason out (layer L4).
+"""The start page: ask a question, see candidates, decision and reason (layer L6).
 
-It goes the way of POST /v1/answer-sets: the same batches, limits, policy and review queue.
+It works as POST /v1/answer-sets does: the same batches, limits, policy and review queue.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ class Candidate:
     """From 1."""
     text: str
     confidence: float
-    is_shown: bool
-    """Whether the policy lets it through."""
+    is_released: bool
+    """Whether the policy lets it be shown as an answer."""
 
 
 class Group(NamedTuple):
-    """Candidates for which the same speaks."""
+    """Candidates with the same support in the reasoning."""
 
     rationale: str | None
     candidates: list[Candidate]
@@ -79,7 +79,7 @@ def ask_page(answer_service: AnswerService) -> APIRouter:
     @router.post("/")
     async def ask(request: Request) -> Response:
         form = await read_form(request)
-        began = time.monotonic()
+        start_time = time.monotonic()
         try:
             question = _answer_request(form)
             result = await run_until_disconnect(request, answer_service.answer(question, request.state.request_id))
@@ -96,7 +96,7 @@ def ask_page(answer_service: AnswerService) -> APIRouter:
             completion=result.completion,
             groups=grouped(reply),
             dispersion=dispersion(reply.candidates),
-            seconds=time.monotonic() - began,
+            seconds=time.monotonic() - start_time,
             review=f"/reviews/{reply.escalation_id}" if has_reviews and reply.escalation_id is not None else None,
         )
 
@@ -104,7 +104,7 @@ def ask_page(answer_service: AnswerService) -> APIRouter:
 
 
 def grouped(reply: AnswerSetReply) -> list[Group]:
-    """The candidates by what speaks for them; groups in the order of their best, those without a rationale last."""
+    """The candidates by their support; groups in the order of their best, those without a rationale last."""
     groups: dict[str | None, Group] = {}
     for rank, item in enumerate(reply.candidates, 1):
         group = groups.setdefault(item.rationale, Group(item.rationale, []))

@@ -1,4 +1,4 @@
-"""What takes a while to make and is wanted again: made once, in a thread of its own, and kept (layer L4)."""
+"""Background cache: slow results are computed once, in a thread, and kept for later requests (layer L6)."""
 
 from __future__ import annotations
 
@@ -16,75 +16,75 @@ T = TypeVar("T")
 
 
 class NotReadyError(Exception):
-    """It is being made; ask again."""
+    """The result is still being computed; ask again."""
 
 
 class BackgroundCache(Generic[T]):
-    """Things by key, the last few asked for; one is made at a time.
+    """The most recently used results by key; one is computed at a time.
 
-    A key must name everything that the thing depends on, such as the versions of files.
+    A key must name everything that the result depends on, such as the versions of files.
 
     Args:
-        size: things that are kept.
-        waiting: things that may wait to be made; more are refused with status 503.
+        size: results that are kept.
+        waiting: results that may wait to be computed; more are refused with status 503.
     """
 
     def __init__(self, *, size: int, waiting: int = 8) -> None:
         self._size, self._waiting = size, waiting
         self._lock, self._turn = threading.Lock(), threading.Lock()
-        self._held: OrderedDict[Hashable, Future[T]] = OrderedDict()
+        self._futures: OrderedDict[Hashable, Future[T]] = OrderedDict()
 
     async def get(self, key: Hashable, make: Callable[[], T], *, patience: float = 2.0) -> T:
         """The thing of this key, made by ``make`` if it is not kept.
 
         Raises:
-            NotYetError: it is not ready within ``patience`` seconds; it will be found when asked for again.
+            NotReadyError: it is not ready within ``patience`` seconds; a later call finds it.
             Problem: too many wait.
-            Exception: what ``make`` raised; asked again, it is tried again.
+            Exception: what ``make`` raised; the next call tries again.
         """
-        future = self._begun(key, make)
+        future = self._start(key, make)
         if not future.done():
-            await _done(future, patience)
+            await _wait(future, patience)
         if future.exception() is not None:
             with self._lock:
-                if self._held.get(key) is future:
-                    del self._held[key]
+                if self._futures.get(key) is future:
+                    del self._futures[key]
         return future.result()
 
-    def _begun(self, key: Hashable, make: Callable[[], T]) -> Future[T]:
+    def _start(self, key: Hashable, make: Callable[[], T]) -> Future[T]:
         with self._lock:
-            if key in self._held:
-                self._held.move_to_end(key)
-                return self._held[key]
-            if sum(not future.done() for future in self._held.values()) >= self._waiting:
+            if key in self._futures:
+                self._futures.move_to_end(key)
+                return self._futures[key]
+            if sum(not future.done() for future in self._futures.values()) >= self._waiting:
                 raise Problem(
                     503, "too many pages are being prepared", fix="wait a little", headers={"Retry-After": "5"}
                 )
-            finished = [known for known, future in self._held.items() if future.done()]
-            for known in finished[: max(len(self._held) - self._size + 1, 0)]:
-                del self._held[known]
+            finished = [old for old, future in self._futures.items() if future.done()]
+            for old in finished[: max(len(self._futures) - self._size + 1, 0)]:
+                del self._futures[old]
             future: Future[T] = Future()
-            self._held[key] = future
-        # A daemon: a server that ends does not wait for a page that nobody will see.
-        threading.Thread(target=self._make, args=(future, make), daemon=True).start()
+            self._futures[key] = future
+        # A daemon: a server that shuts down does not wait for a page that nobody will see.
+        threading.Thread(target=self._run, args=(future, make), daemon=True).start()
         return future
 
-    def _make(self, future: Future[T], make: Callable[[], T]) -> None:
+    def _run(self, future: Future[T], make: Callable[[], T]) -> None:
         with self._turn:
             try:
                 future.set_result(make())
-            except BaseException as exc:  # whoever waits must hear of it
+            except BaseException as exc:  # whoever waits must get it
                 future.set_exception(exc)
 
 
-async def _done(future: Future[T], patience: float) -> None:
+async def _wait(future: Future[T], patience: float) -> None:
     loop, ready = asyncio.get_running_loop(), asyncio.Event()
 
-    def tell(_: Future[T]) -> None:
+    def notify(_: Future[T]) -> None:
         with suppress(RuntimeError):  # the server ended meanwhile
             loop.call_soon_threadsafe(ready.set)
 
-    future.add_done_callback(tell)
+    future.add_done_callback(notify)
     try:
         async with asyncio.timeout(patience):
             await ready.wait()

@@ -1,39 +1,26 @@
-"""Pages that lay two runs side by side: metrics, paired differences, the questions they differ in (layer L4)."""
+"""Two runs side by side: metrics, paired differences, the questions they differ in (layer L6)."""
 
 from __future__ import annotations
 
 import asyncio
 import math
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
 from polymode import runs
+from polymode.compare.columns import DEEP
+from polymode.compare.two_runs import MetricOfTwo, QuestionOfTwo
 from polymode.report.table import row_of
-from polymode.web.browsing.question_index import Index
-from polymode.web.browsing.run_list import DEEP
 from polymode.web.pages.background_cache import NotReadyError
 from polymode.web.pages.rendering import render
 from polymode.web.pages.run_figures import drawing, drawings
-from polymode.web.pages.run_reader import RunReader, in_preparation, whole_number
-from polymode.web.pages.urls import compare_url, run_url
+from polymode.web.pages.run_reader import RunReader, in_preparation
+from polymode.web.pages.urls import compare_url, list_part, run_url
 
 PER_PAGE = 25
-
-
-@dataclass(frozen=True, slots=True)
-class Differing:
-    """A question in the list of those that differ."""
-
-    id: str
-    number: int | None
-    """Of the first run's questions; None when it is not in its judged.jsonl."""
-    text: str
-    coverage: tuple[float, float]
-    brier: tuple[float, float]
 
 
 def compare_page(reader: RunReader) -> APIRouter:
@@ -69,16 +56,13 @@ def _evaluated(reader: RunReader) -> list[str]:
     return [
         name
         for name in reader.folders.names()
-        if name.rpartition("/")[2] != DEEP
-        and all(reader.folders.has(name, f) for f in (runs.METRICS, runs.COMPLETIONS))
+        if name.rpartition("/")[2] != DEEP and all(reader.folders.has(name, f) for f in (runs.METRICS, runs.JUDGED))
     ]
 
 
 async def _compared(reader: RunReader, request: Request, first: str, second: str) -> Response:
     two = await reader.compared(first, second)
-    n_pages = max(-(-len(two.questions) // PER_PAGE), 1)
-    page = min(whole_number(request, "page", 1), n_pages)
-    shown = two.questions[(page - 1) * PER_PAGE : page * PER_PAGE]
+    part = list_part(request, two.questions, PER_PAGE)
     return render(
         request,
         "comparison.html",
@@ -86,34 +70,28 @@ async def _compared(reader: RunReader, request: Request, first: str, second: str
         b=second,
         two=two,
         row_of=row_of,
-        groups=[(title, found) for title, metrics in two.groups if (found := [m for m in metrics if _is_told(m)])],
-        differing=await _differing(reader, first, shown),
-        first=(page - 1) * PER_PAGE + 1,
-        page=page,
-        n_pages=n_pages,
+        groups=[(title, defined) for title, lines in two.groups if (defined := list(filter(_is_defined, lines)))],
+        questions=await _texts(reader, first, part.items),
+        part=part,
+        page_url=lambda page: compare_url(first, second, page=page),
         run_url=run_url,
         compare_url=compare_url,
     )
 
 
-def _is_told(metric: Any) -> bool:
+def _is_defined(metric: MetricOfTwo) -> bool:
     return any(math.isfinite(cell.value) for cell in (metric.first, metric.second))
 
 
-async def _differing(reader: RunReader, first: str, shown: Any) -> list[Differing]:
-    index: Index | None = None
-    texts: dict[int, str] = {}
-    if await asyncio.to_thread(reader.folders.has, first, runs.JUDGED):
-        index = await reader.index(first)
-        numbers = [number for one in shown if (number := index.number(one.id)) is not None]
-        found = await reader.previews(first, index, numbers)
-        texts = {number: text for number, (_, text) in zip(numbers, found, strict=True)}
-    listed = []
-    for one in shown:
-        number = None if index is None else index.number(one.id)
-        text = "" if number is None else texts.get(number, "")
-        listed.append(Differing(one.id, None if number is None else number + 1, text, one.coverage, one.brier))
-    return listed
+async def _texts(
+    reader: RunReader, name: str, questions: Sequence[QuestionOfTwo]
+) -> list[tuple[QuestionOfTwo, int, str]]:
+    """Questions with their number in a run, from 1, and their text."""
+    index = await reader.index(name)
+    numbers = {one.id: number for one in questions if (number := index.number(one.id)) is not None}
+    previews = await reader.previews(name, index, list(numbers.values()))
+    texts = dict(zip(numbers, (text for _, text in previews), strict=True))
+    return [(one, numbers[one.id] + 1, texts[one.id]) for one in questions if one.id in numbers]
 
 
 async def _figures(reader: RunReader, request: Request, first: str, second: str) -> Response:

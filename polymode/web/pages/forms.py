@@ -1,7 +1,7 @@
-"""What a form posted, once it is sure that it was one of ours (layer L4).
+"""The fields of a posted form, once it is certain that the form was one of this server (layer L6).
 
 Three things must agree: the cookie, which other sites cannot make a browser send; the token in the form, which they
-cannot read; and what the browser says about where the form stood.
+cannot read; and the origin of the form that the browser states.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ async def read_form(request: Request) -> Form:
     """The fields that were posted.
 
     Raises:
-        Problem: it is no form of this page in this browser (403), or no form at all (400).
+        Problem: it is not a form that this server gave to this browser (403), or no form at all (400).
     """
     _check_origin(request)
     body = await request.body()
@@ -78,7 +78,7 @@ async def read_form(request: Request) -> Form:
 
 
 def _check_origin(request: Request) -> None:
-    """Refuse what a browser says comes from elsewhere.
+    """Refuse forms that come from elsewhere, according to the browser.
 
     Because the pages forbid the header Referer, browsers call the origin of their forms ``null``.
     """
@@ -96,5 +96,5 @@ def _check_origin(request: Request) -> None:
         )
 
 
-def _is_equal(sent: str, wanted: str) -> bool:
-    return hmac.compare_digest(sent.encode("utf-8", "surrogatepass"), wanted.encode())
+def _is_equal(sent: str, expected: str) -> bool:
+    return hmac.compare_digest(sent.encode("utf-8", "surrogatepass"), expected.encode())

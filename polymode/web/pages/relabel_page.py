@@ -1,4 +1,4 @@
-"""Pages on which a person decides about proposed references (layer L4)."""
+"""Pages on which a person decides about proposed references (layer L6)."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from starlette.responses import RedirectResponse, Response
 from polymode.relabel import Desk
 from polymode.web.pages.forms import Form, read_form
 from polymode.web.pages.rendering import render
-from polymode.web.pages.run_reader import whole_number
 from polymode.web.pages.sign_in_page import reviewer_of
+from polymode.web.pages.urls import list_part, whole_number
 from polymode.web.problems import Problem
 
 PER_PAGE = 20
@@ -66,18 +66,15 @@ async def _list(desk: Desk, request: Request) -> Response:
     if show not in LISTS:
         raise Problem(422, "no such list", field="show", value=show, allowed=", ".join(LISTS), fix="choose one")
     listed = await asyncio.to_thread(desk.proposals)
-    kept = [one for one in listed if one.proposal.accepted in LISTS[show]]
-    n_pages = max(-(-len(kept) // PER_PAGE), 1)
-    page = min(whole_number(request, "page", 1), n_pages)
+    chosen = [one for one in listed if one.proposal.accepted in LISTS[show]]
     done = whole_number(request, "done", 0, low=0)
     return render(
         request,
         "relabel.html",
-        listed=kept[(page - 1) * PER_PAGE : page * PER_PAGE],
+        part=list_part(request, chosen, PER_PAGE),
         counts={name: sum(one.proposal.accepted in states for one in listed) for name, states in LISTS.items()},
         show=show,
-        page=page,
-        n_pages=n_pages,
+        page_url=lambda page: f"/relabel?show={show}&page={page}",
         done=listed[done - 1] if 0 < done <= len(listed) else None,
         n_accepted=sum(one.proposal.accepted is True for one in listed),
         out=desk.out,

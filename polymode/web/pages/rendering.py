@@ -1,7 +1,6 @@
-"""Templates to responses (layer L4; the only place of the server that imports Jinja2).
+"""Templates to responses (layer L6; the only place of the server that imports Jinja2).
 
-Everything that is inserted is escaped, and control characters are replaced. A name that a template does not get is an
-error, never an empty place.
+All inserted values are escaped, and control characters replaced. A name that a template does not get is an error.
 """
 
 from __future__ import annotations
@@ -35,18 +34,18 @@ def pages_of(request: Request) -> Site:
 def render(request: Request, name: str, /, *, status: int = 200, **context: Any) -> Response:
     """The page that the template ``name`` makes of ``context``.
 
-    Templates get besides: ``navigation``, ``here`` (the path), ``session`` (None when nobody signed in),
-    ``needs_key``, and ``csrf_field()``, which every form holds.
+    Templates also get ``navigation``, ``here`` (the path), ``session`` (None when nobody signed in), ``needs_key``,
+    and ``csrf_field()``, which every form contains.
     """
     sessions = pages_of(request).sessions
     token = sessions.token(request)
-    made: list[str] = []
+    new_tokens: list[str] = []
 
     def csrf_field() -> Markup:
         nonlocal token
         if token is None:
             token = new_token()
-            made.append(token)
+            new_tokens.append(token)
         return Markup('<input type="hidden" name="csrf" value="{}">').format(sessions.form_token(token))
 
     text = (
@@ -62,7 +61,7 @@ def render(request: Request, name: str, /, *, status: int = 200, **context: Any)
         )
     )
     response = HTMLResponse(text, status)
-    for new in made:
+    for new in new_tokens:
         give_cookie(response, request, new)
     return response
 

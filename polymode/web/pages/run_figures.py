@@ -1,4 +1,4 @@
-"""DrawnFigures of runs, and the reports that stand in their folders (layer L4)."""
+"""Figures of runs, and the reports in their folders (layer L6)."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
 from polymode import runs
-from polymode.compare.drawn_runs import DrawnFigure, DrawnPanel
+from polymode.compare.figures import DrawnFigure, DrawnPanel
 from polymode.web.pages.rendering import render
-from polymode.web.pages.run_reader import RunReader, problems_of_files, whole_number
-from polymode.web.pages.urls import run_url
+from polymode.web.pages.run_reader import RunReader, problems_of_files
+from polymode.web.pages.urls import run_url, whole_number
 from polymode.web.problems import Problem
 
 FILE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; base-uri 'none'"
-"""Of files that stand in run folders: their own styles and images, nothing else; `sandbox` takes scripts and forms."""
+"""Content policy of files in run folders: their own styles and images, nothing else."""
 
 
 async def figures(reader: RunReader, request: Request, name: str) -> Response:
     """The page of a run's figures."""
-    found = await reader.figures(name)
     return render(
         request,
         "figures.html",
         title=name,
         figures=[
-            (figure, drawings(figure, lambda **query: run_url(name, part="drawing", **query))) for figure in found
+            (figure, drawings(figure, lambda **query: run_url(name, part="drawing", **query)))
+            for figure in await reader.figures(name)
         ],
         back=run_url(name),
     )
@@ -39,10 +39,10 @@ def drawings(figure: DrawnFigure, url: Callable[..., str]) -> list[tuple[DrawnPa
 
 
 def drawing(figures: Sequence[DrawnFigure], request: Request) -> Response:
-    """One drawing as a file; only an image on a page, so nothing in it is run."""
-    wanted, panel = request.query_params.get("figure"), whole_number(request, "panel", 0, low=0)
+    """One drawing as a file, which pages only embed as an image."""
+    id_, panel = request.query_params.get("figure"), whole_number(request, "panel", 0, low=0)
     for figure in figures:
-        if figure.id == wanted and panel < len(figure.panels):
+        if figure.id == id_ and panel < len(figure.panels):
             return file_response(Response(figure.panels[panel].svg, media_type="image/svg+xml"))
     raise Problem(404, "there is no such drawing", fix="go back to the figures")
 
@@ -57,6 +57,6 @@ async def report(reader: RunReader, name: str) -> Response:
 
 
 def file_response(response: Response) -> Response:
-    """A file of a run folder, which anybody may have written: its styles and images are shown, nothing runs."""
+    """A file of a run folder, which anybody may have written: no script or form in it works (``sandbox``)."""
     response.headers["Content-Security-Policy"] = f"{FILE_POLICY}; sandbox"
     return response

@@ -1,7 +1,11 @@
-"""Who is at the page: a random cookie, and in memory who signed in with it (layer L4).
+"""Sessions: a random cookie in the browser, and in memory who signed in with it (layer L6).
 
 A restart forgets all sessions, so people sign in again; what they saved is in the review queue. Tokens of forms are
 made from the cookie and a secret of the process, so a form belongs to one browser and one run of the server.
+
+Starlette's SessionMiddleware is not used: it keeps the session in a signed cookie, so that a copied cookie would still
+be signed in after its owner signed out, and it has one cookie name and one Secure flag for all requests, where this
+server names the cookie by port and marks it Secure behind TLS only.
 """
 
 from __future__ import annotations
@@ -25,13 +29,13 @@ from polymode.web.reviews.steps import checked_name
 SESSION_SECONDS = 12 * 3600.0
 """How long somebody stays signed in."""
 MAX_SESSIONS = 10_000
-"""More than these, and the oldest end."""
+"""With more, the oldest end."""
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Somebody who signed in."""
+    """A person who signed in."""
 
     reviewer: str
     """As the audit trail names them."""
@@ -43,7 +47,7 @@ class Sessions:
     """Sessions of one server.
 
     Args:
-        keys: with any, only who has one can sign in.
+        keys: with any, signing in takes one of them.
         clock: seconds.
     """
 
@@ -51,7 +55,7 @@ class Sessions:
         self._keys, self._clock = keys, clock
         self._secret = secrets.token_bytes(32)
         self._lock = threading.Lock()
-        self._held: dict[str, Session] = {}
+        self._sessions: dict[str, Session] = {}
 
     @property
     def needs_key(self) -> bool:
@@ -59,18 +63,18 @@ class Sessions:
         return len(self._keys) > 0
 
     def token(self, connection: HTTPConnection) -> str | None:
-        """The browser's cookie, if it is one that could be ours."""
+        """The browser's cookie, if it has the form of ours."""
         token = connection.cookies.get(_cookie_name(connection), "")
         return token if _TOKEN.fullmatch(token) else None
 
     def of(self, connection: HTTPConnection) -> Session | None:
-        """Who signed in with this browser, if that has not ended."""
+        """The session of this browser, if it has one that has not ended."""
         token = self.token(connection)
-        session = None if token is None else self._held.get(_digest(token))
+        session = None if token is None else self._sessions.get(_digest(token))
         return session if session is not None and session.until > self._clock() else None
 
     def sign_in(self, name: str, key: str) -> str:
-        """A new cookie for somebody; the old one is worth nothing, so nobody can have planted it.
+        """A new cookie for a person. The old one never becomes a session, so planting one gains nothing.
 
         With keys the name is that of the key's owner. Another name may be given, for a key that several people share;
         the owner is then added to it, so that nobody can act as the owner of another key.
@@ -94,25 +98,25 @@ class Sessions:
         token = new_token()
         with self._lock:
             now = self._clock()
-            self._held = {key: session for key, session in self._held.items() if session.until > now}
-            while len(self._held) >= MAX_SESSIONS:
-                del self._held[next(iter(self._held))]
-            self._held[_digest(token)] = Session(reviewer, now + SESSION_SECONDS)
+            self._sessions = {key: session for key, session in self._sessions.items() if session.until > now}
+            while len(self._sessions) >= MAX_SESSIONS:
+                del self._sessions[next(iter(self._sessions))]
+            self._sessions[_digest(token)] = Session(reviewer, now + SESSION_SECONDS)
         return token
 
     def sign_out(self, connection: HTTPConnection) -> None:
         """End the browser's session."""
         token = self.token(connection)
         with self._lock:
-            self._held.pop(_digest(token or ""), None)
+            self._sessions.pop(_digest(token or ""), None)
 
     def form_token(self, token: str) -> str:
-        """What a form of the browser with this cookie must bring along."""
+        """The token that forms of the browser with this cookie must contain."""
         return hmac.new(self._secret, token.encode(), hashlib.sha256).hexdigest()
 
 
 def new_token() -> str:
-    """A cookie that nobody can guess."""
+    """A value for a cookie that nobody can guess."""
     return secrets.token_urlsafe(32)
 
 

@@ -1,4 +1,4 @@
-"""What a person must look at: a queue in SQLite or PostgreSQL, and what reviewers say as data (layer L4).
+"""The review queue: questions for people, in SQLite or PostgreSQL, and their verdicts as data (layer L6).
 
     ReviewQueue(place)    add, claim, mark, add_answer, resolve, ...; needs the extra `serve`
     export_records        resolved questions for the task `records`

@@ -1,4 +1,4 @@
-"""What reviewers said, as data (layer L4): records for training, judged answer sets for `polymode calibrate`.
+"""Reviews as data (layer L6): records for training, judged answer sets for `polymode calibrate`.
 
 The questions of a queue are those that the policy did not answer, so they are harder than the rest. That does no harm
 to records. A policy calibrated on them alone promises nothing about other questions: calibrate on a random share of all
@@ -40,9 +40,9 @@ def export_records(queue: ReviewQueue, path: Path, *, model_id: str | None = Non
         DataNotFoundError: no resolved item.
         WriteError, ReviewStoreError.
     """
-    held = list(_questions(_resolved(queue, None, model_id)))
-    rows = [question.row() for question in held if question.references]
-    return Exported(runs.write_jsonl(path, rows), len(held) - len(rows))
+    questions = list(_questions(_resolved(queue, None, model_id)))
+    rows = [question.row() for question in questions if question.references]
+    return Exported(runs.write_jsonl(path, rows), len(questions) - len(rows))
 
 
 def export_judged(queue: ReviewQueue, path: Path, *, k: int | None = None, model_id: str | None = None) -> Exported:
@@ -56,8 +56,8 @@ def export_judged(queue: ReviewQueue, path: Path, *, k: int | None = None, model
     items = _resolved(queue, k, model_id)
     for name, values in (("k", {item.k for item in items}), ("model_id", {item.model_id for item in items})):
         if len(values) > 1:
-            known = ", ".join(repr(value) for value in sorted(values))
-            raise ConfigError(f"{name} is not given, and resolved items have {known}: choose one")
+            choices = ", ".join(repr(value) for value in sorted(values))
+            raise ConfigError(f"{name} is not given, and resolved items have {choices}: choose one")
     return Exported(runs.write_jsonl(path, judged_rows(items)), 0)
 
 
@@ -78,32 +78,27 @@ def _judged_row(item: ReviewItem, id_: str, sample: int) -> dict[str, Any]:
     own = [answer for answer in item.answers if not answer.added_by]  # they come first
     n = len(own)
     unscored = [answer.verdict is Verdict.UNSCORED for answer in own]
-    hits = [int(right[i] and labels[i] not in labels[:i]) for i in range(n)]
-    return {
-        "id": id_,
-        "sample": sample,
-        "k": item.k,
-        "status": item.status.value,
-        "reason": item.status_reason,
-        "answers": [answer.text for answer in own],
-        "confidences": [answer.confidence for answer in own],
-        "verdicts": [(answer.verdict or Verdict.UNSCORED).value for answer in own],
-        "hits": [None if unscored[i] else hits[i] for i in range(n)],
-        "matches": [references.index(labels[i]) if right[i] else None for i in range(n)],
-        "duplicates": list(repeats(own, item.equality)),
-        "n_references": len(references),
-        "faults": ["the reviewer could not tell"] * sum(unscored),
-        "p_correct": None,
-        "score": None,
-        "terms": {},
-        "n_tokens": None,
-        "review": {"item": item.id, "decision": item.kind.value, **_provenance(item)},
-    }
+    judged = runs.JudgedCompletion(
+        id=id_,
+        sample=sample,
+        k=item.k,
+        status=item.status.value,
+        reason=item.status_reason,
+        answers=tuple(answer.text for answer in own),
+        confidences=tuple(answer.confidence for answer in own),
+        verdicts=tuple((answer.verdict or Verdict.UNSCORED).value for answer in own),
+        hits=tuple(None if unscored[i] else 1 if right[i] and labels[i] not in labels[:i] else 0 for i in range(n)),
+        matches=tuple(references.index(labels[i]) if right[i] else None for i in range(n)),
+        duplicates=repeats(own, item.equality),
+        n_references=len(references),
+        faults=("the reviewer could not decide",) * sum(unscored),
+    )
+    return {**judged.to_row(), "review": {"item": item.id, "decision": item.kind.value, **_provenance(item)}}
 
 
 @dataclass(slots=True)
 class _Question:
-    """What all reviews of one question know."""
+    """All reviews of one question together."""
 
     text: str
     same: Same
@@ -118,10 +113,10 @@ class _Question:
         for label in dict.fromkeys(labels):
             names = [answer.text for answer, own in zip(item.answers, labels, strict=True) if own == label]
             if item.answers[label].verdict is Verdict.CORRECT:
-                self._right(names)
+                self._add_correct(names)
             elif item.answers[label].verdict is Verdict.WRONG:
-                kept = [[name for name in ref if not self._is_in(name, names)] for ref in self.references]
-                self.references = [ref for ref in kept if ref]
+                remaining = [[name for name in ref if not self._is_in(name, names)] for ref in self.references]
+                self.references = [ref for ref in remaining if ref]
         self.reviews.append({"item": item.id, **_provenance(item)})
 
     def row(self) -> dict[str, Any]:
@@ -133,14 +128,14 @@ class _Question:
             "meta": {"reviews": self.reviews},
         }
 
-    def _right(self, names: list[str]) -> None:
-        met = [ref for ref in self.references if any(self._is_in(name, ref) for name in names)]
+    def _add_correct(self, names: list[str]) -> None:
+        overlapping = [ref for ref in self.references if any(self._is_in(name, ref) for name in names)]
         merged: list[str] = []
-        for name in [*(name for ref in met for name in ref), *names]:
+        for name in [*(name for ref in overlapping for name in ref), *names]:
             if not self._is_in(name, merged):
                 merged.append(name)
-        place = self.references.index(met[0]) if met else len(self.references)
-        self.references = [ref for ref in self.references if ref not in met]
+        place = self.references.index(overlapping[0]) if overlapping else len(self.references)
+        self.references = [ref for ref in self.references if ref not in overlapping]
         self.references.insert(place, merged)
 
     def _is_in(self, name: str, names: Iterable[str]) -> bool:
@@ -148,12 +143,12 @@ class _Question:
 
 
 def _questions(items: Iterable[ReviewItem]) -> Iterable[_Question]:
-    found: dict[str, _Question] = {}
+    questions: dict[str, _Question] = {}
     for item in items:
         text = item.question.strip()
-        question = found.setdefault(text, _Question(text, equality(item.equality), item.id))
+        question = questions.setdefault(text, _Question(text, equality(item.equality), item.id))
         question.take(item)
-    return found.values()
+    return questions.values()
 
 
 def _resolved(queue: ReviewQueue, k: int | None, model_id: str | None) -> tuple[ReviewItem, ...]:

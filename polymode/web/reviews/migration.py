@@ -1,4 +1,4 @@
-"""Brings the tables of a review queue to this version's, in one transaction (layer L4)."""
+"""Migrates the tables of a review queue to this version, in one transaction (layer L6)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from alembic.script import ScriptDirectory
 from polymode.errors import ReviewStoreError
 
 _LOCK = 7_238_114_550_921
-"""Number of the PostgreSQL advisory lock that processes take turns with."""
+"""PostgreSQL advisory lock by which processes take turns."""
 
 
 def upgrade(connection: sa.Connection, to: str = "head") -> None:
@@ -29,9 +29,9 @@ def upgrade(connection: sa.Connection, to: str = "head") -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     config.attributes["connection"] = connection
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    revisions = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     current = MigrationContext.configure(connection).get_current_revision()
-    if current is not None and current not in known:
+    if current is not None and current not in revisions:
         raise ReviewStoreError(
             f"the review queue is of version {current}, which this polymode does not know: update polymode"
         )

@@ -1,4 +1,4 @@
-"""The queue of questions that a person decides (layer L4).
+"""The queue of questions that people decide (layer L6).
 
     add -> claim -> mark, add_answer -> resolve or dismiss
 
@@ -26,21 +26,21 @@ from polymode.web.reviews.rows import (
     read_events,
     read_item,
     read_items,
-    shown_answers,
+    review_answers,
     state_is,
     storable,
 )
 from polymode.web.reviews.steps import (
     SYSTEM,
     add_answer,
+    check_claim,
     checked_name,
+    checked_text,
     conflict,
+    existing_id,
     finish,
-    hold,
-    known,
     mark,
     record,
-    written,
 )
 from polymode.web.reviews.store import Store
 from polymode.web.reviews.tables import answers, items
@@ -48,7 +48,7 @@ from polymode.web.reviews.tables import answers, items
 CLAIM_SECONDS = 1800.0
 """How long a claim keeps others away."""
 
-_LINE = (items.c.turn, items.c.id)
+_ORDER = (items.c.turn, items.c.id)
 """High risk first, then the oldest."""
 
 
@@ -147,15 +147,15 @@ class ReviewQueue:
             "state": ReviewState.OPEN.value,
             "note": "",
         }
-        shown = shown_answers(answer_set, decision)
+        new_answers = review_answers(answer_set, decision)
         insert = postgresql.insert if self.store.dialect == "postgresql" else sqlite.insert
         with self.store.writing() as connection:
             new = insert(items).values(row).on_conflict_do_nothing(index_elements=["request_id"])
             item_id = connection.execute(new.returning(items.c.id)).scalar()
             if item_id is None:
-                return known(connection, row)
-            if shown:
-                rows = [answer_row(item_id, number, answer) for number, answer in enumerate(shown)]
+                return existing_id(connection, row)
+            if new_answers:
+                rows = [answer_row(item_id, number, answer) for number, answer in enumerate(new_answers)]
                 connection.execute(sa.insert(answers), rows)
             record(connection, item_id, SYSTEM, now, "added", {"kind": row["kind"], "risk": risk})
         return item_id
@@ -185,7 +185,7 @@ class ReviewQueue:
     ) -> tuple[ReviewItem, ...]:
         """Items in the order of the line, all states by default; of one reviewer's claims with ``claimed_by``."""
         now = self._clock()
-        query = sa.select(items).order_by(*_LINE).limit(limit).offset(offset)
+        query = sa.select(items).order_by(*_ORDER).limit(limit).offset(offset)
         if state is not None:
             query = query.where(state_is(state, now))
         if claimed_by is not None:
@@ -221,7 +221,7 @@ class ReviewQueue:
         reviewer, now = checked_name(reviewer), self._clock()
         free = state_is(ReviewState.OPEN, now)
         if item_id is None:
-            first = sa.select(items.c.id).where(free).order_by(*_LINE).limit(1)
+            first = sa.select(items.c.id).where(free).order_by(*_ORDER).limit(1)
             wanted = sa.and_(items.c.id == first.with_for_update(skip_locked=True).scalar_subquery(), free)
         else:
             own = sa.and_(items.c.state == ReviewState.OPEN.value, items.c.claimed_by == reviewer)
@@ -242,7 +242,7 @@ class ReviewQueue:
 
     def release(self, item_id: int, reviewer: str) -> ReviewItem:
         """Give an item back; verdicts stay as a draft. Raises as `mark`."""
-        with self._held(item_id, reviewer) as (connection, now):
+        with self._claimed(item_id, reviewer) as (connection, now):
             free = {"claimed_by": None, "claimed_until": None}
             connection.execute(sa.update(items).where(items.c.id == item_id).values(free))
             record(connection, item_id, reviewer, now, "released", {})
@@ -259,9 +259,9 @@ class ReviewQueue:
         """Say which answers are right; an answer that is equal to a marked one gets the same verdict.
 
         Args:
-            item_id: a claimed item. Who held it last may go on after the claim expired, until somebody takes it.
+            item_id: a claimed item. After the claim expired its reviewer may continue until somebody else claims it.
             reviewer: who holds it.
-            verdicts: by number of the answer, from 0; UNSCORED when it cannot be told.
+            verdicts: by number of the answer, from 0; UNSCORED when it cannot be decided.
             same_as: by number, another answer that says the same in other words (they will be one reference); None
                 takes that back.
 
@@ -270,7 +270,7 @@ class ReviewQueue:
             ReviewConflictError: not claimed by this reviewer, or finished.
             ConfigError: no such answer, or two verdicts for one.
         """
-        with self._held(item_id, reviewer) as (connection, now):
+        with self._claimed(item_id, reviewer) as (connection, now):
             mark(connection, item_id, reviewer, now, verdicts, same_as or {})
             return read_item(connection, item_id, now)
 
@@ -281,7 +281,7 @@ class ReviewQueue:
             ConfigError: an empty text, or one equal to an answer that is there.
             DataNotFoundError, ReviewConflictError: as `mark`.
         """
-        with self._held(item_id, reviewer) as (connection, now):
+        with self._claimed(item_id, reviewer) as (connection, now):
             add_answer(connection, item_id, reviewer, now, text)
             return read_item(connection, item_id, now)
 
@@ -301,7 +301,7 @@ class ReviewQueue:
             ConfigError: an answer without a verdict, or as `mark` and `add_answer`.
             DataNotFoundError, ReviewConflictError: as `mark`.
         """
-        with self._held(item_id, reviewer) as (connection, now):
+        with self._claimed(item_id, reviewer) as (connection, now):
             if verdicts or same_as:
                 mark(connection, item_id, reviewer, now, verdicts or {}, same_as or {})
             for text in missing:
@@ -315,7 +315,7 @@ class ReviewQueue:
 
     def dismiss(self, item_id: int, reviewer: str, note: str = "") -> ReviewItem:
         """Finish an item that nothing can be learned from; it is not exported. Raises as `mark`."""
-        with self._held(item_id, reviewer) as (connection, now):
+        with self._claimed(item_id, reviewer) as (connection, now):
             return finish(connection, item_id, reviewer, now, ReviewState.DISMISSED, note)
 
     def reopen(self, item_id: int, reviewer: str, note: str = "") -> ReviewItem:
@@ -335,13 +335,13 @@ class ReviewQueue:
                 raise ReviewConflictError(
                     f"review item {item_id} is {item.state.value}: only a finished one is reopened"
                 )
-            record(connection, item_id, reviewer, now, "reopened", {"note": written("note", note)})
+            record(connection, item_id, reviewer, now, "reopened", {"note": checked_text("note", note)})
             return item
 
     @contextmanager
-    def _held(self, item_id: int, reviewer: str) -> Iterator[tuple[sa.Connection, datetime]]:
+    def _claimed(self, item_id: int, reviewer: str) -> Iterator[tuple[sa.Connection, datetime]]:
         """One transaction on an item that the reviewer holds, and its time."""
         now = self._clock()
         with self.store.writing() as connection:
-            hold(connection, item_id, reviewer, now, self._lease)
+            check_claim(connection, item_id, reviewer, now, self._lease)
             yield connection, now

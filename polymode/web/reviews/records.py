@@ -1,4 +1,4 @@
-"""What the review queue takes and gives: frozen records without behaviour (layer L4)."""
+"""Records of the review queue: frozen, without behaviour (layer L6)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class ReviewState(Enum):
     """Where an item stands."""
 
     OPEN = "open"
-    """Waits for a reviewer; also when a claim has expired."""
+    """Waits for a reviewer; also after a claim has expired."""
     CLAIMED = "claimed"
-    """A reviewer is at work on it."""
+    """A reviewer is working on it."""
     RESOLVED = "resolved"
     """Every answer has a verdict."""
     DISMISSED = "dismissed"
@@ -36,16 +36,16 @@ class ReviewAnswer:
     decided_on: float | None
     """The (recalibrated) confidence that was decided on; None where there is no rank."""
     verdict: Verdict | None
-    """What the reviewer says; UNSCORED means that it cannot be told. None until then."""
+    """The reviewer's verdict; UNSCORED means that it cannot be decided. None until there is one."""
     same_as: int | None
     """Number of another answer that says the same in other words."""
     added_by: str
-    """The reviewer who knew it; empty for an answer of the model."""
+    """The reviewer who added it; empty for an answer of the model."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReviewItem:
-    """One question that a person looks at, with everything that was shown and decided."""
+    """One question for a person, with everything that was shown and decided."""
 
     id: int
     request_id: str | None
@@ -72,7 +72,7 @@ class ReviewItem:
     state: ReviewState
     claimed_by: str | None
     claimed_until: datetime | None
-    """After that another reviewer may take it."""
+    """After that another reviewer may claim it."""
     finished_by: str | None
     """Who resolved or dismissed it."""
     finished_at: datetime | None

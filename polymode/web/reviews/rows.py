@@ -1,4 +1,4 @@
-"""Rows of the tables to records and back (layer L4)."""
+"""Rows of the tables to records and back (layer L6)."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 def storable(text: str) -> str:
-    """``text`` with what no database holds (NUL, halves of surrogate pairs) replaced, character by character."""
+    """``text`` with the characters that databases do not store (NUL, halves of surrogate pairs) replaced."""
     return _UNSTORABLE.sub("\ufffd", text)
 
 
 def state_is(state: ReviewState, now: datetime) -> sa.ColumnElement[bool]:
     """The condition that an item is in a state."""
-    held = sa.and_(items.c.claimed_by.is_not(None), items.c.claimed_until > now)
+    is_claimed = sa.and_(items.c.claimed_by.is_not(None), items.c.claimed_until > now)
     if state is ReviewState.CLAIMED:
-        return sa.and_(items.c.state == ReviewState.OPEN.value, held)
+        return sa.and_(items.c.state == ReviewState.OPEN.value, is_claimed)
     if state is ReviewState.OPEN:
         return sa.and_(
             items.c.state == ReviewState.OPEN.value, sa.or_(items.c.claimed_by.is_(None), items.c.claimed_until <= now)
@@ -34,7 +34,7 @@ def state_is(state: ReviewState, now: datetime) -> sa.ColumnElement[bool]:
     return items.c.state == state.value
 
 
-def shown_answers(answer_set: AnswerSet, decision: Decision) -> list[ReviewAnswer]:
+def review_answers(answer_set: AnswerSet, decision: Decision) -> list[ReviewAnswer]:
     """The answers of a set in slot order, with their places in the decision.
 
     Raises:
@@ -79,22 +79,22 @@ def answer_row(item_id: int, number: int, answer: ReviewAnswer) -> dict[str, Any
 
 def read_item(connection: sa.Connection, item_id: int, now: datetime) -> ReviewItem:
     """One item with its answers; raises DataNotFoundError when there is none with this id."""
-    found = read_items(connection, sa.select(items).where(items.c.id == item_id), now)
-    if not found:
+    matching = read_items(connection, sa.select(items).where(items.c.id == item_id), now)
+    if not matching:
         raise DataNotFoundError(f"review item {item_id!r} does not exist: check its id")
-    return found[0]
+    return matching[0]
 
 
 def read_items(connection: sa.Connection, query: sa.Select[Any], now: datetime) -> tuple[ReviewItem, ...]:
     """The items that a selection of ``review_items`` gives, in its order."""
     rows = connection.execute(query).mappings().all()
-    held: dict[int, list[ReviewAnswer]] = {row["id"]: [] for row in rows}
-    ids = list(held)
+    by_item: dict[int, list[ReviewAnswer]] = {row["id"]: [] for row in rows}
+    ids = list(by_item)
     for i in range(0, len(ids), 500):  # SQLite takes no more than some thousand parameters
         chosen = sa.select(answers).where(answers.c.item_id.in_(ids[i : i + 500]))
         for row in connection.execute(chosen.order_by(answers.c.item_id, answers.c.number)).mappings():
-            held[row["item_id"]].append(_answer(row))
-    return tuple(_item(row, held[row["id"]], now) for row in rows)
+            by_item[row["item_id"]].append(_answer(row))
+    return tuple(_item(row, by_item[row["id"]], now) for row in rows)
 
 
 def read_events(connection: sa.Connection, item_id: int) -> tuple[ReviewEvent, ...]:
@@ -108,7 +108,7 @@ def _answer(row: Any) -> ReviewAnswer:
     return ReviewAnswer(**fields, verdict=None if row["verdict"] is None else Verdict(row["verdict"]))
 
 
-def _item(row: Any, held: Sequence[ReviewAnswer], now: datetime) -> ReviewItem:
+def _item(row: Any, own: Sequence[ReviewAnswer], now: datetime) -> ReviewItem:
     state = ReviewState(row["state"])
     if state is ReviewState.OPEN and row["claimed_by"] is not None and row["claimed_until"] > now:
         state = ReviewState.CLAIMED
@@ -117,6 +117,6 @@ def _item(row: Any, held: Sequence[ReviewAnswer], now: datetime) -> ReviewItem:
         **fields,
         status=ParseStatus(row["status"]),
         kind=DecisionKind(row["kind"]),
-        answers=tuple(held),
+        answers=tuple(own),
         state=state,
     )

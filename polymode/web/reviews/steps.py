@@ -1,4 +1,4 @@
-"""Steps of a reviewer's transaction: the caller commits all of them or none (layer L4)."""
+"""Steps of a reviewer's transaction: the caller commits all of them or none (layer L6)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from polymode.types import Verdict
 from polymode.web.reviews.records import ReviewAnswer, ReviewItem, ReviewState
 from polymode.web.reviews.rows import answer_row, read_item, storable
 from polymode.web.reviews.tables import answers, events, items
-from polymode.web.reviews.verdicts import classes, judged
+from polymode.web.reviews.verdicts import classes, with_verdicts
 
 MAX_NAME = 200
 """Characters of a reviewer's name."""
@@ -23,8 +23,8 @@ SYSTEM = "system"
 """Who adds items, in the audit trail; no reviewer may have this name."""
 
 
-def hold(connection: sa.Connection, item_id: int, reviewer: str, now: datetime, lease: timedelta) -> None:
-    """Make sure that the reviewer holds the item, and prolong the claim; takes the row's lock first of all.
+def check_claim(connection: sa.Connection, item_id: int, reviewer: str, now: datetime, lease: timedelta) -> None:
+    """Check that the reviewer has claimed the item, and extend the claim; takes the row's lock first.
 
     Raises:
         DataNotFoundError: no such item.
@@ -32,8 +32,8 @@ def hold(connection: sa.Connection, item_id: int, reviewer: str, now: datetime, 
     """
     is_open = items.c.state == ReviewState.OPEN.value
     own = sa.and_(items.c.id == item_id, is_open, items.c.claimed_by == checked_name(reviewer))
-    held = sa.update(items).where(own).values(claimed_until=now + lease).returning(items.c.id)
-    if connection.execute(held).scalar() is None:
+    extended = sa.update(items).where(own).values(claimed_until=now + lease).returning(items.c.id)
+    if connection.execute(extended).scalar() is None:
         raise conflict(read_item(connection, item_id, now))
 
 
@@ -45,9 +45,9 @@ def mark(
     verdicts: Mapping[int, Verdict],
     same_as: Mapping[int, int | None],
 ) -> None:
-    """Write what `judged` makes of the verdicts; raises ConfigError."""
+    """Write the verdicts to the answers as `with_verdicts` does; raises ConfigError."""
     item = read_item(connection, item_id, now)
-    after = judged(item.answers, item.equality, verdicts, same_as)
+    after = with_verdicts(item.answers, item.equality, verdicts, same_as)
     for number, (old, new) in enumerate(zip(item.answers, after, strict=True)):
         if old != new:
             at = sa.and_(answers.c.item_id == item_id, answers.c.number == number)
@@ -59,10 +59,10 @@ def mark(
 
 
 def add_answer(connection: sa.Connection, item_id: int, reviewer: str, now: datetime, text: str) -> None:
-    """Add a right answer; raises ConfigError when it is empty or there already."""
-    text = written("answer", text)
+    """Add a correct answer; raises ConfigError when it is empty or exists already."""
+    text = checked_text("answer", text)
     if not text:
-        raise ConfigError("answer is empty: write the right answer")
+        raise ConfigError("answer is empty: write the correct answer")
     item = read_item(connection, item_id, now)
     new = ReviewAnswer(text, None, None, None, Verdict.CORRECT, None, checked_name(reviewer))
     [*others, label] = classes((*item.answers, new), item.equality)
@@ -75,12 +75,12 @@ def add_answer(connection: sa.Connection, item_id: int, reviewer: str, now: date
 def finish(
     connection: sa.Connection, item_id: int, reviewer: str, now: datetime, state: ReviewState, note: str
 ) -> ReviewItem:
-    """Take the item out of the line."""
+    """Finish the item."""
     values = {
         "state": state.value,
         "finished_by": checked_name(reviewer),
         "finished_at": now,
-        "note": written("note", note),
+        "note": checked_text("note", note),
         "claimed_by": None,
         "claimed_until": None,
     }
@@ -97,20 +97,20 @@ def record(
     connection.execute(sa.insert(events).values(row))
 
 
-def known(connection: sa.Connection, row: Mapping[str, Any]) -> int:
-    """Id of the item that has the row's request_id already; raises ReviewConflictError when it asks something else."""
-    found = connection.execute(
+def existing_id(connection: sa.Connection, row: Mapping[str, Any]) -> int:
+    """Id of the item with the row's request_id; raises ReviewConflictError when its question is another one."""
+    existing = connection.execute(
         sa.select(items.c.id, items.c.question).where(items.c.request_id == row["request_id"])
     ).one()
-    if found.question != row["question"]:
+    if existing.question != row["question"]:
         raise ReviewConflictError(
             f"request_id = {row['request_id']!r} names another question already: give every request its own"
         )
-    return found.id
+    return existing.id
 
 
 def conflict(item: ReviewItem) -> ReviewConflictError:
-    """Why a reviewer cannot have or change an item."""
+    """Why a reviewer cannot claim or change an item."""
     if item.state in (ReviewState.RESOLVED, ReviewState.DISMISSED):
         return ReviewConflictError(f"review item {item.id} is {item.state.value}: reopen it first")
     if item.state is ReviewState.CLAIMED:
@@ -128,7 +128,7 @@ def checked_name(value: str) -> str:
     return name
 
 
-def written(field: str, value: str) -> str:
+def checked_text(field: str, value: str) -> str:
     """A text that a reviewer wrote; raises ConfigError when it is too long."""
     if len(value) > MAX_TEXT:
         raise ConfigError(f"{field} has {len(value):,} characters: write at most {MAX_TEXT:,}")

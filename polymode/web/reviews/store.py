@@ -1,8 +1,8 @@
-"""One database that is written whole or not at all, and one error for every way in which it can fail (layer L4).
+"""The queue's database: atomic transactions, and one error for every failure (layer L6).
 
 SQLite: a write-ahead log with ``synchronous=FULL``, so that a commit is on disk before it is acknowledged; transactions
-that write take the write lock when they begin, so none fails half way. The file is made once: one that disappears later
-is an error until it is back, never silently an empty queue. PostgreSQL: the same by ``synchronous_commit``.
+that write take the write lock when they begin, so none fails half way. The file is created once: when it disappears
+later, that is an error until it is back, never silently an empty queue. PostgreSQL: the same by ``synchronous_commit``.
 
 Nothing is opened before the first use, and after a failure the next use tries again.
 """
@@ -56,7 +56,7 @@ class Store:
         return self._engine.dialect.name
 
     def open(self) -> None:
-        """Make the file if there is none yet, and bring the tables to this version; does nothing the second time.
+        """Create the file if there is none yet, and migrate the tables to this version; does nothing the second time.
 
         Raises:
             ReviewStoreError: the database cannot be used, or was written by a later version.
@@ -64,7 +64,7 @@ class Store:
         with self._lock:
             if self._is_open:
                 return
-            with self._told():
+            with self._errors_as_ours():
                 if self._path is not None:
                     self._path.parent.mkdir(parents=True, exist_ok=True)
                     os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))  # questions may be confidential
@@ -82,19 +82,19 @@ class Store:
     def reading(self) -> Iterator[sa.Connection]:
         """One consistent view; raises ReviewStoreError."""
         self.open()
-        with self._told(), self._transaction(writes=False) as connection:
+        with self._errors_as_ours(), self._transaction(writes=False) as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
         """One transaction, committed when the block ends and undone when it raises; raises ReviewStoreError."""
         self.open()
-        with self._told():
+        with self._errors_as_ours():
             with self._transaction(writes=True) as connection:
                 file = self._file()
                 yield connection
             if self._file() != file:
-                raise ReviewStoreError(f"review queue {self.name}: the file was taken away while it was written")
+                raise ReviewStoreError(f"review queue {self.name}: the file was removed while it was written")
 
     @contextmanager
     def _transaction(self, *, writes: bool) -> Iterator[sa.Connection]:
@@ -107,7 +107,7 @@ class Store:
             connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _errors_as_ours(self) -> Iterator[None]:
         try:
             yield
         except PolymodeError:  # several of them are OSErrors too
@@ -121,16 +121,16 @@ class Store:
             "sqlite+pysqlite://", creator=self._connect, poolclass=sa.QueuePool, pool_timeout=self._wait
         )
 
-        def remember(_: Any, record: Any) -> None:
+        def record_file(_: Any, record: Any) -> None:
             record.info["file"] = self._file()
 
-        def check(_: Any, record: Any, __: Any) -> None:
+        def check_file(_: Any, record: Any, __: Any) -> None:
             # A connection outlives its file: what it writes to a deleted one is lost without an error.
             if record.info["file"] != self._file():
                 raise DisconnectionError("the file was replaced")
 
-        event.listen(engine, "connect", remember)
-        event.listen(engine, "checkout", check)
+        event.listen(engine, "connect", record_file)
+        event.listen(engine, "checkout", check_file)
         return engine
 
     def _connect(self) -> sqlite3.Connection:
@@ -163,12 +163,12 @@ class Store:
                 time.sleep(0.02)
 
     def _file(self) -> _FileId:
-        """What the path leads to; None when to nothing, or when there is no path."""
+        """Identity of the file at the path; None when there is no file, or no path."""
         try:
-            found = None if self._path is None else os.stat(self._path)
+            status = None if self._path is None else os.stat(self._path)
         except FileNotFoundError:
             return None
-        return None if found is None else (found.st_dev, found.st_ino)
+        return None if status is None else (status.st_dev, status.st_ino)
 
     def _postgresql(self, url: sa.URL) -> sa.Engine:
         milliseconds = max(1, round(self._wait * 1000))
@@ -182,12 +182,12 @@ class Store:
         except ImportError:
             raise MissingExtraError("psycopg", "postgres", "A review queue in PostgreSQL") from None
 
-        def settle(connection: Any, _: Any) -> None:
+        def configure(connection: Any, _: Any) -> None:
             connection.execute(f"SET lock_timeout = {milliseconds}")
             connection.execute("SET synchronous_commit = on")
             connection.commit()
 
-        event.listen(engine, "connect", settle)
+        event.listen(engine, "connect", configure)
         return engine
 
 

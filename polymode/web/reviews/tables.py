@@ -1,4 +1,4 @@
-"""Tables of the review queue, as the latest migration leaves them (layer L4)."""
+"""Tables of the review queue, as the latest migration leaves them (layer L6)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which answers of an item are one, and what a reviewer's verdicts say about all of them (layer L4)."""
+"""Which answers of an item are the same, and what a reviewer's verdicts mean for all of them (layer L6)."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def repeats(answers: Sequence[ReviewAnswer], equality_name: str) -> tuple[int | 
     )
 
 
-def judged(
+def with_verdicts(
     answers: Sequence[ReviewAnswer],
     equality_name: str,
     verdicts: Mapping[int, Verdict],
     same_as: Mapping[int, int | None],
 ) -> tuple[ReviewAnswer, ...]:
-    """The answers after a reviewer's word; answers that are the same share one verdict.
+    """The answers with a reviewer's verdicts; answers that are the same share one verdict.
 
     Args:
         answers: of the item.
@@ -53,12 +53,12 @@ def judged(
         same_as: by number, another answer that says the same; None takes that back.
 
     Raises:
-        ConfigError: a number that is no answer's, or two verdicts for the same.
+        ConfigError: a number without an answer, or two verdicts for the same answer.
     """
-    known = f"the item has answers 0 to {len(answers) - 1}" if answers else "the item has no answer"
+    allowed = f"the item has answers 0 to {len(answers) - 1}" if answers else "the item has no answer"
     for number in [*verdicts, *same_as, *(other for other in same_as.values() if other is not None)]:
         if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < len(answers):
-            raise ConfigError(f"answer {number!r} is not there: {known}")
+            raise ConfigError(f"answer {number!r} does not exist: {allowed}")
     for number, other in same_as.items():
         if number == other:
             raise ConfigError(f"same_as: answer {number} cannot be the same as itself; name another")
@@ -70,8 +70,8 @@ def judged(
     given: dict[int, tuple[int, Verdict]] = {}
     for number, verdict in verdicts.items():
         if not isinstance(verdict, Verdict):
-            allowed = ", ".join(str(value) for value in Verdict)
-            raise ConfigError(f"verdict {verdict!r} of answer {number} is not allowed: use {allowed}")
+            values = ", ".join(str(value) for value in Verdict)
+            raise ConfigError(f"verdict {verdict!r} of answer {number} is not allowed: use {values}")
         first, earlier = given.setdefault(labels[number], (number, verdict))
         if earlier is not verdict:
             raise _contradiction(answers, first, number)

@@ -10,14 +10,12 @@ import pytest
 
 from polymode import runs
 from polymode.errors import RecordError
-from polymode.web.browsing.judged import judged_from
-from polymode.web.browsing.lines import ChangedError, read_at, read_lines, stamp_of
-from polymode.web.browsing.question_index import NOWHERE, Index, Kind, build_index
+from polymode.web.browsing.question_index import NO_COMPLETION, Kind, QuestionIndex, build_index
 
 from ..run_folders import GOOD, POOR, answers, write_run
 
 
-def index_of(folder: Path) -> Index:
+def index_of(folder: Path) -> QuestionIndex:
     completions = folder / runs.COMPLETIONS
     return build_index(folder / runs.JUDGED, completions if completions.exists() else None, "run")
 
@@ -32,7 +30,7 @@ def row(**changes: Any) -> dict[str, Any]:
 
 def test_questions_are_told_apart_by_what_happened(tmp_path: Path) -> None:
     index = index_of(write_run(tmp_path, GOOD))
-    assert index.ids == ("q1", "q2", "q3") and index.found == (2, 1, 0)
+    assert index.ids == ("q1", "q2", "q3") and index.n_found == (2, 1, 0)
     assert index.select(None) == [0, 1, 2]
     assert index.select(Kind.MISSED) == [2]
     assert index.select(Kind.OVERCONFIDENT) == [1]
@@ -44,23 +42,23 @@ def test_questions_are_told_apart_by_what_happened(tmp_path: Path) -> None:
 def test_lines_are_found_by_their_offsets(tmp_path: Path) -> None:
     texts = {"q1": [answers(("flu", 0.5), (f"a{i}", 0.5)) for i in range(5)], "q2": GOOD["q2"]}
     index = index_of(write_run(tmp_path, texts))
-    lines = index.lines(0)
-    assert len(lines.judged) == 5
-    rows = read_at(tmp_path / runs.JUDGED, "x", index.stamps[0], lines.judged)
-    whole = read_at(tmp_path / runs.COMPLETIONS, "x", index.stamps[1] or stamp_of(tmp_path), lines.completions)
-    assert [r["sample"] for r in rows] == [r["sample"] for r in whole] == [0, 1, 2, 3, 4]
-    assert [r["completion"] for r in whole] == texts["q1"]
+    offsets = index.offsets(0)
+    assert len(offsets.judged) == 5
+    judged = runs.judged_at(tmp_path / runs.JUDGED, index.stamps[0], offsets.judged)
+    assert index.stamps[1] is not None
+    completions = runs.completions_at(tmp_path / runs.COMPLETIONS, index.stamps[1], offsets.completions)
+    assert [one.sample for one in judged] == [one.sample for one in completions] == [0, 1, 2, 3, 4]
+    assert [one.text for one in completions] == texts["q1"]
 
 
 def test_files_in_another_order_still_belong_together(tmp_path: Path) -> None:
     write_run(tmp_path, GOOD)
     lines = (tmp_path / runs.COMPLETIONS).read_text().splitlines(keepends=True)
     (tmp_path / runs.COMPLETIONS).write_text("\n" + "".join(reversed(lines)))
-    index = index_of(tmp_path)
+    index, path = index_of(tmp_path), tmp_path / runs.COMPLETIONS
     for number, id_ in enumerate(index.ids):
-        [found] = read_at(tmp_path / runs.COMPLETIONS, "x", stamp_of(tmp_path / runs.COMPLETIONS),
-                          index.lines(number).completions)  # fmt: skip
-        assert found["id"] == id_
+        [completion] = runs.completions_at(path, runs.stamp_of(path), index.offsets(number).completions)
+        assert completion.example.id == id_
 
 
 def test_completions_without_ids_are_found_as_they_were_judged(tmp_path: Path) -> None:
@@ -71,21 +69,21 @@ def test_completions_without_ids_are_found_as_they_were_judged(tmp_path: Path) -
     (tmp_path / runs.COMPLETIONS).write_text("".join(json.dumps(r) + "\n" for r in rows))
     evaluate_folder(tmp_path, n_boot=0)
     index = index_of(tmp_path)
-    assert [len(index.lines(n).judged) for n in range(len(index))] == [2, 1]
-    assert NOWHERE not in index.lines(0).completions + index.lines(1).completions
+    assert [len(index.offsets(n).judged) for n in range(len(index))] == [2, 1]
+    assert NO_COMPLETION not in index.offsets(0).completions + index.offsets(1).completions
 
 
 def test_judged_lines_without_completions_are_enough(tmp_path: Path) -> None:
     write_run(tmp_path, GOOD)
     (tmp_path / runs.COMPLETIONS).unlink()
-    assert index_of(tmp_path).lines(0).completions == (NOWHERE,)
+    assert index_of(tmp_path).offsets(0).completions == (NO_COMPLETION,)
 
 
 def test_a_file_that_changed_is_not_read_by_old_offsets(tmp_path: Path) -> None:
     index = index_of(write_run(tmp_path, GOOD))
     write_run(tmp_path, POOR)
-    with pytest.raises(ChangedError):
-        read_at(tmp_path / runs.JUDGED, "run/judged.jsonl", index.stamps[0], index.lines(0).judged)
+    with pytest.raises(runs.ChangedError):
+        runs.judged_at(tmp_path / runs.JUDGED, index.stamps[0], index.offsets(0).judged)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +94,7 @@ def test_a_file_that_changed_is_not_read_by_old_offsets(tmp_path: Path) -> None:
         (b"\xff\xfe", "line 2: not UTF-8 text"),
         (b"[" * 100_000, "line 2: not valid JSON"),
         (b'{"id": ' + b"9" * 5000 + b"}", "line 2: not valid JSON"),
-        (b"{}", "line 2: answers = None"),
+        (b"{}", "line 2: verdicts is missing"),
     ],
 )
 def test_a_damaged_line_is_named(tmp_path: Path, content: bytes, said: str) -> None:
@@ -104,29 +102,7 @@ def test_a_damaged_line_is_named(tmp_path: Path, content: bytes, said: str) -> N
     path.write_bytes(json.dumps(row()).encode() + b"\n" + content + b"\n")
     with pytest.raises(RecordError, match=said) as caught:
         build_index(path, None, "run")
-    assert str(caught.value).startswith("run/judged.jsonl, line 2") and "polymode" in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("id", None), ("id", 3), ("id", ["q"]), ("sample", -1), ("sample", "0"), ("sample", True), ("k", 0), ("k", 21),
-        ("status", "fine"), ("status", []), ("answers", "ab"), ("answers", [1, 2]), ("answers", ["a"] * 30),
-        ("confidences", [0.9]), ("confidences", [2, 0]), ("confidences", "x"), ("verdicts", ["correct", "maybe"]),
-        ("verdicts", [[], {}]), ("hits", [1, 7]), ("matches", [0, "x"]), ("duplicates", [None, -1]), ("terms", [1]),
-        ("terms", {"coverage": "high"}), ("score", "x"), ("score", 10**400), ("n_tokens", 1.5), ("faults", 7),
-        ("p_correct", [1]), ("p_correct", 0.5), ("n_references", "2"), ("reason", 5),
-    ],
-)  # fmt: skip
-def test_a_field_of_another_kind_is_named(field: str, value: object) -> None:
-    with pytest.raises(RecordError, match=f"here: {field} = .*judge again with polymode evaluate"):
-        judged_from(row(**{field: value}), "here")
-
-
-def test_what_a_review_leaves_out_may_be_missing() -> None:
-    few = {name: row()[name] for name in ("id", "status", "answers", "confidences", "verdicts")}
-    one = judged_from(few, "here")
-    assert one.hits == (1, 0) and one.mark(0) == "hit" and one.mark(1) == "wrong"
+    assert str(caught.value).startswith("run/judged.jsonl, line 2")
 
 
 def test_a_large_file_takes_little_memory(tmp_path: Path) -> None:
@@ -141,13 +117,5 @@ def test_a_large_file_takes_little_memory(tmp_path: Path) -> None:
     size = (tmp_path / runs.JUDGED).stat().st_size
     assert len(index) == 1_500 and kept < size / 3 and most < size
     start = time.monotonic()
-    read_at(tmp_path / runs.JUDGED, "x", index.stamps[0], index.lines(1_499).judged)
+    runs.judged_at(tmp_path / runs.JUDGED, index.stamps[0], index.offsets(1_499).judged)
     assert time.monotonic() - start < 5
-
-
-def test_offsets_count_bytes_and_lines_count_all(tmp_path: Path) -> None:
-    path = tmp_path / "a.jsonl"
-    path.write_bytes('\ufeff{"a": "é"}\r\n\n{"a": 2}'.encode())
-    assert [(line.number, line.row["a"]) for line in read_lines(path, "a")] == [(1, "é"), (3, 2)]
-    [_, last] = read_lines(path, "a")
-    assert read_at(path, "a", stamp_of(path), [last.offset]) == [{"a": 2}]

@@ -1,14 +1,12 @@
 """The list of runs, and one question."""
 
-from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from polymode import runs
-from polymode.errors import RecordError
-from polymode.web.browsing.judged import judged_from
-from polymode.web.browsing.numbers import read_metrics
+from polymode.types import Completion
 from polymode.web.browsing.question_view import question_of
 from polymode.web.browsing.run_folders import RunFolders
 from polymode.web.browsing.run_list import home_of, list_experiments, train_of
@@ -28,7 +26,7 @@ def test_runs_stand_under_their_experiment(tmp_path: Path) -> None:
     [entry] = lab.entries
     assert (entry.name, entry.label) == ("lab/arm-k2/seed-0/set", "arm-k2/seed-0/set")
     assert entry.settings == {"task": "clinic", "method": "multi-rlcr", "seed": 0, "k": 2} and entry.k == 2
-    assert entry.metrics is not None and entry.metrics.cells["coverage"].n == 3
+    assert entry.metrics is not None and entry.metrics.metrics["coverage"].n == 3
     assert train_of(RunFolders(tmp_path), entry.name) == "lab/arm-k2/seed-0"
 
 
@@ -62,22 +60,18 @@ def test_damaged_metrics_are_named_and_the_list_goes_on(tmp_path: Path, content:
     assert bad.metrics is None and said in bad.problem and bad.problem.startswith("bad/metrics.json")
 
 
-def test_undefined_metrics_stay_undefined(tmp_path: Path) -> None:
-    (tmp_path / runs.METRICS).write_text('{"metrics": {"ece": {"value": null, "n": 0}, "kl": {"value": NaN, "n": 1}}}')
-    with pytest.raises(RecordError, match="kl: value must be a number or null"):
-        read_metrics(tmp_path / runs.METRICS, "x")
-    (tmp_path / runs.METRICS).write_text('{"metrics": {"ece": {"value": null, "n": 0}}}')
-    cell = read_metrics(tmp_path / runs.METRICS, "x").cells["ece"]
-    assert cell.value != cell.value and cell.n == 0
+Question = tuple[list[runs.JudgedCompletion], list[Completion]]
 
 
-def rows_of(folder: Path) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
-    return list(runs.read_jsonl(folder / runs.JUDGED)), list(runs.read_jsonl(folder / runs.COMPLETIONS))
+def read_question(folder: Path) -> Question:
+    """The judged completions and completions of a run with one question."""
+    judged = [line.judged for line in runs.judged_lines(folder / runs.JUDGED)]
+    return judged, runs.read_completions(folder)
 
 
 def test_a_question_with_all_that_is_known(tmp_path: Path) -> None:
-    judged, completions = rows_of(write_run(tmp_path, {"q1": GOOD["q1"]}, p_correct={"flu": 0.7, "gout": 0.25}))
-    question = question_of([judged_from(judged[0], "here")], completions, ["there"])
+    folder = write_run(tmp_path, {"q1": GOOD["q1"]}, p_correct={"flu": 0.7, "gout": 0.25})
+    question = question_of(*read_question(folder))
     assert question.text == "What is it, q1?" and question.is_distribution
     [attempt] = question.attempts
     assert [(a.text, a.mark, a.confidence, a.probability) for a in attempt.answers] == [
@@ -89,30 +83,18 @@ def test_a_question_with_all_that_is_known(tmp_path: Path) -> None:
         ("cold", True, None, 1),
         ("gout", False, 0.25, 0),
     ]
-    assert sum(value for _, value in attempt.judged.terms) == pytest.approx(attempt.judged.score)
+    assert sum(attempt.judged.terms.values()) == pytest.approx(attempt.judged.score)
 
 
 def test_a_text_that_was_not_judged_is_not_marked(tmp_path: Path) -> None:
-    judged, completions = rows_of(write_run(tmp_path, {"q1": GOOD["q1"]}))
-    completions[0]["completion"] = GOOD["q2"][0]
-    [attempt] = question_of([judged_from(judged[0], "here")], completions, ["there"]).attempts
-    assert "other answers" in attempt.note and {piece.mark for piece in attempt.segments} == {None}
+    judged, [completion] = read_question(write_run(tmp_path, {"q1": GOOD["q1"]}))
+    [attempt] = question_of(judged, [replace(completion, text=GOOD["q2"][0])]).attempts
+    assert "other answers" in attempt.note and {segment.mark for segment in attempt.segments} == {None}
 
 
-@pytest.mark.parametrize(("field", "value"), [("completion", 3), ("references", 3), ("references", [[1]])])
-def test_a_damaged_completion_is_named(tmp_path: Path, field: str, value: object) -> None:
-    judged, completions = rows_of(write_run(tmp_path, {"q1": GOOD["q1"]}))
-    completions[0][field] = value
-    with pytest.raises(RecordError, match=f"^there: {field}"):
-        question_of([judged_from(judged[0], "here")], completions, ["there"])
-
-
-@pytest.mark.parametrize("value", [None, 3, "x", [], [[]], {}, {"a": [1]}, 1e308, True])
-def test_no_value_of_any_field_is_more_than_an_error(tmp_path: Path, value: object) -> None:
-    judged, completions = rows_of(write_run(tmp_path, {"q1": GOOD["q1"]}, p_correct={"flu": 1.0}))
-    for name in judged[0]:
-        with suppress(RecordError):
-            question_of([judged_from({**judged[0], name: value}, "here")], completions, ["there"])
-    for name in completions[0]:
-        with suppress(RecordError):
-            question_of([judged_from(judged[0], "here")], [{**completions[0], name: value}], ["there"])
+def test_a_question_without_its_completion(tmp_path: Path) -> None:
+    judged, _ = read_question(write_run(tmp_path, {"q1": GOOD["q1"]}))
+    question = question_of(judged, [None])
+    assert question.text is None and question.truths == () and not question.is_distribution
+    [attempt] = question.attempts
+    assert attempt.segments == () and [answer.mark for answer in attempt.answers] == ["hit", "hit"]

@@ -1,5 +1,6 @@
 """Two runs beside each other, on a page."""
 
+import json
 import re
 from pathlib import Path
 
@@ -97,11 +98,9 @@ def test_what_cannot_be_compared_is_said(pages: Visitor, query: str, status: int
     [
         (lambda f: write_run(f, {"q9": GOOD["q2"]}), "share no question"),
         (lambda f: (f / runs.METRICS).write_text("{"), "poor/metrics.json: not valid JSON"),
-        (lambda f: (f / runs.COMPLETIONS).write_text("{\n"), "line 1: not valid JSON"),
-        (
-            lambda f: (f / runs.METRICS).write_text('{"view": {"verifier": "ProgramVerifier"}}'),
-            "not started for a page",
-        ),
+        (lambda f: (f / runs.JUDGED).write_text("{\n"), "line 1: not valid JSON"),
+        (lambda f: (f / runs.JUDGED).unlink(), "judged.jsonl is missing"),
+        (lambda f: (f / runs.METRICS).write_text('{"schema": 2}'), "schema 2 is newer than this polymode"),
     ],
 )
 def test_files_that_cannot_be_compared_are_named(pages: Visitor, folder: Path, change: object, said: str) -> None:
@@ -110,7 +109,19 @@ def test_files_that_cannot_be_compared_are_named(pages: Visitor, folder: Path, c
         reply = pages.get("/compare?a=good&b=poor")
         if reply.status_code != 202:
             break
-    assert reply.status_code == 422 and said in shown_text(reply.text)
+    assert reply.status_code in (404, 422) and said in shown_text(reply.text)
+
+
+@pytest.mark.parametrize("name", ["programs", "judge"])
+def test_stored_verdicts_are_compared_whatever_judged_them(pages: Visitor, folder: Path, name: str) -> None:
+    for run in ("good", "poor"):
+        metrics = json.loads((folder / run / runs.METRICS).read_text())
+        metrics["view"]["verifier"] = {"name": name, "options": {}}
+        (folder / run / runs.METRICS).write_text(json.dumps(metrics))
+        (folder / run / runs.COMPLETIONS).unlink()  # nothing can be judged again
+    text = shown_text(ready(pages, "/compare?a=good&b=poor"))
+    assert re.search(r"coverage ↑ distinct references found per set 1\.00 \[.*?\] 0\.67 \[.*?\] \+0\.33", text)
+    assert f"verifier {name}" in shown_text(pages.get("/runs/good").text)
 
 
 def test_a_comparison_is_made_once_and_again_when_a_file_changes(

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from polymode import runs
-from polymode.compare.drawn_runs import DrawnFigure, DrawnPanel
+from polymode.cli import main
+from polymode.compare.figures import DrawnFigure, DrawnPanel
 from polymode.compare.two_runs import columns_apart
 from polymode.report.arms import read_arm
 from polymode.web.app import create_app
@@ -146,7 +147,8 @@ def test_a_question_with_spans_verdicts_and_terms(ready: Fetch) -> None:
     page = ready("/runs/mine?question=3")
     text = shown_text(page.text)
     for part in ("Question q3", "What is it, q3?", "measles reference, not found", "rubeola ✗ wrong", "↺ repeat",
-                 "as answer 1", "stated 0.30", "coverage 0.000", "format 1.000", "20 tokens", "<answer1>"):  # fmt: skip
+                 "equal to answer 1", "stated 0.30", "coverage 0.000", "format 1.000", "20 tokens",
+                 "<answer1>"):  # fmt: skip
         assert part in text, part
     assert re.search(r"score 0\.9\d\d", text)
     assert re.search(r'class="segment answer wrong"><span class="label">1 ✗ wrong</span>rubeola<', page.text)
@@ -219,7 +221,7 @@ def test_no_address_leads_out_of_the_folder(live: Live, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "content", "said"),
     [
-        (runs.JUDGED, '{"id": "q1"}\n', "mine/judged.jsonl, line 1: answers = None"),
+        (runs.JUDGED, '{"id": "q1"}\n', "mine/judged.jsonl, line 1: verdicts is missing"),
         (runs.JUDGED, "\n{\n", "mine/judged.jsonl, line 2: not valid JSON"),
         (runs.JUDGED, "\udcff", "mine/judged.jsonl, line 1: not UTF-8"),
         (runs.METRICS, "{", "mine/metrics.json: not valid JSON"),
@@ -271,7 +273,20 @@ def test_what_is_missing_is_said(ready: Fetch, folder: Path) -> None:
 def test_a_run_without_completions_still_has_verdicts(ready: Fetch, folder: Path) -> None:
     (folder / "mine" / runs.COMPLETIONS).unlink()
     text = shown_text(ready("/runs/mine?question=1").text)
-    assert "flu ✓ correct" in text and "the completion is not kept" in text
+    assert "flu ✓ correct" in text and "the completion is not in completions.jsonl" in text
+
+
+def test_a_run_judged_into_another_folder_shows_its_texts(ready: Fetch, folder: Path) -> None:
+    assert main(["evaluate", str(folder / "mine"), "--out", str(folder / "again")]) == 0
+    text = shown_text(ready("/runs/again?question=1").text)
+    assert "What is it, q1?" in text and "Model output" in text
+
+
+def test_texts_outside_the_folder_are_not_shown(ready: Fetch, folder: Path, tmp_path: Path) -> None:
+    secret = write_run(tmp_path / "secret")
+    assert main(["evaluate", str(secret), "--out", str(folder / "again")]) == 0
+    text = shown_text(ready("/runs/again?question=1").text)
+    assert "flu ✓ correct" in text and "What is it" not in text and "Model output" not in text
 
 
 def test_a_run_that_changes_is_read_anew(ready: Fetch, folder: Path) -> None:

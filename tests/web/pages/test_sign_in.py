@@ -110,7 +110,7 @@ def test_sessions_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> Non
     held = sessions.Sessions(Keys())
     for number in range(10):
         held.sign_in(f"ann {number}", "")
-    assert [session.reviewer for session in held._held.values()] == ["ann 7", "ann 8", "ann 9"]
+    assert [session.reviewer for session in held._sessions.values()] == ["ann 7", "ann 8", "ann 9"]
 
 
 @pytest.mark.parametrize(

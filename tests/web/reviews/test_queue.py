@@ -240,7 +240,7 @@ def test_an_added_answer_can_be_taken_back(queue: ReviewQueue, add: Add) -> None
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (" ", "answer is empty: write the right answer"),
+        (" ", "answer is empty: write the correct answer"),
         ("The Flu", "answer 'The Flu' is there already as 'flu': mark that one"),
         ("x" * 10_001, "answer has 10,001 characters: write at most 10,000"),
     ],

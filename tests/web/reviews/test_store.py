@@ -127,7 +127,7 @@ def test_a_backup_that_is_put_in_its_place_is_read(file: Path, empty_file: Path,
 
 def test_a_file_that_disappears_during_a_commit_acknowledges_nothing(file: Path) -> None:
     store = Store(file)
-    with pytest.raises(ReviewStoreError, match="the file was taken away while it was written"), store.writing() as c:
+    with pytest.raises(ReviewStoreError, match="the file was removed while it was written"), store.writing() as c:
         c.exec_driver_sql("PRAGMA user_version = 1")
         file.rename(file.with_name("elsewhere.db"))
     store.close()

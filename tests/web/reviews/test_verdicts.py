@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from polymode.errors import ConfigError
 from polymode.types import Verdict
 from polymode.web.reviews.records import ReviewAnswer
-from polymode.web.reviews.verdicts import classes, judged, repeats
+from polymode.web.reviews.verdicts import classes, repeats, with_verdicts
 
 RIGHT, WRONG = Verdict.CORRECT, Verdict.WRONG
 
@@ -37,22 +37,22 @@ def test_what_is_named_the_same_later_joins_whole_classes() -> None:
 
 def test_a_verdict_holds_for_all_that_is_the_same() -> None:
     shown = answers("flu", "cold", "The Flu", "influenza")
-    assert verdicts(judged(shown, "text", {0: RIGHT, 1: WRONG}, {})) == [RIGHT, WRONG, RIGHT, None]
-    found = judged(shown, "text", {0: RIGHT}, {3: 2})
+    assert verdicts(with_verdicts(shown, "text", {0: RIGHT, 1: WRONG}, {})) == [RIGHT, WRONG, RIGHT, None]
+    found = with_verdicts(shown, "text", {0: RIGHT}, {3: 2})
     assert verdicts(found) == [RIGHT, None, RIGHT, RIGHT]
     assert found[3].same_as == 2
     # Taken back: no longer the same, the verdict stays until it is changed.
-    again = judged(found, "text", {3: WRONG}, {3: None})
+    again = with_verdicts(found, "text", {3: WRONG}, {3: None})
     assert verdicts(again) == [RIGHT, None, RIGHT, WRONG]
 
 
 @pytest.mark.parametrize(
     ("marks", "same_as", "said"),
     [
-        ({2: RIGHT}, {}, "answer 2 is not there: the item has answers 0 to 1"),
-        ({-1: RIGHT}, {}, "answer -1 is not there"),
-        ({True: RIGHT}, {}, "answer True is not there"),
-        ({}, {0: 5}, "answer 5 is not there"),
+        ({2: RIGHT}, {}, "answer 2 does not exist: the item has answers 0 to 1"),
+        ({-1: RIGHT}, {}, "answer -1 does not exist"),
+        ({True: RIGHT}, {}, "answer True does not exist"),
+        ({}, {0: 5}, "answer 5 does not exist"),
         ({}, {1: 1}, "same_as: answer 1 cannot be the same as itself; name another"),
         ({0: "correct"}, {}, "verdict 'correct' of answer 0 is not allowed: use Verdict.CORRECT, Verdict.WRONG,"),
         ({0: RIGHT, 1: WRONG}, {1: 0}, "answers 'flu' and 'cold' are the same and must have one verdict"),
@@ -60,15 +60,15 @@ def test_a_verdict_holds_for_all_that_is_the_same() -> None:
 )
 def test_what_makes_no_sense_is_refused(marks: dict, same_as: dict, said: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        judged(answers("flu", "cold"), "text", marks, same_as)
+        with_verdicts(answers("flu", "cold"), "text", marks, same_as)
     assert said in str(caught.value)
 
 
 def test_answers_that_were_judged_apart_cannot_be_named_the_same() -> None:
-    apart = judged(answers("flu", "influenza"), "text", {0: RIGHT, 1: WRONG}, {})
+    apart = with_verdicts(answers("flu", "influenza"), "text", {0: RIGHT, 1: WRONG}, {})
     with pytest.raises(ConfigError, match="are the same and must have one verdict"):
-        judged(apart, "text", {}, {1: 0})
-    assert verdicts(judged(apart, "text", {1: RIGHT}, {1: 0})) == [RIGHT, RIGHT]
+        with_verdicts(apart, "text", {}, {1: 0})
+    assert verdicts(with_verdicts(apart, "text", {1: RIGHT}, {1: 0})) == [RIGHT, RIGHT]
 
 
 @settings(max_examples=50, deadline=None)
@@ -83,7 +83,7 @@ def test_whatever_is_accepted_leaves_one_verdict_in_each_class(texts: list[str],
         marks = data.draw(st.dictionaries(number, st.sampled_from(list(Verdict)), max_size=3))
         same = data.draw(st.dictionaries(number, st.none() | number, max_size=2))
         try:
-            found = judged(found, "text", marks, same)
+            found = with_verdicts(found, "text", marks, same)
         except ConfigError:
             continue
         assert all(found[number].verdict is verdict for number, verdict in marks.items())

@@ -252,6 +252,7 @@ def test_a_completion_is_one_self_contained_row() -> None:
     )
     row = runs.completion_to_row(Completion(example, "<answer>flu</answer>", k=1, has_confidence=False, sample=2))
     assert json.loads(json.dumps(row)) == {
+        "schema": 1,
         "id": "q1",
         "question": "What causes fever and cough?",
         "references": [

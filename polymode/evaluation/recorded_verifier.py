@@ -1,0 +1,125 @@
+"""The verifier that a completions file names, for `polymode evaluate` when the user names none (layer L4).
+
+`polymode generate` writes task and verifier into each line. Files of 0.1.0 do not have them: there the config.json in
+the folder, or that of the training run above it, names the task.
+
+Whoever made a file decides little: it never has a language model asked (that would send answers, and a key from the
+environment, to an address in the file), never switches the sandbox's isolation off, and loads no code by its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from polymode import runs
+from polymode.errors import ConfigError, DataNotFoundError, MissingExtraError
+from polymode.tasks import TASKS, has_own_verifier, open_task, verifier_of
+from polymode.verifiers import QuestionVerifier, Verifier
+from polymode.verifiers.choice import open_verifier
+
+AnyVerifier = Verifier | QuestionVerifier
+_OF_TASK = "task:"
+_WITHOUT_ASKING = ("text", "symbolic", "programs")
+"""Verifiers that may be started because a file names them."""
+
+
+def recorded_verifier(path: Path) -> AnyVerifier | None:
+    """What judges the completions at ``path`` (file or folder), as they say themselves; None where they say nothing.
+
+    Raises:
+        ConfigError: the lines name several verifiers, or one that is only used when the user names it, or that cannot
+            be had here.
+        DataNotFoundError: the task's data are gone, or there is no such file.
+    """
+    path = runs.completions_path(path)
+    if not path.is_file():
+        raise DataNotFoundError(f"{path} does not exist: check the path, or generate completions first")
+    first: dict[str, runs.Origin] = {}
+    for origin in runs.origins_of(path):
+        first.setdefault(str(origin.verifier or origin.task), origin)
+    one, *others = first.values()
+    if others:
+        names = [f"line {origin.line} {_words(origin)}" for origin in (one, others[0])]
+        raise ConfigError(f"{path}: {' and '.join(names)}: judge them apart, or name what judges all with --verifier")
+    if one.verifier is not None:
+        return _opened(one.verifier, f"{path}, line {one.line}")
+    if one.task is not None:
+        return _of_task(str(one.task["name"]), one.task["options"], f"{path}, line {one.line}")
+    return _of_folder(path.parent)
+
+
+def _words(origin: runs.Origin) -> str:
+    if origin.verifier is not None:
+        return f"is judged by {origin.verifier['name']}"
+    return "names no verifier" if origin.task is None else f"is of the task {origin.task['name']}"
+
+
+def _opened(verifier: Mapping[str, Any], where: str) -> AnyVerifier | None:
+    name, options = str(verifier["name"]), _harmless(verifier.get("options") or {})
+    if name.startswith(_OF_TASK):
+        return _of_task(name.removeprefix(_OF_TASK), options, where)
+    if name == "judge":
+        raise ConfigError(
+            f"{where}: judged by a language model, which is asked only when named: give --verifier judge and its "
+            "--verifier-options, or another verifier"
+        )
+    if name not in _WITHOUT_ASKING:
+        raise ConfigError(f"{where}: verifier {name!r} is not loaded because a file names it: give --verifier {name}")
+    try:
+        return open_verifier(name, **options)
+    except (ConfigError, MissingExtraError) as exc:
+        raise ConfigError(f"{where}: {exc} (or name another verifier with --verifier)") from None
+
+
+def _of_task(name: str, options: Mapping[str, Any], where: str, data: Any = None) -> AnyVerifier | None:
+    if name not in TASKS.entries:
+        raise ConfigError(
+            f"{where}: task {name!r}, which says how answers are compared, is not loaded because a file names it: give "
+            "--verifier, for example text"
+        )
+    if not has_own_verifier(name):  # its data are not needed to judge its answers
+        return None
+    try:
+        return verifier_of(open_task(name, data=data, **_harmless(options)))
+    except (ConfigError, DataNotFoundError) as exc:
+        raise type(exc)(
+            f"{where}: its task {name!r} says what is right and cannot be opened ({exc}): put that right, or name what "
+            "judges instead, for example --verifier programs"
+        ) from None
+
+
+def _harmless(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {str(name): value for name, value in options.items() if name != "unsafe_local"}
+
+
+def _of_folder(folder: Path) -> AnyVerifier | None:
+    """As the config.json that belongs to a folder of 0.1.0 names it.
+
+    The nearest config names the task. A verifier is taken from the training run above it, if that has the same task.
+    """
+    configs = [config for config in map(_config, _places(folder)) if config.get("task") in TASKS.entries]
+    same = [config for config in configs if config["task"] == configs[0]["task"]]
+    for config in same:
+        if config.get("verifier") is not None:
+            return _opened({"name": config["verifier"], "options": config.get("verifier_options")}, str(folder))
+    return (
+        _of_task(same[0]["task"], same[0].get("task_options") or {}, str(folder), same[0].get("data")) if same else None
+    )
+
+
+def _places(folder: Path) -> Iterator[Path]:
+    """Where the config may be, nearest first: the folder, its training run, the arms beside an untrained one."""
+    place = folder.resolve()
+    yield place
+    run = place.parent.parent if place.name == "deep" else place.parent
+    if runs.is_training(run):
+        yield run
+    elif run.name.startswith("seed-"):
+        yield from filter(runs.is_training, sorted(run.parent.parent.glob("*/seed-*")))
+
+
+def _config(folder: Path) -> Mapping[str, Any]:
+    config = runs.read_configuration(folder).config if (folder / runs.CONFIG).is_file() else {}
+    return config if isinstance(config.get("task"), str) else {}

@@ -1,0 +1,109 @@
+"""Proper scores of confidences q against labels y: Brier score with its parts, log loss (layer L2).
+
+A proper score is best in expectation for the true probability, so it cannot be gamed by a constant or by a bolder
+guess, as calibration errors can: look here first.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from polymode.errors import ConfigError
+from polymode.metrics.calibration import N_BINS, bin_sums, width_bins
+from polymode.metrics.observations import check_count, observations
+from polymode.metrics.table import Floats
+from polymode.uncertainty import ratio
+
+NLL_EPS = 1e-3
+"""Confidences are clipped to [eps, 1 - eps] in the log loss: a certain answer that is wrong costs 6.9 nats."""
+
+
+class BrierParts(NamedTuple):
+    """``brier = reliability - resolution + uncertainty + within``, each of shape (...)."""
+
+    brier: Floats
+    reliability: Floats
+    resolution: Floats
+    uncertainty: Floats
+    within: Floats
+
+
+def brier(q_N: ArrayLike, y_N: ArrayLike) -> float:
+    """Brier score: the mean of (q - y)^2.
+
+    Args:
+        q_N: confidences in [0, 1], shape (n,).
+        y_N: labels 0 or 1, shape (n,).
+
+    Returns:
+        A number in [0, 1], 0 is best; NaN without observations. Pairs in which one is NaN are left out.
+
+    >>> brier([0.5, 1.0], [1, 1])
+    0.125
+
+    Source: Brier 1950, https://doi.org/10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2.
+    """
+    return float(brier_decomposition(q_N, y_N).brier)
+
+
+def brier_parts_from_sums(count_B: Floats, q_B: Floats, y_B: Floats, squares: Floats) -> BrierParts:
+    """`brier_decomposition` from sums per bin (..., B) and the sum of (q - y)^2 (...)."""
+    n = count_B.sum(-1)
+    rate_B, gap_B = ratio(y_B, count_B), ratio(q_B - y_B, count_B)
+    base = ratio(y_B.sum(-1), n)
+    reliability = ratio(np.nansum(count_B * gap_B**2, axis=-1), n)
+    resolution = ratio(np.nansum(count_B * (rate_B - base[..., None]) ** 2, axis=-1), n)
+    uncertainty = base * (1 - base)
+    total = ratio(squares, n)
+    return BrierParts(total, reliability, resolution, uncertainty, total - (reliability - resolution + uncertainty))
+
+
+def brier_decomposition(q_N: ArrayLike, y_N: ArrayLike, *, n_bins: int = N_BINS) -> BrierParts:
+    """Brier score split over equal-width bins: brier = reliability - resolution + uncertainty + within.
+
+        reliability = sum_b (n_b / n) (mean_b q - mean_b y)^2     lower is better
+        resolution  = sum_b (n_b / n) (mean_b y - mean y)^2       higher is better
+        uncertainty = mean y (1 - mean y)                         given by the answers
+        within      = mean over observations of [(q - mean_b q)^2 - 2 (q - mean_b q)(y - mean_b y)]
+
+    ``within`` is what bins hide; it is 0 when all confidences of a bin are equal. Arguments as for `brier`.
+
+    >>> parts = brier_decomposition([0.25, 0.25, 0.75, 0.75], [0, 0, 1, 1])
+    >>> float(parts.reliability), float(parts.resolution), float(parts.uncertainty)
+    (0.0625, 0.25, 0.25)
+
+    Source: Murphy 1973; within-bin terms: Stephenson, Coelho & Jolliffe 2008, doi:10.1175/2007WAF2006116.1.
+    """
+    check_count("n_bins", n_bins)
+    q_N, y_N = observations(q_N, y_N)
+    sums = bin_sums(q_N, y_N, width_bins(q_N, n_bins), n_bins)
+    return brier_parts_from_sums(*sums, np.sum((q_N - y_N) ** 2))
+
+
+def log_loss_terms(q_N: Floats, y_N: Floats, eps: float = NLL_EPS) -> Floats:
+    """-y log q' - (1 - y) log(1 - q') of each observation in nats, q' = q clipped to [eps, 1 - eps]."""
+    clipped_N = np.clip(q_N, eps, 1 - eps)
+    return -np.log(np.where(y_N == 1, clipped_N, 1 - clipped_N))
+
+
+def log_loss(q_N: ArrayLike, y_N: ArrayLike, *, eps: float = NLL_EPS) -> float:
+    """Log score, or negative log-likelihood: the mean of -y log q' - (1 - y) log(1 - q'), in nats.
+
+    Args:
+        q_N: confidences in [0, 1], shape (n,).
+        y_N: labels 0 or 1, shape (n,).
+        eps: q' is q clipped to [eps, 1 - eps], so that one certain error costs -log(eps) and not infinity.
+
+    Returns:
+        A number >= 0, lower is better; NaN without observations. Pairs in which one is NaN are left out.
+
+    >>> round(log_loss([0.5, 0.5], [1, 0]), 6)  # log 2
+    0.693147
+    """
+    if not 0 <= eps < 0.5:
+        raise ConfigError(f"eps = {eps!r} is not allowed: use a number from 0 to below 0.5")
+    terms_N = log_loss_terms(*observations(q_N, y_N), eps)
+    return float(ratio(terms_N.sum(), len(terms_N)))

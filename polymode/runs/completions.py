@@ -1,0 +1,379 @@
+"""completions.jsonl: completions of any model, one a line, each with what judging it needs (layer L3).
+
+The shortest useful line::
+
+    {"completion": "<answer1>flu</answer1><answer2>cold</answer2>", "references": ["flu", ["cold", "a cold"]], "k": 2}
+
+`write_completions` writes every field there is. What polymode sampled also has, in its ``meta``, the task it belongs to
+and the verifier that tells right from wrong, each ``{"name": ..., "options": {...}}``, so that a file is judged as it
+should be wherever it is taken.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter
+
+from polymode.errors import ConfigError, DataNotFoundError, RecordError, RunIncompleteError
+from polymode.prompts import check_k
+from polymode.references import check_references, reference_from
+from polymode.runs.files import SCHEMA, to_json, write_jsonl
+from polymode.runs.folder import COMPLETIONS
+from polymode.runs.judged import Count, Share
+from polymode.runs.lines import Stamp, lines_at, parse_object, raw_lines
+from polymode.runs.validation import parsed_record
+from polymode.types import Completion, Example
+from polymode.verifiers import QuestionVerifier, Verifier
+from polymode.verifiers.text import TextVerifier
+
+SUM_TOLERANCE = 0.01
+"""A reference distribution may miss a sum of 1 by this much (rounding)."""
+Named = Mapping[str, Any]
+"""A task or verifier as files hold it: ``{"name": ..., "options": {...}}``."""
+_FIX = "correct the line"
+
+
+def _sums_to_one(masses: dict[str, float] | None) -> dict[str, float] | None:
+    if masses is not None and abs((total := math.fsum(masses.values())) - 1) > SUM_TOLERANCE:
+        raise ValueError(
+            f"distribution: probabilities sum to {total:.6g}; they must sum to 1, with the missing answers added"
+        )
+    return masses
+
+
+def _is_name(value: Any) -> Any:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, (str, int))):
+        raise ValueError(f"id = {value!r:.80} is not allowed: give a string or a whole number")
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """The fields of a line."""
+
+    __pydantic_config__ = ConfigDict(strict=True, allow_inf_nan=False)
+
+    completion: str
+    references: Annotated[list[Any], Field(min_length=1)]
+    question: str = ""
+    id: Annotated[Any, AfterValidator(_is_name)] = None
+    k: int | None = None
+    confidence: bool | None = None
+    sample: Count | None = None
+    n_tokens: Count | None = None
+    finished: bool | None = None
+    exclusive: bool | None = None
+    distribution: Annotated[dict[str, Share] | None, AfterValidator(_sums_to_one)] = None
+    p_correct: dict[str, Share] | None = None
+    confidences: list[Share] | None = None
+    meta: dict[str, Any] | None = None
+    schema: Annotated[int, Field(ge=0, le=SCHEMA)] = 0
+
+    @property
+    def content(self) -> tuple[Any, ...]:
+        """What samples of one question share."""
+        return self.question, self.references, self.exclusive, self.distribution, self.p_correct
+
+
+_ADAPTER = TypeAdapter(_Row)
+
+
+def read_completions(
+    path: Path | str,
+    *,
+    k: int | None = None,
+    confidence: bool | None = None,
+    verifier: Verifier | QuestionVerifier | None = None,
+) -> list[Completion]:
+    """Completions of a JSONL file, or of the ``completions.jsonl`` in a folder.
+
+    Fields of a line: ``completion`` and ``references`` are needed (each reference a string, a list of aliases or an
+    object with text, aliases and weight); ``k`` too unless given here; optional are ``id``, ``question``,
+    ``confidence``, ``sample``, ``n_tokens``, ``finished``, ``exclusive``, ``distribution``, ``p_correct``, ``meta``
+    and ``confidences`` (one number per slot, measured outside the text and taken instead of stated ones).
+    Lines with the same ``id`` are samples of one question; without an id, lines with the same question and references
+    are, and a line without a question stands alone. ``sample`` counts from 0 by default.
+
+    Args:
+        path: file or folder.
+        k: answers asked for, instead of what the lines say.
+        confidence: whether confidences were asked for, instead of what the lines say. Lines that do not say are taken
+            to have asked for them when any completion of the file holds a confidence tag.
+        verifier: refuses references that it cannot tell apart (see `check_references`); `TextVerifier` when None.
+
+    Raises:
+        DataNotFoundError: no such file.
+        RecordError: a line cannot be used; names line, field, value and fix.
+        ConfigError: k is not allowed.
+    """
+    path = completions_path(path)
+    if k is not None:
+        check_k(k)
+    reader = _Reader(k, confidence, verifier if verifier is not None else TextVerifier())
+    completions: list[Completion] = []
+    try:
+        for number, _, content in raw_lines(path):
+            row = parsed_record(_ADAPTER, content, f"{path}, line {number}", _FIX)
+            try:
+                completions.append(reader.completion(row, number))
+            except (RecordError, ConfigError) as exc:
+                raise RecordError(f"{path}, line {number}: {exc}") from None
+    except RunIncompleteError:
+        raise DataNotFoundError(f"{path} does not exist: check the path, or generate completions first") from None
+    except OSError as exc:
+        if isinstance(exc, DataNotFoundError):
+            raise
+        raise DataNotFoundError(f"{path} cannot be read: {exc.strerror or exc}") from None
+    if not completions:
+        raise RecordError(f"{path}: no completions; write one JSON object a line with 'completion' and 'references'")
+    if reader.without_confidence:
+        has_confidence = any("<confidence" in completion.text for completion in completions)
+        for i in reader.without_confidence:
+            completions[i] = replace(completions[i], has_confidence=has_confidence)
+    return completions
+
+
+def completions_at(
+    path: Path, stamp: Stamp, offsets: Iterable[int], label: str | None = None, *, k: int | None = None
+) -> list[Completion]:
+    """The completions that start at the offsets (`completion_offsets`), each by itself: ids are not compared.
+
+    Args:
+        path: the file.
+        stamp: version of the file that the offsets belong to.
+        offsets: in bytes.
+        label: what errors call the file; its path when None.
+        k: answers asked for, instead of what the lines say.
+
+    Raises:
+        ChangedError: the file is no longer the one with this stamp.
+        RecordError: a line cannot be used; names place, field, value and fix.
+        OSError: it cannot be read.
+    """
+    found = []
+    for where, content in lines_at(path, stamp, offsets, label):
+        row = parsed_record(_ADAPTER, content, where, _FIX)
+        reader = _Reader(k, "<confidence" in row.completion if row.confidence is None else None, None)
+        try:
+            found.append(reader.completion(row, 0))
+        except (RecordError, ConfigError) as exc:
+            raise RecordError(f"{where}: {exc}") from None
+    return found
+
+
+def completions_path(path: Path | str) -> Path:
+    """A completions.jsonl from itself or from the folder that holds it."""
+    path = Path(path)
+    return path / COMPLETIONS if path.is_dir() else path
+
+
+class _Names:
+    """Ids and sample numbers of lines that may name neither."""
+
+    def __init__(self) -> None:
+        self.samples: dict[str, dict[int, int]] = {}
+        self._ids: dict[str, str] = {}
+
+    def id_of(self, id_: Any, content: Iterable[Any], has_question: bool, line: int) -> str:
+        """The id of a line; lines without one share that of the first with the same question and references."""
+        if id_ is not None:
+            return str(id_)
+        if not has_question:
+            return str(line)
+        return self._ids.setdefault(json.dumps(list(content), sort_keys=True, default=str), str(line))
+
+    def sample_of(self, sample: int | None, id_: str, line: int) -> int:
+        """The line's sample number, by default the first that is free; raises RecordError when it is taken."""
+        taken = self.samples.setdefault(id_, {})
+        if sample is None:
+            sample = len(taken)
+            while sample in taken:
+                sample += 1
+        if sample in taken:
+            raise RecordError(
+                f"sample {sample} of id {id_!r} stands in line {taken[sample]} already; number the samples of a "
+                "question"
+            )
+        taken[sample] = line
+        return sample
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Turns rows into completions and remembers the questions seen."""
+
+    k: int | None
+    confidence: bool | None
+    verifier: Verifier | QuestionVerifier | None
+    """What references must be told apart by; None: they are not checked."""
+    without_confidence: list[int] = field(default_factory=list)
+    """Places of completions that do not say whether confidences were asked for."""
+    names: _Names = field(default_factory=_Names)
+    examples: dict[str, tuple[tuple[Any, ...], Example, int]] = field(default_factory=dict)
+    count: int = 0
+
+    def completion(self, row: _Row, line: int) -> Completion:
+        example = self._example(row, line)
+        k = self.k if self.k is not None else row.k
+        if k is None:
+            raise RecordError('k is missing: add "k", the number of answers asked for, or give it as an option (--k)')
+        has_confidence = self.confidence if self.confidence is not None else row.confidence
+        if has_confidence is None:
+            self.without_confidence.append(self.count)
+        self.count += 1
+        if row.confidences is not None and len(row.confidences) != k:
+            raise RecordError(f"confidences = {row.confidences} is not allowed: give k = {k} numbers, one per slot")
+        return Completion(
+            example=example,
+            text=row.completion,
+            k=check_k(k),
+            has_confidence=bool(has_confidence),
+            sample=self.names.sample_of(row.sample, example.id, line),
+            n_tokens=row.n_tokens,
+            is_finished=row.finished is not False,
+            confidences=None if row.confidences is None else tuple(row.confidences),
+        )
+
+    def _example(self, row: _Row, line: int) -> Example:
+        id_ = self.names.id_of(row.id, row.content, bool(row.question), line)
+        if id_ not in self.examples:
+            self.examples[id_] = row.content, self._new_example(row, id_), line
+        content, example, first = self.examples[id_]
+        if content != row.content:
+            raise RecordError(
+                f"id {id_!r} stands in line {first} with another question, references or distribution; lines share "
+                "an id only when they are samples of one question"
+            )
+        return example
+
+    def _new_example(self, row: _Row, id_: str) -> Example:
+        references = tuple(map(reference_from, row.references))
+        if self.verifier is not None:
+            check_references(references, self.verifier)
+        return Example(
+            id=id_,
+            question=row.question,
+            references=references,
+            distribution=row.distribution,
+            p_correct=row.p_correct,
+            exclusive=bool(row.exclusive),
+            meta=row.meta or {},
+        )
+
+
+class Origin(NamedTuple):
+    """What a line says of its task and verifier; None where it says nothing."""
+
+    line: int
+    task: Named | None
+    verifier: Named | None
+
+
+def origins_of(path: Path) -> list[Origin]:
+    """The different origins that the lines of a file name, each with its first line.
+
+    Raises:
+        RunIncompleteError: there is no such file.
+        RecordError: a line with ``meta`` is no JSON object.
+    """
+    found: dict[str, Origin] = {}
+    for number, _, content in raw_lines(path):
+        task = verifier = None
+        if b'"meta"' in content:
+            meta = parse_object(content, f"{path}, line {number}", _FIX).get("meta")
+            if isinstance(meta, Mapping):
+                task, verifier = _named(meta.get("task")), _named(meta.get("verifier"))
+        found.setdefault(json.dumps([task, verifier], sort_keys=True), Origin(number, task, verifier))
+    return list(found.values())
+
+
+def _named(value: Any) -> Named | None:
+    """A name with options, or None: ``meta`` of other people's files may hold anything under these words."""
+    is_named = isinstance(value, Mapping) and isinstance(value.get("name"), str)
+    if not is_named or not isinstance(options := value.get("options") or {}, Mapping):
+        return None
+    return {"name": value["name"], "options": dict(options)}
+
+
+def completion_offsets(path: Path, label: str | None = None) -> dict[tuple[str, int], int]:
+    """Where each completion stands, in bytes, by id and sample as `read_completions` gives them.
+
+    Raises:
+        RunIncompleteError: there is no such file.
+        RecordError: a line is no JSON object; names the line.
+        OSError: the file cannot be read.
+    """
+    label = label or str(path)
+    names, found = _Names(), dict[tuple[str, int], int]()
+    for number, offset, content in raw_lines(path, label):
+        row = parse_object(content, f"{label}, line {number}", _FIX)
+        told = (row.get("question"), *(row.get(name) for name in _Row.__dataclass_fields__ if name in _SHARED))
+        id_ = names.id_of(row.get("id"), told, bool(row.get("question")), number)
+        sample = row.get("sample")
+        if not isinstance(sample, int):
+            sample = names.sample_of(None, id_, number)
+        names.samples.setdefault(id_, {})[sample] = number
+        found.setdefault((id_, sample), offset)
+    return found
+
+
+_SHARED = ("references", "exclusive", "distribution", "p_correct")
+
+
+def write_completions(
+    folder: Path, completions: Iterable[Completion], *, task: Named | None = None, verifier: Named | None = None
+) -> Path:
+    """Write ``completions.jsonl`` of a run folder, whole or not at all, and return its path.
+
+    Args:
+        folder: run folder.
+        completions: what was sampled.
+        task: name and options of the task, kept in the ``meta`` of each line.
+        verifier: name and options of what judges them (`describe_verifier`), kept beside it.
+
+    Raises:
+        WriteError: the file cannot be written.
+    """
+    origin = {name: to_json(value) for name, value in (("task", task), ("verifier", verifier)) if value is not None}
+    path = folder / COMPLETIONS
+    write_jsonl(path, (completion_to_row(completion, origin) for completion in completions))
+    return path
+
+
+def example_to_row(example: Example, origin: Mapping[str, Named] | None = None) -> dict[str, Any]:
+    """An example as the JSON object used in completions files."""
+    row: dict[str, Any] = {
+        "id": example.id,
+        "question": example.question,
+        "references": [
+            {"text": ref.text, "aliases": list(ref.aliases), "weight": ref.weight} for ref in example.references
+        ],
+        "exclusive": example.exclusive,
+    }
+    for name in ("distribution", "p_correct"):
+        if getattr(example, name) is not None:
+            row[name] = dict(getattr(example, name))
+    if meta := {**example.meta, **(origin or {})}:
+        row["meta"] = meta
+    return row
+
+
+def completion_to_row(completion: Completion, origin: Mapping[str, Named] | None = None) -> dict[str, Any]:
+    """A completion as a self-contained line of ``completions.jsonl``; ``origin`` names its task and verifier."""
+    return {
+        "schema": SCHEMA,
+        **example_to_row(completion.example, origin),
+        "completion": completion.text,
+        "k": completion.k,
+        "confidence": completion.has_confidence,
+        "sample": completion.sample,
+        "n_tokens": completion.n_tokens,
+        "finished": completion.is_finished,
+        **({} if completion.confidences is None else {"confidences": list(completion.confidences)}),
+    }

@@ -1,0 +1,253 @@
+"""judged.jsonl: one judged completion a line, with everything that metrics are computed from (layer L3).
+
+A line is self-sufficient for numbers: whoever reads it needs neither the completion's text nor a verifier. Texts stand
+in completions.jsonl; metrics.json says where that file is. What belongs to several completions stands at the first of
+them: ``pool`` at the first completion of a pooled set, ``overlap`` at the first one of a question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import ConfigDict, Field, TypeAdapter
+
+from polymode.errors import RecordError
+from polymode.prompts import MAX_K
+from polymode.runs.files import SCHEMA, write_rows
+from polymode.runs.folder import JUDGED
+from polymode.runs.lines import Stamp, lines_at, raw_lines
+from polymode.runs.validation import checked_record, parsed_record
+
+Status = Literal["clean", "partial", "malformed", "truncated"]
+"""Values of `polymode.ParseStatus`."""
+VerdictName = Literal["correct", "wrong", "unscored"]
+"""Values of `polymode.Verdict`."""
+Mark = Literal["hit", "repeat", "wrong", "unscored"]
+"""What became of an answer; ``repeat``: equal to an earlier one, or right about a reference found already."""
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Number = Annotated[float, Field(ge=-1e300, le=1e300)]
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+_FIX = "judge again with polymode evaluate"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgedSet:
+    """What a verifier said of one answer set; tuples have one entry per answer, None where a number is unknown."""
+
+    verdicts: tuple[VerdictName, ...]
+    hits: tuple[Literal[0, 1] | None, ...] = ()
+    """1 for a new hit, None for an answer that could not be judged; by default 1 for every right answer."""
+    matches: tuple[Count | None, ...] = ()
+    """Reference that the answer matches."""
+    duplicates: tuple[Count | None, ...] = ()
+    """Earliest equal answer of the set."""
+    n_references: Count | None = None
+    """References of the question; K where right answers are without number."""
+    faults: tuple[str, ...] = ()
+    """Why answers could not be judged."""
+    p_correct: tuple[Share | None, ...] | None = None
+    """True probability of being a new hit (0 for a repeat); None when the question does not tell."""
+    open: bool = False
+    """Whether right answers are without number, as for programs; each class of right answers is then one find."""
+    classes: tuple[Count, ...] | None = None
+    """Number of the equivalence class, shared by equal answers of all samples of the question; None in a set with an
+    unscored answer, and in files of 0.1.0 unless ``open``."""
+    masses: tuple[Number | None, ...] | None = None
+    """Mass in the question's reference distribution; None without one."""
+    best: Number | None = None
+    """Expected coverage of the best possible K answers."""
+    distinct: dict[Literal["ast", "behaviour"], Count | None] | None = None
+    """Right programs that differ in their syntax trees, and in what they do; None where answers are no programs."""
+
+    def __post_init__(self) -> None:
+        """Fill what may be left out, and refuse tuples of different lengths (ValueError)."""
+        n = len(self.verdicts)
+        if not self.hits and n:
+            object.__setattr__(self, "hits", tuple(int(verdict == "correct") for verdict in self.verdicts))
+        for name in ("matches", "duplicates"):
+            if not getattr(self, name) and n:
+                object.__setattr__(self, name, (None,) * n)
+        of_answers = (self.hits, self.matches, self.duplicates, self.p_correct, self.classes, self.masses)
+        if any(values is not None and len(values) != n for values in of_answers):
+            names = ("hits", "matches", "duplicates", "p_correct", "classes", "masses")
+            name, values = next(
+                (name, values)
+                for name, values in zip(names, of_answers, strict=True)
+                if values is not None and len(values) != n
+            )
+            raise ValueError(f"{name} = {list(values)!r:.80} is not allowed: give one entry per answer, {n}")
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether every answer could be judged."""
+        return "unscored" not in self.verdicts
+
+    @property
+    def found(self) -> set[int]:
+        """References found."""
+        return {match for match, hit in zip(self.matches, self.hits, strict=True) if hit and match is not None}
+
+    @property
+    def n_hits(self) -> int:
+        """Distinct references found; programs that are right all match the one set of tests, each a hit."""
+        return sum(bool(hit) for hit in self.hits)
+
+    def mark(self, i: int) -> Mark:
+        """What became of answer ``i``."""
+        if self.verdicts[i] == "unscored":
+            return "unscored"
+        if self.duplicates[i] is not None:
+            return "repeat"
+        if self.verdicts[i] == "wrong":
+            return "wrong"
+        return "hit" if self.hits[i] else "repeat"
+
+    def to_row(self) -> dict[str, Any]:
+        """Plain JSON types; what is None or empty by default is left out."""
+        row: dict[str, Any] = {
+            "verdicts": self.verdicts,
+            "hits": self.hits,
+            "matches": self.matches,
+            "duplicates": self.duplicates,
+            "n_references": self.n_references,
+            "faults": self.faults,
+            "p_correct": self.p_correct,
+        }
+        if self.open:
+            row["open"] = True
+        for name in ("classes", "masses", "best", "distinct"):
+            value = getattr(self, name)
+            if value is not None:
+                row[name] = value
+        return row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgedCompletion(JudgedSet):
+    """One judged completion: a line of judged.jsonl."""
+
+    __pydantic_config__ = ConfigDict(strict=True, allow_inf_nan=False)
+
+    id: str
+    """Of the question."""
+    sample: Count = 0
+    """Number of this completion among those of its question."""
+    k: Annotated[int, Field(ge=1, le=MAX_K)] | None = None
+    """Answers asked for."""
+    status: Status
+    reason: str = ""
+    """Why the status is not clean."""
+    answers: Annotated[tuple[str, ...], Field(max_length=MAX_K)]
+    confidences: tuple[Share | None, ...] = ()
+    score: Number | None = None
+    """Sum of the terms; None where an answer could not be judged."""
+    terms: dict[str, Number] = field(default_factory=dict)
+    n_tokens: Count | None = None
+    pool: JudgedSet | None = None
+    """The pooled set that begins with this completion."""
+    overlap: tuple[Number | None, ...] | None = None
+    """Text overlaps of the question's completions, in the order of `polymode.metrics.diversity.OVERLAPS`."""
+    schema: Annotated[int, Field(ge=0, le=SCHEMA)] = 0
+    """Version of the line; 0 for polymode 0.1.0."""
+
+    def __post_init__(self) -> None:
+        """As for `JudgedSet`, with answers and confidences."""
+        n = len(self.answers)
+        if len(self.verdicts) != n:
+            raise ValueError(f"verdicts = {list(self.verdicts)!r:.80} is not allowed: give one entry per answer, {n}")
+        if not self.confidences and n:
+            object.__setattr__(self, "confidences", (None,) * n)
+        if len(self.confidences) != n:
+            raise ValueError(f"confidences = {self.confidences!r:.80} is not allowed: give one entry per answer, {n}")
+        JudgedSet.__post_init__(self)
+
+    def to_row(self) -> dict[str, Any]:
+        """A line of judged.jsonl: plain JSON types."""
+        row: dict[str, Any] = {
+            "schema": SCHEMA,
+            "id": self.id,
+            "sample": self.sample,
+            "k": self.k,
+            "status": self.status,
+            "reason": self.reason,
+            "answers": self.answers,
+            "confidences": self.confidences,
+            **JudgedSet.to_row(self),
+            "score": self.score,
+            "terms": self.terms,
+            "n_tokens": self.n_tokens,
+        }
+        if self.pool is not None:
+            row["pool"] = self.pool.to_row()
+        if self.overlap is not None:
+            row["overlap"] = self.overlap
+        return row
+
+
+class JudgedLine(NamedTuple):
+    """A judged completion and where it stands."""
+
+    number: int
+    """From 1, blank lines counted."""
+    offset: int
+    """In bytes."""
+    judged: JudgedCompletion
+
+
+_ADAPTER = TypeAdapter(JudgedCompletion)
+
+
+def judged_from(row: Mapping[str, Any], where: str) -> JudgedCompletion:
+    """Check a parsed line; fields with a default may be missing.
+
+    Raises:
+        RecordError: names where, field, value and fix.
+    """
+    return checked_record(_ADAPTER, row, where, _FIX)
+
+
+def judged_lines(
+    path: Path, label: str | None = None, *, on_damage: Callable[[RecordError], object] | None = None
+) -> Iterator[JudgedLine]:
+    """Every line of a judged.jsonl, checked.
+
+    Args:
+        path: the file.
+        label: what errors call it; its path when None.
+        on_damage: told of each line that cannot be used, which is then left out; None: it is raised.
+
+    Raises:
+        RunIncompleteError: there is no such file.
+        RecordError: a line cannot be used; names line, field, value and fix.
+        OSError: the file cannot be read.
+    """
+    label = label or str(path)
+    for number, offset, content in raw_lines(path, label):
+        try:
+            judged = parsed_record(_ADAPTER, content, f"{label}, line {number}", _FIX)
+        except RecordError as exc:
+            if on_damage is None:
+                raise
+            on_damage(exc)
+        else:
+            yield JudgedLine(number, offset, judged)
+
+
+def judged_at(path: Path, stamp: Stamp, offsets: Iterable[int], label: str | None = None) -> list[JudgedCompletion]:
+    """The judged completions that start at the offsets; raises as `judged_lines` and `lines_at`."""
+    return [parsed_record(_ADAPTER, content, where, _FIX) for where, content in lines_at(path, stamp, offsets, label)]
+
+
+def judged_path(path: Path | str) -> Path:
+    """A judged.jsonl from itself or from the folder that holds it."""
+    path = Path(path)
+    return path / JUDGED if path.is_dir() else path
+
+
+def write_judged(path: Path, judged: Iterable[JudgedCompletion]) -> int:
+    """Write a judged.jsonl, whole or not at all; returns the number of lines."""
+    return write_rows(path, (one.to_row() for one in judged))

@@ -1,0 +1,61 @@
+"""From pydantic's report on a record to one line: where, which field, what value, what is allowed (layer L3)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from polymode.errors import RecordError
+from polymode.runs.files import check_schema
+from polymode.runs.lines import MAX_LINE, parse_object
+
+T = TypeVar("T")
+
+
+def parsed_record(adapter: TypeAdapter[T], content: bytes, where: str, fix: str) -> T:
+    """A line of JSON as a record, checked while it is parsed.
+
+    Raises:
+        RecordError: one line that names the place, the field, its value and what to do.
+    """
+    if len(content) > MAX_LINE:
+        raise RecordError(f"{where}: longer than {MAX_LINE:,} bytes; {fix}")
+    try:
+        return adapter.validate_json(content)
+    except ValidationError as exc:
+        row = parse_object(content, where, fix)
+        check_schema(row.get("schema"), where)
+        if exc.errors(include_url=False)[0]["type"] == "json_invalid":  # a byte order mark, which the parser refuses
+            return checked_record(adapter, row, where, fix)
+        raise RecordError(f"{where}: {complaint(exc)}; {fix}") from None
+
+
+def checked_record(adapter: TypeAdapter[T], row: Mapping[str, Any], where: str, fix: str) -> T:
+    """A parsed JSON object as a record; raises as `parsed_record`."""
+    return parsed_record(adapter, json.dumps(row).encode(), where, fix)
+
+
+def complaint(error: ValidationError) -> str:
+    """Field, value and what is wrong: an unknown field first, whose misspelling may be why another is missing."""
+    problems = error.errors(include_url=False, include_context=False)
+    first = next((one for one in problems if one["type"] == "unexpected_keyword_argument"), problems[0])
+    field = ", ".join(str(part + 1 if isinstance(part, int) else part) for part in first["loc"])
+    problem = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    if first["type"] == "missing":
+        return f"{field} is missing"
+    if first["type"] == "unexpected_keyword_argument":
+        return f"unknown field {field!r}"
+    if not field:
+        return problem
+    return f"{field} = {shorten(first['input'])} is not allowed: it {problem}"
+
+
+def shorten(value: object, longest: int = 80) -> str:
+    """A value as an error shows it."""
+    if isinstance(value, (list, tuple, Mapping)) and len(value) > longest:
+        return f"{type(value).__name__} of {len(value):,}"
+    text = repr(value)
+    return text if len(text) <= longest else f"{text[: longest - 3]}..."
