@@ -66,7 +66,7 @@ def main() -> int:
     parser.add_argument("--method", default="multi-rlvr", choices=["multi-rlvr", "multi-rlcr"])
     parser.add_argument("--fixed", nargs="*", type=int, default=list(EVERY_K), help="models for one K to compare with")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=CLINIC.steps)
+    parser.add_argument("--steps", type=int, default=CLINIC.max_steps)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="runs at once, one thread each")
     parser.add_argument("--job", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -76,7 +76,13 @@ def main() -> int:
     folders = {k: options.out / options.method / (f"k{k}" if k else "every-k") for k in (0, *options.fixed)}
     jobs = []
     for k, folder in folders.items():
-        asked = {"folder": str(folder), "method": options.method, "k": k, "seed": options.seed, "steps": options.steps}
+        asked = {
+            "folder": str(folder),
+            "method": options.method,
+            "k": k,
+            "seed": options.seed,
+            "steps": options.steps,
+        }
         jobs.append(Job((__file__, "--job", json.dumps(asked)), folder / "log.txt", folder / RESULT))
     failed = run_jobs(jobs[:1], 1) or run_jobs(jobs[1:], options.workers)  # the first makes the warm start
     print(f"{'K':>2} {'model':8}" + "".join(f"{name:>26}" for name in SHOWN))

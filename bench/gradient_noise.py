@@ -31,7 +31,6 @@ from polymode.prompts import build_prompt
 from polymode.reproduce.plans import CLINIC, DIAGNOSIS, HOPS
 from polymode.rewards import score_set
 from polymode.rewards.slots import slot_scores
-from polymode.training.objective import reward_for
 from polymode.training.recipe import Recipe, task_for, verifier_for
 from polymode.training.rl import lab_model
 from polymode.training.token_starts import TokenStarts
@@ -114,7 +113,7 @@ def of_tokens(
     recipe: Recipe, completions: list[Completion], tokens: list[list[int]], tokenizer: Any
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     """Advantages of every token by credit, and its part (-1: padding), each of shape (completions, tokens)."""
-    verifier, reward, starts = verifier_for(recipe, task_for(recipe)), reward_for(recipe), TokenStarts(tokenizer)
+    verifier, reward, starts = verifier_for(recipe, task_for(recipe)), recipe.reward, TokenStarts(tokenizer)
     scores = []
     for one in completions:
         answers = parse_answers(one.text, recipe.k, confidence=True, finished=one.is_finished)

@@ -111,7 +111,7 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
         ),
         (
             ["train", "--out", "x", "--lr-scheduler-type", "up"],
-            '"up" for --lr-scheduler-type. Choose from: "constant", ',
+            "up is not a valid SchedulerType, please select one of",
         ),
         (["train", "--out", "x", "--k", "0"], "k = 0 is not allowed"),
         (["train", "--out", "x", "--k", "1"], "k = 1 with method = 'multi-rlcr': use the single method, or k from 2"),
