@@ -42,6 +42,16 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def shared_cases() -> Path:
+    """Folder of inputs that once went wrong, beside the data sets; the test skips, saying so, where there is none."""
+    data = _shared_data()
+    folder = None if data is None else data.parent / "cases"
+    if folder is None or not folder.is_dir():
+        pytest.skip("no cases: they lie in the folder cases/ beside the real data sets")
+    return folder
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip tests marked ``gpu``, with the reason, where torch finds no CUDA GPU."""
     marked = [item for item in items if item.get_closest_marker("gpu")]

@@ -111,7 +111,7 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
         ),
         (
             ["train", "--out", "x", "--lr-scheduler-type", "up"],
-            '"up" for --lr-scheduler-type. Choose from: "constant", ',
+            "up is not a valid SchedulerType, please select one of",
         ),
         (["train", "--out", "x", "--k", "0"], "k = 0 is not allowed"),
         (["train", "--out", "x", "--k", "1"], "k = 1 with method = 'multi-rlcr': use the single method, or k from 2"),
@@ -176,7 +176,7 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
         (["answer", "Q?", "--model", "m", "--task", "chess"], "task = 'chess' is not known: use one of"),
         (
             ["answer", "Q?", "--model", "m", "--policy", "none.json"],
-            "policy none.json cannot be read (No such file or dir",
+            "policy none.json cannot be read (no such file",
         ),
         (["tasks", "chess"], "task = 'chess' is not known: use one of clinic"),
         (["tasks", "records"], "data is missing: task 'records' needs a file or a data set name"),
@@ -188,6 +188,10 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
         ),
         (["tasks", "clinic", "--task-options", "threshold"], "--task-options 'threshold' is not allowed: write NAME="),
         (["tasks", "clinic", "--task-options", "threshold=7"], "threshold = 7 must lie between 0 and 1"),
+        (["evaluate", "none.jsonl", "--seed", "-1"], 'invalid value "-1" for --seed. Must be >= 0'),
+        (["answer", "Q?", "--model", "m", "--seed", "-1"], 'invalid value "-1" for --seed. Must be >= 0'),
+        (["train", "--out", "x", "--data-field", "y"], "unknown option 'data_field' (see polymode train --help)"),
+        (["evaluate", "a.jsonl", "b.jsonl"], "unexpected argument 'b.jsonl' (see polymode evaluate --help)"),
         (["doctor", "--all"], "unknown option: --all"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -241,14 +245,14 @@ def test_the_recipe_may_stand_behind_the_flags(tmp_path: Path, capsys: pytest.Ca
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"references": []}, "references = [] is not allowed: give a list with at least one reference"),
+        ({"references": []}, "references = [] is not allowed: give at least 1"),
         ({"references": ["flu", " "]}, "references: empty text in ' '"),
         ({"references": ["flu", "the flu"]}, "'flu' and 'the flu' are the same answer; write them as one reference"),
         ({"references": [{"text": "flu", "weight": float("nan")}]}, "weight nan of 'flu' must be a number from 0 to 1"),
-        ({"distribution": {"flu": float("nan")}}, "distribution: probability nan of 'flu' must be a number from 0 to"),
-        ({"p_correct": {"flu": 2}}, "p_correct: probability 2 of 'flu' must be a number from 0 to 1"),
+        ({"distribution": {"flu": float("nan")}}, "distribution, flu = nan is not allowed: give a finite number"),
+        ({"p_correct": {"flu": 2}}, "p_correct, flu = 2 is not allowed: give 1 or less"),
         ({"confidence": float("nan")}, "confidence = nan is not allowed: give true or false"),
-        ({"completion": None}, "completion is missing: add a string, the model's whole text"),
+        ({"completion": None}, "completion = None is not allowed: give a text"),
         ({"k": 0}, "k = 0 is not allowed: answers asked for must be a whole number from 1 to 20"),
         ({"k": None}, 'k is missing: add "k", the number of answers asked for, or give it as an option (--k)'),
     ],
@@ -591,7 +595,7 @@ def test_answer_shows_a_table_and_decides_by_the_policy(
         "  2  covid  0.35  ███████\n"
         "\n"
         "decision: ANSWER: flu\n"
-        "reason: The most confident answer has 0.55, at least the 0.5 of a single answer.\n"
+        "reason: The most confident answer has a confidence of 0.55, at least the 0.5 required for a single answer.\n"
     )
     assert main([*ask, "--policy", str(policy), "--risk", "high", "--show-text"]) == 0
     shown = capsys.readouterr().out

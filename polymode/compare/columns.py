@@ -35,6 +35,7 @@ DEEP = "deep"
 """Folder, inside a view's, of the same for fewer questions with 30 answers each."""
 DEEP_METRICS = ("unique_answers@30", "overlap_3gram", "overlap_4gram", "overlap_jaccard", "overlap_rouge_l")
 """Metrics that a view takes from its deep folder."""
+_DEEP_CURVES = ("unique_references", "unique_answers_histogram")
 _NO_RUNS = {DEEP, "model", "checkpoints"}
 _CONFIDENCES: Mapping[str, Confidence] = {measured_view(source): source for source in get_args(Confidence)}
 _VIEWS = ("samples", "set", "prompted", *_CONFIDENCES)
@@ -120,6 +121,13 @@ def run_at(folder: Path) -> Run:
         credit=config.get("credit") or "sequence",
         is_arm=numbered is not None,
     )
+
+
+def with_deep(stored: runs.Metrics, deep: runs.Metrics) -> runs.Metrics:
+    """The metrics of a view with those that need 30 answers a question, from its deep folder."""
+    metrics = {name: deep.metrics[name] for name in DEEP_METRICS if name in deep.metrics}
+    curves = {name: deep.curves[name] for name in _DEEP_CURVES if name in deep.curves}
+    return replace(stored, metrics={**stored.metrics, **metrics}, curves={**stored.curves, **curves})
 
 
 def deep_folder(run: Run) -> Path | None:

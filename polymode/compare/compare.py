@@ -17,7 +17,7 @@ from polymode.compare.comparison import Comparison
 from polymode.compare.evaluations import Evaluations
 from polymode.compare.page_content import worked_examples
 from polymode.compare.pairs import differences_of
-from polymode.errors import ConfigError, RunExistsError
+from polymode.errors import ConfigError, RunExistsError, RunIncompleteError
 from polymode.report.arms import read_arm
 from polymode.report.differences import Differences
 from polymode.report.equal_tokens import completions_for, find_budget, with_equal_tokens
@@ -43,7 +43,7 @@ def compare_runs(
     Args:
         paths: evaluation folders, or folders of training runs or experiments that hold some.
         out: folder to write into; an earlier comparison in it is replaced.
-        against: name of the column that is taken away from the others; see `pick_against`.
+        against: name of the baseline column; see `pick_against`.
         n_boot: bootstrap replicates of the differences.
         verifier: judges all completions again; None takes the verdicts that are stored.
         metrics: own metrics that differences are computed of (`polymode.metrics.own`).
@@ -78,24 +78,28 @@ def compare_runs(
             differences_of(column, base, evaluations, (paid[column.name], paid[base.name]), n_boot=n_boot)
             for column in others
         ]
+    notes = [f"left out, not evaluated: {folder}" for path in paths if path.is_dir() for folder in unfinished(path)]
+    try:
+        examples = worked_examples(columns)
+    except RunIncompleteError as exc:  # numbers do not need the texts
+        examples = []
+        notes.append(f"without worked examples: {exc}")
     comparison = Comparison(
         columns=tuple(columns),
         data=tuple(with_equal_tokens(data, budget)),
         budget=budget,
         against=base,
         differences={column.name: found for column, found in zip(others, differences, strict=True)},
-        notes=tuple(
-            f"left out, not evaluated: {folder}" for path in paths if path.is_dir() for folder in unfinished(path)
-        ),
+        notes=tuple(notes),
     )
     comparison.write(out)
     write_report(
         out / runs.REPORT,
         title="polymode: comparison",
         intro=comparison.intro(),
-        arms=[column.arm for column in columns],
+        arms=data,
         facts={"command": command, "runs": ", ".join(map(str, paths)), "replicates": f"{n_boot:,}"},
-        examples=worked_examples(columns),
+        examples=examples,
         differences=Differences(base.arm.label, tuple((c.arm.label, comparison.differences[c.name]) for c in others)),
     )
     return comparison

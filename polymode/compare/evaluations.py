@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from polymode import runs
-from polymode.compare.columns import DEEP_METRICS, Run, deep_folder
+from polymode.compare.columns import Run, deep_folder, with_deep
 from polymode.evaluation import Evaluation, evaluate
 from polymode.uncertainty import N_BOOT
 from polymode.verifiers import QuestionVerifier, Verifier
@@ -55,10 +55,7 @@ class Evaluations:
         if self.verifier is None:
             return runs.read_metrics(run.folder)
         stored, deep = self.of(run).stored(), self.deep(run)
-        if deep is None:
-            return stored
-        taken = {name: deep.metrics[name] for name in DEEP_METRICS if name in deep.metrics}
-        return replace(stored, metrics={**stored.metrics, **taken})
+        return stored if deep is None else with_deep(stored, deep.stored())
 
     def _judged_again(self, run: Run, folder: Path) -> Evaluation:
         is_pooled = run.pool > 1

@@ -62,11 +62,11 @@ def _expected_hits(sets: JudgedTable) -> Points:
     return _bins(sums_B, float(sets.k.max(initial=1)), "expected", "hits")
 
 
-def _bins(sums_B: calibration.BinSums, top: float, stated: str, came_true: str) -> Points:
-    columns = (column_B.tolist() for column_B in calibration.reliability_from_sums(*sums_B, top))
+def _bins(sums_B: calibration.BinSums, top: float, x: str, y: str) -> Points:
+    columns = (column.tolist() for column in calibration.reliability_from_sums(*sums_B, top))
     return [
-        {"low": low, "high": high, "count": int(n), stated: q, came_true: y}
-        for low, high, n, q, y in zip(*columns, strict=True)
+        {"low": low, "high": high, "count": int(n), x: mean_x, y: mean_y}
+        for low, high, n, mean_x, mean_y in zip(*columns, strict=True)
     ]
 
 

@@ -1,7 +1,7 @@
-"""The report: one HTML file that needs nothing else, made from run folders (layer L4).
+"""The report: one self-contained HTML file, generated from run folders (layer L4).
 
-Everything that a model or a user wrote is inserted as text: Jinja2 escapes it, control characters are replaced, and the
-page's own content policy forbids scripts and any loading from elsewhere.
+Whatever a model or a user wrote is inserted as text: Jinja2 escapes it, control characters are replaced, and the page's
+own content policy forbids scripts and external resources.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def write_report(
     *,
     title: str,
     intro: Sequence[str],
-    arms: Sequence[Arm],
+    arms: Sequence[Arm | ArmData],
     reference: Mapping[str, float] | None = None,
     facts: Mapping[str, str] | None = None,
     examples: Sequence[WorkedExample] = (),
@@ -54,16 +54,16 @@ def write_report(
     """Write the report of ``arms`` to ``path`` and return ``path``.
 
     Args:
-        path: the HTML file; it appears whole or not at all.
+        path: the HTML file; it is written whole or not at all.
         title: heading of the page.
         intro: paragraphs under the heading.
-        arms: what is compared, in the order of the table's columns.
+        arms: the arms to compare, in the order of the table's columns; unread ones are read from their folders.
         reference: known truths; ``best_coverage`` is the best possible coverage with K answers; without it the
             multi-answer arm's own ``best_coverage`` is taken.
-        facts: name and value pairs on how this was made (task, model size, completions, seconds, memory, ...); the
-            value of ``command`` is shown as the command to repeat it.
+        facts: names and values on how the report was made (task, model size, completions, seconds, memory, ...); the
+            value of ``command`` is shown as the command to reproduce it.
         examples: worked examples from `pick_examples`.
-        differences: paired differences of the arms to one of them.
+        differences: paired differences from a baseline arm.
 
     Raises:
         ConfigError: no arms.
@@ -73,12 +73,12 @@ def write_report(
     """
     if not arms:
         raise ConfigError("arms is empty: a report needs at least one arm with an evaluation folder")
-    loaded = [read_arm(arm) for arm in arms]
+    loaded = [read_arm(one) if isinstance(one, Arm) else one for one in arms]
     budget = find_budget(loaded)
     loaded = with_equal_tokens(loaded, budget)
     known = {name: value for name, value in (reference or {}).items() if isinstance(value, (int, float))}
     known["best_coverage"] = known_best(loaded, known)
-    styles = assign_styles([arm.method for arm in arms])
+    styles = assign_styles([data.arm.method for data in loaded])
     facts = dict(facts or {})
     html = _template().render(
         title=title,
@@ -94,7 +94,7 @@ def write_report(
         difference_groups=_difference_groups(differences),
         figures=build_figures(list(zip(loaded, styles, strict=True)), known),
         examples=examples,
-        step_groups=list(of_arms(_runs_by_method(arms))),
+        step_groups=list(of_arms(_runs_by_method([data.arm for data in loaded]))),
         made_with=[row for row in map(_made_with, loaded) if row],
         light=_variables(0),
         dark=_variables(1),

@@ -10,12 +10,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from polymode import runs
-from polymode.compare.columns import DEEP_METRICS
+from polymode.compare.columns import with_deep
 from polymode.reproduce.plans import Arm, Plan, View
 from polymode.tasks import Task
 from polymode.training.recipe import Recipe, task_for, verifier_for
@@ -23,7 +22,6 @@ from polymode.verifiers import QuestionVerifier, Verifier
 from polymode.verifiers.description import describe_verifier
 
 AnyVerifier = Verifier | QuestionVerifier
-_DEEP_CURVES = ("unique_references", "unique_answers_histogram")
 _SAMPLING_SEED = 20_260
 _TEST_SEED = 1  # seed 0 of the lab's test split was looked at while the warm start was being built
 
@@ -140,8 +138,6 @@ def _evaluate(
         write_groups(folder, groups)
     stored = runs.read_metrics(folder)
     if deep is not None:
-        metrics = {name: deep.metrics[name] for name in DEEP_METRICS if name in deep.metrics}
-        curves = {name: deep.curves[name] for name in _DEEP_CURVES if name in deep.curves}
-        stored = replace(stored, metrics={**stored.metrics, **metrics}, curves={**stored.curves, **curves})
+        stored = with_deep(stored, deep)
         stored.write(folder)
     return stored

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, cast
 
 from polymode.errors import ConfigError, RecordError
 from polymode.plugins import Registry
@@ -57,7 +57,7 @@ def open_term(name: str) -> OwnTerm:
     term = OWN_TERMS.open(name)
     if not callable(term):
         raise ConfigError(f"term {name!r} has no method __call__(judgement): add it, or name a function")
-    return term
+    return cast(OwnTerm, term)
 
 
 def value_of(term: OwnTerm, judgement: Judgement) -> float | list[float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from polymode.errors import ConfigError, DataNotFoundError, RecordError
+from polymode.errors import ConfigError, DataNotFoundError, RecordError, RunIncompleteError
 from polymode.policy import Policy
 from polymode.runs.files import read_document, write_document
 
@@ -25,8 +25,8 @@ def read_policy(path: Path) -> Policy:
         content = read_document(path, f"policy {path}")
     except RecordError as exc:
         raise ConfigError(f"{exc} (polymode calibrate makes a policy)") from None
-    except (OSError, RuntimeError) as exc:
-        reason = getattr(exc, "strerror", None) or exc
+    except (OSError, RunIncompleteError) as exc:
+        reason = getattr(exc, "strerror", None) or "no such file"
         raise DataNotFoundError(
             f"policy {path} cannot be read ({reason}): check the path, or make one with polymode calibrate"
         ) from None

@@ -38,19 +38,39 @@ def checked_record(adapter: TypeAdapter[T], row: Mapping[str, Any], where: str, 
     return parsed_record(adapter, json.dumps(row).encode(), where, fix)
 
 
+_ALLOWED = {
+    "bool_type": "true or false",
+    "string_type": "a text",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "dict_type": "an object",
+    "greater_than_equal": "{ge:g} or more",
+    "less_than_equal": "{le:g} or less",
+    "less_than": "less than {lt:g}",
+    "literal_error": "{expected}",
+    "too_short": "at least {min_length}",
+    "too_long": "at most {max_length}",
+}
+"""What may be given instead, by pydantic's type of error."""
+
+
 def complaint(error: ValidationError) -> str:
-    """Field, value and what is wrong: an unknown field first, whose misspelling may be why another is missing."""
-    problems = error.errors(include_url=False, include_context=False)
+    """Field, value and what is allowed: an unknown field first, whose misspelling may be why another is missing."""
+    problems = error.errors(include_url=False)
     first = next((one for one in problems if one["type"] == "unexpected_keyword_argument"), problems[0])
     field = ", ".join(str(part + 1 if isinstance(part, int) else part) for part in first["loc"])
-    problem = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
     if first["type"] == "missing":
         return f"{field} is missing"
     if first["type"] == "unexpected_keyword_argument":
         return f"unknown field {field!r}"
-    if not field:
-        return problem
-    return f"{field} = {shorten(first['input'])} is not allowed: it {problem}"
+    if first["type"] not in _ALLOWED:  # a check of our own, which says everything
+        return first["msg"].removeprefix("Value error, ")
+    allowed = _ALLOWED[first["type"]].format(**first.get("ctx", {}))
+    return f"{field} = {shorten(first['input'])} is not allowed: give {allowed}"
 
 
 def shorten(value: object, longest: int = 80) -> str:

@@ -25,29 +25,9 @@ from typing import Any
 from polymode.errors import RecordError
 from polymode.tasks.data_files import open_text, read_json_file
 from polymode.tasks.ddxplus_english import AGE_BANDS, Evidence, finding_of
+from polymode.tasks.ddxplus_names import ALIASES
 
 COLUMNS = ("AGE", "DIFFERENTIAL_DIAGNOSIS", "SEX", "PATHOLOGY", "EVIDENCES", "INITIAL_EVIDENCE")
-
-_EXPANSIONS: dict[str, tuple[str, ...]] = {
-    "GERD": ("gastroesophageal reflux disease", "gastro-oesophageal reflux disease"),
-    "HIV (initial infection)": ("acute HIV infection", "primary HIV infection"),
-    "Boerhaave": ("Boerhaave syndrome",),
-    "PSVT": ("paroxysmal supraventricular tachycardia",),
-    "Allergic sinusitis": ("allergic rhinitis",),
-    "Chagas": ("Chagas disease",),
-    "Larygospasm": ("laryngospasm",),
-    "Acute dystonic reactions": ("acute dystonic reaction", "acute dystonia"),
-    "SLE": ("systemic lupus erythematosus", "lupus"),
-    "Ebola": ("Ebola virus disease",),
-    "Bronchospasm / acute asthma exacerbation": ("bronchospasm", "acute asthma exacerbation"),
-    "Acute COPD exacerbation / infection": ("acute COPD exacerbation", "acute exacerbation of COPD"),
-    "URTI": ("upper respiratory tract infection",),
-    "Influenza": ("flu",),
-    "Possible NSTEMI / STEMI": ("NSTEMI / STEMI", "NSTEMI", "STEMI"),
-    "Whooping cough": ("pertussis",),
-    "Guillain-Barré syndrome": ("Guillain-Barre syndrome",),
-}
-"""Spelled-out names of English condition names, added to the French name as aliases."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +37,7 @@ class Condition:
     name: str
     """English name of the release, spelling kept (also "Larygospasm")."""
     aliases: tuple[str, ...]
-    """French name and spelled-out forms."""
+    """French name, and what people call it in English (`polymode.tasks.ddxplus_names`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +75,7 @@ def read_conditions(path: Path) -> tuple[list[Condition], dict[str, str]]:
         for spelled in {name, french, key, str(entry.get("condition_name") or key)}:
             if known.setdefault(spelled, name) != name:
                 raise RecordError(f"{path}, entry {key!r}: {spelled!r} names two conditions; use the official file")
-        others = {alias.casefold(): alias for alias in (french, *_EXPANSIONS.get(name, ()))}
+        others = {alias.casefold(): alias for alias in (french, *ALIASES.get(name, ()))}
         others.pop(name.casefold(), None)
         conditions.append(Condition(name, tuple(others.values())))
     return conditions, known
@@ -152,9 +132,9 @@ def rows_from(
 
 
 def presentation(row: Row, evidences: Mapping[str, Evidence]) -> int:
-    """Hash of what a brief question can tell: age band, sex, first complaint and findings worth reporting.
+    """Hash of the contents of a brief question: age band, sex, first complaint and findings worth reporting.
 
-    Two rows with the same value ask the same question in at least one style, so they must not stand in two splits.
+    Two rows with the same value ask the same question in at least one style, so they must not be in two splits.
     """
     band = next(i for i, (oldest, _) in enumerate(AGE_BANDS) if row.age <= oldest)
     told = sorted(token for token in set(row.tokens) if not finding_of(token, evidences).is_default)

@@ -50,9 +50,9 @@ class StepMetrics(TrainerCallback):
         self.started = time.perf_counter()
         if state.is_world_process_zero:
             steps = runs.read_steps(self.path, may_be_cut=True) if self.path.exists() else []
-            lines = [step for step in steps if step["step"] <= self.first_step]
-            self.seconds_before = lines[-1]["seconds"] if lines else 0.0
-            runs.write_steps(self.path, lines)
+            steps = [step for step in steps if step["step"] <= self.first_step]
+            self.seconds_before = steps[-1]["seconds"] if steps else 0.0
+            runs.write_steps(self.path, steps)
 
     def on_log(
         self,

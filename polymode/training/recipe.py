@@ -329,14 +329,15 @@ def _in_one_line(init: Any) -> Any:
 
 def _problem(exc: ValidationError) -> str:
     first = exc.errors()[0]
-    reason = first.get("ctx", {}).get("error")
-    if isinstance(reason, ConfigError):
-        return str(reason)
+    details = first.get("ctx", {})
+    if isinstance(details.get("error"), ConfigError):
+        return str(details["error"])
     name = str(first["loc"][0])
     if first["type"] == "unexpected_keyword_argument":
         return unknown_option(name, (f.name for f in fields(Recipe)))
     if first["type"] == "literal_error":
-        return f"{name} = {first['input']!r} is not known: use one of {first['ctx']['expected'].replace(chr(39), '')}"
+        allowed = details["expected"].replace("'", "")
+        return f"{name} = {first['input']!r} is not known: use one of {allowed}"
     problem = first["msg"].removeprefix("Value error, ").replace("Input should", "must")
     return f"{name} = {first['input']!r} {problem}"
 

@@ -1,50 +1,86 @@
-"""Equality of short texts after normalising both sides in the manner of SQuAD (layer L1).
+"""Equality of short texts: the same answer in another spelling, never another answer (layer L1).
 
-Rajpurkar et al., SQuAD, https://arxiv.org/abs/1606.05250, compare answers in lower case, without punctuation and
-articles, with single spaces. Four departures, each because the original calls different answers equal, or fails outside
-English ASCII:
+It starts from SQuAD (Rajpurkar et al., https://arxiv.org/abs/1606.05250), which compares answers in lower case, without
+punctuation and articles. That makes different answers equal (``O-`` and ``O+``, ``C`` and ``C++``, ``1/2`` and ``12``),
+so here a mark goes only where it carries no meaning:
 
-- Unicode: NFKC and case folding, all Unicode punctuation and invisible format characters go.
-- An article goes only in front of another word: ``hepatitis a`` is not ``hepatitis``, and ``a`` is not empty.
-- The decimal point and the minus sign of a number stay: ``1.5`` is not ``15``, ``-5`` is not ``5``.
+- A mark stays between digits (``12:30``, ``1/2``, ``5-3``, ``1.2.3``), except the commas of thousands.
+- A sign stays before a number (``-5``, also written ``(-5)``, ``-$5`` or with a dash) and after a word (``O-``,
+  ``Na+``, ``C#``, ``A*``, ``5!``); so do powers and comparisons (``10^5``, ``10⁵``, ``<5``). ``%`` is the word percent.
+- An article goes only before another word: ``hepatitis a`` is not ``hepatitis``.
+- What is left as spelling goes: case, accents, hyphens and spaces between words (``Spider-Man``, ``Spider Man``),
+  quotes, brackets, Markdown, regular plurals; numbers, ordinals and dates in words (`polymode.verifiers.words`).
 - A text of nothing but punctuation keeps it: ``+`` is not ``-``.
 
-It knows no mathematics and no synonyms: ``1/2`` and ``0.5`` differ, and so do ``flu`` and ``influenza``.
+It knows no mathematics and no synonyms: ``1/2`` and ``0.5`` differ, and so do ``flu`` and ``influenza``. ``$`` is
+dropped because a reference rarely repeats it; other currencies stay.
 """
 
 from __future__ import annotations
 
 import re
-import string
 import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
 
 from polymode.types import Reference
+from polymode.verifiers.words import spell
 
 ARTICLES = frozenset({"a", "an", "the"})
 _CACHED_CHARS = 256  # longer texts are rare and would make the cache large
-_ASCII_PUNCTUATION = string.punctuation.encode()
-_MINUS = str.maketrans("\u2212", "-")
-# The point or minus sign of a number: ``1.5``, ``.5``, ``-5``, ``-.5``.
-_NUMBER_MARK = re.compile(r"(?<!\S)-(?=\.?\d)|(?:(?<=\d)|(?<!\S)|(?<=\s-)|(?<=^-))\.(?=\d)")
 
-
-class _Dropped(dict[int, int | None]):
-    """A translation table, filled as characters are met, that drops punctuation.
-
-    Dropped are ASCII punctuation and symbols, as in SQuAD, and the Unicode categories P (punctuation) and Cf (invisible
-    format characters).
-    """
-
-    def __missing__(self, code: int) -> int | None:
-        char = chr(code)
-        category = unicodedata.category(char)
-        self[code] = None if char in string.punctuation or category[0] == "P" or category == "Cf" else code
-        return self[code]
-
-
-_DROPPED = _Dropped()
+_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n")
+_SUPERSCRIPT = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+")
+_CHARGE = re.compile("(?<=[^\\W_])[⁰¹²³⁴⁵⁶⁷⁸⁹]*[⁺⁻](?![⁰¹²³⁴⁵⁶⁷⁸⁹])")
+"""A superscript that ends in its sign is the charge of an ion (Ca²⁺), every other one is a power."""
+_FRACTION = re.compile("(?<=\\d)(?=[¼-¾⅐-⅞↉])")
+_THOUSANDS_SPACE = re.compile("(?<=\\d)[\u00a0\u2007\u2009\u202f](?=\\d{3}(?!\\d))")
+_SIGNS = str.maketrans(
+    {char: "-" for char in "\u2010\u2011\u2012\u2013\u2212\ufe58\ufe63\uff0d"}
+    | {
+        "\u2014": " ",
+        "\u2015": " ",
+        "\u2044": "/",
+        "\u2215": "/",
+        "\u2236": ":",
+        "♯": "#",
+        "×": "*",
+        "·": "*",
+        "∙": "*",
+    }
+    | {"\u2018": "'", "\u2019": "'", "\u2032": "'", "\u201c": '"', "\u201d": '"', "\u2033": '"'}
+    | {"≤": "<=", "≥": ">=", "°": " degree "}
+)
+_DIGIT = re.compile(r"\d")
+_SPECIAL = re.compile(r"[^\w\s]|_")
+_THOUSANDS = re.compile(r"(?<![\d,.])\d{1,3}(?:,\d{2,3})*,\d{3}(?![\d,])")
+_LIST = re.compile(r"\d+(?:,\d+){2,}")
+_ARTICLE_HYPHEN = re.compile(r"(?<!\w)(a|an|the)-(?=\w)")
+_INSIDE_WORD = re.compile(r"(?<=[^\W\d_])['.](?=[^\W_])|(?<=\d)'(?=s\b)")
+"""Points and apostrophes that make one word: U.S., O'Brien, 1990's."""
+_MEANT = re.compile(
+    r"(?<![\w)\]}.%!-])-(?=[€£¥]?\.?\d)"  # the sign of a number
+    r"|(?<=\d\de)-(?=\d)|(?<=\b\de)-(?=\d)"  # and of an exponent
+    r"|(?<=[\d)%!])[-/:*,'\"](?=[\d(])|(?<=[\d)%] )[-/:*](?= [\d(])"  # between two numbers
+    r"|(?<=\w)-(?=$|[\s)\],.;:])"  # the sign of a blood group or an ion, an open range
+    r"|(?:(?<=\b[^\W\d_] )|(?<=\b[^\W\d_]{2} ))(?:-|\++)(?=\s*$)"
+    r"|(?<=[\w)+])\+|(?<=[\w)] )\+(?= ?\w)"
+    r"|(?<=\w)/(?=[^\W\d_]\b)"  # metres per second
+    r"|(?<=[^\W\d_])\#|(?<=\d)!+(?!\w)|(?<=\b[^\W\d_])!"
+    r"|(?<=\w)\*+(?=[\w(-])|(?<=\S)\^(?=\S)|(?<=\S)=(?=\S)"
+    r"|(?<![\w.])\.(?=\w)|(?<=\d)\.(?=\d)"
+    r"|[<>]=?(?= ?[\d.-])|(?<=\w)[<>]=?(?=\w)"
+)
+"""Marks that carry meaning where they stand."""
+_TRAILING = {
+    "*": (re.compile(r"(?<!\w)\*+(?=\S)"), re.compile(r"(?<=\w)\*(?!\w)")),
+    "'": (re.compile(r"(?<!\w)'"), re.compile(r"(?<=\d)'(?!\w)")),
+    '"': (re.compile(r'(?<!\w)"'), re.compile(r'(?<=\d)"(?!\w)')),
+}
+"""Marks that mean something behind a word (A*, 5', 5") unless the same mark opens what they close (*neon*, '5')."""
+_PRIVATE = {mark: chr(0xE000 + i) for i, mark in enumerate("*'\"")}
+"""What stands for such a mark until the others are gone; given texts lose these characters first."""
+_PUBLIC = str.maketrans({private: mark for mark, private in _PRIVATE.items()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,38 +102,87 @@ class TextVerifier:
 
 
 def normalise(text: str) -> str:
-    """Lower case, no punctuation, no articles before a word, single spaces; linear in the length of ``text``.
+    """The one form of all spellings of an answer, without the spaces between words; linear in the length of ``text``.
 
-    >>> normalise("The  Flu."), normalise("Hepatitis A"), normalise("-1.50 m")
-    ('flu', 'hepatitis a', '-1.50 m')
+    >>> normalise("The  Spider-Man"), normalise("Hepatitis A"), normalise("-1.50 m"), normalise("4th of July, 1776")
+    ('spiderman', 'hepatitisa', '-1.50m', 'july4 1776')
     """
     folded = text.lower() if text.isascii() else _fold(text)
-    has_marks = "." in folded or "-" in folded
-    words = (_without_punctuation(folded) if has_marks else _without_marks(folded)).split()
+    words = (_without_marks(folded) if _SPECIAL.search(folded) else folded).split()
     if not words:
         return " ".join(folded.split())
     if not ARTICLES.isdisjoint(words):
-        words = [word for word in words[:-1] if word not in ARTICLES] + words[-1:]
-    return " ".join(words)
+        words = [
+            word
+            for word, following in zip(words, [*words[1:], ""], strict=True)
+            if word not in ARTICLES or following in ("", "and", "or") or not following[0].isalnum()
+        ]
+    return _joined(spell(words))
 
 
 def _fold(text: str) -> str:
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()).translate(_MINUS)
-
-
-def _without_punctuation(text: str) -> str:
-    parts: list[str] = []
-    position = 0
-    for mark in _NUMBER_MARK.finditer(text):
-        parts += [_without_marks(text[position : mark.start()]), mark[0]]
-        position = mark.end()
-    return "".join([*parts, _without_marks(text[position:])])
+    """Lower case and compatible characters in one form; powers and fractions stay apart from what precedes them."""
+    text = _FRACTION.sub(" ", _THOUSANDS_SPACE.sub("", text.translate(_SIGNS)))
+    text = _CHARGE.sub(lambda match: match[0].translate(_SUPERSCRIPTS), text)
+    text = _SUPERSCRIPT.sub(lambda match: f"^{match[0].translate(_SUPERSCRIPTS)}", text)
+    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return text.translate(_SIGNS)
 
 
 def _without_marks(text: str) -> str:
-    if text.isascii():  # the usual case, three times as fast by bytes
-        return text.encode().translate(None, _ASCII_PUNCTUATION).decode()
-    return text.translate(_DROPPED)
+    """``text`` with every mark that carries no meaning replaced by a space, or dropped inside a word."""
+    text = text.replace("$", "").replace("&", " and ").translate(_FORMAT)
+    if "," in text:
+        text = _LIST.sub(lambda m: m[0].replace(",", " "), _THOUSANDS.sub(lambda m: m[0].replace(",", ""), text))
+    if "%" in text:
+        text = re.sub(r"(?<=\d)\s?%", " percent ", text)
+    for mark, (opening, trailing) in _TRAILING.items():
+        if mark in text and not opening.search(text):
+            text = trailing.sub(_PRIVATE[mark], text)
+    text = _INSIDE_WORD.sub("", _ARTICLE_HYPHEN.sub(r"\1", text))
+    parts: list[str] = []
+    position = 0
+    for mark in _MEANT.finditer(text):
+        parts += [_blank(text[position : mark.start()]), mark[0]]
+        position = mark.end()
+    return "".join([*parts, _blank(text[position:])]).translate(_PUBLIC)
+
+
+def _blank(text: str) -> str:
+    return text.translate(_BLANKS)
+
+
+class _Translation(dict[int, int | str | None]):
+    """A translation table that is filled as characters are met."""
+
+    def __init__(self, is_format: bool) -> None:
+        super().__init__()
+        self._is_format = is_format
+
+    def __missing__(self, code: int) -> int | str | None:
+        char, category = chr(code), unicodedata.category(chr(code))
+        if self._is_format:
+            self[code] = None if category == "Cf" or char in _PRIVATE.values() else code
+        else:
+            is_mark = category[0] == "P" or char in "+<=>^`|~"
+            self[code] = " " if is_mark else code
+        return self[code]
+
+
+_FORMAT = _Translation(is_format=True)
+"""Drops invisible format characters."""
+_BLANKS = _Translation(is_format=False)
+"""Punctuation, and what ASCII has of symbols, to spaces."""
+
+
+def _joined(words: list[str]) -> str:
+    """The words without spaces, except between two digits, where a space tells two numbers from one."""
+    if not any(map(_DIGIT.search, words)):
+        return "".join(words)
+    out = words[0]
+    for word in words[1:]:
+        out += f" {word}" if out[-1:].isdigit() and word[:1].isdigit() else word
+    return out
 
 
 _cached = lru_cache(maxsize=1 << 16)(normalise)

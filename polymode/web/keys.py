@@ -35,11 +35,11 @@ class Keys:
     def owner(self, key: str) -> str | None:
         """Name of a key's owner; None for a key that is not known. Takes as long for a wrong key as for a right one."""
         sent = hash_of(key).encode()
-        found = None
-        for name, known in self._hashes.items():
-            if hmac.compare_digest(sent, known):
-                found = name
-        return found
+        owner = None
+        for name, stored in self._hashes.items():
+            if hmac.compare_digest(sent, stored):
+                owner = name
+        return owner
 
 
 def hash_of(key: str) -> str:
@@ -70,7 +70,7 @@ def read_keys(path: Path | None) -> Keys:
 
 
 def new_key(path: Path, name: str) -> str:
-    """Make a key, append its hash to a file, and return it: nobody can tell it again.
+    """Make a key, append its hash to a file, and return it; it cannot be recovered later.
 
     Raises:
         ConfigError: a name that is not allowed or is taken.
@@ -96,12 +96,12 @@ def check_binding(host: str, keys: Keys, *, allow_without_keys: bool) -> None:
     """Refuse to listen where others can reach the server when everybody may ask.
 
     Raises:
-        ConfigError: ``host`` is not this machine alone, there are no keys, and nobody allowed that.
+        ConfigError: ``host`` is reachable from other machines, there are no keys, and that is not allowed.
     """
     if not keys and not is_local(host) and not allow_without_keys:
         raise ConfigError(
             f"host = {host!r} lets other machines ask, and there are no API keys: give --keys FILE (made with "
-            "--new-key NAME), or --host 127.0.0.1, or --allow-without-keys behind something that checks who asks"
+            "--new-key NAME), or --host 127.0.0.1, or --allow-without-keys behind a proxy that authenticates requests"
         )
 
 

@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 from polymode import runs
+from polymode.cli import main
 from polymode.compare.columns import columns_of, find_runs
 from polymode.compare.compare import compare_runs, pick_against
 from polymode.errors import ConfigError, RunExistsError
 from polymode.evaluation import evaluate
 from polymode.report.equal_tokens import METRIC as EQUAL_TOKENS
+from polymode.sandbox.bubblewrap import UNSAFE_LOCAL
 from polymode.verifiers.scripted import ScriptedVerifier
 
 from .conftest import write_run, write_training
@@ -134,6 +136,8 @@ def test_another_verifier_judges_everything_and_decides_the_table_too(experiment
     # y stands for e now, so that multi finds 2 instead of 1 in q2 of seed 0: (1 + 1) / 2 there, 3/2 for seed 1.
     assert comparison.differences["multi-rlvr-k3/set"]["coverage"].cell.value == 1.25
     assert comparison.data[-1].cell("coverage").by_seed == (2.0, 3.0)
+    page = (tmp_path / "out" / runs.REPORT).read_text()
+    assert ">2.50<" in page and ">2.25<" not in page  # the page's table is that of the same verdicts
 
 
 def test_a_run_is_compared_by_the_rules_that_it_was_judged_by(tmp_path: Path) -> None:
@@ -145,6 +149,36 @@ def test_a_run_is_compared_by_the_rules_that_it_was_judged_by(tmp_path: Path) ->
     comparison = compare_runs([one, two], tmp_path / "out", n_boot=0)
     assert [data.cell("coverage").value for data in comparison.data] == [1, 2]
     assert comparison.differences["two"]["coverage"].cell.value == 1
+
+
+def test_programs_are_compared_by_what_they_do_when_they_were_judged_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(UNSAFE_LOCAL, "1")
+    tests = '{"asserts": ["assert f(3) == 9"], "inputs": ["f(-2)"]}'
+    square, power, nine = ("def f(n): return n * n", "def f(n): return n ** 2", "def f(n): return 9")
+    for name, answers in (("a", (square, power)), ("b", (power, nine))):
+        text = "".join(f"<answer{i}>{answer}</answer{i}>" for i, answer in enumerate(answers, 1))
+        row = {"id": "q", "question": "Q?", "completion": text, "references": [tests], "k": 2}
+        runs.write_jsonl(tmp_path / name / runs.COMPLETIONS, [row])
+        args = ["--verifier", "programs", "--verifier-options", "distinct=behaviour", "--n-boot", "0"]
+        assert main(["evaluate", str(tmp_path / name), *args]) == 0
+    comparison = compare_runs([tmp_path / "a", tmp_path / "b"], tmp_path / "out", n_boot=0)
+    # By what they do a has one program and b two; by syntax trees both would have two.
+    assert [data.cell("coverage").value for data in comparison.data] == [1, 2]
+    assert comparison.differences["b"]["coverage"].cell.value == 1
+
+
+def test_without_the_texts_numbers_are_compared_and_examples_left_out(tmp_path: Path) -> None:
+    root = tmp_path / "exp"
+    single = write_training(root / "single-rlcr/seed-0", "single-rlcr", 3)
+    write_run(single / "samples", {"q1": ["a", "b", "b"]}, pool=3)
+    multi = write_training(root / "multi-rlcr-k3/seed-0", "multi-rlcr", 3)
+    (write_run(multi / "set", {"q1": ["a b c"]}, k=3) / runs.COMPLETIONS).unlink()
+    comparison = compare_runs([root], tmp_path / "out", n_boot=0)
+    assert comparison.differences["multi-rlcr-k3/set"]["coverage"].cell.value == 1
+    [note] = comparison.notes
+    assert note.startswith("without worked examples: ") and "is missing, so the texts" in note
 
 
 def test_an_evaluation_written_elsewhere_is_compared(tmp_path: Path) -> None:

@@ -57,19 +57,19 @@ def test_a_name_stays_with_the_first_answer_that_has_it() -> None:
 
 def test_readings_become_references_with_their_questions(tmp_path: Path) -> None:
     rows = [
-        record(1, single("16"), several(parts=["8", "eight"], total=["16"])),
+        record(1, single("16"), several(parts=["8", "8 episodes"], total=["16"])),
         record(2, single("Irina")),
-        record(3, several(one=["7"], other=["7", "seven"])),
+        record(3, several(one=["7"], other=["7", "7 of them"])),
     ]
     task: Task = AmbigQA(write(tmp_path, test=rows))
     found = {e.id: e for e in task.examples("test")}
     first, second, third = (found[f"ambigqa-{i}"] for i in (1, 2, 3))
-    assert [r.names for r in first.references] == [("16",), ("8", "eight")]
+    assert [r.names for r in first.references] == [("16",), ("8", "8 episodes")]
     assert first.meta == {"several": True, "readings": [["total"], ["parts"]]}
     assert [r.names for r in second.references] == [("Irina",)]
     assert second.meta == {"several": False, "readings": [[]]}
     # Two readings with one answer: several readings, one reference.
-    assert [r.names for r in third.references] == [("7", "seven")] and third.meta["readings"] == [["one", "other"]]
+    assert [r.names for r in third.references] == [("7", "7 of them")] and third.meta["readings"] == [["one", "other"]]
     assert first.question == "Question 1?" and not first.exclusive
     assert [e.id for e in AmbigQA(tmp_path, at_least=2).examples("test")] == ["ambigqa-1"]
     text = "<think>x</think><answer1>Eight</answer1><answer2>16</answer2><answer3>sixteen</answer3>"

@@ -93,4 +93,4 @@ def test_where_an_option_belongs(options: dict[str, Any], message: str) -> None:
 
 def test_the_constructor_says_today_s_name() -> None:
     with pytest.raises(ConfigError, match="option 'kl' is called beta now"):
-        Recipe(**{"kl": 0.1})
+        Recipe(kl=0.1)  # type: ignore[call-arg]

@@ -6,7 +6,7 @@ import pytest
 
 from polymode.judging import judge
 from polymode.types import Answer, AnswerSet, Example, ParseStatus, Reference, Span, Verdict
-from polymode.verifiers import FailedVerifier, QuestionVerifier, Verifier, prepare_verifier
+from polymode.verifiers import QuestionVerifier, Verifier, prepare_verifier
 from polymode.verifiers.text import TextVerifier
 
 QUESTION = Example("q", "Tea or milk?", (Reference("tea"), Reference("milk")))
@@ -57,12 +57,10 @@ def test_a_verifier_of_the_first_version_returns_nothing_and_judges_itself(monke
     assert prepare_verifier(verifier, ITEMS) is verifier
 
 
-def test_a_failure_to_prepare_leaves_every_answer_unscored_with_its_text() -> None:
-    prepared = prepare_verifier(Listed("tea", failure=KeyError("tea")), ITEMS)
-    assert isinstance(prepared, FailedVerifier)
-    found = judged(prepared)
-    assert found.verdicts == (Verdict.UNSCORED,) * 3
-    assert found.faults[0] == "answer 1: VerifierFault: prepare failed: KeyError: 'tea'"
+def test_after_a_failure_to_prepare_the_verifier_is_asked_answer_by_answer() -> None:
+    verifier = Listed("tea", failure=KeyError("tea"))
+    assert prepare_verifier(verifier, ITEMS) is verifier
+    assert judged(verifier).verdicts.count(Verdict.CORRECT) == 1
 
 
 def test_an_interruption_is_no_failure_of_the_verifier() -> None:

@@ -1,14 +1,16 @@
 """Numbers the names that a program gives, scope by scope, so that two programs that differ in names alone are the same.
 
-Left as they are: names that nothing in the program gives (``len``), attributes, names in a class body (they are read as
-attributes), arguments that some call passes by name, and the names that the tests use.
+Attributes and methods that the program gives are numbered by themselves, wherever they are read, and so are arguments
+that it passes by name. Left as they are: names that nothing in the program gives (``len``, ``append``), names with two
+underscores, and the names that the tests use.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
 from typing import Any
+
+from .folding import nodes
 
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
 
@@ -21,7 +23,14 @@ def number_names(tree: ast.Module, keep: frozenset[str]) -> None:
 class _Renaming(ast.NodeVisitor):
     def __init__(self, tree: ast.AST, keep: frozenset[str]) -> None:
         self.keep = keep
-        self.keywords = {node.arg for node in ast.walk(tree) if isinstance(node, ast.keyword) and node.arg}
+        given = {argument.arg for node in nodes(tree) for argument in _arguments_of(node)}
+        # An argument that is passed by name has one number everywhere, as nobody knows which function a call reaches.
+        self.keywords = dict.fromkeys(
+            (n.arg for n in nodes(tree) if isinstance(n, ast.keyword) and n.arg and n.arg in given), ""
+        )
+        self.attributes = dict.fromkeys(
+            (name for name in _attributes(tree) if not name.startswith("__") and name not in keep), ""
+        )
         self.scopes: list[tuple[dict[str, str], bool]] = []  # new name by name, and whether it is a class
         self.count = 0
 
@@ -45,16 +54,35 @@ class _Renaming(ast.NodeVisitor):
         node.name = self._new(node.name)
         for part in [*node.decorator_list, *node.bases, *node.keywords]:
             self.visit(part)
-        self.scopes.append(({name: name for name in _bound(node)}, True))
+        self.scopes.append(({name: self._attribute(name) for name in _bound(node)}, True))
         for statement in node.body:
             self.visit(statement)
         self.scopes.pop()
+
+    def visit_ListComp(self, node: Any) -> None:
+        for generator in node.generators:  # first what gives the names
+            self.visit(generator)
+        for part in [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]:
+            self.visit(part)
+
+    visit_SetComp = visit_GeneratorExp = visit_DictComp = visit_ListComp
 
     def visit_Name(self, node: ast.Name) -> None:
         node.id = self._new(node.id)
 
     def visit_arg(self, node: ast.arg) -> None:
         node.arg = self._new(node.arg)
+
+    def visit_Attribute(self, node: ast.Attribute) -> None:
+        self.visit(node.value)
+        node.attr = self._attribute(node.attr)
+
+    def visit_keyword(self, node: ast.keyword) -> None:
+        if node.arg in self.keywords:
+            node.arg = self._keyword(node.arg)
+        elif node.arg in self.attributes:  # a field of a dataclass
+            node.arg = self._attribute(node.arg)
+        self.visit(node.value)
 
     def visit_Global(self, node: ast.Global | ast.Nonlocal) -> None:
         node.names = sorted(map(self._new, node.names))
@@ -74,7 +102,8 @@ class _Renaming(ast.NodeVisitor):
 
     def _names(self, node: ast.AST) -> dict[str, str]:
         arguments = {argument.arg for argument in _argument_nodes(node)}
-        return dict.fromkeys(_bound(node) | arguments, "") | {name: name for name in arguments & self.keywords}
+        by_name = {a.arg: self._keyword(a.arg) for a in _argument_nodes(node) if a.arg in self.keywords}
+        return dict.fromkeys(_bound(node) | arguments, "") | by_name
 
     def _scope(self, node: ast.AST, names: dict[str, str], parts: list[Any]) -> None:
         outer = {name for n in _own(node) if isinstance(n, (ast.Global, ast.Nonlocal)) for name in n.names}
@@ -82,6 +111,19 @@ class _Renaming(ast.NodeVisitor):
         for part in parts:
             self.visit(part)
         self.scopes.pop()
+
+    def _attribute(self, name: str) -> str:
+        return self._numbered(self.attributes, name, "_a")
+
+    def _keyword(self, name: str) -> str:
+        return self._numbered(self.keywords, name, "_k")
+
+    @staticmethod
+    def _numbered(names: dict[str, str], name: str, prefix: str) -> str:
+        """The number of a name in a table of names that are numbered by themselves; a name that is not in it stays."""
+        if names.get(name) == "":
+            names[name] = f"{prefix}{sum(bool(number) for number in names.values())}"
+        return names.get(name, name)
 
     def _new(self, name: str) -> str:
         """The new name in the innermost scope that gives it; a name given by none stays."""
@@ -94,14 +136,13 @@ class _Renaming(ast.NodeVisitor):
         return name
 
 
-def _own(node: ast.AST) -> Iterator[ast.AST]:
+def _own(node: ast.AST) -> list[ast.AST]:
     """The nodes of one scope: those below ``node`` without the insides of further functions and classes."""
-    stack = list(ast.iter_child_nodes(node))
-    while stack:
-        child = stack.pop()
-        yield child
+    out = list(ast.iter_child_nodes(node))
+    for child in out:
         if not isinstance(child, _SCOPES):
-            stack.extend(ast.iter_child_nodes(child))
+            out.extend(ast.iter_child_nodes(child))
+    return out
 
 
 def _bound(node: ast.AST) -> set[str]:
@@ -116,6 +157,21 @@ def _bound(node: ast.AST) -> set[str]:
             names.add(child.asname or child.name)
         elif isinstance(child, ast.ExceptHandler) and child.name:
             names.add(child.name)
+    return names
+
+
+def _arguments_of(node: ast.AST) -> list[ast.arg]:
+    return _argument_nodes(node) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)) else []
+
+
+def _attributes(tree: ast.AST) -> list[str]:
+    """Names that are set as attributes somewhere, or given in a class, in the order of the tree."""
+    names: list[str] = []
+    for node in nodes(tree):
+        if isinstance(node, ast.ClassDef):
+            names += sorted(_bound(node))
+        elif isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load):
+            names.append(node.attr)
     return names
 
 

@@ -61,11 +61,11 @@ class RunReader:
         """The first judged completion and the text of some questions."""
 
         def read() -> list[tuple[runs.JudgedCompletion, str]]:
-            found = []
+            previews = []
             for number in numbers:
                 [(judged, completion)] = self._attempts(name, index, number, 1)
-                found.append((judged, "" if completion is None else shorten(completion.example.question, 200)))
-            return found
+                previews.append((judged, "" if completion is None else shorten(completion.example.question, 200)))
+            return previews
 
         with problems_of_files(name):
             return await asyncio.to_thread(read)
@@ -110,10 +110,10 @@ class RunReader:
                 *((name, file) for file in (runs.METRICS, runs.JUDGED, runs.COMPLETIONS, runs.CONFIG)),
                 *((above, file) for file in (runs.TRAIN_METRICS, runs.CONFIG) if above),
             ]:
-                found = self.folders.file(place, file) if self.folders.has(place, file) else None
-                if found is not None and file == runs.CONFIG:
-                    runs.read_configuration(found, f"{place}/{file}")
-                key.append(None if found is None else (found, runs.stamp_of(found)))
+                path = self.folders.file(place, file) if self.folders.has(place, file) else None
+                if path is not None and file == runs.CONFIG:
+                    runs.read_configuration(path, f"{place}/{file}")
+                key.append(None if path is None else (path, runs.stamp_of(path)))
         return tuple(key), [self.folders.folder(name) for name in names]
 
     def _attempts(
@@ -149,7 +149,7 @@ def problems_of_files(name: str) -> Iterator[None]:
 
 
 def _guarded(make: Callable[[], T]) -> Callable[[], T]:
-    """``make`` for files that anybody may have written: their values can be of any type."""
+    """``make`` for files that are not trusted: their values can be of any type."""
 
     def guarded() -> T:
         try:

@@ -124,7 +124,7 @@ def test_a_judged_line_says_what_evaluate_would(review) -> None:
     # flu and influenza are one reference, covid was added; the second flu repeats the first, cold cannot be told.
     pairs = (("flu", 0.5), ("cold", 0.3), ("The flu", 0.2), ("influenza", 0.1), ("gout", 0.1))
     queue = review("Headache?", pairs, "+?++-", "covid", same_as={3: 0})
-    [row] = judged_rows(queue.resolved())
+    [row] = json.loads(json.dumps(list(judged_rows(queue.resolved()))))
     assert {name: row[name] for name in ("sample", "k", "status", "n_references")} == {
         "sample": 0,
         "k": 5,
