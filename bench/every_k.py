@@ -1,10 +1,10 @@
-"""One model for every K against a model for each: how much does it cost to choose K when the question is asked?
+"""One model for every K against one model per K: what does it cost to choose K at run time?
 
     python bench/every_k.py --out runs/every-k
 
-Trains one model whose K is drawn per question from 1..5 and said in the prompt (``k_choices``), and one model for each
-of the K in ``--fixed``, all by the lab's clinic recipe and for as many completions; then asks every model for K answers
-on the same test questions. A model for K = 1 is single-rlvr or single-rlcr.
+Trains one model whose K is sampled per question from 1..5 and stated in the prompt (``k_choices``), and one model for
+each K in ``--fixed``, all by the lab's clinic recipe and for equally many completions; then prompts every model for K
+answers on the same test questions. A model for K = 1 is single-rlvr or single-rlcr.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def main() -> int:
     parser.add_argument("--method", default="multi-rlvr", choices=["multi-rlvr", "multi-rlcr"])
     parser.add_argument("--fixed", nargs="*", type=int, default=list(EVERY_K), help="models for one K to compare with")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=CLINIC.steps)
+    parser.add_argument("--steps", type=int, default=CLINIC.max_steps)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="runs at once, one thread each")
     parser.add_argument("--job", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -76,7 +76,13 @@ def main() -> int:
     folders = {k: options.out / options.method / (f"k{k}" if k else "every-k") for k in (0, *options.fixed)}
     jobs = []
     for k, folder in folders.items():
-        asked = {"folder": str(folder), "method": options.method, "k": k, "seed": options.seed, "steps": options.steps}
+        asked = {
+            "folder": str(folder),
+            "method": options.method,
+            "k": k,
+            "seed": options.seed,
+            "steps": options.steps,
+        }
         jobs.append(Job((__file__, "--job", json.dumps(asked)), folder / "log.txt", folder / RESULT))
     failed = run_jobs(jobs[:1], 1) or run_jobs(jobs[1:], options.workers)  # the first makes the warm start
     print(f"{'K':>2} {'model':8}" + "".join(f"{name:>26}" for name in SHOWN))

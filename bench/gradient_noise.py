@@ -1,14 +1,14 @@
-"""Which tokens the noise of a step comes from, with each credit.
+"""Contribution of each kind of token to the gradient noise of a step, for each credit.
 
     python bench/gradient_noise.py --task clinic --batches 16
     python bench/gradient_noise.py --task hops --temperature 1 --model runs/hops/model
 
-Draws the completions of several steps at one model and takes the policy gradient of each step apart: that of the
-reasoning's tokens, of the answers' and of the confidences'. Over the steps::
+Samples the completions of several steps from one model and decomposes the policy gradient of each step into that of
+the reasoning tokens, the answers and the confidences. Over the steps::
 
     noise  = sqrt(E |g - E g|^2)        signal = |E g|, without what its own noise adds
 
-Adam divides by about the noise of the whole gradient, so a part learns at the speed of its signal over that.
+Adam divides by roughly the noise of the whole gradient, so a part learns at a speed of its signal over that noise.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ from polymode.prompts import build_prompt
 from polymode.reproduce.plans import CLINIC, DIAGNOSIS, HOPS
 from polymode.rewards import score_set
 from polymode.rewards.slots import slot_scores
-from polymode.training.objective import reward_for
 from polymode.training.recipe import Recipe, task_for, verifier_for
 from polymode.training.rl import lab_model
 from polymode.training.token_starts import TokenStarts
@@ -114,7 +113,7 @@ def of_tokens(
     recipe: Recipe, completions: list[Completion], tokens: list[list[int]], tokenizer: Any
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     """Advantages of every token by credit, and its part (-1: padding), each of shape (completions, tokens)."""
-    verifier, reward, starts = verifier_for(recipe, task_for(recipe)), reward_for(recipe), TokenStarts(tokenizer)
+    verifier, reward, starts = verifier_for(recipe, task_for(recipe)), recipe.reward, TokenStarts(tokenizer)
     scores = []
     for one in completions:
         answers = parse_answers(one.text, recipe.k, confidence=True, finished=one.is_finished)

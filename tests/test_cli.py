@@ -5,6 +5,7 @@ import os
 import shlex
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from polymode import runs
 from polymode.cli import VERBS, flags, main, options_class, parse, verbs
 from polymode.cli.options import Generate, ProgramOptions, Tasks
 from polymode.sandbox.bubblewrap import UNSAFE_LOCAL
+from polymode.training.recipe import Recipe
 
 LINE = {"completion": "<answer1>flu</answer1><answer2>cold</answer2>", "references": ["flu", "gout"], "k": 2}
 
@@ -91,7 +93,15 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
             ["evalute"],
             "'evalute' is not a command; did you mean evaluate? Commands: reproduce, train, generate, evaluate, ",
         ),
-        (["train", "--kk", "3", "--out", "x"], "unknown option: --kk. Did you mean --k? (see polymode train --help)"),
+        (["train", "--kk", "3", "--out", "x"], "unknown option 'kk'; did you mean k?"),
+        (["train", "--out", "x", "--steps", "3"], "option 'steps' is called max_steps now (see polymode train --help)"),
+        (
+            ["train", "--out", "x", "--num-iterations", "3"],
+            "'num_iterations' of TRL belongs under trl: write trl: {num_",
+        ),
+        (["train", "--out", "x", "--trl", "beta=1"], "trl: beta is an option of the recipe itself"),
+        (["train", "--out", "x", "--trl", "beta"], "--trl 'beta' is not allowed: write NAME=VALUE"),
+        (["train", "--out", "x", "--max-steps", "0"], "max_steps = 0 "),
         (["train"], "--out is missing: Run folder to create"),
         (["train", "--out"], "parameter --out requires an argument (see polymode train --help)"),
         (["train", "--out", "x", "--k", "three"], 'invalid value for --k: unable to convert "three" into int'),
@@ -100,12 +110,12 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
             'unable to convert "fast" into float',
         ),
         (
-            ["train", "--out", "x", "--schedule", "up"],
-            '"up" for --schedule. Choose from: "constant", "l',
+            ["train", "--out", "x", "--lr-scheduler-type", "up"],
+            "up is not a valid SchedulerType, please select one of",
         ),
         (["train", "--out", "x", "--k", "0"], "k = 0 is not allowed"),
         (["train", "--out", "x", "--k", "1"], "k = 1 with method = 'multi-rlcr': use the single method, or k from 2"),
-        (["train", "--out", "x", "--method", "dual"], "method = 'dual' is not known: use one of single-rlvr"),
+        (["train", "--out", "x", "--method", "dual"], '"dual" for --method. Choose from: "single-rlvr", "single-'),
         (["train", "--out", "x", "--scale-rewards", "group"], "breaks calibration (arXiv 2508.11800); use 'none' or"),
         (["train", "none.yaml", "--out", "x"], "recipe none.yaml does not exist: check the path"),
         (["generate", "--model", "m"], "--out is missing: Run folder that completions.jsonl is written into"),
@@ -145,7 +155,7 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
         (["calibrate", "none"], "none does not exist: check the path, or judge the completions (polymode evaluate)"),
         (["calibrate", "none", "--alpha", "0"], "alpha = 0.0 is not allowed: give a number between 0 and 1"),
         (["calibrate", "none", "--delta", "1"], "delta = 1.0 is not allowed: give a number between 0 and 1"),
-        (["calibrate", "none", "--target", "all"], '"all" for --target. Choose from: "answer", "set",'),
+        (["calibrate", "none", "--target", "all"], "target = 'all' is not known: use one of answer, set, both"),
         (["calibrate", "none", "--max-effective", "0.5"], "max_effective = 0.5 is not allowed: give a number from 1"),
         (
             ["calibrate", "none", "--abstain-below", "-1"],
@@ -178,6 +188,10 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
         ),
         (["tasks", "clinic", "--task-options", "threshold"], "--task-options 'threshold' is not allowed: write NAME="),
         (["tasks", "clinic", "--task-options", "threshold=7"], "threshold = 7 must lie between 0 and 1"),
+        (["evaluate", "none.jsonl", "--seed", "-1"], 'invalid value "-1" for --seed. Must be >= 0'),
+        (["answer", "Q?", "--model", "m", "--seed", "-1"], 'invalid value "-1" for --seed. Must be >= 0'),
+        (["train", "--out", "x", "--data-field", "y"], "unknown option 'data_field' (see polymode train --help)"),
+        (["evaluate", "a.jsonl", "b.jsonl"], "unexpected argument 'b.jsonl' (see polymode evaluate --help)"),
         (["doctor", "--all"], "unknown option: --all"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -200,7 +214,26 @@ def test_an_unknown_key_of_a_recipe_is_named_with_the_known_ones(
     recipe = tmp_path / "mine.yaml"
     recipe.write_text("method: multi-rlvr\nlearning_rat: 1e-5\n", encoding="utf-8")
     said = refused(capsys, "train", recipe, "--out", tmp_path / "run")
-    assert f"recipe {recipe}: unknown option 'learning_rat'; known: " in said and "learning_rate, " in said
+    assert f"recipe {recipe}: unknown option 'learning_rat'; did you mean learning_rate" in said
+
+
+def test_flags_change_the_recipe_and_old_names_in_it_are_warned_of_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from polymode.training import rl
+
+    recipes: list[Recipe] = []
+    monkeypatch.setattr(rl, "train", lambda recipe, out, *, resume: recipes.append(recipe) or out)
+    path = tmp_path / "mine.yaml"
+    path.write_text("k: 5\nsteps: 7\ntrl: {num_iterations: 2}\n", encoding="utf-8")
+    args = ["train", str(path), "--out", "x", "--k", "3", "--trl", "top_k=9", "--learning-rate", "1e-5", "--bf16"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", FutureWarning)
+        assert main(args) == 0
+    shown = capsys.readouterr()
+    assert shown.err == f"warning: recipe {path}: options have new names, rename them: steps -> max_steps\n"
+    expected = Recipe(k=3, max_steps=7, trl={"num_iterations": 2, "top_k": 9}, learning_rate=1e-5, bf16=True)
+    assert recipes == [expected]
 
 
 def test_the_recipe_may_stand_behind_the_flags(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -562,7 +595,7 @@ def test_answer_shows_a_table_and_decides_by_the_policy(
         "  2  covid  0.35  ███████\n"
         "\n"
         "decision: ANSWER: flu\n"
-        "reason: The most confident answer has 0.55, at least the 0.5 of a single answer.\n"
+        "reason: The most confident answer has a confidence of 0.55, at least the 0.5 required for a single answer.\n"
     )
     assert main([*ask, "--policy", str(policy), "--risk", "high", "--show-text"]) == 0
     shown = capsys.readouterr().out

@@ -108,7 +108,7 @@ def _short_warnings() -> Iterator[None]:
         usual = warnings.showwarning
 
         def show(message: Any, category: type[Warning], filename: str, *place: Any) -> None:
-            if issubclass(category, FutureWarning) and os.path.dirname(__file__).removesuffix("cli") in filename:
+            if issubclass(category, FutureWarning) and category.__module__.startswith("polymode."):
                 print(f"warning: {' '.join(str(message).split())}", file=sys.stderr)
             else:
                 usual(message, category, filename, *place)

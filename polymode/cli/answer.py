@@ -7,6 +7,7 @@ import sys
 from dataclasses import KW_ONLY, dataclass
 from typing import Literal
 
+from polymode.cli.flags import Whole
 from polymode.cli.options import BackEndOptions, DecisionOptions
 from polymode.errors import ConfigError
 from polymode.policy import Policy, decide
@@ -31,7 +32,7 @@ class AnswerQuestion(DecisionOptions, BackEndOptions):
     """Hugging Face model name or folder, for example RUN/model."""
     risk: Literal["normal", "high"] = "normal"
     """Risk of the question; at high risk no single answer is given."""
-    seed: int = 0
+    seed: Whole = 0
     """Random seed; the same seed gives the same completion."""
     show_text: bool = False
     """Print the whole completion first."""
@@ -98,7 +99,7 @@ def render(answers: AnswerSet, decision: Decision, policy: Policy | None, *, wid
         return "\n".join([*lines, "", "decision: none, as no --policy was given"])
     shown = "; ".join(printable(answer.text) for answer in decision.answers)
     said = f"{decision.kind.name}: {shown}" if shown else decision.kind.name
-    return "\n".join([*lines, "", _short(f"decision: {said}", width), f"reason: {printable(decision.reason)}"])
+    return "\n".join([*lines, "", shorten(f"decision: {said}", width), f"reason: {printable(decision.reason)}"])
 
 
 def _table(decision: Decision, width: int, block: str) -> list[str]:
@@ -111,7 +112,7 @@ def _table(decision: Decision, width: int, block: str) -> list[str]:
         mark = ">" if i < len(decision.answers) else " "
         q = answer.confidence or 0.0
         rows.append(
-            f"{mark} {i + 1:>{number}}  {_short(text, column):<{column}}  {q:.2f}  {block * round(q * BAR)}".rstrip()
+            f"{mark} {i + 1:>{number}}  {shorten(text, column):<{column}}  {q:.2f}  {block * round(q * BAR)}".rstrip()
         )
     return rows
 
@@ -122,5 +123,6 @@ def printable(text: str, *, keep_lines: bool = False) -> str:
     return clean if keep_lines else " ".join(clean.split())
 
 
-def _short(text: str, width: int) -> str:
+def shorten(text: str, width: int) -> str:
+    """``text`` in at most ``width`` characters."""
     return text if len(text) <= width else text[: max(0, width - 3)] + "..."

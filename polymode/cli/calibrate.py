@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass, fields
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+from polymode.cli.flags import FLAGS_OF
+from polymode.policy.fitting import Calibration
 
 
 @dataclass(frozen=True)
@@ -33,16 +36,8 @@ class Calibrate:
     _: KW_ONLY
     out: Path | None = None
     """Policy file to write; by default policy.json beside judged.jsonl. An earlier one is replaced."""
-    target: Literal["answer", "set", "both", "conformal"] = "set"
-    """What the guarantee is about."""
-    alpha: float = 0.1
-    """Largest tolerated share of failures."""
-    delta: float = 0.05
-    """Probability that the guarantee fails because these questions were unrepresentative; not used by conformal."""
-    recalibrate: Literal["none", "isotonic", "platt", "temperature"] = "none"
-    """Recalibrate the confidences first, so that they match how often answers are right."""
-    design_share: float = 0.3
-    """Share of the questions that recalibration and the order of the tests are fitted on; the rest is for testing."""
+    calibration: dict[str, Any] = field(default_factory=dict, metadata={FLAGS_OF: Calibration})
+    """Options of the fit."""
     abstain_below: float = 0.0
     """ABSTAIN when the confidences of all answers add up to less than this."""
     max_effective: float | None = None
@@ -51,8 +46,6 @@ class Calibrate:
     """Decision for a malformed completion."""
     equality: Literal["text", "exact"] = "text"
     """When two answers count as the same: equal normalised texts, or exactly equal (programs)."""
-    seed: int = 0
-    """Random seed of the split into the two parts."""
 
 
 def run_calibrate(options: Calibrate) -> int:
@@ -60,11 +53,10 @@ def run_calibrate(options: Calibrate) -> int:
     from polymode import runs
     from polymode.calibrate import calibrate, summary
     from polymode.policy import Policy
-    from polymode.policy.fitting import Calibration
 
     policy, judged = calibrate(
         options.judged,
-        Calibration(**{field.name: getattr(options, field.name) for field in fields(Calibration)}),
+        Calibration(**options.calibration),
         rules=Policy(
             when_malformed=options.malformed,
             abstain_below=options.abstain_below,

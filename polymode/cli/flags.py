@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Annotated, Any, TypeVar
 
 from cyclopts import App, CycloptsError, Parameter
-from cyclopts.exceptions import MissingArgumentError
+from cyclopts.exceptions import MissingArgumentError, UnknownOptionError, UnusedCliTokensError
 from cyclopts.help import DefaultFormatter, PanelSpec
 from cyclopts.validators import Number
 
@@ -40,7 +40,8 @@ def parse_flags(kind: type[Options], verb: str, args: Sequence[str]) -> Options:
     """Options of a verb from its command line.
 
     Fields before ``KW_ONLY`` are positional. A mapping is given as ``NAME=VALUE`` pairs. A field with the metadata
-    `FLAGS_OF` gets a dict of what was given for the fields of that class, without its defaults.
+    `FLAGS_OF` gets a dict of what was given for the fields of that class, without its defaults. A class may have a
+    static method ``explain_unknown(name)`` for flags that it does not have.
 
     Raises:
         ConfigError: a flag is unknown, missing or has a value that is not allowed.
@@ -48,15 +49,18 @@ def parse_flags(kind: type[Options], verb: str, args: Sequence[str]) -> Options:
     try:
         _, bound, _ = _app(kind, verb).parse_args(list(args), exit_on_error=False, print_error=False)
     except CycloptsError as exc:
-        raise ConfigError(f"{_problem(exc)} (see polymode {verb} --help)") from None
+        raise ConfigError(f"{_problem(kind, exc)} (see polymode {verb} --help)") from None
     given = dict(bound.arguments)
     for owner, field in _flags(kind):
         if field.name in given and _is_mapping(_hints(owner)[field.name]):
             given[field.name] = named_values(given[field.name], field.name.replace("_", "-"))
-    own = {field.name: given.pop(field.name) for field in fields(kind) if field.name in given}  # type: ignore[arg-type]
-    if given:
-        [collecting] = [field.name for field in fields(kind) if FLAGS_OF in field.metadata]  # type: ignore[arg-type]
-        own[collecting] = given
+    own: dict[str, Any] = {}
+    for field in fields(kind):  # type: ignore[arg-type]
+        if FLAGS_OF in field.metadata:
+            names = {inner.name for inner in fields(field.metadata[FLAGS_OF])}
+            own[field.name] = {name: value for name, value in given.items() if name in names}
+        elif field.name in given:
+            own[field.name] = given[field.name]
     return kind(**own)
 
 
@@ -98,8 +102,9 @@ def _app(kind: type[Any], verb: str) -> App:
 
 
 def _flags(kind: type[Any]) -> Iterator[tuple[type[Any], Field[Any]]]:
-    """Each field that is a flag, with the class that declares it; a class's own come before inherited ones."""
-    for field in sorted(fields(kind), key=lambda field: field.name not in kind.__annotations__):
+    """Each field that is a flag, with the class that it is a flag of; a class's own come before inherited ones."""
+    rank = {name: -i for i, owner in enumerate(reversed(kind.__mro__)) for name in inspect.get_annotations(owner)}
+    for field in sorted(fields(kind), key=lambda field: rank[field.name]):
         if FLAGS_OF in field.metadata:
             yield from _flags(field.metadata[FLAGS_OF])
         else:
@@ -109,7 +114,8 @@ def _flags(kind: type[Any]) -> Iterator[tuple[type[Any], Field[Any]]]:
 def parameters(kind: type[Any]) -> Iterator[inspect.Parameter]:
     """The flags of a class of options as parameters that cyclopts understands."""
     for owner, field in _flags(kind):
-        hint = _hints(owner)[field.name]
+        hint, annotated = _hints(owner)[field.name], _hints(owner, include_extras=True)[field.name]
+        own = [item for item in getattr(annotated, "__metadata__", ()) if isinstance(item, Parameter)]
         details: dict[str, Any] = {"help": _texts(owner).get(field.name)}
         if owner is not kind:
             details["group"] = f"{owner.__name__} options"
@@ -121,13 +127,13 @@ def parameters(kind: type[Any]) -> Iterator[inspect.Parameter]:
             field.name,
             inspect.Parameter.KEYWORD_ONLY if field.kw_only or owner is not kind else inspect.Parameter.POSITIONAL_ONLY,
             default=inspect.Parameter.empty if default is MISSING else default,
-            annotation=Annotated[hint, Parameter(**details)],
+            annotation=Annotated[(hint, *own, Parameter(**details))],
         )
 
 
 @cache
-def _hints(kind: type[Any]) -> dict[str, Any]:
-    return typing.get_type_hints(kind, include_extras=True)
+def _hints(kind: type[Any], include_extras: bool = False) -> dict[str, Any]:
+    return typing.get_type_hints(kind, include_extras=include_extras)
 
 
 def _is_mapping(hint: Any) -> bool:
@@ -146,10 +152,14 @@ def _texts(kind: type[Any]) -> dict[str, str]:
     return texts
 
 
-def _problem(exc: CycloptsError) -> str:
+def _problem(kind: type[Any], exc: CycloptsError) -> str:
     """What is wrong, as one clause that names the flag and the value."""
     argument = exc.argument
+    if isinstance(exc, UnknownOptionError) and hasattr(kind, "explain_unknown"):
+        return kind.explain_unknown((exc.token.keyword or exc.token.value).lstrip("-").replace("-", "_"))
     if isinstance(exc, MissingArgumentError) and argument is not None and exc.keyword is None:
         return f"{argument.name} is missing: {(argument.parameter.help or '').rstrip('.')}"
+    if isinstance(exc, UnusedCliTokensError):
+        return f"unexpected argument {(exc.unused_tokens or [''])[0]!r}"
     text = str(exc).rstrip(".")
     return text[:1].lower() + text[1:]

@@ -20,7 +20,7 @@ def named_values(texts: Sequence[str], flag: str) -> dict[str, Any]:
     values = {}
     for text in texts:
         name, equals, value = text.partition("=")
-        if not (equals and name.isidentifier()):
+        if not (equals and all(part.isidentifier() for part in name.replace(":", ".").split("."))):
             raise ConfigError(f"--{flag} {text!r} is not allowed: write NAME=VALUE, for example threshold=0.1")
         try:
             values[name] = yaml.safe_load(value)

@@ -9,7 +9,7 @@ from dataclasses import KW_ONLY, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from polymode.cli.answer import printable
+from polymode.cli.answer import printable, shorten
 from polymode.errors import ConfigError
 
 
@@ -148,8 +148,5 @@ def render(proposed: Proposed, *, width: int = 100) -> str:
 
 
 def _line(head: str, texts: Sequence[str], widths: Sequence[int]) -> str:
-    cells = [
-        f"{text if len(text) <= width else text[: width - 3] + '...':<{width}}"
-        for text, width in zip(texts, widths, strict=True)
-    ]
+    cells = [f"{shorten(text, width):<{width}}" for text, width in zip(texts, widths, strict=True)]
     return "  ".join([head, *cells]).rstrip()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from polymode.cli.flags import FLAGS_OF
 from polymode.cli.options import ProgramOptions
 from polymode.cli.verbs import need_packages
+from polymode.training.names import unknown_option
 from polymode.training.recipe import Recipe, load_recipe
 
 
@@ -24,7 +25,7 @@ class Train(ProgramOptions):
         # a small model on the built-in clinic task
         polymode train --out runs/mine --method multi-rlcr --k 3
         # a recipe with one option changed
-        polymode train recipes/clinic.yaml --out runs/mine --steps 10
+        polymode train recipes/clinic.yaml --out runs/mine --max-steps 10
         # continue from the last checkpoint
         polymode train recipes/clinic.yaml --out runs/mine --resume
     """
@@ -38,6 +39,12 @@ class Train(ProgramOptions):
     """Continue from the last checkpoint of an existing run folder."""
     changes: dict[str, Any] = field(default_factory=dict, metadata={FLAGS_OF: Recipe})
     """Recipe options given as flags."""
+
+    @staticmethod
+    def explain_unknown(name: str) -> str:
+        """Where an option of version 0.1.0, or of TRL, belongs."""
+        names = [option.name for kind in (Recipe, Train) for option in fields(kind) if FLAGS_OF not in option.metadata]
+        return unknown_option(name, names).partition("; known: ")[0]  # --help lists them
 
 
 def train(options: Train) -> int:

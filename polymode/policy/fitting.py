@@ -2,12 +2,12 @@
 
 Learn-then-Test with a learned order: the records are split at random, once. One part, the design part, gives the
 recalibration map and the order in which thresholds are tested; the other gives an exact binomial test for each
-threshold. Both parts see labels, but no test shares a record with what chose it, so the tests are exact for any model
-and any confidences, however bad. What is promised, and how:
+threshold. Both parts use labels, but no test shares a record with the choice of its threshold, so the tests are exact
+for any model and any confidences, however poor. The guarantees:
 
 - ``answer`` and ``set``: a rate *among the questions that get the decision* is at most alpha. This holds **with
   probability at least 1 - delta** over the draw of the calibration records. Questions that do not reach the threshold
-  are escalated, so it can be promised even where often none of the K answers is right. When no threshold passes its
+  are escalated, so it is possible even where often none of the K answers is right. When no threshold passes its
   test, fitting refuses.
 - ``both``: the first two at once, from a test part each, at delta / 2 each: both hold together with probability at
   least 1 - delta. The sets are those of questions that do not get ANSWER.
@@ -41,20 +41,21 @@ MIN_DESIGN = 10
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What is asked of `fit_policy`."""
+    """The request to `fit_policy`."""
 
     target: str = "set"
-    """answer, set, both or conformal."""
+    """What the guarantee is about: answer, set, both or conformal."""
     alpha: float = 0.1
-    """Largest rate of failures."""
+    """Largest tolerated share of failures."""
     delta: float = 0.05
-    """Probability that the promise may be broken; not used by conformal."""
+    """Probability that the guarantee fails because the records were unrepresentative; not used by conformal."""
     recalibrate: str = "none"
-    """Map of the confidences: none, isotonic, platt or temperature."""
+    """How confidences are recalibrated first, to match how often answers are right: none, isotonic, platt or
+    temperature."""
     design_share: float = 0.3
-    """Share of the records for map and order of tests; conformal needs none without a map."""
+    """Share of the records that recalibration and the order of the tests are fitted on; the rest is for testing."""
     seed: int = 0
-    """Of the random split."""
+    """Random seed of the split into the two parts."""
 
     def __post_init__(self) -> None:
         if self.target not in TARGETS:
@@ -77,19 +78,19 @@ def fit_policy(
     fingerprint: str = "",
     date: str = "",
 ) -> Policy:
-    """A policy whose thresholds keep the promise of the module's docstring, and show as much as it allows.
+    """A policy whose thresholds satisfy the guarantee of the module docstring and show as much as it allows.
 
     Args:
         records: one per question, drawn like the questions to come.
-        calibration: what is promised.
+        calibration: the guarantee.
         rules: further rules (``abstain_below``, ``max_effective``, ``when_malformed``, ``equality``), chosen before the
-            records were seen; thresholds and guarantees of it are replaced.
-        n_unscored: records with an answer that could not be judged, kept in the guarantee.
-        fingerprint: of the calibration file, kept in the guarantee.
-        date: kept in the guarantee.
+            records were seen; its thresholds and guarantees are replaced.
+        n_unscored: records with an answer that could not be judged, noted in the guarantee.
+        fingerprint: of the calibration file, noted in the guarantee.
+        date: noted in the guarantee.
 
     Raises:
-        ConfigError: too few records, or no threshold keeps the promise.
+        ConfigError: too few records, or no threshold satisfies the guarantee.
     """
     design, *tests = _split(len(records), calibration)
     bare = replace(

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, cast
 
 from polymode.errors import ConfigError, RecordError
 from polymode.plugins import Registry
@@ -51,13 +51,13 @@ def open_term(name: str) -> OwnTerm:
     Raises:
         ConfigError: it does not import, is no function, or its class cannot be opened.
     """
-    found = OWN_TERMS.load(name)
-    if not isinstance(found, type):
-        return found
+    target = OWN_TERMS.load(name)
+    if not isinstance(target, type):
+        return target
     term = OWN_TERMS.open(name)
     if not callable(term):
         raise ConfigError(f"term {name!r} has no method __call__(judgement): add it, or name a function")
-    return term
+    return cast(OwnTerm, term)
 
 
 def value_of(term: OwnTerm, judgement: Judgement) -> float | list[float]:

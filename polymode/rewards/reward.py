@@ -45,7 +45,7 @@ class Reward:
     format_weight: float = 1.0
     """Weight of following the format; at least `least_format` in preset `paper`, so that no clean set scores below
     malformed text (0)."""
-    terms: Mapping[str, float] = field(default_factory=dict, hash=False)
+    terms: Mapping[str, float] = field(default_factory=dict[str, float], hash=False)
     """Terms of one's own: ``module:Name`` and weight (`polymode.rewards.own_terms`)."""
     preset: Literal["paper", "released"] = "paper"
     """Which formulas."""

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache, partial
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from polymode.errors import ConfigError, RecordError, VerifierFault
@@ -89,7 +90,7 @@ def term_names(reward: Reward) -> list[str]:
 @lru_cache(maxsize=64)  # looked up for every completion
 def _active(reward: Reward) -> tuple[tuple[tuple[str, Any], ...], tuple[tuple[str, float, OwnTerm], ...]]:
     """Functions of the reward's built-in terms, and name, weight and function of its own ones."""
-    own = {}
+    own: dict[str, tuple[str, float, OwnTerm]] = {}
     for address, weight in reward.terms.items():
         name = address.rpartition(":")[2]
         if name in own or any(name in table for table in TERMS.values()):
@@ -113,8 +114,8 @@ def _coverage(judgement: Judgement, confidences: list[float], reward: Reward, te
     hits: Any = judgement.hits  # no None: checked by the caller, here and below
     if reward.coverage == "count":
         return reward.coverage_weight * sum(hits)
-    found, alpha = judgement.coverage, reward.coverage_alpha
-    value = coverage_value(reward.coverage, found, k=len(hits), n=judgement.n_references, alpha=alpha)
+    m, n, alpha = judgement.coverage, judgement.n_references, reward.coverage_alpha
+    value = coverage_value(reward.coverage, m, k=len(hits), n=n, alpha=alpha)
     return reward.coverage_weight * value
 
 
@@ -186,15 +187,18 @@ def _is_unique(judgement: Judgement) -> bool:
     return len({answer.text.lower().strip() for answer in answers}) == len(answers)
 
 
-def _scored_by(name: str) -> Callable[[Reward], float]:
-    return lambda reward: reward.confidence_weight if reward.confidence_score == name else 0.0
+def _if(option: str, value: str, weight: str) -> Callable[[Reward], float]:
+    """The weight of that name where the option has the value, else 0."""
+    return lambda reward: getattr(reward, weight) if getattr(reward, option) == value else 0.0
+
+
+_scored_by = partial(_if, "confidence_score", weight="confidence_weight")
+_COVERAGE, _FORMAT = attrgetter("coverage_weight"), attrgetter("format_weight")
 
 
 def _own_weight(reward: Reward) -> float:
     return 0.0 if reward.confidence_score in SCORES.entries else reward.confidence_weight
 
-
-_COVERAGE, _FORMAT = (lambda reward: reward.coverage_weight), (lambda reward: reward.format_weight)
 
 TERMS: Mapping[str, Mapping[str, Term]] = {
     "paper": {
@@ -205,8 +209,8 @@ TERMS: Mapping[str, Mapping[str, Term]] = {
         "other": Term(_scored_by("other"), _other),
         "confidence_score": Term(_own_weight, _own_loss),
         "format": Term(_FORMAT, _format),
-        "repeat": Term(lambda reward: reward.repeat_penalty, _repeat),
-        "exclusive": Term(lambda r: r.exclusive_penalty if r.confidences == "exclusive" else 0.0, _exclusive),
+        "repeat": Term(attrgetter("repeat_penalty"), _repeat),
+        "exclusive": Term(_if("confidences", "exclusive", "exclusive_penalty"), _exclusive),
     },
     "released": {
         "coverage": Term(_COVERAGE, _any_right),

@@ -17,8 +17,7 @@ _NAMES = {
     "completions/clipped_ratio": "share_cut_off",
     "frac_reward_zero_std": "share_equal_groups",
 }
-_KEPT = ("loss", "grad_norm", "learning_rate", "reward", "reward_std", "entropy", "step_time")
-_SHOWN = ("reward", "coverage", "brier")
+_BESIDE_THE_BAR = ("reward", "coverage", "brier")
 
 
 def figures_of(logs: dict[str, Any] | None, state: TrainerState) -> dict[str, Any] | None:
@@ -27,8 +26,7 @@ def figures_of(logs: dict[str, Any] | None, state: TrainerState) -> dict[str, An
         return None
     figures: dict[str, Any] = {}
     for key, value in logs.items():
-        plain = "/" not in key and not key.startswith(("train_", "epoch", "num_", "total_"))
-        if key in _NAMES or key in _KEPT or plain:
+        if key in _NAMES or ("/" not in key and not key.startswith(("train_", "epoch", "num_", "total_"))):
             figures[_NAMES.get(key, key)] = value
     return figures
 
@@ -52,9 +50,9 @@ class StepMetrics(TrainerCallback):
         self.started = time.perf_counter()
         if state.is_world_process_zero:
             steps = runs.read_steps(self.path, may_be_cut=True) if self.path.exists() else []
-            kept = [step for step in steps if step["step"] <= self.first_step]
-            self.seconds_before = kept[-1]["seconds"] if kept else 0.0
-            runs.write_steps(self.path, kept)
+            steps = [step for step in steps if step["step"] <= self.first_step]
+            self.seconds_before = steps[-1]["seconds"] if steps else 0.0
+            runs.write_steps(self.path, steps)
 
     def on_log(
         self,
@@ -91,7 +89,8 @@ class Progress(ProgressCallback):
         """Show the latest figures beside the bar."""
         bar = self.training_bar
         if bar is not None and logs:
-            bar.set_postfix({name: f"{logs[name]:.3f}" for name in _SHOWN if logs.get(name) is not None}, refresh=False)
+            figures = {name: f"{logs[name]:.3f}" for name in _BESIDE_THE_BAR if logs.get(name) is not None}
+            bar.set_postfix(figures, refresh=False)
 
 
 class KeepsCounts(TrainerCallback, ExportableState):
@@ -105,8 +104,8 @@ class KeepsCounts(TrainerCallback, ExportableState):
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Go on from the counts of the checkpoint, if training resumes from one."""
-        kept: Any = state.stateful_callbacks or {}
-        self.counts.load(kept.get(type(self).__name__, {}).get("attributes", {}).get("counts", {}))
+        states: Any = state.stateful_callbacks or {}
+        self.counts.load(states.get(type(self).__name__, {}).get("attributes", {}).get("counts", {}))
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Count what the other processes have seen in this step."""

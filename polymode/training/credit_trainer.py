@@ -52,7 +52,8 @@ class TermCreditTrainer(SharedPromptTrainer):
         device = output["completion_ids"].device
         lengths_N = output["completion_mask"].sum(1).tolist()
         ids_NT = [ids_T[:length] for ids_T, length in zip(output["completion_ids"].tolist(), lengths_N, strict=True)]
-        batch = self._ledger.take(self.processing_class.batch_decode(ids_NT, skip_special_tokens=True))
+        tokenizer: Any = self.processing_class
+        batch = self._ledger.take(tokenizer.batch_decode(ids_NT, skip_special_tokens=True))
         # The statistics are those of the whole step; this process has the rows of its own completions.
         first = self.accelerator.process_index * len(batch)
         parts_NX = self._advantages_of_parts(batch, device)[first : first + len(batch)]

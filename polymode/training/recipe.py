@@ -23,7 +23,7 @@ from polymode.rewards import METHODS, Reward, check_question, term_names
 from polymode.rewards.coverage import least_gain
 from polymode.tasks import Task, open_task, verifier_of
 from polymode.training.names import renamed, unknown_option, warn_of_old_names
-from polymode.training.trl_options import check_model_init, check_reserved
+from polymode.training.trl_options import check_sections
 from polymode.verifiers import QuestionVerifier, Verifier
 from polymode.verifiers.choice import check_verifier, open_verifier
 
@@ -97,18 +97,8 @@ class Recipe:
     num_generations: Annotated[int, Field(ge=2)] = 16
     """Completions of each question (G)."""
     learning_rate: Positive = 5e-4
-    lr_scheduler_type: Literal[
-        "constant",
-        "constant_with_warmup",
-        "linear",
-        "cosine",
-        "cosine_with_restarts",
-        "cosine_with_min_lr",
-        "polynomial",
-        "inverse_sqrt",
-        "warmup_stable_decay",
-    ] = "constant"
-    """Schedule of the learning rate; its arguments go under trl: {lr_scheduler_kwargs: ...}."""
+    lr_scheduler_type: str = "constant"
+    """constant, linear, cosine or another schedule of transformers, with trl: {lr_scheduler_kwargs: ...}."""
     warmup_steps: NotNegative = 0.0
     """Steps over which the learning rate rises from zero; below 1, their share of all steps."""
     weight_decay: NotNegative = 0.0
@@ -187,14 +177,12 @@ class Recipe:
                 f"device_batch = {self.device_batch!r} must divide questions_per_step x num_generations = "
                 f"{self.completions_per_step}"
             )
-        check_reserved(
-            self.trl,
-            {f.name for f in fields(self)},
+        check_sections(
+            {"trl": self.trl, "model_init": self.model_init, "lora": self.lora},
+            [f.name for f in fields(self)],
             calibrated=METHODS[self.method].has_confidence,
             by_term=self.credit == "term",
-            loss_type=self.loss_type,
         )
-        check_model_init(self.model_init)
         term_names(self.reward)
         self._check_objective()
         self.check_weights(1)
@@ -209,7 +197,7 @@ class Recipe:
         for name, plain in (("coverage", "count"), ("objective", "mean"), ("exploration", "none"), ("preset", "paper")):
             if getattr(self, name) != plain:
                 raise ConfigError(
-                    f"k_choices with {self._given(name)}: its conditions are of one k; use k, or {name} = {plain!r}"
+                    f"k_choices with {self._setting(name)}: its conditions are of one k; use k, or {name} = {plain!r}"
                 )
         if not self.method.startswith("multi"):
             raise ConfigError(f"k_choices with method = {self.method!r}: a single method asks for one answer; use k")
@@ -224,11 +212,16 @@ class Recipe:
             )
         for name in ("reasoning_credit", "confidence_credit"):
             if getattr(self, name) != 1 and self.credit != "term":
-                raise ConfigError(f"{self._given(name)} is given without credit: add credit: term")
+                raise ConfigError(f"{self._setting(name)} is given without credit: add credit: term")
         if self.confidence_credit != 1 and not has_confidence:
             raise ConfigError(
-                f"{self._given('confidence_credit')} with method = {self.method!r}: its answers carry no confidences; "
-                "use single-rlcr or multi-rlcr"
+                f"{self._setting('confidence_credit')} with method = {self.method!r}: its answers carry no "
+                "confidences; use single-rlcr or multi-rlcr"
+            )
+        if self.credit == "term" and self.loss_type == "luspo":
+            raise ConfigError(
+                "loss_type = 'luspo' with credit = 'term': it is made for one advantage for each completion; use "
+                "loss_type = 'dapo', or credit = 'sequence'"
             )
         if self.credit == "term" and self.preset != "paper":
             raise ConfigError(
@@ -239,20 +232,20 @@ class Recipe:
     def _check_objective(self) -> None:
         for name, plain in (("objective", "mean"), ("exploration", "none")):
             if self.preset != "paper" and getattr(self, name) != plain:
-                raise ConfigError(f"{self._given(name)} with preset = {self.preset!r}: use preset 'paper'")
+                raise ConfigError(f"{self._setting(name)} with preset = {self.preset!r}: use preset 'paper'")
         if self.objective == "mean" and self.objective_k:
-            raise ConfigError(f"{self._given('objective_k')} is given without objective: add objective: pass@k")
+            raise ConfigError(f"{self._setting('objective_k')} is given without objective: add objective: pass@k")
         if self.exploration == "none" and self.exploration_weight != 0.1:
             raise ConfigError(
-                f"{self._given('exploration_weight')} is given without exploration: add exploration: batch"
+                f"{self._setting('exploration_weight')} is given without exploration: add exploration: batch"
             )
         if self.exploration != "none" and self.exploration_weight == 0:
             raise ConfigError(
-                f"{self._given('exploration')} has exploration_weight = 0: give a weight, for example 0.1"
+                f"{self._setting('exploration')} has exploration_weight = 0: give a weight, for example 0.1"
             )
         if self.objective == "mean":
             return
-        objective = self._given("objective")
+        objective = self._setting("objective")
         k = self.objective_k or self.k
         if self.reward.confidence_weight:
             raise ConfigError(
@@ -261,7 +254,7 @@ class Recipe:
                 "or multi-rlvr"
             )
         if self.coverage != "count":
-            raise ConfigError(f"{objective} with {self._given('coverage')}: it has its own count; leave coverage out")
+            raise ConfigError(f"{objective} with {self._setting('coverage')}: it has its own count; leave coverage out")
         if not self.coverage_weight:
             raise ConfigError(f"{objective} with coverage_weight = 0: nothing would be learnt; give it a weight")
         if self.scale_rewards == "group":
@@ -292,12 +285,12 @@ class Recipe:
         gain = least_gain(reward.coverage, k=self.answers, n=n, alpha=reward.coverage_alpha) or 1.0
         if novelty > reward.coverage_weight * gain:
             raise ConfigError(
-                f"{self._given('exploration_weight')} with {self._given('coverage_weight')}: on a question with {n} "
-                f"reference{'s' if n != 1 else ''} a new wrong answer would earn {novelty:.3g}, a right one that "
+                f"{self._setting('exploration_weight')} with {self._setting('coverage_weight')}: on a question with "
+                f"{n} reference{'s' if n != 1 else ''} a new wrong answer would earn {novelty:.3g}, a right one that "
                 f"everybody gives {reward.coverage_weight * gain:.3g}; lower exploration_weight"
             )
 
-    def _given(self, name: str) -> str:
+    def _setting(self, name: str) -> str:
         return f"{name} = {getattr(self, name)!r}"
 
     @property
@@ -336,14 +329,15 @@ def _in_one_line(init: Any) -> Any:
 
 def _problem(exc: ValidationError) -> str:
     first = exc.errors()[0]
-    reason = first.get("ctx", {}).get("error")
-    if isinstance(reason, ConfigError):
-        return str(reason)
+    details = first.get("ctx", {})
+    if isinstance(details.get("error"), ConfigError):
+        return str(details["error"])
     name = str(first["loc"][0])
     if first["type"] == "unexpected_keyword_argument":
         return unknown_option(name, (f.name for f in fields(Recipe)))
     if first["type"] == "literal_error":
-        return f"{name} = {first['input']!r} is not known: use one of {first['ctx']['expected'].replace(chr(39), '')}"
+        allowed = details["expected"].replace("'", "")
+        return f"{name} = {first['input']!r} is not known: use one of {allowed}"
     problem = first["msg"].removeprefix("Value error, ").replace("Input should", "must")
     return f"{name} = {first['input']!r} {problem}"
 

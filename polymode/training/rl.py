@@ -31,6 +31,7 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
+from transformers.trainer_utils import SchedulerType
 from trl import GRPOConfig, GRPOTrainer
 
 from polymode import runs
@@ -97,7 +98,7 @@ def train(
             return target
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
-    _trl_config(recipe, folder)  # here and below: what is wrong is said before a model is loaded
+    _trl_config(recipe, folder)  # here and below: what is wrong is refused before a model is loaded
     lora_config(recipe.lora)
     task = task_for(recipe) if task is None else task
     verifier = verifier_for(recipe, task) if verifier is None else verifier
@@ -212,8 +213,8 @@ def _trl_config(recipe: Recipe, folder: Path) -> GRPOConfig:
             f"x processes = {device_batch} x {world}"
         )
     # Before transformers 5.18, which vLLM holds back, activation_checkpointing was called gradient_checkpointing.
-    known = trl_fields()
-    checkpointing = "activation_checkpointing" if "activation_checkpointing" in known else "gradient_checkpointing"
+    trl_types = trl_fields()
+    checkpointing = "activation_checkpointing" if "activation_checkpointing" in trl_types else "gradient_checkpointing"
     options = {name: getattr(recipe, name) for name in _SAME}
     if recipe.lr_scheduler_type == "constant" and recipe.warmup_steps:
         options["lr_scheduler_type"] = "constant_with_warmup"
@@ -233,11 +234,12 @@ def _trl_config(recipe: Recipe, folder: Path) -> GRPOConfig:
         "use_cpu": not torch.cuda.is_available(),
         "chat_template_kwargs": dict(recipe.chat_template) or None,
     }
-    options |= checked("trl", recipe.trl, known)
+    options |= checked("trl", recipe.trl, trl_types)
     try:
+        SchedulerType(options["lr_scheduler_type"])  # GRPOConfig takes any text
         return GRPOConfig(**options)
     except (ValueError, TypeError, NotImplementedError, ImportError) as exc:
-        raise ConfigError(f"trl: {' '.join(str(exc).split())}") from exc
+        raise ConfigError(f"TRL cannot use the recipe: {' '.join(str(exc).split())}") from exc
 
 
 _SAME = (
@@ -328,10 +330,10 @@ def lab_model(task: Task, recipe: Recipe) -> Path:
 def _config(recipe: Recipe, task: Task | None, verifier: Verifier | QuestionVerifier | None) -> dict[str, Any]:
     """What config.json says was asked for; objects that were given stand there by their class."""
     objects = {"task": task, "verifier": verifier}
-    given = {
+    classes = {
         name: f"{type(one).__module__}:{type(one).__qualname__}" for name, one in objects.items() if one is not None
     }
-    return runs.to_json(recipe) | given | ({"given_as_objects": sorted(given)} if given else {})
+    return runs.to_json(recipe) | classes | ({"given_as_objects": sorted(classes)} if classes else {})
 
 
 def _check_same(folder: Path, config: dict[str, Any]) -> None:

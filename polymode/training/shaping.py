@@ -97,28 +97,30 @@ class Shaping:
             yield score if score.total is None else replace(score, total=sum(own.values()), terms=own)
 
     def _values(self, scores: Sequence[Score], verifier: Verifier) -> list[float]:
-        found = [None if score.total is None else _found(score) for score in scores]
+        references_G = [None if score.total is None else _references(score) for score in scores]
         if self._objective == "pass@k":
-            return pass_at_k_values([None if own is None else bool(own) for own in found], self._k).tolist()
+            return pass_at_k_values([None if own is None else bool(own) for own in references_G], self._k).tolist()
         if is_open(verifier):
             raise ConfigError(
                 "objective = 'coverage@k' where right answers are without number: there are no references to count; "
                 "use objective = 'pass@k'"
             )
         n = max(score.judgement.n_references for score in scores)
-        found_GN = np.array([np.full(n, np.nan) if own is None else np.isin(np.arange(n), list(own)) for own in found])
-        return union_values(found_GN, self._k).tolist()
+        finds_GN = np.array(
+            [np.full(n, np.nan) if own is None else np.isin(np.arange(n), list(own)) for own in references_G]
+        )
+        return union_values(finds_GN, self._k).tolist()
 
     def _bonuses(self, scores: Sequence[Score], verifier: Verifier, question: str) -> list[float]:
         names = AnswerNames(verifier, self.counts.known(question) if self.counts is not None else ())
-        given = [
+        names_G = [
             None if score.total is None else names.names(score.judgement) if score.answer_set.is_clean else []
             for score in scores
         ]
-        return batch_bonus(given) if self.counts is None else self.counts.bonus(question, given)
+        return batch_bonus(names_G) if self.counts is None else self.counts.bonus(question, names_G)
 
 
-def _found(score: Score) -> set[int]:
+def _references(score: Score) -> set[int]:
     """References that a completion finds."""
     judgement = score.judgement
     if not score.answer_set.is_clean:

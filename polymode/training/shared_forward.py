@@ -52,27 +52,33 @@ def shared_log_probs(
         None when no two rows have one prompt, or a prompt has a single column.
     """
     width = input_ids.shape[1] - n_completion
-    prompts, question_of = torch.unique(
+    # Ids and mask together, because a pad token may also be a token of a prompt. question_N[n]: the prompt of row n.
+    prompts_PT, question_N = torch.unique(
         torch.cat([input_ids[:, :width], attention_mask[:, :width]], 1), dim=0, return_inverse=True
     )
-    if len(prompts) == len(input_ids) or width < 2:
+    if len(prompts_PT) == len(input_ids) or width < 2:
         return None
     # A prompt's last token goes with the completions: what follows it is the first thing to be scored.
     cache = DynamicCache(config=base_of(inner).config)
     inner(
-        input_ids=prompts[:, : width - 1],
-        attention_mask=prompts[:, width : 2 * width - 1],
+        input_ids=prompts_PT[:, : width - 1],
+        attention_mask=prompts_PT[:, width : 2 * width - 1],
         past_key_values=cache,
         use_cache=True,
-        logits_to_keep=1,
+        logits_to_keep=1,  # none is needed, and all of them would be the largest array of the step
     )
+    # Every row gets the keys and values of its prompt. index_select is differentiable: backwards it adds up what the
+    # rows of one prompt send, so that the prompt is gone through once.
     for layer in cache.layers:
-        layer.keys = layer.keys.index_select(0, question_of)  # type: ignore[union-attr]
-        layer.values = layer.values.index_select(0, question_of)  # type: ignore[union-attr]
+        layer.keys = layer.keys.index_select(0, question_N)  # type: ignore[union-attr]
+        layer.values = layer.values.index_select(0, question_N)  # type: ignore[union-attr]
 
+    # From the last token of the prompt to that of the longest completion: columns beyond it are padding in every row.
     longest = max(1, int(attention_mask[:, width:].sum(1).max()))
-    tokens, is_token = input_ids[:, width - 1 : width + longest], attention_mask[:, : width + longest]
-    labels = tokens.masked_fill(is_token[:, width - 1 :] == 0, NO_LABEL)
-    out = model(input_ids=tokens, attention_mask=is_token, past_key_values=cache, labels=labels, fused_lm_head=True)
+    tokens_NT, is_token_NT = input_ids[:, width - 1 : width + longest], attention_mask[:, : width + longest]
+    labels_NT = tokens_NT.masked_fill(is_token_NT[:, width - 1 :] == 0, NO_LABEL)
+    out = model(
+        input_ids=tokens_NT, attention_mask=is_token_NT, past_key_values=cache, labels=labels_NT, fused_lm_head=True
+    )
     beyond = (0, n_completion - longest)
     return pad(out.log_probs, beyond), None if out.entropy is None else pad(out.entropy, beyond)

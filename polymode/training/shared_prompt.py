@@ -92,12 +92,12 @@ class SharedPromptTrainer(GRPOTrainer):
         self, model: Any, ids: torch.Tensor, mask: torch.Tensor, n_completion: int, compute_entropy: bool
     ) -> tuple[Any, Any]:
         with self.accelerator.autocast():
-            found = shared_log_probs(model, self.accelerator.unwrap_model(model), ids, mask, n_completion)
-        if found is None:
-            found = super()._get_per_token_logps_and_entropies(
+            shared = shared_log_probs(model, self.accelerator.unwrap_model(model), ids, mask, n_completion)
+        if shared is None:
+            shared = super()._get_per_token_logps_and_entropies(
                 model, ids, mask, n_completion, compute_entropy=compute_entropy
             )[:2]
-        return found
+        return shared
 
     def _prepare_inputs(self, generation_batch: Any) -> Any:
         before = self._buffered_inputs

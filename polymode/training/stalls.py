@@ -1,7 +1,7 @@
-"""Says in plain words when training has stopped learning: what is stuck, how it shows, and what helps.
+"""Reports when training has stopped learning: the cause, the figure that shows it, and what helps.
 
-Each check looks at the means of the last steps' figures (`RUN/metrics.jsonl`). A cause is said once, and again only
-after it was gone in between.
+The means of the last steps' figures (`RUN/metrics.jsonl`) are compared with thresholds. A cause is reported once, and
+again only after it was gone in between.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from tqdm import tqdm
@@ -36,77 +37,56 @@ def stalls(lines: Sequence[Mapping[str, Any]], answers: int) -> dict[str, str]:
         lines: figures of consecutive steps, as in ``metrics.jsonl``.
         answers: answers in one completion.
     """
-    names = {name for line in lines for name, value in line.items() if isinstance(value, (int, float))}
-    figures: dict[str, float] = {}
-    for name in names:
-        values = [float(line[name]) for line in lines if isinstance(line.get(name), (int, float))]
-        finite = [value for value in values if math.isfinite(value)]
-        if finite:
-            figures[name] = sum(finite) / len(finite)
-    found: dict[str, str] = {}
-    for check in _CHECKS:
-        found |= dict(check(figures, answers))
-    return found
+    values: dict[str, list[float]] = {}
+    for line in lines:
+        for name, value in line.items():
+            if isinstance(value, (int, float)) and math.isfinite(value):
+                values.setdefault(name, []).append(float(value))
+    return dict(_causes({name: fmean(numbers) for name, numbers in values.items()}, answers))
 
 
-def _unreadable(figures: Figures, answers: int) -> Iterator[tuple[str, str]]:
-    cut, malformed = figures.get("share_truncated", 0.0), figures.get("share_malformed", 0.0)
-    if cut + malformed < MOST:
-        return
-    if cut > malformed:
+def _causes(means: Figures, answers: int) -> Iterator[tuple[str, str]]:
+    truncated, malformed = means.get("share_truncated", 0.0), means.get("share_malformed", 0.0)
+    if truncated + malformed >= MOST and truncated > malformed:
         yield (
             "truncated",
-            f"{cut:.0%} of the completions are cut off before the last answer: raise max_completion_length, or start "
-            "from a model that reasons more briefly",
+            f"{truncated:.0%} of the completions are cut off before the last answer: raise max_completion_length, or "
+            "start from a model that reasons more briefly",
         )
-    else:
+    elif truncated + malformed >= MOST:
         yield (
             "malformed",
             f"{malformed:.0%} of the completions do not follow the answer format, so nearly all score 0: look at the "
             "column `reason` of checkpoints/completions, and start from a model that knows the format (warm start)",
         )
-
-
-def _unscored(figures: Figures, answers: int) -> Iterator[tuple[str, str]]:
-    share = figures.get("share_unscored", 0.0)
-    if share >= MOST:
+    unscored = means.get("share_unscored", 0.0)
+    if unscored >= MOST:
         yield (
             "unscored",
-            f"{share:.0%} of the completions could not be judged: the verifier fails; its faults are in the column "
-            "`reason` of checkpoints/completions, and `polymode doctor` says what is missing",
+            f"{unscored:.0%} of the completions could not be scored: the verifier, or a term of your own, fails; its "
+            "faults are in the column `reason` of checkpoints/completions, and `polymode doctor` lists what is missing",
         )
-
-
-def _equal(figures: Figures, answers: int) -> Iterator[tuple[str, str]]:
-    share = figures.get("share_equal_groups", 0.0)
-    if share < MOST:
-        return
-    found = figures.get("coverage", 0.0)
-    if found >= FULL * answers:
+    equal, coverage = means.get("share_equal_groups", 0.0), means.get("coverage", 0.0)
+    if equal >= MOST and coverage >= FULL * answers:
         yield (
             "saturated",
-            f"all {answers} answers are right in nearly every completion (mean coverage {found:.2f}): there is nothing "
-            "left to learn; take harder questions, or more answers (k)",
+            f"all {answers} answers are right in nearly every completion (mean coverage {coverage:.2f}): there is "
+            "nothing left to learn; take harder questions, or more answers (k)",
         )
-    else:
+    elif equal >= MOST:
         yield (
             "equal groups",
-            f"in {share:.0%} of the groups all completions have the same score, which teaches nothing: raise the "
-            "temperature or the group, or leave out questions that are always or never answered",
+            f"in {equal:.0%} of the groups all completions have the same score, which teaches nothing: raise "
+            "temperature or num_generations, or leave out questions that are always or never answered",
         )
-
-
-def _collapsed(figures: Figures, answers: int) -> Iterator[tuple[str, str]]:
-    spread, mean = figures.get("confidence_spread"), figures.get("mean_confidence", math.nan)
-    if spread is not None and spread <= NARROW:
+    spread = means.get("confidence_spread", math.inf)
+    if spread <= NARROW:
         yield (
             "one confidence",
-            f"confidences have collapsed to one value ({mean:.2f}, standard deviation {spread:.3f}): they no longer "
-            "tell right from wrong; mix easy and hard questions, take more completions a step, or lower learning_rate",
+            f"confidences have collapsed to one value ({means.get('mean_confidence', math.nan):.2f}, standard "
+            f"deviation {spread:.3f}): they no longer tell right from wrong; mix easy and hard questions, take more "
+            "completions a step, or lower learning_rate",
         )
-
-
-_CHECKS: tuple[Callable[[Figures, int], Iterator[tuple[str, str]]], ...] = (_unreadable, _unscored, _equal, _collapsed)
 
 
 class StallWarnings(TrainerCallback):
@@ -120,7 +100,8 @@ class StallWarnings(TrainerCallback):
     def __init__(self, answers: int, say: Callable[[str], object] = tqdm.write) -> None:
         self.answers, self.say = answers, say
         self._lines: deque[dict[str, Any]] = deque(maxlen=WINDOW)
-        self._said: set[str] = set()
+        self._causes: set[str] = set()
+        """Those of the step before, which are not reported again."""
 
     def on_log(
         self,
@@ -137,8 +118,8 @@ class StallWarnings(TrainerCallback):
         self._lines.append(figures)
         if len(self._lines) < WINDOW:
             return
-        found = stalls(self._lines, self.answers)
-        for cause, sentence in found.items():
-            if cause not in self._said:
+        sentences = stalls(self._lines, self.answers)
+        for cause, sentence in sentences.items():
+            if cause not in self._causes:
                 self.say(f"learning stalls at step {state.global_step}: {sentence}")
-        self._said = set(found)
+        self._causes = set(sentences)

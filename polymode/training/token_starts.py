@@ -74,11 +74,11 @@ class TokenStarts:
         pieces: list[str] = []
         before, start = 0, 0
         for end in range(1, len(ids) + 1):
-            known, longer = self._decode(list(ids[before:start])), self._decode(list(ids[before:end]))
+            shorter, longer = self._decode(list(ids[before:start])), self._decode(list(ids[before:end]))
             if longer.endswith(_BROKEN) and end < len(ids):
                 pieces.append("")
                 continue
-            pieces.append(longer[len(known) :])
+            pieces.append(longer[len(shorter) :])
             before, start = start, end
         return pieces
 

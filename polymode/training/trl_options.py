@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields
 from functools import cache
 from typing import Any, get_type_hints
@@ -66,53 +66,46 @@ _BREAKS_TERM_CREDIT: Mapping[str, tuple[Any, str]] = {
 }
 """Fields that ``credit: term`` refuses: the harmless value, and why others are not."""
 
-_MODEL_INIT: Mapping[str, str] = {
-    name: "trained weights stay in float32 and bf16: true computes in bfloat16, or small updates would round away"
-    for name in ("dtype", "torch_dtype")
+_OF_SECTIONS: Mapping[str, Mapping[str, str]] = {
+    "trl": RESERVED,
+    "model_init": dict.fromkeys(
+        ("dtype", "torch_dtype"),
+        "trained weights stay in float32 and bf16: true computes in bfloat16, or small updates would round away",
+    ),
+    "lora": {"task_type": "it is CAUSAL_LM"},
 }
-_LORA: Mapping[str, str] = {"task_type": "it is CAUSAL_LM"}
+"""Fields of each section that are refused whatever else the recipe says."""
 
 
-def check_reserved(
-    trl: Mapping[str, Any], own: Mapping[str, Any], *, calibrated: bool, by_term: bool, loss_type: str
+def check_sections(
+    sections: Mapping[str, Mapping[str, Any]], own: Collection[str], *, calibrated: bool, by_term: bool
 ) -> None:
-    """Refuse what ``trl:`` must not hold; needs neither TRL nor torch.
+    """Refuse what ``trl``, ``model_init`` and ``lora`` must not hold; needs neither TRL nor torch.
 
     Args:
-        trl: the mapping.
+        sections: the mappings by name.
         own: options of the recipe itself.
         calibrated: whether answers carry confidences.
         by_term: whether credit is per term.
-        loss_type: the recipe's.
 
     Raises:
         ConfigError: with the field, the reason and what to write instead.
     """
-    for name, value in trl.items():
+    for section, values in sections.items():
+        for name in _OF_SECTIONS[section].keys() & values.keys():
+            raise ConfigError(f"{section}: {name} is refused: {_OF_SECTIONS[section][name]}")
+    for name, value in sections["trl"].items():
         if name in own:
             raise ConfigError(
                 f"trl: {name} is an option of the recipe itself: write {name}: {value!r} at the top level"
             )
-        if name in RESERVED:
-            raise ConfigError(f"trl: {name} is refused: {RESERVED[name]}")
         for holds, table, why in (
             (calibrated, _BREAKS_CALIBRATION, "a method with confidences"),
             (by_term, _BREAKS_TERM_CREDIT, "credit = 'term'"),
         ):
-            plain, reason = table.get(name, (value, ""))
-            if holds and value != plain:
+            harmless, reason = table.get(name, (value, ""))
+            if holds and value != harmless:
                 raise ConfigError(f"trl: {name} = {value!r} with {why} is refused: {reason}; leave it out")
-    if by_term and loss_type == "luspo":
-        raise ConfigError(
-            "loss_type = 'luspo' with credit = 'term': it is made for one ratio and one advantage for a completion; "
-            "use loss_type = 'dapo', or credit = 'sequence'"
-        )
-
-
-def check_model_init(model_init: Mapping[str, Any]) -> None:
-    """Refuse what ``model_init:`` must not hold."""
-    for name in _MODEL_INIT.keys() & model_init.keys():
-        raise ConfigError(f"model_init: {name} is refused: {_MODEL_INIT[name]}")
 
 
 @cache
@@ -138,8 +131,6 @@ def lora_config(lora: Mapping[str, Any]) -> Any:
         from peft import LoraConfig
     except ImportError:
         raise MissingExtraError("peft", "train", "lora") from None
-    for name in _LORA.keys() & lora.keys():
-        raise ConfigError(f"lora: {name} is refused: {_LORA[name]}")
     options = checked("lora", lora, get_type_hints(LoraConfig))
     try:
         return LoraConfig(**{"target_modules": "all-linear", **options, "task_type": "CAUSAL_LM"})

@@ -1,4 +1,4 @@
-"""The server's paths (layer L6): answer sets, the same as chat completions, and what operators look at."""
+"""The server's paths (layer L6): answer sets, chat completions, health and metrics, pages."""
 
 from __future__ import annotations
 
@@ -67,9 +67,9 @@ def create_app(
 
     Args:
         serving: model, policy and settings.
-        generator: what completes prompts.
-        keys: who may ask; everybody by default.
-        escalations: takes the questions that a person must answer; by default nobody does.
+        generator: source of completions.
+        keys: of those who may ask; without any, everybody may.
+        escalations: queue of the questions that a person must answer.
         limits: of a request's body.
         hosts: names by which clients may call the server; any by default.
         size: most requests in a batch.
@@ -77,7 +77,7 @@ def create_app(
         room: requests that may wait; more get status 429.
         workers: batches at once, for a generator that may be called from several threads.
         seed: of the sampling.
-        pages: what pages for people show besides the model; no pages by default.
+        pages: what the pages for people show; no pages by default.
     """
     server_metrics, keys = ServerMetrics(), keys or Keys()
     batcher = Batcher(

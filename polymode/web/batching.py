@@ -150,7 +150,7 @@ class Batcher:
                 outcomes = self._outcomes(live)
                 seconds = time.monotonic() - start
                 self._mean_seconds = MEMORY * self._mean_seconds + (1 - MEMORY) * seconds
-                self._on_batch(len(live), seconds)  # before anybody can see an answer whose batch is not counted
+                self._on_batch(len(live), seconds)  # counted before its answers are returned
                 for waiting, outcome in zip(live, outcomes, strict=True):
                     if isinstance(outcome, GeneratorFault):
                         waiting.future.set_exception(outcome)

@@ -70,7 +70,7 @@ def read_keys(path: Path | None) -> Keys:
 
 
 def new_key(path: Path, name: str) -> str:
-    """Make a key, append its hash to a file, and return it: nobody can tell it again.
+    """Make a key, append its hash to a file, and return it; it cannot be recovered later.
 
     Raises:
         ConfigError: a name that is not allowed or is taken.
@@ -96,12 +96,12 @@ def check_binding(host: str, keys: Keys, *, allow_without_keys: bool) -> None:
     """Refuse to listen where others can reach the server when everybody may ask.
 
     Raises:
-        ConfigError: ``host`` is not this machine alone, there are no keys, and nobody allowed that.
+        ConfigError: ``host`` is reachable from other machines, there are no keys, and that is not allowed.
     """
     if not keys and not is_local(host) and not allow_without_keys:
         raise ConfigError(
             f"host = {host!r} lets other machines ask, and there are no API keys: give --keys FILE (made with "
-            "--new-key NAME), or --host 127.0.0.1, or --allow-without-keys behind something that checks who asks"
+            "--new-key NAME), or --host 127.0.0.1, or --allow-without-keys behind a proxy that authenticates requests"
         )
 
 

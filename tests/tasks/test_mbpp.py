@@ -263,6 +263,6 @@ def test_real_reference_solutions_pass(real: Mbpp) -> None:
     # A share of them, so that the suite stays short; bench/mbpp_solutions.py runs all.
     share = int(os.environ.get("POLYMODE_MBPP_TASKS", "60"))
     examples = real.examples("test", share)
-    real.verifier().prepare([(e, [str(e.meta["solution"])]) for e in examples])
-    results = {e.id: real.verifier().at(e).result(str(e.meta["solution"])) for e in examples}
+    prepared = real.verifier().prepare([(e, [str(e.meta["solution"])]) for e in examples])
+    results = {e.id: prepared.at(e).result(str(e.meta["solution"])) for e in examples}
     assert {name: result.reason for name, result in results.items() if result.outcome is not Outcome.PASS} == {}

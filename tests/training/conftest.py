@@ -80,6 +80,12 @@ def chat_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def drinks_task() -> Drinks:
+    """The toy task as an object."""
+    return Drinks()
+
+
 @pytest.fixture(scope="session")
 def drinks_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The toy task as a data file of the task `records`."""

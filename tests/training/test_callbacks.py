@@ -52,6 +52,7 @@ def test_a_line_for_each_step(tmp_path: Path, arguments: TrainingArguments) -> N
     first, second = lines(path)
     seconds = first.pop("seconds")
     assert first == {
+        "schema": 1,
         "step": 1,
         "completions": 8,
         "reward": 1.5,
@@ -67,10 +68,10 @@ def test_a_line_for_each_step(tmp_path: Path, arguments: TrainingArguments) -> N
 
 def test_steps_that_run_again_are_dropped_and_half_lines_too(tmp_path: Path, arguments: TrainingArguments) -> None:
     path = tmp_path / "metrics.jsonl"
-    kept = [{"step": step, "seconds": 10.0 * step, "reward": 1.0} for step in (1, 2, 3)]
-    path.write_text("".join(json.dumps(line) + "\n" for line in kept) + '{"step": 4, "rew', encoding="utf-8")
+    begun_with = [{"schema": 1, "step": step, "seconds": 10.0 * step, "reward": 1.0} for step in (1, 2, 3)]
+    path.write_text("".join(json.dumps(line) + "\n" for line in begun_with) + '{"step": 4, "rew', encoding="utf-8")
     callback = begun(path, 2, arguments)
-    assert lines(path) == kept[:2]
+    assert lines(path) == begun_with[:2]
     log(callback, arguments, 3, reward=2.0)
     assert [line["step"] for line in lines(path)] == [1, 2, 3]
     assert lines(path)[2]["seconds"] >= 20  # time goes on from the last step that is kept

@@ -18,7 +18,7 @@ from polymode.verifiers.text import TextVerifier
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("preset", ["paper", "released"])
 def test_the_defaults_are_the_presets(method: str, preset: str) -> None:
-    recipe = Recipe(method=method, preset=preset)
+    recipe = recipe_from({"method": method, "preset": preset})
     assert recipe.reward == METHODS[method].reward(preset)
     assert shaping_for(recipe) is None
 

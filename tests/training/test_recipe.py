@@ -87,7 +87,6 @@ def test_answers_are_k_or_one() -> None:
         ({"verifier": "symbolic", "verifier_options": {"sec": 5}}, "unknown option 'sec'; known: seconds, workers"),
         ({"verifier_options": {"seconds": 5}}, "verifier_options are given without verifier: name one"),
         ({"prompt_style": "terse"}, "prompt_style = 'terse' is not known"),
-        ({"lr_scheduler_type": "step"}, "lr_scheduler_type = 'step' is not known"),
         ({"vllm_mode": "remote"}, "vllm_mode = 'remote' is not known"),
         ({"loss_type": "ppo"}, "loss_type = 'ppo' is not known: use one of dapo, grpo"),
         ({"scale_rewards": "std"}, "scale_rewards = 'std' is not known: use one of none, batch or group"),

@@ -13,8 +13,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from polymode import runs
 from polymode.errors import ConfigError, DataNotFoundError, RunExistsError, WriteError
+from polymode.training.names import OLD_NAMES
 from polymode.training.recipe import Recipe
 from polymode.training.rl import train
+from polymode.types import Judgement, Reference
 
 pytestmark = pytest.mark.slow
 
@@ -180,7 +182,7 @@ def test_parts_must_fit_the_processes(
 def test_a_judge_that_is_down_leaves_every_completion_unscored_and_the_run_finishes(
     small_recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from polymode.verifiers import endpoint
+    from polymode import endpoint
 
     monkeypatch.setattr(endpoint, "FIRST_WAIT", 0.01)
     options = {"base_url": "http://127.0.0.1:9/v1", "model": "m"}  # nobody listens on port 9
@@ -197,6 +199,55 @@ def test_a_run_made_before_an_option_existed_goes_on(run: Path, small_recipe: Ca
     assert train(small_recipe(save_total_limit=2), run, resume=True) == run / "model"
     with pytest.raises(ConfigError, match="verifier = 'text' differs from the run folder's None"):
         train(small_recipe(save_total_limit=2, verifier="text"), run, resume=True)
+
+
+def test_a_run_of_version_0_1_0_goes_on(run: Path, small_recipe: Callable[..., Recipe]) -> None:
+    """Its config.json has the names of then, and none of the options that are younger."""
+    before = runs.read_json(run / runs.CONFIG)
+    config = before["config"]
+    for old, new in OLD_NAMES.items():
+        if new in config:
+            config[old] = config.pop(new)
+    for younger in ("terms", "trl", "model_init", "chat_template", "lora"):
+        del config[younger]
+    runs.write_json(run / runs.CONFIG, {**before, "config": {**config, "lora_rank": 0, "lora_alpha": 32}})
+    assert train(small_recipe(save_total_limit=2), run, resume=True) == run / "model"
+    with pytest.raises(ConfigError, match="num_generations = 8 differs from the run folder's 4"):
+        train(small_recipe(save_total_limit=2, num_generations=8), run, resume=True)
+
+
+class Shouting:
+    """Equality that wants capitals: nothing that the toy model says is right."""
+
+    def same(self, a: str, b: str) -> bool:
+        return a == b
+
+    def matches(self, answer: str, reference: Reference) -> bool:
+        return answer.isupper() and answer.lower() == reference.text
+
+
+def modesty(judgement: Judgement) -> list[float]:
+    return [-(answer.confidence or 0.0) for answer in judgement.answer_set.answers]
+
+
+def test_objects_are_taken_for_task_and_verifier_and_a_term_by_its_address(
+    small_recipe: Callable[..., Recipe], drinks_task: Any, tmp_path: Path
+) -> None:
+    recipe = small_recipe(max_steps=1, credit="term", terms={f"{__name__}:modesty": 0.5}, trl={"adam_beta2": 0.98})
+    train(recipe, tmp_path / "run", task=drinks_task, verifier=Shouting())
+    config = runs.read_json(tmp_path / "run" / runs.CONFIG)["config"]
+    assert config["task"].endswith(":Drinks") and config["verifier"] == f"{__name__}:Shouting"
+    assert config["given_as_objects"] == ["task", "verifier"]
+    table = completions(tmp_path / "run", 1)
+    assert {"correct"}.isdisjoint(" ".join(table["verdicts"]).split())
+    clean = [i for i, status in enumerate(table["status"]) if status == "clean"]
+    assert clean and all(-0.5 <= table["term_modesty"][i] < 0 for i in clean)
+    assert (
+        train(recipe, tmp_path / "run", resume=True, task=drinks_task, verifier=Shouting())
+        == tmp_path / "run" / "model"
+    )
+    with pytest.raises(ConfigError, match="task = 'records' differs from the run folder's '.*Drinks'"):
+        train(recipe, tmp_path / "run", resume=True)
 
 
 def test_tensorboard_gets_the_figures(small_recipe: Callable[..., Recipe], tmp_path: Path) -> None:

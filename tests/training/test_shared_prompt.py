@@ -16,14 +16,16 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOTrainer
 
 from polymode.training.credit_trainer import TermCreditTrainer
-from polymode.training.recipe import LOSSES, Recipe
-from polymode.training.rl import _lora, _trl_config
+from polymode.training.recipe import Recipe
+from polymode.training.rl import _trl_config
 from polymode.training.shared_prompt import SharedPromptTrainer
+from polymode.training.trl_options import lora_config
 
 # TRL 1.16 calls transformers 5 by old names; `train` leaves these warnings out, here the trainer is built by hand.
 pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.*:FutureWarning")
 
 QUESTIONS = ["likes tea milk", "likes water juice cocoa", "likes cider tea", "likes milk"]
+LOSSES = ("dapo", "grpo", "dr_grpo", "bnpo", "cispo", "sapo", "vespo")
 WORDS = ["tea", "milk", "water", "juice"]
 
 
@@ -41,7 +43,7 @@ def build(kind: type[GRPOTrainer], recipe: Recipe, folder: Path) -> GRPOTrainer:
         reward_funcs=count_words,
         train_dataset=Dataset.from_list([{"prompt": question} for question in QUESTIONS] * recipe.max_steps),
         args=_trl_config(recipe, folder),
-        peft_config=_lora(recipe),
+        peft_config=lora_config(recipe.lora),
     )
     return trainer
 
@@ -189,8 +191,8 @@ def test_two_processes_take_the_step_of_one(
         values = {
             name: getattr(recipe, name)
             for name in (
-                *("task", "task_options", "model", "steps", "questions_per_step", "group", "learning_rate"),
-                *("max_completion_tokens", "device_batch", "max_grad_norm", "seed"),
+                *("task", "task_options", "model", "max_steps", "questions_per_step", "num_generations"),
+                *("learning_rate", "max_completion_length", "device_batch", "max_grad_norm", "seed"),
             )
         }
         folder = tmp_path / str(processes)

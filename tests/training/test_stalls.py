@@ -29,7 +29,7 @@ HEALTHY = {
         ({}, None, ""),
         ({"share_malformed": 0.96}, "malformed", "96% of the completions do not follow the answer format"),
         ({"share_truncated": 0.9, "share_malformed": 0.05}, "truncated", "90% .* raise max_completion_length"),
-        ({"share_unscored": 1.0}, "unscored", "100% of the completions could not be judged"),
+        ({"share_unscored": 1.0}, "unscored", "100% of the completions could not be scored"),
         ({"share_equal_groups": 0.95}, "equal groups", "in 95% of the groups all completions have the same score"),
         ({"share_equal_groups": 0.95, "coverage": 2.97}, "saturated", "all 3 answers are right"),
         ({"confidence_spread": 0.01}, "one confidence", r"collapsed to one value \(0.50, standard deviation 0.010\)"),

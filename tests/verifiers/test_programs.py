@@ -98,12 +98,12 @@ def test_a_set_without_answers_to_unusable_tests_has_no_count(verifier: ProgramV
 
 
 def test_preparing_runs_everything_once(verifier: ProgramVerifier) -> None:
-    answers = [f"def f(n): return n * n + {i} - {i}" for i in range(5)]
+    answers = [f"def f(n): return n * n if n != {i} else {i * i}" for i in range(5)]
     prepared = verifier.prepare([(QUESTION, answers[:3]), (QUESTION, answers[2:])])
     equality = prepared.at(QUESTION)
     assert [equality.matches(answer, QUESTION.references[0]) for answer in answers] == [True] * 5
     assert equality.same(answers[0], answers[0]) and not equality.same(answers[0], answers[1])
-    assert equality.same(answers[0], "def f(m): return m * m + 0 - 0")
+    assert equality.same(answers[0], "def f(m): return m * m if m != 0 else 0")
 
 
 def runs_of(monkeypatch: pytest.MonkeyPatch) -> list[str]:

@@ -35,11 +35,11 @@ class BackgroundCache(Generic[T]):
         self._futures: OrderedDict[Hashable, Future[T]] = OrderedDict()
 
     async def get(self, key: Hashable, make: Callable[[], T], *, patience: float = 2.0) -> T:
-        """The thing of this key, made by ``make`` if it is not kept.
+        """The result of this key, computed by ``make`` if it is not in the cache.
 
         Raises:
             NotReadyError: it is not ready within ``patience`` seconds; a later call finds it.
-            Problem: too many wait.
+            Problem: too many results wait.
             Exception: what ``make`` raised; the next call tries again.
         """
         future = self._start(key, make)
@@ -73,7 +73,7 @@ class BackgroundCache(Generic[T]):
         with self._turn:
             try:
                 future.set_result(make())
-            except BaseException as exc:  # whoever waits must get it
+            except BaseException as exc:  # those who wait must get it
                 future.set_exception(exc)
 
 

@@ -68,8 +68,8 @@ async def read_form(request: Request) -> Form:
         raise Problem(
             403,
             "the form is not one that this server gave to this browser",
-            fix="open the page again and send the form again; nothing was changed. A form from before the server was "
-            "restarted, or from before somebody signed in or out, is refused too, and so are all where cookies are off",
+            fix="open the page again and send the form again; nothing was changed. A form is also refused after a "
+            "restart of the server, after signing in or out in between, and when cookies are disabled",
         )
     fields = ((name, value.replace("\r\n", "\n")) for name, value in pairs if name != TOKEN_FIELD)
     form = Form(tuple(fields))

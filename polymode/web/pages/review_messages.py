@@ -10,8 +10,8 @@ from polymode.web.reviews.records import ReviewAnswer, ReviewEvent
 
 CONFIRMATIONS: Mapping[str, str] = {
     "none": "There is no open item to claim.",
-    "claim": "You have claimed this item: nobody else can take it while you work on it.",
-    "claimed": "You have claimed this item: nobody else can take it while you work on it.",
+    "claim": "You have claimed this item: no other reviewer can take it while you work on it.",
+    "claimed": "You have claimed this item: no other reviewer can take it while you work on it.",
     "save": "Saved. The item is still claimed by you.",
     "resolve": "Resolved.",
     "release": "Released. What you marked is kept for the next reviewer.",

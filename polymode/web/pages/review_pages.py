@@ -125,7 +125,7 @@ def _item_page(
         repeats=repeats(item.answers, item.equality),
         trail=[(event.at, event.who, line_of(event, item.answers)) for event in queue.events(item_id)],
         is_finished=is_finished,
-        # A reviewer whose claim expired may go on while nobody else has taken the item.
+        # A reviewer whose claim expired may continue until somebody else claims the item.
         is_held=reviewer is not None and not is_finished and item.claimed_by == reviewer,
         draft=form or verdict_form(None, item),
         error=error,

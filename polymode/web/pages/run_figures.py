@@ -57,6 +57,6 @@ async def report(reader: RunReader, name: str) -> Response:
 
 
 def file_response(response: Response) -> Response:
-    """A file of a run folder, which anybody may have written: no script or form in it works (``sandbox``)."""
+    """A file of a run folder, which is not trusted: no script or form in it works (``sandbox``)."""
     response.headers["Content-Security-Policy"] = f"{FILE_POLICY}; sandbox"
     return response

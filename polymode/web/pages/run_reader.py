@@ -149,7 +149,7 @@ def problems_of_files(name: str) -> Iterator[None]:
 
 
 def _guarded(make: Callable[[], T]) -> Callable[[], T]:
-    """``make`` for files that anybody may have written: their values can be of any type."""
+    """``make`` for files that are not trusted: their values can be of any type."""
 
     def guarded() -> T:
         try:

@@ -1,4 +1,4 @@
-"""The pages put together: which there are, who may see them, and what is shown when something fails (layer L6).
+"""The table of pages, who may see them, and the page of a problem (layer L6).
 
 A page is one module with its template beside, and one line of PAGES.
 """
@@ -159,17 +159,19 @@ def add_pages(app: FastAPI, answer_service: AnswerService | None, options: PageO
     return site
 
 
+_FIXES: tuple[tuple[type[PolymodeError], int, str], ...] = (
+    (ReviewStoreError, 503, "send it again in a moment; nothing was saved"),
+    (WriteError, 503, "free space, or repair the file, then send it again; nothing was written"),
+    (ReviewConflictError, 409, "go back to the list"),
+    (DataNotFoundError, 404, "go back to the list"),
+    (UserError, 422, "go back, change it, and send it again; nothing was written"),
+    (PolymodeError, 500, "tell the operator of the server; its log says more"),
+)
+"""Status and fix by kind of error; the first that fits counts."""
+
+
 def problem_of_error(error: PolymodeError) -> Problem:
     """One of the package's errors, as a page shows it."""
-    title = str(error)
-    if isinstance(error, ReviewStoreError):
-        return Problem(503, title, fix="send it again in a moment; nothing was saved", headers={"Retry-After": "2"})
-    if isinstance(error, WriteError):
-        return Problem(503, title, fix="free space, or repair the file, then send it again; nothing was written")
-    if isinstance(error, ReviewConflictError):
-        return Problem(409, title, fix="go back to the list")
-    if isinstance(error, DataNotFoundError):
-        return Problem(404, title, fix="go back to the list")
-    if isinstance(error, UserError):
-        return Problem(422, title, fix="go back, change it, and send it again; nothing was written")
-    return Problem(500, title, fix="tell the operator of the server; its log says more")
+    status, fix = next((status, fix) for kind, status, fix in _FIXES if isinstance(error, kind))
+    headers = {"Retry-After": "2"} if isinstance(error, ReviewStoreError) else None
+    return Problem(status, str(error), fix=fix, headers=headers)

@@ -91,7 +91,7 @@ class ReviewQueue:
         """Give the connections back."""
         self.store.close()
 
-    # --- what the service does ---------------------------------------------------------------------------------------
+    # --- the service --------------------------------------------------------------------------------------------------
 
     def add(
         self,
@@ -106,7 +106,7 @@ class ReviewQueue:
         equality: str = "text",
         request_id: str | None = None,
     ) -> int:
-        """Put a question in the line and return its id, once it is on disk.
+        """Add a question to the queue and return its id, once it is on disk.
 
         Any decision is taken: a random share of the ANSWERs in the queue is what shows how often they are right.
 
@@ -173,7 +173,7 @@ class ReviewQueue:
             oldest = sa.select(sa.func.min(items.c.created_at)).where(state_is(ReviewState.OPEN, now))
             return ReviewCounts(**n, oldest_open=connection.execute(oldest).scalar())
 
-    # --- what is shown -----------------------------------------------------------------------------------------------
+    # --- lists --------------------------------------------------------------------------------------------------------
 
     def item(self, item_id: int) -> ReviewItem:
         """One item; raises DataNotFoundError."""
@@ -183,7 +183,7 @@ class ReviewQueue:
     def items(
         self, state: ReviewState | None = None, *, claimed_by: str | None = None, limit: int = 50, offset: int = 0
     ) -> tuple[ReviewItem, ...]:
-        """Items in the order of the line, all states by default; of one reviewer's claims with ``claimed_by``."""
+        """Items in queue order, by default in all states; with ``claimed_by`` those that a reviewer claimed."""
         now = self._clock()
         query = sa.select(items).order_by(*_ORDER).limit(limit).offset(offset)
         if state is not None:
@@ -199,7 +199,7 @@ class ReviewQueue:
             return read_events(connection, item_id)
 
     def resolved(self, *, k: int | None = None, model_id: str | None = None) -> tuple[ReviewItem, ...]:
-        """All resolved items as they were finished; of one K or one model when asked."""
+        """All resolved items in the order in which they were finished; optionally of one K or one model."""
         now = self._clock()
         query = sa.select(items).where(state_is(ReviewState.RESOLVED, now)).order_by(items.c.finished_at, items.c.id)
         for column, value in ((items.c.k, k), (items.c.model_id, model_id)):
@@ -207,16 +207,16 @@ class ReviewQueue:
         with self.store.reading() as connection:
             return read_items(connection, query, now)
 
-    # --- what a reviewer does ----------------------------------------------------------------------------------------
+    # --- the reviewer -------------------------------------------------------------------------------------------------
 
     def claim(self, reviewer: str, item_id: int | None = None) -> ReviewItem | None:
-        """Take the next item, or a certain one; nobody else can have it until it is released or the claim expires.
+        """Claim the next item, or a certain one; no other reviewer can have it until release or expiry.
 
-        Claiming what one holds already prolongs the claim. None when no item is open.
+        A reviewer who claims an item again extends the claim. None when no item is open.
 
         Raises:
             DataNotFoundError: no item with this id.
-            ReviewConflictError: somebody else holds it, or it is finished.
+            ReviewConflictError: another reviewer has claimed it, or it is finished.
         """
         reviewer, now = checked_name(reviewer), self._clock()
         free = state_is(ReviewState.OPEN, now)
@@ -256,11 +256,11 @@ class ReviewQueue:
         *,
         same_as: Mapping[int, int | None] | None = None,
     ) -> ReviewItem:
-        """Say which answers are right; an answer that is equal to a marked one gets the same verdict.
+        """Mark answers as correct or wrong; an answer that is equal to a marked one gets the same verdict.
 
         Args:
             item_id: a claimed item. After the claim expired its reviewer may continue until somebody else claims it.
-            reviewer: who holds it.
+            reviewer: who claimed it.
             verdicts: by number of the answer, from 0; UNSCORED when it cannot be decided.
             same_as: by number, another answer that says the same in other words (they will be one reference); None
                 takes that back.
@@ -319,7 +319,7 @@ class ReviewQueue:
             return finish(connection, item_id, reviewer, now, ReviewState.DISMISSED, note)
 
     def reopen(self, item_id: int, reviewer: str, note: str = "") -> ReviewItem:
-        """Put a finished item back in the line, with its verdicts.
+        """Put a finished item back in the queue, with its verdicts.
 
         Raises:
             DataNotFoundError: no such item.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -64,17 +65,8 @@ def review_answers(answer_set: AnswerSet, decision: Decision) -> list[ReviewAnsw
 
 def answer_row(item_id: int, number: int, answer: ReviewAnswer) -> dict[str, Any]:
     """A row of ``review_answers``."""
-    return {
-        "item_id": item_id,
-        "number": number,
-        "text": answer.text,
-        "confidence": answer.confidence,
-        "rank": answer.rank,
-        "decided_on": answer.decided_on,
-        "verdict": None if answer.verdict is None else answer.verdict.value,
-        "same_as": answer.same_as,
-        "added_by": answer.added_by,
-    }
+    verdict = None if answer.verdict is None else answer.verdict.value
+    return {**asdict(answer), "item_id": item_id, "number": number, "verdict": verdict}
 
 
 def read_item(connection: sa.Connection, item_id: int, now: datetime) -> ReviewItem:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -147,3 +148,16 @@ def test_names_and_questions_are_inert(visit: Visit, tmp_path: Path) -> None:
         found = Tags(ready(pages, path))
         assert found.tags <= TABLES, found.tags - TABLES
         assert not {a for a in found.attributes if a.startswith("on") or a == "style"}
+
+
+def test_folders_of_version_0_1_0_open(visit: Visit, root: Path, tmp_path: Path) -> None:
+    shutil.copytree(root / "tests" / "runs" / "made_by_0_1_0", tmp_path / "runs")
+    pages = visit(shown(tmp_path / "runs"))
+    multi, single = "clinic/multi-rlcr-k3/seed-0/set", "clinic/single-rlvr/seed-0/samples-votes"
+    listed = shown_text(pages.get("/runs").text)
+    assert "multi-rlcr, clinic" in listed and "not evaluated" not in listed
+    for name in (multi, single, "programs"):
+        metrics = json.loads((tmp_path / "runs" / name / runs.METRICS).read_text())["metrics"]
+        assert f"coverage ↑ {metrics['coverage']['value']:.2f}" in shown_text(ready(pages, f"/runs/{name}"))
+        assert "Model output" in ready(pages, f"/runs/{name}?question=1")
+    assert "Metrics and paired differences" in ready(pages, f"/compare?a={multi}&b={single}")
