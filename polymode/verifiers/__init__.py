@@ -84,6 +84,11 @@ def prepare_verifier(
         return FailedVerifier(f"prepare failed: {exc}")
 
 
+def depends_on_question(verifier: Verifier | QuestionVerifier) -> bool:
+    """Whether it is a `QuestionVerifier`; a question to its type would take a third of the time of a score."""
+    return getattr(verifier, "at", None) is not None
+
+
 def is_open(verifier: Verifier) -> bool:
     """Whether right answers are without number: every right answer that is no repeat finds something new.
 
