@@ -595,7 +595,7 @@ def test_answer_shows_a_table_and_decides_by_the_policy(
         "  2  covid  0.35  ███████\n"
         "\n"
         "decision: ANSWER: flu\n"
-        "reason: The most confident answer has 0.55, at least the 0.5 of a single answer.\n"
+        "reason: The most confident answer has a confidence of 0.55, at least the 0.5 required for a single answer.\n"
     )
     assert main([*ask, "--policy", str(policy), "--risk", "high", "--show-text"]) == 0
     shown = capsys.readouterr().out
