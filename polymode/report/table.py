@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from polymode.report.arms import Arm, ArmData, Cell, read_arm
@@ -107,6 +107,11 @@ def row_of(name: str) -> Row:
         return _ROWS[name]
     family = re.match(r".*?@|overlap_", name)
     return _ROWS.get(family[0], Row(name, "")) if family else Row(name, "")
+
+
+def own_metrics(columns: Iterable[ArmData]) -> list[str]:
+    """Names of the metrics that are not polymode's own, in the order of the columns."""
+    return list(dict.fromkeys(name for data in columns for name in data.metrics if not row_of(name).label))
 
 
 def group_metrics(names: Sequence[str]) -> list[tuple[str, list[str]]]:
