@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 from polymode import runs
 from polymode.compare.columns import Column
 from polymode.compare.page_content import TABLE
+from polymode.report.arm_selection import of_several_k
 from polymode.report.arms import ArmData
 from polymode.report.charts import assign_styles
 from polymode.report.differences import MARK, Difference, Differences, differences_markdown, write_difference
-from polymode.report.drawn import of_several_k
 from polymode.report.equal_tokens import METRIC as EQUAL_TOKENS
 from polymode.report.equal_tokens import TokenBudget
 from polymode.report.table import own_metrics, row_of, table_markdown, write_interval, write_number

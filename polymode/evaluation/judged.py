@@ -152,6 +152,7 @@ class CompletionJudge:
         """Let a slow verifier see all answers at once."""
         items = ((c.example, [a.text for a in _answers(c).answers]) for c in completions)
         self.prepared = prepare_verifier(self.verifier, items)
+        self._count_distinct = getattr(self.prepared, "count_distinct", None)
 
     def judged(self, completion: Completion) -> JudgedCompletion:
         """Parse (salvaging what can be salvaged), judge and score one completion."""

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping
 
 from polymode.report import charts
+from polymode.report.arm_selection import in_curves, in_reliability, with_note
 from polymode.report.arms import ArmData, Line, line_over_seeds, number
 from polymode.report.charts import Style
-from polymode.report.drawn import in_curves, in_reliability, with_note
 from polymode.report.figures_calibration import expected_hits, reliability, risk_coverage, sum_by_n_true
 from polymode.report.figures_k import several_k
 from polymode.report.figures_training import training

@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from polymode.report import charts
+from polymode.report.arm_selection import of_several_k
 from polymode.report.arms import Cell, Line
-from polymode.report.drawn import of_several_k
 from polymode.report.panels import Figure, Panel, Styled
 from polymode.report.table import write_number
 

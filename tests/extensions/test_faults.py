@@ -120,16 +120,15 @@ def test_a_comparison_that_fails_leaves_its_completion_out(
 
 
 @pytest.mark.parametrize("known", KNOWN)
-def test_a_verifier_that_fails_on_a_question_leaves_it_out(known: dict[str, Any]) -> None:
-    evaluation = evaluate(completions(GOOD, GOOD, **known), verifier=Asking("at"), n_boot=20)
-    fault = "LookupError: no such question"
+@pytest.mark.parametrize(
+    ("fails", "fault"), [("prepare", "prepare failed: OSError: no disk"), ("at", "LookupError: no such question")]
+)
+def test_a_verifier_that_fails_on_everything_leaves_everything_out(
+    fails: str, fault: str, known: dict[str, Any]
+) -> None:
+    evaluation = evaluate(completions(GOOD, GOOD, **known), verifier=Asking(fails), n_boot=20)
     assert evaluation.judged[0].faults == (f"answer 1: {fault}", f"answer 2: {fault}")
     assert evaluation.metrics["coverage"].n == 0 and evaluation.view["n_unscored"] == 2
-
-
-def test_a_verifier_that_cannot_prepare_is_asked_answer_by_answer() -> None:
-    good, bad = evaluate(completions(GOOD, BAD), verifier=Asking("prepare"), n_boot=0).judged
-    assert (good.verdicts, bad.verdicts) == (("correct", "correct"), ("correct", "unscored"))
 
 
 @pytest.mark.parametrize("verifier", [Pairwise(), Keyed(), Asking()])
@@ -183,7 +182,8 @@ def test_a_term_or_score_that_fails_gives_no_reward(changes: dict[str, Any], fau
         ("failing_metric", f"metric '{HERE}:failing_metric' failed (RuntimeError: no metric): return one number for"),
         (
             "short_metric",
-            f"metric '{HERE}:short_metric' failed (ValueError: values of shape (1,)): return one",
+            f"metric '{HERE}:short_metric' failed (ValueError: values of shape (1,)): "
+            "return one number for each of the 2 sets",
         ),
         ("coverage", f"metric '{HERE}:coverage': there is another metric 'coverage'; rename one"),
     ],

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
+from polymode.report.arm_selection import MAX_DRAWN, compared_k, in_curves, in_reliability, of_several_k
 from polymode.report.arms import read_arm
 from polymode.report.charts import assign_styles
-from polymode.report.drawn import MAX_DRAWN, compared_k, in_curves, in_reliability, of_several_k
 from polymode.report.figures import build_figures
 
 
