@@ -18,9 +18,9 @@ File = Literal["train", "test"]
 
 
 class HeldOut:
-    """A task with a train and a test file, each read when its split is asked for.
+    """A task with a train and a test file, each read on demand.
 
-    A question belongs to one split: train questions that stand in the test file as well (after normalising, see
+    A question belongs to one split: train questions that also occur in the test file (after normalising, see
     `verifiers.text`) are left out, and whether a train question is held out depends on its text alone.
 
     Args:
@@ -56,7 +56,7 @@ class HeldOut:
         Raises:
             ConfigError: unknown split or negative n.
             DataNotFoundError: the split's file is missing.
-            RecordError: a record cannot be used; says where, which field and why.
+            RecordError: a record cannot be used; the message says where, which field and why.
         """
         check_request(split, n)
         if split not in self._split:
@@ -102,5 +102,5 @@ def hash_share(text: str) -> float:
 
 
 def _bare_question(example: Example) -> str:
-    """What an example asks, without the paragraphs that may stand before it (``meta["asked"]`` where there are any)."""
+    """The question of an example, without any paragraphs before it (``meta["asked"]`` where there are any)."""
     return str(example.meta.get("asked", example.question))
