@@ -22,7 +22,9 @@ A message says which field, what value, what is allowed and how to fix it, in on
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
 
 class PolymodeError(Exception):
@@ -99,3 +101,12 @@ def one_of(name: str, value: object, allowed: Sequence[str]) -> None:
     """Refuse a value that is not among the allowed ones, with a ConfigError."""
     if value not in allowed:
         raise ConfigError(f"{name} = {value!r} is not known: use one of {', '.join(allowed)}")
+
+
+def number_in(name: str, value: Any, low: float, high: float = math.inf, *, whole: bool = False) -> float:
+    """The number, when it is a finite (whole) one from ``low`` to ``high``; else a ConfigError."""
+    kinds = int if whole else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high or value == math.inf:
+        span = f"from {low} to {high}" if high < math.inf else f"from {low}"
+        raise ConfigError(f"{name} = {value!r} is not allowed: give a {'whole ' if whole else ''}number {span}")
+    return value

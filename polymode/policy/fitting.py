@@ -26,7 +26,7 @@ from itertools import count
 
 import numpy as np
 
-from polymode.errors import ConfigError
+from polymode.errors import ConfigError, one_of
 from polymode.policy import bounds
 from polymode.policy.maps import MIN_ANSWERS, fit_map
 from polymode.policy.policy import Guarantee, Policy
@@ -58,12 +58,8 @@ class Calibration:
     """Random seed of the split into the two parts."""
 
     def __post_init__(self) -> None:
-        if self.target not in TARGETS:
-            raise ConfigError(f"target = {self.target!r} is not known: use one of {', '.join(TARGETS)}")
-        if self.recalibrate not in ("none", *METHODS):
-            raise ConfigError(
-                f"recalibrate = {self.recalibrate!r} is not known: use one of {', '.join(('none', *METHODS))}"
-            )
+        one_of("target", self.target, TARGETS)
+        one_of("recalibrate", self.recalibrate, ("none", *METHODS))
         for name in ("alpha", "delta", "design_share"):
             if not 0 < getattr(self, name) < 1:
                 raise ConfigError(f"{name} = {getattr(self, name)} is not allowed: give a number between 0 and 1")
