@@ -6,9 +6,9 @@ in a warm start (the lab).
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
-from polymode.errors import ConfigError
+from polymode.errors import ConfigError, one_of
 
 MAX_K = 20
 """Largest number of answers that one completion may be asked for."""
@@ -40,10 +40,9 @@ def build_prompt(question: str, k: int, *, confidence: bool, exclusive: bool = F
         ConfigError: k out of range or unknown style.
     """
     check_k(k)
+    one_of("style", style, get_args(Style))
     if style == "brief":
-        return f"{question}\n{_brief_request(k, confidence)}\n"
-    if style != "full":
-        raise ConfigError(f"style = {style!r} is not known: use 'full' or 'brief'")
+        return f"{question}\nGive {k} answer{'s' if k > 1 else ''}{' with confidence' if confidence else ''}\n"
     return f"{question}\n\n{_full_request(k, confidence, exclusive)}"
 
 
@@ -51,11 +50,6 @@ def build_check_prompt(question: str, answer: str) -> str:
     """Prompt that asks whether one proposed answer is right, to be answered with True or False (P(True))."""
     ask = "Is the proposed answer correct? Reply with one word, True or False."
     return f"{question}\n\nProposed answer: {answer}\n\n{ask}"
-
-
-def _brief_request(k: int, confidence: bool) -> str:
-    noun = "answer" if k == 1 else "answers"
-    return f"Give {k} {noun} with confidence" if confidence else f"Give {k} {noun}"
 
 
 def _full_request(k: int, confidence: bool, exclusive: bool) -> str:

@@ -174,23 +174,18 @@ def replicate(
 
 def _stack(sums: Mapping[Key, SumStatistic], n_questions: int) -> tuple[Array, dict[Key, list[int | slice]]]:
     """All per-question sums side by side (P, S), equal arrays once, and the columns of each statistic."""
-    arrays: dict[Hashable, Array] = {}
-    keys: dict[Key, list[Hashable]] = {name: [] for name in sums}
-    key_of_id: dict[int, Hashable] = {}
+    columns: dict[Hashable, int | slice] = {}
+    places: dict[Key, list[int | slice]] = {name: [] for name in sums}
+    blocks, width = [np.empty((n_questions, 0))], 0
     for name, s in sums.items():
         for a in s.sums:
-            key = key_of_id.setdefault(id(a), (a.shape, hash(a.tobytes())))
-            arrays.setdefault(key, a)
-            keys[name].append(key)
-    columns: dict[Hashable, int | slice] = {}
-    width = 0
-    for key, a in arrays.items():
-        columns[key] = width if a.ndim == 1 else slice(width, width + a.shape[1])
-        width += 1 if a.ndim == 1 else a.shape[1]
-    sums_P_S = np.empty((n_questions, width))
-    for key, a in arrays.items():
-        sums_P_S[:, columns[key]] = a
-    return sums_P_S, {name: [columns[key] for key in keys[name]] for name in sums}
+            key = a.shape, hash(a.tobytes())
+            if key not in columns:
+                columns[key] = width if a.ndim == 1 else slice(width, width + a.shape[1])
+                width += 1 if a.ndim == 1 else a.shape[1]
+                blocks.append(a)
+            places[name].append(columns[key])
+    return np.column_stack(blocks), places
 
 
 def percentile_interval(value_R: Array, level: float = LEVEL) -> tuple[float, float]:

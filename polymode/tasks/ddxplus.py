@@ -103,7 +103,6 @@ class DDXPlus:
         self._conditions, self._names = read_conditions(self._source.dictionary(CONDITIONS))
         self._aliases = {condition.name: condition.aliases for condition in self._conditions}
         self._read: dict[Split, list[Row] | None] = {}
-        self._split: dict[Split, list[Row]] = {}
 
     @property
     def conditions(self) -> tuple[str, ...]:
@@ -187,31 +186,28 @@ class DDXPlus:
         return self._read[split]
 
     def _rows(self, split: Split) -> list[Row]:
-        """Rows of a split, after holding out validation and removing overlaps; see the class and module."""
-        if split not in self._split:
-            own = self._file(split)
-            if split == "test" or (split == "validation" and own is not None):
-                if own is None:
-                    raise self._source.missing(split)
-                self._split[split] = own
-            else:
-                self._divide_train()
-        return self._split[split]
+        """Rows of a split, after holding out and leaving out; see the class and module docstrings."""
+        own = self._file(split)
+        if split == "train" or (split == "validation" and own is None):
+            return self._divided_train[split]
+        if own is None:
+            raise self._source.missing(split)
+        return own
 
-    def _divide_train(self) -> None:
+    @cached_property
+    def _divided_train(self) -> dict[Split, list[Row]]:
+        """The train file without the questions of the other files, and what is held out of it."""
         train, validation = self._file("train"), self._file("validation")
         if train is None:
             raise self._source.missing("train")
         others = {presentation(row, self._evidences) for row in (*(self._file("test") or ()), *(validation or ()))}
         share = 0.0 if validation is not None else self.validation
-        parts: dict[bool, list[Row]] = {False: [], True: []}
+        parts: dict[Split, list[Row]] = {"train": [], "validation": []}
         for row in train:
             key = presentation(row, self._evidences)
             if key not in others:
-                parts[key / 2**64 < share].append(row)
-        self._split["train"] = parts[False]
-        if validation is None:
-            self._split["validation"] = parts[True]
+                parts["validation" if key / 2**64 < share else "train"].append(row)
+        return parts
 
     def _example(self, row: Row, split: Split) -> Example:
         findings = in_order(row.tokens, self._evidences)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, repeat
 
 import numpy as np
 from scipy import sparse
@@ -25,16 +26,19 @@ class Associations:
     """
 
     def __init__(self, rows: Sequence[Row], evidences: Mapping[str, Evidence], conditions: Sequence[str]) -> None:
-        self._column = {name: i for i, name in enumerate(conditions)}
+        column = {name: i for i, name in enumerate(conditions)}
         self._evidences = evidences
         self._finding: dict[str, int] = {}
         per_pathology = Counter(row.pathology for row in rows)
         scale = len(rows) / max(1, len(per_pathology))
         weight_N = np.array([scale / per_pathology[row.pathology] for row in rows])
-        p_NC = sparse.csr_matrix(self._triplets(((self._column[c], p) for c, p in row.differential) for row in rows))
-        p_NC.resize(len(rows), len(conditions))
-        has_NF = sparse.csr_matrix(self._triplets(((f, 1.0) for f in self._findings_of(row.tokens)) for row in rows))
-        has_NF.resize(len(rows), len(self._finding))
+        p_NC = _matrix(
+            [[column[name] for name, _ in row.differential] for row in rows],
+            (p for row in rows for _, p in row.differential),
+            len(conditions),
+        )
+        finding_N = [self._findings_of(row.tokens) for row in rows]
+        has_NF = _matrix(finding_N, repeat(1.0), len(self._finding))
         weighted_NC = sparse.diags(weight_N) @ p_NC
         overall_C = np.asarray(weighted_NC.sum(0)).ravel() + 1e-9
         p_C = overall_C / overall_C.sum()
@@ -59,16 +63,9 @@ class Associations:
             if not ((finding := finding_of(token, self._evidences)).is_default or finding.is_number)
         ]
 
-    @staticmethod
-    def _triplets(
-        rows: Iterable[Iterable[tuple[int, float]]],
-    ) -> tuple[list[float], tuple[list[int], list[int]]]:
-        """Values with their (row, column), as scipy.sparse takes them."""
-        values: list[float] = []
-        at: tuple[list[int], list[int]] = ([], [])
-        for i, entries in enumerate(rows):
-            for column, value in entries:
-                values.append(value)
-                at[0].append(i)
-                at[1].append(column)
-        return values, at
+
+def _matrix(column_N: Sequence[Sequence[int]], values: Iterable[float], width: int) -> sparse.csr_matrix:
+    """A sparse matrix from the columns of each row and all values, row by row."""
+    ends = np.cumsum([0, *map(len, column_N)])
+    columns = np.fromiter(chain.from_iterable(column_N), np.int32, ends[-1])
+    return sparse.csr_matrix((np.fromiter(values, float, ends[-1]), columns, ends), shape=(len(column_N), width))

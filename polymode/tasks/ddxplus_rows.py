@@ -12,7 +12,6 @@ Conditions are named in English whatever the language of the row, through ``rele
 from __future__ import annotations
 
 import ast
-import hashlib
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,6 +23,7 @@ from polymode.errors import RecordError
 from polymode.tasks.data_files import read_json_file
 from polymode.tasks.ddxplus_english import AGE_BANDS, Evidence, finding_of
 from polymode.tasks.ddxplus_names import ALIASES
+from polymode.tasks.held_out import text_hash
 from polymode.tasks.record_files import Record
 
 COLUMNS = ("AGE", "DIFFERENTIAL_DIAGNOSIS", "SEX", "PATHOLOGY", "EVIDENCES", "INITIAL_EVIDENCE")
@@ -128,7 +128,7 @@ def presentation(row: Row, evidences: Mapping[str, Evidence]) -> int:
     band = next(i for i, (oldest, _) in enumerate(AGE_BANDS) if row.age <= oldest)
     findings = sorted(token for token in set(row.tokens) if not finding_of(token, evidences).is_default)
     text = "|".join((str(band), row.sex, row.initial, *findings))
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+    return text_hash(text)
 
 
 def _age(value: Any, where: str) -> int:

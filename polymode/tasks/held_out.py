@@ -93,12 +93,12 @@ class HeldOut:
         for example in examples:
             question = key(_bare_question(example))
             if question not in test_questions:
-                self._split["validation" if hash_share(question) < self._share else "train"].append(example)
+                self._split["validation" if text_hash(question) / 2**64 < self._share else "train"].append(example)
 
 
-def hash_share(text: str) -> float:
-    """A number in [0, 1) that depends on the text alone."""
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") / 2**64
+def text_hash(text: str, size: int = 8) -> int:
+    """A whole number of ``size`` bytes that depends on the text alone."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=size).digest(), "big")
 
 
 def _bare_question(example: Example) -> str:

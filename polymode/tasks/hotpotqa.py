@@ -19,7 +19,6 @@ There is one right answer, and the removed paragraphs determine how likely each 
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
@@ -28,7 +27,7 @@ from pathlib import Path
 import numpy as np
 
 from polymode.tasks import check_least
-from polymode.tasks.held_out import File, HeldOut
+from polymode.tasks.held_out import File, HeldOut, text_hash
 from polymode.tasks.hotpotqa_records import HotpotRecord, Paragraph, read_hotpot
 from polymode.types import Example, Reference
 
@@ -140,8 +139,7 @@ def removed_paragraphs(record: HotpotRecord, seed: int) -> list[int]:
 
     The record must hold two needed and at least two other paragraphs. Depends on ``seed`` and the record's id only.
     """
-    digest = hashlib.blake2b(f"{seed} {record.id}".encode(), digest_size=16).digest()
-    rng = np.random.default_rng(int.from_bytes(digest, "big"))
+    rng = np.random.default_rng(text_hash(f"{seed} {record.id}", 16))
     n_gold = int(rng.integers(REMOVED + 1))
     gold, others = ([i for i, p in enumerate(record.paragraphs) if p.is_gold == is_gold] for is_gold in (True, False))
     chosen = [*rng.choice(gold, n_gold, replace=False), *rng.choice(others, REMOVED - n_gold, replace=False)]

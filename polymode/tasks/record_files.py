@@ -18,9 +18,6 @@ from polymode.errors import DataNotFoundError, MissingExtraError, RecordError
 from polymode.tasks import Split
 from polymode.tasks.data_files import SUFFIXES, open_text, read_json_file
 
-FORMATS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
-"""Endings that name a format."""
-
 SPLIT_NAMES: dict[str, Split] = {
     "train": "train",
     "training": "train",
@@ -142,18 +139,10 @@ def read_records(path: Path) -> Iterator[Record]:
     """
     if not path.is_file():
         raise DataNotFoundError(f"data file {str(path)!r} does not exist: check the path")
-    readers: dict[str, Callable[[Path], Iterator[Record]]] = {
-        ".jsonl": _jsonl,
-        ".ndjson": _jsonl,
-        ".json": _json,
-        ".csv": read_cells,
-        ".tsv": read_cells,
-        ".parquet": _parquet,
-    }
     kind = format_of(path)
     if not kind:
         raise RecordError(f"{path}: the format is not known by its name; use one of {', '.join(FORMATS)}")
-    return readers[kind](path)
+    return _READERS[kind](path)
 
 
 def load_hub(name: str, config: str | None) -> dict[Split, Iterable[Record]]:
@@ -237,3 +226,15 @@ def _parquet(path: Path) -> Iterator[Record]:
             yield from _objects(rows, f"{path}, row")
     except ArrowException as exc:
         raise RecordError(f"{path}: not a readable Parquet file ({exc}); write it again") from None
+
+
+_READERS: dict[str, Callable[[Path], Iterator[Record]]] = {
+    ".jsonl": _jsonl,
+    ".ndjson": _jsonl,
+    ".json": _json,
+    ".csv": read_cells,
+    ".tsv": read_cells,
+    ".parquet": _parquet,
+}
+FORMATS = tuple(_READERS)
+"""Endings that name a format."""

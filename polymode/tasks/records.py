@@ -22,7 +22,7 @@ from polymode.errors import ConfigError, DataNotFoundError, RecordError, one_of
 from polymode.prompts import Style
 from polymode.references import check_references, reference_from
 from polymode.tasks import SPLITS, Split, check_request, shuffled
-from polymode.tasks.held_out import hash_share
+from polymode.tasks.held_out import text_hash
 from polymode.tasks.record_files import SPLIT_NAMES, Record, load_hub, looks_like_hub_name, read_records, split_files
 from polymode.types import Example, Reference
 from polymode.verifiers import QuestionVerifier, Verifier
@@ -146,7 +146,7 @@ class Records:
         }
 
     def _hold_out(self, question: str, lacking: Sequence[Split]) -> Split:
-        place, share = hash_share(f"{self._split_seed} {question}"), 0.0
+        place, share = text_hash(f"{self._split_seed} {question}") / 2**64, 0.0
         for split in lacking:
             share += self._shares[split]
             if place < share:

@@ -17,18 +17,17 @@ Educational, not medical advice. Example of a question::
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Literal
 
 import numpy as np
 
 from polymode.errors import one_of
-from polymode.prompts import Style
-from polymode.tasks import Split, check_share
+from polymode.tasks import check_share
 from polymode.tasks.lab.clinic_knowledge import AGE_BANDS, BACKGROUND_RATE, COMMON_BACKGROUND, CONDITIONS, FINDINGS
 from polymode.tasks.lab.demonstrations import FORMAT_TEXTS, write_demonstration
-from polymode.tasks.lab.endless import draw_examples
+from polymode.tasks.lab.endless import Endless
 from polymode.types import Example, Reference
 
 PRESENT_RECORDED = 0.40
@@ -42,7 +41,7 @@ _NUMBER_OF = {name: i for i, name in enumerate(FINDINGS)}
 _DRAW = 512  # patients drawn at a time
 
 
-class Clinic:
+class Clinic(Endless):
     """Patients with exact posteriors.
 
     Args:
@@ -52,7 +51,6 @@ class Clinic:
     """
 
     name = "clinic"
-    prompt_style: Style = "brief"
 
     def __init__(
         self, references: Literal["differential", "diagnosis"] = "differential", *, threshold: float = 0.03
@@ -68,23 +66,6 @@ class Clinic:
         self._prior = _priors()  # (age band, sex, conditions)
         # Findings are told apart by how much more often a condition shows them than patients at large do.
         self._lift = self._frequency / (self._prior.mean((0, 1)) @ self._frequency)
-
-    def examples(self, split: Split, n: int | None = None, *, seed: int = 0) -> Sequence[Example]:
-        """``n`` patients of a split; the task is endless, so ``n`` is needed.
-
-        Raises:
-            ConfigError: n is None or negative, or the split is unknown.
-        """
-        return draw_examples(
-            self.name,
-            split,
-            n,
-            seed,
-            lambda rng: (
-                (question, partial(self._example, question=question, posterior=posterior, drawn=drawn))
-                for question, posterior, drawn in self._draw(rng)
-            ),
-        )
 
     def demonstrate(self, example: Example, k: int, *, confidence: bool, rng: np.random.Generator) -> str:
         """A noisy, well-formed completion: what some findings speak for, then K distinct answers."""
@@ -107,6 +88,11 @@ class Clinic:
         questions += [_render(30, 0, (name,), (name,)) for name in FINDINGS]
         thoughts = [f"<think> {name} : {name} ; so {name}, {name} </think>" for name in names]
         return [*questions, *thoughts, *names, *FORMAT_TEXTS]
+
+    def draw(self, rng: np.random.Generator) -> Iterator[tuple[str, partial[Example]]]:
+        """Questions of some patients, each with a function from an identity to its example."""
+        for question, posterior, drawn in self._draw(rng):
+            yield question, partial(self._example, question=question, posterior=posterior, drawn=drawn)
 
     def _draw(self, rng: np.random.Generator) -> list[tuple[str, np.ndarray, int]]:
         """Question, posterior (conditions,) and drawn condition of the acceptable ones among ``_DRAW`` patients."""
@@ -170,15 +156,10 @@ def _frequencies() -> np.ndarray:
 
 def _priors() -> np.ndarray:
     """P(condition | age band, sex), shape (bands, 2 sexes, conditions); sex 0 is female."""
-    raw = np.array(
-        [
-            [
-                [c.weight * c.ages[band] * factor for c in CONDITIONS for factor in [(c.female, 2 - c.female)[sex]]]
-                for sex in (0, 1)
-            ]
-            for band in range(len(AGE_BANDS))
-        ]
-    )
+    weight_C = np.array([c.weight for c in CONDITIONS])
+    age_B_C = np.array(list(zip(*(c.ages for c in CONDITIONS), strict=True)))
+    sex_S_C = np.array([[c.female for c in CONDITIONS], [2 - c.female for c in CONDITIONS]])
+    raw = (weight_C * age_B_C)[:, None] * sex_S_C
     return raw / raw.sum(-1, keepdims=True)
 
 

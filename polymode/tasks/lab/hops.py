@@ -32,10 +32,8 @@ from functools import partial
 import numpy as np
 
 from polymode.errors import ConfigError
-from polymode.prompts import Style
-from polymode.tasks import Split
 from polymode.tasks.lab.demonstrations import CANDIDATES, FORMAT_TEXTS, write_demonstration
-from polymode.tasks.lab.endless import draw_examples
+from polymode.tasks.lab.endless import Endless
 from polymode.tasks.lab.hops_world import P_PLACE, PEOPLE, PLACES, TOWNS, p_towns
 from polymode.types import Example, Reference
 
@@ -76,11 +74,14 @@ class Facts:
         return [place for place in self.lies if place not in taken]
 
 
-class Hops:
-    """Two-hop questions with an exact distribution over the answers; see the module docstring."""
+class Hops(Endless):
+    """Two-hop questions with an exact distribution over the answers; see the module docstring.
+
+    ``meta`` holds ``hidden`` (0, 1 or 2), ``missing`` (which facts), ``answerable``, ``person``, ``place`` and
+    ``drawn`` (the town).
+    """
 
     name = "hops"
-    prompt_style: Style = "brief"
     towns: tuple[str, ...] = TOWNS
     """Every possible answer."""
 
@@ -88,17 +89,6 @@ class Hops:
         self._p_town = p_towns()  # (places, towns)
         self._p_place = P_PLACE
         self._number_of = {place: i for i, place in enumerate(PLACES)}
-
-    def examples(self, split: Split, n: int | None = None, *, seed: int = 0) -> Sequence[Example]:
-        """``n`` questions of a split; the task is endless, so ``n`` is required.
-
-        ``meta`` holds ``hidden`` (0, 1 or 2), ``missing`` (which facts), ``answerable``, ``person``, ``place`` and
-        ``drawn`` (the town).
-
-        Raises:
-            ConfigError: n is None or negative, or the split is unknown.
-        """
-        return draw_examples(self.name, split, n, seed, self._draw)
 
     def posterior(self, facts: Facts) -> np.ndarray:
         """P(the person works in town | facts), shape (towns,), for facts that a question of this task can tell."""
@@ -143,7 +133,7 @@ class Hops:
         thoughts = [f"<think> {name} : unknown ; {name} : {name} ; so {name}, {name} </think>" for name in names]
         return [*questions, *thoughts, *names, *FORMAT_TEXTS]
 
-    def _draw(self, rng: np.random.Generator) -> Iterator[tuple[str, partial[Example]]]:
+    def draw(self, rng: np.random.Generator) -> Iterator[tuple[str, partial[Example]]]:
         """Questions of ``_DRAW`` worlds, each with a function that creates its example."""
         pattern = rng.choice(len(_PATTERNS), p=_PATTERN_SHARES, size=_DRAW)
         person = rng.random((_DRAW, len(PEOPLE))).argsort(1)  # the asked one first

@@ -30,11 +30,9 @@ from typing import get_args
 import numpy as np
 
 from polymode.errors import ConfigError, one_of
-from polymode.prompts import Style
 from polymode.sandbox import Limits, Outcome, ProgramTests, Sandbox
-from polymode.tasks import Split
 from polymode.tasks.lab.demonstrations import FORMAT_TEXTS, write_demonstration
-from polymode.tasks.lab.endless import draw_examples
+from polymode.tasks.lab.endless import Endless
 from polymode.tasks.lab.program_grammar import INPUTS, MORE_INPUTS, Function, Grammar, program
 from polymode.types import Example, Reference
 from polymode.verifiers.programs import Distinct, ProgramEquality, ProgramVerifier, program_text
@@ -52,8 +50,11 @@ _VALUE = r"f\(\d\) = -?\d+"
 _QUESTION = re.compile(rf"({_VALUE}(?:; {_VALUE})*)\n{_REQUEST}")
 
 
-class Programs:
+class Programs(Endless):
     """Small functions specified by a few values; see the module docstring.
+
+    ``meta`` holds ``kind`` and ``drawn`` (the function, plainly written), ``shown`` (number of values) and ``fits``
+    (number of functions that have them).
 
     Args:
         distinct: what makes two programs the same answer, see `polymode.verifiers.programs`.
@@ -65,7 +66,6 @@ class Programs:
     """
 
     name = "programs"
-    prompt_style: Style = "brief"
 
     def __init__(
         self, *, distinct: Distinct = "ast", workers: int | None = None, unsafe_local: bool | None = None
@@ -82,17 +82,6 @@ class Programs:
             sandbox = Sandbox(self._workers, limits=Limits(cpu_seconds=1), unsafe_local=self._unsafe_local)
             self._verifier = PosteriorVerifier(self.grammar, sandbox, distinct=self._distinct)
         return self._verifier
-
-    def examples(self, split: Split, n: int | None = None, *, seed: int = 0) -> Sequence[Example]:
-        """``n`` questions of a split; the task is endless, so ``n`` is required.
-
-        ``meta`` holds ``kind`` and ``drawn`` (the function, plainly written), ``shown`` (number of values) and ``fits``
-        (number of functions that have them).
-
-        Raises:
-            ConfigError: n is None or negative, or the split is unknown.
-        """
-        return draw_examples(self.name, split, n, seed, self._draw)
 
     def demonstrate(self, example: Example, k: int, *, confidence: bool, rng: np.random.Generator) -> str:
         """A noisy, well-formed completion: steps between the values, likely functions, then K distinct programs.
@@ -128,7 +117,7 @@ class Programs:
             *FORMAT_TEXTS,
         ]
 
-    def _draw(self, rng: np.random.Generator) -> Iterator[tuple[str, partial[Example]]]:
+    def draw(self, rng: np.random.Generator) -> Iterator[tuple[str, partial[Example]]]:
         """Questions of ``_DRAW`` functions, each with a function that creates its example."""
         number = rng.choice(len(self.grammar.functions), p=self.grammar.prior, size=_DRAW)
         n_shown = rng.choice(SHOWN, p=SHOWN_SHARES, size=_DRAW)
