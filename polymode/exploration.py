@@ -33,22 +33,22 @@ from polymode.verifiers.faults import ask
 class AnswerNames:
     """Gives the same name to answers of one question that are the same answer."""
 
-    def __init__(self, verifier: Verifier, known: Sequence[str] = ()) -> None:
-        """``verifier`` is the equality on the question; ``known`` are names assigned earlier."""
+    def __init__(self, verifier: Verifier, earlier: Sequence[str] = ()) -> None:
+        """``verifier`` is the equality on the question; ``earlier`` are names that were assigned before."""
         self._verifier = verifier
         self._key = getattr(verifier, "key", None)
         self._is_open = is_open(verifier)
-        self._heads = [name[1:] for name in known if name[:1] == _TEXT]
+        self._heads = [name[1:] for name in earlier if name[:1] == _TEXT]
 
     def names(self, judgement: Judgement) -> list[str | None]:
         """A name for each answer of a set: ``#2`` for reference 2, ``~flu`` for a text; None for a repeat."""
-        seen: set[str] = set()
         names: list[str | None] = []
+        earlier: set[str] = set()
         answers = zip(judgement.answer_set.answers, judgement.matches, judgement.duplicates, strict=True)
-        for answer, match, earlier in answers:
+        for answer, match, duplicate_of in answers:
             name = self._text(answer.text) if match is None or self._is_open else f"{_REFERENCE}{match}"
-            names.append(None if earlier is not None or name in seen else name)
-            seen.add(name)
+            names.append(None if duplicate_of is not None or name in earlier else name)
+            earlier.add(name)
         return names
 
     def _text(self, text: str) -> str:
@@ -82,10 +82,10 @@ def batch_bonus(names_G_K: Sequence[Sequence[str | None] | None]) -> list[float]
     >>> batch_bonus([["a", "b"], ["a", "a2"], ["a", "b"]])
     [0.25, 0.5, 0.25]
     """
-    taking_part = [set(names) - {None} for names in names_G_K if names is not None]
-    given = Counter(name for names in taking_part for name in names)
-    others = max(len(taking_part) - 1, 1)
-    return [_mean([1 - (given[name] - 1) / others for name in names or () if name], names) for names in names_G_K]
+    scored = [set(names) - {None} for names in names_G_K if names is not None]
+    counts = Counter(name for names in scored for name in names)
+    others = max(len(scored) - 1, 1)
+    return [_mean([1 - (counts[name] - 1) / others for name in names or () if name], names) for names in names_G_K]
 
 
 class AnswerCounts:
@@ -97,7 +97,7 @@ class AnswerCounts:
         self._news: list[tuple[str, Counter[str]]] = []
         self.load(state or {})
 
-    def known(self, question: str) -> Sequence[str]:
+    def names(self, question: str) -> Sequence[str]:
         """Names of the answers that were given to a question."""
         return list(self._counts.get(question, ()))
 

@@ -37,12 +37,6 @@ def check_share(name: str, value: float) -> None:
         raise ConfigError(f"{name} = {value!r} must lie between 0 and 1")
 
 
-def check_least(name: str, value: int | None, least: int) -> None:
-    """Refuse a number below ``least`` (None is none), with a ConfigError."""
-    if value is not None and value < least:
-        raise ConfigError(f"{name} = {value!r} must be at least {least}")
-
-
 def shuffled(items: Sequence[T], split: Split, n: int | None, seed: int) -> list[T]:
     """The first ``n`` items (all when None) in an order that only their number, the split and the seed decide."""
     order = np.random.default_rng([seed, SPLITS.index(split)]).permutation(len(items))[:n]

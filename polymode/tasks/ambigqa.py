@@ -21,8 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from polymode.errors import RecordError
-from polymode.tasks import check_least
+from polymode.errors import RecordError, number_in
 from polymode.tasks.held_out import File, HeldOut
 from polymode.tasks.record_files import Record, read_records
 from polymode.types import Example, Reference
@@ -54,7 +53,7 @@ class AmbigQA(HeldOut):
     source = "nlp.cs.washington.edu/ambigqa"
 
     def __init__(self, data: str | Path | None = None, *, at_least: int = 1, validation: float = 0.1) -> None:
-        check_least("at_least", at_least, 1)
+        number_in("at_least", at_least, 1, whole=True)
         self.at_least = at_least
         super().__init__(data, validation=validation)
 

@@ -16,13 +16,13 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
-from polymode.errors import ConfigError, one_of
+from polymode.errors import ConfigError, number_in, one_of
 from polymode.prompts import Style
-from polymode.tasks import SPLITS, Split, check_least, check_request, check_share
+from polymode.tasks import SPLITS, Split, check_request, check_share
 from polymode.tasks.ddxplus_associations import Associations
 from polymode.tasks.ddxplus_english import (
     AGE_BANDS,
@@ -85,16 +85,14 @@ class DDXPlus:
         hub: str | bool = False,
         limit: int | None = None,
     ) -> None:
-        for option, choice, allowed in (
-            ("target", target, ("differential", "pathology")),
-            ("references", references, ("threshold", "top")),
-            ("style", style, ("full", "brief")),
-        ):
-            one_of(option, choice, allowed)
+        one_of("target", target, ("differential", "pathology"))
+        one_of("references", references, ("threshold", "top"))
+        one_of("style", style, get_args(Style))
         check_share("threshold", threshold)
         check_share("validation", validation)
-        check_least("top", top, 1)
-        check_least("limit", limit, 1)
+        number_in("top", top, 1, whole=True)
+        if limit is not None:
+            number_in("limit", limit, 1, whole=True)
         self.target, self.references, self.threshold, self.top = target, references, threshold, top
         self.prompt_style: Style = style
         self.list_conditions, self.balance, self.validation, self.limit = list_conditions, balance, validation, limit

@@ -21,14 +21,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
 
-from polymode.tasks import check_least
+from polymode.errors import RecordError, number_in
+from polymode.runs.validation import shorten
 from polymode.tasks.held_out import File, HeldOut, text_hash
-from polymode.tasks.hotpotqa_records import HotpotRecord, Paragraph, read_hotpot
+from polymode.tasks.record_files import Record, read_records
 from polymode.types import Example, Reference
 
 PARAGRAPHS = "hotpot_dev_paragraphs.jsonl"
@@ -41,6 +43,30 @@ _REQUEST = (
     "Answer the question at the end with a short phrase (a name, a date, a number), or yes or no. "
     "The paragraphs may lack what is needed."
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Paragraph:
+    """One paragraph of the context."""
+
+    title: str
+    text: str
+    is_gold: bool
+    """Whether the question needs it."""
+
+
+@dataclass(frozen=True, slots=True)
+class HotpotRecord:
+    """One question with its context, nothing removed."""
+
+    id: str
+    question: str
+    answer: str
+    kind: str
+    """``bridge`` or ``comparison``; empty when the file does not say."""
+    level: str
+    """``easy``, ``medium`` or ``hard``; empty when the file does not say."""
+    paragraphs: tuple[Paragraph, ...]
 
 
 class HotpotQA(HeldOut):
@@ -82,9 +108,10 @@ class HotpotQA(HeldOut):
         test_rows: int | None = None,
         validation: float = 0.1,
     ) -> None:
-        check_least("seed", seed, 0)
+        number_in("seed", seed, 0, whole=True)
         for option, number in (("max_chars", max_chars), ("train_rows", train_rows), ("test_rows", test_rows)):
-            check_least(option, number, 1)
+            if number is not None:
+                number_in(option, number, 1, whole=True)
         self.modified, self.seed, self.max_chars = modified, seed, max_chars
         self._rows: dict[File, int | None] = {"train": train_rows, "test": test_rows}
         self.left_out: dict[File, Counter[str]] = {"train": Counter(), "test": Counter()}
@@ -148,3 +175,56 @@ def removed_paragraphs(record: HotpotRecord, seed: int) -> list[int]:
 
 def _render(question: str, paragraphs: Sequence[Paragraph]) -> str:
     return "\n\n".join([_REQUEST, *(f"{p.title}: {p.text}" for p in paragraphs), f"Question: {question}"])
+
+
+def read_hotpot(path: Path) -> Iterator[HotpotRecord]:
+    """Records of one file, read on demand.
+
+    A context is ``[[title, [sentence, ...]], ...]`` beside ``supporting_facts`` ``[[title, sentence number], ...]``
+    (the official files), or ``[[title, paragraph, is supporting], ...]``.
+
+    Raises:
+        RecordError: a record that cannot be used; the message says where, which field and what it must be.
+    """
+    for row in read_records(path):
+        yield HotpotRecord(
+            id=row.text("_id"),
+            question=row.text("question"),
+            answer=row.text("answer", "; the official test set has no answers, use the dev set"),
+            kind=str(row.fields.get("type", "")),
+            level=str(row.fields.get("level", "")),
+            paragraphs=tuple(_paragraphs(row)),
+        )
+
+
+def _paragraphs(row: Record) -> Iterator[Paragraph]:
+    context = row.get("context")
+    if isinstance(context, Mapping):
+        raise RecordError(
+            f"{row.where}, field 'context': an object, as Hugging Face copies have it; use the official JSON files "
+            "(hotpotqa.github.io), whose context is a list of [title, sentences]"
+        )
+    if not isinstance(context, list) or not context:
+        raise RecordError(f"{row.where}, field 'context': {context!r} must be a list of [title, sentences]")
+    gold: set[str] | None = None
+    for part in context:
+        match part:
+            case [str(title), list(sentences)] if all(isinstance(sentence, str) for sentence in sentences):
+                gold = _gold_titles(row) if gold is None else gold
+                yield Paragraph(title, " ".join(" ".join(sentences).split()), title in gold)
+            case [str(title), str(text), bool(is_gold)]:
+                yield Paragraph(title, " ".join(text.split()), is_gold)
+            case _:
+                raise RecordError(
+                    f"{row.where}, field 'context': {shorten(part)} must be [title, [sentence, ...]] or "
+                    "[title, paragraph, true or false]"
+                )
+
+
+def _gold_titles(row: Record) -> set[str]:
+    facts = row.get("supporting_facts")
+    if not isinstance(facts, list) or not all(isinstance(f, list) and f and isinstance(f[0], str) for f in facts):
+        raise RecordError(
+            f"{row.where}, field 'supporting_facts': {shorten(facts)} must be a list of [title, sentence number]"
+        )
+    return {fact[0] for fact in facts}

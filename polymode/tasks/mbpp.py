@@ -19,7 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, get_args
 
-from polymode.errors import ConfigError, DataNotFoundError, RecordError, one_of
+from polymode.errors import DataNotFoundError, RecordError, number_in, one_of
 from polymode.prompts import Style
 from polymode.sandbox import Limits, ProgramTests
 from polymode.tasks import Split, check_request, shuffled
@@ -79,10 +79,8 @@ class Mbpp:
         cpu_seconds: int = 2,
         unsafe_local: bool | None = None,
     ) -> None:
-        if isinstance(shown_tests, bool) or shown_tests not in (0, 1, 2, 3):
-            raise ConfigError(f"shown_tests = {shown_tests!r} must be 0, 1, 2 or 3")
-        if isinstance(extra_inputs, bool) or not isinstance(extra_inputs, int) or extra_inputs < 0:
-            raise ConfigError(f"extra_inputs = {extra_inputs!r} must be a whole number of at least 0")
+        number_in("shown_tests", shown_tests, 0, 3, whole=True)
+        number_in("extra_inputs", extra_inputs, 0, whole=True)
         one_of("distinct", distinct, get_args(Distinct))
         self.plus, self.shown_tests, self.extra_inputs = plus, shown_tests, extra_inputs
         self._sentence = "prompt" if sanitized else "text"  # the field that holds it

@@ -112,7 +112,7 @@ class Shaping:
         return union_values(finds_GN, self._k).tolist()
 
     def _bonuses(self, scores: Sequence[Score], verifier: Verifier, question: str) -> list[float]:
-        names = AnswerNames(verifier, self.counts.known(question) if self.counts is not None else ())
+        names = AnswerNames(verifier, self.counts.names(question) if self.counts is not None else ())
         names_G = [
             None if score.total is None else names.names(score.judgement) if score.answer_set.is_clean else []
             for score in scores

@@ -122,7 +122,7 @@ def test_missing_data_and_wrong_options_say_what_to_do(tmp_path: Path, monkeypat
     monkeypatch.delenv("POLYMODE_DATA", raising=False)
     with pytest.raises(DataNotFoundError, match=r"ambigqa: no data folder .*; pass --data DIR .*train_light.json"):
         AmbigQA()
-    with pytest.raises(ConfigError, match="at_least = 0 must be at least 1"):
+    with pytest.raises(ConfigError, match="at_least = 0 is not allowed: give a whole number from 1"):
         AmbigQA(tmp_path, at_least=0)
 
 

@@ -83,7 +83,8 @@ def test_the_drawn_condition_is_distributed_as_the_posterior_says() -> None:
     rng = np.random.default_rng(12)
     stated, drawn = [], []
     while len(stated) < 20_000:
-        for _, posterior, condition in task._draw(rng):
+        for _, make in task.draw(rng):
+            posterior, condition = make.keywords["posterior"], make.keywords["drawn"]
             stated.append(posterior)
             drawn.append(np.eye(len(posterior))[condition])
     p_N, y_N = np.concatenate(stated), np.concatenate(drawn)

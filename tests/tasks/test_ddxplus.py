@@ -437,7 +437,7 @@ def test_missing_data_name_what_was_looked_for(tmp_path: Path, monkeypatch: pyte
         ({"style": "long"}, "style = 'long' is not known"),
         ({"threshold": 0}, "threshold = 0 must lie between 0 and 1"),
         ({"validation": 1.0}, "validation = 1.0 must lie between 0 and 1"),
-        ({"top": 0}, "top = 0 must be at least 1"),
+        ({"top": 0}, "top = 0 is not allowed: give a whole number from 1"),
     ],
 )
 def test_options_are_checked(release: Path, options: dict[str, Any], complaint: str) -> None:

@@ -195,8 +195,8 @@ def test_missing_data_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"shown_tests": 4}, "shown_tests = 4 must be 0, 1, 2 or 3"),
-        ({"extra_inputs": -1}, "extra_inputs = -1 must be a whole number"),
+        ({"shown_tests": 4}, "shown_tests = 4 is not allowed: give a whole number from 0 to 3"),
+        ({"extra_inputs": -1}, "extra_inputs = -1 is not allowed: give a whole number from 0"),
         ({"distinct": "text"}, "distinct = 'text' is not known: use one of ast, behaviour"),
         ({"cpu_seconds": 0}, "cpu_seconds = 0 must be a whole number of at least 1"),
         ({"speed": 1}, "task 'mbpp': unknown option 'speed'; known: data, sanitized"),

@@ -90,12 +90,7 @@ class Clinic(Endless):
         return [*questions, *thoughts, *names, *FORMAT_TEXTS]
 
     def draw(self, rng: np.random.Generator) -> Iterator[tuple[str, partial[Example]]]:
-        """Questions of some patients, each with a function from an identity to its example."""
-        for question, posterior, drawn in self._draw(rng):
-            yield question, partial(self._example, question=question, posterior=posterior, drawn=drawn)
-
-    def _draw(self, rng: np.random.Generator) -> list[tuple[str, np.ndarray, int]]:
-        """Question, posterior (conditions,) and drawn condition of the acceptable ones among ``_DRAW`` patients."""
+        """Questions of the acceptable ones among ``_DRAW`` patients, each with the maker of its example."""
         band, sex = rng.integers(len(AGE_BANDS), size=_DRAW), rng.integers(2, size=_DRAW)
         prior = self._prior[band, sex]
         condition = (prior.cumsum(1) > rng.random((_DRAW, 1))).argmax(1)
@@ -107,7 +102,6 @@ class Clinic(Endless):
             log_p = log_p + (state == value) @ self._log_state[value].T
         posterior = np.exp(log_p - log_p.max(1, keepdims=True))
         posterior /= posterior.sum(1, keepdims=True)
-        out = []
         for i in range(_DRAW):
             _, low, high = AGE_BANDS[band[i]]
             age = int(rng.integers(low, high + 1))
@@ -115,8 +109,7 @@ class Clinic(Endless):
             if len(present) < MIN_FINDINGS or len(present) + len(absent) > MAX_RECORDED:
                 continue
             question = _render(age, int(sex[i]), [FINDINGS[f] for f in present], [FINDINGS[f] for f in absent])
-            out.append((question, posterior[i], int(condition[i])))
-        return out
+            yield question, partial(self._example, question=question, posterior=posterior[i], drawn=int(condition[i]))
 
     def _example(self, identity: str, question: str, posterior: np.ndarray, drawn: int) -> Example:
         order = np.argsort(-posterior, kind="stable")
@@ -125,9 +118,9 @@ class Clinic(Endless):
             references = (Reference(self.conditions[drawn], weight=float(posterior[drawn])),)
             p_correct = distribution
         else:
-            kept = [c for c in order if posterior[c] >= self.threshold] or order[:1].tolist()
-            references = tuple(Reference(self.conditions[c], weight=float(posterior[c])) for c in kept)
-            p_correct = {self.conditions[c]: 1.0 for c in kept}
+            right = [c for c in order if posterior[c] >= self.threshold] or order[:1].tolist()
+            references = tuple(Reference(self.conditions[c], weight=float(posterior[c])) for c in right)
+            p_correct = {self.conditions[c]: 1.0 for c in right}
         return Example(
             identity,
             question,

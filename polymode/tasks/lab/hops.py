@@ -70,8 +70,8 @@ class Facts:
     @property
     def loose(self) -> list[str]:
         """Places that lie somewhere and where nobody is known to work."""
-        taken = set(self.works.values())
-        return [place for place in self.lies if place not in taken]
+        workplaces = set(self.works.values())
+        return [place for place in self.lies if place not in workplaces]
 
 
 class Hops(Endless):
@@ -82,8 +82,6 @@ class Hops(Endless):
     """
 
     name = "hops"
-    towns: tuple[str, ...] = TOWNS
-    """Every possible answer."""
 
     def __init__(self) -> None:
         self._p_town = p_towns()  # (places, towns)
@@ -206,12 +204,12 @@ def _tell(
     n_chains = int(rng.integers(rest // 2 + 1))  # work facts of others whose place's town is told as well
     n_others = rest - n_chains
     works = [(people[i], places[i]) for i in range(1, n_others + 1)]
-    told = [*range(1, n_chains + 1), *range(n_others + 1, n_others + 1 + n_loose)]
+    with_town = [*range(1, n_chains + 1), *range(n_others + 1, n_others + 1 + n_loose)]
     if WORK not in missing:
         works.append((people[0], places[0]))
     if TOWN not in missing:
-        told.append(0)
-    lies = [(places[i], towns[i]) for i in told]
+        with_town.append(0)
+    lies = [(places[i], towns[i]) for i in with_town]
     return [works[i] for i in rng.permutation(len(works))], [lies[i] for i in rng.permutation(len(lies))]
 
 
@@ -219,15 +217,15 @@ def _render(person: str, works: Sequence[tuple[str, str]], lies: Sequence[tuple[
     """The question, in an order that does not depend on values: a small model finds facts by position."""
     place_of, town_of = dict(works), dict(lies)
 
-    def told(who: str) -> str:
+    def work_of(who: str) -> str:
         place = place_of.get(who)
         if place is None:
             return f"{who} works somewhere"
         return f"{who} works at {place}" + (f" in {town_of[place]}" if place in town_of else "")
 
     loose = [f"{place} is in {town}" for place, town in lies if place not in set(place_of.values())]
-    others = [told(who) for who in place_of if who != person]
-    return f"{'; '.join([told(person), *loose, *others])}\nIn which town does {person} work?"
+    others = [work_of(who) for who in place_of if who != person]
+    return f"{'; '.join([work_of(person), *loose, *others])}\nIn which town does {person} work?"
 
 
 def _chain(facts: Facts) -> str:

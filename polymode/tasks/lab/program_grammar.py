@@ -73,12 +73,12 @@ class Grammar:
     """Functions with their probabilities.
 
     Args:
-        found: the functions; by default all of them.
+        members: the functions; by default all of them.
         weights: how likely each is before any value is shown; by default `SHARES`, evenly within a kind.
     """
 
-    def __init__(self, found: Sequence[Function] | None = None, weights: Sequence[float] | None = None) -> None:
-        self.functions = tuple(functions()) if found is None else tuple(found)
+    def __init__(self, members: Sequence[Function] | None = None, weights: Sequence[float] | None = None) -> None:
+        self.functions = tuple(functions()) if members is None else tuple(members)
         kinds = [function.kind for function in self.functions]
         p = np.array(weights or [SHARES[kind] / kinds.count(kind) for kind in kinds])
         self.prior = p / p.sum()
