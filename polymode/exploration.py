@@ -21,13 +21,15 @@ Answers are the same when they match the same reference, else when the verifier'
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from polymode.errors import RecordError, VerifierFault
 from polymode.types import Judgement
 from polymode.verifiers import Verifier, is_open
 from polymode.verifiers.faults import ask
+
+T = TypeVar("T")
 
 
 class AnswerNames:
@@ -53,20 +55,19 @@ class AnswerNames:
 
     def _text(self, text: str) -> str:
         if self._key is not None:
-            try:
-                return _TEXT + ask(self._key, text)
-            except VerifierFault:
-                return _TEXT + text
-        head = next((head for head in self._heads if self._is_same(text, head)), None)
+            return _TEXT + _ask_or(text, self._key, text)
+        head = next((head for head in self._heads if _ask_or(False, self._verifier.same, text, head)), None)
         if head is None:
             self._heads.append(head := text)
         return _TEXT + head
 
-    def _is_same(self, a: str, b: str) -> bool:
-        try:
-            return ask(self._verifier.same, a, b)
-        except VerifierFault:
-            return False
+
+def _ask_or(default: T, method: Callable[..., T], *texts: str) -> T:
+    """What the verifier's method returns, or the default after a fault."""
+    try:
+        return ask(method, *texts)
+    except VerifierFault:
+        return default
 
 
 _REFERENCE, _TEXT = "#", "~"

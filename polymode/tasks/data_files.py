@@ -105,19 +105,14 @@ def read_json_file(path: Path) -> Any:
             raise RecordError(f"{path}, line {exc.lineno}: not valid JSON ({exc.msg})") from None
 
 
-@contextmanager
-def _open_bytes(path: Path) -> Iterator[IO[bytes]]:
+def _open_bytes(path: Path) -> IO[bytes]:
     if path.suffix == ".gz":
-        with gzip.open(path, "rb") as handle:
-            yield cast("IO[bytes]", handle)  # GzipFile reads bytes like any binary file
-    elif path.suffix == ".zip":
-        with zipfile.ZipFile(path) as archive:
-            members = [info for info in archive.infolist() if not info.is_dir()]
-            if len(members) != 1:
-                found = ", ".join(info.filename for info in members[:5]) or "nothing"
-                raise RecordError(f"{path}: one file is expected inside, found {found}; unpack it into the folder")
-            with archive.open(members[0]) as handle:
-                yield handle
-    else:
-        with path.open("rb") as handle:
-            yield handle
+        return cast("IO[bytes]", gzip.open(path, "rb"))  # GzipFile reads bytes like any binary file
+    if path.suffix != ".zip":
+        return path.open("rb")
+    with zipfile.ZipFile(path) as archive:  # the member keeps the file open after the archive is closed
+        members = [info for info in archive.infolist() if not info.is_dir()]
+        if len(members) != 1:
+            names = ", ".join(info.filename for info in members[:5]) or "nothing"
+            raise RecordError(f"{path}: one file is expected inside, found {names}; unpack it into the folder")
+        return archive.open(members[0])

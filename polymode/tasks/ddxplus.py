@@ -98,14 +98,10 @@ class DDXPlus:
         self.list_conditions, self.balance, self.validation, self.limit = list_conditions, balance, validation, limit
         self._source = find_source(data, hub)
         self._evidences = read_evidences(self._source.dictionary(EVIDENCES))
-        self._conditions, self._names = read_conditions(self._source.dictionary(CONDITIONS))
-        self._aliases = {condition.name: condition.aliases for condition in self._conditions}
-        self._read: dict[Split, list[Row] | None] = {}
-
-    @property
-    def conditions(self) -> tuple[str, ...]:
+        self._aliases, self._names = read_conditions(self._source.dictionary(CONDITIONS))
+        self.conditions = tuple(self._aliases)
         """English names of all conditions an answer can name."""
-        return tuple(condition.name for condition in self._conditions)
+        self._read: dict[Split, list[Row] | None] = {}
 
     def examples(self, split: Split, n: int | None = None, *, seed: int = 0) -> Sequence[Example]:
         """The first ``n`` patients of a split shuffled by ``seed`` (at most all of them); rendered on access.

@@ -30,16 +30,6 @@ COLUMNS = ("AGE", "DIFFERENTIAL_DIAGNOSIS", "SEX", "PATHOLOGY", "EVIDENCES", "IN
 
 
 @dataclass(frozen=True, slots=True)
-class Condition:
-    """One of the conditions an answer can name."""
-
-    name: str
-    """English name of the release, spelling kept (also "Larygospasm")."""
-    aliases: tuple[str, ...]
-    """French name, and what people call it in English (`polymode.tasks.ddxplus_names`)."""
-
-
-@dataclass(frozen=True, slots=True)
 class Row:
     """One patient."""
 
@@ -58,8 +48,11 @@ class Row:
     """English name and probability, descending, positive, summing to 1."""
 
 
-def read_conditions(path: Path) -> tuple[list[Condition], dict[str, str]]:
-    """Conditions in the order of the file, and the English name of every name (English, French or key).
+def read_conditions(path: Path) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
+    """Two mappings: further names of each condition by its English name, and English names by every name of the file.
+
+    English names are those of the release, spelling included (also "Larygospasm"), in the order of the file. Further
+    names are the French one and those in common use (`polymode.tasks.ddxplus_names`).
 
     Raises:
         RecordError: not an object of entries, or one name for two conditions.
@@ -67,17 +60,18 @@ def read_conditions(path: Path) -> tuple[list[Condition], dict[str, str]]:
     raw = read_json_file(path)
     if not isinstance(raw, dict) or not raw or not all(isinstance(entry, dict) for entry in raw.values()):
         raise RecordError(f"{path}: an object with one entry per condition is needed; use the official file")
-    conditions, names = [], {}
+    aliases: dict[str, tuple[str, ...]] = {}
+    english: dict[str, str] = {}
     for key, entry in raw.items():
         name = str(entry.get("cond-name-eng") or entry.get("condition_name") or key)
         french = str(entry.get("cond-name-fr") or name)
         for spelled in {name, french, key, str(entry.get("condition_name") or key)}:
-            if names.setdefault(spelled, name) != name:
+            if english.setdefault(spelled, name) != name:
                 raise RecordError(f"{path}, entry {key!r}: {spelled!r} names two conditions; use the official file")
         others = {alias.casefold(): alias for alias in (french, *ALIASES.get(name, ()))}
         others.pop(name.casefold(), None)
-        conditions.append(Condition(name, tuple(others.values())))
-    return conditions, names
+        aliases[name] = tuple(others.values())
+    return aliases, english
 
 
 def read_rows(records: Iterable[Record], evidences: Mapping[str, Evidence], names: Mapping[str, str]) -> Iterator[Row]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,8 +28,6 @@ SPLIT_NAMES: dict[str, Split] = {
     "test": "test",
 }
 """Names that files, columns and data sets use for the three splits."""
-
-_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +96,6 @@ def format_of(path: Path) -> str:
     for suffix in SUFFIXES[1:]:
         name = name.removesuffix(suffix)
     return next((ending for ending in FORMATS if name.endswith(ending)), "")
-
-
-def looks_like_hub_name(source: str) -> bool:
-    """Whether ``source`` has the shape ``owner/name`` and not that of a data file."""
-    return _HUB_NAME.fullmatch(source) is not None and not format_of(Path(source))
 
 
 def split_files(folder: Path) -> dict[Split, Path]:

@@ -12,6 +12,7 @@ references and summing to 1 become the reference distribution.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -23,7 +24,7 @@ from polymode.prompts import Style
 from polymode.references import check_references, reference_from
 from polymode.tasks import SPLITS, Split, check_request, shuffled
 from polymode.tasks.held_out import text_hash
-from polymode.tasks.record_files import SPLIT_NAMES, Record, load_hub, looks_like_hub_name, read_records, split_files
+from polymode.tasks.record_files import SPLIT_NAMES, Record, format_of, load_hub, read_records, split_files
 from polymode.types import Example, Reference
 from polymode.verifiers import QuestionVerifier, Verifier
 from polymode.verifiers.choice import VERIFIERS
@@ -221,7 +222,7 @@ def _parts(
     path = Path(data).expanduser()
     if path.is_dir():
         return {split: read_records(file) for split, file in split_files(path).items()}
-    if not path.exists() and looks_like_hub_name(str(data)):
+    if not path.exists() and re.fullmatch(r"[\w.-]+/[\w.-]+", str(data)) and not format_of(path):
         return load_hub(str(data), hub_config)
     return {None: read_records(path)}
 

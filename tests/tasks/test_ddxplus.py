@@ -525,9 +525,9 @@ def test_real_conditions_are_49_and_no_alias_is_shared(shared_data: Path) -> Non
     conditions, _ = read_conditions(shared_data / "ddxplus" / "release_conditions.json")
     assert len(conditions) == 49
     owner: dict[str, str] = {}
-    for condition in conditions:
-        for name in (condition.name, *condition.aliases):
-            assert owner.setdefault(normalise(name), condition.name) == condition.name
+    for condition, aliases in conditions.items():
+        for name in (condition, *aliases):
+            assert owner.setdefault(normalise(name), condition) == condition
 
 
 @pytest.mark.parametrize(
@@ -549,9 +549,9 @@ def test_real_conditions_are_49_and_no_alias_is_shared(shared_data: Path) -> Non
 )
 def test_what_people_call_the_conditions(shared_data: Path, name: str, condition: str | None) -> None:
     conditions, _ = read_conditions(shared_data / "ddxplus" / "release_conditions.json")
-    fitting = [c.name for c in conditions if normalise(name) in map(normalise, (c.name, *c.aliases))]
+    fitting = [c for c, aliases in conditions.items() if normalise(name) in map(normalise, (c, *aliases))]
     assert fitting == ([] if condition is None else [condition])
-    assert all(len(c.aliases) > 1 for c in conditions)
+    assert all(len(aliases) > 1 for aliases in conditions.values())
 
 
 def test_real_demonstrations_parse_clean(real: DDXPlus) -> None:

@@ -111,7 +111,7 @@ def test_programs_are_judged_by_running_them(tmp_path: Path) -> None:
     programs = [
         "def add(n): return n + 11",
         "def add(x):\n    return x + 11",
-        "def add(n): return 11 + n",
+        "def add(n): return sum((11, n))",
         "def add(n): return 12",
     ]
     text = "<think></think>" + "".join(f"<answer{i}>{p}</answer{i}>" for i, p in enumerate(programs, 1))
