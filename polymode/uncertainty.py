@@ -96,10 +96,10 @@ def question_sums(question_N: Array, x_N: Array | None, n_questions: int) -> Arr
 
 def mean_of_items(question_N: Array, x_N: Array, n_questions: int) -> SumStatistic:
     """Mean over all items, each with equal weight: sum_i x_i / n. NaN items are left out; n counts items."""
-    is_known_N = ~np.isnan(x_N)
-    question, x = question_N[is_known_N], x_N[is_known_N]
-    sums = (question_sums(question, x, n_questions), question_sums(question, None, n_questions))
-    return SumStatistic(sums, ratio, int(is_known_N.sum()))
+    is_defined_N = ~np.isnan(x_N)
+    question_N, x_N = question_N[is_defined_N], x_N[is_defined_N]
+    sums = (question_sums(question_N, x_N, n_questions), question_sums(question_N, None, n_questions))
+    return SumStatistic(sums, ratio, len(x_N))
 
 
 def mean_of_questions(question_N: Array, x_N: Array, n_questions: int) -> SumStatistic:
@@ -188,15 +188,6 @@ def _stack(sums: Mapping[Key, SumStatistic], n_questions: int) -> tuple[Array, d
     return np.column_stack(blocks), places
 
 
-def percentile_interval(value_R: Array, level: float = LEVEL) -> tuple[float, float]:
-    """The central ``level`` of the replicates; NaN when fewer than half of them are defined."""
-    finite = value_R[np.isfinite(value_R)]
-    if finite.size == 0 or finite.size * 2 < value_R.size:
-        return math.nan, math.nan
-    low, high = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
-
-
 def bootstrap(
     statistics: Mapping[Key, Statistic],
     n_questions: int,
@@ -219,36 +210,37 @@ def bootstrap(
         advance: called with the number of replicates that have just been done.
     """
     values, replicates = replicate(statistics, n_questions, rng=rng, n_boot=n_boot, advance=advance)
-    return {
-        name: Estimate(values[name], *_interval(s, values[name], replicates[name], level), s.n, n_unscored)
-        for name, s in statistics.items()
-    }
+    estimates = {}
+    for name, s in statistics.items():
+        ends = percentile_interval(values[name], replicates[name], level, is_absolute=s.is_absolute, least=0.0)
+        estimates[name] = Estimate(values[name], *ends, s.n, n_unscored)
+    return estimates
 
 
-def _interval(statistic: Statistic, value: float, value_R: Array, level: float) -> tuple[float, float]:
-    if math.isnan(value):
-        return math.nan, math.nan
-    if statistic.is_absolute:
-        value_R = np.maximum(_centred(value, value_R), 0.0)
-    return percentile_interval(value_R, level)
+def percentile_interval(
+    value: float, value_R: Array, level: float = LEVEL, *, is_absolute: bool = False, least: float = -math.inf
+) -> tuple[float, float]:
+    """The central ``level`` of the replicates; NaN when the value or more than half of them are undefined.
 
-
-def _centred(value: float, value_R: Array) -> Array:
-    """The replicates moved so that their mean is the value.
-
-    |noise| does not average out: the value has such an excess over the truth, and a replicate, noise on top of noise,
-    has it twice. Only the second one can be measured and is taken off, or the interval would lie above its value.
+    |noise| does not average out: the value of an absolute statistic has such an excess over the truth, and a replicate,
+    noise on top of noise, has it twice. Only the second one can be measured. So the replicates are moved until their
+    mean is the value, none below ``least``, or the interval would lie above its value.
     """
     finite = value_R[np.isfinite(value_R)]
-    return value_R - (finite.mean() - value) if finite.size else value_R
+    if math.isnan(value) or finite.size == 0 or finite.size * 2 < value_R.size:
+        return math.nan, math.nan
+    if is_absolute:
+        finite = np.maximum(finite - (finite.mean() - value), least)
+    low, high = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
 
 
 def restrict(statistic: Statistic, index: Array, n_questions: int) -> Statistic:
-    """The same statistic over the questions at ``index`` only; n is kept.
+    """The same statistic over the questions at ``index`` only, with the same n.
 
     Args:
         statistic: over ``n_questions`` questions.
-        index: positions of the questions to keep, in the wanted order.
+        index: positions of the questions, in their new order.
         n_questions: questions of ``statistic``.
     """
     if isinstance(statistic, SumStatistic):
@@ -291,9 +283,7 @@ def paired_differences(
     for name, pair in pairs.items():
         value = values[name, 0] - values[name, 1]
         shared = min(len(replicates[name, 0]), len(replicates[name, 1]))
-        spread = replicates[name, 0][:shared] - replicates[name, 1][:shared]
-        if any(s.is_absolute for s in pair):
-            spread = _centred(value, spread)
-        low, high = percentile_interval(spread, level) if not math.isnan(value) else (math.nan, math.nan)
-        out[name] = Estimate(value, low, high, n_questions)
+        value_R = replicates[name, 0][:shared] - replicates[name, 1][:shared]
+        ends = percentile_interval(value, value_R, level, is_absolute=any(s.is_absolute for s in pair))
+        out[name] = Estimate(value, *ends, n_questions)
     return out

@@ -23,17 +23,17 @@ Outcome = Callable[[View, float], tuple[Bools, Bools]]
 
 def single_answers(view: View, threshold: float) -> tuple[Bools, Bools]:
     """Who gets ANSWER, and whose answer is wrong."""
-    shown = view.answered(threshold)
-    return shown, shown & ~view.top_is_right
+    answered_N = view.answered(threshold)
+    return answered_N, answered_N & ~view.top_is_right
 
 
 def sets_beside(answer_at: float | None) -> Outcome:
     """Who gets OFFER_SET and no ANSWER, and whose set holds no right answer."""
 
     def sets(view: View, threshold: float) -> tuple[Bools, Bools]:
-        offered, size = view.offered(threshold, offer_all=False)
-        shown = offered & ~view.answered(answer_at)
-        return shown, shown & (view.first_right >= size)
+        offered_N, size_N = view.offered(threshold, offer_all=False)
+        offered_N &= ~view.answered(answer_at)
+        return offered_N, offered_N & (view.first_right >= size_N)
 
     return sets
 

@@ -58,12 +58,8 @@ def missing_folder(task: str, names: Sequence[str], hint: str = "") -> DataNotFo
 
 def find_file(folder: Path, names: Sequence[str]) -> Path | None:
     """First existing file of ``names`` in ``folder``, each tried plain, as ``.gz`` and as ``.zip``; None if none."""
-    for name in names:
-        for suffix in SUFFIXES:
-            path = folder / (name + suffix)
-            if path.is_file():
-                return path
-    return None
+    paths = (folder / (name + suffix) for name in names for suffix in SUFFIXES)
+    return next((path for path in paths if path.is_file()), None)
 
 
 def need_file(folder: Path, names: Sequence[str]) -> Path:

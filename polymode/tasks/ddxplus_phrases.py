@@ -8,6 +8,7 @@ tell it from all the others; where those would mislead, the table has a better o
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 _ADVERBS = r"(?P<adverbs>(?:ever |\w+ly )*)"
@@ -259,11 +260,11 @@ def short_labels(questions: Sequence[str], *, words: int = 3) -> list[str]:
             label if keep or labels.count(label) == 1 else " ".join(w[:size])
             for label, keep, w in zip(labels, fixed, telling, strict=True)
         ]
-    seen: dict[str, int] = {}
+    counts: Counter[str] = Counter()
     for i, label in enumerate(labels):  # equal questions: number the repeats
-        seen[label] = seen.get(label, 0) + 1
-        if seen[label] > 1:
-            labels[i] = f"{label} {seen[label]}"
+        counts[label] += 1
+        if counts[label] > 1:
+            labels[i] = f"{label} {counts[label]}"
     return labels
 
 

@@ -158,14 +158,10 @@ class Mbpp:
             inputs=tuple(inputs),
         )
         meta |= {"entry_point": name, "plus_cases": len(cases)}
-        return Example(
-            f"mbpp-{number}", self._question(record, name, asserts), (Reference(tests.to_json()),), meta=meta
-        )
-
-    def _question(self, record: Mapping[str, Any], name: str, asserts: Sequence[str]) -> str:
-        tests = [" ".join(text.split()) for text in asserts[: self.shown_tests]]
-        request = _REQUESTS[min(len(tests), 2)].format(name=name)
-        return "\n".join([record[self._sentence].strip(), request, *tests])
+        shown_asserts = [" ".join(text.split()) for text in asserts[: self.shown_tests]]
+        request = _REQUESTS[min(len(shown_asserts), 2)].format(name=name)
+        question = "\n".join([record[self._sentence].strip(), request, *shown_asserts])
+        return Example(f"mbpp-{number}", question, (Reference(tests.to_json()),), meta=meta)
 
 
 def _read_records(path: Path, texts: Sequence[str], prefix: str = "") -> dict[int, Mapping[str, Any]]:

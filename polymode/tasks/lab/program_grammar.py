@@ -97,13 +97,13 @@ class Grammar:
         """How often each program text is written, relative to the plainest of its function."""
         self._values = np.array([function.values for function in self.functions])  # (functions, inputs)
 
-    def posterior(self, shown: Mapping[int, int]) -> np.ndarray:
+    def posterior(self, values: Mapping[int, int]) -> np.ndarray:
         """P(function | values shown), shape (functions,): the prior of those that fit, to sum 1; 0 when none does.
 
         The inputs are sampled without looking at any value, so their choice reveals nothing.
         """
-        places = [INPUTS.index(x) for x in shown]
-        weights = self.prior * (self._values[:, places] == list(shown.values())).all(1)
+        places = [INPUTS.index(x) for x in values]
+        weights = self.prior * (self._values[:, places] == list(values.values())).all(1)
         return weights / (weights.sum() or 1.0)
 
 

@@ -89,14 +89,14 @@ class Programs(Endless):
         Raises:
             ConfigError: the example does not come from this task.
         """
-        shown = read_shown(example)
-        p_F = self.grammar.posterior(shown)
+        values = read_values(example)
+        p_F = self.grammar.posterior(values)
         likely = np.argsort(-p_F, kind="stable")[:NAMED]
         named = [self.grammar.functions[i].expressions[0] for i in likely if p_F[i] > 0]
         p_correct = self._p_correct(p_F)
         stray = rng.choice(len(p_F), size=_STRAY, replace=False)
         return write_demonstration(
-            _steps(shown),
+            _steps(values),
             p_correct,
             list(dict.fromkeys([*p_correct, *(text for i in stray for text in _texts(self.grammar.functions[i]))])),
             k,
@@ -125,16 +125,16 @@ class Programs(Endless):
         for i in range(_DRAW):
             function = self.grammar.functions[number[i]]
             places = sorted(order[i, : n_shown[i]])
-            shown = {INPUTS[place]: function.values[place] for place in places}
-            question = _render(shown)
-            yield question, partial(self._example, question=question, shown=shown, function=function)
+            values = {INPUTS[place]: function.values[place] for place in places}
+            question = _render(values)
+            yield question, partial(self._example, question=question, values=values, function=function)
 
-    def _example(self, identity: str, question: str, shown: Mapping[int, int], function: Function) -> Example:
-        p_F = self.grammar.posterior(shown)
+    def _example(self, identity: str, question: str, values: Mapping[int, int], function: Function) -> Example:
+        p_F = self.grammar.posterior(values)
         meta = {
             "kind": function.kind,
             "drawn": program(function.expressions[0]),
-            "shown": len(shown),
+            "shown": len(values),
             "fits": int((p_F > 0).sum()),
         }
         reference = Reference(hidden_tests(function).to_json())
@@ -182,10 +182,10 @@ class PosteriorEquality(ProgramEquality):
             ConfigError: the question does not come from this task.
         """
         assert self.grammar is not None
-        p_F = self.grammar.posterior(read_shown(self.example))
-        known = self.grammar.number_of.get(text)
-        if known is not None:
-            return float(p_F[known])
+        p_F = self.grammar.posterior(read_values(self.example))
+        number = self.grammar.number_of.get(text)
+        if number is not None:
+            return float(p_F[number])
         fits = np.flatnonzero(p_F)
         runs = [(program_text(text), hidden_tests(self.grammar.functions[i])) for i in fits]
         outcomes = [result.outcome for result in self.sandbox.run(runs)]
@@ -203,7 +203,7 @@ def hidden_tests(function: Function) -> ProgramTests:
     )
 
 
-def read_shown(example: Example) -> dict[int, int]:
+def read_values(example: Example) -> dict[int, int]:
     """The values given in a question, by input.
 
     Raises:
@@ -216,14 +216,13 @@ def read_shown(example: Example) -> dict[int, int]:
     return {int(x): int(y) for x, y in values}
 
 
-def _render(shown: Mapping[int, int]) -> str:
-    return "; ".join(f"f({x}) = {y}" for x, y in shown.items()) + f"\n{_REQUEST}"
+def _render(values: Mapping[int, int]) -> str:
+    return "; ".join(f"f({x}) = {y}" for x, y in values.items()) + f"\n{_REQUEST}"
 
 
-def _steps(shown: Mapping[int, int]) -> str:
+def _steps(values: Mapping[int, int]) -> str:
     """From each value to the next, ``5 : 10 ; 1 : 2``: how far the input moves, and the value with it."""
-    values = list(shown.items())
-    return " ; ".join(f"{x - x0} : {y - y0}" for (x0, y0), (x, y) in pairwise(values))
+    return " ; ".join(f"{x - x0} : {y - y0}" for (x0, y0), (x, y) in pairwise(values.items()))
 
 
 def _texts(function: Function) -> list[str]:
