@@ -43,16 +43,6 @@ def build_prompt(question: str, k: int, *, confidence: bool, exclusive: bool = F
     one_of("style", style, get_args(Style))
     if style == "brief":
         return f"{question}\nGive {k} answer{'s' if k > 1 else ''}{' with confidence' if confidence else ''}\n"
-    return f"{question}\n\n{_full_request(k, confidence, exclusive)}"
-
-
-def build_check_prompt(question: str, answer: str) -> str:
-    """Prompt that asks whether one proposed answer is right, to be answered with True or False (P(True))."""
-    ask = "Is the proposed answer correct? Reply with one word, True or False."
-    return f"{question}\n\nProposed answer: {answer}\n\n{ask}"
-
-
-def _full_request(k: int, confidence: bool, exclusive: bool) -> str:
     tags = [""] if k == 1 else [str(i) for i in range(1, k + 1)]
     slots = "\n".join(
         f"<answer{i}>...</answer{i}>" + (f"<confidence{i}>...</confidence{i}>" if confidence else "") for i in tags
@@ -73,4 +63,10 @@ def _full_request(k: int, confidence: bool, exclusive: bool) -> str:
                 else "Several answers may be correct, so judge each one by itself; the probabilities need not sum to 1."
             )
     parts.append("An answer tag holds only the answer, without explanation. After </think> write exactly:")
-    return " ".join(parts) + "\n" + slots
+    return f"{question}\n\n{' '.join(parts)}\n{slots}"
+
+
+def build_check_prompt(question: str, answer: str) -> str:
+    """Prompt that asks whether one proposed answer is right, to be answered with True or False (P(True))."""
+    ask = "Is the proposed answer correct? Reply with one word, True or False."
+    return f"{question}\n\nProposed answer: {answer}\n\n{ask}"

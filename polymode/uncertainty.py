@@ -29,9 +29,9 @@ Array = NDArray[Any]
 Key = TypeVar("Key", bound=Hashable)
 
 N_BOOT = 1000
-"""Replicates of an interval unless told otherwise."""
+"""Replicates of an interval by default."""
 LEVEL = 0.95
-"""Share of replicates inside an interval unless told otherwise."""
+"""Share of the replicates inside an interval."""
 MAX_ITEM_VISITS = 50_000_000
 """A statistic that is recomputed item by item gets min(n_boot, MAX_ITEM_VISITS / items) replicates, at least 100."""
 _BLOCK_BYTES, _SLAB = 96 * 2**20, 8192
@@ -194,7 +194,6 @@ def bootstrap(
     *,
     rng: np.random.Generator,
     n_boot: int = N_BOOT,
-    level: float = LEVEL,
     n_unscored: int = 0,
     advance: Callable[[int], object] | None = None,
 ) -> dict[Key, Estimate]:
@@ -205,22 +204,21 @@ def bootstrap(
         n_questions: P.
         rng: source of the resamples.
         n_boot: replicates.
-        level: share of the replicates inside the interval.
         n_unscored: noted in every estimate.
         advance: called with the number of replicates that have just been done.
     """
     values, replicates = replicate(statistics, n_questions, rng=rng, n_boot=n_boot, advance=advance)
     estimates = {}
     for name, s in statistics.items():
-        ends = percentile_interval(values[name], replicates[name], level, is_absolute=s.is_absolute, least=0.0)
+        ends = percentile_interval(values[name], replicates[name], is_absolute=s.is_absolute, least=0.0)
         estimates[name] = Estimate(values[name], *ends, s.n, n_unscored)
     return estimates
 
 
 def percentile_interval(
-    value: float, value_R: Array, level: float = LEVEL, *, is_absolute: bool = False, least: float = -math.inf
+    value: float, value_R: Array, *, is_absolute: bool = False, least: float = -math.inf
 ) -> tuple[float, float]:
-    """The central ``level`` of the replicates; NaN when the value or more than half of them are undefined.
+    """The central `LEVEL` of the replicates; NaN when the value or more than half of them are undefined.
 
     |noise| does not average out: the value of an absolute statistic has such an excess over the truth, and a replicate,
     noise on top of noise, has it twice. Only the second one can be measured. So the replicates are moved until their
@@ -231,7 +229,7 @@ def percentile_interval(
         return math.nan, math.nan
     if is_absolute:
         finite = np.maximum(finite - (finite.mean() - value), least)
-    low, high = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(finite, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 
 
@@ -261,7 +259,6 @@ def paired_differences(
     *,
     rng: np.random.Generator,
     n_boot: int = N_BOOT,
-    level: float = LEVEL,
 ) -> dict[str, Estimate]:
     """``first - second`` of each pair, two arms on the same questions, with intervals from shared resamples.
 
@@ -273,7 +270,6 @@ def paired_differences(
         n_questions: P, and the n of every difference.
         rng: source of the resamples.
         n_boot: replicates.
-        level: share of the replicates inside the interval.
     """
     both: dict[tuple[str, int], Statistic] = {
         (name, arm): statistic for name, pair in pairs.items() for arm, statistic in enumerate(pair)
@@ -284,6 +280,6 @@ def paired_differences(
         value = values[name, 0] - values[name, 1]
         shared = min(len(replicates[name, 0]), len(replicates[name, 1]))
         value_R = replicates[name, 0][:shared] - replicates[name, 1][:shared]
-        ends = percentile_interval(value, value_R, level, is_absolute=any(s.is_absolute for s in pair))
+        ends = percentile_interval(value, value_R, is_absolute=any(s.is_absolute for s in pair))
         out[name] = Estimate(value, *ends, n_questions)
     return out

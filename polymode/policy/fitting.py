@@ -27,12 +27,18 @@ from itertools import count
 import numpy as np
 
 from polymode.errors import ConfigError, one_of
-from polymode.policy import bounds
 from polymode.policy.maps import MIN_ANSWERS, fit_map
 from polymode.policy.policy import Guarantee, Policy
 from polymode.policy.recalibration import METHODS
 from polymode.policy.records import Ints, Records, View
-from polymode.policy.thresholds import conformal, learn_then_test, sets_beside, single_answers
+from polymode.policy.thresholds import (
+    conformal,
+    learn_then_test,
+    records_to_conform,
+    records_to_test,
+    sets_beside,
+    single_answers,
+)
 
 TARGETS = ("answer", "set", "both", "conformal")
 MIN_DESIGN = 10
@@ -133,7 +139,7 @@ def _split(n: int, calibration: Calibration) -> list[Ints]:
     share = calibration.design_share if has_map or not is_conformal else 0.0
     n_tests = 2 if calibration.target == "both" else 1
     alpha, delta = calibration.alpha, calibration.delta / n_tests
-    least = bounds.records_to_conform(alpha) if is_conformal else bounds.records_to_test(alpha, delta)
+    least = records_to_conform(alpha) if is_conformal else records_to_test(alpha, delta)
     least_design = (MIN_ANSWERS if has_map else MIN_DESIGN) if share else 0
 
     def parts(n: int) -> tuple[int, int]:

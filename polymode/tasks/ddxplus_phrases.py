@@ -243,19 +243,14 @@ def statement_of(question: str) -> str:
     return text if _STATEMENT_START.match(text) else f'answers yes to "{question}"'
 
 
-def short_labels(questions: Sequence[str], *, words: int = 3) -> list[str]:
-    """A short name per question, all different: its first telling words, more of them while two are equal.
-
-    Args:
-        questions: English questions.
-        words: words to begin with.
-    """
+def short_labels(questions: Sequence[str]) -> list[str]:
+    """A short name per English question, all different: its first three telling words, more while two are equal."""
     tidy = [_tidy(question) for question in questions]
     fixed = [next((label for fragment, label, *_ in _WORDINGS if fragment in q), "") for q in tidy]
     fixed = [label if fixed.count(label) == 1 else "" for label in fixed]
     telling = [_telling_words(question) for question in tidy]
-    labels = [label or " ".join(w[:words]) or "finding" for label, w in zip(fixed, telling, strict=True)]
-    for size in range(words + 1, max(map(len, telling), default=0) + 1):
+    labels = [label or " ".join(w[:3]) or "finding" for label, w in zip(fixed, telling, strict=True)]
+    for size in range(4, max(map(len, telling), default=0) + 1):
         labels = [
             label if keep or labels.count(label) == 1 else " ".join(w[:size])
             for label, keep, w in zip(labels, fixed, telling, strict=True)

@@ -209,7 +209,7 @@ def test_labels_differ_also_for_questions_that_begin_alike() -> None:
         "Do you?",
     ]
     # Three telling words, a fourth where three are not enough; an equal question is numbered.
-    assert short_labels(questions, words=3) == [
+    assert short_labels(questions) == [
         "dark purple spots",
         "dark purple spots both",
         "dark purple spots 2",
