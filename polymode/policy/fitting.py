@@ -27,18 +27,11 @@ from itertools import count
 import numpy as np
 
 from polymode.errors import ConfigError, one_of
+from polymode.policy import thresholds
 from polymode.policy.maps import MIN_ANSWERS, fit_map
 from polymode.policy.policy import Guarantee, Policy
 from polymode.policy.recalibration import METHODS
 from polymode.policy.records import Ints, Records, View
-from polymode.policy.thresholds import (
-    conformal,
-    learn_then_test,
-    records_to_conform,
-    records_to_test,
-    sets_beside,
-    single_answers,
-)
 
 TARGETS = ("answer", "set", "both", "conformal")
 MIN_DESIGN = 10
@@ -111,17 +104,21 @@ def fit_policy(
     views = [View.of(records.at(part), bare) for part in (design, *tests)]
     delta = calibration.delta / len(tests)
     if calibration.target == "conformal":
-        guarantees.append(conformal(views[1], calibration.alpha))
+        guarantees.append(thresholds.conformal(views[1], calibration.alpha))
         policy = replace(policy, offer_at=guarantees[-1].threshold)
     if calibration.target in ("answer", "both"):
         top = views[0].top
-        guarantees.append(learn_then_test("answer", single_answers, top, views[0], views[1], calibration.alpha, delta))
+        guarantees.append(
+            thresholds.learn_then_test(
+                "answer", thresholds.single_answers, top, views[0], views[1], calibration.alpha, delta
+            )
+        )
         policy = replace(policy, answer_at=guarantees[-1].threshold)
     if calibration.target in ("set", "both"):
-        outcome, mass = sets_beside(policy.answer_at), views[0].mass
+        outcome, mass = thresholds.sets_beside(policy.answer_at), views[0].mass
         try:
             guarantees.append(
-                learn_then_test("offer_set", outcome, mass, views[0], views[-1], calibration.alpha, delta)
+                thresholds.learn_then_test("offer_set", outcome, mass, views[0], views[-1], calibration.alpha, delta)
             )
         except ConfigError as exc:
             if policy.answer_at is None:
@@ -139,7 +136,7 @@ def _split(n: int, calibration: Calibration) -> list[Ints]:
     share = calibration.design_share if has_map or not is_conformal else 0.0
     n_tests = 2 if calibration.target == "both" else 1
     alpha, delta = calibration.alpha, calibration.delta / n_tests
-    least = records_to_conform(alpha) if is_conformal else records_to_test(alpha, delta)
+    least = thresholds.records_to_conform(alpha) if is_conformal else thresholds.records_to_test(alpha, delta)
     least_design = (MIN_ANSWERS if has_map else MIN_DESIGN) if share else 0
 
     def parts(n: int) -> tuple[int, int]:

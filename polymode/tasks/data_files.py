@@ -46,10 +46,8 @@ def data_folder(task: str, data: str | Path | None = None) -> Path | None:
 def missing_folder(task: str, names: Sequence[str], hint: str = "") -> DataNotFoundError:
     """The error for a task without a data folder: what was looked for, where, and how to provide it."""
     root = os.environ.get(DATA_VARIABLE, "")
-    if root:
-        place = f"{DATA_VARIABLE}={root!r} holds no folder {task!r}"
-    else:
-        place = f"no data folder was given and {DATA_VARIABLE} is not set"
+    no_root = f"no data folder was given and {DATA_VARIABLE} is not set"
+    place = f"{DATA_VARIABLE}={root!r} holds no folder {task!r}" if root else no_root
     return DataNotFoundError(
         f"{task}: {place}; pass --data DIR or set {DATA_VARIABLE} to the folder above it; "
         f"the folder must hold {', '.join(names)} (each also as .gz or .zip)" + (f"; {hint}" if hint else "")

@@ -209,7 +209,9 @@ class DDXPlus:
         if self.prompt_style == "brief":
             question = describe_briefly(row.age, row.sex, initial, findings)
         else:
-            question = describe(row.age, row.sex, initial, findings) + "\n" + self._request()
+            ask = "Which condition explains" if self.target == "pathology" else "Which conditions could explain"
+            names = f" Answer with names from this list: {'; '.join(self.conditions)}." if self.list_conditions else ""
+            question = f"{describe(row.age, row.sex, initial, findings)}\n{ask} this presentation?{names}"
         p = dict(row.differential)
         if self.target == "pathology":
             right = [row.pathology]
@@ -226,11 +228,6 @@ class DDXPlus:
             exclusive=self.target == "pathology",
             meta={"pathology": row.pathology, "age": row.age, "sex": row.sex, "evidences": list(row.tokens)},
         )
-
-    def _request(self) -> str:
-        ask = "Which condition explains" if self.target == "pathology" else "Which conditions could explain"
-        listed = f" Answer with names from this list: {'; '.join(self.conditions)}." if self.list_conditions else ""
-        return f"{ask} this presentation?{listed}"
 
 
 class _Rendered(Sequence[Example]):

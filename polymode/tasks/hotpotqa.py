@@ -141,11 +141,11 @@ class HotpotQA(HeldOut):
 
     def _example(self, record: HotpotRecord) -> Example:
         removed = removed_paragraphs(record, self.seed) if self.modified else []
-        left = [paragraph for i, paragraph in enumerate(record.paragraphs) if i not in removed]
+        left = [f"{p.title}: {p.text}" for i, p in enumerate(record.paragraphs) if i not in removed]
         n_gold = sum(record.paragraphs[i].is_gold for i in removed)
         return Example(
             f"hotpotqa-{record.id}",
-            _render(record.question, left),
+            "\n\n".join([_REQUEST, *left, f"Question: {record.question}"]),
             (Reference(record.answer),),
             exclusive=True,
             meta={
@@ -171,10 +171,6 @@ def removed_paragraphs(record: HotpotRecord, seed: int) -> list[int]:
     gold, others = ([i for i, p in enumerate(record.paragraphs) if p.is_gold == is_gold] for is_gold in (True, False))
     chosen = [*rng.choice(gold, n_gold, replace=False), *rng.choice(others, REMOVED - n_gold, replace=False)]
     return sorted(int(i) for i in chosen)
-
-
-def _render(question: str, paragraphs: Sequence[Paragraph]) -> str:
-    return "\n\n".join([_REQUEST, *(f"{p.title}: {p.text}" for p in paragraphs), f"Question: {question}"])
 
 
 def read_hotpot(path: Path) -> Iterator[HotpotRecord]:

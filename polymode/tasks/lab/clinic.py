@@ -59,7 +59,10 @@ class Clinic(Endless):
         check_share("threshold", threshold)
         self.references, self.threshold = references, threshold
         self.conditions: tuple[str, ...] = tuple(condition.name for condition in CONDITIONS)
-        self._frequency = _frequencies()  # (conditions, findings)
+        background = {name: COMMON_BACKGROUND.get(name, BACKGROUND_RATE) for name in FINDINGS}
+        self._frequency = np.array(
+            [list((background | c.findings).values()) for c in CONDITIONS]
+        )  # (conditions, findings)
         present = self._frequency * PRESENT_RECORDED
         absent = (1 - self._frequency) * ABSENT_RECORDED
         self._log_state = np.log(np.stack([1 - present - absent, present, absent]))  # (state, conditions, findings)
@@ -138,13 +141,6 @@ class Clinic(Endless):
         findings = [_NUMBER_OF[name] for name in _present(example.question)[:3]]
         named = [self.conditions[int((self._lift[:, finding] * posterior).argmax())] for finding in findings]
         return " ; ".join(f"{FINDINGS[finding]} : {name}" for finding, name in zip(findings, named, strict=True))
-
-
-def _frequencies() -> np.ndarray:
-    background = [COMMON_BACKGROUND.get(name, BACKGROUND_RATE) for name in FINDINGS]
-    return np.array(
-        [[c.findings.get(name, b) for name, b in zip(FINDINGS, background, strict=True)] for c in CONDITIONS]
-    )
 
 
 def _priors() -> np.ndarray:
