@@ -103,9 +103,9 @@ def union_values(finds_G_N: ArrayLike, k: int) -> NDArray[np.float64]:
     finds_G_N = np.asarray(finds_G_N, dtype=np.float64)
     if finds_G_N.ndim != 2:
         raise RecordError(f"finds: shape {finds_G_N.shape} is not allowed; give (completions, references)")
-    values_NG = pass_at_k_values(finds_G_N.T, k)
+    values_N_G = pass_at_k_values(finds_G_N.T, k)
     unscored_G = np.isnan(finds_G_N).any(axis=1)
-    return np.where(unscored_G, np.nan, np.nan_to_num(values_NG).sum(axis=0))
+    return np.where(unscored_G, np.nan, np.nan_to_num(values_N_G).sum(axis=0))
 
 
 def _counted(right_PG: Rights, k: int) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:

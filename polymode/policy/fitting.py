@@ -101,24 +101,20 @@ def fit_policy(
         bare = replace(bare, recalibration=fit_map(calibration.recalibrate, *records.at(design).answers()))
     about = {"n_design": len(design), "n_unscored": n_unscored, "fingerprint": fingerprint, "date": date}
     policy, guarantees = bare, list[Guarantee]()
-    views = [View.of(records.at(part), bare) for part in (design, *tests)]
-    delta = calibration.delta / len(tests)
+    design_view, *test_views = [View.of(records.at(part), bare) for part in (design, *tests)]
+    alpha, delta = calibration.alpha, calibration.delta / len(tests)
     if calibration.target == "conformal":
-        guarantees.append(thresholds.conformal(views[1], calibration.alpha))
+        guarantees.append(thresholds.conformal(test_views[0], alpha))
         policy = replace(policy, offer_at=guarantees[-1].threshold)
     if calibration.target in ("answer", "both"):
-        top = views[0].top
-        guarantees.append(
-            thresholds.learn_then_test(
-                "answer", thresholds.single_answers, top, views[0], views[1], calibration.alpha, delta
-            )
-        )
+        outcome, top = thresholds.single_answers, design_view.top
+        guarantees.append(thresholds.learn_then_test("answer", outcome, top, design_view, test_views[0], alpha, delta))
         policy = replace(policy, answer_at=guarantees[-1].threshold)
     if calibration.target in ("set", "both"):
-        outcome, mass = thresholds.sets_beside(policy.answer_at), views[0].mass
+        outcome, mass = thresholds.sets_beside(policy.answer_at), design_view.mass
         try:
             guarantees.append(
-                thresholds.learn_then_test("offer_set", outcome, mass, views[0], views[-1], calibration.alpha, delta)
+                thresholds.learn_then_test("offer_set", outcome, mass, design_view, test_views[-1], alpha, delta)
             )
         except ConfigError as exc:
             if policy.answer_at is None:

@@ -166,9 +166,9 @@ class DDXPlus:
     def _reasoning(self, tokens: Sequence[str], p_C: np.ndarray) -> str:
         """The three most informative findings, each with the condition it suggests most, by lift times probability."""
         telling = self._associations.telling(tokens)
-        support_FC = np.array([lift * (p_C + 0.01) for _, lift in telling]).reshape(len(telling), len(p_C))
-        strongest = np.argsort(-support_FC.max(1, initial=0.0), kind="stable")[:3]
-        return " ; ".join(f"{telling[i][0]} : {self.conditions[support_FC[i].argmax()]}" for i in strongest)
+        support_F_C = np.array([lift * (p_C + 0.01) for _, lift in telling]).reshape(len(telling), len(p_C))
+        strongest = np.argsort(-support_F_C.max(1, initial=0.0), kind="stable")[:3]
+        return " ; ".join(f"{telling[i][0]} : {self.conditions[support_F_C[i].argmax()]}" for i in strongest)
 
     def _file(self, split: Split) -> list[Row] | None:
         """Rows of a split's own file, read once."""

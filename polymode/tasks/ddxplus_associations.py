@@ -32,26 +32,26 @@ class Associations:
         per_pathology = Counter(row.pathology for row in rows)
         scale = len(rows) / max(1, len(per_pathology))
         weight_N = np.array([scale / per_pathology[row.pathology] for row in rows])
-        p_NC = _matrix(
+        p_N_C = _matrix(
             [[column[name] for name, _ in row.differential] for row in rows],
             (p for row in rows for _, p in row.differential),
             len(conditions),
         )
         finding_N = [self._findings_of(row.tokens) for row in rows]
-        has_NF = _matrix(finding_N, repeat(1.0), len(self._finding))
-        weighted_NC = sparse.diags(weight_N) @ p_NC
-        overall_C = np.asarray(weighted_NC.sum(0)).ravel() + 1e-9
+        has_N_F = _matrix(finding_N, repeat(1.0), len(self._finding))
+        weighted_N_C = sparse.diags(weight_N) @ p_N_C
+        overall_C = np.asarray(weighted_N_C.sum(0)).ravel() + 1e-9
         p_C = overall_C / overall_C.sum()
-        counts_FC = np.asarray((has_NF.T @ weighted_NC).todense()) + _SMOOTHING * p_C
-        self._lift_FC = counts_FC / counts_FC.sum(1, keepdims=True) / p_C
-        together_CC = np.asarray((p_NC.T @ weighted_NC).todense()) + 1e-9
-        np.fill_diagonal(together_CC, 0.0)
-        self.neighbours = together_CC / np.maximum(together_CC.sum(1, keepdims=True), 1e-12)
+        counts_F_C = np.asarray((has_N_F.T @ weighted_N_C).todense()) + _SMOOTHING * p_C
+        self._lift_F_C = counts_F_C / counts_F_C.sum(1, keepdims=True) / p_C
+        together_C_C = np.asarray((p_N_C.T @ weighted_N_C).todense()) + 1e-9
+        np.fill_diagonal(together_C_C, 0.0)
+        self.neighbours = together_C_C / np.maximum(together_C_C.sum(1, keepdims=True), 1e-12)
 
     def telling(self, tokens: Iterable[str]) -> list[tuple[str, np.ndarray]]:
         """Label of each counted finding and its lift P(condition | finding) / P(condition), shape (conditions,)."""
         return [
-            (finding_of(token, self._evidences).label, self._lift_FC[self._finding[token]])
+            (finding_of(token, self._evidences).label, self._lift_F_C[self._finding[token]])
             for token in tokens
             if token in self._finding
         ]

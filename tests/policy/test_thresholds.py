@@ -70,17 +70,17 @@ def test_a_fixed_sequence_of_tests_is_that_of_mapie() -> None:
     rng = np.random.default_rng(0)
     p = rng.beta(2, 1, 600)
     q, y = np.round(p, 2), (rng.random(600) < p).astype(int)
-    thresholds, alpha, delta = np.arange(95, 4, -5) / 100, 0.2, 0.1
+    levels, alpha, delta = np.arange(95, 4, -5) / 100, 0.2, 0.1
     theirs = risk_control.BinaryClassificationController(
         predict_function=lambda X: np.column_stack([1 - X[:, 0], X[:, 0]]),
         risk="precision",
         target_level=1 - alpha,
         confidence_level=1 - delta,
-        list_predict_params=thresholds,
+        list_predict_params=levels,
         fwer_method="fixed_sequence",
     ).calibrate(q[:, None], y)
-    n = np.array([(q >= t).sum() for t in thresholds])
-    failed = np.array([((q >= t) & (y == 0)).sum() for t in thresholds])
+    n = np.array([(q >= t).sum() for t in levels])
+    failed = np.array([((q >= t) & (y == 0)).sum() for t in levels])
     passed = thresholds.fixed_sequence(thresholds.p_values(failed, n, alpha), delta)
-    assert 0 < passed < len(thresholds)
-    assert sorted(np.ravel(theirs.valid_predict_params)) == pytest.approx(sorted(thresholds[:passed]))
+    assert 0 < passed < len(levels)
+    assert sorted(np.ravel(theirs.valid_predict_params)) == pytest.approx(sorted(levels[:passed]))

@@ -60,15 +60,13 @@ class Clinic(Endless):
         self.references, self.threshold = references, threshold
         self.conditions: tuple[str, ...] = tuple(condition.name for condition in CONDITIONS)
         background = {name: COMMON_BACKGROUND.get(name, BACKGROUND_RATE) for name in FINDINGS}
-        self._frequency = np.array(
-            [list((background | c.findings).values()) for c in CONDITIONS]
-        )  # (conditions, findings)
-        present = self._frequency * PRESENT_RECORDED
-        absent = (1 - self._frequency) * ABSENT_RECORDED
-        self._log_state = np.log(np.stack([1 - present - absent, present, absent]))  # (state, conditions, findings)
-        self._prior = _priors()  # (age band, sex, conditions)
+        self._frequency_C_F = np.array([list((background | c.findings).values()) for c in CONDITIONS])
+        present_C_F = self._frequency_C_F * PRESENT_RECORDED
+        absent_C_F = (1 - self._frequency_C_F) * ABSENT_RECORDED
+        self._log_state_S_C_F = np.log(np.stack([1 - present_C_F - absent_C_F, present_C_F, absent_C_F]))
+        self._prior_A_S_C = _priors()
         # Findings are told apart by how much more often a condition shows them than patients at large do.
-        self._lift = self._frequency / (self._prior.mean((0, 1)) @ self._frequency)
+        self._lift_C_F = self._frequency_C_F / (self._prior_A_S_C.mean((0, 1)) @ self._frequency_C_F)
 
     def demonstrate(self, example: Example, k: int, *, confidence: bool, rng: np.random.Generator) -> str:
         """A noisy, well-formed completion: what some findings speak for, then K distinct answers."""
@@ -94,25 +92,26 @@ class Clinic(Endless):
 
     def draw(self, rng: np.random.Generator) -> Iterator[tuple[str, partial[Example]]]:
         """Questions of the acceptable ones among ``_DRAW`` patients, each with the maker of its example."""
-        band, sex = rng.integers(len(AGE_BANDS), size=_DRAW), rng.integers(2, size=_DRAW)
-        prior = self._prior[band, sex]
-        condition = (prior.cumsum(1) > rng.random((_DRAW, 1))).argmax(1)
-        has = rng.random((_DRAW, len(FINDINGS))) < self._frequency[condition]
-        recorded = rng.random(has.shape) < np.where(has, PRESENT_RECORDED, ABSENT_RECORDED)
-        state = np.where(recorded, np.where(has, 1, 2), 0)
-        log_p = np.log(prior)
+        band_N, sex_N = rng.integers(len(AGE_BANDS), size=_DRAW), rng.integers(2, size=_DRAW)
+        prior_N_C = self._prior_A_S_C[band_N, sex_N]
+        condition_N = (prior_N_C.cumsum(1) > rng.random((_DRAW, 1))).argmax(1)
+        has_N_F = rng.random((_DRAW, len(FINDINGS))) < self._frequency_C_F[condition_N]
+        recorded_N_F = rng.random(has_N_F.shape) < np.where(has_N_F, PRESENT_RECORDED, ABSENT_RECORDED)
+        state_N_F = np.where(recorded_N_F, np.where(has_N_F, 1, 2), 0)
+        log_p_N_C = np.log(prior_N_C)
         for value in range(3):
-            log_p = log_p + (state == value) @ self._log_state[value].T
-        posterior = np.exp(log_p - log_p.max(1, keepdims=True))
-        posterior /= posterior.sum(1, keepdims=True)
+            log_p_N_C = log_p_N_C + (state_N_F == value) @ self._log_state_S_C_F[value].T
+        posterior_N_C = np.exp(log_p_N_C - log_p_N_C.max(1, keepdims=True))
+        posterior_N_C /= posterior_N_C.sum(1, keepdims=True)
         for i in range(_DRAW):
-            _, low, high = AGE_BANDS[band[i]]
+            _, low, high = AGE_BANDS[band_N[i]]
             age = int(rng.integers(low, high + 1))
-            present, absent = (rng.permutation(np.flatnonzero(state[i] == value)) for value in (1, 2))
+            present, absent = (rng.permutation(np.flatnonzero(state_N_F[i] == value)) for value in (1, 2))
             if len(present) < MIN_FINDINGS or len(present) + len(absent) > MAX_RECORDED:
                 continue
-            question = _render(age, int(sex[i]), [FINDINGS[f] for f in present], [FINDINGS[f] for f in absent])
-            yield question, partial(self._example, question=question, posterior=posterior[i], drawn=int(condition[i]))
+            question = _render(age, int(sex_N[i]), [FINDINGS[f] for f in present], [FINDINGS[f] for f in absent])
+            drawn = int(condition_N[i])
+            yield question, partial(self._example, question=question, posterior=posterior_N_C[i], drawn=drawn)
 
     def _example(self, identity: str, question: str, posterior: np.ndarray, drawn: int) -> Example:
         order = np.argsort(-posterior, kind="stable")
@@ -139,7 +138,7 @@ class Clinic(Endless):
         assert example.distribution is not None
         posterior = np.array([example.distribution[name] for name in self.conditions])
         findings = [_NUMBER_OF[name] for name in _present(example.question)[:3]]
-        named = [self.conditions[int((self._lift[:, finding] * posterior).argmax())] for finding in findings]
+        named = [self.conditions[int((self._lift_C_F[:, finding] * posterior).argmax())] for finding in findings]
         return " ; ".join(f"{FINDINGS[finding]} : {name}" for finding, name in zip(findings, named, strict=True))
 
 
