@@ -22,9 +22,9 @@ A message says which field, what value, what is allowed and how to fix it, in on
 
 from __future__ import annotations
 
+import collections.abc
 import math
-from collections.abc import Sequence
-from typing import Any
+import typing
 
 
 class PolymodeError(Exception):
@@ -97,13 +97,13 @@ class VerifierFault(PolymodeError, RuntimeError):
     """A verifier failed on one answer; judging turns it into UNSCORED and keeps the text."""
 
 
-def one_of(name: str, value: object, allowed: Sequence[str]) -> None:
+def one_of(name: str, value: object, allowed: collections.abc.Sequence[str]) -> None:
     """Refuse a value that is not among the allowed ones, with a ConfigError."""
     if value not in allowed:
         raise ConfigError(f"{name} = {value!r} is not known: use one of {', '.join(allowed)}")
 
 
-def number_in(name: str, value: Any, low: float, high: float = math.inf, *, whole: bool = False) -> float:
+def number_in(name: str, value: typing.Any, low: float, high: float = math.inf, *, whole: bool = False) -> float:
     """The number, when it is a finite (whole) one from ``low`` to ``high``; else a ConfigError."""
     kinds = int if whole else (int, float)
     if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high or value == math.inf:
