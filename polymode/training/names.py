@@ -37,13 +37,9 @@ OLD_NAMES: Mapping[str, str] = {
 """Options of version 0.1.0 and what they are called now. They are read until version 0.3.0."""
 
 _ELSEWHERE: Mapping[str, str] = {
-    "per_device_train_batch_size": "here it is called device_batch, which never changes the size of a step",
-    "model_init_kwargs": "here it is called model_init",
-    "chat_template_kwargs": "here it is called chat_template",
     "model_name_or_path": "here it is called model",
     "dataset_name": "here it is task: records with data: NAME",
     "reward_funcs": "the reward is chosen by method, preset and terms",
-    "reward_weights": "the weights are coverage_weight, confidence_weight and those of terms",
     "use_peft": "here it is lora: {r: 16}",
     "lora_r": "here it is lora: {r: ...}",
     "lora_dropout": "here it is lora: {lora_dropout: ...}",
@@ -83,10 +79,8 @@ def unknown_option(name: str, options: Iterable[str]) -> str:
 
     if name in OLD_NAMES:
         return f"option {name!r} is called {OLD_NAMES[name]} now"
-    if name in _ELSEWHERE:
-        return f"option {name!r} is not known: {_ELSEWHERE[name]}"
-    if name in RESERVED:
-        return f"option {name!r} is not known: {RESERVED[name]}"
+    if reason := _ELSEWHERE.get(name) or RESERVED.get(name):
+        return f"option {name!r} is not known: {reason}"
     if name in trl_fields():
         return f"option {name!r} of TRL belongs under trl: write trl: {{{name}: ...}}"
     return f"unknown option {name!r}{suggestion(name, options)}"

@@ -19,8 +19,8 @@ import logging
 import os
 import shutil
 import warnings
-from collections.abc import Callable
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +120,7 @@ def train(
             trainer.train(resume_from_checkpoint=checkpoint)
             trainer.save_model(str(part))  # every process: weights may be spread over them
         except Exception as exc:  # what a full disk raises depends on the library that was writing
-            if _is_full(folder):
+            if shutil.disk_usage(folder).free < FULL_BELOW:
                 raise WriteError(f"the disk of {folder} is full: free space, then go on with --resume") from exc
             raise
     if trainer.is_world_process_zero():
@@ -144,10 +144,6 @@ def _load_tokenizer(source: str, recipe: Recipe) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def _is_full(folder: Path) -> bool:
-    return shutil.disk_usage(folder).free < FULL_BELOW
-
-
 def build_trainer(
     recipe: Recipe,
     folder: Path,
@@ -157,15 +153,14 @@ def build_trainer(
     verifier: Verifier | QuestionVerifier | None = None,
 ) -> GRPOTrainer:
     """The TRL trainer of a recipe, before its first step; ``verifier`` is the recipe's unless given."""
-    method = METHODS[recipe.method]
     ledger = ScoreLedger()
     shaping = shaping_for(recipe)
     reward = make_reward_function(
-        method,
+        METHODS[recipe.method],
         recipe.k,
         reward=recipe.reward,
         shaping=shaping,
-        verifier=verifier if verifier is not None else verifier_for(recipe, task),
+        verifier=verifier_for(recipe, task) if verifier is None else verifier,
         max_completion_length=recipe.max_completion_length,
         ledger=ledger,
     )
@@ -177,17 +172,8 @@ def build_trainer(
     if config.use_vllm and config.vllm_max_model_length is None:
         # Else vLLM keeps room for the longest text that the model could ever read.
         config.vllm_max_model_length = _longest_prompt(rows, tokenizer, recipe) + recipe.max_completion_length
-    kind: Callable[..., GRPOTrainer] = SharedPromptTrainer
-    if recipe.credit == "term":
-        kind = partial(
-            TermCreditTrainer,
-            reward=recipe.reward,
-            answers=recipe.answers,
-            ledger=ledger,
-            reasoning_credit=recipe.reasoning_credit,
-            confidence_credit=recipe.confidence_credit,
-        )
-    trainer = kind(
+    by_term = recipe.credit == "term"
+    trainer = (partial(TermCreditTrainer, recipe=recipe, ledger=ledger) if by_term else SharedPromptTrainer)(
         model=AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **recipe.model_init),
         processing_class=tokenizer,
         reward_funcs=reward,
@@ -212,10 +198,11 @@ def _trl_config(recipe: Recipe, folder: Path) -> GRPOConfig:
             f"questions_per_step x num_generations = {recipe.completions_per_step} must be a multiple of device_batch "
             f"x processes = {device_batch} x {world}"
         )
-    # Before transformers 5.18, which vLLM holds back, activation_checkpointing was called gradient_checkpointing.
     trl_types = trl_fields()
+    # Before transformers 5.18, which vLLM holds back, activation_checkpointing was called gradient_checkpointing.
     checkpointing = "activation_checkpointing" if "activation_checkpointing" in trl_types else "gradient_checkpointing"
-    options = {name: getattr(recipe, name) for name in _SAME}
+    # Recipe options with the name of one of TRL's mean the same.
+    options = {name: getattr(recipe, name) for name in Recipe.__dataclass_fields__.keys() & trl_types.keys()}
     if recipe.lr_scheduler_type == "constant" and recipe.warmup_steps:
         options["lr_scheduler_type"] = "constant_with_warmup"
     options |= {
@@ -242,29 +229,20 @@ def _trl_config(recipe: Recipe, folder: Path) -> GRPOConfig:
         raise ConfigError(f"TRL cannot use the recipe: {' '.join(str(exc).split())}") from exc
 
 
-_SAME = (
-    *("max_steps", "num_generations", "learning_rate", "lr_scheduler_type", "warmup_steps", "weight_decay"),
-    *("max_grad_norm", "temperature", "max_completion_length", "scale_rewards", "loss_type", "epsilon", "beta", "seed"),
-    *("bf16", "use_vllm", "vllm_mode", "vllm_gpu_memory_utilization", "save_steps", "save_total_limit"),
-)
-"""Options that TRL takes as they stand in the recipe."""
-
-
 def _rows(recipe: Recipe, task: Task, *, conversational: bool) -> list[dict[str, Any]]:
     """One row per question, enough for all steps; a finite task is read again, shuffled anew, when it runs out."""
     needed = recipe.max_steps * recipe.questions_per_step
     method = METHODS[recipe.method]
     style = task.prompt_style if recipe.prompt_style == "task" else recipe.prompt_style
     # K of each question does not depend on how often a finite task is read again.
-    drawn = np.random.default_rng([recipe.seed, _K_DRAW]).choice(recipe.k_choices or (recipe.k,), size=needed).tolist()
+    rng = np.random.default_rng([recipe.seed, _K_DRAW])
+    ks_N = rng.choice(recipe.k_choices or (recipe.k,), size=needed).tolist()
     rows: list[dict[str, Any]] = []
-    epoch = 0
-    while len(rows) < needed:
+    for epoch in count():
         examples = task.examples("train", needed - len(rows), seed=recipe.seed + 7919 * epoch)
         if not examples:
             raise ConfigError(f"task {recipe.task!r} has no training examples")
-        for example in examples:
-            k = drawn[len(rows)]
+        for example, k in zip(examples, ks_N[len(rows) :], strict=False):
             prompt = build_prompt(
                 example.question,
                 method.answers(k),
@@ -272,43 +250,38 @@ def _rows(recipe: Recipe, task: Task, *, conversational: bool) -> list[dict[str,
                 exclusive=example.exclusive,
                 style=style,
             )
-            references = [[*reference.names] for reference in example.references]
-            rows.append(
-                {
-                    "prompt": [{"role": "user", "content": prompt}] if conversational else prompt,
-                    "references": json.dumps(references),
-                    "question": example.question,
-                    "question_id": example.id,
-                    **({"k": k} if recipe.k_choices else {}),
-                }
-            )
-        epoch += 1
+            row = {
+                "prompt": [{"role": "user", "content": prompt}] if conversational else prompt,
+                "references": json.dumps([[*reference.names] for reference in example.references]),
+                "question": example.question,
+                "question_id": example.id,
+            }
+            rows.append(row | ({"k": k} if recipe.k_choices else {}))
+        if len(rows) >= needed:
+            break
     return rows
 
 
 def _longest_prompt(rows: list[dict[str, Any]], tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> int:
     """Tokens of the longest prompt, with what the chat template adds."""
-    longest = 0
-    for row in rows:
-        text: Any = row["prompt"]
-        if tokenizer.chat_template is not None:
-            text = tokenizer.apply_chat_template(
-                text, tokenize=False, add_generation_prompt=True, **recipe.chat_template
-            )
-        longest = max(longest, len(tokenizer.encode(text, add_special_tokens=False)))
-    return longest
+    prompts: list[Any] = [row["prompt"] for row in rows]
+    if tokenizer.chat_template is not None:
+        prompts = [
+            tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True, **recipe.chat_template)
+            for prompt in prompts
+        ]
+    return max(len(tokenizer.encode(text, add_special_tokens=False)) for text in prompts)
 
 
 def _last_checkpoint(folder: Path) -> tuple[int, str | None]:
     """Step and folder of the last whole checkpoint, (0, None) if there is none; a kill can leave one half-written."""
-    by_step = {int(path.name.rsplit("-", 1)[1]): path for path in folder.glob("checkpoint-*") if path.is_dir()}
-    for step in sorted(by_step, reverse=True):
+    steps = {int(path.name.rsplit("-", 1)[1]): path for path in folder.glob("checkpoint-*") if path.is_dir()}
+    for step, path in sorted(steps.items(), reverse=True):
         try:
-            json.loads((by_step[step] / TRAINER_STATE_NAME).read_text(encoding="utf-8"))  # written last
+            json.loads((path / TRAINER_STATE_NAME).read_text(encoding="utf-8"))  # written last
+            return step, str(path)
         except (FileNotFoundError, json.JSONDecodeError):
-            log.warning("%s is incomplete and left out", by_step[step])
-            continue
-        return step, str(by_step[step])
+            log.warning("%s is incomplete and left out", path)
     return 0, None
 
 
@@ -319,10 +292,10 @@ def lab_model(task: Task, recipe: Recipe) -> Path:
             f"model is not given and task {recipe.task!r} has no demonstrations to warm-start the lab's model with: "
             "name a model, for example model: Qwen/Qwen3-8B"
         )
-    if PartialState().num_processes > 1:
+    if (n := PartialState().num_processes) > 1:
         raise ConfigError(
-            f"model is not given with {PartialState().num_processes} processes: the lab's model trains in one; run "
-            "polymode train without accelerate launch"
+            f"model is not given with {n} processes: the lab's model trains in one; run polymode train without "
+            "accelerate launch"
         )
     return warm_start(task, WarmStart(steps=recipe.warm_start_steps, seed=recipe.warm_start_seed))  # type: ignore[arg-type]
 

@@ -8,7 +8,8 @@ here, between judging and TRL, and the trainer stays as it is.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -20,38 +21,31 @@ from polymode.types import Example, Score
 from polymode.verifiers import QuestionVerifier, Verifier, is_open, verifier_at
 
 
+@dataclass(frozen=True)
 class Shaping:
-    """Changes the scores of each group: a new coverage term, or a further term ``exploration``.
+    """Changes the scores of each group: a new coverage term, or a further term ``exploration``."""
 
-    Args:
-        num_generations: G, completions of a question, next to each other in every batch.
-        objective: ``mean``, ``pass@k`` or ``coverage@k``; by the last two the coverage term of a completion becomes
-            ``coverage_weight`` times its value (`polymode.pass_at_k`). It is right when it finds a reference.
-        objective_k: completions in a subset.
-        coverage_weight: weight of the coverage term.
-        exploration: ``none``, ``batch`` or ``historical`` (`polymode.exploration`).
-        exploration_weight: weight of its bonus.
-    """
+    num_generations: int
+    """G, completions of a question, next to each other in every batch."""
+    objective: Literal["mean", "pass@k", "coverage@k"] = "mean"
+    """By the last two the coverage term of a completion becomes ``coverage_weight`` times its value
+    (`polymode.pass_at_k`). It is right when it finds a reference."""
+    objective_k: int = 2
+    """Completions in a subset."""
+    coverage_weight: float = 1.0
+    exploration: Literal["none", "batch", "historical"] = "none"
+    """Bonus for rare answers (`polymode.exploration`), with its weight."""
+    exploration_weight: float = 0.0
 
-    def __init__(
-        self,
-        num_generations: int,
-        *,
-        objective: Literal["mean", "pass@k", "coverage@k"] = "mean",
-        objective_k: int = 2,
-        coverage_weight: float = 1.0,
-        exploration: Literal["none", "batch", "historical"] = "none",
-        exploration_weight: float = 0.0,
-    ) -> None:
-        self._group, self._objective, self._k = num_generations, objective, objective_k
-        self._coverage_weight, self._exploration, self._weight = coverage_weight, exploration, exploration_weight
-        self.counts = AnswerCounts() if exploration == "historical" else None
+    @cached_property
+    def counts(self) -> AnswerCounts | None:
         """What the historical bonus remembers; belongs into checkpoints."""
+        return AnswerCounts() if self.exploration == "historical" else None
 
     @property
     def term_names(self) -> list[str]:
         """Terms that come on top of the reward's."""
-        return ["exploration"] if self._exploration != "none" else []
+        return ["exploration"] if self.exploration != "none" else []
 
     def __call__(
         self,
@@ -71,53 +65,53 @@ class Shaping:
         Raises:
             ConfigError: a batch that is not made of whole groups, or ``coverage@k`` where references cannot be counted.
         """
-        if len(scores) % self._group:
+        size = self.num_generations
+        if len(scores) % size:
             raise ConfigError(
-                f"num_generations = {self._group} does not divide the {len(scores)} completions of a process: choose "
+                f"num_generations = {size} does not divide the {len(scores)} completions of a process: choose "
                 "questions_per_step as a multiple of the processes, so that each has whole groups"
             )
         shaped: list[Score] = []
-        for i in range(0, len(scores), self._group):
-            shaped += self._shaped(scores[i : i + self._group], examples[i], verifier, questions[i])
+        for i in range(0, len(scores), size):
+            shaped += self._shaped(scores[i : i + size], verifier_at(verifier, examples[i]), questions[i])
         return shaped
 
-    def _shaped(
-        self, scores: Sequence[Score], example: Example, verifier: Verifier | QuestionVerifier, question: str
-    ) -> Iterator[Score]:
+    def _shaped(self, scores_G: Sequence[Score], verifier: Verifier, question: str) -> Iterator[Score]:
         """One group."""
-        terms = [dict(score.terms) for score in scores]
-        equality = verifier_at(verifier, example)
-        if self._objective != "mean":
-            for own, value in zip(terms, self._values(scores, equality), strict=True):
-                own["coverage"] = self._coverage_weight * value
-        if self._exploration != "none":
-            for own, bonus in zip(terms, self._bonuses(scores, equality, question), strict=True):
-                own["exploration"] = self._weight * bonus
-        for score, own in zip(scores, terms, strict=True):
-            yield score if score.total is None else replace(score, total=sum(own.values()), terms=own)
+        terms_G = [dict(score.terms) for score in scores_G]
+        if self.objective != "mean":
+            for terms, value in zip(terms_G, self._values(scores_G, verifier), strict=True):
+                terms["coverage"] = self.coverage_weight * value
+        if self.exploration != "none":
+            for terms, bonus in zip(terms_G, self._bonuses(scores_G, verifier, question), strict=True):
+                terms["exploration"] = self.exploration_weight * bonus
+        for score, terms in zip(scores_G, terms_G, strict=True):
+            yield score if score.total is None else replace(score, total=sum(terms.values()), terms=terms)
 
-    def _values(self, scores: Sequence[Score], verifier: Verifier) -> list[float]:
-        references_G = [None if score.total is None else _references(score) for score in scores]
-        if self._objective == "pass@k":
-            return pass_at_k_values([None if own is None else bool(own) for own in references_G], self._k).tolist()
+    def _values(self, scores_G: Sequence[Score], verifier: Verifier) -> list[float]:
+        references_G = [None if score.total is None else _references(score) for score in scores_G]
+        if self.objective == "pass@k":
+            rights_G = [None if references is None else bool(references) for references in references_G]
+            return pass_at_k_values(rights_G, self.objective_k).tolist()
         if is_open(verifier):
             raise ConfigError(
                 "objective = 'coverage@k' where right answers are without number: there are no references to count; "
                 "use objective = 'pass@k'"
             )
-        n = max(score.judgement.n_references for score in scores)
-        finds_GN = np.array(
-            [np.full(n, np.nan) if own is None else np.isin(np.arange(n), list(own)) for own in references_G]
-        )
-        return union_values(finds_GN, self._k).tolist()
-
-    def _bonuses(self, scores: Sequence[Score], verifier: Verifier, question: str) -> list[float]:
-        names = AnswerNames(verifier, self.counts.known(question) if self.counts is not None else ())
-        names_G = [
-            None if score.total is None else names.names(score.judgement) if score.answer_set.is_clean else []
-            for score in scores
+        numbers_N = np.arange(max(score.judgement.n_references for score in scores_G))
+        hits_GN = [
+            np.full(len(numbers_N), np.nan) if references is None else np.isin(numbers_N, list(references))
+            for references in references_G
         ]
-        return batch_bonus(names_G) if self.counts is None else self.counts.bonus(question, names_G)
+        return union_values(np.array(hits_GN), self.objective_k).tolist()
+
+    def _bonuses(self, scores_G: Sequence[Score], verifier: Verifier, question: str) -> list[float]:
+        names = AnswerNames(verifier, self.counts.known(question) if self.counts is not None else ())
+        names_G_K = [
+            None if score.total is None else names.names(score.judgement) if score.answer_set.is_clean else []
+            for score in scores_G
+        ]
+        return batch_bonus(names_G_K) if self.counts is None else self.counts.bonus(question, names_G_K)
 
 
 def _references(score: Score) -> set[int]:

@@ -12,37 +12,29 @@ from pydantic import PydanticUserError, TypeAdapter, ValidationError
 from polymode.errors import ConfigError, MissingExtraError
 from polymode.training.names import suggestion
 
-_STEP = "a step is one batch of questions_per_step x num_generations completions; device_batch says how it is divided"
-_RESUME = "a resumed run must take the steps of one that was never stopped"
-_NO_EVALUATION = "training does not evaluate; use polymode evaluate on the trained model"
-
-RESERVED: Mapping[str, str] = {
+_REASONS: Mapping[str, str] = {
     "output_dir": "checkpoints go to the run folder, given by --out",
     "run_name": "it is the name of the run folder, given by --out",
     "num_train_epochs": "training ends after max_steps; questions are read again when they run out",
-    "gradient_accumulation_steps": _STEP,
-    "generation_batch_size": _STEP,
-    "steps_per_generation": _STEP,
-    "auto_find_batch_size": _STEP,
-    "logging_strategy": "every step is logged, for metrics.jsonl and the warnings of a stall",
-    "logging_steps": "every step is logged, for metrics.jsonl and the warnings of a stall",
-    "log_completions": "completions are always logged, to checkpoints/completions",
-    "num_completions_to_print": "completions are logged to checkpoints/completions, not to the terminal",
+    "gradient_accumulation_steps generation_batch_size steps_per_generation auto_find_batch_size": (
+        "a step is one batch of questions_per_step x num_generations completions; device_batch says how it is divided"
+    ),
+    "logging_strategy logging_steps": "every step is logged, for metrics.jsonl and the warnings of a stall",
+    "log_completions num_completions_to_print": "completions are always logged, to checkpoints/completions",
     "save_strategy": "checkpoints are made every save_steps steps",
-    "save_only_model": _RESUME,
-    "ignore_data_skip": _RESUME,
+    "save_only_model ignore_data_skip": "a resumed run must take the steps of one that was never stopped",
     "resume_from_checkpoint": "use --resume",
     "data_seed": "questions are drawn by seed",
     "shuffle_dataset": "questions come shuffled by seed already",
     "remove_unused_columns": "the reward reads the columns of the questions",
     "use_cpu": "a GPU is used where there is one",
     "gradient_checkpointing": "write activation_checkpointing at the top level, which holds for every version",
-    "model_init_kwargs": "write model_init: at the top level",
-    "chat_template_kwargs": "write chat_template: at the top level",
-    "per_device_train_batch_size": "write device_batch at the top level",
-    "eval_strategy": _NO_EVALUATION,
-    "eval_on_start": _NO_EVALUATION,
-    "load_best_model_at_end": _NO_EVALUATION,
+    "model_init_kwargs": "here it is called model_init, at the top level",
+    "chat_template_kwargs": "here it is called chat_template, at the top level",
+    "per_device_train_batch_size": "here it is called device_batch, which never changes the size of a step",
+    "eval_strategy eval_on_start load_best_model_at_end": (
+        "training does not evaluate; use polymode evaluate on the trained model"
+    ),
     "reward_weights": "there is one reward; its weights are coverage_weight, confidence_weight and those of terms",
     "multi_objective_aggregation": (
         "there is one reward, and normalize_then_sum would divide it by each group's deviation, which breaks "
@@ -52,6 +44,8 @@ RESERVED: Mapping[str, str] = {
         "it takes completions that are cut off out of the loss; they score 0 here, so that rambling never pays"
     ),
 }
+
+RESERVED: Mapping[str, str] = {name: reason for names, reason in _REASONS.items() for name in names.split()}
 """Fields of GRPOConfig that polymode sets itself, or that would break what it promises, and what to do instead."""
 
 _BREAKS_CALIBRATION: Mapping[str, tuple[Any, str]] = {
@@ -155,6 +149,10 @@ def checked(section: str, values: Mapping[str, Any], types: Mapping[str, Any]) -
         except PydanticUserError:  # a type that takes no other configuration, and checks itself
             out[name] = value
         except ValidationError as exc:
-            problem = exc.errors()[0]["msg"].replace("Input should", "must")
-            raise ConfigError(f"{section}: {name} = {value!r} {problem}") from None
+            raise ConfigError(f"{section}: {name} = {value!r} {describe(exc.errors()[0])}") from None
     return out
+
+
+def describe(error: Mapping[str, Any]) -> str:
+    """What pydantic found wrong with a value, to stand behind "NAME = VALUE"."""
+    return error["msg"].removeprefix("Value error, ").replace("Input should", "must")
