@@ -55,9 +55,9 @@ def test_the_extras_are_those_of_the_project_file(root: Path) -> None:
     def names(requirements: list[str]) -> tuple[str, ...]:
         return tuple(re.split(r"\[|>=", line)[0] for line in requirements)
 
-    assert names(project["dependencies"]) == doctor.CORE
     extras = {name: names(lines) for name, lines in project["optional-dependencies"].items() if name != "dev"}
-    assert extras == dict(doctor.EXTRAS)
+    packages = {name: tuple(packages.split()) for name, (packages, _) in doctor.PARTS.items()}
+    assert packages == {"core": names(project["dependencies"]), **extras}
 
 
 def test_a_missing_package_is_named_with_what_it_gives_and_the_command() -> None:

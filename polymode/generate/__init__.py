@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from polymode import runs
 from polymode.plugins import Entry, Registry
 
 
@@ -66,5 +67,11 @@ def open_generator(
         ConfigError: unknown name or option, a class that is no generator, or a model that cannot be loaded.
         MissingExtraError: a package that the generator needs is not installed.
     """
-    taken = {hint: value for hint, value in hints.items() if hint in GENERATORS.options(name)}
-    return GENERATORS.open(name, **{**taken, **(options or {}), "model": model})
+    usable = {hint: value for hint, value in hints.items() if hint in GENERATORS.options(name)}
+    return GENERATORS.open(name, **{**usable, **(options or {}), "model": model})
+
+
+def chat_template_of(model: str | Path) -> Mapping[str, Any]:
+    """Arguments of the chat template that the model was trained with; none if no run of polymode made it."""
+    run = Path(model).parent
+    return runs.read_configuration(run).config.get("chat_template") or {} if runs.is_training(run) else {}
