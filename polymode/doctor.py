@@ -88,22 +88,6 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
-    """Processor, memory and disk as this process may use them; sizes in bytes, None when unknown."""
-
-    python: str
-    system: str
-    cores: int
-    threads: int
-    """Threads that numeric libraries will use."""
-    memory_total: int | None
-    memory_available: int | None
-    folder: Path
-    """Working folder."""
-    disk_free: int
-
-
-@dataclass(frozen=True, slots=True)
 class Finding:
     """Whether something optional can be used, and why or why not."""
 
@@ -115,7 +99,8 @@ class Finding:
 class Diagnosis:
     """Everything `diagnose` looked at."""
 
-    machine: Machine
+    machine: Mapping[str, str]
+    """Python, processor, memory and disk as this process may use them."""
     parts: tuple[Part, ...]
     gpu: Finding
     sandbox: Finding
@@ -143,13 +128,9 @@ def diagnose() -> Diagnosis:
 
 def render(diagnosis: Diagnosis) -> str:
     """The diagnosis as plain text, one thing a line."""
-    machine = diagnosis.machine
     lines = [
         "Machine",
-        f"  python   {machine.python} on {machine.system}",
-        f"  cores    {machine.cores}; numeric libraries use {machine.threads} threads",
-        f"  memory   {_size(machine.memory_available)} available of {_size(machine.memory_total)}",
-        f"  disk     {_size(machine.disk_free)} free in {machine.folder}",
+        *(f"  {name:<8} {text}" for name, text in diagnosis.machine.items()),
         _line("gpu", diagnosis.gpu),
         _line("sandbox", diagnosis.sandbox),
         "Installed",
@@ -196,21 +177,18 @@ def _probe(command: Sequence[str], seconds: float = PROBE_SECONDS) -> tuple[int,
     return process.returncode, (process.stdout.strip() or process.stderr.strip())
 
 
-def _machine() -> Machine:
+def _machine() -> dict[str, str]:
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     threads = os.environ.get("OMP_NUM_THREADS", "")
+    threads = int(threads) if threads.isdecimal() and int(threads) else cores
     total, available = _memory()
-    return Machine(
-        python=platform.python_version(),
-        system=platform.platform(terse=True),
-        cores=cores,
-        threads=int(threads) if threads.isdecimal() and int(threads) else cores,
-        memory_total=total,
-        memory_available=available,
-        folder=Path.cwd(),
-        disk_free=shutil.disk_usage(Path.cwd()).free,
-    )
+    return {
+        "python": f"{platform.python_version()} on {platform.platform(terse=True)}",
+        "cores": f"{cores}; numeric libraries use {threads} threads",
+        "memory": f"{_size(available)} available of {_size(total)}",
+        "disk": f"{_size(shutil.disk_usage(Path.cwd()).free)} free in {Path.cwd()}",
+    }
 
 
 def _memory(

@@ -169,12 +169,7 @@ class Recipe:
             check_k(k)
         for problem in self._conflicts():
             raise ConfigError(problem)
-        check_sections(
-            {"trl": self.trl, "model_init": self.model_init, "lora": self.lora},
-            [f.name for f in fields(self)],
-            calibrated=METHODS[self.method].has_confidence,
-            by_term=self.credit == "term",
-        )
+        check_sections(self)
         term_names(self.reward)
         for problem in self._conflicts_of_objective():
             raise ConfigError(problem)

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,13 +17,53 @@ from polymode.judging import judge
 from polymode.parsing import parse_answers
 from polymode.references import check_references, references_from
 from polymode.rewards import Method, Reward, check_question, score_set, term_names
-from polymode.training.ledger import ScoreLedger
 from polymode.training.shaping import Shaping
+from polymode.training.token_starts import reply_of
 from polymode.types import Example, Judgement, ParseStatus, Score, Verdict
 from polymode.verifiers import QuestionVerifier, Verifier, prepare_verifier
 from polymode.verifiers.text import TextVerifier
 
 RewardFunction = Callable[..., list[float | None]]
+
+
+class ScoredText(NamedTuple):
+    """A completion as the reward saw it."""
+
+    text: str
+    score: Score
+
+
+class ScoreLedger:
+    """Hands the scores of one batch from the reward function to a trainer that credits parts of completions.
+
+    TRL calls the reward inside its own code and keeps only the totals.
+    """
+
+    def __init__(self) -> None:
+        self._batch: list[ScoredText] | None = None
+
+    def record(self, texts: Sequence[str], scores: Sequence[Score]) -> None:
+        """Keep the scores of a batch; those of an earlier batch are dropped."""
+        self._batch = [ScoredText(text, score) for text, score in zip(texts, scores, strict=True)]
+
+    def take(self, decoded: Sequence[str]) -> list[ScoredText]:
+        """The batch that was recorded last, which is then gone.
+
+        Args:
+            decoded: the completions by their tokens, in the batch's order.
+
+        Raises:
+            RuntimeError: nothing was recorded, or another batch was. A single text may differ, because chat templates
+                may rewrite a reply; when all do, the scores are those of other completions.
+        """
+        batch, self._batch = self._batch, None
+        if batch is None:
+            raise RuntimeError("no batch was scored since the last one: give the reward function this ledger")
+        if len(batch) != len(decoded):
+            raise RuntimeError(f"{len(batch)} completions were scored, {len(decoded)} are to be credited")
+        if batch and not any(reply_of(scored.text) in text for scored, text in zip(batch, decoded, strict=True)):
+            raise RuntimeError("the completions that were scored are not those that are to be credited")
+        return batch
 
 
 def make_reward_function(

@@ -41,11 +41,10 @@ from polymode.rewards import METHODS
 from polymode.tasks import Demonstrates, Task
 from polymode.training.callbacks import KeepsCounts, Progress, StepMetrics
 from polymode.training.credit_trainer import TermCreditTrainer
-from polymode.training.ledger import ScoreLedger
 from polymode.training.names import renamed
-from polymode.training.objective import check_questions, shaping_for
 from polymode.training.recipe import Recipe, task_for, verifier_for
-from polymode.training.reward import make_reward_function
+from polymode.training.reward import ScoreLedger, make_reward_function
+from polymode.training.shaping import check_questions, shaping_for
 from polymode.training.shared_prompt import SharedPromptTrainer
 from polymode.training.stalls import StallWarnings
 from polymode.training.trl_options import checked, lora_config, trl_fields

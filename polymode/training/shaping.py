@@ -1,4 +1,4 @@
-"""Scores that depend on the whole group: objectives over several completions, and bonuses for rare answers.
+"""What a recipe's objective means beyond one completion: scores that depend on the group, and improper questions.
 
 TRL centres rewards by the mean of their group. Pass@k needs nothing else: given each completion's mean over the subsets
 that it is in, the centred rewards are the analytic advantages (`polymode.pass_at_k`). So a group's scores are changed
@@ -8,7 +8,7 @@ here, between judging and TRL, and the trainer stays as it is.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Literal
 
@@ -17,6 +17,8 @@ import numpy as np
 from polymode.errors import ConfigError
 from polymode.exploration import AnswerCounts, AnswerNames, batch_bonus
 from polymode.pass_at_k import pass_at_k_values, union_values
+from polymode.tasks import Task
+from polymode.training.recipe import Recipe
 from polymode.types import Example, Score
 from polymode.verifiers import QuestionVerifier, Verifier, is_open, verifier_at
 
@@ -120,3 +122,35 @@ def _references(score: Score) -> set[int]:
     if not score.answer_set.is_clean:
         return set()
     return {match for match, y in zip(judgement.matches, judgement.hits, strict=True) if y and match is not None}
+
+
+def shaping_for(recipe: Recipe) -> Shaping | None:
+    """The recipe's shaping of groups; None when every completion is scored by itself."""
+    if recipe.objective == "mean" and recipe.exploration == "none":
+        return None
+    options = {field.name: getattr(recipe, field.name) for field in fields(Shaping)}
+    return Shaping(**{**options, "objective_k": recipe.objective_k or recipe.k})
+
+
+def check_questions(recipe: Recipe, task: Task, verifier: Verifier | QuestionVerifier) -> None:
+    """Refuse what is improper on a question that training would meet; nothing is looked at when nothing can be.
+
+    Raises:
+        ConfigError: with field, value, the question and what to do.
+    """
+    is_plain = (recipe.coverage, recipe.confidences, recipe.objective) == ("count", "independent", "mean")
+    if is_plain or recipe.preset != "paper":
+        return  # the count gains the same everywhere, so reading the recipe has settled it
+    examples_by_n: dict[int, Example] = {}
+    for example in task.examples("train", recipe.max_steps * recipe.questions_per_step, seed=recipe.seed):
+        unlimited = is_open(verifier_at(verifier, example))
+        if unlimited and recipe.objective == "coverage@k":
+            raise ConfigError(
+                f"objective = 'coverage@k' on task {task.name!r}: it has no end of right answers; use 'pass@k'"
+            )
+        examples_by_n.setdefault(recipe.answers if unlimited else len(example.references), example)
+    for n, example in examples_by_n.items():
+        try:
+            recipe.check_weights(n)
+        except ConfigError as exc:
+            raise ConfigError(f"task {task.name!r}, question {example.id!r}: {exc}") from None

@@ -19,9 +19,7 @@ from functools import cache, partial
 from itertools import accumulate, takewhile
 from typing import Any
 
-from tokenizers.decoders import DecodeStream
-
-from polymode.training.ledger import reply_of
+END_THINK = "</think>"
 
 
 class TokenStarts:
@@ -54,6 +52,8 @@ class TokenStarts:
     def _starts(self, decoded: str, ids: Sequence[int]) -> list[int]:
         pieces = [self._piece(i) for i in ids]
         if "".join(pieces) != decoded and self._backend is not None:
+            from tokenizers.decoders import DecodeStream
+
             stream = DecodeStream(skip_special_tokens=True)
             pieces = [stream.step(self._backend, i) or "" for i in ids]
         if "".join(pieces) == decoded:
@@ -65,3 +65,8 @@ class TokenStarts:
 def _shared(a: str, b: str) -> int:
     """Length of the longest common prefix."""
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(a, b, strict=False)))
+
+
+def reply_of(text: str) -> str:
+    """What follows the reasoning, without white space around it."""
+    return text.rpartition(END_THINK)[2].strip()

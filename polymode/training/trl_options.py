@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
 from functools import cache
-from typing import Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 from polymode.errors import ConfigError, MissingExtraError
+from polymode.rewards import METHODS
 from polymode.training.names import suggestion
+
+if TYPE_CHECKING:
+    from polymode.training.recipe import Recipe
 
 _REASONS: Mapping[str, str] = {
     "output_dir": "checkpoints go to the run folder, given by --out",
@@ -71,34 +75,26 @@ _OF_SECTIONS: Mapping[str, Mapping[str, str]] = {
 """Fields of each section that are refused whatever else the recipe says."""
 
 
-def check_sections(
-    sections: Mapping[str, Mapping[str, Any]], own: Collection[str], *, calibrated: bool, by_term: bool
-) -> None:
+def check_sections(recipe: Recipe) -> None:
     """Refuse what ``trl``, ``model_init`` and ``lora`` must not hold; needs neither TRL nor torch.
-
-    Args:
-        sections: the mappings by name.
-        own: options of the recipe itself.
-        calibrated: whether answers carry confidences.
-        by_term: whether credit is per term.
 
     Raises:
         ConfigError: with the field, the reason and what to write instead.
     """
-    for section, values in sections.items():
-        for name in _OF_SECTIONS[section].keys() & values.keys():
-            raise ConfigError(f"{section}: {name} is refused: {_OF_SECTIONS[section][name]}")
-    for name, value in sections["trl"].items():
-        if name in own:
+    for section, reasons in _OF_SECTIONS.items():
+        for name in reasons.keys() & getattr(recipe, section).keys():
+            raise ConfigError(f"{section}: {name} is refused: {reasons[name]}")
+    for name, value in recipe.trl.items():
+        if hasattr(recipe, name):
             raise ConfigError(
                 f"trl: {name} is an option of the recipe itself: write {name}: {value!r} at the top level"
             )
-        for holds, table, why in (
-            (calibrated, _BREAKS_CALIBRATION, "a method with confidences"),
-            (by_term, _BREAKS_TERM_CREDIT, "credit = 'term'"),
+        for applies, table, why in (
+            (METHODS[recipe.method].has_confidence, _BREAKS_CALIBRATION, "a method with confidences"),
+            (recipe.credit == "term", _BREAKS_TERM_CREDIT, "credit = 'term'"),
         ):
             harmless, reason = table.get(name, (value, ""))
-            if holds and value != harmless:
+            if applies and value != harmless:
                 raise ConfigError(f"trl: {name} = {value!r} with {why} is refused: {reason}; leave it out")
 
 
