@@ -41,8 +41,8 @@ def reproduce(options: Reproduce) -> int:
 def generate(options: Generate) -> int:
     """Sample completions into a run folder."""
     from polymode import runs
+    from polymode.generate import sample_completions
     from polymode.generate.confidences import CONFIDENCES, measure_confidences
-    from polymode.generate.sampling import sample_completions
     from polymode.prompts import Style, check_k
     from polymode.tasks import open_task
 

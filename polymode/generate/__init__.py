@@ -9,6 +9,8 @@ from typing import Any, Protocol
 
 from polymode import runs
 from polymode.plugins import Entry, Registry
+from polymode.prompts import Style, build_prompt
+from polymode.types import Completion, Example
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,3 +77,28 @@ def chat_template_of(model: str | Path) -> Mapping[str, Any]:
     """Arguments of the chat template that the model was trained with; none if no run of polymode made it."""
     run = Path(model).parent
     return runs.read_configuration(run).config.get("chat_template") or {} if runs.is_training(run) else {}
+
+
+def sample_completions(
+    examples: Sequence[Example],
+    generator: Generator,
+    *,
+    k: int,
+    confidence: bool,
+    samples: int,
+    max_tokens: int,
+    temperature: float,
+    seed: int,
+    style: Style,
+) -> list[Completion]:
+    """``samples`` completions of every example, asked for ``k`` answers each, in the order of the examples."""
+    prompts = [
+        build_prompt(example.question, k, confidence=confidence, exclusive=example.exclusive, style=style)
+        for example in examples
+    ]
+    generated = generator.generate(prompts, n=samples, max_tokens=max_tokens, temperature=temperature, seed=seed)
+    return [
+        Completion(example, text.text, k, confidence, number, text.n_tokens, text.is_finished)
+        for example, texts in zip(examples, generated, strict=True)
+        for number, text in enumerate(texts)
+    ]

@@ -77,7 +77,7 @@ def _sample(
     samples: int,
 ) -> None:
     """Completions of the test split, at the temperature and length limit of the training."""
-    from polymode.generate.sampling import sample_completions
+    from polymode.generate import sample_completions
 
     if (out / runs.COMPLETIONS).exists():
         return

@@ -22,8 +22,7 @@ from polymode.prompts import check_k
 from polymode.rewards import METHODS, Reward, check_question, term_names
 from polymode.rewards.coverage import least_gain
 from polymode.tasks import Task, open_task, verifier_of
-from polymode.training.names import renamed, unknown_option, warn_of_old_names
-from polymode.training.trl_options import check_sections, describe
+from polymode.training.trl_options import check_sections, describe, renamed, unknown_option, warn_of_old_names
 from polymode.verifiers import QuestionVerifier, Verifier
 from polymode.verifiers.choice import check_verifier, open_verifier
 
@@ -344,7 +343,7 @@ def verifier_for(recipe: Recipe, task: Task) -> Verifier | QuestionVerifier:
 def load_recipe(path: Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
     """Read a YAML recipe; unknown keys and wrong types are refused.
 
-    Options by the names of version 0.1.0 are read, with one `polymode.training.names.RenamedOptionWarning`.
+    Options by the names of version 0.1.0 are read, with one `polymode.training.trl_options.RenamedOptionWarning`.
 
     Raises:
         DataNotFoundError: no such file.

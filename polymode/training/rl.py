@@ -41,13 +41,12 @@ from polymode.rewards import METHODS
 from polymode.tasks import Demonstrates, Task
 from polymode.training.callbacks import KeepsCounts, Progress, StepMetrics
 from polymode.training.credit_trainer import TermCreditTrainer
-from polymode.training.names import renamed
 from polymode.training.recipe import Recipe, task_for, verifier_for
 from polymode.training.reward import ScoreLedger, make_reward_function
 from polymode.training.shaping import check_questions, shaping_for
 from polymode.training.shared_prompt import SharedPromptTrainer
 from polymode.training.stalls import StallWarnings
-from polymode.training.trl_options import checked, lora_config, trl_fields
+from polymode.training.trl_options import checked, lora_config, renamed, trl_fields
 from polymode.training.warm_start import WarmStart, warm_start
 from polymode.verifiers import QuestionVerifier, Verifier
 
