@@ -100,7 +100,9 @@ def _check_same(options: Generate) -> None:
     """A run folder belongs to one set of options; only where, how fast and how safely it runs may change."""
     from polymode import runs
 
-    stored, given = runs.read_configuration(options.out).config, _configuration(options)
+    # An option that is younger than the folder was an empty mapping.
+    given = _configuration(options)
+    stored = dict.fromkeys(given, {}) | dict(runs.read_configuration(options.out).config)
     for name in given:
         if name not in ("out", "resume", "batch", "unsafe_local") and stored.get(name) != given[name]:
             raise ConfigError(
@@ -112,7 +114,13 @@ def _check_same(options: Generate) -> None:
 def _generator(options: Generate) -> Any:
     from polymode.generate import open_generator
 
-    return open_generator(options.backend, options.model, options.backend_options, batch=options.batch)
+    return open_generator(
+        options.backend,
+        options.model,
+        options.backend_options,
+        chat_template=options.chat_template,
+        batch=options.batch,
+    )
 
 
 def evaluate(options: Evaluate) -> int:

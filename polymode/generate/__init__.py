@@ -55,7 +55,12 @@ GENERATORS: Registry[Generator] = Registry(
 
 
 def open_generator(
-    name: str, model: str | Path, options: Mapping[str, Any] | None = None, **hints: object
+    name: str,
+    model: str | Path,
+    options: Mapping[str, Any] | None = None,
+    *,
+    chat_template: Mapping[str, Any] | None = None,
+    **hints: object,
 ) -> Generator:
     """The generator called ``name``, for ``model``.
 
@@ -63,14 +68,16 @@ def open_generator(
         name: one of `GENERATORS`, or ``module:Name`` of a class with the method of `Generator`.
         model: name or folder of the model.
         options: further keyword arguments of the class.
-        hints: the same (``batch``, ``timeout``, ``show_progress``), passed on only where the class takes them.
+        chat_template: arguments of the model's chat template; empty or None means the generator's own choice.
+        hints: as options (``batch``, ``timeout``, ``show_progress``), passed on only where the class takes them.
 
     Raises:
         ConfigError: unknown name or option, a class that is no generator, or a model that cannot be loaded.
         MissingExtraError: a package that the generator needs is not installed.
     """
     usable = {hint: value for hint, value in hints.items() if hint in GENERATORS.options(name)}
-    return GENERATORS.open(name, **{**usable, **(options or {}), "model": model})
+    template = {"chat_template": chat_template} if chat_template else {}
+    return GENERATORS.open(name, **{**usable, **template, **(options or {}), "model": model})
 
 
 def chat_template_of(model: str | Path) -> Mapping[str, Any]:
