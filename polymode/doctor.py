@@ -142,9 +142,9 @@ def render(diagnosis: Diagnosis) -> str:
             lines.append(f"           lacks {', '.join(part.missing)}; would give {part.gives}: {part.command}")
     lines.append("Names, of built-in and installed parts; module:Name works too")
     for table in NAMES:
-        names = diagnosis.names[table.kind]
         lines.append(f"  {table.kind:<16} {', '.join(table.entries) or 'none by name'}")
-        lines += [f"{'':19}{name}: {text}" for name, text in names.items() if name not in table.entries]
+        summaries = diagnosis.names[table.kind].items()
+        lines += [f"{'':19}{name}: {text}" for name, text in summaries if name not in table.entries]
     lines += ["Files", _line("data", diagnosis.data), _line("cache", diagnosis.cache)]
     return "\n".join(lines)
 
@@ -256,7 +256,6 @@ def _data(root: str) -> Finding:
 
 def _cache() -> Finding:
     root = runs.cache_folder()
-    if not root.is_dir():
-        return Finding(True, f"{root}: empty; warm-started lab models are kept here")
     size = sum(path.stat().st_size for path in root.rglob("*") if path.is_file())
-    return Finding(True, f"{root}: {size / 2**20:.0f} MiB; safe to delete")
+    content = f"{size / 2**20:.0f} MiB; safe to delete" if root.is_dir() else "empty; warm-started lab models go here"
+    return Finding(True, f"{root}: {content}")

@@ -221,7 +221,7 @@ def test_data_that_is_not_there_says_what_to_set(tmp_path: Path, monkeypatch: py
 
 def test_the_cache_tells_its_folder_and_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POLYMODE_CACHE", str(tmp_path / "cache"))
-    assert doctor._cache().detail == f"{tmp_path / 'cache'}: empty; warm-started lab models are kept here"
+    assert doctor._cache().detail == f"{tmp_path / 'cache'}: empty; warm-started lab models go here"
     (tmp_path / "cache" / "warm-start").mkdir(parents=True)
     (tmp_path / "cache" / "warm-start" / "model").write_bytes(bytes(3 * 2**20))
     assert doctor._cache().detail == f"{tmp_path / 'cache'}: 3 MiB; safe to delete"

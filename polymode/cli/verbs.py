@@ -100,9 +100,8 @@ def _check_same(options: Generate) -> None:
     """A run folder belongs to one set of options; only where, how fast and how safely it runs may change."""
     from polymode import runs
 
-    # An option that is younger than the folder was an empty mapping.
-    given = _configuration(options)
-    stored = dict.fromkeys(given, {}) | dict(runs.read_configuration(options.out).config)
+    stored, given = runs.read_configuration(options.out).config, _configuration(options)
+    stored = {"chat_template": {}, **stored}  # a folder may be older than the option
     for name in given:
         if name not in ("out", "resume", "batch", "unsafe_local") and stored.get(name) != given[name]:
             raise ConfigError(

@@ -71,7 +71,7 @@ class TransformersGenerator:
         rows = [i for i in range(len(prompts)) for _ in range(n)]
         with torch.random.fork_rng(), torch.inference_mode():
             torch.manual_seed(seed)
-            for chunk in self._batches(rows, ids, self.batch, "completion"):
+            for chunk in self._batches(rows, ids, self.batch, "generate"):
                 sampled = self._sample([ids[i] for i in chunk], max_tokens, temperature)
                 for row, generated in zip(chunk, sampled, strict=True):
                     out[row].append(generated)
@@ -107,10 +107,8 @@ class TransformersGenerator:
         firsts = [self.tokenizer(c, add_special_tokens=False)["input_ids"][0] for c in candidates]
         if len(set(firsts)) < len(firsts):
             raise ConfigError(f"candidates {list(candidates)} do not all start with tokens of their own")
-        ids = [
-            self._encode(p) + self.tokenizer(text, add_special_tokens=False)["input_ids"]
-            for p, text in zip(prompts, texts, strict=True)
-        ]
+        tails = [self.tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
+        ids = [self._encode(prompt) + tail for prompt, tail in zip(prompts, tails, strict=True)]
         out: list[list[float]] = [[] for _ in texts]
         for row, logits in self._logits(ids, [1] * len(ids)):
             out[row] = logits[-1].softmax(-1)[firsts].tolist()
@@ -122,17 +120,17 @@ class TransformersGenerator:
 
         with torch.inference_mode():
             # All positions are scored at once, unlike in sampling, hence smaller batches.
-            for chunk in self._batches(list(range(len(ids))), ids, max(1, self.batch // 4), "text"):
+            for chunk in self._batches(list(range(len(ids))), ids, max(1, self.batch // 4), "score"):
                 batch = self.tokenizer.pad({"input_ids": [ids[i] for i in chunk]}, return_tensors="pt")
                 width = max(widths[i] for i in chunk)
                 logits = self.model(**batch.to(self.model.device), use_cache=False, logits_to_keep=width).logits
                 for i, logits_T in zip(chunk, logits.float().cpu(), strict=True):
                     yield i, logits_T[width - widths[i] :]
 
-    def _batches(self, rows: list[int], ids: list[list[int]], size: int, unit: str) -> Iterator[list[int]]:
+    def _batches(self, rows: list[int], ids: list[list[int]], size: int, label: str) -> Iterator[list[int]]:
         """The rows in batches, with a progress bar; those of like length share a batch, so little is padded."""
         rows = sorted(rows, key=lambda i: len(ids[i]))
-        with tqdm(total=len(rows), unit=unit, disable=not self.show_progress, leave=False) as bar:
+        with tqdm(total=len(rows), desc=label, unit="text", disable=not self.show_progress, leave=False) as bar:
             for start in range(0, len(rows), size):
                 yield rows[start : start + size]
                 bar.update(len(rows[start : start + size]))
@@ -140,40 +138,30 @@ class TransformersGenerator:
     def _encode(self, prompt: str) -> list[int]:
         if self.tokenizer.chat_template is None:
             return self.tokenizer(prompt, add_special_tokens=True)["input_ids"]
-        return self.tokenizer.apply_chat_template(
-            [{"role": "user", "content": prompt}],
-            add_generation_prompt=True,
-            tokenize=True,
-            return_dict=False,
-            **self._chat_template,
-        )
+        chat, options = [{"role": "user", "content": prompt}], self._chat_template
+        return self.tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=False, **options)
 
     def _sample(self, ids: list[list[int]], max_tokens: int, temperature: float) -> list[Generated]:
         from transformers import GenerationConfig
 
         from polymode.decoding.sampling import complete
 
-        sampling = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0} if temperature > 0 else {}
         settings = GenerationConfig(
-            **{
-                "max_new_tokens": max_tokens,
-                "pad_token_id": self.tokenizer.pad_token_id,
-                "do_sample": False,
-                **sampling,
-            }
+            max_new_tokens=max_tokens,
+            pad_token_id=self.tokenizer.pad_token_id,
+            do_sample=temperature > 0,
+            **({"temperature": temperature, "top_k": 0, "top_p": 1.0} if temperature > 0 else {}),
         )
         tokens = complete(self.model, ids, settings)
         if tokens is None:
             batch = self.tokenizer.pad({"input_ids": ids}, return_tensors="pt").to(self.model.device)
             tokens = self.model.generate(**batch, generation_config=settings)
             tokens = tokens[:, batch["input_ids"].shape[1] :].tolist()
-        rows = [self._until_end(row) for row in tokens]
+        # The first end token counts, and nothing behind it does.
+        lengths = [next((i + 1 for i, t in enumerate(row) if t in self._ends), len(row)) for row in tokens]
+        rows = [row[:length] for row, length in zip(tokens, lengths, strict=True)]
         texts = self.tokenizer.batch_decode(rows, skip_special_tokens=True)
         return [
             Generated(text, len(row), bool(row) and row[-1] in self._ends, len(prompt))
             for text, row, prompt in zip(texts, rows, ids, strict=True)
         ]
-
-    def _until_end(self, tokens: list[int]) -> list[int]:
-        """The tokens up to the first end token, which counts."""
-        return tokens[: next((i + 1 for i, token in enumerate(tokens) if token in self._ends), len(tokens))]

@@ -19,7 +19,7 @@ Batch = dict[str, Any]
 """Tensors by name, or None."""
 
 
-def arranged(batches: Sequence[Batch]) -> list[Batch]:
+def arrange(batches: Sequence[Batch]) -> list[Batch]:
     """The same rows in batches of the same sizes, arranged to cost least: by question, or by length.
 
     Values without rows (scalars, None) are the same in every batch; what else is no tensor leaves all as it is.

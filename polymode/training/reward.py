@@ -211,7 +211,7 @@ def _example_from_json(text: str, question: str, equality: Verifier | QuestionVe
         value = json.loads(text)
     except json.JSONDecodeError:
         value = text
-    made = references_from(value if isinstance(value, (str, list, Mapping)) else text)
+    parsed = references_from(value if isinstance(value, (str, list, Mapping)) else text)
     if not isinstance(equality, QuestionVerifier):  # another one's references are no answers, but what it checks with
-        check_references(made, equality)
-    return Example("", question, made)
+        check_references(parsed, equality)
+    return Example("", question, parsed)

@@ -6,8 +6,6 @@
     RUN/checkpoints/     to resume from, with completions/*.parquet: every completion with its terms and verdicts
     RUN/model/           the trained model, appears when training is done
 
-Advantages are TRL's group-centred totals, one per completion (`credit: sequence`), or one for each part of it
-(`credit: term`, `polymode.training.credit_trainer`), never divided by a group's deviation when confidences are scored.
 A resumed run takes the same next steps as one that was never stopped: the checkpoint holds optimiser, schedule and
 random states, and the questions are drawn from the seed.
 """
@@ -129,7 +127,7 @@ def train(
 
 
 def _load_tokenizer(source: str, recipe: Recipe) -> PreTrainedTokenizerBase:
-    shared = {name: recipe.model_init[name] for name in ("revision", "trust_remote_code") if name in recipe.model_init}
+    shared = {name: recipe.model_init[name] for name in {"revision", "trust_remote_code"} & recipe.model_init.keys()}
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left", **shared)
     except (OSError, ValueError) as exc:
@@ -181,10 +179,9 @@ def build_trainer(
     )
     for stock in (ProgressCallback, PrinterCallback):  # ours shows what matters instead
         trainer.remove_callback(stock)
-    trainer.add_callback(Progress())
-    trainer.add_callback(StallWarnings(recipe.answers))
-    if shaping is not None and shaping.counts is not None:
-        trainer.add_callback(KeepsCounts(shaping.counts))
+    counts = [KeepsCounts(shaping.counts)] if shaping is not None and shaping.counts is not None else []
+    for callback in (Progress(), StallWarnings(recipe.answers), *counts):
+        trainer.add_callback(callback)
     return trainer
 
 
@@ -300,22 +297,19 @@ def lab_model(task: Task, recipe: Recipe) -> Path:
 
 def _config(recipe: Recipe, task: Task | None, verifier: Verifier | QuestionVerifier | None) -> dict[str, Any]:
     """What config.json says was asked for; objects that were given stand there by their class."""
-    objects = {"task": task, "verifier": verifier}
-    classes = {
-        name: f"{type(one).__module__}:{type(one).__qualname__}" for name, one in objects.items() if one is not None
-    }
+    objects = {name: type(one) for name, one in (("task", task), ("verifier", verifier)) if one is not None}
+    classes = {name: f"{kind.__module__}:{kind.__qualname__}" for name, kind in objects.items()}
     return runs.to_json(recipe) | classes | ({"given_as_objects": sorted(classes)} if classes else {})
 
 
 def _check_same(folder: Path, config: dict[str, Any]) -> None:
     """A run folder belongs to one recipe; resuming with another would mix two experiments."""
     # Options by the names of version 0.1.0 are translated, and one that is younger than the run had its default.
-    begun = {**runs.to_json(Recipe()), **renamed(runs.read_json(folder / runs.CONFIG)["config"])}
+    stored = {**runs.to_json(Recipe()), **renamed(runs.read_json(folder / runs.CONFIG)["config"])}
     free = ("threads", "report_to", "save_steps", "save_total_limit", "device_batch")
-    changed = [name for name in config if name not in free and begun.get(name) != config[name]]
-    if changed:
-        name = changed[0]
-        raise ConfigError(
-            f"{name} = {config[name]!r} differs from the run folder's {begun.get(name)!r}: resume with the same "
-            f"options, or choose another folder than {folder}"
-        )
+    for name in config:
+        if name not in free and stored.get(name) != config[name]:
+            raise ConfigError(
+                f"{name} = {config[name]!r} differs from the run folder's {stored.get(name)!r}: resume with the same "
+                f"options, or choose another folder than {folder}"
+            )

@@ -16,7 +16,7 @@ from trl import GRPOConfig, GRPOTrainer
 from trl.models import unwrap_model_for_generation
 
 from polymode.decoding.sampling import complete
-from polymode.training.device_batches import arranged
+from polymode.training.device_batches import arrange
 from polymode.training.shared_forward import can_share_forward, shared_log_probs
 
 _WHOLE_WEIGHTS = {DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU}
@@ -93,5 +93,5 @@ class SharedPromptTrainer(GRPOTrainer):
         if self._buffered_inputs is before or not self._shares or steps != self.args.gradient_accumulation_steps:
             return inputs
         if self.loss_type != _PER_BATCH_MEAN:
-            self._buffered_inputs = arranged(self._buffered_inputs)
+            self._buffered_inputs = arrange(self._buffered_inputs)
         return self._buffered_inputs[self._step % steps]
