@@ -102,14 +102,12 @@ def p_true(completions: Sequence[Completion], scorer: Scorer, *, style: Style) -
     else:
         prompts = [build_check_prompt(completions[i].example.question, a.text) for i, a in rows]
         texts, candidates, worth = [""] * len(rows), ("True", "False"), [1.0, 0.0]
-    values: dict[int, list[float]] = {}
+    values: dict[int, tuple[float, ...]] = {}
     for (number, _), p in zip(rows, scorer.next_token_probabilities(prompts, texts, candidates), strict=True):
         total = math.fsum(p)
         mean = math.fsum(w * x for w, x in zip(worth, p, strict=True)) / total if total > 0 else 0.5
-        values.setdefault(number, []).append(min(max(mean, 0.0), 1.0))
-    return [
-        replace(c, confidences=tuple(values[number])) if number in values else c for number, c in enumerate(completions)
-    ]
+        values[number] = (*values.get(number, ()), min(max(mean, 0.0), 1.0))
+    return [replace(c, confidences=values.get(number, c.confidences)) for number, c in enumerate(completions)]
 
 
 def _answers(completion: Completion) -> tuple[Answer, ...]:
@@ -122,5 +120,4 @@ def _answers(completion: Completion) -> tuple[Answer, ...]:
 
 def _thought(completion: Completion) -> str:
     """The completion's reasoning with its end tag, empty when it has none."""
-    head, end, _ = completion.text.rpartition("</think>")
-    return head + end
+    return "".join(completion.text.rpartition("</think>")[:2])

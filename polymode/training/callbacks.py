@@ -26,10 +26,10 @@ class StepCallback(TrainerCallback):
     def on_log(self, args: Any, state: TrainerState, control: Any, logs: Any = None, **_: Any) -> None:
         """Pick out a step's figures; other logs, such as the summary at the end, have no reward."""
         if logs and "reward" in logs and state.is_world_process_zero:
-            is_ours = {
-                key: not key.startswith(("train_", "epoch", "num_", "total_")) and "/" not in key for key in logs
-            }
-            figures = {_NAMES.get(key, key): value for key, value in logs.items() if key in _NAMES or is_ours[key]}
+            figures: dict[str, Any] = {}
+            for key, value in logs.items():
+                if key in _NAMES or ("/" not in key and not key.startswith(("train_", "epoch", "num_", "total_"))):
+                    figures[_NAMES.get(key, key)] = value
             self.on_figures(state.global_step, figures)
 
     def on_figures(self, step: int, figures: dict[str, Any]) -> None:
@@ -97,10 +97,10 @@ class KeepsCounts(TrainerCallback, ExportableState):
         if args.world_size > 1:
             from accelerate.utils import gather_object
 
-            every: Any = gather_object([(args.process_index, news)])
-            for process, theirs in every:
+            news_of_all: Any = gather_object([(args.process_index, news)])
+            for process, news in news_of_all:
                 if process != args.process_index:
-                    self.counts.add(theirs)
+                    self.counts.add(news)
 
     def state(self) -> dict[str, Any]:
         """What the checkpoint holds."""

@@ -38,18 +38,18 @@ class TermCreditTrainer(SharedPromptTrainer):
         output = super()._generate_and_score_completions(inputs)
         device = output["completion_ids"].device
         lengths_N = output["completion_mask"].sum(1).tolist()
-        ids_NT = [ids_T[:length] for ids_T, length in zip(output["completion_ids"].tolist(), lengths_N, strict=True)]
+        ids_N_T = [ids_T[:length] for ids_T, length in zip(output["completion_ids"].tolist(), lengths_N, strict=True)]
         tokenizer: Any = self.processing_class
-        batch = self._ledger.take(tokenizer.batch_decode(ids_NT, skip_special_tokens=True))
+        batch = self._ledger.take(tokenizer.batch_decode(ids_N_T, skip_special_tokens=True))
         # The statistics are those of the whole step; this process has the rows of its own completions.
         first = self.accelerator.process_index * len(batch)
-        parts_NX = self._advantages_of_parts(batch, device)[first : first + len(batch)]
-        advantages_NT = np.zeros(output["completion_ids"].shape, dtype=np.float32)
-        for row, (scored, ids_T) in enumerate(zip(batch, ids_NT, strict=True)):
+        parts_N = self._advantages_of_parts(batch, device)[first : first + len(batch)]
+        advantages_N_T = np.zeros(output["completion_ids"].shape, dtype=np.float32)
+        for row, (scored, ids_T) in enumerate(zip(batch, ids_N_T, strict=True)):
             starts_T = self._starts(ids_T, scored.text)
             part_of_token_T = token_parts(scored.score.answer_set, scored.text, starts_T, self._recipe.answers)
-            advantages_NT[row, : len(ids_T)] = parts_NX[row, part_of_token_T]
-        output["advantages"] = torch.from_numpy(advantages_NT).to(device)
+            advantages_N_T[row, : len(ids_T)] = parts_N[row, part_of_token_T]
+        output["advantages"] = torch.from_numpy(advantages_N_T).to(device)
         return output
 
     def _advantages_of_parts(self, batch: list[ScoredText], device: torch.device) -> NDArray[np.float64]:

@@ -1,8 +1,7 @@
 """What one training run is asked to do: a flat, frozen record, from a YAML recipe or from flags.
 
 Everything is checked here, before a model is loaded; pydantic checks the types and ranges of single fields. Defaults
-are the lab's; `recipes/` holds those of full-size runs. Where an option means exactly what one of TRL's means, it has
-TRL's name; TRL's other options go under ``trl:``.
+are the lab's; `recipes/` holds those of full-size runs.
 """
 
 from __future__ import annotations
@@ -194,9 +193,14 @@ class Recipe:
                 f"scale_rewards = 'group' with {method}: dividing by each group's deviation breaks calibration (arXiv "
                 "2508.11800); use 'none' or 'batch' (allow_group_scale: true lets it through, to measure that)"
             )
-        for name in ("reasoning_credit", "confidence_credit"):
-            if getattr(self, name) != 1 and self.credit != "term":
-                yield f"{self._setting(name)} is given without credit: add credit: term"
+        for name, plain, switch, value in (
+            ("reasoning_credit", 1, "credit", "term"),
+            ("confidence_credit", 1, "credit", "term"),
+            ("objective_k", 0, "objective", "pass@k"),
+            ("exploration_weight", 0.1, "exploration", "batch"),
+        ):
+            if getattr(self, name) != plain and getattr(self, switch) in ("sequence", "mean", "none"):
+                yield f"{self._setting(name)} is given without {switch}: add {switch}: {value}"
         if self.confidence_credit != 1 and not has_confidence:
             yield (
                 f"{self._setting('confidence_credit')} with {method}: its answers carry no confidences; use "
@@ -223,10 +227,6 @@ class Recipe:
         for name, plain in (("objective", "mean"), ("exploration", "none")):
             if self.preset != "paper" and getattr(self, name) != plain:
                 yield f"{self._setting(name)} with preset = {self.preset!r}: use preset 'paper'"
-        if self.objective == "mean" and self.objective_k:
-            yield f"{self._setting('objective_k')} is given without objective: add objective: pass@k"
-        if self.exploration == "none" and self.exploration_weight != 0.1:
-            yield f"{self._setting('exploration_weight')} is given without exploration: add exploration: batch"
         if self.exploration != "none" and self.exploration_weight == 0:
             yield f"{self._setting('exploration')} has exploration_weight = 0: give a weight, for example 0.1"
         if self.objective == "mean":
@@ -335,9 +335,7 @@ def task_for(recipe: Recipe) -> Task:
 
 def verifier_for(recipe: Recipe, task: Task) -> Verifier | QuestionVerifier:
     """The recipe's verifier, or the task's own when it names none."""
-    if recipe.verifier is None:
-        return verifier_of(task)
-    return open_verifier(recipe.verifier, **recipe.verifier_options)
+    return open_verifier(recipe.verifier, **recipe.verifier_options) if recipe.verifier else verifier_of(task)
 
 
 def load_recipe(path: Path, overrides: Mapping[str, Any] | None = None) -> Recipe:

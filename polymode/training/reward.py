@@ -178,10 +178,10 @@ def summarise(scores: Sequence[Score]) -> dict[str, float]:
     out["share_duplicate"] = fmean(is_duplicate for _, _, is_duplicate in slots)
     stated = [(q, y) for q, y, _ in slots if q is not None and y is not None]
     if stated:
-        q_A, y_A = np.array(stated).T
-        out["brier"] = float(((q_A - y_A) ** 2).mean())
-        out["mean_confidence"], out["hit_rate"] = float(q_A.mean()), float(y_A.mean())
-        out["confidence_spread"] = float(q_A.std())
+        q_N, y_N = np.array(stated).T
+        out["brier"] = float(((q_N - y_N) ** 2).mean())
+        out["mean_confidence"], out["hit_rate"] = float(q_N.mean()), float(y_N.mean())
+        out["confidence_spread"] = float(q_N.std())
     return out
 
 

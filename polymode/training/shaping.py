@@ -101,11 +101,11 @@ class Shaping:
                 "use objective = 'pass@k'"
             )
         numbers_N = np.arange(max(score.judgement.n_references for score in scores_G))
-        hits_GN = [
+        hits_G_N = [
             np.full(len(numbers_N), np.nan) if references is None else np.isin(numbers_N, list(references))
             for references in references_G
         ]
-        return union_values(np.array(hits_GN), self.objective_k).tolist()
+        return union_values(np.array(hits_G_N), self.objective_k).tolist()
 
     def _bonuses(self, scores_G: Sequence[Score], verifier: Verifier, question: str) -> list[float]:
         names = AnswerNames(verifier, self.counts.known(question) if self.counts is not None else ())

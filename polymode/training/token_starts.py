@@ -1,12 +1,9 @@
 """Where each token of a completion starts in its decoded text, so that spans of characters become tokens.
 
 The text is what the reward saw, ``tokenizer.decode(ids, skip_special_tokens=True)``. Three ways to take it apart, the
-next one only where the one before does not give that text exactly:
-
-1. Every token decoded by itself, remembered by its id. Right for word-level vocabularies and for byte-level ones as
-   long as no character is spread over several tokens.
-2. The stream decoder of `tokenizers`, which waits for the last token of a character.
-3. Growing prefixes, as long as the text they share with the whole. Always right, and slow.
+next one only where the one before does not give that text exactly: every token by itself, remembered by its id; the
+stream decoder of `tokenizers`, where a character is spread over several tokens; growing prefixes, as long as the text
+that they share with the whole, which is always right and slow.
 
 Where a chat template takes reasoning and reply apart, the reward saw them put together again, with other white space
 between them. What follows the reasoning is then looked for in the decoded text.
