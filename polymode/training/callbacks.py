@@ -23,7 +23,9 @@ _BESIDE_THE_BAR = ("reward", "coverage", "brier")
 class StepCallback(TrainerCallback):
     """Calls `on_figures` for each step that is logged, in one process of several."""
 
-    def on_log(self, args: Any, state: TrainerState, control: Any, logs: Any = None, **_: Any) -> None:
+    def on_log(
+        self, args: Any, state: TrainerState, control: Any, logs: dict[str, Any] | None = None, **_: Any
+    ) -> None:
         """Pick out a step's figures; other logs, such as the summary at the end, have no reward."""
         if logs and "reward" in logs and state.is_world_process_zero:
             figures: dict[str, Any] = {}
