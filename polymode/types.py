@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple
 
 
 class ParseStatus(Enum):
@@ -87,8 +88,7 @@ class Example:
     """Anything else the task wants to keep; JSON-serialisable."""
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """Half-open range of characters of the unmodified completion."""
 
     start: int
