@@ -34,15 +34,9 @@ def coverage_value(aggregation: str, m: int, *, k: int, n: int, alpha: float = 1
     """Value of m references found of n by k answers, by the table above; 0 when nothing is found."""
     if m == 0:
         return 0.0
-    if aggregation == "count":
-        return float(m)
-    if aggregation == "any":
-        return 1.0
-    if aggregation == "count/K":
-        return m / k
-    if aggregation == "count/N":
-        return m / n
-    return best_match(m, n, alpha)
+    if aggregation == "vector":
+        return best_match(m, n, alpha)
+    return m / {"count": 1, "any": m, "count/K": k, "count/N": n}[aggregation]
 
 
 def least_gain(aggregation: str, *, k: int, n: int, alpha: float = 1.0) -> float:
@@ -52,11 +46,8 @@ def least_gain(aggregation: str, *, k: int, n: int, alpha: float = 1.0) -> float
     of the last hit that is possible.
     """
     most = max(1, min(k, n))
-
-    def value(m: int) -> float:
-        return coverage_value(aggregation, m, k=k, n=max(n, 1), alpha=alpha)
-
-    return value(most) - value(most - 1)
+    before, after = (coverage_value(aggregation, m, k=k, n=max(n, 1), alpha=alpha) for m in (most - 1, most))
+    return after - before
 
 
 @lru_cache(maxsize=4096)
@@ -81,10 +72,6 @@ def best_match(m: int, n: int, alpha: float = 1.0) -> float:
     return _largest_gamma(m, alpha) / (n * alpha)
 
 
-_KNOTS = (1e-3, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 1 - 1e-6, 1 - 1e-9, 1 - 1e-13)
-"""Quantiles that the integral is split at, so that it misses no narrow part."""
-
-
 def _largest_gamma(m: int, alpha: float) -> float:
     """Mean of the largest of m Gamma(alpha), by integration to about nine digits."""
     from scipy.integrate import quad  # only here: scoring needs no more than the standard library
@@ -94,9 +81,8 @@ def _largest_gamma(m: int, alpha: float) -> float:
         beyond = float(gammaincc(alpha, x))
         return -expm1(m * log1p(-beyond)) if beyond < 1 else 1.0
 
-    edges = [0.0, *(x for x in map(float, gammaincinv(alpha, _KNOTS)) if x > _TINY)]
+    # Split at these quantiles, so that the integral misses no narrow part.
+    knots = gammaincinv(alpha, (1e-3, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 1 - 1e-6, 1 - 1e-9, 1 - 1e-13))
+    edges = [0.0, *(x for x in map(float, knots) if x > 1e-300)]
     parts = [quad(above, low, high, epsabs=1e-13, epsrel=1e-11)[0] for low, high in pairwise([*edges, inf])]
     return fsum(parts)
-
-
-_TINY = 1e-300

@@ -35,8 +35,9 @@ class Method:
         if preset == "released":
             for name, value in options.items():
                 raise ConfigError(f"{name} = {value!r} with preset = 'released': its formulas are fixed; use 'paper'")
-            half = 0.5 if self.has_confidence else 0.0
-            return Reward(coverage_weight=0.5, confidence_weight=half, format_weight=0.5, preset="released")
+            return Reward(
+                coverage_weight=0.5, confidence_weight=0.5 * self.has_confidence, format_weight=0.5, preset="released"
+            )
         if not self.has_confidence:
             for name in _OF_CONFIDENCES & options.keys():
                 raise ConfigError(
@@ -49,11 +50,10 @@ class Method:
 
 _OF_CONFIDENCES = {"confidence_score", "confidence_weight", "confidences", "exclusive_penalty"}
 
-METHODS: dict[str, Method] = {
-    "single-rlvr": Method("single-rlvr", is_multi=False, has_confidence=False),
-    "single-rlcr": Method("single-rlcr", is_multi=False, has_confidence=True),
-    "multi-rlvr": Method("multi-rlvr", is_multi=True, has_confidence=False),
-    "multi-rlcr": Method("multi-rlcr", is_multi=True, has_confidence=True),
+METHODS = {
+    f"{answers}-{reward}": Method(f"{answers}-{reward}", answers == "multi", reward == "rlcr")
+    for answers in ("single", "multi")
+    for reward in ("rlvr", "rlcr")
 }
 """The four methods by name."""
 

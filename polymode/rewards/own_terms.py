@@ -8,15 +8,14 @@
                 judgement.answer_set.answers]
 
 **Value.** One number from -1 to 1 for the whole set, or K numbers from -1 to 1, one for each answer, whose mean counts.
-The term is the weight times that. It is asked only about clean sets without an unscored answer; all others score 0 or
-nothing, as ever. Because a term takes at most its weight, the format's weight rises by it, and malformed text stays
-lowest.
+The term is the weight times that. It is called only with clean sets without an unscored answer. A term subtracts at
+most its weight, so the format's weight rises by it, and malformed text stays lowest.
 
 **Credit.** With ``credit: term`` the numbers of single answers go to the tokens of these answers and to what comes
 before them, like coverage; the number of a set goes to all tokens of the completion.
 
-**Faults.** A term that raises, or gives anything else than finite numbers in the range, leaves the completion unscored:
-no reward, counted in ``share_unscored``, the exception's text in `Judgement.faults` and in the column ``reason``.
+**Faults.** A term that raises, or returns numbers outside the range, leaves the completion unscored: no reward, counted
+in ``share_unscored``, the exception's text in `Judgement.faults` and in the column ``reason``.
 
 What cannot be checked: a term that looks at confidences can make other confidences than honest ones the best, and one
 that outweighs ``coverage_weight`` pays for something else than right answers.
@@ -24,7 +23,6 @@ that outweighs ``coverage_weight`` pays for something else than right answers.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Protocol, cast
 
@@ -51,17 +49,14 @@ def open_term(name: str) -> OwnTerm:
     Raises:
         ConfigError: it does not import, is no function, or its class cannot be opened.
     """
-    target = OWN_TERMS.load(name)
-    if not isinstance(target, type):
-        return target
-    term = OWN_TERMS.open(name)
-    if not callable(term):
+    term = OWN_TERMS.load(name)
+    if isinstance(term, type) and not callable(term := OWN_TERMS.open(name)):
         raise ConfigError(f"term {name!r} has no method __call__(judgement): add it, or name a function")
-    return cast(OwnTerm, term)
+    return cast("OwnTerm", term)
 
 
 def value_of(term: OwnTerm, judgement: Judgement) -> float | list[float]:
-    """What the term says, checked: one number, or a list of K.
+    """The term's value, checked: one number, or a list of K.
 
     Raises:
         RecordError: another number of values, or one that is not from -1 to 1.
@@ -73,6 +68,6 @@ def value_of(term: OwnTerm, judgement: Judgement) -> float | list[float]:
     if not is_one and len(numbers) != k:
         raise RecordError(f"{len(numbers)} values for {k} answers: return one number, or one for each answer")
     for number in numbers:
-        if not (math.isfinite(number) and -1 <= number <= 1):
+        if not -1 <= number <= 1:
             raise RecordError(f"value {number!r} is not allowed: return numbers from -1 to 1")
     return numbers[0] if is_one else numbers

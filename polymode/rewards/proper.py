@@ -41,8 +41,6 @@ SCORES: Registry[Any] = Registry(
 CLIP = 0.01
 """ε, least probability that the log scores tell from 0."""
 
-_SPAN = log((1 - CLIP) / CLIP)
-
 
 def brier_loss(q: float, y: float) -> float:
     """(q - y)², in [0, 1]."""
@@ -56,7 +54,7 @@ def log_loss(q: float, y: float) -> float:
     (0.0, 1.0)
     """
     r = min(max(q if y else 1 - q, CLIP), 1 - CLIP)
-    return log((1 - CLIP) / r) / _SPAN
+    return log((1 - CLIP) / r) / log((1 - CLIP) / CLIP)
 
 
 def spherical_loss(q: float, y: float) -> float:
@@ -105,9 +103,8 @@ def _raised(masses: Sequence[float]) -> list[float]:
     """Masses below ε raised to it, the others scaled down together: the nearest distribution without smaller ones."""
     low: set[int] = set()
     while True:
-        rest = fsum(mass for i, mass in enumerate(masses) if i not in low)
-        scale = (1 - len(low) * CLIP) / rest
-        more = {i for i, mass in enumerate(masses) if i not in low and mass * scale < CLIP}
+        scale = (1 - len(low) * CLIP) / fsum(mass for i, mass in enumerate(masses) if i not in low)
+        more = {i for i, mass in enumerate(masses) if mass * scale < CLIP} - low
         if not more:
             return [CLIP if i in low else mass * scale for i, mass in enumerate(masses)]
         low |= more

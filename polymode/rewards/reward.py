@@ -56,7 +56,8 @@ class Reward:
         one_of("coverage", self.coverage, AGGREGATIONS)
         SCORES.load(self.confidence_score)
         one_of("confidences", self.confidences, CONFIDENCES)
-        for name in _WEIGHTS:
+        weights = ("coverage_weight", "confidence_weight", "exclusive_penalty", "repeat_penalty", "format_weight")
+        for name in (*weights, "coverage_alpha", "tolerance"):
             value = getattr(self, name)
             if not _is_finite(value) or value < 0:
                 raise ConfigError(f"{name} = {value!r} is not allowed: use a finite number, at least 0")
@@ -93,15 +94,9 @@ class Reward:
             )
 
 
-_WEIGHTS = (
-    *("coverage_weight", "coverage_alpha", "confidence_weight", "exclusive_penalty", "tolerance"),
-    *("repeat_penalty", "format_weight"),
-)
-
-
 def _check_default(reward: Reward, name: str, problem: str) -> None:
-    value, default = getattr(reward, name), Reward.__dataclass_fields__[name].default
-    if value != ({} if name == "terms" else default):
+    value = getattr(reward, name)
+    if value != ({} if name == "terms" else Reward.__dataclass_fields__[name].default):
         raise ConfigError(f"{name} = {value!r} {problem}")
 
 

@@ -10,7 +10,7 @@ from polymode.judging import judge
 from polymode.parsing import parse_answers
 from polymode.references import check_references, references_from
 from polymode.rewards.methods import METHODS, find_method
-from polymode.rewards.reward import PRESETS, Reward, one_of
+from polymode.rewards.reward import Reward
 from polymode.rewards.terms import score_set
 from polymode.types import Example, Reference, Score
 from polymode.verifiers import QuestionVerifier, Verifier, depends_on_question
@@ -55,7 +55,6 @@ def score(
     answers = parse_answers(completion, k, confidence=chosen.has_confidence, finished=finished)
     if not chosen.is_multi and k != 1:
         raise ConfigError(f"k = {k!r} with method = {method!r}: a single method asks for one answer; use k = 1")
-    one_of("preset", preset, PRESETS)
     equality = verifier if verifier is not None else _TEXT
     return score_set(judge(_question(references, equality), answers, equality), _reward(method, preset))
 

@@ -34,7 +34,6 @@ def slot_scores(scores: Sequence[Score], reward: Reward, k: int) -> SlotScores:
         raise ConfigError(f"preset = {reward.preset!r} cannot be credited by slot: use preset 'paper'")
     total_N = np.array([np.nan if score.total is None else score.total for score in scores])
     coverage_NK, confidence_NK, hits_NK = (np.full((len(scores), k), np.nan) for _ in range(3))
-    weight = reward.confidence_weight
     for row, score in enumerate(scores):
         judgement = score.judgement
         if score.total is None or not judgement.answer_set.is_clean:
@@ -45,22 +44,17 @@ def slot_scores(scores: Sequence[Score], reward: Reward, k: int) -> SlotScores:
         coverage_NK[row, :n_slots] = _gains(hits_K, reward, judgement.n_references)
         for values_K in score.by_answer.values():
             coverage_NK[row, :n_slots] += values_K
-        if reward.repeat_penalty:
-            coverage_NK[row, :n_slots] -= reward.repeat_penalty * np.array(
-                [d is not None for d in judgement.duplicates]
-            )
-        if weight and reward.confidence_score != "other":
+        coverage_NK[row, :n_slots] -= reward.repeat_penalty * np.array([d is not None for d in judgement.duplicates])
+        if reward.confidence_weight and reward.confidence_score != "other":
             loss = loss_of(reward.confidence_score)
             for slot, (answer, y) in enumerate(zip(judgement.answer_set.answers, hits_K, strict=True)):
                 assert answer.confidence is not None  # a calibrated reward has refused it
-                confidence_NK[row, slot] = -weight * loss(answer.confidence, y) / n_slots
+                confidence_NK[row, slot] = -reward.confidence_weight * loss(answer.confidence, y) / n_slots
     return SlotScores(total_N, coverage_NK, confidence_NK, hits_NK)
 
 
 def _gains(hits_K: Sequence[int], reward: Reward, n_references: int) -> list[float]:
     """What each slot adds to the weighted coverage."""
-    if reward.coverage == "count":
-        return [reward.coverage_weight * y for y in hits_K]
     values = [
         coverage_value(reward.coverage, int(m), k=len(hits_K), n=n_references, alpha=reward.coverage_alpha)
         for m in np.cumsum([0, *hits_K])
