@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import repeat
 
 from polymode.errors import VerifierFault
@@ -44,7 +45,11 @@ def judge(example: Example, answers: AnswerSet, verifier: Verifier | QuestionVer
     items, references = answers.answers, example.references
     equality = verifier_at(verifier, example)
     unlimited = is_open(equality)
-    findings = None if unlimited else _by_key(items, references, equality)
+    key = None if unlimited else getattr(equality, "key", None)
+    findings = None
+    if key is not None:
+        with suppress(VerifierFault):  # of one answer or reference: below it is put with the answers it concerns
+            findings = ask(_by_key, items, references, equality, key)
     if findings is None:
         findings = _pairwise(items, references, equality, unlimited)
     verdicts: list[Verdict] = []
@@ -72,18 +77,7 @@ def judge(example: Example, answers: AnswerSet, verifier: Verifier | QuestionVer
     return Judgement(answers, tuple(verdicts), tuple(hits), tuple(matches), tuple(duplicates), n, tuple(faults))
 
 
-def _by_key(items: tuple[Answer, ...], references: tuple[Reference, ...], verifier: Verifier) -> list[Finding] | None:
-    """By look-ups; None for a verifier without keys, and after a fault, which `_pairwise` puts with its answer."""
-    key = getattr(verifier, "key", None)
-    if key is None:
-        return None
-    try:
-        return ask(_look_up, items, references, verifier, key)
-    except VerifierFault:
-        return None
-
-
-def _look_up(
+def _by_key(
     items: tuple[Answer, ...], references: tuple[Reference, ...], verifier: Verifier, key: Callable[[str], str]
 ) -> list[Finding]:
     index = _index(references, verifier, key)
