@@ -26,7 +26,7 @@ from polymode.plugins import Registry, describe_error
 from polymode.uncertainty import Statistic, SumStatistic, WeightedStatistic, mean_of_questions
 
 METRICS: Registry[Any] = Registry("metric", {})
-"""Metrics beside the built-in ones: functions of a `JudgedTable`, called like the last word of their name."""
+"""Metrics beside the built-in ones: functions of a `JudgedTable`, called by the last word of their name."""
 
 
 def own_statistics(names: Iterable[str], sets: JudgedTable, built_in: Iterable[str] = ()) -> dict[str, Statistic]:

@@ -1,7 +1,6 @@
 """Proper scores of confidences q against labels y: Brier score with its parts, log loss (layer L2).
 
-A proper score is best in expectation for the true probability, so it cannot be gamed by a constant or by a bolder
-guess, as calibration errors can: look here first.
+A proper score is best in expectation for the true probability, so no constant and no bolder guess can game it.
 """
 
 from __future__ import annotations

@@ -92,27 +92,14 @@ class JudgedTable:
 
     def rank(self) -> Ints:
         """_A: 0-based place of the answer within its set by falling confidence; ties and no confidence: slot order."""
-        return ranks(self.owner, self.slot, self.q, self.n_sets)
+        order_A = np.lexsort((self.slot, -np.nan_to_num(self.q, nan=-1.0), self.owner))
+        first_N = np.cumsum(self.n_answers) - self.n_answers
+        rank_A = np.empty(len(order_A), dtype=np.int64)
+        rank_A[order_A] = np.arange(len(order_A)) - first_N[self.owner[order_A]]
+        return rank_A
 
     def without_duplicates(self) -> JudgedTable:
         """The same sets with the first of equal answers only."""
         is_first_A = ~self.is_duplicate
         names = ("owner", "slot", "q", "y", "p", "is_duplicate", "match", "answer_class")
         return replace(self, **{name: getattr(self, name)[is_first_A] for name in names})
-
-
-def ranks(owner_A: Ints, slot_A: Ints, q_A: Floats, n_sets: int) -> Ints:
-    """_A: 0-based place of each answer within its set by falling confidence; ties and no confidence: slot order.
-
-    Args:
-        owner_A: set of each answer in 0..n_sets-1, not decreasing.
-        slot_A: its slot within the set.
-        q_A: its confidence; NaN comes last.
-        n_sets: number of sets.
-    """
-    order_A = np.lexsort((slot_A, -np.nan_to_num(q_A, nan=-1.0), owner_A))
-    n_answers_N = np.bincount(owner_A, minlength=n_sets)
-    first_N = np.cumsum(n_answers_N) - n_answers_N
-    rank_A = np.empty(len(order_A), dtype=np.int64)
-    rank_A[order_A] = np.arange(len(order_A)) - first_N[owner_A[order_A]]
-    return rank_A
