@@ -1,8 +1,4 @@
-"""From scores to advantages (layer L2): one for each completion, or one for each part of a completion.
-
-`group_advantages` is the published way: every token of a completion gets its centred score. `term_advantages` gives
-each part of a completion what it causes, and `token_parts` says which part a token belongs to.
-"""
+"""From scores to advantages (layer L2): one for each completion, or one for each part of a completion."""
 
 from __future__ import annotations
 
@@ -12,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from polymode.errors import ConfigError, RecordError
+from polymode.errors import ConfigError, RecordError, one_of
 from polymode.types import AnswerSet
 
 Floats = NDArray[np.float64]
@@ -55,7 +51,7 @@ def group_advantages(
         ConfigError: unknown scale, or ``group`` with a calibrated reward.
         RecordError: a score that is infinite or no number, or another number of axes.
     """
-    _check_scale(scale)
+    one_of("scale", scale, SCALES)
     if scale == "group" and calibrated:
         raise ConfigError(
             "scale = 'group' with a calibrated reward: dividing by each group's deviation breaks proper scoring "
@@ -74,11 +70,6 @@ def group_advantages(
     n_P1 = (~np.isnan(scores_PG)).sum(axis=-1, keepdims=True)
     centred_PG = np.nan_to_num(scores_PG - np.nansum(scores_PG, axis=-1, keepdims=True) / np.maximum(n_P1, 1))
     return centred_PG / _divisor(scores_PG, centred_PG, scale)
-
-
-def _check_scale(scale: str) -> None:
-    if scale not in SCALES:
-        raise ConfigError(f"scale = {scale!r} is not known: use one of {', '.join(SCALES)}")
 
 
 def _divisor(scores_PG: Floats, centred_PG: Floats, scale: str) -> Floats | float:
@@ -122,18 +113,13 @@ def term_advantages(
     is the control variate that takes out what earlier answers say about later ones.
 
     What is exact: ``whole`` is the published advantage. P_i is fixed before answer i is sampled, and y_i before q_i
-    is, so neither baseline of those moves the expected gradient; ρ_i is fitted on the same completions, which leaves an
-    error of order 1 / N. Centring by a mean that holds the completion itself shrinks gradients by (G - 1) / G, as it
-    does in the published way. What is left out: the effect of an answer on *later* confidence scores, and of a
-    confidence on later slots. Both are weak, because only chance hits link them, and cost more in variance than they
-    bring; the reasoning, which causes them all, gets the whole.
+    is, so neither baseline moves the expected gradient; ρ_i is fitted on the same completions, an error of order 1 / N.
+    What is left out: the effect of an answer on *later* confidence scores, and of a confidence on later slots. Both are
+    weak, because only chance hits link them, and cost more in variance than they bring.
 
-    ``reasoning`` and ``confidence`` multiply the first and the last line (of completions with slots). What is best
-    stays best: each token's own expected gradient is only longer or shorter, and a confidence token is credited with
-    nothing but its own proper score. What changes is how fast each learns. The noise of a step is nearly all the
-    reasoning's, which answers for all that comes after it; beside it the small, exact credit of confidences is
-    lost under Adam, which divides by that noise, unless they weigh more. In the reward such a weight would be paid for
-    with hedged answers; here it is not.
+    ``reasoning`` and ``confidence`` multiply the first and the last line (of completions with slots). That changes how
+    fast each learns, not what is best: the small, exact credit of confidences is lost under Adam beside the noise of
+    the reasoning's, unless it weighs more. In the reward such a weight would be paid for with hedged answers.
 
     A completion without slots (malformed) gets its whole score everywhere. An unscored one gets 0.
 
@@ -142,8 +128,7 @@ def term_advantages(
         group: G.
         reasoning: factor of the credit of tokens outside the slots, above 0.
         confidence: factor of the credit of confidences, above 0.
-        scale: one of `SCALES`: all parts are divided by nothing, by the deviation of all scores, or by the deviation of
-            their group's, which breaks calibration as it does in `group_advantages`.
+        scale: one of `SCALES`, of the scores, as in `group_advantages`.
 
     Raises:
         ConfigError: another scale, or a factor that is not positive.
@@ -156,7 +141,7 @@ def term_advantages(
         raise RecordError("slot scores: totals must have shape (N,), coverage, confidence and hits shape (N, K)")
     if group < 1 or n % group:
         raise RecordError(f"group = {group!r} does not divide the {n} completions: give those of every question")
-    _check_scale(scale)
+    one_of("scale", scale, SCALES)
     for name, factor in (("reasoning", reasoning), ("confidence", confidence)):
         if not 0 < factor < np.inf:
             raise ConfigError(f"{name} = {factor!r} must be a positive number; 1 leaves its credit as it is")
@@ -164,7 +149,7 @@ def term_advantages(
     whole_PG = group_advantages(total_PG)
     whole_N = whole_PG.reshape(n)
 
-    # NaN says that a slot is not there. Sums need 0 in its place, baselines must know that it is none: hence the masks.
+    # NaN is a slot that is not there. Sums need 0 in its place, baselines must leave it out: hence the masks.
     has_slots_N = ~np.isnan(total_N) & ~np.isnan(scores.coverage_NK).all(1)
     has_slot_NK = has_slots_N[:, None] & ~np.isnan(scores.coverage_NK)
     coverage_NK = np.where(has_slot_NK, scores.coverage_NK, 0.0)
@@ -226,8 +211,8 @@ def _centred(values_NX: Floats, mask_NX: NDArray[np.bool_], group: int) -> Float
 def _against_same_verdict(confidence_NK: Floats, hits_NK: Floats) -> Floats:
     """Confidence scores minus the mean of the others of the same slot and verdict; 0 where there is no other.
 
-    The baseline may depend on y_i, because y_i is settled before q_i is sampled, and not on q_i itself. So it leaves
-    the completion out: with m values of one verdict, x - mean of the others = (x - mean of all) m / (m - 1).
+    The baseline must not depend on q_i itself, so it leaves the completion out: with m values of one verdict,
+    x - mean of the others = (x - mean of all) m / (m - 1).
     """
     out_NK = np.zeros_like(confidence_NK)
     for slot in range(confidence_NK.shape[1]):

@@ -91,3 +91,9 @@ class PromptRefusedError(GeneratorFault):
 
 class VerifierFault(PolymodeError, RuntimeError):
     """A verifier failed on one answer; judging turns it into UNSCORED and keeps the text."""
+
+
+def one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    """Refuse a value that is not among the allowed ones; raises ConfigError."""
+    if not isinstance(value, str) or value not in allowed:
+        raise ConfigError(f"{name} = {value!r} is not known: use one of {', '.join(allowed)}")

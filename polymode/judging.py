@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from itertools import repeat
 
 from polymode.errors import VerifierFault
 from polymode.types import Answer, AnswerSet, Example, Judgement, Reference, Verdict
@@ -46,10 +44,10 @@ def judge(example: Example, answers: AnswerSet, verifier: Verifier | QuestionVer
     equality = verifier_at(verifier, example)
     unlimited = is_open(equality)
     key = None if unlimited else getattr(equality, "key", None)
-    findings = None
-    if key is not None:
-        with suppress(VerifierFault):  # of one answer or reference: below it is put with the answers it concerns
-            findings = ask(_by_key, items, references, equality, key)
+    try:
+        findings = ask(_by_key, items, references, equality, key) if key is not None else None
+    except VerifierFault:  # of one answer or reference: `_pairwise` puts it with the answers it concerns
+        findings = None
     if findings is None:
         findings = _pairwise(items, references, equality, unlimited)
     verdicts: list[Verdict] = []
@@ -139,10 +137,9 @@ def _augment(slot: int, own: Sequence[int], findings: Sequence[Finding], owner: 
     """Give ``slot`` one of its ``own`` references, moving earlier slots to their other ones; False when impossible.
 
     The first free reference is the usual case. Else a search for an augmenting path: the slot takes a reference from
-    its holder, which takes another of its candidates, and so on to a free one; ``via`` says which slot would take each
+    its owner, which takes another of its own, and so on to a free one; ``via`` says which slot would take each
     reference that was reached. Breadth-first, so that the number of references is no limit of recursion. A matching is
-    largest iff no such path exists (Berge 1957, https://doi.org/10.1073/pnas.43.9.842), so the number of hits does not
-    depend on the order in which earlier answers got theirs.
+    largest iff no such path exists (Berge 1957, https://doi.org/10.1073/pnas.43.9.842): the order does not matter.
     """
     for reference in own:
         if reference not in owner:
@@ -159,8 +156,7 @@ def _augment(slot: int, own: Sequence[int], findings: Sequence[Finding], owner: 
                 if previous is None:
                     return True
                 reference = previous
-        holder = owner[reference]
-        fresh = [r for r in findings[holder][0] if r not in via]
-        via.update(zip(fresh, repeat(holder)))
+        fresh = [r for r in findings[owner[reference]][0] if r not in via]
+        via.update(dict.fromkeys(fresh, owner[reference]))
         queue.extend(fresh)
     return False

@@ -13,8 +13,8 @@ the grammar themselves: ``a < b`` and ``<b>`` are fine, ``<answer2>`` is not. q 
 ``.35``, ``0``, ``1``, ``1.0``; a sign, an exponent, a percent sign, a decimal comma, ``nan`` or ``1.2`` are deviations.
 
 `_layouts` reads both layouts with one regular expression each, which is fast; `_scan` states the grammar tag by tag and
-names the first departure from it. They accept the same texts. Both take time linear in the length of the text: a
-completion is written by a model that is rewarded for it, so it may be anything.
+names the first departure from it. They accept the same texts (a property test compares them), in time linear in their
+length: a completion is written by a model that is rewarded for it, so it may be anything.
 """
 
 from __future__ import annotations
@@ -57,8 +57,7 @@ def parse_answers(
         confidence: whether the format asks for a confidence after each answer.
         finished: False when generation was cut off, which turns MALFORMED into TRUNCATED.
         salvage: for evaluation only: when the format was not followed, keep the longest usable prefix of slots (answer
-            and, where asked for, valid confidence, in slot order, whatever stands between them) as PARTIAL. A
-            completion whose reasoning never ends has none.
+            and, where asked for, valid confidence, in slot order, whatever stands between them) as PARTIAL.
 
     Returns:
         K answers when CLEAN, 1..K when PARTIAL, none when MALFORMED or TRUNCATED, with the reason in words. Spans are
@@ -100,12 +99,11 @@ def _parse_slowly(completion: str, start: int, k: int, confidence: bool, finishe
 
 
 class _Layout(NamedTuple):
-    """One order of the tags as a regular expression, and which of its groups hold what."""
+    """One order of the tags as a regular expression, and which of its groups are answers and confidences."""
 
     pattern: re.Pattern[str]
     answers: slice
     confidences: slice | None
-    """None when the format has no confidences."""
 
 
 @lru_cache(maxsize=128)
@@ -113,8 +111,7 @@ def _layouts(k: int, confidence: bool) -> tuple[_Layout, ...]:
     """The grammar's layouts for ``k`` answers, the usual one first.
 
     Every repetition is possessive and every text runs to the next tag of the grammar, so a match never goes back over
-    characters it has read: the time is linear in the length of the text, however hostile. What these patterns read as
-    CLEAN, `_scan` reads in the same way; a property test compares the two.
+    characters it has read: the time is linear in the length of the text, however hostile.
     """
     numbers = _numbers(check_k(k))
     answers = [_tag_pattern(f"answer{n}", f"({_TEXT})") for n in numbers]
@@ -171,8 +168,7 @@ class _Scanner:
     def __init__(self, completion: str, start: int) -> None:
         self.completion = completion
         self._pieces = _pieces(completion, start)
-        self.gap, self.tag = next(self._pieces)
-        """The text up to the next tag, and that tag, empty at the end of the completion."""
+        self.gap, self.tag = next(self._pieces)  # the text up to the next tag, and that tag, "" at the end
 
     def content(self, name: str, where: str) -> Span:
         """Step over ``<name>text</name>``; the text's span without surrounding white space."""
@@ -191,8 +187,9 @@ class _Scanner:
         if not length:
             raise _Deviation(f"slot {n or 1}: <answer{n}> is empty")
         if length > MAX_ANSWER_CHARS:
-            allowed = f"at most {MAX_ANSWER_CHARS} are allowed"
-            raise _Deviation(f"slot {n or 1}: <answer{n}> has {length} characters, {allowed}")
+            raise _Deviation(
+                f"slot {n or 1}: <answer{n}> has {length} characters, at most {MAX_ANSWER_CHARS} are allowed"
+            )
         return span
 
     def confidence(self, n: str) -> Span:

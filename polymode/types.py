@@ -80,8 +80,8 @@ class Example:
     distribution: Mapping[str, float] | None = None
     """Reference distribution over answers (sums to 1) when one is known: target of KL and total variation."""
     p_correct: Mapping[str, float] | None = None
-    """Exact probability that each possible answer is correct (lab only); an answer not listed has probability 0, unless
-    the task's verifier has a method ``p_correct(text)``, which knows that of any answer."""
+    """Exact probability that each possible answer is correct (lab only); an answer not listed has that of the
+    verifier's method ``p_correct(text)``, or without one probability 0."""
     exclusive: bool = False
     """True when at most one answer can be right, so honest confidences sum to at most 1."""
     meta: Mapping[str, object] = field(default_factory=dict)
@@ -159,7 +159,7 @@ class Judgement:
     @property
     def is_scored(self) -> bool:
         """Whether no answer is UNSCORED."""
-        return not any(v is Verdict.UNSCORED for v in self.verdicts)
+        return Verdict.UNSCORED not in self.verdicts
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +187,7 @@ class Decision:
 
     kind: DecisionKind
     answers: tuple[Answer, ...]
-    """What is shown: one answer for ANSWER, the first ones of ``ranked`` for OFFER_SET, none otherwise."""
+    """One answer for ANSWER, the first ones of ``ranked`` for OFFER_SET, none otherwise."""
     ranked: tuple[Answer, ...]
     """All distinct answers, the most confident first, with the confidences that were decided on; none when the
     completion cannot be used."""

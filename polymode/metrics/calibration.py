@@ -24,22 +24,19 @@ class BinSums(NamedTuple):
     """Sums per bin, each of shape (..., B)."""
 
     count: Floats
-    """Observations."""
     q: Floats
-    """Sum of confidences (or of any stated quantity)."""
+    """Of confidences, or of any stated quantity."""
     y: Floats
-    """Sum of labels (or of what came true)."""
+    """Of labels, or of what came true."""
 
 
 class ReliabilityBins(NamedTuple):
     """Points of a reliability diagram, one for each bin, each of shape (B,)."""
 
     low: Floats
-    """Lower edge, included."""
     high: Floats
     """Upper edge, included in the last bin only."""
     count: Floats
-    """Observations."""
     confidence: Floats
     """Mean confidence; NaN in an empty bin."""
     frequency: Floats
@@ -90,12 +87,7 @@ def reliability_from_sums(count_B: Floats, q_B: Floats, y_B: Floats, top: float 
 def reliability_bins(q_N: ArrayLike, y_N: ArrayLike, *, n_bins: int = N_BINS) -> ReliabilityBins:
     """The reliability diagram: mean confidence and share of right answers in bins of equal width on [0, 1].
 
-    Empty bins stay, with count 0 and NaN, so that the ECE can be computed from the result.
-
-    Args:
-        q_N: confidences in [0, 1], shape (n,).
-        y_N: labels 0 or 1, shape (n,).
-        n_bins: number of bins.
+    Arguments as for `ece`. Empty bins stay, with count 0 and NaN, so that the ECE can be computed from the result.
 
     >>> bins = reliability_bins([0.1, 0.2, 0.9], [0, 1, 1], n_bins=2)
     >>> bins.count.tolist(), bins.frequency.tolist()
@@ -163,11 +155,8 @@ def debiased_ece(q_N: ArrayLike, y_N: ArrayLike, question_N: ArrayLike | None = 
     there is one. s_b^2 takes the C questions of the bin as independent (r_Q, n_Q: a question's sum of q - y and its
     count in the bin); a bin with one question is left uncorrected.
 
-    Args:
-        q_N: confidences in [0, 1], shape (n,).
-        y_N: labels 0 or 1, shape (n,).
+    Arguments as for `ece`, and:
         question_N: question of each observation, as numbers, shape (n,); each its own question when None.
-        n_bins: number of equal-width bins.
 
     >>> round(debiased_ece([0.55] * 4, [1, 0, 0, 0]), 4)  # gap 0.3, variance 0.0625
     0.1658

@@ -48,8 +48,7 @@ def expected_coverage(question_N: Ints, count_N: Ints, n_P: Ints, m_max: int) ->
 
         U(m) = sum_g [1 - C(n - c_g, m) / C(n, m)]
 
-    where c_g of the n completions of a question find reference g. Unbiased; U(1) is the mean coverage of one
-    completion, and with one reference U(m) is pass@m.
+    where c_g of the n completions of a question find reference g. Unbiased; with one reference U(m) is pass@m.
 
     Args:
         question_N: question of each reference that was found, shape (n,).
@@ -108,12 +107,7 @@ def coverage_at(q_N_K: ArrayLike | None, y_N_K: ArrayLike, n: int) -> float:
 
 
 def top_answer(table: JudgedTable, rank_A: Ints | None = None) -> tuple[Bools, Floats, Floats]:
-    """The most confident answer of each set (without confidences: the first).
-
-    Returns:
-        Mask of the sets that have an answer (N,), its confidence (N,), and its label y (N,). A set without answers
-        has confidence NaN and y = 0.
-    """
+    """Which sets have an answer, and confidence (else NaN) and label (else 0) of the most confident one, each (N,)."""
     is_first_A = (table.rank() if rank_A is None else rank_A) == 0
     owner_N = table.owner[is_first_A]
     confidence_N, label_N = np.full(table.n_sets, np.nan), np.zeros(table.n_sets)

@@ -91,13 +91,10 @@ def log_loss_terms(q_N: Floats, y_N: Floats, eps: float = NLL_EPS) -> Floats:
 def log_loss(q_N: ArrayLike, y_N: ArrayLike, *, eps: float = NLL_EPS) -> float:
     """Log score, or negative log-likelihood: the mean of -y log q' - (1 - y) log(1 - q'), in nats.
 
-    Args:
-        q_N: confidences in [0, 1], shape (n,).
-        y_N: labels 0 or 1, shape (n,).
+    Arguments as for `brier`, and:
         eps: q' is q clipped to [eps, 1 - eps], so that one certain error costs -log(eps) and not infinity.
 
-    Returns:
-        A number >= 0, lower is better; NaN without observations. Pairs in which one is NaN are left out.
+    Returns a number >= 0, lower is better; NaN without observations.
 
     >>> round(log_loss([0.5, 0.5], [1, 0]), 6)  # log 2
     0.693147

@@ -66,12 +66,7 @@ def aurc(q_N: ArrayLike, y_N: ArrayLike) -> float:
     Decisions of equal confidence are taken in random order (the expectation is exact), so the order of the input does
     not matter, and one confidence for all gives the plain error rate.
 
-    Args:
-        q_N: confidence of each decision in [0, 1], shape (n,).
-        y_N: 1 where the decision is right, else 0, shape (n,).
-
-    Returns:
-        A number in [0, 1], 0 is best; NaN without decisions. Pairs in which one is NaN are left out.
+    Arguments as for `auroc`. Returns a number in [0, 1], 0 is best; NaN without decisions.
 
     >>> round(aurc([0.9, 0.5, 0.1], [1, 0, 1]), 6)  # error rates 0, 1/2, 1/3
     0.277778
@@ -84,14 +79,12 @@ def aurc(q_N: ArrayLike, y_N: ArrayLike) -> float:
 def risk_coverage(q_N: ArrayLike, y_N: ArrayLike, *, max_points: int = 200) -> tuple[Floats, Floats]:
     """The risk-coverage curve: at each threshold, the share of decisions with q >= threshold, and their error rate.
 
-    Args:
-        q_N: confidence of each decision in [0, 1], shape (n,).
-        y_N: 1 where the decision is right, else 0, shape (n,).
+    Arguments as for `auroc`, and:
         max_points: thin the curve to at most this many thresholds, the last (every decision) always among them.
 
     Returns:
         Coverage and risk, both in [0, 1] and of shape (points,), thresholds falling; one point for each different
-        confidence; empty without decisions. Pairs in which one is NaN are left out.
+        confidence; empty without decisions.
 
     >>> coverage, risk = risk_coverage([0.9, 0.5, 0.5, 0.1], [1, 0, 1, 0])
     >>> coverage.tolist(), risk.round(2).tolist()

@@ -32,16 +32,13 @@ _SLACK = 1e-9
 
 def charge(reward: Reward, k: int) -> float:
     """The most that the calibration term takes for one more right answer."""
-    return reward.confidence_weight if reward.confidence_score == "other" else reward.confidence_weight / k
+    return reward.confidence_weight / (1 if reward.confidence_score == "other" else k)
 
 
 def least_coverage(reward: Reward, *, k: int, n: int) -> float:
     """Least coverage weight with which one more right answer never costs; infinite where none is enough.
 
-    Args:
-        reward: the other weights.
-        k: answers asked for.
-        n: references of the question; k where right answers are without number.
+    Arguments as for `check_question`.
     """
     charged = charge(reward, k)
     gain = least_gain(reward.coverage, k=k, n=n, alpha=reward.coverage_alpha)
@@ -78,10 +75,5 @@ def check_question(reward: Reward, *, k: int, n: int) -> None:
     )
     if least == inf:
         raise ConfigError(f"{problem}; use coverage = 'count', or confidence_weight = 0")
-    raise ConfigError(f"{problem}; raise coverage_weight to at least {_rounded_up(least)}")
-
-
-def _rounded_up(value: float) -> str:
-    """The value with three digits, not below it."""
-    unit = 10.0 ** (floor(log10(value)) - 2)
-    return f"{ceil(value / unit - _SLACK) * unit:g}"
+    unit = 10.0 ** (floor(log10(least)) - 2)  # three digits, not below the least
+    raise ConfigError(f"{problem}; raise coverage_weight to at least {ceil(least / unit - _SLACK) * unit:g}")

@@ -15,7 +15,6 @@ vector    E[max of m coordinates of w]     0 .. 1       1 / (N M) at alpha = 1
 ``count`` is the published sum, ``any`` the published code's default (https://arxiv.org/abs/2603.24844). ``vector`` is
 the set's best match under random weights of the references, w ~ Dirichlet(alpha, .., alpha): Vector Policy Optimization
 (https://arxiv.org/abs/2605.22817) with "matches reference j" as objective j, its draws replaced by their expectation.
-Answers are matched one to one, so the best answer for w is the largest weight among the m references found.
 
 No aggregation looks at confidences, so none moves the best ones. What a *small* gain breaks is the choice of answers:
 see `polymode.rewards.conditions`.

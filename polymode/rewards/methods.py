@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from polymode.errors import ConfigError
-from polymode.rewards.reward import PRESETS, Reward, least_format, one_of
+from polymode.errors import ConfigError, one_of
+from polymode.rewards.reward import PRESETS, Reward, least_format
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +35,8 @@ class Method:
         if preset == "released":
             for name, value in options.items():
                 raise ConfigError(f"{name} = {value!r} with preset = 'released': its formulas are fixed; use 'paper'")
-            return Reward(
-                coverage_weight=0.5, confidence_weight=0.5 * self.has_confidence, format_weight=0.5, preset="released"
-            )
+            half = 0.5 if self.has_confidence else 0.0
+            return Reward(coverage_weight=0.5, confidence_weight=half, format_weight=0.5, preset="released")
         if not self.has_confidence:
             for name in _OF_CONFIDENCES & options.keys():
                 raise ConfigError(
@@ -50,17 +49,16 @@ class Method:
 
 _OF_CONFIDENCES = {"confidence_score", "confidence_weight", "confidences", "exclusive_penalty"}
 
-METHODS = {
-    f"{answers}-{reward}": Method(f"{answers}-{reward}", answers == "multi", reward == "rlcr")
-    for answers in ("single", "multi")
-    for reward in ("rlvr", "rlcr")
+METHODS: dict[str, Method] = {
+    "single-rlvr": Method("single-rlvr", is_multi=False, has_confidence=False),
+    "single-rlcr": Method("single-rlcr", is_multi=False, has_confidence=True),
+    "multi-rlvr": Method("multi-rlvr", is_multi=True, has_confidence=False),
+    "multi-rlcr": Method("multi-rlcr", is_multi=True, has_confidence=True),
 }
 """The four methods by name."""
 
 
 def find_method(name: str) -> Method:
-    """The method called ``name``; raises ConfigError listing the known ones."""
-    try:
-        return METHODS[name]
-    except (KeyError, TypeError):
-        raise ConfigError(f"method = {name!r} is not known: use one of {', '.join(METHODS)}") from None
+    """The method called ``name``; raises ConfigError for an unknown one."""
+    one_of("method", name, tuple(METHODS))
+    return METHODS[name]

@@ -10,9 +10,8 @@ spherical 1 - r / √(q² + (1 - q)²)                strictly proper
 
 *Proper*: with P(y = 1) = p the expected loss is least at q = p (Gneiting & Raftery, 2007,
 https://doi.org/10.1198/016214506000001437). The cut is on the confidence, not on the loss: a cut loss would make q = 0
-better than a small honest q. Below ε and above 1 - ε all confidences are worth the same, and there honesty is among the
-best. Every loss spans exactly 1 at q = 0, so one condition on the weights serves all (`polymode.rewards.conditions`);
-without the cut the log score has no such bound (https://arxiv.org/abs/2507.16806).
+better than a small honest q. Every loss spans exactly 1 at q = 0, so one condition on the weights serves all
+(`polymode.rewards.conditions`); without the cut the log score has no such bound (https://arxiv.org/abs/2507.16806).
 
 ``other`` is the log score of a whole set when at most one answer can be right: K answers and the rest, "none of these",
 with probability 1 - Σ q (hypotheses with an "other" bucket, https://possibilities.kingdomofends.org/framework).
@@ -80,9 +79,9 @@ def other_loss(confidences: Sequence[float], hits: Sequence[float]) -> float:
 
         loss = (ln(1 - K ε) - ln π'_i*) / (ln(1 - K ε) - ln ε)
 
-    π' is the distribution with no mass below ε that is nearest to π (least Kullback-Leibler divergence). Therefore
-    honest confidences are best whatever the probabilities are, small ones included. Where Σ q > 1 only the shares
-    count, which alone would not keep Σ q down: pair it with the soft penalty of ``confidences = "exclusive"``.
+    π' is the distribution with no mass below ε that is nearest to π (least Kullback-Leibler divergence), so honest
+    confidences are best, small ones included. Where Σ q > 1 only the shares count, which alone would not keep Σ q down:
+    pair it with the soft penalty of ``confidences = "exclusive"``.
 
     Args:
         confidences: q_i in [0, 1], K of them.

@@ -7,11 +7,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from polymode.errors import ConfigError
+from polymode.errors import ConfigError, one_of
 from polymode.rewards.coverage import AGGREGATIONS
 from polymode.rewards.proper import SCORES
 
@@ -52,10 +52,9 @@ class Reward:
 
     def __post_init__(self) -> None:
         """Refuse weights that would make malformed text worth more than an answer."""
-        one_of("preset", self.preset, PRESETS)
-        one_of("coverage", self.coverage, AGGREGATIONS)
+        for name, allowed in (("preset", PRESETS), ("coverage", AGGREGATIONS), ("confidences", CONFIDENCES)):
+            one_of(name, getattr(self, name), allowed)
         SCORES.load(self.confidence_score)
-        one_of("confidences", self.confidences, CONFIDENCES)
         weights = ("coverage_weight", "confidence_weight", "exclusive_penalty", "repeat_penalty", "format_weight")
         for name in (*weights, "coverage_alpha", "tolerance"):
             value = getattr(self, name)
@@ -110,12 +109,6 @@ def least_format(
     """Least format weight with which no clean set of k answers scores below 0, from the options of `Reward`."""
     own = math.fsum(map(abs, (terms or {}).values()))  # an own term takes at most its weight
     return confidence_weight + repeat_penalty * (k - 1) + own
-
-
-def one_of(name: str, value: object, allowed: Sequence[str]) -> None:
-    """Refuse a value that is not among the allowed ones."""
-    if value not in allowed:
-        raise ConfigError(f"{name} = {value!r} is not known: use one of {', '.join(allowed)}")
 
 
 def _is_finite(value: object) -> bool:

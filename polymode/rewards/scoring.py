@@ -16,8 +16,6 @@ from polymode.types import Example, Reference, Score
 from polymode.verifiers import QuestionVerifier, Verifier, depends_on_question
 from polymode.verifiers.text import TextVerifier
 
-MAX_REMEMBERED = 4096
-"""Lists of references that are remembered with their checks, because a question has many completions."""
 _TEXT = TextVerifier()
 
 
@@ -77,17 +75,16 @@ def _question(references: Any, verifier: Verifier | QuestionVerifier) -> Example
                 return _remembered(texts, verifier)
             except TypeError:  # no hash: an unusual verifier, or an item that is no text and is refused below
                 pass
+    return _read(references, verifier)
+
+
+def _read(references: Any, verifier: Verifier | QuestionVerifier) -> Example:
     if references.__class__ is not tuple or not all([isinstance(item, Reference) for item in references]):
         references = references_from(references)
-    return _checked(references, verifier)
-
-
-@lru_cache(maxsize=MAX_REMEMBERED)
-def _remembered(texts: tuple[Any, ...], verifier: Verifier | QuestionVerifier) -> Example:
-    return _checked(references_from(texts), verifier)
-
-
-def _checked(references: tuple[Reference, ...], verifier: Verifier | QuestionVerifier) -> Example:
     if not depends_on_question(verifier):  # what such a verifier has as references need not be answers
         check_references(references, verifier)
     return Example("", "", references)
+
+
+_remembered = lru_cache(maxsize=4096)(_read)
+"""Lists of references are remembered with their checks, because a question has many completions."""
