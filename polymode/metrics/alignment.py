@@ -14,8 +14,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from polymode.metrics.observations import floats
-from polymode.metrics.table import Floats, Ints
+from polymode.metrics.table import Floats, Ints, floats
 
 KL_EPS = 1e-3
 """q is mixed with the uniform distribution, (1 - eps) q + eps / cells, so that a left-out answer costs finitely."""

@@ -12,8 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from polymode.metrics.observations import check_count, floats, observations
-from polymode.metrics.table import Floats, Ints
+from polymode.metrics.table import Floats, Ints, check_count, floats, observations
 from polymode.uncertainty import SumStatistic, ratio
 
 N_BINS = 10

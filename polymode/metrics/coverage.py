@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from polymode.errors import RecordError
-from polymode.metrics.observations import check_count, floats
-from polymode.metrics.table import Bools, Floats, Ints, JudgedTable
+from polymode.metrics.table import Bools, Floats, Ints, JudgedTable, check_count, floats
 from polymode.uncertainty import ratio
 
 

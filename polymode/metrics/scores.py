@@ -12,8 +12,7 @@ from numpy.typing import ArrayLike
 
 from polymode.errors import ConfigError
 from polymode.metrics.calibration import N_BINS, bin_sums, width_bins
-from polymode.metrics.observations import check_count, observations
-from polymode.metrics.table import Floats
+from polymode.metrics.table import Floats, check_count, observations
 from polymode.uncertainty import ratio
 
 NLL_EPS = 1e-3

@@ -11,8 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike
 
-from polymode.metrics.observations import check_count, observations
-from polymode.metrics.table import Floats, Ints
+from polymode.metrics.table import Floats, Ints, check_count, observations
 from polymode.uncertainty import Statistic, SumStatistic, WeightedStatistic, question_sums, ratio
 
 MAX_GROUPS, MAX_CELLS = 128, 8_000_000

@@ -19,10 +19,9 @@ All terms stand in one table (`terms`), to which a recipe adds its own by ``modu
 
 from polymode.rewards.conditions import check_question
 from polymode.rewards.coverage import AGGREGATIONS
-from polymode.rewards.methods import METHODS, Method, find_method
+from polymode.rewards.methods import METHODS, Method, find_method, score
 from polymode.rewards.proper import SCORES
 from polymode.rewards.reward import CONFIDENCES, PRESETS, Reward
-from polymode.rewards.scoring import score
 from polymode.rewards.terms import score_set, term_names
 
 __all__ = [
