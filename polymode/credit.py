@@ -36,8 +36,8 @@ def group_advantages(
         A_g = R_g - mean_g R_g                    scale "none"
         A_g = (R_g - mean_g R_g) / (s + ε)        s over all scores ("batch") or over the group's ("group"), n - 1
 
-    Dividing by the group's own deviation makes a rare large Brier penalty no bigger than a frequent small gain, so it
-    rewards overconfidence (Bereket & Leskovec, https://arxiv.org/abs/2508.11800); it is refused for calibrated rewards.
+    The group's own deviation rewards overconfidence (Bereket & Leskovec, https://arxiv.org/abs/2508.11800): it makes a
+    rare large Brier penalty no bigger than a frequent small gain. It is refused for calibrated rewards.
 
     Args:
         totals_PG: scores, shape (P, G), or (G,) for one group. None and NaN are unscored.
@@ -94,7 +94,6 @@ class SlotScores:
     confidence_NK: Floats
     """What confidence i adds to the calibration term; NaN where none is asked for."""
     hits_NK: Floats
-    """y_i."""
 
 
 def term_advantages(
@@ -180,8 +179,8 @@ def term_advantages(
 def token_parts(answers: AnswerSet, text: str, starts: Sequence[int], k: int) -> NDArray[np.int64]:
     """Part of each token, shape (T,): 0 outside the slots, i for answer i in 1..K, K + i for confidence i.
 
-    A slot reaches from the ``<`` of its opening tag to the ``>`` of its closing tag. A token that lies across a border
-    belongs where it starts: it is what decided the text before the border.
+    A slot reaches from the ``<`` of its opening tag to the ``>`` of its closing tag. A token across a border belongs
+    where it starts.
 
     Args:
         answers: what was read from ``text``; without answers every token is of the whole.

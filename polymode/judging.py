@@ -24,8 +24,7 @@ def judge(example: Example, answers: AnswerSet, verifier: Verifier | QuestionVer
     """Verdict, hit and duplicate of each answer.
 
     y_i = 1 iff answer i is no duplicate and enlarges the largest one-to-one matching between answers 1..i and
-    references: the first answer that finds a reference counts, a repeat does not. For a set without duplicates the
-    number of hits does not depend on the order of the answers, also when an answer matches several references.
+    references. For a set without duplicates the number of hits does not depend on the order of the answers.
 
     Args:
         example: the question; its references decide what is right.
@@ -61,12 +60,10 @@ def judge(example: Example, answers: AnswerSet, verifier: Verifier | QuestionVer
             faults.append(f"answer {slot + 1}: {fault}")
             verdicts.append(_UNSCORED)
             hits.append(None)
-        elif own:
-            verdicts.append(_CORRECT)
-            hits.append(1 if earlier is None and (unlimited or _augment(slot, own, findings, owner)) else 0)
         else:
-            verdicts.append(_WRONG)
-            hits.append(0)
+            verdicts.append(_CORRECT if own else _WRONG)
+            is_hit = own and earlier is None and (unlimited or _augment(slot, own, findings, owner))
+            hits.append(1 if is_hit else 0)
         duplicates.append(earlier)
         matches.append(own[0] if own else None)
     for reference, slot in owner.items():

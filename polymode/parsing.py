@@ -181,25 +181,18 @@ class _Scanner:
         self.gap, self.tag = next(self._pieces)
         return span
 
-    def answer(self, n: str) -> Span:
-        span = self.content(f"answer{n}", f"slot {n or 1}")
-        length = span.end - span.start
-        if not length:
-            raise _Deviation(f"slot {n or 1}: <answer{n}> is empty")
-        if length > MAX_ANSWER_CHARS:
-            raise _Deviation(
-                f"slot {n or 1}: <answer{n}> has {length} characters, at most {MAX_ANSWER_CHARS} are allowed"
-            )
-        return span
-
-    def confidence(self, n: str) -> Span:
-        span = self.content(f"confidence{n}", f"slot {n or 1}")
-        if problem := _number_problem(span.slice(self.completion)):
-            raise _Deviation(f"slot {n or 1}: <confidence{n}> {problem}")
+    def slot(self, name: str, n: str, problem_of: Callable[[str], str]) -> Span:
+        """Step over the tags of a slot's answer or confidence."""
+        span = self.content(f"{name}{n}", f"slot {n or 1}")
+        if problem := problem_of(span.slice(self.completion)):
+            raise _Deviation(f"slot {n or 1}: <{name}{n}> {problem}")
         return span
 
     def skip_analysis(self) -> bool:
-        return self.tag == "<analysis>" and bool(self.content("analysis", "analysis"))
+        has_analysis = self.tag == "<analysis>"
+        if has_analysis:
+            self.content("analysis", "analysis")
+        return has_analysis
 
     def refuse_text(self, where: str) -> None:
         if text := self.gap.slice(self.completion):
@@ -232,17 +225,17 @@ def _scan(completion: str, start: int, k: int, confidence: bool) -> tuple[Answer
     confidences: list[Span] = []
     has_analysis = is_blocked = False
     for n in numbers:
-        answers.append(scanner.answer(n))
+        answers.append(scanner.slot("answer", n, _answer_problem))
         if not confidence or is_blocked:
             continue
         # After the first answer the next tag tells the two layouts apart; with K = 1 only <analysis> makes it blocked.
         if not confidences and scanner.tag in ("<answer2>" if n else "<answer>", "<analysis>"):
             is_blocked = True
         else:
-            confidences.append(scanner.confidence(n))
+            confidences.append(scanner.slot("confidence", n, _number_problem))
     if is_blocked:
         has_analysis = scanner.skip_analysis()
-        confidences = [scanner.confidence(n) for n in numbers]
+        confidences = [scanner.slot("confidence", n, _number_problem) for n in numbers]
     if not has_analysis:
         scanner.skip_analysis()
     scanner.refuse_text("after the last slot")
@@ -255,11 +248,15 @@ def _answer(completion: str, span: Span, number: Span | None = None) -> Answer:
     return Answer(span.slice(completion), span, float(number.slice(completion)) if number else None, number)
 
 
-def _number_problem(text: str) -> str:
+def _answer_problem(text: str, limit: int = MAX_ANSWER_CHARS) -> str:
     if not text:
         return "is empty"
-    if len(text) > MAX_NUMBER_CHARS:
-        return f"has {len(text)} characters, at most {MAX_NUMBER_CHARS} are allowed"
+    return f"has {len(text)} characters, at most {limit} are allowed" if len(text) > limit else ""
+
+
+def _number_problem(text: str) -> str:
+    if problem := _answer_problem(text, MAX_NUMBER_CHARS):
+        return problem
     if _IS_NUMBER.fullmatch(text):
         return ""
     if _IS_DECIMAL.fullmatch(text) and not 0 <= float(text) <= 1:
@@ -279,7 +276,7 @@ def _salvage(completion: str, start: int, k: int, confidence: bool) -> list[Answ
     position = start
     for n in _numbers(k):
         span = next((s for s in contents.get(f"<answer{n}>", ()) if s.start >= position), None)
-        if span is None or not 0 < span.end - span.start <= MAX_ANSWER_CHARS:
+        if span is None or _answer_problem(span.slice(completion)):
             break
         number = None
         if confidence:

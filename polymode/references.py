@@ -62,9 +62,8 @@ def references_from(value: Any) -> tuple[Reference, ...]:
 def check_references(references: Sequence[Reference], verifier: Verifier | QuestionVerifier | None) -> None:
     """Refuse references that cannot be told apart: no answer could ever find all of them.
 
-    Two references are only aliases of each other when every name of one equals some name of the other and the other way
-    round. Names shared in part are fine: the one-to-one matching sorts them out. A verifier that is slow or reads the
-    question is not asked, nor is None: then any references may stand side by side.
+    That is so when every name of one equals some name of the other and the other way round; for names shared in part
+    there is the one-to-one matching. A verifier that reads the question is not asked, nor is None.
 
     Raises:
         RecordError: no reference at all, or two that no answer can tell apart.

@@ -1,8 +1,7 @@
 """The records that pass between stages, one line of meaning under each field (layer L0).
 
-Everything here is frozen, torch-free and free of behaviour beyond small derived properties. Axis suffixes used across
-the package: ``_P`` question, ``_G`` completion of one question, ``_K`` answer of one set, ``_T`` token, ``_N`` flat
-items, ``_B`` calibration bin.
+Axis suffixes used across the package: ``_P`` question, ``_G`` completion of one question, ``_K`` answer of one set,
+``_T`` token, ``_N`` flat items, ``_B`` calibration bin.
 """
 
 from __future__ import annotations
@@ -41,7 +40,6 @@ class DecisionKind(Enum):
     """What is done with an answer set."""
 
     ANSWER = "answer"
-    """One answer is given."""
     OFFER_SET = "offer_set"
     """A short ranked list is offered to choose from."""
     ABSTAIN = "abstain"
@@ -123,7 +121,7 @@ class AnswerSet:
     k: int
     """Answers asked for."""
     has_confidence: bool
-    """Whether the format asked for confidences."""
+    """Whether confidences were asked for."""
     reason: str = ""
     """Why the status is not CLEAN, in words; empty when CLEAN."""
 

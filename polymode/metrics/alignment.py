@@ -47,17 +47,10 @@ def total_variation(p_C: ArrayLike, q_C: ArrayLike) -> float:
 def set_divergences(
     owner_A: Ints, p_A: Floats, q_A: Floats, n_sets: int, *, eps: float = KL_EPS
 ) -> tuple[Floats, Floats]:
-    """`kl_divergence` and `total_variation` of N sets, each with its "other" cell.
+    """`kl_divergence` and `total_variation` of N sets, each (N,) and NaN for a set without answers.
 
-    Args:
-        owner_A: set of each distinct answer, shape (A,).
-        p_A: its mass in the reference distribution, shape (A,).
-        q_A: its confidence, shape (A,).
-        n_sets: N.
-        eps: smoothing of q.
-
-    Returns:
-        KL and total variation, each (N,); NaN for a set without answers.
+    ``owner_A`` is the set of each distinct answer, ``p_A`` its mass in the reference distribution, ``q_A`` its
+    confidence, all of shape (A,).
     """
 
     def with_others(mass_A: Floats) -> tuple[Floats, Floats]:

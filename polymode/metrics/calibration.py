@@ -43,10 +43,9 @@ class ReliabilityBins(NamedTuple):
 
 
 def width_bins(q_N: Floats, n_bins: int = N_BINS, top: float | Floats = 1.0) -> Ints:
-    """Equal-width bins of [0, top]: b = min(floor(n_bins q / top + 1e-9), n_bins - 1).
+    """Equal-width bins of [0, top], left-closed, the last one closed: min(floor(n_bins q / top + 1e-9), n_bins - 1).
 
-    Left-closed, the last bin includes ``top``. The 1e-9 keeps stated decimals such as 0.3 or 0.7, which binary
-    numbers miss by a hair, on the right side of their edge.
+    The 1e-9 keeps stated decimals such as 0.3, which binary numbers miss by a hair, on the right side of their edge.
     """
     return np.minimum(np.floor(n_bins * np.asarray(q_N, float) / top + 1e-9).astype(np.int64), n_bins - 1)
 
@@ -150,9 +149,9 @@ def debiased_ece(q_N: ArrayLike, y_N: ArrayLike, question_N: ArrayLike | None = 
         s_b^2 = C / (C - 1) sum_Q (r_Q - d_b n_Q)^2 / n_b^2
 
     The plain ECE is above 0 even for perfect confidences, because |d_b| cannot average out. d_b^2 - s_b^2 is unbiased
-    for the squared gap; the root of its positive part removes about half of the bias where the gap is 0, more where
-    there is one. s_b^2 takes the C questions of the bin as independent (r_Q, n_Q: a question's sum of q - y and its
-    count in the bin); a bin with one question is left uncorrected.
+    for the squared gap; its positive part removes about half of the bias where the gap is 0, more where there is one.
+    s_b^2 takes the C questions of the bin as independent (r_Q, n_Q: a question's sum of q - y and its count in the
+    bin); a bin with one question is left uncorrected.
 
     Arguments as for `ece`, and:
         question_N: question of each observation, as numbers, shape (n,); each its own question when None.
@@ -160,8 +159,8 @@ def debiased_ece(q_N: ArrayLike, y_N: ArrayLike, question_N: ArrayLike | None = 
     >>> round(debiased_ece([0.55] * 4, [1, 0, 0, 0]), 4)  # gap 0.3, variance 0.0625
     0.1658
 
-    Source: the correction of squared gaps by Ferro & Fricker 2012, doi:10.1002/qj.1924, and Kumar, Liang & Ma 2019,
-    https://arxiv.org/abs/1909.10155; clustered variances and the root per bin are ours.
+    Source: Ferro & Fricker 2012, doi:10.1002/qj.1924, and Kumar, Liang & Ma 2019, https://arxiv.org/abs/1909.10155, for
+    squared gaps; clustered variances and the root per bin are ours.
     """
     check_count("n_bins", n_bins)
     observed_q_N, observed_y_N = observations(q_N, y_N)

@@ -86,12 +86,7 @@ def rouge_l(a: Sequence[str], b: Sequence[str]) -> float:
 def text_overlaps(texts: Sequence[str], max_pairs: int = MAX_PAIRS) -> Floats:
     """Mean overlap between pairs of completions of one question, in the order of `OVERLAPS`, shape (4,).
 
-    Args:
-        texts: completions in sample order.
-        max_pairs: compare at most this many pairs.
-
-    Returns:
-        NaN with fewer than two completions, and where no pair has a defined value.
+    At most ``max_pairs`` pairs are compared. NaN with fewer than two completions, and where no pair has a value.
     """
     split = [words(text) for text in texts[: max_pairs + 1]]
     pairs = [(a, b) for j, b in enumerate(split) for a in split[:j]][:max_pairs]

@@ -15,7 +15,7 @@ into the value. Either way the metric gets an interval and paired differences li
 from __future__ import annotations
 
 from collections.abc import Container, Iterable
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -60,4 +60,4 @@ def _statistic(name: str, sets: JudgedTable) -> Statistic:
             f"metric {name!r} failed ({describe_error(exc)}): return one number for each of the {sets.n_sets} sets, or "
             "a Statistic (polymode.metrics.own)"
         ) from exc
-    return cast("Statistic", value)
+    return value

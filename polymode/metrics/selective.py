@@ -117,10 +117,7 @@ def _group_sums(q_N: Floats, y_N: Floats) -> tuple[Floats, Floats]:
 def ranking_statistic(
     formula: Callable[[Floats, Floats], Floats], q_N: Floats, y_N: Floats, question_N: Ints, n_questions: int
 ) -> Statistic:
-    """A formula on groups, `auroc_from_groups` or `aurc_from_groups`, for the bootstrap.
-
-    Few confidences: sums per question and confidence. Many: sort once, then weigh and sum per replicate.
-    """
+    """`auroc_from_groups` or `aurc_from_groups` for the bootstrap, by sums over questions or anew in each replicate."""
     if len(q_N) == 0:
         return SumStatistic((np.zeros(n_questions), np.zeros(n_questions)), ratio, 0)
     group_N, n_groups = _groups(q_N)

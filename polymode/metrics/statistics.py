@@ -1,9 +1,4 @@
-"""Every reported metric by name, as statistics that the bootstrap can resample (layer L2).
-
-Three units: *question means* (coverage and everything counted per question: the mean over questions of the mean over
-a question's sets), *pooled answers* (calibration of single answers), *pooled sets* (calibration of sums, tokens).
-docs/metrics.md holds the formula of each name.
-"""
+"""Every reported metric by name, as statistics that the bootstrap can resample (layer L2): docs/metrics.md."""
 
 from __future__ import annotations
 
@@ -13,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 
 from polymode.metrics import calibration, coverage, diversity, scores, selective
-from polymode.metrics.table import Floats, Ints, JudgedTable
+from polymode.metrics.table import Bools, Floats, Ints, JudgedTable
 from polymode.uncertainty import Statistic, SumStatistic, mean_of_items, mean_of_questions, question_sums, ratio
 
 Key = TypeVar("Key", str, int)
@@ -41,11 +36,8 @@ def of_coverage(sets: JudgedTable) -> dict[str, Statistic]:
         per_set["distinct_by_ast"] = sets.by_ast
     if sets.by_behaviour is not None:
         per_set["distinct_by_behaviour"] = sets.by_behaviour
-    hits_beside_best_N = np.where(np.isnan(sets.best), np.nan, hits_N)
-    means = {
-        name: mean_of_questions(sets.question, x_N, sets.n_questions)
-        for name, x_N in (per_set | {"coverage_of_best": hits_beside_best_N}).items()
-    }
+    per_set["coverage_of_best"] = np.where(np.isnan(sets.best), np.nan, hits_N)
+    means = {name: mean_of_questions(sets.question, x_N, sets.n_questions) for name, x_N in per_set.items()}
     hits, best = means["coverage_of_best"], means["best_coverage"]
     return {**means, "coverage_of_best": SumStatistic((hits.sums[0], best.sums[0]), ratio, best.n)}
 
@@ -71,14 +63,11 @@ def of_unique_references(completions: JudgedTable) -> dict[int, Statistic]:
 
 def of_answers(answers: JudgedTable) -> dict[str, Statistic]:
     """Calibration and ranking of single answers, pooled: ECE and its variants, Brier and its parts, NLL, AUROC."""
-    has_q_A = ~np.isnan(answers.q)
-    q_N, y_N, p_N = answers.q[has_q_A], answers.y[has_q_A], answers.p[has_q_A]
-    question_N, n_questions = answers.answer_question[has_q_A], answers.n_questions
+    has_q_A, n_questions = ~np.isnan(answers.q), answers.n_questions
+    q_N, y_N, p_N, question_N = (x_A[has_q_A] for x_A in (answers.q, answers.y, answers.p, answers.answer_question))
     bins = calibration.clustered_bin_sums(q_N, y_N, calibration.width_bins(q_N), question_N, n_questions)
-    debiasing_sums, squares_P = (
-        calibration.debiasing_sums(bins),
-        question_sums(question_N, (q_N - y_N) ** 2, n_questions),
-    )
+    debiasing_sums = calibration.debiasing_sums(bins)
+    squares_P = question_sums(question_N, (q_N - y_N) ** 2, n_questions)
     brier_parts = {
         "brier" if part == "brier" else f"brier_{part}": SumStatistic(
             (*bins, squares_P), _part_of_brier(i), len(q_N), is_absolute=part in ("reliability", "resolution")
@@ -123,18 +112,14 @@ def of_sets(sets: JudgedTable) -> dict[str, Statistic]:
 
 def of_cost(sets: JudgedTable, completions: JudgedTable) -> dict[str, Statistic]:
     """Tokens, and the share of completions without a usable answer. Sets without a number of tokens are left out."""
-    has_tokens_N = ~np.isnan(sets.n_tokens)
-    tokens_and_hits_P = (
-        question_sums(sets.question[has_tokens_N], x_N[has_tokens_N], sets.n_questions)
-        for x_N in (sets.n_tokens, sets.hits)
-    )
+    n = sets.n_questions
+    tokens = mean_of_items(sets.question, sets.n_tokens, n)
+    hits = mean_of_items(sets.question, np.where(np.isnan(sets.n_tokens), np.nan, sets.hits), n)
     return {
-        "tokens_per_completion": mean_of_items(completions.question, completions.n_tokens, completions.n_questions),
-        "tokens_per_set": mean_of_items(sets.question, sets.n_tokens, sets.n_questions),
-        "tokens_per_reference": SumStatistic(tuple(tokens_and_hits_P), ratio, int(has_tokens_N.sum())),
-        "malformed_rate": mean_of_items(
-            completions.question, (~completions.is_well_formed).astype(float), completions.n_questions
-        ),
+        "tokens_per_completion": mean_of_items(completions.question, completions.n_tokens, n),
+        "tokens_per_set": tokens,
+        "tokens_per_reference": SumStatistic((tokens.sums[0], hits.sums[0]), ratio, tokens.n),
+        "malformed_rate": mean_of_items(completions.question, 1.0 - completions.is_well_formed, n),
     }
 
 
@@ -145,7 +130,7 @@ def statistics(
 
     Args:
         sets: the answer sets that are compared: multi-answer completions, or pools of single-answer ones.
-        completions: what the model wrote, one row per completion; the same object as ``sets`` when nothing is pooled.
+        completions: what the model wrote; the same object as ``sets`` when nothing is pooled.
         answers: the table whose single answers are checked for calibration (usually ``completions``).
         overlaps_P4: text overlaps of each question in the order of `diversity.OVERLAPS`, when texts are there.
     """
@@ -161,13 +146,12 @@ def statistics(
     }
 
 
-def has_all_confidences(table: JudgedTable) -> np.ndarray:
+def has_all_confidences(table: JudgedTable) -> Bools:
     """_N: the set has answers, and each of them a confidence."""
-    n_missing_N = table.per_set(np.isnan(table.q).astype(float))
-    return table.is_well_formed & (n_missing_N == 0)
+    return table.is_well_formed & (table.per_set(np.isnan(table.q)) == 0)
 
 
-def _means_over_questions(values: Mapping[Key, Floats]) -> dict[Key, SumStatistic]:
+def _means_over_questions(values: Mapping[Key, Floats]) -> dict[Key, Statistic]:
     """Means of arrays with one value for each question, NaN where undefined."""
     return {name: mean_of_questions(np.arange(len(x_P)), x_P, len(x_P)) for name, x_P in values.items()}
 

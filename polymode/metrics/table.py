@@ -116,9 +116,8 @@ def floats(name: str, values: ArrayLike, low: float = -np.inf, high: float = np.
     try:
         array = np.asarray(values, dtype=float)
     except (TypeError, ValueError):
-        raise RecordError(
-            f"{name}: {values!r:.60} are not numbers in an array; give one number for each item"
-        ) from None
+        problem = f"{values!r:.60} are not numbers in an array; give one number for each item"
+        raise RecordError(f"{name}: {problem}") from None
     outside = array[(array < low - 1e-9) | (array > high + 1e-9)]  # a sum of probabilities may miss its limit by that
     if outside.size:
         raise RecordError(f"{name}: {outside[0]:g} is not allowed; give numbers from {low:g} to {high:g}")
@@ -134,12 +133,11 @@ def observations(q_N: ArrayLike, y_N: ArrayLike) -> tuple[Floats, Floats]:
     q, y = floats("q", q_N, 0, 1), floats("y", y_N, 0, 1)
     if q.shape != y.shape or q.ndim != 1:
         raise RecordError(f"q and y: shapes {q.shape} and {y.shape}; give one label for each confidence, both flat")
-    is_known = ~(np.isnan(q) | np.isnan(y))
-    q, y = q[is_known], y[is_known]
+    is_defined = ~np.isnan(q + y)
+    q, y = q[is_defined], y[is_defined]
     if not np.all((y == 0) | (y == 1)):
-        raise RecordError(
-            f"y: {y[(y != 0) & (y != 1)][0]:g} is not a label; give 1 for a right answer, 0 for a wrong one"
-        )
+        other = y[(y != 0) & (y != 1)][0]
+        raise RecordError(f"y: {other:g} is not a label; give 1 for a right answer, 0 for a wrong one")
     return q, y
 
 

@@ -12,9 +12,8 @@ Preset `released` reproduces the terms and gates of the authors' published code,
 a count, 1 - mean Brier on plain matches, repeats found by comparing lower-cased texts only, no Brier term when the
 confidences sum above 1. The set is read by our parser, so its looser check of the format is not reproduced.
 
-Options of `Reward` change a term of preset `paper`: how references found are counted (`coverage`), the proper score of
-the confidences (`proper`), exclusive confidences, a weight on repeats; `conditions` says which weights go together.
-All terms stand in one table (`terms`), to which a recipe adds its own by ``module:Name`` (`own_terms`).
+Options of `Reward` change a term of preset `paper`; `conditions` says which weights go together. All terms stand in one
+table (`terms`), to which a recipe adds its own by ``module:Name`` (`own_terms`).
 """
 
 from polymode.rewards.conditions import check_question

@@ -1,18 +1,17 @@
 """When right answers still pay: what weights must satisfy on a question with N references and K answers asked for.
 
-Take the total with label y of one answer flipped from 0 to 1, everything else fixed. Coverage gains at least
-``coverage_weight`` x `least_gain`; the calibration term, a proper loss from 0 to 1, loses most at q = 0, and there
-exactly its weight for that answer: ``confidence_weight`` / K, or all of it where the set is one forecast (`other`). So,
-with c = ``coverage_weight`` and b = ``confidence_weight``::
+Flip the label of one answer from 0 to 1, everything else fixed. Coverage gains at least ``coverage_weight`` x
+`least_gain`; the calibration term, a proper loss from 0 to 1, loses most at q = 0, and there exactly its weight for
+that answer: ``confidence_weight`` / K, or all of it where the set is one forecast (`other`). So, with c =
+``coverage_weight`` and b = ``confidence_weight``::
 
     a right answer never costs, whatever the others are and whatever is stated   <=>   c x least gain >= charge
 
-This is also what keeps the best *choice* of answers right: with honest confidence p an answer is worth
-c x gain x p - charge x p (1 - p) for Brier, never falling in p under the same condition (for the others by
-convexity of the expected score). Where it fails, an uncertain answer is worth less than junk with q = 0, and training
-gives up coverage to look calibrated. For `count` it is c >= b / K, for `count/K` c >= b, for `count/N` c >= b N / K,
-for `vector` at alpha = 1 c >= b N min(K, N) / K; `any` satisfies it only where at most one answer can be right, and
-there it is the count.
+It also keeps the best *choice* of answers right: with honest confidence p an answer is worth c x gain x p -
+charge x p (1 - p) for Brier, never falling in p under the same condition (for the others by convexity of the expected
+score). Where it fails, an uncertain answer is worth less than junk with q = 0, and training gives up coverage to look
+calibrated. For `count` it is c >= b / K, for `count/K` c >= b, for `count/N` c >= b N / K, for `vector` at alpha = 1
+c >= b N min(K, N) / K; `any` satisfies it only where at most one answer can be right.
 
 Honest confidences stay the best for given answers under every aggregation. They do not under ``exclusive`` confidences
 where several answers can be right: the penalty then falls on honest sums above 1.

@@ -39,11 +39,7 @@ def coverage_value(aggregation: str, m: int, *, k: int, n: int, alpha: float = 1
 
 
 def least_gain(aggregation: str, *, k: int, n: int, alpha: float = 1.0) -> float:
-    """The least that one more hit adds, over every number of hits before it.
-
-    Each aggregation grows ever more slowly (``vector`` because the expected largest of m draws does), so it is the gain
-    of the last hit that is possible.
-    """
+    """The least that one more hit adds: that of the last possible hit, because each aggregation is concave in m."""
     most = max(1, min(k, n))
     before, after = (coverage_value(aggregation, m, k=k, n=max(n, 1), alpha=alpha) for m in (most - 1, most))
     return after - before
@@ -58,8 +54,8 @@ def best_match(m: int, n: int, alpha: float = 1.0) -> float:
 
         E[max] = E[G_m] / (n alpha),     E[G_m] = ∫ 1 - P(x)^m dx
 
-    For alpha = 1 the largest of m exponentials has mean 1 + 1/2 + .. + 1/m, hence E[max] = H_m / n. As alpha goes to 0
-    the value goes to m / n (``count/N``), as it goes to infinity to 1 / n (``any``, up to the scale).
+    For alpha = 1 the largest of m exponentials has mean 1 + 1/2 + .. + 1/m. As alpha goes to 0 the value goes to m / n
+    (``count/N``), as it goes to infinity to 1 / n (``any``, up to the scale).
 
     >>> best_match(2, 4)
     0.375

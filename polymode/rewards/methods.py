@@ -46,7 +46,7 @@ class Method:
             half = 0.5 if self.has_confidence else 0.0
             return Reward(coverage_weight=0.5, confidence_weight=half, format_weight=0.5, preset="released")
         if not self.has_confidence:
-            for name in _OF_CONFIDENCES & options.keys():
+            for name in options.keys() & {"confidence_score", "confidence_weight", "confidences", "exclusive_penalty"}:
                 raise ConfigError(
                     f"{name} = {options[name]!r} with method = {self.name!r}: its answers carry no confidences; use "
                     "single-rlcr or multi-rlcr"
@@ -54,8 +54,6 @@ class Method:
             options["confidence_weight"] = 0.0
         return Reward(**options, format_weight=max(1.0, least_format(k, **options)))
 
-
-_OF_CONFIDENCES = {"confidence_score", "confidence_weight", "confidences", "exclusive_penalty"}
 
 METHODS: dict[str, Method] = {
     "single-rlvr": Method("single-rlvr", is_multi=False, has_confidence=False),
@@ -121,8 +119,7 @@ def _reward(method: str, preset: str) -> Reward:
 def _question(references: Any, verifier: Verifier | QuestionVerifier) -> Example:
     """The references as a question, read and checked, or as remembered from an earlier call.
 
-    Only strings and lists of strings are remembered, by their texts: a caller may change a list between two calls, and
-    equal keys mean equal references because whatever is no text is refused, and what raises is not remembered.
+    Only strings and lists of strings are remembered, by their texts: a caller may change a list between two calls.
     """
     if references.__class__ is list or references.__class__ is tuple:
         texts = tuple([tuple(item) if item.__class__ is list else item for item in references])

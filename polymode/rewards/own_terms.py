@@ -17,8 +17,8 @@ before them, like coverage; the number of a set goes to all tokens of the comple
 **Faults.** A term that raises, or returns numbers outside the range, leaves the completion unscored: no reward, counted
 in ``share_unscored``, the exception's text in `Judgement.faults` and in the column ``reason``.
 
-What cannot be checked: a term that looks at confidences can make other confidences than honest ones the best, and one
-that outweighs ``coverage_weight`` pays for something else than right answers.
+What cannot be checked: a term that looks at confidences can make dishonest ones the best, and one that outweighs
+``coverage_weight`` pays for something else than right answers.
 """
 
 from __future__ import annotations
@@ -61,10 +61,9 @@ def value_of(term: OwnTerm, judgement: Judgement) -> float | list[float]:
     Raises:
         RecordError: another number of values, or one that is not from -1 to 1.
     """
-    value = term(judgement)
+    value, k = term(judgement), len(judgement.answer_set.answers)
     is_one = isinstance(value, (int, float))
     numbers = [float(value)] if is_one else [float(number) for number in value]  # type: ignore[union-attr,arg-type]
-    k = len(judgement.answer_set.answers)
     if not is_one and len(numbers) != k:
         raise RecordError(f"{len(numbers)} values for {k} answers: return one number, or one for each answer")
     for number in numbers:

@@ -19,7 +19,7 @@ with probability 1 - Σ q (hypotheses with an "other" bucket, https://possibilit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from math import fsum, hypot, log
 from typing import Any
@@ -61,14 +61,8 @@ def spherical_loss(q: float, y: float) -> float:
     return 1 - (q if y else 1 - q) / hypot(q, 1 - q)
 
 
-@lru_cache(maxsize=64)  # looked up for every completion
-def loss_of(name: str) -> Callable[[float, float], float]:
-    """The loss of a single answer by the name of its score.
-
-    Raises:
-        ConfigError: as `SCORES` does.
-    """
-    return SCORES.load(name)
+loss_of = lru_cache(maxsize=64)(SCORES.load)
+"""The loss of a single answer by the name of its score, which is looked up for every completion."""
 
 
 def other_loss(confidences: Sequence[float], hits: Sequence[float]) -> float:

@@ -57,13 +57,12 @@ class Reward:
         SCORES.load(self.confidence_score)
         weights = ("coverage_weight", "confidence_weight", "exclusive_penalty", "repeat_penalty", "format_weight")
         for name in (*weights, "coverage_alpha", "tolerance"):
-            value = getattr(self, name)
-            if not _is_finite(value) or value < 0:
+            if not _is_finite(value := getattr(self, name)) or value < 0:
                 raise ConfigError(f"{name} = {value!r} is not allowed: use a finite number, at least 0")
         for name, weight in self.terms.items():
             if not _is_finite(weight):
                 raise ConfigError(f"terms: the weight of {name!r} is {weight!r}: use a finite number")
-        if not self.coverage_alpha > 0:
+        if self.coverage_alpha == 0:
             raise ConfigError(
                 f"coverage_alpha = {self.coverage_alpha!r} must be above 0; 1 draws the weights of references uniformly"
             )

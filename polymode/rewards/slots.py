@@ -24,9 +24,9 @@ def slot_scores(scores: Sequence[Score], reward: Reward, k: int) -> SlotScores:
         coverage_i    weight x (v(y_1 + ... + y_i) - v(y_1 + ... + y_(i-1))), minus the penalty of a repeat
         confidence_i  -weight x loss(q_i, y_i) / K
 
-    v is the value of the references found: their number, or what ``reward.coverage`` says. What an own term gives for
-    single answers is added to coverage_i. Terms that belong to the set (format, `exclusive`, the score `other`, an own
-    term's one number) stay in the total. A completion that is malformed or unscored has no slots.
+    v is what ``reward.coverage`` makes of the references found. What an own term gives for single answers is added to
+    coverage_i. Terms that belong to the set (format, `exclusive`, the score `other`, an own term's one number) stay in
+    the total. A completion that is malformed or unscored has no slots.
 
     Raises:
         ConfigError: preset `released`, whose gates look at the whole set.

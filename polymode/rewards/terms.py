@@ -23,10 +23,6 @@ Term = Callable[[Judgement, list[float], Reward, Mapping[str, float]], float]
 def score_set(judgement: Judgement, reward: Reward) -> Score:
     """Total and terms of one judged answer set.
 
-    Args:
-        judgement: what `judge` returned.
-        reward: preset and weights.
-
     Returns:
         The terms of `term_names`; the total is their sum. All are 0 for a set that is not CLEAN, below which no clean
         set falls. Total None and no terms when an answer is UNSCORED, or an own term failed: then the judgement has its
@@ -102,12 +98,10 @@ def _active(reward: Reward) -> tuple[tuple[tuple[str, Any], ...], tuple[tuple[st
 
 
 def _confidences(judgement: Judgement) -> list[float]:
-    confidences: list[float] = []
-    for slot, answer in enumerate(judgement.answer_set.answers, 1):
-        q = answer.confidence
+    confidences: Any = [answer.confidence for answer in judgement.answer_set.answers]
+    for slot, q in enumerate(confidences, 1):
         if q is None or not 0 <= q <= 1:
             raise RecordError(f"answers: confidence {q!r} of answer {slot} is not allowed; give a number from 0 to 1")
-        confidences.append(q)
     return confidences
 
 
