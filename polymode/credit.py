@@ -15,10 +15,6 @@ Floats = NDArray[np.float64]
 
 SCALES = ("none", "batch", "group")
 """What centred scores may be divided by: nothing, the deviation of the whole batch, the deviation of each group."""
-
-CREDITS = ("sequence", "term")
-"""Which tokens a score is credited to: all tokens of the completion, or those that cause each part of it."""
-
 EPSILON = 1e-4
 """Added to the deviation before dividing, as in TRL."""
 
@@ -214,10 +210,10 @@ def _against_same_verdict(confidence_NK: Floats, hits_NK: Floats) -> Floats:
     x - mean of the others = (x - mean of all) m / (m - 1).
     """
     out_NK = np.zeros_like(confidence_NK)
-    for slot in range(confidence_NK.shape[1]):
-        for verdict in (0.0, 1.0):
-            same = np.flatnonzero((hits_NK[:, slot] == verdict) & ~np.isnan(confidence_NK[:, slot]))
-            if len(same) > 1:
-                values = confidence_NK[same, slot]
-                out_NK[same, slot] = (values - values.mean()) * len(same) / (len(same) - 1)
+    for verdict in (0.0, 1.0):
+        same_NK = (hits_NK == verdict) & ~np.isnan(confidence_NK)
+        n_K = same_NK.sum(0)
+        mean_K = np.where(same_NK, confidence_NK, 0.0).sum(0) / np.maximum(n_K, 1)
+        scaled_NK = (confidence_NK - mean_K) * (n_K / np.maximum(n_K - 1, 1))
+        out_NK = np.where(same_NK & (n_K > 1), scaled_NK, out_NK)
     return out_NK

@@ -28,14 +28,10 @@ from typing import Any, NamedTuple
 from polymode.prompts import check_k
 from polymode.types import Answer, AnswerSet, ParseStatus, Span
 
-MAX_COMPLETION_CHARS = 8_000_000
-"""Longest completion that is read at all."""
-MAX_ANSWER_CHARS = 20_000
-"""Longest answer, room for a program of a few hundred lines."""
-MAX_NUMBER_CHARS = 32
-"""Longest confidence, digits and point."""
+MAX_COMPLETION_CHARS, MAX_ANSWER_CHARS, MAX_NUMBER_CHARS = 8_000_000, 20_000, 32
+"""Longest completion that is read at all, longest answer (a program of a few hundred lines), longest confidence."""
 
-_CLEAN = ParseStatus.CLEAN
+_CLEAN = ParseStatus.CLEAN  # a global is looked up faster
 _THINK, _END_THINK = "<think>", "</think>"
 _A_TAG = r"</?(?:(?:answer|confidence)[0-9]*+|analysis|think)>"
 _TAG = re.compile(_A_TAG)

@@ -47,11 +47,7 @@ def _are_texts(items: Sequence[Any]) -> bool:
 
 
 def references_from(value: Any) -> tuple[Reference, ...]:
-    """References from a list of JSON forms; a bare string or object is one reference, never iterated.
-
-    Raises:
-        RecordError: not a list, or an item that is not a reference.
-    """
+    """References from a list of JSON forms; a bare string or object is one reference. Raises RecordError as above."""
     if isinstance(value, (str, Mapping, Reference)):
         value = [value]
     if not isinstance(value, (list, tuple)):

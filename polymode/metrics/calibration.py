@@ -16,7 +16,6 @@ from polymode.metrics.table import Floats, Ints, check_count, floats, observatio
 from polymode.uncertainty import SumStatistic, ratio
 
 N_BINS = 10
-"""Bins of every binned number and of the reliability diagram."""
 
 
 class BinSums(NamedTuple):
@@ -187,8 +186,7 @@ def expected_hits_error(sum_q_N: ArrayLike, hits_N: ArrayLike, k: ArrayLike, *, 
         k: answers asked for, one number or shape (n,); bins have equal width on [0, k].
         n_bins: number of bins.
 
-    Honest confidences of single answers give 0 up to noise, however the answers depend on each other. At k = 1 it
-    equals `ece`.
+    Honest confidences give 0 up to noise, however the answers depend on each other. At k = 1 it equals `ece`.
 
     >>> expected_hits_error([0.5, 2.5], [1, 2], 3)
     0.5

@@ -41,8 +41,8 @@ def uniqueness(answers_N_K: Iterable[Sequence[Hashable]]) -> float:
 def unique_answers(table: JudgedTable, n: int = N_UNIQUE) -> Floats:
     """Number of distinct answers among the first ``n`` asked for, per question, shape (P,).
 
-    Sets are taken in sample order, answers in slot order (K = 3: ten sets, K = 1: thirty). Slots of malformed sets
-    count as asked for and give no answer. NaN where fewer than ``n`` answers were asked for.
+    In sample and slot order (K = 3: ten sets, K = 1: thirty). Slots of malformed sets count as asked for and give no
+    answer. NaN where fewer than ``n`` answers were asked for.
     """
     total_P = question_sums(table.question, table.k, table.n_questions)
     # Place among the answers asked for of the question: those of all earlier sets, less those of earlier questions.
@@ -59,10 +59,7 @@ def words(text: str) -> list[str]:
 
 
 def ngram_overlap(a: Sequence[str], b: Sequence[str], n: int) -> float:
-    """F1 of shared n-grams, counted with repetition (ROUGE-n F1): 2 |A & B| / (|A| + |B|), in [0, 1].
-
-    NaN when neither text has n words.
-    """
+    """F1 of shared n-grams with repetition (ROUGE-n): 2 |A & B| / (|A| + |B|); NaN when neither text has n words."""
     first, second = (Counter(zip(*(text[i:] for i in range(n)), strict=False)) for text in (a, b))
     return float(ratio(2 * (first & second).total(), first.total() + second.total()))
 

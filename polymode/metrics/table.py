@@ -108,11 +108,7 @@ class JudgedTable:
 
 
 def floats(name: str, values: ArrayLike, low: float = -np.inf, high: float = np.inf) -> Floats:
-    """The values as a float array; NaN is allowed everywhere and means "not known".
-
-    Raises:
-        RecordError: not numbers, or numbers outside low..high.
-    """
+    """The values as a float array, NaN where unknown; raises RecordError for what is no number in low..high."""
     try:
         array = np.asarray(values, dtype=float)
     except (TypeError, ValueError):

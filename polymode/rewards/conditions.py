@@ -48,7 +48,7 @@ def check_question(reward: Reward, *, k: int, n: int) -> None:
     """Refuse weights that on such a question reward something else than right answers and honest confidences.
 
     Args:
-        reward: the weights. Preset `released` is let through: it is there to be compared with.
+        reward: the weights; those of preset `released` pass.
         k: answers asked for.
         n: references of the question; k where right answers are without number.
 

@@ -52,7 +52,7 @@ def best_match(m: int, n: int, alpha: float = 1.0) -> float:
     w is n independent Gamma(alpha) over their sum, and the sum, with mean n alpha, is independent of w. So with G_m the
     largest of m such gammas and P their distribution function::
 
-        E[max] = E[G_m] / (n alpha),     E[G_m] = ∫ 1 - P(x)^m dx
+        E[max] = E[G_m] / (n alpha),     E[G_m] = ∫ 1 - P(x)^m dx      (to about nine digits)
 
     For alpha = 1 the largest of m exponentials has mean 1 + 1/2 + .. + 1/m. As alpha goes to 0 the value goes to m / n
     (``count/N``), as it goes to infinity to 1 / n (``any``, up to the scale).
@@ -64,11 +64,6 @@ def best_match(m: int, n: int, alpha: float = 1.0) -> float:
         return fsum(1 / i for i in range(1, m + 1)) / n
     if m == 1:
         return 1 / n
-    return _largest_gamma(m, alpha) / (n * alpha)
-
-
-def _largest_gamma(m: int, alpha: float) -> float:
-    """Mean of the largest of m Gamma(alpha), by integration to about nine digits."""
     from scipy.integrate import quad  # only here: scoring needs no more than the standard library
     from scipy.special import gammaincc, gammaincinv
 
@@ -80,4 +75,4 @@ def _largest_gamma(m: int, alpha: float) -> float:
     knots = gammaincinv(alpha, (1e-3, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 1 - 1e-6, 1 - 1e-9, 1 - 1e-13))
     edges = [0.0, *(x for x in map(float, knots) if x > 1e-300)]
     parts = [quad(above, low, high, epsabs=1e-13, epsrel=1e-11)[0] for low, high in pairwise([*edges, inf])]
-    return fsum(parts)
+    return fsum(parts) / (n * alpha)

@@ -23,32 +23,22 @@ What cannot be checked: a term that looks at confidences can make dishonest ones
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol, cast
+from collections.abc import Callable, Sequence
+from typing import cast
 
 from polymode.errors import ConfigError, RecordError
 from polymode.plugins import Registry
 from polymode.types import Judgement
 
-
-class OwnTerm(Protocol):
-    """What ``module:Name`` names: this callable, or a class whose instances, made without arguments, are."""
-
-    def __call__(self, judgement: Judgement) -> float | Sequence[float]:
-        """Value of a clean, judged set, or of each of its K answers, from -1 to 1."""
-        ...
-
+OwnTerm = Callable[[Judgement], float | Sequence[float]]
+"""What ``module:Name`` names, or a class whose instances, made without arguments, are such functions."""
 
 OWN_TERMS: Registry[OwnTerm] = Registry("term", {})
 """Terms beside the built-in ones: entry points of the group ``polymode.terms``, and ``module:Name``."""
 
 
 def open_term(name: str) -> OwnTerm:
-    """The own term called ``name``; a class is opened without arguments.
-
-    Raises:
-        ConfigError: it does not import, is no function, or its class cannot be opened.
-    """
+    """The own term called ``name``, a class opened without arguments; raises ConfigError where there is none."""
     term = OWN_TERMS.load(name)
     if isinstance(term, type) and not callable(term := OWN_TERMS.open(name)):
         raise ConfigError(f"term {name!r} has no method __call__(judgement): add it, or name a function")
@@ -56,11 +46,7 @@ def open_term(name: str) -> OwnTerm:
 
 
 def value_of(term: OwnTerm, judgement: Judgement) -> float | list[float]:
-    """The term's value, checked: one number, or a list of K.
-
-    Raises:
-        RecordError: another number of values, or one that is not from -1 to 1.
-    """
+    """The term's value, one number or a list of K; raises RecordError for another number of values or range."""
     value, k = term(judgement), len(judgement.answer_set.answers)
     is_one = isinstance(value, (int, float))
     numbers = [float(value)] if is_one else [float(number) for number in value]  # type: ignore[union-attr,arg-type]

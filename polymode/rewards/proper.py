@@ -47,11 +47,7 @@ def brier_loss(q: float, y: float) -> float:
 
 
 def log_loss(q: float, y: float) -> float:
-    """Log score of q cut to [ε, 1 - ε], scaled to [0, 1].
-
-    >>> log_loss(1.0, 1), log_loss(0.0, 1)
-    (0.0, 1.0)
-    """
+    """Log score of q cut to [ε, 1 - ε], scaled to [0, 1]: ``log_loss(1.0, 1)`` is 0, ``log_loss(0.0, 1)`` is 1."""
     r = min(max(q if y else 1 - q, CLIP), 1 - CLIP)
     return log((1 - CLIP) / r) / log((1 - CLIP) / CLIP)
 

@@ -1,8 +1,4 @@
-"""What each term of a score weighs, as a flat record, and which combinations are refused.
-
-`polymode.training.recipe.Recipe` has the same options under the same names; the checks of both are here and in
-`polymode.rewards.conditions`.
-"""
+"""What each term of a score weighs, under the names that recipes use, and which combinations are refused."""
 
 from __future__ import annotations
 
@@ -24,8 +20,7 @@ class Reward:
     """The formulas of the terms and their weights. A weight of 0 leaves the term out."""
 
     coverage: Literal["count", "any", "count/K", "count/N", "vector"] = "count"
-    """How the references found make the coverage term: formulas in `polymode.rewards.coverage`, and when right answers
-    still pay beside a calibration term in `polymode.rewards.conditions`."""
+    """How the references found make the coverage term: formulas in `polymode.rewards.coverage`."""
     coverage_weight: float = 1.0
     """Weight of the coverage term (`released`: of having any answer right)."""
     coverage_alpha: float = 1.0
@@ -43,8 +38,7 @@ class Reward:
     repeat_penalty: float = 0.0
     """Weight of each answer that repeats an earlier one of its set."""
     format_weight: float = 1.0
-    """Weight of following the format; at least `least_format` in preset `paper`, so that no clean set scores below
-    malformed text (0)."""
+    """Weight of following the format; in preset `paper` so large that no clean set scores below malformed text (0)."""
     terms: Mapping[str, float] = field(default_factory=dict[str, float], hash=False)
     """Terms of one's own: ``module:Name`` and weight (`polymode.rewards.own_terms`)."""
     preset: Literal["paper", "released"] = "paper"

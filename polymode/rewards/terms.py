@@ -69,8 +69,7 @@ def score_set(judgement: Judgement, reward: Reward) -> Score:
 def term_names(reward: Reward) -> list[str]:
     """Names of the terms that have a weight, in their order; the calibration term has the name of its score.
 
-    Raises:
-        ConfigError: an own term that cannot be opened, or is called like another one.
+    Raises ConfigError for an own term that cannot be opened, or is called like another one.
     """
     built_in, own = _active(reward)
     return [*(name for name, _, _ in own), *(name for name, _ in built_in)]
