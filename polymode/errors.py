@@ -1,21 +1,4 @@
-"""Every error polymode raises on purpose.
-
-::
-
-    PolymodeError (Exception)              exit code 1
-    ├── UserError (ValueError)             exit code 2: something the user wrote, named or passed
-    │   ├── ConfigError                    an option or recipe field
-    │   ├── RecordError                    a record of a data or completions file
-    │   ├── DataNotFoundError (FileNotFoundError)
-    │   ├── RunExistsError (FileExistsError)
-    │   ├── ReviewConflictError (RuntimeError)  a review item that somebody else holds, or that is finished
-    │   └── MissingExtraError (ImportError)
-    ├── RunIncompleteError (RuntimeError)  a run folder lacks a file that a later stage needs
-    ├── WriteError (OSError)               a file could not be written (disk full, no permission)
-    ├── ReviewStoreError (OSError)         the database of the review queue cannot be used now
-    ├── GeneratorFault (RuntimeError)      a model, or the server that runs it, cannot answer now
-    │   └── PromptRefusedError             it will not answer this prompt, whenever it is asked
-    └── VerifierFault (RuntimeError)       a verifier failed on one answer; judging turns it into UNSCORED
+"""Every error polymode raises on purpose: `UserError` and its kinds end a command with exit code 2, all others with 1.
 
 A message says which field, what value, what is allowed and how to fix it, in one line.
 """
@@ -99,7 +82,7 @@ class VerifierFault(PolymodeError, RuntimeError):
 
 def one_of(name: str, value: object, allowed: collections.abc.Sequence[str]) -> None:
     """Refuse a value that is not among the allowed ones, with a ConfigError."""
-    if value not in allowed:
+    if not isinstance(value, str) or value not in allowed:
         raise ConfigError(f"{name} = {value!r} is not known: use one of {', '.join(allowed)}")
 
 
