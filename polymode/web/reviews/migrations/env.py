@@ -1,4 +1,4 @@
-"""Run by alembic: migrates the connection that `migration.upgrade` hands over, inside its transaction."""
+"""Run by alembic: migrates the connection that `Store.open` hands over, inside its transaction."""
 
 from alembic import context
 
