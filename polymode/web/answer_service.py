@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -18,8 +19,7 @@ from polymode.types import Answer, AnswerSet, Decision, DecisionKind
 from polymode.web.batching import Batcher, ClosedError, PromptRequest, QueueFullError
 from polymode.web.problems import Problem
 from polymode.web.rationale import rationale
-from polymode.web.readiness import Readiness
-from polymode.web.schema import AnswerItem, AnswerSetReply, Usage
+from polymode.web.schema import AnswerItem, AnswerSetReply, AnswerSetRequest, Usage
 from polymode.web.server_metrics import ServerMetrics
 
 if TYPE_CHECKING:
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 TRIAL_SECONDS = 5.0
 """Longest wait for the one token that shows whether the model answers."""
+GOOD_SECONDS = 10.0
+"""How long after an answer the model counts as ready."""
+BAD_SECONDS = 2.0
+"""How long after a failure the model is not tried again."""
 ESCALATION_THREADS = 4
 """Escalated questions that are stored at once. They have threads of their own, so that a locked review queue holds up
 nothing else."""
@@ -69,26 +73,6 @@ class ServingConfig:
             raise ConfigError(f"seconds = {self.seconds} is not allowed: give a number above 0, up to 3600")
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerRequest:
-    """A question as a client asks it; None stands for the server's setting."""
-
-    question: str
-    k: int | None = None
-    risk: str = "normal"
-    temperature: float | None = None
-    max_tokens: int | None = None
-    seed: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerResult:
-    """A reply, and the completion that it was parsed from."""
-
-    reply: AnswerSetReply
-    completion: str
-
-
 class AnswerService:
     """Asks the model through a batcher and decides."""
 
@@ -97,19 +81,25 @@ class AnswerService:
     ) -> None:
         self.serving, self._batcher, self._metrics, self._escalations = serving, batcher, metrics, escalations
         self.policy_id = serving.policy.digest()
-        self.readiness = Readiness(self._probe)
+        self._model_problem: str | None = None
+        self._model_problem_until = 0.0
+        self._probe_task: asyncio.Task[None] | None = None
         self._threads = ThreadPoolExecutor(ESCALATION_THREADS, thread_name_prefix="escalations")
 
     def close(self) -> None:
         """End the threads once what they are storing is stored."""
         self._threads.shutdown(wait=False)
 
-    async def reply(self, request: AnswerRequest, request_id: str) -> AnswerSetReply:
-        """The decided answer set; raises as `answer`."""
-        return (await self.answer(request, request_id)).reply
-
-    async def answer(self, request: AnswerRequest, request_id: str) -> AnswerResult:
-        """The decided answer set with the model's whole text.
+    async def answer(
+        self,
+        request: AnswerSetRequest,
+        request_id: str,
+        *,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+        seed: int | None = None,
+    ) -> tuple[AnswerSetReply, str]:
+        """The decided answer set, and the completion that it was parsed from; None stands for the server's setting.
 
         Raises:
             Problem: k does not suit the policy (422), the queue is full (429), the model or the review queue fails
@@ -118,9 +108,9 @@ class AnswerService:
         serving = self.serving
         k = self._k(request.k)
         prompt = build_prompt(request.question, k, confidence=True, exclusive=serving.exclusive, style=serving.style)
-        temperature = serving.temperature if request.temperature is None else request.temperature
-        limit = serving.max_tokens if request.max_tokens is None else min(request.max_tokens, serving.max_tokens)
-        generated = await self._generate(PromptRequest(prompt, k, limit, temperature, request.seed), serving.seconds)
+        temperature = serving.temperature if temperature is None else temperature
+        limit = serving.max_tokens if max_tokens is None else min(max_tokens, serving.max_tokens)
+        generated = await self._generate(PromptRequest(prompt, k, limit, temperature, seed), serving.seconds)
         answer_set, decision = await asyncio.to_thread(self._decide, generated, k, request.risk)
         escalation_id = await self._escalate(request, answer_set, decision, generated, request_id)
         self._count(generated, answer_set, decision, request.risk)
@@ -135,14 +125,14 @@ class AnswerService:
             guarantee=self._guarantee(decision) if is_as_served else None,
             escalation_id=escalation_id,
             k=k,
-            risk=request.risk,  # type: ignore[arg-type]  # checked by the request's model
+            risk=request.risk,
             completion_status=answer_set.status.value,
             model_id=serving.model_id,
             policy_id=self.policy_id,
             usage=Usage(prompt_tokens=generated.n_prompt_tokens, completion_tokens=generated.n_tokens),
             request_id=request_id,
         )
-        return AnswerResult(reply, generated.text)
+        return reply, generated.text
 
     async def _generate(self, ask: PromptRequest, seconds: float) -> Generated:
         try:
@@ -158,12 +148,12 @@ class AnswerService:
                 generated = await asyncio.wrap_future(future)
         except TimeoutError:
             slow = Problem(504, f"no completion within {seconds:g} s", fix="ask again later")
-            self.readiness.note(slow.title)
+            self._note(slow.title)
             raise slow from None
         except ClosedError:
             raise _closed() from None
         except PromptRefusedError as exc:
-            self.readiness.note(None)
+            self._note(None)
             raise Problem(
                 422,
                 f"the model's server refuses the prompt: {exc}",
@@ -174,10 +164,23 @@ class AnswerService:
         except GeneratorFault as exc:
             self._metrics.faults.inc()
             down = _unavailable(f"the model cannot answer now: {exc}")
-            self.readiness.note(down.title)
+            self._note(down.title)
             raise down from None
-        self.readiness.note(None)
+        self._note(None)
         return generated
+
+    async def model_problem(self) -> str | None:
+        """Why the model would not answer now; None when it would.
+
+        The last request that reached the model decides. When it failed, or was too long ago, the model is asked for one
+        token, so that a server that is back is noticed without a restart and without users. Concurrent callers share
+        one probe.
+        """
+        if time.monotonic() >= self._model_problem_until:
+            if self._probe_task is None or self._probe_task.done():
+                self._probe_task = asyncio.ensure_future(self._probe())
+            await asyncio.shield(self._probe_task)
+        return self._model_problem
 
     async def _probe(self) -> None:
         """Ask for one token and note the result."""
@@ -185,7 +188,12 @@ class AnswerService:
             await self._generate(PromptRequest("ready?", 1, 1, self.serving.temperature), TRIAL_SECONDS)
         except Problem as exc:
             if exc.status == 429:  # busy is not broken
-                self.readiness.note(None)
+                self._note(None)
+
+    def _note(self, problem: str | None) -> None:
+        """The model answered (None), or failed for this reason."""
+        self._model_problem = problem
+        self._model_problem_until = time.monotonic() + (GOOD_SECONDS if problem is None else BAD_SECONDS)
 
     def _k(self, k: int | None) -> int:
         fixed = self.serving.policy.k
@@ -205,7 +213,12 @@ class AnswerService:
         return answer_set, decide(answer_set, self.serving.policy, risk=risk)
 
     async def _escalate(
-        self, request: AnswerRequest, answer_set: AnswerSet, decision: Decision, generated: Generated, request_id: str
+        self,
+        request: AnswerSetRequest,
+        answer_set: AnswerSet,
+        decision: Decision,
+        generated: Generated,
+        request_id: str,
     ) -> int | str | None:
         if self._escalations is None or decision.kind is not DecisionKind.ESCALATE:
             return None

@@ -16,11 +16,10 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response, StreamingResponse
 
 from polymode.generate import Generator
-from polymode.web.answer_service import AnswerRequest, AnswerService, ServingConfig
+from polymode.web.answer_service import AnswerService, ServingConfig
 from polymode.web.batching import Batcher
 from polymode.web.chat import ChatRequest, chat_completion, chat_events, model_list
-from polymode.web.client_disconnect import run_until_disconnect
-from polymode.web.gate import Gate, Limits
+from polymode.web.gate import Gate, Limits, run_until_disconnect
 from polymode.web.keys import Keys
 from polymode.web.problems import PROBLEM_TYPE, Problem, ProblemBody, SafeJSON, problem_of, problem_response
 from polymode.web.schema import AnswerSetReply, AnswerSetRequest
@@ -156,8 +155,7 @@ def _add_answers(app: FastAPI, answer_service: AnswerService) -> None:
     @app.post("/v1/answer-sets", responses=_responses(*_QUESTION_STATUSES))
     async def answer_sets(body: AnswerSetRequest, request: Request) -> AnswerSetReply:
         """Ranked answers to one question, and what to do with them."""
-        question = AnswerRequest(body.question, body.k, body.risk)
-        reply = await run_until_disconnect(request, answer_service.reply(question, request.state.request_id))
+        reply, _ = await run_until_disconnect(request, answer_service.answer(body, request.state.request_id))
         return SafeJSON(reply.model_dump())  # type: ignore[return-value]  # the annotation describes its content
 
 
@@ -175,7 +173,8 @@ def _add_chat(app: FastAPI, answer_service: AnswerService) -> None:
     async def chat_completions(body: ChatRequest, request: Request) -> dict[str, Any]:
         """The answer set as the content of a chat completion, for clients of OpenAI's API."""
         question = body.answer_request(answer_service.serving.model_id)
-        reply = await run_until_disconnect(request, answer_service.reply(question, request.state.request_id))
+        answer = answer_service.answer(question, request.state.request_id, **body.sampling())
+        reply, _ = await run_until_disconnect(request, answer)
         if not body.stream:
             return SafeJSON(chat_completion(reply))  # type: ignore[return-value]
         with_usage = bool(body.stream_options and body.stream_options.include_usage)
@@ -194,7 +193,7 @@ def _add_operations(app: FastAPI, answer_service: AnswerService, batcher: Batche
     @app.get("/ready", responses=_responses(408, 413, 421, 503))
     async def ready() -> dict[str, str]:
         """Whether the model answers, as far as its last reply or one token asked for now tells."""
-        problem = await answer_service.readiness.problem() if batcher.is_alive else "the server is shutting down"
+        problem = await answer_service.model_problem() if batcher.is_alive else "the server is shutting down"
         if problem is not None:
             raise Problem(503, problem, fix="wait, or look into the server's log", headers={"Retry-After": "2"})
         return {"status": "ready", "model_id": answer_service.serving.model_id, "policy_id": answer_service.policy_id}

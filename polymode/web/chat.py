@@ -15,9 +15,17 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, WithJsonSchema
 
 from polymode.prompts import MAX_K
-from polymode.web.answer_service import AnswerRequest
 from polymode.web.problems import Problem, dumped
-from polymode.web.schema import MAX_QUESTION_CHARS, WHOLE, Answers, AnswerSetReply, QuestionText, Strict
+from polymode.web.schema import (
+    MAX_QUESTION_CHARS,
+    WHOLE,
+    Answers,
+    AnswerSetReply,
+    AnswerSetRequest,
+    QuestionText,
+    Risk,
+    Strict,
+)
 
 
 def _off(value: bool) -> bool:
@@ -28,6 +36,7 @@ def _off(value: bool) -> bool:
 
 Off = Annotated[bool, AfterValidator(_off), WithJsonSchema({"type": "boolean", "const": False})]
 """False; a Literal would also accept 0."""
+TokenLimit = Annotated[int, Field(ge=1), WHOLE]
 
 
 class TextPart(Strict):
@@ -63,14 +72,10 @@ class ChatRequest(Strict):
         max_length=1,
     )
     k: Answers | None = Field(None, description=f"answers to ask for, a whole number from 1 to {MAX_K}")
-    risk: Literal["normal", "high"] = Field("normal", description="risk of the question, normal or high")
+    risk: Risk = Field("normal", description="risk of the question, normal or high")
     temperature: float | None = Field(None, description="sampling temperature, a number from 0 to 2", ge=0, le=2)
-    max_tokens: Annotated[int, Field(ge=1), WHOLE] | None = Field(
-        None, description="longest completion in tokens, a whole number from 1"
-    )
-    max_completion_tokens: Annotated[int, Field(ge=1), WHOLE] | None = Field(
-        None, description="as max_tokens, a whole number from 1"
-    )
+    max_tokens: TokenLimit | None = Field(None, description="longest completion in tokens, a whole number from 1")
+    max_completion_tokens: TokenLimit | None = Field(None, description="as max_tokens, a whole number from 1")
     seed: Annotated[int, Field(ge=0, lt=2**31), WHOLE] | None = Field(
         None, description="seed of the sampling, a whole number from 0"
     )
@@ -94,7 +99,7 @@ class ChatRequest(Strict):
     tools: list[Any] | None = Field(None, description="nothing", max_length=0)
     functions: list[Any] | None = Field(None, description="nothing", max_length=0)
 
-    def answer_request(self, model_id: str) -> AnswerRequest:
+    def answer_request(self, model_id: str) -> AnswerSetRequest:
         """The question in it.
 
         Raises:
@@ -121,8 +126,12 @@ class ChatRequest(Strict):
                 allowed=f"{MAX_QUESTION_CHARS:,} characters in all parts together",
                 fix="shorten it",
             )
+        return AnswerSetRequest(question=question, k=self.k, risk=self.risk)
+
+    def sampling(self) -> dict[str, Any]:
+        """How it wants the completion sampled, as `AnswerService.answer` takes it."""
         limits = [limit for limit in (self.max_completion_tokens, self.max_tokens) if limit is not None]
-        return AnswerRequest(question, self.k, self.risk, self.temperature, min(limits, default=None), self.seed)
+        return {"temperature": self.temperature, "max_tokens": min(limits, default=None), "seed": self.seed}
 
 
 def chat_completion(reply: AnswerSetReply) -> dict[str, Any]:

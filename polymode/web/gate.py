@@ -13,21 +13,23 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Coroutine
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from polymode.web.keys import Keys
 from polymode.web.problems import Problem, problem_response
+from polymode.web.server_metrics import ServerMetrics
 
 if TYPE_CHECKING:
     from polymode.web.pages.site import Site
-from polymode.web.server_metrics import ServerMetrics
 
+T = TypeVar("T")
 log = logging.getLogger("polymode.web")
 
 OPEN_PATHS = ("/health", "/ready")
@@ -97,15 +99,9 @@ class Gate:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                own = {name for name, _ in message["headers"]}
-                extra = {"x-request-id": request_id, **HEADERS}
-                message = {
-                    **message,
-                    "headers": [
-                        *message["headers"],
-                        *((k.encode(), v.encode()) for k, v in extra.items() if k.encode() not in own),
-                    ],
-                }
+                headers = MutableHeaders(scope=message)
+                for name, value in {"x-request-id": request_id, **HEADERS}.items():
+                    headers.setdefault(name, value)
             await send(message)
 
         try:
@@ -218,13 +214,31 @@ def _host(header: str) -> str:
 
 def _replayed(body: bytes, receive: Receive) -> Receive:
     """A `receive` that gives the whole body at once, then waits for the client to disconnect."""
-    is_read = False
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive_again() -> Message:
-        nonlocal is_read
-        if is_read:
-            return await receive()
-        is_read = True
-        return {"type": "http.request", "body": body, "more_body": False}
+        return messages.pop() if messages else await receive()
 
     return receive_again
+
+
+async def run_until_disconnect(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """The result of ``work``, which is cancelled when the client disconnects; then raises Problem."""
+    result = asyncio.ensure_future(work)
+    disconnect = asyncio.ensure_future(_disconnected(request))
+    try:
+        await asyncio.wait({result, disconnect}, return_when=asyncio.FIRST_COMPLETED)
+        if result.done():
+            return result.result()
+        raise Problem(CLIENT_CLOSED_REQUEST, "the client disconnected", fix="wait for the reply")
+    finally:
+        for task in (result, disconnect):
+            task.cancel()
+        # The request must be out of the queue before this returns, so that the model is not asked in between.
+        await asyncio.gather(result, disconnect, return_exceptions=True)
+        await asyncio.sleep(0)
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

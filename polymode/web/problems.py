@@ -40,16 +40,8 @@ class Problem(Exception):
         self.field, self.value, self.allowed, self.fix = field, _shortened(value), allowed, fix
 
     def body(self, request_id: str) -> dict[str, object]:
-        """As JSON."""
-        return {
-            "title": self.title,
-            "status": self.status,
-            "field": self.field,
-            "value": self.value,
-            "allowed": self.allowed,
-            "fix": self.fix,
-            "request_id": request_id,
-        }
+        """As JSON: the fields of `ProblemBody`."""
+        return {name: getattr(self, name, request_id) for name in ProblemBody.model_fields}
 
     def line(self) -> str:
         """As one sentence."""

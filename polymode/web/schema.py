@@ -22,6 +22,7 @@ Answers = Annotated[int, Field(ge=1, le=MAX_K), WHOLE]
 """Answers that may be asked for."""
 QuestionText = Annotated[str, Field(min_length=1, max_length=MAX_QUESTION_CHARS, pattern=r"\S")]
 """A text that is not blank."""
+Risk = Literal["normal", "high"]
 
 
 class Strict(BaseModel):
@@ -41,7 +42,7 @@ class AnswerSetRequest(Strict):
         None,
         description=f"answers to ask for, a whole number from 1 to {MAX_K}; a policy made for one K allows no other",
     )
-    risk: Literal["normal", "high"] = Field(
+    risk: Risk = Field(
         "normal", description="risk of the question, normal or high; with high no single answer is given"
     )
 
@@ -82,7 +83,7 @@ class AnswerSetReply(BaseModel):
         description="of the question in the review queue; null when it was not escalated or the server has no queue"
     )
     k: int = Field(description="answers asked for")
-    risk: Literal["normal", "high"]
+    risk: Risk
     completion_status: Literal["clean", "partial", "malformed", "truncated"] = Field(
         description="whether the model followed the answer format"
     )

@@ -18,8 +18,8 @@ from starlette.responses import Response
 
 from polymode.policy.deciding import effective_number
 from polymode.prompts import MAX_K
-from polymode.web.answer_service import AnswerRequest, AnswerService
-from polymode.web.client_disconnect import run_until_disconnect
+from polymode.web.answer_service import AnswerService
+from polymode.web.gate import run_until_disconnect
 from polymode.web.pages.forms import Form, read_form
 from polymode.web.pages.rendering import pages_of, render
 from polymode.web.problems import Problem, problem_of
@@ -82,18 +82,18 @@ def ask_page(answer_service: AnswerService) -> APIRouter:
         start_time = time.monotonic()
         try:
             question = _answer_request(form)
-            result = await run_until_disconnect(request, answer_service.answer(question, request.state.request_id))
+            answer = answer_service.answer(question, request.state.request_id)
+            reply, completion = await run_until_disconnect(request, answer)
         except Problem as problem:
             response = page(request, form, problem.status, problem=problem.body(request.state.request_id))
             response.headers.update(problem.headers)
             return response
-        reply = result.reply
         has_reviews = "/reviews" in dict(pages_of(request).navigation)
         return page(
             request,
             form,
             reply=reply,
-            completion=result.completion,
+            completion=completion,
             groups=grouped(reply),
             dispersion=dispersion(reply.candidates),
             seconds=time.monotonic() - start_time,
@@ -118,14 +118,13 @@ def dispersion(candidates: Sequence[AnswerItem]) -> Dispersion:
     return Dispersion(effective, math.log(effective) + 0.0)
 
 
-def _answer_request(form: Form) -> AnswerRequest:
+def _answer_request(form: Form) -> AnswerSetRequest:
     k = form.get("k").strip()
     fields: dict[str, object] = {"question": form.get("question"), "risk": form.get("risk", "normal")}
     if k:
         fields["k"] = int(k) if k.isdecimal() and k.isascii() and len(k) < 10 else k
     try:
-        body = AnswerSetRequest.model_validate(fields)
+        return AnswerSetRequest.model_validate(fields)
     except ValidationError as exc:
         errors = [{**error, "loc": ("body", *error["loc"])} for error in exc.errors(include_url=False)]
         raise problem_of(errors, AnswerSetRequest) from None
-    return AnswerRequest(body.question, body.k, body.risk)
