@@ -15,6 +15,17 @@ from typing import Any
 from pydantic import BaseModel
 from starlette.responses import JSONResponse
 
+from polymode import runs
+from polymode.errors import (
+    DataNotFoundError,
+    PolymodeError,
+    RecordError,
+    ReviewConflictError,
+    ReviewStoreError,
+    UserError,
+    WriteError,
+)
+
 MAX_VALUE = 100
 """Characters of a refused value that are sent back."""
 PROBLEM_TYPE = "application/problem+json"
@@ -138,3 +149,28 @@ def _shortened(value: object) -> str | int | float | bool | None:
     except ValueError:  # an integer of too many digits
         text = type(value).__name__
     return text if len(text) <= MAX_VALUE else f"{text[:MAX_VALUE]}..."
+
+
+_FIXES: tuple[tuple[type[Exception], int, str], ...] = (
+    (runs.ChangedError, 503, "load the page again"),
+    (ReviewStoreError, 503, "send it again in a moment; nothing was saved"),
+    (WriteError, 503, "free space, or repair the file, then send it again; nothing was written"),
+    (ReviewConflictError, 409, "go back to the list"),
+    (DataNotFoundError, 404, "go back to the list"),
+    (RecordError, 422, "repair the file, then load this page again"),
+    (UserError, 422, "go back, change it, and send it again; nothing was written"),
+    (PolymodeError, 500, "tell the operator of the server; its log says more"),
+    (OSError, 503, "check the folder and its permissions, then load this page again"),
+)
+"""Status and fix by kind of error; the first that fits counts."""
+
+
+def problem_of_error(error: Exception) -> Problem:
+    """An error of the package, or of reading a file, as a page shows it."""
+    status, fix = next((status, fix) for kind, status, fix in _FIXES if isinstance(error, kind))
+    if isinstance(error, PolymodeError):
+        title = str(error)
+    else:  # without the path, which is nobody's business
+        title = f"a file cannot be read ({getattr(error, 'strerror', None) or type(error).__name__})"
+    may_pass = isinstance(error, (ReviewStoreError, runs.ChangedError))
+    return Problem(status, title, fix=fix, headers={"Retry-After": "2"} if may_pass else None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -137,9 +137,3 @@ def _metrics(path: Path, _stamp: runs.Stamp, label: str) -> runs.Metrics:
 def _settings(path: Path, _stamp: runs.Stamp, label: str) -> dict[str, str | int]:
     config = runs.read_configuration(path, label).config
     return {name: config[name] for name in SETTINGS if isinstance(config.get(name), (str, int))}
-
-
-def headline(entries: Iterable[Entry], names: Iterable[str]) -> list[str]:
-    """The metrics that at least one of the runs has."""
-    listed = list(entries)
-    return [name for name in names if any(entry.cell(name) is not None for entry in listed)]

@@ -7,7 +7,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
-from contextlib import suppress
 from typing import Generic, TypeVar
 
 from polymode.web.problems import Problem
@@ -43,8 +42,12 @@ class BackgroundCache(Generic[T]):
             Exception: what ``make`` raised; the next call tries again.
         """
         future = self._start(key, make)
-        if not future.done():
-            await _wait(future, patience)
+        try:
+            async with asyncio.timeout(patience):
+                while not future.done():
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            raise NotReadyError from None
         if future.exception() is not None:
             with self._lock:
                 if self._futures.get(key) is future:
@@ -75,18 +78,3 @@ class BackgroundCache(Generic[T]):
                 future.set_result(make())
             except BaseException as exc:  # those who wait must get it
                 future.set_exception(exc)
-
-
-async def _wait(future: Future[T], patience: float) -> None:
-    loop, ready = asyncio.get_running_loop(), asyncio.Event()
-
-    def notify(_: Future[T]) -> None:
-        with suppress(RuntimeError):  # the server ended meanwhile
-            loop.call_soon_threadsafe(ready.set)
-
-    future.add_done_callback(notify)
-    try:
-        async with asyncio.timeout(patience):
-            await ready.wait()
-    except TimeoutError:
-        raise NotReadyError from None

@@ -13,7 +13,7 @@ from polymode.relabel import Desk
 from polymode.web.pages.forms import Form, read_form
 from polymode.web.pages.rendering import render
 from polymode.web.pages.sign_in_page import reviewer_of
-from polymode.web.pages.urls import list_part, whole_number
+from polymode.web.pages.urls import list_name, list_part, number_in, whole_number
 from polymode.web.problems import Problem
 
 PER_PAGE = 20
@@ -46,7 +46,9 @@ def relabel_page(desk: Desk) -> APIRouter:
     async def decide(number: str, request: Request) -> Response:
         form = await read_form(request)
         by = reviewer_of(request)
-        place, act = _place(number), form.get("act")
+        place, act = number_in(number), form.get("act")
+        if place is None:
+            raise Problem(404, "there is no such proposal", fix="go back to the list")
         if act not in _ACTS:
             raise Problem(422, "no such decision", field="act", value=act, allowed=", ".join(_ACTS), fix="choose one")
         # A page cannot show every character; what was left as shown is left as it is.
@@ -62,9 +64,7 @@ def relabel_page(desk: Desk) -> APIRouter:
 
 
 async def _list(desk: Desk, request: Request) -> Response:
-    show = request.query_params.get("show", "undecided")
-    if show not in LISTS:
-        raise Problem(422, "no such list", field="show", value=show, allowed=", ".join(LISTS), fix="choose one")
+    show = list_name(request, LISTS, "undecided")
     listed = await asyncio.to_thread(desk.proposals)
     chosen = [one for one in listed if one.proposal.accepted in LISTS[show]]
     done = whole_number(request, "done", 0, low=0)
@@ -83,16 +83,10 @@ async def _list(desk: Desk, request: Request) -> Response:
 
 def _reference(desk: Desk, place: int, form: Form) -> str:
     """The reference that was chosen by its place."""
-    listed, chosen = desk.proposals(), form.get("alias_of")
+    listed, number = desk.proposals(), number_in(form.get("alias_of"))
     references = listed[place - 1].proposal.references if 0 < place <= len(listed) else ()
-    if not (chosen.isascii() and chosen.isdecimal() and len(chosen) <= 9 and int(chosen) < len(references)):
+    if number is None or number >= len(references):
         raise Problem(
             422, "no reference is chosen", field="alias_of", allowed="a reference of the question", fix="choose one"
         )
-    return references[int(chosen)]
-
-
-def _place(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) <= 9):
-        raise Problem(404, "there is no such proposal", fix="go back to the list")
-    return int(text)
+    return references[number]

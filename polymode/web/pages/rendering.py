@@ -17,7 +17,9 @@ from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from polymode.report.table import row_of
 from polymode.web.pages.sessions import give_cookie, new_token
+from polymode.web.pages.urls import compare_url, run_url
 
 if TYPE_CHECKING:
     from polymode.web.pages.site import Site
@@ -35,7 +37,7 @@ def render(request: Request, name: str, /, *, status: int = 200, **context: Any)
     """The page that the template ``name`` makes of ``context``.
 
     Templates also get ``navigation``, ``here`` (the path), ``session`` (None when nobody signed in), ``needs_key``,
-    and ``csrf_field()``, which every form contains.
+    ``csrf_field()``, which every form contains, and the macros of parts.html.
     """
     sessions = pages_of(request).sessions
     token = sessions.token(request)
@@ -82,8 +84,10 @@ def _templates() -> jinja2.Environment:
         lstrip_blocks=True,
         loader=jinja2.FileSystemLoader(_HERE / "templates"),
     )
-    environment.filters["number"] = number
-    environment.filters["minute"] = minute
+    environment.filters |= {"number": number, "minute": minute, "thousands": "{:,}".format}
+    environment.globals |= {"run_url": run_url, "compare_url": compare_url, "row_of": row_of}
+    macros = vars(environment.get_template("parts.html").module)
+    environment.globals |= {name: macro for name, macro in macros.items() if not name.startswith("_")}
     return environment
 
 

@@ -9,33 +9,23 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
 from polymode import runs
-from polymode.compare.figures import DrawnFigure, DrawnPanel
+from polymode.compare.figures import DrawnFigure
 from polymode.web.pages.rendering import render
-from polymode.web.pages.run_reader import RunReader, problems_of_files
-from polymode.web.pages.urls import run_url, whole_number
+from polymode.web.pages.run_reader import RunReader
+from polymode.web.pages.urls import whole_number
 from polymode.web.problems import Problem
 
 FILE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; base-uri 'none'"
 """Content policy of files in run folders: their own styles and images, nothing else."""
 
 
-async def figures(reader: RunReader, request: Request, name: str) -> Response:
-    """The page of a run's figures."""
-    return render(
-        request,
-        "figures.html",
-        title=name,
-        figures=[
-            (figure, drawings(figure, lambda **query: run_url(name, part="drawing", **query)))
-            for figure in await reader.figures(name)
-        ],
-        back=run_url(name),
-    )
-
-
-def drawings(figure: DrawnFigure, url: Callable[..., str]) -> list[tuple[DrawnPanel, str]]:
-    """The panels of a figure, each with its address."""
-    return [(panel, url(figure=figure.id, panel=i)) for i, panel in enumerate(figure.panels)]
+def figures_page(request: Request, figures: Sequence[DrawnFigure], title: str, url: Callable[..., str]) -> Response:
+    """The page of all figures; ``url`` makes the address of the runs' page with a query."""
+    panels = [
+        (figure, [(panel, url(part="drawing", figure=figure.id, panel=i)) for i, panel in enumerate(figure.panels)])
+        for figure in figures
+    ]
+    return render(request, "figures.html", title=title, figures=panels, back=url())
 
 
 def drawing(figures: Sequence[DrawnFigure], request: Request) -> Response:
@@ -49,8 +39,7 @@ def drawing(figures: Sequence[DrawnFigure], request: Request) -> Response:
 
 async def report(reader: RunReader, name: str) -> Response:
     """The report.html of a folder."""
-    with problems_of_files(name):
-        path = await asyncio.to_thread(reader.folders.file, name, runs.REPORT)
+    path = await asyncio.to_thread(reader.folders.file, name, runs.REPORT)
     if path is None:
         raise Problem(404, f"there is no {runs.REPORT}", fix="polymode reproduce and polymode compare write one")
     return file_response(FileResponse(path, media_type="text/html; charset=utf-8"))

@@ -1,28 +1,22 @@
-"""Run folders for the pages: read in threads, slow results cached, damaged files reported as problems (layer L6)."""
+"""Run folders for the pages: read in threads, slow results cached (layer L6)."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
-
-from starlette.requests import Request
-from starlette.responses import Response
 
 from polymode import runs
 from polymode.compare.figures import DrawnFigure, figures_of
 from polymode.compare.two_runs import TwoRuns, compare_two
-from polymode.errors import DataNotFoundError, PolymodeError
+from polymode.errors import DataNotFoundError, PolymodeError, RecordError
 from polymode.types import Completion
 from polymode.web.browsing.question_index import NO_COMPLETION, QuestionIndex, build_index, stamps_of
 from polymode.web.browsing.question_view import Question, question_of, shorten
 from polymode.web.browsing.run_folders import RunFolders
 from polymode.web.browsing.run_list import completions_of
 from polymode.web.pages.background_cache import BackgroundCache
-from polymode.web.pages.rendering import render
-from polymode.web.problems import Problem
 
 T = TypeVar("T")
 MAX_ATTEMPTS = 40
@@ -34,8 +28,8 @@ PATIENCE = 2.0
 class RunReader:
     """Reads the runs of one server.
 
-    Every method raises `Problem` when a file is missing, damaged or cannot be read. `index`, `figures` and `compared`
-    raise NotReadyError while what they return is being made.
+    Every method raises PolymodeError or OSError when a file is missing, damaged or cannot be read. `index`, `figures`
+    and `compared` raise NotReadyError while what they return is being made.
 
     Args:
         folders: which runs there are.
@@ -49,11 +43,10 @@ class RunReader:
 
     async def index(self, name: str) -> QuestionIndex:
         """Where the questions of a run stand."""
-        with problems_of_files(name):
-            files = await asyncio.to_thread(self._files, name)
-            stamps = await asyncio.to_thread(stamps_of, *files)
-            make = _guarded(lambda: build_index(*files, name))
-            return await self._indices.get((files, stamps), make, patience=PATIENCE)
+        files = await asyncio.to_thread(self._files, name)
+        stamps = await asyncio.to_thread(stamps_of, *files)
+        make = _guarded(lambda: build_index(*files, name))
+        return await self._indices.get((files, stamps), make, patience=PATIENCE)
 
     async def previews(
         self, name: str, index: QuestionIndex, numbers: Sequence[int]
@@ -67,27 +60,23 @@ class RunReader:
                 previews.append((judged, "" if completion is None else shorten(completion.example.question, 200)))
             return previews
 
-        with problems_of_files(name):
-            return await asyncio.to_thread(read)
+        return await asyncio.to_thread(read)
 
     async def question(self, name: str, index: QuestionIndex, number: int) -> Question:
         """A question with its first completions."""
-        with problems_of_files(name):
-            attempts = await asyncio.to_thread(self._attempts, name, index, number, MAX_ATTEMPTS)
-            judged, completions = zip(*attempts, strict=True)
-            return await asyncio.to_thread(question_of, judged, completions)
+        attempts = await asyncio.to_thread(self._attempts, name, index, number, MAX_ATTEMPTS)
+        judged, completions = zip(*attempts, strict=True)
+        return await asyncio.to_thread(question_of, judged, completions)
 
     async def figures(self, *names: str) -> list[DrawnFigure]:
         """The figures of one run, or of two."""
-        with problems_of_files(names[0]):
-            key, folders = await asyncio.to_thread(self._evaluated, names, (runs.METRICS,))
-            return await self._figures.get(key, _guarded(lambda: figures_of(*folders)), patience=PATIENCE)
+        key, folders = await asyncio.to_thread(self._evaluated, names, (runs.METRICS,))
+        return await self._figures.get(key, _guarded(lambda: figures_of(*folders)), patience=PATIENCE)
 
     async def compared(self, first: str, second: str) -> TwoRuns:
         """Two runs beside each other."""
-        with problems_of_files(first):
-            key, folders = await asyncio.to_thread(self._evaluated, (first, second), (runs.METRICS, runs.JUDGED))
-            return await self._comparisons.get(key, _guarded(lambda: compare_two(*folders)), patience=PATIENCE)
+        key, folders = await asyncio.to_thread(self._evaluated, (first, second), (runs.METRICS, runs.JUDGED))
+        return await self._comparisons.get(key, _guarded(lambda: compare_two(*folders)), patience=PATIENCE)
 
     def _files(self, name: str) -> tuple[Path, Path | None]:
         return self._needed(name, runs.JUDGED), completions_of(self.folders, name)
@@ -132,22 +121,6 @@ class RunReader:
         return [(one, texts.get(offset)) for one, offset in zip(judged, offsets.completions[:limit], strict=True)]
 
 
-@contextmanager
-def problems_of_files(name: str) -> Iterator[None]:
-    """Turn whatever can be wrong with the files of a run into a problem that says what to do."""
-    try:
-        yield
-    except runs.ChangedError as exc:
-        raise Problem(503, str(exc), fix="load the page again", headers={"Retry-After": "1"}) from None
-    except DataNotFoundError as exc:
-        raise Problem(404, str(exc), fix="go back to the list of runs") from None
-    except PolymodeError as exc:
-        raise Problem(422, str(exc), fix="repair the file, then load this page again") from None
-    except OSError as exc:
-        title = f"{name} cannot be read ({exc.strerror or type(exc).__name__})"
-        raise Problem(503, title, fix="check the folder and its permissions, then load this page again") from None
-
-
 def _guarded(make: Callable[[], T]) -> Callable[[], T]:
     """``make`` for files that are not trusted: their values can be of any type."""
 
@@ -157,17 +130,6 @@ def _guarded(make: Callable[[], T]) -> Callable[[], T]:
         except PolymodeError:  # several of them are of the built-in kinds below too
             raise
         except (ArithmeticError, AttributeError, IndexError, KeyError, TypeError, ValueError) as exc:
-            raise _MismatchError(f"the files of the run do not fit together ({type(exc).__name__}: {exc})") from exc
+            raise RecordError(f"the files of the run do not fit together ({type(exc).__name__}: {exc})") from exc
 
     return guarded
-
-
-class _MismatchError(PolymodeError):
-    """Files that can each be read, and that make no sense together."""
-
-
-def in_preparation(request: Request, what: str) -> Response:
-    """The page that reloads until what was asked for is ready."""
-    response = render(request, "prepared.html", status=202, what=what)
-    response.headers["Refresh"] = "2"
-    return response

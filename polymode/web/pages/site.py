@@ -6,8 +6,7 @@ A page is one module with its template beside, and one line of PAGES.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, FastAPI
@@ -15,18 +14,11 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import Scope
 
-from polymode.errors import (
-    DataNotFoundError,
-    PolymodeError,
-    ReviewConflictError,
-    ReviewStoreError,
-    UserError,
-    WriteError,
-)
-from polymode.relabel import Desk
+from polymode.errors import PolymodeError
 from polymode.web.answer_service import AnswerService
 from polymode.web.keys import Keys
 from polymode.web.pages.ask_page import ask_page
+from polymode.web.pages.background_cache import NotReadyError
 from polymode.web.pages.compare_page import compare_page
 from polymode.web.pages.options import PageOptions
 from polymode.web.pages.relabel_page import relabel_page
@@ -36,10 +28,7 @@ from polymode.web.pages.run_pages import run_pages
 from polymode.web.pages.run_reader import RunReader
 from polymode.web.pages.sessions import Sessions
 from polymode.web.pages.sign_in_page import SIGN_IN, sign_in_page, sign_out_page
-from polymode.web.problems import Problem
-
-if TYPE_CHECKING:
-    from polymode.web.reviews import ReviewQueue
+from polymode.web.problems import Problem, problem_of_error
 
 OPEN_PATHS = (SIGN_IN, "/static/style.css")
 """Pages for everybody, also where the server has keys."""
@@ -55,17 +44,7 @@ class Page(NamedTuple):
     routes: Callable[..., APIRouter]
     """Makes its routes."""
     needs: str = ""
-    """Field of `PageParts` that ``routes`` gets; without that part there is no page."""
-
-
-@dataclass(frozen=True, slots=True)
-class PageParts:
-    """What a page may need."""
-
-    answer_service: AnswerService | None
-    reviews: ReviewQueue | None
-    runs: RunReader | None
-    proposals: Desk | None
+    """What ``routes`` gets: the answer service, or a part of `PageOptions`; without it there is no page."""
 
 
 def _style_page() -> APIRouter:
@@ -137,13 +116,17 @@ def add_pages(app: FastAPI, answer_service: AnswerService | None, options: PageO
     """
     site = Site(keys)
     app.state.pages = site
-    reader = None if options.runs is None else RunReader(options.runs)
-    parts = PageParts(answer_service, options.reviews, reader, options.proposals)
+    parts = {
+        "answer_service": answer_service,
+        "reviews": options.reviews,
+        "runs": None if options.runs is None else RunReader(options.runs),
+        "proposals": options.proposals,
+    }
     for page in PAGES:
-        part = getattr(parts, page.needs) if page.needs else None
-        if page.needs and part is None:
+        arguments = [parts[page.needs]] if page.needs else []
+        if None in arguments:
             continue
-        app.include_router(page.routes(*([part] if page.needs else [])), include_in_schema=False)
+        app.include_router(page.routes(*arguments), include_in_schema=False)
         if page.label:
             site.navigation += ((f"/{page.name}", page.label),)
     if answer_service is None:
@@ -153,25 +136,19 @@ def add_pages(app: FastAPI, answer_service: AnswerService | None, options: PageO
             return RedirectResponse(site.navigation[0][0], 307)
 
     async def on_error(request: Request, exc: Any) -> Response:
+        if not site.owns(request.url.path):
+            raise exc
         return site.problem(problem_of_error(exc), request.scope)
 
+    async def on_not_ready(request: Request, exc: Any) -> Response:
+        """The page that reloads until what it shows is ready."""
+        query = request.query_params
+        what = request.path_params.get("name") or f"{query.get('a')}, {query.get('b')}"
+        response = render(request, "prepared.html", status=202, what=what)
+        response.headers["Refresh"] = "2"
+        return response
+
     app.add_exception_handler(PolymodeError, on_error)
+    app.add_exception_handler(OSError, on_error)
+    app.add_exception_handler(NotReadyError, on_not_ready)
     return site
-
-
-_FIXES: tuple[tuple[type[PolymodeError], int, str], ...] = (
-    (ReviewStoreError, 503, "send it again in a moment; nothing was saved"),
-    (WriteError, 503, "free space, or repair the file, then send it again; nothing was written"),
-    (ReviewConflictError, 409, "go back to the list"),
-    (DataNotFoundError, 404, "go back to the list"),
-    (UserError, 422, "go back, change it, and send it again; nothing was written"),
-    (PolymodeError, 500, "tell the operator of the server; its log says more"),
-)
-"""Status and fix by kind of error; the first that fits counts."""
-
-
-def problem_of_error(error: PolymodeError) -> Problem:
-    """One of the package's errors, as a page shows it."""
-    status, fix = next((status, fix) for kind, status, fix in _FIXES if isinstance(error, kind))
-    headers = {"Retry-After": "2"} if isinstance(error, ReviewStoreError) else None
-    return Problem(status, str(error), fix=fix, headers=headers)
