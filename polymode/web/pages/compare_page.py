@@ -15,7 +15,7 @@ from polymode import runs
 from polymode.compare.columns import DEEP
 from polymode.compare.two_runs import MetricOfTwo, QuestionOfTwo
 from polymode.web.pages.rendering import render
-from polymode.web.pages.run_figures import drawing, figures_page
+from polymode.web.pages.run_pages import drawing, figures_page
 from polymode.web.pages.run_reader import RunReader
 from polymode.web.pages.urls import compare_url, list_part
 

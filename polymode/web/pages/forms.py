@@ -7,7 +7,6 @@ cannot read; and the origin of the form that the browser states.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
@@ -31,14 +30,6 @@ class Form:
     def get(self, name: str, default: str = "") -> str:
         """The first value of a field."""
         return next((value for field, value in self.fields if field == name), default)
-
-    def all(self, name: str) -> tuple[str, ...]:
-        """Every value of a field."""
-        return tuple(value for field, value in self.fields if field == name)
-
-    def named(self, prefix: str) -> Iterator[tuple[str, str]]:
-        """Fields that begin with ``prefix``, without it."""
-        return ((field[len(prefix) :], value) for field, value in self.fields if field.startswith(prefix))
 
 
 async def read_form(request: Request) -> Form:

@@ -5,6 +5,8 @@ Every action is one of the queue's methods, so what a page reports as saved is o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter
@@ -13,11 +15,12 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from polymode.errors import ConfigError, ReviewConflictError
+from polymode.types import Verdict
 from polymode.web.pages.forms import Form, read_form
 from polymode.web.pages.rendering import pages_of, render
 from polymode.web.pages.review_messages import CONFIRMATIONS, line_of
 from polymode.web.pages.sign_in_page import reviewer_of
-from polymode.web.pages.verdict_form import VerdictForm, verdict_form
+from polymode.web.pages.urls import number_in
 from polymode.web.problems import Problem
 from polymode.web.reviews.records import ReviewItem, ReviewState
 from polymode.web.reviews.verdicts import repeats
@@ -32,6 +35,49 @@ MAX_ID = 2**31 - 1
 """Highest id that every database takes."""
 
 
+@dataclass(frozen=True, slots=True)
+class VerdictForm:
+    """A form compared with what the queue holds."""
+
+    verdicts: Mapping[int, Verdict]
+    """That differ from the queue's, by number of the answer: answers that are the same follow the one that changed."""
+    same_as: Mapping[int, int | None]
+    """That differ from the queue's."""
+    missing: str
+    """A right answer to add; empty for none."""
+    note: str
+    verdict_values: Mapping[int, str]
+    """What the form shows as verdict."""
+    link_values: Mapping[int, int | None]
+    """What the form shows as the same answer."""
+
+
+def verdict_form(form: Form | None, item: ReviewItem) -> VerdictForm:
+    """What was entered in a form; without one, what the queue holds. Fields of other answers are left out."""
+    stored = {number: answer.verdict.value for number, answer in enumerate(item.answers) if answer.verdict is not None}
+    links = {number: answer.same_as for number, answer in enumerate(item.answers)}
+    if form is None:
+        return VerdictForm({}, {}, "", "", stored, links)
+    numbers = {str(number): number for number in links}
+    verdicts = {verdict.value: verdict for verdict in Verdict}
+    entered: dict[int, str] = {}
+    linked: dict[int, int | None] = {}
+    for field, value in form.fields:
+        name, _, number = field.partition("-")
+        if name == "verdict" and number in numbers and value in verdicts:
+            entered[numbers[number]] = value
+        if name == "same" and number in numbers:
+            linked[numbers[number]] = numbers.get(value)
+    return VerdictForm(
+        verdicts={number: verdicts[value] for number, value in entered.items() if stored.get(number) != value},
+        same_as={number: other for number, other in linked.items() if links[number] != other},
+        missing=form.get("missing").strip(),
+        note=form.get("note").strip(),
+        verdict_values={**stored, **entered},
+        link_values={**links, **linked},
+    )
+
+
 def review_pages(queue: ReviewQueue) -> APIRouter:
     """Routes of the list and of the items."""
     router = APIRouter()
@@ -44,11 +90,12 @@ def review_pages(queue: ReviewQueue) -> APIRouter:
     async def claim_next(request: Request) -> Response:
         await read_form(request)
         item = await run_in_threadpool(queue.claim, reviewer_of(request))
-        return _redirect(f"{REVIEWS}?done=none" if item is None else f"{REVIEWS}/{item.id}?done=claimed")
+        return RedirectResponse(f"{REVIEWS}?done=none" if item is None else f"{REVIEWS}/{item.id}?done=claimed", 303)
 
     @router.get(REVIEWS + "/{item_id:int}")
     async def item(request: Request, item_id: int) -> Response:
-        return await run_in_threadpool(_item, request, queue, _checked(item_id))
+        message = CONFIRMATIONS.get(request.query_params.get("done", ""))
+        return await run_in_threadpool(_item_page, request, queue, _checked(item_id), message=message)
 
     @router.post(REVIEWS + "/{item_id:int}")
     async def act(request: Request, item_id: int) -> Response:
@@ -65,14 +112,9 @@ def _list(request: Request, queue: ReviewQueue) -> Response:
     is_mine = chosen == "mine" and reviewer is not None
     if state is None and chosen != "all" and not is_mine:
         chosen, state = "open", ReviewState.OPEN
-    number = query.get("page", "1")
-    page = int(number) if number.isascii() and number.isdecimal() and 0 < len(number) < 7 and int(number) else 1
-    items = queue.items(
-        None if is_mine else state,
-        claimed_by=reviewer if is_mine else None,
-        limit=PAGE + 1,
-        offset=(page - 1) * PAGE,
-    )
+    page = number_in(query.get("page", "1")) or 1
+    claimed_by = reviewer if is_mine else None
+    items = queue.items(None if is_mine else state, claimed_by=claimed_by, limit=PAGE + 1, offset=(page - 1) * PAGE)
     return render(
         request,
         "reviews.html",
@@ -81,12 +123,8 @@ def _list(request: Request, queue: ReviewQueue) -> Response:
         chosen=chosen,
         page=page,
         is_more=len(items) > PAGE,
-        done=CONFIRMATIONS.get(query.get("done", "")),
+        message=CONFIRMATIONS.get(query.get("done", "")),
     )
-
-
-def _item(request: Request, queue: ReviewQueue, item_id: int) -> Response:
-    return _item_page(request, queue, item_id, done=CONFIRMATIONS.get(request.query_params.get("done", "")))
 
 
 def _apply(request: Request, queue: ReviewQueue, item_id: int, posted: Form, reviewer: str) -> Response:
@@ -102,7 +140,7 @@ def _apply(request: Request, queue: ReviewQueue, item_id: int, posted: Form, rev
     except (ConfigError, ReviewConflictError) as exc:
         status = 422 if isinstance(exc, ConfigError) else 409
         return _item_page(request, queue, item_id, status=status, error=str(exc), form=form)
-    return _redirect(f"{REVIEWS}/{item_id}?done={act}")
+    return RedirectResponse(f"{REVIEWS}/{item_id}?done={act}", 303)
 
 
 def _item_page(
@@ -113,7 +151,7 @@ def _item_page(
     status: int = 200,
     error: str = "",
     form: VerdictForm | None = None,
-    done: str | None = None,
+    message: str | None = None,
 ) -> Response:
     item, reviewer = queue.item(item_id), _reviewer(request)
     is_finished = item.state in (ReviewState.RESOLVED, ReviewState.DISMISSED)
@@ -126,10 +164,10 @@ def _item_page(
         trail=[(event.at, event.who, line_of(event, item.answers)) for event in queue.events(item_id)],
         is_finished=is_finished,
         # A reviewer whose claim expired may continue until somebody else claims the item.
-        is_held=reviewer is not None and not is_finished and item.claimed_by == reviewer,
+        is_mine=reviewer is not None and not is_finished and item.claimed_by == reviewer,
         draft=form or verdict_form(None, item),
         error=error,
-        done=done,
+        message=message,
     )
 
 
@@ -140,14 +178,8 @@ def _save(queue: ReviewQueue, item: ReviewItem, reviewer: str, form: VerdictForm
 
 
 def _resolve(queue: ReviewQueue, item: ReviewItem, reviewer: str, form: VerdictForm) -> None:
-    queue.resolve(
-        item.id,
-        reviewer,
-        verdicts=form.verdicts,
-        same_as=form.same_as,
-        missing=[form.missing] if form.missing else [],
-        note=form.note,
-    )
+    missing = [form.missing] if form.missing else []
+    queue.resolve(item.id, reviewer, verdicts=form.verdicts, same_as=form.same_as, missing=missing, note=form.note)
 
 
 def _release(queue: ReviewQueue, item: ReviewItem, reviewer: str, form: VerdictForm) -> None:
@@ -175,7 +207,3 @@ def _checked(item_id: int) -> int:
     if item_id > MAX_ID:
         raise Problem(404, "no such review item", fix="go back to the list")
     return item_id
-
-
-def _redirect(path: str) -> Response:
-    return RedirectResponse(path, 303)

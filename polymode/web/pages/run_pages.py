@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import FileResponse, RedirectResponse, Response
 
 from polymode import runs
+from polymode.compare.figures import DrawnFigure
 from polymode.errors import PolymodeError
 from polymode.report.table import group_metrics
 from polymode.web.browsing.question_index import SURE, Kind, QuestionIndex
 from polymode.web.browsing.run_folders import RUN_FILES, RunFolders
 from polymode.web.browsing.run_list import Entry, entry_of, home_of, list_experiments
 from polymode.web.pages.rendering import render
-from polymode.web.pages.run_figures import drawing, figures_page, report
 from polymode.web.pages.run_reader import MAX_ATTEMPTS, RunReader
 from polymode.web.pages.urls import list_name, list_part, run_url, whole_number
 from polymode.web.problems import Problem, problem_of_error
 
+FILE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; base-uri 'none'"
+"""Content policy of files in run folders: their own styles and images, nothing else."""
 PER_PAGE = 25
 """Questions on a page."""
 HEADLINE = ("coverage", "pass@1", "brier", "ece", "tokens_per_set")
@@ -63,7 +66,7 @@ def run_pages(reader: RunReader) -> APIRouter:
         if "question" in request.query_params:
             return await _question(reader, request, name)
         if part == "report":
-            return await report(reader, name)
+            return await _report(reader, name)
         if part == "figures":
             return figures_page(request, await reader.figures(name), name, partial(run_url, name))
         if part == "drawing":
@@ -168,3 +171,35 @@ def _selected(request: Request, index: QuestionIndex) -> tuple[list[int], str, s
     """Places of the questions that the address asks for, and by which list and which part of the id."""
     show, find = list_name(request, FILTERS, "all"), request.query_params.get("find", "").strip()
     return index.select(FILTERS[show], find), show, find
+
+
+def figures_page(request: Request, figures: Sequence[DrawnFigure], title: str, url: Callable[..., str]) -> Response:
+    """The page of all figures; ``url`` makes the address of the runs' page with a query."""
+    panels = [
+        (figure, [(panel, url(part="drawing", figure=figure.id, panel=i)) for i, panel in enumerate(figure.panels)])
+        for figure in figures
+    ]
+    return render(request, "figures.html", title=title, figures=panels, back=url())
+
+
+def drawing(figures: Sequence[DrawnFigure], request: Request) -> Response:
+    """One drawing as a file, which pages only embed as an image."""
+    id_, panel = request.query_params.get("figure"), whole_number(request, "panel", 0, low=0)
+    for figure in figures:
+        if figure.id == id_ and panel < len(figure.panels):
+            return _file(Response(figure.panels[panel].svg, media_type="image/svg+xml"))
+    raise Problem(404, "there is no such drawing", fix="go back to the figures")
+
+
+async def _report(reader: RunReader, name: str) -> Response:
+    """The report.html of a folder."""
+    path = await asyncio.to_thread(reader.folders.file, name, runs.REPORT)
+    if path is None:
+        raise Problem(404, f"there is no {runs.REPORT}", fix="polymode reproduce and polymode compare write one")
+    return _file(FileResponse(path, media_type="text/html; charset=utf-8"))
+
+
+def _file(response: Response) -> Response:
+    """A file of a run folder, which is not trusted: no script or form in it works (``sandbox``)."""
+    response.headers["Content-Security-Policy"] = f"{FILE_POLICY}; sandbox"
+    return response
