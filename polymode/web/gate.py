@@ -109,7 +109,7 @@ class Gate:
                 self._check(Headers(scope=scope), scope)
                 body = await self._body(Headers(scope=scope), receive)
             except Problem as problem:
-                await self._refusal(problem, scope)(scope, receive, send_with_headers)
+                await refusal(problem, scope, self._pages)(scope, receive, send_with_headers)
             except ConnectionError:
                 status = CLIENT_CLOSED_REQUEST
             else:
@@ -120,11 +120,6 @@ class Gate:
             self._metrics.requests.labels(path, status).inc()
             self._metrics.seconds.labels(path).observe(seconds)
             log.info("%s %s %d %.0f ms %s", scope["method"], path, status, 1000 * seconds, request_id)
-
-    def _refusal(self, problem: Problem, scope: Scope) -> Response:
-        if self._pages is not None and self._pages.owns(scope["path"]):
-            return self._pages.problem(problem, scope)
-        return problem_response(problem, scope["state"]["request_id"], scope["path"])
 
     def _path_label(self, path: str) -> str:
         """The path as counters and log name it: one of a few, whatever was requested."""
@@ -202,6 +197,13 @@ class Gate:
             fix="send a shorter question",
             headers={"Connection": "close"},
         )
+
+
+def refusal(problem: Problem, scope: Scope, pages: Site | None) -> Response:
+    """The reply to a request that is not answered: a page where one was asked for, else JSON."""
+    if pages is not None and pages.owns(scope["path"]):
+        return pages.problem(problem, scope)
+    return problem_response(problem, scope["state"]["request_id"], scope["path"])
 
 
 def _host(header: str) -> str:
