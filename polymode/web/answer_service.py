@@ -15,7 +15,7 @@ from polymode.generate import Generated
 from polymode.parsing import parse_answers
 from polymode.policy import Policy, decide
 from polymode.prompts import Style, build_prompt, check_k
-from polymode.types import Answer, AnswerSet, Decision, DecisionKind
+from polymode.types import AnswerSet, Decision, DecisionKind
 from polymode.web.batching import Batcher, ClosedError, PromptRequest, QueueFullError
 from polymode.web.problems import Problem
 from polymode.web.rationale import rationale
@@ -111,18 +111,24 @@ class AnswerService:
         temperature = serving.temperature if temperature is None else temperature
         limit = serving.max_tokens if max_tokens is None else min(max_tokens, serving.max_tokens)
         generated = await self._generate(PromptRequest(prompt, k, limit, temperature, seed), serving.seconds)
-        answer_set, decision = await asyncio.to_thread(self._decide, generated, k, request.risk)
-        escalation_id = await self._escalate(request, answer_set, decision, generated, request_id)
+        is_finished = generated.is_finished
+        answer_set = await asyncio.to_thread(parse_answers, generated.text, k, confidence=True, finished=is_finished)
+        decision = await asyncio.to_thread(decide, answer_set, serving.policy, risk=request.risk)
+        escalation_id = await self._escalate(request, answer_set, decision, generated.text, request_id)
         self._count(generated, answer_set, decision, request.risk)
         is_as_served = (temperature, limit) == (serving.temperature, serving.max_tokens) and request.risk == "normal"
         n_released = len(decision.answers)
-        candidates = [_item(answer, generated.text) for answer in decision.ranked]
+        guarantees = [g.statement for g in serving.policy.guarantees if g.decision == decision.kind.value]
+        candidates = [
+            AnswerItem(text=one.text, confidence=one.confidence or 0.0, rationale=rationale(generated.text, one))
+            for one in decision.ranked
+        ]
         reply = AnswerSetReply(
             decision=decision.kind.value,
             reason=decision.reason,
             answers=candidates[:n_released],
             candidates=candidates,
-            guarantee=self._guarantee(decision) if is_as_served else None,
+            guarantee=guarantees[0] if guarantees and is_as_served else None,
             escalation_id=escalation_id,
             k=k,
             risk=request.risk,
@@ -134,33 +140,25 @@ class AnswerService:
         )
         return reply, generated.text
 
-    async def _generate(self, ask: PromptRequest, seconds: float) -> Generated:
+    async def _generate(self, request: PromptRequest, seconds: float) -> Generated:
         try:
-            future = self._batcher.submit(ask)
-        except QueueFullError:
-            wait = str(math.ceil(self._batcher.seconds_until_room()))
-            fix = f"ask again in {wait} s"
-            raise Problem(429, "too many requests wait", fix=fix, headers={"Retry-After": wait}) from None
-        except ClosedError:
-            raise _closed() from None
-        try:
+            future = self._batcher.submit(request)
             async with asyncio.timeout(seconds):
                 generated = await asyncio.wrap_future(future)
+        except QueueFullError:
+            wait = str(math.ceil(self._batcher.seconds_until_room()))
+            headers = {"Retry-After": wait}
+            raise Problem(429, "too many requests wait", fix=f"ask again in {wait} s", headers=headers) from None
+        except ClosedError:
+            raise _unavailable("the server is shutting down") from None
         except TimeoutError:
             slow = Problem(504, f"no completion within {seconds:g} s", fix="ask again later")
             self._note(slow.title)
             raise slow from None
-        except ClosedError:
-            raise _closed() from None
         except PromptRefusedError as exc:
             self._note(None)
-            raise Problem(
-                422,
-                f"the model's server refuses the prompt: {exc}",
-                field="question",
-                allowed="a prompt that fits the model",
-                fix="ask a shorter question, or for fewer answers",
-            ) from None
+            title, fix = f"the model's server refuses the prompt: {exc}", "ask a shorter question, or for fewer answers"
+            raise Problem(422, title, field="question", allowed="a prompt that fits the model", fix=fix) from None
         except GeneratorFault as exc:
             self._metrics.faults.inc()
             down = _unavailable(f"the model cannot answer now: {exc}")
@@ -197,51 +195,32 @@ class AnswerService:
 
     def _k(self, k: int | None) -> int:
         fixed = self.serving.policy.k
-        if k is None or fixed in (None, k):
-            return self.serving.k if k is None else k
-        raise Problem(
-            422,
-            "k does not suit the policy",
-            field="k",
-            value=k,
-            allowed=f"{fixed}, which the policy was calibrated with",
-            fix="leave k out",
-        )
-
-    def _decide(self, generated: Generated, k: int, risk: str) -> tuple[AnswerSet, Decision]:
-        answer_set = parse_answers(generated.text, k, confidence=True, finished=generated.is_finished)
-        return answer_set, decide(answer_set, self.serving.policy, risk=risk)
+        if None not in (k, fixed) and k != fixed:
+            allowed = f"{fixed}, which the policy was calibrated with"
+            raise Problem(422, "k does not suit the policy", field="k", value=k, allowed=allowed, fix="leave k out")
+        return self.serving.k if k is None else k
 
     async def _escalate(
-        self,
-        request: AnswerSetRequest,
-        answer_set: AnswerSet,
-        decision: Decision,
-        generated: Generated,
-        request_id: str,
-    ) -> int | str | None:
+        self, request: AnswerSetRequest, answer_set: AnswerSet, decision: Decision, completion: str, request_id: str
+    ) -> int | None:
         if self._escalations is None or decision.kind is not DecisionKind.ESCALATE:
             return None
+        add = partial(
+            self._escalations.add,
+            request.question,
+            answer_set,
+            decision,
+            completion=completion,
+            model_id=self.serving.model_id,
+            policy_id=self.policy_id,
+            risk=request.risk,
+            equality=self.serving.policy.equality,
+            request_id=request_id,
+        )
         try:
-            add = partial(
-                self._escalations.add,
-                request.question,
-                answer_set,
-                decision,
-                completion=generated.text,
-                model_id=self.serving.model_id,
-                policy_id=self.policy_id,
-                risk=request.risk,
-                equality=self.serving.policy.equality,
-                request_id=request_id,
-            )
             return await asyncio.get_running_loop().run_in_executor(self._threads, add)
         except PolymodeError as exc:  # a reply that says "escalated" would be false: nobody would see the question
             raise _unavailable(f"the question must go to a person, and the review queue fails: {exc}") from None
-
-    def _guarantee(self, decision: Decision) -> str | None:
-        statements = (g.statement for g in self.serving.policy.guarantees if g.decision == decision.kind.value)
-        return next(statements, None)
 
     def _count(self, generated: Generated, answer_set: AnswerSet, decision: Decision, risk: str) -> None:
         self._metrics.decisions.labels(decision.kind.value, risk).inc()
@@ -249,14 +228,6 @@ class AnswerService:
         for kind, number in (("prompt", generated.n_prompt_tokens), ("completion", generated.n_tokens)):
             if number is not None:
                 self._metrics.tokens.labels(kind).inc(number)
-
-
-def _item(answer: Answer, completion: str) -> AnswerItem:
-    return AnswerItem(text=answer.text, confidence=answer.confidence or 0.0, rationale=rationale(completion, answer))
-
-
-def _closed() -> Problem:
-    return _unavailable("the server is shutting down")
 
 
 def _unavailable(title: str) -> Problem:

@@ -26,7 +26,7 @@ from polymode.web.schema import AnswerSetReply, AnswerSetRequest
 from polymode.web.server_metrics import ServerMetrics
 
 if TYPE_CHECKING:
-    from polymode.web.pages.options import PageOptions
+    from polymode.web.pages.site import PageOptions
     from polymode.web.reviews import ReviewQueue
 
 _BODIES = {"/v1/answer-sets": AnswerSetRequest, "/v1/chat/completions": ChatRequest}

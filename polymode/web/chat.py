@@ -106,26 +106,15 @@ class ChatRequest(Strict):
             Problem: another model (404), or parts that are too long together (422).
         """
         if self.model != model_id:
-            raise Problem(
-                404,
-                "the model is not served here",
-                field="model",
-                value=self.model,
-                allowed=model_id,
-                fix="GET /v1/models names it",
-            )
+            title, fix = "the model is not served here", "GET /v1/models names it"
+            raise Problem(404, title, field="model", value=self.model, allowed=model_id, fix=fix)
         [message] = self.messages
         content = message.content
         question = content if isinstance(content, str) else "\n".join(part.text for part in content)
         if len(question) > MAX_QUESTION_CHARS:
-            raise Problem(
-                422,
-                "the question is too long",
-                field="messages.0.content",
-                value=question,
-                allowed=f"{MAX_QUESTION_CHARS:,} characters in all parts together",
-                fix="shorten it",
-            )
+            title, field = "the question is too long", "messages.0.content"
+            allowed = f"{MAX_QUESTION_CHARS:,} characters in all parts together"
+            raise Problem(422, title, field=field, value=question, allowed=allowed, fix="shorten it")
         return AnswerSetRequest(question=question, k=self.k, risk=self.risk)
 
     def sampling(self) -> dict[str, Any]:
@@ -137,38 +126,37 @@ class ChatRequest(Strict):
 def chat_completion(reply: AnswerSetReply) -> dict[str, Any]:
     """A reply as a chat completion."""
     message = {"role": "assistant", "content": dumped(reply.model_dump()), "refusal": None}
-    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
-    return {**_head(reply, "chat.completion"), "choices": [choice], "usage": _usage(reply)}
+    return {**_part(reply, "chat.completion", "stop", message=message), "usage": _usage(reply)}
 
 
 def chat_events(reply: AnswerSetReply, *, with_usage: bool) -> Iterator[str]:
     """A reply as server-sent events: the whole content, the end, with ``with_usage`` the tokens, and the end mark."""
-    head = _head(reply, "chat.completion.chunk")
     usage = {"usage": None} if with_usage else {}
-    delta = {"role": "assistant", "content": dumped(reply.model_dump())}
-    for part, reason in ((delta, None), ({}, "stop")):
-        choice = {"index": 0, "delta": part, "logprobs": None, "finish_reason": reason}
-        yield f"data: {dumped({**head, 'choices': [choice], **usage})}\n\n"
+    content = {"role": "assistant", "content": dumped(reply.model_dump())}
+    start = _part(reply, "chat.completion.chunk", None, delta=content)
+    end = _part(reply, "chat.completion.chunk", "stop", delta={})
+    events = [{**start, **usage}, {**end, **usage}]
     if with_usage:
-        yield f"data: {dumped({**head, 'choices': [], 'usage': _usage(reply)})}\n\n"
+        events.append({**start, "choices": [], "usage": _usage(reply)})
+    yield from (f"data: {dumped(event)}\n\n" for event in events)
     yield "data: [DONE]\n\n"
 
 
-def model_list(model_id: str, created: int) -> dict[str, Any]:
-    """The one model that is served."""
-    return {
-        "object": "list",
-        "data": [{"id": model_id, "object": "model", "created": created, "owned_by": "polymode"}],
-    }
-
-
-def _head(reply: AnswerSetReply, kind: str) -> dict[str, Any]:
+def _part(reply: AnswerSetReply, kind: str, finish_reason: str | None, **content: Any) -> dict[str, Any]:
+    """A completion or a chunk of one, with its one choice."""
     return {
         "id": f"chatcmpl-{reply.request_id}",
         "object": kind,
         "created": int(time.time()),
         "model": reply.model_id,
+        "choices": [{"index": 0, **content, "logprobs": None, "finish_reason": finish_reason}],
     }
+
+
+def model_list(model_id: str, created: int) -> dict[str, Any]:
+    """The one model that is served."""
+    model = {"id": model_id, "object": "model", "created": created, "owned_by": "polymode"}
+    return {"object": "list", "data": [model]}
 
 
 def _usage(reply: AnswerSetReply) -> dict[str, int] | None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -58,38 +58,26 @@ class Limits:
     """Longest time to send a body; a slower one gets status 408."""
 
 
+@dataclass(frozen=True, slots=True)
 class Gate:
-    """ASGI middleware.
+    """ASGI middleware."""
 
-    Args:
-        app: the application.
-        keys: of those who may ask; without any, everybody may.
-        hosts: names by which clients may call the server; None for any. They stop DNS rebinding, by which a page in a
-            browser reaches a server on the same machine under a host name of its own.
-        limits: of bodies.
-        metrics: of the server.
-        paths: that exist; all others are counted as one.
-        pages: for people.
-    """
-
-    def __init__(
-        self,
-        app: ASGIApp,
-        *,
-        keys: Keys,
-        hosts: Collection[str] | None,
-        limits: Limits,
-        metrics: ServerMetrics,
-        paths: Collection[str],
-        pages: Site | None = None,
-    ) -> None:
-        self._app, self._keys, self._hosts = app, keys, hosts
-        self._limits, self._metrics, self._paths, self._pages = limits, metrics, paths, pages
+    app: ASGIApp
+    keys: Keys
+    """Of those who may ask; without any, everybody may."""
+    hosts: Collection[str] | None
+    """Names by which clients may call the server; None for any. They stop DNS rebinding, by which a page in a browser
+    reaches a server on the same machine under a host name of its own."""
+    limits: Limits
+    metrics: ServerMetrics
+    paths: Collection[str]
+    """That exist; all others are counted as one."""
+    pages: Site | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         request_id = uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
@@ -106,45 +94,46 @@ class Gate:
 
         try:
             try:
-                self._check(Headers(scope=scope), scope)
-                body = await self._body(Headers(scope=scope), receive)
+                request = Request(scope, receive)
+                self._check(request.headers, scope)
+                body = await self._body(request)
             except Problem as problem:
-                await refusal(problem, scope, self._pages)(scope, receive, send_with_headers)
-            except ConnectionError:
+                await refusal(problem, scope, self.pages)(scope, receive, send_with_headers)
+            except ClientDisconnect:
                 status = CLIENT_CLOSED_REQUEST
             else:
-                await self._app(scope, _replayed(body, receive), send_with_headers)
+                await self.app(scope, _replayed(body, receive), send_with_headers)
         finally:
             seconds = time.monotonic() - start
             path = self._path_label(scope["path"])
-            self._metrics.requests.labels(path, status).inc()
-            self._metrics.seconds.labels(path).observe(seconds)
+            self.metrics.requests.labels(path, status).inc()
+            self.metrics.seconds.labels(path).observe(seconds)
             log.info("%s %s %d %.0f ms %s", scope["method"], path, status, 1000 * seconds, request_id)
 
     def _path_label(self, path: str) -> str:
         """The path as counters and log name it: one of a few, whatever was requested."""
-        if path in self._paths:
+        if path in self.paths:
             return path
-        return "/" + path[1:].partition("/")[0] if self._pages is not None and self._pages.owns(path) else "other"
+        return "/" + path[1:].partition("/")[0] if self.pages is not None and self.pages.owns(path) else "other"
 
     def _check(self, headers: Headers, scope: Scope) -> None:
-        if self._hosts is not None and _host(headers.get("host", "")) not in self._hosts:
+        if self.hosts is not None and _host(headers.get("host", "")) not in self.hosts:
             raise Problem(
                 421,
                 "the server is not called by this name",
                 field="Host",
                 value=headers.get("host"),
-                allowed=", ".join(sorted(self._hosts)),
+                allowed=", ".join(sorted(self.hosts)),
                 fix="use the address that the server printed when it started",
             )
-        if not self._keys or scope["path"] in OPEN_PATHS:
+        if not self.keys or scope["path"] in OPEN_PATHS:
             return
-        if self._pages is not None and self._pages.owns(scope["path"]):
-            if not self._pages.admits(scope):
+        if self.pages is not None and self.pages.owns(scope["path"]):
+            if not self.pages.admits(scope):
                 raise Problem(401, "nobody is signed in", fix="sign in, and send it again; nothing was changed")
             return
         scheme, _, key = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or self._keys.owner(key.strip()) is None:
+        if scheme.lower() != "bearer" or self.keys.owner(key.strip()) is None:
             raise Problem(
                 401,
                 "no API key" if not key else "the API key is not known",
@@ -154,49 +143,32 @@ class Gate:
                 headers={"WWW-Authenticate": "Bearer"},
             )
 
-    async def _body(self, headers: Headers, receive: Receive) -> bytes:
-        """The whole body.
-
-        Raises:
-            Problem: too long or too slow.
-            ConnectionError: the client disconnected.
-        """
-        announced = headers.get("content-length", "0")
-        if announced.isdecimal() and int(announced) > self._limits.body_bytes:
-            raise self._too_long()
-        parts: list[bytes] = []
-        size = 0
-        try:
-            async with asyncio.timeout(self._limits.body_seconds):
-                while True:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        raise ConnectionError
-                    parts.append(message.get("body", b""))
-                    size += len(parts[-1])
-                    if size > self._limits.body_bytes:
-                        raise self._too_long()
-                    if not message.get("more_body", False):
-                        return b"".join(parts)
-        except TimeoutError:
-            raise Problem(
-                408,
-                "the body came too slowly",
-                field="body",
-                allowed=f"{self._limits.body_seconds:g} s",
-                fix="send the request again",
-                headers={"Connection": "close"},
-            ) from None
-
-    def _too_long(self) -> Problem:
-        return Problem(
+    async def _body(self, request: Request) -> bytes:
+        """The whole body; raises Problem when it is too long or too slow, and ClientDisconnect."""
+        limits, close = self.limits, {"Connection": "close"}
+        too_long = Problem(
             413,
             "the body is too long",
             field="body",
-            allowed=f"{self._limits.body_bytes:,} bytes",
+            allowed=f"{limits.body_bytes:,} bytes",
             fix="send a shorter question",
-            headers={"Connection": "close"},
+            headers=close,
         )
+        announced = request.headers.get("content-length", "0")
+        if announced.isdecimal() and int(announced) > limits.body_bytes:
+            raise too_long
+        body = bytearray()
+        try:
+            async with asyncio.timeout(limits.body_seconds):
+                async for part in request.stream():
+                    body += part
+                    if len(body) > limits.body_bytes:
+                        raise too_long
+        except TimeoutError:
+            allowed, fix = f"{limits.body_seconds:g} s", "send the request again"
+            slow = Problem(408, "the body came too slowly", field="body", allowed=allowed, fix=fix, headers=close)
+            raise slow from None
+        return bytes(body)
 
 
 def refusal(problem: Problem, scope: Scope, pages: Site | None) -> Response:

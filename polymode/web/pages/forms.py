@@ -45,13 +45,8 @@ async def read_form(request: Request) -> Form:
     try:
         pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS)
     except ValueError:
-        raise Problem(
-            400,
-            "the form cannot be read",
-            field="body",
-            allowed=f"{MAX_FIELDS} fields",
-            fix="send the form of the page",
-        ) from None
+        allowed, fix = f"{MAX_FIELDS} fields", "send the form of the page"
+        raise Problem(400, "the form cannot be read", field="body", allowed=allowed, fix=fix) from None
     sessions = pages_of(request).sessions
     token = sessions.token(request)
     sent = [value for name, value in pairs if name == TOKEN_FIELD]
@@ -62,8 +57,7 @@ async def read_form(request: Request) -> Form:
             fix="open the page again and send the form again; nothing was changed. A form is also refused after a "
             "restart of the server, after signing in or out in between, and when cookies are disabled",
         )
-    fields = ((name, value.replace("\r\n", "\n")) for name, value in pairs if name != TOKEN_FIELD)
-    form = Form(tuple(fields))
+    form = Form(tuple((name, value.replace("\r\n", "\n")) for name, value in pairs if name != TOKEN_FIELD))
     request.state.form = form  # so that a problem page can offer to send it again
     return form
 
@@ -77,14 +71,9 @@ def _check_origin(request: Request) -> None:
     origin = request.headers.get("origin", "null")
     is_own = origin == "null" or origin.partition("://")[2].lower() == request.headers.get("host", "").lower()
     if site not in ("same-origin", "none") or not is_own:
-        raise Problem(
-            403,
-            "the form was sent from another site",
-            field="Origin",
-            value=origin,
-            allowed="a page of this server",
-            fix="open the page at this server's address and send its form; nothing was changed",
-        )
+        title, allowed = "the form was sent from another site", "a page of this server"
+        fix = "open the page at this server's address and send its form; nothing was changed"
+        raise Problem(403, title, field="Origin", value=origin, allowed=allowed, fix=fix)
 
 
 def _is_equal(sent: str, expected: str) -> bool:

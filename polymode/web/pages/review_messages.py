@@ -27,22 +27,20 @@ VERDICTS: Mapping[str, str] = {"correct": "correct", "wrong": "wrong", "unscored
 def line_of(event: ReviewEvent, answers: Sequence[ReviewAnswer]) -> str:
     """One line of the audit trail."""
     detail: Mapping[str, Any] = event.detail
-    note = f": {detail['note']}" if detail.get("note") else ""
     if event.what == "added":
-        return f"added it to the queue ({str(detail.get('kind', '')).replace('_', ' ')}, risk {detail.get('risk', '')})"
+        return f"added it to the queue ({detail['kind'].replace('_', ' ')}, risk {detail['risk']})"
     if event.what == "claimed":
-        until = datetime.fromisoformat(str(detail["until"]))
-        return f"claimed it until {until:%H:%M} UTC"
+        return f"claimed it until {datetime.fromisoformat(detail['until']):%H:%M} UTC"
     if event.what == "marked":
-        changes = [f"{_name(n, answers)} {VERDICTS.get(v, v)}" for n, v in detail.get("verdicts", {}).items()]
+        changes = [f"{_name(n, answers)} {VERDICTS.get(v, v)}" for n, v in detail["verdicts"].items()]
         for number, other in detail.get("same_as", {}).items():
             link = "equals no other answer" if other is None else f"equals {_name(other, answers)}"
             changes.append(f"{_name(number, answers)} {link}")
         return f"marked {', '.join(changes)}" if changes else "saved without a change"
     if event.what == "answer_added":
-        return f"added the correct answer {shortened(str(detail.get('text', '')))!r}"
-    return {"released": "released it", "resolved": "resolved it", "dismissed": "dismissed it",
-            "reopened": "reopened it"}.get(event.what, event.what) + note  # fmt: skip
+        return f"added the correct answer {shortened(detail['text'])!r}"
+    note = f": {detail['note']}" if detail.get("note") else ""
+    return f"{event.what} it{note}"  # released, resolved, dismissed or reopened
 
 
 def _name(number: object, answers: Sequence[ReviewAnswer]) -> str:

@@ -16,8 +16,7 @@ from polymode.compare.figures import DrawnFigure
 from polymode.errors import PolymodeError
 from polymode.report.table import group_metrics
 from polymode.web.browsing.question_index import SURE, Kind, QuestionIndex
-from polymode.web.browsing.run_folders import RUN_FILES, RunFolders
-from polymode.web.browsing.run_list import Entry, entry_of, home_of, list_experiments
+from polymode.web.browsing.run_folders import RUN_FILES, Entry, RunFolders, entry_of, home_of, list_experiments
 from polymode.web.pages.rendering import render
 from polymode.web.pages.run_reader import MAX_ATTEMPTS, RunReader
 from polymode.web.pages.urls import list_name, list_part, run_url, whole_number
@@ -50,13 +49,7 @@ def run_pages(reader: RunReader) -> APIRouter:
             (one, [name for name in HEADLINE if any(entry.cell(name) is not None for entry in one.entries)])
             for one in experiments
         ]
-        return render(
-            request,
-            "runs.html",
-            title=reader.folders.title,
-            tables=tables,
-            is_cut=is_cut,
-        )
+        return render(request, "runs.html", title=reader.folders.title, tables=tables, is_cut=is_cut)
 
     @router.get("/runs/{name:path}")
     async def show(name: str, request: Request) -> Response:

@@ -14,8 +14,7 @@ from polymode.errors import DataNotFoundError, PolymodeError, RecordError
 from polymode.types import Completion
 from polymode.web.browsing.question_index import NO_COMPLETION, QuestionIndex, build_index, stamps_of
 from polymode.web.browsing.question_view import Question, question_of, shorten
-from polymode.web.browsing.run_folders import RunFolders
-from polymode.web.browsing.run_list import completions_of
+from polymode.web.browsing.run_folders import RunFolders, completions_of
 from polymode.web.pages.background_cache import BackgroundCache
 
 T = TypeVar("T")
@@ -110,15 +109,14 @@ class RunReader:
     ) -> list[tuple[runs.JudgedCompletion, Completion | None]]:
         """The first completions of a question, as they were judged and as they were written."""
         (judged_file, completions_file), (judged_stamp, stamp) = self._files(name), index.stamps
-        offsets = index.offsets(number)
-        judged = runs.judged_at(judged_file, judged_stamp, offsets.judged[:limit], f"{name}/{runs.JUDGED}")
-        wanted = [offset for offset in offsets.completions[:limit] if offset != NO_COMPLETION]
+        starts, text_starts = (places[:limit] for places in index.offsets(number))
+        judged = runs.judged_at(judged_file, judged_stamp, starts, f"{name}/{runs.JUDGED}")
         texts: dict[int, Completion] = {}
         if completions_file is not None and stamp is not None:
-            label = f"{name}/{runs.COMPLETIONS}"
-            k = judged[0].k
-            texts = dict(zip(wanted, runs.completions_at(completions_file, stamp, wanted, label, k=k), strict=True))
-        return [(one, texts.get(offset)) for one, offset in zip(judged, offsets.completions[:limit], strict=True)]
+            label, k = f"{name}/{runs.COMPLETIONS}", judged[0].k
+            present = [start for start in text_starts if start != NO_COMPLETION]
+            texts = dict(zip(present, runs.completions_at(completions_file, stamp, present, label, k=k), strict=True))
+        return [(one, texts.get(start)) for one, start in zip(judged, text_starts, strict=True)]
 
 
 def _guarded(make: Callable[[], T]) -> Callable[[], T]:

@@ -17,7 +17,7 @@ MAX_NEXT = 2000
 
 
 def sign_in_page() -> APIRouter:
-    """Routes for signing in."""
+    """Routes for signing in and out."""
     router = APIRouter()
 
     @router.get(SIGN_IN)
@@ -38,13 +38,6 @@ def sign_in_page() -> APIRouter:
         give_cookie(response, request, token)
         return response
 
-    return router
-
-
-def sign_out_page() -> APIRouter:
-    """The route for signing out."""
-    router = APIRouter()
-
     @router.post("/sign-out")
     async def sign_out(request: Request) -> Response:
         await read_form(request)
@@ -64,11 +57,8 @@ def reviewer_of(request: Request) -> str:
     """Name of the person who signed in; raises Problem when nobody did."""
     session = pages_of(request).sessions.of(request)
     if session is None:
-        raise Problem(
-            401,
-            "nobody is signed in, and what is done here is recorded with a name",
-            fix="sign in, then send it again; nothing was changed",
-        )
+        title = "nobody is signed in, and what is done here is recorded with a name"
+        raise Problem(401, title, fix="sign in, then send it again; nothing was changed")
     return session.reviewer
 
 

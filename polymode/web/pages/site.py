@@ -5,8 +5,10 @@ A page is one module with its template beside, and one line of PAGES.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, FastAPI
@@ -14,24 +16,82 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import Scope
 
-from polymode.errors import PolymodeError
+from polymode.errors import ConfigError, PolymodeError
+from polymode.relabel import DataFields, Desk
 from polymode.web.answer_service import AnswerService
+from polymode.web.browsing.run_folders import RunFolders
 from polymode.web.keys import Keys
 from polymode.web.pages.ask_page import ask_page
 from polymode.web.pages.background_cache import NotReadyError
 from polymode.web.pages.compare_page import compare_page
-from polymode.web.pages.options import PageOptions
 from polymode.web.pages.relabel_page import relabel_page
 from polymode.web.pages.rendering import render, style_sheet
 from polymode.web.pages.review_pages import review_pages
 from polymode.web.pages.run_pages import run_pages
 from polymode.web.pages.run_reader import RunReader
 from polymode.web.pages.sessions import Sessions
-from polymode.web.pages.sign_in_page import SIGN_IN, sign_in_page, sign_out_page
+from polymode.web.pages.sign_in_page import SIGN_IN, sign_in_page
 from polymode.web.problems import Problem, problem_of_error
+
+if TYPE_CHECKING:
+    from polymode.web.reviews import ReviewQueue
 
 OPEN_PATHS = (SIGN_IN, "/static/style.css")
 """Pages for everybody, also where the server has keys."""
+DATA_FIELDS = ("question", "references", "id", "strings", "equality")
+"""What may be named in ``data_fields``."""
+
+
+@dataclass(frozen=True, slots=True)
+class PageOptions:
+    """The parts of the pages; a part that is None has no page."""
+
+    reviews: ReviewQueue | None = None
+    """The review queue."""
+    runs: RunFolders | None = None
+    """The folder of runs to browse and compare."""
+    proposals: Desk | None = None
+    """Proposed references to decide on."""
+
+
+def open_pages(
+    reviews: ReviewQueue | None = None,
+    *,
+    runs: Path | None = None,
+    proposals: Path | None = None,
+    data: Path | None = None,
+    relabelled: Path | None = None,
+    data_fields: Mapping[str, object] | None = None,
+) -> PageOptions:
+    """The parts of the pages, from the paths that `polymode serve` takes.
+
+    Args:
+        reviews: the review queue.
+        runs: folder of runs.
+        proposals: proposals file.
+        data: the records that the proposals were made for.
+        relabelled: the new version of the records.
+        data_fields: names of the fields in the records, and which answers are equal.
+
+    Raises:
+        ConfigError: a flag is missing or not allowed.
+        DataNotFoundError, RecordError: a folder or file cannot be used.
+    """
+    if proposals is None:
+        for flag, value in (("relabelled", relabelled), ("data-fields", data_fields)):
+            if value:
+                raise ConfigError(f"--{flag} is given without --proposals: name the proposals file, or leave it out")
+    elif data is None:
+        raise ConfigError("--data FILE is missing: name the records that the proposals were made for")
+    for name, value in (data_fields or {}).items():
+        if name not in DATA_FIELDS or not isinstance(value, str):
+            raise ConfigError(f"--data-fields {name}={value} is not known: use {', '.join(DATA_FIELDS)} with a text")
+    fields: dict[str, Any] = dict(data_fields or {})
+    equality = fields.pop("equality", "text")
+    desk = None
+    if proposals is not None and data is not None:
+        desk = Desk(proposals, data, relabelled, named=DataFields(**fields), equality=equality)
+    return PageOptions(reviews, None if runs is None else RunFolders(runs), desk)
 
 
 class Page(NamedTuple):
@@ -47,16 +107,6 @@ class Page(NamedTuple):
     """What ``routes`` gets: the answer service, or a part of `PageOptions`; without it there is no page."""
 
 
-def _style_page() -> APIRouter:
-    router = APIRouter()
-
-    @router.get("/static/style.css")
-    async def style() -> Response:
-        return Response(style_sheet(), media_type="text/css")
-
-    return router
-
-
 PAGES = (
     Page("", "Ask", ask_page, "answer_service"),
     Page("reviews", "Reviews", review_pages, "reviews"),
@@ -64,8 +114,8 @@ PAGES = (
     Page("compare", "Compare", compare_page, "runs"),
     Page("relabel", "Relabel", relabel_page, "proposals"),
     Page("sign-in", "", sign_in_page),
-    Page("sign-out", "", sign_out_page),
-    Page("static", "", _style_page),
+    Page("sign-out", "", APIRouter),  # beside signing in
+    Page("static", "", APIRouter),  # the style sheet, see `add_pages`
 )
 """Every page, in the order of the navigation."""
 
@@ -134,6 +184,10 @@ def add_pages(app: FastAPI, answer_service: AnswerService | None, options: PageO
         @app.get("/", include_in_schema=False)
         async def start() -> Response:
             return RedirectResponse(site.navigation[0][0], 307)
+
+    @app.get("/static/style.css", include_in_schema=False)
+    async def style() -> Response:
+        return Response(style_sheet(), media_type="text/css")
 
     async def on_error(request: Request, exc: Any) -> Response:
         if not site.owns(request.url.path):

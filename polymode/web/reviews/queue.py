@@ -21,15 +21,7 @@ from polymode.policy.deciding import RISKS
 from polymode.policy.policy import EQUALITIES
 from polymode.types import AnswerSet, Decision, Verdict
 from polymode.web.reviews.records import ReviewCounts, ReviewEvent, ReviewItem, ReviewState
-from polymode.web.reviews.steps import (
-    SYSTEM,
-    Steps,
-    checked_name,
-    checked_text,
-    conflict,
-    existing_id,
-    new_answers,
-)
+from polymode.web.reviews.steps import SYSTEM, Steps, checked_name, checked_text, conflict, existing_id, new_answers
 from polymode.web.reviews.store import Store
 from polymode.web.reviews.tables import events, items, read_item, read_items, state_is, storable
 

@@ -57,12 +57,7 @@ class EnumText(sa.TypeDecorator[Enum]):
         return None if value is None else self.kind(value)
 
 
-_TYPES: dict[type, type[sa.types.TypeEngine[Any]]] = {
-    str: sa.Text,
-    int: sa.Integer,
-    float: sa.Float,
-    datetime: UtcTime,
-}
+_TYPES: dict[type, type[sa.types.TypeEngine[Any]]] = {str: sa.Text, int: sa.Integer, float: sa.Float, datetime: UtcTime}
 
 
 def _columns(record: type, *, without: Collection[str] = ()) -> Iterator[sa.Column[Any]]:

@@ -62,27 +62,24 @@ def with_verdicts(
     for number, other in same_as.items():
         if number == other:
             raise ConfigError(f"same_as: answer {number} cannot be the same as itself; name another")
-    linked = [
-        replace(answer, same_as=same_as[number]) if number in same_as else answer
-        for number, answer in enumerate(answers)
-    ]
+    linked = [replace(answer, same_as=same_as.get(n, answer.same_as)) for n, answer in enumerate(answers)]
     labels = classes(linked, equality_name)
-    given: dict[int, tuple[int, Verdict]] = {}
+    by_label: dict[int, tuple[int, Verdict]] = {}
     for number, verdict in verdicts.items():
         if not isinstance(verdict, Verdict):
             values = ", ".join(str(value) for value in Verdict)
             raise ConfigError(f"verdict {verdict!r} of answer {number} is not allowed: use {values}")
-        first, earlier = given.setdefault(labels[number], (number, verdict))
+        first, earlier = by_label.setdefault(labels[number], (number, verdict))
         if earlier is not verdict:
             raise _contradiction(answers, first, number)
-    out = [
-        replace(answer, verdict=given[label][1]) if label in given else answer
+    judged = [
+        replace(answer, verdict=by_label[label][1]) if label in by_label else answer
         for answer, label in zip(linked, labels, strict=True)
     ]
     for number, label in enumerate(labels):
-        if out[number].verdict is not out[label].verdict:
+        if judged[number].verdict is not judged[label].verdict:
             raise _contradiction(answers, label, number)
-    return tuple(out)
+    return tuple(judged)
 
 
 def _contradiction(answers: Sequence[ReviewAnswer], a: int, b: int) -> ConfigError:

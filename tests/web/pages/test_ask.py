@@ -7,7 +7,7 @@ import pytest
 from polymode.errors import GeneratorFault
 from polymode.policy import Policy
 from polymode.web.pages.ask_page import dispersion, grouped
-from polymode.web.pages.options import PageOptions
+from polymode.web.pages.site import PageOptions
 from polymode.web.reviews import ReviewQueue
 from polymode.web.schema import AnswerItem, AnswerSetReply, Usage
 

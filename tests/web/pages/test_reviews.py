@@ -8,7 +8,7 @@ from polymode.parsing import parse_answers
 from polymode.policy import Policy, decide
 from polymode.types import Verdict
 from polymode.web.pages import review_pages
-from polymode.web.pages.options import PageOptions
+from polymode.web.pages.site import PageOptions
 from polymode.web.reviews import ReviewQueue, ReviewState
 
 from .conftest import Visit, Visitor, shown_text
