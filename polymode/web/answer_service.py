@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,10 +16,10 @@ from polymode.generate import Generated
 from polymode.parsing import parse_answers
 from polymode.policy import Policy, decide
 from polymode.prompts import Style, build_prompt, check_k
-from polymode.types import AnswerSet, Decision, DecisionKind
+from polymode.types import Answer, AnswerSet, Decision, DecisionKind
+from polymode.verifiers.text import TextVerifier
 from polymode.web.batching import Batcher, ClosedError, PromptRequest, QueueFullError
 from polymode.web.problems import Problem
-from polymode.web.rationale import rationale
 from polymode.web.schema import AnswerItem, AnswerSetReply, AnswerSetRequest, Usage
 from polymode.web.server_metrics import ServerMetrics
 
@@ -31,6 +32,9 @@ GOOD_SECONDS = 10.0
 """How long after an answer the model counts as ready."""
 BAD_SECONDS = 2.0
 """How long after a failure the model is not tried again."""
+MAX_CHARS = 80
+"""Longest rationale; whole clauses are left out beyond it."""
+_SAME = TextVerifier().same
 ESCALATION_THREADS = 4
 """Escalated questions that are stored at once. They have threads of their own, so that a locked review queue holds up
 nothing else."""
@@ -43,17 +47,14 @@ class ServingConfig:
     model_id: str
     """Name of the model, as clients see it."""
     policy: Policy
-    """What decides."""
     k: int = 3
     """Answers asked for when a request does not say; the policy's, if it has one."""
     style: Style = "full"
-    """Prompt style."""
     exclusive: bool = False
     """State in the prompt that at most one answer is correct."""
     max_tokens: int = 1536
     """Completions are cut off at this length."""
     temperature: float = 1.0
-    """Sampling temperature."""
     seconds: float = 60.0
     """Limit from a request's arrival to its completion."""
 
@@ -115,7 +116,11 @@ class AnswerService:
         answer_set = await asyncio.to_thread(parse_answers, generated.text, k, confidence=True, finished=is_finished)
         decision = await asyncio.to_thread(decide, answer_set, serving.policy, risk=request.risk)
         escalation_id = await self._escalate(request, answer_set, decision, generated.text, request_id)
-        self._count(generated, answer_set, decision, request.risk)
+        self._metrics.decisions.labels(decision.kind.value, request.risk).inc()
+        self._metrics.completions.labels(answer_set.status.value).inc()
+        usage = Usage(prompt_tokens=generated.n_prompt_tokens, completion_tokens=generated.n_tokens)
+        self._metrics.tokens.labels("prompt").inc(usage.prompt_tokens or 0)
+        self._metrics.tokens.labels("completion").inc(usage.completion_tokens or 0)
         is_as_served = (temperature, limit) == (serving.temperature, serving.max_tokens) and request.risk == "normal"
         n_released = len(decision.answers)
         guarantees = [g.statement for g in serving.policy.guarantees if g.decision == decision.kind.value]
@@ -135,7 +140,7 @@ class AnswerService:
             completion_status=answer_set.status.value,
             model_id=serving.model_id,
             policy_id=self.policy_id,
-            usage=Usage(prompt_tokens=generated.n_prompt_tokens, completion_tokens=generated.n_tokens),
+            usage=usage,
             request_id=request_id,
         )
         return reply, generated.text
@@ -222,13 +227,33 @@ class AnswerService:
         except PolymodeError as exc:  # a reply that says "escalated" would be false: nobody would see the question
             raise _unavailable(f"the question must go to a person, and the review queue fails: {exc}") from None
 
-    def _count(self, generated: Generated, answer_set: AnswerSet, decision: Decision, risk: str) -> None:
-        self._metrics.decisions.labels(decision.kind.value, risk).inc()
-        self._metrics.completions.labels(answer_set.status.value).inc()
-        for kind, number in (("prompt", generated.n_prompt_tokens), ("completion", generated.n_tokens)):
-            if number is not None:
-                self._metrics.tokens.labels(kind).inc(number)
-
 
 def _unavailable(title: str) -> Problem:
     return Problem(503, title, fix="ask again later", headers={"Retry-After": "2"})
+
+
+def rationale(completion: str, answer: Answer) -> str | None:
+    """Findings that support ``answer``, in the order of the reasoning, such as ``tremor, dizziness``.
+
+    The lab's models and those trained like them reason in clauses ``finding : answer that it supports``. Only such
+    clauses are parsed; other reasoning gives None, never a guess. A clause ends with ``;`` or at the end of a line and
+    contains one colon; the text after it must equal the answer after normalising. None when there is no such clause, or
+    none short enough.
+    """
+    head, end, _ = completion.rpartition("</think>")
+    if not end:
+        return None
+    findings: list[str] = []
+    for clause in re.split(r"[;\n]", head.rpartition("<think>")[2]):
+        finding, colon, named = clause.partition(":")
+        finding = finding.strip(" \t\r-*")
+        is_usable = colon and ":" not in named and finding.isprintable() and finding not in findings
+        if finding and is_usable and _SAME(named, answer.text):
+            findings.append(finding)
+    text = ""
+    for finding in findings:
+        longer = f"{text}, {finding}" if text else finding
+        if len(longer) > MAX_CHARS:
+            break
+        text = longer
+    return text or None

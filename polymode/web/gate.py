@@ -154,8 +154,8 @@ class Gate:
             fix="send a shorter question",
             headers=close,
         )
-        announced = request.headers.get("content-length", "0")
-        if announced.isdecimal() and int(announced) > limits.body_bytes:
+        length = request.headers.get("content-length", "0")
+        if length.isdecimal() and int(length) > limits.body_bytes:
             raise too_long
         body = bytearray()
         try:

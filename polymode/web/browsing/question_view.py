@@ -152,16 +152,16 @@ def _truths(example: Example, references_found: Iterable[set[int]]) -> tuple[Tru
     masses = _masses(example)
     by_name = {normalise(text): p for text, p in masses.items()}
     by_attempt = list(references_found)
-    truths, listed = [], set()
+    truths, reference_names = [], set()
     for i, reference in enumerate(example.references):
         names = [normalise(name) for name in reference.names]
-        listed.update(names)
+        reference_names.update(names)
         probability = next((by_name[name] for name in names if name in by_name), reference.weight)
         aliases = tuple(shorten(name, 300) for name in reference.aliases)
         n_found = sum(i in own for own in by_attempt)
         truths.append(Truth(shorten(reference.text, 2000), aliases, True, probability, n_found))
     truths.sort(key=lambda truth: -(truth.probability or 0.0))
-    others = [(text, p) for text, p in masses.items() if normalise(text) not in listed and p >= LEAST_LIKELY]
+    others = [(text, p) for text, p in masses.items() if normalise(text) not in reference_names and p >= LEAST_LIKELY]
     others.sort(key=lambda item: -item[1])
     return (*truths, *(Truth(shorten(text, 2000), (), False, p, 0) for text, p in others[:MAX_LIKELY]))
 

@@ -19,8 +19,7 @@ from polymode.prompts import MAX_K
 from polymode.web.answer_service import AnswerService
 from polymode.web.gate import run_until_disconnect
 from polymode.web.pages.forms import Form, read_form
-from polymode.web.pages.rendering import pages_of, render
-from polymode.web.pages.urls import number_in
+from polymode.web.pages.rendering import number_in, pages_of, render
 from polymode.web.problems import Problem, problem_of
 from polymode.web.schema import MAX_QUESTION_CHARS, AnswerItem, AnswerSetReply, AnswerSetRequest
 

@@ -49,8 +49,8 @@ async def read_form(request: Request) -> Form:
         raise Problem(400, "the form cannot be read", field="body", allowed=allowed, fix=fix) from None
     sessions = pages_of(request).sessions
     token = sessions.token(request)
-    sent = [value for name, value in pairs if name == TOKEN_FIELD]
-    if token is None or len(sent) != 1 or not _is_equal(sent[0], sessions.form_token(token)):
+    tokens = [value for name, value in pairs if name == TOKEN_FIELD]
+    if token is None or len(tokens) != 1 or not _is_equal(tokens[0], sessions.form_token(token)):
         raise Problem(
             403,
             "the form is not one that this server gave to this browser",

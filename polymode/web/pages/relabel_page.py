@@ -11,9 +11,8 @@ from starlette.responses import RedirectResponse, Response
 
 from polymode.relabel import Desk
 from polymode.web.pages.forms import Form, read_form
-from polymode.web.pages.rendering import render
+from polymode.web.pages.rendering import list_name, list_part, number_in, render, whole_number
 from polymode.web.pages.sign_in_page import reviewer_of
-from polymode.web.pages.urls import list_name, list_part, number_in, whole_number
 from polymode.web.problems import Problem
 
 PER_PAGE = 20
@@ -32,15 +31,28 @@ def relabel_page(desk: Desk) -> APIRouter:
     router = APIRouter()
 
     @router.get("/relabel")
-    async def show(request: Request) -> Response:
-        return await _list(desk, request)
+    async def show_list(request: Request) -> Response:
+        show = list_name(request, LISTS, "undecided")
+        proposals = await asyncio.to_thread(desk.proposals)
+        selection = [one for one in proposals if one.proposal.accepted in LISTS[show]]
+        number = whole_number(request, "done", 0, low=0)
+        return render(
+            request,
+            "relabel.html",
+            part=list_part(request, selection, PER_PAGE),
+            counts={name: sum(one.proposal.accepted in states for one in proposals) for name, states in LISTS.items()},
+            show=show,
+            page_url=lambda page: f"/relabel?show={show}&page={page}",
+            decided=proposals[number - 1] if 0 < number <= len(proposals) else None,
+            n_accepted=sum(one.proposal.accepted is True for one in proposals),
+            out=desk.out,
+        )
 
     @router.post("/relabel/write")
     async def write(request: Request) -> Response:
         await read_form(request)
-        by = reviewer_of(request)
-        done = await asyncio.to_thread(desk.write, by)
-        return render(request, "relabelled.html", done=done, out=desk.out)
+        written = await asyncio.to_thread(desk.write, reviewer_of(request))
+        return render(request, "relabelled.html", written=written, out=desk.out)
 
     @router.post("/relabel/{number}")
     async def decide(number: str, request: Request) -> Response:
@@ -63,28 +75,10 @@ def relabel_page(desk: Desk) -> APIRouter:
     return router
 
 
-async def _list(desk: Desk, request: Request) -> Response:
-    show = list_name(request, LISTS, "undecided")
-    listed = await asyncio.to_thread(desk.proposals)
-    chosen = [one for one in listed if one.proposal.accepted in LISTS[show]]
-    done = whole_number(request, "done", 0, low=0)
-    return render(
-        request,
-        "relabel.html",
-        part=list_part(request, chosen, PER_PAGE),
-        counts={name: sum(one.proposal.accepted in states for one in listed) for name, states in LISTS.items()},
-        show=show,
-        page_url=lambda page: f"/relabel?show={show}&page={page}",
-        done=listed[done - 1] if 0 < done <= len(listed) else None,
-        n_accepted=sum(one.proposal.accepted is True for one in listed),
-        out=desk.out,
-    )
-
-
 def _reference(desk: Desk, place: int, form: Form) -> str:
     """The reference that was chosen by its place."""
-    listed, number = desk.proposals(), number_in(form.get("alias_of"))
-    references = listed[place - 1].proposal.references if 0 < place <= len(listed) else ()
+    proposals, number = desk.proposals(), number_in(form.get("alias_of"))
+    references = proposals[place - 1].proposal.references if 0 < place <= len(proposals) else ()
     if number is None or number >= len(references):
         raise Problem(
             422, "no reference is chosen", field="alias_of", allowed="a reference of the question", fix="choose one"

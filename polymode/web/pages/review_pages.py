@@ -5,8 +5,9 @@ Every action is one of the queue's methods, so what a page reports as saved is o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter
@@ -17,13 +18,10 @@ from starlette.responses import RedirectResponse, Response
 from polymode.errors import ConfigError, ReviewConflictError
 from polymode.types import Verdict
 from polymode.web.pages.forms import Form, read_form
-from polymode.web.pages.rendering import pages_of, render
-from polymode.web.pages.review_messages import CONFIRMATIONS, line_of
+from polymode.web.pages.rendering import ListPart, number_in, pages_of, render
 from polymode.web.pages.sign_in_page import reviewer_of
-from polymode.web.pages.urls import number_in
 from polymode.web.problems import Problem
-from polymode.web.reviews.records import ReviewItem, ReviewState
-from polymode.web.reviews.verdicts import repeats
+from polymode.web.reviews.records import ReviewAnswer, ReviewEvent, ReviewItem, ReviewState, repeats
 
 if TYPE_CHECKING:
     from polymode.web.reviews import ReviewQueue
@@ -33,6 +31,20 @@ PAGE = 50
 """Items of one page of the list."""
 MAX_ID = 2**31 - 1
 """Highest id that every database takes."""
+CONFIRMATIONS: Mapping[str, str] = {
+    "none": "There is no open item to claim.",
+    "claim": "You have claimed this item: no other reviewer can take it while you work on it.",
+    "claimed": "You have claimed this item: no other reviewer can take it while you work on it.",
+    "save": "Saved. The item is still claimed by you.",
+    "resolve": "Resolved.",
+    "release": "Released. What you marked is kept for the next reviewer.",
+    "dismiss": "Dismissed: the item will not be exported.",
+    "reopen": "Reopened: the item is in the queue again.",
+}
+"""Shown once after an action. The address holds only the name, so that no address can put other words on a page."""
+MAX_NAMED = 60
+"""Longest text of an answer within a sentence."""
+VERDICTS: Mapping[str, str] = {"correct": "correct", "wrong": "wrong", "unscored": "undecided"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,21 +72,21 @@ def verdict_form(form: Form | None, item: ReviewItem) -> VerdictForm:
         return VerdictForm({}, {}, "", "", stored, links)
     numbers = {str(number): number for number in links}
     verdicts = {verdict.value: verdict for verdict in Verdict}
-    entered: dict[int, str] = {}
-    linked: dict[int, int | None] = {}
+    verdict_values: dict[int, str] = {}
+    link_values: dict[int, int | None] = {}
     for field, value in form.fields:
         name, _, number = field.partition("-")
         if name == "verdict" and number in numbers and value in verdicts:
-            entered[numbers[number]] = value
+            verdict_values[numbers[number]] = value
         if name == "same" and number in numbers:
-            linked[numbers[number]] = numbers.get(value)
+            link_values[numbers[number]] = numbers.get(value)
     return VerdictForm(
-        verdicts={number: verdicts[value] for number, value in entered.items() if stored.get(number) != value},
-        same_as={number: other for number, other in linked.items() if links[number] != other},
+        verdicts={number: verdicts[value] for number, value in verdict_values.items() if stored.get(number) != value},
+        same_as={number: other for number, other in link_values.items() if links[number] != other},
         missing=form.get("missing").strip(),
         note=form.get("note").strip(),
-        verdict_values={**stored, **entered},
-        link_values={**links, **linked},
+        verdict_values={**stored, **verdict_values},
+        link_values={**links, **link_values},
     )
 
 
@@ -114,15 +126,19 @@ def _list(request: Request, queue: ReviewQueue) -> Response:
         chosen, state = "open", ReviewState.OPEN
     page = number_in(query.get("page", "1")) or 1
     claimed_by = reviewer if is_mine else None
-    items = queue.items(None if is_mine else state, claimed_by=claimed_by, limit=PAGE + 1, offset=(page - 1) * PAGE)
+    first = (page - 1) * PAGE
+    items = queue.items(None if is_mine else state, claimed_by=claimed_by, limit=PAGE + 1, offset=first)
+    counts = queue.counts()
+    totals = {state.value: getattr(counts, state.value) for state in ReviewState}
+    totals["all"] = sum(totals.values())
     return render(
         request,
         "reviews.html",
-        counts=queue.counts(),
-        items=items[:PAGE],
+        counts=counts,
+        part=ListPart(items[:PAGE], first + 1, totals.get(chosen, 0), page, page + (len(items) > PAGE)),
+        totals=totals,
         chosen=chosen,
-        page=page,
-        is_more=len(items) > PAGE,
+        page_url=lambda page: f"{REVIEWS}?state={chosen}&page={page}",
         message=CONFIRMATIONS.get(query.get("done", "")),
     )
 
@@ -207,3 +223,32 @@ def _checked(item_id: int) -> int:
     if item_id > MAX_ID:
         raise Problem(404, "no such review item", fix="go back to the list")
     return item_id
+
+
+def line_of(event: ReviewEvent, answers: Sequence[ReviewAnswer]) -> str:
+    """One line of the audit trail."""
+    detail: Mapping[str, Any] = event.detail
+    if event.what == "added":
+        return f"added it to the queue ({detail['kind'].replace('_', ' ')}, risk {detail['risk']})"
+    if event.what == "claimed":
+        return f"claimed it until {datetime.fromisoformat(detail['until']):%H:%M} UTC"
+    if event.what == "marked":
+        changes = [f"{_name(n, answers)} {VERDICTS.get(v, v)}" for n, v in detail["verdicts"].items()]
+        for number, other in detail.get("same_as", {}).items():
+            link = "equals no other answer" if other is None else f"equals {_name(other, answers)}"
+            changes.append(f"{_name(number, answers)} {link}")
+        return f"marked {', '.join(changes)}" if changes else "saved without a change"
+    if event.what == "answer_added":
+        return f"added the correct answer {shortened(detail['text'])!r}"
+    note = f": {detail['note']}" if detail.get("note") else ""
+    return f"{event.what} it{note}"  # released, resolved, dismissed or reopened
+
+
+def _name(number: object, answers: Sequence[ReviewAnswer]) -> str:
+    place = int(str(number))
+    return repr(shortened(answers[place].text)) if place < len(answers) else f"answer {place + 1}"
+
+
+def shortened(text: str) -> str:
+    """A text as it is named in a sentence."""
+    return text if len(text) <= MAX_NAMED else f"{text[:MAX_NAMED]}…"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -12,14 +13,14 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 
 from polymode import runs
+from polymode.compare.columns import DEEP
 from polymode.compare.figures import DrawnFigure
 from polymode.errors import PolymodeError
 from polymode.report.table import group_metrics
 from polymode.web.browsing.question_index import SURE, Kind, QuestionIndex
 from polymode.web.browsing.run_folders import RUN_FILES, Entry, RunFolders, entry_of, home_of, list_experiments
-from polymode.web.pages.rendering import render
+from polymode.web.pages.rendering import compare_url, list_name, list_part, render, run_url, whole_number
 from polymode.web.pages.run_reader import MAX_ATTEMPTS, RunReader
-from polymode.web.pages.urls import list_name, list_part, run_url, whole_number
 from polymode.web.problems import Problem, problem_of_error
 
 FILE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; base-uri 'none'"
@@ -142,7 +143,7 @@ async def _questions(reader: RunReader, request: Request, name: str) -> dict[str
     previews = await reader.previews(name, index, part.items)
     counts = {key: len(index) if own is None else index.count(own) for key, own in FILTERS.items()}
     return {
-        "listed": [
+        "rows": [
             {
                 "number": number + 1,
                 "judged": judged,
@@ -164,6 +165,61 @@ def _selected(request: Request, index: QuestionIndex) -> tuple[list[int], str, s
     """Places of the questions that the address asks for, and by which list and which part of the id."""
     show, find = list_name(request, FILTERS, "all"), request.query_params.get("find", "").strip()
     return index.select(FILTERS[show], find), show, find
+
+
+def compare_page(reader: RunReader) -> APIRouter:
+    """Routes of the comparison."""
+    router = APIRouter()
+
+    @router.get("/compare")
+    async def compare(request: Request) -> Response:
+        first, second = (request.query_params.get(name, "") for name in ("a", "b"))
+        if not first or not second or first == second:
+            names = await asyncio.to_thread(_evaluated, reader)
+            error = "Choose two different runs." if first and first == second else ""
+            return render(request, "compare.html", names=names, a=first, b=second, error=error)
+        part = request.query_params.get("part", "")
+        if part == "drawing":
+            return drawing(await reader.figures(first, second), request)
+        if part == "figures":
+            figures = await reader.figures(first, second)
+            return figures_page(request, figures, f"{first} and {second}", partial(compare_url, first, second))
+        return await _comparison(reader, request, first, second)
+
+    return router
+
+
+def _evaluated(reader: RunReader) -> list[str]:
+    """Runs that can be compared."""
+    return [
+        name
+        for name in reader.folders.names()
+        if name.rpartition("/")[2] != DEEP and all(reader.folders.has(name, f) for f in (runs.METRICS, runs.JUDGED))
+    ]
+
+
+async def _comparison(reader: RunReader, request: Request, first: str, second: str) -> Response:
+    two = await reader.compared(first, second)
+    part = list_part(request, two.questions, PER_PAGE)
+    groups = [
+        (title, [line for line in lines if math.isfinite(line.first.value) or math.isfinite(line.second.value)])
+        for title, lines in two.groups
+    ]
+    index = await reader.index(first)
+    numbers = {one.id: number for one in part.items if (number := index.number(one.id)) is not None}
+    previews = await reader.previews(first, index, list(numbers.values()))
+    texts = dict(zip(numbers, (text for _, text in previews), strict=True))
+    return render(
+        request,
+        "comparison.html",
+        a=first,
+        b=second,
+        two=two,
+        groups=[(title, lines) for title, lines in groups if lines],
+        questions=[(one, numbers[one.id] + 1, texts[one.id]) for one in part.items if one.id in numbers],
+        part=part,
+        page_url=partial(compare_url, first, second),
+    )
 
 
 def figures_page(request: Request, figures: Sequence[DrawnFigure], title: str, url: Callable[..., str]) -> Response:

@@ -22,13 +22,11 @@ from polymode.web.answer_service import AnswerService
 from polymode.web.browsing.run_folders import RunFolders
 from polymode.web.keys import Keys
 from polymode.web.pages.ask_page import ask_page
-from polymode.web.pages.background_cache import NotReadyError
-from polymode.web.pages.compare_page import compare_page
 from polymode.web.pages.relabel_page import relabel_page
 from polymode.web.pages.rendering import render, style_sheet
 from polymode.web.pages.review_pages import review_pages
-from polymode.web.pages.run_pages import run_pages
-from polymode.web.pages.run_reader import RunReader
+from polymode.web.pages.run_pages import compare_page, run_pages
+from polymode.web.pages.run_reader import NotReadyError, RunReader
 from polymode.web.pages.sessions import Sessions
 from polymode.web.pages.sign_in_page import SIGN_IN, sign_in_page
 from polymode.web.problems import Problem, problem_of_error

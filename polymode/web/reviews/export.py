@@ -19,8 +19,7 @@ from polymode.errors import ConfigError, DataNotFoundError
 from polymode.policy.deciding import Same, equality
 from polymode.types import Verdict
 from polymode.web.reviews.queue import ReviewQueue
-from polymode.web.reviews.records import ReviewItem
-from polymode.web.reviews.verdicts import classes, repeats
+from polymode.web.reviews.records import ReviewItem, classes, repeats
 
 
 class Exported(NamedTuple):

@@ -21,7 +21,7 @@ from polymode.policy.deciding import RISKS
 from polymode.policy.policy import EQUALITIES
 from polymode.types import AnswerSet, Decision, Verdict
 from polymode.web.reviews.records import ReviewCounts, ReviewEvent, ReviewItem, ReviewState
-from polymode.web.reviews.steps import SYSTEM, Steps, checked_name, checked_text, conflict, existing_id, new_answers
+from polymode.web.reviews.steps import SYSTEM, Steps, checked_name, checked_text, conflict, new_answers
 from polymode.web.reviews.store import Store
 from polymode.web.reviews.tables import events, items, read_item, read_items, state_is, storable
 
@@ -133,7 +133,13 @@ class ReviewQueue:
             new = insert(items).values(row).on_conflict_do_nothing(index_elements=["request_id"])
             item_id = connection.execute(new.returning(items.c.id)).scalar()
             if item_id is None:
-                return existing_id(connection, row["request_id"], row["question"])
+                same_request = items.c.request_id == row["request_id"]
+                [existing] = connection.execute(sa.select(items.c.id, items.c.question).where(same_request))
+                if existing.question != row["question"]:
+                    raise ReviewConflictError(
+                        f"request_id = {row['request_id']!r} names another question already: give every request its own"
+                    )
+                return existing.id
             steps = Steps(connection, item_id, SYSTEM, now)
             steps.insert_answers(review_answers)
             steps.record("added", {"kind": decision.kind.value, "risk": risk})

@@ -11,9 +11,8 @@ import sqlalchemy as sa
 
 from polymode.errors import ConfigError, ReviewConflictError
 from polymode.types import AnswerSet, Decision, Verdict
-from polymode.web.reviews.records import ReviewAnswer, ReviewItem, ReviewState
+from polymode.web.reviews.records import ReviewAnswer, ReviewItem, ReviewState, classes, with_verdicts
 from polymode.web.reviews.tables import answers, events, items, read_item, storable
-from polymode.web.reviews.verdicts import classes, with_verdicts
 
 MAX_NAME = 200
 """Characters of a reviewer's name."""
@@ -120,17 +119,6 @@ def new_answers(answer_set: AnswerSet, decision: Decision) -> list[ReviewAnswer]
         ReviewAnswer(storable(answer.text), answer.confidence, *places.get(slot, (None, None)), None, None, "")
         for slot, answer in enumerate(answer_set.answers)
     ]
-
-
-def existing_id(connection: sa.Connection, request_id: str | None, question: str) -> int:
-    """Id of the item of a request; raises ReviewConflictError when its question is another one."""
-    query = sa.select(items.c.id, items.c.question).where(items.c.request_id == request_id)
-    existing = connection.execute(query).one()
-    if existing.question != question:
-        raise ReviewConflictError(
-            f"request_id = {request_id!r} names another question already: give every request its own"
-        )
-    return existing.id
 
 
 def conflict(item: ReviewItem) -> ReviewConflictError:

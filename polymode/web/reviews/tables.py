@@ -139,8 +139,8 @@ def read_items(connection: sa.Connection, query: sa.Select[Any], now: datetime) 
     by_item: dict[int, list[ReviewAnswer]] = {row["id"]: [] for row in rows}
     ids = list(by_item)
     for i in range(0, len(ids), 500):  # SQLite takes no more than some thousand parameters
-        chosen = sa.select(answers).where(answers.c.item_id.in_(ids[i : i + 500]))
-        for row in connection.execute(chosen.order_by(answers.c.item_id, answers.c.number)).mappings():
+        own = sa.select(answers).where(answers.c.item_id.in_(ids[i : i + 500]))
+        for row in connection.execute(own.order_by(answers.c.item_id, answers.c.number)).mappings():
             by_item[row["item_id"]].append(
                 ReviewAnswer(**{name: row[name] for name in ReviewAnswer.__dataclass_fields__})
             )
