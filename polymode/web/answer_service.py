@@ -9,7 +9,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 from polymode.errors import ConfigError, GeneratorFault, PolymodeError, PromptRefusedError
 from polymode.generate import Generated
@@ -20,11 +19,9 @@ from polymode.types import Answer, AnswerSet, Decision, DecisionKind
 from polymode.verifiers.text import TextVerifier
 from polymode.web.batching import Batcher, ClosedError, PromptRequest, QueueFullError
 from polymode.web.problems import Problem
+from polymode.web.reviews.queue import ReviewQueue
 from polymode.web.schema import AnswerItem, AnswerSetReply, AnswerSetRequest, Usage
 from polymode.web.server_metrics import ServerMetrics
-
-if TYPE_CHECKING:
-    from polymode.web.reviews import ReviewQueue
 
 TRIAL_SECONDS = 5.0
 """Longest wait for the one token that shows whether the model answers."""

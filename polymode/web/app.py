@@ -21,6 +21,7 @@ from polymode.web.batching import Batcher
 from polymode.web.gate import Gate, Limits, refusal, run_until_disconnect
 from polymode.web.keys import Keys
 from polymode.web.problems import PROBLEM_TYPE, Problem, ProblemBody, SafeJSON, problem_of
+from polymode.web.reviews.queue import ReviewQueue
 from polymode.web.schema import (
     AnswerSetReply,
     AnswerSetRequest,
@@ -33,7 +34,6 @@ from polymode.web.server_metrics import ServerMetrics
 
 if TYPE_CHECKING:
     from polymode.web.pages.site import PageOptions
-    from polymode.web.reviews import ReviewQueue
 
 _BODIES = {"/v1/answer-sets": AnswerSetRequest, "/v1/chat/completions": ChatRequest}
 _STATUS_TEXT = {

@@ -112,30 +112,17 @@ def problem_of(errors: Sequence[Mapping[str, Any]], model: type[BaseModel]) -> P
     if kind == "json_invalid":
         return Problem(400, "not JSON", field="body", allowed="a JSON object", fix="send valid JSON")
     if not path:
-        return Problem(
-            422,
-            "not a JSON object",
-            field="body",
-            allowed=f"a JSON object with {fields}",
-            fix="send an object, with the header Content-Type: application/json",
-        )
-    field = ".".join(path)
+        fix = "send an object, with the header Content-Type: application/json"
+        return Problem(422, "not a JSON object", field="body", allowed=f"a JSON object with {fields}", fix=fix)
+    field, value = ".".join(path), error.get("input")
     if kind == "extra_forbidden":
-        return Problem(
-            422, "unknown field", field=field, value=error.get("input"), allowed=f"one of {fields}", fix="leave it out"
-        )
+        return Problem(422, "unknown field", field=field, value=value, allowed=f"one of {fields}", fix="leave it out")
     description = model.model_fields[path[0]].description if path[0] in model.model_fields else None
     if kind == "missing":
         return Problem(422, "a field is missing", field=field, allowed=description, fix="add it")
     message = " ".join(str(error["msg"]).split())
-    return Problem(
-        422,
-        "a value is not allowed",
-        field=field,
-        value=error.get("input"),
-        allowed=description,
-        fix=f"change it: {message[:1].lower()}{message[1:]}",
-    )
+    fix = f"change it: {message[:1].lower()}{message[1:]}"
+    return Problem(422, "a value is not allowed", field=field, value=value, allowed=description, fix=fix)
 
 
 def _shortened(value: object) -> str | int | float | bool | None:

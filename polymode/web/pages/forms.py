@@ -1,7 +1,8 @@
-"""The fields of a posted form, once it is certain that the form was one of this server (layer L6).
+"""Posted forms, and who posts them: their fields, signing in and out (layer L6).
 
-Three things must agree: the cookie, which other sites cannot make a browser send; the token in the form, which they
-cannot read; and the origin of the form that the browser states.
+A form is read once it is certain that it was one of this server. Three things must agree: the cookie, which other sites
+cannot make a browser send; the token in the form, which they cannot read; and the origin of the form that the browser
+states.
 """
 
 from __future__ import annotations
@@ -10,15 +11,21 @@ import hmac
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
+from fastapi import APIRouter
 from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
 
-from polymode.web.pages.rendering import pages_of
+from polymode.errors import UserError
+from polymode.web.pages.rendering import pages_of, render
+from polymode.web.pages.sessions import give_cookie
 from polymode.web.problems import Problem
 
 TOKEN_FIELD = "csrf"
 MAX_FIELDS = 1000
 """Most fields of a form; the gate bounds the bytes and the seconds."""
 FORM_TYPE = "application/x-www-form-urlencoded"
+SIGN_IN = "/sign-in"
+MAX_NEXT = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,3 +85,53 @@ def _check_origin(request: Request) -> None:
 
 def _is_equal(sent: str, expected: str) -> bool:
     return hmac.compare_digest(sent.encode("utf-8", "surrogatepass"), expected.encode())
+
+
+def sign_in_page() -> APIRouter:
+    """Routes for signing in and out."""
+    router = APIRouter()
+
+    @router.get(SIGN_IN)
+    async def show(request: Request) -> Response:
+        return _form(request, request.query_params.get("next", "/"))
+
+    @router.post(SIGN_IN)
+    async def sign_in(request: Request) -> Response:
+        form = await read_form(request)
+        try:
+            token = pages_of(request).sessions.sign_in(form.get("name"), form.get("key"))
+        except (Problem, UserError) as exc:
+            error = exc.line() if isinstance(exc, Problem) else str(exc)
+            status = exc.status if isinstance(exc, Problem) else 422
+            return _form(request, form.get("next"), name=form.get("name"), error=error, status=status)
+        pages_of(request).sessions.sign_out(request)
+        response = RedirectResponse(own_path(form.get("next")), 303)
+        give_cookie(response, request, token)
+        return response
+
+    @router.post("/sign-out")
+    async def sign_out(request: Request) -> Response:
+        await read_form(request)
+        pages_of(request).sessions.sign_out(request)
+        return RedirectResponse("/", 303)
+
+    return router
+
+
+def own_path(target: str) -> str:
+    """``target`` if it is a path of this server, else the start page."""
+    is_own = target.startswith("/") and not target.startswith(("//", "/\\")) and len(target) <= MAX_NEXT
+    return target if is_own and target.isascii() and target.isprintable() and "\\" not in target else "/"
+
+
+def reviewer_of(request: Request) -> str:
+    """Name of the person who signed in; raises Problem when nobody did."""
+    session = pages_of(request).sessions.of(request)
+    if session is None:
+        title = "nobody is signed in, and what is done here is recorded with a name"
+        raise Problem(401, title, fix="sign in, then send it again; nothing was changed")
+    return session.reviewer
+
+
+def _form(request: Request, target: str, *, name: str = "", error: str = "", status: int = 200) -> Response:
+    return render(request, "sign_in.html", status=status, next=own_path(target), name=name, error=error)

@@ -10,9 +10,8 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from polymode.relabel import Desk
-from polymode.web.pages.forms import Form, read_form
+from polymode.web.pages.forms import read_form, reviewer_of
 from polymode.web.pages.rendering import list_name, list_part, number_in, render, whole_number
-from polymode.web.pages.sign_in_page import reviewer_of
 from polymode.web.problems import Problem
 
 PER_PAGE = 20
@@ -54,18 +53,25 @@ def relabel_page(desk: Desk) -> APIRouter:
         written = await asyncio.to_thread(desk.write, reviewer_of(request))
         return render(request, "relabelled.html", written=written, out=desk.out)
 
-    @router.post("/relabel/{number}")
-    async def decide(number: str, request: Request) -> Response:
+    @router.post("/relabel/{place_text}")
+    async def decide(place_text: str, request: Request) -> Response:
         form = await read_form(request)
         by = reviewer_of(request)
-        place, act = number_in(number), form.get("act")
+        place, act = number_in(place_text), form.get("act")
         if place is None:
             raise Problem(404, "there is no such proposal", fix="go back to the list")
         if act not in _ACTS:
             raise Problem(422, "no such decision", field="act", value=act, allowed=", ".join(_ACTS), fix="choose one")
         # A page cannot show every character; what was left as shown is left as it is.
         answer = None if form.get("answer") == form.get("shown") else form.get("answer")
-        alias_of = await asyncio.to_thread(_reference, desk, place, form) if act == "alias" else None
+        alias_of = None
+        if act == "alias":
+            proposals, number = await asyncio.to_thread(desk.proposals), number_in(form.get("alias_of"))
+            references = proposals[place - 1].proposal.references if 0 < place <= len(proposals) else ()
+            if number is None or number >= len(references):
+                allowed = "a reference of the question"
+                raise Problem(422, "no reference is chosen", field="alias_of", allowed=allowed, fix="choose one")
+            alias_of = references[number]
         await asyncio.to_thread(
             desk.decide, place, form.get("seen"), by, accepted=_ACTS[act], answer=answer, alias_of=alias_of
         )
@@ -73,14 +79,3 @@ def relabel_page(desk: Desk) -> APIRouter:
         return RedirectResponse(f"/relabel?{urlencode(back)}", 303)
 
     return router
-
-
-def _reference(desk: Desk, place: int, form: Form) -> str:
-    """The reference that was chosen by its place."""
-    proposals, number = desk.proposals(), number_in(form.get("alias_of"))
-    references = proposals[place - 1].proposal.references if 0 < place <= len(proposals) else ()
-    if number is None or number >= len(references):
-        raise Problem(
-            422, "no reference is chosen", field="alias_of", allowed="a reference of the question", fix="choose one"
-        )
-    return references[number]

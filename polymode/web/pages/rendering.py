@@ -45,30 +45,24 @@ def render(request: Request, name: str, /, *, status: int = 200, **context: Any)
     """
     sessions = pages_of(request).sessions
     token = sessions.token(request)
-    new_tokens: list[str] = []
+    cookies: list[str] = []  # a page without a form gives none
 
     def csrf_field() -> Markup:
-        nonlocal token
-        if token is None:
-            token = new_token()
-            new_tokens.append(token)
-        return Markup('<input type="hidden" name="csrf" value="{}">').format(sessions.form_token(token))
+        if token is None and not cookies:
+            cookies.append(new_token())
+        return Markup('<input type="hidden" name="csrf" value="{}">').format(sessions.form_token(token or cookies[0]))
 
-    text = (
-        _templates()
-        .get_template(name)
-        .render(
-            navigation=pages_of(request).navigation,
-            here=request.scope["path"],
-            session=sessions.of(request),
-            needs_key=sessions.needs_key,
-            csrf_field=csrf_field,
-            **context,
-        )
-    )
-    response = HTMLResponse(text, status)
-    for new in new_tokens:
-        give_cookie(response, request, new)
+    template = _templates().get_template(name)
+    shared = {
+        "navigation": pages_of(request).navigation,
+        "here": request.scope["path"],
+        "session": sessions.of(request),
+        "needs_key": sessions.needs_key,
+        "csrf_field": csrf_field,
+    }
+    response = HTMLResponse(template.render(shared, **context), status)
+    for cookie in cookies:
+        give_cookie(response, request, cookie)
     return response
 
 

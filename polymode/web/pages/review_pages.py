@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastapi import APIRouter
 from starlette.concurrency import run_in_threadpool
@@ -17,14 +17,11 @@ from starlette.responses import RedirectResponse, Response
 
 from polymode.errors import ConfigError, ReviewConflictError
 from polymode.types import Verdict
-from polymode.web.pages.forms import Form, read_form
+from polymode.web.pages.forms import Form, read_form, reviewer_of
 from polymode.web.pages.rendering import ListPart, number_in, pages_of, render
-from polymode.web.pages.sign_in_page import reviewer_of
 from polymode.web.problems import Problem
+from polymode.web.reviews.queue import ReviewQueue
 from polymode.web.reviews.records import ReviewAnswer, ReviewEvent, ReviewItem, ReviewState, repeats
-
-if TYPE_CHECKING:
-    from polymode.web.reviews import ReviewQueue
 
 REVIEWS = "/reviews"
 PAGE = 50

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, FastAPI
@@ -22,17 +22,15 @@ from polymode.web.answer_service import AnswerService
 from polymode.web.browsing.run_folders import RunFolders
 from polymode.web.keys import Keys
 from polymode.web.pages.ask_page import ask_page
+from polymode.web.pages.forms import SIGN_IN, sign_in_page
 from polymode.web.pages.relabel_page import relabel_page
 from polymode.web.pages.rendering import render, style_sheet
 from polymode.web.pages.review_pages import review_pages
 from polymode.web.pages.run_pages import compare_page, run_pages
 from polymode.web.pages.run_reader import NotReadyError, RunReader
 from polymode.web.pages.sessions import Sessions
-from polymode.web.pages.sign_in_page import SIGN_IN, sign_in_page
 from polymode.web.problems import Problem, problem_of_error
-
-if TYPE_CHECKING:
-    from polymode.web.reviews import ReviewQueue
+from polymode.web.reviews.queue import ReviewQueue
 
 OPEN_PATHS = (SIGN_IN, "/static/style.css")
 """Pages for everybody, also where the server has keys."""

@@ -8,10 +8,9 @@ Any number of threads and processes may share one database. What a method return
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import TracebackType
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -32,7 +31,7 @@ _ORDER = (items.c.turn, items.c.id)
 """High risk first, then the oldest."""
 
 
-class ReviewQueue:
+class ReviewQueue(AbstractContextManager["ReviewQueue"]):
     """Items that wait for a reviewer, in SQLite or PostgreSQL.
 
     Args:
@@ -61,10 +60,7 @@ class ReviewQueue:
         self.store = Store(place, wait_seconds=wait_seconds)
         self._lease, self._clock = timedelta(seconds=claim_seconds), clock
 
-    def __enter__(self) -> ReviewQueue:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
