@@ -247,10 +247,6 @@ def rationale(completion: str, answer: Answer) -> str | None:
         is_usable = colon and ":" not in named and finding.isprintable() and finding not in findings
         if finding and is_usable and _SAME(named, answer.text):
             findings.append(finding)
-    text = ""
-    for finding in findings:
-        longer = f"{text}, {finding}" if text else finding
-        if len(longer) > MAX_CHARS:
-            break
-        text = longer
-    return text or None
+    while findings and len(", ".join(findings)) > MAX_CHARS:
+        findings.pop()
+    return ", ".join(findings) or None

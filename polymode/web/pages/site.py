@@ -73,20 +73,19 @@ def open_pages(
         ConfigError: a flag is missing or not allowed.
         DataNotFoundError, RecordError: a folder or file cannot be used.
     """
-    if proposals is None:
-        for flag, value in (("relabelled", relabelled), ("data-fields", data_fields)):
-            if value:
-                raise ConfigError(f"--{flag} is given without --proposals: name the proposals file, or leave it out")
-    elif data is None:
-        raise ConfigError("--data FILE is missing: name the records that the proposals were made for")
     for name, value in (data_fields or {}).items():
         if name not in DATA_FIELDS or not isinstance(value, str):
             raise ConfigError(f"--data-fields {name}={value} is not known: use {', '.join(DATA_FIELDS)} with a text")
-    fields: dict[str, Any] = dict(data_fields or {})
-    equality = fields.pop("equality", "text")
     desk = None
-    if proposals is not None and data is not None:
+    if proposals is not None:
+        if data is None:
+            raise ConfigError("--data FILE is missing: name the records that the proposals were made for")
+        fields: dict[str, Any] = {"equality": "text", **(data_fields or {})}
+        equality = fields.pop("equality")
         desk = Desk(proposals, data, relabelled, named=DataFields(**fields), equality=equality)
+    elif relabelled or data_fields:
+        flag = "relabelled" if relabelled else "data-fields"
+        raise ConfigError(f"--{flag} is given without --proposals: name the proposals file, or leave it out")
     return PageOptions(reviews, None if runs is None else RunFolders(runs), desk)
 
 
