@@ -18,10 +18,10 @@ from polymode.prompts import Style, build_prompt, check_k
 from polymode.types import Answer, AnswerSet, Decision, DecisionKind
 from polymode.verifiers.text import TextVerifier
 from polymode.web.batching import Batcher, ClosedError, PromptRequest, QueueFullError
+from polymode.web.gate import ServerMetrics
 from polymode.web.problems import Problem
 from polymode.web.reviews.queue import ReviewQueue
 from polymode.web.schema import AnswerItem, AnswerSetReply, AnswerSetRequest, Usage
-from polymode.web.server_metrics import ServerMetrics
 
 TRIAL_SECONDS = 5.0
 """Longest wait for the one token that shows whether the model answers."""

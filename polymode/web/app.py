@@ -18,7 +18,7 @@ from starlette.responses import Response, StreamingResponse
 from polymode.generate import Generator
 from polymode.web.answer_service import AnswerService, ServingConfig
 from polymode.web.batching import Batcher
-from polymode.web.gate import Gate, Limits, refusal, run_until_disconnect
+from polymode.web.gate import Gate, Limits, ServerMetrics, refusal, run_until_disconnect
 from polymode.web.keys import Keys
 from polymode.web.problems import PROBLEM_TYPE, Problem, ProblemBody, SafeJSON, problem_of
 from polymode.web.reviews.queue import ReviewQueue
@@ -30,7 +30,6 @@ from polymode.web.schema import (
     chat_events,
     model_list,
 )
-from polymode.web.server_metrics import ServerMetrics
 
 if TYPE_CHECKING:
     from polymode.web.pages.site import PageOptions

@@ -1,4 +1,4 @@
-"""Checks before a request is handled: host, key, size and duration of its body (layer L6; plain ASGI).
+"""Checks before a request is handled, and the counters of the server (layer L6; plain ASGI).
 
 Each request gets an id, is counted, timed and logged; neither questions nor answers are logged. The whole body is read
 here, bounded in bytes and in seconds however it is sent, before anything else is done with it.
@@ -13,10 +13,12 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -24,7 +26,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from polymode.web.keys import Keys
 from polymode.web.problems import Problem, problem_response
-from polymode.web.server_metrics import ServerMetrics
 
 if TYPE_CHECKING:
     from polymode.web.pages.site import Site
@@ -34,6 +35,8 @@ log = logging.getLogger("polymode.web")
 
 OPEN_PATHS = ("/health", "/ready")
 """Paths that need no key: process supervisors and load balancers call them."""
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 CLIENT_CLOSED_REQUEST = 499
 """Status in log and counters of a request whose client disconnected."""
@@ -56,6 +59,39 @@ class Limits:
     """Longest body; a longer one gets status 413."""
     body_seconds: float = 10.0
     """Longest time to send a body; a slower one gets status 408."""
+
+
+class ServerMetrics:
+    """Metrics of one server, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        counter = partial(Counter, registry=self._registry)
+        histogram = partial(Histogram, registry=self._registry)
+        self.requests = counter("polymode_requests", "Requests, by path and status", ["path", "status"])
+        self.seconds = histogram(
+            "polymode_request_seconds", "Seconds from a request to its reply", ["path"], buckets=SECONDS
+        )
+        self._waiting = Gauge("polymode_queue_length", "Requests that wait for the model", registry=self._registry)
+        self._batch_size = histogram("polymode_batch_size", "Requests of a batch", buckets=SIZES)
+        self._batch_seconds = histogram("polymode_batch_seconds", "Seconds of a batch", buckets=SECONDS)
+        self.decisions = counter("polymode_decisions", "Decisions, by kind and risk", ["kind", "risk"])
+        self.completions = counter("polymode_completions", "Completions, by how they were read", ["status"])
+        self.tokens = counter("polymode_tokens", "Tokens, where they are known", ["kind"])
+        self.faults = counter("polymode_model_faults", "Requests that the model or its server failed")
+
+    def count_batch(self, size: int, seconds: float) -> None:
+        """Count one batch."""
+        self._batch_size.observe(size)
+        self._batch_seconds.observe(seconds)
+
+    def watch_queue(self, length: Callable[[], int]) -> None:
+        """Read the length of the queue from ``length`` at every scrape."""
+        self._waiting.set_function(length)
+
+    def text(self) -> bytes:
+        """All metrics in Prometheus' text format."""
+        return generate_latest(self._registry)
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,8 +67,6 @@ class ReviewQueue(AbstractContextManager["ReviewQueue"]):
         """Give the connections back."""
         self.store.close()
 
-    # --- the service --------------------------------------------------------------------------------------------------
-
     def add(
         self,
         question: str,
@@ -154,8 +152,6 @@ class ReviewQueue(AbstractContextManager["ReviewQueue"]):
             oldest = sa.select(sa.func.min(items.c.created_at)).where(state_is(ReviewState.OPEN, now))
             return ReviewCounts(**n, oldest_open=connection.execute(oldest).scalar())
 
-    # --- lists --------------------------------------------------------------------------------------------------------
-
     def item(self, item_id: int) -> ReviewItem:
         """One item; raises DataNotFoundError."""
         with self.store.reading() as connection:
@@ -188,8 +184,6 @@ class ReviewQueue(AbstractContextManager["ReviewQueue"]):
             query = query if value is None else query.where(column == value)
         with self.store.reading() as connection:
             return read_items(connection, query, now)
-
-    # --- the reviewer -------------------------------------------------------------------------------------------------
 
     def claim(self, reviewer: str, item_id: int | None = None) -> ReviewItem | None:
         """Claim the next item, or a certain one; no other reviewer can have it until release or expiry.
