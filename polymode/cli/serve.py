@@ -135,7 +135,7 @@ def _pages(options: Serve, reviews: Any) -> Any:
     """What the pages show; None without pages."""
     if not options.pages:
         return None
-    from polymode.web.pages.options import open_pages
+    from polymode.web.pages.site import open_pages
 
     return open_pages(
         reviews,

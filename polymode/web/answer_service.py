@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 from polymode.errors import ConfigError, GeneratorFault, PolymodeError, PromptRefusedError
 from polymode.generate import Generated
@@ -15,18 +16,22 @@ from polymode.parsing import parse_answers
 from polymode.policy import Policy, decide
 from polymode.prompts import Style, build_prompt, check_k
 from polymode.types import Answer, AnswerSet, Decision, DecisionKind
+from polymode.verifiers.text import TextVerifier
 from polymode.web.batching import Batcher, ClosedError, PromptRequest, QueueFullError
+from polymode.web.gate import ServerMetrics
 from polymode.web.problems import Problem
-from polymode.web.rationale import rationale
-from polymode.web.readiness import Readiness
-from polymode.web.schema import AnswerItem, AnswerSetReply, Usage
-from polymode.web.server_metrics import ServerMetrics
-
-if TYPE_CHECKING:
-    from polymode.web.reviews import ReviewQueue
+from polymode.web.reviews.queue import ReviewQueue
+from polymode.web.schema import AnswerItem, AnswerSetReply, AnswerSetRequest, Usage
 
 TRIAL_SECONDS = 5.0
 """Longest wait for the one token that shows whether the model answers."""
+GOOD_SECONDS = 10.0
+"""How long after an answer the model counts as ready."""
+BAD_SECONDS = 2.0
+"""How long after a failure the model is not tried again."""
+MAX_CHARS = 80
+"""Longest rationale; whole clauses are left out beyond it."""
+_SAME = TextVerifier().same
 ESCALATION_THREADS = 4
 """Escalated questions that are stored at once. They have threads of their own, so that a locked review queue holds up
 nothing else."""
@@ -39,17 +44,14 @@ class ServingConfig:
     model_id: str
     """Name of the model, as clients see it."""
     policy: Policy
-    """What decides."""
     k: int = 3
     """Answers asked for when a request does not say; the policy's, if it has one."""
     style: Style = "full"
-    """Prompt style."""
     exclusive: bool = False
     """State in the prompt that at most one answer is correct."""
     max_tokens: int = 1536
     """Completions are cut off at this length."""
     temperature: float = 1.0
-    """Sampling temperature."""
     seconds: float = 60.0
     """Limit from a request's arrival to its completion."""
 
@@ -69,26 +71,6 @@ class ServingConfig:
             raise ConfigError(f"seconds = {self.seconds} is not allowed: give a number above 0, up to 3600")
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerRequest:
-    """A question as a client asks it; None stands for the server's setting."""
-
-    question: str
-    k: int | None = None
-    risk: str = "normal"
-    temperature: float | None = None
-    max_tokens: int | None = None
-    seed: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerResult:
-    """A reply, and the completion that it was parsed from."""
-
-    reply: AnswerSetReply
-    completion: str
-
-
 class AnswerService:
     """Asks the model through a batcher and decides."""
 
@@ -97,19 +79,25 @@ class AnswerService:
     ) -> None:
         self.serving, self._batcher, self._metrics, self._escalations = serving, batcher, metrics, escalations
         self.policy_id = serving.policy.digest()
-        self.readiness = Readiness(self._probe)
+        self._model_problem: str | None = None
+        self._model_problem_until = 0.0
+        self._probe_task: asyncio.Task[None] | None = None
         self._threads = ThreadPoolExecutor(ESCALATION_THREADS, thread_name_prefix="escalations")
 
     def close(self) -> None:
         """End the threads once what they are storing is stored."""
         self._threads.shutdown(wait=False)
 
-    async def reply(self, request: AnswerRequest, request_id: str) -> AnswerSetReply:
-        """The decided answer set; raises as `answer`."""
-        return (await self.answer(request, request_id)).reply
-
-    async def answer(self, request: AnswerRequest, request_id: str) -> AnswerResult:
-        """The decided answer set with the model's whole text.
+    async def answer(
+        self,
+        request: AnswerSetRequest,
+        request_id: str,
+        *,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+        seed: int | None = None,
+    ) -> tuple[AnswerSetReply, str]:
+        """The decided answer set, and the completion that it was parsed from; None stands for the server's setting.
 
         Raises:
             Problem: k does not suit the policy (422), the queue is full (429), the model or the review queue fails
@@ -118,66 +106,81 @@ class AnswerService:
         serving = self.serving
         k = self._k(request.k)
         prompt = build_prompt(request.question, k, confidence=True, exclusive=serving.exclusive, style=serving.style)
-        temperature = serving.temperature if request.temperature is None else request.temperature
-        limit = serving.max_tokens if request.max_tokens is None else min(request.max_tokens, serving.max_tokens)
-        generated = await self._generate(PromptRequest(prompt, k, limit, temperature, request.seed), serving.seconds)
-        answer_set, decision = await asyncio.to_thread(self._decide, generated, k, request.risk)
-        escalation_id = await self._escalate(request, answer_set, decision, generated, request_id)
-        self._count(generated, answer_set, decision, request.risk)
+        temperature = serving.temperature if temperature is None else temperature
+        limit = serving.max_tokens if max_tokens is None else min(max_tokens, serving.max_tokens)
+        generated = await self._generate(PromptRequest(prompt, k, limit, temperature, seed), serving.seconds)
+        is_finished = generated.is_finished
+        answer_set = await asyncio.to_thread(parse_answers, generated.text, k, confidence=True, finished=is_finished)
+        decision = await asyncio.to_thread(decide, answer_set, serving.policy, risk=request.risk)
+        escalation_id = await self._escalate(request, answer_set, decision, generated.text, request_id)
+        self._metrics.decisions.labels(decision.kind.value, request.risk).inc()
+        self._metrics.completions.labels(answer_set.status.value).inc()
+        usage = Usage(prompt_tokens=generated.n_prompt_tokens, completion_tokens=generated.n_tokens)
+        self._metrics.tokens.labels("prompt").inc(usage.prompt_tokens or 0)
+        self._metrics.tokens.labels("completion").inc(usage.completion_tokens or 0)
         is_as_served = (temperature, limit) == (serving.temperature, serving.max_tokens) and request.risk == "normal"
         n_released = len(decision.answers)
-        candidates = [_item(answer, generated.text) for answer in decision.ranked]
+        guarantees = [g.statement for g in serving.policy.guarantees if g.decision == decision.kind.value]
+        candidates = [
+            AnswerItem(text=one.text, confidence=one.confidence or 0.0, rationale=rationale(generated.text, one))
+            for one in decision.ranked
+        ]
         reply = AnswerSetReply(
             decision=decision.kind.value,
             reason=decision.reason,
             answers=candidates[:n_released],
             candidates=candidates,
-            guarantee=self._guarantee(decision) if is_as_served else None,
+            guarantee=guarantees[0] if guarantees and is_as_served else None,
             escalation_id=escalation_id,
             k=k,
-            risk=request.risk,  # type: ignore[arg-type]  # checked by the request's model
+            risk=request.risk,
             completion_status=answer_set.status.value,
             model_id=serving.model_id,
             policy_id=self.policy_id,
-            usage=Usage(prompt_tokens=generated.n_prompt_tokens, completion_tokens=generated.n_tokens),
+            usage=usage,
             request_id=request_id,
         )
-        return AnswerResult(reply, generated.text)
+        return reply, generated.text
 
-    async def _generate(self, ask: PromptRequest, seconds: float) -> Generated:
+    async def _generate(self, request: PromptRequest, seconds: float) -> Generated:
         try:
-            future = self._batcher.submit(ask)
-        except QueueFullError:
-            wait = str(math.ceil(self._batcher.seconds_until_room()))
-            fix = f"ask again in {wait} s"
-            raise Problem(429, "too many requests wait", fix=fix, headers={"Retry-After": wait}) from None
-        except ClosedError:
-            raise _closed() from None
-        try:
+            future = self._batcher.submit(request)
             async with asyncio.timeout(seconds):
                 generated = await asyncio.wrap_future(future)
+        except QueueFullError:
+            wait = str(math.ceil(self._batcher.seconds_until_room()))
+            headers = {"Retry-After": wait}
+            raise Problem(429, "too many requests wait", fix=f"ask again in {wait} s", headers=headers) from None
+        except ClosedError:
+            raise _unavailable("the server is shutting down") from None
         except TimeoutError:
             slow = Problem(504, f"no completion within {seconds:g} s", fix="ask again later")
-            self.readiness.note(slow.title)
+            self._note(slow.title)
             raise slow from None
-        except ClosedError:
-            raise _closed() from None
         except PromptRefusedError as exc:
-            self.readiness.note(None)
-            raise Problem(
-                422,
-                f"the model's server refuses the prompt: {exc}",
-                field="question",
-                allowed="a prompt that fits the model",
-                fix="ask a shorter question, or for fewer answers",
-            ) from None
+            self._note(None)
+            title, fix = f"the model's server refuses the prompt: {exc}", "ask a shorter question, or for fewer answers"
+            raise Problem(422, title, field="question", allowed="a prompt that fits the model", fix=fix) from None
         except GeneratorFault as exc:
             self._metrics.faults.inc()
             down = _unavailable(f"the model cannot answer now: {exc}")
-            self.readiness.note(down.title)
+            self._note(down.title)
             raise down from None
-        self.readiness.note(None)
+        self._note(None)
         return generated
+
+    async def model_problem(self) -> str | None:
+        """Why the model would not answer now; None when it would.
+
+        The last request that reached the model decides. When it failed, or was too long ago, the model is asked for one
+        token, so that a server that is back is noticed without a restart and without users. Concurrent callers share
+        one probe.
+        """
+        if time.monotonic() >= self._model_problem_until:
+            if self._probe_task is None or self._probe_task.done():
+                self._probe_task = asyncio.ensure_future(self._probe())
+            await asyncio.shield(self._probe_task)
+        return self._model_problem
 
     async def _probe(self) -> None:
         """Ask for one token and note the result."""
@@ -185,66 +188,65 @@ class AnswerService:
             await self._generate(PromptRequest("ready?", 1, 1, self.serving.temperature), TRIAL_SECONDS)
         except Problem as exc:
             if exc.status == 429:  # busy is not broken
-                self.readiness.note(None)
+                self._note(None)
+
+    def _note(self, problem: str | None) -> None:
+        """The model answered (None), or failed for this reason."""
+        self._model_problem = problem
+        self._model_problem_until = time.monotonic() + (GOOD_SECONDS if problem is None else BAD_SECONDS)
 
     def _k(self, k: int | None) -> int:
         fixed = self.serving.policy.k
-        if k is None or fixed in (None, k):
-            return self.serving.k if k is None else k
-        raise Problem(
-            422,
-            "k does not suit the policy",
-            field="k",
-            value=k,
-            allowed=f"{fixed}, which the policy was calibrated with",
-            fix="leave k out",
-        )
-
-    def _decide(self, generated: Generated, k: int, risk: str) -> tuple[AnswerSet, Decision]:
-        answer_set = parse_answers(generated.text, k, confidence=True, finished=generated.is_finished)
-        return answer_set, decide(answer_set, self.serving.policy, risk=risk)
+        if None not in (k, fixed) and k != fixed:
+            allowed = f"{fixed}, which the policy was calibrated with"
+            raise Problem(422, "k does not suit the policy", field="k", value=k, allowed=allowed, fix="leave k out")
+        return self.serving.k if k is None else k
 
     async def _escalate(
-        self, request: AnswerRequest, answer_set: AnswerSet, decision: Decision, generated: Generated, request_id: str
-    ) -> int | str | None:
+        self, request: AnswerSetRequest, answer_set: AnswerSet, decision: Decision, completion: str, request_id: str
+    ) -> int | None:
         if self._escalations is None or decision.kind is not DecisionKind.ESCALATE:
             return None
+        add = partial(
+            self._escalations.add,
+            request.question,
+            answer_set,
+            decision,
+            completion=completion,
+            model_id=self.serving.model_id,
+            policy_id=self.policy_id,
+            risk=request.risk,
+            equality=self.serving.policy.equality,
+            request_id=request_id,
+        )
         try:
-            add = partial(
-                self._escalations.add,
-                request.question,
-                answer_set,
-                decision,
-                completion=generated.text,
-                model_id=self.serving.model_id,
-                policy_id=self.policy_id,
-                risk=request.risk,
-                equality=self.serving.policy.equality,
-                request_id=request_id,
-            )
             return await asyncio.get_running_loop().run_in_executor(self._threads, add)
         except PolymodeError as exc:  # a reply that says "escalated" would be false: nobody would see the question
             raise _unavailable(f"the question must go to a person, and the review queue fails: {exc}") from None
 
-    def _guarantee(self, decision: Decision) -> str | None:
-        statements = (g.statement for g in self.serving.policy.guarantees if g.decision == decision.kind.value)
-        return next(statements, None)
-
-    def _count(self, generated: Generated, answer_set: AnswerSet, decision: Decision, risk: str) -> None:
-        self._metrics.decisions.labels(decision.kind.value, risk).inc()
-        self._metrics.completions.labels(answer_set.status.value).inc()
-        for kind, number in (("prompt", generated.n_prompt_tokens), ("completion", generated.n_tokens)):
-            if number is not None:
-                self._metrics.tokens.labels(kind).inc(number)
-
-
-def _item(answer: Answer, completion: str) -> AnswerItem:
-    return AnswerItem(text=answer.text, confidence=answer.confidence or 0.0, rationale=rationale(completion, answer))
-
-
-def _closed() -> Problem:
-    return _unavailable("the server is shutting down")
-
 
 def _unavailable(title: str) -> Problem:
     return Problem(503, title, fix="ask again later", headers={"Retry-After": "2"})
+
+
+def rationale(completion: str, answer: Answer) -> str | None:
+    """Findings that support ``answer``, in the order of the reasoning, such as ``tremor, dizziness``.
+
+    The lab's models and those trained like them reason in clauses ``finding : answer that it supports``. Only such
+    clauses are parsed; other reasoning gives None, never a guess. A clause ends with ``;`` or at the end of a line and
+    contains one colon; the text after it must equal the answer after normalising. None when there is no such clause, or
+    none short enough.
+    """
+    head, end, _ = completion.rpartition("</think>")
+    if not end:
+        return None
+    findings: list[str] = []
+    for clause in re.split(r"[;\n]", head.rpartition("<think>")[2]):
+        finding, colon, named = clause.partition(":")
+        finding = finding.strip(" \t\r-*")
+        is_usable = colon and ":" not in named and finding.isprintable() and finding not in findings
+        if finding and is_usable and _SAME(named, answer.text):
+            findings.append(finding)
+    while findings and len(", ".join(findings)) > MAX_CHARS:
+        findings.pop()
+    return ", ".join(findings) or None

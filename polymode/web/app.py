@@ -16,20 +16,23 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response, StreamingResponse
 
 from polymode.generate import Generator
-from polymode.web.answer_service import AnswerRequest, AnswerService, ServingConfig
+from polymode.web.answer_service import AnswerService, ServingConfig
 from polymode.web.batching import Batcher
-from polymode.web.chat import ChatRequest, chat_completion, chat_events, model_list
-from polymode.web.client_disconnect import run_until_disconnect
-from polymode.web.gate import Gate, Limits
+from polymode.web.gate import Gate, Limits, ServerMetrics, refusal, run_until_disconnect
 from polymode.web.keys import Keys
-from polymode.web.problems import PROBLEM_TYPE, Problem, ProblemBody, SafeJSON, problem_of, problem_response
-from polymode.web.schema import AnswerSetReply, AnswerSetRequest
-from polymode.web.server_metrics import ServerMetrics
+from polymode.web.problems import PROBLEM_TYPE, Problem, ProblemBody, SafeJSON, problem_of
+from polymode.web.reviews.queue import ReviewQueue
+from polymode.web.schema import (
+    AnswerSetReply,
+    AnswerSetRequest,
+    ChatRequest,
+    chat_completion,
+    chat_events,
+    model_list,
+)
 
 if TYPE_CHECKING:
-    from polymode.web.pages.options import PageOptions
-    from polymode.web.pages.site import Site
-    from polymode.web.reviews import ReviewQueue
+    from polymode.web.pages.site import PageOptions
 
 _BODIES = {"/v1/answer-sets": AnswerSetRequest, "/v1/chat/completions": ChatRequest}
 _STATUS_TEXT = {
@@ -93,28 +96,17 @@ def create_app(
         answer_service.close()
 
     app = _new_app(keys, lifespan)
-    _add_answers(app, answer_service)
-    _add_chat(app, answer_service)
-    _add_health(app)
+    _add_questions(app, answer_service)
     _add_operations(app, answer_service, batcher, server_metrics)
-    site = None
-    if pages is not None:
-        from polymode.web.pages.site import add_pages
-
-        site = add_pages(app, answer_service, pages, keys)
-    return _gated(app, site, keys, hosts, limits, server_metrics)
+    return _finished(app, answer_service, pages, keys, hosts, limits, server_metrics)
 
 
 def create_pages_app(
     pages: PageOptions, *, keys: Keys | None = None, limits: Limits | None = None, hosts: Collection[str] | None = None
 ) -> FastAPI:
     """The pages alone, without a model: to review, to look at runs, to relabel. Arguments as of `create_app`."""
-    from polymode.web.pages.site import add_pages
-
     keys = keys or Keys()
-    app = _new_app(keys)
-    _add_health(app)
-    return _gated(app, add_pages(app, None, pages, keys), keys, hosts, limits, ServerMetrics())
+    return _finished(_new_app(keys), None, pages, keys, hosts, limits, ServerMetrics())
 
 
 def _new_app(keys: Keys, lifespan: Any = None) -> FastAPI:
@@ -130,16 +122,33 @@ def _new_app(keys: Keys, lifespan: Any = None) -> FastAPI:
     )
 
 
-def _gated(
+def _finished(
     app: FastAPI,
-    site: Site | None,
+    answer_service: AnswerService | None,
+    pages: PageOptions | None,
     keys: Keys,
     hosts: Collection[str] | None,
     limits: Limits | None,
     server_metrics: ServerMetrics,
 ) -> FastAPI:
-    """The application behind its gate, once it has all its paths."""
-    _add_problems(app, site)
+    """The application with its pages and the replies to errors, behind its gate."""
+
+    @app.get("/health", responses=_responses(408, 413, 421))
+    async def health() -> dict[str, str]:
+        """Whether the process answers; nothing else is looked at."""
+        return {"status": "ok"}
+
+    site = None
+    if pages is not None:
+        from polymode.web.pages.site import add_pages
+
+        site = add_pages(app, answer_service, pages, keys)
+
+    async def on_error(request: Request, exc: Exception) -> Response:
+        return refusal(_problem(exc, request.url.path), request.scope, site)
+
+    for kind in (Problem, RequestValidationError, HTTPException, Exception):
+        app.add_exception_handler(kind, on_error)
     app.add_middleware(
         Gate,
         keys=keys,
@@ -152,16 +161,30 @@ def _gated(
     return app
 
 
-def _add_answers(app: FastAPI, answer_service: AnswerService) -> None:
+def _problem(exc: Exception, path: str) -> Problem:
+    """Why a request is not answered, whatever was raised."""
+    if isinstance(exc, Problem):
+        return exc
+    if isinstance(exc, RequestValidationError):
+        return problem_of(exc.errors(), _BODIES[path])
+    if isinstance(exc, HTTPException):
+        messages = {
+            400: ("the body cannot be read", "send valid JSON"),
+            404: ("no such path", "GET /openapi.json lists the paths"),
+            405: ("no such method here", f"use {(exc.headers or {}).get('Allow', 'another one')}"),
+        }
+        title, fix = messages.get(exc.status_code, (str(exc.detail), "GET /openapi.json describes the requests"))
+        return Problem(exc.status_code, title, fix=fix, headers=exc.headers)
+    return Problem(500, "the server failed", fix="report it with the request_id and the log")
+
+
+def _add_questions(app: FastAPI, answer_service: AnswerService) -> None:
     @app.post("/v1/answer-sets", responses=_responses(*_QUESTION_STATUSES))
     async def answer_sets(body: AnswerSetRequest, request: Request) -> AnswerSetReply:
         """Ranked answers to one question, and what to do with them."""
-        question = AnswerRequest(body.question, body.k, body.risk)
-        reply = await run_until_disconnect(request, answer_service.reply(question, request.state.request_id))
+        reply, _ = await run_until_disconnect(request, answer_service.answer(body, request.state.request_id))
         return SafeJSON(reply.model_dump())  # type: ignore[return-value]  # the annotation describes its content
 
-
-def _add_chat(app: FastAPI, answer_service: AnswerService) -> None:
     created = int(time.time())
 
     @app.get("/v1/models", responses=_responses(401, 408, 413, 421, openai=True))
@@ -175,7 +198,8 @@ def _add_chat(app: FastAPI, answer_service: AnswerService) -> None:
     async def chat_completions(body: ChatRequest, request: Request) -> dict[str, Any]:
         """The answer set as the content of a chat completion, for clients of OpenAI's API."""
         question = body.answer_request(answer_service.serving.model_id)
-        reply = await run_until_disconnect(request, answer_service.reply(question, request.state.request_id))
+        answer = answer_service.answer(question, request.state.request_id, **body.sampling())
+        reply, _ = await run_until_disconnect(request, answer)
         if not body.stream:
             return SafeJSON(chat_completion(reply))  # type: ignore[return-value]
         with_usage = bool(body.stream_options and body.stream_options.include_usage)
@@ -183,18 +207,11 @@ def _add_chat(app: FastAPI, answer_service: AnswerService) -> None:
         return StreamingResponse(events, media_type="text/event-stream")  # type: ignore[return-value]
 
 
-def _add_health(app: FastAPI) -> None:
-    @app.get("/health", responses=_responses(408, 413, 421))
-    async def health() -> dict[str, str]:
-        """Whether the process answers; nothing else is looked at."""
-        return {"status": "ok"}
-
-
 def _add_operations(app: FastAPI, answer_service: AnswerService, batcher: Batcher, counters: ServerMetrics) -> None:
     @app.get("/ready", responses=_responses(408, 413, 421, 503))
     async def ready() -> dict[str, str]:
         """Whether the model answers, as far as its last reply or one token asked for now tells."""
-        problem = await answer_service.readiness.problem() if batcher.is_alive else "the server is shutting down"
+        problem = await answer_service.model_problem() if batcher.is_alive else "the server is shutting down"
         if problem is not None:
             raise Problem(503, problem, fix="wait, or look into the server's log", headers={"Retry-After": "2"})
         return {"status": "ready", "model_id": answer_service.serving.model_id, "policy_id": answer_service.policy_id}
@@ -203,36 +220,6 @@ def _add_operations(app: FastAPI, answer_service: AnswerService, batcher: Batche
     async def metrics() -> Response:
         """Counters for Prometheus."""
         return Response(counters.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
-
-
-def _add_problems(app: FastAPI, pages: Site | None) -> None:
-    def reply(request: Request, problem: Problem) -> Response:
-        if pages is not None and pages.owns(request.url.path):
-            return pages.problem(problem, request.scope)
-        return problem_response(problem, request.state.request_id, request.url.path)
-
-    async def on_problem(request: Request, exc: Any) -> Response:
-        return reply(request, exc)
-
-    async def on_invalid(request: Request, exc: Any) -> Response:
-        return reply(request, problem_of(exc.errors(), _BODIES[request.url.path]))
-
-    async def on_http(request: Request, exc: Any) -> Response:
-        messages = {
-            400: ("the body cannot be read", "send valid JSON"),
-            404: ("no such path", "GET /openapi.json lists the paths"),
-            405: ("no such method here", f"use {(exc.headers or {}).get('Allow', 'another one')}"),
-        }
-        title, fix = messages.get(exc.status_code, (str(exc.detail), "GET /openapi.json describes the requests"))
-        return reply(request, Problem(exc.status_code, title, fix=fix, headers=exc.headers))
-
-    async def on_bug(request: Request, exc: Any) -> Response:
-        return reply(request, Problem(500, "the server failed", fix="report it with the request_id and the log"))
-
-    app.add_exception_handler(Problem, on_problem)
-    app.add_exception_handler(RequestValidationError, on_invalid)
-    app.add_exception_handler(HTTPException, on_http)
-    app.add_exception_handler(Exception, on_bug)
 
 
 def _responses(*statuses: int, openai: bool = False) -> dict[int | str, dict[str, Any]]:

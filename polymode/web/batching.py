@@ -55,7 +55,7 @@ class PromptRequest:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Waiting:
-    ask: PromptRequest
+    request: PromptRequest
     since: float
     future: Future[Generated]
 
@@ -96,7 +96,7 @@ class Batcher:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, ask: PromptRequest) -> Future[Generated]:
+    def submit(self, request: PromptRequest) -> Future[Generated]:
         """The completion to come; cancelling it while it waits takes it out of the queue.
 
         Raises:
@@ -106,11 +106,10 @@ class Batcher:
         with self._changed:
             if self._is_closing:
                 raise ClosedError
+            self._drop_cancelled()
             if len(self._queue) >= self._room:
-                self._drop_cancelled()
-                if len(self._queue) >= self._room:
-                    raise QueueFullError
-            waiting = _Waiting(ask, time.monotonic(), Future())
+                raise QueueFullError
+            waiting = _Waiting(request, time.monotonic(), Future())
             self._queue.append(waiting)
             self._changed.notify_all()
         return waiting.future
@@ -166,30 +165,27 @@ class Batcher:
                     self._changed.wait()
                     continue
                 first = self._queue[0]
-                batch = [first, *(w for w in list(self._queue)[1:] if w.ask.joins(first.ask))][: self._size]
+                batch = [w for w in self._queue if w is first or w.request.joins(first.request)][: self._size]
                 patience = first.since + self._wait - time.monotonic()
-                if len(batch) == self._size or first.ask.seed is not None or patience <= 0:
-                    taken = set(map(id, batch))
-                    self._queue = deque(w for w in self._queue if id(w) not in taken)
+                if len(batch) == self._size or first.request.seed is not None or patience <= 0:
+                    self._queue = deque(w for w in self._queue if w not in batch)
                     return batch
                 self._changed.wait(patience)
             return []
 
     def _drop_cancelled(self) -> None:
-        if any(waiting.future.cancelled() for waiting in self._queue):
-            self._queue = deque(waiting for waiting in self._queue if not waiting.future.cancelled())
+        self._queue = deque(waiting for waiting in self._queue if not waiting.future.cancelled())
 
     def _outcomes(self, batch: list[_Waiting]) -> list[Generated | GeneratorFault]:
         """Completion or fault of each request; a batch that fails, though the server is up, is asked one by one."""
-        ask = batch[0].ask
-        seed = self._seeds.getrandbits(31) if ask.seed is None else ask.seed
+        request = batch[0].request
         try:
             generated = self._generator.generate(
-                [waiting.ask.prompt for waiting in batch],
+                [waiting.request.prompt for waiting in batch],
                 n=1,
-                max_tokens=ask.max_tokens,
-                temperature=ask.temperature,
-                seed=seed,
+                max_tokens=request.max_tokens,
+                temperature=request.temperature,
+                seed=self._seeds.getrandbits(31) if request.seed is None else request.seed,
             )
             texts: list[Generated | GeneratorFault] = [text for [text] in generated]
             if len(texts) != len(batch):
@@ -198,12 +194,8 @@ class Batcher:
             is_down = isinstance(exc, GeneratorFault) and not isinstance(exc, PromptRefusedError)
             if len(batch) > 1 and not is_down:
                 return [outcome for waiting in batch for outcome in self._outcomes([waiting])]
-            return [_fault(exc)] * len(batch)
+            if not isinstance(exc, GeneratorFault):
+                log.error("the model failed", exc_info=exc)
+                exc = GeneratorFault(f"the model failed with {type(exc).__name__}; the log of the server says more")
+            return [exc] * len(batch)
         return texts
-
-
-def _fault(exc: Exception) -> GeneratorFault:
-    if isinstance(exc, GeneratorFault):
-        return exc
-    log.error("the model failed", exc_info=exc)
-    return GeneratorFault(f"the model failed with {type(exc).__name__}; the log of the server says more")

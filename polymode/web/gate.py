@@ -1,4 +1,4 @@
-"""Checks before a request is handled: host, key, size and duration of its body (layer L6; plain ASGI).
+"""Checks before a request is handled, and the counters of the server (layer L6; plain ASGI).
 
 Each request gets an id, is counted, timed and logged; neither questions nor answers are logged. The whole body is read
 here, bounded in bytes and in seconds however it is sent, before anything else is done with it.
@@ -13,11 +13,14 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from starlette.datastructures import Headers
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -26,12 +29,14 @@ from polymode.web.problems import Problem, problem_response
 
 if TYPE_CHECKING:
     from polymode.web.pages.site import Site
-from polymode.web.server_metrics import ServerMetrics
 
+T = TypeVar("T")
 log = logging.getLogger("polymode.web")
 
 OPEN_PATHS = ("/health", "/ready")
 """Paths that need no key: process supervisors and load balancers call them."""
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 CLIENT_CLOSED_REQUEST = 499
 """Status in log and counters of a request whose client disconnected."""
@@ -56,38 +61,59 @@ class Limits:
     """Longest time to send a body; a slower one gets status 408."""
 
 
+class ServerMetrics:
+    """Metrics of one server, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        counter = partial(Counter, registry=self._registry)
+        histogram = partial(Histogram, registry=self._registry)
+        self.requests = counter("polymode_requests", "Requests, by path and status", ["path", "status"])
+        self.seconds = histogram(
+            "polymode_request_seconds", "Seconds from a request to its reply", ["path"], buckets=SECONDS
+        )
+        self._waiting = Gauge("polymode_queue_length", "Requests that wait for the model", registry=self._registry)
+        self._batch_size = histogram("polymode_batch_size", "Requests of a batch", buckets=SIZES)
+        self._batch_seconds = histogram("polymode_batch_seconds", "Seconds of a batch", buckets=SECONDS)
+        self.decisions = counter("polymode_decisions", "Decisions, by kind and risk", ["kind", "risk"])
+        self.completions = counter("polymode_completions", "Completions, by how they were read", ["status"])
+        self.tokens = counter("polymode_tokens", "Tokens, where they are known", ["kind"])
+        self.faults = counter("polymode_model_faults", "Requests that the model or its server failed")
+
+    def count_batch(self, size: int, seconds: float) -> None:
+        """Count one batch."""
+        self._batch_size.observe(size)
+        self._batch_seconds.observe(seconds)
+
+    def watch_queue(self, length: Callable[[], int]) -> None:
+        """Read the length of the queue from ``length`` at every scrape."""
+        self._waiting.set_function(length)
+
+    def text(self) -> bytes:
+        """All metrics in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+
+@dataclass(frozen=True, slots=True)
 class Gate:
-    """ASGI middleware.
+    """ASGI middleware."""
 
-    Args:
-        app: the application.
-        keys: of those who may ask; without any, everybody may.
-        hosts: names by which clients may call the server; None for any. They stop DNS rebinding, by which a page in a
-            browser reaches a server on the same machine under a host name of its own.
-        limits: of bodies.
-        metrics: of the server.
-        paths: that exist; all others are counted as one.
-        pages: for people.
-    """
-
-    def __init__(
-        self,
-        app: ASGIApp,
-        *,
-        keys: Keys,
-        hosts: Collection[str] | None,
-        limits: Limits,
-        metrics: ServerMetrics,
-        paths: Collection[str],
-        pages: Site | None = None,
-    ) -> None:
-        self._app, self._keys, self._hosts = app, keys, hosts
-        self._limits, self._metrics, self._paths, self._pages = limits, metrics, paths, pages
+    app: ASGIApp
+    keys: Keys
+    """Of those who may ask; without any, everybody may."""
+    hosts: Collection[str] | None
+    """Names by which clients may call the server; None for any. They stop DNS rebinding, by which a page in a browser
+    reaches a server on the same machine under a host name of its own."""
+    limits: Limits
+    metrics: ServerMetrics
+    paths: Collection[str]
+    """That exist; all others are counted as one."""
+    pages: Site | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         request_id = uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
@@ -97,63 +123,53 @@ class Gate:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                own = {name for name, _ in message["headers"]}
-                extra = {"x-request-id": request_id, **HEADERS}
-                message = {
-                    **message,
-                    "headers": [
-                        *message["headers"],
-                        *((k.encode(), v.encode()) for k, v in extra.items() if k.encode() not in own),
-                    ],
-                }
+                headers = MutableHeaders(scope=message)
+                for name, value in {"x-request-id": request_id, **HEADERS}.items():
+                    headers.setdefault(name, value)
             await send(message)
 
         try:
             try:
-                self._check(Headers(scope=scope), scope)
-                body = await self._body(Headers(scope=scope), receive)
+                request = Request(scope, receive)
+                self._check(request.headers, scope)
+                body = await self._body(request)
             except Problem as problem:
-                await self._refusal(problem, scope)(scope, receive, send_with_headers)
-            except ConnectionError:
+                await refusal(problem, scope, self.pages)(scope, receive, send_with_headers)
+            except ClientDisconnect:
                 status = CLIENT_CLOSED_REQUEST
             else:
-                await self._app(scope, _replayed(body, receive), send_with_headers)
+                await self.app(scope, _replayed(body, receive), send_with_headers)
         finally:
             seconds = time.monotonic() - start
             path = self._path_label(scope["path"])
-            self._metrics.requests.labels(path, status).inc()
-            self._metrics.seconds.labels(path).observe(seconds)
+            self.metrics.requests.labels(path, status).inc()
+            self.metrics.seconds.labels(path).observe(seconds)
             log.info("%s %s %d %.0f ms %s", scope["method"], path, status, 1000 * seconds, request_id)
-
-    def _refusal(self, problem: Problem, scope: Scope) -> Response:
-        if self._pages is not None and self._pages.owns(scope["path"]):
-            return self._pages.problem(problem, scope)
-        return problem_response(problem, scope["state"]["request_id"], scope["path"])
 
     def _path_label(self, path: str) -> str:
         """The path as counters and log name it: one of a few, whatever was requested."""
-        if path in self._paths:
+        if path in self.paths:
             return path
-        return "/" + path[1:].partition("/")[0] if self._pages is not None and self._pages.owns(path) else "other"
+        return "/" + path[1:].partition("/")[0] if self.pages is not None and self.pages.owns(path) else "other"
 
     def _check(self, headers: Headers, scope: Scope) -> None:
-        if self._hosts is not None and _host(headers.get("host", "")) not in self._hosts:
+        if self.hosts is not None and _host(headers.get("host", "")) not in self.hosts:
             raise Problem(
                 421,
                 "the server is not called by this name",
                 field="Host",
                 value=headers.get("host"),
-                allowed=", ".join(sorted(self._hosts)),
+                allowed=", ".join(sorted(self.hosts)),
                 fix="use the address that the server printed when it started",
             )
-        if not self._keys or scope["path"] in OPEN_PATHS:
+        if not self.keys or scope["path"] in OPEN_PATHS:
             return
-        if self._pages is not None and self._pages.owns(scope["path"]):
-            if not self._pages.admits(scope):
+        if self.pages is not None and self.pages.owns(scope["path"]):
+            if not self.pages.admits(scope):
                 raise Problem(401, "nobody is signed in", fix="sign in, and send it again; nothing was changed")
             return
         scheme, _, key = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or self._keys.owner(key.strip()) is None:
+        if scheme.lower() != "bearer" or self.keys.owner(key.strip()) is None:
             raise Problem(
                 401,
                 "no API key" if not key else "the API key is not known",
@@ -163,49 +179,39 @@ class Gate:
                 headers={"WWW-Authenticate": "Bearer"},
             )
 
-    async def _body(self, headers: Headers, receive: Receive) -> bytes:
-        """The whole body.
-
-        Raises:
-            Problem: too long or too slow.
-            ConnectionError: the client disconnected.
-        """
-        announced = headers.get("content-length", "0")
-        if announced.isdecimal() and int(announced) > self._limits.body_bytes:
-            raise self._too_long()
-        parts: list[bytes] = []
-        size = 0
-        try:
-            async with asyncio.timeout(self._limits.body_seconds):
-                while True:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        raise ConnectionError
-                    parts.append(message.get("body", b""))
-                    size += len(parts[-1])
-                    if size > self._limits.body_bytes:
-                        raise self._too_long()
-                    if not message.get("more_body", False):
-                        return b"".join(parts)
-        except TimeoutError:
-            raise Problem(
-                408,
-                "the body came too slowly",
-                field="body",
-                allowed=f"{self._limits.body_seconds:g} s",
-                fix="send the request again",
-                headers={"Connection": "close"},
-            ) from None
-
-    def _too_long(self) -> Problem:
-        return Problem(
+    async def _body(self, request: Request) -> bytes:
+        """The whole body; raises Problem when it is too long or too slow, and ClientDisconnect."""
+        limits, close = self.limits, {"Connection": "close"}
+        too_long = Problem(
             413,
             "the body is too long",
             field="body",
-            allowed=f"{self._limits.body_bytes:,} bytes",
+            allowed=f"{limits.body_bytes:,} bytes",
             fix="send a shorter question",
-            headers={"Connection": "close"},
+            headers=close,
         )
+        length = request.headers.get("content-length", "0")
+        if length.isdecimal() and int(length) > limits.body_bytes:
+            raise too_long
+        body = bytearray()
+        try:
+            async with asyncio.timeout(limits.body_seconds):
+                async for part in request.stream():
+                    body += part
+                    if len(body) > limits.body_bytes:
+                        raise too_long
+        except TimeoutError:
+            allowed, fix = f"{limits.body_seconds:g} s", "send the request again"
+            slow = Problem(408, "the body came too slowly", field="body", allowed=allowed, fix=fix, headers=close)
+            raise slow from None
+        return bytes(body)
+
+
+def refusal(problem: Problem, scope: Scope, pages: Site | None) -> Response:
+    """The reply to a request that is not answered: a page where one was asked for, else JSON."""
+    if pages is not None and pages.owns(scope["path"]):
+        return pages.problem(problem, scope)
+    return problem_response(problem, scope["state"]["request_id"], scope["path"])
 
 
 def _host(header: str) -> str:
@@ -218,13 +224,31 @@ def _host(header: str) -> str:
 
 def _replayed(body: bytes, receive: Receive) -> Receive:
     """A `receive` that gives the whole body at once, then waits for the client to disconnect."""
-    is_read = False
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive_again() -> Message:
-        nonlocal is_read
-        if is_read:
-            return await receive()
-        is_read = True
-        return {"type": "http.request", "body": body, "more_body": False}
+        return messages.pop() if messages else await receive()
 
     return receive_again
+
+
+async def run_until_disconnect(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """The result of ``work``, which is cancelled when the client disconnects; then raises Problem."""
+    result = asyncio.ensure_future(work)
+    disconnect = asyncio.ensure_future(_disconnected(request))
+    try:
+        await asyncio.wait({result, disconnect}, return_when=asyncio.FIRST_COMPLETED)
+        if result.done():
+            return result.result()
+        raise Problem(CLIENT_CLOSED_REQUEST, "the client disconnected", fix="wait for the reply")
+    finally:
+        for task in (result, disconnect):
+            task.cancel()
+        # The request must be out of the queue before this returns, so that the model is not asked in between.
+        await asyncio.gather(result, disconnect, return_exceptions=True)
+        await asyncio.sleep(0)
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

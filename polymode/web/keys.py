@@ -35,11 +35,8 @@ class Keys:
     def owner(self, key: str) -> str | None:
         """Name of a key's owner; None for a key that is not known. Takes as long for a wrong key as for a right one."""
         sent = hash_of(key).encode()
-        owner = None
-        for name, stored in self._hashes.items():
-            if hmac.compare_digest(sent, stored):
-                owner = name
-        return owner
+        owners = [name for name, stored in self._hashes.items() if hmac.compare_digest(sent, stored)]
+        return owners[-1] if owners else None
 
 
 def hash_of(key: str) -> str:

@@ -15,6 +15,17 @@ from typing import Any
 from pydantic import BaseModel
 from starlette.responses import JSONResponse
 
+from polymode import runs
+from polymode.errors import (
+    DataNotFoundError,
+    PolymodeError,
+    RecordError,
+    ReviewConflictError,
+    ReviewStoreError,
+    UserError,
+    WriteError,
+)
+
 MAX_VALUE = 100
 """Characters of a refused value that are sent back."""
 PROBLEM_TYPE = "application/problem+json"
@@ -40,16 +51,8 @@ class Problem(Exception):
         self.field, self.value, self.allowed, self.fix = field, _shortened(value), allowed, fix
 
     def body(self, request_id: str) -> dict[str, object]:
-        """As JSON."""
-        return {
-            "title": self.title,
-            "status": self.status,
-            "field": self.field,
-            "value": self.value,
-            "allowed": self.allowed,
-            "fix": self.fix,
-            "request_id": request_id,
-        }
+        """As JSON: the fields of `ProblemBody`."""
+        return {name: getattr(self, name, request_id) for name in ProblemBody.model_fields}
 
     def line(self) -> str:
         """As one sentence."""
@@ -109,30 +112,17 @@ def problem_of(errors: Sequence[Mapping[str, Any]], model: type[BaseModel]) -> P
     if kind == "json_invalid":
         return Problem(400, "not JSON", field="body", allowed="a JSON object", fix="send valid JSON")
     if not path:
-        return Problem(
-            422,
-            "not a JSON object",
-            field="body",
-            allowed=f"a JSON object with {fields}",
-            fix="send an object, with the header Content-Type: application/json",
-        )
-    field = ".".join(path)
+        fix = "send an object, with the header Content-Type: application/json"
+        return Problem(422, "not a JSON object", field="body", allowed=f"a JSON object with {fields}", fix=fix)
+    field, value = ".".join(path), error.get("input")
     if kind == "extra_forbidden":
-        return Problem(
-            422, "unknown field", field=field, value=error.get("input"), allowed=f"one of {fields}", fix="leave it out"
-        )
+        return Problem(422, "unknown field", field=field, value=value, allowed=f"one of {fields}", fix="leave it out")
     description = model.model_fields[path[0]].description if path[0] in model.model_fields else None
     if kind == "missing":
         return Problem(422, "a field is missing", field=field, allowed=description, fix="add it")
     message = " ".join(str(error["msg"]).split())
-    return Problem(
-        422,
-        "a value is not allowed",
-        field=field,
-        value=error.get("input"),
-        allowed=description,
-        fix=f"change it: {message[:1].lower()}{message[1:]}",
-    )
+    fix = f"change it: {message[:1].lower()}{message[1:]}"
+    return Problem(422, "a value is not allowed", field=field, value=value, allowed=description, fix=fix)
 
 
 def _shortened(value: object) -> str | int | float | bool | None:
@@ -146,3 +136,28 @@ def _shortened(value: object) -> str | int | float | bool | None:
     except ValueError:  # an integer of too many digits
         text = type(value).__name__
     return text if len(text) <= MAX_VALUE else f"{text[:MAX_VALUE]}..."
+
+
+_FIXES: tuple[tuple[type[Exception], int, str], ...] = (
+    (runs.ChangedError, 503, "load the page again"),
+    (ReviewStoreError, 503, "send it again in a moment; nothing was saved"),
+    (WriteError, 503, "free space, or repair the file, then send it again; nothing was written"),
+    (ReviewConflictError, 409, "go back to the list"),
+    (DataNotFoundError, 404, "go back to the list"),
+    (RecordError, 422, "repair the file, then load this page again"),
+    (UserError, 422, "go back, change it, and send it again; nothing was written"),
+    (PolymodeError, 500, "tell the operator of the server; its log says more"),
+    (OSError, 503, "check the folder and its permissions, then load this page again"),
+)
+"""Status and fix by kind of error; the first that fits counts."""
+
+
+def problem_of_error(error: Exception) -> Problem:
+    """An error of the package, or of reading a file, as a page shows it."""
+    status, fix = next((status, fix) for kind, status, fix in _FIXES if isinstance(error, kind))
+    if isinstance(error, PolymodeError):
+        title = str(error)
+    else:  # without the path, which is nobody's business
+        title = f"a file cannot be read ({getattr(error, 'strerror', None) or type(error).__name__})"
+    may_pass = isinstance(error, (ReviewStoreError, runs.ChangedError))
+    return Problem(status, title, fix=fix, headers={"Retry-After": "2"} if may_pass else None)

@@ -363,7 +363,7 @@ def test_health_looks_at_nothing_and_ready_at_the_model(start: Start, model: Mod
 def test_ready_finds_a_model_that_came_back_without_anybody_asking(
     start: Start, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("polymode.web.readiness.BAD_SECONDS", 0.0)
+    monkeypatch.setattr("polymode.web.answer_service.BAD_SECONDS", 0.0)
     client = start()
     model.fault = lambda _: GeneratorFault("down")
     assert client.get("/ready").status_code == 503

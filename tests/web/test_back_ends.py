@@ -42,7 +42,7 @@ class Behind:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(endpoint, "FIRST_WAIT", 0.01)
     monkeypatch.setattr("polymode.generate.openai_http.REST_SECONDS", 0.1)
-    monkeypatch.setattr("polymode.web.readiness.BAD_SECONDS", 0.05)
+    monkeypatch.setattr("polymode.web.answer_service.BAD_SECONDS", 0.05)
 
 
 def test_a_server_behind_that_is_down_is_found_again_without_a_restart(start: Start, live: Live) -> None:

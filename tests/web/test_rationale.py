@@ -1,7 +1,7 @@
 import pytest
 
 from polymode.parsing import parse_answers
-from polymode.web.rationale import MAX_CHARS, rationale
+from polymode.web.answer_service import MAX_CHARS, rationale
 
 SLOT = "<answer>{}</answer><confidence>0.5</confidence>"
 

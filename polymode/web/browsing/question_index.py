@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntFlag
 from pathlib import Path
+from typing import NamedTuple
 
 from polymode import runs
 
@@ -36,8 +37,7 @@ class Kind(IntFlag):
     """An answer could not be judged."""
 
 
-@dataclass(frozen=True, slots=True)
-class Offsets:
+class Offsets(NamedTuple):
     """Where the judged completions of one question start, by sample, and where their texts do."""
 
     judged: tuple[int, ...]
@@ -79,11 +79,8 @@ class QuestionIndex:
 
     def select(self, kind: Kind | None, part: str = "") -> list[int]:
         """Places of the questions of this kind (all: None) whose id contains ``part``."""
-        return [
-            number
-            for number, own in enumerate(self.kinds)
-            if (kind is None or own & kind) and (not part or part in self.ids[number])
-        ]
+        numbers = range(len(self)) if kind is None else [n for n, own in enumerate(self.kinds) if own & kind]
+        return [number for number in numbers if part in self.ids[number]]
 
 
 def stamps_of(judged: Path, completions: Path | None) -> tuple[runs.Stamp, runs.Stamp | None]:
@@ -131,29 +128,23 @@ def build_index(judged: Path, completions: Path | None, name: str) -> QuestionIn
 class _Question:
     """What is gathered of one question."""
 
-    __slots__ = ("has_hit", "kind", "offsets", "references")
-
     def __init__(self) -> None:
         self.offsets: list[tuple[int, int]] = []
         self.references: set[int] = set()
-        self.has_hit = False
+        self.n_found = 0
         self.kind = Kind.MISSED
 
     def add(self, judged: runs.JudgedCompletion, offset: int) -> None:
         self.offsets.append((judged.sample, offset))
         self.references |= judged.found
-        self.has_hit |= judged.n_hits > 0
-        if "correct" in judged.verdicts:
-            self.kind &= ~Kind.MISSED
+        # Programs that are right all match the one set of tests, and have no numbered reference.
+        self.n_found = len(self.references) or int(self.n_found > 0 or judged.n_hits > 0)
         if "unscored" in judged.verdicts:
-            self.kind = (self.kind | Kind.UNSCORED) & ~Kind.MISSED
+            self.kind |= Kind.UNSCORED
+        if "correct" in judged.verdicts or "unscored" in judged.verdicts:
+            self.kind &= ~Kind.MISSED
         if judged.status != "clean":
             self.kind |= Kind.MALFORMED
         pairs = zip(judged.verdicts, judged.confidences, strict=True)
         if any(verdict == "wrong" and q is not None and q >= SURE for verdict, q in pairs):
             self.kind |= Kind.OVERCONFIDENT
-
-    @property
-    def n_found(self) -> int:
-        # Programs that are right all match the one set of tests, and have no numbered reference.
-        return len(self.references) or int(self.has_hit)

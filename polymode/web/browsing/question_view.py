@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from polymode import runs
 from polymode.parsing import parse_answers
 from polymode.runs.judged import Mark
-from polymode.types import Completion, Example, Reference
+from polymode.types import AnswerSet, Completion, Example, Reference, Span
 from polymode.verifiers.text import normalise
-from polymode.web.browsing.segments import Segment, segments_of, shortened
 
 LONGEST = 6000
 """Characters of a reasoning, a question or an answer that are shown."""
 MAX_LIKELY, LEAST_LIKELY = 8, 0.005
 """Possible answers listed besides the references: so many, and only when this probable."""
+SegmentKind = Literal["reasoning", "answer", "confidence", "format", "text"]
+_END_THINK = "</think>"
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of a completion."""
+
+    kind: SegmentKind
+    """``format``: what stands between answers and confidences; ``text``: what could not be parsed."""
+    text: str
+    slot: int | None = None
+    """Of an answer or a confidence, from 1."""
+    mark: Mark | None = None
+    """What became of the answer; None where it was not judged."""
+    n_omitted: int = 0
+    """Characters of the middle that are not shown; a segment of only these has no text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,15 +152,55 @@ def _truths(example: Example, references_found: Iterable[set[int]]) -> tuple[Tru
     masses = _masses(example)
     by_name = {normalise(text): p for text, p in masses.items()}
     by_attempt = list(references_found)
-    truths, listed = [], set()
+    truths, reference_names = [], set()
     for i, reference in enumerate(example.references):
         names = [normalise(name) for name in reference.names]
-        listed.update(names)
+        reference_names.update(names)
         probability = next((by_name[name] for name in names if name in by_name), reference.weight)
         aliases = tuple(shorten(name, 300) for name in reference.aliases)
         n_found = sum(i in own for own in by_attempt)
         truths.append(Truth(shorten(reference.text, 2000), aliases, True, probability, n_found))
     truths.sort(key=lambda truth: -(truth.probability or 0.0))
-    others = [(text, p) for text, p in masses.items() if normalise(text) not in listed and p >= LEAST_LIKELY]
+    others = [(text, p) for text, p in masses.items() if normalise(text) not in reference_names and p >= LEAST_LIKELY]
     others.sort(key=lambda item: -item[1])
     return (*truths, *(Truth(shorten(text, 2000), (), False, p, 0) for text, p in others[:MAX_LIKELY]))
+
+
+def segments_of(completion: str, answer_set: AnswerSet, marks: Sequence[Mark] | None) -> list[Segment]:
+    """The segments in the order of the text, which they add up to; none is empty.
+
+    Args:
+        completion: the whole text.
+        answer_set: what was read from it.
+        marks: one per answer; None when the answers were not judged.
+    """
+    spans: list[tuple[Span, Segment]] = []
+    for i, answer in enumerate(answer_set.answers):
+        mark = None if marks is None else marks[i]
+        spans.append((answer.span, Segment("answer", answer.span.slice(completion), i + 1, mark)))
+        if answer.confidence_span is not None:
+            spans.append(
+                (answer.confidence_span, Segment("confidence", answer.confidence_span.slice(completion), i + 1, mark))
+            )
+    spans.sort(key=lambda item: item[0].start)
+    end_of_reasoning = completion.rfind(_END_THINK)
+    at = end_of_reasoning + len(_END_THINK) if end_of_reasoning >= 0 else 0
+    segments = [Segment("reasoning", completion[:at])]
+    between: SegmentKind = "format" if spans else "text"
+    for span, segment in spans:
+        segments += [Segment(between, completion[at : span.start]), segment]
+        at = span.end
+    segments.append(Segment(between, completion[at:]))
+    return [segment for segment in segments if segment.text]
+
+
+def shortened(segments: Sequence[Segment], longest: int) -> Iterator[Segment]:
+    """The segments, the long ones without their middle; a segment knows how many characters were omitted before it."""
+    for segment in segments:
+        n_omitted = len(segment.text) - longest
+        if n_omitted <= 0:
+            yield segment
+            continue
+        head, tail = longest - longest // 3, longest // 3
+        yield Segment(segment.kind, segment.text[:head], segment.slot, segment.mark)
+        yield Segment(segment.kind, segment.text[-tail:], None, None, n_omitted)

@@ -8,8 +8,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
 
 from fastapi import APIRouter
 from pydantic import ValidationError
@@ -18,41 +16,12 @@ from starlette.responses import Response
 
 from polymode.policy.deciding import effective_number
 from polymode.prompts import MAX_K
-from polymode.web.answer_service import AnswerRequest, AnswerService
-from polymode.web.client_disconnect import run_until_disconnect
+from polymode.web.answer_service import AnswerService
+from polymode.web.gate import run_until_disconnect
 from polymode.web.pages.forms import Form, read_form
-from polymode.web.pages.rendering import pages_of, render
+from polymode.web.pages.rendering import number_in, pages_of, render
 from polymode.web.problems import Problem, problem_of
 from polymode.web.schema import MAX_QUESTION_CHARS, AnswerItem, AnswerSetReply, AnswerSetRequest
-
-EMPTY = Form(())
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """An answer as the page lists it."""
-
-    rank: int
-    """From 1."""
-    text: str
-    confidence: float
-    is_released: bool
-    """Whether the policy lets it be shown as an answer."""
-
-
-class Group(NamedTuple):
-    """Candidates with the same support in the reasoning."""
-
-    rationale: str | None
-    candidates: list[Candidate]
-
-
-class Dispersion(NamedTuple):
-    """How far the confidences are spread; NaN when no answer has any."""
-
-    effective: float
-    entropy: float
-    """In nats."""
 
 
 def ask_page(answer_service: AnswerService) -> APIRouter:
@@ -74,7 +43,7 @@ def ask_page(answer_service: AnswerService) -> APIRouter:
 
     @router.get("/")
     async def start(request: Request) -> Response:
-        return page(request, EMPTY)
+        return page(request, Form(()))
 
     @router.post("/")
     async def ask(request: Request) -> Response:
@@ -82,18 +51,18 @@ def ask_page(answer_service: AnswerService) -> APIRouter:
         start_time = time.monotonic()
         try:
             question = _answer_request(form)
-            result = await run_until_disconnect(request, answer_service.answer(question, request.state.request_id))
+            answer = answer_service.answer(question, request.state.request_id)
+            reply, completion = await run_until_disconnect(request, answer)
         except Problem as problem:
             response = page(request, form, problem.status, problem=problem.body(request.state.request_id))
             response.headers.update(problem.headers)
             return response
-        reply = result.reply
         has_reviews = "/reviews" in dict(pages_of(request).navigation)
         return page(
             request,
             form,
             reply=reply,
-            completion=result.completion,
+            completion=completion,
             groups=grouped(reply),
             dispersion=dispersion(reply.candidates),
             seconds=time.monotonic() - start_time,
@@ -103,29 +72,33 @@ def ask_page(answer_service: AnswerService) -> APIRouter:
     return router
 
 
-def grouped(reply: AnswerSetReply) -> list[Group]:
-    """The candidates by their support; groups in the order of their best, those without a rationale last."""
-    groups: dict[str | None, Group] = {}
+def grouped(reply: AnswerSetReply) -> list[tuple[str | None, list[tuple[int, AnswerItem]]]]:
+    """The candidates, each with its rank from 1, by their support in the reasoning.
+
+    Groups are in the order of their best candidate, the one without a rationale last.
+    """
+    groups: dict[str | None, list[tuple[int, AnswerItem]]] = {}
     for rank, item in enumerate(reply.candidates, 1):
-        group = groups.setdefault(item.rationale, Group(item.rationale, []))
-        group.candidates.append(Candidate(rank, item.text, item.confidence, rank <= len(reply.answers)))
-    return sorted(groups.values(), key=lambda group: group.rationale is None)
+        groups.setdefault(item.rationale, []).append((rank, item))
+    return sorted(groups.items(), key=lambda group: group[0] is None)
 
 
-def dispersion(candidates: Sequence[AnswerItem]) -> Dispersion:
-    """Of the confidences divided by their sum."""
+def dispersion(candidates: Sequence[AnswerItem]) -> tuple[float, float]:
+    """Effective number and entropy in nats of the confidences divided by their sum; NaN when no answer has any."""
     effective = effective_number([item.confidence for item in candidates])
-    return Dispersion(effective, math.log(effective) + 0.0)
+    return effective, math.log(effective) + 0.0
 
 
-def _answer_request(form: Form) -> AnswerRequest:
-    k = form.get("k").strip()
-    fields: dict[str, object] = {"question": form.get("question"), "risk": form.get("risk", "normal")}
-    if k:
-        fields["k"] = int(k) if k.isdecimal() and k.isascii() and len(k) < 10 else k
+def _answer_request(form: Form) -> AnswerSetRequest:
+    k = form.get("k").strip() or None
+    number = k and number_in(k)
+    fields = {
+        "question": form.get("question"),
+        "risk": form.get("risk", "normal"),
+        "k": k if number is None else number,
+    }
     try:
-        body = AnswerSetRequest.model_validate(fields)
+        return AnswerSetRequest.model_validate(fields)
     except ValidationError as exc:
         errors = [{**error, "loc": ("body", *error["loc"])} for error in exc.errors(include_url=False)]
         raise problem_of(errors, AnswerSetRequest) from None
-    return AnswerRequest(body.question, body.k, body.risk)

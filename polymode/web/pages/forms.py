@@ -1,25 +1,31 @@
-"""The fields of a posted form, once it is certain that the form was one of this server (layer L6).
+"""Posted forms, and who posts them: their fields, signing in and out (layer L6).
 
-Three things must agree: the cookie, which other sites cannot make a browser send; the token in the form, which they
-cannot read; and the origin of the form that the browser states.
+A form is read once it is certain that it was one of this server. Three things must agree: the cookie, which other sites
+cannot make a browser send; the token in the form, which they cannot read; and the origin of the form that the browser
+states.
 """
 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
+from fastapi import APIRouter
 from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
 
-from polymode.web.pages.rendering import pages_of
+from polymode.errors import UserError
+from polymode.web.pages.rendering import pages_of, render
+from polymode.web.pages.sessions import give_cookie
 from polymode.web.problems import Problem
 
 TOKEN_FIELD = "csrf"
 MAX_FIELDS = 1000
 """Most fields of a form; the gate bounds the bytes and the seconds."""
 FORM_TYPE = "application/x-www-form-urlencoded"
+SIGN_IN = "/sign-in"
+MAX_NEXT = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +37,6 @@ class Form:
     def get(self, name: str, default: str = "") -> str:
         """The first value of a field."""
         return next((value for field, value in self.fields if field == name), default)
-
-    def all(self, name: str) -> tuple[str, ...]:
-        """Every value of a field."""
-        return tuple(value for field, value in self.fields if field == name)
-
-    def named(self, prefix: str) -> Iterator[tuple[str, str]]:
-        """Fields that begin with ``prefix``, without it."""
-        return ((field[len(prefix) :], value) for field, value in self.fields if field.startswith(prefix))
 
 
 async def read_form(request: Request) -> Form:
@@ -54,25 +52,19 @@ async def read_form(request: Request) -> Form:
     try:
         pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS)
     except ValueError:
-        raise Problem(
-            400,
-            "the form cannot be read",
-            field="body",
-            allowed=f"{MAX_FIELDS} fields",
-            fix="send the form of the page",
-        ) from None
+        allowed, fix = f"{MAX_FIELDS} fields", "send the form of the page"
+        raise Problem(400, "the form cannot be read", field="body", allowed=allowed, fix=fix) from None
     sessions = pages_of(request).sessions
     token = sessions.token(request)
-    sent = [value for name, value in pairs if name == TOKEN_FIELD]
-    if token is None or len(sent) != 1 or not _is_equal(sent[0], sessions.form_token(token)):
+    tokens = [value for name, value in pairs if name == TOKEN_FIELD]
+    if token is None or len(tokens) != 1 or not _is_equal(tokens[0], sessions.form_token(token)):
         raise Problem(
             403,
             "the form is not one that this server gave to this browser",
             fix="open the page again and send the form again; nothing was changed. A form is also refused after a "
             "restart of the server, after signing in or out in between, and when cookies are disabled",
         )
-    fields = ((name, value.replace("\r\n", "\n")) for name, value in pairs if name != TOKEN_FIELD)
-    form = Form(tuple(fields))
+    form = Form(tuple((name, value.replace("\r\n", "\n")) for name, value in pairs if name != TOKEN_FIELD))
     request.state.form = form  # so that a problem page can offer to send it again
     return form
 
@@ -86,15 +78,60 @@ def _check_origin(request: Request) -> None:
     origin = request.headers.get("origin", "null")
     is_own = origin == "null" or origin.partition("://")[2].lower() == request.headers.get("host", "").lower()
     if site not in ("same-origin", "none") or not is_own:
-        raise Problem(
-            403,
-            "the form was sent from another site",
-            field="Origin",
-            value=origin,
-            allowed="a page of this server",
-            fix="open the page at this server's address and send its form; nothing was changed",
-        )
+        title, allowed = "the form was sent from another site", "a page of this server"
+        fix = "open the page at this server's address and send its form; nothing was changed"
+        raise Problem(403, title, field="Origin", value=origin, allowed=allowed, fix=fix)
 
 
 def _is_equal(sent: str, expected: str) -> bool:
     return hmac.compare_digest(sent.encode("utf-8", "surrogatepass"), expected.encode())
+
+
+def sign_in_page() -> APIRouter:
+    """Routes for signing in and out."""
+    router = APIRouter()
+
+    @router.get(SIGN_IN)
+    async def show(request: Request) -> Response:
+        return _form(request, request.query_params.get("next", "/"))
+
+    @router.post(SIGN_IN)
+    async def sign_in(request: Request) -> Response:
+        form = await read_form(request)
+        try:
+            token = pages_of(request).sessions.sign_in(form.get("name"), form.get("key"))
+        except (Problem, UserError) as exc:
+            error = exc.line() if isinstance(exc, Problem) else str(exc)
+            status = exc.status if isinstance(exc, Problem) else 422
+            return _form(request, form.get("next"), name=form.get("name"), error=error, status=status)
+        pages_of(request).sessions.sign_out(request)
+        response = RedirectResponse(own_path(form.get("next")), 303)
+        give_cookie(response, request, token)
+        return response
+
+    @router.post("/sign-out")
+    async def sign_out(request: Request) -> Response:
+        await read_form(request)
+        pages_of(request).sessions.sign_out(request)
+        return RedirectResponse("/", 303)
+
+    return router
+
+
+def own_path(target: str) -> str:
+    """``target`` if it is a path of this server, else the start page."""
+    is_own = target.startswith("/") and not target.startswith(("//", "/\\")) and len(target) <= MAX_NEXT
+    return target if is_own and target.isascii() and target.isprintable() and "\\" not in target else "/"
+
+
+def reviewer_of(request: Request) -> str:
+    """Name of the person who signed in; raises Problem when nobody did."""
+    session = pages_of(request).sessions.of(request)
+    if session is None:
+        title = "nobody is signed in, and what is done here is recorded with a name"
+        raise Problem(401, title, fix="sign in, then send it again; nothing was changed")
+    return session.reviewer
+
+
+def _form(request: Request, target: str, *, name: str = "", error: str = "", status: int = 200) -> Response:
+    return render(request, "sign_in.html", status=status, next=own_path(target), name=name, error=error)

@@ -10,10 +10,8 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from polymode.relabel import Desk
-from polymode.web.pages.forms import Form, read_form
-from polymode.web.pages.rendering import render
-from polymode.web.pages.sign_in_page import reviewer_of
-from polymode.web.pages.urls import list_part, whole_number
+from polymode.web.pages.forms import read_form, reviewer_of
+from polymode.web.pages.rendering import list_name, list_part, number_in, render, whole_number
 from polymode.web.problems import Problem
 
 PER_PAGE = 20
@@ -32,26 +30,48 @@ def relabel_page(desk: Desk) -> APIRouter:
     router = APIRouter()
 
     @router.get("/relabel")
-    async def show(request: Request) -> Response:
-        return await _list(desk, request)
+    async def show_list(request: Request) -> Response:
+        show = list_name(request, LISTS, "undecided")
+        proposals = await asyncio.to_thread(desk.proposals)
+        selection = [one for one in proposals if one.proposal.accepted in LISTS[show]]
+        number = whole_number(request, "done", 0, low=0)
+        return render(
+            request,
+            "relabel.html",
+            part=list_part(request, selection, PER_PAGE),
+            counts={name: sum(one.proposal.accepted in states for one in proposals) for name, states in LISTS.items()},
+            show=show,
+            page_url=lambda page: f"/relabel?show={show}&page={page}",
+            decided=proposals[number - 1] if 0 < number <= len(proposals) else None,
+            n_accepted=sum(one.proposal.accepted is True for one in proposals),
+            out=desk.out,
+        )
 
     @router.post("/relabel/write")
     async def write(request: Request) -> Response:
         await read_form(request)
-        by = reviewer_of(request)
-        done = await asyncio.to_thread(desk.write, by)
-        return render(request, "relabelled.html", done=done, out=desk.out)
+        written = await asyncio.to_thread(desk.write, reviewer_of(request))
+        return render(request, "relabelled.html", written=written, out=desk.out)
 
-    @router.post("/relabel/{number}")
-    async def decide(number: str, request: Request) -> Response:
+    @router.post("/relabel/{place_text}")
+    async def decide(place_text: str, request: Request) -> Response:
         form = await read_form(request)
         by = reviewer_of(request)
-        place, act = _place(number), form.get("act")
+        place, act = number_in(place_text), form.get("act")
+        if place is None:
+            raise Problem(404, "there is no such proposal", fix="go back to the list")
         if act not in _ACTS:
             raise Problem(422, "no such decision", field="act", value=act, allowed=", ".join(_ACTS), fix="choose one")
         # A page cannot show every character; what was left as shown is left as it is.
         answer = None if form.get("answer") == form.get("shown") else form.get("answer")
-        alias_of = await asyncio.to_thread(_reference, desk, place, form) if act == "alias" else None
+        alias_of = None
+        if act == "alias":
+            proposals, number = await asyncio.to_thread(desk.proposals), number_in(form.get("alias_of"))
+            references = proposals[place - 1].proposal.references if 0 < place <= len(proposals) else ()
+            if number is None or number >= len(references):
+                allowed = "a reference of the question"
+                raise Problem(422, "no reference is chosen", field="alias_of", allowed=allowed, fix="choose one")
+            alias_of = references[number]
         await asyncio.to_thread(
             desk.decide, place, form.get("seen"), by, accepted=_ACTS[act], answer=answer, alias_of=alias_of
         )
@@ -59,40 +79,3 @@ def relabel_page(desk: Desk) -> APIRouter:
         return RedirectResponse(f"/relabel?{urlencode(back)}", 303)
 
     return router
-
-
-async def _list(desk: Desk, request: Request) -> Response:
-    show = request.query_params.get("show", "undecided")
-    if show not in LISTS:
-        raise Problem(422, "no such list", field="show", value=show, allowed=", ".join(LISTS), fix="choose one")
-    listed = await asyncio.to_thread(desk.proposals)
-    chosen = [one for one in listed if one.proposal.accepted in LISTS[show]]
-    done = whole_number(request, "done", 0, low=0)
-    return render(
-        request,
-        "relabel.html",
-        part=list_part(request, chosen, PER_PAGE),
-        counts={name: sum(one.proposal.accepted in states for one in listed) for name, states in LISTS.items()},
-        show=show,
-        page_url=lambda page: f"/relabel?show={show}&page={page}",
-        done=listed[done - 1] if 0 < done <= len(listed) else None,
-        n_accepted=sum(one.proposal.accepted is True for one in listed),
-        out=desk.out,
-    )
-
-
-def _reference(desk: Desk, place: int, form: Form) -> str:
-    """The reference that was chosen by its place."""
-    listed, chosen = desk.proposals(), form.get("alias_of")
-    references = listed[place - 1].proposal.references if 0 < place <= len(listed) else ()
-    if not (chosen.isascii() and chosen.isdecimal() and len(chosen) <= 9 and int(chosen) < len(references)):
-        raise Problem(
-            422, "no reference is chosen", field="alias_of", allowed="a reference of the question", fix="choose one"
-        )
-    return references[int(chosen)]
-
-
-def _place(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) <= 9):
-        raise Problem(404, "there is no such proposal", fix="go back to the list")
-    return int(text)

@@ -1,4 +1,4 @@
-"""Templates to responses (layer L6; the only place of the server that imports Jinja2).
+"""Templates to responses, addresses, and lists in parts (layer L6; the only place of the server that imports Jinja2).
 
 All inserted values are escaped, and control characters replaced. A name that a template does not get is an error.
 """
@@ -7,21 +7,27 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from urllib.parse import quote, urlencode
 
 import jinja2
 from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from polymode.report.table import row_of
 from polymode.web.pages.sessions import give_cookie, new_token
+from polymode.web.problems import Problem
 
 if TYPE_CHECKING:
     from polymode.web.pages.site import Site
 
+T = TypeVar("T")
 _HERE = Path(__file__).parent
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -35,34 +41,28 @@ def render(request: Request, name: str, /, *, status: int = 200, **context: Any)
     """The page that the template ``name`` makes of ``context``.
 
     Templates also get ``navigation``, ``here`` (the path), ``session`` (None when nobody signed in), ``needs_key``,
-    and ``csrf_field()``, which every form contains.
+    ``csrf_field()``, which every form contains, and the macros of parts.html.
     """
     sessions = pages_of(request).sessions
     token = sessions.token(request)
-    new_tokens: list[str] = []
+    cookies: list[str] = []  # a page without a form gives none
 
     def csrf_field() -> Markup:
-        nonlocal token
-        if token is None:
-            token = new_token()
-            new_tokens.append(token)
-        return Markup('<input type="hidden" name="csrf" value="{}">').format(sessions.form_token(token))
+        if token is None and not cookies:
+            cookies.append(new_token())
+        return Markup('<input type="hidden" name="csrf" value="{}">').format(sessions.form_token(token or cookies[0]))
 
-    text = (
-        _templates()
-        .get_template(name)
-        .render(
-            navigation=pages_of(request).navigation,
-            here=request.scope["path"],
-            session=sessions.of(request),
-            needs_key=sessions.needs_key,
-            csrf_field=csrf_field,
-            **context,
-        )
-    )
-    response = HTMLResponse(text, status)
-    for new in new_tokens:
-        give_cookie(response, request, new)
+    template = _templates().get_template(name)
+    shared = {
+        "navigation": pages_of(request).navigation,
+        "here": request.scope["path"],
+        "session": sessions.of(request),
+        "needs_key": sessions.needs_key,
+        "csrf_field": csrf_field,
+    }
+    response = HTMLResponse(template.render(shared, **context), status)
+    for cookie in cookies:
+        give_cookie(response, request, cookie)
     return response
 
 
@@ -82,8 +82,10 @@ def _templates() -> jinja2.Environment:
         lstrip_blocks=True,
         loader=jinja2.FileSystemLoader(_HERE / "templates"),
     )
-    environment.filters["number"] = number
-    environment.filters["minute"] = minute
+    environment.filters |= {"number": number, "minute": minute, "thousands": "{:,}".format}
+    environment.globals |= {"run_url": run_url, "compare_url": compare_url, "row_of": row_of}
+    macros = vars(environment.get_template("parts.html").module)
+    environment.globals |= {name: macro for name, macro in macros.items() if not name.startswith("_")}
     return environment
 
 
@@ -104,3 +106,61 @@ def _clean(value: Any) -> Any:
     if isinstance(value, str) and not isinstance(value, Markup):
         return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", value)
     return value
+
+
+def run_url(name: str, **query: object) -> str:
+    """Address of a run's page; empty values are left out."""
+    return _url("/runs/" + quote(name), {key: value for key, value in query.items() if value != "all"})
+
+
+def compare_url(first: str, second: str = "", **query: object) -> str:
+    """Address of a comparison, or of the page that chooses the second run; empty values are left out."""
+    return _url("/compare", {"a": first, "b": second, **query})
+
+
+def _url(path: str, query: Mapping[str, object]) -> str:
+    fields = {key: str(value) for key, value in query.items() if value not in (None, "")}
+    return f"{path}?{urlencode(fields, errors='replace')}" if fields else path
+
+
+def number_in(text: str) -> int | None:
+    """A text of one to nine digits as a number; None for any other text."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= 9 else None
+
+
+def whole_number(request: Request, name: str, default: int, *, low: int = 1) -> int:
+    """A whole number from the address; raises Problem."""
+    text = request.query_params.get(name) or str(default)
+    number = number_in(text)
+    if number is None or number < low:
+        raise Problem(422, "a number is not allowed", field=name, value=text, allowed=f"from {low}", fix="change it")
+    return number
+
+
+def list_name(request: Request, lists: Mapping[str, object], default: str) -> str:
+    """Which of several lists the address names in ``show``; raises Problem."""
+    show = request.query_params.get("show", default)
+    if show not in lists:
+        raise Problem(422, "no such list", field="show", value=show, allowed=", ".join(lists), fix="choose one")
+    return show
+
+
+@dataclass(frozen=True, slots=True)
+class ListPart(Generic[T]):
+    """The part of a list that is on one page."""
+
+    items: Sequence[T]
+    first: int
+    """Number of its first item, from 1."""
+    total: int
+    """Items of the whole list."""
+    page: int
+    n_pages: int
+
+
+def list_part(request: Request, items: Sequence[T], per_page: int) -> ListPart[T]:
+    """The part that the address asks for by ``page``; a number beyond the end gives the last part. Raises Problem."""
+    n_pages = max(-(-len(items) // per_page), 1)
+    page = min(whole_number(request, "page", 1), n_pages)
+    start = (page - 1) * per_page
+    return ListPart(items[start : start + per_page], start + 1, len(items), page, n_pages)

@@ -5,7 +5,10 @@ Every action is one of the queue's methods, so what a page reports as saved is o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 from fastapi import APIRouter
 from starlette.concurrency import run_in_threadpool
@@ -13,23 +16,75 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from polymode.errors import ConfigError, ReviewConflictError
-from polymode.web.pages.forms import Form, read_form
-from polymode.web.pages.rendering import pages_of, render
-from polymode.web.pages.review_messages import CONFIRMATIONS, line_of
-from polymode.web.pages.sign_in_page import reviewer_of
-from polymode.web.pages.verdict_form import VerdictForm, verdict_form
+from polymode.types import Verdict
+from polymode.web.pages.forms import Form, read_form, reviewer_of
+from polymode.web.pages.rendering import ListPart, number_in, pages_of, render
 from polymode.web.problems import Problem
-from polymode.web.reviews.records import ReviewItem, ReviewState
-from polymode.web.reviews.verdicts import repeats
-
-if TYPE_CHECKING:
-    from polymode.web.reviews import ReviewQueue
+from polymode.web.reviews.queue import ReviewQueue
+from polymode.web.reviews.records import ReviewAnswer, ReviewEvent, ReviewItem, ReviewState, repeats
 
 REVIEWS = "/reviews"
 PAGE = 50
 """Items of one page of the list."""
 MAX_ID = 2**31 - 1
 """Highest id that every database takes."""
+CONFIRMATIONS: Mapping[str, str] = {
+    "none": "There is no open item to claim.",
+    "claim": "You have claimed this item: no other reviewer can take it while you work on it.",
+    "claimed": "You have claimed this item: no other reviewer can take it while you work on it.",
+    "save": "Saved. The item is still claimed by you.",
+    "resolve": "Resolved.",
+    "release": "Released. What you marked is kept for the next reviewer.",
+    "dismiss": "Dismissed: the item will not be exported.",
+    "reopen": "Reopened: the item is in the queue again.",
+}
+"""Shown once after an action. The address holds only the name, so that no address can put other words on a page."""
+MAX_NAMED = 60
+"""Longest text of an answer within a sentence."""
+VERDICTS: Mapping[str, str] = {"correct": "correct", "wrong": "wrong", "unscored": "undecided"}
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictForm:
+    """A form compared with what the queue holds."""
+
+    verdicts: Mapping[int, Verdict]
+    """That differ from the queue's, by number of the answer: answers that are the same follow the one that changed."""
+    same_as: Mapping[int, int | None]
+    """That differ from the queue's."""
+    missing: str
+    """A right answer to add; empty for none."""
+    note: str
+    verdict_values: Mapping[int, str]
+    """What the form shows as verdict."""
+    link_values: Mapping[int, int | None]
+    """What the form shows as the same answer."""
+
+
+def verdict_form(form: Form | None, item: ReviewItem) -> VerdictForm:
+    """What was entered in a form; without one, what the queue holds. Fields of other answers are left out."""
+    stored = {number: answer.verdict.value for number, answer in enumerate(item.answers) if answer.verdict is not None}
+    links = {number: answer.same_as for number, answer in enumerate(item.answers)}
+    if form is None:
+        return VerdictForm({}, {}, "", "", stored, links)
+    numbers = {str(number): number for number in links}
+    verdicts = {verdict.value: verdict for verdict in Verdict}
+    verdict_values: dict[int, str] = {}
+    link_values: dict[int, int | None] = {}
+    for field, value in form.fields:
+        name, _, number = field.partition("-")
+        if name == "verdict" and number in numbers and value in verdicts:
+            verdict_values[numbers[number]] = value
+        if name == "same" and number in numbers:
+            link_values[numbers[number]] = numbers.get(value)
+    return VerdictForm(
+        verdicts={number: verdicts[value] for number, value in verdict_values.items() if stored.get(number) != value},
+        same_as={number: other for number, other in link_values.items() if links[number] != other},
+        missing=form.get("missing").strip(),
+        note=form.get("note").strip(),
+        verdict_values={**stored, **verdict_values},
+        link_values={**links, **link_values},
+    )
 
 
 def review_pages(queue: ReviewQueue) -> APIRouter:
@@ -44,11 +99,12 @@ def review_pages(queue: ReviewQueue) -> APIRouter:
     async def claim_next(request: Request) -> Response:
         await read_form(request)
         item = await run_in_threadpool(queue.claim, reviewer_of(request))
-        return _redirect(f"{REVIEWS}?done=none" if item is None else f"{REVIEWS}/{item.id}?done=claimed")
+        return RedirectResponse(f"{REVIEWS}?done=none" if item is None else f"{REVIEWS}/{item.id}?done=claimed", 303)
 
     @router.get(REVIEWS + "/{item_id:int}")
     async def item(request: Request, item_id: int) -> Response:
-        return await run_in_threadpool(_item, request, queue, _checked(item_id))
+        message = CONFIRMATIONS.get(request.query_params.get("done", ""))
+        return await run_in_threadpool(_item_page, request, queue, _checked(item_id), message=message)
 
     @router.post(REVIEWS + "/{item_id:int}")
     async def act(request: Request, item_id: int) -> Response:
@@ -65,28 +121,23 @@ def _list(request: Request, queue: ReviewQueue) -> Response:
     is_mine = chosen == "mine" and reviewer is not None
     if state is None and chosen != "all" and not is_mine:
         chosen, state = "open", ReviewState.OPEN
-    number = query.get("page", "1")
-    page = int(number) if number.isascii() and number.isdecimal() and 0 < len(number) < 7 and int(number) else 1
-    items = queue.items(
-        None if is_mine else state,
-        claimed_by=reviewer if is_mine else None,
-        limit=PAGE + 1,
-        offset=(page - 1) * PAGE,
-    )
+    page = number_in(query.get("page", "1")) or 1
+    claimed_by = reviewer if is_mine else None
+    first = (page - 1) * PAGE
+    items = queue.items(None if is_mine else state, claimed_by=claimed_by, limit=PAGE + 1, offset=first)
+    counts = queue.counts()
+    totals = {state.value: getattr(counts, state.value) for state in ReviewState}
+    totals["all"] = sum(totals.values())
     return render(
         request,
         "reviews.html",
-        counts=queue.counts(),
-        items=items[:PAGE],
+        counts=counts,
+        part=ListPart(items[:PAGE], first + 1, totals.get(chosen, 0), page, page + (len(items) > PAGE)),
+        totals=totals,
         chosen=chosen,
-        page=page,
-        is_more=len(items) > PAGE,
-        done=CONFIRMATIONS.get(query.get("done", "")),
+        page_url=lambda page: f"{REVIEWS}?state={chosen}&page={page}",
+        message=CONFIRMATIONS.get(query.get("done", "")),
     )
-
-
-def _item(request: Request, queue: ReviewQueue, item_id: int) -> Response:
-    return _item_page(request, queue, item_id, done=CONFIRMATIONS.get(request.query_params.get("done", "")))
 
 
 def _apply(request: Request, queue: ReviewQueue, item_id: int, posted: Form, reviewer: str) -> Response:
@@ -102,7 +153,7 @@ def _apply(request: Request, queue: ReviewQueue, item_id: int, posted: Form, rev
     except (ConfigError, ReviewConflictError) as exc:
         status = 422 if isinstance(exc, ConfigError) else 409
         return _item_page(request, queue, item_id, status=status, error=str(exc), form=form)
-    return _redirect(f"{REVIEWS}/{item_id}?done={act}")
+    return RedirectResponse(f"{REVIEWS}/{item_id}?done={act}", 303)
 
 
 def _item_page(
@@ -113,7 +164,7 @@ def _item_page(
     status: int = 200,
     error: str = "",
     form: VerdictForm | None = None,
-    done: str | None = None,
+    message: str | None = None,
 ) -> Response:
     item, reviewer = queue.item(item_id), _reviewer(request)
     is_finished = item.state in (ReviewState.RESOLVED, ReviewState.DISMISSED)
@@ -126,10 +177,10 @@ def _item_page(
         trail=[(event.at, event.who, line_of(event, item.answers)) for event in queue.events(item_id)],
         is_finished=is_finished,
         # A reviewer whose claim expired may continue until somebody else claims the item.
-        is_held=reviewer is not None and not is_finished and item.claimed_by == reviewer,
+        is_mine=reviewer is not None and not is_finished and item.claimed_by == reviewer,
         draft=form or verdict_form(None, item),
         error=error,
-        done=done,
+        message=message,
     )
 
 
@@ -140,14 +191,8 @@ def _save(queue: ReviewQueue, item: ReviewItem, reviewer: str, form: VerdictForm
 
 
 def _resolve(queue: ReviewQueue, item: ReviewItem, reviewer: str, form: VerdictForm) -> None:
-    queue.resolve(
-        item.id,
-        reviewer,
-        verdicts=form.verdicts,
-        same_as=form.same_as,
-        missing=[form.missing] if form.missing else [],
-        note=form.note,
-    )
+    missing = [form.missing] if form.missing else []
+    queue.resolve(item.id, reviewer, verdicts=form.verdicts, same_as=form.same_as, missing=missing, note=form.note)
 
 
 def _release(queue: ReviewQueue, item: ReviewItem, reviewer: str, form: VerdictForm) -> None:
@@ -177,5 +222,30 @@ def _checked(item_id: int) -> int:
     return item_id
 
 
-def _redirect(path: str) -> Response:
-    return RedirectResponse(path, 303)
+def line_of(event: ReviewEvent, answers: Sequence[ReviewAnswer]) -> str:
+    """One line of the audit trail."""
+    detail: Mapping[str, Any] = event.detail
+    if event.what == "added":
+        return f"added it to the queue ({detail['kind'].replace('_', ' ')}, risk {detail['risk']})"
+    if event.what == "claimed":
+        return f"claimed it until {datetime.fromisoformat(detail['until']):%H:%M} UTC"
+    if event.what == "marked":
+        changes = [f"{_name(n, answers)} {VERDICTS.get(v, v)}" for n, v in detail["verdicts"].items()]
+        for number, other in detail.get("same_as", {}).items():
+            link = "equals no other answer" if other is None else f"equals {_name(other, answers)}"
+            changes.append(f"{_name(number, answers)} {link}")
+        return f"marked {', '.join(changes)}" if changes else "saved without a change"
+    if event.what == "answer_added":
+        return f"added the correct answer {shortened(detail['text'])!r}"
+    note = f": {detail['note']}" if detail.get("note") else ""
+    return f"{event.what} it{note}"  # released, resolved, dismissed or reopened
+
+
+def _name(number: object, answers: Sequence[ReviewAnswer]) -> str:
+    place = int(str(number))
+    return repr(shortened(answers[place].text)) if place < len(answers) else f"answer {place + 1}"
+
+
+def shortened(text: str) -> str:
+    """A text as it is named in a sentence."""
+    return text if len(text) <= MAX_NAMED else f"{text[:MAX_NAMED]}…"

@@ -1,27 +1,23 @@
-"""Run folders for the pages: read in threads, slow results cached, damaged files reported as problems (layer L6)."""
+"""Run folders for the pages: read in threads, slow results cached (layer L6)."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import Future
 from pathlib import Path
-from typing import TypeVar
-
-from starlette.requests import Request
-from starlette.responses import Response
+from typing import Generic, TypeVar
 
 from polymode import runs
 from polymode.compare.figures import DrawnFigure, figures_of
 from polymode.compare.two_runs import TwoRuns, compare_two
-from polymode.errors import DataNotFoundError, PolymodeError
+from polymode.errors import DataNotFoundError, PolymodeError, RecordError
 from polymode.types import Completion
 from polymode.web.browsing.question_index import NO_COMPLETION, QuestionIndex, build_index, stamps_of
 from polymode.web.browsing.question_view import Question, question_of, shorten
-from polymode.web.browsing.run_folders import RunFolders
-from polymode.web.browsing.run_list import completions_of
-from polymode.web.pages.background_cache import BackgroundCache
-from polymode.web.pages.rendering import render
+from polymode.web.browsing.run_folders import RunFolders, completions_of
 from polymode.web.problems import Problem
 
 T = TypeVar("T")
@@ -31,11 +27,77 @@ PATIENCE = 2.0
 """Seconds until a page says that it is in preparation."""
 
 
+class NotReadyError(Exception):
+    """The result is still being computed; ask again."""
+
+
+class BackgroundCache(Generic[T]):
+    """The most recently used results by key; one is computed at a time.
+
+    A key must name everything that the result depends on, such as the versions of files.
+
+    Args:
+        size: results that are kept.
+        waiting: results that may wait to be computed; more are refused with status 503.
+    """
+
+    def __init__(self, *, size: int, waiting: int = 8) -> None:
+        self._size, self._waiting = size, waiting
+        self._lock, self._turn = threading.Lock(), threading.Lock()
+        self._futures: OrderedDict[Hashable, Future[T]] = OrderedDict()
+
+    async def get(self, key: Hashable, make: Callable[[], T], *, patience: float = 2.0) -> T:
+        """The result of this key, computed by ``make`` if it is not in the cache.
+
+        Raises:
+            NotReadyError: it is not ready within ``patience`` seconds; a later call finds it.
+            Problem: too many results wait.
+            Exception: what ``make`` raised; the next call tries again.
+        """
+        future = self._start(key, make)
+        try:
+            async with asyncio.timeout(patience):
+                while not future.done():
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            raise NotReadyError from None
+        if future.exception() is not None:
+            with self._lock:
+                if self._futures.get(key) is future:
+                    del self._futures[key]
+        return future.result()
+
+    def _start(self, key: Hashable, make: Callable[[], T]) -> Future[T]:
+        with self._lock:
+            if key in self._futures:
+                self._futures.move_to_end(key)
+                return self._futures[key]
+            if sum(not future.done() for future in self._futures.values()) >= self._waiting:
+                raise Problem(
+                    503, "too many pages are being prepared", fix="wait a little", headers={"Retry-After": "5"}
+                )
+            finished = [old for old, future in self._futures.items() if future.done()]
+            for old in finished[: max(len(self._futures) - self._size + 1, 0)]:
+                del self._futures[old]
+            future: Future[T] = Future()
+            self._futures[key] = future
+        # A daemon: a server that shuts down does not wait for a page that nobody will see.
+        threading.Thread(target=self._run, args=(future, make), daemon=True).start()
+        return future
+
+    def _run(self, future: Future[T], make: Callable[[], T]) -> None:
+        with self._turn:
+            try:
+                future.set_result(make())
+            except BaseException as exc:  # those who wait must get it
+                future.set_exception(exc)
+
+
 class RunReader:
     """Reads the runs of one server.
 
-    Every method raises `Problem` when a file is missing, damaged or cannot be read. `index`, `figures` and `compared`
-    raise NotReadyError while what they return is being made.
+    Every method raises PolymodeError or OSError when a file is missing, damaged or cannot be read. `index`, `figures`
+    and `compared` raise NotReadyError while what they return is being made.
 
     Args:
         folders: which runs there are.
@@ -49,11 +111,10 @@ class RunReader:
 
     async def index(self, name: str) -> QuestionIndex:
         """Where the questions of a run stand."""
-        with problems_of_files(name):
-            files = await asyncio.to_thread(self._files, name)
-            stamps = await asyncio.to_thread(stamps_of, *files)
-            make = _guarded(lambda: build_index(*files, name))
-            return await self._indices.get((files, stamps), make, patience=PATIENCE)
+        files = await asyncio.to_thread(self._files, name)
+        stamps = await asyncio.to_thread(stamps_of, *files)
+        make = _guarded(lambda: build_index(*files, name))
+        return await self._indices.get((files, stamps), make, patience=PATIENCE)
 
     async def previews(
         self, name: str, index: QuestionIndex, numbers: Sequence[int]
@@ -67,27 +128,23 @@ class RunReader:
                 previews.append((judged, "" if completion is None else shorten(completion.example.question, 200)))
             return previews
 
-        with problems_of_files(name):
-            return await asyncio.to_thread(read)
+        return await asyncio.to_thread(read)
 
     async def question(self, name: str, index: QuestionIndex, number: int) -> Question:
         """A question with its first completions."""
-        with problems_of_files(name):
-            attempts = await asyncio.to_thread(self._attempts, name, index, number, MAX_ATTEMPTS)
-            judged, completions = zip(*attempts, strict=True)
-            return await asyncio.to_thread(question_of, judged, completions)
+        attempts = await asyncio.to_thread(self._attempts, name, index, number, MAX_ATTEMPTS)
+        judged, completions = zip(*attempts, strict=True)
+        return await asyncio.to_thread(question_of, judged, completions)
 
     async def figures(self, *names: str) -> list[DrawnFigure]:
         """The figures of one run, or of two."""
-        with problems_of_files(names[0]):
-            key, folders = await asyncio.to_thread(self._evaluated, names, (runs.METRICS,))
-            return await self._figures.get(key, _guarded(lambda: figures_of(*folders)), patience=PATIENCE)
+        key, folders = await asyncio.to_thread(self._evaluated, names, (runs.METRICS,))
+        return await self._figures.get(key, _guarded(lambda: figures_of(*folders)), patience=PATIENCE)
 
     async def compared(self, first: str, second: str) -> TwoRuns:
         """Two runs beside each other."""
-        with problems_of_files(first):
-            key, folders = await asyncio.to_thread(self._evaluated, (first, second), (runs.METRICS, runs.JUDGED))
-            return await self._comparisons.get(key, _guarded(lambda: compare_two(*folders)), patience=PATIENCE)
+        key, folders = await asyncio.to_thread(self._evaluated, (first, second), (runs.METRICS, runs.JUDGED))
+        return await self._comparisons.get(key, _guarded(lambda: compare_two(*folders)), patience=PATIENCE)
 
     def _files(self, name: str) -> tuple[Path, Path | None]:
         return self._needed(name, runs.JUDGED), completions_of(self.folders, name)
@@ -121,31 +178,14 @@ class RunReader:
     ) -> list[tuple[runs.JudgedCompletion, Completion | None]]:
         """The first completions of a question, as they were judged and as they were written."""
         (judged_file, completions_file), (judged_stamp, stamp) = self._files(name), index.stamps
-        offsets = index.offsets(number)
-        judged = runs.judged_at(judged_file, judged_stamp, offsets.judged[:limit], f"{name}/{runs.JUDGED}")
-        wanted = [offset for offset in offsets.completions[:limit] if offset != NO_COMPLETION]
+        starts, text_starts = (places[:limit] for places in index.offsets(number))
+        judged = runs.judged_at(judged_file, judged_stamp, starts, f"{name}/{runs.JUDGED}")
         texts: dict[int, Completion] = {}
         if completions_file is not None and stamp is not None:
-            label = f"{name}/{runs.COMPLETIONS}"
-            k = judged[0].k
-            texts = dict(zip(wanted, runs.completions_at(completions_file, stamp, wanted, label, k=k), strict=True))
-        return [(one, texts.get(offset)) for one, offset in zip(judged, offsets.completions[:limit], strict=True)]
-
-
-@contextmanager
-def problems_of_files(name: str) -> Iterator[None]:
-    """Turn whatever can be wrong with the files of a run into a problem that says what to do."""
-    try:
-        yield
-    except runs.ChangedError as exc:
-        raise Problem(503, str(exc), fix="load the page again", headers={"Retry-After": "1"}) from None
-    except DataNotFoundError as exc:
-        raise Problem(404, str(exc), fix="go back to the list of runs") from None
-    except PolymodeError as exc:
-        raise Problem(422, str(exc), fix="repair the file, then load this page again") from None
-    except OSError as exc:
-        title = f"{name} cannot be read ({exc.strerror or type(exc).__name__})"
-        raise Problem(503, title, fix="check the folder and its permissions, then load this page again") from None
+            label, k = f"{name}/{runs.COMPLETIONS}", judged[0].k
+            present = [start for start in text_starts if start != NO_COMPLETION]
+            texts = dict(zip(present, runs.completions_at(completions_file, stamp, present, label, k=k), strict=True))
+        return [(one, texts.get(start)) for one, start in zip(judged, text_starts, strict=True)]
 
 
 def _guarded(make: Callable[[], T]) -> Callable[[], T]:
@@ -157,17 +197,6 @@ def _guarded(make: Callable[[], T]) -> Callable[[], T]:
         except PolymodeError:  # several of them are of the built-in kinds below too
             raise
         except (ArithmeticError, AttributeError, IndexError, KeyError, TypeError, ValueError) as exc:
-            raise _MismatchError(f"the files of the run do not fit together ({type(exc).__name__}: {exc})") from exc
+            raise RecordError(f"the files of the run do not fit together ({type(exc).__name__}: {exc})") from exc
 
     return guarded
-
-
-class _MismatchError(PolymodeError):
-    """Files that can each be read, and that make no sense together."""
-
-
-def in_preparation(request: Request, what: str) -> Response:
-    """The page that reloads until what was asked for is ready."""
-    response = render(request, "prepared.html", status=202, what=what)
-    response.headers["Refresh"] = "2"
-    return response

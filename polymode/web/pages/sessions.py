@@ -69,8 +69,7 @@ class Sessions:
 
     def of(self, connection: HTTPConnection) -> Session | None:
         """The session of this browser, if it has one that has not ended."""
-        token = self.token(connection)
-        session = None if token is None else self._sessions.get(_digest(token))
+        session = self._sessions.get(_digest(self.token(connection) or ""))
         return session if session is not None and session.until > self._clock() else None
 
     def sign_in(self, name: str, key: str) -> str:
@@ -85,13 +84,8 @@ class Sessions:
         """
         owner = self._keys.owner(key.strip()) if self.needs_key else None
         if self.needs_key and owner is None:
-            raise Problem(
-                403,
-                "the API key is not known",
-                field="key",
-                allowed="a key that the server knows",
-                fix="give the key that the operator of the server gave you",
-            )
+            fix = "give the key that the operator of the server gave you"
+            raise Problem(403, "the API key is not known", field="key", allowed="a key that the server knows", fix=fix)
         reviewer = owner if owner is not None and name.strip() in ("", owner) else checked_name(name)
         if owner not in (None, reviewer):
             reviewer = f"{reviewer} ({owner})"
@@ -106,9 +100,8 @@ class Sessions:
 
     def sign_out(self, connection: HTTPConnection) -> None:
         """End the browser's session."""
-        token = self.token(connection)
         with self._lock:
-            self._sessions.pop(_digest(token or ""), None)
+            self._sessions.pop(_digest(self.token(connection) or ""), None)
 
     def form_token(self, token: str) -> str:
         """The token that forms of the browser with this cookie must contain."""

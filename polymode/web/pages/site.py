@@ -5,9 +5,10 @@ A page is one module with its template beside, and one line of PAGES.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, FastAPI
@@ -15,34 +16,77 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import Scope
 
-from polymode.errors import (
-    DataNotFoundError,
-    PolymodeError,
-    ReviewConflictError,
-    ReviewStoreError,
-    UserError,
-    WriteError,
-)
-from polymode.relabel import Desk
+from polymode.errors import ConfigError, PolymodeError
+from polymode.relabel import DataFields, Desk
 from polymode.web.answer_service import AnswerService
+from polymode.web.browsing.run_folders import RunFolders
 from polymode.web.keys import Keys
 from polymode.web.pages.ask_page import ask_page
-from polymode.web.pages.compare_page import compare_page
-from polymode.web.pages.options import PageOptions
+from polymode.web.pages.forms import SIGN_IN, sign_in_page
 from polymode.web.pages.relabel_page import relabel_page
 from polymode.web.pages.rendering import render, style_sheet
 from polymode.web.pages.review_pages import review_pages
-from polymode.web.pages.run_pages import run_pages
-from polymode.web.pages.run_reader import RunReader
+from polymode.web.pages.run_pages import compare_page, run_pages
+from polymode.web.pages.run_reader import NotReadyError, RunReader
 from polymode.web.pages.sessions import Sessions
-from polymode.web.pages.sign_in_page import SIGN_IN, sign_in_page, sign_out_page
-from polymode.web.problems import Problem
-
-if TYPE_CHECKING:
-    from polymode.web.reviews import ReviewQueue
+from polymode.web.problems import Problem, problem_of_error
+from polymode.web.reviews.queue import ReviewQueue
 
 OPEN_PATHS = (SIGN_IN, "/static/style.css")
 """Pages for everybody, also where the server has keys."""
+DATA_FIELDS = ("question", "references", "id", "strings", "equality")
+"""What may be named in ``data_fields``."""
+
+
+@dataclass(frozen=True, slots=True)
+class PageOptions:
+    """The parts of the pages; a part that is None has no page."""
+
+    reviews: ReviewQueue | None = None
+    """The review queue."""
+    runs: RunFolders | None = None
+    """The folder of runs to browse and compare."""
+    proposals: Desk | None = None
+    """Proposed references to decide on."""
+
+
+def open_pages(
+    reviews: ReviewQueue | None = None,
+    *,
+    runs: Path | None = None,
+    proposals: Path | None = None,
+    data: Path | None = None,
+    relabelled: Path | None = None,
+    data_fields: Mapping[str, object] | None = None,
+) -> PageOptions:
+    """The parts of the pages, from the paths that `polymode serve` takes.
+
+    Args:
+        reviews: the review queue.
+        runs: folder of runs.
+        proposals: proposals file.
+        data: the records that the proposals were made for.
+        relabelled: the new version of the records.
+        data_fields: names of the fields in the records, and which answers are equal.
+
+    Raises:
+        ConfigError: a flag is missing or not allowed.
+        DataNotFoundError, RecordError: a folder or file cannot be used.
+    """
+    for name, value in (data_fields or {}).items():
+        if name not in DATA_FIELDS or not isinstance(value, str):
+            raise ConfigError(f"--data-fields {name}={value} is not known: use {', '.join(DATA_FIELDS)} with a text")
+    desk = None
+    if proposals is not None:
+        if data is None:
+            raise ConfigError("--data FILE is missing: name the records that the proposals were made for")
+        fields: dict[str, Any] = {"equality": "text", **(data_fields or {})}
+        equality = fields.pop("equality")
+        desk = Desk(proposals, data, relabelled, named=DataFields(**fields), equality=equality)
+    elif relabelled or data_fields:
+        flag = "relabelled" if relabelled else "data-fields"
+        raise ConfigError(f"--{flag} is given without --proposals: name the proposals file, or leave it out")
+    return PageOptions(reviews, None if runs is None else RunFolders(runs), desk)
 
 
 class Page(NamedTuple):
@@ -55,27 +99,7 @@ class Page(NamedTuple):
     routes: Callable[..., APIRouter]
     """Makes its routes."""
     needs: str = ""
-    """Field of `PageParts` that ``routes`` gets; without that part there is no page."""
-
-
-@dataclass(frozen=True, slots=True)
-class PageParts:
-    """What a page may need."""
-
-    answer_service: AnswerService | None
-    reviews: ReviewQueue | None
-    runs: RunReader | None
-    proposals: Desk | None
-
-
-def _style_page() -> APIRouter:
-    router = APIRouter()
-
-    @router.get("/static/style.css")
-    async def style() -> Response:
-        return Response(style_sheet(), media_type="text/css")
-
-    return router
+    """What ``routes`` gets: the answer service, or a part of `PageOptions`; without it there is no page."""
 
 
 PAGES = (
@@ -85,8 +109,8 @@ PAGES = (
     Page("compare", "Compare", compare_page, "runs"),
     Page("relabel", "Relabel", relabel_page, "proposals"),
     Page("sign-in", "", sign_in_page),
-    Page("sign-out", "", sign_out_page),
-    Page("static", "", _style_page),
+    Page("sign-out", "", APIRouter),  # beside signing in
+    Page("static", "", APIRouter),  # the style sheet, see `add_pages`
 )
 """Every page, in the order of the navigation."""
 
@@ -137,13 +161,17 @@ def add_pages(app: FastAPI, answer_service: AnswerService | None, options: PageO
     """
     site = Site(keys)
     app.state.pages = site
-    reader = None if options.runs is None else RunReader(options.runs)
-    parts = PageParts(answer_service, options.reviews, reader, options.proposals)
+    parts = {
+        "answer_service": answer_service,
+        "reviews": options.reviews,
+        "runs": None if options.runs is None else RunReader(options.runs),
+        "proposals": options.proposals,
+    }
     for page in PAGES:
-        part = getattr(parts, page.needs) if page.needs else None
-        if page.needs and part is None:
+        arguments = [parts[page.needs]] if page.needs else []
+        if None in arguments:
             continue
-        app.include_router(page.routes(*([part] if page.needs else [])), include_in_schema=False)
+        app.include_router(page.routes(*arguments), include_in_schema=False)
         if page.label:
             site.navigation += ((f"/{page.name}", page.label),)
     if answer_service is None:
@@ -152,26 +180,24 @@ def add_pages(app: FastAPI, answer_service: AnswerService | None, options: PageO
         async def start() -> Response:
             return RedirectResponse(site.navigation[0][0], 307)
 
+    @app.get("/static/style.css", include_in_schema=False)
+    async def style() -> Response:
+        return Response(style_sheet(), media_type="text/css")
+
     async def on_error(request: Request, exc: Any) -> Response:
+        if not site.owns(request.url.path):
+            raise exc
         return site.problem(problem_of_error(exc), request.scope)
 
+    async def on_not_ready(request: Request, exc: Any) -> Response:
+        """The page that reloads until what it shows is ready."""
+        query = request.query_params
+        what = request.path_params.get("name") or f"{query.get('a')}, {query.get('b')}"
+        response = render(request, "prepared.html", status=202, what=what)
+        response.headers["Refresh"] = "2"
+        return response
+
     app.add_exception_handler(PolymodeError, on_error)
+    app.add_exception_handler(OSError, on_error)
+    app.add_exception_handler(NotReadyError, on_not_ready)
     return site
-
-
-_FIXES: tuple[tuple[type[PolymodeError], int, str], ...] = (
-    (ReviewStoreError, 503, "send it again in a moment; nothing was saved"),
-    (WriteError, 503, "free space, or repair the file, then send it again; nothing was written"),
-    (ReviewConflictError, 409, "go back to the list"),
-    (DataNotFoundError, 404, "go back to the list"),
-    (UserError, 422, "go back, change it, and send it again; nothing was written"),
-    (PolymodeError, 500, "tell the operator of the server; its log says more"),
-)
-"""Status and fix by kind of error; the first that fits counts."""
-
-
-def problem_of_error(error: PolymodeError) -> Problem:
-    """One of the package's errors, as a page shows it."""
-    status, fix = next((status, fix) for kind, status, fix in _FIXES if isinstance(error, kind))
-    headers = {"Retry-After": "2"} if isinstance(error, ReviewStoreError) else None
-    return Problem(status, str(error), fix=fix, headers=headers)

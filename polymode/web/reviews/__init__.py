@@ -7,16 +7,11 @@
 Nothing here knows HTTP.
 """
 
+import importlib.util
 from typing import TYPE_CHECKING, Any
 
 from polymode.errors import MissingExtraError
-from polymode.web.reviews.records import (
-    ReviewAnswer,
-    ReviewCounts,
-    ReviewEvent,
-    ReviewItem,
-    ReviewState,
-)
+from polymode.web.reviews.records import ReviewAnswer, ReviewCounts, ReviewEvent, ReviewItem, ReviewState
 
 if TYPE_CHECKING:
     from polymode.web.reviews.export import export_judged, export_records
@@ -33,21 +28,13 @@ __all__ = [
     "export_records",
 ]
 
-_PACKAGES = ("sqlalchemy", "alembic")
+_MODULES = {"ReviewQueue": "queue", "export_judged": "export", "export_records": "export"}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "ReviewQueue":
-        from importlib.util import find_spec
-
-        for package in _PACKAGES:
-            if find_spec(package) is None:
-                raise MissingExtraError(package, "serve", "The review queue")
-        from polymode.web.reviews.queue import ReviewQueue
-
-        return ReviewQueue
-    if name in ("export_judged", "export_records"):
-        from polymode.web.reviews import export
-
-        return getattr(export, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    for package in ("sqlalchemy", "alembic"):
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtraError(package, "serve", "The review queue")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

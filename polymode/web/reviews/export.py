@@ -8,6 +8,7 @@ questions, which the service may put in the queue whatever was decided.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,8 +19,7 @@ from polymode.errors import ConfigError, DataNotFoundError
 from polymode.policy.deciding import Same, equality
 from polymode.types import Verdict
 from polymode.web.reviews.queue import ReviewQueue
-from polymode.web.reviews.records import ReviewItem
-from polymode.web.reviews.verdicts import classes, repeats
+from polymode.web.reviews.records import ReviewItem, classes, repeats
 
 
 class Exported(NamedTuple):
@@ -40,8 +40,11 @@ def export_records(queue: ReviewQueue, path: Path, *, model_id: str | None = Non
         DataNotFoundError: no resolved item.
         WriteError, ReviewStoreError.
     """
-    questions = list(_questions(_resolved(queue, None, model_id)))
-    rows = [question.row() for question in questions if question.references]
+    questions: dict[str, _Question] = {}
+    for item in _resolved(queue, None, model_id):
+        text = item.question.strip()
+        questions.setdefault(text, _Question(text, equality(item.equality), item.id)).take(item)
+    rows = [question.row() for question in questions.values() if question.references]
     return Exported(runs.write_jsonl(path, rows), len(questions) - len(rows))
 
 
@@ -63,37 +66,34 @@ def export_judged(queue: ReviewQueue, path: Path, *, k: int | None = None, model
 
 def judged_rows(items: Iterable[ReviewItem]) -> Iterator[dict[str, Any]]:
     """Lines of a judged.jsonl. Reviews of one question are its samples, in the order in which they were finished."""
-    samples: dict[str, int] = {}
+    n_samples: Counter[str] = Counter()
     for item in items:
         id_ = f"question-{hashlib.sha256(item.question.strip().encode()).hexdigest()[:16]}"
-        sample = samples.get(id_, 0)
-        samples[id_] = sample + 1
-        yield _judged_row(item, id_, sample)
-
-
-def _judged_row(item: ReviewItem, id_: str, sample: int) -> dict[str, Any]:
-    labels = classes(item.answers, item.equality)
-    right = [answer.verdict is Verdict.CORRECT for answer in item.answers]
-    references = list(dict.fromkeys(label for label, is_right in zip(labels, right, strict=True) if is_right))
-    own = [answer for answer in item.answers if not answer.added_by]  # they come first
-    n = len(own)
-    unscored = [answer.verdict is Verdict.UNSCORED for answer in own]
-    judged = runs.JudgedCompletion(
-        id=id_,
-        sample=sample,
-        k=item.k,
-        status=item.status.value,
-        reason=item.status_reason,
-        answers=tuple(answer.text for answer in own),
-        confidences=tuple(answer.confidence for answer in own),
-        verdicts=tuple((answer.verdict or Verdict.UNSCORED).value for answer in own),
-        hits=tuple(None if unscored[i] else 1 if right[i] and labels[i] not in labels[:i] else 0 for i in range(n)),
-        matches=tuple(references.index(labels[i]) if right[i] else None for i in range(n)),
-        duplicates=repeats(own, item.equality),
-        n_references=len(references),
-        faults=("the reviewer could not decide",) * sum(unscored),
-    )
-    return {**judged.to_row(), "review": {"item": item.id, "decision": item.kind.value, **_provenance(item)}}
+        labels_K = classes(item.answers, item.equality)
+        right_K = [answer.verdict is Verdict.CORRECT for answer in item.answers]
+        references = list(dict.fromkeys(label for label, is_right in zip(labels_K, right_K, strict=True) if is_right))
+        own = [answer for answer in item.answers if not answer.added_by]  # they come first
+        hits: list[int | None] = []
+        for number, answer in enumerate(own):
+            is_hit = right_K[number] and labels_K[number] not in labels_K[:number]
+            hits.append(None if answer.verdict is Verdict.UNSCORED else int(is_hit))
+        judged = runs.JudgedCompletion(
+            id=id_,
+            sample=n_samples[id_],
+            k=item.k,
+            status=item.status.value,
+            reason=item.status_reason,
+            answers=tuple(answer.text for answer in own),
+            confidences=tuple(answer.confidence for answer in own),
+            verdicts=tuple((answer.verdict or Verdict.UNSCORED).value for answer in own),
+            hits=tuple(hits),
+            matches=tuple(references.index(labels_K[i]) if right_K[i] else None for i in range(len(own))),
+            duplicates=repeats(own, item.equality),
+            n_references=len(references),
+            faults=("the reviewer could not decide",) * hits.count(None),
+        )
+        n_samples[id_] += 1
+        yield {**judged.to_row(), "review": {"item": item.id, "decision": item.kind.value, **_provenance(item)}}
 
 
 @dataclass(slots=True)
@@ -142,15 +142,6 @@ class _Question:
         return any(self.same(name, other) for other in names)
 
 
-def _questions(items: Iterable[ReviewItem]) -> Iterable[_Question]:
-    questions: dict[str, _Question] = {}
-    for item in items:
-        text = item.question.strip()
-        question = questions.setdefault(text, _Question(text, equality(item.equality), item.id))
-        question.take(item)
-    return questions.values()
-
-
 def _resolved(queue: ReviewQueue, k: int | None, model_id: str | None) -> tuple[ReviewItem, ...]:
     items = queue.resolved(k=k, model_id=model_id)
     if not items:
@@ -161,7 +152,7 @@ def _resolved(queue: ReviewQueue, k: int | None, model_id: str | None) -> tuple[
 def _provenance(item: ReviewItem) -> dict[str, Any]:
     return {
         "reviewer": item.finished_by,
-        "at": None if item.finished_at is None else item.finished_at.isoformat(),
+        "at": item.finished_at and item.finished_at.isoformat(),
         "model_id": item.model_id,
         "policy_id": item.policy_id,
     }

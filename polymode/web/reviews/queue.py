@@ -8,10 +8,9 @@ Any number of threads and processes may share one database. What a method return
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import TracebackType
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -21,29 +20,9 @@ from polymode.policy.deciding import RISKS
 from polymode.policy.policy import EQUALITIES
 from polymode.types import AnswerSet, Decision, Verdict
 from polymode.web.reviews.records import ReviewCounts, ReviewEvent, ReviewItem, ReviewState
-from polymode.web.reviews.rows import (
-    answer_row,
-    read_events,
-    read_item,
-    read_items,
-    review_answers,
-    state_is,
-    storable,
-)
-from polymode.web.reviews.steps import (
-    SYSTEM,
-    add_answer,
-    check_claim,
-    checked_name,
-    checked_text,
-    conflict,
-    existing_id,
-    finish,
-    mark,
-    record,
-)
+from polymode.web.reviews.steps import SYSTEM, Steps, checked_name, checked_text, conflict, new_answers
 from polymode.web.reviews.store import Store
-from polymode.web.reviews.tables import answers, items
+from polymode.web.reviews.tables import events, items, read_item, read_items, state_is, storable
 
 CLAIM_SECONDS = 1800.0
 """How long a claim keeps others away."""
@@ -52,7 +31,7 @@ _ORDER = (items.c.turn, items.c.id)
 """High risk first, then the oldest."""
 
 
-class ReviewQueue:
+class ReviewQueue(AbstractContextManager["ReviewQueue"]):
     """Items that wait for a reviewer, in SQLite or PostgreSQL.
 
     Args:
@@ -81,17 +60,12 @@ class ReviewQueue:
         self.store = Store(place, wait_seconds=wait_seconds)
         self._lease, self._clock = timedelta(seconds=claim_seconds), clock
 
-    def __enter__(self) -> ReviewQueue:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
         """Give the connections back."""
         self.store.close()
-
-    # --- the service --------------------------------------------------------------------------------------------------
 
     def add(
         self,
@@ -134,9 +108,9 @@ class ReviewQueue:
             "question": storable(question),
             "completion": storable(completion),
             "k": answer_set.k,
-            "status": answer_set.status.value,
+            "status": answer_set.status,
             "status_reason": storable(answer_set.reason),
-            "kind": decision.kind.value,
+            "kind": decision.kind,
             "reason": storable(decision.reason),
             "risk": risk,
             "model_id": storable(model_id),
@@ -144,20 +118,25 @@ class ReviewQueue:
             "equality": equality,
             "created_at": now,
             "turn": 0 if risk == "high" else 1,
-            "state": ReviewState.OPEN.value,
+            "state": ReviewState.OPEN,
             "note": "",
         }
-        new_answers = review_answers(answer_set, decision)
+        review_answers = new_answers(answer_set, decision)
         insert = postgresql.insert if self.store.dialect == "postgresql" else sqlite.insert
         with self.store.writing() as connection:
             new = insert(items).values(row).on_conflict_do_nothing(index_elements=["request_id"])
             item_id = connection.execute(new.returning(items.c.id)).scalar()
             if item_id is None:
-                return existing_id(connection, row)
-            if new_answers:
-                rows = [answer_row(item_id, number, answer) for number, answer in enumerate(new_answers)]
-                connection.execute(sa.insert(answers), rows)
-            record(connection, item_id, SYSTEM, now, "added", {"kind": row["kind"], "risk": risk})
+                same_request = items.c.request_id == row["request_id"]
+                [existing] = connection.execute(sa.select(items.c.id, items.c.question).where(same_request))
+                if existing.question != row["question"]:
+                    raise ReviewConflictError(
+                        f"request_id = {row['request_id']!r} names another question already: give every request its own"
+                    )
+                return existing.id
+            steps = Steps(connection, item_id, SYSTEM, now)
+            steps.insert_answers(review_answers)
+            steps.record("added", {"kind": decision.kind.value, "risk": risk})
         return item_id
 
     def counts(self) -> ReviewCounts:
@@ -172,8 +151,6 @@ class ReviewQueue:
             }
             oldest = sa.select(sa.func.min(items.c.created_at)).where(state_is(ReviewState.OPEN, now))
             return ReviewCounts(**n, oldest_open=connection.execute(oldest).scalar())
-
-    # --- lists --------------------------------------------------------------------------------------------------------
 
     def item(self, item_id: int) -> ReviewItem:
         """One item; raises DataNotFoundError."""
@@ -195,8 +172,9 @@ class ReviewQueue:
 
     def events(self, item_id: int) -> tuple[ReviewEvent, ...]:
         """What happened to an item, who did it and when; empty for an unknown one."""
+        query = sa.select(events).where(events.c.item_id == item_id).order_by(events.c.id)
         with self.store.reading() as connection:
-            return read_events(connection, item_id)
+            return tuple(ReviewEvent(**row) for row in connection.execute(query).mappings())
 
     def resolved(self, *, k: int | None = None, model_id: str | None = None) -> tuple[ReviewItem, ...]:
         """All resolved items in the order in which they were finished; optionally of one K or one model."""
@@ -206,8 +184,6 @@ class ReviewQueue:
             query = query if value is None else query.where(column == value)
         with self.store.reading() as connection:
             return read_items(connection, query, now)
-
-    # --- the reviewer -------------------------------------------------------------------------------------------------
 
     def claim(self, reviewer: str, item_id: int | None = None) -> ReviewItem | None:
         """Claim the next item, or a certain one; no other reviewer can have it until release or expiry.
@@ -222,31 +198,27 @@ class ReviewQueue:
         free = state_is(ReviewState.OPEN, now)
         if item_id is None:
             first = sa.select(items.c.id).where(free).order_by(*_ORDER).limit(1)
-            wanted = sa.and_(items.c.id == first.with_for_update(skip_locked=True).scalar_subquery(), free)
+            target = sa.and_(items.c.id == first.with_for_update(skip_locked=True).scalar_subquery(), free)
         else:
-            own = sa.and_(items.c.state == ReviewState.OPEN.value, items.c.claimed_by == reviewer)
-            wanted = sa.and_(items.c.id == item_id, sa.or_(free, own))
+            own = sa.and_(items.c.state == ReviewState.OPEN, items.c.claimed_by == reviewer)
+            target = sa.and_(items.c.id == item_id, sa.or_(free, own))
+        claim = sa.update(items).where(target).values(claimed_by=reviewer, claimed_until=now + self._lease)
         with self.store.writing() as connection:
-            taken = connection.execute(
-                sa.update(items)
-                .where(wanted)
-                .values(claimed_by=reviewer, claimed_until=now + self._lease)
-                .returning(items.c.id)
-            ).scalar()
-            if taken is None:
+            claimed_id = connection.execute(claim.returning(items.c.id)).scalar()
+            if claimed_id is None:
                 if item_id is not None:
                     raise conflict(read_item(connection, item_id, now))
                 return None
-            record(connection, taken, reviewer, now, "claimed", {"until": (now + self._lease).isoformat()})
-            return read_item(connection, taken, now)
+            steps = Steps(connection, claimed_id, reviewer, now)
+            steps.record("claimed", {"until": (now + self._lease).isoformat()})
+            return steps.item()
 
     def release(self, item_id: int, reviewer: str) -> ReviewItem:
         """Give an item back; verdicts stay as a draft. Raises as `mark`."""
-        with self._claimed(item_id, reviewer) as (connection, now):
-            free = {"claimed_by": None, "claimed_until": None}
-            connection.execute(sa.update(items).where(items.c.id == item_id).values(free))
-            record(connection, item_id, reviewer, now, "released", {})
-            return read_item(connection, item_id, now)
+        with self._claimed(item_id, reviewer) as steps:
+            steps.update(claimed_by=None, claimed_until=None)
+            steps.record("released", {})
+            return steps.item()
 
     def mark(
         self,
@@ -270,9 +242,9 @@ class ReviewQueue:
             ReviewConflictError: not claimed by this reviewer, or finished.
             ConfigError: no such answer, or two verdicts for one.
         """
-        with self._claimed(item_id, reviewer) as (connection, now):
-            mark(connection, item_id, reviewer, now, verdicts, same_as or {})
-            return read_item(connection, item_id, now)
+        with self._claimed(item_id, reviewer) as steps:
+            steps.mark(verdicts, same_as or {})
+            return steps.item()
 
     def add_answer(self, item_id: int, reviewer: str, text: str) -> ReviewItem:
         """Add a right answer that the model did not give; marked WRONG later, it counts for nothing.
@@ -281,9 +253,9 @@ class ReviewQueue:
             ConfigError: an empty text, or one equal to an answer that is there.
             DataNotFoundError, ReviewConflictError: as `mark`.
         """
-        with self._claimed(item_id, reviewer) as (connection, now):
-            add_answer(connection, item_id, reviewer, now, text)
-            return read_item(connection, item_id, now)
+        with self._claimed(item_id, reviewer) as steps:
+            steps.add_answer(text)
+            return steps.item()
 
     def resolve(
         self,
@@ -301,22 +273,22 @@ class ReviewQueue:
             ConfigError: an answer without a verdict, or as `mark` and `add_answer`.
             DataNotFoundError, ReviewConflictError: as `mark`.
         """
-        with self._claimed(item_id, reviewer) as (connection, now):
+        with self._claimed(item_id, reviewer) as steps:
             if verdicts or same_as:
-                mark(connection, item_id, reviewer, now, verdicts or {}, same_as or {})
+                steps.mark(verdicts or {}, same_as or {})
             for text in missing:
-                add_answer(connection, item_id, reviewer, now, text)
-            for answer in read_item(connection, item_id, now).answers:
+                steps.add_answer(text)
+            for answer in steps.item().answers:
                 if answer.verdict is None:
                     raise ConfigError(
                         f"answer {answer.text!r} has no verdict: mark it right, wrong or unscored, or dismiss the item"
                     )
-            return finish(connection, item_id, reviewer, now, ReviewState.RESOLVED, note)
+            return steps.finish(ReviewState.RESOLVED, note)
 
     def dismiss(self, item_id: int, reviewer: str, note: str = "") -> ReviewItem:
         """Finish an item that nothing can be learned from; it is not exported. Raises as `mark`."""
-        with self._claimed(item_id, reviewer) as (connection, now):
-            return finish(connection, item_id, reviewer, now, ReviewState.DISMISSED, note)
+        with self._claimed(item_id, reviewer) as steps:
+            return steps.finish(ReviewState.DISMISSED, note)
 
     def reopen(self, item_id: int, reviewer: str, note: str = "") -> ReviewItem:
         """Put a finished item back in the queue, with its verdicts.
@@ -325,23 +297,20 @@ class ReviewQueue:
             DataNotFoundError: no such item.
             ReviewConflictError: it is not finished.
         """
-        reviewer, now = checked_name(reviewer), self._clock()
-        values = {"state": ReviewState.OPEN.value, "finished_by": None, "finished_at": None, "note": ""}
         with self.store.writing() as connection:
-            finished = sa.and_(items.c.id == item_id, items.c.state != ReviewState.OPEN.value)
-            done = connection.execute(sa.update(items).where(finished).values(values).returning(items.c.id)).scalar()
-            item = read_item(connection, item_id, now)
-            if done is None:
-                raise ReviewConflictError(
-                    f"review item {item_id} is {item.state.value}: only a finished one is reopened"
-                )
-            record(connection, item_id, reviewer, now, "reopened", {"note": checked_text("note", note)})
-            return item
+            steps = Steps(connection, item_id, checked_name(reviewer), self._clock())
+            is_finished = items.c.state != ReviewState.OPEN
+            if not steps.update(is_finished, state=ReviewState.OPEN, finished_by=None, finished_at=None, note=""):
+                state = steps.item().state.value
+                raise ReviewConflictError(f"review item {item_id} is {state}: only a finished one is reopened")
+            steps.record("reopened", {"note": checked_text("note", note)})
+            return steps.item()
 
     @contextmanager
-    def _claimed(self, item_id: int, reviewer: str) -> Iterator[tuple[sa.Connection, datetime]]:
-        """One transaction on an item that the reviewer holds, and its time."""
+    def _claimed(self, item_id: int, reviewer: str) -> Iterator[Steps]:
+        """One transaction on an item that the reviewer has claimed."""
         now = self._clock()
         with self.store.writing() as connection:
-            check_claim(connection, item_id, reviewer, now, self._lease)
-            yield connection, now
+            steps = Steps(connection, item_id, checked_name(reviewer), now)
+            steps.extend_claim(self._lease)
+            yield steps

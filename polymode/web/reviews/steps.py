@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
 from polymode.errors import ConfigError, ReviewConflictError
-from polymode.types import Verdict
-from polymode.web.reviews.records import ReviewAnswer, ReviewItem, ReviewState
-from polymode.web.reviews.rows import answer_row, read_item, storable
-from polymode.web.reviews.tables import answers, events, items
-from polymode.web.reviews.verdicts import classes, with_verdicts
+from polymode.types import AnswerSet, Decision, Verdict
+from polymode.web.reviews.records import ReviewAnswer, ReviewItem, ReviewState, classes, with_verdicts
+from polymode.web.reviews.tables import answers, events, items, read_item, storable
 
 MAX_NAME = 200
 """Characters of a reviewer's name."""
@@ -23,90 +22,103 @@ SYSTEM = "system"
 """Who adds items, in the audit trail; no reviewer may have this name."""
 
 
-def check_claim(connection: sa.Connection, item_id: int, reviewer: str, now: datetime, lease: timedelta) -> None:
-    """Check that the reviewer has claimed the item, and extend the claim; takes the row's lock first.
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """What one person does to one item at one time."""
+
+    connection: sa.Connection
+    item_id: int
+    who: str
+    now: datetime
+
+    def item(self) -> ReviewItem:
+        """The item as it is now; raises DataNotFoundError."""
+        return read_item(self.connection, self.item_id, self.now)
+
+    def update(self, *conditions: sa.ColumnElement[bool], **values: object) -> bool:
+        """Change columns of the item if it meets the conditions; whether it does. Takes the row's lock."""
+        change = sa.update(items).where(items.c.id == self.item_id, *conditions).values(values)
+        return self.connection.execute(change.returning(items.c.id)).scalar() is not None
+
+    def extend_claim(self, lease: timedelta) -> None:
+        """Check that the reviewer has claimed the item, and extend the claim.
+
+        Raises:
+            DataNotFoundError: no such item.
+            ReviewConflictError: not claimed by this reviewer, or finished.
+        """
+        own = items.c.claimed_by == self.who
+        if not self.update(items.c.state == ReviewState.OPEN, own, claimed_until=self.now + lease):
+            raise conflict(self.item())
+
+    def mark(self, verdicts: Mapping[int, Verdict], same_as: Mapping[int, int | None]) -> None:
+        """Write the verdicts to the answers as `with_verdicts` does; raises ConfigError."""
+        item = self.item()
+        after = with_verdicts(item.answers, item.equality, verdicts, same_as)
+        for number, (old, new) in enumerate(zip(item.answers, after, strict=True)):
+            if old != new:
+                at = sa.and_(answers.c.item_id == self.item_id, answers.c.number == number)
+                self.connection.execute(sa.update(answers).where(at).values(asdict(new)))
+        detail: dict[str, Any] = {"verdicts": {str(number): verdict.value for number, verdict in verdicts.items()}}
+        if same_as:
+            detail["same_as"] = {str(number): other for number, other in same_as.items()}
+        self.record("marked", detail)
+
+    def add_answer(self, text: str) -> None:
+        """Add a correct answer; raises ConfigError when it is empty or exists already."""
+        text = checked_text("answer", text)
+        if not text:
+            raise ConfigError("answer is empty: write the correct answer")
+        item = self.item()
+        new = ReviewAnswer(text, None, None, None, Verdict.CORRECT, None, self.who)
+        [*others, label] = classes((*item.answers, new), item.equality)
+        if label < len(others):
+            raise ConfigError(f"answer {text!r} is there already as {item.answers[label].text!r}: mark that one")
+        self.insert_answers([new], first_number=len(others))
+        self.record("answer_added", {"number": len(others), "text": text})
+
+    def insert_answers(self, new: list[ReviewAnswer], *, first_number: int = 0) -> None:
+        """Add answers with numbers from ``first_number``."""
+        if new:
+            rows = [
+                {"item_id": self.item_id, "number": number, **asdict(answer)}
+                for number, answer in enumerate(new, first_number)
+            ]
+            self.connection.execute(sa.insert(answers), rows)
+
+    def finish(self, state: ReviewState, note: str) -> ReviewItem:
+        """Finish the item."""
+        note = checked_text("note", note)
+        self.update(
+            state=state, finished_by=self.who, finished_at=self.now, note=note, claimed_by=None, claimed_until=None
+        )
+        self.record(state.value, {"note": note})
+        return self.item()
+
+    def record(self, what: str, detail: Mapping[str, Any]) -> None:
+        """Add a line to the audit trail."""
+        row = {"item_id": self.item_id, "at": self.now, "who": self.who, "what": what, "detail": dict(detail)}
+        self.connection.execute(sa.insert(events).values(row))
+
+
+def new_answers(answer_set: AnswerSet, decision: Decision) -> list[ReviewAnswer]:
+    """The answers of a set in slot order, with their places in the decision.
 
     Raises:
-        DataNotFoundError: no such item.
-        ReviewConflictError: not claimed by this reviewer, or finished.
+        ConfigError: the decision ranks an answer that the set does not hold.
     """
-    is_open = items.c.state == ReviewState.OPEN.value
-    own = sa.and_(items.c.id == item_id, is_open, items.c.claimed_by == checked_name(reviewer))
-    extended = sa.update(items).where(own).values(claimed_until=now + lease).returning(items.c.id)
-    if connection.execute(extended).scalar() is None:
-        raise conflict(read_item(connection, item_id, now))
-
-
-def mark(
-    connection: sa.Connection,
-    item_id: int,
-    reviewer: str,
-    now: datetime,
-    verdicts: Mapping[int, Verdict],
-    same_as: Mapping[int, int | None],
-) -> None:
-    """Write the verdicts to the answers as `with_verdicts` does; raises ConfigError."""
-    item = read_item(connection, item_id, now)
-    after = with_verdicts(item.answers, item.equality, verdicts, same_as)
-    for number, (old, new) in enumerate(zip(item.answers, after, strict=True)):
-        if old != new:
-            at = sa.and_(answers.c.item_id == item_id, answers.c.number == number)
-            connection.execute(sa.update(answers).where(at).values(answer_row(item_id, number, new)))
-    detail: dict[str, Any] = {"verdicts": {str(number): verdict.value for number, verdict in verdicts.items()}}
-    if same_as:
-        detail["same_as"] = {str(number): other for number, other in same_as.items()}
-    record(connection, item_id, reviewer, now, "marked", detail)
-
-
-def add_answer(connection: sa.Connection, item_id: int, reviewer: str, now: datetime, text: str) -> None:
-    """Add a correct answer; raises ConfigError when it is empty or exists already."""
-    text = checked_text("answer", text)
-    if not text:
-        raise ConfigError("answer is empty: write the correct answer")
-    item = read_item(connection, item_id, now)
-    new = ReviewAnswer(text, None, None, None, Verdict.CORRECT, None, checked_name(reviewer))
-    [*others, label] = classes((*item.answers, new), item.equality)
-    if label < len(others):
-        raise ConfigError(f"answer {text!r} is there already as {item.answers[label].text!r}: mark that one")
-    connection.execute(sa.insert(answers).values(answer_row(item_id, len(others), new)))
-    record(connection, item_id, reviewer, now, "answer_added", {"number": len(others), "text": text})
-
-
-def finish(
-    connection: sa.Connection, item_id: int, reviewer: str, now: datetime, state: ReviewState, note: str
-) -> ReviewItem:
-    """Finish the item."""
-    values = {
-        "state": state.value,
-        "finished_by": checked_name(reviewer),
-        "finished_at": now,
-        "note": checked_text("note", note),
-        "claimed_by": None,
-        "claimed_until": None,
-    }
-    connection.execute(sa.update(items).where(items.c.id == item_id).values(values))
-    record(connection, item_id, reviewer, now, state.value, {"note": values["note"]})
-    return read_item(connection, item_id, now)
-
-
-def record(
-    connection: sa.Connection, item_id: int, who: str, now: datetime, what: str, detail: Mapping[str, Any]
-) -> None:
-    """Add a line to the audit trail."""
-    row = {"item_id": item_id, "at": now, "who": who.strip(), "what": what, "detail": dict(detail)}
-    connection.execute(sa.insert(events).values(row))
-
-
-def existing_id(connection: sa.Connection, row: Mapping[str, Any]) -> int:
-    """Id of the item with the row's request_id; raises ReviewConflictError when its question is another one."""
-    existing = connection.execute(
-        sa.select(items.c.id, items.c.question).where(items.c.request_id == row["request_id"])
-    ).one()
-    if existing.question != row["question"]:
-        raise ReviewConflictError(
-            f"request_id = {row['request_id']!r} names another question already: give every request its own"
-        )
-    return existing.id
+    places: dict[int, tuple[int, float | None]] = {}
+    for rank, ranked in enumerate(decision.ranked):
+        for slot, answer in enumerate(answer_set.answers):
+            if slot not in places and (answer.text, answer.span) == (ranked.text, ranked.span):
+                places[slot] = rank, ranked.confidence
+                break
+        else:
+            raise ConfigError(f"decision ranks {ranked.text!r}, which is no answer of the set: decide on these answers")
+    return [
+        ReviewAnswer(storable(answer.text), answer.confidence, *places.get(slot, (None, None)), None, None, "")
+        for slot, answer in enumerate(answer_set.answers)
+    ]
 
 
 def conflict(item: ReviewItem) -> ReviewConflictError:

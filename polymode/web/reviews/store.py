@@ -20,6 +20,10 @@ from typing import Any
 from urllib.parse import quote
 
 import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import event
 from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -28,6 +32,8 @@ from polymode.errors import ConfigError, MissingExtraError, PolymodeError, Revie
 
 _WRITES = "polymode_writes"
 _FileId = tuple[int, int] | None
+_MIGRATION_LOCK = 7_238_114_550_921
+"""PostgreSQL advisory lock by which processes take turns to migrate."""
 
 
 class Store:
@@ -68,10 +74,8 @@ class Store:
                 if self._path is not None:
                     self._path.parent.mkdir(parents=True, exist_ok=True)
                     os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))  # questions may be confidential
-                from polymode.web.reviews.migration import upgrade
-
                 with self._transaction(writes=True) as connection:
-                    upgrade(connection)
+                    _upgrade(connection)
             self._is_open = True
 
     def close(self) -> None:
@@ -210,3 +214,25 @@ def _place(place: str | Path) -> tuple[Path | None, sa.URL | None]:
         f"queue = {url.render_as_string(hide_password=True)!r} is not allowed: use an SQLite file, which outlives the "
         "process, or postgresql://HOST/NAME"
     )
+
+
+def _upgrade(connection: sa.Connection) -> None:
+    """Run the migrations that are missing; the caller commits.
+
+    In SQLite the caller's transaction must be one that writes, so that two processes take turns.
+
+    Raises:
+        ReviewStoreError: the tables are of a later version than this package.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.attributes["connection"] = connection
+    revisions = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    current = MigrationContext.configure(connection).get_current_revision()
+    if current is not None and current not in revisions:
+        raise ReviewStoreError(
+            f"the review queue is of version {current}, which this polymode does not know: update polymode"
+        )
+    command.upgrade(config, "head")

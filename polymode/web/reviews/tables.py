@@ -1,12 +1,21 @@
-"""Tables of the review queue, as the latest migration leaves them (layer L6)."""
+"""Tables of the review queue, as the latest migration leaves them, and reading records from them (layer L6).
+
+A column is a field of `ReviewItem` or `ReviewAnswer`, so that a row needs no translation.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
-from typing import Any
+from enum import Enum
+from typing import Any, get_args, get_type_hints
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
+
+from polymode.errors import DataNotFoundError
+from polymode.web.reviews.records import ReviewAnswer, ReviewEvent, ReviewItem, ReviewState
 
 
 class UtcTime(sa.TypeDecorator[datetime]):
@@ -29,6 +38,36 @@ class UtcTime(sa.TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+class EnumText(sa.TypeDecorator[Enum]):
+    """A member of an enumeration, stored as the text of its value."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def __init__(self, kind: type[Enum]) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def process_bind_param(self, value: Enum | None, dialect: Dialect) -> str | None:
+        """Its value."""
+        return None if value is None else value.value
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Enum | None:
+        """The member."""
+        return None if value is None else self.kind(value)
+
+
+_TYPES: dict[type, type[sa.types.TypeEngine[Any]]] = {str: sa.Text, int: sa.Integer, float: sa.Float, datetime: UtcTime}
+
+
+def _columns(record: type, *, without: Collection[str] = ()) -> Iterator[sa.Column[Any]]:
+    """A column for each field of a record; it may be null where the field may be None."""
+    for name, hint in get_type_hints(record).items():
+        if name not in without:
+            kind, *null = get_args(hint) or (hint,)
+            yield sa.Column(name, EnumText(kind) if issubclass(kind, Enum) else _TYPES[kind](), nullable=bool(null))
+
+
 metadata = sa.MetaData(
     naming_convention={
         "pk": "pk_%(table_name)s",
@@ -42,28 +81,11 @@ items = sa.Table(
     "review_items",
     metadata,
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
-    sa.Column("request_id", sa.Text, nullable=True, unique=True),
-    sa.Column("question", sa.Text, nullable=False),
-    sa.Column("completion", sa.Text, nullable=False),
-    sa.Column("k", sa.Integer, nullable=False),
-    sa.Column("status", sa.Text, nullable=False),
-    sa.Column("status_reason", sa.Text, nullable=False),
-    sa.Column("kind", sa.Text, nullable=False),
-    sa.Column("reason", sa.Text, nullable=False),
-    sa.Column("risk", sa.Text, nullable=False),
-    sa.Column("model_id", sa.Text, nullable=False),
-    sa.Column("policy_id", sa.Text, nullable=False),
-    sa.Column("equality", sa.Text, nullable=False),
-    sa.Column("created_at", UtcTime, nullable=False),
+    # The state is OPEN, RESOLVED or DISMISSED; that an open item is claimed is said by claimed_until and the clock.
+    *_columns(ReviewItem, without=("id", "answers")),
     # Place in line before the id: 0 for high risk, 1 for the rest.
     sa.Column("turn", sa.Integer, nullable=False),
-    # open, resolved or dismissed; that an open item is claimed is said by the two columns below and the clock.
-    sa.Column("state", sa.Text, nullable=False),
-    sa.Column("claimed_by", sa.Text, nullable=True),
-    sa.Column("claimed_until", UtcTime, nullable=True),
-    sa.Column("finished_by", sa.Text, nullable=True),
-    sa.Column("finished_at", UtcTime, nullable=True),
-    sa.Column("note", sa.Text, nullable=False),
+    sa.UniqueConstraint("request_id"),
     sa.Index("ix_review_items_line", "state", "turn", "id"),
     sqlite_autoincrement=True,
 )
@@ -73,13 +95,7 @@ answers = sa.Table(
     metadata,
     sa.Column("item_id", sa.ForeignKey("review_items.id"), primary_key=True, autoincrement=False),
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("text", sa.Text, nullable=False),
-    sa.Column("confidence", sa.Float, nullable=True),
-    sa.Column("rank", sa.Integer, nullable=True),
-    sa.Column("decided_on", sa.Float, nullable=True),
-    sa.Column("verdict", sa.Text, nullable=True),
-    sa.Column("same_as", sa.Integer, nullable=True),
-    sa.Column("added_by", sa.Text, nullable=False),
+    *_columns(ReviewAnswer),
 )
 
 events = sa.Table(
@@ -87,9 +103,49 @@ events = sa.Table(
     metadata,
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
     sa.Column("item_id", sa.ForeignKey("review_items.id"), nullable=False, index=True),
-    sa.Column("at", UtcTime, nullable=False),
-    sa.Column("who", sa.Text, nullable=False),
-    sa.Column("what", sa.Text, nullable=False),
+    *_columns(ReviewEvent, without=("id", "item_id", "detail")),
     sa.Column("detail", sa.JSON, nullable=False),
     sqlite_autoincrement=True,
 )
+
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+
+
+def storable(text: str) -> str:
+    """``text`` with the characters that databases do not store (NUL, halves of surrogate pairs) replaced."""
+    return _UNSTORABLE.sub("\ufffd", text)
+
+
+def state_is(state: ReviewState, now: datetime) -> sa.ColumnElement[bool]:
+    """The condition that an item is in a state."""
+    until, is_unfinished = items.c.claimed_until, items.c.state == ReviewState.OPEN
+    if state is ReviewState.CLAIMED:
+        return sa.and_(is_unfinished, until > now)
+    if state is ReviewState.OPEN:
+        return sa.and_(is_unfinished, sa.or_(until.is_(None), until <= now))
+    return items.c.state == state
+
+
+def read_item(connection: sa.Connection, item_id: int, now: datetime) -> ReviewItem:
+    """One item with its answers; raises DataNotFoundError when there is none with this id."""
+    for item in read_items(connection, sa.select(items).where(items.c.id == item_id), now):
+        return item
+    raise DataNotFoundError(f"review item {item_id!r} does not exist: check its id")
+
+
+def read_items(connection: sa.Connection, query: sa.Select[Any], now: datetime) -> tuple[ReviewItem, ...]:
+    """The items that a selection of ``review_items`` gives, in its order."""
+    rows = [dict(row) for row in connection.execute(query).mappings()]
+    by_item: dict[int, list[ReviewAnswer]] = {row["id"]: [] for row in rows}
+    ids = list(by_item)
+    for i in range(0, len(ids), 500):  # SQLite takes no more than some thousand parameters
+        own = sa.select(answers).where(answers.c.item_id.in_(ids[i : i + 500]))
+        for row in connection.execute(own.order_by(answers.c.item_id, answers.c.number)).mappings():
+            by_item[row["item_id"]].append(
+                ReviewAnswer(**{name: row[name] for name in ReviewAnswer.__dataclass_fields__})
+            )
+    for row in rows:
+        del row["turn"]
+        if row["state"] is ReviewState.OPEN and row["claimed_until"] is not None and row["claimed_until"] > now:
+            row["state"] = ReviewState.CLAIMED
+    return tuple(ReviewItem(**row, answers=tuple(by_item[row["id"]])) for row in rows)

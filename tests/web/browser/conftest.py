@@ -21,7 +21,7 @@ import uvicorn
 
 from polymode.policy import Policy
 from polymode.web.app import create_app
-from polymode.web.pages.options import PageOptions
+from polymode.web.pages.site import PageOptions
 from polymode.web.reviews import ReviewQueue
 
 from ..conftest import Model, serving

@@ -9,7 +9,7 @@ import pytest
 from polymode import runs
 from polymode.relabel import DataFields, Proposal, read_proposals, write_proposals
 from polymode.relabel.data import read_data
-from polymode.web.pages.options import open_pages
+from polymode.web.pages.site import open_pages
 
 from ..run_folders import GOOD, POOR, answers, write_run, write_training
 from .conftest import PHONE, Opens, Started

@@ -8,8 +8,7 @@ import pytest
 from polymode import runs
 from polymode.types import Completion
 from polymode.web.browsing.question_view import question_of
-from polymode.web.browsing.run_folders import RunFolders
-from polymode.web.browsing.run_list import home_of, list_experiments, train_of
+from polymode.web.browsing.run_folders import RunFolders, home_of, list_experiments, train_of
 
 from ..run_folders import GOOD, write_run, write_training
 

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polymode.parsing import parse_answers
-from polymode.web.browsing.segments import Segment, segments_of, shortened
+from polymode.web.browsing.question_view import Segment, segments_of, shortened
 
 TEXT = (
     "<think>fever : flu</think> <answer1>flu</answer1><confidence1>0.9</confidence1>"

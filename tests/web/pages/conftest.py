@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from polymode.web.pages.options import PageOptions
+from polymode.web.pages.site import PageOptions
 from polymode.web.reviews import ReviewQueue
 
 from ..conftest import Start

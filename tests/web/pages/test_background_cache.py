@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from polymode.web.pages.background_cache import BackgroundCache, NotReadyError
+from polymode.web.pages.run_reader import BackgroundCache, NotReadyError
 from polymode.web.problems import Problem
 
 

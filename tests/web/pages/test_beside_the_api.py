@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 from polymode.cli import main
 from polymode.generate import transformers
 from polymode.web.keys import KEYS_VARIABLE
-from polymode.web.pages.options import PageOptions
+from polymode.web.pages.site import PageOptions
 from polymode.web.reviews import ReviewQueue
 
 from ..conftest import Model, Start

@@ -10,7 +10,7 @@ import pytest
 
 from polymode.parsing import parse_answers
 from polymode.policy import Policy, decide
-from polymode.web.pages.options import PageOptions
+from polymode.web.pages.site import PageOptions
 from polymode.web.reviews import ReviewQueue, ReviewState
 
 from ..conftest import Model

@@ -14,7 +14,7 @@ from polymode.policy import Policy, decide
 from polymode.web.app import create_app
 from polymode.web.gate import Limits
 from polymode.web.pages.forms import MAX_FIELDS
-from polymode.web.pages.options import PageOptions
+from polymode.web.pages.site import PageOptions
 from polymode.web.reviews import ReviewQueue
 
 from ..conftest import Live, Model, serving

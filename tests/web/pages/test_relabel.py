@@ -11,7 +11,7 @@ from polymode import runs
 from polymode.errors import ConfigError, DataNotFoundError
 from polymode.relabel import DataFields, Proposal, read_proposals, write_proposals
 from polymode.relabel.data import read_data
-from polymode.web.pages.options import open_pages
+from polymode.web.pages.site import open_pages
 
 from .conftest import HERE, Visit, Visitor, shown_text
 from .test_hostile import HOSTILE, Tags

@@ -8,7 +8,7 @@ from polymode.parsing import parse_answers
 from polymode.policy import Policy, decide
 from polymode.types import Verdict
 from polymode.web.pages import review_pages
-from polymode.web.pages.options import PageOptions
+from polymode.web.pages.site import PageOptions
 from polymode.web.reviews import ReviewQueue, ReviewState
 
 from .conftest import Visit, Visitor, shown_text
@@ -56,8 +56,8 @@ def test_a_long_list_has_pages(ann: Visitor, queue: ReviewQueue, monkeypatch: py
     for number in range(3):
         add(queue, f"Question {number}")
     first, second = (shown_text(ann.get(f"/reviews?page={page}").text) for page in (1, 2))
-    assert "Question 1" in first and "Question 2" not in first and "page 1 Next" in first
-    assert "Question 2" in second and "Previous page 2" in second and "Next" not in second.split("page 2")[1]
+    assert "Question 1" in first and "Question 2" not in first and "1 to 2 of 3 Next" in first
+    assert "Question 2" in second and "Previous 3 to 3 of 3" in second and "Next" not in second.split("3 to 3")[1]
 
 
 def test_an_item_shows_everything(ann: Visitor, queue: ReviewQueue) -> None:

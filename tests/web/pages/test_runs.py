@@ -17,8 +17,8 @@ from polymode.report.arms import read_arm
 from polymode.web.app import create_app
 from polymode.web.keys import Keys, hash_of
 from polymode.web.pages import run_reader
-from polymode.web.pages.options import PageOptions, open_pages
 from polymode.web.pages.rendering import number
+from polymode.web.pages.site import PageOptions, open_pages
 
 from ..conftest import Live, Model, serving
 from ..run_folders import GOOD, POOR, answers, write_run, write_training

@@ -5,7 +5,7 @@ import pytest
 from polymode.web.gate import HEADERS
 from polymode.web.keys import Keys, hash_of
 from polymode.web.pages import sessions
-from polymode.web.pages.sign_in_page import own_path
+from polymode.web.pages.forms import own_path
 
 from .conftest import Visit, shown_text
 

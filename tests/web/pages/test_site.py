@@ -7,8 +7,8 @@ from starlette.responses import Response
 
 from polymode.web.keys import Keys, hash_of
 from polymode.web.pages import site
-from polymode.web.pages.options import PageOptions
 from polymode.web.pages.rendering import render
+from polymode.web.pages.site import PageOptions
 from polymode.web.reviews import ReviewQueue
 
 from .conftest import Visit, shown_text

@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 
 from polymode.cli import main
 from polymode.web.app import create_pages_app
-from polymode.web.pages.options import open_pages
+from polymode.web.pages.site import open_pages
 
 from ..run_folders import write_run
 

@@ -6,8 +6,7 @@ from hypothesis import strategies as st
 
 from polymode.errors import ConfigError
 from polymode.types import Verdict
-from polymode.web.reviews.records import ReviewAnswer
-from polymode.web.reviews.verdicts import classes, repeats, with_verdicts
+from polymode.web.reviews.records import ReviewAnswer, classes, repeats, with_verdicts
 
 RIGHT, WRONG = Verdict.CORRECT, Verdict.WRONG
 

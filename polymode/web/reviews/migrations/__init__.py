@@ -1,1 +1,1 @@
-"""Versions of the review queue's tables, for alembic; `migration.upgrade` runs them."""
+"""Versions of the review queue's tables, for alembic; `Store.open` runs them."""

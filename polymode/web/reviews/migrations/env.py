@@ -1,10 +1,7 @@
-"""Run by alembic: migrates the connection that `migration.upgrade` hands over, inside its transaction."""
+"""Run by alembic: migrates the connection that `Store.open` hands over, inside its transaction."""
 
 from alembic import context
 
-from polymode.web.reviews.tables import metadata
-
-connection = context.config.attributes["connection"]
-context.configure(connection=connection, target_metadata=metadata)
+context.configure(connection=context.config.attributes["connection"])
 with context.begin_transaction():
     context.run_migrations()

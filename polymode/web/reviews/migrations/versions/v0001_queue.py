@@ -9,23 +9,19 @@ down_revision = None
 TIME = sa.DateTime(timezone=True)
 
 
+def _texts(*names: str) -> list[sa.Column[str]]:
+    return [sa.Column(name, sa.Text, nullable=False) for name in names]
+
+
 def upgrade() -> None:
     """Make the three tables."""
     op.create_table(
         "review_items",
         sa.Column("id", sa.Integer, autoincrement=True, nullable=False),
         sa.Column("request_id", sa.Text, nullable=True),
-        sa.Column("question", sa.Text, nullable=False),
-        sa.Column("completion", sa.Text, nullable=False),
+        *_texts("question", "completion"),
         sa.Column("k", sa.Integer, nullable=False),
-        sa.Column("status", sa.Text, nullable=False),
-        sa.Column("status_reason", sa.Text, nullable=False),
-        sa.Column("kind", sa.Text, nullable=False),
-        sa.Column("reason", sa.Text, nullable=False),
-        sa.Column("risk", sa.Text, nullable=False),
-        sa.Column("model_id", sa.Text, nullable=False),
-        sa.Column("policy_id", sa.Text, nullable=False),
-        sa.Column("equality", sa.Text, nullable=False),
+        *_texts("status", "status_reason", "kind", "reason", "risk", "model_id", "policy_id", "equality"),
         sa.Column("created_at", TIME, nullable=False),
         sa.Column("turn", sa.Integer, nullable=False),
         sa.Column("state", sa.Text, nullable=False),
