@@ -2,68 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
-from polymode.report import charts
 from polymode.report.arms import ArmData, FloatArray, training_line
 from polymode.report.charts import Style
-from polymode.report.panels import Figure, Panel, Styled
+from polymode.report.panels import Figure, Styled, curves_of, draw_curves
 
 
 def training(arms: Styled) -> Figure | None:
     """Training curves, one line per method and K; None without training rows."""
-    runs: dict[tuple[object, ...], tuple[ArmData, Style]] = {}
+    first: dict[tuple[Path, ...], tuple[ArmData, Style]] = {}
     for data, style in arms:
-        if data.training and data.arm.train not in runs:
-            runs[data.arm.train] = (data, style)
-    rows = [row for data, _ in runs.values() for folder in data.training for row in folder]
+        if data.training:
+            first.setdefault(data.arm.train, (data, style))
+    n_of_method = Counter(data.arm.method for data, _ in first.values())
+    runs = [
+        (replace(data, arm=replace(data.arm, label=_label(data, n_of_method[data.arm.method] == 1))), style)
+        for data, style in first.values()
+    ]
+    rows = [row for data, _ in runs for folder in data.training for row in folder]
     x = "completions" if rows and all("completions" in row for row in rows) else "step"
     x_label = "completions generated" if x == "completions" else "training step"
-    names = (
+    panels, legend = [], {}
+    for name, title, y_label in (
         ("reward", "Reward", "mean score of a completion"),
         ("coverage", "Coverage", "references found per completion"),
         ("brier", "Brier score", "mean squared error"),
-    )
-    panels, drawn = [], set()
-    for name, title, unit in names:
-        lines, ends = [], []
-        for key, (data, style) in runs.items():
-            line = training_line(data.training, x, name, _smooth)
-            if line is not None:
-                lines.append((line, style))
-                drawn.add(key)
-                ends.append(f"{_run_label(data, runs)}: {line.y[0]:.2f} to {line.y[-1]:.2f}")
-        if lines:
-            svg = charts.line_chart(
-                lines, alt=f"Line chart. Training {name} by {x_label}, first to last: {'; '.join(ends)}.",
-                x_label=x_label, y_label=unit, markers=False, zero=False, narrow=True,
-            )  # fmt: skip
-            panels.append(Panel(svg, title))
+    ):
+        curves = curves_of(runs, lambda data, name=name: training_line(data.training, x, name, _smooth))
+        if curves:
+            panels.append(draw_curves(curves, x_label, y_label, title, markers=False, zero=False, narrow=True))
+            legend |= {label: style for label, style, _ in curves}
     if not panels:
         return None
-    several = any(len(data.training) > 1 for data, _ in runs.values())
     caption = (
         "Running mean over about one twenty-fifth of the run. Coverage counts the answers of one completion: at most 1 "
         "for single-answer methods, at most K for multi-answer ones; rewards differ by method in the same way."
     )
-    caption += " Line: mean over seeds; band: smallest to largest seed." if several else ""
-    legend = tuple((_run_label(data, runs), style) for key, (data, style) in runs.items() if key in drawn)
-    return Figure(
-        "training", f"Training: reward, coverage and Brier score by {x_label}", caption, tuple(panels), legend
-    )
+    if any(len(data.training) > 1 for data, _ in runs):
+        caption += " Line: mean over seeds; band: smallest to largest seed."
+    figure_title = f"Training: reward, coverage and Brier score by {x_label}"
+    return Figure("training", figure_title, caption, tuple(panels), tuple(legend.items()))
 
 
-def _run_label(data: ArmData, runs: Mapping[tuple[object, ...], tuple[ArmData, Style]]) -> str:
-    is_alone = sum(other.arm.method == data.arm.method for other, _ in runs.values()) == 1
+def _label(data: ArmData, is_alone: bool) -> str:
     return data.arm.method if is_alone or data.k is None else f"{data.arm.method}, K = {data.k}"
 
 
 def _smooth(values: FloatArray) -> FloatArray:
     """Centred running mean; near the ends the window is cut off, not padded."""
-    half = max(len(values) // 25, 1) // 2
-    sums = np.concatenate([[0.0], np.cumsum(values)])
-    at = np.arange(len(values))
-    first, last = np.maximum(at - half, 0), np.minimum(at + half + 1, len(values))
-    return (sums[last] - sums[first]) / (last - first)
+    window = np.ones(2 * (max(len(values) // 25, 1) // 2) + 1)
+    return np.convolve(values, window, "same") / np.convolve(np.ones(len(values)), window, "same")
