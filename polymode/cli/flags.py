@@ -8,17 +8,18 @@ import shutil
 import textwrap
 import typing
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import MISSING, Field, fields
 from functools import cache
 from itertools import pairwise
 from typing import Annotated, Any, TypeVar
 
+import yaml
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.exceptions import MissingArgumentError, UnknownOptionError, UnusedCliTokensError
 from cyclopts.help import DefaultFormatter, PanelSpec
 from cyclopts.validators import Number
 
-from polymode.cli.named_values import named_values
 from polymode.errors import ConfigError
 
 Options = TypeVar("Options")
@@ -64,6 +65,27 @@ def parse_flags(kind: type[Options], verb: str, args: Sequence[str]) -> Options:
     return kind(**own)
 
 
+def named_values(texts: Sequence[str], flag: str) -> dict[str, Any]:
+    """``NAME=VALUE`` texts as keyword arguments; values are read as YAML: numbers, true, false, lists, text.
+
+    Raises:
+        ConfigError: a text of another form; names the flag that it belongs to.
+    """
+    values = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not (equals and all(part.isidentifier() for part in name.replace(":", ".").split("."))):
+            raise ConfigError(f"--{flag} {text!r} is not allowed: write NAME=VALUE, for example threshold=0.1")
+        try:
+            values[name] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            values[name] = value
+        if isinstance(values[name], str) and value[:1] in "+-.0123456789":  # YAML 1.1 reads 1e-5 as text
+            with suppress(ValueError):
+                values[name] = float(value)
+    return values
+
+
 def help_text(kind: type[Any], verb: str) -> str:
     """Usage, description, every flag with its default, and example command lines."""
     from rich.console import Console
@@ -71,7 +93,9 @@ def help_text(kind: type[Any], verb: str) -> str:
     console = Console(width=min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns))
     with console.capture() as capture:
         _app(kind, verb).help_print(console=console)
-    text = "\n".join(line.rstrip() for line in capture.get().splitlines())
+    optional = [p for p in parameters(kind) if p.kind is p.POSITIONAL_ONLY and p.default is not p.empty]
+    names = " ".join(f"[{p.name.upper()}{'...' if isinstance(p.default, tuple) else ''}]" for p in optional)
+    text = "\n".join(line.rstrip() for line in capture.get().splitlines()).replace("[ARGS]", names, 1)
     return f"{text}\nExamples:\n{examples(kind)}".removesuffix("\nExamples:\n").rstrip()
 
 
