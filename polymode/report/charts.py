@@ -245,7 +245,8 @@ def _panel(alt: str, height: float, width: float) -> Iterator[tuple[Canvas, list
         "xtick.labelsize": 8.5, "ytick.labelsize": 8.5, "axes.edgecolor": muted, "axes.linewidth": 0.7,
         "axes.spines.top": False, "axes.spines.right": False, "grid.color": grid, "grid.linewidth": 0.7,
         "xtick.major.size": 3, "ytick.major.size": 0, "axes.formatter.useoffset": False, "text.parse_math": False,
-        "axes.grid": True, "axes.axisbelow": True, "axes.facecolor": "none", "figure.facecolor": "none", "path.simplify_threshold": 0.3,
+        "axes.grid": True, "axes.axisbelow": True, "axes.facecolor": "none", "figure.facecolor": "none",
+        "path.simplify_threshold": 0.3,
     }  # fmt: skip
     with matplotlib.rc_context():
         matplotlib.rcdefaults()

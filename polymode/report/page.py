@@ -139,11 +139,14 @@ def _difference(difference: Difference | None, name: str) -> _CellView:
     return _CellView(value, interval, f"{name}: {difference.cell.n:,} shared questions, {pairs}", mark=mark)
 
 
-def _made_with(data: ArmData) -> tuple[str, runs.Configuration] | None:
+def _made_with(data: ArmData) -> tuple[str, str] | None:
     """Label and configuration of the first training folder, else of the first evaluation folder; None without one."""
     for folder in (*data.arm.train[:1], *data.arm.seeds[:1]):
         if (folder / runs.CONFIG).exists():
-            return data.arm.label, runs.read_configuration(folder)
+            stored = runs.read_configuration(folder)
+            origin = {"versions": stored.versions, "commit": stored.made_with.get("commit")}
+            lines = [*stored.config.items(), *((name, value) for name, value in origin.items() if value)]
+            return data.arm.label, "\n".join(f"{name}: {value}" for name, value in lines)
     return None
 
 
