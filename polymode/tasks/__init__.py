@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_args, runtime_checkable
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, runtime_checkable
 
 from polymode.errors import ConfigError
 from polymode.plugins import Entry, Registry
@@ -18,6 +16,9 @@ from polymode.prompts import Style
 from polymode.types import Example
 from polymode.verifiers import QuestionVerifier, Verifier
 from polymode.verifiers.text import TextVerifier
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Split = Literal["train", "validation", "test"]
 

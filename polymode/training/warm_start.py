@@ -20,7 +20,6 @@ import torch
 from datasets import Dataset
 from transformers import DataCollatorForSeq2Seq, PreTrainedTokenizerFast, Trainer, TrainingArguments
 
-from polymode import runs
 from polymode.errors import ConfigError
 from polymode.prompts import build_prompt
 from polymode.tasks import Demonstrates, Task
@@ -57,7 +56,7 @@ class WarmStart:
 def warm_start(task: DemonstrationTask, settings: WarmStart) -> Path:
     """Folder of the warm-started model and tokenizer; trains it when the cache does not hold it."""
     tokenizer = build_tokenizer(task.vocabulary())
-    target = runs.cache_folder() / "warm-start" / f"{task.name}-{_fingerprint(task, settings, tokenizer)}"
+    target = cache_folder() / "warm-start" / f"{task.name}-{_fingerprint(task, settings, tokenizer)}"
     if (target / "config.json").exists():
         return target
     rows = _demonstrations(task, settings, tokenizer)
