@@ -51,17 +51,17 @@ def parse_flags(kind: type[Options], verb: str, args: Sequence[str]) -> Options:
         _, bound, _ = _app(kind, verb).parse_args(list(args), exit_on_error=False, print_error=False)
     except CycloptsError as exc:
         raise ConfigError(f"{_problem(kind, exc)} (see polymode {verb} --help)") from None
-    given = dict(bound.arguments)
+    arguments = dict(bound.arguments)
     for owner, field in _flags(kind):
-        if field.name in given and _is_mapping(_hints(owner)[field.name]):
-            given[field.name] = named_values(given[field.name], field.name.replace("_", "-"))
+        if field.name in arguments and _is_mapping(_hints(owner)[field.name]):
+            arguments[field.name] = named_values(arguments[field.name], field.name.replace("_", "-"))
     own: dict[str, Any] = {}
     for field in fields(kind):  # type: ignore[arg-type]
         if FLAGS_OF in field.metadata:
             names = {inner.name for inner in fields(field.metadata[FLAGS_OF])}
-            own[field.name] = {name: value for name, value in given.items() if name in names}
-        elif field.name in given:
-            own[field.name] = given[field.name]
+            own[field.name] = {name: value for name, value in arguments.items() if name in names}
+        elif field.name in arguments:
+            own[field.name] = arguments[field.name]
     return kind(**own)
 
 

@@ -204,10 +204,16 @@ def swatch(style: Style) -> Markup:
     ).format(style.colour, dash, _MARKERS[style.marker], style.colour)
 
 
+def css_variables(page: int) -> Markup:
+    """The colours of the light (0) or the dark (1) page; constants of this package, nothing from outside."""
+    return Markup("".join(f"--{name}:{pair[page]};" for name, pair in COLOURS.items()))
+
+
 def svg_file(svg: Markup) -> str:
     """An inline drawing as a file of its own, with colours for light and dark pages."""
-    light, dark = ("".join(f"--{name}:{pair[page]};" for name, pair in COLOURS.items()) for page in (0, 1))
-    style = f"<style>:root{{{light}}}@media (prefers-color-scheme:dark){{:root{{{dark}}}}}</style>"
+    style = (
+        f"<style>:root{{{css_variables(0)}}}@media (prefers-color-scheme:dark){{:root{{{css_variables(1)}}}}}</style>"
+    )
     head, rest = svg.split(">", 1)
     return f'{head} xmlns="http://www.w3.org/2000/svg">{style}{rest}'
 

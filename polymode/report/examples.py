@@ -62,7 +62,7 @@ class Truth:
     text: str
     probability: float | None
     is_reference: bool
-    found: tuple[bool, bool]
+    found_by: tuple[bool, bool]
     """Whether each side found this reference."""
 
 

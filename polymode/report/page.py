@@ -15,7 +15,7 @@ from polymode import runs
 from polymode.errors import ConfigError, MissingExtraError
 from polymode.report import table
 from polymode.report.arms import Arm, ArmData, read_arm
-from polymode.report.charts import COLOURS, Markup, assign_styles, clean, swatch
+from polymode.report.charts import Markup, assign_styles, clean, css_variables, swatch
 from polymode.report.differences import Difference, Differences, write_parts
 from polymode.report.equal_tokens import find_budget, with_equal_tokens
 from polymode.report.examples import WorkedExample
@@ -76,8 +76,8 @@ def write_report(
     loaded = [read_arm(one) if isinstance(one, Arm) else one for one in arms]
     budget = find_budget(loaded)
     loaded = with_equal_tokens(loaded, budget)
-    known = {name: value for name, value in (reference or {}).items() if isinstance(value, (int, float))}
-    known["best_coverage"] = known_best(loaded, known)
+    truths = {name: value for name, value in (reference or {}).items() if isinstance(value, (int, float))}
+    truths["best_coverage"] = known_best(loaded, truths)
     columns = list(zip(loaded, assign_styles([data.arm.method for data in loaded]), strict=True))
     facts = dict(facts or {})
     others, names = ((), []) if differences is None else (differences.arms, differences.names)
@@ -86,7 +86,7 @@ def write_report(
         intro=intro,
         command=facts.pop("command", ""),
         facts=facts,
-        headline=write_headline(loaded, known),
+        headline=write_headline(loaded, truths),
         tiles=write_tiles(loaded),
         columns=columns,
         labels=[(data.arm.label, style) for data, style in columns],
@@ -95,12 +95,12 @@ def write_report(
         differences=differences,
         difference_labels=[(label, None) for label, _ in others],
         difference_groups=_groups(names, lambda n: [_difference(own.get(n), n) for _, own in others]),
-        figures=build_figures(columns, known),
+        figures=build_figures(columns, truths),
         examples=examples,
         step_groups=_step_groups(loaded),
         made_with=[row for row in map(_made_with, loaded) if row],
-        light=_variables(0),
-        dark=_variables(1),
+        light=css_variables(0),
+        dark=css_variables(1),
     )
     with runs.writing(path) as handle:
         handle.write(html)
@@ -148,11 +148,6 @@ def _made_with(data: ArmData) -> tuple[str, str] | None:
             lines = [*stored.config.items(), *((name, value) for name, value in origin.items() if value)]
             return data.arm.label, "\n".join(f"{name}: {value}" for name, value in lines)
     return None
-
-
-def _variables(page: int) -> Markup:
-    """CSS variables of the light (0) or the dark (1) page; constants of this package, nothing from outside."""
-    return Markup("".join(f"--{name}:{pair[page]};" for name, pair in COLOURS.items()))
 
 
 def _template() -> Any:

@@ -23,6 +23,7 @@ from transformers import DataCollatorForSeq2Seq, PreTrainedTokenizerFast, Traine
 from polymode.errors import ConfigError
 from polymode.prompts import build_prompt
 from polymode.tasks import Demonstrates, Task
+from polymode.tasks.data_files import cache_folder
 from polymode.training.lab_model import LabModelSize, build_model, build_tokenizer
 
 FORMATS: tuple[tuple[int, float], ...] = ((1, 0.2), (2, 0.1), (3, 0.4), (4, 0.15), (5, 0.15))
