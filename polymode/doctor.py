@@ -18,7 +18,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from polymode import runs
 from polymode.generate import GENERATORS
 from polymode.generate.confidences import CONFIDENCES
 from polymode.metrics.own import METRICS
@@ -27,7 +26,7 @@ from polymode.rewards.own_terms import OWN_TERMS
 from polymode.rewards.proper import SCORES
 from polymode.sandbox import reason_unavailable
 from polymode.tasks import TASKS
-from polymode.tasks.data_files import DATA_VARIABLE, data_folder
+from polymode.tasks.data_files import DATA_VARIABLE, cache_folder, data_folder
 from polymode.verifiers.choice import VERIFIERS
 
 PROBE_SECONDS = 2.0
@@ -255,7 +254,7 @@ def _data(root: str) -> Finding:
 
 
 def _cache() -> Finding:
-    root = runs.cache_folder()
+    root = cache_folder()
     size = sum(path.stat().st_size for path in root.rglob("*") if path.is_file())
     content = f"{size / 2**20:.0f} MiB; safe to delete" if root.is_dir() else "empty; warm-started lab models go here"
     return Finding(True, f"{root}: {content}")

@@ -54,6 +54,12 @@ def test_every_command_explains_itself(verb: str, capsys: pytest.CaptureFixture[
         assert "\nExamples:\n  " in shown and f"\n  polymode {verb}" in shown
 
 
+@pytest.mark.parametrize(("verb", "names"), [("relabel", "[RUNS...]"), ("tasks", "[NAME]"), ("doctor", "doctor")])
+def test_the_usage_names_optional_arguments(verb: str, names: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([verb, "--help"]) == 0
+    assert capsys.readouterr().out.splitlines()[0].endswith(f" {names}")
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_example_is_a_command_line(verb: str) -> None:
     lines = flags.examples(options_class(verb)).replace("\\\n", "").splitlines()
@@ -177,6 +183,14 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
         (
             ["answer", "Q?", "--model", "m", "--policy", "none.json"],
             "policy none.json cannot be read (no such file",
+        ),
+        (
+            ["answer", "Q?", "--model", "m", "--style", "full", "--backend", "tpu"],
+            "--backend 'tpu' is not known: use one of transformers, vllm, openai, or module:Name",
+        ),
+        (
+            ["generate", "--model", "m", "--out", "x", "--backend", "tpu"],
+            "--backend 'tpu' is not known: use one of transformers, vllm, openai, or module:Name",
         ),
         (["tasks", "chess"], "task = 'chess' is not known: use one of clinic"),
         (["tasks", "records"], "data is missing: task 'records' needs a file or a data set name"),

@@ -8,14 +8,14 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Literal
 
 from polymode.cli.flags import Whole
-from polymode.cli.options import BackEndOptions, DecisionOptions
+from polymode.cli.options import DecisionOptions
 from polymode.errors import ConfigError
 from polymode.policy import Policy, decide
 from polymode.types import AnswerSet, Decision
 
 
 @dataclass(frozen=True)
-class AnswerQuestion(DecisionOptions, BackEndOptions):
+class AnswerQuestion(DecisionOptions):
     """Answer one question with a model: ranked answers with confidences and, with a policy, a decision and its reason.
 
     A guarantee of the policy holds for the model, prompt and sampling settings that it was calibrated with.
@@ -49,31 +49,19 @@ def run_answer(options: AnswerQuestion) -> int:
     from polymode import runs
     from polymode.parsing import parse_answers
     from polymode.prompts import build_prompt, check_k
-    from polymode.tasks import open_task
 
     if not options.question.strip():
         raise ConfigError("question is empty: write it in quotes after the command")
     policy = None if options.policy is None else runs.read_policy(options.policy)
-    calibrated = None if policy is None else policy.k
-    k = check_k(options.k if options.k is not None else calibrated or 3)
-    if calibrated not in (None, k):
+    calibrated_k = None if policy is None else policy.k
+    k = check_k(options.k if options.k is not None else calibrated_k or 3)
+    if calibrated_k not in (None, k):
         raise ConfigError(
-            f"--k {k} does not suit the policy, which was calibrated with k = {calibrated}: leave --k out"
+            f"--k {k} does not suit the policy, which was calibrated with k = {calibrated_k}: leave --k out"
         )
-    style = options.style
-    if style == "task":
-        style = open_task(options.task, data=options.data).prompt_style
+    style = options.prompt_style()
     prompt = build_prompt(options.question, k, confidence=True, exclusive=options.exclusive, style=style)
-    from polymode.generate import open_generator
-
-    generator = open_generator(
-        options.backend,
-        options.model,
-        options.backend_options,
-        chat_template=options.chat_template,
-        batch=1,
-        show_progress=False,
-    )
+    generator = options.open_generator(options.model, batch=1, show_progress=False)
     [[generated]] = generator.generate(
         [prompt], n=1, max_tokens=options.max_tokens, temperature=options.temperature, seed=options.seed
     )
@@ -90,12 +78,7 @@ def run_answer(options: AnswerQuestion) -> int:
 def render(answers: AnswerSet, decision: Decision, policy: Policy | None, *, width: int = 100, block: str = "#") -> str:
     """Table of the distinct answers, what is shown marked with ``>``, then the decision and its reason.
 
-    Args:
-        answers: as parsed, for what a completion that cannot be used looks like.
-        decision: from `decide`.
-        policy: what it was decided by; without one only the table means anything.
-        width: of the terminal.
-        block: what bars are made of.
+    Without a policy only the table means anything. ``width`` is that of the terminal; bars are made of ``block``.
     """
     lines = _table(decision, width, block)
     if not lines:
@@ -104,9 +87,9 @@ def render(answers: AnswerSet, decision: Decision, policy: Policy | None, *, wid
         lines.append(f"confidences recalibrated ({policy.recalibration.method})")
     if policy is None:
         return "\n".join([*lines, "", "decision: none, as no --policy was given"])
-    shown = "; ".join(printable(answer.text) for answer in decision.answers)
-    said = f"{decision.kind.name}: {shown}" if shown else decision.kind.name
-    return "\n".join([*lines, "", shorten(f"decision: {said}", width), f"reason: {printable(decision.reason)}"])
+    answer_texts = "; ".join(printable(answer.text) for answer in decision.answers)
+    outcome = f"{decision.kind.name}: {answer_texts}" if answer_texts else decision.kind.name
+    return "\n".join([*lines, "", shorten(f"decision: {outcome}", width), f"reason: {printable(decision.reason)}"])
 
 
 def _table(decision: Decision, width: int, block: str) -> list[str]:

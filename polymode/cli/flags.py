@@ -8,17 +8,18 @@ import shutil
 import textwrap
 import typing
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import MISSING, Field, fields
 from functools import cache
 from itertools import pairwise
 from typing import Annotated, Any, TypeVar
 
+import yaml
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.exceptions import MissingArgumentError, UnknownOptionError, UnusedCliTokensError
 from cyclopts.help import DefaultFormatter, PanelSpec
 from cyclopts.validators import Number
 
-from polymode.cli.named_values import named_values
 from polymode.errors import ConfigError
 
 Options = TypeVar("Options")
@@ -50,18 +51,39 @@ def parse_flags(kind: type[Options], verb: str, args: Sequence[str]) -> Options:
         _, bound, _ = _app(kind, verb).parse_args(list(args), exit_on_error=False, print_error=False)
     except CycloptsError as exc:
         raise ConfigError(f"{_problem(kind, exc)} (see polymode {verb} --help)") from None
-    given = dict(bound.arguments)
+    arguments = dict(bound.arguments)
     for owner, field in _flags(kind):
-        if field.name in given and _is_mapping(_hints(owner)[field.name]):
-            given[field.name] = named_values(given[field.name], field.name.replace("_", "-"))
+        if field.name in arguments and _is_mapping(_hints(owner)[field.name]):
+            arguments[field.name] = named_values(arguments[field.name], field.name.replace("_", "-"))
     own: dict[str, Any] = {}
     for field in fields(kind):  # type: ignore[arg-type]
         if FLAGS_OF in field.metadata:
             names = {inner.name for inner in fields(field.metadata[FLAGS_OF])}
-            own[field.name] = {name: value for name, value in given.items() if name in names}
-        elif field.name in given:
-            own[field.name] = given[field.name]
+            own[field.name] = {name: value for name, value in arguments.items() if name in names}
+        elif field.name in arguments:
+            own[field.name] = arguments[field.name]
     return kind(**own)
+
+
+def named_values(texts: Sequence[str], flag: str) -> dict[str, Any]:
+    """``NAME=VALUE`` texts as keyword arguments; values are read as YAML: numbers, true, false, lists, text.
+
+    Raises:
+        ConfigError: a text of another form; names the flag that it belongs to.
+    """
+    values = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not (equals and all(part.isidentifier() for part in name.replace(":", ".").split("."))):
+            raise ConfigError(f"--{flag} {text!r} is not allowed: write NAME=VALUE, for example threshold=0.1")
+        try:
+            values[name] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            values[name] = value
+        if isinstance(values[name], str) and value[:1] in "+-.0123456789":  # YAML 1.1 reads 1e-5 as text
+            with suppress(ValueError):
+                values[name] = float(value)
+    return values
 
 
 def help_text(kind: type[Any], verb: str) -> str:
@@ -71,7 +93,9 @@ def help_text(kind: type[Any], verb: str) -> str:
     console = Console(width=min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns))
     with console.capture() as capture:
         _app(kind, verb).help_print(console=console)
-    text = "\n".join(line.rstrip() for line in capture.get().splitlines())
+    optional = [p for p in parameters(kind) if p.kind is p.POSITIONAL_ONLY and p.default is not p.empty]
+    names = " ".join(f"[{p.name.upper()}{'...' if isinstance(p.default, tuple) else ''}]" for p in optional)
+    text = "\n".join(line.rstrip() for line in capture.get().splitlines()).replace("[ARGS]", names, 1)
     return f"{text}\nExamples:\n{examples(kind)}".removesuffix("\nExamples:\n").rstrip()
 
 

@@ -1,4 +1,4 @@
-"""What the user can ask for: the options of the verbs in `verbs`, and those that several verbs share."""
+"""The options of the verbs in `verbs`, and the groups of options that several verbs share."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from polymode.cli.flags import Count, Temperature, Whole
+from polymode.errors import ConfigError
+from polymode.prompts import Style
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +21,7 @@ class ProgramOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PromptOptions:
+class ModelOptions:
     """Options of every verb that prompts a model."""
 
     task: str = "clinic"
@@ -32,10 +34,41 @@ class PromptOptions:
     """Longest completion in tokens; longer ones are truncated."""
     temperature: Temperature = 1.0
     """Sampling temperature; 0 always takes the most likely token."""
+    backend: str = "transformers"
+    """What runs the model: transformers, vllm, openai (a server) or module:Name; `polymode doctor` lists the names."""
+    backend_options: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the back-end; openai needs base_url, and sends those that it does not know with each request, for
+    example top_k=0 min_p=0, where null removes a field."""
+    chat_template: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments of the model's chat template, for example enable_thinking=false; by default those of the training run
+    that made the model."""
+
+    def prompt_style(self) -> Style:
+        """The style that the flags name, else the task's."""
+        from polymode.tasks import open_task
+
+        return open_task(self.task, data=self.data).prompt_style if self.style == "task" else self.style
+
+    def check_backend(self, model: str) -> None:
+        """Refuse a back-end that does not exist, and options that it does not have; loads nothing."""
+        from polymode.generate import GENERATORS
+
+        if self.backend not in GENERATORS:
+            raise ConfigError(
+                f"--backend {self.backend!r} is not known: use one of {', '.join(GENERATORS)}, or module:Name"
+            )
+        GENERATORS.check(self.backend, {"model": model, **self.backend_options})
+
+    def open_generator(self, model: str, **hints: Any) -> Any:
+        """The back-end with the model; ``hints`` as in `polymode.generate.open_generator`."""
+        from polymode.generate import open_generator
+
+        self.check_backend(model)
+        return open_generator(self.backend, model, self.backend_options, chat_template=self.chat_template, **hints)
 
 
 @dataclass(frozen=True, kw_only=True)
-class DecisionOptions(PromptOptions):
+class DecisionOptions(ModelOptions):
     """Options of every verb that decides what to do with answers."""
 
     policy: Path | None = None
@@ -47,17 +80,26 @@ class DecisionOptions(PromptOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BackEndOptions:
-    """Options of every verb that runs a model."""
+class MeasureOptions(ProgramOptions):
+    """Options of every verb that judges and measures completions."""
 
-    backend: str = "transformers"
-    """What runs the model: transformers, vllm, openai (a server) or module:Name; `polymode doctor` lists the names."""
-    backend_options: Mapping[str, Any] = field(default_factory=dict)
-    """Options of the back-end; openai needs base_url, and sends those that it does not know with each request, for
-    example top_k=0 min_p=0, where null removes a field."""
-    chat_template: Mapping[str, Any] = field(default_factory=dict)
-    """Arguments of the model's chat template, for example enable_thinking=false; by default those of the training run
-    that made the model."""
+    verifier: str | None = None
+    """Verifier that decides which answers are right: text, symbolic (mathematics), judge (a language model), programs
+    (tests) or module:Name. By default the one recorded for each run, else text."""
+    verifier_options: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the verifier, for example seconds=10 (symbolic) or cache=verdicts.db (judge)."""
+    metrics: tuple[str, ...] = ()
+    """Further metrics: module:Name, or the name of an installed one."""
+    n_boot: Whole = 1000
+    """Number of bootstrap replicates for the intervals; 0 omits the intervals."""
+
+    def open_verifier(self) -> Any:
+        """The verifier that the flags name; None when they name none."""
+        from polymode.verifiers.choice import open_verifier
+
+        if self.verifier is None and self.verifier_options:
+            raise ConfigError("--verifier-options are given without --verifier: name one, for example --verifier judge")
+        return None if self.verifier is None else open_verifier(self.verifier, **self.verifier_options)
 
 
 @dataclass(frozen=True)
@@ -92,7 +134,7 @@ class Reproduce(ProgramOptions):
 
 
 @dataclass(frozen=True)
-class Generate(PromptOptions, BackEndOptions, ProgramOptions):
+class Generate(ModelOptions, ProgramOptions):
     r"""Sample completions for the questions of a task and write them to OUT/completions.jsonl.
 
     Examples:
@@ -130,7 +172,7 @@ class Generate(PromptOptions, BackEndOptions, ProgramOptions):
 
 
 @dataclass(frozen=True)
-class Evaluate(ProgramOptions):
+class Evaluate(MeasureOptions):
     r"""Judge and measure completions of any model; judged.jsonl and metrics.json are written beside the file.
 
     The file is JSONL: one JSON object per line, with "completion" (the model's whole text) and "references" (a list of
@@ -161,27 +203,18 @@ class Evaluate(ProgramOptions):
     """Number of answers requested (K); overrides the lines of the file."""
     confidence: Literal["auto", "yes", "no"] = "auto"
     """Whether confidences were requested; `auto` follows the lines of the file, else whether any completion has one."""
-    verifier: str | None = None
-    """Verifier that decides which answers are right: text, symbolic (mathematics), judge (a language model), programs
-    (tests) or module:Name. By default the one recorded for the run or its training run, else text."""
-    verifier_options: Mapping[str, Any] = field(default_factory=dict)
-    """Options of the verifier, for example seconds=10 (symbolic) or cache=verdicts.db (judge)."""
     pool: Count = 1
     """Combine this many independent completions of a question into one set."""
     votes: bool = False
     """With --pool: use the share of samples that gave an answer as its confidence."""
     by: str | None = None
     """Also measure each group of questions separately, grouped by this field of "meta"."""
-    metrics: tuple[str, ...] = ()
-    """Further metrics: module:Name, or the name of an installed one."""
-    n_boot: Whole = 1000
-    """Number of bootstrap replicates for the intervals; 0 omits the intervals."""
     seed: Whole = 0
     """Random seed of the bootstrap."""
 
 
 @dataclass(frozen=True)
-class Compare(ProgramOptions):
+class Compare(MeasureOptions):
     """Compare runs side by side: OUT/report.html, compare.md and compare.json.
 
     A run is a folder with completions.jsonl and metrics.json, or the folder of a training run or experiment that
@@ -204,15 +237,6 @@ class Compare(ProgramOptions):
     """Folder for the comparison; an earlier comparison in it is replaced."""
     against: str | None = None
     """Baseline column; by default the samples of single-rlvr, else the first column."""
-    verifier: str | None = None
-    """Judge all answers with this verifier: text, symbolic, judge, programs or module:Name; by default as each run was
-    evaluated."""
-    verifier_options: Mapping[str, Any] = field(default_factory=dict)
-    """Options of the verifier, for example seconds=10 (symbolic)."""
-    metrics: tuple[str, ...] = ()
-    """Own metrics that differences are computed of: module:Name, or the name of an installed one."""
-    n_boot: Whole = 1000
-    """Number of bootstrap replicates for the differences; 0 omits their intervals."""
 
 
 @dataclass(frozen=True)

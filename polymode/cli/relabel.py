@@ -5,12 +5,14 @@ from __future__ import annotations
 import shlex
 import shutil
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass, fields
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Any, Literal
 
 from polymode.cli.answer import printable, shorten
+from polymode.cli.flags import FLAGS_OF
 from polymode.errors import ConfigError
+from polymode.relabel import DataFields, Proposed, Wanted, accept, propose, read_proposals, write_proposals
 
 
 @dataclass(frozen=True)
@@ -40,16 +42,8 @@ class Relabel:
     """With --accept: file for the new version (.jsonl)."""
     by: str = ""
     """With --accept: name of the person who accepted, recorded in the new version."""
-    min_share: float = 0.5
-    """Smallest share of a question's samples that gave the answer."""
-    min_confidence: float = 0.5
-    """Smallest mean confidence; 0 for runs without confidences."""
-    top: int = 100
-    """Largest number of proposals; the highest scores come first."""
-    max_references: int = 1
-    """Skip questions with more references than this; 0 takes all questions."""
-    equality: Literal["text", "exact"] = "text"
-    """When two answers count as the same: equal normalised texts, or exactly equal (programs)."""
+    proposed: dict[str, Any] = field(default_factory=dict, metadata={FLAGS_OF: Wanted})
+    """Options of what is proposed."""
     question_field: str = "question"
     """Column or key of the question; dots address nested objects."""
     references_field: str = "references"
@@ -60,10 +54,7 @@ class Relabel:
     """Meaning of a flat list of strings: different references, or aliases of the one right answer."""
 
 
-if TYPE_CHECKING:
-    from polymode.relabel import DataFields, Proposed
-
-SHOWN = 20
+MAX_ROWS = 20
 """Proposals in the table; the file has all."""
 MIN_TEXT = 10
 """Characters of a text that are shown in the narrowest terminal."""
@@ -71,8 +62,6 @@ MIN_TEXT = 10
 
 def run_relabel(options: Relabel) -> int:
     """Propose references, or accept proposals."""
-    from polymode.relabel import DataFields
-
     if options.data is None:
         raise ConfigError(
             "--data is missing: name the records that the runs' questions came from; see polymode relabel --help"
@@ -87,12 +76,9 @@ def run_relabel(options: Relabel) -> int:
 
 
 def _propose(options: Relabel, data: Path, named: DataFields) -> int:
-    from polymode.relabel import Wanted, propose, write_proposals
-
     if not options.runs:
         raise ConfigError("RUNS is missing: name the runs whose answers are examined; see polymode relabel --help")
-    wanted = Wanted(**{field.name: getattr(options, field.name) for field in fields(Wanted)})
-    proposed = propose(options.runs, data, named=named, wanted=wanted)
+    proposed = propose(options.runs, data, named=named, wanted=Wanted(**options.proposed))
     first = options.runs[0]
     path = options.proposals or (first if first.is_dir() else first.parent) / "proposals.jsonl"
     write_proposals(path, proposed.proposals)
@@ -105,8 +91,6 @@ def _propose(options: Relabel, data: Path, named: DataFields) -> int:
 
 
 def _accept(options: Relabel, data: Path, named: DataFields) -> int:
-    from polymode.relabel import accept, read_proposals
-
     assert options.accept is not None
     if options.runs:
         raise ConfigError("runs are given with --accept, which uses none: remove them")
@@ -115,10 +99,11 @@ def _accept(options: Relabel, data: Path, named: DataFields) -> int:
     if options.out.resolve() == options.accept.resolve():
         raise ConfigError(f"--out {options.out} is the proposals file: name another")
     proposals = read_proposals(options.accept)
-    done = accept(proposals, data, options.out, by=options.by, named=named, equality=options.equality)
+    equality = Wanted(**options.proposed).equality
+    counts = accept(proposals, data, options.out, by=options.by, named=named, equality=equality)
     print(
-        f"{done.n_references:,} further references and {done.n_aliases:,} aliases in {done.n_records:,} records; "
-        f"{done.n_refused:,} proposals refused, {done.n_undecided:,} undecided"
+        f"{counts.n_references:,} further references and {counts.n_aliases:,} aliases in {counts.n_records:,} records; "
+        f"{counts.n_refused:,} proposals refused, {counts.n_undecided:,} undecided"
     )
     print(f"data: {options.out}")
     return 0
@@ -133,17 +118,16 @@ def render(proposed: Proposed, *, width: int = 100) -> str:
         notes.append(f"{proposed.n_not_in_data:,} of the runs are not in the data")
     if not proposed.proposals:
         return "; ".join([*notes, "nothing to propose"])
-    shown = proposed.proposals[:SHOWN]
-    texts = [[printable(p.question), printable("; ".join(p.references)), printable(p.answer)] for p in shown]
+    proposals = proposed.proposals[:MAX_ROWS]
+    texts = [[printable(text) for text in (p.question, "; ".join(p.references), p.answer)] for p in proposals]
     room = max(3 * MIN_TEXT, width - len("score  share   conf  ") - 4)
     widths = [max(MIN_TEXT, room // 2), max(MIN_TEXT, room // 4), max(MIN_TEXT, room // 4)]
     lines = [_line("score  share   conf", ["question", "references", "proposed"], widths)]
-    for p, row in zip(shown, texts, strict=True):
+    for p, row in zip(proposals, texts, strict=True):
         q = "-" if p.confidence is None else f"{p.confidence:.2f}"
         lines.append(_line(f"{p.score:5.2f}  {p.share:5.2f}  {q:>5}", row, widths))
-    more = proposed.n_found - len(shown)
-    if more:
-        notes.append(f"{more:,} more proposals than shown")
+    if n_more := proposed.n_found - len(proposals):
+        notes.append(f"{n_more:,} more proposals than shown")
     return "\n".join([*lines, "", "; ".join(notes)])
 
 

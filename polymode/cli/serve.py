@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
-from contextlib import nullcontext
-from dataclasses import KW_ONLY, dataclass, field
+from collections.abc import Mapping, Sized
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from polymode.cli.options import BackEndOptions, DecisionOptions
+from polymode.cli.options import DecisionOptions
 from polymode.errors import ConfigError, MissingExtraError
+
+if TYPE_CHECKING:
+    from polymode.web.answer_service import ServingConfig
+    from polymode.web.reviews import ReviewQueue
 
 
 @dataclass(frozen=True)
-class Serve(DecisionOptions, BackEndOptions):
+class Serve(DecisionOptions):
     r"""Answer questions over HTTP: ranked answers with confidences, a decision and its reason, for many clients.
 
     Web pages are at /. The API has POST /v1/answer-sets and /v1/chat/completions (OpenAI-compatible), and GET
@@ -94,18 +98,23 @@ def run_serve(options: Serve) -> int:
     from polymode.web.gate import LOCAL_HOSTS
     from polymode.web.keys import check_binding, is_local, read_keys
 
+    server = {"base_url": options.base_url, "api_key_env": options.api_key_env}
+    server = {name: value for name, value in server.items() if value is not None}
+    options = replace(options, backend_options={**server, **options.backend_options})
     _check(options)
     keys = read_keys(options.keys)
     check_binding(options.host, keys, allow_without_keys=options.allow_without_keys)
     settings = None if _is_pages_only(options) else _settings(options)
     check_address(options.host, options.port)
     hosts = None if keys or not is_local(options.host) else {*LOCAL_HOSTS, options.host}
-    with _reviews(options) as escalations:
+    with _review_queue(options.reviews) as escalations:
         pages = _pages(options, escalations)
         if settings is None:
             app = create_pages_app(pages, keys=keys, hosts=hosts)
         else:
-            generator = _generator(options)
+            generator = options.open_generator(
+                options.model or "", batch=options.batch, show_progress=False, timeout=BACK_END_SHARE * options.seconds
+            )
             is_concurrent = getattr(generator, "is_concurrent", False)
             app = create_app(
                 settings,
@@ -125,52 +134,6 @@ def run_serve(options: Serve) -> int:
     return 0
 
 
-def _is_pages_only(options: Serve) -> bool:
-    """Whether there are pages to serve and no model is named."""
-    is_shown = any(value is not None for value in (options.reviews, options.runs, options.proposals))
-    return options.pages and is_shown and options.model is None and options.policy is None
-
-
-def _pages(options: Serve, reviews: Any) -> Any:
-    """What the pages show; None without pages."""
-    if not options.pages:
-        return None
-    from polymode.web.pages.site import open_pages
-
-    return open_pages(
-        reviews,
-        runs=options.runs,
-        proposals=options.proposals,
-        data=options.data,
-        relabelled=options.relabelled,
-        data_fields=options.data_fields,
-    )
-
-
-def _announce(url: str, settings: Any, keys: Any, options: Serve) -> None:
-    has_keys = f"API keys: {len(keys)}" if keys else "API keys: none, so anyone who can reach the server can use it"
-    if settings is None:
-        print(f"pages at {url}, without a model\n{has_keys}", flush=True)
-        return
-    policy = settings.policy
-    print(f"serving {settings.model_id} at {url}, k = {settings.k}, policy {policy.digest()}")
-    print(has_keys)
-    if options.reviews is None:
-        print("note: without --reviews only the client learns of an escalated question")
-    if policy.answer_at is None and policy.offer_at is None:
-        print("note: the policy has no threshold, so every question is escalated")
-    sys.stdout.flush()
-
-
-def _reviews(options: Serve) -> Any:
-    """The review queue, to be closed; none when none is named."""
-    if options.reviews is None:
-        return nullcontext()
-    from polymode.web.reviews import ReviewQueue
-
-    return ReviewQueue(options.reviews)
-
-
 def _make_key(options: Serve) -> int:
     from polymode.web.keys import new_key
 
@@ -181,37 +144,37 @@ def _make_key(options: Serve) -> int:
     return 0
 
 
+def _is_pages_only(options: Serve) -> bool:
+    """Whether there are pages to serve and no model is named."""
+    has_content = any(value is not None for value in (options.reviews, options.runs, options.proposals))
+    return options.pages and has_content and options.model is None and options.policy is None
+
+
 def _check(options: Serve) -> None:
-    for flag, value in (("runs", options.runs), ("proposals", options.proposals)):
-        if value is not None and not options.pages:
+    for flag in ("runs", "proposals"):
+        if getattr(options, flag) is not None and not options.pages:
             raise ConfigError(
                 f"--{flag} is given with --no-pages, but is shown on the web pages: remove one of the two"
             )
-    for flag, value in (("model", options.model), ("policy", options.policy)):
-        if value == "" or (value is None and not _is_pages_only(options)):
+    for flag in ("model", "policy"):
+        if getattr(options, flag) in (None, "") and not _is_pages_only(options):
             raise ConfigError(f"--{flag} is missing; see polymode serve --help")
     if options.model is not None:
-        from polymode.generate import GENERATORS
-
-        GENERATORS.check(options.backend, {"model": options.model, **_back_end_options(options)})
+        options.check_backend(options.model)
 
 
-def _settings(options: Serve) -> Any:
+def _settings(options: Serve) -> ServingConfig:
     from polymode import runs
-    from polymode.tasks import open_task
     from polymode.web.answer_service import ServingConfig
 
-    assert options.policy is not None and options.model is not None
+    assert options.policy is not None and options.model is not None  # _check
     policy = runs.read_policy(options.policy)
-    style = options.style
-    if style == "task":
-        data = options.data if options.proposals is None else None
-        style = open_task(options.task, data=data).prompt_style
+    of_task = options if options.proposals is None else replace(options, data=None)  # --data is of the proposals
     return ServingConfig(
         model_id=options.name or model_id_of(options.model),
         policy=policy,
         k=options.k if options.k is not None else policy.k or 3,
-        style=style,
+        style=of_task.prompt_style(),
         exclusive=options.exclusive,
         max_tokens=options.max_tokens,
         temperature=options.temperature,
@@ -225,21 +188,33 @@ def model_id_of(model: str) -> str:
     return "/".join(path.resolve().parts[-2:]).lstrip("/") if path.is_dir() else model
 
 
-def _generator(options: Serve) -> Any:
-    from polymode.generate import open_generator
+def _review_queue(address: str | None) -> AbstractContextManager[ReviewQueue | None]:
+    if address is None:
+        return nullcontext()
+    from polymode.web.reviews import ReviewQueue
 
-    assert options.model is not None
-    return open_generator(
-        options.backend,
-        options.model,
-        _back_end_options(options),
-        chat_template=options.chat_template,
-        batch=options.batch,
-        show_progress=False,
-        timeout=BACK_END_SHARE * options.seconds,
-    )
+    return ReviewQueue(address)
 
 
-def _back_end_options(options: Serve) -> dict[str, Any]:
-    named = {"base_url": options.base_url, "api_key_env": options.api_key_env}
-    return {name: value for name, value in named.items() if value is not None} | dict(options.backend_options)
+def _pages(options: Serve, reviews: ReviewQueue | None) -> Any:
+    """What the pages show; None without pages."""
+    if not options.pages:
+        return None
+    from polymode.web.pages.options import open_pages
+
+    names = ("runs", "proposals", "data", "relabelled", "data_fields")
+    return open_pages(reviews, **{name: getattr(options, name) for name in names})
+
+
+def _announce(url: str, settings: ServingConfig | None, keys: Sized, options: Serve) -> None:
+    has_keys = f"API keys: {len(keys)}" if keys else "API keys: none, so anyone who can reach the server can use it"
+    if settings is None:
+        print(f"pages at {url}, without a model\n{has_keys}", flush=True)
+        return
+    policy = settings.policy
+    print(f"serving {settings.model_id} at {url}, k = {settings.k}, policy {policy.digest()}\n{has_keys}")
+    if options.reviews is None:
+        print("note: without --reviews only the client learns of an escalated question")
+    if policy.answer_at is None and policy.offer_at is None:
+        print("note: the policy has no threshold, so every question is escalated")
+    sys.stdout.flush()

@@ -55,7 +55,7 @@ def train(options: Train) -> int:
         for name, value in options.changes.items()
     }
     recipe = replace(recipe, **merged)
-    need_packages("train", "training", ("torch", "transformers", "trl", "datasets"))
+    need_packages("train")
     from polymode.training import rl
 
     print(f"model: {rl.train(recipe, options.out, resume=options.resume)}")

@@ -20,20 +20,13 @@ def reproduce(options: Reproduce) -> int:
         raise ConfigError(
             f"--only {options.only!r} is not a part of {options.experiment}: use one of {', '.join(parts)}"
         )
-    need_packages("train", "training", ("torch", "transformers", "trl", "datasets"))
-    need_packages("report", "the report", ("matplotlib", "jinja2"))
+    need_packages("train")
+    need_packages("report")
     from polymode.reproduce.run import reproduce
 
     out = options.out or Path("runs") / options.experiment
-    reports = reproduce(
-        options.experiment,
-        out,
-        resume=options.resume,
-        data=options.data,
-        workers=options.workers,
-        only=options.only,
-    )
-    for report in reports:
+    flags = {"resume": options.resume, "data": options.data, "workers": options.workers, "only": options.only}
+    for report in reproduce(options.experiment, out, **flags):
         print(f"report: {report}")
     return 0
 
@@ -50,15 +43,15 @@ def generate(options: Generate) -> int:
     if options.confidences is not None:
         CONFIDENCES.load(options.confidences)
     if (options.out / runs.CONFIG).exists():  # refuse before a model is loaded
-        runs.create(options.out, _configuration(options), resume=options.resume)
+        runs.create(options.out, options, resume=options.resume)
         _check_same(options)
         if (options.out / runs.COMPLETIONS).exists():
             print(f"completions: {options.out / runs.COMPLETIONS} (already complete)")
             return 0
     task = open_task(options.task, data=options.data, **options.task_options)
     examples = task.examples(options.split, options.n)
-    generator = _generator(options)
-    runs.create(options.out, _configuration(options), resume=options.resume)
+    generator = options.open_generator(options.model, batch=options.batch)
+    runs.create(options.out, options, resume=options.resume)
     style: Style = task.prompt_style if options.style == "task" else options.style
     completions = sample_completions(
         examples,
@@ -78,13 +71,6 @@ def generate(options: Generate) -> int:
     return 0
 
 
-def _configuration(options: Generate) -> dict[str, Any]:
-    """What config.json holds."""
-    from polymode import runs
-
-    return {**runs.to_json(options), "task_options": dict(options.task_options)}
-
-
 def _verifier_of(task: Any) -> dict[str, Any] | None:
     """Name and options of what judges the task's answers; None where it cannot be had here, as without a sandbox."""
     from polymode.tasks import verifier_of
@@ -100,26 +86,15 @@ def _check_same(options: Generate) -> None:
     """A run folder belongs to one set of options; only where, how fast and how safely it runs may change."""
     from polymode import runs
 
-    stored, given = runs.read_configuration(options.out).config, _configuration(options)
-    stored = {"chat_template": {}, **stored}  # a folder may be older than the option
-    for name in given:
-        if name not in ("out", "resume", "batch", "unsafe_local") and stored.get(name) != given[name]:
+    # A folder may be older than the option.
+    stored = {"chat_template": {}, **runs.read_configuration(options.out).config}
+    current = runs.to_json(options)
+    for name, value in current.items():
+        if name not in ("out", "resume", "batch", "unsafe_local") and stored.get(name) != value:
             raise ConfigError(
-                f"{name} = {given[name]!r} differs from the run folder's {stored.get(name)!r}: resume with the same "
+                f"{name} = {value!r} differs from the run folder's {stored.get(name)!r}: resume with the same "
                 f"options, or choose another --out than {options.out}"
             )
-
-
-def _generator(options: Generate) -> Any:
-    from polymode.generate import open_generator
-
-    return open_generator(
-        options.backend,
-        options.model,
-        options.backend_options,
-        chat_template=options.chat_template,
-        batch=options.batch,
-    )
 
 
 def evaluate(options: Evaluate) -> int:
@@ -131,10 +106,10 @@ def evaluate(options: Evaluate) -> int:
     if options.votes and options.pool == 1:
         raise ConfigError("--votes needs pooled sets: give --pool too, for example --pool 3")
     path = runs.completions_path(options.completions)
-    named = _named_verifier(options)
+    named = options.open_verifier()
     verifier = recorded_verifier(path) if named is None else named
-    asked = {"auto": None, "yes": True, "no": False}[options.confidence]
-    completions = read_completions(path, k=options.k, confidence=asked, verifier=verifier)
+    has_confidence = {"auto": None, "yes": True, "no": False}[options.confidence]
+    completions = read_completions(path, k=options.k, confidence=has_confidence, verifier=verifier)
     how: dict[str, Any] = {
         "verifier": verifier,
         "pooled": options.pool > 1,
@@ -158,19 +133,10 @@ def evaluate(options: Evaluate) -> int:
     return 0
 
 
-def _named_verifier(options: Evaluate | Compare) -> Any:
-    """The verifier that the flags name; None when they name none."""
-    from polymode.verifiers.choice import open_verifier
-
-    if options.verifier is None and options.verifier_options:
-        raise ConfigError("--verifier-options are given without --verifier: name one, for example --verifier judge")
-    return None if options.verifier is None else open_verifier(options.verifier, **options.verifier_options)
-
-
 def compare(options: Compare, args: Sequence[str]) -> int:
     """Print and write the comparison of several runs."""
-    named = _named_verifier(options)
-    need_packages("report", "the report", ("matplotlib", "jinja2"))
+    named = options.open_verifier()
+    need_packages("report")
     from polymode import runs
     from polymode.compare.compare import compare_runs
 
@@ -190,23 +156,16 @@ def compare(options: Compare, args: Sequence[str]) -> int:
 
 def tasks(options: Tasks) -> int:
     """List the tasks, or show questions of one."""
-    from polymode.tasks import TASKS
+    from polymode.tasks import TASKS, Demonstrates, open_task
 
     if options.name is None:
         lines = TASKS.summaries()
         width = max(map(len, lines))
         print("\n".join(f"{name:<{width}}  {text}" for name, text in lines.items()))
         return 0
-    _show_task(options)
-    return 0
-
-
-def _show_task(options: Tasks) -> None:
     import numpy as np
 
-    from polymode.tasks import Demonstrates, open_task
-
-    task = open_task(options.name or "", data=options.data, **options.task_options)
+    task = open_task(options.name, data=options.data, **options.task_options)
     for example in task.examples("train", options.n):
         print(f"{example.id}: {example.question}")
         for reference in example.references:
@@ -215,6 +174,7 @@ def _show_task(options: Tasks) -> None:
         if isinstance(task, Demonstrates):
             text = task.demonstrate(example, 3, confidence=True, rng=np.random.default_rng(0))
             print(f"  demonstration: {text}")
+    return 0
 
 
 def doctor(options: Doctor) -> int:
@@ -225,10 +185,17 @@ def doctor(options: Doctor) -> int:
     return 0
 
 
-def need_packages(extra: str, purpose: str, packages: Sequence[str]) -> None:
-    """Say what to install before a long traceback does."""
+_PACKAGES = {
+    "train": ("training", ("torch", "transformers", "trl", "datasets")),
+    "report": ("the report", ("matplotlib", "jinja2")),
+}
+
+
+def need_packages(extra: str) -> None:
+    """Name the extra to install before an import fails with a traceback."""
     from importlib.util import find_spec
 
+    purpose, packages = _PACKAGES[extra]
     for package in packages:
         if find_spec(package) is None:
             raise MissingExtraError(package, extra, purpose)

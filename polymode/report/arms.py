@@ -8,8 +8,10 @@ the method; the smallest and largest seed are kept beside it.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -148,71 +150,70 @@ def number(value: Any) -> float:
     return float(value) if is_number else math.nan
 
 
-def line_over_seeds(seeds: Sequence[Sequence[Mapping[str, Any]]], x: str, y: str = "value") -> Line | None:
-    """Mean over seeds at each ``x`` that every seed has; None without points.
+def line_over_seeds(seeds: Sequence[Sequence[Mapping[str, Any]]], x: str) -> Line | None:
+    """Mean ``value`` over seeds at each ``x`` that every seed has; None without points.
 
     The band is the seeds' range, or with one seed its own interval (``low``, ``high``) when it has one.
     """
-    tables = [{number(p.get(x)): p for p in seed if math.isfinite(number(p.get(y)))} for seed in seeds]
+    tables = [{number(p.get(x)): p for p in seed if math.isfinite(number(p.get("value")))} for seed in seeds]
     tables = [table for table in tables if table]
-    if not tables:
-        return None
-    xs = sorted(at for at in tables[0] if math.isfinite(at) and all(at in table for table in tables))
+    xs = sorted(filter(math.isfinite, set.intersection(*map(set, tables)))) if tables else []
     if not xs:
         return None
-    values = np.array([[number(table[at].get(y)) for at in xs] for table in tables])
-    low, high = values.min(axis=0), values.max(axis=0)
-    if len(tables) == 1:
-        low = np.array([number(tables[0][at].get("low")) for at in xs])
-        high = np.array([number(tables[0][at].get("high")) for at in xs])
-    return Line(np.array(xs), values.mean(axis=0), low, high)
+    y, low, high = (
+        np.array([[number(table[at].get(name)) for at in xs] for table in tables]) for name in ("value", "low", "high")
+    )
+    return Line(np.array(xs), y[0], low[0], high[0]) if len(tables) == 1 else mean_line(np.array(xs), y)
+
+
+def mean_line(x: FloatArray, y: FloatArray) -> Line:
+    """Mean of curves of shape (seeds, points) on the same ``x``; the band is their range, undefined for one curve."""
+    low, high = (y.min(axis=0), y.max(axis=0)) if len(y) > 1 else np.full((2, len(x)), math.nan)
+    return Line(x, y.mean(axis=0), low, high)
 
 
 def merge_bins(seeds: Sequence[Sequence[Mapping[str, Any]]], x: str, y: str) -> list[dict[str, float]]:
     """Bins of several seeds as one list of ``{low, high, count, x, y}``: counts added, means weighted by count."""
     merged: dict[tuple[float, float], list[tuple[float, float, float]]] = {}
-    for seed in seeds:
-        for entry in seed:
-            key = (number(entry.get("low")), number(entry.get("high")))
-            values = (number(entry.get("count")), number(entry.get(x)), number(entry.get(y)))
-            kept = merged.setdefault(key, [])
-            if values[0] > 0 and all(math.isfinite(v) for v in values):
-                kept.append(values)
-    out = []
-    for (low, high), kept in sorted(merged.items()):
-        count = sum(c for c, _, _ in kept)
-        means = [sum(v[0] * v[i] for v in kept) / count if count else math.nan for i in (1, 2)]
-        out.append({"low": low, "high": high, "count": count, "x": means[0], "y": means[1]})
-    return out
+    for entry in chain.from_iterable(seeds):
+        rows = merged.setdefault((number(entry.get("low")), number(entry.get("high"))), [])
+        row = (number(entry.get("count")), number(entry.get(x)), number(entry.get(y)))
+        if row[0] > 0 and all(map(math.isfinite, row)):
+            rows.append(row)
+    bins = []
+    for (low, high), rows in sorted(merged.items()):
+        counts = [row[0] for row in rows]
+        _, x_mean, y_mean = np.average(rows, axis=0, weights=counts).tolist() if rows else (0.0, math.nan, math.nan)
+        bins.append({"low": low, "high": high, "count": sum(counts), "x": x_mean, "y": y_mean})
+    return bins
 
 
 def training_line(
     folders: Sequence[Sequence[Mapping[str, Any]]], x: str, y: str, smooth: Callable[[FloatArray], FloatArray]
 ) -> Line | None:
     """Smoothed training curve: mean over runs, band = their range, on the points of the shortest run."""
-    series: list[tuple[FloatArray, FloatArray]] = []
-    for rows in folders:
-        points = sorted((number(r.get(x)), number(r.get(y))) for r in rows if math.isfinite(number(r.get(x))))
-        points = [p for p in points if math.isfinite(p[1])]
-        if points:
-            xs, ys = np.array(points).T
-            series.append((xs, smooth(ys)))
-    if not series:
+    points = [points for rows in folders if (points := finite_points(rows, x, y))]
+    if not points:
         return None
+    series = [(xs, smooth(ys)) for xs, ys in (np.array(own).T for own in points)]
     grid = min((xs for xs, _ in series), key=lambda xs: float(xs[-1]))
-    values = np.array([np.interp(grid, xs, ys) for xs, ys in series])
-    return Line(grid, values.mean(axis=0), values.min(axis=0), values.max(axis=0))
+    return mean_line(grid, np.array([np.interp(grid, xs, ys) for xs, ys in series]))
+
+
+def finite_points(rows: Sequence[Mapping[str, Any]], x: str, y: str) -> list[tuple[float, float]]:
+    """The points of which both coordinates are numbers, by ``x``."""
+    points = ((number(row.get(x)), number(row.get(y))) for row in rows)
+    return sorted(point for point in points if all(map(math.isfinite, point)))
 
 
 def _add_views(views: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     merged: dict[str, Any] = {"k": None, "pooled": False, "has_confidence": False, "n_questions": None, **views[0]}
     for name in ("n_completions", "n_sets", "n_unscored"):
         merged[name] = sum(int(view.get(name) or 0) for view in views)
-    statuses: dict[str, int] = {}
+    statuses: Counter[str] = Counter()
     for view in views:
-        for status, count in (view.get("statuses") or {}).items():
-            statuses[status] = statuses.get(status, 0) + int(count or 0)
-    merged["statuses"] = statuses
+        statuses.update({status: int(count or 0) for status, count in (view.get("statuses") or {}).items()})
+    merged["statuses"] = dict(statuses)
     return merged
 
 

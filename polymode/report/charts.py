@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,7 +27,6 @@ except ImportError:  # comes with Jinja2
     raise MissingExtraError("jinja2", "report", "writing the report") from None
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
 COLOURS: Mapping[str, tuple[str, str]] = {
@@ -45,11 +45,8 @@ COLOURS: Mapping[str, tuple[str, str]] = {
     "other-4": ("#5546b4", "#aaa0f2"),
 }
 _METHODS = ("multi-rlcr", "multi-rlvr", "single-rlcr", "single-rlvr")
-_MARKERS = ("o", "s", "^", "D", "v", "P")
-_DASHES: tuple[tuple[float, ...], ...] = ((), (4, 1.6), (1.2, 1.4), (6, 1.5, 1.2, 1.5))
-_WIDE, _NARROW = 4.3, 3.5
-"""Inches. Narrow panels are placed side by side; both are scaled to the page, so fewer inches mean larger text."""
-_SWATCHES = {
+_MARKERS = {
+    # matplotlib's marker: the same shape as a path, for legends
     "o": "M13 6a4 4 0 1 0 8 0a4 4 0 1 0-8 0z",
     "s": "M13.4 2.4h7.2v7.2h-7.2z",
     "^": "M17 1.4l4.6 8.6h-9.2z",
@@ -57,6 +54,9 @@ _SWATCHES = {
     "v": "M17 10.6l4.6-8.6h-9.2z",
     "P": "M15.4 1.6h3.2v2.8h2.8v3.2h-2.8v2.8h-3.2v-2.8h-2.8v-3.2h2.8z",
 }
+_DASHES: tuple[tuple[float, ...], ...] = ((), (4, 1.6), (1.2, 1.4), (6, 1.5, 1.2, 1.5))
+_WIDE, _NARROW = 4.3, 3.5
+"""Inches. Narrow panels are placed side by side; both are scaled to the page, so fewer inches mean larger text."""
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -73,14 +73,14 @@ class Style:
 def assign_styles(methods: Sequence[str]) -> list[Style]:
     """A style per arm: the colour shows the method, marker and dash distinguish its arms."""
     others = list(dict.fromkeys(method for method in methods if method not in _METHODS))
-    seen: dict[str, int] = {}
+    n_arms: Counter[str] = Counter()
     styles = []
     for method in methods:
-        number = seen[method] = seen.get(method, -1) + 1
-        is_known = method in _METHODS
-        order = _METHODS.index(method) if is_known else others.index(method) + 1
-        colour = method if is_known else f"other-{(order - 1) % 4 + 1}"
-        styles.append(Style(colour, _MARKERS[(order + number) % len(_MARKERS)], _DASHES[number % len(_DASHES)]))
+        place = _METHODS.index(method) if method in _METHODS else others.index(method) + 1
+        colour = method if method in _METHODS else f"other-{(place - 1) % 4 + 1}"
+        marker = list(_MARKERS)[(place + n_arms[method]) % len(_MARKERS)]
+        styles.append(Style(colour, marker, _DASHES[n_arms[method] % len(_DASHES)]))
+        n_arms[method] += 1
     return styles
 
 
@@ -100,16 +100,17 @@ def line_chart(
         axes = fig.subplots()
         for line, style in lines:
             colour = COLOURS[style.colour][0]
-            every = max(1, len(line.x) // 8)
             axes.plot(
-                line.x, line.y, color=colour, linewidth=1.7, solid_capstyle="round",
-                marker=style.marker if markers else None, markersize=4.2, markevery=every,
-                dashes=style.dash or (None, None),
+                line.x, line.y, color=colour, linewidth=1.7, solid_capstyle="round", dashes=style.dash or (None, None),
+                marker=style.marker if markers else None, markersize=4.2, markevery=max(1, len(line.x) // 8),
             )  # fmt: skip
             if np.isfinite(line.low).any():
                 axes.fill_between(line.x, line.low, line.high, color=colour, alpha=0.17, linewidth=0)
-        for x, y in marks:
-            _diamond(axes, x, y)
+        if marks:
+            axes.plot(
+                *zip(*marks, strict=True), marker="D", markersize=7, markerfacecolor="none", markeredgewidth=1.3,
+                markeredgecolor=COLOURS["ink"][0], linestyle="none", zorder=5,
+            )  # fmt: skip
         if zero:
             axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
         axes.margins(x=0.03)
@@ -117,7 +118,7 @@ def line_chart(
             axes.locator_params(axis="x", integer=True)
         if max(line.x[-1] for line, _ in lines) >= 2000:
             axes.xaxis.set_major_formatter(compact)
-        _label(axes, x_label, y_label)
+        axes.set(xlabel=x_label, ylabel=y_label)
     return out[0]
 
 
@@ -136,18 +137,16 @@ def bins_chart(
         top.plot([0, limit], [0, limit], color=COLOURS["muted"][0], linewidth=1, dashes=(4, 3))
         xs, ys = [b["x"] for b in filled], [b["y"] for b in filled]
         if intervals:
-            ends = [wilson(b["y"], b["count"]) for b in filled]
-            top.vlines(xs, [e[0] for e in ends], [e[1] for e in ends], color=colour, linewidth=1.4, alpha=0.75)
+            lows, highs = zip(*(wilson(b["y"], b["count"]) for b in filled), strict=True)
+            top.vlines(xs, lows, highs, color=colour, linewidth=1.4, alpha=0.75)
         top.plot(xs, ys, color=colour, linewidth=1.2, marker=style.marker, markersize=4.8)
-        top.set_xlim(0, limit)
-        top.set_ylim(-0.02 * limit, limit * 1.02)
-        _label(top, "", y_label)
+        top.set(xlim=(0, limit), ylim=(-0.02 * limit, limit * 1.02), ylabel=y_label)
         widths = [(b["high"] - b["low"]) * 0.86 for b in bins]
         centres = [(b["high"] + b["low"]) / 2 for b in bins]
         below.bar(centres, [b["count"] for b in bins], widths, color=colour, alpha=0.55, linewidth=0)
         below.locator_params(axis="y", nbins=3, integer=True)
         below.yaxis.set_major_formatter(compact)
-        _label(below, x_label, "count")
+        below.set(xlabel=x_label, ylabel="count")
     return out[0]
 
 
@@ -165,12 +164,10 @@ def histogram(counts: Mapping[int, float], style: Style, *, alt: str, x_label: s
             f"mean {mean:.1f}", (mean, 1.0), xycoords=("data", "axes fraction"), xytext=(5 if is_left else -5, 0),
             textcoords="offset points", ha="left" if is_left else "right", va="top",
         )  # fmt: skip
-        axes.set_xlim(0.3, x_max + 0.7)
-        axes.set_ylim(0, y_max * 1.22)
         axes.locator_params(axis="x", integer=True)
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
         axes.locator_params(axis="y", nbins=4)
-        _label(axes, x_label, "questions")
+        axes.set(xlim=(0.3, x_max + 0.7), ylim=(0, y_max * 1.22), xlabel=x_label, ylabel="questions")
     return out[0]
 
 
@@ -187,9 +184,8 @@ def scatter(
             )  # fmt: skip
         if math.isfinite(level):
             axes.axhline(level, color=COLOURS["muted"][0], linewidth=1.1, dashes=(1.5, 2))
-        axes.set_xlim(0, axes.get_xlim()[1] * 1.06)
-        axes.set_ylim(0, max(axes.get_ylim()[1], 0.0 if math.isnan(level) else level) * 1.06)
-        _label(axes, x_label, y_label)
+        top = max(axes.get_ylim()[1], 0.0 if math.isnan(level) else level)
+        axes.set(xlim=(0, axes.get_xlim()[1] * 1.06), ylim=(0, top * 1.06), xlabel=x_label, ylabel=y_label)
     return out[0]
 
 
@@ -205,13 +201,19 @@ def swatch(style: Style) -> Markup:
     return Markup(
         '<svg class="swatch" viewBox="0 0 34 12" aria-hidden="true"><path d="M1 6H33" fill="none" '
         'stroke="var(--{})" stroke-width="2.2" stroke-dasharray="{}"/><path d="{}" fill="var(--{})"/></svg>'
-    ).format(style.colour, dash, _SWATCHES[style.marker], style.colour)
+    ).format(style.colour, dash, _MARKERS[style.marker], style.colour)
+
+
+def css_variables(page: int) -> Markup:
+    """The colours of the light (0) or the dark (1) page; constants of this package, nothing from outside."""
+    return Markup("".join(f"--{name}:{pair[page]};" for name, pair in COLOURS.items()))
 
 
 def svg_file(svg: Markup) -> str:
     """An inline drawing as a file of its own, with colours for light and dark pages."""
-    light, dark = ("".join(f"--{name}:{pair[page]};" for name, pair in COLOURS.items()) for page in (0, 1))
-    style = f"<style>:root{{{light}}}@media (prefers-color-scheme:dark){{:root{{{dark}}}}}</style>"
+    style = (
+        f"<style>:root{{{css_variables(0)}}}@media (prefers-color-scheme:dark){{:root{{{css_variables(1)}}}}}</style>"
+    )
     head, rest = svg.split(">", 1)
     return f'{head} xmlns="http://www.w3.org/2000/svg">{style}{rest}'
 
@@ -234,20 +236,6 @@ def _reach(cell: Cell) -> Any:
     return [[max(end, 0.0)] for end in ends] if all(math.isfinite(end) for end in ends) else None
 
 
-def _diamond(axes: Axes, x: float, y: float) -> None:
-    axes.plot(
-        [x], [y], marker="D", markersize=7, markerfacecolor="none", markeredgecolor=COLOURS["ink"][0],
-        markeredgewidth=1.3, linestyle="none", zorder=5,
-    )  # fmt: skip
-
-
-def _label(axes: Axes, x_label: str, y_label: str) -> None:
-    axes.set_xlabel(x_label)
-    axes.set_ylabel(y_label)
-    axes.grid(True)
-    axes.set_axisbelow(True)
-
-
 @contextmanager
 def _panel(alt: str, height: float, width: float) -> Iterator[tuple[Canvas, list[Markup]]]:
     """A figure to draw on; its SVG is in the list after the block."""
@@ -263,7 +251,8 @@ def _panel(alt: str, height: float, width: float) -> Iterator[tuple[Canvas, list
         "xtick.labelsize": 8.5, "ytick.labelsize": 8.5, "axes.edgecolor": muted, "axes.linewidth": 0.7,
         "axes.spines.top": False, "axes.spines.right": False, "grid.color": grid, "grid.linewidth": 0.7,
         "xtick.major.size": 3, "ytick.major.size": 0, "axes.formatter.useoffset": False, "text.parse_math": False,
-        "axes.facecolor": "none", "figure.facecolor": "none", "path.simplify_threshold": 0.3,
+        "axes.grid": True, "axes.axisbelow": True, "axes.facecolor": "none", "figure.facecolor": "none",
+        "path.simplify_threshold": 0.3,
     }  # fmt: skip
     with matplotlib.rc_context():
         matplotlib.rcdefaults()

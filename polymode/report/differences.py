@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from polymode.report.arms import Cell
-from polymode.report.table import group_metrics, row_of, write_interval, write_number
+from polymode.report.table import EMPTY, UP, markdown_table, row_of, write_interval, write_number
 
 MARK = "*"
 """Follows a difference whose interval excludes 0."""
@@ -31,7 +30,7 @@ class Difference:
         better = row_of(name).better
         if not self.excludes_zero or not better:
             return ""
-        return "better" if (self.cell.value > 0) == (better == "\N{UPWARDS ARROW}") else "worse"
+        return "better" if (self.cell.value > 0) == (better == UP) else "worse"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,24 +42,21 @@ class Differences:
     arms: tuple[tuple[str, Mapping[str, Difference]], ...]
     """Label of each other arm, and its differences by metric."""
 
-    def rows(self, names: Sequence[str] | None = None) -> Iterator[tuple[str, str, list[Difference | None]]]:
-        """Group, metric and a difference per arm, of metrics that at least one arm has; all when ``names`` is None."""
-        known = [name for _, found in self.arms for name, d in found.items() if d.cell.is_defined]
-        for group, members in group_metrics(known):
-            for name in members:
-                if names is None or name in names:
-                    yield group, name, [found.get(name) for _, found in self.arms]
+    @property
+    def names(self) -> list[str]:
+        """Metrics that at least one arm has."""
+        return list(dict.fromkeys(name for _, own in self.arms for name, d in own.items() if d.cell.is_defined))
 
 
 def write_difference(difference: Difference | None, name: str) -> str:
     """``+0.31 [0.27, 0.35] *``; a dash when it is undefined."""
     if difference is None:
-        return write_number(math.nan)
-    value, interval = written(difference, name)
+        return EMPTY
+    value, interval = write_parts(difference, name)
     return " ".join(part for part in (value, interval, MARK if difference.excludes_zero else "") if part)
 
 
-def written(difference: Difference, name: str) -> tuple[str, str]:
+def write_parts(difference: Difference, name: str) -> tuple[str, str]:
     """Value with its sign, and interval, with the decimals of the metric."""
     decimals = row_of(name).decimals
     value = write_number(difference.cell.value, decimals)
@@ -70,11 +66,9 @@ def written(difference: Difference, name: str) -> tuple[str, str]:
 
 def differences_markdown(differences: Differences, names: Sequence[str]) -> str:
     """A Markdown table, one row per metric and one column per arm."""
-    lines = [
-        "| metric | " + " | ".join(label.replace("|", "\\|") for label, _ in differences.arms) + " |",
-        "|---|" + "---:|" * len(differences.arms),
+    rows = [
+        (name, [write_difference(own.get(name), name) for _, own in differences.arms])
+        for name in names
+        if name in differences.names
     ]
-    rows = {name: found for _, name, found in differences.rows(names)}
-    for name in (name for name in names if name in rows):
-        lines.append(f"| {name} | " + " | ".join(write_difference(d, name) for d in rows[name]) + " |")
-    return "\n".join(lines) + "\n"
+    return markdown_table([label for label, _ in differences.arms], rows) + "\n"

@@ -38,11 +38,10 @@ class TokenBudget:
 
 def find_budget(arms: Sequence[ArmData]) -> TokenBudget | None:
     """The budget that the arms are compared at; None without a multi-answer arm of K = 3 that counts its tokens."""
-    for method in _METHODS:
-        for data in arms:
-            cell = data.cell("tokens_per_completion")
-            if data.arm.method == method and data.k == _K and not data.view.get("pooled") and cell.value > 0:
-                return TokenBudget(data.arm.label, cell.value)
+    sets = [data for data in arms if data.k == _K and not data.view.get("pooled")]
+    for data in (data for method in _METHODS for data in sets if data.arm.method == method):
+        if (tokens := data.cell("tokens_per_completion").value) > 0:
+            return TokenBudget(data.arm.label, tokens)
     return None
 
 
@@ -68,27 +67,21 @@ def coverage_of(points: Sequence[Mapping[str, Any]], answers: int, m: float) -> 
     if m < 1:
         raise LookupError(f"the budget pays for {m:.2f} of a completion")
     by_m = {number(point.get("answers")) / answers: point for point in points}
-    low, high, share = math.floor(m), math.ceil(m), m - math.floor(m)
-    if low not in by_m or high not in by_m:
-        last = max(by_m, default=0)
-        raise LookupError(f"the budget pays for {m:.1f} completions, and the curve ends at {last:g}")
-    ends = (by_m[low], by_m[high])
-
-    def between(name: str) -> float:
-        return (1 - share) * number(ends[0].get(name)) + share * number(ends[1].get(name))
-
-    return Estimate(between("value"), between("low"), between("high"), int(ends[1].get("questions") or 0))
+    below, above, share = by_m.get(math.floor(m)), by_m.get(math.ceil(m)), m - math.floor(m)
+    if below is None or above is None:
+        raise LookupError(f"the budget pays for {m:.1f} completions, and the curve ends at {max(by_m, default=0):g}")
+    ends = [
+        (1 - share) * number(below.get(name)) + share * number(above.get(name)) for name in ("value", "low", "high")
+    ]
+    return Estimate(*ends, n=int(above.get("questions") or 0))
 
 
 def _with_metric(data: ArmData, budget: TokenBudget) -> ArmData:
     m = completions_for(budget, data)
     answers = 1 if data.view.get("pooled") else data.k or 1
     try:
-        points = [coverage_of(curves.get("unique_references") or (), answers, m) for curves in data.curves]
+        cell = combine([coverage_of(curves.get("unique_references") or (), answers, m) for curves in data.curves])
+        remark = f"U({m:.2f}), for {budget.tokens:.1f} tokens"
     except LookupError as exc:
-        return replace(data, **_added(data, Cell(), f"undefined: {exc.args[0]}"))
-    return replace(data, **_added(data, combine(points), f"U({m:.2f}), for {budget.tokens:.1f} tokens"))
-
-
-def _added(data: ArmData, cell: Cell, remark: str) -> dict[str, Any]:
-    return {"metrics": {**data.metrics, METRIC: cell}, "remarks": {**data.remarks, METRIC: remark}}
+        cell, remark = Cell(), f"undefined: {exc.args[0]}"
+    return replace(data, metrics={**data.metrics, METRIC: cell}, remarks={**data.remarks, METRIC: remark})

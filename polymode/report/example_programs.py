@@ -13,7 +13,7 @@ from polymode.errors import RecordError
 from polymode.sandbox import ProgramTests
 from polymode.verifiers.programs import program_text
 
-_SHOWN, _LONGEST = 3, 200
+_N_TESTS, _LONGEST = 3, 200
 """Number of tests shown, and the most characters of each."""
 
 
@@ -31,7 +31,7 @@ def read_tests(references: Sequence[Mapping[str, Any]]) -> ProgramTests | None:
 def describe_tests(tests: ProgramTests) -> str:
     """The number of tests and the first few of them, as Python."""
     count = len(tests.asserts) + len(tests.cases)
-    asserts = [text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..." for text in tests.asserts[:_SHOWN]]
+    asserts = [text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..." for text in tests.asserts[:_N_TESTS]]
     rest = count - len(asserts)
     head = f"# a right program passes {count:,} test{'s' if count != 1 else ''}"
     return "\n".join([head, *asserts, *([f"# and {rest:,} more"] if rest and asserts else [])])
@@ -40,13 +40,13 @@ def describe_tests(tests: ProgramTests) -> str:
 def likely_programs(p_correct: Mapping[str, float]) -> list[tuple[str, float]]:
     """One program for each probability, most likely first; a comment says how many more are as likely."""
     ranked = sorted(p_correct.items(), key=lambda item: -item[1])
-    found = []
+    programs = []
     for probability, same in groupby(ranked, key=lambda item: item[1]):
         first, *others = [text for text, _ in same]
-        found.append((f"{first}  # and {len(others):,} more as likely" if others else first, probability))
-    return found
+        programs.append((f"{first}  # and {len(others):,} more as likely" if others else first, probability))
+    return programs
 
 
-def shown_program(answer: str) -> str:
+def program_source(answer: str) -> str:
     """The program without a Markdown fence and without blank lines around it."""
     return program_text(answer).strip("\n").rstrip()

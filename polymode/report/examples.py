@@ -6,6 +6,7 @@ from an offset that the seed determines.
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any
 
 from polymode import runs
 from polymode.report.arms import number
-from polymode.report.example_programs import describe_tests, likely_programs, read_tests, shown_program
+from polymode.report.example_programs import describe_tests, likely_programs, program_source, read_tests
 from polymode.runs import JudgedCompletion
 from polymode.runs.judged import Mark
 from polymode.sandbox import ProgramTests
@@ -61,7 +62,7 @@ class Truth:
     text: str
     probability: float | None
     is_reference: bool
-    found: tuple[bool, bool]
+    found_by: tuple[bool, bool]
     """Whether each side found this reference."""
 
 
@@ -91,25 +92,28 @@ def pick_examples(
     Raises:
         RunIncompleteError: a folder lacks completions.jsonl or judged.jsonl.
     """
-    judged = [_by_question(folder / runs.JUDGED) for folder in (first, second)]
+    folders = (first, second)
+    judged = [_by_question(folder / runs.JUDGED) for folder in folders]
     ids = _evenly_spaced(sorted(judged[0].keys() & judged[1].keys()), n, seed)
-    sizes = [runs.read_metrics(folder).pool for folder in (first, second)]
+    sizes = [runs.read_metrics(folder).pool for folder in folders]
     chosen = [{id_: own[id_][:size] for id_ in ids} for own, size in zip(judged, sizes, strict=True)]
-    texts = [_texts(folder, sets) for folder, sets in zip((first, second), chosen, strict=True)]
+    texts = [_texts(folder, sets) for folder, sets in zip(folders, chosen, strict=True)]
     examples = []
     for id_ in ids:
-        sets = [chosen[i][id_] for i in (0, 1)]
         row = next(iter(texts[0].get(id_, {}).values()), {})
-        found = [{ref for one in side for ref in one.found} for side in sets]
+        matches = [{match for one in own[id_] for match in one.found} for own in chosen]
         tests = read_tests(row.get("references") or [])
-        sides = [_side(sets[i], texts[i].get(id_, {}), row, is_code=tests is not None) for i in (0, 1)]
+        sides = [
+            _side(own[id_], rows.get(id_, {}), row, is_code=tests is not None)
+            for own, rows in zip(chosen, texts, strict=True)
+        ]
         examples.append(
             WorkedExample(
                 id=id_,
                 question=shorten(str(row.get("question", ""))),
                 labels=labels,
                 sides=(sides[0], sides[1]),
-                truth=_truth(row, found) if tests is None else _program_truth(row, tests, found),
+                truth=_truth(row, matches) if tests is None else _program_truth(row, tests, matches),
                 is_posterior=bool(row.get("distribution") or row.get("p_correct")),
                 is_code=tests is not None,
             )
@@ -124,10 +128,10 @@ def _evenly_spaced(ids: Sequence[str], n: int, seed: int) -> list[str]:
 
 
 def _by_question(path: Path) -> dict[str, list[JudgedCompletion]]:
-    found: dict[str, list[JudgedCompletion]] = {}
+    by_id: dict[str, list[JudgedCompletion]] = {}
     for _, _, one in runs.judged_lines(path):
-        found.setdefault(one.id, []).append(one)
-    return {id_: sorted(own, key=lambda one: one.sample) for id_, own in found.items()}
+        by_id.setdefault(one.id, []).append(one)
+    return {id_: sorted(own, key=lambda one: one.sample) for id_, own in by_id.items()}
 
 
 def _texts(folder: Path, sets: Mapping[str, Sequence[JudgedCompletion]]) -> dict[str, dict[int, dict[str, Any]]]:
@@ -135,10 +139,10 @@ def _texts(folder: Path, sets: Mapping[str, Sequence[JudgedCompletion]]) -> dict
     path = runs.completions_of(folder)
     offsets, stamp = runs.completion_offsets(path), runs.stamp_of(path)
     places = [(one.id, one.sample) for own in sets.values() for one in own if (one.id, one.sample) in offsets]
-    found: dict[str, dict[int, dict[str, Any]]] = {}
+    rows: dict[str, dict[int, dict[str, Any]]] = {}
     for (id_, sample), row in zip(places, runs.read_at(path, stamp, map(offsets.__getitem__, places)), strict=True):
-        found.setdefault(id_, {})[sample] = row
-    return found
+        rows.setdefault(id_, {})[sample] = row
+    return rows
 
 
 def _side(
@@ -150,30 +154,31 @@ def _side(
 ) -> Side:
     answers: list[AnswerLine] = []
     thoughts, problems = [], []
-    found: set[int] = set()
-    earlier: set[str | int] = set()
+    earlier_matches: set[int] = set()
+    earlier_keys: set[str | int] = set()
     for entry in judged:
-        keys = entry.classes or [shown_program(t) if is_code else normalise(t) for t in entry.answers]
+        programs = [program_source(text) for text in entry.answers] if is_code else []
+        keys = entry.classes or programs or [normalise(text) for text in entry.answers]
         for i, text in enumerate(entry.answers):
             # Of its own set judged.jsonl says all; completions were judged each by itself. Tests are no one answer.
-            is_known = keys[i] in earlier or (entry.matches[i] in found and not is_code)
-            mark = "repeat" if is_known and entry.verdicts[i] != "unscored" else entry.mark(i)
+            is_repeat = keys[i] in earlier_keys or (entry.matches[i] in earlier_matches and not is_code)
+            mark = "repeat" if is_repeat and entry.verdicts[i] != "unscored" else entry.mark(i)
             answers.append(
                 AnswerLine(
-                    text=shorten(shown_program(text), _LONGEST_PROGRAM) if is_code else shorten(text, _LONGEST_ANSWER),
+                    text=shorten(programs[i], _LONGEST_PROGRAM) if is_code else shorten(text, _LONGEST_ANSWER),
                     mark=mark,
                     confidence=entry.confidences[i],
                     probability=None if mark == "repeat" else _probability(entry, i, row),
                 )
             )
-        earlier.update(keys)
-        found.update(match for match in entry.matches if match is not None)
+        earlier_keys.update(keys)
+        earlier_matches.update(match for match in entry.matches if match is not None)
         if entry.status != "clean":
             problems.append(f"{entry.status}: {entry.reason or 'no reason stored'}")
         whole = str(texts.get(entry.sample, {}).get("completion", ""))
         thoughts.append(shorten(_thought(whole) if entry.answers else whole))
-    counts = [entry.n_tokens for entry in judged]
-    total = None if any(count is None for count in counts) else sum(count or 0 for count in counts)
+    counts = [entry.n_tokens for entry in judged if entry.n_tokens is not None]
+    total = sum(counts) if len(counts) == len(judged) else None
     return Side(tuple(answers), tuple(t for t in thoughts if t), tuple(problems), total)
 
 
@@ -191,24 +196,21 @@ def _probability(entry: JudgedCompletion, i: int, row: Mapping[str, Any]) -> flo
     match = entry.matches[i]
     names = {normalise(entry.answers[i])}
     if match is not None and match < len(row["references"]):
-        reference = row["references"][match]
-        names |= {normalise(name) for name in (reference["text"], *reference.get("aliases", ()))}
+        names |= _names(row["references"][match])
     return sum(number(p) for name, p in distribution.items() if normalise(name) in names)
 
 
-def _truth(row: Mapping[str, Any], found: Sequence[set[int]]) -> tuple[Truth, ...]:
-    references = row.get("references") or []
-    truth, listed = [], set()
-    weights = {
-        normalise(name): number(p) for name, p in (row.get("distribution") or row.get("p_correct") or {}).items()
-    }
-    for i, reference in enumerate(references):
-        names = [normalise(name) for name in (reference["text"], *reference.get("aliases", ()))]
-        listed.update(names)
-        known = next((weights[name] for name in names if name in weights), reference.get("weight"))
-        truth.append(Truth(reference["text"], _or_none(known), True, (i in found[0], i in found[1])))
-    for name, p in (row.get("distribution") or row.get("p_correct") or {}).items():
-        if normalise(name) not in listed:
+def _truth(row: Mapping[str, Any], matches: Sequence[set[int]]) -> tuple[Truth, ...]:
+    probabilities = {name: number(p) for name, p in (row.get("distribution") or row.get("p_correct") or {}).items()}
+    by_name = {normalise(name): p for name, p in probabilities.items()}
+    truth, reference_names = [], set()
+    for i, reference in enumerate(row.get("references") or []):
+        names = _names(reference)
+        reference_names |= names
+        p = next((by_name[name] for name in names if name in by_name), reference.get("weight"))
+        truth.append(Truth(reference["text"], _or_none(p), True, (i in matches[0], i in matches[1])))
+    for name, p in probabilities.items():
+        if normalise(name) not in reference_names:
             truth.append(Truth(name, _or_none(p), False, (False, False)))
     truth.sort(key=lambda t: (-(t.probability or 0.0), not t.is_reference))
     return tuple(
@@ -216,17 +218,20 @@ def _truth(row: Mapping[str, Any], found: Sequence[set[int]]) -> tuple[Truth, ..
     )
 
 
-def _program_truth(row: Mapping[str, Any], tests: ProgramTests, found: Sequence[set[int]]) -> tuple[Truth, ...]:
+def _names(reference: Mapping[str, Any]) -> set[str]:
+    return {normalise(name) for name in (reference["text"], *reference.get("aliases", ()))}
+
+
+def _program_truth(row: Mapping[str, Any], tests: ProgramTests, matches: Sequence[set[int]]) -> tuple[Truth, ...]:
     """The tests, then the most likely programs where their probabilities are known."""
-    told = Truth(describe_tests(tests), None, True, (bool(found[0]), bool(found[1])))
-    known = {text: number(p) for text, p in (row.get("p_correct") or {}).items()}
-    likely = likely_programs({text: p for text, p in known.items() if p >= _LEAST_TRUTH})[:_MAX_TRUTH]
-    return (told, *(Truth(shorten(text, _LONGEST_PROGRAM), p, False, (False, False)) for text, p in likely))
+    summary = Truth(describe_tests(tests), None, True, (bool(matches[0]), bool(matches[1])))
+    p_correct = {text: number(p) for text, p in (row.get("p_correct") or {}).items()}
+    likely = likely_programs({text: p for text, p in p_correct.items() if p >= _LEAST_TRUTH})[:_MAX_TRUTH]
+    return (summary, *(Truth(shorten(text, _LONGEST_PROGRAM), p, False, (False, False)) for text, p in likely))
 
 
 def _or_none(value: Any) -> float | None:
-    as_number = number(value)
-    return as_number if as_number == as_number else None
+    return None if math.isnan(number(value)) else number(value)
 
 
 def shorten(text: str, longest: int = _LONGEST) -> str:

@@ -3,74 +3,69 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
 
 from polymode.report import charts
-from polymode.report.arm_selection import in_curves, in_reliability, with_note
-from polymode.report.arms import ArmData, Line, line_over_seeds, number
+from polymode.report.arm_selection import in_curves, in_reliability, of_several_k, with_note
+from polymode.report.arms import ArmData, FloatArray, Line, finite_points, line_over_seeds, mean_line, training_line
 from polymode.report.charts import Style
-from polymode.report.figures_calibration import expected_hits, reliability, risk_coverage, sum_by_n_true
-from polymode.report.figures_k import several_k
-from polymode.report.figures_training import training
-from polymode.report.panels import Bar, Figure, Legend, Panel, Styled
+from polymode.report.figures_bins import expected_hits, reliability, sum_by_n_true, unique_answers
+from polymode.report.panels import Bar, Figure, Panel, Styled, curves_of, draw_curves, figure_of_curves
 from polymode.report.table import write_interval, write_number
 
 
 def build_figures(arms: Styled, reference: Mapping[str, float]) -> list[Figure]:
-    """Every figure for which at least one arm has data, in reading order; `drawn` says which arms each shows."""
+    """Every figure for which at least one arm has data, in reading order; `arm_selection` says which arms it draws."""
     drawn = in_curves(arms)
+    best = reference.get("best_coverage", math.nan)
     figures = (
-        with_note(_recall(drawn, reference), arms),
+        with_note(_recall(drawn, best), arms),
         _top_n(drawn),
-        _unique_answers(drawn),
+        unique_answers(drawn),
         reliability(in_reliability(arms)),
         expected_hits(drawn),
         sum_by_n_true(drawn),
-        _cost(drawn, reference),
-        several_k(arms),
-        risk_coverage(drawn),
-        training(drawn),
+        _cost(drawn, best),
+        _several_k(of_several_k(arms)),
+        _risk_coverage(drawn),
+        _training(drawn),
     )
     return [figure for figure in figures if figure is not None]
 
 
-def _recall(arms: Styled, reference: Mapping[str, float]) -> Figure | None:
-    best = reference.get("best_coverage", math.nan)
+def _recall(arms: Styled, best: float) -> Figure | None:
     k = next((data.k for data, _ in arms if data.arm.method.startswith("multi") and data.k), None)
     marks = [(float(k), best)] if k and math.isfinite(best) else []
-    drawn = _lines(arms, "unique_references", "answers", "Distinct references found against answers drawn")
-    if drawn is None:
-        return None
-    lines, legend, alt = drawn
-    svg = charts.line_chart(
-        lines, alt=alt, x_label="answers drawn in total, k", y_label="distinct references found", marks=marks
-    )
     caption = "Mean number of distinct references found among k answers to one question, over all questions."
     if marks:
         caption += f" Diamond: the best possible with {k} answers, {write_number(best, 2)}."
-    return Figure(
-        "recall", "References found (count) by answers drawn (k)", caption + _band(arms), (Panel(svg),), legend
+    return figure_of_curves(
+        "recall",
+        "References found (count) by answers drawn (k)",
+        caption + _band(arms),
+        curves_of(arms, lambda data: line_over_seeds(data.rows("unique_references"), "answers")),
+        "answers drawn in total, k",
+        "distinct references found",
+        marks=marks,
     )
 
 
 def _top_n(arms: Styled) -> Figure | None:
-    drawn = _lines(arms, "coverage_at", "n", "References found among the top n answers of a set, against n")
-    if drawn is None or max(len(line.x) for line, _ in drawn[0]) < 2:
-        return None
-    lines, legend, alt = drawn
-    svg = charts.line_chart(lines, alt=alt, x_label="top n answers of a set", y_label="references found in top n")
+    curves = curves_of(arms, lambda data: line_over_seeds(data.rows("coverage_at"), "n"))
     caption = "Coverage@n: hits among the first n answers of a set (most confident first where confidences are stated)."
-    return Figure("coverage-at", "Coverage@n (count) by n", caption + _band(arms), (Panel(svg),), legend)
-
-
-def _lines(arms: Styled, curve: str, x: str, subject: str) -> tuple[list[tuple[Line, Style]], Legend, str] | None:
-    found = [(data, style, line_over_seeds(data.rows(curve), x)) for data, style in arms]
-    kept = [(data, style, line) for data, style, line in found if line is not None]
-    if not kept:
-        return None
-    ends = "; ".join(f"{d.arm.label}: {write_number(float(li.y[-1]), 2)} at {li.x[-1]:g}" for d, _, li in kept)
-    legend = tuple((data.arm.label, style) for data, style, _ in kept)
-    return [(line, style) for _, style, line in kept], legend, f"Line chart. {subject}. Last points: {ends}."
+    return figure_of_curves(
+        "coverage-at",
+        "Coverage@n (count) by n",
+        caption + _band(arms),
+        curves if any(len(line.x) > 1 for _, _, line in curves) else (),
+        "top answers of a set, n",
+        "references found in top n",
+    )
 
 
 def _band(arms: Styled) -> str:
@@ -79,64 +74,120 @@ def _band(arms: Styled) -> str:
     return " Band: 95% interval, bootstrap clustered by question."
 
 
-def _unique_answers(arms: Styled) -> Figure | None:
-    merged: list[tuple[ArmData, Style, dict[int, float]]] = []
-    for data, style in arms:
-        counts: dict[int, float] = {}
-        for entry in (entry for seed in data.rows("unique_answers_histogram") for entry in seed):
-            value, questions = number(entry.get("unique")), number(entry.get("questions"))
-            if math.isfinite(value) and questions > 0:
-                counts[int(value)] = counts.get(int(value), 0.0) + questions
-        if counts:
-            merged.append((data, style, counts))
-    if not merged:
-        return None
-    x_max = max(max(counts) for _, _, counts in merged)
-    y_max = max(max(counts.values()) / sum(counts.values()) for _, _, counts in merged)
-    panels = []
-    for data, style, counts in merged:
-        mean = sum(v * c for v, c in counts.items()) / sum(counts.values())
-        alt = (
-            f"Histogram. {data.arm.label}: distinct answers among 30 per question, "
-            f"from {min(counts)} to {max(counts)}, mean {mean:.1f}."
-        )
-        svg = charts.histogram(counts, style, alt=alt, x_label="distinct answers among 30", x_max=x_max, y_max=y_max)
-        panels.append(Panel(svg, data.arm.label, style))
-    return Figure(
-        "unique-answers",
-        "Distinct answers among 30 (count) by share of questions (%)",
-        "Each question is asked until 30 answers are drawn; answers equal in meaning count once. All panels share "
-        "their axes. Dashed line: mean.",
-        tuple(panels),
+def _risk_coverage(arms: Styled) -> Figure | None:
+    return figure_of_curves(
+        "risk-coverage",
+        "Risk (share wrong) by share answered",
+        "Only the most confident answer of each set counts; the least confident sets are withheld first. A curve that "
+        "rises from the left shows confidences that rank well.",
+        curves_of(arms, _risk),
+        "share of sets answered",
+        "risk: share wrong",
     )
 
 
-def _cost(arms: Styled, reference: Mapping[str, float]) -> Figure | None:
-    points, legend, ends = [], [], []
+def _risk(data: ArmData) -> Line | None:
+    grid = np.linspace(0.05, 1, 39)
+    points = [finite_points(rows, "coverage", "risk") for rows in data.rows("risk_coverage")]
+    curves = [np.interp(grid, *np.array(own).T) for own in points if own]
+    return mean_line(grid, np.array(curves)) if curves else None
+
+
+def _several_k(groups: Mapping[str, Styled]) -> Figure | None:
+    """Coverage, its distance to the best possible, and tokens by K, for methods that were trained with several K."""
+    marks = [(float(data.k or 0), data.cell("best_coverage").value) for same in groups.values() for data, _ in same]
+    marks = [(k, best) for k, best in marks if math.isfinite(best)]
+    panels = []
+    for name, heading, unit in (
+        ("coverage", "References found", "distinct references found per set"),
+        ("coverage_of_best", "Share of the best possible", "coverage / best possible"),
+        ("tokens_per_reference", "Tokens per reference found", "tokens per reference found"),
+    ):
+        curves = []
+        for method, same in groups.items():
+            cells = [(data.k, data.cell(name)) for data, _ in same if data.cell(name).is_defined]
+            if len(cells) > 1:
+                columns = np.array([[k, cell.value, cell.low, cell.high] for k, cell in cells], dtype=float).T
+                curves.append((method, same[0][1], Line(*columns)))
+        if curves:
+            best = marks if name == "coverage" else ()
+            panels.append(draw_curves(curves, "answers requested, K", unit, heading, marks=best, narrow=True))
+    if not panels:
+        return None
+    caption = "Each point is a model trained for its own K. Band: 95% intervals."
+    caption += " Diamonds: the best possible with K answers." if marks else ""
+    legend = tuple((method, same[0][1]) for method, same in groups.items())
+    return Figure("k", "References found and tokens (counts) by answers requested (K)", caption, tuple(panels), legend)
+
+
+def _training(arms: Styled) -> Figure | None:
+    """Reward, coverage and Brier score as completions are generated, one line per method and K."""
+    first: dict[tuple[Path, ...], tuple[ArmData, Style]] = {}
     for data, style in arms:
-        tokens, coverage = data.cell("tokens_per_set"), data.cell("coverage")
-        if tokens.is_defined and coverage.is_defined:
-            points.append((tokens, coverage, style))
-            legend.append((data.arm.label, style))
-            ends.append(f"{data.arm.label}: {tokens.value:.1f} tokens, coverage {coverage.value:.2f}")
+        if data.training:
+            first.setdefault(data.arm.train, (data, style))
+    n_of_method = Counter(data.arm.method for data, _ in first.values())
+    runs = [
+        (replace(data, arm=replace(data.arm, label=_label(data, n_of_method[data.arm.method] == 1))), style)
+        for data, style in first.values()
+    ]
+    rows = [row for data, _ in runs for folder in data.training for row in folder]
+    x = "completions" if rows and all("completions" in row for row in rows) else "step"
+    x_label = "completions generated" if x == "completions" else "training step"
+    panels, legend = [], {}
+    for name, title, y_label in (
+        ("reward", "Reward", "mean score of a completion"),
+        ("coverage", "Coverage", "references found per completion"),
+        ("brier", "Brier score", "mean squared error"),
+    ):
+        curves = curves_of(runs, lambda data, name=name: training_line(data.training, x, name, _smooth))
+        if curves:
+            panels.append(draw_curves(curves, x_label, y_label, title, markers=False, zero=False, narrow=True))
+            legend |= {label: style for label, style, _ in curves}
+    if not panels:
+        return None
+    caption = (
+        "Running mean over about one twenty-fifth of the run. Coverage counts the answers of one completion: at most 1 "
+        "for single-answer methods, at most K for multi-answer ones; rewards differ by method in the same way."
+    )
+    if any(len(data.training) > 1 for data, _ in runs):
+        caption += " Line: mean over seeds; band: smallest to largest seed."
+    figure_title = f"Training: reward, coverage and Brier score by {x_label}"
+    return Figure("training", figure_title, caption, tuple(panels), tuple(legend.items()))
+
+
+def _label(data: ArmData, is_alone: bool) -> str:
+    return data.arm.method if is_alone or data.k is None else f"{data.arm.method}, K = {data.k}"
+
+
+def _smooth(values: FloatArray) -> FloatArray:
+    """Centred running mean; near the ends the window is cut off, not padded."""
+    window = np.ones(2 * (max(len(values) // 25, 1) // 2) + 1)
+    return np.convolve(values, window, "same") / np.convolve(np.ones(len(values)), window, "same")
+
+
+def _cost(arms: Styled, best: float) -> Figure | None:
+    points = [(data, style, data.cell("tokens_per_set"), data.cell("coverage")) for data, style in arms]
+    points = [point for point in points if point[2].is_defined and point[3].is_defined]
     bars = _token_bars(arms)
     if not points and not bars:
         return None
+    caption = "Up and to the left is better. Whiskers: 95% intervals."
     panels = []
-    best = reference.get("best_coverage", math.nan)
     if points:
+        ends = [f"{data.arm.label}: {x.value:.1f} tokens, coverage {y.value:.2f}" for data, _, x, y in points]
         svg = charts.scatter(
-            points,
-            alt="Scatter plot. Coverage against tokens per set: " + "; ".join(ends) + ".",
+            [(x, y, style) for _, style, x, y in points],
+            alt=f"Scatter plot. Coverage against tokens per set: {'; '.join(ends)}.",
             x_label="tokens per set",
             y_label="distinct references found per set",
             level=best,
         )
         panels.append(Panel(svg, "Coverage (count) by tokens per set"))
-    caption = "Up and to the left is better. Whiskers: 95% intervals."
-    if points and math.isfinite(best):
-        caption += f" Dotted line: the best possible coverage, {write_number(best, 2)}."
-    return Figure("cost", "Cost of a reference found (generated tokens)", caption, tuple(panels), tuple(legend), bars)
+        if math.isfinite(best):
+            caption += f" Dotted line: the best possible coverage, {write_number(best, 2)}."
+    legend = tuple((data.arm.label, style) for data, style, *_ in points)
+    return Figure("cost", "Cost of a reference found (generated tokens)", caption, tuple(panels), legend, bars)
 
 
 def _token_bars(arms: Styled) -> tuple[Bar, ...]:

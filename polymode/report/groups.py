@@ -7,7 +7,7 @@ more likely and which less. Read from ``checkpoints/completions/*.parquet`` of a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -17,8 +17,8 @@ from polymode.report.examples import shorten
 
 FOLDER = "checkpoints/completions"
 MOST = 6
-"""Groups shown of a run, evenly spaced over the step."""
-_SCORE, _COVERAGE = "polymode", "term_coverage"
+"""Largest number of groups in the selection."""
+_SCORE = "polymode"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,6 @@ class Member:
 
     score: float | None
     """None when it could not be judged."""
-    coverage: float | None
     verdicts: str
     """Verdict of each answer in slot order; the parse status when there are no answers."""
     text: str
@@ -55,20 +54,22 @@ class StepGroups:
     n_groups: int
     n_equal: int
     """Of all groups of the step."""
-    shown: tuple[Group, ...]
+    selection: tuple[Group, ...]
 
 
 def last_groups(train: Path, label: str) -> StepGroups | None:
     """Groups of the last logged step below the training folder; None without any, or where pyarrow is missing."""
-    found = sorted((train / FOLDER).glob("*.parquet"))
-    if not found:
+    files = sorted((train / FOLDER).glob("*.parquet"))
+    if not files:
         return None
     try:
         import pyarrow.parquet as pq
     except ImportError:  # it comes with the extra `train`; a report of runs that others trained goes without
         return None
-    rows: list[dict[str, Any]] = pq.read_table(found[-1]).to_pylist()
-    groups = [_group(question, list(members)) for question, members in groupby(rows, key=_question)]
+    rows: list[dict[str, Any]] = pq.read_table(files[-1]).to_pylist()
+    groups = [
+        _group(question, list(members)) for question, members in groupby(rows, key=lambda row: _message(row["prompt"]))
+    ]
     if not groups:
         return None
     count = min(MOST, len(groups))
@@ -77,36 +78,23 @@ def last_groups(train: Path, label: str) -> StepGroups | None:
         step=int(rows[0]["step"]),
         n_groups=len(groups),
         n_equal=sum(group.is_equal for group in groups),
-        shown=tuple(groups[i * len(groups) // count] for i in range(count)),
+        selection=tuple(groups[i * len(groups) // count] for i in range(count)),
     )
 
 
-def of_arms(arms: Sequence[tuple[str, Path]]) -> Iterator[StepGroups]:
-    """Groups of several runs, in their order; runs without logged completions are left out."""
-    for label, train in arms:
-        groups = last_groups(train, label)
-        if groups is not None:
-            yield groups
-
-
-def _question(row: Mapping[str, Any]) -> str:
-    prompt = row["prompt"]
-    return prompt if isinstance(prompt, str) else str(prompt[-1]["content"])
+def _message(value: Any) -> str:
+    """A text, or the last message of a chat."""
+    return value if isinstance(value, str) else str(value[-1]["content"])
 
 
 def _group(question: str, rows: Sequence[Mapping[str, Any]]) -> Group:
     members = [
         Member(
             score=row.get(_SCORE),
-            coverage=row.get(_COVERAGE),
             verdicts=row.get("verdicts") or str(row.get("status") or ""),
-            text=shorten(_text(row["completion"]), 600),
+            text=shorten(_message(row["completion"]), 600),
         )
         for row in rows
     ]
     members.sort(key=lambda member: math.inf if member.score is None else -member.score)
     return Group(shorten(question, 800), tuple(members))
-
-
-def _text(completion: Any) -> str:
-    return completion if isinstance(completion, str) else str(completion[-1]["content"])

@@ -66,41 +66,34 @@ def write_headline(arms: Sequence[ArmData], reference: Mapping[str, float]) -> l
     """Up to five sentences that compare multi-answer with single-answer training, each from the metrics."""
     pair = pick_pair(arms)
     if pair is None:
-        return [_describe(data) for data in arms[:4] if data.cell("coverage").is_defined]
+        described = [data for data in arms[:4] if data.cell("coverage").is_defined]
+        return [f"{data.arm.label}: coverage {_with_interval(data, 'coverage')}." for data in described]
     multi, single = pair
-    sentences = [_who(multi, single)]
+    n_questions, n_seeds = multi.view.get("n_questions"), len(multi.arm.seeds)
+    over = f" on {n_questions:,} test questions" if isinstance(n_questions, int) else ""
+    over += f", with {n_seeds} seeds" if n_seeds > 1 else ""
+    sentences = [f"Compared{over}: {_quote(multi)} (multi) against {_quote(single)} (single)."]
+    best = known_best(arms, reference)
     for name, subject, _, more_is_better in _COMPARED:
-        sentence = _compare(multi, single, name, subject, more_is_better)
-        if sentence and name == "coverage":
-            sentence += _of_best(multi, single, known_best(arms, reference))
-        sentences += [sentence + "."] if sentence else []
+        a, b = multi.cell(name), single.cell(name)
+        if a.is_defined and b.is_defined:
+            text = f"{subject}: {_with_interval(multi, name)} for multi and {_with_interval(single, name)} for single"
+            text += f", {write_number(a.value / b.value, 2)} times as many" if b.value > 0 else ""
+            text += _caution(a, b, more_is_better)
+            if name == "coverage" and best > 0:
+                text += f"; the best possible is {write_number(best, 2)}, of which multi reaches {a.value / best:.0%} "
+                text += f"and single {b.value / best:.0%}"
+            sentences.append(f"{text}.")
     stating = [data for data in arms if data.arm.method.startswith("single") and data.cell("brier").is_defined]
     rival = single if single.cell("brier").is_defined else next(iter(stating), None)
     return [*sentences, _calibration(multi, rival)]
 
 
-def _who(multi: ArmData, single: ArmData) -> str:
-    questions, seeds = multi.view.get("n_questions"), len(multi.arm.seeds)
-    over = f" on {questions:,} test questions" if isinstance(questions, int) else ""
-    return (
-        f"Compared{over}{f', with {seeds} seeds' if seeds > 1 else ''}: {_quote(multi)} (multi) against "
-        f"{_quote(single)} (single)."
-    )
-
-
-def _describe(data: ArmData) -> str:
-    return f"{data.arm.label}: coverage {_with_interval(data, 'coverage')}."
-
-
-def _compare(multi: ArmData, single: ArmData, name: str, subject: str, more_is_better: bool) -> str:
-    a, b = multi.cell(name), single.cell(name)
-    if not (a.is_defined and b.is_defined):
-        return ""
-    ratio = f", {write_number(a.value / b.value, 2)} times as many" if b.value > 0 else ""
-    return (
-        f"{subject}: {_with_interval(multi, name)} for multi and {_with_interval(single, name)} for single{ratio}"
-        f"{_caution(a, b, more_is_better)}"
-    )
+def known_best(arms: Sequence[ArmData], reference: Mapping[str, float]) -> float:
+    """Best possible coverage of the compared K: that of the reference, else the multi-answer arm's own, else NaN."""
+    pair = pick_pair(arms)
+    best = reference.get("best_coverage", math.nan)
+    return best if math.isfinite(best) or pair is None else pair[0].cell("best_coverage").value
 
 
 def _caution(a: Cell, b: Cell, more_is_better: bool) -> str:
@@ -111,20 +104,6 @@ def _caution(a: Cell, b: Cell, more_is_better: bool) -> str:
     if a.low <= b.high and b.low <= a.high:
         return f"; multi is {'worse' if is_worse else 'better'}, but the intervals overlap"
     return "; multi is worse here" if is_worse else ""
-
-
-def known_best(arms: Sequence[ArmData], reference: Mapping[str, float]) -> float:
-    """Best possible coverage of the compared K: the one given, else the multi-answer arm's own; NaN when unknown."""
-    pair = pick_pair(arms)
-    given = reference.get("best_coverage", math.nan)
-    return given if math.isfinite(given) or pair is None else pair[0].cell("best_coverage").value
-
-
-def _of_best(multi: ArmData, single: ArmData, best: float) -> str:
-    if not best > 0:
-        return ""
-    shares = [f"{data.cell('coverage').value / best:.0%}" for data in (multi, single)]
-    return f"; the best possible is {write_number(best, 2)}, of which multi reaches {shares[0]} and single {shares[1]}"
 
 
 def _calibration(multi: ArmData, rival: ArmData | None) -> str:

@@ -6,7 +6,7 @@ own content policy forbids scripts and external resources.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,12 @@ from polymode import runs
 from polymode.errors import ConfigError, MissingExtraError
 from polymode.report import table
 from polymode.report.arms import Arm, ArmData, read_arm
-from polymode.report.charts import COLOURS, Markup, assign_styles, clean, swatch
-from polymode.report.differences import Difference, Differences, written
+from polymode.report.charts import Markup, assign_styles, clean, css_variables, swatch
+from polymode.report.differences import Difference, Differences, write_parts
 from polymode.report.equal_tokens import find_budget, with_equal_tokens
 from polymode.report.examples import WorkedExample
 from polymode.report.figures import build_figures
-from polymode.report.groups import of_arms
+from polymode.report.groups import StepGroups, last_groups
 from polymode.report.headline import known_best, write_headline, write_tiles
 
 
@@ -30,8 +30,8 @@ class _CellView:
 
     value: str
     interval: str
-    spread: str
     title: str
+    spread: str = ""
     mark: str = ""
     """``better`` or ``worse`` for a difference whose interval excludes 0."""
 
@@ -76,96 +76,78 @@ def write_report(
     loaded = [read_arm(one) if isinstance(one, Arm) else one for one in arms]
     budget = find_budget(loaded)
     loaded = with_equal_tokens(loaded, budget)
-    known = {name: value for name, value in (reference or {}).items() if isinstance(value, (int, float))}
-    known["best_coverage"] = known_best(loaded, known)
-    styles = assign_styles([data.arm.method for data in loaded])
+    truths = {name: value for name, value in (reference or {}).items() if isinstance(value, (int, float))}
+    truths["best_coverage"] = known_best(loaded, truths)
+    columns = list(zip(loaded, assign_styles([data.arm.method for data in loaded]), strict=True))
     facts = dict(facts or {})
+    others, names = ((), []) if differences is None else (differences.arms, differences.names)
     html = _template().render(
         title=title,
         intro=intro,
         command=facts.pop("command", ""),
         facts=facts,
-        headline=write_headline(loaded, known),
+        headline=write_headline(loaded, truths),
         tiles=write_tiles(loaded),
-        columns=list(zip(loaded, styles, strict=True)),
-        groups=_groups(loaded),
+        columns=columns,
+        labels=[(data.arm.label, style) for data, style in columns],
+        groups=_groups([n for data in loaded for n in data.metrics], lambda n: [_cell(data, n) for data in loaded]),
         budget=budget.words if budget is not None else "",
         differences=differences,
-        difference_groups=_difference_groups(differences),
-        figures=build_figures(list(zip(loaded, styles, strict=True)), known),
+        difference_labels=[(label, None) for label, _ in others],
+        difference_groups=_groups(names, lambda n: [_difference(own.get(n), n) for _, own in others]),
+        figures=build_figures(columns, truths),
         examples=examples,
-        step_groups=list(of_arms(_runs_by_method([data.arm for data in loaded]))),
+        step_groups=_step_groups(loaded),
         made_with=[row for row in map(_made_with, loaded) if row],
-        light=_variables(0),
-        dark=_variables(1),
+        light=css_variables(0),
+        dark=css_variables(1),
     )
     with runs.writing(path) as handle:
         handle.write(html)
     return path
 
 
-def _runs_by_method(arms: Sequence[Arm]) -> list[tuple[str, Path]]:
-    """First training folder of each method, in order of appearance."""
-    found: dict[str, Path] = {}
-    for arm in arms:
-        if arm.train:
-            found.setdefault(arm.method.partition(" asked for ")[0], arm.train[0])
-    return list(found.items())
+def _step_groups(arms: Sequence[ArmData]) -> list[StepGroups]:
+    """Groups of the first training folder of each method, in order of appearance."""
+    folders: dict[str, Path] = {}
+    for data in arms:
+        for folder in data.arm.train[:1]:
+            folders.setdefault(data.arm.method.partition(" asked for ")[0], folder)
+    return [groups for label, folder in folders.items() if (groups := last_groups(folder, label)) is not None]
 
 
-def _groups(arms: Sequence[ArmData]) -> _Groups:
-    names = [name for data in arms for name in data.metrics]
+def _groups(names: Sequence[str], cells_of: Callable[[str], list[_CellView]]) -> _Groups:
     return [
-        (group, [(name, table.row_of(name), [_cell(data, name) for data in arms]) for name in found])
-        for group, found in table.group_metrics(names)
+        (group, [(name, table.row_of(name), cells_of(name)) for name in members])
+        for group, members in table.group_metrics(names)
     ]
 
 
 def _cell(data: ArmData, name: str) -> _CellView:
     cell, decimals = data.cell(name), table.row_of(name).decimals
-    return _CellView(
-        value=table.write_number(cell.value, decimals),
-        interval=table.write_interval(cell, decimals) if cell.is_defined else "",
-        spread=table.write_range(cell, decimals),
-        title=table.explain(data, name),
-    )
-
-
-def _difference_groups(
-    differences: Differences | None,
-) -> _Groups:
-    groups: dict[str, list[tuple[str, table.Row, list[_CellView]]]] = {}
-    for group, name, found in differences.rows() if differences is not None else ():
-        groups.setdefault(group, []).append((name, table.row_of(name), [_difference(d, name) for d in found]))
-    return list(groups.items())
+    interval = table.write_interval(cell, decimals) if cell.is_defined else ""
+    spread = table.write_range(cell, decimals)
+    return _CellView(table.write_number(cell.value, decimals), interval, table.explain(data, name), spread)
 
 
 def _difference(difference: Difference | None, name: str) -> _CellView:
     if difference is None or not difference.cell.is_defined:
-        return _CellView(table.EMPTY, "", "", "undefined for one of the two")
-    value, interval = written(difference, name)
+        return _CellView(table.EMPTY, "", "undefined for one of the two")
+    value, interval = write_parts(difference, name)
     pairs = f"{difference.n_pairs} pair{'s' if difference.n_pairs != 1 else ''} of seeds"
     mark = difference.verdict(name) or ("differs" if difference.excludes_zero else "")
-    return _CellView(value, interval, "", f"{name}: {difference.cell.n:,} shared questions, {pairs}", mark)
+    return _CellView(value, interval, f"{name}: {difference.cell.n:,} shared questions, {pairs}", mark=mark)
 
 
-def _made_with(data: ArmData) -> dict[str, Any]:
-    """Config and versions of the first training folder, else of the first evaluation folder; empty when not kept."""
+def _made_with(data: ArmData) -> tuple[str, str] | None:
+    """Label and configuration of the first training folder, else of the first evaluation folder; None without one."""
     for folder in (*data.arm.train[:1], *data.arm.seeds[:1]):
         if (folder / runs.CONFIG).exists():
             stored = runs.read_configuration(folder)
-            return {
-                "label": data.arm.label,
-                "config": stored.config,
-                "versions": stored.versions,
-                "commit": stored.made_with.get("commit") or "",
-            }
-    return {}
-
-
-def _variables(page: int) -> Markup:
-    """CSS variables of the light (0) or the dark (1) page; constants of this package, nothing from outside."""
-    return Markup("".join(f"--{name}:{pair[page]};" for name, pair in COLOURS.items()))
+            origin = {"versions": stored.versions, "commit": stored.made_with.get("commit")}
+            lines = [*stored.config.items(), *((name, value) for name, value in origin.items() if value)]
+            return data.arm.label, "\n".join(f"{name}: {value}" for name, value in lines)
+    return None
 
 
 def _template() -> Any:
@@ -183,7 +165,6 @@ def _template() -> Any:
     )
     environment.filters["swatch"] = swatch
     environment.filters["percent"] = lambda share: f"{100 * min(max(share, 0.0), 1.0):.1f}%"
-    environment.filters["fields"] = lambda config: list(config.items()) if isinstance(config, Mapping) else []
     return environment.get_template("page.html.j2")
 
 

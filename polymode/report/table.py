@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from polymode.report.arms import Arm, ArmData, Cell, read_arm
@@ -27,78 +27,63 @@ class Row:
     """What the metric cannot be computed without: ``confidences`` or ``truth``."""
 
 
-_UP, _DOWN = "\N{UPWARDS ARROW}", "\N{DOWNWARDS ARROW}"
-GROUPS: tuple[tuple[str, tuple[Row, ...]], ...] = (
-    (
-        "Coverage",
-        (
-            Row("coverage", "distinct references found per set", 2, _UP),
-            Row("best_coverage", "best possible coverage", 2, "", "truth"),
-            Row("coverage_of_best", "coverage / best possible", 3, _UP, "truth"),
-            Row(METRIC, "references found for the tokens of one multi-answer completion", 2, _UP),
-            Row("coverage@", "references found in the top n answers", 2, _UP),
-            Row("recall", "share of references found", 3, _UP),
-            Row("capped_recall", "share of min(N, K) references found", 3, _UP),
-            Row("precision", "share of answers that are hits", 3, _UP),
-            Row("any_hit", "sets with at least one hit", 3, _UP),
-            Row("pass@", "any reference found in n completions (pass@1: first or most confident answer)", 3, _UP),
-        ),
+UP, _DOWN = "\N{UPWARDS ARROW}", "\N{DOWNWARDS ARROW}"
+GROUPS: Mapping[str, tuple[Row, ...]] = {
+    "Coverage": (
+        Row("coverage", "distinct references found per set", 2, UP),
+        Row("best_coverage", "best possible coverage", 2, "", "truth"),
+        Row("coverage_of_best", "coverage / best possible", 3, UP, "truth"),
+        Row(METRIC, "references found for the tokens of one multi-answer completion", 2, UP),
+        Row("coverage@", "references found in the top n answers", 2, UP),
+        Row("recall", "share of references found", 3, UP),
+        Row("capped_recall", "share of min(N, K) references found", 3, UP),
+        Row("precision", "share of answers that are hits", 3, UP),
+        Row("any_hit", "sets with at least one hit", 3, UP),
+        Row("pass@", "any reference found in n completions (pass@1: first or most confident answer)", 3, UP),
     ),
-    (
-        "Diversity",
-        (
-            Row("uniqueness", "distinct answers / answers in a set", 3, _UP),
-            Row("distinct_by_ast", "right programs per set with different syntax trees", 2, _UP),
-            Row("distinct_by_behaviour", "right programs per set that behave differently", 2, _UP),
-            Row("unique_answers@", "distinct answers among n", 2, _UP),
-            Row("overlap_", "text shared by independent completions", 3, _DOWN),
-        ),
+    "Diversity": (
+        Row("uniqueness", "distinct answers / answers in a set", 3, UP),
+        Row("distinct_by_ast", "right programs per set with different syntax trees", 2, UP),
+        Row("distinct_by_behaviour", "right programs per set that behave differently", 2, UP),
+        Row("unique_answers@", "distinct answers among n", 2, UP),
+        Row("overlap_", "text shared by independent completions", 3, _DOWN),
     ),
-    (
-        "Calibration",
-        (
-            Row("brier", "Brier score", 4, _DOWN, "confidences"),
-            Row("brier_floor", "lowest expected Brier score for these answers", 4, "", "truth"),
-            Row("brier_constant", "Brier score of the best constant confidence", 4),
-            Row("brier_gap_closed", "share of the gap from constant to floor that is closed", 3, _UP, "truth"),
-            Row("brier_gap_closed_expected", "the same, free of the noise of the labels", 3, _UP, "truth"),
-            Row("brier_excess", "expected Brier score above the floor", 4, _DOWN, "truth"),
-            Row("brier_reliability", "Brier: miscalibration part", 4, _DOWN, "confidences"),
-            Row("brier_resolution", "Brier: resolution part", 4, _UP, "confidences"),
-            Row("brier_uncertainty", "Brier: uncertainty part", 4),
-            Row("brier_within", "Brier: within-bin part", 4),
-            Row("ece", "expected calibration error, 10 equal-width bins", 4, _DOWN, "confidences"),
-            Row("ece_debiased", "the same, bias from small bins removed", 4, _DOWN, "confidences"),
-            Row("ece_equal_mass", "the same, bins of equal count", 4, _DOWN, "confidences"),
-            Row("ece_top1", "the same, most confident answer only", 4, _DOWN, "confidences"),
-            Row("expected_hits_error", "|expected hits - hits|, binned", 4, _DOWN, "confidences"),
-            Row("expected_hits_bias", "expected hits - hits", 4, "", "confidences"),
-            Row("auroc", "AUROC of confidence", 3, _UP, "confidences"),
-            Row("nll", "negative log-likelihood, clipped (nats)", 4, _DOWN, "confidences"),
-        ),
+    "Calibration": (
+        Row("brier", "Brier score", 4, _DOWN, "confidences"),
+        Row("brier_floor", "lowest expected Brier score for these answers", 4, "", "truth"),
+        Row("brier_constant", "Brier score of the best constant confidence", 4),
+        Row("brier_gap_closed", "share of the gap from constant to floor that is closed", 3, UP, "truth"),
+        Row("brier_gap_closed_expected", "the same, free of the noise of the labels", 3, UP, "truth"),
+        Row("brier_excess", "expected Brier score above the floor", 4, _DOWN, "truth"),
+        Row("brier_reliability", "Brier: miscalibration part", 4, _DOWN, "confidences"),
+        Row("brier_resolution", "Brier: resolution part", 4, UP, "confidences"),
+        Row("brier_uncertainty", "Brier: uncertainty part", 4),
+        Row("brier_within", "Brier: within-bin part", 4),
+        Row("ece", "expected calibration error, 10 equal-width bins", 4, _DOWN, "confidences"),
+        Row("ece_debiased", "the same, bias from small bins removed", 4, _DOWN, "confidences"),
+        Row("ece_equal_mass", "the same, bins of equal count", 4, _DOWN, "confidences"),
+        Row("ece_top1", "the same, most confident answer only", 4, _DOWN, "confidences"),
+        Row("expected_hits_error", "|expected hits - hits|, binned", 4, _DOWN, "confidences"),
+        Row("expected_hits_bias", "expected hits - hits", 4, "", "confidences"),
+        Row("auroc", "AUROC of confidence", 3, UP, "confidences"),
+        Row("nll", "negative log-likelihood, clipped (nats)", 4, _DOWN, "confidences"),
     ),
-    (
-        "Alignment",
-        (
-            Row("kl", "KL divergence to the reference distribution (nats)", 4, _DOWN, "truth"),
-            Row("total_variation", "total variation to the reference distribution", 4, _DOWN, "truth"),
-            Row("mean_sum_confidence", "mean sum of confidences", 3, "", "confidences"),
-            Row("mean_hits", "mean hits", 3),
-            Row("sum_to_one_bias", "sum-to-one bias", 3, "", "confidences"),
-        ),
+    "Alignment": (
+        Row("kl", "KL divergence to the reference distribution (nats)", 4, _DOWN, "truth"),
+        Row("total_variation", "total variation to the reference distribution", 4, _DOWN, "truth"),
+        Row("mean_sum_confidence", "mean sum of confidences", 3, "", "confidences"),
+        Row("mean_hits", "mean hits", 3),
+        Row("sum_to_one_bias", "sum-to-one bias", 3, "", "confidences"),
     ),
-    ("Selective answering", (Row("aurc", "area under the risk-coverage curve", 4, _DOWN, "confidences"),)),
-    (
-        "Cost",
-        (
-            Row("tokens_per_completion", "tokens per completion", 1, _DOWN),
-            Row("tokens_per_set", "tokens per set", 1, _DOWN),
-            Row("tokens_per_reference", "tokens per reference found", 1, _DOWN),
-            Row("malformed_rate", "completions that are malformed", 4, _DOWN),
-        ),
+    "Selective answering": (Row("aurc", "area under the risk-coverage curve", 4, _DOWN, "confidences"),),
+    "Cost": (
+        Row("tokens_per_completion", "tokens per completion", 1, _DOWN),
+        Row("tokens_per_set", "tokens per set", 1, _DOWN),
+        Row("tokens_per_reference", "tokens per reference found", 1, _DOWN),
+        Row("malformed_rate", "completions that are malformed", 4, _DOWN),
     ),
-)
-_ROWS = {row.name: row for _, rows in GROUPS for row in rows}
+}
+_ROWS = {row.name: row for rows in GROUPS.values() for row in rows}
 
 
 def row_of(name: str) -> Row:
@@ -116,14 +101,12 @@ def own_metrics(columns: Iterable[ArmData]) -> list[str]:
 
 def group_metrics(names: Sequence[str]) -> list[tuple[str, list[str]]]:
     """The metric names in table order under their group titles; unknown ones come last, under "Other"."""
-    left = sorted(dict.fromkeys(names), key=_natural)
-    grouped = []
-    for title, rows in GROUPS:
-        found = [name for row in rows for name in left if row_of(name) is row]
-        left = [name for name in left if name not in found]
-        grouped.append((title, found))
-    grouped.append(("Other", left))
-    return [(title, found) for title, found in grouped if found]
+    unplaced = sorted(dict.fromkeys(names), key=_natural)
+    grouped = {
+        title: [name for row in rows for name in unplaced if row_of(name) is row] for title, rows in GROUPS.items()
+    }
+    grouped["Other"] = [name for name in unplaced if not row_of(name).label]
+    return [(title, members) for title, members in grouped.items() if members]
 
 
 def write_number(value: float, decimals: int = 3) -> str:
@@ -182,9 +165,8 @@ def explain(data: ArmData, name: str) -> str:
 def table_markdown(arms: Sequence[Arm], metrics: Sequence[str]) -> str:
     """A Markdown table, one row per metric and one column per arm: ``value [low, high]``, seed range in parentheses.
 
-    A metric that none of the evaluations computed has no row.
-
-    Below it is the token budget of ``coverage_at_equal_tokens``, with a reason for each arm where it is undefined.
+    A metric that none of the evaluations computed has no row. Below the table is the token budget of
+    ``coverage_at_equal_tokens``, with a reason for each arm where it is undefined.
 
     Raises:
         RunIncompleteError: an evaluation folder lacks its metrics.
@@ -192,32 +174,31 @@ def table_markdown(arms: Sequence[Arm], metrics: Sequence[str]) -> str:
     columns = [read_arm(arm) for arm in arms]
     budget = find_budget(columns)
     columns = with_equal_tokens(columns, budget)
-    lines = [
-        "| metric | " + " | ".join(_cell_text(data.arm.label) for data in columns) + " |",
-        "|---|" + "---:|" * len(columns),
-    ]
+    rows = []
     for name in metrics:
-        if not any(name in data.metrics for data in columns):
-            continue
-        cells = []
-        for data in columns:
-            cell, decimals = data.cell(name), row_of(name).decimals
-            spread = write_range(cell, decimals)
-            parts = [
-                write_number(cell.value, decimals),
-                write_interval(cell, decimals),
-                f"({spread})" if spread else "",
-            ]
-            cells.append(" ".join(part for part in parts if part))
-        lines.append(f"| {_cell_text(name)} | " + " | ".join(cells) + " |")
+        if any(name in data.metrics for data in columns):
+            rows.append((name, [_write_cell(data.cell(name), row_of(name).decimals) for data in columns]))
+    text = markdown_table([data.arm.label for data in columns], rows)
     if budget is not None and METRIC in metrics:
         empty = [data for data in columns if not data.cell(METRIC).is_defined]
-        reasons = [f"{data.arm.label}: {data.remarks[METRIC]}" for data in empty]
-        lines += ["", _cell_text(" ".join([budget.words, *(f"{reason}." for reason in reasons)]))]
-    return "\n".join(lines) + "\n"
+        reasons = [f"{data.arm.label}: {data.remarks[METRIC]}." for data in empty]
+        text += "\n\n" + _escape(" ".join([budget.words, *reasons]))
+    return text + "\n"
 
 
-def _cell_text(text: str) -> str:
+def markdown_table(columns: Sequence[str], rows: Iterable[tuple[str, Sequence[str]]]) -> str:
+    """A Markdown table of metrics from the labels of its columns and the name and cells of each row."""
+    lines = ["| metric | " + " | ".join(map(_escape, columns)) + " |", "|---|" + "---:|" * len(columns)]
+    return "\n".join([*lines, *(f"| {_escape(name)} | {' | '.join(cells)} |" for name, cells in rows)])
+
+
+def _write_cell(cell: Cell, decimals: int) -> str:
+    spread = write_range(cell, decimals)
+    parts = (write_number(cell.value, decimals), write_interval(cell, decimals), f"({spread})" if spread else "")
+    return " ".join(part for part in parts if part)
+
+
+def _escape(text: str) -> str:
     return re.sub(r"\s+", " ", text).replace("|", "\\|")
 
 

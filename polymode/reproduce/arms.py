@@ -26,79 +26,55 @@ _SAMPLING_SEED = 20_260
 _TEST_SEED = 1  # seed 0 of the lab's test split was looked at while the warm start was being built
 
 
-def run_arm(plan: Plan, arm: Arm, root: Path) -> str:
-    """Run what is missing of one arm below ``root``; returns its folder's name."""
+def run_arm(plan: Plan, arm: Arm, root: Path) -> None:
+    """Run what is missing of one arm below ``root``: the training, then every view without a ``metrics.json``."""
+    from polymode.generate.transformers import TransformersGenerator
     from polymode.training.rl import lab_model, train
 
-    folder = root / arm.folder
-    task = task_for(arm.recipe)
-    if arm.is_trained:
-        model = train(arm.recipe, folder, resume=True)
-    else:
-        model = arm.recipe.model or lab_model(task, arm.recipe)
-    evaluate_views(plan, arm, folder, model, task)
-    return str(arm.folder)
-
-
-def evaluate_views(plan: Plan, arm: Arm, folder: Path, model: Path | str, task: Task) -> None:
-    """Sample and evaluate every view of an arm's model that has no ``metrics.json`` yet."""
-    from polymode.generate.transformers import TransformersGenerator
-
+    folder, recipe = root / arm.folder, arm.recipe
+    task = task_for(recipe)
+    model = train(recipe, folder, resume=True) if arm.is_trained else recipe.model or lab_model(task, recipe)
     missing = [view for view in arm.views if not (folder / view.name / runs.METRICS).exists()]
     if not missing:
         return
-    generator = TransformersGenerator(model, chat_template=arm.recipe.chat_template)
-    verifier = verifier_for(arm.recipe, task)
-    origin = _origin(arm.recipe, verifier)
+    generator, verifier = TransformersGenerator(model, chat_template=recipe.chat_template), verifier_for(recipe, task)
     for view in missing:
         target = folder / view.name
         if view.of:
             _measure(generator, view, folder, task, verifier)
-            _evaluate(plan, view, target, verifier, runs.read_metrics(folder / view.of / "deep"))
-            continue
-        deep_samples = math.ceil(plan.deep_answers / view.answers)
-        for out, questions, samples in (
-            (target / "deep", plan.deep_questions, deep_samples),
-            (target, plan.questions, view.pool),
-        ):
-            _sample(generator, arm.recipe, view, out, task, origin, questions, samples)
-        deep = _evaluate(plan, view, target / "deep", verifier)
+            deep = runs.read_metrics(folder / view.of / "deep")
+        else:
+            deep_samples = math.ceil(plan.deep_answers / view.answers)
+            _sample(generator, recipe, view, target / "deep", task, verifier, (plan.deep_questions, deep_samples))
+            _sample(generator, recipe, view, target, task, verifier, (plan.questions, view.pool))
+            deep = _evaluate(plan, view, target / "deep", verifier)
         _evaluate(plan, view, target, verifier, deep)
 
 
 def _sample(
-    generator: Any,
-    recipe: Recipe,
-    view: View,
-    out: Path,
-    task: Task,
-    origin: dict[str, runs.Named],
-    questions: int,
-    samples: int,
+    generator: Any, recipe: Recipe, view: View, out: Path, task: Task, verifier: AnyVerifier, size: tuple[int, int]
 ) -> None:
-    """Completions of the test split, at the temperature and length limit of the training."""
+    """Completions of the test split, at the temperature and length limit of the training.
+
+    ``size`` is the number of questions and of completions of each.
+    """
     from polymode.generate import sample_completions
 
     if (out / runs.COMPLETIONS).exists():
         return
     completions = sample_completions(
-        task.examples("test", questions, seed=_TEST_SEED),
+        task.examples("test", size[0], seed=_TEST_SEED),
         generator,
         k=view.answers,
         confidence=view.has_confidence,
-        samples=samples,
+        samples=size[1],
         max_tokens=recipe.max_completion_length,
         temperature=recipe.temperature,
         seed=_SAMPLING_SEED,
         style=task.prompt_style,
     )
-    runs.write_completions(out, completions, **origin)
-
-
-def _origin(recipe: Recipe, verifier: AnyVerifier) -> dict[str, runs.Named]:
-    """Task and verifier, for the lines of a completions file."""
-    task = {"name": recipe.task, "options": dict(recipe.task_options)}
-    return {"task": task, "verifier": describe_verifier(verifier)}
+    origin = {"name": recipe.task, "options": dict(recipe.task_options)}
+    runs.write_completions(out, completions, task=origin, verifier=describe_verifier(verifier))
 
 
 def _measure(generator: Any, view: View, folder: Path, task: Task, verifier: AnyVerifier) -> None:
@@ -115,11 +91,7 @@ def _measure(generator: Any, view: View, folder: Path, task: Task, verifier: Any
 
 
 def _evaluate(
-    plan: Plan,
-    view: View,
-    folder: Path,
-    verifier: AnyVerifier,
-    deep: runs.Metrics | None = None,
+    plan: Plan, view: View, folder: Path, verifier: AnyVerifier, deep: runs.Metrics | None = None
 ) -> runs.Metrics:
     """Judge and measure one folder; figures that need 30 answers a question come from ``deep``."""
     from polymode.evaluation import evaluate, evaluate_groups, read_completions, write_groups

@@ -49,7 +49,7 @@ def write_page(plan: Plan, root: Path, *, command: str, seconds: float) -> Path:
             f"at {plan.k} answers per question on test questions that no choice was made on.",
         ),
         arms=arms,
-        reference={} if best is None or best.value != best.value else {"best_coverage": best.value},
+        reference={} if best is None else {"best_coverage": best.value},
         facts=_facts(plan, command, seconds),
         examples=worked_examples(columns),
     )

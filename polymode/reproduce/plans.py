@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from polymode.compare.columns import Confidence, measured_view
@@ -62,7 +62,6 @@ class Plan:
     n_boot: int = 1000
     groups_by: str | None = None
     """Field of the questions' meta whose values are also measured by themselves."""
-    notes: tuple[str, ...] = field(default_factory=tuple)
 
     @property
     def task(self) -> str:

@@ -47,14 +47,14 @@ def reproduce(
         RunExistsError: the folder exists and ``resume`` is False.
         ArmFailedError: an arm ended with an error; the other arms' work is kept.
     """
-    chosen = [plan for plan in plans(name, data) if only in (None, plan.name, plan.task)]
+    every = plans(name, data)
     if out.exists() and any(out.iterdir()) and not resume:
         raise RunExistsError(f"folder {out} exists already: pass --resume to go on, or choose another --out")
-    reports = []
-    for plan in chosen:
-        root = out if len(plans(name, data)) == 1 else out / plan.name
-        reports.append(_run_plan(name, plan, root, data, workers or os.cpu_count() or 1))
-    return reports
+    return [
+        _run_plan(name, plan, out if len(every) == 1 else out / plan.name, data, workers or os.cpu_count() or 1)
+        for plan in every
+        if only in (None, plan.name, plan.task)
+    ]
 
 
 def _run_plan(name: str, plan: Plan, root: Path, data: Path | None, workers: int) -> Path:
@@ -62,14 +62,13 @@ def _run_plan(name: str, plan: Plan, root: Path, data: Path | None, workers: int
 
     started = time.perf_counter()
     root.mkdir(parents=True, exist_ok=True)
-    first = plan.arms[0].recipe
-    if first.model is None:
+    recipe = plan.arms[0].recipe
+    if recipe.model is None:
         # In a process of its own, so that its memory is free again before the arms start.
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as own:
-            own.submit(_warm_start, first).result()
+            own.submit(_warm_start, recipe).result()
     _run_arms(name, plan, root, data, workers)
-    report = write_page(plan, root, command=f"polymode reproduce {name}", seconds=time.perf_counter() - started)
-    return report
+    return write_page(plan, root, command=f"polymode reproduce {name}", seconds=time.perf_counter() - started)
 
 
 def _warm_start(recipe: Recipe) -> None:
@@ -81,26 +80,23 @@ def _warm_start(recipe: Recipe) -> None:
 
 def _run_arms(name: str, plan: Plan, root: Path, data: Path | None, workers: int) -> None:
     waiting = deque(arm for arm in plan.arms if not _is_done(root, arm))
-    running: dict[str, tuple[Arm, subprocess.Popen[bytes]]] = {}
-    failed: list[str] = []
+    running: dict[Path, subprocess.Popen[bytes]] = {}
+    failed: list[Path] = []
     steps = sum(arm.recipe.max_steps for arm in plan.arms if arm.is_trained)
-    bar = tqdm(total=steps, desc=plan.name, unit="step", initial=sum(_steps_done(root, arm) for arm in plan.arms))
-    with bar:
+    with tqdm(total=steps, desc=plan.name, unit="step", initial=_steps_done(root, plan)) as bar:
         try:
             while waiting or running:
                 while waiting and len(running) < workers:
                     arm = waiting.popleft()
-                    running[str(arm.folder)] = (arm, _start(name, plan, arm, root, data, workers))
+                    running[arm.folder] = _start(name, plan, arm, root, data, workers)
                 time.sleep(_POLL_SECONDS)
-                for key, (_, process) in list(running.items()):
-                    if process.poll() is not None:
-                        del running[key]
-                        if process.returncode:
-                            failed.append(key)
-                bar.n = sum(_steps_done(root, arm) for arm in plan.arms)
-                bar.set_postfix_str(", ".join(running), refresh=True)
+                for folder in [folder for folder, process in running.items() if process.poll() is not None]:
+                    if running.pop(folder).returncode:
+                        failed.append(folder)
+                bar.n = _steps_done(root, plan)
+                bar.set_postfix_str(", ".join(map(str, running)), refresh=True)
         finally:
-            for _, process in running.values():
+            for process in running.values():
                 process.terminate()
     if failed:
         log = root / failed[0] / "log.txt"
@@ -112,16 +108,10 @@ def _start(name: str, plan: Plan, arm: Arm, root: Path, data: Path | None, worke
     folder = root / arm.folder
     folder.mkdir(parents=True, exist_ok=True)
     threads = max(1, (os.cpu_count() or 1) // workers)
-    job = {
-        "experiment": name,
-        "plan": plan.name,
-        "arm": str(arm.folder),
-        "root": str(root),
-        "data": None if data is None else str(data),
-    }
+    job = {"experiment": name, "plan": plan.name, "arm": arm.folder, "root": root, "data": data}
     with (folder / "log.txt").open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "polymode.reproduce.worker", json.dumps(job)],
+            [sys.executable, "-m", "polymode.reproduce.worker", json.dumps(runs.to_json(job))],
             stdout=log,
             stderr=log,
             stdin=subprocess.DEVNULL,
@@ -133,6 +123,6 @@ def _is_done(root: Path, arm: Arm) -> bool:
     return all((root / arm.folder / view.name / runs.METRICS).exists() for view in arm.views)
 
 
-def _steps_done(root: Path, arm: Arm) -> int:
-    path = root / arm.folder / runs.TRAIN_METRICS
-    return path.read_bytes().count(b"\n") if path.exists() else 0
+def _steps_done(root: Path, plan: Plan) -> int:
+    files = [root / arm.folder / runs.TRAIN_METRICS for arm in plan.arms]
+    return sum(path.read_bytes().count(b"\n") for path in files if path.exists())

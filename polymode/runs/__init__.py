@@ -47,7 +47,6 @@ from polymode.runs.folder import (
     POLICY,
     REPORT,
     TRAIN_METRICS,
-    cache_folder,
     create,
     provenance,
 )
@@ -94,7 +93,6 @@ __all__ = [
     "Origin",
     "Stamp",
     "append_step",
-    "cache_folder",
     "check_schema",
     "completion_offsets",
     "completion_to_row",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 from importlib import metadata
@@ -22,11 +21,6 @@ CONFIG, COMPLETIONS, JUDGED, METRICS, TRAIN_METRICS, POLICY, REPORT = (
     "report.html",
 )
 _LIBRARIES = ("numpy", "scipy", "torch", "transformers", "trl", "accelerate", "datasets", "vllm")
-
-
-def cache_folder() -> Path:
-    """Folder of files that can be made again: ``$POLYMODE_CACHE``, else ``~/.cache/polymode``."""
-    return Path(os.environ.get("POLYMODE_CACHE") or Path.home() / ".cache" / "polymode")
 
 
 def create(folder: Path, config: Any, *, resume: bool = False) -> Path:

@@ -26,6 +26,11 @@ SUFFIXES = ("", ".gz", ".zip")
 """Endings tried after each name."""
 
 
+def cache_folder() -> Path:
+    """Folder of files that can be made again: ``$POLYMODE_CACHE``, else ``~/.cache/polymode``."""
+    return Path(os.environ.get("POLYMODE_CACHE") or Path.home() / ".cache" / "polymode")
+
+
 def data_folder(task: str, data: str | Path | None = None) -> Path | None:
     """Folder of a task's files: ``data`` if given, else ``$POLYMODE_DATA/<task>`` when it exists, else None.
 

@@ -20,10 +20,10 @@ import torch
 from datasets import Dataset
 from transformers import DataCollatorForSeq2Seq, PreTrainedTokenizerFast, Trainer, TrainingArguments
 
-from polymode import runs
 from polymode.errors import ConfigError
 from polymode.prompts import build_prompt
 from polymode.tasks import Demonstrates, Task
+from polymode.tasks.data_files import cache_folder
 from polymode.training.lab_model import LabModelSize, build_model, build_tokenizer
 
 FORMATS: tuple[tuple[int, float], ...] = ((1, 0.2), (2, 0.1), (3, 0.4), (4, 0.15), (5, 0.15))
@@ -57,7 +57,7 @@ class WarmStart:
 def warm_start(task: DemonstrationTask, settings: WarmStart) -> Path:
     """Folder of the warm-started model and tokenizer; trains it when the cache does not hold it."""
     tokenizer = build_tokenizer(task.vocabulary())
-    target = runs.cache_folder() / "warm-start" / f"{task.name}-{_fingerprint(task, settings, tokenizer)}"
+    target = cache_folder() / "warm-start" / f"{task.name}-{_fingerprint(task, settings, tokenizer)}"
     if (target / "config.json").exists():
         return target
     work = target.with_name(f".{target.name}.{os.getpid()}")

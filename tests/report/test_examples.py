@@ -79,7 +79,7 @@ def test_marks_truth_and_thoughts_of_a_set_and_of_pooled_samples(tmp_path):
     assert first.thoughts == ("because 0",)
     assert second.thoughts[2] == "<think> because 2 </think> x"  # nothing could be read, so all of it is shown
     assert second.problems == ("malformed: no answer",)
-    assert [(t.text, t.probability, t.is_reference, t.found) for t in example.truth] == [
+    assert [(t.text, t.probability, t.is_reference, t.found_by) for t in example.truth] == [
         ("flu", 0.6, True, (True, True)),
         ("cold", 0.3, True, (False, False)),
         ("gout", 0.1, False, (False, False)),
@@ -137,7 +137,7 @@ def test_every_right_program_is_a_hit_unless_it_repeats_one(tmp_path):
     ])  # fmt: skip
     (other,) = pick_examples(multi, classes)  # equal although their texts differ
     assert [a.mark for a in other.sides[1].answers] == ["hit", "repeat", "hit"]
-    assert [(t.text, t.is_reference, t.found) for t in example.truth] == [
+    assert [(t.text, t.is_reference, t.found_by) for t in example.truth] == [
         (
             "# a right program passes 5 tests\nassert f(0) == 0\nassert f(1) == 1\nassert f(2) == 4\n# and 2 more",
             True,
@@ -156,7 +156,7 @@ def test_likely_programs_stand_below_the_tests_one_for_each_probability(tmp_path
         ("f = lambda x: x * x  # and 1 more as likely", 0.75),
         ("f = lambda x: x", 0.25),
     ]
-    assert not example.truth[0].found[0]
+    assert not example.truth[0].found_by[0]
 
 
 def test_tests_of_cases_only_are_counted():

@@ -35,7 +35,7 @@ def test_the_last_step_is_read_group_by_group(tmp_path: Path) -> None:
     found = last_groups(tmp_path, "multi-rlvr")
     assert found is not None
     assert (found.label, found.step, found.n_groups, found.n_equal) == ("multi-rlvr", 2, 2, 1)
-    first, second = found.shown
+    first, second = found.selection
     assert [member.score for member in first.members] == [2.0, 0.0, None]
     assert first.members[1].verdicts == "malformed"
     assert (first.is_equal, second.is_equal) == (False, True)
@@ -47,8 +47,8 @@ def test_chat_prompts_show_the_last_message(tmp_path: Path) -> None:
     rows[0]["completion"] = [{"role": "assistant", "content": "<answer>tea</answer>"}]  # type: ignore[assignment]
     write(tmp_path, 1, rows)
     found = last_groups(tmp_path, "x")
-    assert found is not None and found.shown[0].question == "likes tea"
-    assert found.shown[0].members[0].text == "<answer>tea</answer>"
+    assert found is not None and found.selection[0].question == "likes tea"
+    assert found.selection[0].members[0].text == "<answer>tea</answer>"
 
 
 def test_many_groups_are_shown_evenly_and_none_without_files(tmp_path: Path) -> None:
@@ -56,4 +56,4 @@ def test_many_groups_are_shown_evenly_and_none_without_files(tmp_path: Path) -> 
     write(tmp_path, 1, [row(1, f"question {i}", 1.0) for i in range(12)])
     found = last_groups(tmp_path, "x")
     assert found is not None and found.n_groups == 12
-    assert [group.question for group in found.shown] == [f"question {i}" for i in range(0, 12, 12 // MOST)]
+    assert [group.question for group in found.selection] == [f"question {i}" for i in range(0, 12, 12 // MOST)]
