@@ -54,7 +54,7 @@ def calibrate(
         RecordError: a line cannot be used, sets of several K, or missing confidences.
         ConfigError: too few records, or no threshold keeps the promise.
     """
-    path = runs.judged_path(path)
+    path = runs.file_in(path, runs.JUDGED)
     if not path.is_file():
         raise DataNotFoundError(f"{path} does not exist: check the path, or judge the completions (polymode evaluate)")
     rules = rules or Policy()

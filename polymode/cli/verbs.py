@@ -123,7 +123,7 @@ def evaluate(options: Evaluate) -> int:
 
     if options.votes and options.pool == 1:
         raise ConfigError("--votes needs pooled sets: give --pool too, for example --pool 3")
-    path = runs.completions_path(options.completions)
+    path = runs.file_in(options.completions, runs.COMPLETIONS)
     named = _named_verifier(options)
     verifier = recorded_verifier(path) if named is None else named
     asked = {"auto": None, "yes": True, "no": False}[options.confidence]

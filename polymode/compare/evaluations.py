@@ -60,8 +60,7 @@ class Evaluations:
     def _judged_again(self, run: Run, folder: Path) -> Evaluation:
         is_pooled = run.pool > 1
         path = runs.completions_of(folder)
-        first = next(iter(runs.read_lines(path)), None)
-        says_k = first is not None and first.row.get("k") is not None
+        says_k = next(runs.read_jsonl(path), {}).get("k") is not None
         return evaluate(
             runs.read_completions(
                 path, k=None if says_k else 1 if is_pooled else run.view.get("k"), verifier=self.verifier

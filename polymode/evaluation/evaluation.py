@@ -91,7 +91,7 @@ class Evaluation:
             WriteError: a file cannot be written.
         """
         folder = Path(folder)
-        source = runs.completions_path(folder if completions is None else completions)
+        source = runs.file_in(folder if completions is None else completions, runs.COMPLETIONS)
         rows = tqdm(self.judged, desc="writing judged.jsonl", unit=" completions", delay=_SHOW_AFTER, leave=False)
         runs.write_judged(folder / runs.JUDGED, rows)
         stored = self.stored()

@@ -40,5 +40,5 @@ def evaluate_groups(completions: Iterable[Completion], by: str, **options: Any) 
 
 def write_groups(folder: Path | str, groups: dict[str, Evaluation]) -> None:
     """Add the groups' views and metrics to the ``metrics.json`` of ``folder``, under ``groups``."""
-    parts = {label: evaluation.stored() for label, evaluation in groups.items()}
+    parts = {label: replace(evaluation.stored(), curves={}) for label, evaluation in groups.items()}
     replace(runs.read_metrics(Path(folder)), groups=parts).write(Path(folder))

@@ -33,7 +33,7 @@ def recorded_verifier(path: Path) -> AnyVerifier | None:
             be had here.
         DataNotFoundError: the task's data are gone, or there is no such file.
     """
-    path = runs.completions_path(path)
+    path = runs.file_in(path, runs.COMPLETIONS)
     if not path.is_file():
         raise DataNotFoundError(f"{path} does not exist: check the path, or generate completions first")
     first: dict[str, runs.Origin] = {}

@@ -158,7 +158,7 @@ def _tallies(sources: Sequence[Path], data: Data, wanted: Wanted) -> tuple[dict[
     tallies: dict[str, _Tally] = {}
     strangers: set[tuple[str, str]] = set()
     for source in sources:
-        path = runs.judged_path(source)
+        path = runs.file_in(source, runs.JUDGED)
         if not path.is_file():
             raise DataNotFoundError(
                 f"{path} does not exist: check the path, or judge the completions (polymode evaluate)"
@@ -180,7 +180,7 @@ def _questions(folder: Path) -> dict[str, str] | None:
     except RunIncompleteError:
         return None
     found: dict[str, str] = {}
-    for _, _, row in runs.read_lines(path):
+    for row in runs.read_jsonl(path):
         if not isinstance(row.get("question"), str) or row.get("id") is None:
             return None
         found[str(row["id"])] = row["question"].strip()

@@ -100,7 +100,7 @@ def pick_examples(
     for id_ in ids:
         sets = [chosen[i][id_] for i in (0, 1)]
         row = next(iter(texts[0].get(id_, {}).values()), {})
-        found = [{ref for one in side for ref in one.found} for side in sets]
+        found = [{ref for one in side for ref in one.references_found} for side in sets]
         tests = read_tests(row.get("references") or [])
         sides = [_side(sets[i], texts[i].get(id_, {}), row, is_code=tests is not None) for i in (0, 1)]
         examples.append(

@@ -24,7 +24,7 @@ from polymode.errors import ConfigError, DataNotFoundError, RecordError, RunInco
 from polymode.prompts import check_k
 from polymode.references import check_references, reference_from
 from polymode.runs.files import SCHEMA, to_json, write_jsonl
-from polymode.runs.folder import COMPLETIONS
+from polymode.runs.folder import COMPLETIONS, file_in
 from polymode.runs.judged import Count, Share
 from polymode.runs.lines import Stamp, lines_at, parse_object, raw_lines
 from polymode.runs.validation import parsed_record
@@ -114,7 +114,7 @@ def read_completions(
         RecordError: a line cannot be used; names line, field, value and fix.
         ConfigError: k is not allowed.
     """
-    path = completions_path(path)
+    path = file_in(path, COMPLETIONS)
     if k is not None:
         check_k(k)
     reader = _Reader(k, confidence, verifier if verifier is not None else TextVerifier())
@@ -129,8 +129,6 @@ def read_completions(
     except RunIncompleteError:
         raise DataNotFoundError(f"{path} does not exist: check the path, or generate completions first") from None
     except OSError as exc:
-        if isinstance(exc, DataNotFoundError):
-            raise
         raise DataNotFoundError(f"{path} cannot be read: {exc.strerror or exc}") from None
     if not completions:
         raise RecordError(f"{path}: no completions; write one JSON object a line with 'completion' and 'references'")
@@ -158,21 +156,15 @@ def completions_at(
         RecordError: a line cannot be used; names place, field, value and fix.
         OSError: it cannot be read.
     """
-    found = []
+    completions = []
     for where, content in lines_at(path, stamp, offsets, label):
         row = parsed_record(_ADAPTER, content, where, _FIX)
         reader = _Reader(k, "<confidence" in row.completion if row.confidence is None else None, None)
         try:
-            found.append(reader.completion(row, 0))
+            completions.append(reader.completion(row, 0))
         except (RecordError, ConfigError) as exc:
             raise RecordError(f"{where}: {exc}") from None
-    return found
-
-
-def completions_path(path: Path | str) -> Path:
-    """A completions.jsonl from itself or from the folder that holds it."""
-    path = Path(path)
-    return path / COMPLETIONS if path.is_dir() else path
+    return completions
 
 
 class _Names:
@@ -284,15 +276,15 @@ def origins_of(path: Path) -> list[Origin]:
         RunIncompleteError: there is no such file.
         RecordError: a line with ``meta`` is no JSON object.
     """
-    found: dict[str, Origin] = {}
+    origins: dict[str, Origin] = {}
     for number, _, content in raw_lines(path):
         task = verifier = None
         if b'"meta"' in content:
             meta = parse_object(content, f"{path}, line {number}", _FIX).get("meta")
             if isinstance(meta, Mapping):
                 task, verifier = _named(meta.get("task")), _named(meta.get("verifier"))
-        found.setdefault(json.dumps([task, verifier], sort_keys=True), Origin(number, task, verifier))
-    return list(found.values())
+        origins.setdefault(json.dumps([task, verifier], sort_keys=True), Origin(number, task, verifier))
+    return list(origins.values())
 
 
 def _named(value: Any) -> Named | None:
@@ -344,34 +336,26 @@ def write_completions(
     return path
 
 
-def example_to_row(example: Example, origin: Mapping[str, Named] | None = None) -> dict[str, Any]:
-    """An example as the JSON object used in completions files."""
-    row: dict[str, Any] = {
+def completion_to_row(completion: Completion, origin: Mapping[str, Named] | None = None) -> dict[str, Any]:
+    """A completion as a self-contained line of ``completions.jsonl``; ``origin`` names its task and verifier."""
+    example = completion.example
+    row = {
+        "schema": SCHEMA,
         "id": example.id,
         "question": example.question,
         "references": [
             {"text": ref.text, "aliases": list(ref.aliases), "weight": ref.weight} for ref in example.references
         ],
         "exclusive": example.exclusive,
-    }
-    for name in ("distribution", "p_correct"):
-        if getattr(example, name) is not None:
-            row[name] = dict(getattr(example, name))
-    if meta := {**example.meta, **(origin or {})}:
-        row["meta"] = meta
-    return row
-
-
-def completion_to_row(completion: Completion, origin: Mapping[str, Named] | None = None) -> dict[str, Any]:
-    """A completion as a self-contained line of ``completions.jsonl``; ``origin`` names its task and verifier."""
-    return {
-        "schema": SCHEMA,
-        **example_to_row(completion.example, origin),
+        "distribution": example.distribution,
+        "p_correct": example.p_correct,
+        "meta": {**example.meta, **(origin or {})} or None,
         "completion": completion.text,
         "k": completion.k,
         "confidence": completion.has_confidence,
         "sample": completion.sample,
         "n_tokens": completion.n_tokens,
         "finished": completion.is_finished,
-        **({} if completion.confidences is None else {"confidences": list(completion.confidences)}),
+        "confidences": completion.confidences,
     }
+    return {name: value for name, value in row.items() if value is not None or name == "n_tokens"}

@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from polymode.runs.files import read_document
-from polymode.runs.folder import CONFIG, TRAIN_METRICS
+from polymode.runs.files import read_json
+from polymode.runs.folder import CONFIG, TRAIN_METRICS, file_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ def read_configuration(folder: Path, label: str | None = None) -> Configuration:
         RecordError: it is damaged or of a newer schema.
         OSError: it cannot be read.
     """
-    content = read_document(folder / CONFIG if folder.is_dir() else folder, label)
+    content = read_json(file_in(folder, CONFIG), label)
     config, made_with = content.get("config"), content.get("made_with")
     if not isinstance(config, Mapping):
         return Configuration()

@@ -29,6 +29,12 @@ def cache_folder() -> Path:
     return Path(os.environ.get("POLYMODE_CACHE") or Path.home() / ".cache" / "polymode")
 
 
+def file_in(path: Path | str, name: str) -> Path:
+    """A file from itself, or from the folder in which it is called ``name``."""
+    path = Path(path)
+    return path / name if path.is_dir() else path
+
+
 def create(folder: Path, config: Any, *, resume: bool = False) -> Path:
     """Make a run folder and write its config; an existing one needs ``resume``.
 

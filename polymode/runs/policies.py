@@ -6,7 +6,7 @@ from pathlib import Path
 
 from polymode.errors import ConfigError, DataNotFoundError, RecordError, RunIncompleteError
 from polymode.policy import Policy
-from polymode.runs.files import read_document, write_document
+from polymode.runs.files import read_json, write_document
 
 
 def write_policy(path: Path, policy: Policy) -> None:
@@ -22,7 +22,7 @@ def read_policy(path: Path) -> Policy:
         ConfigError: not JSON, of a newer schema, or no policy; names the file.
     """
     try:
-        content = read_document(path, f"policy {path}")
+        content = read_json(path, f"policy {path}")
     except RecordError as exc:
         raise ConfigError(f"{exc} (polymode calibrate makes a policy)") from None
     except (OSError, RunIncompleteError) as exc:

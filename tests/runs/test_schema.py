@@ -77,13 +77,13 @@ def test_a_missing_field_is_named_with_its_line(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"view": 3}, "view: an object is needed, got int"),
-        ({"view": {"pooled": "yes"}}, "view, pooled = 'yes' is not allowed: give bool"),
-        ({"view": {"k": True}}, "view, k = True is not allowed: give int"),
-        ({"metrics": {"ece": 3}}, "metrics, ece: an object is needed, got int"),
-        ({"metrics": {"ece": {"value": "high"}}}, "metrics, ece: value must be a number or null"),
-        ({"curves": {"reliability": [3]}}, "curves, reliability: a list of objects is needed"),
-        ({"groups": {"easy": []}}, "groups, easy: an object is needed, got list"),
+        ({"view": 3}, "view = 3 is not allowed: give an object"),
+        ({"view": {"pooled": "yes"}}, "view, pooled = 'yes' is not allowed: give true or false"),
+        ({"view": {"k": True}}, "view, k = True is not allowed: give a whole number"),
+        ({"metrics": {"ece": 3}}, "metrics, ece = 3 is not allowed: give an object"),
+        ({"metrics": {"ece": {"value": "high"}}}, "metrics, ece, value = 'high' is not allowed: give a number"),
+        ({"curves": {"reliability": [3]}}, "curves, reliability, 1 = 3 is not allowed: give an object"),
+        ({"groups": {"easy": []}}, "groups, easy = \\[\\] is not allowed: give an object"),
         ({"schema": "new"}, "schema = 'new' is not allowed: give a whole number from 0"),
     ],
 )

@@ -141,7 +141,7 @@ class _Question:
 
     def add(self, judged: runs.JudgedCompletion, offset: int) -> None:
         self.offsets.append((judged.sample, offset))
-        self.references |= judged.found
+        self.references |= judged.references_found
         self.has_hit |= judged.n_hits > 0
         if "correct" in judged.verdicts:
             self.kind &= ~Kind.MISSED
