@@ -87,12 +87,12 @@ def run_relabel(options: Relabel) -> int:
 
 
 def _propose(options: Relabel, data: Path, named: DataFields) -> int:
-    from polymode.relabel import Wanted, propose, write_proposals
+    from polymode.relabel import Criteria, propose, write_proposals
 
     if not options.runs:
         raise ConfigError("RUNS is missing: name the runs whose answers are examined; see polymode relabel --help")
-    wanted = Wanted(**{field.name: getattr(options, field.name) for field in fields(Wanted)})
-    proposed = propose(options.runs, data, named=named, wanted=wanted)
+    criteria = Criteria(**{field.name: getattr(options, field.name) for field in fields(Criteria)})
+    proposed = propose(options.runs, data, named=named, criteria=criteria)
     first = options.runs[0]
     path = options.proposals or (first if first.is_dir() else first.parent) / "proposals.jsonl"
     write_proposals(path, proposed.proposals)

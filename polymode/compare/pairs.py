@@ -14,6 +14,7 @@ from polymode.compare.columns import DEEP_METRICS, Column, Run
 from polymode.compare.evaluations import Evaluations
 from polymode.errors import ConfigError
 from polymode.evaluation import Evaluation, compare
+from polymode.evaluation.curves import CURVE
 from polymode.report.arms import combine
 from polymode.report.differences import Difference
 from polymode.report.equal_tokens import METRIC as EQUAL_TOKENS
@@ -72,7 +73,7 @@ def _pair(
         names, drawn = [EQUAL_TOKENS, *DEEP_METRICS], (deep[0], deep[1])
     first, second = (_only(_with_equal_tokens(side, m), names) for side, m in zip(drawn, completions, strict=True))
     found |= compare(first, second, n_boot=n_boot)
-    return {name: e for name, e in found.items() if not name.startswith("unique_references@")}
+    return {name: e for name, e in found.items() if not name.startswith(CURVE)}
 
 
 def _share(first: Evaluation, second: Evaluation) -> bool:
@@ -89,7 +90,7 @@ def _with_equal_tokens(evaluation: Evaluation, m: float) -> Evaluation:
     answers = 1 if evaluation.view["pooled"] else evaluation.view["k"]
     if not m >= 1:
         return evaluation
-    low, high = (evaluation.statistics.get(f"unique_references@{n * answers}") for n in (math.floor(m), math.ceil(m)))
+    low, high = (evaluation.statistics.get(f"{CURVE}{n * answers}") for n in (math.floor(m), math.ceil(m)))
     if not (isinstance(low, SumStatistic) and isinstance(high, SumStatistic)):
         return evaluation
     return replace(evaluation, statistics={**evaluation.statistics, EQUAL_TOKENS: _between(low, high, m % 1)})

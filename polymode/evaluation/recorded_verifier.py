@@ -9,7 +9,7 @@ environment, to an address in the file), never switches the sandbox's isolation 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ def recorded_verifier(path: Path) -> AnyVerifier | None:
     if one.verifier is not None:
         return _opened(one.verifier, f"{path}, line {one.line}")
     if one.task is not None:
-        return _of_task(str(one.task["name"]), one.task["options"], f"{path}, line {one.line}")
+        return _of_task(one.task, f"{path}, line {one.line}")
     return _of_folder(path.parent)
 
 
@@ -56,10 +56,10 @@ def _words(origin: runs.Origin) -> str:
     return "names no verifier" if origin.task is None else f"is of the task {origin.task['name']}"
 
 
-def _opened(verifier: Mapping[str, Any], where: str) -> AnyVerifier | None:
-    name, options = str(verifier["name"]), _harmless(verifier.get("options") or {})
+def _opened(verifier: runs.Named, where: str) -> AnyVerifier | None:
+    name = str(verifier["name"])
     if name.startswith(_OF_TASK):
-        return _of_task(name.removeprefix(_OF_TASK), options, where)
+        return _of_task({**verifier, "name": name.removeprefix(_OF_TASK)}, where)
     if name == "judge":
         raise ConfigError(
             f"{where}: judged by a language model, which is asked only when named: give --verifier judge and its "
@@ -68,12 +68,13 @@ def _opened(verifier: Mapping[str, Any], where: str) -> AnyVerifier | None:
     if name not in _WITHOUT_ASKING:
         raise ConfigError(f"{where}: verifier {name!r} is not loaded because a file names it: give --verifier {name}")
     try:
-        return open_verifier(name, **options)
+        return open_verifier(name, **_harmless(verifier))
     except (ConfigError, MissingExtraError) as exc:
         raise ConfigError(f"{where}: {exc} (or name another verifier with --verifier)") from None
 
 
-def _of_task(name: str, options: Mapping[str, Any], where: str, data: Any = None) -> AnyVerifier | None:
+def _of_task(task: runs.Named, where: str, data: Any = None) -> AnyVerifier | None:
+    name = str(task["name"])
     if name not in TASKS.entries:
         raise ConfigError(
             f"{where}: task {name!r}, which says how answers are compared, is not loaded because a file names it: give "
@@ -82,7 +83,7 @@ def _of_task(name: str, options: Mapping[str, Any], where: str, data: Any = None
     if not has_own_verifier(name):  # its data are not needed to judge its answers
         return None
     try:
-        return verifier_of(open_task(name, data=data, **_harmless(options)))
+        return verifier_of(open_task(name, data=data, **_harmless(task)))
     except (ConfigError, DataNotFoundError) as exc:
         raise type(exc)(
             f"{where}: its task {name!r} says what is right and cannot be opened ({exc}): put that right, or name what "
@@ -90,8 +91,8 @@ def _of_task(name: str, options: Mapping[str, Any], where: str, data: Any = None
         ) from None
 
 
-def _harmless(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {str(name): value for name, value in options.items() if name != "unsafe_local"}
+def _harmless(named: runs.Named) -> dict[str, Any]:
+    return {str(name): value for name, value in (named["options"] or {}).items() if name != "unsafe_local"}
 
 
 def _of_folder(folder: Path) -> AnyVerifier | None:
@@ -99,14 +100,16 @@ def _of_folder(folder: Path) -> AnyVerifier | None:
 
     The nearest config names the task. A verifier is taken from the training run above it, if that has the same task.
     """
-    configs = [config for config in map(_config, _places(folder)) if config.get("task") in TASKS.entries]
+    places = [place for place in _places(folder) if (place / runs.CONFIG).is_file()]
+    configs = [runs.read_configuration(place).config for place in places]
+    configs = [config for config in configs if str(config.get("task")) in TASKS.entries]
     same = [config for config in configs if config["task"] == configs[0]["task"]]
     for config in same:
         if config.get("verifier") is not None:
             return _opened({"name": config["verifier"], "options": config.get("verifier_options")}, str(folder))
-    return (
-        _of_task(same[0]["task"], same[0].get("task_options") or {}, str(folder), same[0].get("data")) if same else None
-    )
+    if not same:
+        return None
+    return _of_task({"name": same[0]["task"], "options": same[0].get("task_options")}, str(folder), same[0].get("data"))
 
 
 def _places(folder: Path) -> Iterator[Path]:
@@ -118,8 +121,3 @@ def _places(folder: Path) -> Iterator[Path]:
         yield run
     elif run.name.startswith("seed-"):
         yield from filter(runs.is_training, sorted(run.parent.parent.glob("*/seed-*")))
-
-
-def _config(folder: Path) -> Mapping[str, Any]:
-    config = runs.read_configuration(folder).config if (folder / runs.CONFIG).is_file() else {}
-    return config if isinstance(config.get("task"), str) else {}

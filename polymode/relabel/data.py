@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, Literal
 
 from polymode.errors import ConfigError, DataNotFoundError, RecordError
 from polymode.references import reference_from
+from polymode.runs import fingerprint
 from polymode.tasks.record_files import Record, read_records
 from polymode.types import Reference
 
@@ -45,7 +45,6 @@ class DataRow:
 class Data:
     """A data file."""
 
-    path: Path
     rows: tuple[DataRow, ...]
     fingerprint: str
     """SHA-256 of the file."""
@@ -64,7 +63,7 @@ def read_data(path: Path, named: DataFields) -> Data:
     rows = tuple(_row(record, named) for record in read_records(path))
     if not rows:
         raise DataNotFoundError(f"{path} holds no record: check the path")
-    return Data(path, rows, hashlib.sha256(path.read_bytes()).hexdigest())
+    return Data(rows, fingerprint(path))
 
 
 def with_field(fields: Mapping[str, Any], name: str, value: Any) -> dict[str, Any]:

@@ -194,7 +194,7 @@ def test_an_error_names_the_line_of_the_file_counting_blank_ones(tmp_path: Path,
     path.write_text('{"id": "1"}\n\n' + third + "\n")
     rows = runs.read_jsonl(path)
     assert next(rows) == {"id": "1"}
-    with pytest.raises(RecordError, match=message):
+    with pytest.raises(RecordError, match=message) as caught:
         next(rows)
     assert str(path) in str(caught.value)
 
