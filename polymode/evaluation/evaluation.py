@@ -15,10 +15,9 @@ from tqdm import tqdm
 from polymode import runs
 from polymode.errors import ConfigError
 from polymode.evaluation.curves import CURVE, curves_of
-from polymode.evaluation.judged import CompletionJudge
+from polymode.evaluation.judged import SHOW_AFTER, CompletionJudge, with_overlaps
 from polymode.evaluation.older import completed
-from polymode.evaluation.overlaps import overlaps_of, with_overlaps
-from polymode.evaluation.sets import Tables, tables_of
+from polymode.evaluation.sets import Tables, overlaps_of, tables_of
 from polymode.metrics.own import own_statistics
 from polymode.metrics.statistics import of_unique_references
 from polymode.metrics.statistics import statistics as statistics_of
@@ -32,7 +31,6 @@ from polymode.verifiers.description import describe_verifier
 from polymode.verifiers.text import TextVerifier
 
 Sampled = TypeVar("Sampled", Completion, JudgedCompletion)
-_SHOW_AFTER = 2.0  # seconds before a progress bar appears
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +65,7 @@ class Evaluation:
         folder = Path(folder)
         stored = runs.read_metrics(folder)
         lines = runs.judged_lines(folder / runs.JUDGED)
-        rows = tqdm(lines, desc="reading judged.jsonl", unit=" completions", delay=_SHOW_AFTER, leave=False)
+        rows = tqdm(lines, desc="reading judged.jsonl", unit=" completions", delay=SHOW_AFTER, leave=False)
         judged = _in_order([line.judged for line in rows], lambda one: one.id)
         if any(one.schema == 0 for one in judged):
             judged = completed(judged, folder, stored.pool if stored.view.get("pooled") else 0)
@@ -87,7 +85,7 @@ class Evaluation:
         """
         folder = Path(folder)
         source = runs.file_in(folder if completions is None else completions, runs.COMPLETIONS)
-        rows = tqdm(self.judged, desc="writing judged.jsonl", unit=" completions", delay=_SHOW_AFTER, leave=False)
+        rows = tqdm(self.judged, desc="writing judged.jsonl", unit=" completions", delay=SHOW_AFTER, leave=False)
         runs.write_judged(folder / runs.JUDGED, rows)
         stored = self.stored()
         if source.is_file():
@@ -148,7 +146,7 @@ def evaluate(
     _check_ids(in_order)
     judge.prepare(in_order)
     judged: list[JudgedCompletion] = []
-    with tqdm(in_order, desc="judging", unit=" completions", delay=_SHOW_AFTER, leave=False) as bar:
+    with tqdm(in_order, desc="judging", unit=" completions", delay=SHOW_AFTER, leave=False) as bar:
         for _, same in groupby(bar, lambda completion: completion.example.id):
             judged += judge.judged(list(same), k or 0 if pooled else 0)
     if pooled and not any(one.pool for one in judged):
@@ -162,7 +160,7 @@ def evaluate(
     }
     questions, tables, statistics = _measured(judged, view, metrics)
     n_unscored = tables.completions.n_unscored
-    with tqdm(total=n_boot, desc="intervals", unit=" resamples", delay=_SHOW_AFTER, leave=False) as bar:
+    with tqdm(total=n_boot, desc="intervals", unit=" resamples", delay=SHOW_AFTER, leave=False) as bar:
         estimates = bootstrap(
             statistics,
             len(questions),
@@ -188,14 +186,6 @@ def evaluate(
         question_ids=questions,
         statistics=statistics,
     )
-
-
-def evaluate_folder(folder: Path | str, **options: Any) -> Evaluation:
-    """`evaluate` the ``completions.jsonl`` of a run folder and write the results beside it; options as there."""
-    folder = Path(folder)
-    evaluation = evaluate(runs.read_completions(folder / runs.COMPLETIONS), **options)
-    evaluation.write(folder)
-    return evaluation
 
 
 def compare(first: Evaluation, second: Evaluation, *, n_boot: int = N_BOOT, seed: int = 0) -> dict[str, Estimate]:

@@ -8,16 +8,20 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
+from tqdm import tqdm
 
 from polymode.errors import VerifierFault
 from polymode.judging import judge
-from polymode.metrics import alignment
+from polymode.metrics import alignment, diversity
 from polymode.parsing import parse_answers
 from polymode.rewards import METHODS, Reward, score_set
 from polymode.runs import SCHEMA, JudgedCompletion, JudgedSet
 from polymode.types import Answer, AnswerSet, Completion, Example, Judgement, ParseStatus, Span
 from polymode.verifiers import QuestionVerifier, Verifier, is_open, prepare_verifier, verifier_at
 from polymode.verifiers.faults import ask
+
+SHOW_AFTER = 2.0
+"""Seconds before a progress bar appears."""
 
 
 class AnswerFacts(NamedTuple):
@@ -94,7 +98,7 @@ class Equality:
 
     def _chance_of(self, text: str) -> float | None:
         chance = _ask_or(None, self._chance, text)
-        return None if chance is None or math.isnan(chance) else float(chance)
+        return None if chance is None else _or_none(chance)
 
     def _mass(self, names: Sequence[str], masses: Mapping[object, float] | None) -> float | None:
         if masses is None:
@@ -211,6 +215,27 @@ class CompletionJudge:
         if count_distinct is not None:
             facts["distinct"] = _distinct(count_distinct, equality.example, texts)
         return facts
+
+
+def with_overlaps(judged: Sequence[JudgedCompletion], completions: Sequence[Completion]) -> list[JudgedCompletion]:
+    """The judged completions, the first of a question with the overlaps of its texts, where it has several.
+
+    Only some questions when there are very many.
+    """
+    texts: dict[str, list[str]] = {}
+    for completion in completions:
+        texts.setdefault(completion.example.id, []).append(completion.text)
+    several = [id_ for id_, group in texts.items() if len(group) > 1]
+    count = min(len(several), diversity.MAX_OVERLAP_QUESTIONS)
+    chosen = [several[i * len(several) // count] for i in range(count)]
+    bar = tqdm(chosen, desc="overlap", unit=" questions", delay=SHOW_AFTER, leave=False)
+    overlaps = {id_: tuple(_or_none(x) for x in diversity.text_overlaps(texts[id_])) for id_ in bar}
+    # The first completion of a question takes its overlap.
+    return [replace(one, overlap=overlaps.pop(one.id)) if one.id in overlaps else one for one in judged]
+
+
+def _or_none(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)
 
 
 def _distinct(count_distinct: Any, example: Example, texts: Sequence[str]) -> dict[str, int | None]:

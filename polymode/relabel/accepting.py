@@ -7,7 +7,7 @@ whom, when and from which runs stands in the record's field ``relabelled``.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -98,9 +98,8 @@ def accept(
 
 
 def _relabelled(
-    row: DataRow, proposals: Iterable[Proposal], named: DataFields, key: Callable[[str], str], by: str, at: str
+    row: DataRow, proposals: Sequence[Proposal], named: DataFields, key: Callable[[str], str], by: str, at: str
 ) -> dict[str, Any]:
-    proposals = list(proposals)
     if not proposals:
         return dict(row.fields)
     has_weights = any(reference.weight is not None for reference in row.references)
@@ -152,11 +151,7 @@ def _note(proposal: Proposal, answer: str, by: str, at: str) -> dict[str, Any]:
         "alias_of": proposal.alias_of,
         "by": (proposal.accepted_by or by).strip(),
         "at": at,
-        "runs": list(proposal.runs),
-        "score": proposal.score,
-        "share": proposal.share,
-        "confidence": proposal.confidence,
-        "n_samples": proposal.n_samples,
+        **{name: getattr(proposal, name) for name in ("runs", "score", "share", "confidence", "n_samples")},
         "original": proposal.data,
     }
 
@@ -171,6 +166,4 @@ def check_out(name: str, out: Path, data: Path) -> None:
 
 def is_same_file(a: Path, b: Path) -> bool:
     """Whether two paths name one file, also through links."""
-    if a.resolve() == b.resolve():
-        return True
-    return a.exists() and b.exists() and os.path.samefile(a, b)
+    return a.resolve() == b.resolve() or (a.exists() and b.exists() and os.path.samefile(a, b))

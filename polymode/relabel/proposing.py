@@ -164,11 +164,7 @@ def _count_answers(
     counts: dict[str, _QuestionCount] = {}
     strangers: set[tuple[str, str]] = set()
     for source in sources:
-        path = runs.file_in(source, runs.JUDGED)
-        if not path.is_file():
-            raise DataNotFoundError(
-                f"{path} does not exist: check the path, or judge the completions (polymode evaluate)"
-            )
+        path = runs.judged_path(source)
         questions_of_run = _questions(path.parent) or by_id
         for _, _, one in runs.judged_lines(path):
             question = questions_of_run.get(one.id)

@@ -2,7 +2,7 @@
 
 ::
 
-    RUN/config.json        what was asked for, with versions and the git commit      configuration
+    RUN/config.json        what was asked for, with versions and the git commit      folder
     RUN/metrics.jsonl      training only: one line per step                          steps
     RUN/completions.jsonl  one `Completion` a line                                   completions
     RUN/judged.jsonl       one judged completion a line                              judged
@@ -24,7 +24,6 @@ from polymode.runs.completions import (
     read_completions,
     write_completions,
 )
-from polymode.runs.configuration import is_training, read_configuration
 from polymode.runs.files import (
     SCHEMA,
     read_json,
@@ -44,13 +43,16 @@ from polymode.runs.folder import (
     cache_folder,
     create,
     file_in,
+    is_training,
     provenance,
+    read_configuration,
 )
 from polymode.runs.judged import (
     JudgedCompletion,
     JudgedSet,
     judged_at,
     judged_lines,
+    judged_path,
     write_judged,
 )
 from polymode.runs.lines import (
@@ -95,6 +97,7 @@ __all__ = [
     "json_objects",
     "judged_at",
     "judged_lines",
+    "judged_path",
     "origins_of",
     "provenance",
     "read_at",

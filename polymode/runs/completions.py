@@ -15,6 +15,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -76,11 +77,6 @@ class _Row:
     confidences: list[Share] | None = None
     meta: dict[str, Any] | None = None
     schema: Annotated[int, Field(ge=0, le=SCHEMA)] = 0
-
-    @property
-    def content(self) -> tuple[Any, ...]:
-        """What samples of one question share."""
-        return tuple(getattr(self, name) for name in _SHARED)
 
 
 _ADAPTER = TypeAdapter(_Row)
@@ -159,7 +155,7 @@ def completions_at(
     completions = []
     for where, content in lines_at(path, stamp, offsets, label):
         row = parsed_record(_ADAPTER, content, where, _FIX)
-        reader = _Reader(k, "<confidence" in row.completion if row.confidence is None else None, None)
+        reader = _Reader(k, "<confidence" in row.completion if row.confidence is None else None)
         try:
             completions.append(reader.completion(row, 0))
         except (RecordError, ConfigError) as exc:
@@ -167,49 +163,21 @@ def completions_at(
     return completions
 
 
-class _Names:
-    """Ids and sample numbers of lines that may name neither."""
-
-    def __init__(self) -> None:
-        self.samples: dict[str, dict[int, int]] = {}
-        self._ids: dict[str, str] = {}
-
-    def id_of(self, id_: Any, content: Iterable[Any], has_question: bool, line: int) -> str:
-        """The id of a line; lines without one share that of the first with the same question and references."""
-        if id_ is not None:
-            return str(id_)
-        if not has_question:
-            return str(line)
-        return self._ids.setdefault(json.dumps(list(content), sort_keys=True, default=str), str(line))
-
-    def sample_of(self, sample: int | None, id_: str, line: int) -> int:
-        """The line's sample number, by default the first that is free; raises RecordError when it is taken."""
-        taken = self.samples.setdefault(id_, {})
-        if sample is None:
-            sample = len(taken)
-            while sample in taken:
-                sample += 1
-        if sample in taken:
-            raise RecordError(
-                f"sample {sample} of id {id_!r} stands in line {taken[sample]} already; number the samples of a "
-                "question"
-            )
-        taken[sample] = line
-        return sample
-
-
 @dataclass(slots=True)
 class _Reader:
-    """Turns rows into completions and remembers the questions seen."""
+    """Turns rows into completions, and gives ids and sample numbers to lines that name neither."""
 
-    k: int | None
-    confidence: bool | None
-    verifier: Verifier | QuestionVerifier | None
+    k: int | None = None
+    confidence: bool | None = None
+    verifier: Verifier | QuestionVerifier | None = None
     """What references must be told apart by; None: they are not checked."""
     without_confidence: list[int] = field(default_factory=list)
     """Places of completions that do not say whether confidences were asked for."""
-    names: _Names = field(default_factory=_Names)
     examples: dict[str, tuple[tuple[Any, ...], Example, int]] = field(default_factory=dict)
+    """By id: what samples share, the example, and the first line."""
+    samples: dict[str, dict[int, int]] = field(default_factory=dict)
+    """Line of each sample, by id."""
+    ids: dict[str, str] = field(default_factory=dict)
     count: int = 0
 
     def completion(self, row: _Row, line: int) -> Completion:
@@ -228,37 +196,57 @@ class _Reader:
             text=row.completion,
             k=check_k(k),
             has_confidence=bool(has_confidence),
-            sample=self.names.sample_of(row.sample, example.id, line),
+            sample=self.sample_of(row.sample, example.id, line),
             n_tokens=row.n_tokens,
             is_finished=row.finished is not False,
             confidences=None if row.confidences is None else tuple(row.confidences),
         )
 
+    def id_of(self, id_: Any, content: Iterable[Any], has_question: bool, line: int) -> str:
+        """The id of a line; lines without one share that of the first with the same question and references."""
+        if id_ is not None:
+            return str(id_)
+        if not has_question:
+            return str(line)
+        return self.ids.setdefault(json.dumps(list(content), sort_keys=True, default=str), str(line))
+
+    def sample_of(self, sample: int | None, id_: str, line: int) -> int:
+        """The line's sample number, by default the first that is free; raises RecordError when it is not free."""
+        lines = self.samples.setdefault(id_, {})
+        if sample is None:
+            sample = next(number for number in count(len(lines)) if number not in lines)
+        if sample in lines:
+            raise RecordError(
+                f"sample {sample} of id {id_!r} stands in line {lines[sample]} already; number the samples of a "
+                "question"
+            )
+        lines[sample] = line
+        return sample
+
     def _example(self, row: _Row, line: int) -> Example:
-        id_ = self.names.id_of(row.id, row.content, bool(row.question), line)
+        shared = tuple(getattr(row, name) for name in _SHARED)
+        id_ = self.id_of(row.id, shared, bool(row.question), line)
         if id_ not in self.examples:
-            self.examples[id_] = row.content, self._new_example(row, id_), line
-        content, example, first = self.examples[id_]
-        if content != row.content:
+            references = tuple(map(reference_from, row.references))
+            if self.verifier is not None:
+                check_references(references, self.verifier)
+            example = Example(
+                id=id_,
+                question=row.question,
+                references=references,
+                distribution=row.distribution,
+                p_correct=row.p_correct,
+                exclusive=bool(row.exclusive),
+                meta=row.meta or {},
+            )
+            self.examples[id_] = shared, example, line
+        theirs, example, first = self.examples[id_]
+        if theirs != shared:
             raise RecordError(
                 f"id {id_!r} stands in line {first} with another question, references or distribution; lines share "
                 "an id only when they are samples of one question"
             )
         return example
-
-    def _new_example(self, row: _Row, id_: str) -> Example:
-        references = tuple(map(reference_from, row.references))
-        if self.verifier is not None:
-            check_references(references, self.verifier)
-        return Example(
-            id=id_,
-            question=row.question,
-            references=references,
-            distribution=row.distribution,
-            p_correct=row.p_correct,
-            exclusive=bool(row.exclusive),
-            meta=row.meta or {},
-        )
 
 
 class Origin(NamedTuple):
@@ -304,15 +292,15 @@ def completion_offsets(path: Path, label: str | None = None) -> dict[tuple[str, 
         OSError: the file cannot be read.
     """
     label = label or str(path)
-    names = _Names()
+    reader = _Reader()
     offsets: dict[tuple[str, int], int] = {}
     for number, offset, content in raw_lines(path, label):
         row = parse_object(content, f"{label}, line {number}", _FIX)
         shared = [row.get(name) for name in _SHARED]
-        id_, sample = names.id_of(row.get("id"), shared, bool(row.get("question")), number), row.get("sample")
-        if not isinstance(sample, int) or sample in names.samples.get(id_, {}):
+        id_, sample = reader.id_of(row.get("id"), shared, bool(row.get("question")), number), row.get("sample")
+        if not isinstance(sample, int) or sample in reader.samples.get(id_, {}):
             sample = None
-        offsets[id_, names.sample_of(sample, id_, number)] = offset
+        offsets[id_, reader.sample_of(sample, id_, number)] = offset
     return offsets
 
 

@@ -14,9 +14,10 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import ConfigDict, Field, TypeAdapter
 
-from polymode.errors import RecordError
+from polymode.errors import DataNotFoundError, RecordError
 from polymode.prompts import MAX_K
 from polymode.runs.files import SCHEMA, write_rows
+from polymode.runs.folder import JUDGED, file_in
 from polymode.runs.lines import Stamp, lines_at, raw_lines
 from polymode.runs.validation import parsed_record
 
@@ -85,11 +86,6 @@ class JudgedSet:
     def references_found(self) -> set[int]:
         """Numbers of the references that it has."""
         return {match for match, hit in zip(self.matches, self.hits, strict=True) if hit and match is not None}
-
-    @property
-    def n_hits(self) -> int:
-        """Distinct references found; programs that are right all match the one set of tests, each a hit."""
-        return sum(bool(hit) for hit in self.hits)
 
     def mark(self, i: int) -> Mark:
         """What became of answer ``i``."""
@@ -200,6 +196,14 @@ def judged_lines(
 def judged_at(path: Path, stamp: Stamp, offsets: Iterable[int], label: str | None = None) -> list[JudgedCompletion]:
     """The judged completions that start at the offsets; raises as `judged_lines` and `lines_at`."""
     return [parsed_record(_ADAPTER, content, where, _FIX) for where, content in lines_at(path, stamp, offsets, label)]
+
+
+def judged_path(path: Path | str) -> Path:
+    """A judged.jsonl from itself or from its folder; raises DataNotFoundError where there is none."""
+    path = file_in(path, JUDGED)
+    if not path.is_file():
+        raise DataNotFoundError(f"{path} does not exist: check the path, or judge the completions (polymode evaluate)")
+    return path
 
 
 def write_judged(path: Path, judged: Iterable[JudgedCompletion]) -> int:

@@ -142,7 +142,7 @@ class _Question:
     def add(self, judged: runs.JudgedCompletion, offset: int) -> None:
         self.offsets.append((judged.sample, offset))
         self.references |= judged.references_found
-        self.has_hit |= judged.n_hits > 0
+        self.has_hit |= any(judged.hits)
         if "correct" in judged.verdicts:
             self.kind &= ~Kind.MISSED
         if "unscored" in judged.verdicts:
