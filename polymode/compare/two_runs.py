@@ -69,7 +69,12 @@ def compare_two(first: Path, second: Path, *, n_boot: int = N_BOOT) -> TwoRuns:
     """
     one, other = columns = columns_apart(first, second)
     for column in columns:
-        _check(column)
+        size = (column.runs[0].folder / runs.JUDGED).stat().st_size
+        if size > MAX_BYTES:
+            raise ConfigError(
+                f"{column.name} has {size / 1e6:,.0f} MB of judged completions, too many for a page: polymode compare "
+                "A B --out FOLDER compares them, and its report.html is shown here too"
+            )
     data = [read_arm(column.arm) for column in columns]
     budget = find_budget(data)
     paid = (completions_for(budget, data[0]), completions_for(budget, data[1]))
@@ -100,15 +105,6 @@ def columns_apart(*folders: Path) -> list[Column]:
         replace(column, arm=replace(column.arm, label=f"{letter}: {column.arm.label}"))
         for column, letter in zip(columns, "AB", strict=False)
     ]
-
-
-def _check(column: Column) -> None:
-    size = (column.runs[0].folder / runs.JUDGED).stat().st_size
-    if size > MAX_BYTES:
-        raise ConfigError(
-            f"{column.name} has {size / 1e6:,.0f} MB of judged completions, too many for a page: polymode compare A B "
-            "--out FOLDER compares them, and its report.html is shown here too"
-        )
 
 
 def _questions(*sides: Evaluation) -> tuple[tuple[QuestionOfTwo, ...], int]:

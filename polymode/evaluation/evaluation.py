@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -89,7 +90,9 @@ class Evaluation:
         runs.write_judged(folder / runs.JUDGED, rows)
         stored = self.stored()
         if source.is_file():
-            stored = replace(stored, completions=runs.CompletionsFile.of(source, folder))
+            stored = replace(
+                stored, completions=runs.CompletionsFile(os.path.relpath(source, folder), runs.fingerprint(source))
+            )
         stored.write(folder)
 
     def stored(self) -> runs.Metrics:

@@ -8,6 +8,7 @@ when they match the same reference or their normalised texts are equal: 0.1.0 ju
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,9 @@ def completed(judged: Sequence[JudgedCompletion], folder: Path, pool: int) -> li
         folder: holds completions.jsonl too; without it distributions and texts are unknown.
         pool: completions of a pooled set; 0 when a completion is a set by itself.
     """
-    completions = _completions(folder, next((one.k for one in judged if one.k), None))
+    completions: list[Completion] = []
+    with suppress(UserError):
+        completions = runs.read_completions(folder, k=next((one.k for one in judged if one.k), None))
     examples = {c.example.id: c.example for c in completions}
     is_open = any(one.classes is not None for one in judged)  # 0.1.0 stored classes only then
     verifier = _OpenText() if is_open else TextVerifier()
@@ -52,13 +55,6 @@ def completed(judged: Sequence[JudgedCompletion], folder: Path, pool: int) -> li
     }
     lines = [replace(one, pool=pools.get((one.id, one.sample))) for one in lines]
     return with_overlaps(lines, sorted(completions, key=lambda c: c.sample))
-
-
-def _completions(folder: Path, k: int | None) -> list[Completion]:
-    try:
-        return runs.read_completions(folder, k=k)
-    except UserError:
-        return []
 
 
 def _with_facts(one: JudgedCompletion, equality: Equality) -> JudgedCompletion:

@@ -36,24 +36,13 @@ def recorded_verifier(path: Path) -> AnyVerifier | None:
     path = runs.file_in(path, runs.COMPLETIONS)
     if not path.is_file():
         raise DataNotFoundError(f"{path} does not exist: check the path, or generate completions first")
-    first: dict[str, runs.Origin] = {}
-    for origin in runs.origins_of(path):
-        first.setdefault(str(origin.verifier or origin.task), origin)
-    one, *others = first.values()
+    (line, verifier), *others = runs.named_verifiers(path)
     if others:
-        names = [f"line {origin.line} {_words(origin)}" for origin in (one, others[0])]
+        both = [(line, verifier), others[0]]
+        words = [f"is judged by {v['name']}" if v else "names no verifier" for _, v in both]
+        names = [f"line {number} {word}" for (number, _), word in zip(both, words, strict=True)]
         raise ConfigError(f"{path}: {' and '.join(names)}: judge them apart, or name what judges all with --verifier")
-    if one.verifier is not None:
-        return _opened(one.verifier, f"{path}, line {one.line}")
-    if one.task is not None:
-        return _of_task(one.task, f"{path}, line {one.line}")
-    return _of_folder(path.parent)
-
-
-def _words(origin: runs.Origin) -> str:
-    if origin.verifier is not None:
-        return f"is judged by {origin.verifier['name']}"
-    return "names no verifier" if origin.task is None else f"is of the task {origin.task['name']}"
+    return _of_folder(path.parent) if verifier is None else _opened(verifier, f"{path}, line {line}")
 
 
 def _opened(verifier: runs.Named, where: str) -> AnyVerifier | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from polymode.errors import ConfigError, DataNotFoundError, RecordError
 from polymode.references import reference_from
@@ -26,8 +26,7 @@ class DataFields:
     """What a flat list of strings is: references that differ, or aliases of the one right answer."""
 
 
-@dataclass(frozen=True, slots=True)
-class DataRow:
+class DataRow(NamedTuple):
     """One record."""
 
     where: str
@@ -41,8 +40,7 @@ class DataRow:
     """All fields as read."""
 
 
-@dataclass(frozen=True, slots=True)
-class Data:
+class Data(NamedTuple):
     """A data file."""
 
     rows: tuple[DataRow, ...]

@@ -7,7 +7,7 @@
     RUN/completions.jsonl  one `Completion` a line                                   completions
     RUN/judged.jsonl       one judged completion a line                              judged
     RUN/metrics.json       metrics with intervals                                    metrics
-    RUN/policy.json        a `Policy` calibrated on judged.jsonl                     policies
+    RUN/policy.json        a `Policy` calibrated on judged.jsonl                     folder
     RUN/report.html        the page
 
 Every reader and writer of these files is in this package, one module for each kind. ``files`` writes whole or not at
@@ -16,11 +16,10 @@ all and knows the schema version; ``lines`` reads large files in order or at kno
 
 from polymode.runs.completions import (
     Named,
-    Origin,
     completion_offsets,
     completion_to_row,
     completions_at,
-    origins_of,
+    named_verifiers,
     read_completions,
     write_completions,
 )
@@ -46,6 +45,8 @@ from polymode.runs.folder import (
     is_training,
     provenance,
     read_configuration,
+    read_policy,
+    write_policy,
 )
 from polymode.runs.judged import (
     JudgedCompletion,
@@ -64,7 +65,6 @@ from polymode.runs.lines import (
     stamp_of,
 )
 from polymode.runs.metrics import CompletionsFile, Metrics, completions_of, fingerprint, read_metrics
-from polymode.runs.policies import read_policy, write_policy
 from polymode.runs.steps import append_step, read_steps, write_steps
 
 __all__ = [
@@ -82,7 +82,6 @@ __all__ = [
     "JudgedSet",
     "Metrics",
     "Named",
-    "Origin",
     "Stamp",
     "append_step",
     "cache_folder",
@@ -98,7 +97,7 @@ __all__ = [
     "judged_at",
     "judged_lines",
     "judged_path",
-    "origins_of",
+    "named_verifiers",
     "provenance",
     "read_at",
     "read_completions",

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter
 
@@ -117,11 +117,7 @@ def read_completions(
     completions: list[Completion] = []
     try:
         for number, _, content in raw_lines(path):
-            row = parsed_record(_ADAPTER, content, f"{path}, line {number}", _FIX)
-            try:
-                completions.append(reader.completion(row, number))
-            except (RecordError, ConfigError) as exc:
-                raise RecordError(f"{path}, line {number}: {exc}") from None
+            completions.append(reader.read(content, f"{path}, line {number}", number))
     except RunIncompleteError:
         raise DataNotFoundError(f"{path} does not exist: check the path, or generate completions first") from None
     except OSError as exc:
@@ -154,12 +150,11 @@ def completions_at(
     """
     completions = []
     for where, content in lines_at(path, stamp, offsets, label):
-        row = parsed_record(_ADAPTER, content, where, _FIX)
-        reader = _Reader(k, "<confidence" in row.completion if row.confidence is None else None)
-        try:
-            completions.append(reader.completion(row, 0))
-        except (RecordError, ConfigError) as exc:
-            raise RecordError(f"{where}: {exc}") from None
+        reader = _Reader(k)
+        completion = reader.read(content, where, 0)
+        if reader.without_confidence:
+            completion = replace(completion, has_confidence="<confidence" in completion.text)
+        completions.append(completion)
     return completions
 
 
@@ -180,7 +175,15 @@ class _Reader:
     ids: dict[str, str] = field(default_factory=dict)
     count: int = 0
 
-    def completion(self, row: _Row, line: int) -> Completion:
+    def read(self, content: bytes, where: str, line: int) -> Completion:
+        """The completion of a line; raises RecordError, which says where."""
+        row = parsed_record(_ADAPTER, content, where, _FIX)
+        try:
+            return self._completion(row, line)
+        except (RecordError, ConfigError) as exc:
+            raise RecordError(f"{where}: {exc}") from None
+
+    def _completion(self, row: _Row, line: int) -> Completion:
         example = self._example(row, line)
         k = self.k if self.k is not None else row.k
         if k is None:
@@ -249,30 +252,26 @@ class _Reader:
         return example
 
 
-class Origin(NamedTuple):
-    """What a line says of its task and verifier; None where it says nothing."""
+def named_verifiers(path: Path) -> list[tuple[int, Named | None]]:
+    """The different verifiers that the lines of a file name, each with its first line; None where one names none.
 
-    line: int
-    task: Named | None
-    verifier: Named | None
-
-
-def origins_of(path: Path) -> list[Origin]:
-    """The different origins that the lines of a file name, each with its first line.
+    A line that names only its task is judged as the task says, by ``task:NAME``.
 
     Raises:
         RunIncompleteError: there is no such file.
         RecordError: a line with ``meta`` is no JSON object.
     """
-    origins: dict[str, Origin] = {}
+    first: dict[str, tuple[int, Named | None]] = {}
     for number, _, content in raw_lines(path):
-        task = verifier = None
+        verifier = None
         if b'"meta"' in content:
             meta = parse_object(content, f"{path}, line {number}", _FIX).get("meta")
-            if isinstance(meta, Mapping):
-                task, verifier = _named(meta.get("task")), _named(meta.get("verifier"))
-        origins.setdefault(json.dumps([task, verifier], sort_keys=True), Origin(number, task, verifier))
-    return list(origins.values())
+            meta = meta if isinstance(meta, Mapping) else {}
+            verifier, task = _named(meta.get("verifier")), _named(meta.get("task"))
+            if verifier is None and task is not None:
+                verifier = {**task, "name": f"task:{task['name']}"}
+        first.setdefault(json.dumps(verifier, sort_keys=True), (number, verifier))
+    return list(first.values())
 
 
 def _named(value: Any) -> Named | None:

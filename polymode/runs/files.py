@@ -20,7 +20,7 @@ from typing import IO, Any
 import numpy as np
 
 from polymode.errors import PolymodeError, RecordError, RunIncompleteError, WriteError
-from polymode.runs.lines import parse_object
+from polymode.runs.lines import MAX_LINE, parse_object
 
 SCHEMA = 1
 """Version of the files that are written; every lower one is read."""
@@ -93,10 +93,6 @@ def write_json(path: Path, value: Any) -> None:
         handle.write("\n")
 
 
-MAX_DOCUMENT = 64_000_000
-"""Bytes of the longest metrics.json or config.json that is read."""
-
-
 def read_json(path: Path, label: str | None = None) -> dict[str, Any]:
     """A file that holds one JSON object.
 
@@ -112,10 +108,10 @@ def read_json(path: Path, label: str | None = None) -> dict[str, Any]:
     label = label or str(path)
     try:
         with path.open("rb") as handle:
-            content = handle.read(MAX_DOCUMENT + 1)
+            content = handle.read(MAX_LINE + 1)
     except FileNotFoundError:
         raise RunIncompleteError(f"{label} is missing: run the stage that writes it first") from None
-    row = parse_object(content, label, "run the stage that writes it again", MAX_DOCUMENT)
+    row = parse_object(content, label, "run the stage that writes it again")
     check_schema(row.get("schema"), label)
     return row
 

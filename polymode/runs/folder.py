@@ -1,4 +1,4 @@
-"""A run folder: names of its files, and its config.json (layer L3)."""
+"""A run folder: names of its files, its config.json and policy.json (layer L3)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from typing import Any
 
 import yaml
 
-from polymode.errors import RunExistsError
+from polymode.errors import ConfigError, DataNotFoundError, RecordError, RunExistsError, RunIncompleteError
+from polymode.policy import Policy
 from polymode.runs.files import read_json, to_json, write_document
 
 CONFIG, COMPLETIONS, JUDGED, METRICS, TRAIN_METRICS, POLICY, REPORT = (
@@ -106,6 +107,33 @@ def _options(value: Any) -> dict[str, Any]:
         except yaml.YAMLError:
             options[name] = text
     return options
+
+
+def write_policy(path: Path, policy: Policy) -> None:
+    """Write a policy, whole or not at all."""
+    write_document(path, policy.to_json())
+
+
+def read_policy(path: Path) -> Policy:
+    """Read what `write_policy` wrote, or somebody by hand.
+
+    Raises:
+        DataNotFoundError: no such file.
+        ConfigError: not JSON, of a newer schema, or no policy; names the file.
+    """
+    try:
+        content = read_json(path, f"policy {path}")
+    except RecordError as exc:
+        raise ConfigError(f"{exc} (polymode calibrate makes a policy)") from None
+    except (OSError, RunIncompleteError) as exc:
+        reason = getattr(exc, "strerror", None) or "no such file"
+        raise DataNotFoundError(
+            f"policy {path} cannot be read ({reason}): check the path, or make one with polymode calibrate"
+        ) from None
+    try:
+        return Policy.from_json({name: value for name, value in content.items() if name != "schema"})
+    except ConfigError as exc:
+        raise ConfigError(f"policy {path}: {exc}") from None
 
 
 def provenance() -> dict[str, Any]:

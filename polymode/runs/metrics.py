@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,11 +31,6 @@ class CompletionsFile:
     path: str
     """Relative to the folder of metrics.json."""
     sha256: str
-
-    @classmethod
-    def of(cls, path: Path, folder: Path) -> CompletionsFile:
-        """The completions at ``path``, judged into ``folder``; raises OSError."""
-        return cls(os.path.relpath(path, folder), fingerprint(path))
 
 
 @dataclass(frozen=True)

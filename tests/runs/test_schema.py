@@ -145,4 +145,5 @@ def test_completions_are_found_where_they_were_judged_and_only_unchanged(folder:
 def test_task_and_verifier_stand_in_the_meta_of_each_line(folder: Path) -> None:
     task = {"name": "clinic", "options": {}}
     assert [one.example.meta for one in read_completions(folder)] == [{"kind": "easy", "task": task}] * 2
-    assert runs.origins_of(folder / runs.COMPLETIONS) == [(1, task, None)]
+    of_task = {"name": "task:clinic", "options": {}}
+    assert runs.named_verifiers(folder / runs.COMPLETIONS) == [(1, of_task)]
