@@ -184,3 +184,8 @@ def test_lines_that_name_several_verifiers_are_refused(tmp_path: Path) -> None:
     runs.write_jsonl(tmp_path / runs.COMPLETIONS, rows)
     with pytest.raises(ConfigError, match="line 1 is judged by programs and line 2 names no verifier: judge them"):
         recorded_verifier(tmp_path)
+
+
+def test_an_empty_file_names_nothing(tmp_path: Path) -> None:
+    (tmp_path / runs.COMPLETIONS).touch()
+    assert recorded_verifier(tmp_path) is None

@@ -85,7 +85,7 @@ def _sum_by_n_true(sets: JudgedTable) -> Points:
     has_q_N = has_all_confidences(sets)
     sum_N, hits_N = sets.per_set(np.nan_to_num(sets.q))[has_q_N], sets.hits[has_q_N]
     n_true_N = sets.n_references[has_q_N]
-    is_here_U_N = [(n_true, n_true_N == n_true) for n_true in np.unique(n_true_N).tolist()]
+    groups = [(n_true, n_true_N == n_true) for n_true in np.unique(n_true_N).tolist()]
     return [
         {
             "n_true": n_true,
@@ -93,5 +93,5 @@ def _sum_by_n_true(sets: JudgedTable) -> Points:
             "mean_sum_confidence": float(sum_N[is_here_N].mean()),
             "mean_hits": float(hits_N[is_here_N].mean()),
         }
-        for n_true, is_here_N in is_here_U_N
+        for n_true, is_here_N in groups
     ]

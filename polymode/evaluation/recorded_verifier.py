@@ -36,12 +36,12 @@ def recorded_verifier(path: Path) -> AnyVerifier | None:
     path = runs.file_in(path, runs.COMPLETIONS)
     if not path.is_file():
         raise DataNotFoundError(f"{path} does not exist: check the path, or generate completions first")
-    (line, verifier), *others = runs.named_verifiers(path)
-    if others:
-        both = [(line, verifier), others[0]]
-        words = [f"is judged by {v['name']}" if v else "names no verifier" for _, v in both]
-        names = [f"line {number} {word}" for (number, _), word in zip(both, words, strict=True)]
+    named = runs.named_verifiers(path)
+    if len(named) > 1:
+        words = ["names no verifier" if one is None else f"is judged by {one['name']}" for _, one in named[:2]]
+        names = [f"line {number} {word}" for (number, _), word in zip(named, words, strict=False)]
         raise ConfigError(f"{path}: {' and '.join(names)}: judge them apart, or name what judges all with --verifier")
+    line, verifier = named[0] if named else (0, None)  # what is wrong with an empty file is said when it is read
     return _of_folder(path.parent) if verifier is None else _opened(verifier, f"{path}, line {line}")
 
 

@@ -147,3 +147,16 @@ def test_task_and_verifier_stand_in_the_meta_of_each_line(folder: Path) -> None:
     assert [one.example.meta for one in read_completions(folder)] == [{"kind": "easy", "task": task}] * 2
     of_task = {"name": "task:clinic", "options": {}}
     assert runs.named_verifiers(folder / runs.COMPLETIONS) == [(1, of_task)]
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        (b'{"completion": "\\ud800", "references": ["a"], "k": 1}', "Invalid JSON: .*hex escape"),
+        (b'{"completion": "x", "references": ["a"], "k": 1, "n_tokens": 1e400}', "n_tokens"),
+    ],
+)
+def test_what_no_text_or_number_is_is_named(tmp_path: Path, line: bytes, complaint: str) -> None:
+    (tmp_path / runs.COMPLETIONS).write_bytes(b"\xef\xbb\xbf" + line + b"\n")
+    with pytest.raises(RecordError, match=f"completions.jsonl, line 1: {complaint}.*; correct the line"):
+        read_completions(tmp_path)
