@@ -145,7 +145,9 @@ def test_a_verifier_of_a_task_is_opened_by_the_task(tmp_path: Path, monkeypatch:
     named = describe_verifier(verifier_of(of_task))
     assert named == {"name": "task:programs", "options": {"distinct": "behaviour"}}
     verifier = recorded_verifier(completed(tmp_path, verifier=named))
-    assert type(verifier) is type(verifier_of(of_task)) and describe_verifier(verifier) == named
+    assert (
+        verifier is not None and type(verifier) is type(verifier_of(of_task)) and describe_verifier(verifier) == named
+    )
     assert type(recorded_verifier(completed(tmp_path, task={"name": "programs"}))) is type(verifier)
 
 
