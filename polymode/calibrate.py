@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from polymode import runs
-from polymode.errors import DataNotFoundError, RecordError
+from polymode.errors import RecordError
 from polymode.policy import Guarantee, Policy
 from polymode.policy.deciding import Same
 from polymode.policy.fitting import Calibration, fit_policy
@@ -55,8 +55,6 @@ def calibrate(
         ConfigError: too few records, or no threshold keeps the promise.
     """
     path = runs.judged_path(path)
-    if not path.is_file():
-        raise DataNotFoundError(f"{path} does not exist: check the path, or judge the completions (polymode evaluate)")
     rules = rules or Policy()
     judged = read_judged(path, equality=rules.equality, same=same)
     policy = fit_policy(

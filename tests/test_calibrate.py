@@ -77,7 +77,7 @@ def test_equality_of_the_policy_finds_the_repeats(read_judged) -> None:
         ({"confidences": [0.3, None]}, "confidences are missing; a policy ranks by them: generate with confidences"),
         ({"confidences": [0.3, 1.2]}, "confidences, 2 = 1.2 is not allowed: give 1 or less"),
         ({"confidences": [0.3, "0.2"]}, "confidences, 2 = '0.2' is not allowed: give a number"),
-        ({"confidences": [0.3]}, "confidences = (0.3,) is not allowed: give one entry per answer, 2"),
+        ({"confidences": [0.3]}, "confidences = [0.3] is not allowed: give one entry per answer, 2"),
         ({"verdicts": None}, "verdicts = None is not allowed: give a list"),
         ({"answers": "flu"}, "answers = 'flu' is not allowed: give a list"),
         ({"answers": ["a"] * 3, "confidences": [0.1] * 3, "verdicts": ["wrong"] * 3}, "3 answers are more than k = 2"),

@@ -15,7 +15,6 @@ from polymode.evaluation import (
     Evaluation,
     compare,
     evaluate,
-    evaluate_folder,
     evaluate_groups,
     read_completions,
     write_groups,
@@ -206,7 +205,8 @@ def test_files_are_written_and_judging_again_gives_the_same(tmp_path: Path) -> N
     ]
     runs.write_jsonl(tmp_path / runs.COMPLETIONS, map(runs.completion_to_row, completions))
     assert read_completions(tmp_path) == completions
-    evaluation = evaluate_folder(tmp_path, n_boot=20)
+    evaluation = evaluate(read_completions(tmp_path), n_boot=20)
+    evaluation.write(tmp_path)
     stored = runs.read_json(tmp_path / runs.METRICS)
     assert stored["metrics"]["coverage"]["value"] == evaluation.metrics["coverage"].value
     assert stored["metrics"]["overlap_3gram"]["value"] is None  # one completion each: undefined, not 0

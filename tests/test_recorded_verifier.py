@@ -145,7 +145,9 @@ def test_a_verifier_of_a_task_is_opened_by_the_task(tmp_path: Path, monkeypatch:
     named = describe_verifier(verifier_of(of_task))
     assert named == {"name": "task:programs", "options": {"distinct": "behaviour"}}
     verifier = recorded_verifier(completed(tmp_path, verifier=named))
-    assert type(verifier) is type(verifier_of(of_task)) and describe_verifier(verifier) == named
+    assert (
+        verifier is not None and type(verifier) is type(verifier_of(of_task)) and describe_verifier(verifier) == named
+    )
     assert type(recorded_verifier(completed(tmp_path, task={"name": "programs"}))) is type(verifier)
 
 
@@ -184,3 +186,8 @@ def test_lines_that_name_several_verifiers_are_refused(tmp_path: Path) -> None:
     runs.write_jsonl(tmp_path / runs.COMPLETIONS, rows)
     with pytest.raises(ConfigError, match="line 1 is judged by programs and line 2 names no verifier: judge them"):
         recorded_verifier(tmp_path)
+
+
+def test_an_empty_file_names_nothing(tmp_path: Path) -> None:
+    (tmp_path / runs.COMPLETIONS).touch()
+    assert recorded_verifier(tmp_path) is None

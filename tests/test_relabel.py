@@ -15,11 +15,11 @@ from polymode import runs
 from polymode.cli import main
 from polymode.errors import ConfigError, DataNotFoundError, RecordError, WriteError
 from polymode.evaluation import evaluate
-from polymode.relabel import DataFields, Proposal, Wanted, accept, propose, read_proposals, write_proposals
+from polymode.relabel import Criteria, DataFields, Proposal, accept, propose, read_proposals, write_proposals
 from polymode.tasks import open_task
 from polymode.types import Completion, Example, Reference
 
-ANY = Wanted(min_share=0, min_confidence=0)
+ANY = Criteria(min_share=0, min_confidence=0)
 DATA = [
     {"question": "Headache?", "references": ["flu"], "source": "a"},
     {"question": " Rash? ", "references": [["measles", "rubeola"]], "source": "b"},
@@ -81,7 +81,7 @@ def test_share_and_mean_confidence_over_the_samples_of_all_runs(data: Path, run)
         row("record-1"),
     )
     second = run("b", row("record-1", ("covid", 0.7, "-")))
-    found = propose([first, second], data, wanted=ANY)
+    found = propose([first, second], data, criteria=ANY)
     assert [(p.answer, p.n_given, p.n_samples) for p in found.proposals] == [("covid", 3, 4), ("cold", 1, 4)]
     covid, cold = found.proposals
     assert (covid.share, covid.confidence, covid.score) == (0.75, pytest.approx(0.7), pytest.approx(0.525))
@@ -107,17 +107,17 @@ def test_what_is_a_reference_by_now_is_not_proposed(data: Path, run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "answers"),
+    ("criteria", "answers"),
     [
-        (Wanted(min_share=0.5, min_confidence=0.5), ["a"]),
-        (Wanted(min_share=0.5, min_confidence=0), ["a", "b"]),
-        (Wanted(min_share=0, min_confidence=0.5), ["a", "c"]),
-        (Wanted(min_share=0, min_confidence=0), ["a", "c", "b"]),
-        (Wanted(min_share=0, min_confidence=0, top=2), ["a", "c"]),
-        (Wanted(min_share=0.67, min_confidence=0), ["a"]),
+        (Criteria(min_share=0.5, min_confidence=0.5), ["a"]),
+        (Criteria(min_share=0.5, min_confidence=0), ["a", "b"]),
+        (Criteria(min_share=0, min_confidence=0.5), ["a", "c"]),
+        (Criteria(min_share=0, min_confidence=0), ["a", "c", "b"]),
+        (Criteria(min_share=0, min_confidence=0, top=2), ["a", "c"]),
+        (Criteria(min_share=0.67, min_confidence=0), ["a"]),
     ],
 )
-def test_conditions(data: Path, run, wanted: Wanted, answers: list[str]) -> None:
+def test_conditions(data: Path, run, criteria: Criteria, answers: list[str]) -> None:
     # Scores: a 1 x 0.6, b 2/3 x 0.2 = 0.13, c 1/3 x 0.8 = 0.27.
     folder = run(
         "a",
@@ -125,16 +125,16 @@ def test_conditions(data: Path, run, wanted: Wanted, answers: list[str]) -> None
         row("record-1", ("a", 0.6, "-"), ("c", 0.8, "-")),
         row("record-1", ("a", 0.6, "-"), ("b", 0.2, "-")),
     )
-    found = propose([folder], data, wanted=wanted)
+    found = propose([folder], data, criteria=criteria)
     assert [p.answer for p in found.proposals] == answers
-    assert found.n_found == (3 if wanted.top == 2 else len(answers))
+    assert found.n_found == (3 if criteria.top == 2 else len(answers))
 
 
 def test_questions_with_more_references_are_left_out_and_counted(data: Path, run) -> None:
     folder = run("a", row("record-3", ("bruise", 0.9, "-")), row("record-1", ("covid", 0.8, "-")))
     found = propose([folder], data)
     assert ([p.answer for p in found.proposals], found.n_with_more) == (["covid"], 1)
-    found = propose([folder], data, wanted=Wanted(max_references=0))
+    found = propose([folder], data, criteria=Criteria(max_references=0))
     assert ([p.answer for p in found.proposals], found.n_with_more) == (["bruise", "covid"], 0)
 
 
@@ -159,14 +159,14 @@ def test_without_confidences_the_share_counts_when_asked(data: Path, run) -> Non
     folder = run("a", row("record-1", ("covid", None, "-")), row("record-1"))
     with pytest.raises(ConfigError, match="the runs state no confidences: with min_confidence = 0 the share alone"):
         propose([folder], data)
-    [found] = propose([folder], data, wanted=Wanted(min_confidence=0)).proposals
+    [found] = propose([folder], data, criteria=Criteria(min_confidence=0)).proposals
     assert (found.confidence, found.score) == (None, 0.5)
 
 
 def test_programs_are_compared_exactly(data: Path, run) -> None:
     folder = run("a", row("record-1", ("f(x)", 0.9, "-"), ("f x", 0.9, "-")))
-    wanted = Wanted(equality="exact")
-    assert [p.answer for p in propose([folder], data, wanted=wanted).proposals] == ["f(x)", "f x"]
+    criteria = Criteria(equality="exact")
+    assert [p.answer for p in propose([folder], data, criteria=criteria).proposals] == ["f(x)", "f x"]
 
 
 def test_a_real_evaluation_is_read(data: Path, tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_a_line_that_is_no_judged_completion_is_named(data: Path, run, line: dic
 )
 def test_conditions_that_make_no_sense_are_refused(named: dict) -> None:
     with pytest.raises(ConfigError, match=f"{next(iter(named))} = .* is not"):
-        Wanted(**named)
+        Criteria(**named)
 
 
 # --- the file in between ---------------------------------------------------------------------------------------------
@@ -361,7 +361,7 @@ def test_a_second_round_keeps_what_the_first_noted(proposals, data: Path, tmp_pa
     out, third = tmp_path / "new.jsonl", tmp_path / "newer.jsonl"
     accept([replace(proposals[0], accepted=True)], data, out, by="ann")
     folder = run("later", row("record-1", ("covid", 0.9, "-"), ("sinusitis", 0.9, "-")))
-    [found] = propose([folder], out, wanted=Wanted(max_references=0)).proposals  # covid is known by now
+    [found] = propose([folder], out, criteria=Criteria(max_references=0)).proposals  # covid is known by now
     accept([replace(found, accepted=True)], out, third, by="bob")
     first, *_ = lines(third)
     assert first["references"] == ["flu", "covid", "sinusitis"]
@@ -380,7 +380,7 @@ def test_the_original_is_never_written(proposals, data: Path, tmp_path: Path) ->
     (tmp_path / "link.jsonl").symlink_to(data)
     os.link(data, tmp_path / "hard.jsonl")
     for out in (data, tmp_path / "x" / ".." / data.name, tmp_path / "link.jsonl", tmp_path / "hard.jsonl"):
-        with pytest.raises(ConfigError, match="is the original: name another file, the original is never changed"):
+        with pytest.raises(ConfigError, match="is the original, which is never changed: name another file"):
             accept(chosen, data, out, by="ann")
     assert data.read_bytes() == original
 

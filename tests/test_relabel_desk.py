@@ -37,7 +37,7 @@ def desk(path: Path, data: Path, tmp_path: Path) -> Desk:
 
 
 def decide(desk: Desk, number: int, by: str = "ann", **what: object) -> None:
-    seen = desk.proposals()[number - 1].seen
+    seen = desk.proposals()[number - 1].version
     desk.decide(number, seen, by, **{"accepted": True, **what})  # type: ignore[arg-type]
 
 
@@ -77,7 +77,7 @@ def test_a_decision_in_the_file_belongs_to_nobody_here(desk: Desk, path: Path) -
 
 
 def test_what_was_not_seen_is_not_decided(desk: Desk) -> None:
-    seen = desk.proposals()[0].seen
+    seen = desk.proposals()[0].version
     decide(desk, 1)
     with pytest.raises(ReviewConflictError, match="has changed since"):
         desk.decide(1, seen, "ann", accepted=False)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from polymode.cli.answer import printable, shorten
 from polymode.cli.flags import FLAGS_OF
 from polymode.errors import ConfigError
-from polymode.relabel import DataFields, Proposed, Wanted, accept, propose, read_proposals, write_proposals
+from polymode.relabel import Criteria, DataFields, Proposed, accept, propose, read_proposals, write_proposals
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Relabel:
     """With --accept: file for the new version (.jsonl)."""
     by: str = ""
     """With --accept: name of the person who accepted, recorded in the new version."""
-    proposed: dict[str, Any] = field(default_factory=dict, metadata={FLAGS_OF: Wanted})
+    proposed: dict[str, Any] = field(default_factory=dict, metadata={FLAGS_OF: Criteria})
     """Options of what is proposed."""
     question_field: str = "question"
     """Column or key of the question; dots address nested objects."""
@@ -78,7 +78,7 @@ def run_relabel(options: Relabel) -> int:
 def _propose(options: Relabel, data: Path, named: DataFields) -> int:
     if not options.runs:
         raise ConfigError("RUNS is missing: name the runs whose answers are examined; see polymode relabel --help")
-    proposed = propose(options.runs, data, named=named, wanted=Wanted(**options.proposed))
+    proposed = propose(options.runs, data, named=named, criteria=Criteria(**options.proposed))
     first = options.runs[0]
     path = options.proposals or (first if first.is_dir() else first.parent) / "proposals.jsonl"
     write_proposals(path, proposed.proposals)
@@ -99,7 +99,7 @@ def _accept(options: Relabel, data: Path, named: DataFields) -> int:
     if options.out.resolve() == options.accept.resolve():
         raise ConfigError(f"--out {options.out} is the proposals file: name another")
     proposals = read_proposals(options.accept)
-    equality = Wanted(**options.proposed).equality
+    equality = Criteria(**options.proposed).equality
     counts = accept(proposals, data, options.out, by=options.by, named=named, equality=equality)
     print(
         f"{counts.n_references:,} further references and {counts.n_aliases:,} aliases in {counts.n_records:,} records; "

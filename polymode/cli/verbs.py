@@ -105,7 +105,7 @@ def evaluate(options: Evaluate) -> int:
 
     if options.votes and options.pool == 1:
         raise ConfigError("--votes needs pooled sets: give --pool too, for example --pool 3")
-    path = runs.completions_path(options.completions)
+    path = runs.file_in(options.completions, runs.COMPLETIONS)
     named = options.open_verifier()
     verifier = recorded_verifier(path) if named is None else named
     has_confidence = {"auto": None, "yes": True, "no": False}[options.confidence]

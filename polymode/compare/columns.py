@@ -65,20 +65,19 @@ class Run:
     @property
     def pool(self) -> int:
         """Completions that make one set."""
-        return int(self.view.get("k") or 1) if self.view.get("pooled") else 1
+        return runs.Metrics(self.view).pool
 
     @property
     def label(self) -> str:
         """How tables name it."""
-        asked = self.view.get("k")
         if self.pool > 1:
             label = f"{self.method if self.is_arm else self.name}, {self.pool} samples"
             return label if self.confidence == "stated" else f"{label}, {self.confidence}"
         if not self.is_arm:
             return self.name
         if self.method.startswith("multi"):
-            return f"{self.kind}, one completion of {asked}"
-        return f"{self.method}, asked for {asked}"
+            return f"{self.kind}, one completion of {self.view.get('k')}"
+        return f"{self.method}, asked for {self.view.get('k')}"
 
     @property
     def kind(self) -> str:
@@ -133,8 +132,7 @@ def with_deep(stored: runs.Metrics, deep: runs.Metrics) -> runs.Metrics:
 def deep_folder(run: Run) -> Path | None:
     """Where fewer questions of ``run`` (or of the samples that it measures) have 30 answers each."""
     places = [run.folder / DEEP, run.folder.parent / "samples" / DEEP]
-    found = [p for p in places[: 1 if run.confidence == "stated" else 2] if _is_evaluated(p)]
-    return found[0] if found else None
+    return next((p for p in places[: 1 if run.confidence == "stated" else 2] if _is_evaluated(p)), None)
 
 
 def find_runs(path: Path) -> list[Run]:
@@ -146,10 +144,10 @@ def find_runs(path: Path) -> list[Run]:
     """
     if not path.exists():
         raise DataNotFoundError(f"run {path} does not exist: check the path")
-    found = list(_evaluations(path)) if path.is_dir() else []
-    if not found:
+    folders = [folder for folder in _folders(path) if _is_evaluated(folder)]
+    if not folders:
         raise ConfigError(f"run {path} holds no evaluation ({_what_is_missing(path)})")
-    return sorted((run_at(folder) for folder in found), key=_order)
+    return sorted(map(run_at, folders), key=_order)
 
 
 def unfinished(path: Path) -> list[Path]:
@@ -157,18 +155,18 @@ def unfinished(path: Path) -> list[Path]:
     return [f for f in _folders(path) if _holds(f, runs.COMPLETIONS) and not _holds(f, runs.METRICS)]
 
 
-def columns_of(found: Sequence[Run]) -> list[Column]:
+def columns_of(members: Sequence[Run]) -> list[Column]:
     """The runs as columns, in order of first appearance; names and labels are told apart where they are equal."""
     groups: dict[tuple[Path, str], dict[Path, Run]] = {}
-    for run in found:
+    for run in members:
         groups.setdefault((run.home, run.name), {})[run.folder.resolve()] = run
     names = Counter(name for _, name in groups)
     labels = Counter(next(iter(seeds.values())).label for seeds in groups.values())
-    stated = {(home, run.method) for (home, _), seeds in groups.items() for run in seeds.values() if _is_stated(run)}
+    stated = {(run.home, run.method) for run in members if run.pool > 1 and run.confidence == "stated"}
     columns = []
     for (home, name), seeds in groups.items():
-        members = tuple(seeds.values())
-        first = members[0]
+        same = tuple(seeds.values())
+        first = same[0]
         short = name if names[name] == 1 else f"{home.name}/{name}"
         label = first.label if labels[first.label] == 1 else f"{first.label} ({short})"
         columns.append(
@@ -177,27 +175,19 @@ def columns_of(found: Sequence[Run]) -> list[Column]:
                 arm=Arm(
                     label=label,
                     method=first.kind,
-                    seeds=tuple(run.folder for run in members),
-                    train=tuple(run.train for run in members if run.train is not None),
+                    seeds=tuple(run.folder for run in same),
+                    train=tuple(run.train for run in same if run.train is not None),
                     k=first.view.get("k"),
                     is_remeasured=first.confidence != "stated" and (home, first.method) in stated,
                 ),
-                runs=members,
+                runs=same,
             )
         )
-    return _apart(columns)
-
-
-def _apart(columns: list[Column]) -> list[Column]:
-    """Columns whose names are still equal get their folders as names."""
+    # Columns whose names are still equal get their folders as names.
     counts = Counter(column.name for column in columns)
     return [
         column if counts[column.name] == 1 else replace(column, name=str(column.runs[0].folder)) for column in columns
     ]
-
-
-def _is_stated(run: Run) -> bool:
-    return run.pool > 1 and run.confidence == "stated"
 
 
 def _order(run: Run) -> tuple[Any, ...]:
@@ -206,10 +196,6 @@ def _order(run: Run) -> tuple[Any, ...]:
     numbers = [int(part) if part.isdigit() else 0 for part in re.split(r"(\d+)", arm)]
     place = _VIEWS.index(view) if view in _VIEWS else len(_VIEWS)
     return (not run.is_arm, method if run.is_arm else 0, numbers if run.is_arm else [], arm, place, view, run.seed or 0)
-
-
-def _evaluations(path: Path) -> Iterator[Path]:
-    return filter(_is_evaluated, _folders(path))
 
 
 def _is_evaluated(folder: Path) -> bool:

@@ -13,13 +13,10 @@ from tqdm import tqdm
 
 from polymode import runs
 from polymode.compare.columns import Column, columns_of, deep_folder, find_runs, unfinished
-from polymode.compare.comparison import Comparison
-from polymode.compare.evaluations import Evaluations
-from polymode.compare.page_content import worked_examples
-from polymode.compare.pairs import differences_of
+from polymode.compare.comparison import Comparison, worked_examples
+from polymode.compare.pairs import Evaluations, differences_of
 from polymode.errors import ConfigError, RunExistsError, RunIncompleteError
 from polymode.report.arms import read_arm
-from polymode.report.differences import Differences
 from polymode.report.equal_tokens import completions_for, find_budget, with_equal_tokens
 from polymode.report.page import write_report
 from polymode.uncertainty import N_BOOT
@@ -62,22 +59,22 @@ def compare_runs(
         raise ConfigError(f"nothing to compare: {paths[0]} holds one column, {columns[0].name}; name another run")
     base = pick_against(columns, against)
     folders = {
-        folder.resolve()
+        place.resolve()
         for column in columns
         for run in column.runs
-        for folder in (run.folder, deep_folder(run))
-        if folder is not None
+        for place in (run.folder, deep_folder(run))
+        if place
     }
     with tqdm(total=len(folders), desc="comparing", unit=" folders", delay=_SHOW_AFTER) as bar:
-        evaluations = Evaluations(verifier, metrics, n_boot=n_boot, done=bar.update)
+        evaluations = Evaluations(verifier, metrics, n_boot=n_boot, advance=bar.update)
         data = [read_arm(column.arm, [evaluations.metrics(run) for run in column.runs]) for column in columns]
         budget = find_budget(data)
         paid = {column.name: completions_for(budget, one) for column, one in zip(columns, data, strict=True)}
-        others = [column for column in columns if column is not base]
-        differences = [
-            differences_of(column, base, evaluations, (paid[column.name], paid[base.name]), n_boot=n_boot)
-            for column in others
-        ]
+        differences = {
+            column.name: differences_of(column, base, evaluations, (paid[column.name], paid[base.name]), n_boot=n_boot)
+            for column in columns
+            if column is not base
+        }
     notes = [f"left out, not evaluated: {folder}" for path in paths if path.is_dir() for folder in unfinished(path)]
     try:
         examples = worked_examples(columns)
@@ -89,7 +86,7 @@ def compare_runs(
         data=tuple(with_equal_tokens(data, budget)),
         budget=budget,
         against=base,
-        differences={column.name: found for column, found in zip(others, differences, strict=True)},
+        differences=differences,
         notes=tuple(notes),
     )
     comparison.write(out)
@@ -100,7 +97,7 @@ def compare_runs(
         arms=data,
         facts={"command": command, "runs": ", ".join(map(str, paths)), "replicates": f"{n_boot:,}"},
         examples=examples,
-        differences=Differences(base.arm.label, tuple((c.arm.label, comparison.differences[c.name]) for c in others)),
+        differences=comparison.to_baseline,
     )
     return comparison
 

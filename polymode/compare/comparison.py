@@ -9,15 +9,23 @@ from typing import Any, ClassVar
 
 from polymode import runs
 from polymode.compare.columns import Column
-from polymode.compare.page_content import TABLE
 from polymode.report.arm_selection import of_several_k
 from polymode.report.arms import ArmData
 from polymode.report.charts import assign_styles
 from polymode.report.differences import MARK, Difference, Differences, differences_markdown, write_difference
 from polymode.report.equal_tokens import METRIC as EQUAL_TOKENS
 from polymode.report.equal_tokens import TokenBudget
+from polymode.report.examples import WorkedExample, pick_examples
 from polymode.report.table import own_metrics, row_of, table_markdown, write_interval, write_number
 
+TABLE = (
+    *("coverage", "coverage_of_best", EQUAL_TOKENS, "recall", "precision", "pass@1", "uniqueness", "unique_answers@30"),
+    *("distinct_by_ast", "distinct_by_behaviour"),
+    *("overlap_rouge_l", "brier", "brier_constant", "brier_floor", "brier_gap_closed", "brier_gap_closed_expected"),
+    *("ece", "ece_debiased", "auroc", "kl", "total_variation", "mean_sum_confidence", "mean_hits"),
+    *("tokens_per_set", "tokens_per_reference", "aurc", "malformed_rate"),
+)
+"""Metrics of the table as text."""
 _BLOCKS = (
     ("coverage", EQUAL_TOKENS, "pass@1"),
     ("unique_answers@30", "tokens_per_set", "tokens_per_reference"),
@@ -42,6 +50,14 @@ class Comparison:
     """By name of the other columns, then by metric."""
     notes: tuple[str, ...] = ()
 
+    @property
+    def to_baseline(self) -> Differences:
+        """The differences as the report takes them."""
+        columns = [column for column in self.columns if column is not self.against]
+        return Differences(
+            self.against.arm.label, tuple((column.arm.label, self.differences[column.name]) for column in columns)
+        )
+
     def write(self, out: Path) -> None:
         """Write ``compare.json`` and ``compare.md`` into ``out``, each whole or not at all."""
         runs.write_json(out / self.FILE, self.to_json())
@@ -50,11 +66,11 @@ class Comparison:
 
     def intro(self) -> list[str]:
         """First paragraphs of the page."""
-        text = [
+        return [
             f"{len(self.columns)} columns side by side. Differences are paired by question and taken to "
-            f"{self.against.arm.label}."
+            f"{self.against.arm.label}.",
+            *(f"Note: {note}." for note in self.notes),
         ]
-        return [*text, *(f"Note: {note}." for note in self.notes)]
 
     def to_json(self) -> dict[str, Any]:
         """The content of ``compare.json``; undefined numbers are NaN here and null in the file."""
@@ -83,10 +99,6 @@ class Comparison:
 
     def markdown(self) -> str:
         """Tables of metrics, of K where several were trained, and of differences."""
-        others = [column for column in self.columns if column is not self.against]
-        differences = Differences(
-            self.against.arm.label, tuple((column.arm.label, self.differences[column.name]) for column in others)
-        )
         names = [*TABLE, *own_metrics(self.data)]
         parts = [
             "# Comparison",
@@ -96,10 +108,8 @@ class Comparison:
             table_markdown([column.arm for column in self.columns], names),
             *self._of_k(),
             f"## Differences to {self.against.arm.label}",
-            f"Paired by question; like seeds paired and averaged. {MARK}: the 95% interval excludes 0.".replace(
-                MARK, f"\\{MARK}"
-            ),
-            differences_markdown(differences, names),
+            f"Paired by question; like seeds paired and averaged. \\{MARK}: the 95% interval excludes 0.",
+            differences_markdown(self.to_baseline, names),
         ]
         return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
 
@@ -127,8 +137,8 @@ class Comparison:
         title = f"minus {self.against.name}"
         for names in _BLOCKS:
             rows = [
-                (name, [write_difference(found.get(metric), metric) for metric in names])
-                for name, found in self.differences.items()
+                (name, [write_difference(differences.get(metric), metric) for metric in names])
+                for name, differences in self.differences.items()
             ]
             lines += _table(title, names, rows, max(width, len(title)))
         lines.append(f"{MARK} the 95% interval, paired by question, excludes 0")
@@ -142,11 +152,33 @@ def _cell(data: ArmData, name: str) -> str:
 
 def _table(title: str, names: Sequence[str], rows: Sequence[tuple[str, list[str]]], width: int) -> list[str]:
     """Aligned lines and a blank one, without metrics that nobody has; none at all when that leaves no metric."""
-    shown = [i for i in range(len(names)) if any(any(c.isdigit() for c in cells[i]) for _, cells in rows)]
-    if not shown:
+    columns = [(name, *cells) for name, *cells in zip(names, *(cells for _, cells in rows), strict=True)]
+    columns = [column for column in columns if any(c.isdigit() for cell in column[1:] for c in cell)]
+    if not columns:
         return []
-    widths = [max(len(names[i]), *(len(cells[i]) for _, cells in rows)) for i in shown]
-    lines = [f"{title:<{width}}  " + "  ".join(f"{names[i]:>{w}}" for i, w in zip(shown, widths, strict=True))]
-    for name, cells in rows:
-        lines.append(f"{name:<{width}}  " + "  ".join(f"{cells[i]:>{w}}" for i, w in zip(shown, widths, strict=True)))
-    return [*lines, ""]
+    widths = [max(map(len, column)) for column in columns]
+    labels = [title, *(name for name, _ in rows)]
+    return [
+        *(
+            f"{label:<{width}}  " + "  ".join(f"{column[i]:>{w}}" for column, w in zip(columns, widths, strict=True))
+            for i, label in enumerate(labels)
+        ),
+        "",
+    ]
+
+
+def worked_examples(columns: Sequence[Column]) -> list[WorkedExample]:
+    """Questions with the answers of the multi-rlcr arm and of independent samples; none without such a pair.
+
+    Multi: the first multi-rlcr arm with as many answers as the samples. Single: samples of single-rlvr, else of
+    single-rlcr.
+    """
+    pooled = [column for column in columns if column.runs[0].pool > 1 and not column.arm.is_remeasured]
+    singles = [column for name in ("single-rlvr", "single-rlcr") for column in pooled if column.runs[0].method == name]
+    for single in singles[:1]:
+        for multi in columns:
+            if multi.runs[0].method == "multi-rlcr" and multi.runs[0].is_arm and multi.arm.k == single.arm.k:
+                folders = (multi.arm.seeds[0], single.arm.seeds[0])
+                if all((folder / runs.JUDGED).exists() for folder in folders):
+                    return pick_examples(*folders, labels=("multi-rlcr", single.arm.label))
+    return []

@@ -60,15 +60,12 @@ def _drawn(figure: Figure) -> DrawnFigure:
         title=figure.title,
         caption=figure.caption,
         panels=tuple(
-            DrawnPanel(panel.heading, charts.svg_file(panel.svg), unescape(_alt(panel.svg))) for panel in figure.panels
+            DrawnPanel(panel.heading, charts.svg_file(panel.svg), unescape(label[1] if label else ""))
+            for panel in figure.panels
+            for label in [re.search(r'aria-label="([^"]*)"', panel.svg)]
         ),
         legend=tuple(
             (label, f"data:image/svg+xml,{quote(charts.svg_file(charts.swatch(style)))}")
             for label, style in figure.legend
         ),
     )
-
-
-def _alt(svg: str) -> str:
-    found = re.search(r'aria-label="([^"]*)"', svg)
-    return found[1] if found else ""

@@ -7,17 +7,75 @@ difference with a bootstrap over the questions both hold; pairs are averaged, va
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
-from polymode.compare.columns import DEEP_METRICS, Column, Run
-from polymode.compare.evaluations import Evaluations
+from polymode import runs
+from polymode.compare.columns import DEEP_METRICS, Column, Run, deep_folder, with_deep
 from polymode.errors import ConfigError
-from polymode.evaluation import Evaluation, compare
+from polymode.evaluation import Evaluation, compare, evaluate
+from polymode.evaluation.curves import CURVE
 from polymode.report.arms import combine
 from polymode.report.differences import Difference
 from polymode.report.equal_tokens import METRIC as EQUAL_TOKENS
-from polymode.uncertainty import Estimate, Statistic, SumStatistic
+from polymode.uncertainty import N_BOOT, Estimate, Statistic, SumStatistic
+from polymode.verifiers import QuestionVerifier, Verifier
+
+
+@dataclass
+class Evaluations:
+    """The evaluations that differences are computed from: each folder is read once, without its judged completions."""
+
+    verifier: Verifier | QuestionVerifier | None = None
+    """Judges all completions again; None takes the verdicts that are stored."""
+    own_metrics: Sequence[str] = ()
+    """Own metrics that differences are computed of."""
+    n_boot: int = N_BOOT
+    """Bootstrap replicates of metrics that are judged again."""
+    advance: Callable[[], object] = lambda: None
+    """Called after each folder."""
+    _by_folder: dict[Path, Evaluation] = field(default_factory=dict)
+
+    def of(self, run: Run, folder: Path | None = None) -> Evaluation:
+        """The evaluation of ``run``, or of its deep ``folder``; raises as `Evaluation.read`."""
+        folder = folder or run.folder
+        key = folder.resolve()
+        if key not in self._by_folder:
+            if self.verifier is None:
+                evaluation = Evaluation.read(folder, metrics=self.own_metrics)
+            else:
+                evaluation = self._judged_again(run, folder)
+            self._by_folder[key] = replace(evaluation, judged=())  # answers are most of its memory
+            self.advance()
+        return self._by_folder[key]
+
+    def deep(self, run: Run) -> Evaluation | None:
+        """The deep folder of ``run``, or of the samples that it measures; None without one."""
+        folder = deep_folder(run)
+        return None if folder is None else self.of(replace(run, confidence="stated"), folder)
+
+    def metrics(self, run: Run) -> runs.Metrics:
+        """What tables show of ``run``: its metrics.json, or what the user's verifier says."""
+        if self.verifier is None:
+            return runs.read_metrics(run.folder)
+        stored, deep = self.of(run).stored(), self.deep(run)
+        return stored if deep is None else with_deep(stored, deep.stored())
+
+    def _judged_again(self, run: Run, folder: Path) -> Evaluation:
+        is_pooled = run.pool > 1
+        path = runs.completions_of(folder)
+        says_k = next(runs.read_jsonl(path), {}).get("k") is not None
+        k = None if says_k else 1 if is_pooled else run.view.get("k")
+        return evaluate(
+            runs.read_completions(path, k=k, verifier=self.verifier),
+            verifier=self.verifier,
+            pooled=is_pooled,
+            k=run.pool if is_pooled else None,
+            confidence_from="votes" if run.confidence == "votes" else "stated",
+            metrics=self.own_metrics,
+            n_boot=self.n_boot,
+        )
 
 
 def differences_of(
@@ -27,7 +85,7 @@ def differences_of(
 
     Args:
         column: the one.
-        against: the one that is taken away.
+        against: the baseline.
         evaluations: reads their folders.
         completions: how many completions of each the token budget pays for, as in `completions_for`.
         n_boot: bootstrap replicates.
@@ -35,7 +93,7 @@ def differences_of(
     Raises:
         ConfigError: they share no question.
     """
-    found: dict[str, list[Estimate]] = {}
+    estimates: dict[str, list[Estimate]] = {}
     for a, b in pairs_of(column.runs, against.runs):
         sides = evaluations.of(a), evaluations.of(b)
         if not _share(*sides):
@@ -43,14 +101,13 @@ def differences_of(
                 f"{column.name} and {against.name} share no question: compare runs over the same questions, or name "
                 "another --against"
             )
-        entries = _pair(sides, (evaluations.deep(a), evaluations.deep(b)), completions, n_boot)
-        for name, entry in entries.items():
-            found.setdefault(name, []).append(entry)
-    out = {}
-    for name, entries in found.items():
-        cell = combine(entries)
-        out[name] = Difference(replace(cell, n=min(entry.n for entry in entries)), len(cell.by_seed))
-    return out
+        pair = _pair(sides, (evaluations.deep(a), evaluations.deep(b)), completions, n_boot)
+        for name, estimate in pair.items():
+            estimates.setdefault(name, []).append(estimate)
+    return {
+        name: Difference(replace(combine(own), n=min(estimate.n for estimate in own)), len(combine(own).by_seed))
+        for name, own in estimates.items()
+    }
 
 
 def pairs_of(first: Sequence[Run], second: Sequence[Run]) -> list[tuple[Run, Run]]:
@@ -66,13 +123,13 @@ def _pair(
     n_boot: int,
 ) -> dict[str, Estimate]:
     """Differences of one pair; what needs 30 answers a question comes from the deep evaluations where both have one."""
-    found = compare(*sides, n_boot=n_boot)
-    names, drawn = [EQUAL_TOKENS], sides
+    differences = compare(*sides, n_boot=n_boot)
+    names, used = [EQUAL_TOKENS], sides
     if deep[0] is not None and deep[1] is not None and _share(deep[0], deep[1]):
-        names, drawn = [EQUAL_TOKENS, *DEEP_METRICS], (deep[0], deep[1])
-    first, second = (_only(_with_equal_tokens(side, m), names) for side, m in zip(drawn, completions, strict=True))
-    found |= compare(first, second, n_boot=n_boot)
-    return {name: e for name, e in found.items() if not name.startswith("unique_references@")}
+        names, used = [EQUAL_TOKENS, *DEEP_METRICS], (deep[0], deep[1])
+    first, second = (_only(_with_equal_tokens(side, m), names) for side, m in zip(used, completions, strict=True))
+    differences |= compare(first, second, n_boot=n_boot)
+    return {name: estimate for name, estimate in differences.items() if not name.startswith(CURVE)}
 
 
 def _share(first: Evaluation, second: Evaluation) -> bool:
@@ -80,8 +137,8 @@ def _share(first: Evaluation, second: Evaluation) -> bool:
 
 
 def _only(evaluation: Evaluation, names: Sequence[str]) -> Evaluation:
-    kept = {name: statistic for name, statistic in evaluation.statistics.items() if name in names}
-    return replace(evaluation, statistics=kept)
+    statistics = {name: statistic for name, statistic in evaluation.statistics.items() if name in names}
+    return replace(evaluation, statistics=statistics)
 
 
 def _with_equal_tokens(evaluation: Evaluation, m: float) -> Evaluation:
@@ -89,7 +146,7 @@ def _with_equal_tokens(evaluation: Evaluation, m: float) -> Evaluation:
     answers = 1 if evaluation.view["pooled"] else evaluation.view["k"]
     if not m >= 1:
         return evaluation
-    low, high = (evaluation.statistics.get(f"unique_references@{n * answers}") for n in (math.floor(m), math.ceil(m)))
+    low, high = (evaluation.statistics.get(f"{CURVE}{n * answers}") for n in (math.floor(m), math.ceil(m)))
     if not (isinstance(low, SumStatistic) and isinstance(high, SumStatistic)):
         return evaluation
     return replace(evaluation, statistics={**evaluation.statistics, EQUAL_TOKENS: _between(low, high, m % 1)})

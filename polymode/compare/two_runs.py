@@ -12,11 +12,10 @@ from pathlib import Path
 
 from polymode import runs
 from polymode.compare.columns import Column, columns_of, run_at
-from polymode.compare.evaluations import Evaluations
-from polymode.compare.pairs import differences_of
+from polymode.compare.pairs import Evaluations, differences_of
 from polymode.errors import ConfigError
 from polymode.evaluation import Evaluation
-from polymode.report.arms import ArmData, Cell, read_arm
+from polymode.report.arms import Cell, read_arm
 from polymode.report.differences import Difference
 from polymode.report.equal_tokens import completions_for, find_budget, with_equal_tokens
 from polymode.report.table import group_metrics
@@ -59,8 +58,6 @@ class TwoRuns:
     questions: tuple[QuestionOfTwo, ...]
     """Those that differ, the most different in coverage first, then in Brier score."""
     n_shared: int
-    notes: tuple[str, ...] = ()
-    """What a reader must know."""
 
 
 def compare_two(first: Path, second: Path, *, n_boot: int = N_BOOT) -> TwoRuns:
@@ -72,25 +69,27 @@ def compare_two(first: Path, second: Path, *, n_boot: int = N_BOOT) -> TwoRuns:
     """
     one, other = columns = columns_apart(first, second)
     for column in columns:
-        _check(column)
+        size = (column.runs[0].folder / runs.JUDGED).stat().st_size
+        if size > MAX_BYTES:
+            raise ConfigError(
+                f"{column.name} has {size / 1e6:,.0f} MB of judged completions, too many for a page: polymode compare "
+                "A B --out FOLDER compares them, and its report.html is shown here too"
+            )
     data = [read_arm(column.arm) for column in columns]
     budget = find_budget(data)
     paid = (completions_for(budget, data[0]), completions_for(budget, data[1]))
     data = with_equal_tokens(data, budget)
     evaluations = Evaluations()
     differences = differences_of(one, other, evaluations, paid, n_boot=n_boot)
-    names = [name for name in dict.fromkeys([*data[0].metrics, *data[1].metrics]) if _is_known(data, name)]
-    groups = tuple(
-        (
-            title,
-            tuple(MetricOfTwo(name, data[0].cell(name), data[1].cell(name), differences.get(name)) for name in found),
-        )
-        for title, found in group_metrics(names)
-    )
+    metrics = {
+        name: MetricOfTwo(name, data[0].cell(name), data[1].cell(name), differences.get(name))
+        for name in [*data[0].metrics, *data[1].metrics]
+        if any(side.cell(name).is_defined for side in data)
+    }
     questions, n_shared = _questions(evaluations.of(one.runs[0]), evaluations.of(other.runs[0]))
     return TwoRuns(
-        labels=(columns[0].arm.label, columns[1].arm.label),
-        groups=groups,
+        labels=(one.arm.label, other.arm.label),
+        groups=tuple((title, tuple(metrics[name] for name in names)) for title, names in group_metrics(list(metrics))),
         questions=questions,
         n_shared=n_shared,
     )
@@ -102,39 +101,23 @@ def columns_apart(*folders: Path) -> list[Column]:
     labels = [column.arm.label for column in columns]
     if len(set(labels)) == len(labels):
         return columns
-    return [_named(column, letter) for column, letter in zip(columns, "AB", strict=False)]
-
-
-def _named(column: Column, letter: str) -> Column:
-    return replace(column, arm=replace(column.arm, label=f"{letter}: {column.arm.label}"))
-
-
-def _check(column: Column) -> None:
-    size = (column.runs[0].folder / runs.JUDGED).stat().st_size
-    if size > MAX_BYTES:
-        raise ConfigError(
-            f"{column.name} has {size / 1e6:,.0f} MB of judged completions, too many for a page: polymode compare A B "
-            "--out FOLDER compares them, and its report.html is shown here too"
-        )
-
-
-def _is_known(data: list[ArmData], name: str) -> bool:
-    return any(one.cell(name).is_defined for one in data)
-
-
-def _questions(first: Evaluation, second: Evaluation) -> tuple[tuple[QuestionOfTwo, ...], int]:
-    shared = set(first.question_ids) & set(second.question_ids)
-    sides = [(_per_question(side, "coverage"), _per_question(side, "brier")) for side in (first, second)]
-    found = [
-        QuestionOfTwo(
-            id_,
-            (sides[0][0].get(id_, math.nan), sides[1][0].get(id_, math.nan)),
-            (sides[0][1].get(id_, math.nan), sides[1][1].get(id_, math.nan)),
-        )
-        for id_ in first.question_ids
-        if id_ in shared
+    return [
+        replace(column, arm=replace(column.arm, label=f"{letter}: {column.arm.label}"))
+        for column, letter in zip(columns, "AB", strict=False)
     ]
-    differing = [one for one in found if any(_gap(pair) > 0 for pair in (one.coverage, one.brier))]
+
+
+def _questions(*sides: Evaluation) -> tuple[tuple[QuestionOfTwo, ...], int]:
+    per_question = {name: [_per_question(side, name) for side in sides] for name in ("coverage", "brier")}
+
+    def pair(name: str, id_: str) -> tuple[float, float]:
+        first, second = (values.get(id_, math.nan) for values in per_question[name])
+        return first, second
+
+    theirs = set(sides[1].question_ids)
+    shared = [id_ for id_ in sides[0].question_ids if id_ in theirs]
+    questions = [QuestionOfTwo(id_, pair("coverage", id_), pair("brier", id_)) for id_ in shared]
+    differing = [one for one in questions if _gap(one.coverage) > 0 or _gap(one.brier) > 0]
     differing.sort(key=lambda one: (-_gap(one.coverage), -_gap(one.brier)))
     return tuple(differing), len(shared)
 

@@ -6,7 +6,7 @@ The text of every completion is parsed, judged and scored by the same code as in
 malformed completion may be salvaged (status PARTIAL). Judging again never generates again.
 """
 
-from polymode.evaluation.evaluation import Evaluation, compare, evaluate, evaluate_folder
+from polymode.evaluation.evaluation import Evaluation, compare, evaluate
 from polymode.evaluation.groups import evaluate_groups, write_groups
 from polymode.runs import JudgedCompletion, read_completions
 
@@ -15,7 +15,6 @@ __all__ = [
     "JudgedCompletion",
     "compare",
     "evaluate",
-    "evaluate_folder",
     "evaluate_groups",
     "read_completions",
     "write_groups",

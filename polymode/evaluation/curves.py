@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,12 @@ from polymode.metrics.table import JudgedTable
 from polymode.uncertainty import Estimate
 
 Points = list[dict[str, Any]]
+CURVE = "unique_references@"
+"""Before the number of answers m, the name of the statistic U(m): a point of a curve, not a metric."""
 
 
 def curves_of(
-    sets: JudgedTable, completions: JudgedTable, answers: JudgedTable, estimates: Mapping[Any, Estimate]
+    sets: JudgedTable, completions: JudgedTable, answers: JudgedTable, estimates: Mapping[str, Estimate]
 ) -> dict[str, Points]:
     """All curves by name.
 
@@ -24,15 +26,11 @@ def curves_of(
         sets: the answer sets that are compared.
         completions: what the model wrote.
         answers: the table whose single answers are checked for calibration.
-        estimates: metrics by name, and points of U(m) by ``("unique_references", answers)``.
+        estimates: metrics and points of U(m) by name.
     """
     return {
-        "unique_references": _points(estimates, "unique_references", "answers"),
-        "coverage_at": [
-            {"n": int(name.removeprefix("coverage@")), **_interval(e)}
-            for name, e in estimates.items()
-            if isinstance(name, str) and name.startswith("coverage@")
-        ],
+        "unique_references": _points(estimates, CURVE, "answers"),
+        "coverage_at": _points(estimates, "coverage@", "n"),
         "reliability": _reliability(answers),
         "expected_hits": _expected_hits(sets),
         "unique_answers_histogram": _unique_histogram(completions),
@@ -41,12 +39,12 @@ def curves_of(
     }
 
 
-def _points(estimates: Mapping[Hashable, Estimate], name: str, x: str) -> Points:
-    return [{x: key[1], **_interval(e)} for key, e in estimates.items() if isinstance(key, tuple) and key[0] == name]
-
-
-def _interval(estimate: Estimate) -> dict[str, Any]:
-    return {"value": estimate.value, "low": estimate.low, "high": estimate.high, "questions": estimate.n}
+def _points(estimates: Mapping[str, Estimate], prefix: str, x: str) -> Points:
+    return [
+        {x: int(name.removeprefix(prefix)), "value": e.value, "low": e.low, "high": e.high, "questions": e.n}
+        for name, e in estimates.items()
+        if name.startswith(prefix)
+    ]
 
 
 def _reliability(answers: JudgedTable) -> Points:
@@ -87,15 +85,13 @@ def _sum_by_n_true(sets: JudgedTable) -> Points:
     has_q_N = has_all_confidences(sets)
     sum_N, hits_N = sets.per_set(np.nan_to_num(sets.q))[has_q_N], sets.hits[has_q_N]
     n_true_N = sets.n_references[has_q_N]
-    points = []
-    for n_true in np.unique(n_true_N).tolist():
-        is_here_N = n_true_N == n_true
-        points.append(
-            {
-                "n_true": n_true,
-                "count": int(is_here_N.sum()),
-                "mean_sum_confidence": float(sum_N[is_here_N].mean()),
-                "mean_hits": float(hits_N[is_here_N].mean()),
-            }
-        )
-    return points
+    groups = [(n_true, n_true_N == n_true) for n_true in np.unique(n_true_N).tolist()]
+    return [
+        {
+            "n_true": n_true,
+            "count": int(is_here_N.sum()),
+            "mean_sum_confidence": float(sum_N[is_here_N].mean()),
+            "mean_hits": float(hits_N[is_here_N].mean()),
+        }
+        for n_true, is_here_N in groups
+    ]

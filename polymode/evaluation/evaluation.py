@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby, pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from tqdm import tqdm
 
 from polymode import runs
 from polymode.errors import ConfigError
-from polymode.evaluation.curves import curves_of
-from polymode.evaluation.judged import CompletionJudge
+from polymode.evaluation.curves import CURVE, curves_of
+from polymode.evaluation.judged import SHOW_AFTER, CompletionJudge, with_overlaps
 from polymode.evaluation.older import completed
-from polymode.evaluation.overlaps import overlaps_of, with_overlaps
-from polymode.evaluation.sets import Tables, pools_of, tables_of
+from polymode.evaluation.sets import Tables, overlaps_of, tables_of
 from polymode.metrics.own import own_statistics
-from polymode.metrics.statistics import of_unique_references, statistics
+from polymode.metrics.statistics import of_unique_references
+from polymode.metrics.statistics import statistics as statistics_of
 from polymode.prompts import check_k
 from polymode.rewards import Reward
 from polymode.runs import JudgedCompletion
-from polymode.types import Completion, Example, ParseStatus
+from polymode.types import Completion, ParseStatus
 from polymode.uncertainty import N_BOOT, Estimate, Statistic, bootstrap, paired_differences, restrict
 from polymode.verifiers import QuestionVerifier, Verifier
 from polymode.verifiers.description import describe_verifier
 from polymode.verifiers.text import TextVerifier
 
-_SHOW_AFTER = 2.0  # seconds before a progress bar appears
+Sampled = TypeVar("Sampled", Completion, JudgedCompletion)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,20 +66,12 @@ class Evaluation:
         folder = Path(folder)
         stored = runs.read_metrics(folder)
         lines = runs.judged_lines(folder / runs.JUDGED)
-        rows = tqdm(lines, desc="reading judged.jsonl", unit=" completions", delay=_SHOW_AFTER, leave=False)
-        judged = _ordered([line.judged for line in rows])
+        rows = tqdm(lines, desc="reading judged.jsonl", unit=" completions", delay=SHOW_AFTER, leave=False)
+        judged = _in_order([line.judged for line in rows], lambda one: one.id)
         if any(one.schema == 0 for one in judged):
             judged = completed(judged, folder, stored.pool if stored.view.get("pooled") else 0)
-        questions = _numbered(one.id for one in judged)
-        tables = _tables(judged, questions, stored.view)
-        return cls(
-            view=stored.view,
-            metrics=stored.metrics,
-            curves=stored.curves,
-            judged=tuple(judged),
-            question_ids=tuple(questions),
-            statistics=_by_text(_statistics(tables, overlaps_of(judged, questions), metrics)),
-        )
+        questions, _, statistics = _measured(judged, stored.view, metrics)
+        return cls(stored.view, stored.metrics, stored.curves, tuple(judged), questions, statistics)
 
     def write(self, folder: Path | str, *, completions: Path | str | None = None) -> None:
         """Write ``judged.jsonl`` and ``metrics.json`` into ``folder``, each whole or not at all.
@@ -91,12 +85,14 @@ class Evaluation:
             WriteError: a file cannot be written.
         """
         folder = Path(folder)
-        source = runs.completions_path(folder if completions is None else completions)
-        rows = tqdm(self.judged, desc="writing judged.jsonl", unit=" completions", delay=_SHOW_AFTER, leave=False)
+        source = runs.file_in(folder if completions is None else completions, runs.COMPLETIONS)
+        rows = tqdm(self.judged, desc="writing judged.jsonl", unit=" completions", delay=SHOW_AFTER, leave=False)
         runs.write_judged(folder / runs.JUDGED, rows)
         stored = self.stored()
         if source.is_file():
-            stored = replace(stored, completions=runs.CompletionsFile.of(source, folder))
+            stored = replace(
+                stored, completions=runs.CompletionsFile(os.path.relpath(source, folder), runs.fingerprint(source))
+            )
         stored.write(folder)
 
     def stored(self) -> runs.Metrics:
@@ -147,30 +143,29 @@ def evaluate(
         ConfigError: no completions; pooled without a k or enough samples, or with multi-answer completions; votes
             without pooled; one id for two questions; a metric that cannot be used.
     """
-    in_order = _in_order(completions)
+    in_order = _in_order(list(completions), lambda completion: completion.example.id)
     _check_options(in_order, k, pooled, confidence_from, n_boot)
     judge = CompletionJudge(verifier if verifier is not None else TextVerifier(), reward)
-    examples = _examples(in_order)
+    _check_ids(in_order)
     judge.prepare(in_order)
-    bar = tqdm(in_order, desc="judging", unit=" completions", delay=_SHOW_AFTER, leave=False)
-    judged = [judge.judged(completion) for completion in bar]
+    judged: list[JudgedCompletion] = []
+    with tqdm(in_order, desc="judging", unit=" completions", delay=SHOW_AFTER, leave=False) as bar:
+        for _, same in groupby(bar, lambda completion: completion.example.id):
+            judged += judge.judged(list(same), k or 0 if pooled else 0)
+    if pooled and not any(one.pool for one in judged):
+        raise ConfigError(f"k = {k} is too large for pooled sets: no question has {k} samples; generate more samples")
     judged = with_overlaps(judged, in_order)
-    if pooled:
-        assert k is not None
-        judged = _with_pools(judged, examples, judge, k)
-    questions = _numbered(examples)
     view = {
         "k": k if pooled else max(c.k for c in in_order),
         "pooled": pooled,
         "confidence_from": confidence_from,
         "verifier": describe_verifier(judge.verifier),
     }
-    tables = _tables(judged, questions, view)
-    everything = _statistics(tables, overlaps_of(judged, questions), metrics)
+    questions, tables, statistics = _measured(judged, view, metrics)
     n_unscored = tables.completions.n_unscored
-    with tqdm(total=n_boot, desc="intervals", unit=" resamples", delay=_SHOW_AFTER, leave=False) as bar:
+    with tqdm(total=n_boot, desc="intervals", unit=" resamples", delay=SHOW_AFTER, leave=False) as bar:
         estimates = bootstrap(
-            everything,
+            statistics,
             len(questions),
             rng=np.random.default_rng(seed),
             n_boot=n_boot,
@@ -188,20 +183,12 @@ def evaluate(
             "n_unscored": n_unscored,
             "statuses": {status.value: statuses[status.value] for status in ParseStatus},
         },
-        metrics={name: e for name, e in estimates.items() if isinstance(name, str)},
+        metrics={name: estimate for name, estimate in estimates.items() if not name.startswith(CURVE)},
         curves=curves_of(*tables, estimates),
         judged=tuple(judged),
-        question_ids=tuple(questions),
-        statistics=_by_text(everything),
+        question_ids=questions,
+        statistics=statistics,
     )
-
-
-def evaluate_folder(folder: Path | str, **options: Any) -> Evaluation:
-    """`evaluate` the ``completions.jsonl`` of a run folder and write the results beside it; options as there."""
-    folder = Path(folder)
-    evaluation = evaluate(runs.read_completions(folder / runs.COMPLETIONS), **options)
-    evaluation.write(folder)
-    return evaluation
 
 
 def compare(first: Evaluation, second: Evaluation, *, n_boot: int = N_BOOT, seed: int = 0) -> dict[str, Estimate]:
@@ -228,62 +215,30 @@ def compare(first: Evaluation, second: Evaluation, *, n_boot: int = N_BOOT, seed
     return paired_differences(pairs, len(shared), rng=np.random.default_rng(seed), n_boot=n_boot)
 
 
-def _in_order(completions: Iterable[Completion]) -> list[Completion]:
+def _in_order(items: list[Sampled], id_of: Callable[[Sampled], str]) -> list[Sampled]:
     """Questions in order of first appearance, samples in order."""
-    given = list(completions)
-    place = _numbered(completion.example.id for completion in given)
-    return sorted(given, key=lambda c: (place[c.example.id], c.sample))
+    place = {id_: number for number, id_ in enumerate(dict.fromkeys(map(id_of, items)))}
+    return sorted(items, key=lambda one: (place[id_of(one)], one.sample))
 
 
-def _ordered(judged: list[JudgedCompletion]) -> list[JudgedCompletion]:
-    place = _numbered(one.id for one in judged)
-    return sorted(judged, key=lambda one: (place[one.id], one.sample))
-
-
-def _numbered(ids: Iterable[str]) -> dict[str, int]:
-    """Number of each question by id, in order of first appearance."""
-    return {id_: number for number, id_ in enumerate(dict.fromkeys(ids))}
-
-
-def _examples(completions: list[Completion]) -> dict[str, Example]:
-    examples: dict[str, Example] = {}
-    for completion in completions:
-        example = completion.example
-        first = examples.setdefault(example.id, example)
-        if first is not example and first != example:
+def _check_ids(in_order: list[Completion]) -> None:
+    for completion, after in pairwise(in_order):
+        first, example = completion.example, after.example
+        if first.id == example.id and first is not example and first != example:
             raise ConfigError(f"id {example.id!r} stands for two different questions: give each question its own id")
-    return examples
 
 
-def _with_pools(
-    judged: list[JudgedCompletion], examples: Mapping[str, Example], judge: CompletionJudge, k: int
-) -> list[JudgedCompletion]:
-    """The judged completions, the first of each pool of ``k`` with the pooled set."""
-    pools = {
-        (members[0].id, members[0].sample): judge.pooled(
-            examples[members[0].id], [text for one in members for text in one.answers], k
-        )
-        for members in pools_of(judged, k)
-    }
-    if not pools:
-        raise ConfigError(f"k = {k} is too large for pooled sets: no question has {k} samples; generate more samples")
-    return [replace(one, pool=pools[one.id, one.sample]) if (one.id, one.sample) in pools else one for one in judged]
-
-
-def _tables(judged: Sequence[JudgedCompletion], questions: Mapping[str, int], view: Mapping[str, Any]) -> Tables:
+def _measured(
+    judged: Sequence[JudgedCompletion], view: Mapping[str, Any], metrics: Sequence[str]
+) -> tuple[tuple[str, ...], Tables, dict[str, Statistic]]:
+    """Questions, the columns of what was judged, and every statistic by name."""
+    questions = {id_: number for number, id_ in enumerate(dict.fromkeys(one.id for one in judged))}
     pool = int(view.get("k") or 1) if view.get("pooled") else 0
-    return tables_of(judged, questions, pool, votes=view.get("confidence_from") == "votes")
-
-
-def _statistics(tables: Tables, overlaps: np.ndarray, metrics: Sequence[str]) -> dict[str | tuple[str, int], Statistic]:
-    built_in = statistics(*tables, overlaps)
+    tables = tables_of(judged, questions, pool, votes=view.get("confidence_from") == "votes")
+    built_in = statistics_of(*tables, overlaps_of(judged, questions))
     own = own_statistics(metrics, tables.sets, built_in)
-    curve = of_unique_references(tables.completions)
-    return {**built_in, **own, **{("unique_references", m): statistic for m, statistic in curve.items()}}
-
-
-def _by_text(everything: Mapping[str | tuple[str, int], Statistic]) -> dict[str, Statistic]:
-    return {name if isinstance(name, str) else "@".join(map(str, name)): one for name, one in everything.items()}
+    curve = {f"{CURVE}{m}": one for m, one in of_unique_references(tables.completions).items()}
+    return tuple(questions), tables, {**built_in, **own, **curve}
 
 
 def _check_options(

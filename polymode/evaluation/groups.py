@@ -26,9 +26,9 @@ def evaluate_groups(completions: Iterable[Completion], by: str, **options: Any) 
     groups: dict[str, list[Completion]] = {}
     for completion in completions:
         if by not in completion.example.meta:
-            known = ", ".join(sorted(completion.example.meta)) or "nothing"
+            fields = ", ".join(sorted(completion.example.meta)) or "nothing"
             raise ConfigError(
-                f"by = {by!r}: question {completion.example.id!r} has no such field in meta; it has {known}"
+                f"by = {by!r}: question {completion.example.id!r} has no such field in meta; it has {fields}"
             )
         value = completion.example.meta[by]
         text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
@@ -40,5 +40,5 @@ def evaluate_groups(completions: Iterable[Completion], by: str, **options: Any) 
 
 def write_groups(folder: Path | str, groups: dict[str, Evaluation]) -> None:
     """Add the groups' views and metrics to the ``metrics.json`` of ``folder``, under ``groups``."""
-    parts = {label: evaluation.stored() for label, evaluation in groups.items()}
+    parts = {label: replace(evaluation.stored(), curves={}) for label, evaluation in groups.items()}
     replace(runs.read_metrics(Path(folder)), groups=parts).write(Path(folder))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
+from tqdm import tqdm
 
 from polymode.errors import VerifierFault
 from polymode.judging import judge
-from polymode.metrics import alignment
+from polymode.metrics import alignment, diversity
 from polymode.parsing import parse_answers
 from polymode.rewards import METHODS, Reward, score_set
 from polymode.runs import SCHEMA, JudgedCompletion, JudgedSet
@@ -19,23 +20,26 @@ from polymode.types import Answer, AnswerSet, Completion, Example, Judgement, Pa
 from polymode.verifiers import QuestionVerifier, Verifier, is_open, prepare_verifier, verifier_at
 from polymode.verifiers.faults import ask
 
+SHOW_AFTER = 2.0
+"""Seconds before a progress bar appears."""
+
 
 class AnswerFacts(NamedTuple):
     """What the question tells about one answer."""
 
     class_: int
     """Number of its equivalence class; answers that match the same reference are one class."""
-    p_correct: float
-    """Probability that it is correct, 0 when it is not listed; NaN when the question does not tell."""
-    mass: float
-    """Mass in the reference distribution, 0 when it is not listed; NaN when there is none."""
+    p_correct: float | None
+    """Probability that it is correct, 0 when it is not listed; None when the question does not tell."""
+    mass: float | None
+    """Mass in the reference distribution, 0 when it is not listed; None when there is none."""
 
 
 class Equality:
     """The verifier's equality on one question: classes of answers, and their masses in its distributions."""
 
     def __init__(self, example: Example, verifier: Verifier | QuestionVerifier) -> None:
-        self._example, self._verifier = example, verifier_at(verifier, example)
+        self.example, self._verifier = example, verifier_at(verifier, example)
         self.is_open = is_open(self._verifier)
         """Whether right answers are without number; then each class of right answers counts as a reference."""
         self._key = getattr(self._verifier, "key", None)
@@ -51,9 +55,7 @@ class Equality:
             self._distribution = self._p_correct
         self.has_masses = self._distribution is not None
         """Whether the question has a reference distribution."""
-        values = None if example.p_correct is None else np.fromiter(example.p_correct.values(), float)
         self._best: dict[int, float] = {}
-        self._values = values
 
     def look_up(self, text: str, match: int | None) -> AnswerFacts:
         """Class and masses of an answer that matches reference ``match`` (None: no reference)."""
@@ -61,55 +63,46 @@ class Equality:
         if facts is None:
             if self.is_open:
                 match = None
-            names = [text] if match is None else [text, *self._example.references[match].names]
-            p_correct = self._mass(names, self._p_correct) if self._chance is None else self._chance_of(text)
-            facts = AnswerFacts(self._class_of(text, match), p_correct, self._mass(names, self._distribution))
+            names = [text] if match is None else [text, *self.example.references[match].names]
+            chance = self._mass(names, self._p_correct) if self._chance is None else self._chance_of(text)
+            facts = AnswerFacts(self._class_of(text, match), chance, self._mass(names, self._distribution))
             self._facts[text, match] = facts
         return facts
 
     def best_coverage(self, k: int) -> float:
         """Expected coverage of the best k answers; min(N, k) when only the references are known."""
-        if self._values is None:
-            return float(k if self.is_open else min(len(self._example.references), k))
+        if self.example.p_correct is None:
+            return float(k if self.is_open else min(len(self.example.references), k))
         if k not in self._best:
-            self._best[k] = alignment.best_coverage(self._values, k)
+            self._best[k] = alignment.best_coverage(np.fromiter(self.example.p_correct.values(), float), k)
         return self._best[k]
 
     def _class_of(self, text: str, match: int | None) -> int:
-        if match is not None:
-            return self._classes.setdefault(match, len(self._classes))
-        if self._key is not None:
-            return self._classes.setdefault(self._key_of(text), len(self._classes))
-        head = next((head for head in self._heads if self._is_same(text, head)), None)
-        if head is None:
-            self._heads.append(head := text)
-        return self._classes.setdefault(head, len(self._classes))
+        name: object = match
+        if match is None and self._key is not None:
+            name = self._key_of(text)
+        elif match is None:
+            name = next((head for head in self._heads if self._is_same(text, head)), None)
+            if name is None:
+                self._heads.append(name := text)
+        return self._classes.setdefault(name, len(self._classes))
 
     # A verifier of somebody else may raise anything, also about texts that it did not fail on while judging. Answers
     # that it cannot compare stand for themselves, a probability that it cannot tell is unknown: the evaluation goes on.
 
     def _is_same(self, a: str, b: str) -> bool:
-        try:
-            return ask(self._verifier.same, a, b)
-        except VerifierFault:
-            return False
+        return _ask_or(False, self._verifier.same, a, b)
 
     def _key_of(self, text: str) -> object:
-        try:
-            return text if self._key is None else ask(self._key, text)
-        except VerifierFault:
-            return (text,)
+        return text if self._key is None else _ask_or((text,), self._key, text)
 
-    def _chance_of(self, text: str) -> float:
-        assert self._chance is not None
-        try:
-            return float(ask(self._chance, text))
-        except VerifierFault:
-            return math.nan
+    def _chance_of(self, text: str) -> float | None:
+        chance = _ask_or(None, self._chance, text)
+        return None if chance is None else _or_none(chance)
 
-    def _mass(self, names: Sequence[str], masses: Mapping[object, float] | None) -> float:
+    def _mass(self, names: Sequence[str], masses: Mapping[object, float] | None) -> float | None:
         if masses is None:
-            return math.nan
+            return None
         for name in names:
             if self._key is not None:
                 mass = masses.get(self._key_of(name))
@@ -129,106 +122,128 @@ class Equality:
         return total
 
 
+def _ask_or(default: Any, method: Any, *arguments: object) -> Any:
+    try:
+        return ask(method, *arguments)
+    except VerifierFault:
+        return default
+
+
 class CompletionJudge:
-    """Parses, judges and scores completions with one verifier, and keeps what belongs to a question."""
+    """Parses, judges and scores completions with one verifier, question by question."""
 
     def __init__(self, verifier: Verifier | QuestionVerifier, reward: Reward | None) -> None:
         self.verifier = self.prepared = verifier
-        """As it was given; ``prepared`` is what judges: after `prepare`, it has the results."""
-        self._reward = reward
-        self._defaults = {
-            True: METHODS["multi-rlcr"].reward("paper"),
-            False: METHODS["multi-rlvr"].reward("paper"),
+        """As the user named it; ``prepared`` is what judges: after `prepare`, it has the results."""
+        self._rewards = {
+            has_confidence: reward or METHODS["multi-rlcr" if has_confidence else "multi-rlvr"].reward("paper")
+            for has_confidence in (True, False)
         }
-        self._equalities: dict[str, Equality] = {}
-
-    def equality(self, example: Example) -> Equality:
-        """The question's classes and masses."""
-        if example.id not in self._equalities:
-            self._equalities[example.id] = Equality(example, self.prepared)
-        return self._equalities[example.id]
 
     def prepare(self, completions: Iterable[Completion]) -> None:
         """Let a slow verifier see all answers at once."""
         items = ((c.example, [a.text for a in _answers(c).answers]) for c in completions)
         self.prepared = prepare_verifier(self.verifier, items)
-        self._count_distinct = getattr(self.prepared, "count_distinct", None)
 
-    def judged(self, completion: Completion) -> JudgedCompletion:
-        """Parse (salvaging what can be salvaged), judge and score one completion."""
+    def judged(self, completions: Sequence[Completion], pool: int = 0) -> list[JudgedCompletion]:
+        """Parse (salvaging what can be salvaged), judge and score the completions of one question.
+
+        Args:
+            completions: in sample order.
+            pool: put the answers of so many completions together as one set, stored at the first of them; 0 for none.
+        """
+        equality = Equality(completions[0].example, self.prepared)
+        lines = [self._judged(completion, equality) for completion in completions]
+        for start in range(0, len(lines) - pool + 1, pool) if pool else ():
+            texts = [text for one in lines[start : start + pool] for text in one.answers]
+            lines[start] = replace(lines[start], pool=self._pooled(equality, texts, pool))
+        return lines
+
+    def _judged(self, completion: Completion, equality: Equality) -> JudgedCompletion:
         answers = _answers(completion)
         judgement = judge(completion.example, answers, self.prepared)
-        reward = self._reward if self._reward is not None else self._defaults[completion.has_confidence]
-        score = score_set(judgement, reward)
+        score = score_set(judgement, self._rewards[completion.has_confidence])
         return JudgedCompletion(
             id=completion.example.id,
             sample=completion.sample,
             k=completion.k,
             status=answers.status.value,
             reason=answers.reason,
-            answers=tuple(answer.text for answer in answers.answers),
-            confidences=tuple(answer.confidence for answer in answers.answers),
+            answers=tuple([answer.text for answer in answers.answers]),
+            confidences=tuple([answer.confidence for answer in answers.answers]),
             score=score.total,
             terms=dict(score.terms),
             n_tokens=completion.n_tokens,
             schema=SCHEMA,
-            **self._facts(completion.example, score.judgement),  # with the faults of terms
+            **self._facts(equality, score.judgement),  # with the faults of terms
         )
 
-    def pooled(self, example: Example, texts: Sequence[str], k: int) -> JudgedSet:
+    def _pooled(self, equality: Equality, texts: Sequence[str], k: int) -> JudgedSet:
         """Single answers of ``k`` completions judged as one set."""
         answers = tuple(Answer(text, Span(0, 0)) for text in texts)
         status = ParseStatus.CLEAN if answers else ParseStatus.MALFORMED
-        judgement = judge(example, AnswerSet(status, answers, k, has_confidence=False), self.prepared)
-        return JudgedSet(**self._facts(example, judgement))
+        answer_set = AnswerSet(status, answers, k, has_confidence=False)
+        return JudgedSet(**self._facts(equality, judge(equality.example, answer_set, self.prepared)))
 
-    def _facts(self, example: Example, judgement: Judgement) -> dict[str, Any]:
+    def _facts(self, equality: Equality, judgement: Judgement) -> dict[str, Any]:
         """The fields of a `JudgedSet`."""
-        equality = self.equality(example)
+        hits, matches, duplicates = judgement.hits, judgement.matches, judgement.duplicates
         facts: dict[str, Any] = {
-            "verdicts": tuple(verdict.value for verdict in judgement.verdicts),
-            "hits": judgement.hits,
-            "matches": judgement.matches,
-            "duplicates": judgement.duplicates,
+            "verdicts": tuple([verdict._value_ for verdict in judgement.verdicts]),  # value is a slow property
+            "hits": hits,
+            "matches": matches,
+            "duplicates": duplicates,
             "n_references": judgement.n_references,
             "faults": judgement.faults,
             "open": equality.is_open,
         }
         if not judgement.is_scored:  # its verifier may fail again
             return facts
-        items = judgement.answer_set.answers
-        looked_up = [equality.look_up(a.text, m) for a, m in zip(items, judgement.matches, strict=True)]
-        facts["classes"] = tuple(answer.class_ for answer in looked_up)
+        texts = [answer.text for answer in judgement.answer_set.answers]
+        answers = [equality.look_up(text, match) for text, match in zip(texts, matches, strict=True)]
+        facts["classes"] = tuple([answer.class_ for answer in answers])
         if equality.has_masses:
-            facts["masses"] = tuple(answer.mass for answer in looked_up)
-        if example.p_correct is not None:
+            facts["masses"] = tuple([answer.mass for answer in answers])
+        if equality.example.p_correct is not None:
             # An answer whose reference was found by an earlier one can be no new hit, whatever the truth.
             facts["p_correct"] = tuple(
-                0.0 if duplicate is not None or (match is not None and not hit) else _or_none(answer.p_correct)
-                for answer, match, duplicate, hit in zip(
-                    looked_up, judgement.matches, judgement.duplicates, judgement.hits, strict=True
-                )
+                0.0 if duplicate is not None or (match is not None and not hit) else answer.p_correct
+                for answer, match, duplicate, hit in zip(answers, matches, duplicates, hits, strict=True)
             )
         facts["best"] = equality.best_coverage(judgement.answer_set.k)
         count_distinct = getattr(self.prepared, "count_distinct", None)  # that of programs
         if count_distinct is not None:
-            facts["distinct"] = _distinct(count_distinct, example, [answer.text for answer in items])
+            facts["distinct"] = _distinct(count_distinct, equality.example, texts)
         return facts
 
 
-def _distinct(count_distinct: Callable[..., Any], example: Example, texts: Sequence[str]) -> dict[str, int | None]:
-    """Right programs of a set that differ in their syntax trees, and in what they do; None when unknown."""
-    try:
-        counts = ask(count_distinct, example, texts)
-    except VerifierFault:  # also a set without answers, of a question whose tests cannot be used
-        return {"ast": None, "behaviour": None}
-    if counts.unscored:
-        return {"ast": None, "behaviour": None}
-    return {"ast": counts.by_ast, "behaviour": counts.by_behaviour}
+def with_overlaps(judged: Sequence[JudgedCompletion], completions: Sequence[Completion]) -> list[JudgedCompletion]:
+    """The judged completions, the first of a question with the overlaps of its texts, where it has several.
+
+    Only some questions when there are very many.
+    """
+    texts: dict[str, list[str]] = {}
+    for completion in completions:
+        texts.setdefault(completion.example.id, []).append(completion.text)
+    several = [id_ for id_, group in texts.items() if len(group) > 1]
+    count = min(len(several), diversity.MAX_OVERLAP_QUESTIONS)
+    chosen = [several[i * len(several) // count] for i in range(count)]
+    bar = tqdm(chosen, desc="overlap", unit=" questions", delay=SHOW_AFTER, leave=False)
+    overlaps = {id_: tuple(_or_none(x) for x in diversity.text_overlaps(texts[id_])) for id_ in bar}
+    # The first completion of a question takes its overlap.
+    return [replace(one, overlap=overlaps.pop(one.id)) if one.id in overlaps else one for one in judged]
 
 
 def _or_none(value: float) -> float | None:
-    return None if math.isnan(value) else value
+    return None if math.isnan(value) else float(value)
+
+
+def _distinct(count_distinct: Any, example: Example, texts: Sequence[str]) -> dict[str, int | None]:
+    """Right programs of a set that differ in their syntax trees, and in what they do; None when unknown."""
+    counts = _ask_or(None, count_distinct, example, texts)  # fails on a question whose tests cannot be used
+    if counts is None or counts.unscored:
+        return {"ast": None, "behaviour": None}
+    return {"ast": counts.by_ast, "behaviour": counts.by_behaviour}
 
 
 def _answers(completion: Completion) -> AnswerSet:

@@ -7,23 +7,25 @@ when they match the same reference or their normalised texts are equal: 0.1.0 ju
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
-
-import numpy as np
+from typing import Any
 
 from polymode import runs
 from polymode.errors import UserError
-from polymode.evaluation.overlaps import with_overlaps
+from polymode.evaluation.judged import Equality, with_overlaps
 from polymode.evaluation.sets import pools_of
-from polymode.metrics import alignment
 from polymode.runs import JudgedCompletion, JudgedSet
-from polymode.runs.judged import VerdictName
-from polymode.types import Completion, Example
-from polymode.verifiers.text import normalise
+from polymode.types import Completion, Example, Reference
+from polymode.verifiers.text import TextVerifier
+
+
+class _OpenText(TextVerifier):
+    """Equality of texts where right answers are without number."""
+
+    open = True
 
 
 def completed(judged: Sequence[JudgedCompletion], folder: Path, pool: int) -> list[JudgedCompletion]:
@@ -34,89 +36,65 @@ def completed(judged: Sequence[JudgedCompletion], folder: Path, pool: int) -> li
         folder: holds completions.jsonl too; without it distributions and texts are unknown.
         pool: completions of a pooled set; 0 when a completion is a set by itself.
     """
-    completions = _completions(folder, next((one.k for one in judged if one.k), None))
+    completions: list[Completion] = []
+    with suppress(UserError):
+        completions = runs.read_completions(folder, k=next((one.k for one in judged if one.k), None))
     examples = {c.example.id: c.example for c in completions}
-    classes: dict[str, dict[str | int, int]] = {}
-    lines = [_with_classes(one, examples.get(one.id), classes.setdefault(one.id, {})) for one in judged]
+    is_open = any(one.classes is not None for one in judged)  # 0.1.0 stored classes only then
+    verifier = _OpenText() if is_open else TextVerifier()
+    equalities: dict[str, Equality] = {}
+    lines = []
+    for one in judged:
+        if one.id not in equalities:
+            stand_in = Example(one.id, "", (Reference(""),) * (one.n_references or 0))
+            equalities[one.id] = Equality(examples.get(one.id, stand_in), verifier)
+        lines.append(_with_facts(one, equalities[one.id]))
     pools = {
-        (members[0].id, members[0].sample): _pooled(members, examples.get(members[0].id), pool)
+        (members[0].id, members[0].sample): _pooled(members, equalities[members[0].id])
         for members in (pools_of(lines, pool) if pool else ())
     }
     lines = [replace(one, pool=pools.get((one.id, one.sample))) for one in lines]
     return with_overlaps(lines, sorted(completions, key=lambda c: c.sample))
 
 
-def _completions(folder: Path, k: int | None) -> list[Completion]:
-    try:
-        return runs.read_completions(folder, k=k)
-    except UserError:
-        return []
-
-
-def _with_classes(one: JudgedCompletion, example: Example | None, numbers: dict[str | int, int]) -> JudgedCompletion:
-    is_open = one.open or one.classes is not None  # 0.1.0 stored classes only where answers are without number
-    one = replace(one, open=is_open, best=_best(example, one.k or 1, one.n_references, is_open))
+def _with_facts(one: JudgedCompletion, equality: Equality) -> JudgedCompletion:
+    best = None if one.n_references is None else equality.best_coverage(one.k or 1)
+    one = replace(one, open=equality.is_open, best=best)
     if not one.is_scored:
         return one
-    pairs = zip(one.answers, one.matches, strict=True)
-    keys: list[str | int] = [normalise(text) if match is None else match for text, match in pairs]
-    classes = one.classes or tuple(numbers.setdefault(key, len(numbers)) for key in keys)
-    return replace(one, classes=classes, masses=_masses(one, example))
-
-
-def _best(example: Example | None, k: int, n_references: int | None, is_open: bool) -> float | None:
-    if example is not None and example.p_correct is not None:
-        return alignment.best_coverage(np.fromiter(example.p_correct.values(), float), k)
-    if n_references is None:
-        return None
-    return float(k if is_open else min(n_references, k))
-
-
-def _masses(one: JudgedCompletion, example: Example | None) -> tuple[float, ...] | None:
-    masses = None if example is None else example.distribution
-    if example is not None and masses is None and example.exclusive and not one.open:
-        masses = example.p_correct
-    if example is None or masses is None:
-        return None
-    by_key: dict[str, float] = {}
-    for name, mass in masses.items():
-        by_key[normalise(name)] = by_key.get(normalise(name), 0.0) + mass
-    out = []
-    for text, match in zip(one.answers, one.matches, strict=True):
-        names = [text] if match is None or one.open else [text, *example.references[match].names]
-        out.append(next((by_key[key] for key in map(normalise, names) if key in by_key), 0.0))
-    return tuple(out)
-
-
-def _pooled(members: Sequence[JudgedCompletion], example: Example | None, k: int) -> JudgedSet:
-    """Single answers as one set: equal classes are repeats, the first answer that finds a reference is a hit."""
-    is_open = any(one.open for one in members)
-    verdicts: tuple[VerdictName, ...] = tuple(verdict for one in members for verdict in one.verdicts)
-    matches = tuple(match for one in members for match in one.matches)
-    n_references = k if is_open else members[0].n_references
-    best = _best(example, k, n_references, is_open)
-    if "unscored" in verdicts:
-        return JudgedSet(verdicts=verdicts, matches=matches, n_references=n_references, open=is_open, best=best)
-    classes = tuple(number for one in members for number in one.classes or ())
-    first: dict[int, int] = {}
-    duplicates = tuple(None if first.setdefault(number, i) == i else first[number] for i, number in enumerate(classes))
-    hits: tuple[Literal[0, 1], ...] = tuple(
-        1 if verdict == "correct" and duplicate is None else 0
-        for verdict, duplicate in zip(verdicts, duplicates, strict=True)
+    answers = [equality.look_up(text, match) for text, match in zip(one.answers, one.matches, strict=True)]
+    return replace(
+        one,
+        classes=one.classes or tuple(answer.class_ for answer in answers),
+        masses=tuple(answer.mass for answer in answers) if equality.has_masses else None,
     )
-    chances = [p for one in members for p in one.p_correct or (math.nan,) * len(one.verdicts)]
-    p_correct = [
-        0.0 if d is not None else None if p is None or p != p else p for p, d in zip(chances, duplicates, strict=True)
-    ]
-    return JudgedSet(
-        verdicts=verdicts,
-        hits=hits,
-        matches=matches,
-        duplicates=duplicates,
-        n_references=n_references,
-        p_correct=None if members[0].p_correct is None else tuple(p_correct),
-        open=is_open,
+
+
+def _pooled(members: Sequence[JudgedCompletion], equality: Equality) -> JudgedSet:
+    """Single answers as one set: equal classes are repeats, the first answer that finds a reference is a hit."""
+
+    def joined(name: str) -> tuple[Any, ...] | None:
+        parts = [getattr(one, name) for one in members]
+        return None if parts[0] is None else tuple(x for part in parts for x in part or ())
+
+    k = len(members)
+    pool = JudgedSet(
+        verdicts=joined("verdicts") or (),
+        matches=joined("matches") or (),
+        n_references=k if equality.is_open else members[0].n_references,
+        open=equality.is_open,
+        best=equality.best_coverage(k),
+    )
+    if not pool.is_scored:
+        return pool
+    classes, p_correct = joined("classes") or (), joined("p_correct")
+    first: dict[int, int] = {}
+    duplicates = [None if first.setdefault(number, i) == i else first[number] for i, number in enumerate(classes)]
+    return replace(
+        pool,
+        hits=tuple(hit if duplicate is None else 0 for hit, duplicate in zip(pool.hits, duplicates, strict=True)),
+        duplicates=tuple(duplicates),
+        p_correct=p_correct and tuple(0.0 if d is not None else p for p, d in zip(p_correct, duplicates, strict=True)),
         classes=classes,
-        masses=None if members[0].masses is None else tuple(m for one in members for m in one.masses or ()),
-        best=best,
+        masses=joined("masses"),
     )

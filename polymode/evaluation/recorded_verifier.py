@@ -9,7 +9,7 @@ environment, to an address in the file), never switches the sandbox's isolation 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,33 +33,22 @@ def recorded_verifier(path: Path) -> AnyVerifier | None:
             be had here.
         DataNotFoundError: the task's data are gone, or there is no such file.
     """
-    path = runs.completions_path(path)
+    path = runs.file_in(path, runs.COMPLETIONS)
     if not path.is_file():
         raise DataNotFoundError(f"{path} does not exist: check the path, or generate completions first")
-    first: dict[str, runs.Origin] = {}
-    for origin in runs.origins_of(path):
-        first.setdefault(str(origin.verifier or origin.task), origin)
-    one, *others = first.values()
-    if others:
-        names = [f"line {origin.line} {_words(origin)}" for origin in (one, others[0])]
+    named = runs.named_verifiers(path)
+    if len(named) > 1:
+        words = ["names no verifier" if one is None else f"is judged by {one['name']}" for _, one in named[:2]]
+        names = [f"line {number} {word}" for (number, _), word in zip(named, words, strict=False)]
         raise ConfigError(f"{path}: {' and '.join(names)}: judge them apart, or name what judges all with --verifier")
-    if one.verifier is not None:
-        return _opened(one.verifier, f"{path}, line {one.line}")
-    if one.task is not None:
-        return _of_task(str(one.task["name"]), one.task["options"], f"{path}, line {one.line}")
-    return _of_folder(path.parent)
+    line, verifier = named[0] if named else (0, None)  # what is wrong with an empty file is said when it is read
+    return _of_folder(path.parent) if verifier is None else _opened(verifier, f"{path}, line {line}")
 
 
-def _words(origin: runs.Origin) -> str:
-    if origin.verifier is not None:
-        return f"is judged by {origin.verifier['name']}"
-    return "names no verifier" if origin.task is None else f"is of the task {origin.task['name']}"
-
-
-def _opened(verifier: Mapping[str, Any], where: str) -> AnyVerifier | None:
-    name, options = str(verifier["name"]), _harmless(verifier.get("options") or {})
+def _opened(verifier: runs.Named, where: str) -> AnyVerifier | None:
+    name = str(verifier["name"])
     if name.startswith(_OF_TASK):
-        return _of_task(name.removeprefix(_OF_TASK), options, where)
+        return _of_task({**verifier, "name": name.removeprefix(_OF_TASK)}, where)
     if name == "judge":
         raise ConfigError(
             f"{where}: judged by a language model, which is asked only when named: give --verifier judge and its "
@@ -68,12 +57,13 @@ def _opened(verifier: Mapping[str, Any], where: str) -> AnyVerifier | None:
     if name not in _WITHOUT_ASKING:
         raise ConfigError(f"{where}: verifier {name!r} is not loaded because a file names it: give --verifier {name}")
     try:
-        return open_verifier(name, **options)
+        return open_verifier(name, **_harmless(verifier))
     except (ConfigError, MissingExtraError) as exc:
         raise ConfigError(f"{where}: {exc} (or name another verifier with --verifier)") from None
 
 
-def _of_task(name: str, options: Mapping[str, Any], where: str, data: Any = None) -> AnyVerifier | None:
+def _of_task(task: runs.Named, where: str, data: Any = None) -> AnyVerifier | None:
+    name = str(task["name"])
     if name not in TASKS.entries:
         raise ConfigError(
             f"{where}: task {name!r}, which says how answers are compared, is not loaded because a file names it: give "
@@ -82,7 +72,7 @@ def _of_task(name: str, options: Mapping[str, Any], where: str, data: Any = None
     if not has_own_verifier(name):  # its data are not needed to judge its answers
         return None
     try:
-        return verifier_of(open_task(name, data=data, **_harmless(options)))
+        return verifier_of(open_task(name, data=data, **_harmless(task)))
     except (ConfigError, DataNotFoundError) as exc:
         raise type(exc)(
             f"{where}: its task {name!r} says what is right and cannot be opened ({exc}): put that right, or name what "
@@ -90,8 +80,8 @@ def _of_task(name: str, options: Mapping[str, Any], where: str, data: Any = None
         ) from None
 
 
-def _harmless(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {str(name): value for name, value in options.items() if name != "unsafe_local"}
+def _harmless(named: runs.Named) -> dict[str, Any]:
+    return {str(name): value for name, value in (named["options"] or {}).items() if name != "unsafe_local"}
 
 
 def _of_folder(folder: Path) -> AnyVerifier | None:
@@ -99,14 +89,16 @@ def _of_folder(folder: Path) -> AnyVerifier | None:
 
     The nearest config names the task. A verifier is taken from the training run above it, if that has the same task.
     """
-    configs = [config for config in map(_config, _places(folder)) if config.get("task") in TASKS.entries]
+    places = [place for place in _places(folder) if (place / runs.CONFIG).is_file()]
+    configs = [runs.read_configuration(place).config for place in places]
+    configs = [config for config in configs if str(config.get("task")) in TASKS.entries]
     same = [config for config in configs if config["task"] == configs[0]["task"]]
     for config in same:
         if config.get("verifier") is not None:
             return _opened({"name": config["verifier"], "options": config.get("verifier_options")}, str(folder))
-    return (
-        _of_task(same[0]["task"], same[0].get("task_options") or {}, str(folder), same[0].get("data")) if same else None
-    )
+    if not same:
+        return None
+    return _of_task({"name": same[0]["task"], "options": same[0].get("task_options")}, str(folder), same[0].get("data"))
 
 
 def _places(folder: Path) -> Iterator[Path]:
@@ -118,8 +110,3 @@ def _places(folder: Path) -> Iterator[Path]:
         yield run
     elif run.name.startswith("seed-"):
         yield from filter(runs.is_training, sorted(run.parent.parent.glob("*/seed-*")))
-
-
-def _config(folder: Path) -> Mapping[str, Any]:
-    config = runs.read_configuration(folder).config if (folder / runs.CONFIG).is_file() else {}
-    return config if isinstance(config.get("task"), str) else {}

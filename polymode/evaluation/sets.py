@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from polymode.metrics import alignment
+from polymode.metrics import alignment, diversity
 from polymode.metrics.table import Floats, JudgedTable
 from polymode.runs import JudgedCompletion, JudgedSet
 
@@ -27,8 +26,7 @@ class Tables(NamedTuple):
     answers: JudgedTable
 
 
-@dataclass(frozen=True, slots=True)
-class SetRow:
+class SetRow(NamedTuple):
     """One answer set on its way into a `JudgedTable`."""
 
     question: int
@@ -70,6 +68,15 @@ def tables_of(judged: Sequence[JudgedCompletion], questions: Mapping[str, int], 
     return Tables(sets, completions, sets.without_duplicates() if votes else completions)
 
 
+def overlaps_of(judged: Iterable[JudgedCompletion], questions: Mapping[str, int]) -> np.ndarray:
+    """Text overlaps of each question (P, 4), NaN where they were not computed."""
+    overlaps_P = np.full((len(questions), len(diversity.OVERLAPS)), np.nan)
+    for one in judged:
+        if one.overlap is not None:
+            overlaps_P[questions[one.id]] = np.array(one.overlap, dtype=float)
+    return overlaps_P
+
+
 def pools_of(judged: Iterable[JudgedCompletion], k: int) -> Iterator[list[JudgedCompletion]]:
     """Disjoint pools of ``k`` completions of one question, in sample order; a rest of fewer is left out."""
     of_question: dict[str, list[JudgedCompletion]] = {}
@@ -83,30 +90,24 @@ def pools_of(judged: Iterable[JudgedCompletion], k: int) -> Iterator[list[Judged
 def tabulate(rows: Sequence[SetRow], n_questions: int) -> JudgedTable:
     """Columns of the scored sets, in the order question, then as given."""
     scored = sorted((row for row in rows if row.judged.is_scored), key=lambda row: row.question)
-    q_A: list[float | None] = []
-    y_A: list[int | None] = []
-    p_A: list[float | None] = []
-    mass_A: list[float | None] = []
-    duplicate_A: list[bool] = []
+
+    def column(name: str) -> list[Any]:
+        """The answers' values of a field, None where a set has none."""
+        values = ((getattr(row.judged, name), len(row.judged.verdicts)) for row in scored)
+        return [value for own, n in values for value in ((None,) * n if own is None else own)]
+
     match_A: list[int] = []
-    class_A: list[int] = []
     for row in scored:
-        judged, n = row.judged, len(row.judged.verdicts)
-        unknown = (None,) * n
-        classes = judged.classes or unknown
-        q_A += row.confidences
-        y_A += judged.hits
-        p_A += judged.p_correct or unknown
-        mass_A += judged.masses or unknown
-        duplicate_A += [duplicate is not None for duplicate in judged.duplicates]
-        finds = classes if judged.open else judged.matches  # where answers are without number, each class is a find
-        match_A += [-1 if match is None else find or 0 for match, find in zip(judged.matches, finds, strict=True)]
-        class_A += [number or 0 for number in classes]
+        judged = row.judged
+        classes = judged.classes or (None,) * len(judged.verdicts)
+        numbers = classes if judged.open else judged.matches  # where answers are without number, each class is a find
+        match_A += [-1 if match is None else n or 0 for match, n in zip(judged.matches, numbers, strict=True)]
     size_N = np.array([len(row.judged.verdicts) for row in scored], dtype=np.int64)
     question_N = np.array([row.question for row in scored], dtype=np.int64)
     owner_A = np.repeat(np.arange(len(scored)), size_N)
-    classes_A, confidence_A = np.array(class_A, dtype=np.int64), np.array(q_A, dtype=float)
-    kl_N, variation_N = _divergences(question_N, owner_A, classes_A, np.array(mass_A, dtype=float), confidence_A)
+    class_A = np.array([number or 0 for number in column("classes")], dtype=np.int64)
+    q_A = np.array([q for row in scored for q in row.confidences], dtype=float)
+    kl_N, variation_N = _divergences(question_N, owner_A, class_A, np.array(column("masses"), dtype=float), q_A)
     has_counts = any(row.judged.distinct is not None for row in scored)
     return JudgedTable(
         n_questions=n_questions,
@@ -119,12 +120,12 @@ def tabulate(rows: Sequence[SetRow], n_questions: int) -> JudgedTable:
         total_variation=variation_N,
         owner=owner_A,
         slot=np.arange(len(owner_A)) - (np.cumsum(size_N) - size_N)[owner_A],
-        q=confidence_A,
-        y=np.array(y_A, dtype=float),
-        p=np.array(p_A, dtype=float),
-        is_duplicate=np.array(duplicate_A, dtype=bool),
+        q=q_A,
+        y=np.array(column("hits"), dtype=float),
+        p=np.array(column("p_correct"), dtype=float),
+        is_duplicate=np.array([duplicate is not None for duplicate in column("duplicates")], dtype=bool),
         match=np.array(match_A, dtype=np.int64),
-        answer_class=classes_A,
+        answer_class=class_A,
         n_unscored=len(rows) - len(scored),
         by_ast=_distinct(scored, "ast") if has_counts else None,
         by_behaviour=_distinct(scored, "behaviour") if has_counts else None,
@@ -175,16 +176,11 @@ def _pooled_confidences(
     for i, (confidence, duplicate) in enumerate(zip(confidences, duplicates, strict=True)):
         of_kind.setdefault(i if duplicate is None else duplicate, []).append(confidence)
 
-    def pooled(i: int) -> float | None:
-        if i not in of_kind:
-            return 0.0
-        if voters is not None:
-            return len(of_kind[i]) / voters
-        stated = [q for q in of_kind[i] if q is not None]
-        return sum(stated) / len(stated) if stated else None
-
-    pool = [pooled(i) for i in range(len(confidences))]
-    return tuple(None for _ in pool) if any(q is None for q in pool) else tuple(pool)
+    pool: list[float | None] = [0.0] * len(confidences)
+    for i, own in of_kind.items():
+        stated = [q for q in own if q is not None]
+        pool[i] = len(own) / voters if voters is not None else sum(stated) / len(stated) if stated else None
+    return (None,) * len(pool) if None in pool else tuple(pool)
 
 
 def _tokens(judged: Iterable[JudgedCompletion]) -> float:

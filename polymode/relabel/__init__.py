@@ -10,15 +10,15 @@ from polymode.relabel.accepting import Accepted, accept
 from polymode.relabel.data import DataFields
 from polymode.relabel.desk import Desk
 from polymode.relabel.proposal import Proposal, read_proposals, write_proposals
-from polymode.relabel.proposing import Proposed, Wanted, propose
+from polymode.relabel.proposing import Criteria, Proposed, propose
 
 __all__ = [
     "Accepted",
+    "Criteria",
     "DataFields",
     "Desk",
     "Proposal",
     "Proposed",
-    "Wanted",
     "accept",
     "propose",
     "read_proposals",

@@ -7,7 +7,7 @@ whom, when and from which runs stands in the record's field ``relabelled``.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ from polymode.errors import ConfigError, RecordError
 from polymode.references import check_references, reference_from
 from polymode.relabel.data import DataFields, DataRow, read_data, with_field
 from polymode.relabel.proposal import Proposal
-from polymode.relabel.proposing import Wanted
+from polymode.relabel.proposing import key_of
 from polymode.types import Reference
 from polymode.verifiers.text import TextVerifier
 
@@ -56,7 +56,7 @@ def accept(
         out: the new version.
         by: who accepted; a proposal's own ``accepted_by`` comes first.
         named: where question and references stand.
-        equality: which answers are one and the same, as in `Wanted`.
+        equality: which answers are one and the same, as in `Criteria`.
         clock: the time that is noted.
 
     Raises:
@@ -65,45 +65,41 @@ def accept(
         RecordError: an accepted answer is a reference already, or its record has weights.
         DataNotFoundError, WriteError.
     """
-    key = Wanted(equality=equality).key
-    chosen = [proposal for proposal in proposals if proposal.accepted]
-    if is_same_file(out, data):
-        raise ConfigError(f"out = {str(out)!r} is the original: name another file, the original is never changed")
-    if out.suffix.lower() not in (".jsonl", ".ndjson"):
-        raise ConfigError(f"out = {str(out)!r} is not allowed: the new version is JSONL, name it so (.jsonl)")
-    if not chosen:
+    key = key_of(equality)
+    check_out("out", out, data)
+    accepted = [proposal for proposal in proposals if proposal.accepted]
+    if not accepted:
         raise ConfigError('no proposal is accepted: write "accepted": true into the lines that are right')
-    if not all((proposal.accepted_by or by).strip() for proposal in chosen):
+    if not all((proposal.accepted_by or by).strip() for proposal in accepted):
         raise ConfigError("by is empty: say who accepted the proposals")
     named = named or DataFields()
     records = read_data(data, named)
     at = clock().isoformat(timespec="seconds")
-    asked: dict[str, list[Proposal]] = {}
-    for proposal in chosen:
+    by_question: dict[str, list[Proposal]] = {}
+    for proposal in accepted:
         if proposal.data != records.fingerprint:
             raise ConfigError(f"the proposals were made for another version of {data}: propose again for this one")
-        asked.setdefault(proposal.question, []).append(proposal)
-    strangers = asked.keys() - {row.question for row in records.rows}
+        by_question.setdefault(proposal.question, []).append(proposal)
+    strangers = by_question.keys() - {row.question for row in records.rows}
     if strangers:
         raise ConfigError(f"question {min(strangers)!r} stands in the proposals but not in {data}: do not edit it")
-    rows = [_relabelled(row, asked.get(row.question, ()), named, key, by, at) for row in records.rows]
+    rows = [_relabelled(row, by_question.get(row.question, ()), named, key, by, at) for row in records.rows]
     try:
         runs.write_jsonl(out, rows)
     except TypeError as exc:  # Parquet knows more types than JSON
         raise RecordError(f"{data}: {exc}; convert the field to text or numbers") from None
     return Accepted(
-        n_references=sum(proposal.alias_of is None for proposal in chosen),
-        n_aliases=sum(proposal.alias_of is not None for proposal in chosen),
-        n_records=sum(row.question in asked for row in records.rows),
+        n_references=sum(proposal.alias_of is None for proposal in accepted),
+        n_aliases=sum(proposal.alias_of is not None for proposal in accepted),
+        n_records=sum(row.question in by_question for row in records.rows),
         n_refused=sum(proposal.accepted is False for proposal in proposals),
         n_undecided=sum(proposal.accepted is None for proposal in proposals),
     )
 
 
 def _relabelled(
-    row: DataRow, proposals: Iterable[Proposal], named: DataFields, key: Callable[[str], str], by: str, at: str
+    row: DataRow, proposals: Sequence[Proposal], named: DataFields, key: Callable[[str], str], by: str, at: str
 ) -> dict[str, Any]:
-    proposals = list(proposals)
     if not proposals:
         return dict(row.fields)
     has_weights = any(reference.weight is not None for reference in row.references)
@@ -136,8 +132,8 @@ def _place(text: str, references: Sequence[Reference], row: DataRow) -> int:
     for place, reference in enumerate(references):
         if text in reference.names:
             return place
-    known = ", ".join(repr(reference.text) for reference in references)
-    raise RecordError(f"{row.where}: alias_of = {text!r} is no reference of the question: use one of {known}")
+    texts = ", ".join(repr(reference.text) for reference in references)
+    raise RecordError(f"{row.where}: alias_of = {text!r} is no reference of the question: use one of {texts}")
 
 
 def _with_alias(item: Any, alias: str) -> Any:
@@ -155,17 +151,19 @@ def _note(proposal: Proposal, answer: str, by: str, at: str) -> dict[str, Any]:
         "alias_of": proposal.alias_of,
         "by": (proposal.accepted_by or by).strip(),
         "at": at,
-        "runs": list(proposal.runs),
-        "score": proposal.score,
-        "share": proposal.share,
-        "confidence": proposal.confidence,
-        "n_samples": proposal.n_samples,
+        **{name: getattr(proposal, name) for name in ("runs", "score", "share", "confidence", "n_samples")},
         "original": proposal.data,
     }
 
 
+def check_out(name: str, out: Path, data: Path) -> None:
+    """Refuse, as the option ``name``, a file that a new version of ``data`` cannot be written to (ConfigError)."""
+    if is_same_file(out, data):
+        raise ConfigError(f"{name} = {str(out)!r} is the original, which is never changed: name another file")
+    if out.suffix.lower() not in (".jsonl", ".ndjson"):
+        raise ConfigError(f"{name} = {str(out)!r} is not allowed: the new version is JSONL, name it so (.jsonl)")
+
+
 def is_same_file(a: Path, b: Path) -> bool:
     """Whether two paths name one file, also through links."""
-    if a.resolve() == b.resolve():
-        return True
-    return a.exists() and b.exists() and os.path.samefile(a, b)
+    return a.resolve() == b.resolve() or (a.exists() and b.exists() and os.path.samefile(a, b))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from polymode.errors import ConfigError, DataNotFoundError, RecordError
 from polymode.references import reference_from
+from polymode.runs import fingerprint
 from polymode.tasks.record_files import Record, read_records
 from polymode.types import Reference
 
@@ -26,8 +26,7 @@ class DataFields:
     """What a flat list of strings is: references that differ, or aliases of the one right answer."""
 
 
-@dataclass(frozen=True, slots=True)
-class DataRow:
+class DataRow(NamedTuple):
     """One record."""
 
     where: str
@@ -41,11 +40,9 @@ class DataRow:
     """All fields as read."""
 
 
-@dataclass(frozen=True, slots=True)
-class Data:
+class Data(NamedTuple):
     """A data file."""
 
-    path: Path
     rows: tuple[DataRow, ...]
     fingerprint: str
     """SHA-256 of the file."""
@@ -64,7 +61,7 @@ def read_data(path: Path, named: DataFields) -> Data:
     rows = tuple(_row(record, named) for record in read_records(path))
     if not rows:
         raise DataNotFoundError(f"{path} holds no record: check the path")
-    return Data(path, rows, hashlib.sha256(path.read_bytes()).hexdigest())
+    return Data(rows, fingerprint(path))
 
 
 def with_field(fields: Mapping[str, Any], name: str, value: Any) -> dict[str, Any]:

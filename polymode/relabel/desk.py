@@ -17,10 +17,10 @@ from pathlib import Path
 
 from polymode import runs
 from polymode.errors import ConfigError, DataNotFoundError, ReviewConflictError, WriteError
-from polymode.relabel.accepting import Accepted, accept, is_same_file
+from polymode.relabel.accepting import Accepted, accept, check_out, is_same_file
 from polymode.relabel.data import DataFields
 from polymode.relabel.proposal import Proposal, read_proposals
-from polymode.relabel.proposing import Wanted
+from polymode.relabel.proposing import key_of
 
 MAX_ANSWER = 20_000
 """Characters of the longest answer that is taken."""
@@ -32,7 +32,7 @@ class Listed:
 
     number: int
     """Place in the file, from 1."""
-    seen: str
+    version: str
     """Changes whenever anything of the proposal does."""
     proposal: Proposal
 
@@ -45,7 +45,7 @@ class Desk:
         data: the original, which is never changed.
         out: the new version (.jsonl); None when none can be written here.
         named: where question and references stand.
-        equality: which answers are one and the same, as in `Wanted`.
+        equality: which answers are one and the same, as in `Criteria`.
 
     Raises:
         ConfigError: two of the files are one, or the new version has another ending.
@@ -63,29 +63,25 @@ class Desk:
     ) -> None:
         self._path, self._data, self.out = path, data, out
         self._named, self._equality = named or DataFields(), equality
-        self._key = Wanted(equality=equality).key
+        self._key = key_of(equality)
         self._lock = threading.Lock()
         if not data.is_file():
             raise DataNotFoundError(f"data {data} does not exist: name the file that the proposals were made for")
-        if out is not None and out.suffix.lower() not in (".jsonl", ".ndjson"):
-            raise ConfigError(
-                f"relabelled = {str(out)!r} is not allowed: the new version is JSONL, name it so (.jsonl)"
-            )
         for name, file in (("data", data), ("relabelled", out)):
             if file is not None and is_same_file(file, path):
                 raise ConfigError(f"{name} = {str(file)!r} is the proposals file: name another")
-        if out is not None and is_same_file(out, data):
-            raise ConfigError(f"relabelled = {str(out)!r} is the original, which is never changed: name another file")
+        if out is not None:
+            check_out("relabelled", out, data)
         read_proposals(path)
 
     def proposals(self) -> list[Listed]:
         """All proposals in the order of the file; raises DataNotFoundError, RecordError."""
-        return [Listed(number, _seen(one), one) for number, one in enumerate(read_proposals(self._path), 1)]
+        return [Listed(number, _version(one), one) for number, one in enumerate(read_proposals(self._path), 1)]
 
     def decide(
         self,
         number: int,
-        seen: str,
+        version: str,
         by: str,
         *,
         accepted: bool | None,
@@ -96,7 +92,7 @@ class Desk:
 
         Args:
             number: place of the proposal.
-            seen: what `Listed.seen` was when the person saw it.
+            version: what `Listed.version` was when the person saw it.
             by: the person.
             accepted: None takes the decision back.
             answer: a corrected answer; None leaves it.
@@ -111,18 +107,18 @@ class Desk:
         if not by.strip():
             raise ConfigError("by is empty: say who decides")
         with self._alone():
-            found = list(read_proposals(self._path))
-            if not 1 <= number <= len(found):
-                raise DataNotFoundError(f"there is no proposal {number}: the file has {len(found)}")
-            known = found[number - 1]
-            if known.accepted is not None and known.accepted_by != by:
-                who = known.accepted_by or "somebody, in the file"
-                what = "accepted" if known.accepted else "refused"
+            proposals = list(read_proposals(self._path))
+            if not 1 <= number <= len(proposals):
+                raise DataNotFoundError(f"there is no proposal {number}: the file has {len(proposals)}")
+            before = proposals[number - 1]
+            if before.accepted is not None and before.accepted_by != by:
+                who = before.accepted_by or "somebody, in the file"
+                what = "accepted" if before.accepted else "refused"
                 raise ReviewConflictError(f"{who} {what} this proposal already: ask them, nothing was changed")
-            if _seen(known) != seen:
+            if _version(before) != version:
                 raise ReviewConflictError("the proposal has changed since it was shown: look at it again")
-            found[number - 1] = self._decided(known, by, accepted, answer, alias_of)
-            runs.write_jsonl(self._path, found)
+            proposals[number - 1] = self._decided(before, by, accepted, answer, alias_of)
+            runs.write_jsonl(self._path, proposals)
 
     def write(self, by: str) -> Accepted:
         """Write the new version of the data with what is accepted; raises as `polymode.relabel.accept`."""
@@ -133,18 +129,18 @@ class Desk:
             return accept(proposals, self._data, self.out, by=by, named=self._named, equality=self._equality)
 
     def _decided(
-        self, known: Proposal, by: str, accepted: bool | None, answer: str | None, alias_of: str | None
+        self, proposal: Proposal, by: str, accepted: bool | None, answer: str | None, alias_of: str | None
     ) -> Proposal:
-        text = known.answer if answer is None else answer.strip()
+        text = proposal.answer if answer is None else answer.strip()
         if not accepted:
-            return replace(known, accepted=accepted, alias_of=None, accepted_by="" if accepted is None else by)
+            return replace(proposal, accepted=accepted, alias_of=None, accepted_by="" if accepted is None else by)
         if not text or len(text) > MAX_ANSWER:
             raise ConfigError(f"answer has {len(text):,} characters: write 1 to {MAX_ANSWER:,}")
-        if alias_of is not None and alias_of not in known.references:
+        if alias_of is not None and alias_of not in proposal.references:
             raise ConfigError(f"alias_of = {alias_of!r} is no reference of the question: choose one of them")
-        if self._key(text) in {self._key(reference) for reference in known.references}:
+        if self._key(text) in {self._key(reference) for reference in proposal.references}:
             raise ConfigError(f"answer {text!r} is a reference already: refuse the proposal")
-        return replace(known, accepted=True, answer=text, alias_of=alias_of, accepted_by=by)
+        return replace(proposal, accepted=True, answer=text, alias_of=alias_of, accepted_by=by)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -160,5 +156,5 @@ class Desk:
                 yield
 
 
-def _seen(proposal: Proposal) -> str:
+def _version(proposal: Proposal) -> str:
     return hashlib.sha256(json.dumps(asdict(proposal), sort_keys=True).encode()).hexdigest()[:32]

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import ConfigDict, TypeAdapter
 
 from polymode import runs
-from polymode.errors import ConfigError, DataNotFoundError, RecordError, RunIncompleteError
+from polymode.errors import ConfigError, DataNotFoundError, RunIncompleteError
 from polymode.runs.judged import Count
 from polymode.runs.lines import raw_lines
 from polymode.runs.validation import parsed_record
@@ -68,20 +68,15 @@ def read_proposals(path: Path) -> tuple[Proposal, ...]:
         DataNotFoundError: no such file.
         RecordError: a line is no proposal; names the line.
     """
+    fix = "make the proposals anew with polymode relabel"
     try:
-        return tuple(
-            parsed_record(_ADAPTER, content, f"{path}, line {number}", "make the proposals anew with polymode relabel")
-            for number, _, content in raw_lines(path)
-        )
-    except RunIncompleteError:
-        reason = "no such file"
-    except RecordError:
-        raise
-    except OSError as exc:
-        reason = exc.strerror or str(exc)
-    raise DataNotFoundError(
-        f"proposals {path} cannot be read ({reason}): check the path; polymode relabel makes them"
-    ) from None
+        lines = list(raw_lines(path))
+    except (RunIncompleteError, OSError) as exc:
+        reason = getattr(exc, "strerror", None) or "no such file"
+        raise DataNotFoundError(
+            f"proposals {path} cannot be read ({reason}): check the path; polymode relabel makes them"
+        ) from None
+    return tuple(parsed_record(_ADAPTER, content, f"{path}, line {number}", fix) for number, _, content in lines)
 
 
 _ADAPTER = TypeAdapter(Proposal)

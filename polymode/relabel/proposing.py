@@ -28,8 +28,8 @@ TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What is proposed."""
+class Criteria:
+    """Which answers are proposed."""
 
     min_share: float = 0.5
     """Least share of the question's samples that gave the answer, in [0, 1]."""
@@ -49,13 +49,15 @@ class Wanted:
         for name, low in (("top", 1), ("max_references", 0)):
             if getattr(self, name) < low:
                 raise ConfigError(f"{name} = {getattr(self, name)!r} is not allowed: give a whole number from {low}")
-        if self.equality not in ("text", "exact"):
-            raise ConfigError(f"equality = {self.equality!r} is not known: use one of text, exact")
+        key_of(self.equality)
 
-    @property
-    def key(self) -> Callable[[str], str]:
-        """What equal answers share."""
-        return TextVerifier().key if self.equality == "text" else str
+
+def key_of(equality: str) -> Callable[[str], str]:
+    """What equal answers share; raises ConfigError for an unknown equality."""
+    keys: dict[str, Callable[[str], str]] = {"text": TextVerifier().key, "exact": str}
+    if equality not in keys:
+        raise ConfigError(f"equality = {equality!r} is not known: use one of {', '.join(keys)}")
+    return keys[equality]
 
 
 class Proposed(NamedTuple):
@@ -73,7 +75,7 @@ class Proposed(NamedTuple):
 
 
 def propose(
-    sources: Sequence[Path], data: Path, *, named: DataFields | None = None, wanted: Wanted | None = None
+    sources: Sequence[Path], data: Path, *, named: DataFields | None = None, criteria: Criteria | None = None
 ) -> Proposed:
     """Answers marked wrong that may be right, the highest score first.
 
@@ -84,93 +86,93 @@ def propose(
         sources: run folders, or judged.jsonl files.
         data: the records that were asked.
         named: where question and references stand in them.
-        wanted: what is proposed.
+        criteria: which answers are proposed.
 
     Raises:
         DataNotFoundError: a file is missing, or no question of the runs stands in the data.
         RecordError: a line cannot be used.
-        ConfigError: no confidences where some are wanted.
+        ConfigError: no confidences where some are needed.
     """
-    wanted = wanted or Wanted()
+    criteria = criteria or Criteria()
     records = read_data(data, named or DataFields())
-    tallies, n_not_in_data = _tallies(sources, records, wanted)
-    if not tallies:
+    counts, n_not_in_data = _count_answers(sources, records, key_of(criteria.equality))
+    if not counts:
         raise DataNotFoundError(f"no question of the runs stands in {data}: give the data that the runs were asked")
-    wrong = [given for tally in tallies.values() for given in tally.given.values() if given.is_wrong]
-    if wanted.min_confidence > 0 and wrong and not any(given.n_stated for given in wrong):
+    wrong = [count for own in counts.values() for count in own.answers.values() if count.is_wrong]
+    if criteria.min_confidence > 0 and wrong and not any(count.n_stated for count in wrong):
         raise ConfigError("the runs state no confidences: with min_confidence = 0 the share alone counts")
-    found: list[Proposal] = []
+    proposals: list[Proposal] = []
     n_with_more = 0
-    for row in _first_of_each(records):
-        if row.question not in tallies:
+    first_rows = {row.question: row for row in reversed(records.rows)}  # what is accepted goes to all of a question
+    for row in records.rows:
+        if row.question not in counts or row is not first_rows[row.question]:
             continue
-        if wanted.max_references and len(row.references) > wanted.max_references:
+        if criteria.max_references and len(row.references) > criteria.max_references:
             n_with_more += 1
             continue
-        found += _proposals(row, tallies[row.question], records.fingerprint, wanted)
-    found.sort(key=lambda proposal: (-proposal.score, -proposal.share))
-    return Proposed(tuple(found[: wanted.top]), len(found), len(tallies), n_not_in_data, n_with_more)
+        proposals += _proposals(row, counts[row.question], records.fingerprint, criteria)
+    proposals.sort(key=lambda proposal: (-proposal.score, -proposal.share))
+    return Proposed(tuple(proposals[: criteria.top]), len(proposals), len(counts), n_not_in_data, n_with_more)
 
 
 @dataclass(slots=True)
-class _Given:
-    """How one answer was given to one question."""
+class _AnswerCount:
+    """How often one answer was given to one question, and how."""
 
     n: int = 0
     n_stated: int = 0
     total: float = 0.0
     """Sum of the confidences that were stated."""
-    forms: Counter[str] = field(default_factory=Counter)
+    spellings: Counter[str] = field(default_factory=Counter)
     runs: dict[str, None] = field(default_factory=dict)
     is_wrong: bool = True
     """Whether it was marked wrong each time."""
 
 
 @dataclass(slots=True)
-class _Tally:
-    """What all samples of one question said."""
+class _QuestionCount:
+    """The answers of all samples of one question, by their key."""
 
     n_samples: int = 0
-    given: dict[str, _Given] = field(default_factory=dict)
+    answers: dict[str, _AnswerCount] = field(default_factory=dict)
 
-    def take(self, one: JudgedCompletion, run: str, key: Callable[[str], str]) -> None:
+    def add(self, one: JudgedCompletion, run: str, key: Callable[[str], str]) -> None:
         """Count a sample."""
         self.n_samples += 1
-        seen: set[str] = set()
+        earlier: set[str] = set()
         for text, q, verdict in zip(one.answers, one.confidences, one.verdicts, strict=True):
             name = key(text)
-            given = self.given.setdefault(name, _Given())
-            given.is_wrong &= verdict == Verdict.WRONG.value
-            if name in seen:
+            count = self.answers.setdefault(name, _AnswerCount())
+            count.is_wrong &= verdict == Verdict.WRONG.value
+            if name in earlier:
                 continue
-            seen.add(name)
-            given.n += 1
-            given.forms[text] += 1
-            given.runs[run] = None
+            earlier.add(name)
+            count.n += 1
+            count.spellings[text] += 1
+            count.runs[run] = None
             if q is not None:
-                given.n_stated += 1
-                given.total += q
+                count.n_stated += 1
+                count.total += q
 
 
-def _tallies(sources: Sequence[Path], data: Data, wanted: Wanted) -> tuple[dict[str, _Tally], int]:
+def _count_answers(
+    sources: Sequence[Path], data: Data, key: Callable[[str], str]
+) -> tuple[dict[str, _QuestionCount], int]:
+    """Answers by question, and how many questions of the runs the data do not hold."""
     questions = {row.question for row in data.rows}
     by_id = {row.id: row.question for row in data.rows}
-    tallies: dict[str, _Tally] = {}
+    counts: dict[str, _QuestionCount] = {}
     strangers: set[tuple[str, str]] = set()
     for source in sources:
         path = runs.judged_path(source)
-        if not path.is_file():
-            raise DataNotFoundError(
-                f"{path} does not exist: check the path, or judge the completions (polymode evaluate)"
-            )
-        questions_of_run = _questions(path.parent)
+        questions_of_run = _questions(path.parent) or by_id
         for _, _, one in runs.judged_lines(path):
-            question = by_id.get(one.id) if questions_of_run is None else questions_of_run.get(one.id)
-            if question is None or question not in questions:
+            question = questions_of_run.get(one.id)
+            if question in questions:
+                counts.setdefault(question, _QuestionCount()).add(one, str(source), key)
+            else:
                 strangers.add((str(source), one.id))
-                continue
-            tallies.setdefault(question, _Tally()).take(one, str(source), wanted.key)
-    return tallies, len(strangers)
+    return counts, len(strangers)
 
 
 def _questions(folder: Path) -> dict[str, str] | None:
@@ -179,42 +181,34 @@ def _questions(folder: Path) -> dict[str, str] | None:
         path = runs.completions_of(folder)
     except RunIncompleteError:
         return None
-    found: dict[str, str] = {}
-    for _, _, row in runs.read_lines(path):
+    questions: dict[str, str] = {}
+    for row in runs.read_jsonl(path):
         if not isinstance(row.get("question"), str) or row.get("id") is None:
             return None
-        found[str(row["id"])] = row["question"].strip()
-    return found
+        questions[str(row["id"])] = row["question"].strip()
+    return questions
 
 
-def _first_of_each(data: Data) -> Iterable[DataRow]:
-    """The first record of each question; what is accepted goes to all of them."""
-    seen: set[str] = set()
-    for row in data.rows:
-        if row.question not in seen:
-            seen.add(row.question)
-            yield row
-
-
-def _proposals(row: DataRow, tally: _Tally, fingerprint: str, wanted: Wanted) -> Iterable[Proposal]:
-    known = {wanted.key(name) for reference in row.references for name in reference.names}
-    for name, given in tally.given.items():
-        share = given.n / tally.n_samples
-        confidence = given.total / given.n_stated if given.n_stated else None
-        if not given.is_wrong or name in known or share < wanted.min_share - TOLERANCE:
+def _proposals(row: DataRow, counts: _QuestionCount, fingerprint: str, criteria: Criteria) -> Iterable[Proposal]:
+    key = key_of(criteria.equality)
+    references = {key(name) for reference in row.references for name in reference.names}
+    for name, count in counts.answers.items():
+        share = count.n / counts.n_samples
+        confidence = count.total / count.n_stated if count.n_stated else None
+        if not count.is_wrong or name in references or share < criteria.min_share - TOLERANCE:
             continue
-        if (confidence or 0.0) < wanted.min_confidence - TOLERANCE:
+        if (confidence or 0.0) < criteria.min_confidence - TOLERANCE:
             continue
         yield Proposal(
             id=row.id,
             question=row.question,
             references=tuple(reference.text for reference in row.references),
-            answer=given.forms.most_common(1)[0][0],
+            answer=count.spellings.most_common(1)[0][0],
             score=share if confidence is None else share * confidence,
             share=share,
             confidence=confidence,
-            n_given=given.n,
-            n_samples=tally.n_samples,
-            runs=tuple(given.runs),
+            n_given=count.n,
+            n_samples=counts.n_samples,
+            runs=tuple(count.runs),
             data=fingerprint,
         )

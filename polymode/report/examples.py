@@ -101,7 +101,7 @@ def pick_examples(
     examples = []
     for id_ in ids:
         row = next(iter(texts[0].get(id_, {}).values()), {})
-        matches = [{match for one in own[id_] for match in one.found} for own in chosen]
+        matches = [{match for one in own[id_] for match in one.references_found} for own in chosen]
         tests = read_tests(row.get("references") or [])
         sides = [
             _side(own[id_], rows.get(id_, {}), row, is_code=tests is not None)

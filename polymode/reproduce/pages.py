@@ -31,7 +31,7 @@ _TEXT = {
 
 def write_page(plan: Plan, root: Path, *, command: str, seconds: float) -> Path:
     """Write ``report.html`` below ``root`` from the arms' folders."""
-    from polymode.compare.page_content import TABLE, worked_examples
+    from polymode.compare.comparison import TABLE, worked_examples
     from polymode.report.page import write_report
     from polymode.report.table import table_markdown
 

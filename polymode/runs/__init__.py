@@ -2,12 +2,12 @@
 
 ::
 
-    RUN/config.json        what was asked for, with versions and the git commit      configuration
+    RUN/config.json        what was asked for, with versions and the git commit      folder
     RUN/metrics.jsonl      training only: one line per step                          steps
     RUN/completions.jsonl  one `Completion` a line                                   completions
     RUN/judged.jsonl       one judged completion a line                              judged
     RUN/metrics.json       metrics with intervals                                    metrics
-    RUN/policy.json        a `Policy` calibrated on judged.jsonl                     policies
+    RUN/policy.json        a `Policy` calibrated on judged.jsonl                     folder
     RUN/report.html        the page
 
 Every reader and writer of these files is in this package, one module for each kind. ``files`` writes whole or not at
@@ -16,25 +16,17 @@ all and knows the schema version; ``lines`` reads large files in order or at kno
 
 from polymode.runs.completions import (
     Named,
-    Origin,
     completion_offsets,
     completion_to_row,
     completions_at,
-    completions_path,
-    example_to_row,
-    origins_of,
+    named_verifiers,
     read_completions,
     write_completions,
 )
-from polymode.runs.configuration import Configuration, is_training, read_configuration
 from polymode.runs.files import (
     SCHEMA,
-    check_schema,
-    read_document,
     read_json,
-    read_jsonl,
     to_json,
-    write_document,
     write_json,
     write_jsonl,
     writing,
@@ -48,29 +40,30 @@ from polymode.runs.folder import (
     REPORT,
     TRAIN_METRICS,
     create,
+    file_in,
+    is_training,
     provenance,
+    read_configuration,
+    read_policy,
+    write_policy,
 )
 from polymode.runs.judged import (
     JudgedCompletion,
     JudgedSet,
     judged_at,
-    judged_from,
     judged_lines,
     judged_path,
     write_judged,
 )
 from polymode.runs.lines import (
     ChangedError,
-    Line,
     Stamp,
     json_objects,
-    parse_object,
     read_at,
-    read_lines,
+    read_jsonl,
     stamp_of,
 )
-from polymode.runs.metrics import CompletionsFile, Metrics, completions_of, fingerprint, is_number, read_metrics
-from polymode.runs.policies import read_policy, write_policy
+from polymode.runs.metrics import CompletionsFile, Metrics, completions_of, fingerprint, read_metrics
 from polymode.runs.steps import append_step, read_steps, write_steps
 
 __all__ = [
@@ -84,13 +77,10 @@ __all__ = [
     "TRAIN_METRICS",
     "ChangedError",
     "CompletionsFile",
-    "Configuration",
     "JudgedCompletion",
     "JudgedSet",
-    "Line",
     "Metrics",
     "Named",
-    "Origin",
     "Stamp",
     "append_step",
     "check_schema",
@@ -98,34 +88,27 @@ __all__ = [
     "completion_to_row",
     "completions_at",
     "completions_of",
-    "completions_path",
     "create",
-    "example_to_row",
+    "file_in",
     "fingerprint",
-    "is_number",
     "is_training",
     "json_objects",
     "judged_at",
-    "judged_from",
     "judged_lines",
     "judged_path",
-    "origins_of",
-    "parse_object",
+    "named_verifiers",
     "provenance",
     "read_at",
     "read_completions",
     "read_configuration",
-    "read_document",
     "read_json",
     "read_jsonl",
-    "read_lines",
     "read_metrics",
     "read_policy",
     "read_steps",
     "stamp_of",
     "to_json",
     "write_completions",
-    "write_document",
     "write_json",
     "write_jsonl",
     "write_judged",

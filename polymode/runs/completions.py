@@ -15,8 +15,9 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter
 
@@ -24,7 +25,7 @@ from polymode.errors import ConfigError, DataNotFoundError, RecordError, RunInco
 from polymode.prompts import check_k
 from polymode.references import check_references, reference_from
 from polymode.runs.files import SCHEMA, to_json, write_jsonl
-from polymode.runs.folder import COMPLETIONS
+from polymode.runs.folder import COMPLETIONS, file_in
 from polymode.runs.judged import Count, Share
 from polymode.runs.lines import Stamp, lines_at, parse_object, raw_lines
 from polymode.runs.validation import parsed_record
@@ -77,11 +78,6 @@ class _Row:
     meta: dict[str, Any] | None = None
     schema: Annotated[int, Field(ge=0, le=SCHEMA)] = 0
 
-    @property
-    def content(self) -> tuple[Any, ...]:
-        """What samples of one question share."""
-        return tuple(getattr(self, name) for name in _SHARED)
-
 
 _ADAPTER = TypeAdapter(_Row)
 
@@ -114,23 +110,17 @@ def read_completions(
         RecordError: a line cannot be used; names line, field, value and fix.
         ConfigError: k is not allowed.
     """
-    path = completions_path(path)
+    path = file_in(path, COMPLETIONS)
     if k is not None:
         check_k(k)
     reader = _Reader(k, confidence, verifier if verifier is not None else TextVerifier())
     completions: list[Completion] = []
     try:
         for number, _, content in raw_lines(path):
-            row = parsed_record(_ADAPTER, content, f"{path}, line {number}", _FIX)
-            try:
-                completions.append(reader.completion(row, number))
-            except (RecordError, ConfigError) as exc:
-                raise RecordError(f"{path}, line {number}: {exc}") from None
+            completions.append(reader.read(content, f"{path}, line {number}", number))
     except RunIncompleteError:
         raise DataNotFoundError(f"{path} does not exist: check the path, or generate completions first") from None
     except OSError as exc:
-        if isinstance(exc, DataNotFoundError):
-            raise
         raise DataNotFoundError(f"{path} cannot be read: {exc.strerror or exc}") from None
     if not completions:
         raise RecordError(f"{path}: no completions; write one JSON object a line with 'completion' and 'references'")
@@ -158,69 +148,42 @@ def completions_at(
         RecordError: a line cannot be used; names place, field, value and fix.
         OSError: it cannot be read.
     """
-    found = []
+    completions = []
     for where, content in lines_at(path, stamp, offsets, label):
-        row = parsed_record(_ADAPTER, content, where, _FIX)
-        reader = _Reader(k, "<confidence" in row.completion if row.confidence is None else None, None)
-        try:
-            found.append(reader.completion(row, 0))
-        except (RecordError, ConfigError) as exc:
-            raise RecordError(f"{where}: {exc}") from None
-    return found
-
-
-def completions_path(path: Path | str) -> Path:
-    """A completions.jsonl from itself or from the folder that holds it."""
-    path = Path(path)
-    return path / COMPLETIONS if path.is_dir() else path
-
-
-class _Names:
-    """Ids and sample numbers of lines that may name neither."""
-
-    def __init__(self) -> None:
-        self.samples: dict[str, dict[int, int]] = {}
-        self._ids: dict[str, str] = {}
-
-    def id_of(self, id_: Any, content: Iterable[Any], has_question: bool, line: int) -> str:
-        """The id of a line; lines without one share that of the first with the same question and references."""
-        if id_ is not None:
-            return str(id_)
-        if not has_question:
-            return str(line)
-        return self._ids.setdefault(json.dumps(list(content), sort_keys=True, default=str), str(line))
-
-    def sample_of(self, sample: int | None, id_: str, line: int) -> int:
-        """The line's sample number, by default the first that is free; raises RecordError when it is taken."""
-        taken = self.samples.setdefault(id_, {})
-        if sample is None:
-            sample = len(taken)
-            while sample in taken:
-                sample += 1
-        if sample in taken:
-            raise RecordError(
-                f"sample {sample} of id {id_!r} stands in line {taken[sample]} already; number the samples of a "
-                "question"
-            )
-        taken[sample] = line
-        return sample
+        reader = _Reader(k)
+        completion = reader.read(content, where, 0)
+        if reader.without_confidence:
+            completion = replace(completion, has_confidence="<confidence" in completion.text)
+        completions.append(completion)
+    return completions
 
 
 @dataclass(slots=True)
 class _Reader:
-    """Turns rows into completions and remembers the questions seen."""
+    """Turns rows into completions, and gives ids and sample numbers to lines that name neither."""
 
-    k: int | None
-    confidence: bool | None
-    verifier: Verifier | QuestionVerifier | None
+    k: int | None = None
+    confidence: bool | None = None
+    verifier: Verifier | QuestionVerifier | None = None
     """What references must be told apart by; None: they are not checked."""
     without_confidence: list[int] = field(default_factory=list)
     """Places of completions that do not say whether confidences were asked for."""
-    names: _Names = field(default_factory=_Names)
     examples: dict[str, tuple[tuple[Any, ...], Example, int]] = field(default_factory=dict)
+    """By id: what samples share, the example, and the first line."""
+    samples: dict[str, dict[int, int]] = field(default_factory=dict)
+    """Line of each sample, by id."""
+    ids: dict[str, str] = field(default_factory=dict)
     count: int = 0
 
-    def completion(self, row: _Row, line: int) -> Completion:
+    def read(self, content: bytes, where: str, line: int) -> Completion:
+        """The completion of a line; raises RecordError, which says where."""
+        row = parsed_record(_ADAPTER, content, where, _FIX)
+        try:
+            return self._completion(row, line)
+        except (RecordError, ConfigError) as exc:
+            raise RecordError(f"{where}: {exc}") from None
+
+    def _completion(self, row: _Row, line: int) -> Completion:
         example = self._example(row, line)
         k = self.k if self.k is not None else row.k
         if k is None:
@@ -236,63 +199,79 @@ class _Reader:
             text=row.completion,
             k=check_k(k),
             has_confidence=bool(has_confidence),
-            sample=self.names.sample_of(row.sample, example.id, line),
+            sample=self.sample_of(row.sample, example.id, line),
             n_tokens=row.n_tokens,
             is_finished=row.finished is not False,
             confidences=None if row.confidences is None else tuple(row.confidences),
         )
 
+    def id_of(self, id_: Any, content: Iterable[Any], has_question: bool, line: int) -> str:
+        """The id of a line; lines without one share that of the first with the same question and references."""
+        if id_ is not None:
+            return str(id_)
+        if not has_question:
+            return str(line)
+        return self.ids.setdefault(json.dumps(list(content), sort_keys=True, default=str), str(line))
+
+    def sample_of(self, sample: int | None, id_: str, line: int) -> int:
+        """The line's sample number, by default the first that is free; raises RecordError when it is not free."""
+        lines = self.samples.setdefault(id_, {})
+        if sample is None:
+            sample = next(number for number in count(len(lines)) if number not in lines)
+        if sample in lines:
+            raise RecordError(
+                f"sample {sample} of id {id_!r} stands in line {lines[sample]} already; number the samples of a "
+                "question"
+            )
+        lines[sample] = line
+        return sample
+
     def _example(self, row: _Row, line: int) -> Example:
-        id_ = self.names.id_of(row.id, row.content, bool(row.question), line)
+        shared = tuple(getattr(row, name) for name in _SHARED)
+        id_ = self.id_of(row.id, shared, bool(row.question), line)
         if id_ not in self.examples:
-            self.examples[id_] = row.content, self._new_example(row, id_), line
-        content, example, first = self.examples[id_]
-        if content != row.content:
+            references = tuple(map(reference_from, row.references))
+            if self.verifier is not None:
+                check_references(references, self.verifier)
+            example = Example(
+                id=id_,
+                question=row.question,
+                references=references,
+                distribution=row.distribution,
+                p_correct=row.p_correct,
+                exclusive=bool(row.exclusive),
+                meta=row.meta or {},
+            )
+            self.examples[id_] = shared, example, line
+        theirs, example, first = self.examples[id_]
+        if theirs != shared:
             raise RecordError(
                 f"id {id_!r} stands in line {first} with another question, references or distribution; lines share "
                 "an id only when they are samples of one question"
             )
         return example
 
-    def _new_example(self, row: _Row, id_: str) -> Example:
-        references = tuple(map(reference_from, row.references))
-        if self.verifier is not None:
-            check_references(references, self.verifier)
-        return Example(
-            id=id_,
-            question=row.question,
-            references=references,
-            distribution=row.distribution,
-            p_correct=row.p_correct,
-            exclusive=bool(row.exclusive),
-            meta=row.meta or {},
-        )
 
+def named_verifiers(path: Path) -> list[tuple[int, Named | None]]:
+    """The different verifiers that the lines of a file name, each with its first line; None where one names none.
 
-class Origin(NamedTuple):
-    """What a line says of its task and verifier; None where it says nothing."""
-
-    line: int
-    task: Named | None
-    verifier: Named | None
-
-
-def origins_of(path: Path) -> list[Origin]:
-    """The different origins that the lines of a file name, each with its first line.
+    A line that names only its task is judged as the task says, by ``task:NAME``.
 
     Raises:
         RunIncompleteError: there is no such file.
         RecordError: a line with ``meta`` is no JSON object.
     """
-    found: dict[str, Origin] = {}
+    first: dict[str, tuple[int, Named | None]] = {}
     for number, _, content in raw_lines(path):
-        task = verifier = None
+        verifier = None
         if b'"meta"' in content:
             meta = parse_object(content, f"{path}, line {number}", _FIX).get("meta")
-            if isinstance(meta, Mapping):
-                task, verifier = _named(meta.get("task")), _named(meta.get("verifier"))
-        found.setdefault(json.dumps([task, verifier], sort_keys=True), Origin(number, task, verifier))
-    return list(found.values())
+            meta = meta if isinstance(meta, Mapping) else {}
+            verifier, task = _named(meta.get("verifier")), _named(meta.get("task"))
+            if verifier is None and task is not None:
+                verifier = {**task, "name": f"task:{task['name']}"}
+        first.setdefault(json.dumps(verifier, sort_keys=True), (number, verifier))
+    return list(first.values())
 
 
 def _named(value: Any) -> Named | None:
@@ -312,15 +291,15 @@ def completion_offsets(path: Path, label: str | None = None) -> dict[tuple[str, 
         OSError: the file cannot be read.
     """
     label = label or str(path)
-    names = _Names()
+    reader = _Reader()
     offsets: dict[tuple[str, int], int] = {}
     for number, offset, content in raw_lines(path, label):
         row = parse_object(content, f"{label}, line {number}", _FIX)
         shared = [row.get(name) for name in _SHARED]
-        id_, sample = names.id_of(row.get("id"), shared, bool(row.get("question")), number), row.get("sample")
-        if not isinstance(sample, int) or sample in names.samples.get(id_, {}):
+        id_, sample = reader.id_of(row.get("id"), shared, bool(row.get("question")), number), row.get("sample")
+        if not isinstance(sample, int) or sample in reader.samples.get(id_, {}):
             sample = None
-        offsets[id_, names.sample_of(sample, id_, number)] = offset
+        offsets[id_, reader.sample_of(sample, id_, number)] = offset
     return offsets
 
 
@@ -344,34 +323,26 @@ def write_completions(
     return path
 
 
-def example_to_row(example: Example, origin: Mapping[str, Named] | None = None) -> dict[str, Any]:
-    """An example as the JSON object used in completions files."""
-    row: dict[str, Any] = {
+def completion_to_row(completion: Completion, origin: Mapping[str, Named] | None = None) -> dict[str, Any]:
+    """A completion as a self-contained line of ``completions.jsonl``; ``origin`` names its task and verifier."""
+    example = completion.example
+    row = {
+        "schema": SCHEMA,
         "id": example.id,
         "question": example.question,
         "references": [
             {"text": ref.text, "aliases": list(ref.aliases), "weight": ref.weight} for ref in example.references
         ],
         "exclusive": example.exclusive,
-    }
-    for name in ("distribution", "p_correct"):
-        if getattr(example, name) is not None:
-            row[name] = dict(getattr(example, name))
-    if meta := {**example.meta, **(origin or {})}:
-        row["meta"] = meta
-    return row
-
-
-def completion_to_row(completion: Completion, origin: Mapping[str, Named] | None = None) -> dict[str, Any]:
-    """A completion as a self-contained line of ``completions.jsonl``; ``origin`` names its task and verifier."""
-    return {
-        "schema": SCHEMA,
-        **example_to_row(completion.example, origin),
+        "distribution": example.distribution,
+        "p_correct": example.p_correct,
+        "meta": {**example.meta, **(origin or {})} or None,
         "completion": completion.text,
         "k": completion.k,
         "confidence": completion.has_confidence,
         "sample": completion.sample,
         "n_tokens": completion.n_tokens,
         "finished": completion.is_finished,
-        **({} if completion.confidences is None else {"confidences": list(completion.confidences)}),
+        "confidences": completion.confidences,
     }
+    return {name: value for name, value in row.items() if value is not None or name == "n_tokens"}

@@ -20,7 +20,7 @@ from typing import IO, Any
 import numpy as np
 
 from polymode.errors import PolymodeError, RecordError, RunIncompleteError, WriteError
-from polymode.runs.lines import parse_object, read_lines
+from polymode.runs.lines import MAX_LINE, parse_object
 
 SCHEMA = 1
 """Version of the files that are written; every lower one is read."""
@@ -93,22 +93,8 @@ def write_json(path: Path, value: Any) -> None:
         handle.write("\n")
 
 
-def read_json(path: Path) -> Any:
-    """Read JSON; raises RunIncompleteError when the file is missing or broken."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RunIncompleteError(f"{path} is missing: run the stage that writes it first") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as exc:
-        raise RunIncompleteError(f"{path} is not valid JSON ({exc}): delete it and run its stage again") from None
-
-
-MAX_DOCUMENT = 64_000_000
-"""Bytes of the longest metrics.json or config.json that is read."""
-
-
-def read_document(path: Path, label: str | None = None) -> dict[str, Any]:
-    """A file that holds one JSON object, as `write_document` wrote it.
+def read_json(path: Path, label: str | None = None) -> dict[str, Any]:
+    """A file that holds one JSON object.
 
     Args:
         path: the file.
@@ -122,12 +108,12 @@ def read_document(path: Path, label: str | None = None) -> dict[str, Any]:
     label = label or str(path)
     try:
         with path.open("rb") as handle:
-            content = handle.read(MAX_DOCUMENT + 1)
+            content = handle.read(MAX_LINE + 1)
     except FileNotFoundError:
         raise RunIncompleteError(f"{label} is missing: run the stage that writes it first") from None
-    found = parse_object(content, label, "run the stage that writes it again", MAX_DOCUMENT)
-    check_schema(found.get("schema"), label)
-    return found
+    row = parse_object(content, label, "run the stage that writes it again")
+    check_schema(row.get("schema"), label)
+    return row
 
 
 def write_document(path: Path, fields: Mapping[str, Any]) -> None:
@@ -149,8 +135,3 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
             handle.write(encode(row) + "\n")
             count += 1
     return count
-
-
-def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a JSONL file; raises as `polymode.runs.lines.read_lines`."""
-    return (line.row for line in read_lines(path))

@@ -7,19 +7,19 @@ them: ``pool`` at the first completion of a pooled set, ``overlap`` at the first
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import ConfigDict, Field, TypeAdapter
 
-from polymode.errors import RecordError
+from polymode.errors import DataNotFoundError, RecordError
 from polymode.prompts import MAX_K
 from polymode.runs.files import SCHEMA, write_rows
-from polymode.runs.folder import JUDGED
+from polymode.runs.folder import JUDGED, file_in
 from polymode.runs.lines import Stamp, lines_at, raw_lines
-from polymode.runs.validation import checked_record, parsed_record
+from polymode.runs.validation import parsed_record
 
 Status = Literal["clean", "partial", "malformed", "truncated"]
 """Values of `polymode.ParseStatus`."""
@@ -64,22 +64,18 @@ class JudgedSet:
     """Right programs that differ in their syntax trees, and in what they do; None where answers are no programs."""
 
     def __post_init__(self) -> None:
-        """Fill what may be left out, and refuse tuples of different lengths (ValueError)."""
-        n = len(self.verdicts)
-        if not self.hits and n:
-            object.__setattr__(self, "hits", tuple(int(verdict == "correct") for verdict in self.verdicts))
-        for name in ("matches", "duplicates"):
-            if not getattr(self, name) and n:
-                object.__setattr__(self, name, (None,) * n)
-        of_answers = (self.hits, self.matches, self.duplicates, self.p_correct, self.classes, self.masses)
-        if any(values is not None and len(values) != n for values in of_answers):
-            names = ("hits", "matches", "duplicates", "p_correct", "classes", "masses")
-            name, values = next(
-                (name, values)
-                for name, values in zip(names, of_answers, strict=True)
-                if values is not None and len(values) != n
-            )
-            raise ValueError(f"{name} = {list(values)!r:.80} is not allowed: give one entry per answer, {n}")
+        self._complete(len(self.verdicts), _PER_ANSWER)
+
+    def _complete(self, n: int, names: Iterable[str]) -> None:
+        """Fill what may be left out, and refuse tuples that have not ``n`` entries (ValueError)."""
+        for name in names:
+            values = getattr(self, name)
+            if n and values == () and name in ("hits", "matches", "duplicates", "confidences"):
+                is_hits = name == "hits"
+                values = tuple(int(verdict == "correct") for verdict in self.verdicts) if is_hits else (None,) * n
+                object.__setattr__(self, name, values)
+            if values is not None and len(values) != n:
+                raise ValueError(f"{name} = {list(values)!r:.80} is not allowed: give one entry per answer, {n}")
 
     @property
     def is_scored(self) -> bool:
@@ -87,14 +83,9 @@ class JudgedSet:
         return "unscored" not in self.verdicts
 
     @property
-    def found(self) -> set[int]:
-        """References found."""
+    def references_found(self) -> set[int]:
+        """Numbers of the references that it has."""
         return {match for match, hit in zip(self.matches, self.hits, strict=True) if hit and match is not None}
-
-    @property
-    def n_hits(self) -> int:
-        """Distinct references found; programs that are right all match the one set of tests, each a hit."""
-        return sum(bool(hit) for hit in self.hits)
 
     def mark(self, i: int) -> Mark:
         """What became of answer ``i``."""
@@ -107,23 +98,8 @@ class JudgedSet:
         return "hit" if self.hits[i] else "repeat"
 
     def to_row(self) -> dict[str, Any]:
-        """Plain JSON types; what is None or empty by default is left out."""
-        row: dict[str, Any] = {
-            "verdicts": self.verdicts,
-            "hits": self.hits,
-            "matches": self.matches,
-            "duplicates": self.duplicates,
-            "n_references": self.n_references,
-            "faults": self.faults,
-            "p_correct": self.p_correct,
-        }
-        if self.open:
-            row["open"] = True
-        for name in ("classes", "masses", "best", "distinct"):
-            value = getattr(self, name)
-            if value is not None:
-                row[name] = value
-        return row
+        """Plain JSON types; optional fields are left out where they say nothing."""
+        return _row(self, _OF_SET)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,37 +131,26 @@ class JudgedCompletion(JudgedSet):
     """Version of the line; 0 for polymode 0.1.0."""
 
     def __post_init__(self) -> None:
-        """As for `JudgedSet`, with answers and confidences."""
-        n = len(self.answers)
-        if len(self.verdicts) != n:
-            raise ValueError(f"verdicts = {list(self.verdicts)!r:.80} is not allowed: give one entry per answer, {n}")
-        if not self.confidences and n:
-            object.__setattr__(self, "confidences", (None,) * n)
-        if len(self.confidences) != n:
-            raise ValueError(f"confidences = {self.confidences!r:.80} is not allowed: give one entry per answer, {n}")
-        JudgedSet.__post_init__(self)
+        self._complete(len(self.answers), ("verdicts", "confidences", *_PER_ANSWER))
 
     def to_row(self) -> dict[str, Any]:
         """A line of judged.jsonl: plain JSON types."""
-        row: dict[str, Any] = {
-            "schema": SCHEMA,
-            "id": self.id,
-            "sample": self.sample,
-            "k": self.k,
-            "status": self.status,
-            "reason": self.reason,
-            "answers": self.answers,
-            "confidences": self.confidences,
-            **JudgedSet.to_row(self),
-            "score": self.score,
-            "terms": self.terms,
-            "n_tokens": self.n_tokens,
-        }
-        if self.pool is not None:
-            row["pool"] = self.pool.to_row()
-        if self.overlap is not None:
-            row["overlap"] = self.overlap
-        return row
+        row = {"schema": SCHEMA, **_row(self, _OF_LINE)}
+        return row if self.pool is None else {**row, "pool": self.pool.to_row()}
+
+
+_PER_ANSWER = ("hits", "matches", "duplicates", "p_correct", "classes", "masses")
+_OPTIONAL = ("open", "classes", "masses", "best", "distinct", "pool", "overlap")
+_OF_SET = ("verdicts", "hits", "matches", "duplicates", "n_references", "faults", "p_correct", *_OPTIONAL[:5])
+_OF_LINE = (
+    *("id", "sample", "k", "status", "reason", "answers", "confidences", *_OF_SET),
+    *("score", "terms", "n_tokens", "pool", "overlap"),
+)
+
+
+def _row(judged: JudgedSet, names: Iterable[str]) -> dict[str, Any]:
+    row = {name: getattr(judged, name) for name in names}
+    return {name: x for name, x in row.items() if name not in _OPTIONAL or (x is not None and x is not False)}
 
 
 class JudgedLine(NamedTuple):
@@ -199,15 +164,6 @@ class JudgedLine(NamedTuple):
 
 
 _ADAPTER = TypeAdapter(JudgedCompletion)
-
-
-def judged_from(row: Mapping[str, Any], where: str) -> JudgedCompletion:
-    """Check a parsed line; fields with a default may be missing.
-
-    Raises:
-        RecordError: names where, field, value and fix.
-    """
-    return checked_record(_ADAPTER, row, where, _FIX)
 
 
 def judged_lines(
@@ -243,9 +199,11 @@ def judged_at(path: Path, stamp: Stamp, offsets: Iterable[int], label: str | Non
 
 
 def judged_path(path: Path | str) -> Path:
-    """A judged.jsonl from itself or from the folder that holds it."""
-    path = Path(path)
-    return path / JUDGED if path.is_dir() else path
+    """A judged.jsonl from itself or from its folder; raises DataNotFoundError where there is none."""
+    path = file_in(path, JUDGED)
+    if not path.is_file():
+        raise DataNotFoundError(f"{path} does not exist: check the path, or judge the completions (polymode evaluate)")
+    return path
 
 
 def write_judged(path: Path, judged: Iterable[JudgedCompletion]) -> int:

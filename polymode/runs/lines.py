@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from polymode.errors import PolymodeError, RecordError, RunIncompleteError
 
 MAX_LINE = 64_000_000
-"""Bytes of the longest line that is read; the longest completion is read with room to spare."""
+"""Bytes of the longest line, or file of one object, that is read; the longest completion is read with room to spare."""
 _FIX = "one JSON object a line is needed"
 
 
@@ -23,37 +23,18 @@ class Stamp(NamedTuple):
     size: int
 
 
-class RawLine(NamedTuple):
-    """A line that is not blank, and where it stands."""
-
-    number: int
-    """From 1, blank lines counted."""
-    offset: int
-    """In bytes."""
-    content: bytes
-
-
-class Line(NamedTuple):
-    """One object and where it stands."""
-
-    number: int
-    """From 1, blank lines counted."""
-    offset: int
-    """In bytes."""
-    row: dict[str, Any]
-
-
 class ChangedError(PolymodeError):
     """The file is not the one whose offsets are known."""
 
 
-def stamp_of(path: Path) -> Stamp:
+def stamp_of(path: Path | int) -> Stamp:
     """Which version of the file is there; raises OSError."""
-    return _stamp(os.stat(path))
+    status = os.stat(path)
+    return Stamp(status.st_ino, status.st_mtime_ns, status.st_size)
 
 
-def raw_lines(path: Path, label: str | None = None) -> Iterator[RawLine]:
-    """The lines of a file that are not blank, unparsed.
+def raw_lines(path: Path, label: str | None = None) -> Iterator[tuple[int, int, bytes]]:
+    """The lines of a file that are not blank, unparsed: number from 1, blank lines counted; offset in bytes; content.
 
     Args:
         path: the file.
@@ -74,19 +55,19 @@ def raw_lines(path: Path, label: str | None = None) -> Iterator[RawLine]:
         while content := handle.readline(MAX_LINE + 1):
             number += 1
             if not content.isspace():
-                yield RawLine(number, offset, content)
+                yield number, offset, content
             offset += len(content)
 
 
-def read_lines(path: Path, label: str | None = None) -> Iterator[Line]:
-    """Every object of a file; arguments and errors as for `raw_lines`.
+def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
+    """Every object of a file.
 
     Raises:
+        RunIncompleteError: there is no such file.
         RecordError: a line that is not a JSON object, not UTF-8 or too long; names the line.
     """
-    label = label or str(path)
-    for number, offset, content in raw_lines(path, label):
-        yield Line(number, offset, parse_object(content, f"{label}, line {number}", _FIX))
+    for number, _, content in raw_lines(path):
+        yield parse_object(content, f"{path}, line {number}", _FIX)
 
 
 def lines_at(path: Path, stamp: Stamp, offsets: Iterable[int], label: str | None = None) -> list[tuple[str, bytes]]:
@@ -98,13 +79,13 @@ def lines_at(path: Path, stamp: Stamp, offsets: Iterable[int], label: str | None
     """
     label = label or str(path)
     with path.open("rb") as handle:
-        if _stamp(os.fstat(handle.fileno())) != stamp:
+        if stamp_of(handle.fileno()) != stamp:
             raise ChangedError(f"{label} has changed: read it again")
-        found = []
+        lines = []
         for offset in offsets:
             handle.seek(offset)
-            found.append((f"{label}, byte {offset}", handle.readline(MAX_LINE + 1)))
-        return found
+            lines.append((f"{label}, byte {offset}", handle.readline(MAX_LINE + 1)))
+        return lines
 
 
 def read_at(path: Path, stamp: Stamp, offsets: Iterable[int], label: str | None = None) -> list[dict[str, Any]]:
@@ -122,16 +103,16 @@ def json_objects(lines: Iterable[str], source: Path) -> Iterator[tuple[int, dict
         raise RecordError(f"{source}: not UTF-8 text ({exc.reason}); convert the file to UTF-8") from None
 
 
-def parse_object(content: bytes | str, where: str, fix: str, longest: int = MAX_LINE) -> dict[str, Any]:
+def parse_object(content: bytes | str, where: str, fix: str) -> dict[str, Any]:
     """One JSON object.
 
     Raises:
-        RecordError: it is none, or longer than ``longest`` bytes; says where, why and what to do.
+        RecordError: it is none, or longer than ``MAX_LINE`` bytes; says where, why and what to do.
     """
-    if len(content) > longest:
-        raise RecordError(f"{where}: longer than {longest:,} bytes; {fix}")
+    if len(content) > MAX_LINE:
+        raise RecordError(f"{where}: longer than {MAX_LINE:,} bytes; {fix}")
     try:
-        found = json.loads(content.decode("utf-8-sig") if isinstance(content, bytes) else content)
+        row = json.loads(content.decode("utf-8-sig") if isinstance(content, bytes) else content)
     except UnicodeDecodeError as exc:
         raise RecordError(f"{where}: not UTF-8 text ({exc.reason}); convert the file to UTF-8") from None
     except RecursionError:
@@ -141,10 +122,6 @@ def parse_object(content: bytes | str, where: str, fix: str, longest: int = MAX_
         at = f", line {exc.lineno}" if isinstance(exc, json.JSONDecodeError) and b"\n" in text.rstrip() else ""
         reason = getattr(exc, "msg", "a number is too long")
         raise RecordError(f"{where}{at}: not valid JSON ({reason}); {fix}") from None
-    if not isinstance(found, dict):
-        raise RecordError(f"{where}: a JSON object is needed, got {type(found).__name__}; {fix}")
-    return found
-
-
-def _stamp(status: os.stat_result) -> Stamp:
-    return Stamp(status.st_ino, status.st_mtime_ns, status.st_size)
+    if not isinstance(row, dict):
+        raise RecordError(f"{where}: a JSON object is needed, got {type(row).__name__}; {fix}")
+    return row

@@ -4,34 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from polymode.errors import RecordError, RunIncompleteError
-from polymode.runs.files import read_document, write_document
-from polymode.runs.folder import COMPLETIONS, METRICS
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, TypeAdapter
+
+from polymode.errors import RunIncompleteError
+from polymode.runs.files import read_json, to_json, write_document
+from polymode.runs.folder import COMPLETIONS, METRICS, file_in
+from polymode.runs.judged import Number
+from polymode.runs.validation import checked_record
 from polymode.uncertainty import Estimate
 
-_FIX = "evaluate again"
-_VIEW: Mapping[str, type] = {
-    **dict.fromkeys(("k", "n_questions", "n_completions", "n_sets", "n_unscored"), int),
-    **dict.fromkeys(("pooled", "has_confidence"), bool),
-    "confidence_from": str,
-    "statuses": dict,
-    "verifier": dict,
-}
-"""Fields of a view, and their types."""
-_NAMES_OF_0_1_0 = {
-    "TextVerifier": "text",
-    "SymbolicVerifier": "symbolic",
-    "ProgramVerifier": "programs",
-    "JudgeVerifier": "judge",
-}
-"""Verifiers by the Python class that polymode 0.1.0 wrote down."""
-
+_CLASSES_OF_0_1_0 = ("TextVerifier", "SymbolicVerifier", "ProgramVerifier", "JudgeVerifier")
 Points = list[dict[str, Any]]
 
 
@@ -39,14 +26,11 @@ Points = list[dict[str, Any]]
 class CompletionsFile:
     """Which completions were judged."""
 
+    __pydantic_config__ = ConfigDict(strict=False)  # pydantic's strict dataclasses are made of nothing but themselves
+
     path: str
     """Relative to the folder of metrics.json."""
     sha256: str
-
-    @classmethod
-    def of(cls, path: Path, folder: Path) -> CompletionsFile:
-        """The completions at ``path``, judged into ``folder``; raises OSError."""
-        return cls(os.path.relpath(path, folder), fingerprint(path))
 
 
 @dataclass(frozen=True)
@@ -75,19 +59,9 @@ class Metrics:
         """Completions that make one set."""
         return self.k or 1 if self.view.get("pooled") else 1
 
-    def to_json(self) -> dict[str, Any]:
-        """The fields of the file; undefined numbers are NaN here and null in the file."""
-        return {
-            "view": dict(self.view),
-            "metrics": {name: asdict(estimate) for name, estimate in self.metrics.items()},
-            "curves": dict(self.curves),
-            **({"groups": {label: _part(group) for label, group in self.groups.items()}} if self.groups else {}),
-            **({} if self.completions is None else {"completions": asdict(self.completions)}),
-        }
-
     def write(self, folder: Path) -> None:
         """Write metrics.json into ``folder``, whole or not at all; raises WriteError."""
-        write_document(folder / METRICS, self.to_json())
+        write_document(folder / METRICS, _without_empty(to_json(self)))
 
 
 def read_metrics(path: Path, label: str | None = None) -> Metrics:
@@ -102,20 +76,9 @@ def read_metrics(path: Path, label: str | None = None) -> Metrics:
         RecordError: it is damaged or of a newer schema; names file, field and fix.
         OSError: it cannot be read.
     """
-    path = path / METRICS if path.is_dir() else path
+    path = file_in(path, METRICS)
     label = label or str(path)
-    content = read_document(path, label)
-    source = _object(content, "completions", label)
-    return Metrics(
-        view=_view(_object(content, "view", label), label),
-        metrics=_estimates(content, label),
-        curves=_curves(content, label),
-        groups={
-            name: Metrics(_view(_object(group, "view", label), label), _estimates(group, f"{label}, groups, {name}"))
-            for name, group in _each_object(content, "groups", label)
-        },
-        completions=CompletionsFile(str(source.get("path")), str(source.get("sha256"))) if source else None,
-    )
+    return _metrics(checked_record(_ADAPTER, read_json(path, label), label, "evaluate again"))
 
 
 def completions_of(folder: Path) -> Path:
@@ -139,62 +102,72 @@ def fingerprint(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def _part(group: Metrics) -> dict[str, Any]:
-    content = group.to_json()
-    return {part: content[part] for part in ("view", "metrics")}
+def _without_empty(content: dict[str, Any]) -> dict[str, Any]:
+    groups = {label: _without_empty(group) for label, group in content["groups"].items()}
+    return {name: part for name, part in {**content, "groups": groups}.items() if part}
 
 
-def _view(view: Mapping[str, Any], label: str) -> dict[str, Any]:
-    if isinstance(name := view.get("verifier"), str):
-        view = {**view, "verifier": {"name": _NAMES_OF_0_1_0.get(name, name), "options": {}}}
-    for name, kind in _VIEW.items():
-        value = view.get(name)
-        if value is not None and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
-            raise RecordError(f"{label}: view, {name} = {value!r:.80} is not allowed: give {kind.__name__}; {_FIX}")
-    if not all(is_number(count) for count in (view.get("statuses") or {}).values()):
-        raise RecordError(f"{label}: view, statuses: an object of numbers is needed; {_FIX}")
-    return {name: value for name, value in view.items() if value is not None}
+def _named(verifier: Any) -> Any:
+    """A verifier as name and options; polymode 0.1.0 wrote down its Python class."""
+    if not isinstance(verifier, str):
+        return verifier
+    name = verifier.removesuffix("Verifier").lower() if verifier in _CLASSES_OF_0_1_0 else verifier
+    return {"name": "programs" if name == "program" else name, "options": {}}
 
 
-def _estimates(content: Mapping[str, Any], label: str) -> dict[str, Estimate]:
-    found = {}
-    for name, entry in _each_object(content, "metrics", label):
-        for part in ("value", "low", "high", "n", "n_unscored"):
-            if entry.get(part) is not None and not is_number(entry[part]):
-                raise RecordError(f"{label}: metrics, {name}: {part} must be a number or null; {_FIX}")
-        value, low, high = (_number(entry.get(part)) for part in ("value", "low", "high"))
-        found[name] = Estimate(value, low, high, int(entry.get("n") or 0), int(entry.get("n_unscored") or 0))
-    return found
+def _defined(value: Any) -> Any:
+    """JSON has no NaN: null is an undefined number."""
+    return math.nan if value is None else value
 
 
-def _curves(content: Mapping[str, Any], label: str) -> dict[str, Points]:
-    found = {}
-    for name, points in _object(content, "curves", label).items():
-        if not isinstance(points, list) or not all(isinstance(point, dict) for point in points):
-            raise RecordError(f"{label}: curves, {name}: a list of objects is needed; {_FIX}")
-        found[name] = [{key: _number(value) if value is None else value for key, value in p.items()} for p in points]
-    return found
+_Float = Annotated[float | None, AfterValidator(_defined)]
 
 
-def _each_object(content: Mapping[str, Any], name: str, label: str) -> list[tuple[str, Mapping[str, Any]]]:
-    listed = _object(content, name, label)
-    for key, value in listed.items():
-        if not isinstance(value, dict):
-            raise RecordError(f"{label}: {name}, {key}: an object is needed, got {type(value).__name__}; {_FIX}")
-    return list(listed.items())
+class _Estimate(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    value: _Float
+    low: _Float
+    high: _Float
+    n: int
+    n_unscored: int = 0
 
 
-def _object(content: Mapping[str, Any], name: str, label: str) -> Mapping[str, Any]:
-    found = content.get(name) or {}
-    if not isinstance(found, dict):
-        raise RecordError(f"{label}: {name}: an object is needed, got {type(found).__name__}; {_FIX}")
-    return found
+class _View(BaseModel):
+    model_config = ConfigDict(strict=True, extra="allow")
+
+    k: int | None = None
+    n_questions: int | None = None
+    n_completions: int | None = None
+    n_sets: int | None = None
+    n_unscored: int | None = None
+    pooled: bool | None = None
+    has_confidence: bool | None = None
+    confidence_from: str | None = None
+    statuses: dict[str, Number] | None = None
+    verifier: Annotated[dict[str, Any] | None, BeforeValidator(_named)] = None
 
 
-def is_number(value: object) -> bool:
-    """Whether a JSON value is a number that a float holds."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= 1e300
+class _Content(BaseModel):
+    """The fields of the file."""
+
+    model_config = ConfigDict(strict=True)
+
+    view: _View = _View()
+    metrics: dict[str, _Estimate] = {}
+    curves: dict[str, list[dict[str, Annotated[Any, AfterValidator(_defined)]]]] = {}
+    groups: dict[str, _Content] = {}
+    completions: CompletionsFile | None = None
 
 
-def _number(value: Any) -> float:
-    return float(value) if is_number(value) else math.nan
+_ADAPTER = TypeAdapter(_Content)
+
+
+def _metrics(content: _Content) -> Metrics:
+    return Metrics(
+        view={name: value for name, value in content.view if value is not None},
+        metrics={name: Estimate(**dict(estimate)) for name, estimate in content.metrics.items()},
+        curves=content.curves,
+        groups={label: _metrics(group) for label, group in content.groups.items()},
+        completions=content.completions,
+    )

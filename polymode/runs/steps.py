@@ -9,7 +9,7 @@ from typing import Any
 
 from polymode.errors import RecordError
 from polymode.runs.files import SCHEMA, check_schema, to_json, write_jsonl
-from polymode.runs.folder import TRAIN_METRICS
+from polymode.runs.folder import TRAIN_METRICS, file_in
 from polymode.runs.lines import parse_object, raw_lines
 
 
@@ -37,7 +37,7 @@ def read_steps(path: Path, *, may_be_cut: bool = False) -> list[dict[str, Any]]:
         RunIncompleteError: there is no such file.
         RecordError: a line is damaged or of a newer schema; names the line.
     """
-    path = path / TRAIN_METRICS if path.is_dir() else path
+    path = file_in(path, TRAIN_METRICS)
     by_step: dict[Any, dict[str, Any]] = {}
     for number, _, content in raw_lines(path):
         where = f"{path}, line {number}"

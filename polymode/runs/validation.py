@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -24,18 +24,18 @@ def parsed_record(adapter: TypeAdapter[T], content: bytes, where: str, fix: str)
     if len(content) > MAX_LINE:
         raise RecordError(f"{where}: longer than {MAX_LINE:,} bytes; {fix}")
     try:
-        return adapter.validate_json(content)
+        return adapter.validate_json(content.removeprefix(BOM_UTF8))
     except ValidationError as exc:
-        row = parse_object(content, where, fix)
-        check_schema(row.get("schema"), where)
-        if exc.errors(include_url=False)[0]["type"] == "json_invalid":  # a byte order mark, which the parser refuses
-            return checked_record(adapter, row, where, fix)
+        check_schema(parse_object(content, where, fix).get("schema"), where)
         raise RecordError(f"{where}: {complaint(exc)}; {fix}") from None
 
 
 def checked_record(adapter: TypeAdapter[T], row: Mapping[str, Any], where: str, fix: str) -> T:
     """A parsed JSON object as a record; raises as `parsed_record`."""
-    return parsed_record(adapter, json.dumps(row).encode(), where, fix)
+    try:
+        return adapter.validate_python(row)
+    except ValidationError as exc:
+        raise RecordError(f"{where}: {complaint(exc)}; {fix}") from None
 
 
 _ALLOWED = {
@@ -47,7 +47,7 @@ _ALLOWED = {
     "finite_number": "a finite number",
     "tuple_type": "a list",
     "list_type": "a list",
-    "dict_type": "an object",
+    **dict.fromkeys(("dict_type", "model_type", "dataclass_type"), "an object"),
     "greater_than_equal": "{ge:g} or more",
     "less_than_equal": "{le:g} or less",
     "less_than": "less than {lt:g}",

@@ -305,7 +305,7 @@ def _config(recipe: Recipe, task: Task | None, verifier: Verifier | QuestionVeri
 def _check_same(folder: Path, config: dict[str, Any]) -> None:
     """A run folder belongs to one recipe; resuming with another would mix two experiments."""
     # Options by the names of version 0.1.0 are translated, and one that is younger than the run had its default.
-    stored = {**runs.to_json(Recipe()), **renamed(runs.read_json(folder / runs.CONFIG)["config"])}
+    stored = {**runs.to_json(Recipe()), **renamed(runs.read_configuration(folder).config)}
     free = ("threads", "report_to", "save_steps", "save_total_limit", "device_batch")
     for name in config:
         if name not in free and stored.get(name) != config[name]:

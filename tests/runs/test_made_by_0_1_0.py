@@ -14,6 +14,7 @@ from polymode.compare.two_runs import compare_two
 from polymode.evaluation import Evaluation, evaluate, read_completions
 from polymode.policy import Policy
 from polymode.report.examples import pick_examples
+from polymode.uncertainty import SumStatistic
 
 MADE = Path(__file__).parent / "made_by_0_1_0"
 CLINIC = MADE / "clinic"
@@ -55,6 +56,7 @@ def test_programs_are_read_without_running_any(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("PATH", str(tmp_path))  # no sandbox
     found = Evaluation.read(MADE / "programs")
     values = found.statistics["coverage"]
+    assert isinstance(values, SumStatistic)
     assert float(values.finish(*(part.sum() for part in values.sums))) == found.metrics["coverage"].value == 1.5
     assert "distinct_by_ast" in found.metrics and "distinct_by_ast" not in found.statistics
     assert all(one.open for one in found.judged)

@@ -77,13 +77,13 @@ def test_a_missing_field_is_named_with_its_line(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"view": 3}, "view: an object is needed, got int"),
-        ({"view": {"pooled": "yes"}}, "view, pooled = 'yes' is not allowed: give bool"),
-        ({"view": {"k": True}}, "view, k = True is not allowed: give int"),
-        ({"metrics": {"ece": 3}}, "metrics, ece: an object is needed, got int"),
-        ({"metrics": {"ece": {"value": "high"}}}, "metrics, ece: value must be a number or null"),
-        ({"curves": {"reliability": [3]}}, "curves, reliability: a list of objects is needed"),
-        ({"groups": {"easy": []}}, "groups, easy: an object is needed, got list"),
+        ({"view": 3}, "view = 3 is not allowed: give an object"),
+        ({"view": {"pooled": "yes"}}, "view, pooled = 'yes' is not allowed: give true or false"),
+        ({"view": {"k": True}}, "view, k = True is not allowed: give a whole number"),
+        ({"metrics": {"ece": 3}}, "metrics, ece = 3 is not allowed: give an object"),
+        ({"metrics": {"ece": {"value": "high"}}}, "metrics, ece, value = 'high' is not allowed: give a number"),
+        ({"curves": {"reliability": [3]}}, "curves, reliability, 1 = 3 is not allowed: give an object"),
+        ({"groups": {"easy": []}}, "groups, easy = \\[\\] is not allowed: give an object"),
         ({"schema": "new"}, "schema = 'new' is not allowed: give a whole number from 0"),
     ],
 )
@@ -145,4 +145,18 @@ def test_completions_are_found_where_they_were_judged_and_only_unchanged(folder:
 def test_task_and_verifier_stand_in_the_meta_of_each_line(folder: Path) -> None:
     task = {"name": "clinic", "options": {}}
     assert [one.example.meta for one in read_completions(folder)] == [{"kind": "easy", "task": task}] * 2
-    assert runs.origins_of(folder / runs.COMPLETIONS) == [(1, task, None)]
+    of_task = {"name": "task:clinic", "options": {}}
+    assert runs.named_verifiers(folder / runs.COMPLETIONS) == [(1, of_task)]
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        (b'{"completion": "\\ud800", "references": ["a"], "k": 1}', "Invalid JSON: .*hex escape"),
+        (b'{"completion": "x", "references": ["a"], "k": 1, "n_tokens": 1e400}', "n_tokens"),
+    ],
+)
+def test_what_no_text_or_number_is_is_named(tmp_path: Path, line: bytes, complaint: str) -> None:
+    (tmp_path / runs.COMPLETIONS).write_bytes(b"\xef\xbb\xbf" + line + b"\n")
+    with pytest.raises(RecordError, match=f"completions.jsonl, line 1: {complaint}.*; correct the line"):
+        read_completions(tmp_path)

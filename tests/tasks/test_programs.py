@@ -292,7 +292,7 @@ def test_a_set_is_judged_and_its_chances_are_known(verifier: PosteriorVerifier) 
     completion = "".join(
         f"<answer{i}>{text}</answer{i}><confidence{i}>0.5</confidence{i}>" for i, text in enumerate(texts, 1)
     )
-    judged = CompletionJudge(verifier, None).judged(Completion(example, completion, 5, True))
+    [judged] = CompletionJudge(verifier, None).judged([Completion(example, completion, 5, True)])
     assert judged.hits == (1, 0, 1, 0, 0) and judged.duplicates == (None, 0, None, None, None)
     assert judged.p_correct == pytest.approx((p, 0, p, 0, 0))
     assert Equality(example, verifier).best_coverage(3) == best_coverage(example, 3)

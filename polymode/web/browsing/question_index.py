@@ -136,9 +136,9 @@ class _Question:
 
     def add(self, judged: runs.JudgedCompletion, offset: int) -> None:
         self.offsets.append((judged.sample, offset))
-        self.references |= judged.found
+        self.references |= judged.references_found
         # Programs that are right all match the one set of tests, and have no numbered reference.
-        self.n_found = len(self.references) or int(self.n_found > 0 or judged.n_hits > 0)
+        self.n_found = len(self.references) or int(self.n_found > 0 or any(judged.hits))
         if "unscored" in judged.verdicts:
             self.kind |= Kind.UNSCORED
         if "correct" in judged.verdicts or "unscored" in judged.verdicts:

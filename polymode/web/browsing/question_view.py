@@ -99,7 +99,7 @@ def question_of(judged: Sequence[runs.JudgedCompletion], completions: Sequence[C
         id=judged[0].id,
         text=None if example is None else example.question,
         attempts=tuple(_attempt(one, completion, references) for one, completion in pairs),
-        truths=() if example is None else _truths(example, [one.found for one in judged]),
+        truths=() if example is None else _truths(example, [one.references_found for one in judged]),
         is_distribution=example is not None and bool(_masses(example)),
     )
 

@@ -62,12 +62,12 @@ def test_files_in_another_order_still_belong_together(tmp_path: Path) -> None:
 
 
 def test_completions_without_ids_are_found_as_they_were_judged(tmp_path: Path) -> None:
-    from polymode.evaluation import evaluate_folder
+    from polymode.evaluation import evaluate, read_completions
 
     said = [("Ache?", "a"), ("Rash?", "b"), ("Ache?", "b")]
     rows = [{"question": q, "completion": f"<answer>{a}</answer>", "references": ["a"], "k": 1} for q, a in said]
     (tmp_path / runs.COMPLETIONS).write_text("".join(json.dumps(r) + "\n" for r in rows))
-    evaluate_folder(tmp_path, n_boot=0)
+    evaluate(read_completions(tmp_path), n_boot=0).write(tmp_path)
     index = index_of(tmp_path)
     assert [len(index.offsets(n).judged) for n in range(len(index))] == [2, 1]
     assert NO_COMPLETION not in index.offsets(0).completions + index.offsets(1).completions

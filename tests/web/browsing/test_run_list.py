@@ -42,11 +42,14 @@ def test_home(name: str, home: str) -> None:
     [
         ("{", "not valid JSON"),
         ("[]", "a JSON object is needed"),
-        ('{"view": 3}', "view: an object is needed"),
+        ('{"view": 3}', "view = 3 is not allowed: give an object"),
         ('{"metrics": {"coverage": 3}}', "metrics, coverage"),
-        ('{"metrics": {"coverage": {"value": "high"}}}', "value must be a number or null"),
+        (
+            '{"metrics": {"coverage": {"value": "high"}}}',
+            "metrics, coverage, value = 'high' is not allowed: give a number",
+        ),
         ('{"curves": {"reliability": [3]}}', "curves, reliability"),
-        ('{"groups": {"a": {"metrics": [1]}}}', "groups, a: metrics: an object is needed"),
+        ('{"groups": {"a": {"metrics": [1]}}}', "groups, a, metrics = [1] is not allowed: give an object"),
         ("[" * 100_000, "not valid JSON"),
     ],
 )
