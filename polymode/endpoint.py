@@ -165,7 +165,11 @@ class Endpoint:
             self._failures = 0
             if len(reply) > MAX_REPLY_BYTES:
                 raise VerifierFault(f"reply longer than {MAX_REPLY_BYTES:,} bytes")
-            return _parsed(reply)
+            try:
+                return json.loads(reply)
+            except (ValueError, RecursionError):
+                start = " ".join(reply[:80].decode("utf-8", "replace").split())
+                raise VerifierFault(f"the reply is not JSON: {start!r}") from None
         problem = f"status {status}: {self._excerpt(reply)}"
         if status in (400, 413, 422):  # alive, but this request leads nowhere
             self._failures = 0
@@ -263,14 +267,6 @@ def _reason(exc: BaseException) -> str:
     if isinstance(exc, BaseExceptionGroup):
         return _reason(exc.exceptions[0])
     return " ".join(f"{type(exc).__name__}: {exc}".split())[:200]
-
-
-def _parsed(content: bytes) -> Any:
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError):
-        start = " ".join(content[:80].decode("utf-8", "replace").split())
-        raise VerifierFault(f"the reply is not JSON: {start!r}") from None
 
 
 def _seconds(retry_after: str | None) -> float | None:

@@ -74,12 +74,13 @@ class JudgeVerifier:
         cache: Path | str | None = None,
         request_options: Mapping[str, Any] | None = None,
     ) -> None:
-        _check_texts(base_url=base_url, model=model, api_key_env=api_key_env or "none")
+        for name, value in (("base_url", base_url), ("model", model), ("api_key_env", api_key_env or "none")):
+            _check_text(name, value)
         _check_number("timeout", timeout, 0.001, 3600)
         _check_number("requests_per_minute", requests_per_minute, 0, 1e6)
-        _check_whole("retries", retries, 0, 20)
-        _check_whole("concurrency", concurrency, 1, MAX_CONCURRENCY)
-        _check_whole("max_tokens", max_tokens, 16, 1 << 20)
+        _check_number("retries", retries, 0, 20, whole=True)
+        _check_number("concurrency", concurrency, 1, MAX_CONCURRENCY, whole=True)
+        _check_number("max_tokens", max_tokens, 16, 1 << 20, whole=True)
         for name, value in (("duplicates", duplicates), ("structured", structured)):
             if not isinstance(value, bool):
                 raise ConfigError(f"{name} = {value!r} is not allowed: give true or false")
@@ -220,17 +221,12 @@ def _without_null(body: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in body.items() if value is not None}
 
 
-def _check_texts(**values: object) -> None:
-    for name, value in values.items():
-        if not isinstance(value, str) or not value.strip():
-            raise ConfigError(f"{name} = {value!r} is not allowed: give a text")
+def _check_text(name: str, value: object) -> None:
+    if not isinstance(value, str) or not value.strip():
+        raise ConfigError(f"{name} = {value!r} is not allowed: give a text")
 
 
-def _check_number(name: str, value: object, low: float, high: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-        raise ConfigError(f"{name} = {value!r} is not allowed: give a number from {low:g} to {high:g}")
-
-
-def _check_whole(name: str, value: object, low: int, high: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise ConfigError(f"{name} = {value!r} is not allowed: give a whole number from {low:,} to {high:,}")
+def _check_number(name: str, value: object, low: float, high: float, *, whole: bool = False) -> None:
+    if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)) or not low <= value <= high:
+        bounds = f"whole number from {low:,} to {high:,}" if whole else f"number from {low:g} to {high:g}"
+        raise ConfigError(f"{name} = {value!r} is not allowed: give a {bounds}")

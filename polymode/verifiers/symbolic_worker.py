@@ -34,7 +34,7 @@ def main(seconds: float) -> None:
     logging.disable(logging.CRITICAL)
     equal = _comparison()
     _limit_memory()
-    _say(out, {"ready": True})
+    print(json.dumps({"ready": True}), file=out, flush=True)
     for line in sys.stdin:
         request = json.loads(line)
         _limit_time(seconds)
@@ -42,7 +42,7 @@ def main(seconds: float) -> None:
             reply = {"equal": equal(request["a"], request["b"])}
         except Exception as exc:
             reply = {"error": f"{type(exc).__name__}: {exc}"[:300]}
-        _say(out, {"id": request["id"], **reply})
+        print(json.dumps({"id": request["id"], **reply}), file=out, flush=True)
 
 
 def _comparison() -> Any:
@@ -88,11 +88,6 @@ def _limit_time(seconds: float) -> None:
         used = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
         _, most = resource.getrlimit(resource.RLIMIT_CPU)
         resource.setrlimit(resource.RLIMIT_CPU, (int(used + seconds) + 2, most))
-
-
-def _say(out: Any, message: dict[str, Any]) -> None:
-    out.write(json.dumps(message) + "\n")
-    out.flush()
 
 
 if __name__ == "__main__":
