@@ -20,6 +20,7 @@ import ssl
 import time
 from collections.abc import Mapping
 from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -271,13 +272,8 @@ def _reason(exc: BaseException) -> str:
 
 def _seconds(retry_after: str | None) -> float | None:
     """`Retry-After` in seconds: a number, or the time of day; None when there is none that can be read."""
-    if retry_after is None:
-        return None
-    try:
-        seconds = float(retry_after)
-    except ValueError:
-        try:
-            seconds = parsedate_to_datetime(retry_after).timestamp() - time.time()
-        except (ValueError, OverflowError):
-            return None
-    return max(0.0, seconds) if math.isfinite(seconds) else None
+    for read in (float, lambda date: parsedate_to_datetime(date).timestamp() - time.time()):
+        with suppress(ValueError, OverflowError):
+            seconds = read(retry_after or "")
+            return max(0.0, seconds) if math.isfinite(seconds) else None
+    return None

@@ -1,17 +1,15 @@
 """Several sandboxes side by side, one for each core, with the results remembered.
 
-A program is judged in two processes, neither of which sees what the other could misuse:
+A program is judged in two processes. A *run* has the program and the calls to make, never the expected values, and
+writes data of limited length. A *check* compares what was written with the expected values, and executes nothing of
+the program's.
 
-1. A *run* has the program and the calls to make, never the expected values. What it writes is data of limited length.
-2. A *check* has what was written and the expected values, and compares them. It executes nothing of the program's.
+Each program gets a process of its own for its run, so that none can prepare the ground for another. A check takes up to
+`BATCH` programs, because starting a process costs more than comparing; where one program's values are huge or crash the
+parser, each is checked again alone.
 
-A run takes a fresh process for each program, so that no program can prepare the ground for another. A check takes one
-for up to `BATCH` programs, because starting a process costs more than comparing; what one program's values do to it
-(they may be huge, or crash the parser) is made good by checking each of them alone.
-
-A fault is never the program's choice: whatever a program can bring about, such as the end of its sandbox, is FAIL or
-TIMEOUT. FAULT is left for what lies with us, sandboxes that do not start and tests that cannot be used; faults are
-tried again the next time, everything else is remembered.
+Whatever a program can bring about, such as the end of its sandbox, is FAIL or TIMEOUT. FAULT is left for sandboxes that
+do not start and tests that cannot be used; faults are tried again the next time, everything else is remembered.
 """
 
 from __future__ import annotations

@@ -1,16 +1,15 @@
 """One sandbox from outside: started once, given one program after the other, replaced when a program left files behind.
 
-Only bytes come back, of limited length; nothing here reads what a program wrote.
-
-Two sockets, so that a program can never speak for the server:
+Only bytes come back, of limited length; nothing here reads what a program wrote. So that a program can never speak for
+the server, there are two sockets:
 
 - The *control* socket leads to the server and lives as long as it does. An order goes in, with the other end of a job
   socket; one report comes back when the program and all that it started are gone. SEQPACKET keeps messages apart.
-- The *job* socket leads to the one child. It takes the job, then brings the output, and ends with the child. The server
-  closes its copy at once, so the end of the output means that nobody is left who could write.
+- The *job* socket leads to the one child: the job goes in, the output comes back. The server closes its copy at once,
+  so the end of the output means that nobody is left who could write.
 
-There is one order at a time, and one report for each. Whatever breaks that rule (a timeout, an interrupt from the
-keyboard, an error of the sockets) closes the sandbox: a late report would be taken for that of the next program.
+Each order has one report. Whatever breaks that rule (a timeout, an interrupt, an error of the sockets) closes the
+sandbox: a late report would be taken for that of the next program.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ import logging
 from collections import ChainMap
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from copy import copy
 from pathlib import Path
 from typing import Any, Self
@@ -149,11 +150,11 @@ class JudgeVerifier:
             futures = {pool.submit(self._ask, case): key for key, case in cases.items()}
             try:
                 bar = tqdm(as_completed(futures), "judge", len(futures), leave=False, delay=2, unit=" answers")
-                for done in bar:
+                for future in bar:
                     try:
-                        self._cache.add([(futures[done], done.result())])
+                        self._cache.add([(futures[future], future.result())])
                     except Exception as exc:
-                        faults[futures[done]] = str(exc)
+                        faults[futures[future]] = str(exc)
             except BaseException:  # Ctrl-C: verdicts so far stay in the cache, what is under way is cut off
                 self._endpoint.stop()
                 pool.shutdown(wait=False, cancel_futures=True)
@@ -166,10 +167,10 @@ class JudgeVerifier:
     def _ask(self, case: Case) -> Matches:
         body = {**self._fields, "messages": messages_for(case)}
         if self._is_structured:
-            try:
+            with suppress(
+                Refused
+            ):  # many endpoints know no schemas; the same question without one tells if that was it
                 return verdict_in(self._endpoint.post(_without_null({"response_format": SCHEMA, **body})), case)
-            except Refused:  # many endpoints know no schemas; the same question without one tells whether that was it
-                pass
         reply = self._endpoint.post(_without_null(body))
         self._is_structured = False
         return verdict_in(reply, case)
@@ -201,8 +202,8 @@ class QuestionJudge:
     def cases(self, answer: str, earlier: Sequence[str]) -> list[Case]:
         """What the judge has to be asked about an answer, and whether it repeats one of ``earlier``."""
         references = self._example.references
-        is_told = any(_TEXT.matches(answer, ref) for ref in references)
-        case = None if is_told else self._case(answer, references)
+        is_right = any(_TEXT.matches(answer, ref) for ref in references)
+        case = None if is_right else self._case(answer, references)
         return [*([] if case is None else [case]), *self._pairs(answer, earlier)]
 
     def _case(self, answer: str, references: Sequence[Reference]) -> Case | None:

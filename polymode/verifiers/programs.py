@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, field
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from polymode.errors import ConfigError, RecordError, VerifierFault
 from polymode.sandbox import Limits, Outcome, ProgramTests, Result, Sandbox
@@ -121,11 +121,8 @@ class ProgramEquality:
     distinct: Distinct = "ast"
     results: Mapping[TestedProgram, Result] = field(default_factory=dict)
     """Results that are there already; the sandbox runs the rest."""
-
-    @property
-    def open(self) -> bool:
-        """Every right program that is no repeat counts."""
-        return True
+    open: ClassVar[bool] = True
+    """Every right program that is no repeat counts."""
 
     def result(self, text: str, reference: Reference | None = None) -> Result:
         """What the sandbox said of a program, on the question's tests by default; raises VerifierFault for a fault."""

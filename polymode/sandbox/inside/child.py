@@ -1,11 +1,9 @@
-"""One child of the fork server. It does one of two jobs and ends.
+"""One child of the fork server: it reads one job from descriptor 3, writes lines of JSON to it, and ends.
 
-- ``run`` executes a program and the calls that the tests make, and writes down the values as data. It never sees an
-  expected value. Nothing it writes is believed to be more than a claim of what the program's function returns.
+- ``run`` executes a program and the calls that the tests make, and writes the values as data. It never sees an expected
+  value; what it writes is believed to be no more than a claim of what the program's functions return.
 - ``check`` reads such values and decides. It executes the tests' own expressions and no line of the program, which it
   only parses, for its normal form.
-
-Both read the job from descriptor 3 and write lines of JSON to it; it is the only one they have besides ``/dev/null``.
 """
 
 from __future__ import annotations

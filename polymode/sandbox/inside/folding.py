@@ -188,7 +188,8 @@ class _Folding(ast.NodeTransformer):
         total: ast.expr | None = None
         for number in numbers:
             total = number if total is None else _computed(op(), total, number) or total
-        if total is None or (rest and isinstance(total, ast.Constant) and _is_neutral(op, total.value)):
+        neutral = isinstance(total, ast.Constant) and isinstance(total.value, int) and total.value == _NEUTRAL.get(op)
+        if total is None or (rest and neutral):
             return _chain(op, rest)
         return _chain(op, [*rest, total])
 
@@ -302,10 +303,6 @@ def _number(node: ast.expr) -> Any:
     """The value of a constant that is a number, else None; True and False are none."""
     value = node.value if isinstance(node, ast.Constant) else None
     return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
-
-
-def _is_neutral(op: type[ast.operator], value: Any) -> bool:
-    return isinstance(value, int) and value == _NEUTRAL.get(op)
 
 
 def _is_sequence(node: ast.expr) -> bool:
