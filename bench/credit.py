@@ -1,18 +1,18 @@
 """Credit per term against one advantage for a whole completion: how many completions until the same level?
 
-    python bench/credit.py --choose                   learning rates first, on a seed and questions of their own
+    python bench/credit.py --choose                   learning rates first, on a separate seed and separate questions
     python bench/credit.py                            both tasks, five seeds, with the rates below: hours on two cores
     python bench/credit.py --tasks hops --seeds 0 1 --steps 40
-    python bench/credit.py --only-report              table and figure of what is there
+    python bench/credit.py --only-report              table and figure of the finished runs
 
 Every run is multi-rlcr by the recipe in `TASKS` and differs in credit, learning rate and seed alone. Every
-``EVERY`` steps the model is kept, and afterwards each kept model answers the same ``QUESTIONS`` questions, sampled
-as in training: of the validation split to choose a learning rate, of the test split to compare. So curves differ by
-what was learned and not by which questions a step happened to draw.
+``EVERY`` steps the model is saved, and afterwards each saved model answers the same ``QUESTIONS`` questions, sampled
+as in training: from the validation split to choose a learning rate, from the test split to compare. So curves differ
+by what was learned and not by which questions a step happened to draw.
 
-"Reached" is where the mean curve over seeds first crosses the level of sequence's mean curve at its end, between two
-kept models by a straight line; its interval resamples the seeds. Runs are processes of one thread; the same command
-goes on after a stop.
+"Reached" is where the mean curve over seeds first crosses the level of sequence's mean curve at its end, interpolated
+linearly between two saved models; its interval resamples the seeds. Runs are processes of one thread; the same command
+resumes after a stop.
 """
 
 from __future__ import annotations

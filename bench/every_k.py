@@ -1,10 +1,10 @@
-"""One model for every K against a model for each: how much does it cost to choose K when the question is asked?
+"""One model for every K against one model per K: what does it cost to choose K at run time?
 
     python bench/every_k.py --out runs/every-k
 
-Trains one model whose K is drawn per question from 1..5 and said in the prompt (``k_choices``), and one model for each
-of the K in ``--fixed``, all by the lab's clinic recipe and for as many completions; then asks every model for K answers
-on the same test questions. A model for K = 1 is single-rlvr or single-rlcr.
+Trains one model whose K is sampled per question from 1..5 and stated in the prompt (``k_choices``), and one model for
+each K in ``--fixed``, all by the lab's clinic recipe and for equally many completions; then prompts every model for K
+answers on the same test questions. A model for K = 1 is single-rlvr or single-rlcr.
 """
 
 from __future__ import annotations

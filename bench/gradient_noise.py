@@ -1,14 +1,14 @@
-"""Which tokens the noise of a step comes from, with each credit.
+"""Contribution of each kind of token to the gradient noise of a step, for each credit.
 
     python bench/gradient_noise.py --task clinic --batches 16
     python bench/gradient_noise.py --task hops --temperature 1 --model runs/hops/model
 
-Draws the completions of several steps at one model and takes the policy gradient of each step apart: that of the
-reasoning's tokens, of the answers' and of the confidences'. Over the steps::
+Samples the completions of several steps from one model and decomposes the policy gradient of each step into that of
+the reasoning tokens, the answers and the confidences. Over the steps::
 
     noise  = sqrt(E |g - E g|^2)        signal = |E g|, without what its own noise adds
 
-Adam divides by about the noise of the whole gradient, so a part learns at the speed of its signal over that.
+Adam divides by roughly the noise of the whole gradient, so a part learns at a speed of its signal over that noise.
 """
 
 from __future__ import annotations

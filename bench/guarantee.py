@@ -1,19 +1,19 @@
-"""Is the promise of a calibrated policy kept? A thousand calibrations each, held against the true rate of failures.
+"""Check of the guarantee of calibrated policies: a thousand calibrations each, compared with the true failure rate.
 
-    python bench/guarantee.py                                        drawn worlds
+    python bench/guarantee.py                                        simulated worlds
     python bench/guarantee.py --judged RUN/set/judged.jsonl ...      real judged files instead
 
-Drawn worlds: every answer has a known probability, at most one answer of a set is right, labels are drawn. Confidences
-are these probabilities (`honest`), too high (`overconfident`) or unrelated to them (`meaningless`). The true rate of a
-policy is taken over other questions, from the probabilities, so it carries next to no noise.
+Simulated worlds: every answer has a known probability, at most one answer of a set is right, labels are sampled.
+Confidences are these probabilities (`honest`), too high (`overconfident`) or unrelated to them (`meaningless`). The
+true rate of a policy is taken over other questions, from the probabilities, so it carries next to no noise.
 
 Judged files: the file is the world. Calibration records are drawn from it with replacement, and the true rate is that
-over the whole file, so what is promised can be checked exactly. `halves` splits the file at random instead, calibrates
+over the whole file, so the guarantee can be checked exactly. `halves` splits the file at random instead, calibrates
 on one half and counts on the other: what a user can do, but the rate of a half is itself noisy, so more of them lie
 above alpha than policies are broken.
 
-A promise with delta is kept when policies that break it are at most a share delta of all calibrations; `conformal` when
-the mean rate is at most alpha. Calibrations that refuse promise nothing.
+A guarantee with delta holds when at most a share delta of all calibrations violates it; `conformal` when the mean rate
+is at most alpha. Calibrations that refuse guarantee nothing.
 """
 
 from __future__ import annotations

@@ -2,16 +2,16 @@
 
     python bench/objectives.py --out runs/objectives                       all of it, hours on two cores
     python bench/objectives.py --out runs/objectives --tasks hops --objectives multi-rlcr log other --seeds 0
-    python bench/objectives.py --out runs/objectives --steps 0             no run, the table of what is finished
+    python bench/objectives.py --out runs/objectives --steps 0             no run, only the table of finished runs
 
 Each run trains by the lab's recipe of its task with one option changed, then answers the test questions as
 `polymode reproduce lab` does: OUT/TASK/OBJECTIVE/seed-S/ is a training run's folder with its evaluation in it, which
-`polymode compare` reads as well. Runs are processes of one thread each. The same command goes on where it was stopped;
-a run that fails is named at the end and takes no other along.
+`polymode compare` reads as well. Runs are processes of one thread each. The same command resumes where it stopped;
+a run that fails is named at the end and does not affect the others.
 
 Objectives without confidences have no Brier score and no ECE. Where several answers can be right (clinic), `any`,
-`count/N` and `vector` stand beside a calibration term only with weights that drown it, so they train multi-rlvr there;
-on hops, with one right answer, they are the count.
+`count/N` and `vector` are allowed beside a calibration term only with weights that drown it, so they train multi-rlvr
+there; on hops, with one right answer, they are the count.
 """
 
 from __future__ import annotations

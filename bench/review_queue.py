@@ -1,12 +1,12 @@
 """The review queue: nothing acknowledged is lost when its process is killed, and how long adding and claiming take.
 
-    python bench/review_queue.py                     1,000 items, the adding process killed every 100
-    python bench/review_queue.py --n 200 --every 20
-    python bench/review_queue.py --place postgresql://USER@HOST/NAME    an empty database, which is not emptied again
+    python bench/review_queue.py                     1,000 items, the adding process killed every 100 python
+    bench/review_queue.py --n 200 --every 20 python bench/review_queue.py --place postgresql://USER@HOST/NAME    an
+    empty database, which is not cleared afterwards
 
-A process adds items and prints the id of each when `add` returns; it is killed with SIGKILL after every so many, at
-whatever it is doing, and another goes on. At the end all printed ids must be there. Times are those of one process,
-with each commit on disk; the disk sets them.
+A process adds items and prints the id of each when `add` returns; it is killed with SIGKILL after every so many items,
+at any point, and another continues. At the end all printed ids must be present. Times are those of one process, with
+each commit on disk; the disk sets them.
 """
 
 from __future__ import annotations

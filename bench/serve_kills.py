@@ -1,13 +1,13 @@
-"""polymode serve killed again and again while questions are escalated: nothing that a client was told of is lost.
+"""`polymode serve` killed repeatedly while questions are escalated: nothing that was acknowledged is lost.
 
     python bench/serve_kills.py                      1,000 escalations, the server killed with SIGKILL every 100
     python bench/serve_kills.py --n 200 --every 20 --clients 4
 
-A real `polymode serve` with --reviews stands before a scripted OpenAI-compatible server whose answers no policy lets
-through. Clients ask side by side; each reply with an escalation_id is an acknowledgement. The server is killed at
-whatever it is doing, started again on the same port and file, and clients that lost their connection ask again. At the
-end every acknowledged item must be in the queue with its question and its answers. Items whose reply a kill swallowed
-are there as well; nobody was promised them.
+A real `polymode serve` with --reviews uses a scripted OpenAI-compatible server whose answers every policy escalates.
+Clients ask concurrently; each reply with an escalation_id is an acknowledgement. The server is killed at
+any point, started again on the same port and file, and clients that lost their connection ask again. At the
+end every acknowledged item must be in the queue with its question and its answers. Items whose reply was lost
+in a kill may be there as well; they were not acknowledged.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
-"""What `polymode serve` takes: many clients at once, beside answering one question at a time.
+"""Load test of `polymode serve`: many clients at once, compared with one question at a time.
 
     python bench/serve_load.py --model runs/quick/.../model                 starts a server, 50 clients, 30 seconds
     python bench/serve_load.py --model MODEL --seconds 5 --clients 10
-    python bench/serve_load.py --url http://localhost:8000 --pid 4242      a server that runs; --pid for its memory
+    python bench/serve_load.py --url http://localhost:8000 --pid 4242      a running server; --pid for its memory
 
-Each client asks questions of the lab's clinic one after another, over a connection of its own; nothing is thought over
-in between. First one client alone, which is what answering without batches gives, then all of them. Reported are
-replies by status, answered requests a second and their latencies, the sizes of batches, and the server's resident
-memory before and after (Linux). Clients and server share this machine's processors, so on a small machine both rates
-are lower than a client elsewhere would see; the ratio between them says what batches are worth.
+Each client asks questions of the lab's clinic one after another, over a connection of its own, without pauses. First
+one client alone, which is what answering without batches gives, then all of them. Reported are replies by status,
+answered requests a second and their latencies, the sizes of batches, and the server's resident memory before and after
+(Linux). Clients and server share this machine's processors, so on a small machine both rates are lower than a client
+elsewhere would see; the ratio between them is the gain from batching.
 """
 
 from __future__ import annotations

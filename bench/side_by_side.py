@@ -1,4 +1,4 @@
-"""Measurements that are many processes of one thread each: what is not finished runs side by side."""
+"""Measurements that consist of many single-threaded processes: unfinished ones run in parallel."""
 
 from __future__ import annotations
 

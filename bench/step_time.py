@@ -1,4 +1,4 @@
-"""How long a training step takes beside stock `trl.GRPOTrainer`, which reads each prompt once per completion.
+"""Time of a training step compared with stock `trl.GRPOTrainer`, which processes each prompt once per completion.
 
     python bench/step_time.py                                about 5 minutes on two quiet cores
     python bench/step_time.py --cases long --rounds 1        a first look

@@ -1,15 +1,15 @@
-"""What our reward, logging and callbacks cost beside the same trainer with a constant reward.
+"""Overhead of our reward, logging and callbacks over the same trainer with a constant reward.
 
     python bench/trainer_overhead.py                        about 5 minutes on two cores
     python bench/trainer_overhead.py --rounds 3 --steps 4
 
-Target: at most 5% of the step. What a step takes beside stock `trl.GRPOTrainer` is in step_time.py; here both trainers
+Target: at most 5% of the step. step_time.py compares a step with stock `trl.GRPOTrainer`; here both trainers
 share prompts. They have the lab's model with the same weights and the same 256 completions of exactly 40 tokens a step,
 and write no checkpoints. Ours parses, judges and scores each completion, logs terms and verdicts, and writes metrics
 and Parquet; the stock one logs nothing but its own figures. The model is untrained, so our reward is given
-demonstrations in place of its nonsense: clean sets take longest. The rounds alternate between the two trainers; the
+demonstrations in place of its output: clean sets take longest. The rounds alternate between the two trainers; the
 ratio is the median over rounds of ours to stock, each the median of a round's steps. Other work on the machine makes it
-noisy, so two steadier figures stand beside it: the ratio of processor times, and the time inside our reward and all of
+noisy, so two steadier figures are given too: the ratio of processor times, and the time inside our reward and all of
 the logging (Parquet, metrics file, what the stock trainer logs as well), an upper bound.
 """
 

@@ -4,8 +4,8 @@
 
 The model is a table: for each question a logit per answer (K are drawn without repeats) and, per answer, a logit for
 each confidence that may be stated. It writes text like a language model does, so parsing, judging and scoring are the
-ones that train real models. The world draws one right answer per question and group, with probabilities the model is
-never shown: the best set is the K most likely answers, and the best confidences are those probabilities.
+ones that train real models. The world draws one right answer per question and group, with probabilities that the
+model never sees: the best set is the K most likely answers, and the best confidences are those probabilities.
 """
 
 from __future__ import annotations

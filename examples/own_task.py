@@ -1,11 +1,11 @@
-"""Your own questions, your own idea of "the same answer", and an evaluation. Needs no torch.
+"""Your own questions, your own definition of "the same answer", and an evaluation. Needs no torch.
 
     python examples/own_task.py [FOLDER]       writes the run folder there (a temporary one by default)
 
-A task is any object with a name, a prompt style and `examples`. (Questions that stand in a file need no class:
+A task is any object with a name, a prompt style and `examples`. (Questions in a file need no class:
 ``polymode.tasks.open_task("records", data="questions.jsonl")``.) A verifier is any object with `same` and `matches`; a
-`key` makes judging faster. The generator plays a script here; `TransformersGenerator` or `VLLMGenerator` takes its
-place.
+`key` makes judging faster. The generator is scripted here; `TransformersGenerator` or `VLLMGenerator` can take
+its place.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What one completion is worth, and why. Needs no torch: python examples/score_one_completion.py."""
+"""The score of one completion, and its terms. Needs no torch: python examples/score_one_completion.py."""
 
 import polymode
 

@@ -33,7 +33,7 @@ from polymode.verifiers.choice import VERIFIERS
 PROBE_SECONDS = 2.0
 """Longest wait for one outside command."""
 
-CORE = ("numpy", "scipy", "tqdm", "pyyaml", "cyclopts", "pydantic")
+CORE = ("numpy", "scipy", "rapidfuzz", "tqdm", "pyyaml", "cyclopts", "pydantic")
 EXTRAS: Mapping[str, tuple[str, ...]] = {
     "train": ("torch", "transformers", "trl", "accelerate", "datasets", "peft", "pyarrow"),
     "report": ("matplotlib", "jinja2"),

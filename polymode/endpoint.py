@@ -1,4 +1,4 @@
-"""JSON requests to an HTTP endpoint that may be down, slow, busy or talking nonsense (layer L1; extra ``http``).
+"""JSON requests to an HTTP endpoint that may be down, slow, overloaded or broken (layer L1; extra ``http``).
 
 Every request ends: the time limit is for the whole exchange, a reply has a largest size, only failures that may pass
 are tried again, a `Retry-After` is kept to, and an endpoint that fails again and again is left alone for a while, so

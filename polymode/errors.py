@@ -82,7 +82,7 @@ class ReviewStoreError(PolymodeError, OSError):
 
 
 class GeneratorFault(PolymodeError, RuntimeError):
-    """A model, or the server that runs it, cannot answer now: down, slow, busy or talking nonsense."""
+    """A model, or the server that runs it, cannot answer now: down, slow, overloaded, or its reply is invalid."""
 
 
 class PromptRefusedError(GeneratorFault):

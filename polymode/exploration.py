@@ -7,13 +7,13 @@ answers; answer i of completion g of a question x earns a novelty from 0 to 1, a
     historical   1 / √n(x, answer),   n = completions that gave it to x so far, those of this group included
     bonus        mean of the novelty over the K answers, in [0, 1]
 
-The paper's batch form is a penalty, minus the share; this is the same plus a constant for sets that can be read, and
-malformed text, which gives no answers, stays below them. It uses no memory and works on questions that never come
-again; the historical form remembers, so it moves on from what was tried in earlier epochs.
+The paper's batch form is a penalty, minus the share; this is the same plus a constant for sets that can be parsed, and
+malformed text, which gives no answers, stays below them. It is stateless and works on questions that never recur; the
+historical form has a memory, so it moves on from answers tried in earlier epochs.
 
-Neither looks at confidences, so honest ones stay the best. Both pay wrong answers: with weight w a new one earns up to
-w / K, so a right answer that everybody gives wins only if it adds at least that (recipes are checked for it), and an
-uncertain one may lose. That is what exploring means; keep w small.
+Neither depends on confidences, so honest ones stay optimal. Both reward wrong answers: with weight w a new one earns up
+to w / K, so a right answer that everybody gives wins only if it adds at least that (recipes are checked for it), and an
+uncertain one may lose. That is the price of exploration; keep w small.
 
 Answers are the same when they match the same reference, else when the verifier's equality says so.
 """
@@ -34,7 +34,7 @@ class AnswerNames:
     """Gives the same name to answers of one question that are the same answer."""
 
     def __init__(self, verifier: Verifier, known: Sequence[str] = ()) -> None:
-        """``verifier`` is the equality on the question; ``known`` are names given before."""
+        """``verifier`` is the equality on the question; ``known`` are names assigned earlier."""
         self._verifier = verifier
         self._key = getattr(verifier, "key", None)
         self._is_open = is_open(verifier)
@@ -73,7 +73,7 @@ _REFERENCE, _TEXT = "#", "~"
 
 
 def batch_bonus(names_G_K: Sequence[Sequence[str | None] | None]) -> list[float]:
-    """Bonus of each completion of a group from how few of the others give its answers, in [0, 1].
+    """Bonus of each completion of a group for answers that few of the others give, in [0, 1].
 
     Args:
         names_G_K: names of each completion's answers, None for a repeat; no answers for malformed text; None instead of
@@ -92,7 +92,7 @@ class AnswerCounts:
     """How many completions gave each answer to each question so far; plain JSON in and out."""
 
     def __init__(self, state: Mapping[str, Mapping[str, int]] | None = None) -> None:
-        """Goes on from ``state``, or starts empty."""
+        """Continue from ``state``, or start empty."""
         self._counts: dict[str, Counter[str]] = {}
         self._news: list[tuple[str, Counter[str]]] = []
         self.load(state or {})
@@ -105,7 +105,7 @@ class AnswerCounts:
         """Count a group of completions, then the bonus of each from how rare its answers are, in [0, 1].
 
         Args:
-            question: what tells questions apart.
+            question: identity of the question.
             names_G_K: as for `batch_bonus`.
         """
         news = Counter(name for names in names_G_K for name in set(names or ()) if name is not None)
@@ -115,12 +115,12 @@ class AnswerCounts:
         return [_mean([counts[name] ** -0.5 for name in names or () if name], names) for names in names_G_K]
 
     def take_news(self) -> list[tuple[str, Counter[str]]]:
-        """What was counted here since the last call, for the other processes of a run."""
+        """The counts since the last call, for the other processes of a run."""
         news, self._news = self._news, []
         return news
 
     def add(self, news: Sequence[tuple[str, Mapping[str, int]]]) -> None:
-        """Count what another process has counted."""
+        """Add the counts of another process."""
         for question, counts in news:
             self._counts.setdefault(question, Counter()).update(counts)
 
@@ -132,7 +132,7 @@ class AnswerCounts:
         """Replace everything counted by a state.
 
         Raises:
-            RecordError: what is given is no such state.
+            RecordError: not a valid state.
         """
         try:
             self._counts = {str(question): Counter(dict(counts)) for question, counts in state.items()}

@@ -11,12 +11,12 @@ Each subset is counted k times in the sum of the values, hence the second line. 
 their group's mean, as TRL does, needs no change: **given the values as rewards it computes the analytic advantages**.
 `polymode train --objective pass@k` does that.
 
-What the centring costs: R holds the completion itself, and ``value - R = (1 - k / G) (value - R without it)``. The
-second factor is the leave-one-out advantage, so the gradient of pass@k is met up to the constant::
+Effect of the centring: R includes the completion itself, and ``value - R = (1 - k / G) (value - R without it)``. The
+second factor is the leave-one-out advantage, so the gradient of pass@k is obtained up to a constant::
 
     E[1/G Σ_g (value_g - R) ∇ log π(completion_g)]  =  (1/k - 1/G) ∇ pass@k
 
-k = 1 is the usual centring, with its (G - 1) / G; at k = G all values are equal and nothing is learnt, so k < G.
+k = 1 is the usual centring, with its (G - 1) / G; at k = G all values are equal and nothing is learned, so k < G.
 
 `union_values` is the same for sets: references found by k completions together, reference by reference.
 """
@@ -49,7 +49,7 @@ def pass_at_k_values(right_PG: Rights, k: int) -> NDArray[np.float64]:
         scored completions there is one subset, so all have its value.
 
     Raises:
-        ConfigError: k that is no whole number from 1.
+        ConfigError: k below 1.
         RecordError: values other than 0, 1, None and NaN, or another number of axes.
     """
     right, n, wrong = _counted(right_PG, k)
@@ -93,8 +93,8 @@ def pass_at_k_advantages(right_PG: Rights, k: int, *, scale: str = "none") -> ND
 def union_values(found_GN: ArrayLike, k: int) -> NDArray[np.float64]:
     """Mean, over the subsets of k that a completion is in, of the references found by one of them; shape (G,).
 
-    The sum over references of `pass_at_k_values`, so what is said there about centring holds for "references found by k
-    completions together" too.
+    The sum over references of `pass_at_k_values`, so the statement on centring also holds for "references found by k
+    completions together".
 
     Args:
         found_GN: whether completion g found reference n, shape (G, N); rows of NaN are unscored.
@@ -109,7 +109,7 @@ def union_values(found_GN: ArrayLike, k: int) -> NDArray[np.float64]:
 
 
 def _counted(right_PG: Rights, k: int) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
-    """The labels as numbers, and per group how many are scored and how many of these are wrong."""
+    """The labels as numbers, and per group the number of scored and of wrong completions."""
     if k < 1:
         raise ConfigError(f"k = {k!r} is not allowed: use a whole number from 1")
     try:

@@ -1,6 +1,6 @@
-"""The answer format in words: the prompt for a question (layer L1). Its grammar is read by ``parsing.py``.
+"""Prompts that request the answer format (layer L1). ``parsing.py`` reads it.
 
-Two styles say the same thing: ``full`` for instruction-tuned models, ``brief`` for models that were shown the format
+Two styles request the same format: ``full`` for instruction-tuned models, ``brief`` for models that learned the format
 in a warm start (the lab).
 """
 
@@ -11,12 +11,12 @@ from typing import Literal
 from polymode.errors import ConfigError
 
 MAX_K = 20
-"""Most answers one completion may be asked for."""
+"""Largest number of answers that one completion may be asked for."""
 
 Style = Literal["full", "brief"]
 
 CONFIDENCE_TEXTS: tuple[str, ...] = tuple(f"{i / 20:.2f}" for i in range(21))
-"""Confidences that models of the brief style were shown: 0.00, 0.05, ... 1.00."""
+"""Confidences in the demonstrations for models of the brief style: 0.00, 0.05, ... 1.00."""
 
 
 def check_k(k: int) -> int:
@@ -27,13 +27,13 @@ def check_k(k: int) -> int:
 
 
 def build_prompt(question: str, k: int, *, confidence: bool, exclusive: bool = False, style: Style = "full") -> str:
-    """Text that asks ``question`` for ``k`` distinct answers in the answer format.
+    """Prompt that requests ``k`` distinct answers to ``question`` in the answer format.
 
     Args:
         question: the question itself.
-        k: answers to ask for, 1..MAX_K. k = 1 uses ``<answer>`` without a number.
-        confidence: also ask for the probability that each answer is correct.
-        exclusive: say that at most one answer is right, so the probabilities sum to at most 1.
+        k: answers to request, 1..MAX_K. k = 1 uses ``<answer>`` without a number.
+        confidence: also request the probability that each answer is correct.
+        exclusive: state that at most one answer is right, so the probabilities sum to at most 1.
         style: ``full`` explains the format; ``brief`` only names K and whether confidences are wanted.
 
     Raises:
@@ -48,7 +48,7 @@ def build_prompt(question: str, k: int, *, confidence: bool, exclusive: bool = F
 
 
 def build_check_prompt(question: str, answer: str) -> str:
-    """Text that asks whether one proposed answer is right, to be answered with True or False (P(True))."""
+    """Prompt that asks whether one proposed answer is right, to be answered with True or False (P(True))."""
     ask = "Is the proposed answer correct? Reply with one word, True or False."
     return f"{question}\n\nProposed answer: {answer}\n\n{ask}"
 

@@ -188,6 +188,10 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
         ),
         (["tasks", "clinic", "--task-options", "threshold"], "--task-options 'threshold' is not allowed: write NAME="),
         (["tasks", "clinic", "--task-options", "threshold=7"], "threshold = 7 must lie between 0 and 1"),
+        (["evaluate", "none.jsonl", "--seed", "-1"], 'invalid value "-1" for --seed. Must be >= 0'),
+        (["answer", "Q?", "--model", "m", "--seed", "-1"], 'invalid value "-1" for --seed. Must be >= 0'),
+        (["train", "--out", "x", "--data-field", "y"], "unknown option 'data_field' (see polymode train --help)"),
+        (["evaluate", "a.jsonl", "b.jsonl"], "unexpected argument 'b.jsonl' (see polymode evaluate --help)"),
         (["doctor", "--all"], "unknown option: --all"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -591,7 +595,7 @@ def test_answer_shows_a_table_and_decides_by_the_policy(
         "  2  covid  0.35  ███████\n"
         "\n"
         "decision: ANSWER: flu\n"
-        "reason: The most confident answer has 0.55, at least the 0.5 of a single answer.\n"
+        "reason: The most confident answer has a confidence of 0.55, at least the 0.5 required for a single answer.\n"
     )
     assert main([*ask, "--policy", str(policy), "--risk", "high", "--show-text"]) == 0
     shown = capsys.readouterr().out

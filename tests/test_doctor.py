@@ -74,7 +74,7 @@ def test_one_tracker_is_enough() -> None:
 def test_nothing_installed_is_described_without_importing_anything(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_version", lambda package: None)
     text = render(diagnose())
-    assert "lacks numpy, scipy, tqdm, pyyaml, cyclopts, pydantic" in text
+    assert "lacks numpy, scipy, rapidfuzz, tqdm, pyyaml, cyclopts, pydantic" in text
     assert (
         "lacks matplotlib, jinja2; would give figures and the page report.html: pip install 'polymode[report]'" in text
     )

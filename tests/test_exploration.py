@@ -124,5 +124,5 @@ class Open(TextVerifier):
 
 def test_where_right_answers_are_without_number_each_has_its_own_name() -> None:
     verifier = Open()
-    found = judged(["good one", "good two", "Good two.", "bad"], verifier, Reference("tests"))
-    assert AnswerNames(verifier).names(found) == ["~good one", "~good two", None, "~bad"]
+    found = judged(["good tea", "good cake", "Good cake.", "bad"], verifier, Reference("tests"))
+    assert AnswerNames(verifier).names(found) == ["~goodtea", "~goodcake", None, "~bad"]

@@ -7,6 +7,7 @@ import sys
 from dataclasses import KW_ONLY, dataclass
 from typing import Literal
 
+from polymode.cli.flags import Whole
 from polymode.cli.options import BackEndOptions, DecisionOptions
 from polymode.errors import ConfigError
 from polymode.policy import Policy, decide
@@ -31,7 +32,7 @@ class AnswerQuestion(DecisionOptions, BackEndOptions):
     """Hugging Face model name or folder, for example RUN/model."""
     risk: Literal["normal", "high"] = "normal"
     """Risk of the question; at high risk no single answer is given."""
-    seed: int = 0
+    seed: Whole = 0
     """Random seed; the same seed gives the same completion."""
     show_text: bool = False
     """Print the whole completion first."""

@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Annotated, Any, TypeVar
 
 from cyclopts import App, CycloptsError, Parameter
-from cyclopts.exceptions import MissingArgumentError, UnknownOptionError
+from cyclopts.exceptions import MissingArgumentError, UnknownOptionError, UnusedCliTokensError
 from cyclopts.help import DefaultFormatter, PanelSpec
 from cyclopts.validators import Number
 
@@ -102,8 +102,9 @@ def _app(kind: type[Any], verb: str) -> App:
 
 
 def _flags(kind: type[Any]) -> Iterator[tuple[type[Any], Field[Any]]]:
-    """Each field that is a flag, with the class that declares it; a class's own come before inherited ones."""
-    for field in sorted(fields(kind), key=lambda field: field.name not in kind.__annotations__):
+    """Each field that is a flag, with the class that it is a flag of; a class's own come before inherited ones."""
+    rank = {name: -i for i, owner in enumerate(reversed(kind.__mro__)) for name in inspect.get_annotations(owner)}
+    for field in sorted(fields(kind), key=lambda field: rank[field.name]):
         if FLAGS_OF in field.metadata:
             yield from _flags(field.metadata[FLAGS_OF])
         else:
@@ -158,5 +159,7 @@ def _problem(kind: type[Any], exc: CycloptsError) -> str:
         return kind.explain_unknown((exc.token.keyword or exc.token.value).lstrip("-").replace("-", "_"))
     if isinstance(exc, MissingArgumentError) and argument is not None and exc.keyword is None:
         return f"{argument.name} is missing: {(argument.parameter.help or '').rstrip('.')}"
+    if isinstance(exc, UnusedCliTokensError):
+        return f"unexpected argument {(exc.unused_tokens or [''])[0]!r}"
     text = str(exc).rstrip(".")
     return text[:1].lower() + text[1:]

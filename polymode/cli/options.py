@@ -116,7 +116,7 @@ class Generate(PromptOptions, BackEndOptions, ProgramOptions):
     """Ask for a confidence with each answer."""
     samples: Count = 1
     """Number of completions for each question."""
-    seed: int = 0
+    seed: Whole = 0
     """Random seed; the same seed gives the same completions."""
     batch: Count = 64
     """Number of completions sampled at the same time (transformers)."""
@@ -171,9 +171,9 @@ class Evaluate(ProgramOptions):
     """Also measure each group of questions separately, grouped by this field of "meta"."""
     metrics: tuple[str, ...] = ()
     """Further metrics: module:Name, or the name of an installed one."""
-    n_boot: int = 1000
+    n_boot: Whole = 1000
     """Number of bootstrap replicates for the intervals; 0 omits the intervals."""
-    seed: int = 0
+    seed: Whole = 0
     """Random seed of the bootstrap."""
 
 

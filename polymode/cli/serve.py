@@ -66,7 +66,7 @@ class Serve(DecisionOptions, BackEndOptions):
     """With --backend openai: environment variable that holds the API key of that server."""
     name: str | None = None
     """Model name shown to clients; by default --model, or the last two parts of a folder."""
-    seed: int | None = None
+    seed: Annotated[int | None, Parameter(validator=Number(gte=0))] = None
     """Random seed of the sampling; by default a new one at each start."""
     batch: Annotated[int, Parameter(validator=Number(gte=1, lte=256))] = 16
     """Largest number of questions that the model processes at the same time."""

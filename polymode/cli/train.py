@@ -43,7 +43,8 @@ class Train(ProgramOptions):
     @staticmethod
     def explain_unknown(name: str) -> str:
         """Where an option of version 0.1.0, or of TRL, belongs."""
-        return unknown_option(name, [option.name for kind in (Recipe, Train) for option in fields(kind)])
+        names = [option.name for kind in (Recipe, Train) for option in fields(kind) if FLAGS_OF not in option.metadata]
+        return unknown_option(name, names).partition("; known: ")[0]  # --help lists them
 
 
 def train(options: Train) -> int:

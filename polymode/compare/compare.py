@@ -43,7 +43,7 @@ def compare_runs(
     Args:
         paths: evaluation folders, or folders of training runs or experiments that hold some.
         out: folder to write into; an earlier comparison in it is replaced.
-        against: name of the column that is taken away from the others; see `pick_against`.
+        against: name of the baseline column; see `pick_against`.
         n_boot: bootstrap replicates of the differences.
         verifier: judges all completions again; None takes the verdicts that are stored.
         metrics: own metrics that differences are computed of (`polymode.metrics.own`).

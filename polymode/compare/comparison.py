@@ -10,13 +10,13 @@ from typing import Any, ClassVar
 from polymode import runs
 from polymode.compare.columns import Column
 from polymode.compare.page_content import TABLE
+from polymode.report.arm_selection import of_several_k
 from polymode.report.arms import ArmData
 from polymode.report.charts import assign_styles
 from polymode.report.differences import MARK, Difference, Differences, differences_markdown, write_difference
-from polymode.report.drawn import of_several_k
 from polymode.report.equal_tokens import METRIC as EQUAL_TOKENS
 from polymode.report.equal_tokens import TokenBudget
-from polymode.report.table import row_of, table_markdown, write_interval, write_number
+from polymode.report.table import own_metrics, row_of, table_markdown, write_interval, write_number
 
 _BLOCKS = (
     ("coverage", EQUAL_TOKENS, "pass@1"),
@@ -87,18 +87,19 @@ class Comparison:
         differences = Differences(
             self.against.arm.label, tuple((column.arm.label, self.differences[column.name]) for column in others)
         )
+        names = [*TABLE, *own_metrics(self.data)]
         parts = [
             "# Comparison",
             *(f"Note: {note}." for note in self.notes),
             "## Metrics",
             "Value, 95% interval, and with several seeds the smallest and largest in parentheses.",
-            table_markdown([column.arm for column in self.columns], TABLE),
+            table_markdown([column.arm for column in self.columns], names),
             *self._of_k(),
             f"## Differences to {self.against.arm.label}",
             f"Paired by question; like seeds paired and averaged. {MARK}: the 95% interval excludes 0.".replace(
                 MARK, f"\\{MARK}"
             ),
-            differences_markdown(differences, TABLE),
+            differences_markdown(differences, names),
         ]
         return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
 

@@ -275,11 +275,11 @@ def _tables(judged: Sequence[JudgedCompletion], questions: Mapping[str, int], vi
     return tables_of(judged, questions, pool, votes=view.get("confidence_from") == "votes")
 
 
-def _statistics(tables: Tables, overlaps: np.ndarray, own: Sequence[str]) -> dict[str | tuple[str, int], Statistic]:
+def _statistics(tables: Tables, overlaps: np.ndarray, metrics: Sequence[str]) -> dict[str | tuple[str, int], Statistic]:
     built_in = statistics(*tables, overlaps)
-    metrics: dict[str | tuple[str, int], Statistic] = {**built_in, **own_statistics(own, tables.sets, built_in)}
+    own = own_statistics(metrics, tables.sets, built_in)
     curve = of_unique_references(tables.completions)
-    return metrics | {("unique_references", m): statistic for m, statistic in curve.items()}
+    return {**built_in, **own, **{("unique_references", m): statistic for m, statistic in curve.items()}}
 
 
 def _by_text(everything: Mapping[str | tuple[str, int], Statistic]) -> dict[str, Statistic]:

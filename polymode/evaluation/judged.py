@@ -141,7 +141,6 @@ class CompletionJudge:
             False: METHODS["multi-rlvr"].reward("paper"),
         }
         self._equalities: dict[str, Equality] = {}
-        self._count_distinct: Callable[..., Any] | None = getattr(verifier, "count_distinct", None)  # that of programs
 
     def equality(self, example: Example) -> Equality:
         """The question's classes and masses."""
@@ -173,7 +172,7 @@ class CompletionJudge:
             terms=dict(score.terms),
             n_tokens=completion.n_tokens,
             schema=SCHEMA,
-            **self._facts(completion.example, judgement),
+            **self._facts(completion.example, score.judgement),  # with the faults of terms
         )
 
     def pooled(self, example: Example, texts: Sequence[str], k: int) -> JudgedSet:
@@ -211,20 +210,21 @@ class CompletionJudge:
                 )
             )
         facts["best"] = equality.best_coverage(judgement.answer_set.k)
-        if self._count_distinct is not None:
-            facts["distinct"] = self._distinct(example, [answer.text for answer in items])
+        count_distinct = getattr(self.prepared, "count_distinct", None)  # that of programs
+        if count_distinct is not None:
+            facts["distinct"] = _distinct(count_distinct, example, [answer.text for answer in items])
         return facts
 
-    def _distinct(self, example: Example, texts: Sequence[str]) -> dict[str, int | None]:
-        """Right programs of a set that differ in their syntax trees, and in what they do; None when unknown."""
-        assert self._count_distinct is not None
-        try:
-            counts = ask(self._count_distinct, example, texts)
-        except VerifierFault:  # also a set without answers, of a question whose tests cannot be used
-            return {"ast": None, "behaviour": None}
-        if counts.unscored:
-            return {"ast": None, "behaviour": None}
-        return {"ast": counts.by_ast, "behaviour": counts.by_behaviour}
+
+def _distinct(count_distinct: Callable[..., Any], example: Example, texts: Sequence[str]) -> dict[str, int | None]:
+    """Right programs of a set that differ in their syntax trees, and in what they do; None when unknown."""
+    try:
+        counts = ask(count_distinct, example, texts)
+    except VerifierFault:  # also a set without answers, of a question whose tests cannot be used
+        return {"ast": None, "behaviour": None}
+    if counts.unscored:
+        return {"ast": None, "behaviour": None}
+    return {"ast": counts.by_ast, "behaviour": counts.by_behaviour}
 
 
 def _or_none(value: float) -> float | None:

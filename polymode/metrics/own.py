@@ -50,7 +50,10 @@ def _statistic(name: str, sets: JudgedTable) -> Statistic:
     try:
         value = function(sets)
         if not isinstance(value, SumStatistic | WeightedStatistic):
-            value = mean_of_questions(sets.question, np.asarray(value, dtype=float), sets.n_questions)
+            value_N = np.asarray(value, dtype=float)
+            if value_N.shape != (sets.n_sets,):
+                raise ValueError(f"values of shape {value_N.shape}")
+            value = mean_of_questions(sets.question, value_N, sets.n_questions)
         sums = value.sums if isinstance(value, SumStatistic) else ()
         if any(len(array) != sets.n_questions for array in sums):
             raise ValueError(f"sums of shape {[array.shape for array in sums]}, not one row for each question")

@@ -3,7 +3,7 @@
     decide(answers, policy) -> Decision            policy, recalibration, deciding (standard library only)
     judged records -> fit_policy -> Policy         records, maps, bounds, fitting
 
-Nothing here sees a reference: a policy is fitted to records that only say which answers were right.
+Nothing here uses a reference: a policy is fitted to records that only state which answers were right.
 """
 
 from polymode.policy.deciding import decide, effective_number

@@ -1,4 +1,4 @@
-"""One answer set and a policy to a decision with its reason (layer L2)."""
+"""From an answer set and a policy to a decision with its reason (layer L2)."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ def decide(answers: AnswerSet, policy: Policy, *, risk: str = "normal", same: Sa
     them. An answer equal to an earlier one of the set is dropped before anything is counted.
 
     1. The completion is not CLEAN, lacks a confidence, or its answers cannot be compared: ``when_malformed``.
-    2. All answers together hold less than ``abstain_below``: ABSTAIN.
+    2. The mass of all answers is below ``abstain_below``: ABSTAIN.
     3. The confidences are spread over more than ``max_effective`` answers (`effective_number`): ESCALATE.
-    4. The most confident answer has at least ``answer_at``: ANSWER.
-    5. Some answers, the most confident first, hold ``offer_at`` together: OFFER_SET of the fewest that do.
-    6. With ``offer_all``: OFFER_SET of all answers. Else ESCALATE.
+    4. The most confident answer reaches ``answer_at``: ANSWER.
+    5. The mass of the first answers, the most confident first, reaches ``offer_at``: OFFER_SET of the fewest that do.
+    6. With ``offer_all``: OFFER_SET of all answers. Otherwise ESCALATE.
 
     Equal confidences rank in slot order.
 
     Args:
-        answers: what `parse_answers` read.
+        answers: the result of `parse_answers`.
         policy: the rules.
-        risk: of the question. ``high`` leaves ESCALATE and OFFER_SET: rule 4 is skipped, ABSTAIN becomes ESCALATE.
-        same: equality of answers, instead of the policy's; give the one that the policy was fitted with.
+        risk: of the question. ``high`` allows only ESCALATE and OFFER_SET: rule 4 is skipped, ABSTAIN becomes ESCALATE.
+        same: equality of answers, instead of the policy's; use the one that the policy was fitted with.
 
     Raises:
-        ConfigError: unknown risk, or answers asked for with another K than the policy's.
+        ConfigError: unknown risk, or a K other than the policy's.
     """
     if risk not in RISKS:
         raise ConfigError(f"risk = {risk!r} is not known: use one of {', '.join(RISKS)}")
@@ -73,7 +73,8 @@ def _decided(ranked: tuple[Answer, ...], policy: Policy, is_high: bool) -> Decis
     if total < policy.abstain_below - TOLERANCE:
         kind = DecisionKind.ESCALATE if is_high else DecisionKind.ABSTAIN
         reason = (
-            f"{everything} {_hold(q)} {_text(total)}, below the {_text(policy.abstain_below)} that is worth showing"
+            f"{everything} {_combined(len(q))} {_text(total)}, "
+            f"below the {_text(policy.abstain_below)} required to show anything"
         )
         return Decision(kind, (), ranked, _sentence(reason, is_high, "the risk is high, so a person takes over"))
     effective = effective_number(q)
@@ -85,36 +86,46 @@ def _decided(ranked: tuple[Answer, ...], policy: Policy, is_high: bool) -> Decis
     is_sure = policy.answer_at is not None and top >= policy.answer_at - TOLERANCE
     if is_sure and not is_high:
         reason = (
-            f"The most confident answer has {_text(top)}, at least the {_text(policy.answer_at)} of a single answer."
+            f"The most confident answer {_combined(1)} {_text(top)}, "
+            f"at least the {_text(policy.answer_at)} required for a single answer."
         )
         return Decision(DecisionKind.ANSWER, ranked[:1], ranked, reason)
     aside = "the risk is high, so no single answer is given"
     if policy.offer_at is None:
         if policy.answer_at is None:
             return Decision(
-                DecisionKind.ESCALATE, (), ranked, "The policy has no threshold from which to show anything."
+                DecisionKind.ESCALATE, (), ranked, "The policy has no threshold at which anything is shown."
             )
         relation = "at least" if is_sure else "below"
         reason = (
-            f"The most confident answer has {_text(top)}, {relation} the {_text(policy.answer_at)} of a single answer"
+            f"The most confident answer {_combined(1)} {_text(top)}, {relation} the {_text(policy.answer_at)} required "
+            "for a single answer"
         )
         return Decision(DecisionKind.ESCALATE, (), ranked, _sentence(reason, is_sure, aside))
     least = policy.offer_at - TOLERANCE
     size = next((i for i, mass in enumerate(masses, 1) if mass >= least), None)
     if size is None:
-        reason = f"{everything} {_hold(q)} {_text(total)}, below the {_text(policy.offer_at)} of an offered set"
+        reason = (
+            f"{everything} {_combined(len(q))} {_text(total)}, below the {_text(policy.offer_at)} required for an "
+            "offered set"
+        )
         if not policy.offer_all:
             return Decision(DecisionKind.ESCALATE, (), ranked, f"{reason}.")
         return Decision(DecisionKind.OFFER_SET, ranked, ranked, f"{reason}, so all are offered.")
-    which = "The first answer holds" if size == 1 else f"The first {size} answers hold"
-    reason = f"{which} {_text(masses[size - 1])}, at least the {_text(policy.offer_at)} of an offered set"
+    which = "The first answer" if size == 1 else f"The first {size} answers"
+    reason = (
+        f"{which} {_combined(size)} {_text(masses[size - 1])}, at least the {_text(policy.offer_at)} required for an "
+        "offered set"
+    )
     if policy.answer_at is not None and not is_sure:
-        reason += f"; the first alone has {_text(top)}, below the {_text(policy.answer_at)} of a single answer"
+        reason += (
+            f"; the first alone has {_text(top)}, below the {_text(policy.answer_at)} required for a single answer"
+        )
     return Decision(DecisionKind.OFFER_SET, ranked[:size], ranked, _sentence(reason, is_sure, aside))
 
 
 def effective_number(q: Sequence[float]) -> float:
-    """exp(entropy) of the confidences divided by their sum: 1 when one answer has all, n when n share alike.
+    """exp(entropy) of the normalised confidences: 1 when one answer has all, n when n share it equally.
 
         exp(-Σ p_i log p_i),    p_i = q_i / Σ q
 
@@ -127,7 +138,7 @@ def effective_number(q: Sequence[float]) -> float:
 
 
 def ranked_slots(texts: Sequence[str], confidences: Sequence[float], same: Same) -> tuple[int, ...]:
-    """Slots of the answers that repeat no earlier one, the most confident first, equal ones in slot order."""
+    """Slots of the answers that are not duplicates, the most confident first, ties in slot order."""
     firsts: list[int] = []
     for slot, text in enumerate(texts):
         if not any(same(text, texts[first]) for first in firsts):
@@ -141,7 +152,7 @@ def equality(name: str) -> Same:
 
 
 def _problem(answers: AnswerSet) -> str:
-    """Why these answers cannot be decided on; empty when they can."""
+    """Why no decision can be made on these answers; empty when one can."""
     if not answers.is_clean:
         return answers.reason or f"it is {answers.status.value}"
     for number, answer in enumerate(answers.answers, 1):
@@ -149,7 +160,7 @@ def _problem(answers: AnswerSet) -> str:
             return f"answer {number} has no confidence"
         if not 0 <= answer.confidence <= 1:
             return f"the confidence {answer.confidence} of answer {number} is not between 0 and 1"
-    return "" if answers.answers else "it holds no answer"
+    return "" if answers.answers else "it contains no answer"
 
 
 def _recalibrated(answer: Answer, policy: Policy) -> Answer:
@@ -159,11 +170,11 @@ def _recalibrated(answer: Answer, policy: Policy) -> Answer:
 
 
 def _count(n: int) -> str:
-    return {1: "The only answer", 2: "Both answers together"}.get(n, f"All {n} answers together")
+    return {1: "The only answer", 2: "Both answers"}.get(n, f"All {n} answers")
 
 
-def _hold(q: Sequence[float]) -> str:
-    return "holds" if len(q) == 1 else "hold"
+def _combined(n: int) -> str:
+    return "has a confidence of" if n == 1 else "have a combined confidence of"
 
 
 def _text(value: float | None) -> str:

@@ -2,12 +2,12 @@
 
 Learn-then-Test with a learned order: the records are split at random, once. One part, the design part, gives the
 recalibration map and the order in which thresholds are tested; the other gives an exact binomial test for each
-threshold. Both parts see labels, but no test shares a record with what chose it, so the tests are exact for any model
-and any confidences, however bad. What is promised, and how:
+threshold. Both parts use labels, but no test shares a record with the choice of its threshold, so the tests are exact
+for any model and any confidences, however poor. The guarantees:
 
 - ``answer`` and ``set``: a rate *among the questions that get the decision* is at most alpha. This holds **with
   probability at least 1 - delta** over the draw of the calibration records. Questions that do not reach the threshold
-  are escalated, so it can be promised even where often none of the K answers is right. When no threshold passes its
+  are escalated, so it is possible even where often none of the K answers is right. When no threshold passes its
   test, fitting refuses.
 - ``both``: the first two at once, from a test part each, at delta / 2 each: both hold together with probability at
   least 1 - delta. The sets are those of questions that do not get ANSWER.
@@ -41,7 +41,7 @@ MIN_DESIGN = 10
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What is asked of `fit_policy`."""
+    """The request to `fit_policy`."""
 
     target: str = "set"
     """What the guarantee is about: answer, set, both or conformal."""
@@ -78,19 +78,19 @@ def fit_policy(
     fingerprint: str = "",
     date: str = "",
 ) -> Policy:
-    """A policy whose thresholds keep the promise of the module's docstring, and show as much as it allows.
+    """A policy whose thresholds satisfy the guarantee of the module docstring and show as much as it allows.
 
     Args:
         records: one per question, drawn like the questions to come.
-        calibration: what is promised.
+        calibration: the guarantee.
         rules: further rules (``abstain_below``, ``max_effective``, ``when_malformed``, ``equality``), chosen before the
-            records were seen; thresholds and guarantees of it are replaced.
-        n_unscored: records with an answer that could not be judged, kept in the guarantee.
-        fingerprint: of the calibration file, kept in the guarantee.
-        date: kept in the guarantee.
+            records were seen; its thresholds and guarantees are replaced.
+        n_unscored: records with an answer that could not be judged, noted in the guarantee.
+        fingerprint: of the calibration file, noted in the guarantee.
+        date: noted in the guarantee.
 
     Raises:
-        ConfigError: too few records, or no threshold keeps the promise.
+        ConfigError: too few records, or no threshold satisfies the guarantee.
     """
     design, *tests = _split(len(records), calibration)
     bare = replace(

@@ -19,9 +19,9 @@ TEMPERATURES = (0.02, 50.0)
 
 
 def fit_map(method: str, q: Floats, y: Floats) -> Recalibration:
-    """The map that makes confidences fit labels best.
+    """The map that fits confidences to labels best.
 
-    isotonic: least squares among all maps that do not fall, equal confidences together (Zadrozny & Elkan 2002). platt:
+    isotonic: least squares among all non-decreasing maps, equal confidences pooled (Zadrozny & Elkan 2002). platt:
     largest likelihood of slope and intercept of the logit, with Platt's labels (n1 + 1) / (n1 + 2) and 1 / (n0 + 2) in
     place of 1 and 0, which keep it finite (Platt 1999). temperature: largest likelihood of the one number T (Guo et al.
     2017, https://arxiv.org/abs/1706.04599).
@@ -68,7 +68,7 @@ def _isotonic(q: Floats, y: Floats) -> tuple[tuple[float, float], ...]:
     x, where, counts = np.unique(q, return_inverse=True, return_counts=True)
     fitted: Any = isotonic_regression(np.bincount(where, y) / counts, weights=counts.astype(float))
     fit: Floats = fitted.x
-    # Inside a flat stretch points say nothing that its ends do not say.
+    # Interior points of a flat stretch are redundant.
     flat = np.diff(fit) == 0
     inner = np.concatenate([[False], flat]) & np.concatenate([flat, [False]])
     return tuple(zip(x[~inner].tolist(), np.clip(fit[~inner], 0, 1).tolist(), strict=True))

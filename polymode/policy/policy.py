@@ -1,4 +1,4 @@
-"""A policy: the thresholds of `decide`, what is promised about them, and their JSON form (layer L2)."""
+"""A policy: the thresholds of `decide`, their guarantees, and their JSON form (layer L2)."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ EQUALITIES = ("text", "exact")
 
 @dataclass(frozen=True, slots=True)
 class Guarantee:
-    """What one calibration promises, and what it rests on. The promise is ``alpha``, not ``bound``.
+    """The guarantee of one calibration, with its evidence. The guaranteed rate is ``alpha``, not ``bound``.
 
-    It speaks of questions and completions drawn like the calibration records: the same model, prompt, K, sampling
-    settings and mix of questions, risk ``normal``. It says nothing about one question or about a part of them.
+    It covers questions and completions drawn like the calibration records: the same model, prompt, K, sampling settings
+    and mix of questions, risk ``normal``. It does not cover a single question or a subset of the questions.
     """
 
     decision: str
-    """The decision it speaks of: answer or offer_set."""
+    """The decision it covers: answer or offer_set."""
     statement: str
-    """The promise, as a sentence."""
+    """The guarantee, as a sentence."""
     method: str
     """learn-then-test or conformal."""
     alpha: float
-    """Largest rate of failures that is promised."""
+    """Guaranteed largest failure rate."""
     delta: float | None
-    """Probability, over the draw of the calibration records, that the promise is broken; None when it holds on average
+    """Probability, over the draw of the calibration records, that the guarantee fails; None when it holds on average
     over that draw."""
     threshold: float
     """The chosen threshold."""
@@ -42,13 +42,13 @@ class Guarantee:
     """learn-then-test: upper Clopper-Pearson limit at 1 - delta of the failure rate at the threshold; conformal:
     (failures + 1) / (n + 1). Never above alpha."""
     n: int
-    """Records that it was tested on."""
+    """Records in the test part."""
     n_shown: int
     """Of them, those that get the decision."""
     n_failed: int
-    """Of these, those where nothing that is shown is right."""
+    """Of these, those where no answer shown is right."""
     n_design: int = 0
-    """Further records that recalibration and order of tests were taken from."""
+    """Further records, which determined the recalibration and the order of tests."""
     n_unscored: int = 0
     """Calibration records with an answer that no verifier could judge; it counts as not right."""
     fingerprint: str = ""
@@ -56,7 +56,7 @@ class Guarantee:
     date: str = ""
     """Day of the calibration."""
     rules: str = ""
-    """Digest of the policy's rules: with other rules the promise is void, and such a policy is refused."""
+    """Digest of the policy's rules: with other rules the guarantee is void, and such a policy is refused."""
 
     def __post_init__(self) -> None:
         for name in ("decision", "statement", "method", "fingerprint", "date", "rules"):
@@ -74,28 +74,28 @@ class Guarantee:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The rules of `decide`, in the order in which they are asked. Without thresholds everything is escalated."""
+    """The rules of `decide`, in the order in which they apply. Without thresholds everything is escalated."""
 
     when_malformed: str = "escalate"
-    """What follows a completion that cannot be used: escalate or abstain."""
+    """Decision on a completion that cannot be used: escalate or abstain."""
     abstain_below: float = 0.0
-    """ABSTAIN when all answers together hold less mass than this, 0 to MAX_K."""
+    """ABSTAIN when the mass of all answers is below this, 0 to MAX_K."""
     max_effective: float | None = None
     """ESCALATE when the confidences are spread over more answers than this, exp(entropy) from 1; None: no such rule."""
     answer_at: float | None = None
-    """ANSWER when the most confident answer has at least this, 0 to 1; None: never."""
+    """ANSWER when the most confident answer reaches this confidence, 0 to 1; None: never."""
     offer_at: float | None = None
-    """OFFER_SET of the fewest answers, the most confident first, that together hold this, 0 to MAX_K; None: never."""
+    """OFFER_SET of the fewest answers, most confident first, whose mass reaches this, 0 to MAX_K; None: never."""
     offer_all: bool = False
-    """Offer all answers, instead of escalating, when even all of them hold less than ``offer_at``."""
+    """Offer all answers, instead of escalating, when their mass does not reach ``offer_at``."""
     equality: str = "text"
-    """Which answers are one and the same: text (normalised, as `TextVerifier`) or exact."""
+    """Which answers count as the same: text (normalised, as `TextVerifier`) or exact."""
     recalibration: Recalibration | None = None
     """Applied to every confidence before anything is compared."""
     k: int | None = None
-    """Answers asked for in the calibration; answer sets of another K are refused. None: any K."""
+    """Answers requested in the calibration; answer sets of another K are refused. None: any K."""
     guarantees: tuple[Guarantee, ...] = ()
-    """What is promised; empty for thresholds that somebody chose."""
+    """Guarantees of the calibration; empty for thresholds set by hand."""
 
     def __post_init__(self) -> None:
         for name, allowed in (("when_malformed", MALFORMED), ("equality", EQUALITIES)):
@@ -124,12 +124,12 @@ class Policy:
             )
 
     def digest(self) -> str:
-        """Short hash of everything that decides, guarantees left out."""
+        """Short hash of the rules, without the guarantees."""
         rules = {name: value for name, value in self.to_json().items() if name != "guarantees"}
         return hashlib.sha256(json.dumps(rules, sort_keys=True).encode()).hexdigest()[:16]
 
     def with_guarantees(self, *guarantees: Guarantee) -> Policy:
-        """This policy with these promises, each bound to its rules."""
+        """This policy with these guarantees, each bound to its rules."""
         digest = self.digest()
         return replace(self, guarantees=tuple(replace(guarantee, rules=digest) for guarantee in guarantees))
 
@@ -139,7 +139,7 @@ class Policy:
 
     @staticmethod
     def from_json(row: object) -> Policy:
-        """The policy of a JSON object; what is left out has its default.
+        """The policy of a JSON object; missing fields have their defaults.
 
         Raises:
             ConfigError: not an object, an unknown field, a value that is not allowed, a guarantee for other rules.

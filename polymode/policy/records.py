@@ -1,4 +1,4 @@
-"""Judged answer sets as arrays, and what the rules of a policy see of each (layer L2)."""
+"""Judged answer sets as arrays, and the quantities that the rules of a policy use (layer L2)."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class JudgedSet(NamedTuple):
     texts: Sequence[str]
     confidences: Sequence[float]
     right: Sequence[bool]
-    """Per answer, whether it is right. An answer that no verifier could judge counts as not right, because a promise
-    must also hold for questions that nobody can judge."""
+    """Per answer, whether it is right. An answer that no verifier could judge counts as not right, because a
+    guarantee must also hold for questions that nobody can judge."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +35,7 @@ class Records:
     """Distinct answers of N judged sets, the most confident first, as `decide` ranks them."""
 
     q: Floats
-    """Stated confidences (N, K), NaN behind the last answer and for sets that cannot be used."""
+    """Stated confidences (N, K), NaN after the last answer and for sets that cannot be used."""
     right: Bools
     """Whether the answer is right (N, K); False where there is none."""
 
@@ -63,7 +63,7 @@ class Records:
 
     @property
     def k(self) -> int:
-        """Answers asked for."""
+        """Answers requested."""
         return self.q.shape[1]
 
     def at(self, rows: NDArray[Any]) -> Records:
@@ -78,14 +78,14 @@ class Records:
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """What the rules of one policy see of records; shapes (N,) unless said."""
+    """The quantities that the rules of one policy use; shapes (N,) unless stated otherwise."""
 
     eligible: Bools
     """The set can be used and neither ``abstain_below`` nor ``max_effective`` applies."""
     top: Floats
     """Highest confidence; 0 where there is none."""
     mass: Floats
-    """Mass of the first 1..K answers (N, K), not rising behind the last answer."""
+    """Mass of the first 1..K answers (N, K), constant after the last answer."""
     top_is_right: Bools
     first_right: Ints
     """Rank of the first right answer from 0, K where none is right."""

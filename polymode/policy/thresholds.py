@@ -1,4 +1,4 @@
-"""From what the rules see of records to a threshold and its guarantee (layer L2)."""
+"""From records, as the rules see them, to a threshold and its guarantee (layer L2)."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def learn_then_test(
 
     Args:
         decision: answer or offer_set.
-        outcome: what a threshold does.
-        statistic: what is compared with the threshold, of the design records, shape (N,) or (N, K); thresholds are
+        outcome: the effect of a threshold.
+        statistic: the value compared with the threshold, of the design records, shape (N,) or (N, K); thresholds are
             taken from its values.
         design: records that may suggest anything.
         test: independent records.
         alpha: largest rate of failures among the records that get the decision.
-        delta: probability that the promise may be broken.
+        delta: probability that the guarantee fails.
 
     Raises:
         ConfigError: not even the first threshold passes.

@@ -76,17 +76,17 @@ def accept(
     if not all((proposal.accepted_by or by).strip() for proposal in chosen):
         raise ConfigError("by is empty: say who accepted the proposals")
     named = named or DataFields()
-    held = read_data(data, named)
+    records = read_data(data, named)
     at = clock().isoformat(timespec="seconds")
     asked: dict[str, list[Proposal]] = {}
     for proposal in chosen:
-        if proposal.data != held.fingerprint:
+        if proposal.data != records.fingerprint:
             raise ConfigError(f"the proposals were made for another version of {data}: propose again for this one")
         asked.setdefault(proposal.question, []).append(proposal)
-    strangers = asked.keys() - {row.question for row in held.rows}
+    strangers = asked.keys() - {row.question for row in records.rows}
     if strangers:
         raise ConfigError(f"question {min(strangers)!r} stands in the proposals but not in {data}: do not edit it")
-    rows = [_relabelled(row, asked.get(row.question, ()), named, key, by, at) for row in held.rows]
+    rows = [_relabelled(row, asked.get(row.question, ()), named, key, by, at) for row in records.rows]
     try:
         runs.write_jsonl(out, rows)
     except TypeError as exc:  # Parquet knows more types than JSON
@@ -94,7 +94,7 @@ def accept(
     return Accepted(
         n_references=sum(proposal.alias_of is None for proposal in chosen),
         n_aliases=sum(proposal.alias_of is not None for proposal in chosen),
-        n_records=sum(row.question in asked for row in held.rows),
+        n_records=sum(row.question in asked for row in records.rows),
         n_refused=sum(proposal.accepted is False for proposal in proposals),
         n_undecided=sum(proposal.accepted is None for proposal in proposals),
     )

@@ -92,8 +92,8 @@ def propose(
         ConfigError: no confidences where some are wanted.
     """
     wanted = wanted or Wanted()
-    held = read_data(data, named or DataFields())
-    tallies, n_not_in_data = _tallies(sources, held, wanted)
+    records = read_data(data, named or DataFields())
+    tallies, n_not_in_data = _tallies(sources, records, wanted)
     if not tallies:
         raise DataNotFoundError(f"no question of the runs stands in {data}: give the data that the runs were asked")
     wrong = [given for tally in tallies.values() for given in tally.given.values() if given.is_wrong]
@@ -101,13 +101,13 @@ def propose(
         raise ConfigError("the runs state no confidences: with min_confidence = 0 the share alone counts")
     found: list[Proposal] = []
     n_with_more = 0
-    for row in _first_of_each(held):
+    for row in _first_of_each(records):
         if row.question not in tallies:
             continue
         if wanted.max_references and len(row.references) > wanted.max_references:
             n_with_more += 1
             continue
-        found += _proposals(row, tallies[row.question], held.fingerprint, wanted)
+        found += _proposals(row, tallies[row.question], records.fingerprint, wanted)
     found.sort(key=lambda proposal: (-proposal.score, -proposal.share))
     return Proposed(tuple(found[: wanted.top]), len(found), len(tallies), n_not_in_data, n_with_more)
 

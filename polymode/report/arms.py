@@ -1,4 +1,4 @@
-"""What the report compares, read from run folders: arms, their metrics over seeds, curves and training rows (layer L4).
+"""The arms of a report, read from run folders: metrics over seeds, curves and training rows (layer L4).
 
 Several seeds become one number so: value = mean of the seeds' values; interval = mean of the seeds' interval ends (each
 a bootstrap clustered by question), because a t-interval over three seeds says more about the number three than about
@@ -25,10 +25,10 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One thing that is compared: a trained method asked in one way, with one evaluation folder per seed."""
+    """One column of the comparison: a trained method, prompted in one way, with one evaluation folder per seed."""
 
     label: str
-    """How the page names it, e.g. "multi-rlcr, one completion of 3"."""
+    """Its name on the page, e.g. "multi-rlcr, one completion of 3"."""
     method: str
     """Training method; arms of one method share a colour."""
     seeds: tuple[Path, ...]
@@ -38,7 +38,7 @@ class Arm:
     k: int | None = None
     """Answers per set; None takes it from the evaluation."""
     note: str = ""
-    """Anything a reader must know about this arm."""
+    """A note for readers of the report."""
     is_remeasured: bool = False
     """Whether these are the completions of another arm with other confidences; then only figures of confidences draw
     it."""
@@ -75,7 +75,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class ArmData:
-    """An arm with everything the report shows of it."""
+    """An arm with all its data for the report."""
 
     arm: Arm
     view: Mapping[str, Any]
@@ -86,7 +86,7 @@ class ArmData:
     training: tuple[tuple[Mapping[str, Any], ...], ...]
     """Rows of metrics.jsonl, one tuple per training folder."""
     remarks: Mapping[str, str] = field(default_factory=dict)
-    """What stands behind a metric that the report computes itself, or why it is undefined; by name."""
+    """Details of the metrics that the report computes itself, or why they are undefined; by name."""
 
     @property
     def k(self) -> int | None:

@@ -48,7 +48,7 @@ _METHODS = ("multi-rlcr", "multi-rlvr", "single-rlcr", "single-rlvr")
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 _DASHES: tuple[tuple[float, ...], ...] = ((), (4, 1.6), (1.2, 1.4), (6, 1.5, 1.2, 1.5))
 _WIDE, _NARROW = 4.3, 3.5
-"""Inches. Narrow panels stand side by side; both are scaled to the page, so fewer inches mean larger text."""
+"""Inches. Narrow panels are placed side by side; both are scaled to the page, so fewer inches mean larger text."""
 _SWATCHES = {
     "o": "M13 6a4 4 0 1 0 8 0a4 4 0 1 0-8 0z",
     "s": "M13.4 2.4h7.2v7.2h-7.2z",
@@ -62,7 +62,7 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How an arm is drawn everywhere: never by colour alone."""
+    """The style of an arm in every figure: never colour alone."""
 
     colour: str
     """Name in COLOURS."""
@@ -71,7 +71,7 @@ class Style:
 
 
 def assign_styles(methods: Sequence[str]) -> list[Style]:
-    """A style per arm: the colour says the method, marker and dash tell its arms apart."""
+    """A style per arm: the colour shows the method, marker and dash distinguish its arms."""
     others = list(dict.fromkeys(method for method in methods if method not in _METHODS))
     seen: dict[str, int] = {}
     styles = []
@@ -194,7 +194,7 @@ def scatter(
 
 
 def wilson(rate: float, count: float) -> tuple[float, float]:
-    """95% Wilson score interval of a rate seen ``count`` times (Wilson 1927, JASA 22)."""
+    """95% Wilson score interval of a rate observed ``count`` times (Wilson 1927, JASA 22)."""
     interval = binomtest(round(rate * count), round(count)).proportion_ci(method="wilson")
     return interval.low, interval.high
 
@@ -209,7 +209,7 @@ def swatch(style: Style) -> Markup:
 
 
 def svg_file(svg: Markup) -> str:
-    """A drawing for the middle of a page as a file of its own, which knows its colours on a light and a dark page."""
+    """An inline drawing as a file of its own, with colours for light and dark pages."""
     light, dark = ("".join(f"--{name}:{pair[page]};" for name, pair in COLOURS.items()) for page in (0, 1))
     style = f"<style>:root{{{light}}}@media (prefers-color-scheme:dark){{:root{{{dark}}}}}</style>"
     head, rest = svg.split(">", 1)
@@ -217,12 +217,12 @@ def svg_file(svg: Markup) -> str:
 
 
 def clean(text: str) -> str:
-    """``text`` with what no page should hold (control characters, lone surrogates) replaced."""
+    """``text`` with characters that do not belong in a page (control characters, lone surrogates) replaced."""
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def compact(value: float, _position: float = 0) -> str:
-    """A count in few characters: 950, 1.2k, 15k, 2M."""
+    """A count in short form: 950, 1.2k, 15k, 2M."""
     for size, suffix in ((1e6, "M"), (1e3, "k")):
         if value >= size:
             return f"{value / size:.3g}{suffix}"
@@ -250,7 +250,7 @@ def _label(axes: Axes, x_label: str, y_label: str) -> None:
 
 @contextmanager
 def _panel(alt: str, height: float, width: float) -> Iterator[tuple[Canvas, list[Markup]]]:
-    """A figure to draw on; its SVG stands in the list after the block."""
+    """A figure to draw on; its SVG is in the list after the block."""
     try:
         import matplotlib
         from matplotlib.figure import Figure as Canvas

@@ -1,4 +1,4 @@
-"""Paired differences between arms: the records, and how page, Markdown and terminal write them (layer L4)."""
+"""Paired differences between arms, and their form on the page, in Markdown and in the terminal (layer L4)."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from polymode.report.arms import Cell
 from polymode.report.table import group_metrics, row_of, write_interval, write_number
 
 MARK = "*"
-"""Stands after a difference whose interval excludes 0."""
+"""Follows a difference whose interval excludes 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One metric of an arm minus that of the arm it is compared with, over pairs of seeds."""
+    """One metric of an arm minus that of the baseline, over pairs of seeds."""
 
     cell: Cell
     """Mean over the pairs; interval: mean of the pairs' interval ends; n: questions of a pair."""
@@ -23,7 +23,7 @@ class Difference:
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether the interval leaves 0 out."""
+        """Whether the interval excludes 0."""
         return self.cell.low > 0 or self.cell.high < 0
 
     def verdict(self, name: str) -> str:
@@ -36,10 +36,10 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Differences:
-    """Every arm against one of them."""
+    """Every arm minus the baseline."""
 
     against: str
-    """Label of the arm that is taken away from the others."""
+    """Label of the baseline arm."""
     arms: tuple[tuple[str, Mapping[str, Difference]], ...]
     """Label of each other arm, and its differences by metric."""
 

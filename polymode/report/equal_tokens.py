@@ -1,9 +1,9 @@
-"""Coverage at equal tokens: what an arm finds for the tokens that one multi-answer completion costs (layer L4).
+"""Coverage at equal tokens: coverage of an arm with the tokens of one multi-answer completion (layer L4).
 
     m = budget / tokens_per_completion        coverage_at_equal_tokens = U(m)
 
-with U(m) the expected number of distinct references found by m completions (curve ``unique_references``), linear
-between whole m: a fractional m draws the next lower or the next higher number of completions by a coin, with mean m.
+with U(m) the expected number of distinct references found by m completions (curve ``unique_references``), interpolated
+linearly between whole m, as if the number of completions were the next lower or the next higher one at random, mean m.
 The budget is the mean length of one completion of the multi-rlvr arm with K = 3, else of the multi-rlcr one.
 """
 
@@ -23,7 +23,7 @@ _METHODS, _K = ("multi-rlvr", "multi-rlcr"), 3
 
 @dataclass(frozen=True, slots=True)
 class TokenBudget:
-    """What every arm may spend on a question."""
+    """The tokens that every arm may spend on a question."""
 
     label: str
     """The arm whose completion sets the budget."""

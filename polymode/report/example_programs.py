@@ -1,4 +1,4 @@
-"""Questions whose answers are programs, as a person reads them: what the tests ask, which programs are likely (L4).
+"""Questions whose answers are programs, in readable form: the tests and the likely programs (layer L4).
 
 Programs are shown, never parsed or run: whether two are the same answer was decided where they were judged.
 """
@@ -14,11 +14,11 @@ from polymode.sandbox import ProgramTests
 from polymode.verifiers.programs import program_text
 
 _SHOWN, _LONGEST = 3, 200
-"""Tests that are shown, and the most of each."""
+"""Number of tests shown, and the most characters of each."""
 
 
 def read_tests(references: Sequence[Mapping[str, Any]]) -> ProgramTests | None:
-    """The tests that a question's one reference holds; None where it holds an answer."""
+    """The tests in a question's only reference; None if it is an answer."""
     if len(references) != 1:
         return None
     try:
@@ -33,7 +33,7 @@ def describe_tests(tests: ProgramTests) -> str:
     count = len(tests.asserts) + len(tests.cases)
     asserts = [text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..." for text in tests.asserts[:_SHOWN]]
     rest = count - len(asserts)
-    head = f"# right is what passes {count:,} test{'s' if count != 1 else ''}"
+    head = f"# a right program passes {count:,} test{'s' if count != 1 else ''}"
     return "\n".join([head, *asserts, *([f"# and {rest:,} more"] if rest and asserts else [])])
 
 

@@ -1,7 +1,7 @@
-"""Worked examples: one question, what two arms answered, and what is true (layer L4).
+"""Worked examples: one question, the answers of two arms, and the truth (layer L4).
 
-Questions are not chosen by how they look: they are evenly spaced over the sorted ids that both arms have, from an
-offset that the seed draws.
+Questions are selected without looking at the answers: they are evenly spaced over the sorted ids that both arms have,
+from an offset that the seed determines.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from polymode.sandbox import ProgramTests
 from polymode.verifiers.text import normalise
 
 _MAX_TRUTH, _LEAST_TRUTH = 8, 0.005
-"""Possible answers listed besides the references: so many, and only when this probable."""
+"""Largest number, and least probability, of possible answers listed besides the references."""
 _LONGEST, _LONGEST_ANSWER, _LONGEST_PROGRAM = 4000, 400, 2000
 
 
@@ -31,7 +31,7 @@ class AnswerLine:
 
     text: str
     mark: Mark
-    """``repeat``: equal to an earlier answer of the set, or right about a reference found already."""
+    """``repeat``: equal to an earlier answer of the set, or right about a reference that was already found."""
     confidence: float | None
     probability: float | None
     """True probability that it is correct, else its weight in the reference distribution; None for a repeat."""
@@ -39,7 +39,7 @@ class AnswerLine:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """What one arm said about the question."""
+    """The answers of one arm to the question."""
 
     answers: tuple[AnswerLine, ...]
     thoughts: tuple[str, ...]

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping
 
 from polymode.report import charts
+from polymode.report.arm_selection import in_curves, in_reliability, with_note
 from polymode.report.arms import ArmData, Line, line_over_seeds, number
 from polymode.report.charts import Style
-from polymode.report.drawn import in_curves, in_reliability, with_note
 from polymode.report.figures_calibration import expected_hits, reliability, risk_coverage, sum_by_n_true
 from polymode.report.figures_k import several_k
 from polymode.report.figures_training import training
@@ -59,7 +59,7 @@ def _top_n(arms: Styled) -> Figure | None:
         return None
     lines, legend, alt = drawn
     svg = charts.line_chart(lines, alt=alt, x_label="top n answers of a set", y_label="references found in top n")
-    caption = "Coverage@n: hits among the n first answers of a set (surest first where confidences are stated)."
+    caption = "Coverage@n: hits among the first n answers of a set (most confident first where confidences are stated)."
     return Figure("coverage-at", "Coverage@n (count) by n", caption + _band(arms), (Panel(svg),), legend)
 
 
@@ -136,9 +136,7 @@ def _cost(arms: Styled, reference: Mapping[str, float]) -> Figure | None:
     caption = "Up and to the left is better. Whiskers: 95% intervals."
     if points and math.isfinite(best):
         caption += f" Dotted line: the best possible coverage, {write_number(best, 2)}."
-    return Figure(
-        "cost", "What a found reference costs (generated tokens)", caption, tuple(panels), tuple(legend), bars
-    )
+    return Figure("cost", "Cost of a reference found (generated tokens)", caption, tuple(panels), tuple(legend), bars)
 
 
 def _token_bars(arms: Styled) -> tuple[Bar, ...]:

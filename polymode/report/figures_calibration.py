@@ -1,4 +1,4 @@
-"""Figures about confidences: are they right, do they add up, do they sort (layer L4)."""
+"""Figures about confidences: calibration of answers, calibration of sets, ranking (layer L4)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def reliability(arms: Styled) -> Figure | None:
     if not panels:
         return None
     caption = (
-        "Dashed diagonal: perfect calibration. Whiskers: 95% Wilson intervals, taking answers as independent. Bars: "
+        "Dashed diagonal: perfect calibration. Whiskers: 95% Wilson intervals, treating answers as independent. Bars: "
         "number of answers in each of ten bins of equal width. An arm without confidences has no panel."
     )
     return Figure("reliability", "Share of hits by stated confidence (both 0 to 1)", caption, panels)
@@ -35,8 +35,8 @@ def expected_hits(arms: Styled) -> Figure | None:
     if not panels:
         return None
     caption = (
-        "Sets are binned by the sum of their confidences, which is the number of hits they promise. Dashed diagonal: "
-        "promise kept. Bars: number of sets per bin."
+        "Sets are binned by the sum of their confidences, which is the number of hits to expect. Dashed diagonal: "
+        "perfect calibration. Bars: number of sets per bin."
     )
     return Figure("expected-hits", "Hits (count) by expected hits (sum of confidences)", caption, panels)
 
@@ -84,8 +84,8 @@ def sum_by_n_true(arms: Styled) -> Figure | None:
         zero=False,
     )
     caption = (
-        "Zero is honest. A model that makes its confidences sum to one however many answers are true falls below zero "
-        "as N grows."
+        "Zero is calibrated. A model whose confidences sum to one however many answers are true falls below zero as N "
+        "grows."
     )
     title = "Sum of confidences minus hits (count) by true answers (N)"
     return Figure("sum-by-n-true", title, caption, (Panel(svg),), tuple(legend))
@@ -107,13 +107,13 @@ def risk_coverage(arms: Styled) -> Figure | None:
         return None
     svg = charts.line_chart(
         lines,
-        alt="Line chart. Share of wrong answers among those kept, as more are kept: " + "; ".join(ends) + ".",
+        alt="Line chart. Share of wrong answers among the answered, as more are answered: " + "; ".join(ends) + ".",
         x_label="share of sets answered",
         y_label="risk: share wrong",
     )
     caption = (
-        "Only the surest answer of each set counts; sets are left out from the least sure up. A curve that rises from "
-        "the left shows confidences that sort well."
+        "Only the most confident answer of each set counts; the least confident sets are withheld first. A curve that "
+        "rises from the left shows confidences that rank well."
     )
     title = "Risk (share wrong) by share answered"
     return Figure("risk-coverage", title, caption, (Panel(svg),), tuple(legend))

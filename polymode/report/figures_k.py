@@ -1,4 +1,4 @@
-"""The figure of K: one multi-answer method trained with several K, what it finds and what that costs (layer L4)."""
+"""The figure of K: coverage and cost of one multi-answer method trained with several K (layer L4)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from polymode.report import charts
+from polymode.report.arm_selection import of_several_k
 from polymode.report.arms import Cell, Line
-from polymode.report.drawn import of_several_k
 from polymode.report.panels import Figure, Panel, Styled
 from polymode.report.table import write_number
 
@@ -31,7 +31,7 @@ def several_k(arms: Styled) -> Figure | None:
     caption = "Each point is a model trained for its own K. Band: 95% intervals."
     caption += " Diamonds: the best possible with K answers." if marks else ""
     legend = tuple((method, same[0][1]) for method, same in groups.items())
-    return Figure("k", "References found and tokens (counts) by answers asked for (K)", caption, kept, legend)
+    return Figure("k", "References found and tokens (counts) by answers requested (K)", caption, kept, legend)
 
 
 def _panel(
@@ -51,7 +51,7 @@ def _panel(
     if not lines:
         return None
     svg = charts.line_chart(
-        lines, alt=f"Line chart. {heading} by K. {'; '.join(ends)}.", x_label="answers asked for, K", y_label=unit,
+        lines, alt=f"Line chart. {heading} by K. {'; '.join(ends)}.", x_label="answers requested, K", y_label=unit,
         marks=marks or (), narrow=True,
     )  # fmt: skip
     return Panel(svg, heading)

@@ -1,7 +1,7 @@
-"""Groups of the last training step: what the completions of one question scored, all that training learns from.
+"""Groups of the last training step: the scores of the completions of one question, which are the training signal.
 
-A group whose completions all have the same score teaches nothing; one where they differ shows what is pushed up and
-what down. Read from ``checkpoints/completions/*.parquet`` of a training run (layer L4).
+A group whose completions all have the same score gives no signal; one where they differ shows which completions become
+more likely and which less. Read from ``checkpoints/completions/*.parquet`` of a training run (layer L4).
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def last_groups(train: Path, label: str) -> StepGroups | None:
 
 
 def of_arms(arms: Sequence[tuple[str, Path]]) -> Iterator[StepGroups]:
-    """Groups of several runs, in their order; runs without kept completions are left out."""
+    """Groups of several runs, in their order; runs without logged completions are left out."""
     for label, train in arms:
         groups = last_groups(train, label)
         if groups is not None:

@@ -1,4 +1,4 @@
-"""The first sentences of the page, written from the numbers alone and just as plainly when they are bad (layer L4)."""
+"""The first sentences of the page, derived from the numbers alone, whether good or bad (layer L4)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from polymode.report.table import row_of, write_interval, write_number
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """One large number with what it says."""
+    """One large number with its label."""
 
     value: str
     label: str
@@ -57,7 +57,7 @@ def write_tiles(arms: Sequence[ArmData]) -> list[Tile]:
             tiles.append(Tile(f"{write_number(a / b, 2)}\N{MULTIPLICATION SIGN}", label, is_worse))
     gap = multi.cell("brier_gap_closed").value
     if math.isfinite(gap):
-        label = "of the Brier gap from best constant to perfect knowledge closed by multi"
+        label = "of the Brier gap from the best constant to perfect knowledge closed by multi"
         tiles.append(Tile(f"{write_number(100 * gap, 0)}%", label, gap <= 0))
     return tiles
 
@@ -132,7 +132,7 @@ def _calibration(multi: ArmData, rival: ArmData | None) -> str:
         multi.cell(name).value for name in ("brier", "brier_constant", "brier_floor", "brier_gap_closed")
     )
     if not math.isfinite(brier):
-        return "The multi-answer arm states no confidences, so nothing can be said about its calibration."
+        return "The multi-answer arm states no confidences, so its calibration is undefined."
     text = f"Calibration of multi: {_scores(multi)}"
     if math.isfinite(constant):
         text += f"; always stating the best constant would score {write_number(constant, 4)}"

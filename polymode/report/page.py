@@ -1,7 +1,7 @@
-"""The report: one HTML file that needs nothing else, made from run folders (layer L4).
+"""The report: one self-contained HTML file, generated from run folders (layer L4).
 
-Everything that a model or a user wrote is inserted as text: Jinja2 escapes it, control characters are replaced, and the
-page's own content policy forbids scripts and any loading from elsewhere.
+Whatever a model or a user wrote is inserted as text: Jinja2 escapes it, control characters are replaced, and the page's
+own content policy forbids scripts and external resources.
 """
 
 from __future__ import annotations
@@ -54,16 +54,16 @@ def write_report(
     """Write the report of ``arms`` to ``path`` and return ``path``.
 
     Args:
-        path: the HTML file; it appears whole or not at all.
+        path: the HTML file; it is written whole or not at all.
         title: heading of the page.
         intro: paragraphs under the heading.
-        arms: what is compared, in the order of the table's columns; what is not read yet is read from its folders.
+        arms: the arms to compare, in the order of the table's columns; unread ones are read from their folders.
         reference: known truths; ``best_coverage`` is the best possible coverage with K answers; without it the
             multi-answer arm's own ``best_coverage`` is taken.
-        facts: name and value pairs on how this was made (task, model size, completions, seconds, memory, ...); the
-            value of ``command`` is shown as the command to repeat it.
+        facts: names and values on how the report was made (task, model size, completions, seconds, memory, ...); the
+            value of ``command`` is shown as the command to reproduce it.
         examples: worked examples from `pick_examples`.
-        differences: paired differences of the arms to one of them.
+        differences: paired differences from a baseline arm.
 
     Raises:
         ConfigError: no arms.

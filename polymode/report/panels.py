@@ -1,4 +1,4 @@
-"""What a figure is: a title, a caption, and panels that each name their arm or share a legend (layer L4)."""
+"""A figure: a title, a caption, and panels that each name their arm or share a legend (layer L4)."""
 
 from __future__ import annotations
 

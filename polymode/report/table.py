@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from polymode.report.arms import Arm, ArmData, Cell, read_arm
@@ -41,15 +41,15 @@ GROUPS: tuple[tuple[str, tuple[Row, ...]], ...] = (
             Row("capped_recall", "share of min(N, K) references found", 3, _UP),
             Row("precision", "share of answers that are hits", 3, _UP),
             Row("any_hit", "sets with at least one hit", 3, _UP),
-            Row("pass@", "any reference found in n completions (pass@1: in the first or surest answer)", 3, _UP),
+            Row("pass@", "any reference found in n completions (pass@1: first or most confident answer)", 3, _UP),
         ),
     ),
     (
         "Diversity",
         (
             Row("uniqueness", "distinct answers / answers in a set", 3, _UP),
-            Row("distinct_by_ast", "right programs per set, different in more than names and layout", 2, _UP),
-            Row("distinct_by_behaviour", "right programs per set, different in what they do", 2, _UP),
+            Row("distinct_by_ast", "right programs per set with different syntax trees", 2, _UP),
+            Row("distinct_by_behaviour", "right programs per set that behave differently", 2, _UP),
             Row("unique_answers@", "distinct answers among n", 2, _UP),
             Row("overlap_", "text shared by independent completions", 3, _DOWN),
         ),
@@ -58,19 +58,19 @@ GROUPS: tuple[tuple[str, tuple[Row, ...]], ...] = (
         "Calibration",
         (
             Row("brier", "Brier score", 4, _DOWN, "confidences"),
-            Row("brier_floor", "lowest possible Brier score of the answers given", 4, "", "truth"),
+            Row("brier_floor", "lowest expected Brier score for these answers", 4, "", "truth"),
             Row("brier_constant", "Brier score of the best constant confidence", 4),
-            Row("brier_gap_closed", "part of the gap from constant to floor that is closed", 3, _UP, "truth"),
+            Row("brier_gap_closed", "share of the gap from constant to floor that is closed", 3, _UP, "truth"),
             Row("brier_gap_closed_expected", "the same, free of the noise of the labels", 3, _UP, "truth"),
             Row("brier_excess", "expected Brier score above the floor", 4, _DOWN, "truth"),
             Row("brier_reliability", "Brier: miscalibration part", 4, _DOWN, "confidences"),
             Row("brier_resolution", "Brier: resolution part", 4, _UP, "confidences"),
             Row("brier_uncertainty", "Brier: uncertainty part", 4),
-            Row("brier_within", "Brier: what bins hide", 4),
+            Row("brier_within", "Brier: within-bin part", 4),
             Row("ece", "expected calibration error, 10 equal-width bins", 4, _DOWN, "confidences"),
             Row("ece_debiased", "the same, bias from small bins removed", 4, _DOWN, "confidences"),
             Row("ece_equal_mass", "the same, bins of equal count", 4, _DOWN, "confidences"),
-            Row("ece_top1", "the same, surest answer only", 4, _DOWN, "confidences"),
+            Row("ece_top1", "the same, most confident answer only", 4, _DOWN, "confidences"),
             Row("expected_hits_error", "|expected hits - hits|, binned", 4, _DOWN, "confidences"),
             Row("expected_hits_bias", "expected hits - hits", 4, "", "confidences"),
             Row("auroc", "AUROC of confidence", 3, _UP, "confidences"),
@@ -109,6 +109,11 @@ def row_of(name: str) -> Row:
     return _ROWS.get(family[0], Row(name, "")) if family else Row(name, "")
 
 
+def own_metrics(columns: Iterable[ArmData]) -> list[str]:
+    """Names of the metrics that are not polymode's own, in the order of the columns."""
+    return list(dict.fromkeys(name for data in columns for name in data.metrics if not row_of(name).label))
+
+
 def group_metrics(names: Sequence[str]) -> list[tuple[str, list[str]]]:
     """The metric names in table order under their group titles; unknown ones come last, under "Other"."""
     left = sorted(dict.fromkeys(names), key=_natural)
@@ -145,7 +150,7 @@ def write_range(cell: Cell, decimals: int = 3) -> str:
 
 
 def why_empty(data: ArmData, name: str) -> str:
-    """Why ``data`` has no value for the metric, in words."""
+    """The reason why ``data`` has no value for the metric."""
     row = row_of(name)
     if name in data.remarks:
         return data.remarks[name]
@@ -160,7 +165,7 @@ def why_empty(data: ArmData, name: str) -> str:
 
 
 def explain(data: ArmData, name: str) -> str:
-    """What stands behind a cell: units, seeds and the value of each seed."""
+    """The details of a cell: units, seeds and the value of each seed."""
     cell, row = data.cell(name), row_of(name)
     if not cell.is_defined:
         return why_empty(data, name)
@@ -179,7 +184,7 @@ def table_markdown(arms: Sequence[Arm], metrics: Sequence[str]) -> str:
 
     A metric that none of the evaluations computed has no row.
 
-    Below it stands the token budget of ``coverage_at_equal_tokens``, with a reason for each arm where it is undefined.
+    Below it is the token budget of ``coverage_at_equal_tokens``, with a reason for each arm where it is undefined.
 
     Raises:
         RunIncompleteError: an evaluation folder lacks its metrics.

@@ -37,6 +37,8 @@ SUM_TOLERANCE = 0.01
 Named = Mapping[str, Any]
 """A task or verifier as files hold it: ``{"name": ..., "options": {...}}``."""
 _FIX = "correct the line"
+_SHARED = ("question", "references", "exclusive", "distribution", "p_correct")
+"""Fields that samples of one question share."""
 
 
 def _sums_to_one(masses: dict[str, float] | None) -> dict[str, float] | None:
@@ -78,7 +80,7 @@ class _Row:
     @property
     def content(self) -> tuple[Any, ...]:
         """What samples of one question share."""
-        return self.question, self.references, self.exclusive, self.distribution, self.p_correct
+        return tuple(getattr(self, name) for name in _SHARED)
 
 
 _ADAPTER = TypeAdapter(_Row)
@@ -310,20 +312,16 @@ def completion_offsets(path: Path, label: str | None = None) -> dict[tuple[str, 
         OSError: the file cannot be read.
     """
     label = label or str(path)
-    names, found = _Names(), dict[tuple[str, int], int]()
+    names = _Names()
+    offsets: dict[tuple[str, int], int] = {}
     for number, offset, content in raw_lines(path, label):
         row = parse_object(content, f"{label}, line {number}", _FIX)
-        told = (row.get("question"), *(row.get(name) for name in _Row.__dataclass_fields__ if name in _SHARED))
-        id_ = names.id_of(row.get("id"), told, bool(row.get("question")), number)
-        sample = row.get("sample")
-        if not isinstance(sample, int):
-            sample = names.sample_of(None, id_, number)
-        names.samples.setdefault(id_, {})[sample] = number
-        found.setdefault((id_, sample), offset)
-    return found
-
-
-_SHARED = ("references", "exclusive", "distribution", "p_correct")
+        shared = [row.get(name) for name in _SHARED]
+        id_, sample = names.id_of(row.get("id"), shared, bool(row.get("question")), number), row.get("sample")
+        if not isinstance(sample, int) or sample in names.samples.get(id_, {}):
+            sample = None
+        offsets[id_, names.sample_of(sample, id_, number)] = offset
+    return offsets
 
 
 def write_completions(

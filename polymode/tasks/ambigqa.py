@@ -10,8 +10,8 @@ Reads the official light files. Answers are lists of aliases; an annotator gives
 
 References are the answers of all annotators and readings: here 16 and 8. Two answers that share an alias (after
 normalising, see `verifiers.text`) are one: read in the file's order, an answer joins the first earlier one that it
-shares a name with, and brings its further names along unless another answer owns them. So each text is right for at
-most one reference, and no set of answers is paid twice for one. The price: readings whose alias lists overlap by
+shares a name with, and contributes its other names unless another answer owns them. So each text is right for at
+most one reference, and no set of answers is rewarded twice for one. The price: readings whose alias lists overlap by
 accident (about 1 in 100) are merged too. The dev file is the test split, as the official test answers are not public.
 """
 
@@ -47,7 +47,7 @@ class AmbigQA:
 
     Args:
         data: folder with the official files; default ``$POLYMODE_DATA/ambigqa``.
-        at_least: keep questions with at least so many references; 2 leaves the ambiguous ones.
+        at_least: use only questions with at least this many references; 2 selects the ambiguous ones.
         validation: share of train held out as validation, by hash of the question; in (0, 1).
 
     Raises:
@@ -76,7 +76,7 @@ class AmbigQA:
         Raises:
             ConfigError: unknown split or negative n.
             DataNotFoundError: the split's file is missing.
-            RecordError: a record cannot be used; says where, which field and why.
+            RecordError: a record cannot be used; the message says where, which field and why.
         """
         return self._splits.examples(split, n, seed)
 

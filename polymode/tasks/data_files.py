@@ -1,4 +1,4 @@
-"""Where a task's data files are: the folder, and the file in it under any of its names, plain, gzip or zip.
+"""Location of a task's data files: the folder, and the file in it under any of its names, plain, gzip or zip.
 
 A folder named by the user (``--data DIR``) comes first; without one, ``$POLYMODE_DATA/<task>`` is used. A file is
 looked for under each of its names (the official one first), as it stands, with ``.gz`` and with ``.zip``.
@@ -44,7 +44,7 @@ def data_folder(task: str, data: str | Path | None = None) -> Path | None:
 
 
 def missing_folder(task: str, names: Sequence[str], hint: str = "") -> DataNotFoundError:
-    """The error for a task without a data folder: what is looked for, where, and how to say it."""
+    """The error for a task without a data folder: what was looked for, where, and how to provide it."""
     root = os.environ.get(DATA_VARIABLE, "")
     if root:
         place = f"{DATA_VARIABLE}={root!r} holds no folder {task!r}"

@@ -54,7 +54,8 @@ class DDXPlus:
         threshold: smallest probability, in (0, 1).
         top: number of references, at least 1.
         style: ``full`` writes statements for instruction-tuned models; ``brief`` short labels for small models.
-        list_conditions: full style only: name all conditions in the question, so that spelling is no guess.
+        list_conditions: full style only: name all conditions in the question, so that the model need not guess the
+            spelling.
         balance: draw train and validation examples with replacement so that every pathology is equally likely, for
             training files whose composition is skewed. Test is never balanced.
         validation: share of train held out as validation, by hash, when there is no validation file; in (0, 1).
@@ -64,7 +65,7 @@ class DDXPlus:
     Raises:
         ConfigError: an option out of its range.
         DataNotFoundError: no folder, or a file is missing from it.
-        RecordError: a file cannot be used; says which row and field.
+        RecordError: a file cannot be used; the message says which row and field.
     """
 
     name = "ddxplus"
@@ -113,7 +114,7 @@ class DDXPlus:
         return tuple(condition.name for condition in self._conditions)
 
     def examples(self, split: Split, n: int | None = None, *, seed: int = 0) -> Sequence[Example]:
-        """The first ``n`` patients of a split shuffled by ``seed`` (at most all of them); rendered when looked at.
+        """The first ``n`` patients of a split shuffled by ``seed`` (at most all of them); rendered on access.
 
         With ``balance``, ``n`` draws (default: as many as the split has rows) that may repeat a patient under its id.
 
@@ -131,9 +132,9 @@ class DDXPlus:
         return _Rendered(rows, order, lambda row: self._example(row, split))
 
     def demonstrate(self, example: Example, k: int, *, confidence: bool, rng: np.random.Generator) -> str:
-        """A noisy, well-formed completion: what some findings speak for, then K distinct answers.
+        """A noisy, well-formed completion: the conditions that some findings suggest, then K distinct answers.
 
-        What findings speak for is counted from the train split only. Answers come from the example's differential,
+        Associations are counted on the train split only. Answers come from the example's differential,
         blurred over conditions that often share a differential.
 
         Raises:
@@ -173,7 +174,7 @@ class DDXPlus:
         return Associations(self._rows("train"), self._evidences, self.conditions)
 
     def _reasoning(self, tokens: Sequence[str], p_C: np.ndarray) -> str:
-        """The three most telling findings, each with the condition it speaks for most, by lift times probability."""
+        """The three most informative findings, each with the condition it suggests most, by lift times probability."""
         telling = self._associations.telling(tokens)
         support_FC = np.array([lift * (p_C + 0.01) for _, lift in telling]).reshape(len(telling), len(p_C))
         strongest = np.argsort(-support_FC.max(1, initial=0.0), kind="stable")[:3]
@@ -186,7 +187,7 @@ class DDXPlus:
         return self._read[split]
 
     def _rows(self, split: Split) -> list[Row]:
-        """Rows of a split, after holding out and leaving out; see the class and module texts."""
+        """Rows of a split, after holding out validation and removing overlaps; see the class and module."""
         if split not in self._split:
             own = self._file(split)
             if split == "test" or (split == "validation" and own is not None):
@@ -241,7 +242,7 @@ class DDXPlus:
 
 
 class _Rendered(Sequence[Example]):
-    """Examples made from rows when they are looked at: a million of them cost no more than their order."""
+    """Examples rendered from rows on access: a million of them cost no more than their order."""
 
     def __init__(self, rows: Sequence[Row], order: np.ndarray, render: Callable[[Row], Example]) -> None:
         self._rows, self._order, self._render = rows, order, render

@@ -1,4 +1,4 @@
-"""What DDXPlus findings speak for, counted from training rows: the reasoning of its demonstrations."""
+"""Associations of DDXPlus findings with conditions, counted on training rows: the reasoning of demonstrations."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from polymode.tasks.ddxplus_english import Evidence, Finding, finding_of
 from polymode.tasks.ddxplus_rows import Row
 
 _SMOOTHING = 1.0
-"""Patients' worth of the overall distribution added to each finding, so that rare findings say little."""
+"""Weight, in patients, of the overall distribution added to each finding, so that rare findings count for little."""
 
 
 class Associations:

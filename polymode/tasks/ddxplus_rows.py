@@ -132,9 +132,9 @@ def rows_from(
 
 
 def presentation(row: Row, evidences: Mapping[str, Evidence]) -> int:
-    """Hash of what a brief question can tell: age band, sex, first complaint and findings worth reporting.
+    """Hash of the contents of a brief question: age band, sex, first complaint and findings worth reporting.
 
-    Two rows with the same value ask the same question in at least one style, so they must not stand in two splits.
+    Two rows with the same value ask the same question in at least one style, so they must not be in two splits.
     """
     band = next(i for i, (oldest, _) in enumerate(AGE_BANDS) if row.age <= oldest)
     told = sorted(token for token in set(row.tokens) if not finding_of(token, evidences).is_default)

@@ -19,9 +19,9 @@ _SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
 class HeldOut:
-    """The splits of a data set, read when they are asked for.
+    """The splits of a data set, read on demand.
 
-    A question belongs to one split: train questions that stand in the test file as well (after normalising, see
+    A question belongs to one split: train questions that also occur in the test file (after normalising, see
     `verifiers.text`) are left out, and whether a train question is held out depends on its text alone.
 
     Args:
@@ -78,7 +78,7 @@ class HeldOut:
 
 
 def asked(example: Example) -> str:
-    """What an example asks, without the paragraphs that may stand before it (``meta["asked"]`` where there are any)."""
+    """The question of an example, without any paragraphs before it (``meta["asked"]`` where there are any)."""
     return str(example.meta.get("asked", example.question))
 
 

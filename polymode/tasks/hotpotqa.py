@@ -8,12 +8,13 @@ Reads the official files of the distractor setting: ten paragraphs, two of them 
      "context": [["Michel Butor", ["Michel Butor (14 September 1926 - 24 August 2016) was a French writer."]], ...]}
 
 The modification is the published one: c of {0, 1, 2} needed paragraphs are removed, each c equally likely, and 2 - c
-others, so that two are gone in any case and their number says nothing. Departures: what is removed depends on ``seed``
-and the record's id alone (the published draw is unseeded); train questions that stand in the test file are left out;
-and so are records without two needed and two other paragraphs, whatever their c. Length is measured after the removal,
-as published; needed paragraphs are the shorter ones, so c is 0, 1, 2 in about 35, 33 and 32 of 100 questions kept.
+others, so that two are removed in any case and their number reveals nothing. Departures: what is removed depends on
+``seed`` and the record's id alone (the published draw is unseeded); train questions that also occur in the test file
+are left out; and so are records without two needed and two other paragraphs, whatever their c. Length is measured after
+the removal, as published; needed paragraphs are the shorter ones, so c is 0, 1, 2 in about 35, 33 and 32 of 100
+eligible questions.
 
-There is one right answer, and what the paragraphs lack decides how likely any answer is; so answers exclude each other.
+There is one right answer, and the removed paragraphs determine how likely each answer is; answers exclude each other.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ FILES: dict[File, tuple[str, ...]] = {
 """Names of the two files, the official one first; the official dev set is the test split, as it is published."""
 
 PARAGRAPHS = "hotpot_dev_paragraphs.jsonl"
-"""Further dev questions with whole paragraphs; read after the test file, records that it held already skipped."""
+"""Further dev questions with whole paragraphs; read after the test file, without the records that it contains."""
 
 REMOVED = 2
 """Paragraphs removed from every record."""
@@ -62,8 +63,8 @@ class HotpotQA:
         data: folder with the official files; default ``$POLYMODE_DATA/hotpotqa``.
         modified: remove paragraphs; False leaves all (the data set as it was, c = 0).
         seed: changes what is removed; at least 0.
-        max_chars: questions are kept whose text with paragraphs is shorter than this.
-        train_rows: use the first so many kept records of the train file; the publication uses 20,000.
+        max_chars: only questions whose text with paragraphs is shorter than this are used.
+        train_rows: use this many eligible records of the train file, from the first; the publication uses 20,000.
         test_rows: likewise of the test file; the publication uses 500.
         validation: share of train held out as validation, by hash of the question; in (0, 1).
 
@@ -110,7 +111,7 @@ class HotpotQA:
         Raises:
             ConfigError: unknown split or negative n.
             DataNotFoundError: the split's file is missing.
-            RecordError: a record cannot be used; says where, which field and why.
+            RecordError: a record cannot be used; the message says where, which field and why.
         """
         return self._splits.examples(split, n, seed)
 

@@ -1,4 +1,4 @@
-"""HotpotQA records as they stand in the official JSON files, or in a JSON lines file of whole paragraphs."""
+"""HotpotQA records as they are in the official JSON files, or in a JSON lines file of whole paragraphs."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ class HotpotRecord:
 
 
 def read_hotpot(path: Path) -> Iterator[HotpotRecord]:
-    """Records of one file, read as they are asked for.
+    """Records of one file, read on demand.
 
     A context is ``[[title, [sentence, ...]], ...]`` beside ``supporting_facts`` ``[[title, sentence number], ...]``
     (the official files), or ``[[title, paragraph, is supporting], ...]``.
 
     Raises:
-        RecordError: a record that cannot be used; says where, which field and what it must be.
+        RecordError: a record that cannot be used; the message says where, which field and what it must be.
     """
     for row in read_records(path):
         yield HotpotRecord(

@@ -7,9 +7,9 @@ A record of ``mbpp.jsonl`` (CC BY 4.0; its reference solution is cut short here)
      "challenge_test_list": []}
 
 The question is the sentence and the first of the three tests, which gives the function's name and the types of its
-arguments, as usual for MBPP; the two others stay hidden. An answer is a complete program. Right is what passes all
-three (and the inputs of MBPP+, when asked); the challenge tests are not used. Splits are the official ones by number:
-train 601-974, test 11-510, validation 511-600; numbers 1-10 were kept for prompts and are in no split.
+arguments, as usual for MBPP; the two others stay hidden. An answer is a complete program. It is right if it passes all
+three (and, on request, the inputs of MBPP+); the challenge tests are not used. Splits are the official ones by number:
+train 601-974, test 11-510, validation 511-600; numbers 1-10 are reserved for prompts and are in no split.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ FILE, SANITIZED_FILE, PLUS_FILE = "mbpp.jsonl", "sanitized-mbpp.json", "MbppPlus
 RANGES: Mapping[str, tuple[int, int]] = {"train": (601, 974), "test": (11, 510), "validation": (511, 600)}
 """First and last number of each split."""
 PROMPT_RANGE = (1, 10)
-"""Numbers kept for prompts."""
+"""Numbers reserved for prompts."""
 
 _SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 _REQUESTS = (
@@ -42,7 +42,7 @@ _REQUESTS = (
     "Each answer is a complete Python program that defines the function; it is run on this test and on others:",
     "Each answer is a complete Python program that defines the function; it is run on these tests and on others:",
 )
-"""By the number of tests that are shown: none, one, more."""
+"""By the number of tests in the question: none, one, more."""
 
 
 class Mbpp:
@@ -51,14 +51,14 @@ class Mbpp:
     Args:
         data: folder that holds ``mbpp.jsonl``; by default ``$POLYMODE_DATA/mbpp``.
         sanitized: use ``sanitized-mbpp.json``, the tasks whose text and tests were corrected by hand.
-        plus: right is also the right value on every input of MBPP+ (``MbppPlus.jsonl``), where the task has some; its
+        plus: also require the right value on every input of MBPP+ (``MbppPlus.jsonl``), where the task has some; its
             corrected asserts replace MBPP's. Expected values come from its solution, run in the sandbox.
-        shown_tests: tests that stand in the question, 0 to 3.
-        extra_inputs: inputs that tell right programs apart by what they do; slight changes of the tests' own.
+        shown_tests: number of tests in the question, 0 to 3.
+        extra_inputs: inputs that distinguish right programs by behaviour; slight variations of the tests' own.
         distinct: what makes two programs the same answer, see `polymode.verifiers.programs`.
         workers: programs that run at once; by default one for each core.
         cpu_seconds: processor time of one program.
-        unsafe_local: run programs without isolation, only for programs that you trust; None: as the environment says.
+        unsafe_local: run programs without isolation, only for programs that you trust; None: as set in the environment.
 
     Raises:
         ConfigError: an option out of its range.
@@ -103,7 +103,7 @@ class Mbpp:
         self._verifier: ProgramVerifier | None = None
 
     def verifier(self) -> ProgramVerifier:
-        """Programs are run; the same sandbox for the whole task. Raises ConfigError where there can be none."""
+        """Runs programs, in one sandbox for the whole task. Raises ConfigError where no sandbox is possible."""
         if self._verifier is None:
             self._verifier = ProgramVerifier(
                 distinct=self._distinct, workers=self._workers, limits=self._limits, unsafe_local=self._unsafe_local
@@ -116,7 +116,7 @@ class Mbpp:
         Raises:
             ConfigError: unknown split or negative n; ``plus`` where there is no sandbox.
             DataNotFoundError: the file holds no task of the split.
-            RecordError: a record cannot be used; says which, which field and why.
+            RecordError: a record cannot be used; the message says which, which field and why.
         """
         check_request(split, n)
         found = self._between(*RANGES[split])
@@ -127,7 +127,7 @@ class Mbpp:
         return [self._example(found[i]) for i in order]
 
     def prompt_examples(self) -> Sequence[Example]:
-        """The tasks that were kept for prompts, in order of their numbers; ``meta["solution"]`` solves each."""
+        """The tasks reserved for prompts, in order of their numbers; ``meta["solution"]`` solves each."""
         return [self._example(record) for record in self._between(*PROMPT_RANGE)]
 
     def _between(self, low: int, high: int) -> list[dict[str, Any]]:
@@ -181,7 +181,7 @@ def _read_records(path: Path, texts: Sequence[str], prefix: str = "") -> list[di
     Args:
         path: the file.
         texts: fields that must be texts.
-        prefix: what stands before the number in ``task_id``.
+        prefix: text before the number in ``task_id``.
 
     Raises:
         RecordError: not JSON, or a field that is missing or of the wrong type.
@@ -209,7 +209,7 @@ def _read_records(path: Path, texts: Sequence[str], prefix: str = "") -> list[di
 
 
 def _json_values(path: Path) -> Iterator[tuple[str, Any]]:
-    """The values of a file with their places."""
+    """The values of a file with their positions."""
     if ".jsonl" not in path.name:
         values = read_json_file(path)
         if not isinstance(values, list):

@@ -1,7 +1,7 @@
-"""What decides about an MBPP program: its asserts, the inputs of MBPP+, and inputs that tell right programs apart.
+"""The tests of an MBPP program: its asserts, the inputs of MBPP+, and inputs that distinguish right programs.
 
-MBPP+ (EvalPlus, https://arxiv.org/abs/2305.01210) stores further inputs as JSON, which knows no tuples and no sets,
-and no expected values. The types come back from the arguments in the asserts, the values from its solution.
+MBPP+ (EvalPlus, https://arxiv.org/abs/2305.01210) stores further inputs as JSON, which has no tuples and no sets,
+and no expected values. The types are restored from the arguments in the asserts, the values from its solution.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ FLOAT_TOLERANCE = 1e-6
 """Absolute tolerance of MBPP+ for floats where a task names none."""
 
 PLUS_CALL_SECONDS = 0.02
-"""Inputs of MBPP+ that keep its solution busy for longer are left out, so that all of a task's inputs fit into the time
+"""Inputs of MBPP+ on which its solution takes longer are left out, so that all of a task's inputs fit into the time
 of one program."""
 PLUS_CASE_CHARS, PLUS_CHARS = 20_000, 200_000
-"""Longest input with its value, and longest inputs of one task: they travel with every row of the training data."""
+"""Size limits of one input with its value and of all inputs of a task: they are part of every training row."""
 
 
 def entry_point(asserts: Sequence[str], solution: str) -> str:
@@ -111,7 +111,7 @@ def view_of(text: str, name: str) -> str:
 def varied_calls(name: str, asserted: Sequence[Sequence[Any]], count: int, seed: object) -> list[str]:
     """Up to ``count`` calls that differ from the asserted ones in one argument, never by much.
 
-    Small changes keep most of them sensible and quick. Where right programs still differ is where the text left it
+    Small changes keep most of them sensible and quick. Right programs differ where the text leaves the behaviour
     open: empty lists, zero, negative numbers.
     """
     known = {call_text(name, values) for values in asserted}
@@ -137,7 +137,7 @@ class _Hole(ast.NodeTransformer):
 
 
 def _evaluated(solution: str, calls: Sequence[str], sandbox: Sandbox) -> list[Any]:
-    """What each call gives; when the solution does not get through all of them within the limits, by halves."""
+    """The value of each call; in halves when the solution does not finish all of them within the limits."""
     try:
         return sandbox.evaluate(solution, calls, call_seconds=PLUS_CALL_SECONDS)
     except VerifierFault as exc:

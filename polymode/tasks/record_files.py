@@ -1,4 +1,4 @@
-"""Rows of a table file or of a Hugging Face data set, each with the place it stands at.
+"""Rows of a table file or of a Hugging Face data set, each with its position.
 
 JSONL, JSON (a list of objects), CSV, TSV (each also ``.gz`` or ``.zip``) and Parquet.
 """
@@ -46,10 +46,10 @@ class Record:
     """Number of the row in its file, from 1."""
     fields: Mapping[str, Any]
     is_text: bool
-    """Whether the format knows only text, so that lists are written in a cell."""
+    """Whether the format has only text, so that lists are written in a cell."""
 
     def get(self, field: str) -> Any:
-        """Value of a field; dots go down into objects when no field has the whole name.
+        """Value of a field; dots select fields of nested objects unless a field has the whole name.
 
         Raises:
             RecordError: there is no such field.
@@ -119,7 +119,7 @@ def split_files(folder: Path) -> dict[Split, Path]:
 
 
 def read_records(path: Path) -> Iterator[Record]:
-    """Rows of one file, read as they are asked for.
+    """Rows of one file, read on demand.
 
     Raises:
         DataNotFoundError: no such file.

@@ -1,6 +1,6 @@
 """Your own questions and references, from a table file or a Hugging Face data set.
 
-One record a row. The shortest useful file, ``questions.jsonl``::
+One record per row. The shortest useful file, ``questions.jsonl``::
 
     {"question": "Name a noble gas.", "references": ["neon", ["argon", "Ar"], {"text": "xenon", "aliases": ["Xe"]}]}
 
@@ -42,14 +42,14 @@ class Records:
     Args:
         data: a data file (see `record_files.FORMATS`), a folder of files named by split, a mapping of split to file,
             or the name ``owner/name`` of a Hugging Face data set.
-        question_field: column or key of the question; dots go down into objects (``item.question``).
+        question_field: column or key of the question; dots select fields of nested objects (``item.question``).
         references_field: column or key of the references.
         aliases_field: further aliases, one list per reference.
         weights_field: probabilities in [0, 1], one per reference.
         id_field: unique identity of each record; by default its file and number.
         split_field: column that says ``train``, ``validation`` (``dev``, ``val``, ...) or ``test``.
-        strings: what a flat list of strings is: ``references`` that are all right and differ, or ``aliases`` of the
-            one right answer.
+        strings: the meaning of a flat list of strings: ``references`` that are all right and differ, or ``aliases`` of
+            the one right answer.
         exclusive: at most one answer can be right, so honest confidences sum to at most 1.
         style: how questions are asked, see `prompts.build_prompt`.
         validation: share held out of train when there is no validation split, in [0, 1).
@@ -59,8 +59,8 @@ class Records:
         verifier: what answers will be judged by, or its name, so that references it can tell apart are not refused;
             by default equality of normalised text.
 
-    Examples are read and checked once, when the first split is asked for. A question that stands in several splits is
-    kept in the last of train, validation, test only.
+    Examples are read and checked once, when the first split is asked for. A question that occurs in several splits
+    is used only in the last of train, validation, test.
 
     Raises:
         ConfigError: an option out of its range.
@@ -115,7 +115,7 @@ class Records:
         Raises:
             ConfigError: unknown split or negative n.
             DataNotFoundError: the split holds no record.
-            RecordError: a record cannot be used; says where, which field and why.
+            RecordError: a record cannot be used; the message says where, which field and why.
         """
         check_request(split, n)
         if self._examples is None:
@@ -131,7 +131,7 @@ class Records:
     def _find(
         self, data: str | Path | Mapping[Split, str | Path], hub_config: str | None
     ) -> dict[Split | None, Iterable[Record]]:
-        """Rows by the split their file belongs to; None when files do not say."""
+        """Rows by the split their file belongs to; None when files do not name a split."""
         if isinstance(data, Mapping):
             for split in data:
                 if split not in _SPLITS:

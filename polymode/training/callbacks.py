@@ -50,9 +50,9 @@ class StepMetrics(TrainerCallback):
         self.started = time.perf_counter()
         if state.is_world_process_zero:
             steps = runs.read_steps(self.path, may_be_cut=True) if self.path.exists() else []
-            steps = [step for step in steps if step["step"] <= self.first_step]
-            self.seconds_before = steps[-1]["seconds"] if steps else 0.0
-            runs.write_steps(self.path, steps)
+            lines = [step for step in steps if step["step"] <= self.first_step]
+            self.seconds_before = lines[-1]["seconds"] if lines else 0.0
+            runs.write_steps(self.path, lines)
 
     def on_log(
         self,

@@ -68,25 +68,25 @@ def verifier_at(verifier: Verifier | QuestionVerifier, example: Example) -> Veri
         return FailedVerifier(str(exc))
 
 
-def depends_on_question(verifier: Verifier | QuestionVerifier) -> bool:
-    """Whether it is a `QuestionVerifier`; a question to its type would take a third of the time of a score."""
-    return getattr(verifier, "at", None) is not None
-
-
 def prepare_verifier(
     verifier: Verifier | QuestionVerifier, items: Iterable[tuple[Example, Sequence[str]]]
 ) -> Verifier | QuestionVerifier:
     """The verifier to judge these answers of these questions with: what ``prepare`` returns.
 
-    When ``prepare`` fails, and where it returns nothing, as it did in version 0.1.0, the verifier is asked answer by
-    answer, and says of each what is wrong.
+    When ``prepare`` fails, every answer is UNSCORED with its error.
     """
     if not isinstance(verifier, QuestionVerifier):
         return verifier
     try:
+        # Verifiers written for version 0.1.0 return None and remember the results themselves.
         return cast("QuestionVerifier | None", ask(verifier.prepare, items)) or verifier
-    except VerifierFault:
-        return verifier
+    except VerifierFault as exc:
+        return FailedVerifier(f"prepare failed: {exc}")
+
+
+def depends_on_question(verifier: Verifier | QuestionVerifier) -> bool:
+    """Whether it is a `QuestionVerifier`; a question to its type would take a third of the time of a score."""
+    return getattr(verifier, "at", None) is not None
 
 
 def is_open(verifier: Verifier) -> bool:

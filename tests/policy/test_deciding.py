@@ -27,7 +27,10 @@ def test_a_confident_answer_is_given(make_set: Make) -> None:
     decision = decide(make_set(("flu", 0.2), ("covid", 0.75)), FULL)
     assert decision.kind is DecisionKind.ANSWER and texts(decision) == ["covid"]
     assert [a.text for a in decision.ranked] == ["covid", "flu"]
-    assert decision.reason == "The most confident answer has 0.75, at least the 0.7 of a single answer."
+    assert (
+        decision.reason
+        == "The most confident answer has a confidence of 0.75, at least the 0.7 required for a single answer."
+    )
 
 
 def test_the_shortest_prefix_with_enough_mass_is_offered(make_set: Make) -> None:
@@ -35,7 +38,8 @@ def test_the_shortest_prefix_with_enough_mass_is_offered(make_set: Make) -> None
     decision = decide(make_set(("a", 0.1), ("b", 0.3), ("c", 0.5)), FULL)
     assert decision.kind is DecisionKind.OFFER_SET and texts(decision) == ["c", "b"]
     assert decision.reason == (
-        "The first 2 answers hold 0.8, at least the 0.8 of an offered set; the first alone has 0.5, below the 0.7 of a "
+        "The first 2 answers have a combined confidence of 0.8, "
+        "at least the 0.8 required for an offered set; the first alone has 0.5, below the 0.7 required for a "
         "single answer."
     )
 
@@ -43,33 +47,44 @@ def test_the_shortest_prefix_with_enough_mass_is_offered(make_set: Make) -> None
 def test_one_answer_may_be_a_set(make_set: Make) -> None:
     decision = decide(make_set(("a", 0.9), ("b", 0.3)), Policy(offer_at=0.8))
     assert decision.kind is DecisionKind.OFFER_SET and texts(decision) == ["a"]
-    assert decision.reason == "The first answer holds 0.9, at least the 0.8 of an offered set."
+    assert decision.reason == "The first answer has a confidence of 0.9, at least the 0.8 required for an offered set."
 
 
 def test_too_little_mass_is_escalated_or_offered_whole(make_set: Make) -> None:
     answers = make_set(("a", 0.4), ("b", 0.2))
     decision = decide(answers, Policy(offer_at=0.8))
     assert decision.kind is DecisionKind.ESCALATE and texts(decision) == []
-    assert decision.reason == "Both answers together hold 0.6, below the 0.8 of an offered set."
+    assert (
+        decision.reason == "Both answers have a combined confidence of 0.6, below the 0.8 required for an offered set."
+    )
     decision = decide(answers, Policy(offer_at=0.8, offer_all=True))
     assert decision.kind is DecisionKind.OFFER_SET and texts(decision) == ["a", "b"]
-    assert decision.reason == "Both answers together hold 0.6, below the 0.8 of an offered set, so all are offered."
+    assert (
+        decision.reason == "Both answers have a combined confidence of 0.6, "
+        "below the 0.8 required for an offered set, so all are offered."
+    )
 
 
 def test_a_doubtful_answer_is_escalated(make_set: Make) -> None:
     decision = decide(make_set(("a", 0.4)), Policy(answer_at=0.8))
     assert decision.kind is DecisionKind.ESCALATE
-    assert decision.reason == "The most confident answer has 0.4, below the 0.8 of a single answer."
+    assert (
+        decision.reason
+        == "The most confident answer has a confidence of 0.4, below the 0.8 required for a single answer."
+    )
 
 
 def test_low_confidence_abstains(make_set: Make) -> None:
     decision = decide(make_set(("a", 0.1), ("b", 0.05), ("c", 0.0)), FULL)
     assert decision.kind is DecisionKind.ABSTAIN and texts(decision) == [] and len(decision.ranked) == 3
-    assert decision.reason == "All 3 answers together hold 0.15, below the 0.2 that is worth showing."
+    assert (
+        decision.reason == "All 3 answers have a combined confidence of 0.15, below the 0.2 required to show anything."
+    )
     high = decide(make_set(("a", 0.1)), FULL, risk="high")
     assert high.kind is DecisionKind.ESCALATE
     assert high.reason == (
-        "The only answer holds 0.1, below the 0.2 that is worth showing; the risk is high, so a person takes over."
+        "The only answer has a confidence of 0.1, "
+        "below the 0.2 required to show anything; the risk is high, so a person takes over."
     )
 
 
@@ -82,7 +97,7 @@ def test_high_dispersion_is_escalated(make_set: Make) -> None:
 def test_a_policy_without_thresholds_escalates(make_set: Make) -> None:
     decision = decide(make_set(("a", 1.0)), Policy())
     assert decision.kind is DecisionKind.ESCALATE
-    assert decision.reason == "The policy has no threshold from which to show anything."
+    assert decision.reason == "The policy has no threshold at which anything is shown."
 
 
 def test_at_high_risk_a_set_is_offered_where_an_answer_would_be_given(make_set: Make) -> None:
@@ -91,13 +106,15 @@ def test_at_high_risk_a_set_is_offered_where_an_answer_would_be_given(make_set: 
     decision = decide(answers, FULL, risk="high")
     assert decision.kind is DecisionKind.OFFER_SET and texts(decision) == ["a"]
     assert decision.reason == (
-        "The first answer holds 0.9, at least the 0.8 of an offered set; the risk is high, so no single answer is "
+        "The first answer has a confidence of 0.9, "
+        "at least the 0.8 required for an offered set; the risk is high, so no single answer is "
         "given."
     )
     decision = decide(answers, Policy(answer_at=0.7), risk="high")
     assert decision.kind is DecisionKind.ESCALATE
     assert decision.reason == (
-        "The most confident answer has 0.9, at least the 0.7 of a single answer; the risk is high, so no single answer "
+        "The most confident answer has a confidence of 0.9, "
+        "at least the 0.7 required for a single answer; the risk is high, so no single answer "
         "is given."
     )
 
@@ -140,7 +157,7 @@ def test_answers_that_cannot_be_compared_cannot_be_used(make_set: Make) -> None:
 
 def test_a_set_without_answers_cannot_be_used() -> None:
     empty = AnswerSet(ParseStatus.CLEAN, (), 1, True)
-    assert decide(empty, FULL).reason == "The completion cannot be used: it holds no answer."
+    assert decide(empty, FULL).reason == "The completion cannot be used: it contains no answer."
 
 
 def test_what_does_not_suit_is_refused(make_set: Make) -> None:

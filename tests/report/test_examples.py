@@ -139,7 +139,7 @@ def test_every_right_program_is_a_hit_unless_it_repeats_one(tmp_path):
     assert [a.mark for a in other.sides[1].answers] == ["hit", "repeat", "hit"]
     assert [(t.text, t.is_reference, t.found) for t in example.truth] == [
         (
-            "# right is what passes 5 tests\nassert f(0) == 0\nassert f(1) == 1\nassert f(2) == 4\n# and 2 more",
+            "# a right program passes 5 tests\nassert f(0) == 0\nassert f(1) == 1\nassert f(2) == 4\n# and 2 more",
             True,
             (True, True),
         ),
@@ -161,7 +161,7 @@ def test_likely_programs_stand_below_the_tests_one_for_each_probability(tmp_path
 
 def test_tests_of_cases_only_are_counted():
     one = ProgramTests(cases=(Case("f(2)", "4"),))
-    assert describe_tests(one) == "# right is what passes 1 test"
+    assert describe_tests(one) == "# a right program passes 1 test"
     assert read_tests([{"text": one.to_json()}]) == one
     for references in ([], [{"text": "42"}], [{"text": "{}"}], [{"text": "flu"}], [{"text": one.to_json()}] * 2):
         assert read_tests(references) is None
@@ -175,7 +175,7 @@ def test_the_page_keeps_the_lines_of_programs_and_shows_no_json(tmp_path):
         examples=pick_examples(folder, folder),
     ).read_text(encoding="utf-8")  # fmt: skip
     assert f'<bdi class="code">&lt;b&gt;\n{SQUARE}</bdi>' in html
-    assert '<bdi class="code"># right is what passes 5 tests\nassert f(0) == 0' in html
+    assert '<bdi class="code"># a right program passes 5 tests\nassert f(0) == 0' in html
     assert ".code{white-space:pre-wrap" in html and "asserts" not in html
 
 

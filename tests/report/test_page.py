@@ -139,7 +139,7 @@ def test_undefined_numbers_give_dashes_and_no_figures(tmp_path):
     arms = [Arm("m", "multi-rlcr", (empty_folder(tmp_path / "a"),)), Arm("s", "single-rlvr", (tmp_path / "a",))]
     html = write_report(tmp_path / "r.html", title="t", intro=[], arms=arms).read_text(encoding="utf-8")
     assert Page(html).figures == []
-    assert "nothing to draw" in html and html.count(">–</abbr>") == 8 and "nan" not in html.lower()
+    assert "no curves to plot" in html and html.count(">–</abbr>") == 8 and "nan" not in html.lower()
 
 
 def test_minimal_input_of_one_arm_with_one_metric(tmp_path):

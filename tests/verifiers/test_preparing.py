@@ -57,10 +57,10 @@ def test_a_verifier_of_the_first_version_returns_nothing_and_judges_itself(monke
     assert prepare_verifier(verifier, ITEMS) is verifier
 
 
-def test_after_a_failure_to_prepare_the_verifier_is_asked_answer_by_answer() -> None:
-    verifier = Listed("tea", failure=KeyError("tea"))
-    assert prepare_verifier(verifier, ITEMS) is verifier
-    assert judged(verifier).verdicts.count(Verdict.CORRECT) == 1
+def test_a_failure_to_prepare_leaves_every_answer_unscored_with_its_text() -> None:
+    judgement = judged(prepare_verifier(Listed("tea", failure=KeyError("tea")), ITEMS))
+    assert judgement.verdicts == (Verdict.UNSCORED,) * 3
+    assert "prepare failed: KeyError: 'tea'" in judgement.faults[0]
 
 
 def test_an_interruption_is_no_failure_of_the_verifier() -> None:

@@ -47,7 +47,7 @@ def test_a_sure_answer_is_given_with_confidence_rationale_and_reason(start: Star
     first = {"text": "panic attack", "confidence": 0.85, "rationale": "tremor, dizziness"}
     assert body == {
         "decision": "answer",
-        "reason": "The most confident answer has 0.85, at least the 0.8 of a single answer.",
+        "reason": "The most confident answer has a confidence of 0.85, at least the 0.8 required for a single answer.",
         "answers": [first],
         "candidates": [first, {"text": "migraine", "confidence": 0.4, "rationale": "headache"}],
         "guarantee": None,

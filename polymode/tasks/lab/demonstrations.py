@@ -1,8 +1,8 @@
 """How the lab writes noisy demonstrations from a known distribution, for the warm start.
 
-A demonstration is well-formed and mostly distinct but not good: its answers are drawn, not chosen, and its confidences
-are blurred and too high. So a warm-started model knows the format and roughly the task, and reinforcement learning has
-something to improve.
+A demonstration is well-formed and mostly distinct but not good: its answers are sampled, not chosen, and its
+confidences are noisy and too high. So a warm-started model knows the format and roughly the task, and reinforcement
+learning has something to improve.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def write_demonstration(
     """``<think> reasoning ; so candidates </think>`` and K distinct ``answers`` drawn from a blurred ``distribution``.
 
     Args:
-        reasoning: what findings or facts speak for; the most likely candidates are named after it.
+        reasoning: what findings or facts suggest; the most likely candidates follow it.
         distribution: probability of each answer; answers it does not list have probability 0.
         answers: every answer that may be given, at least K.
         k: answers to give.
@@ -59,9 +59,9 @@ def write_demonstration(
         rng: source of all randomness.
         threshold: smallest probability of a right answer where several are right; a confidence is then the chance of
             reaching it (``chance_listed``) instead of the probability itself.
-        candidates: how many of the most likely answers the reasoning ends with.
-        conclusion: what it ends with instead, where answers are too long to be named.
-        popularity: how often each of several ways to say the same is chosen; answers it does not list have 1.
+        candidates: number of most likely answers at the end of the reasoning.
+        conclusion: the end of the reasoning instead, where answers are too long to be named.
+        popularity: relative frequency of each of several ways to express the same; answers it does not list have 1.
     """
     p_N = np.array([distribution.get(name, 0.0) for name in answers])
     drawn_N = p_N ** (1 / ANSWER_TEMPERATURE)

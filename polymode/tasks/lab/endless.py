@@ -1,4 +1,4 @@
-"""Splits of a task that makes its own questions: endless, and told apart by a hash of the question's text."""
+"""Splits of a task that generates its own questions: unlimited, and separated by a hash of the question's text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SPLIT_OF_BUCKET: dict[int, Split] = {0: "test", 1: "validation"}  # of ten buck
 
 
 def split_of(question: str) -> Split:
-    """The split a question belongs to, whatever the seed that made it: a tenth each for test and validation."""
+    """The split a question belongs to, whatever seed generated it: a tenth each for test and validation."""
     bucket = int.from_bytes(hashlib.blake2b(question.encode(), digest_size=4).digest(), "big") % 10
     return _SPLIT_OF_BUCKET.get(bucket, "train")
 
@@ -33,9 +33,9 @@ def draw_examples(
     Args:
         task: the task's name, for identities and messages.
         split: which questions to keep.
-        n: how many; needed, because there is no end.
+        n: how many; required, because there is no end.
         seed: another seed gives other questions of the same split.
-        draw: some questions from a generator, each with what makes its example when given an identity.
+        draw: some questions from a random generator, each with a function from an identity to its example.
 
     Raises:
         ConfigError: n is None or negative, or the split is unknown.

@@ -7,11 +7,11 @@ one or both are hidden, by a draw that looks at no value, and other facts make u
     zoe works at farm in louth; ferry is in goring; ben works at mill; uma works at mine in ely
     In which town does zoe work?
 
-The asked person stands first (``zoe works somewhere`` when the work fact is hidden), then loose places in random order,
-where nobody is known to work, then other people in random order, each with the town of their place or without. There
-are loose places whenever only the work fact is hidden, so that the place is one of several, and none when both are. How
-many of each kind there are is drawn given what is hidden, who and which places they are uniformly among the rest, so
-what remains tells the pattern and nothing else:
+The person in question comes first (``zoe works somewhere`` when the work fact is hidden), then loose places in random
+order, where nobody is known to work, then other people in random order, each with the town of their place or without.
+There are loose places whenever only the work fact is hidden, so that the place is one of several, and none when both
+are. How many of each kind there are is drawn given what is hidden, who and which places they are uniformly among the
+rest, so what remains tells the pattern and nothing else:
 
     nothing hidden                  the town that the facts say
     town hidden                     P(t | place)
@@ -40,7 +40,7 @@ from polymode.tasks.lab.hops_world import P_PLACE, PEOPLE, PLACES, TOWNS, p_town
 from polymode.types import Example, Reference
 
 FACTS = 6
-"""Facts told in each question, whatever is hidden."""
+"""Facts stated in each question, whatever is hidden."""
 
 WORK, TOWN = "work", "town"
 """Names of the two needed facts in ``meta["missing"]``."""
@@ -60,7 +60,7 @@ _QUESTION = re.compile(r"(.*)\nIn which town does (\w+) work\?")
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a question tells."""
+    """The facts of a question."""
 
     person: str
     """Who is asked about."""
@@ -77,7 +77,7 @@ class Facts:
 
 
 class Hops:
-    """Two-hop questions with an exact distribution over the answers; see the module's text."""
+    """Two-hop questions with an exact distribution over the answers; see the module docstring."""
 
     name = "hops"
     prompt_style: Style = "brief"
@@ -90,7 +90,7 @@ class Hops:
         self._number_of = {place: i for i, place in enumerate(PLACES)}
 
     def examples(self, split: Split, n: int | None = None, *, seed: int = 0) -> Sequence[Example]:
-        """``n`` questions of a split; the task is endless, so ``n`` is needed.
+        """``n`` questions of a split; the task is endless, so ``n`` is required.
 
         ``meta`` holds ``hidden`` (0, 1 or 2), ``missing`` (which facts), ``answerable``, ``person``, ``place`` and
         ``drawn`` (the town).
@@ -144,7 +144,7 @@ class Hops:
         return [*questions, *thoughts, *names, *FORMAT_TEXTS]
 
     def _draw(self, rng: np.random.Generator) -> Iterator[tuple[str, partial[Example]]]:
-        """Questions of ``_DRAW`` worlds, each with what makes its example."""
+        """Questions of ``_DRAW`` worlds, each with a function that creates its example."""
         pattern = rng.choice(len(_PATTERNS), p=_PATTERN_SHARES, size=_DRAW)
         person = rng.random((_DRAW, len(PEOPLE))).argsort(1)  # the asked one first
         # The person's place is drawn by size and put first; the others follow in random order.
@@ -186,7 +186,7 @@ class Hops:
 
 
 def read_facts(question: str) -> Facts:
-    """The facts that a question tells, in its own order."""
+    """The facts that a question states, in its own order."""
     match = _QUESTION.fullmatch(question)
     assert match is not None, question
     works: dict[str, str] = {}
@@ -209,7 +209,7 @@ def _tell(
     towns: Sequence[str],
     rng: np.random.Generator,
 ) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """Work facts and town facts that are told, each shuffled; the asked person, place and town stand first."""
+    """The stated work facts and town facts, each shuffled; the person in question, their place and town come first."""
     low, high = _OTHER_LOOSE[missing]
     n_loose = int(rng.integers(low, high + 1))
     rest = FACTS - (2 - len(missing)) - n_loose
@@ -226,7 +226,7 @@ def _tell(
 
 
 def _render(person: str, works: Sequence[tuple[str, str]], lies: Sequence[tuple[str, str]]) -> str:
-    """The question, in an order that looks at no value: a small model finds facts by where they stand."""
+    """The question, in an order that does not depend on values: a small model finds facts by position."""
     place_of, town_of = dict(works), dict(lies)
 
     def told(who: str) -> str:
@@ -241,7 +241,7 @@ def _render(person: str, works: Sequence[tuple[str, str]], lies: Sequence[tuple[
 
 
 def _chain(facts: Facts) -> str:
-    """The two hops as far as the facts go: ``zoe : farm ; farm : louth``; loose places stand in for a hidden one."""
+    """The two hops as far as the facts go: ``zoe : farm ; farm : louth``; loose places replace a hidden one."""
     place = facts.works.get(facts.person)
     places = facts.loose if place is None else [place]
     hops = [(facts.person, place or "unknown"), *((name, facts.lies.get(name, "unknown")) for name in places)]

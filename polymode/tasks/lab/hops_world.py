@@ -1,6 +1,6 @@
-"""The world of the lab's hops: who there is, which places employ them, and which towns the places lie in. Made up.
+"""The world of the lab's hops: the people, the places that employ them, and the towns of the places. Fictitious.
 
-This is what a reader knows before any fact is told, so it is the prior of every posterior. Towns and places are of
+This is what is known before any fact is stated, so it is the prior of every posterior. Towns and places are of
 eight kinds; a place lies most likely in a town of its own kind, and more likely in a large one.
 """
 

@@ -1,6 +1,6 @@
-"""The functions of the lab's programs: what there is, how likely each is, and the many ways to write it.
+"""The functions of the lab's programs, their probabilities, and the many ways to write each.
 
-This is what a reader knows before any value is shown, so it is the prior of every posterior. Each function has several
+This is what is known before any value is given, so it is the prior of every posterior. Each function has several
 expressions that differ in their syntax trees, not in layout: ``2 * x + 1``, ``x + x + 1``, ``1 + x * 2``. Most of them
 agree everywhere, a few only on the inputs that are tested (``max(x, 0)`` for ``x``).
 """
@@ -17,10 +17,10 @@ INPUTS = tuple(range(10))
 """Inputs on which a program is tested; the shown ones are among them."""
 
 MORE_INPUTS = (-7, -2, -1, 13, 20)
-"""Inputs that tell right programs apart by what they do."""
+"""Inputs that distinguish right programs by behaviour."""
 
 PLAINNESS = 2.0
-"""Exponent of how much oftener a plainer expression is written: the r-th of a function with weight 1 / r^PLAINNESS."""
+"""Exponent of the preference for plainer expressions: the r-th of a function with weight 1 / r^PLAINNESS."""
 
 SHARES: dict[str, float] = {
     "linear": 0.4,
@@ -31,7 +31,7 @@ SHARES: dict[str, float] = {
     "remainder": 0.1,
     "quotient": 0.1,
 }
-"""How often each kind of function is asked for; the functions of a kind are equally likely."""
+"""Relative frequency of each kind of function; the functions of a kind are equally likely."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class Grammar:
     def posterior(self, shown: Mapping[int, int]) -> np.ndarray:
         """P(function | values shown), shape (functions,): the prior of those that fit, to sum 1; 0 when none does.
 
-        Which inputs are shown is drawn without a look at any value, so it says nothing.
+        The inputs are sampled without looking at any value, so their choice reveals nothing.
         """
         places = [INPUTS.index(x) for x in shown]
         weights = self.prior * (self._values[:, places] == list(shown.values())).all(1)
@@ -144,7 +144,7 @@ def _quotient(d: int, b: int) -> Iterator[str]:
 
 
 def _plus(cores: Iterable[str], b: int) -> Iterator[str]:
-    """Each core + b, plainly, turned round, and with b in two parts."""
+    """Each core + b, plain, reversed, and with b split in two."""
     cores = tuple(cores)
     first = b + 1 if b in (0, 1) else b - 1
     second = b - first

@@ -1,4 +1,4 @@
-"""The lab's programs: small Python functions asked for by a few of their values (stands for MBPP).
+"""The lab's programs: small Python functions specified by a few of their values (stands for MBPP).
 
 A function is drawn from a grammar of about 160, and two to four of its values on the inputs 0..9 are shown::
 
@@ -7,9 +7,9 @@ A function is drawn from a grammar of about 160, and two to four of its values o
 
 An answer is a line such as ``f = lambda x: 2 * x + 1``. It is right when it has the drawn function's value on *all* of
 0..9, judged by running it (`polymode.verifiers.programs`); the other values stay hidden, as all tests but one do in
-MBPP. So a program can fit what is shown and be wrong, and many that differ in more than names are right.
+MBPP. So a program can fit the given values and be wrong, and many that differ in more than names are right.
 
-The probability that a program is right is exact. The inputs are chosen without a look at any value, so
+The probability that a program is right is exact. The inputs are sampled without looking at any value, so
 
     P(f | shown) ~ P(f) [f fits what is shown],    P(program is right) = P(f | shown) of the f that it equals on 0..9
 
@@ -52,12 +52,12 @@ _QUESTION = re.compile(rf"({_VALUE}(?:; {_VALUE})*)\n{_REQUEST}")
 
 
 class Programs:
-    """Small functions asked for by a few values; see the module's text.
+    """Small functions specified by a few values; see the module docstring.
 
     Args:
         distinct: what makes two programs the same answer, see `polymode.verifiers.programs`.
         workers: programs that run at once; by default one for each core.
-        unsafe_local: run programs without isolation, only for programs that you trust; None: as the environment says.
+        unsafe_local: run programs without isolation, only for programs that you trust; None: as set in the environment.
 
     Raises:
         ConfigError: an option out of its range.
@@ -84,7 +84,7 @@ class Programs:
         return self._verifier
 
     def examples(self, split: Split, n: int | None = None, *, seed: int = 0) -> Sequence[Example]:
-        """``n`` questions of a split; the task is endless, so ``n`` is needed.
+        """``n`` questions of a split; the task is endless, so ``n`` is required.
 
         ``meta`` holds ``kind`` and ``drawn`` (the function, plainly written), ``shown`` (number of values) and ``fits``
         (number of functions that have them).
@@ -129,7 +129,7 @@ class Programs:
         ]
 
     def _draw(self, rng: np.random.Generator) -> Iterator[tuple[str, partial[Example]]]:
-        """Questions of ``_DRAW`` functions, each with what makes its example."""
+        """Questions of ``_DRAW`` functions, each with a function that creates its example."""
         number = rng.choice(len(self.grammar.functions), p=self.grammar.prior, size=_DRAW)
         n_shown = rng.choice(SHOWN, p=SHOWN_SHARES, size=_DRAW)
         order = rng.random((_DRAW, len(INPUTS))).argsort(1)
@@ -206,7 +206,7 @@ class PosteriorEquality(ProgramEquality):
 
 
 def hidden_tests(function: Function) -> ProgramTests:
-    """The values on `INPUTS`; the same for every question about the function, so that results are remembered."""
+    """The values on `INPUTS`; the same for every question about the function, so that results can be cached."""
     return ProgramTests(
         asserts=tuple(f"assert f({x}) == {y}" for x, y in zip(INPUTS, function.values, strict=True)),
         entry="f",
@@ -215,7 +215,7 @@ def hidden_tests(function: Function) -> ProgramTests:
 
 
 def read_shown(example: Example) -> dict[int, int]:
-    """The values that a question shows, by input.
+    """The values given in a question, by input.
 
     Raises:
         ConfigError: the example does not come from this task.

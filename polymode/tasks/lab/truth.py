@@ -1,4 +1,4 @@
-"""What is known of a lab question because its truth is known exactly: the best coverage and the chance of an answer."""
+"""Exact quantities of a lab question, whose truth is known: the best coverage and the probability of an answer."""
 
 from __future__ import annotations
 

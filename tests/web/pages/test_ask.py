@@ -29,7 +29,7 @@ def test_one_answer(visit: Visit, model: Model) -> None:
     reply = visitor.post("/", {"question": "Fever?", "risk": "normal"})
     said = shown_text(reply.text)
     assert reply.status_code == 200
-    assert said.index("One answer") < said.index("Fever?") < said.index("The most confident answer has 0.85, at least")
+    assert said.index("One answer") < said.index("Fever?") < said.index("The most confident answer has a confidence of 0.85")
     assert "Supported by: tremor, dizziness 1. panic attack 0.85" in said
     assert "Supported by: headache 2. migraine withheld 0.40" in said
     assert "effective number of answers 1.87 of 2; entropy 0.63 nats" in said

@@ -63,7 +63,7 @@ def test_a_long_list_has_pages(ann: Visitor, queue: ReviewQueue, monkeypatch: py
 def test_an_item_shows_everything(ann: Visitor, queue: ReviewQueue) -> None:
     page = ann.get(f"/reviews/{add(queue, risk='high')}").text
     said = shown_text(page)
-    for text in ("Fever?", "open escalate high risk", "below the 0.9 of a single answer",
+    for text in ("Fever?", "open escalate high risk", "below the 0.9 required for a single answer",
                  "1. flu rank 1, confidence 0.50", "2. influenza rank 2, confidence 0.30",
                  "3. Flu not ranked, stated confidence 0.10 repeats answer 1 and shares its verdict",
                  TEXT, "Model m/1 Policy p1", "system added it to the queue (escalate, risk high)"):  # fmt: skip

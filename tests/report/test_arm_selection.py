@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
+from polymode.report.arm_selection import MAX_DRAWN, compared_k, in_curves, in_reliability, of_several_k
 from polymode.report.arms import read_arm
 from polymode.report.charts import assign_styles
-from polymode.report.drawn import MAX_DRAWN, compared_k, in_curves, in_reliability, of_several_k
 from polymode.report.figures import build_figures
 
 
@@ -57,4 +57,4 @@ def test_a_figure_draws_at_most_ten_arms_and_says_so(make_arm):
     arms = styled(*(make_arm(f"arm {i}", "multi-rlvr", confidence=False) for i in range(MAX_DRAWN + 1)))
     assert len(in_curves(arms)) == MAX_DRAWN
     recall = build_figures(arms, {})[0]
-    assert recall.caption.endswith("At most 10 arms are drawn; the table holds all.")
+    assert recall.caption.endswith("At most 10 arms are drawn; the table has all of them.")

@@ -1,4 +1,4 @@
-"""Which arms the figures draw: the table holds every arm, a figure only what can be told apart (layer L4)."""
+"""Which arms the figures draw: the table has every arm, a figure only as many as can be distinguished (layer L4)."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def in_reliability(arms: Styled) -> Styled:
 
 
 def with_note(figure: Figure | None, arms: Styled) -> Figure | None:
-    """The figure, with a word on arms left out because they are too many."""
+    """The figure, with a note if arms were left out because there are too many."""
     kept = [data for data, _ in arms if not data.arm.is_remeasured]
     if figure is None or len(kept) <= MAX_DRAWN or len(in_curves(arms)) < MAX_DRAWN:
         return figure
-    return replace(figure, caption=f"{figure.caption} At most {MAX_DRAWN} arms are drawn; the table holds all.")
+    return replace(figure, caption=f"{figure.caption} At most {MAX_DRAWN} arms are drawn; the table has all of them.")
