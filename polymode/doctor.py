@@ -37,8 +37,8 @@ CORE = ("numpy", "scipy", "rapidfuzz", "tqdm", "pyyaml", "cyclopts", "pydantic")
 EXTRAS: Mapping[str, tuple[str, ...]] = {
     "train": ("torch", "transformers", "trl", "accelerate", "datasets", "peft", "pyarrow"),
     "report": ("matplotlib", "jinja2"),
-    "math": ("math-verify", "antlr4-python3-runtime", "pebble"),
-    "http": ("httpx2", "tenacity"),
+    "math": ("math-verify", "antlr4-python3-runtime"),
+    "http": ("httpx2", "anyio"),
     "docs": ("mkdocs", "mkdocs-material", "mkdocstrings"),
     "vllm": ("vllm",),
     "serve": ("fastapi", "uvicorn", "prometheus-client", "jinja2", "sqlalchemy", "alembic"),

@@ -7,7 +7,7 @@ import pytest
 from polymode.errors import GeneratorFault
 from polymode.policy import Policy
 from polymode.web.pages.ask_page import dispersion, grouped
-from polymode.web.pages.options import PageOptions
+from polymode.web.pages.site import PageOptions
 from polymode.web.reviews import ReviewQueue
 from polymode.web.schema import AnswerItem, AnswerSetReply, Usage
 
@@ -29,7 +29,8 @@ def test_one_answer(visit: Visit, model: Model) -> None:
     reply = visitor.post("/", {"question": "Fever?", "risk": "normal"})
     said = shown_text(reply.text)
     assert reply.status_code == 200
-    assert said.index("One answer") < said.index("Fever?") < said.index("The most confident answer has a confidence of 0.85")
+    reason = "The most confident answer has a confidence of 0.85, at least"
+    assert said.index("One answer") < said.index("Fever?") < said.index(reason)
     assert "Supported by: tremor, dizziness 1. panic attack 0.85" in said
     assert "Supported by: headache 2. migraine withheld 0.40" in said
     assert "effective number of answers 1.87 of 2; entropy 0.63 nats" in said
@@ -125,12 +126,8 @@ def item(text: str, confidence: float, rationale: str | None = None) -> AnswerIt
 def test_groups_stand_in_the_order_of_their_best_and_those_without_a_reason_last() -> None:
     candidates = [item("a", 0.4), item("b", 0.3, "x"), item("c", 0.2), item("d", 0.1, "y"), item("e", 0.05, "x")]
     reply = AnswerSetReply.model_construct(candidates=candidates, answers=candidates[:2], usage=Usage.model_construct())
-    found = [(group.rationale, [(c.rank, c.text, c.is_released) for c in group.candidates]) for group in grouped(reply)]
-    assert found == [
-        ("x", [(2, "b", True), (5, "e", False)]),
-        ("y", [(4, "d", False)]),
-        (None, [(1, "a", True), (3, "c", False)]),
-    ]
+    groups = [(rationale, [(rank, one.text) for rank, one in members]) for rationale, members in grouped(reply)]
+    assert groups == [("x", [(2, "b"), (5, "e")]), ("y", [(4, "d")]), (None, [(1, "a"), (3, "c")])]
 
 
 def test_dispersion_is_undefined_without_confidence() -> None:
