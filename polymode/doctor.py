@@ -43,10 +43,10 @@ PARTS: Mapping[str, tuple[str, str]] = {
     ),
     "report": ("matplotlib jinja2", "figures and the page report.html"),
     "math": (
-        "math-verify antlr4-python3-runtime pebble",
+        "math-verify antlr4-python3-runtime",
         "the verifier `symbolic`: equality of mathematical expressions",
     ),
-    "http": ("httpx2 tenacity", "judges and models behind an HTTP endpoint"),
+    "http": ("httpx2 anyio", "judges and models behind an HTTP endpoint"),
     "docs": ("mkdocs mkdocs-material mkdocstrings", "the documentation site"),
     "vllm": ("vllm", "fast generation on a CUDA GPU"),
     "serve": (

@@ -20,6 +20,7 @@ import ssl
 import time
 from collections.abc import Mapping
 from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -165,7 +166,11 @@ class Endpoint:
             self._failures = 0
             if len(reply) > MAX_REPLY_BYTES:
                 raise VerifierFault(f"reply longer than {MAX_REPLY_BYTES:,} bytes")
-            return _parsed(reply)
+            try:
+                return json.loads(reply)
+            except (ValueError, RecursionError):
+                start = " ".join(reply[:80].decode("utf-8", "replace").split())
+                raise VerifierFault(f"the reply is not JSON: {start!r}") from None
         problem = f"status {status}: {self._excerpt(reply)}"
         if status in (400, 413, 422):  # alive, but this request leads nowhere
             self._failures = 0
@@ -265,23 +270,10 @@ def _reason(exc: BaseException) -> str:
     return " ".join(f"{type(exc).__name__}: {exc}".split())[:200]
 
 
-def _parsed(content: bytes) -> Any:
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError):
-        start = " ".join(content[:80].decode("utf-8", "replace").split())
-        raise VerifierFault(f"the reply is not JSON: {start!r}") from None
-
-
 def _seconds(retry_after: str | None) -> float | None:
     """`Retry-After` in seconds: a number, or the time of day; None when there is none that can be read."""
-    if retry_after is None:
-        return None
-    try:
-        seconds = float(retry_after)
-    except ValueError:
-        try:
-            seconds = parsedate_to_datetime(retry_after).timestamp() - time.time()
-        except (ValueError, OverflowError):
-            return None
-    return max(0.0, seconds) if math.isfinite(seconds) else None
+    for read in (float, lambda date: parsedate_to_datetime(date).timestamp() - time.time()):
+        with suppress(ValueError, OverflowError):
+            seconds = read(retry_after or "")
+            return max(0.0, seconds) if math.isfinite(seconds) else None
+    return None

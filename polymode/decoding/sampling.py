@@ -120,7 +120,4 @@ def _choose(logits_NV: torch.Tensor, temperature: float, row_N: torch.Tensor, n_
 
 
 def _until_end(tokens: list[int], ends: Sequence[int]) -> list[int]:
-    for i, token in enumerate(tokens):
-        if token in ends:
-            return tokens[: i + 1]
-    return tokens
+    return tokens[: next((i + 1 for i, token in enumerate(tokens) if token in ends), None)]

@@ -10,15 +10,11 @@ from typing import Any
 from transformers import DynamicCache, GenerationConfig
 from transformers.cache_utils import DynamicLayer
 
-_READ = frozenset(
-    {"max_new_tokens", "min_new_tokens", "do_sample", "temperature", "top_k", "eos_token_id", "pad_token_id"}
-)
-_WITHOUT_EFFECT = frozenset({"max_length", "bos_token_id", "use_cache", "disable_compile", "transformers_version"})
+_READ = {"max_new_tokens", "min_new_tokens", "do_sample", "temperature", "top_k", "eos_token_id", "pad_token_id"}
+_WITHOUT_EFFECT = {"max_length", "bos_token_id", "use_cache", "disable_compile", "transformers_version"}
 """With `max_new_tokens` given, on prompts that are not empty, and in eager mode."""
-_ONE_IS_OFF = frozenset(
-    {"top_p", "typical_p", "repetition_penalty", "encoder_repetition_penalty", "length_penalty"}
-    | {"num_beams", "num_beam_groups", "num_return_sequences"}
-)
+_ONE_IS_OFF = {"top_p", "typical_p", "repetition_penalty", "encoder_repetition_penalty", "length_penalty"}
+_ONE_IS_OFF |= {"num_beams", "num_beam_groups", "num_return_sequences"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ sandbox is a user namespace in which the program has no capability.
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import subprocess
@@ -17,7 +18,6 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from polymode.errors import ConfigError
 from polymode.sandbox.records import Limits
 from polymode.sandbox.seccomp import architecture
 
@@ -29,8 +29,10 @@ ROOT_KEEPS = ("CAP_SETUID", "CAP_SETGID", "CAP_KILL")
 FIRST_USER, USERS = 61_000, 4_000
 """User numbers that programs get when root starts the sandbox; each sandbox of a process another one."""
 UNSAFE_LOCAL = "POLYMODE_UNSAFE_LOCAL"
-"""Environment variable that, when it is 1, takes isolation away where nothing else is said. ``--unsafe-local`` sets it:
-so the processes that a command starts do as it does."""
+"""Environment variable that, when it is 1, takes isolation away where ``unsafe_local`` is None. ``--unsafe-local`` sets
+it, so that the processes that a command starts follow it too."""
+
+_sandbox_numbers = itertools.count(1)
 
 
 def server_command(uid: int, isolated: bool, folder: str) -> list[str]:
@@ -77,8 +79,7 @@ def next_user() -> int:
     """A user number for one more sandbox, or -1 when this process is not root."""
     if os.geteuid() != 0:
         return -1
-    _Count.sandboxes += 1
-    return FIRST_USER + (os.getpid() * 16 + _Count.sandboxes) % USERS
+    return FIRST_USER + (os.getpid() * 16 + next(_sandbox_numbers)) % USERS
 
 
 def reason_against() -> str | None:
@@ -90,24 +91,6 @@ def reason_against() -> str | None:
     if architecture() is None:
         return "there is no filter of system calls for this kind of processor; x86_64 and aarch64 have one"
     return None
-
-
-def refusal(reason: str) -> ConfigError:
-    """The error for a sandbox that cannot be had."""
-    return ConfigError(
-        f"programs cannot be run safely here: {reason}; "
-        "--unsafe-local (in Python unsafe_local=True) runs them with limits but without isolation, only for programs "
-        "that you trust"
-    )
-
-
-def without_isolation(choice: bool | None) -> bool:
-    """Whether programs run without isolation: as chosen, else as the environment says."""
-    return os.environ.get(UNSAFE_LOCAL) == "1" if choice is None else choice
-
-
-class _Count:
-    sandboxes = 0
 
 
 def _python() -> str:
@@ -135,7 +118,5 @@ def _folders(paths: Sequence[str]) -> Sequence[str]:
 
 @cache
 def _help(bwrap: str) -> str:
-    done = subprocess.run(
-        [bwrap, "--help"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=10, check=False
-    )
-    return done.stdout
+    command = [bwrap, "--help"]
+    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=10).stdout

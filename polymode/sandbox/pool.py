@@ -1,17 +1,15 @@
 """Several sandboxes side by side, one for each core, with the results remembered.
 
-A program is judged in two processes, neither of which sees what the other could misuse:
+A program is judged in two processes. A *run* has the program and the calls to make, never the expected values, and
+writes data of limited length. A *check* compares what was written with the expected values, and executes nothing of
+the program's.
 
-1. A *run* has the program and the calls to make, never the expected values. What it writes is data of limited length.
-2. A *check* has what was written and the expected values, and compares them. It executes nothing of the program's.
+Each program gets a process of its own for its run, so that none can prepare the ground for another. A check takes up to
+`BATCH` programs, because starting a process costs more than comparing; where one program's values are huge or crash the
+parser, each is checked again alone.
 
-A run takes a fresh process for each program, so that no program can prepare the ground for another. A check takes one
-for up to `BATCH` programs, because starting a process costs more than comparing; what one program's values do to it
-(they may be huge, or crash the parser) is made good by checking each of them alone.
-
-A fault is never the program's choice: whatever a program can bring about, such as the end of its sandbox, is FAIL or
-TIMEOUT. FAULT is left for what lies with us, sandboxes that do not start and tests that cannot be used; faults are
-tried again the next time, everything else is remembered.
+Whatever a program can bring about, such as the end of its sandbox, is FAIL or TIMEOUT. FAULT is left for sandboxes that
+do not start and tests that cannot be used; faults are tried again the next time, everything else is remembered.
 """
 
 from __future__ import annotations
@@ -28,7 +26,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from polymode.errors import ConfigError, RecordError, VerifierFault
-from polymode.sandbox.bubblewrap import reason_against, refusal, without_isolation
+from polymode.sandbox.bubblewrap import UNSAFE_LOCAL, reason_against
 from polymode.sandbox.inside.normal import text_key
 from polymode.sandbox.inside.values import digest
 from polymode.sandbox.program_tests import JsonForm, Plan, ProgramTests, plan
@@ -40,6 +38,8 @@ MAX_REMEMBERED = 1 << 16
 
 BATCH = 16
 """Programs whose values are compared in one process."""
+
+_UNSAFE = "programs cannot be run safely here: "
 
 _Job = tuple[str, Plan]
 
@@ -87,7 +87,7 @@ class Sandbox:
         if isinstance(workers, bool) or (workers is not None and workers < 1):
             raise ConfigError(f"workers = {workers!r} must be a whole number of at least 1, or None for all cores")
         self.limits = limits or Limits()
-        self.unsafe_local = without_isolation(unsafe_local)
+        self.unsafe_local = os.environ.get(UNSAFE_LOCAL) == "1" if unsafe_local is None else unsafe_local
         self._workers = [Worker(self.limits, unsafe_local=self.unsafe_local) for _ in range(count)]
         # Not `__del__`: this also runs at the end of Python, while there still is what closing needs.
         weakref.finalize(self, _close, self._workers)
@@ -105,25 +105,33 @@ class Sandbox:
             raise
         if reason is not None:
             self.close()
-            raise refusal(reason)
+            raise ConfigError(
+                f"{_UNSAFE}{reason}; --unsafe-local (in Python unsafe_local=True) runs them with limits but without "
+                "isolation, only for programs that you trust"
+            )
         for worker in self._workers:
             self._idle.put(worker)
 
     def run(self, items: Sequence[tuple[str, ProgramTests]]) -> list[Result]:
         """One result for each program and its tests, in order. What is remembered is not run again, except a FAULT."""
-        plans = [_plan(tests) for _, tests in items]
-        names = [_name(program, tests) for (program, _), tests in zip(items, plans, strict=True)]
+        names: list[str] = []
         results: dict[str, Result] = {}
         jobs: dict[str, _Job] = {}  # by name, so that a program that comes twice runs once
         with self._lock:
-            for name, (program, _), tests in zip(names, items, plans, strict=True):
-                if isinstance(tests, Result):  # tests that cannot be used, whatever the program
-                    results[name] = tests
-                elif name in self._results and self._results[name].outcome is not Outcome.FAULT:
+            for program, tests in items:
+                try:
+                    prepared = plan(tests)
+                except RecordError as exc:  # tests that cannot be used, whatever the program
+                    names.append(str(exc))
+                    results[str(exc)] = Result(Outcome.FAULT, str(exc), "", "")
+                    continue
+                name = digest(f"{prepared.name}\0{program}")
+                names.append(name)
+                if name in self._results and self._results[name].outcome is not Outcome.FAULT:
                     self._results.move_to_end(name)
                     results[name] = self._results[name]
                 else:
-                    jobs[name] = (program, tests)
+                    jobs[name] = (program, prepared)
         # Without the lock: other threads may look things up meanwhile. Two that lack the same result both run it.
         fresh = dict(zip(jobs, self._judge_all(list(jobs.values())), strict=True))
         with self._lock:
@@ -207,14 +215,14 @@ class Sandbox:
             reason = f"the program has {len(program)} characters, more than {self.limits.program_chars}"
             return Result(Outcome.FAIL, reason, text_key(program), "")
         job = self._run_job(program, tests.run)
-        try:
+        reason = ""
+        for _ in range(2):  # once may be the machine's fault
             try:
                 return worker.do(job)
-            except SandboxDiedError:  # once may be the machine's fault
-                return worker.do(job)
-        except SandboxDiedError as exc:
-            # A fresh sandbox started and ended again. That is no fault of ours that a program could choose to have.
-            return Result(Outcome.FAIL, f"two sandboxes ended under this program: {exc}", text_key(program), "")
+            except SandboxDiedError as exc:
+                reason = f"two sandboxes ended under this program: {exc}"
+        # A fresh sandbox started and ended again. That is no fault of ours that a program could choose to have.
+        return Result(Outcome.FAIL, reason, text_key(program), "")
 
     def _check(self, worker: Worker, runs: Sequence[tuple[_Job, Report]]) -> list[Result]:
         if not runs:
@@ -222,13 +230,10 @@ class Sandbox:
         # Many programs are held against the same tests, which are sent once and referred to by number.
         tests = {plan.name: plan for (_, plan), _ in runs}
         numbers = {name: number for number, name in enumerate(tests)}
+        outputs = [report.output[: self.limits.output_bytes].decode(errors="replace") for _, report in runs]
         items = [
-            {
-                "program": program,
-                "tests": numbers[plan.name],
-                "output": report.output[: self.limits.output_bytes].decode(errors="replace"),
-            }
-            for (program, plan), report in runs
+            {"program": program, "tests": numbers[plan.name], "output": output}
+            for ((program, plan), _), output in zip(runs, outputs, strict=True)
         ]
         shared = ", ".join(plan.check for plan in tests.values())
         job = f'{{"kind": "check", {self._limits()}, "tests": [{shared}], "items": {json.dumps(items)}}}'
@@ -296,25 +301,13 @@ def reason_unavailable() -> str | None:
     try:
         Sandbox(1, unsafe_local=False).close()
     except ConfigError as exc:
-        return reason_against() or str(exc).removeprefix("programs cannot be run safely here: ").rpartition("; ")[0]
+        return reason_against() or str(exc).removeprefix(_UNSAFE).rpartition("; ")[0]
     return None
 
 
 def _close(workers: Sequence[Worker]) -> None:
     for worker in workers:
         worker.close()
-
-
-def _plan(tests: ProgramTests) -> Plan | Result:
-    try:
-        return plan(tests)
-    except RecordError as exc:
-        return Result(Outcome.FAULT, str(exc), "", "")
-
-
-def _name(program: str, tests: Plan | Result) -> str:
-    about = tests.name if isinstance(tests, Plan) else tests.reason
-    return digest(f"{about}\0{program}")
 
 
 def _values(report: Report, n_calls: int, limits: Limits) -> list[JsonForm]:

@@ -11,8 +11,7 @@ import ast
 import builtins
 import json
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any, cast
 
@@ -63,25 +62,28 @@ class ProgramTests:
 
     def to_json(self) -> str:
         """The tests as one line of JSON, without the fields that are empty."""
-        cases = [[case.call, json.loads(case.expected), case.view, case.tolerance] for case in self.cases]
-        record = {
-            "asserts": self.asserts,
-            "entry": self.entry,
-            "imports": self.imports,
-            "setup": self.setup,
-            "cases": cases,
-            "inputs": self.inputs,
-        }
+        record = {field.name: getattr(self, field.name) for field in fields(self)}
+        record["cases"] = [[case.call, json.loads(case.expected), case.view, case.tolerance] for case in self.cases]
         return json.dumps({name: value for name, value in record.items() if value})
 
-    @classmethod
-    def from_json(cls, text: str) -> ProgramTests:
+    @staticmethod
+    @lru_cache(maxsize=4096)  # the answers to one question share its tests
+    def from_json(text: str) -> ProgramTests:
         """The tests that `to_json` wrote, or that a person did.
 
         Raises:
             RecordError: not JSON, an unknown field, or a field of the wrong type.
         """
-        return _read(text)
+        if len(text) > MAX_TESTS_CHARS:
+            raise RecordError(f"tests: {len(text)} characters, at most {MAX_TESTS_CHARS} are read; use fewer cases")
+        try:
+            record = json.loads(text)
+        except (ValueError, RecursionError) as exc:
+            reason = f"{text[:80]!r} is not JSON ({exc}); a question's reference holds its tests"
+            raise RecordError(f"tests: {reason}") from None
+        if not isinstance(record, dict):
+            raise RecordError(f"tests: {text[:80]!r} is not an object; write {{'asserts': [...]}}")
+        return ProgramTests(**{name: _checked(name, value) for name, value in record.items()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ def plan(tests: ProgramTests) -> Plan:
     outer_names = _names_outside(tests.imports) - {tests.entry}
     calls: list[str] = []
     checks: list[dict[str, Any]] = []
-    keep: set[str] = set(_loaded(_parse(tests.setup, "setup"))) - outer_names
+    keep = _names_in(_parse(tests.setup, "setup")) - outer_names
     for text in tests.asserts:
         expression, calls_of_test = _take_apart(text, outer_names)
         values = {f"_{i}": len(calls) + i for i in range(len(calls_of_test))}
@@ -115,17 +117,15 @@ def plan(tests: ProgramTests) -> Plan:
     for case in tests.cases:
         view = f"(lambda _: {ast.unparse(_parse(case.view, 'cases'))})"
         expression = f"_close({view}(_0), {view}(_expected), {case.tolerance!r})"
-        values = {"_0": len(calls)}
-        checks.append(
-            {"test": case.call, "expression": expression, "values": values, "expected": json.loads(case.expected)}
-        )
+        check = {"test": case.call, "expression": expression, "values": {"_0": len(calls)}}
+        checks.append({**check, "expected": json.loads(case.expected)})
         calls.append(case.call)
     if not checks:
         raise RecordError("tests: there is neither an assert nor a case, so every program would pass; add one")
     n_tested = len(calls)
     calls += tests.inputs
     for call in calls:
-        keep |= set(_loaded(_parse(call, "calls"))) - outer_names
+        keep |= _names_in(_parse(call, "calls")) - outer_names
     run = {"imports": tests.imports, "setup": tests.setup, "calls": calls, "n_tested": n_tested}
     check = {"imports": tests.imports, "checks": checks, "keep": sorted(keep)}
     check |= {"n_tested": n_tested, "n_calls": len(calls)}
@@ -141,8 +141,7 @@ def _take_apart(text: str, outer_names: set[str]) -> tuple[str, list[str]]:
     expression = ast.unparse(ast.fix_missing_locations(extractor.visit(body[0].test)))
     if not extractor.calls:
         raise RecordError(f"tests: {text!r} calls nothing of the program; call the function that is asked for")
-    names = set(_loaded(parse_quietly(expression))) - outer_names
-    strange = {name for name in names if not name[1:].isdecimal()}
+    strange = {name for name in _names_in(parse_quietly(expression)) - outer_names if not name[1:].isdecimal()}
     if strange:
         raise RecordError(f"tests: {text!r} uses {', '.join(sorted(strange))} outside of a call; put it inside a call")
     return expression, extractor.calls
@@ -203,36 +202,25 @@ def _parse(text: str, field: str) -> ast.Module:
         raise RecordError(f"tests, field {field!r}: {text[:200]!r} is not Python ({exc}); correct it") from None
 
 
-def _loaded(tree: ast.AST) -> Iterator[str]:
-    return (node.id for node in ast.walk(tree) if isinstance(node, ast.Name))
+def _names_in(tree: ast.AST) -> set[str]:
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
 
 
-@lru_cache(maxsize=4096)  # the answers to one question share its tests
-def _read(text: str) -> ProgramTests:
-    if len(text) > MAX_TESTS_CHARS:
-        raise RecordError(f"tests: {len(text)} characters, at most {MAX_TESTS_CHARS} are read; use fewer cases")
-    try:
-        record = json.loads(text)
-    except (ValueError, RecursionError) as exc:
-        raise RecordError(f"tests: {text[:80]!r} is not JSON ({exc}); a question's reference holds its tests") from None
-    if not isinstance(record, dict):
-        raise RecordError(f"tests: {text[:80]!r} is not an object; write {{'asserts': [...]}}")
-    record = cast("dict[str, Any]", record)
-    allowed = ("asserts", "entry", "imports", "setup", "cases", "inputs")
-    for name in record:
-        if name not in allowed:
-            raise RecordError(f"tests: field {name!r} is not known; use {', '.join(allowed)}")
-    cases = record.get("cases", [])
-    if not isinstance(cases, list) or not all(_is_case(case) for case in cases):
+def _checked(name: str, value: Any) -> Any:
+    """The value of a field of `ProgramTests` from its JSON form."""
+    if name in ("entry", "imports", "setup"):
+        if not isinstance(value, str):
+            raise RecordError(f"tests, field {name!r}: {value!r} must be a text of Python statements")
+        return value
+    if name in ("asserts", "inputs"):
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise RecordError(f"tests, field {name!r}: {str(value)[:80]!r} must be a list of texts")
+        return tuple(value)
+    if name != "cases":
+        raise RecordError(f"tests: field {name!r} is not known; use {', '.join(f.name for f in fields(ProgramTests))}")
+    if not isinstance(value, list) or not all(map(_is_case, value)):
         raise RecordError("tests, field 'cases': each must be [call, expected, view, tolerance]")
-    return ProgramTests(
-        asserts=_texts(record, "asserts"),
-        entry=_text(record, "entry"),
-        imports=_text(record, "imports"),
-        setup=_text(record, "setup"),
-        cases=tuple(Case(call, json.dumps(expected), *more) for call, expected, *more in cases),
-        inputs=_texts(record, "inputs"),
-    )
+    return tuple(Case(call, json.dumps(expected), *more) for call, expected, *more in value)
 
 
 def _is_case(case: Any) -> bool:
@@ -240,17 +228,3 @@ def _is_case(case: Any) -> bool:
         return False
     view, tolerance = [*case[2:], *("_", 0.0)[len(case) - 2 :]]
     return isinstance(view, str) and isinstance(tolerance, (int, float)) and tolerance >= 0
-
-
-def _text(record: Mapping[str, Any], name: str) -> str:
-    value = record.get(name, "")
-    if not isinstance(value, str):
-        raise RecordError(f"tests, field {name!r}: {value!r} must be a text of Python statements")
-    return value
-
-
-def _texts(record: Mapping[str, Any], name: str) -> tuple[str, ...]:
-    value: Sequence[Any] = record.get(name, [])
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise RecordError(f"tests, field {name!r}: {str(value)[:80]!r} must be a list of texts")
-    return tuple(value)

@@ -1,16 +1,15 @@
 """One sandbox from outside: started once, given one program after the other, replaced when a program left files behind.
 
-Only bytes come back, of limited length; nothing here reads what a program wrote.
-
-Two sockets, so that a program can never speak for the server:
+Only bytes come back, of limited length; nothing here reads what a program wrote. So that a program can never speak for
+the server, there are two sockets:
 
 - The *control* socket leads to the server and lives as long as it does. An order goes in, with the other end of a job
   socket; one report comes back when the program and all that it started are gone. SEQPACKET keeps messages apart.
-- The *job* socket leads to the one child. It takes the job, then brings the output, and ends with the child. The server
-  closes its copy at once, so the end of the output means that nobody is left who could write.
+- The *job* socket leads to the one child: the job goes in, the output comes back. The server closes its copy at once,
+  so the end of the output means that nobody is left who could write.
 
-There is one order at a time, and one report for each. Whatever breaks that rule (a timeout, an interrupt from the
-keyboard, an error of the sockets) closes the sandbox: a late report would be taken for that of the next program.
+Each order has one report. Whatever breaks that rule (a timeout, an interrupt, an error of the sockets) closes the
+sandbox: a late report would be taken for that of the next program.
 """
 
 from __future__ import annotations
@@ -80,13 +79,12 @@ class Worker:
         try:
             with theirs:  # closed here as soon as it is sent, or the output would never end
                 order = json.dumps({"wall": self.limits.wall_seconds}).encode()
-                try:
-                    socket.send_fds(control, [order], [theirs.fileno()])
-                except OSError as exc:
-                    raise SandboxDiedError(f"the sandbox is gone ({exc})") from None
+                socket.send_fds(control, [order], [theirs.fileno()])
             output, report = self._exchange(ours, control, job)
-        except BaseException:  # an interrupt too: the report is still under way
+        except BaseException as exc:  # an interrupt too: the report is still under way
             self.close()
+            if isinstance(exc, OSError):
+                raise SandboxDiedError(f"the sandbox is gone ({exc})") from None
             raise
         finally:
             ours.close()
@@ -95,10 +93,6 @@ class Worker:
         # A program that handles the soft limit's signal is killed a second later, by a signal that may mean anything.
         timed_out = report["timed_out"] or report["cpu"] >= self.limits.cpu_seconds
         return Report(output, report["code"], timed_out, report["cpu"])
-
-    def start(self) -> None:
-        """Start the sandbox now rather than with the first job; raises SandboxStartError."""
-        self._ready()
 
     def close(self) -> None:
         """End the sandbox and everything in it."""
@@ -142,7 +136,6 @@ class Worker:
 
     def _spawn(self, control: socket.socket) -> subprocess.Popen[bytes]:
         descriptors: tuple[int, ...] = ()
-        environment = {"PYTHONHASHSEED": "0"}
         if self.unsafe_local:
             command = server_command(-1, False, str(INSIDE.parent))
         else:
@@ -161,7 +154,7 @@ class Worker:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 pass_fds=descriptors,
-                env=environment,
+                env={"PYTHONHASHSEED": "0"},
                 start_new_session=True,  # an interrupt from the keyboard is for this process alone
             )
         except OSError as exc:
@@ -171,7 +164,11 @@ class Worker:
                 os.close(descriptor)
 
     def _exchange(self, job: socket.socket, control: socket.socket, data: bytes) -> tuple[bytes, dict[str, Any]]:
-        """Write the job, read what comes back, until the server says that the child and all it started are gone."""
+        """Write the job, read what comes back, until the server says that the child and all it started are gone.
+
+        Raises:
+            SandboxDiedError, OSError: the server ended, or does not report in time.
+        """
         # Reading and writing take turns as the child allows: one that writes before it has read its whole job would
         # otherwise wait for us while we wait for it.
         job.setblocking(False)
@@ -197,21 +194,23 @@ class Worker:
                     unsent = unsent[len(unsent) :]
                 if not unsent:
                     poll.modify(job, select.POLLIN)
-                    _finish_writing(job)
+                    with contextlib.suppress(OSError):  # the child has ended
+                        job.shutdown(socket.SHUT_WR)
             if state & (select.POLLIN | select.POLLHUP) and room:
                 room, is_open = _take(job, chunks, room)
                 if not room:  # what it goes on to write is of no use: end it now, not when its time is up
-                    _stop(control)
+                    control.send(b"stop")
                 if not room or not is_open:
                     poll.unregister(job)
             if control.fileno() in events:
                 # All writers are dead, but their last bytes may still be in the socket.
-                report = _report(control)
-                while room:
+                message = control.recv(4096)
+                if not message:
+                    raise SandboxDiedError("the sandbox ended")
+                is_open = True
+                while room and is_open:
                     room, is_open = _take(job, chunks, room)
-                    if not is_open:
-                        break
-                return b"".join(chunks), report
+                return b"".join(chunks), json.loads(message)
 
 
 def _take(job: socket.socket, chunks: list[bytes], room: int) -> tuple[int, bool]:
@@ -224,25 +223,3 @@ def _take(job: socket.socket, chunks: list[bytes], room: int) -> tuple[int, bool
         chunk = b""
     chunks.append(chunk)
     return room - len(chunk), bool(chunk)
-
-
-def _finish_writing(job: socket.socket) -> None:
-    with contextlib.suppress(OSError):  # the child has ended
-        job.shutdown(socket.SHUT_WR)
-
-
-def _stop(control: socket.socket) -> None:
-    try:
-        control.send(b"stop")
-    except OSError as exc:
-        raise SandboxDiedError(f"the sandbox is gone ({exc})") from None
-
-
-def _report(control: socket.socket) -> dict[str, Any]:
-    try:
-        message = control.recv(4096)
-    except OSError as exc:
-        raise SandboxDiedError(f"the sandbox is gone ({exc})") from None
-    if not message:
-        raise SandboxDiedError("the sandbox ended")
-    return json.loads(message)

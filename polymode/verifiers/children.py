@@ -18,6 +18,7 @@ import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -150,11 +151,9 @@ class _Child:
                 env=environment,
                 start_new_session=True,  # Ctrl-C is the parent's to handle
             )
-            try:
+            with suppress(_ChildError):
                 if self._reply(self.process, START_SECONDS).get("ready") is True:
                     return self.process
-            except _ChildError:
-                pass
             self.end()
         self.may_start = False
         return None
@@ -172,13 +171,10 @@ class _Child:
             if not part or len(self._unread) > MAX_LINE_BYTES:
                 raise _ChildError("the process that compares died")
         line, _, self._unread = self._unread.partition(b"\n")
-        try:
-            reply = json.loads(line)
-        except ValueError:
-            reply = None
-        if not isinstance(reply, dict):
-            raise _ChildError("the process that compares wrote nonsense")
-        return reply
+        with suppress(ValueError):
+            if isinstance(reply := json.loads(line), dict):
+                return reply
+        raise _ChildError("the process that compares wrote nonsense")
 
 
 def _end_all(children: Sequence[_Child]) -> None:

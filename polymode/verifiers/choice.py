@@ -11,21 +11,17 @@ from polymode.verifiers import QuestionVerifier, Verifier
 VERIFIERS: Registry[Verifier | QuestionVerifier] = Registry(
     "verifier",
     {
-        "text": Entry(
-            "polymode.verifiers.text:TextVerifier", "normalised texts are equal; every name of a reference counts"
-        ),
-        "symbolic": Entry(
-            "polymode.verifiers.symbolic:SymbolicVerifier",
-            "mathematical expressions are equal (needs the extra `math`)",
-        ),
-        "judge": Entry(
-            "polymode.verifiers.judge:JudgeVerifier",
-            "a language model behind an OpenAI-compatible endpoint says so (options base_url and model)",
-        ),
-        "programs": Entry(
-            "polymode.verifiers.programs:ProgramVerifier",
-            "the program passes the question's tests (needs bubblewrap)",
-        ),
+        name: Entry(f"polymode.verifiers.{address}", summary)
+        for name, address, summary in (
+            ("text", "text:TextVerifier", "normalised texts are equal; every name of a reference counts"),
+            ("symbolic", "symbolic:SymbolicVerifier", "mathematical expressions are equal (needs the extra `math`)"),
+            (
+                "judge",
+                "judge:JudgeVerifier",
+                "a language model behind an OpenAI-compatible endpoint says so (options base_url and model)",
+            ),
+            ("programs", "programs:ProgramVerifier", "the program passes the question's tests (needs bubblewrap)"),
+        )
     },
     Verifier,
     QuestionVerifier,

@@ -36,20 +36,13 @@ def describe_verifier(verifier: Verifier | QuestionVerifier) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     """Plain JSON types without secrets; what has no such form is left out of objects and null in lists."""
     if isinstance(value, Mapping):
-        kept = {str(name): _plain(item) for name, item in value.items() if not _SECRET.search(str(name))}
-        return {name: item for name, item in kept.items() if item is not None}
+        items = {str(name): _plain(item) for name, item in value.items() if not _SECRET.search(str(name))}
+        return {name: item for name, item in items.items() if item is not None}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     if isinstance(value, str):
-        return _without_user(value)
-    if isinstance(value, (bool, int)) or (isinstance(value, float) and math.isfinite(value)):
-        return value
-    return None
-
-
-def _without_user(text: str) -> str:
-    """An address without the user and password in it; any other text as it is."""
-    if "://" not in text or "@" not in text:
-        return text
-    parts = urlsplit(text)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+        if "://" not in value or "@" not in value:
+            return value
+        parts = urlsplit(value)  # an address without the user and password in it
+        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    return value if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)) else None

@@ -17,6 +17,7 @@ import logging
 from collections import ChainMap
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from copy import copy
 from pathlib import Path
 from typing import Any, Self
@@ -74,12 +75,13 @@ class JudgeVerifier:
         cache: Path | str | None = None,
         request_options: Mapping[str, Any] | None = None,
     ) -> None:
-        _check_texts(base_url=base_url, model=model, api_key_env=api_key_env or "none")
+        for name, value in (("base_url", base_url), ("model", model), ("api_key_env", api_key_env or "none")):
+            _check_text(name, value)
         _check_number("timeout", timeout, 0.001, 3600)
         _check_number("requests_per_minute", requests_per_minute, 0, 1e6)
-        _check_whole("retries", retries, 0, 20)
-        _check_whole("concurrency", concurrency, 1, MAX_CONCURRENCY)
-        _check_whole("max_tokens", max_tokens, 16, 1 << 20)
+        _check_number("retries", retries, 0, 20, whole=True)
+        _check_number("concurrency", concurrency, 1, MAX_CONCURRENCY, whole=True)
+        _check_number("max_tokens", max_tokens, 16, 1 << 20, whole=True)
         for name, value in (("duplicates", duplicates), ("structured", structured)):
             if not isinstance(value, bool):
                 raise ConfigError(f"{name} = {value!r} is not allowed: give true or false")
@@ -148,11 +150,11 @@ class JudgeVerifier:
             futures = {pool.submit(self._ask, case): key for key, case in cases.items()}
             try:
                 bar = tqdm(as_completed(futures), "judge", len(futures), leave=False, delay=2, unit=" answers")
-                for done in bar:
+                for future in bar:
                     try:
-                        self._cache.add([(futures[done], done.result())])
+                        self._cache.add([(futures[future], future.result())])
                     except Exception as exc:
-                        faults[futures[done]] = str(exc)
+                        faults[futures[future]] = str(exc)
             except BaseException:  # Ctrl-C: verdicts so far stay in the cache, what is under way is cut off
                 self._endpoint.stop()
                 pool.shutdown(wait=False, cancel_futures=True)
@@ -165,10 +167,10 @@ class JudgeVerifier:
     def _ask(self, case: Case) -> Matches:
         body = {**self._fields, "messages": messages_for(case)}
         if self._is_structured:
-            try:
+            with suppress(
+                Refused
+            ):  # many endpoints know no schemas; the same question without one tells if that was it
                 return verdict_in(self._endpoint.post(_without_null({"response_format": SCHEMA, **body})), case)
-            except Refused:  # many endpoints know no schemas; the same question without one tells whether that was it
-                pass
         reply = self._endpoint.post(_without_null(body))
         self._is_structured = False
         return verdict_in(reply, case)
@@ -200,8 +202,8 @@ class QuestionJudge:
     def cases(self, answer: str, earlier: Sequence[str]) -> list[Case]:
         """What the judge has to be asked about an answer, and whether it repeats one of ``earlier``."""
         references = self._example.references
-        is_told = any(_TEXT.matches(answer, ref) for ref in references)
-        case = None if is_told else self._case(answer, references)
+        is_right = any(_TEXT.matches(answer, ref) for ref in references)
+        case = None if is_right else self._case(answer, references)
         return [*([] if case is None else [case]), *self._pairs(answer, earlier)]
 
     def _case(self, answer: str, references: Sequence[Reference]) -> Case | None:
@@ -220,17 +222,12 @@ def _without_null(body: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in body.items() if value is not None}
 
 
-def _check_texts(**values: object) -> None:
-    for name, value in values.items():
-        if not isinstance(value, str) or not value.strip():
-            raise ConfigError(f"{name} = {value!r} is not allowed: give a text")
+def _check_text(name: str, value: object) -> None:
+    if not isinstance(value, str) or not value.strip():
+        raise ConfigError(f"{name} = {value!r} is not allowed: give a text")
 
 
-def _check_number(name: str, value: object, low: float, high: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-        raise ConfigError(f"{name} = {value!r} is not allowed: give a number from {low:g} to {high:g}")
-
-
-def _check_whole(name: str, value: object, low: int, high: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise ConfigError(f"{name} = {value!r} is not allowed: give a whole number from {low:,} to {high:,}")
+def _check_number(name: str, value: object, low: float, high: float, *, whole: bool = False) -> None:
+    if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)) or not low <= value <= high:
+        bounds = f"whole number from {low:,} to {high:,}" if whole else f"number from {low:g} to {high:g}"
+        raise ConfigError(f"{name} = {value!r} is not allowed: give a {bounds}")

@@ -24,22 +24,9 @@ INSTRUCTIONS = (
     'message, and "matches", the list of the numbers of the right answers that the answer equals, [] for none. '
     'Example: {"code": "0f3a", "matches": [2]}'
 )
-SCHEMA = {
-    "type": "json_schema",
-    "json_schema": {
-        "name": "verdict",
-        "strict": True,
-        "schema": {
-            "type": "object",
-            "properties": {
-                "code": {"type": "string"},
-                "matches": {"type": "array", "items": {"type": "integer"}},
-            },
-            "required": ["code", "matches"],
-            "additionalProperties": False,
-        },
-    },
-}
+_PROPERTIES = {"code": {"type": "string"}, "matches": {"type": "array", "items": {"type": "integer"}}}
+_OBJECT = {"type": "object", "properties": _PROPERTIES, "required": [*_PROPERTIES], "additionalProperties": False}
+SCHEMA = {"type": "json_schema", "json_schema": {"name": "verdict", "strict": True, "schema": _OBJECT}}
 _FENCED = re.compile(r"```(?:json)?\s*\n(.*)\n\s*```", re.DOTALL)
 
 

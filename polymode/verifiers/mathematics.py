@@ -9,40 +9,22 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from itertools import accumulate
 
 MAX_CHARS = 1000
 """Longer texts are compared as text."""
 MAX_DEPTH = 40
 """Texts with deeper brackets are compared as text; a reader's time grows quickly with the depth."""
 
-_SIGNS = {
-    "\u2212": "-",
-    "\u2013": "-",
-    "\u00a0": " ",
-    "\u2009": " ",
-    "×": r"\times ",
-    "·": r"\cdot ",
-    "÷": "/",
-    "\u2044": "/",
-    "π": r"\pi ",
-    "∞": r"\infty ",
-    "≤": r"\le ",
-    "≥": r"\ge ",
-    "≠": r"\ne ",
-    "±": r"\pm ",
-    "∪": r"\cup ",
-    "∩": r"\cap ",
-    "∅": r"\emptyset ",
-    "°": r"^\circ ",
-    "²": "^2",
-    "³": "^3",
-    "½": r"\frac{1}{2}",
-    "⅓": r"\frac{1}{3}",
-    "⅔": r"\frac{2}{3}",
-    "¼": r"\frac{1}{4}",
-    "¾": r"\frac{3}{4}",
-}
-_SIGN = re.compile("|".join(map(re.escape, _SIGNS)))
+_COMMANDS = {"×": "times", "·": "cdot", "π": "pi", "∞": "infty", "≤": "le", "≥": "ge", "≠": "ne"}
+_COMMANDS |= {"±": "pm", "∪": "cup", "∩": "cap", "∅": "emptyset"}
+_SIGNS = str.maketrans(
+    {"\u2212": "-", "\u2013": "-", "\u00a0": " ", "\u2009": " ", "÷": "/", "\u2044": "/"}
+    | {"°": r"^\circ ", "²": "^2", "³": "^3"}
+    | {sign: rf"\{command} " for sign, command in _COMMANDS.items()}
+    | {sign: rf"\frac{{{above}}}{{{below}}}" for sign, above, below in ("½12", "⅓13", "⅔23", "¼14", "¾34")}
+)
+"""What stands for one sign in LaTeX."""
 _ROOT = re.compile(r"√\s*(?:(\d+|[A-Za-z])|\(([^()√]*)\))")
 # Delimiters around the whole text; the inside holds none of them, so `$1$ and $2$` is not taken for one expression.
 _WRAPPED = re.compile(
@@ -67,7 +49,6 @@ _MARK = re.compile(r"[\d\\^=<>+*/_]")
 _LETTERS = re.compile(r"(?=.*-|\(?[^\W\d_]\)?$)(?:[-()\s]|(?<![^\W\d_])[^\W\d_])+")  # `x`, `(A)`, `-x`, `a - b`
 _APART = re.compile(r"\d\s+\d")
 _DOUBLED = re.compile(r"//|\*\*|[+*/^]\s*$")
-_OPENING, _CLOSING = frozenset("([{"), frozenset(")]}")
 
 
 @lru_cache(maxsize=1 << 16)
@@ -82,7 +63,7 @@ def as_latex(text: str) -> str | None:
     """
     if len(text) > MAX_CHARS:
         return None
-    latex = _unwrapped(_SIGN.sub(lambda sign: _SIGNS[sign[0]], text).strip())
+    latex = _unwrapped(text.translate(_SIGNS).strip())
     latex = _CURRENCY.sub("", latex, count=1) if latex.count("$") == 1 else latex
     latex = _ROOT.sub(lambda root: rf"\sqrt{{{root[1] or root[2]}}}", latex)
     latex = _SQRT.sub(lambda root: rf"\sqrt{{{root[1] if root[1] is not None else root[2]}}}", latex)
@@ -111,15 +92,5 @@ def _is_mathematics(latex: str) -> bool:
     rest = _COMMAND.sub(" ", latex)
     if _WORD.search(rest) or _APART.search(latex) or _DOUBLED.search(latex):
         return False
-    return _depth(latex) <= MAX_DEPTH
-
-
-def _depth(text: str) -> int:
-    depth = deepest = 0
-    for char in text:
-        if char in _OPENING:
-            depth += 1
-            deepest = max(deepest, depth)
-        elif char in _CLOSING:
-            depth -= 1
-    return deepest
+    steps = ((char in "([{") - (char in ")]}") for char in latex)
+    return max(accumulate(steps)) <= MAX_DEPTH

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, field
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from polymode.errors import ConfigError, RecordError, VerifierFault
 from polymode.sandbox import Limits, Outcome, ProgramTests, Result, Sandbox
@@ -121,25 +121,26 @@ class ProgramEquality:
     distinct: Distinct = "ast"
     results: Mapping[TestedProgram, Result] = field(default_factory=dict)
     """Results that are there already; the sandbox runs the rest."""
+    open: ClassVar[bool] = True
+    """Every right program that is no repeat counts."""
 
-    @property
-    def open(self) -> bool:
-        """Every right program that is no repeat counts."""
-        return True
-
-    def result(self, text: str) -> Result:
-        """What the sandbox said of a program; raises VerifierFault when it was a fault of ours."""
+    def result(self, text: str, reference: Reference | None = None) -> Result:
+        """What the sandbox said of a program, on the question's tests by default; raises VerifierFault for a fault."""
+        program = program_text(text)
         try:
-            return self._result(text, _only_reference(self.example))
+            tests = (reference or _only_reference(self.example)).text
+            result = self.results.get((tests, program))
+            if result is None:
+                [result] = self.sandbox.run([(program, ProgramTests.from_json(tests))])
         except RecordError as exc:
             raise VerifierFault(str(exc)) from None
+        if result.outcome is Outcome.FAULT:
+            raise VerifierFault(result.reason)
+        return result
 
     def matches(self, answer: str, reference: Reference) -> bool:
         """Whether the program passes the tests in the reference."""
-        try:
-            return self._result(answer, reference).outcome is Outcome.PASS
-        except RecordError as exc:
-            raise VerifierFault(str(exc)) from None
+        return self.result(answer, reference).outcome is Outcome.PASS
 
     def key(self, text: str) -> str:
         """Normal form, or behaviour, of a program."""
@@ -150,15 +151,6 @@ class ProgramEquality:
     def same(self, a: str, b: str) -> bool:
         """Whether the keys are equal."""
         return a == b or self.key(a) == self.key(b)
-
-    def _result(self, text: str, reference: Reference) -> Result:
-        program = program_text(text)
-        result = self.results.get((reference.text, program))
-        if result is None:
-            [result] = self.sandbox.run([(program, ProgramTests.from_json(reference.text))])
-        if result.outcome is Outcome.FAULT:
-            raise VerifierFault(result.reason)
-        return result
 
 
 def tests_of(example: Example) -> ProgramTests:

@@ -105,7 +105,7 @@ class SymbolicVerifier:
 
         A failure is an outcome as well: it is not tried again.
         """
-        wanted: dict[Pair, None] = {}
+        pairs: dict[Pair, None] = {}  # a set in order
         for example, answers in items:
             distinct = list(dict.fromkeys(answers))
             names = [name for reference in example.references for name in reference.names]
@@ -113,11 +113,11 @@ class SymbolicVerifier:
                 for other in (*names, *distinct[:i]):
                     pair = _pair(answer, other)
                     if pair is not None and _compared_at_once(pair) is None:
-                        wanted[pair] = None
-        earlier = {pair: self._outcomes[pair] for pair in wanted if pair in self._outcomes}
-        self._compare([pair for pair in wanted if pair not in earlier])
+                        pairs[pair] = None
+        earlier = {pair: self._outcomes[pair] for pair in pairs if pair in self._outcomes}  # `_compare` may forget them
+        self._compare([pair for pair in pairs if pair not in earlier])
         prepared = copy(self)
-        prepared._outcomes = earlier | {pair: self._outcomes[pair] for pair in wanted if pair not in earlier}
+        prepared._outcomes = {pair: earlier[pair] if pair in earlier else self._outcomes[pair] for pair in pairs}
         return prepared
 
     def close(self) -> None:
@@ -129,15 +129,12 @@ class SymbolicVerifier:
 
         if len(self._outcomes) + len(pairs) > MAX_REMEMBERED:
             self._outcomes.clear()
-        requests = [{"a": a, "b": b} for a, b in pairs]
-        with tqdm(
-            total=len(pairs), desc="comparing", unit=" expressions", delay=2, leave=False, disable=len(pairs) < 2
-        ) as bar:
-            replies = self._pool.ask(requests, bar.update)
+        with tqdm(None, "comparing", len(pairs), False, delay=2, unit=" expressions", disable=len(pairs) < 2) as bar:
+            replies = self._pool.ask([{"a": a, "b": b} for a, b in pairs], bar.update)
         for pair, reply in zip(pairs, replies, strict=True):
             equal = reply.get("equal")
-            is_told = "error" not in reply and (equal is None or isinstance(equal, bool))
-            self._outcomes[pair] = equal if is_told else str(reply.get("error", "no result"))
+            is_outcome = "error" not in reply and (equal is None or isinstance(equal, bool))
+            self._outcomes[pair] = equal if is_outcome else str(reply.get("error", "no result"))
 
 
 def _pair(a: str, b: str) -> Pair | None:

@@ -15,6 +15,7 @@ import json
 import logging
 import os
 import sys
+import time
 from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
@@ -33,16 +34,18 @@ def main(seconds: float) -> None:
     os.dup2(2, 1)
     logging.disable(logging.CRITICAL)
     equal = _comparison()
-    _limit_memory()
-    _say(out, {"ready": True})
+    _limit("AS", MEMORY_BYTES, MEMORY_BYTES)
+    _limit("CORE", 0, 0)
+    print(json.dumps({"ready": True}), file=out, flush=True)
     for line in sys.stdin:
         request = json.loads(line)
-        _limit_time(seconds)
+        # The system ends the process when this comparison takes longer: a backstop, the parent is usually faster.
+        _limit("CPU", int(time.process_time() + seconds) + 2)
         try:
             reply = {"equal": equal(request["a"], request["b"])}
         except Exception as exc:
             reply = {"error": f"{type(exc).__name__}: {exc}"[:300]}
-        _say(out, {"id": request["id"], **reply})
+        print(json.dumps({"id": request["id"], **reply}), file=out, flush=True)
 
 
 def _comparison() -> Any:
@@ -72,27 +75,13 @@ def _comparison() -> Any:
     return equal
 
 
-def _limit_memory() -> None:
-    with suppress(ImportError, ValueError, OSError):  # not every system has this limit
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-def _limit_time(seconds: float) -> None:
-    """The system ends the process when one comparison takes longer; a backstop, the parent is usually faster."""
+def _limit(name: str, soft: int, hard: int | None = None) -> None:
+    """Set a limit of this process where the system has it; the hard one stays as it is if it is None."""
     with suppress(ImportError, ValueError, OSError):
         import resource
 
-        used = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
-        _, most = resource.getrlimit(resource.RLIMIT_CPU)
-        resource.setrlimit(resource.RLIMIT_CPU, (int(used + seconds) + 2, most))
-
-
-def _say(out: Any, message: dict[str, Any]) -> None:
-    out.write(json.dumps(message) + "\n")
-    out.flush()
+        kind = getattr(resource, f"RLIMIT_{name}")
+        resource.setrlimit(kind, (soft, resource.getrlimit(kind)[1] if hard is None else hard))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -36,20 +37,13 @@ _CHARGE = re.compile("(?<=[^\\W_])[⁰¹²³⁴⁵⁶⁷⁸⁹]*[⁺⁻](?![⁰�
 _FRACTION = re.compile("(?<=\\d)(?=[¼-¾⅐-⅞↉])")
 _THOUSANDS_SPACE = re.compile("(?<=\\d)[\u00a0\u2007\u2009\u202f](?=\\d{3}(?!\\d))")
 _SIGNS = str.maketrans(
-    {char: "-" for char in "\u2010\u2011\u2012\u2013\u2212\ufe58\ufe63\uff0d"}
-    | {
-        "\u2014": " ",
-        "\u2015": " ",
-        "\u2044": "/",
-        "\u2215": "/",
-        "\u2236": ":",
-        "♯": "#",
-        "×": "*",
-        "·": "*",
-        "∙": "*",
-    }
-    | {"\u2018": "'", "\u2019": "'", "\u2032": "'", "\u201c": '"', "\u201d": '"', "\u2033": '"'}
-    | {"≤": "<=", "≥": ">=", "°": " degree "}
+    dict.fromkeys("\u2010\u2011\u2012\u2013\u2212\ufe58\ufe63\uff0d", "-")
+    | dict.fromkeys("\u2014\u2015", " ")
+    | dict.fromkeys("\u2044\u2215", "/")
+    | dict.fromkeys("×·∙", "*")
+    | dict.fromkeys("\u2018\u2019\u2032", "'")
+    | dict.fromkeys("\u201c\u201d\u2033", '"')
+    | {"\u2236": ":", "♯": "#", "≤": "<=", "≥": ">=", "°": " degree "}
 )
 _DIGIT = re.compile(r"\d")
 _SPECIAL = re.compile(r"[^\w\s]|_")
@@ -143,35 +137,26 @@ def _without_marks(text: str) -> str:
     parts: list[str] = []
     position = 0
     for mark in _MEANT.finditer(text):
-        parts += [_blank(text[position : mark.start()]), mark[0]]
+        parts += [text[position : mark.start()].translate(_BLANKS), mark[0]]
         position = mark.end()
-    return "".join([*parts, _blank(text[position:])]).translate(_PUBLIC)
-
-
-def _blank(text: str) -> str:
-    return text.translate(_BLANKS)
+    return "".join([*parts, text[position:].translate(_BLANKS)]).translate(_PUBLIC)
 
 
 class _Translation(dict[int, int | str | None]):
-    """A translation table that is filled as characters are met."""
+    """A translation table that is filled as characters are met, by what ``of`` says of a character and its category."""
 
-    def __init__(self, is_format: bool) -> None:
+    def __init__(self, of: Callable[[str, str], str | None]) -> None:
         super().__init__()
-        self._is_format = is_format
+        self._of = of
 
     def __missing__(self, code: int) -> int | str | None:
-        char, category = chr(code), unicodedata.category(chr(code))
-        if self._is_format:
-            self[code] = None if category == "Cf" or char in _PRIVATE.values() else code
-        else:
-            is_mark = category[0] == "P" or char in "+<=>^`|~"
-            self[code] = " " if is_mark else code
+        self[code] = self._of(chr(code), unicodedata.category(chr(code)))
         return self[code]
 
 
-_FORMAT = _Translation(is_format=True)
+_FORMAT = _Translation(lambda char, category: None if category == "Cf" or char in _PRIVATE.values() else char)
 """Drops invisible format characters."""
-_BLANKS = _Translation(is_format=False)
+_BLANKS = _Translation(lambda char, category: " " if category[0] == "P" or char in "+<=>^`|~" else char)
 """Punctuation, and what ASCII has of symbols, to spaces."""
 
 

@@ -63,11 +63,9 @@ class VerdictCache:
         if self._file is None or not verdicts:
             return
         try:
+            rows = [(key, json.dumps(matches)) for key, matches in verdicts]
             with self._file:  # one transaction
-                self._file.executemany(
-                    "INSERT OR REPLACE INTO verdicts VALUES (?, ?)",
-                    [(key, json.dumps(matches)) for key, matches in verdicts],
-                )
+                self._file.executemany("INSERT OR REPLACE INTO verdicts VALUES (?, ?)", rows)
         except sqlite3.Error as exc:
             self._give_up(exc)
 

@@ -100,18 +100,15 @@ def _numbers(words: list[str]) -> list[str]:
     i = 0
     while i < len(words):
         length, text = _run(words, i)
-        if length:
-            out.append(text)
-            i += length
-        else:
-            out.append(words[i])
-            i += 1
+        out.append(text if length else words[i])
+        i += length or 1
     return out
 
 
 def _run(words: list[str], start: int) -> tuple[int, str]:
     """Number of words of the run that starts here (0: none), and its digits."""
-    total, group = Decimal(0), None  # the run so far is total + group; None: nothing read since the last scale
+    total = Decimal(0)  # the run so far is total + group
+    group: Decimal | None = None  # None: nothing read since the last scale
     is_century = False
     i = start
     while i < len(words):
@@ -122,7 +119,7 @@ def _run(words: list[str], start: int) -> tuple[int, str]:
         elif cardinal is not None and group is not None and i == start + 1 and 10 <= group < 100 and cardinal >= 10:
             group, is_century = group * 100 + cardinal, True
         elif scale == 100 and not is_century and (group is None or group < 100):
-            group = (1 if group is None else group) * 100
+            group = (Decimal(1) if group is None else group) * 100
         elif scale is not None and scale > 100 and (group is not None or i == start):
             total, group = total + (1 if group is None else group) * scale, None
         elif ordinal is not None and _continues(group, ordinal) and (group is not None or total or i == start):
@@ -131,8 +128,7 @@ def _run(words: list[str], start: int) -> tuple[int, str]:
             i == start
             and _NUMBER.fullmatch(word)
             and len(word) < 20
-            and words[i + 1 : i + 2]
-            and words[i + 1] in SCALES
+            and not SCALES.keys().isdisjoint(words[i + 1 : i + 2])
         ):
             group = Decimal(word)
         elif word == "and" and i > start and group != 0 and words[i - 1] in SCALES and _goes_on(words, i + 1):
@@ -175,15 +171,12 @@ def _dates(words: list[str]) -> list[str]:
             continue
         month = MONTHS.get(words[i])
         following = words[i + 1] if month and i + 1 < len(words) else ""
-        if month and _day(following):
-            out += [month, _day(following)]
+        if month and (day := _day(following)):
+            out += [month, day]
             i += 2
-        elif month and (following.isdigit() or words[i] == month):
-            out.append(month)
-            i += 1
-        else:
-            out.append(words[i])
-            i += 1
+            continue
+        out.append(month if month and following.isdigit() else words[i])
+        i += 1
     return out
 
 

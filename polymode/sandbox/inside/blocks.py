@@ -6,7 +6,7 @@ import ast
 import copy
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeGuard
 
 from .folding import is_pure, nodes, positive
 
@@ -71,8 +71,8 @@ class Blocks:
 
     def _statement(self, node: Any, place: str) -> Iterator[ast.stmt]:
         """What is left of one statement."""
-        if isinstance(node, ast.Expr):
-            node = _assignment_of(node) or node
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.NamedExpr):  # (x := value) as a statement
+            node = ast.Assign([node.value.target], node.value.value)
         if self._is_idle(node, place):
             return
         if isinstance(node, ast.Return) and isinstance(node.value, ast.IfExp):
@@ -147,7 +147,7 @@ class Blocks:
             return False
         if isinstance(node, (*_FUNCTIONS, ast.ClassDef)):
             return node.name not in self.used and not node.decorator_list
-        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        targets: list[Any] = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
         if isinstance(node, (ast.Assign, ast.AugAssign)) and all(isinstance(target, ast.Name) for target in targets):
             names = {target.id for target in targets}
             is_self = len(targets) == 1 and isinstance(node.value, ast.Name) and node.value.id in names
@@ -211,13 +211,6 @@ def _single_target(node: Any) -> str | None:
     return None
 
 
-def _assignment_of(node: ast.Expr) -> ast.Assign | None:
-    """``(x := value)`` as a statement."""
-    if isinstance(node.value, ast.NamedExpr):
-        return ast.Assign([node.value.target], node.value.value)
-    return None
-
-
 def _is_idle_value(node: ast.expr) -> bool:
     """An expression that does nothing as a statement; what is printed is never looked at."""
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print":
@@ -226,9 +219,7 @@ def _is_idle_value(node: ast.expr) -> bool:
 
 
 def _always_jumps(body: list[ast.stmt]) -> bool:
-    if not body:
-        return False
-    last = body[-1]
+    last = body[-1] if body else None
     if isinstance(last, ast.If):
         return _always_jumps(last.body) and _always_jumps(last.orelse)
     return isinstance(last, _JUMPS)
@@ -263,7 +254,7 @@ def _sort_imports(body: list[ast.stmt]) -> None:
         start += len(single) + 1
 
 
-def _is_read(node: ast.AST) -> bool:
+def _is_read(node: ast.AST) -> TypeGuard[ast.Name]:
     return isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
 
 
@@ -271,15 +262,13 @@ def _plain_reads(value: ast.expr | None, name: str) -> int:
     """Reads of a name that happen once each, when the statement runs; anything else counts as several."""
     if value is None:
         return 0
-    reads = sum(_is_read(node) and node.id == name for node in nodes(value))  # type: ignore[attr-defined]
     delayed = (ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.NamedExpr)
-    hidden = any(
-        _is_read(inner) and inner.id == name  # type: ignore[attr-defined]
-        for node in nodes(value)
-        if isinstance(node, delayed)
-        for inner in nodes(node)
-    )
-    return 2 if hidden else reads
+    is_repeated = any(_count_reads(node, name) for node in nodes(value) if isinstance(node, delayed))
+    return 2 if is_repeated else _count_reads(value, name)
+
+
+def _count_reads(tree: ast.AST, name: str) -> int:
+    return sum(_is_read(node) and node.id == name for node in nodes(tree))
 
 
 def _names_read(tree: ast.AST) -> frozenset[str]:
@@ -288,10 +277,10 @@ def _names_read(tree: ast.AST) -> frozenset[str]:
     own: Counter[str] = Counter()
     for node in nodes(tree):
         if _is_read(node):
-            used[node.id] += 1  # type: ignore[attr-defined]
+            used[node.id] += 1
         name = _single_target(node)
         if name is None and isinstance(node, _FUNCTIONS):
             name = node.name
         if name is not None:
-            own[name] += sum(_is_read(inner) and inner.id == name for inner in nodes(node))  # type: ignore[attr-defined]
+            own[name] += _count_reads(node, name)
     return frozenset(name for name, count in used.items() if count > own[name])

@@ -1,11 +1,9 @@
-"""One child of the fork server. It does one of two jobs and ends.
+"""One child of the fork server: it reads one job from descriptor 3, writes lines of JSON to it, and ends.
 
-- ``run`` executes a program and the calls that the tests make, and writes down the values as data. It never sees an
-  expected value. Nothing it writes is believed to be more than a claim of what the program's function returns.
+- ``run`` executes a program and the calls that the tests make, and writes the values as data. It never sees an expected
+  value; what it writes is believed to be no more than a claim of what the program's functions return.
 - ``check`` reads such values and decides. It executes the tests' own expressions and no line of the program, which it
   only parses, for its normal form.
-
-Both read the job from descriptor 3 and write lines of JSON to it; it is the only one they have besides ``/dev/null``.
 """
 
 from __future__ import annotations
@@ -18,7 +16,7 @@ import resource
 import signal
 import sys
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, NoReturn
 
@@ -32,8 +30,6 @@ MAX_REASON_CHARS = 300
 RELATIVE_TOLERANCE = 1e-7
 """Of numbers compared within a tolerance, as EvalPlus does with numpy's default."""
 
-Emit = Callable[[Sequence[dict[str, Any]]], None]
-
 
 def main(descriptor: int, uid: int, isolated: bool) -> NoReturn:
     """Give up what the server has, do the job, end."""
@@ -42,13 +38,12 @@ def main(descriptor: int, uid: int, isolated: bool) -> NoReturn:
         _keep_only(descriptor)
         if not isolated:
             os.setsid()
-        job = json.loads(_read_all())
+        with open(JOB, "rb", buffering=0, closefd=False) as order:
+            job = json.loads(order.read())
         _limit(job["limits"], uid)
-        if uid >= 0:
-            _become(uid)
         os.chdir("/tmp")
         random.seed(0)
-        (run if job["kind"] == "run" else check)(job, _emit)
+        (run if job["kind"] == "run" else check)(job)
         leave(0)
     except BaseException as error:
         _emit([{"broken": describe(error)}])
@@ -57,7 +52,7 @@ def main(descriptor: int, uid: int, isolated: bool) -> NoReturn:
         signal.raise_signal(signal.SIGKILL)  # if a program has replaced what `leave` calls
 
 
-def run(job: dict[str, Any], emit: Emit) -> None:
+def run(job: dict[str, Any]) -> None:
     """Execute the program, then each call; one line for the loading and one for each call, as far as it gets."""
     module = types.ModuleType("program")
     sys.modules["program"] = module  # dataclasses look their module up by name
@@ -66,7 +61,7 @@ def run(job: dict[str, Any], emit: Emit) -> None:
         try:
             exec(compile(job[part], part, "exec", dont_inherit=True), names)
         except BaseException as error:  # also SystemExit and KeyboardInterrupt, which programs raise
-            emit([{"load": describe(error), "part": part}])
+            _emit([{"load": describe(error), "part": part}])
             return
     lines: list[dict[str, Any]] = [{"load": None}]
     patience = job.get("call_seconds")
@@ -74,7 +69,7 @@ def run(job: dict[str, Any], emit: Emit) -> None:
         signal.signal(signal.SIGPROF, _give_up)
     for number, call in enumerate(job["calls"]):
         if number == job["n_tested"]:  # what the extra inputs do must not take the tests' values along
-            emit(lines)
+            _emit(lines)
             lines = []
         try:
             if patience is not None:
@@ -85,17 +80,17 @@ def run(job: dict[str, Any], emit: Emit) -> None:
             lines.append({"value": encode(value)})
         except BaseException as error:
             lines.append({"error": describe(error)})
-    emit(lines)
+    _emit(lines)
 
 
-def check(job: dict[str, Any], emit: Emit) -> None:
+def check(job: dict[str, Any]) -> None:
     """Hold the written values of several programs against their tests; then the programs' normal forms.
 
     The normal forms come last, because a text can crash the parser.
     """
-    emit([{"item": number, **_compare(item, job["tests"][item["tests"]])} for number, item in enumerate(job["items"])])
+    _emit([{"item": number, **_compare(item, job["tests"][item["tests"]])} for number, item in enumerate(job["items"])])
     for number, item in enumerate(job["items"]):
-        emit([{"item": number, "key": normal.key(item["program"], job["tests"][item["tests"]]["keep"])}])
+        _emit([{"item": number, "key": normal.key(item["program"], job["tests"][item["tests"]]["keep"])}])
 
 
 def _compare(item: dict[str, Any], tests: dict[str, Any]) -> dict[str, Any]:
@@ -163,7 +158,11 @@ def _failure(item: dict[str, Any], lines: Sequence[dict[str, Any]], names: dict[
         values["_close"] = is_close
     try:
         holds = eval(_compiled(item["expression"]), {**names, **values})
-        return None if holds else f"{item['test']}: not with {_shown(values)}"
+        if holds:
+            return None
+        texts = [repr(value) for name, value in values.items() if name not in ("_expected", "_close")]
+        texts = [text if len(text) <= 80 else text[:77] + "..." for text in texts]
+        return f"{item['test']}: not with {', '.join(texts) or 'no value'}"
     except Exception as error:  # a value that the test's expression cannot take, such as len(None)
         return f"{item['test']}: {describe(error)}"
 
@@ -171,11 +170,6 @@ def _failure(item: dict[str, Any], lines: Sequence[dict[str, Any]], names: dict[
 @cache  # the programs of a batch often share their tests
 def _compiled(expression: str) -> types.CodeType:
     return compile(expression, "test", "eval", dont_inherit=True)
-
-
-def _shown(values: dict[str, Any]) -> str:
-    texts = [repr(value) for name, value in values.items() if name not in ("_expected", "_close")]
-    return ", ".join(text if len(text) <= 80 else text[:77] + "..." for text in texts) or "no value"
 
 
 def _behaviour(lines: Sequence[dict[str, Any]], n_calls: int) -> str:
@@ -213,13 +207,6 @@ def _keep_only(descriptor: int) -> None:
     os.closerange(JOB + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
-def _read_all() -> bytes:
-    chunks: list[bytes] = []
-    while chunk := os.read(JOB, 1 << 20):
-        chunks.append(chunk)
-    return b"".join(chunks)
-
-
 def _emit(lines: Sequence[dict[str, Any]]) -> None:
     data = memoryview("".join(json.dumps(line) + "\n" for line in lines).encode())
     while data:
@@ -227,18 +214,15 @@ def _emit(lines: Sequence[dict[str, Any]]) -> None:
 
 
 def _limit(limits: dict[str, int], uid: int) -> None:
-    cpu = limits["cpu"]
-    resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu + 1))
-    resource.setrlimit(resource.RLIMIT_AS, (limits["memory"], limits["memory"]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limits["file"], limits["file"]))
+    """Set the limits, then become the user ``uid`` unless it is -1."""
+    bounds = {"CPU": (limits["cpu"], limits["cpu"] + 1), "AS": (limits["memory"],) * 2, "FSIZE": (limits["file"],) * 2}
     if limits["processes"] > 0:
-        most = limits["processes"] + (uid < 0)  # the server counts when it is the same user
-        resource.setrlimit(resource.RLIMIT_NPROC, (most, most))
-
-
-def _become(uid: int) -> None:
-    os.setgroups([])
-    os.setresgid(uid, uid, uid)
-    os.setresuid(uid, uid, uid)
-    if os.getresuid() != (uid, uid, uid):
-        raise PermissionError("the program could not be given a user of its own")
+        bounds["NPROC"] = (limits["processes"] + (uid < 0),) * 2  # the server counts when it is the same user
+    for name, bound in bounds.items():
+        resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), bound)
+    if uid >= 0:
+        os.setgroups([])
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
+        if os.getresuid() != (uid, uid, uid):
+            raise PermissionError("the program could not be given a user of its own")

@@ -10,7 +10,8 @@ from __future__ import annotations
 import ast
 import operator
 from collections.abc import Callable, Iterable
-from typing import Any
+from functools import reduce
+from typing import Any, TypeGuard
 
 _PURE_NAMES = """
 abs all any ascii bin bool bytes chr complex dict divmod enumerate float format frozenset hash hex int isinstance
@@ -23,42 +24,20 @@ _CONSUMERS = frozenset({"all", "any", "dict", "frozenset", "list", "max", "min",
 _IDEMPOTENT = frozenset({"abs", "bool", "float", "int", "list", "set", "sorted", "str", "tuple"})
 _SEQUENCE_MAKERS = frozenset({"bytes", "list", "repr", "sorted", "str", "tuple", "chr", "input"})
 _TEXT_METHODS = frozenset({"join", "lower", "upper", "replace", "strip", "format", "title", "zfill", "split"})
-_EMPTY: dict[str, Callable[[], ast.expr]] = {
-    "dict": lambda: ast.Dict([], []),
-    "list": lambda: ast.List([], ast.Load()),
-    "str": lambda: ast.Constant(""),
-    "tuple": lambda: ast.Tuple([], ast.Load()),
-    "int": lambda: ast.Constant(0),
-}
+_EMPTY = {"dict": "{}", "list": "[]", "str": "''", "tuple": "()", "int": "0"}
 _COMMUTATIVE = (ast.Add, ast.Mult, ast.BitAnd, ast.BitOr, ast.BitXor)
 _NEUTRAL: dict[type[ast.operator], int] = {ast.Add: 0, ast.Mult: 1, ast.BitOr: 0, ast.BitXor: 0}
-_ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod,
-    ast.BitAnd: operator.and_,
-    ast.BitOr: operator.or_,
-    ast.BitXor: operator.xor,
-}
-_COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
-    ast.Eq: operator.eq,
-    ast.NotEq: operator.ne,
-    ast.Lt: operator.lt,
-    ast.LtE: operator.le,
-    ast.Gt: operator.gt,
-    ast.GtE: operator.ge,
+_COMPUTED: dict[type[ast.AST], Callable[[Any, Any], Any]] = {
+    **{ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv},
+    **{ast.FloorDiv: operator.floordiv, ast.Mod: operator.mod},
+    **{ast.BitAnd: operator.and_, ast.BitOr: operator.or_, ast.BitXor: operator.xor},
+    **{ast.Eq: operator.eq, ast.NotEq: operator.ne},
+    **{ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge},
 }
 _TURNED: dict[type[ast.cmpop], type[ast.cmpop]] = {ast.Gt: ast.Lt, ast.GtE: ast.LtE}
-OPPOSITE: dict[type[ast.cmpop], type[ast.cmpop]] = {
-    ast.NotEq: ast.Eq,
-    ast.NotIn: ast.In,
-    ast.IsNot: ast.Is,
-    ast.LtE: ast.Lt,
-}
+_NEGATIVE: dict[Any, type[ast.cmpop]] = {ast.NotEq: ast.Eq, ast.NotIn: ast.In, ast.IsNot: ast.Is, ast.LtE: ast.Lt}
 """Comparisons that are written by their opposite where two branches can change places."""
+_OPPOSITE = _NEGATIVE | {positive: negative for negative, positive in _NEGATIVE.items()}
 _MAX_TEXT = 1000
 _MAX_NUMBER = 2**200
 
@@ -72,11 +51,12 @@ class _Folding(ast.NodeTransformer):
     def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
         self.generic_visit(node)
         left, op, right = node.left, node.op, node.right
-        if isinstance(op, ast.Sub) and _is_number(right):
-            return self._commuted(ast.BinOp(left, ast.Add(), ast.Constant(-right.value)))  # type: ignore[attr-defined]
+        number = _number(right)
+        if isinstance(op, ast.Sub) and number is not None:
+            return self._commuted(ast.BinOp(left, ast.Add(), ast.Constant(-number)))
         if isinstance(op, _COMMUTATIVE):
             return self._commuted(node)
-        if isinstance(op, ast.Pow) and _is_number(right) and right.value == 1:  # type: ignore[attr-defined]
+        if isinstance(op, ast.Pow) and number == 1:
             return left
         return _computed(op, left, right) or node
 
@@ -85,8 +65,8 @@ class _Folding(ast.NodeTransformer):
         op, value = node.op, node.operand
         if isinstance(op, ast.UAdd):
             return value
-        if isinstance(op, ast.USub) and _is_number(value):
-            return ast.Constant(-value.value)  # type: ignore[attr-defined]
+        if isinstance(op, ast.USub) and (number := _number(value)) is not None:
+            return ast.Constant(-number)
         if isinstance(op, ast.Not):
             if isinstance(value, ast.Constant):
                 return ast.Constant(not value.value)
@@ -103,7 +83,7 @@ class _Folding(ast.NodeTransformer):
             node.ops = [_TURNED[type(op)]() for op in reversed(node.ops)]
         if len(node.ops) == 1:
             both = [operand.value for operand in operands if isinstance(operand, ast.Constant)]
-            compare = _COMPARISONS.get(type(node.ops[0]))
+            compare = _COMPUTED.get(type(node.ops[0]))
             if len(both) == 2 and compare is not None:
                 try:
                     return ast.Constant(bool(compare(*both)))
@@ -165,14 +145,15 @@ class _Folding(ast.NodeTransformer):
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
         self.generic_visit(node)
-        if isinstance(node.func, ast.Lambda) and not node.args and not node.keywords and not _has_arguments(node.func):
+        is_bare = not node.args and not node.keywords
+        if isinstance(node.func, ast.Lambda) and is_bare and not any(ast.iter_child_nodes(node.func.args)):
             return node.func.body
         if node.keywords:
             node.keywords.sort(key=lambda keyword: keyword.arg or "")
         is_join = isinstance(node.func, ast.Attribute) and node.func.attr == "join"
         name = node.func.id if isinstance(node.func, ast.Name) else ""
-        if not node.args and not node.keywords and name in _EMPTY:
-            return _EMPTY[name]()
+        if is_bare and name in _EMPTY:
+            return ast.parse(_EMPTY[name], mode="eval").body
         if name == "range":
             _shorten_range(node)
         if len(node.args) == 1 and (name in _CONSUMERS or is_join):
@@ -184,7 +165,7 @@ class _Folding(ast.NodeTransformer):
     def _consuming(self, node: ast.Call, name: str) -> ast.expr:
         argument = node.args[0]
         if name not in ("dict", "") and not node.keywords and _is_call_of(argument, "list", "tuple", "iter"):
-            argument = argument.args[0]  # type: ignore[attr-defined]
+            argument = argument.args[0]
         if isinstance(argument, ast.ListComp):
             argument = ast.GeneratorExp(argument.elt, argument.generators)
         node.args = [argument]
@@ -200,14 +181,15 @@ class _Folding(ast.NodeTransformer):
         operands = list(_operands(node, op))
         if op is ast.Add and any(map(_is_sequence, operands)):
             return _computed(node.op, node.left, node.right) or _chain(op, operands)
-        numbers = [operand for operand in operands if _is_number(operand)]
-        rest = sorted((operand for operand in operands if not _is_number(operand)), key=shape)
+        numbers = [operand for operand in operands if _number(operand) is not None]
+        rest = sorted((operand for operand in operands if _number(operand) is None), key=shape)
         if op is ast.Mult and any(map(_is_sequence, rest)):
             return _chain(op, [*rest, *numbers])
         total: ast.expr | None = None
         for number in numbers:
             total = number if total is None else _computed(op(), total, number) or total
-        if total is None or (rest and isinstance(total, ast.Constant) and _is_neutral(op, total.value)):
+        neutral = isinstance(total, ast.Constant) and isinstance(total.value, int) and total.value == _NEUTRAL.get(op)
+        if total is None or (rest and neutral):
             return _chain(op, rest)
         return _chain(op, [*rest, total])
 
@@ -218,7 +200,7 @@ def nodes(tree: ast.AST) -> list[ast.AST]:
     for node in out:
         for name in _FIELDS[type(node)]:
             value = getattr(node, name, None)
-            if value.__class__ is list:
+            if type(value) is list:
                 out += [item for item in value if isinstance(item, ast.AST)]
             elif isinstance(value, ast.AST):
                 out.append(value)
@@ -256,11 +238,10 @@ def opposite(test: ast.expr) -> ast.expr | None:
     """``not test`` without ``not``, where that can be written."""
     if isinstance(test, ast.Compare) and len(test.ops) == 1:
         op = type(test.ops[0])
-        pairs = {**OPPOSITE, **{value: key for key, value in OPPOSITE.items()}}
         if op in (ast.Lt, ast.LtE):  # not a < b is b <= a
-            return ast.Compare(test.comparators[0], [pairs[op]()], [test.left])
-        if op in pairs:
-            return ast.Compare(test.left, [pairs[op]()], test.comparators)
+            return ast.Compare(test.comparators[0], [_OPPOSITE[op]()], [test.left])
+        if op in _OPPOSITE:
+            return ast.Compare(test.left, [_OPPOSITE[op]()], test.comparators)
     return None
 
 
@@ -268,7 +249,7 @@ def positive(test: ast.expr) -> ast.expr | None:
     """The opposite of a condition that is written in the negative; None where it is not."""
     if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
         return test.operand
-    if isinstance(test, ast.Compare) and len(test.ops) == 1 and type(test.ops[0]) in OPPOSITE:
+    if isinstance(test, ast.Compare) and len(test.ops) == 1 and type(test.ops[0]) in _NEGATIVE:
         return opposite(test)
     return None
 
@@ -297,22 +278,19 @@ def _operands(node: ast.expr, op: type[ast.operator]) -> Iterable[ast.expr]:
 
 
 def _chain(op: type[ast.operator], operands: list[ast.expr]) -> ast.expr:
-    node = operands[0]
-    for operand in operands[1:]:
-        node = ast.BinOp(node, op(), operand)
-    return node
+    return reduce(lambda left, right: ast.BinOp(left, op(), right), operands)
 
 
 def _computed(op: ast.operator, left: ast.expr, right: ast.expr) -> ast.Constant | None:
     """The value of an operation on two constants, unless it is large, raises, or is of no plain kind."""
-    compute = _ARITHMETIC.get(type(op))
+    compute = _COMPUTED.get(type(op))
     if compute is None or not isinstance(left, ast.Constant) or not isinstance(right, ast.Constant):
         return None
-    values = (left.value, right.value)
+    values: list[Any] = [left.value, right.value]
     if any(isinstance(value, (str, bytes)) for value in values):
         if not isinstance(op, ast.Add):
             return None
-    elif not (_is_number(left) and _is_number(right)) or any(abs(value) > _MAX_NUMBER for value in values):
+    elif _number(left) is None or _number(right) is None or any(abs(value) > _MAX_NUMBER for value in values):
         return None
     try:
         value = compute(*values)
@@ -321,12 +299,10 @@ def _computed(op: ast.operator, left: ast.expr, right: ast.expr) -> ast.Constant
     return None if isinstance(value, (str, bytes)) and len(value) > _MAX_TEXT else ast.Constant(value)
 
 
-def _is_number(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and isinstance(node.value, (int, float)) and not isinstance(node.value, bool)
-
-
-def _is_neutral(op: type[ast.operator], value: Any) -> bool:
-    return isinstance(value, int) and value == _NEUTRAL.get(op)
+def _number(node: ast.expr) -> Any:
+    """The value of a constant that is a number, else None; True and False are none."""
+    value = node.value if isinstance(node, ast.Constant) else None
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
 def _is_sequence(node: ast.expr) -> bool:
@@ -335,9 +311,8 @@ def _is_sequence(node: ast.expr) -> bool:
         return isinstance(node.value, (str, bytes))
     if isinstance(node, ast.Call):
         func = node.func
-        return (isinstance(func, ast.Name) and func.id in _SEQUENCE_MAKERS) or (
-            isinstance(func, ast.Attribute) and func.attr in _TEXT_METHODS
-        )
+        name = func.id if isinstance(func, ast.Name) else ""
+        return name in _SEQUENCE_MAKERS or (isinstance(func, ast.Attribute) and func.attr in _TEXT_METHODS)
     if isinstance(node, ast.BinOp):
         return _is_sequence(node.left) or _is_sequence(node.right)
     if isinstance(node, ast.Subscript):
@@ -345,20 +320,16 @@ def _is_sequence(node: ast.expr) -> bool:
     return isinstance(node, (ast.JoinedStr, ast.List, ast.ListComp, ast.Tuple))
 
 
-def _is_call_of(node: ast.expr, *names: str) -> bool:
-    is_call = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names
-    return is_call and len(node.args) == 1 and not node.keywords and not isinstance(node.args[0], ast.Starred)
+def _is_call_of(node: ast.expr, *names: str) -> TypeGuard[ast.Call]:
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names):
+        return False
+    return len(node.args) == 1 and not node.keywords and not isinstance(node.args[0], ast.Starred)
 
 
 def _shorten_range(node: ast.Call) -> None:
     """``range(0, n, 1)`` as ``range(n)``."""
     args = node.args
-    if len(args) == 3 and _is_number(args[2]) and args[2].value == 1:  # type: ignore[attr-defined]
+    if len(args) == 3 and _number(args[2]) == 1:
         del args[2]
-    if len(args) == 2 and _is_number(args[0]) and args[0].value == 0:  # type: ignore[attr-defined]
+    if len(args) == 2 and _number(args[0]) == 0:
         del args[0]
-
-
-def _has_arguments(node: ast.Lambda) -> bool:
-    args = node.args
-    return bool(args.posonlyargs or args.args or args.vararg or args.kwonlyargs or args.kwarg)

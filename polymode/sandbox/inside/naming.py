@@ -23,10 +23,10 @@ def number_names(tree: ast.Module, keep: frozenset[str]) -> None:
 class _Renaming(ast.NodeVisitor):
     def __init__(self, tree: ast.AST, keep: frozenset[str]) -> None:
         self.keep = keep
-        given = {argument.arg for node in nodes(tree) for argument in _arguments_of(node)}
         # An argument that is passed by name has one number everywhere, as nobody knows which function a call reaches.
+        arguments = {node.arg for node in nodes(tree) if isinstance(node, ast.arg)}
         self.keywords = dict.fromkeys(
-            (n.arg for n in nodes(tree) if isinstance(n, ast.keyword) and n.arg and n.arg in given), ""
+            (node.arg for node in nodes(tree) if isinstance(node, ast.keyword) and node.arg in arguments), ""
         )
         self.attributes = dict.fromkeys(
             (name for name in _attributes(tree) if not name.startswith("__") and name not in keep), ""
@@ -38,17 +38,18 @@ class _Renaming(ast.NodeVisitor):
         self._scope(tree, dict.fromkeys(_bound(tree), "") | {name: name for name in self.keep}, list(tree.body))
 
     def visit_FunctionDef(self, node: Any) -> None:
-        node.name = self._new(node.name)
-        for outside in [*node.decorator_list, *node.args.defaults, *filter(None, node.args.kw_defaults)]:
+        is_lambda = isinstance(node, ast.Lambda)
+        if not is_lambda:
+            node.name = self._new(node.name)
+        decorators = [] if is_lambda else node.decorator_list
+        for outside in [*decorators, *node.args.defaults, *filter(None, node.args.kw_defaults)]:
             self.visit(outside)
-        self._scope(node, self._names(node), [*_argument_nodes(node), *node.body])
+        arguments = [part for part in ast.iter_child_nodes(node.args) if isinstance(part, ast.arg)]
+        names = dict.fromkeys(_bound(node) | {argument.arg for argument in arguments}, "")
+        names |= {argument.arg: self._keyword(argument.arg) for argument in arguments if argument.arg in self.keywords}
+        self._scope(node, names, [*arguments, *([node.body] if is_lambda else node.body)])
 
-    visit_AsyncFunctionDef = visit_FunctionDef
-
-    def visit_Lambda(self, node: ast.Lambda) -> None:
-        for outside in [*node.args.defaults, *filter(None, node.args.kw_defaults)]:
-            self.visit(outside)
-        self._scope(node, self._names(node), [*_argument_nodes(node), node.body])
+    visit_AsyncFunctionDef = visit_Lambda = visit_FunctionDef
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
         node.name = self._new(node.name)
@@ -60,9 +61,8 @@ class _Renaming(ast.NodeVisitor):
         self.scopes.pop()
 
     def visit_ListComp(self, node: Any) -> None:
-        for generator in node.generators:  # first what gives the names
-            self.visit(generator)
-        for part in [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]:
+        elements = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
+        for part in [*node.generators, *elements]:  # first what gives the names
             self.visit(part)
 
     visit_SetComp = visit_GeneratorExp = visit_DictComp = visit_ListComp
@@ -99,11 +99,6 @@ class _Renaming(ast.NodeVisitor):
             return
         bound = self._new(node.asname or node.name)
         node.asname = bound if bound != node.name else None
-
-    def _names(self, node: ast.AST) -> dict[str, str]:
-        arguments = {argument.arg for argument in _argument_nodes(node)}
-        by_name = {a.arg: self._keyword(a.arg) for a in _argument_nodes(node) if a.arg in self.keywords}
-        return dict.fromkeys(_bound(node) | arguments, "") | by_name
 
     def _scope(self, node: ast.AST, names: dict[str, str], parts: list[Any]) -> None:
         outer = {name for n in _own(node) if isinstance(n, (ast.Global, ast.Nonlocal)) for name in n.names}
@@ -160,10 +155,6 @@ def _bound(node: ast.AST) -> set[str]:
     return names
 
 
-def _arguments_of(node: ast.AST) -> list[ast.arg]:
-    return _argument_nodes(node) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)) else []
-
-
 def _attributes(tree: ast.AST) -> list[str]:
     """Names that are set as attributes somewhere, or given in a class, in the order of the tree."""
     names: list[str] = []
@@ -173,8 +164,3 @@ def _attributes(tree: ast.AST) -> list[str]:
         elif isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load):
             names.append(node.attr)
     return names
-
-
-def _argument_nodes(node: Any) -> list[ast.arg]:
-    args = node.args
-    return [a for a in (*args.posonlyargs, *args.args, args.vararg, *args.kwonlyargs, args.kwarg) if a is not None]

@@ -65,9 +65,8 @@ def token_key(program: str, keep: Collection[str] = ()) -> str:
                 text = names.setdefault(text, f"_{len(names)}")
             if text == "(":
                 before = words[-1] if words else ""
-                groups.append(
-                    not (before[-1:].isalnum() and not keyword.iskeyword(before)) and before not in (")", "]")
-                )
+                is_call = before in (")", "]") or (before[-1:].isalnum() and not keyword.iskeyword(before))
+                groups.append(not is_call)
             if (text == "(" and groups[-1]) or (text == ")" and groups and groups.pop()):
                 continue
             if text in ("+", "-", "~", "not") and words and words[-1] == text:
@@ -124,7 +123,8 @@ class _Plain(ast.NodeTransformer):
 
     def visit_Compare(self, node: ast.Compare) -> ast.AST:
         """The module is imported by its tests, so ``__name__ == "__main__"`` never holds."""
-        texts = {part.id if isinstance(part, ast.Name) else getattr(part, "value", None) for part in _sides(node)}
+        sides = [node.left, *node.comparators]
+        texts = {part.id if isinstance(part, ast.Name) else getattr(part, "value", None) for part in sides}
         if isinstance(node.ops[0], ast.Eq) and texts == {"__name__", "__main__"}:
             return ast.Constant(False)
         return self.generic_visit(node)
@@ -140,18 +140,14 @@ class _Plain(ast.NodeTransformer):
         return node
 
 
-def _sides(node: ast.Compare) -> list[Any]:
-    return [node.left, *node.comparators]
-
-
 def _resolve_imports(tree: ast.Module, keep: frozenset[str]) -> None:
     """Imported names as the dotted name they stand for; the imports themselves are then without use.
 
     A name that the program gives otherwise too stays as it is, and so does what the tests use.
     """
-    given = {node.id for node in nodes(tree) if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
-    given |= {node.arg for node in nodes(tree) if isinstance(node, ast.arg)} | keep
-    given |= {n.name for n in nodes(tree) if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))}
+    own_names = {node.id for node in nodes(tree) if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
+    own_names |= {node.arg for node in nodes(tree) if isinstance(node, ast.arg)} | keep
+    own_names |= {n.name for n in nodes(tree) if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))}
     dotted: dict[str, str] = {}
     for node in nodes(tree):
         for alias in node.names if isinstance(node, (ast.Import, ast.ImportFrom)) else []:
@@ -161,8 +157,8 @@ def _resolve_imports(tree: ast.Module, keep: frozenset[str]) -> None:
             prefix = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
             path = prefix + (alias.name if alias.asname or prefix else bound)
             if dotted.setdefault(bound, path) != path:
-                given.add(bound)
-    _Dotted({name: path for name, path in dotted.items() if name not in given}).visit(tree)
+                own_names.add(bound)
+    _Dotted({name: path for name, path in dotted.items() if name not in own_names}).visit(tree)
 
 
 class _Dotted(ast.NodeTransformer):

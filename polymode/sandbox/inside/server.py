@@ -1,9 +1,8 @@
 """The fork server: the first process of a sandbox, warm, and the only one that outlives a program.
 
-It never reads a program, a test or a result, so a child forked from it can find none of another program in its memory:
-each order brings a socket, and the child alone talks through it. When the child ends or its time is up, everything
-that still runs is killed. Files left in ``/tmp`` make the server report itself as dirty and end; with its mount
-namespace they are gone.
+It never reads a program, a test or a result, so a child forked from it finds none of another program in its memory:
+each order brings a socket through which the child alone talks. After each child, everything that still runs is killed.
+Files left in ``/tmp`` make the server report itself as dirty and end; with its mount namespace they are gone.
 
 As PID 1 it is out of reach of signals from inside, and it cannot be traced or read because it is not dumpable.
 """

@@ -18,67 +18,41 @@ from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, cast
+from typing import Any
 
 MAX_DEPTH = 100
 """Deepest nesting that is carried."""
 
 _SMALL = 2**53
-_ITEMS: dict[type, str] = {list: "list", tuple: "tuple", deque: "deque"}
-_SETS: dict[type, str] = {set: "set", frozenset: "frozenset"}
-_DICTS: dict[type, str] = {dict: "dict", Counter: "Counter", OrderedDict: "OrderedDict", defaultdict: "defaultdict"}
-_ATOMS: dict[type, tuple[str, Callable[[Any], list[Any]]]] = {
-    int: ("int", lambda v: [hex(v)]),
-    float: ("float", lambda v: [v.hex()]),
-    complex: ("complex", lambda v: [v.real.hex(), v.imag.hex()]),
-    bytes: ("bytes", lambda v: [v.hex()]),
-    bytearray: ("bytearray", lambda v: [v.hex()]),
-    range: ("range", lambda v: [hex(v.start), hex(v.stop), hex(v.step)]),
-    array: ("array", lambda v: [v.typecode, v.tobytes().hex()]),
-    Decimal: ("Decimal", lambda v: [str(v)]),
-    Fraction: ("Fraction", lambda v: [hex(v.numerator), hex(v.denominator)]),
-    datetime.date: ("date", lambda v: [v.isoformat()]),
-    datetime.time: ("time", lambda v: [v.isoformat()]),
-    datetime.datetime: ("datetime", lambda v: [v.isoformat()]),
-    datetime.timedelta: ("timedelta", lambda v: [v.days, v.seconds, v.microseconds]),
+_ATOMS: dict[type, tuple[Callable[[Any], list[Any]], Callable[..., Any]]] = {
+    int: (lambda v: [hex(v)], lambda text: int(text, 16)),
+    float: (lambda v: [v.hex()], float.fromhex),
+    complex: (
+        lambda v: [v.real.hex(), v.imag.hex()],
+        lambda real, imaginary: complex(float.fromhex(real), float.fromhex(imaginary)),
+    ),
+    bytes: (lambda v: [v.hex()], bytes.fromhex),
+    bytearray: (lambda v: [v.hex()], bytearray.fromhex),
+    range: (lambda v: [hex(v.start), hex(v.stop), hex(v.step)], lambda *ends: range(*(int(end, 16) for end in ends))),
+    array: (lambda v: [v.typecode, v.tobytes().hex()], lambda code, text: array(code, bytes.fromhex(text))),
+    Decimal: (lambda v: [str(v)], Decimal),
+    Fraction: (
+        lambda v: [hex(v.numerator), hex(v.denominator)],
+        lambda above, below: Fraction(int(above, 16), int(below, 16)),
+    ),
+    datetime.date: (lambda v: [v.isoformat()], datetime.date.fromisoformat),
+    datetime.time: (lambda v: [v.isoformat()], datetime.time.fromisoformat),
+    datetime.datetime: (lambda v: [v.isoformat()], datetime.datetime.fromisoformat),
+    datetime.timedelta: (
+        lambda v: [v.days, v.seconds, v.microseconds],
+        lambda days, seconds, microseconds: datetime.timedelta(days, seconds, microseconds),
+    ),
 }
-_BASES: tuple[Callable[[Any], Any], ...] = (
-    int,
-    float,
-    complex,
-    str,
-    bytes,
-    bytearray,
-    list,
-    tuple,
-    set,
-    frozenset,
-    dict,
-)
-_READERS: dict[str, Callable[..., Any]] = {
-    "int": lambda text: int(text, 16),
-    "float": float.fromhex,
-    "complex": lambda re, im: complex(float.fromhex(re), float.fromhex(im)),
-    "bytes": bytes.fromhex,
-    "bytearray": bytearray.fromhex,
-    "range": lambda *ends: range(*(int(end, 16) for end in ends)),
-    "array": lambda code, text: array(code, bytes.fromhex(text)),
-    "Decimal": Decimal,
-    "Fraction": lambda above, below: Fraction(int(above, 16), int(below, 16)),
-    "date": datetime.date.fromisoformat,
-    "time": datetime.time.fromisoformat,
-    "datetime": datetime.datetime.fromisoformat,
-    "timedelta": lambda days, seconds, micro: datetime.timedelta(days, seconds, micro),
-    "list": lambda *items: [decode(item) for item in items],
-    "tuple": lambda *items: tuple(decode(item) for item in items),
-    "deque": lambda *items: deque(decode(item) for item in items),
-    "set": lambda *items: {decode(item) for item in items},
-    "frozenset": lambda *items: frozenset(decode(item) for item in items),
-    "dict": lambda *pairs: _pairs(pairs),
-    "Counter": lambda *pairs: Counter(_pairs(pairs)),
-    "OrderedDict": lambda *pairs: OrderedDict(_pairs(pairs)),
-    "defaultdict": lambda *pairs: defaultdict(None, _pairs(pairs)),
-}
+"""How values without items are written and read."""
+_ITEMS, _SETS, _DICTS = {list, tuple, deque}, {set, frozenset}, {dict, Counter, OrderedDict, defaultdict}
+_BASES: tuple[Any, ...] = (int, float, complex, str, bytes, bytearray, list, tuple, set, frozenset, dict)
+_KINDS: dict[str, Any] = {kind.__name__: kind for kind in (*_ATOMS, *_ITEMS, *_SETS, *_DICTS)}
+"""Types by the tag that stands for them."""
 
 
 try:  # hashlib would load OpenSSL into the fork server, and every fork pays for its pages
@@ -103,16 +77,15 @@ def encode(value: Any, depth: int = 0) -> Any:
     if depth > MAX_DEPTH:
         raise UncarriedError(f"the value is nested more than {MAX_DEPTH} deep")
     if kind in _ATOMS:
-        tag, parts = _ATOMS[kind]
-        return [tag, *parts(value)]
+        return [kind.__name__, *_ATOMS[kind][0](value)]
     if kind in _ITEMS:
-        return [_ITEMS[kind], *(encode(item, depth + 1) for item in value)]
+        return [kind.__name__, *(encode(item, depth + 1) for item in value)]
     if kind in _SETS:
-        return [_SETS[kind], *sorted((encode(item, depth + 1) for item in value), key=json.dumps)]
+        return [kind.__name__, *sorted((encode(item, depth + 1) for item in value), key=json.dumps)]
     if kind in _DICTS:
-        return [_DICTS[kind], *([encode(k, depth + 1), encode(v, depth + 1)] for k, v in value.items())]
+        return [kind.__name__, *([encode(k, depth + 1), encode(v, depth + 1)] for k, v in value.items())]
     for base in _BASES:
-        if isinstance(value, cast(type, base)):
+        if isinstance(value, base):
             return encode(base(value), depth + 1)
     raise UncarriedError(f"a value of type {kind.__name__!r} cannot be compared; the tests need plain data")
 
@@ -121,9 +94,15 @@ def decode(data: Any) -> Any:
     """The value of a JSON form; raises ValueError or TypeError on anything that `encode` does not write."""
     if data is None or isinstance(data, (bool, str, int)):
         return data
-    if not isinstance(data, list) or not data or data[0] not in _READERS:
+    if not isinstance(data, list) or not data or data[0] not in _KINDS:
         raise ValueError("not the form of a value")
-    return _READERS[data[0]](*data[1:])
+    kind, parts = _KINDS[data[0]], data[1:]
+    if kind in _ATOMS:
+        return _ATOMS[kind][1](*parts)
+    if kind in _DICTS:
+        pairs = {decode(key): decode(value) for key, value in parts}
+        return defaultdict(None, pairs) if kind is defaultdict else kind(pairs)
+    return kind(map(decode, parts))
 
 
 def canonical(value: Any) -> str:
@@ -148,7 +127,3 @@ def canonical(value: Any) -> str:
 def digest(text: str) -> str:
     """A short name for a text of any length."""
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-
-
-def _pairs(pairs: Any) -> dict[Any, Any]:
-    return {decode(key): decode(value) for key, value in pairs}
