@@ -23,7 +23,7 @@ import torch
 from tqdm import tqdm
 
 from polymode.credit import term_advantages, token_parts
-from polymode.generate.sampling import sample_completions
+from polymode.generate import sample_completions
 from polymode.generate.transformers import TransformersGenerator
 from polymode.judging import judge
 from polymode.parsing import parse_answers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from polymode.generate.sampling import sample_completions
+from polymode.generate import sample_completions
 from polymode.generate.transformers import TransformersGenerator
 from polymode.rewards import METHODS
 from polymode.tasks import Split

@@ -21,7 +21,7 @@ import numpy as np
 
 from polymode import Example, Reference, evaluate
 from polymode.errors import ConfigError
-from polymode.generate.sampling import sample_completions
+from polymode.generate import sample_completions
 from polymode.generate.scripted import ScriptedGenerator
 from polymode.prompts import Style
 from polymode.runs import write_completions

@@ -46,53 +46,36 @@ if _typing.TYPE_CHECKING:
     from polymode.verifiers.choice import open_verifier as open_verifier
     from polymode.verifiers.text import TextVerifier as TextVerifier
 
-_MODULES = {
+_NAMES = {
     # score one completion: in one call, and step by step
-    "score": "rewards",
-    "parse_answers": "parsing",
-    "judge": "judging",
-    "score_set": "rewards",
-    "Reward": "rewards",
-    "METHODS": "rewards",
+    "rewards": ("score", "score_set", "Reward", "METHODS"),
+    "parsing": ("parse_answers",),
+    "judging": ("judge",),
     # evaluate completions
-    "read_completions": "evaluation",
-    "evaluate": "evaluation",
-    "Evaluation": "evaluation",
-    "Estimate": "uncertainty",
+    "evaluation": ("read_completions", "evaluate", "Evaluation"),
+    "uncertainty": ("Estimate",),
     # train
-    "load_recipe": "training.recipe",
-    "Recipe": "training.recipe",
-    "train": "training.rl",
-    "build_prompt": "prompts",
-    "group_advantages": "credit",
+    "training.recipe": ("load_recipe", "Recipe"),
+    "training.rl": ("train",),
+    "prompts": ("build_prompt",),
+    "credit": ("group_advantages",),
     # decide what to do with an answer set
-    "decide": "policy",
-    "Policy": "policy",
-    "Decision": "types",
-    "DecisionKind": "types",
+    "policy": ("decide", "Policy"),
     # tasks, verifiers and generators, the built-in ones and your own
-    "open_task": "tasks",
-    "Task": "tasks",
-    "open_verifier": "verifiers.choice",
-    "Verifier": "verifiers",
-    "QuestionVerifier": "verifiers",
-    "TextVerifier": "verifiers.text",
-    "Generator": "generate",
-    "Generated": "generate",
+    "tasks": ("open_task", "Task"),
+    "verifiers.choice": ("open_verifier",),
+    "verifiers": ("Verifier", "QuestionVerifier"),
+    "verifiers.text": ("TextVerifier",),
+    "generate": ("Generator", "Generated"),
     # records
-    "Example": "types",
-    "Reference": "types",
-    "Completion": "types",
-    "AnswerSet": "types",
-    "Answer": "types",
-    "Span": "types",
-    "ParseStatus": "types",
-    "Judgement": "types",
-    "Verdict": "types",
-    "Score": "types",
+    "types": (
+        *("Example", "Reference", "Completion", "AnswerSet", "Answer", "Span", "ParseStatus"),
+        *("Judgement", "Verdict", "Score", "Decision", "DecisionKind"),
+    ),
 }
-"""Every public name and where it is defined. The imports above repeat it for type checkers; a test compares the two."""
+"""Modules and their public names. The imports above repeat it for type checkers; a test compares the two."""
 
+_MODULES = {name: module for module, names in _NAMES.items() for name in names}
 __all__ = list(_MODULES)  # pyright: ignore[reportUnsupportedDunderAll]
 
 

@@ -1,8 +1,4 @@
-"""From scores to advantages (layer L2): one for each completion, or one for each part of a completion.
-
-`group_advantages` is the published way: every token of a completion gets its centred score. `term_advantages` gives
-each part of a completion what it causes, and `token_parts` says which part a token belongs to.
-"""
+"""From scores to advantages (layer L2): one for each completion, or one for each part of a completion."""
 
 from __future__ import annotations
 
@@ -12,15 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from polymode.errors import ConfigError, RecordError
-from polymode.types import AnswerSet, Span
+from polymode.errors import ConfigError, RecordError, one_of
+from polymode.types import AnswerSet
+
+Floats = NDArray[np.float64]
 
 SCALES = ("none", "batch", "group")
 """What centred scores may be divided by: nothing, the deviation of the whole batch, the deviation of each group."""
-
-CREDITS = ("sequence", "term")
-"""Which tokens a score is credited to: all tokens of the completion, or those that cause each part of it."""
-
 EPSILON = 1e-4
 """Added to the deviation before dividing, as in TRL."""
 
@@ -30,7 +24,7 @@ def group_advantages(
     *,
     scale: str = "none",
     calibrated: bool = False,
-) -> NDArray[np.float64]:
+) -> Floats:
     """Scores minus their group's mean, optionally divided by a standard deviation.
 
     ::
@@ -38,8 +32,8 @@ def group_advantages(
         A_g = R_g - mean_g R_g                    scale "none"
         A_g = (R_g - mean_g R_g) / (s + ε)        s over all scores ("batch") or over the group's ("group"), n - 1
 
-    Dividing by the group's own deviation makes a rare large Brier penalty no bigger than a frequent small gain, so it
-    rewards overconfidence (Bereket & Leskovec, https://arxiv.org/abs/2508.11800); it is refused for calibrated rewards.
+    The group's own deviation rewards overconfidence (Bereket & Leskovec, https://arxiv.org/abs/2508.11800): it makes a
+    rare large Brier penalty no bigger than a frequent small gain. It is refused for calibrated rewards.
 
     Args:
         totals_PG: scores, shape (P, G), or (G,) for one group. None and NaN are unscored.
@@ -53,8 +47,7 @@ def group_advantages(
         ConfigError: unknown scale, or ``group`` with a calibrated reward.
         RecordError: a score that is infinite or no number, or another number of axes.
     """
-    if scale not in SCALES:
-        raise ConfigError(f"scale = {scale!r} is not known: use one of {', '.join(SCALES)}")
+    one_of("scale", scale, SCALES)
     if scale == "group" and calibrated:
         raise ConfigError(
             "scale = 'group' with a calibrated reward: dividing by each group's deviation breaks proper scoring "
@@ -70,34 +63,38 @@ def group_advantages(
         )
     if np.isinf(scores_PG).any():
         raise RecordError("totals: an infinite score has no advantage; use None for an unscored completion")
+    n_P1 = (~np.isnan(scores_PG)).sum(axis=-1, keepdims=True)
+    centred_PG = np.nan_to_num(scores_PG - np.nansum(scores_PG, axis=-1, keepdims=True) / np.maximum(n_P1, 1))
+    return centred_PG / _divisor(scores_PG, centred_PG, scale)
+
+
+def _divisor(scores_PG: Floats, centred_PG: Floats, scale: str) -> Floats | float:
+    """What ``scale`` divides centred scores by, one number or shape (P, 1): a deviation with n - 1, or 1."""
     is_scored_PG = ~np.isnan(scores_PG)
-    n_P1 = is_scored_PG.sum(axis=-1, keepdims=True)
-    centred_PG = np.where(is_scored_PG, scores_PG - _sum(scores_PG) / np.maximum(n_P1, 1), 0.0)
     if scale == "batch":
-        scored_N = scores_PG[is_scored_PG]
-        return centred_PG / (EPSILON + (scored_N.std(ddof=1) if len(scored_N) > 1 else 0.0))
+        return EPSILON + (scores_PG[is_scored_PG].std(ddof=1) if is_scored_PG.sum() > 1 else 0.0)
     if scale == "group":
-        return centred_PG / (EPSILON + np.sqrt(_sum(centred_PG**2) / np.maximum(n_P1 - 1, 1)))
-    return centred_PG
+        n_P1 = is_scored_PG.sum(axis=-1, keepdims=True)
+        return EPSILON + np.sqrt((centred_PG**2).sum(axis=-1, keepdims=True) / np.maximum(n_P1 - 1, 1))
+    return 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SlotScores:
     """Scores of N completions, taken apart by slot. Slots that a completion does not have are NaN."""
 
-    total_N: NDArray[np.float64]
+    total_N: Floats
     """The whole score; NaN when unscored."""
-    coverage_NK: NDArray[np.float64]
+    coverage_NK: Floats
     """What answer i adds to the coverage term."""
-    confidence_NK: NDArray[np.float64]
+    confidence_NK: Floats
     """What confidence i adds to the calibration term; NaN where none is asked for."""
-    hits_NK: NDArray[np.float64]
-    """y_i."""
+    hits_NK: Floats
 
 
 def term_advantages(
     scores: SlotScores, group: int, *, scale: str = "none", reasoning: float = 1.0, confidence: float = 1.0
-) -> NDArray[np.float64]:
+) -> Floats:
     """Advantages of the parts of each completion, shape (N, 1 + 2 K): the whole, answers 1..K, confidences 1..K.
 
     With c_i and s_i what answer and confidence i add to the score R, r = R - sum_i (c_i + s_i), and a bar for the
@@ -111,18 +108,13 @@ def term_advantages(
     is the control variate that takes out what earlier answers say about later ones.
 
     What is exact: ``whole`` is the published advantage. P_i is fixed before answer i is sampled, and y_i before q_i
-    is, so neither baseline of those moves the expected gradient; ρ_i is fitted on the same completions, which leaves an
-    error of order 1 / N. Centring by a mean that holds the completion itself shrinks gradients by (G - 1) / G, as it
-    does in the published way. What is left out: the effect of an answer on *later* confidence scores, and of a
-    confidence on later slots. Both are weak, because only chance hits link them, and cost more in variance than they
-    bring; the reasoning, which causes them all, gets the whole.
+    is, so neither baseline moves the expected gradient; ρ_i is fitted on the same completions, an error of order 1 / N.
+    What is left out: the effect of an answer on *later* confidence scores, and of a confidence on later slots. Both are
+    weak, because only chance hits link them, and cost more in variance than they bring.
 
-    ``reasoning`` and ``confidence`` multiply the first and the last line (of completions with slots). What is best
-    stays best: each token's own expected gradient is only longer or shorter, and a confidence token is credited with
-    nothing but its own proper score. What changes is how fast each learns. The noise of a step is nearly all the
-    reasoning's, which answers for all that comes after it; beside it the small, exact credit of confidences is
-    lost under Adam, which divides by that noise, unless they weigh more. In the reward such a weight would be paid for
-    with hedged answers; here it is not.
+    ``reasoning`` and ``confidence`` multiply the first and the last line (of completions with slots). That changes how
+    fast each learns, not what is best: the small, exact credit of confidences is lost under Adam beside the noise of
+    the reasoning's, unless it weighs more. In the reward such a weight would be paid for with hedged answers.
 
     A completion without slots (malformed) gets its whole score everywhere. An unscored one gets 0.
 
@@ -131,28 +123,28 @@ def term_advantages(
         group: G.
         reasoning: factor of the credit of tokens outside the slots, above 0.
         confidence: factor of the credit of confidences, above 0.
-        scale: one of `SCALES`: all parts are divided by nothing, by the deviation of all scores, or by the deviation of
-            their group's, which breaks calibration as it does in `group_advantages`.
+        scale: one of `SCALES`, of the scores, as in `group_advantages`.
 
     Raises:
         ConfigError: another scale, or a factor that is not positive.
         RecordError: N is no multiple of G, or the shapes differ.
     """
     total_N, hits_NK = scores.total_N, scores.hits_NK
-    n, k = scores.coverage_NK.shape if scores.coverage_NK.ndim == 2 else (0, 0)
+    n = len(total_N)
     shapes = {array.shape for array in (scores.coverage_NK, scores.confidence_NK, hits_NK)}
-    if total_N.shape != (n,) or shapes != {(n, k)}:
+    if total_N.ndim != 1 or len(shapes) != 1 or hits_NK.ndim != 2 or len(hits_NK) != n:
         raise RecordError("slot scores: totals must have shape (N,), coverage, confidence and hits shape (N, K)")
     if group < 1 or n % group:
         raise RecordError(f"group = {group!r} does not divide the {n} completions: give those of every question")
-    if scale not in SCALES:
-        raise ConfigError(f"scale = {scale!r} is not known: use one of {', '.join(SCALES)}")
+    one_of("scale", scale, SCALES)
     for name, factor in (("reasoning", reasoning), ("confidence", confidence)):
         if not 0 < factor < np.inf:
             raise ConfigError(f"{name} = {factor!r} must be a positive number; 1 leaves its credit as it is")
-    whole_N = group_advantages(total_N.reshape(-1, group), scale="none").reshape(n)
+    total_PG = total_N.reshape(-1, group)
+    whole_PG = group_advantages(total_PG)
+    whole_N = whole_PG.reshape(n)
 
-    # NaN says that a slot is not there. Sums need 0 in its place, baselines must know that it is none: hence the masks.
+    # NaN is a slot that is not there. Sums need 0 in its place, baselines must leave it out: hence the masks.
     has_slots_N = ~np.isnan(total_N) & ~np.isnan(scores.coverage_NK).all(1)
     has_slot_NK = has_slots_N[:, None] & ~np.isnan(scores.coverage_NK)
     coverage_NK = np.where(has_slot_NK, scores.coverage_NK, 0.0)
@@ -167,7 +159,7 @@ def term_advantages(
     rest_N1 = _centred(rest_N[:, None], has_slots_N[:, None], group)
 
     # One ρ_i for each slot, the regression of C_i on P_i over the batch. Slot 1 has no past: 0 / tiny is 0.
-    rho_K = -(to_go_NK * past_NK).sum(0) / np.maximum((past_NK**2).sum(0), _TINY)
+    rho_K = -(to_go_NK * past_NK).sum(0) / np.maximum((past_NK**2).sum(0), 1e-12)
     answers_NK = to_go_NK + rho_K * past_NK + stated_NK + rest_N1
     confidences_NK = confidence * (_against_same_verdict(own_NK, hits_NK) + rest_N1)
     outside_N = np.where(has_slots_N, reasoning * whole_N, whole_N)
@@ -176,21 +168,15 @@ def term_advantages(
     has_part_NX = np.concatenate([np.ones((n, 1), bool), has_slot_NK, has_slot_NK], 1)
     parts_NX = np.where(has_part_NX, parts_NX, whole_N[:, None])
     # The divisors are those of `group_advantages`: of the scores, not of the parts, so that the parts keep their ratio.
-    scored = total_N[~np.isnan(total_N)]
-    if scale == "batch":
-        parts_NX /= EPSILON + (scored.std(ddof=1) if len(scored) > 1 else 0.0)
-    if scale == "group":
-        n_scored_P = (~np.isnan(total_N)).reshape(-1, group).sum(1)
-        deviation_P = np.sqrt((whole_N.reshape(-1, group) ** 2).sum(1) / np.maximum(n_scored_P - 1, 1))
-        parts_NX /= EPSILON + np.repeat(deviation_P, group)[:, None]
-    return parts_NX
+    divisor_PG = np.broadcast_to(_divisor(total_PG, whole_PG, scale), total_PG.shape)
+    return parts_NX / divisor_PG.reshape(n, 1)
 
 
 def token_parts(answers: AnswerSet, text: str, starts: Sequence[int], k: int) -> NDArray[np.int64]:
     """Part of each token, shape (T,): 0 outside the slots, i for answer i in 1..K, K + i for confidence i.
 
-    A slot reaches from the ``<`` of its opening tag to the ``>`` of its closing tag. A token that lies across a border
-    belongs where it starts: it is what decided the text before the border.
+    A slot reaches from the ``<`` of its opening tag to the ``>`` of its closing tag. A token across a border belongs
+    where it starts.
 
     Args:
         answers: what was read from ``text``; without answers every token is of the whole.
@@ -198,50 +184,36 @@ def token_parts(answers: AnswerSet, text: str, starts: Sequence[int], k: int) ->
         starts: first character of each token, not decreasing.
         k: width of the advantages' K, at least the number of answers.
     """
-    edges: list[tuple[int, int, int]] = []
-    for i, answer in enumerate(answers.answers, 1):
-        edges.append((*_tagged(answer.span, text), i))
-        if answer.confidence_span is not None:
-            edges.append((*_tagged(answer.confidence_span, text), k + i))
     part_T = np.zeros(len(starts), dtype=np.int64)
-    starts_T = np.asarray(starts)
-    for start, end, part in edges:
-        part_T[np.searchsorted(starts_T, start) : np.searchsorted(starts_T, end)] = part
+    for i, answer in enumerate(answers.answers, 1):
+        for span, part in ((answer.span, i), (answer.confidence_span, k + i)):
+            if span is not None:
+                slot = text.rfind("<", 0, span.start), text.index(">", text.index("<", span.end)) + 1
+                first, last = np.searchsorted(starts, slot)
+                part_T[first:last] = part
     return part_T
 
 
-_TINY = 1e-12
-
-
-def _tagged(span: Span, text: str) -> tuple[int, int]:
-    """The slot around a span, its tags included."""
-    return text.rfind("<", 0, span.start), text.index(">", text.index("<", span.end)) + 1
-
-
-def _centred(values_NX: NDArray[np.float64], mask_NX: NDArray[np.bool_], group: int) -> NDArray[np.float64]:
+def _centred(values_NX: Floats, mask_NX: NDArray[np.bool_], group: int) -> Floats:
     """Columns minus their group's mean over the completions in the mask; 0 for the others."""
     n, width = values_NX.shape
     masked_PGX = np.where(mask_NX, values_NX, 0.0).reshape(-1, group, width)
-    n_PX = mask_NX.reshape(-1, group, width).sum(1, keepdims=True)
-    centred_PGX = masked_PGX - masked_PGX.sum(1, keepdims=True) / np.maximum(n_PX, 1)
+    n_P1X = mask_NX.reshape(-1, group, width).sum(1, keepdims=True)
+    centred_PGX = masked_PGX - masked_PGX.sum(1, keepdims=True) / np.maximum(n_P1X, 1)
     return np.where(mask_NX, centred_PGX.reshape(n, width), 0.0)
 
 
-def _against_same_verdict(confidence_NK: NDArray[np.float64], hits_NK: NDArray[np.float64]) -> NDArray[np.float64]:
+def _against_same_verdict(confidence_NK: Floats, hits_NK: Floats) -> Floats:
     """Confidence scores minus the mean of the others of the same slot and verdict; 0 where there is no other.
 
-    The baseline may depend on y_i, because y_i is settled before q_i is sampled, and not on q_i itself. So it leaves
-    the completion out: with m values of one verdict, x - mean of the others = (x - mean of all) m / (m - 1).
+    The baseline must not depend on q_i itself, so it leaves the completion out: with m values of one verdict,
+    x - mean of the others = (x - mean of all) m / (m - 1).
     """
     out_NK = np.zeros_like(confidence_NK)
-    for slot in range(confidence_NK.shape[1]):
-        for verdict in (0.0, 1.0):
-            same = np.flatnonzero((hits_NK[:, slot] == verdict) & ~np.isnan(confidence_NK[:, slot]))
-            if len(same) > 1:
-                values = confidence_NK[same, slot]
-                out_NK[same, slot] = (values - values.mean()) * len(same) / (len(same) - 1)
+    for verdict in (0.0, 1.0):
+        same_NK = (hits_NK == verdict) & ~np.isnan(confidence_NK)
+        n_K = same_NK.sum(0)
+        mean_K = np.where(same_NK, confidence_NK, 0.0).sum(0) / np.maximum(n_K, 1)
+        scaled_NK = (confidence_NK - mean_K) * (n_K / np.maximum(n_K - 1, 1))
+        out_NK = np.where(same_NK & (n_K > 1), scaled_NK, out_NK)
     return out_NK
-
-
-def _sum(values_PG: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.nansum(values_PG, axis=-1, keepdims=True)

@@ -33,30 +33,31 @@ from polymode.verifiers.choice import VERIFIERS
 PROBE_SECONDS = 2.0
 """Longest wait for one outside command."""
 
-CORE = ("numpy", "scipy", "rapidfuzz", "tqdm", "pyyaml", "cyclopts", "pydantic")
-EXTRAS: Mapping[str, tuple[str, ...]] = {
-    "train": ("torch", "transformers", "trl", "accelerate", "datasets", "peft", "pyarrow"),
-    "report": ("matplotlib", "jinja2"),
-    "math": ("math-verify", "antlr4-python3-runtime", "pebble"),
-    "http": ("httpx2", "tenacity"),
-    "docs": ("mkdocs", "mkdocs-material", "mkdocstrings"),
-    "vllm": ("vllm",),
-    "serve": ("fastapi", "uvicorn", "prometheus-client", "jinja2", "sqlalchemy", "alembic"),
-    "postgres": ("psycopg",),
-    "track": ("trackio", "tensorboard", "wandb"),
+PARTS: Mapping[str, tuple[str, str]] = {
+    "core": (
+        "numpy scipy rapidfuzz tqdm pyyaml cyclopts pydantic",
+        "parsing, judging, scoring, metrics and this command line",
+    ),
+    "train": (
+        "torch transformers trl accelerate datasets peft pyarrow",
+        "`polymode reproduce`, `train` and `generate`, Parquet files, datasets by name",
+    ),
+    "report": ("matplotlib jinja2", "figures and the page report.html"),
+    "math": (
+        "math-verify antlr4-python3-runtime pebble",
+        "the verifier `symbolic`: equality of mathematical expressions",
+    ),
+    "http": ("httpx2 tenacity", "judges and models behind an HTTP endpoint"),
+    "docs": ("mkdocs mkdocs-material mkdocstrings", "the documentation site"),
+    "vllm": ("vllm", "fast generation on a CUDA GPU"),
+    "serve": (
+        "fastapi uvicorn prometheus-client jinja2 sqlalchemy alembic",
+        "`polymode serve`: answers and decisions over HTTP, pages; the review queue",
+    ),
+    "postgres": ("psycopg", "a review queue in PostgreSQL instead of a file"),
+    "track": ("trackio tensorboard wandb", "live training curves; any one of the three is enough"),
 }
-_GIVES = {
-    "core": "parsing, judging, scoring, metrics and this command line",
-    "train": "`polymode reproduce`, `train` and `generate`, Parquet files, datasets by name",
-    "report": "figures and the page report.html",
-    "math": "the verifier `symbolic`: equality of mathematical expressions",
-    "http": "judges and models behind an HTTP endpoint",
-    "docs": "the documentation site",
-    "vllm": "fast generation on a CUDA GPU",
-    "serve": "`polymode serve`: answers and decisions over HTTP, pages; the review queue",
-    "postgres": "a review queue in PostgreSQL instead of a file",
-    "track": "live training curves; any one of the three is enough",
-}
+"""Packages of the core and of each extra, and what they give."""
 NAMES: Sequence[Registry[Any]] = (TASKS, VERIFIERS, GENERATORS, METRICS, OWN_TERMS, SCORES, CONFIDENCES)
 """The tables of what can be named."""
 DATA_SETS = ("ddxplus", "hotpotqa", "ambigqa", "mbpp", "nq_open", "game24")
@@ -87,22 +88,6 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
-    """Processor, memory and disk as this process may use them; sizes in bytes, None when unknown."""
-
-    python: str
-    system: str
-    cores: int
-    threads: int
-    """Threads that numeric libraries will use."""
-    memory_total: int | None
-    memory_available: int | None
-    folder: Path
-    """Working folder."""
-    disk_free: int | None
-
-
-@dataclass(frozen=True, slots=True)
 class Finding:
     """Whether something optional can be used, and why or why not."""
 
@@ -114,7 +99,8 @@ class Finding:
 class Diagnosis:
     """Everything `diagnose` looked at."""
 
-    machine: Machine
+    machine: Mapping[str, str]
+    """Python, processor, memory and disk as this process may use them."""
     parts: tuple[Part, ...]
     gpu: Finding
     sandbox: Finding
@@ -126,10 +112,12 @@ class Diagnosis:
 
 def diagnose() -> Diagnosis:
     """Look at the machine and the installation; takes well under three seconds where nothing hangs."""
-    parts = [Part(name, {p: _version(p) for p in packages}, _GIVES[name]) for name, packages in _groups()]
     return Diagnosis(
         machine=_machine(),
-        parts=tuple(parts),
+        parts=tuple(
+            Part(name, {package: _version(package) for package in packages.split()}, gives)
+            for name, (packages, gives) in PARTS.items()
+        ),
         gpu=_gpu(),
         sandbox=_sandbox(),
         data=_data(os.environ.get(DATA_VARIABLE, "")),
@@ -140,28 +128,23 @@ def diagnose() -> Diagnosis:
 
 def render(diagnosis: Diagnosis) -> str:
     """The diagnosis as plain text, one thing a line."""
-    machine = diagnosis.machine
-    memory = f"{_size(machine.memory_available)} available of {_size(machine.memory_total)}"
     lines = [
         "Machine",
-        f"  python   {machine.python} on {machine.system}",
-        f"  cores    {machine.cores}; numeric libraries use {machine.threads} threads",
-        f"  memory   {memory}",
-        f"  disk     {_size(machine.disk_free)} free in {machine.folder}",
+        *(f"  {name:<8} {text}" for name, text in diagnosis.machine.items()),
         _line("gpu", diagnosis.gpu),
         _line("sandbox", diagnosis.sandbox),
         "Installed",
     ]
     for part in diagnosis.parts:
-        found = ", ".join(f"{package} {version}" for package, version in part.versions.items() if version)
-        lines.append(f"  {part.name:<8} {'missing' if part.missing else 'ok'}: {found or 'nothing'}")
+        installed = ", ".join(f"{package} {version}" for package, version in part.versions.items() if version)
+        lines.append(f"  {part.name:<8} {'missing' if part.missing else 'ok'}: {installed or 'nothing'}")
         if part.missing:
             lines.append(f"           lacks {', '.join(part.missing)}; would give {part.gives}: {part.command}")
     lines.append("Names, of built-in and installed parts; module:Name works too")
     for table in NAMES:
-        names = diagnosis.names[table.kind]
         lines.append(f"  {table.kind:<16} {', '.join(table.entries) or 'none by name'}")
-        lines += [f"{'':19}{name}: {text}" for name, text in names.items() if name not in table.entries]
+        summaries = diagnosis.names[table.kind].items()
+        lines += [f"{'':19}{name}: {text}" for name, text in summaries if name not in table.entries]
     lines += ["Files", _line("data", diagnosis.data), _line("cache", diagnosis.cache)]
     return "\n".join(lines)
 
@@ -174,10 +157,6 @@ def _size(n_bytes: int | None) -> str:
     return "unknown" if n_bytes is None else f"{n_bytes / 2**30:.1f} GiB"
 
 
-def _groups() -> list[tuple[str, tuple[str, ...]]]:
-    return [("core", CORE), *EXTRAS.items()]
-
-
 def _version(package: str) -> str | None:
     try:
         return metadata.version(package)
@@ -188,36 +167,28 @@ def _version(package: str) -> str | None:
 def _probe(command: Sequence[str], seconds: float = PROBE_SECONDS) -> tuple[int, str]:
     """Exit status and output of a command; status -1 with the reason when it cannot run or takes too long."""
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds, check=False
         )
     except subprocess.TimeoutExpired:
         return -1, f"no reply within {seconds:g} s"
     except OSError as exc:
         return -1, exc.strerror or str(exc)
-    return done.returncode, (done.stdout.strip() or done.stderr.strip())
+    return process.returncode, (process.stdout.strip() or process.stderr.strip())
 
 
-def _machine() -> Machine:
+def _machine() -> dict[str, str]:
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    asked = os.environ.get("OMP_NUM_THREADS", "")
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    threads = int(threads) if threads.isdecimal() and int(threads) else cores
     total, available = _memory()
-    folder = Path.cwd()
-    try:
-        disk_free = shutil.disk_usage(folder).free
-    except OSError:
-        disk_free = None
-    return Machine(
-        python=platform.python_version(),
-        system=platform.platform(terse=True),
-        cores=cores,
-        threads=int(asked) if asked.isdecimal() and int(asked) else cores,
-        memory_total=total,
-        memory_available=available,
-        folder=folder,
-        disk_free=disk_free,
-    )
+    return {
+        "python": f"{platform.python_version()} on {platform.platform(terse=True)}",
+        "cores": f"{cores}; numeric libraries use {threads} threads",
+        "memory": f"{_size(available)} available of {_size(total)}",
+        "disk": f"{_size(shutil.disk_usage(Path.cwd()).free)} free in {Path.cwd()}",
+    }
 
 
 def _memory(
@@ -243,12 +214,11 @@ def _torch_cuda() -> str | None:
     if spec is None or spec.origin is None:
         return None
     try:
-        found = re.search(
-            r"^cuda\b.*=\s*['\"]([\d.]+)['\"]", Path(spec.origin).with_name("version.py").read_text(), re.M
-        )
+        text = Path(spec.origin).with_name("version.py").read_text()
     except OSError:
         return None
-    return found.group(1) if found else None
+    match = re.search(r"^cuda\b.*=\s*['\"]([\d.]+)['\"]", text, re.M)
+    return match and match.group(1)
 
 
 def _gpu() -> Finding:
@@ -256,38 +226,36 @@ def _gpu() -> Finding:
     if status != 0 or not text:
         return Finding(False, "no NVIDIA GPU found; the lab needs none, an 8B model does")
     cards = "; ".join(" ".join(line.split()) for line in text.splitlines())
-    if _version("torch") is None:
-        return Finding(False, f"{cards} (total, free); torch is not installed")
-    cuda = _torch_cuda()
-    if cuda is None:
-        return Finding(
-            False, f"{cards} (total, free); torch {_version('torch')} is a CPU-only build, install a CUDA build"
-        )
-    return Finding(True, f"{cards} (total, free); torch is built for CUDA {cuda}")
+    version, cuda = _version("torch"), _torch_cuda()
+    if version is None:
+        torch = "torch is not installed"
+    elif cuda is None:
+        torch = f"torch {version} is a CPU-only build, install a CUDA build"
+    else:
+        torch = f"torch is built for CUDA {cuda}"
+    return Finding(version is not None and cuda is not None, f"{cards} (total, free); {torch}")
 
 
 def _sandbox() -> Finding:
-    purpose = "judging programs by running them"
     reason = reason_unavailable()
-    return Finding(reason is None, f"{purpose}: {reason or 'a first program ran in the sandbox'}")
+    detail = reason or "a first program ran in the sandbox"
+    return Finding(reason is None, f"judging programs by running them: {detail}")
 
 
 def _data(root: str) -> Finding:
     if not root:
-        return Finding(
-            False, f"{DATA_VARIABLE} is not set; it names the folder that holds ddxplus/ and other data sets"
-        )
+        detail = f"{DATA_VARIABLE} is not set; it names the folder that holds ddxplus/ and other data sets"
+        return Finding(False, detail)
     if not Path(root).expanduser().is_dir():
         return Finding(False, f"{DATA_VARIABLE}={root!r} is not a folder")
-    found = [name for name in DATA_SETS if (folder := data_folder(name)) and any(folder.iterdir())]
-    if not found:
+    names = [name for name in DATA_SETS if (folder := data_folder(name)) and any(folder.iterdir())]
+    if not names:
         return Finding(False, f"{DATA_VARIABLE}={root!r} holds none of {', '.join(DATA_SETS)}")
-    return Finding(True, f"{root}: {', '.join(found)}")
+    return Finding(True, f"{root}: {', '.join(names)}")
 
 
 def _cache() -> Finding:
     root = runs.cache_folder()
-    if not root.is_dir():
-        return Finding(True, f"{root}: empty; warm-started lab models are kept here")
     size = sum(path.stat().st_size for path in root.rglob("*") if path.is_file())
-    return Finding(True, f"{root}: {size / 2**20:.0f} MiB; safe to delete")
+    content = f"{size / 2**20:.0f} MiB; safe to delete" if root.is_dir() else "empty; warm-started lab models go here"
+    return Finding(True, f"{root}: {content}")

@@ -1,26 +1,13 @@
-"""Every error polymode raises on purpose.
-
-::
-
-    PolymodeError (Exception)              exit code 1
-    ├── UserError (ValueError)             exit code 2: something the user wrote, named or passed
-    │   ├── ConfigError                    an option or recipe field
-    │   ├── RecordError                    a record of a data or completions file
-    │   ├── DataNotFoundError (FileNotFoundError)
-    │   ├── RunExistsError (FileExistsError)
-    │   ├── ReviewConflictError (RuntimeError)  a review item that somebody else holds, or that is finished
-    │   └── MissingExtraError (ImportError)
-    ├── RunIncompleteError (RuntimeError)  a run folder lacks a file that a later stage needs
-    ├── WriteError (OSError)               a file could not be written (disk full, no permission)
-    ├── ReviewStoreError (OSError)         the database of the review queue cannot be used now
-    ├── GeneratorFault (RuntimeError)      a model, or the server that runs it, cannot answer now
-    │   └── PromptRefusedError             it will not answer this prompt, whenever it is asked
-    └── VerifierFault (RuntimeError)       a verifier failed on one answer; judging turns it into UNSCORED
+"""Every error polymode raises on purpose: `UserError` and its kinds end a command with exit code 2, all others with 1.
 
 A message says which field, what value, what is allowed and how to fix it, in one line.
 """
 
 from __future__ import annotations
+
+import collections.abc
+import math
+import typing
 
 
 class PolymodeError(Exception):
@@ -91,3 +78,18 @@ class PromptRefusedError(GeneratorFault):
 
 class VerifierFault(PolymodeError, RuntimeError):
     """A verifier failed on one answer; judging turns it into UNSCORED and keeps the text."""
+
+
+def one_of(name: str, value: object, allowed: collections.abc.Sequence[str]) -> None:
+    """Refuse a value that is not among the allowed ones, with a ConfigError."""
+    if not isinstance(value, str) or value not in allowed:
+        raise ConfigError(f"{name} = {value!r} is not known: use one of {', '.join(allowed)}")
+
+
+def number_in(name: str, value: typing.Any, low: float, high: float = math.inf, *, whole: bool = False) -> float:
+    """The number, when it is a finite (whole) one from ``low`` to ``high``; else a ConfigError."""
+    kinds = int if whole else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high or value == math.inf:
+        span = f"from {low} to {high}" if high < math.inf else f"from {low}"
+        raise ConfigError(f"{name} = {value!r} is not allowed: give a {'whole ' if whole else ''}number {span}")
+    return value

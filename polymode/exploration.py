@@ -21,52 +21,53 @@ Answers are the same when they match the same reference, else when the verifier'
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from polymode.errors import RecordError, VerifierFault
 from polymode.types import Judgement
 from polymode.verifiers import Verifier, is_open
 from polymode.verifiers.faults import ask
 
+T = TypeVar("T")
+
 
 class AnswerNames:
     """Gives the same name to answers of one question that are the same answer."""
 
-    def __init__(self, verifier: Verifier, known: Sequence[str] = ()) -> None:
-        """``verifier`` is the equality on the question; ``known`` are names assigned earlier."""
+    def __init__(self, verifier: Verifier, earlier: Sequence[str] = ()) -> None:
+        """``verifier`` is the equality on the question; ``earlier`` are names that were assigned before."""
         self._verifier = verifier
         self._key = getattr(verifier, "key", None)
         self._is_open = is_open(verifier)
-        self._heads = [name[1:] for name in known if name[:1] == _TEXT]
+        self._heads = [name[1:] for name in earlier if name[:1] == _TEXT]
 
     def names(self, judgement: Judgement) -> list[str | None]:
         """A name for each answer of a set: ``#2`` for reference 2, ``~flu`` for a text; None for a repeat."""
-        seen: set[str] = set()
         names: list[str | None] = []
+        earlier: set[str] = set()
         answers = zip(judgement.answer_set.answers, judgement.matches, judgement.duplicates, strict=True)
-        for answer, match, earlier in answers:
+        for answer, match, duplicate_of in answers:
             name = self._text(answer.text) if match is None or self._is_open else f"{_REFERENCE}{match}"
-            names.append(None if earlier is not None or name in seen else name)
-            seen.add(name)
+            names.append(None if duplicate_of is not None or name in earlier else name)
+            earlier.add(name)
         return names
 
     def _text(self, text: str) -> str:
         if self._key is not None:
-            try:
-                return _TEXT + ask(self._key, text)
-            except VerifierFault:
-                return _TEXT + text
-        head = next((head for head in self._heads if self._is_same(text, head)), None)
+            return _TEXT + _ask_or(text, self._key, text)
+        head = next((head for head in self._heads if _ask_or(False, self._verifier.same, text, head)), None)
         if head is None:
             self._heads.append(head := text)
         return _TEXT + head
 
-    def _is_same(self, a: str, b: str) -> bool:
-        try:
-            return ask(self._verifier.same, a, b)
-        except VerifierFault:
-            return False
+
+def _ask_or(default: T, method: Callable[..., T], *texts: str) -> T:
+    """What the verifier's method returns, or the default after a fault."""
+    try:
+        return ask(method, *texts)
+    except VerifierFault:
+        return default
 
 
 _REFERENCE, _TEXT = "#", "~"
@@ -82,10 +83,10 @@ def batch_bonus(names_G_K: Sequence[Sequence[str | None] | None]) -> list[float]
     >>> batch_bonus([["a", "b"], ["a", "a2"], ["a", "b"]])
     [0.25, 0.5, 0.25]
     """
-    taking_part = [set(names) - {None} for names in names_G_K if names is not None]
-    given = Counter(name for names in taking_part for name in names)
-    others = max(len(taking_part) - 1, 1)
-    return [_mean([1 - (given[name] - 1) / others for name in names or () if name], names) for names in names_G_K]
+    scored = [set(names) - {None} for names in names_G_K if names is not None]
+    counts = Counter(name for names in scored for name in names)
+    others = max(len(scored) - 1, 1)
+    return [_mean([1 - (counts[name] - 1) / others for name in names or () if name], names) for names in names_G_K]
 
 
 class AnswerCounts:
@@ -97,7 +98,7 @@ class AnswerCounts:
         self._news: list[tuple[str, Counter[str]]] = []
         self.load(state or {})
 
-    def known(self, question: str) -> Sequence[str]:
+    def names(self, question: str) -> Sequence[str]:
         """Names of the answers that were given to a question."""
         return list(self._counts.get(question, ()))
 

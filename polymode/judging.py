@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import repeat
 
 from polymode.errors import VerifierFault
 from polymode.types import Answer, AnswerSet, Example, Judgement, Reference, Verdict
@@ -14,8 +13,8 @@ _CORRECT, _WRONG, _UNSCORED = Verdict.CORRECT, Verdict.WRONG, Verdict.UNSCORED
 
 Index = dict[str, tuple[int, ...]]
 """Key of a name -> the references that have it."""
-LookUp = Callable[[int, str], tuple[Sequence[int], int | None]]
-"""Slot and text of an answer -> the references that it matches, and the slot of the earliest equal answer."""
+Finding = tuple[Sequence[int], int | None, str | None]
+"""Of one answer: the references that it matches, the slot of the earliest equal answer, the text of a fault."""
 
 MAX_INDEXED = 4096
 """Questions whose references stay indexed."""
@@ -25,8 +24,7 @@ def judge(example: Example, answers: AnswerSet, verifier: Verifier | QuestionVer
     """Verdict, hit and duplicate of each answer.
 
     y_i = 1 iff answer i is no duplicate and enlarges the largest one-to-one matching between answers 1..i and
-    references: the first answer that finds a reference counts, a repeat does not. For a set without duplicates the
-    number of hits does not depend on the order of the answers, also when an answer matches several references.
+    references. For a set without duplicates the number of hits does not depend on the order of the answers.
 
     Args:
         example: the question; its references decide what is right.
@@ -38,32 +36,34 @@ def judge(example: Example, answers: AnswerSet, verifier: Verifier | QuestionVer
         of the matching and of the search for duplicates; the text of the failure is in ``faults``.
 
     Where right answers are without number (`polymode.verifiers.is_open`), y_i = 1 iff answer i is right and no
-    duplicate, and N counts as K, the most that one set can find.
+    duplicate, a right answer is a duplicate only of an earlier right one, and N counts as K, the most that one set can
+    find.
     """
     items, references = answers.answers, example.references
     equality = verifier_at(verifier, example)
     unlimited = is_open(equality)
-    look_up = (None if unlimited else _by_key(references, equality)) or _pairwise(items, references, equality)
+    key = None if unlimited else getattr(equality, "key", None)
+    try:
+        findings = ask(_by_key, items, references, equality, key) if key is not None else None
+    except VerifierFault:  # of one answer or reference: `_pairwise` puts it with the answers it concerns
+        findings = None
+    if findings is None:
+        findings = _pairwise(items, references, equality, unlimited)
     verdicts: list[Verdict] = []
     hits: list[int | None] = []
     matches: list[int | None] = []
     duplicates: list[int | None] = []
     faults: list[str] = []
-    candidates: list[Sequence[int]] = []
     owner: dict[int, int] = {}  # reference -> slot of the answer that has it in the matching
-    for slot, answer in enumerate(items):
-        try:
-            own, earlier = ask(look_up, slot, answer.text)
-        except VerifierFault as exc:
-            own, earlier = (), None
-            faults.append(f"answer {slot + 1}: {exc}")
+    for slot, (own, earlier, fault) in enumerate(findings):
+        if fault is not None:
+            faults.append(f"answer {slot + 1}: {fault}")
             verdicts.append(_UNSCORED)
             hits.append(None)
         else:
             verdicts.append(_CORRECT if own else _WRONG)
-            is_hit = bool(own) and earlier is None and (unlimited or _augment(slot, own, candidates, owner))
+            is_hit = own and earlier is None and (unlimited or _augment(slot, own, findings, owner))
             hits.append(1 if is_hit else 0)
-        candidates.append(own)
         duplicates.append(earlier)
         matches.append(own[0] if own else None)
     for reference, slot in owner.items():
@@ -72,23 +72,17 @@ def judge(example: Example, answers: AnswerSet, verifier: Verifier | QuestionVer
     return Judgement(answers, tuple(verdicts), tuple(hits), tuple(matches), tuple(duplicates), n, tuple(faults))
 
 
-def _by_key(references: tuple[Reference, ...], verifier: Verifier) -> LookUp | None:
-    """By keys alone; None for a verifier without keys, or a reference without one, whose fault `_pairwise` places."""
-    key = getattr(verifier, "key", None)
-    if key is None:
-        return None
-    try:
-        index = ask(_index, references, verifier, key)
-    except VerifierFault:
-        return None
+def _by_key(
+    items: tuple[Answer, ...], references: tuple[Reference, ...], verifier: Verifier, key: Callable[[str], str]
+) -> list[Finding]:
+    index = _index(references, verifier, key)
     first: dict[str, int] = {}
-
-    def look_up(slot: int, text: str) -> tuple[Sequence[int], int | None]:
-        name = key(text)
+    findings: list[Finding] = []
+    for slot, answer in enumerate(items):
+        name = key(answer.text)
         earlier = first.setdefault(name, slot)
-        return index.get(name, ()), None if earlier == slot else earlier
-
-    return look_up
+        findings.append((index.get(name, ()), None if earlier == slot else earlier, None))
+    return findings
 
 
 _INDEXES: dict[int, tuple[tuple[Reference, ...], Verifier, Index]] = {}
@@ -110,27 +104,39 @@ def _index(references: tuple[Reference, ...], verifier: Verifier, key: Callable[
     return index
 
 
-def _pairwise(items: tuple[Answer, ...], references: tuple[Reference, ...], verifier: Verifier) -> LookUp:
-    firsts: list[int] = []  # only the first of each kind is compared with, also by an equality that is not transitive
+def _pairwise(
+    items: tuple[Answer, ...], references: tuple[Reference, ...], verifier: Verifier, unlimited: bool
+) -> list[Finding]:
+    """Answer by answer, each with its own fault."""
+    firsts: dict[int, bool] = {}  # slot of the first answer of each kind, and whether it is right
 
-    def look_up(slot: int, text: str) -> tuple[Sequence[int], int | None]:
+    def compare(text: str) -> Finding:
         own = [number for number, reference in enumerate(references) if verifier.matches(text, reference)]
-        earlier = next((j for j in firsts if verifier.same(text, items[j].text)), None)
-        if earlier is None:
-            firsts.append(slot)
-        return own, earlier
+        # Only with the first of a kind, also by an equality that is not transitive. Of an open verifier's answers, a
+        # right one only with right ones: a program that fails for want of an import may have the same normal form.
+        rivals = [slot for slot, is_right in firsts.items() if is_right or not (unlimited and own)]
+        return own, next((slot for slot in rivals if verifier.same(text, items[slot].text)), None), None
 
-    return look_up
+    findings: list[Finding] = []
+    for slot, answer in enumerate(items):
+        try:
+            own, earlier, _ = finding = ask(compare, answer.text)
+        except VerifierFault as exc:
+            finding = ((), None, str(exc))
+        else:
+            if earlier is None:
+                firsts[slot] = bool(own)
+        findings.append(finding)
+    return findings
 
 
-def _augment(slot: int, own: Sequence[int], candidates: Sequence[Sequence[int]], owner: dict[int, int]) -> bool:
+def _augment(slot: int, own: Sequence[int], findings: Sequence[Finding], owner: dict[int, int]) -> bool:
     """Give ``slot`` one of its ``own`` references, moving earlier slots to their other ones; False when impossible.
 
     The first free reference is the usual case. Else a search for an augmenting path: the slot takes a reference from
-    its holder, which takes another of its candidates, and so on to a free one; ``via`` says which slot would take each
+    its owner, which takes another of its own, and so on to a free one; ``via`` says which slot would take each
     reference that was reached. Breadth-first, so that the number of references is no limit of recursion. A matching is
-    largest iff no such path exists (Berge 1957, https://doi.org/10.1073/pnas.43.9.842), so the number of hits does not
-    depend on the order in which earlier answers got theirs.
+    largest iff no such path exists (Berge 1957, https://doi.org/10.1073/pnas.43.9.842): the order does not matter.
     """
     for reference in own:
         if reference not in owner:
@@ -147,8 +153,7 @@ def _augment(slot: int, own: Sequence[int], candidates: Sequence[Sequence[int]],
                 if previous is None:
                     return True
                 reference = previous
-        holder = owner[reference]
-        fresh = [r for r in candidates[holder] if r not in via]
-        via.update(zip(fresh, repeat(holder)))
+        fresh = [r for r in findings[owner[reference]][0] if r not in via]
+        via.update(dict.fromkeys(fresh, owner[reference]))
         queue.extend(fresh)
     return False

@@ -13,28 +13,25 @@ the grammar themselves: ``a < b`` and ``<b>`` are fine, ``<answer2>`` is not. q 
 ``.35``, ``0``, ``1``, ``1.0``; a sign, an exponent, a percent sign, a decimal comma, ``nan`` or ``1.2`` are deviations.
 
 `_layouts` reads both layouts with one regular expression each, which is fast; `_scan` states the grammar tag by tag and
-names the first departure from it. They accept the same texts. Both take time linear in the length of the text: a
-completion is written by a model that is rewarded for it, so it may be anything.
+names the first departure from it. They accept the same texts (a property test compares them), in time linear in their
+length: a completion is written by a model that is rewarded for it, so it may be anything.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from functools import lru_cache
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache, partial
+from itertools import repeat, zip_longest
+from typing import Any, NamedTuple
 
 from polymode.prompts import check_k
 from polymode.types import Answer, AnswerSet, ParseStatus, Span
 
-MAX_COMPLETION_CHARS = 8_000_000
-"""Longest completion that is read at all."""
-MAX_ANSWER_CHARS = 20_000
-"""Longest answer, room for a program of a few hundred lines."""
-MAX_NUMBER_CHARS = 32
-"""Longest confidence, digits and point."""
+MAX_COMPLETION_CHARS, MAX_ANSWER_CHARS, MAX_NUMBER_CHARS = 8_000_000, 20_000, 32
+"""Longest completion that is read at all, longest answer (a program of a few hundred lines), longest confidence."""
 
-_CLEAN = ParseStatus.CLEAN
+_CLEAN = ParseStatus.CLEAN  # a global is looked up faster
 _THINK, _END_THINK = "<think>", "</think>"
 _A_TAG = r"</?(?:(?:answer|confidence)[0-9]*+|analysis|think)>"
 _TAG = re.compile(_A_TAG)
@@ -56,8 +53,7 @@ def parse_answers(
         confidence: whether the format asks for a confidence after each answer.
         finished: False when generation was cut off, which turns MALFORMED into TRUNCATED.
         salvage: for evaluation only: when the format was not followed, keep the longest usable prefix of slots (answer
-            and, where asked for, valid confidence, in slot order, whatever stands between them) as PARTIAL. A
-            completion whose reasoning never ends has none.
+            and, where asked for, valid confidence, in slot order, whatever stands between them) as PARTIAL.
 
     Returns:
         K answers when CLEAN, 1..K when PARTIAL, none when MALFORMED or TRUNCATED, with the reason in words. Spans are
@@ -91,7 +87,7 @@ def _parse_slowly(completion: str, start: int, k: int, confidence: bool, finishe
         try:
             return AnswerSet(ParseStatus.CLEAN, _scan(completion, start, k, confidence), k, confidence)
         except _Deviation as exc:
-            reason = exc.reason
+            reason = str(exc)
         if salvage:
             answers = _salvage(completion, start, k, confidence)
     failed = ParseStatus.MALFORMED if finished else ParseStatus.TRUNCATED
@@ -99,12 +95,11 @@ def _parse_slowly(completion: str, start: int, k: int, confidence: bool, finishe
 
 
 class _Layout(NamedTuple):
-    """One order of the tags as a regular expression, and which of its groups hold what."""
+    """One order of the tags as a regular expression, and which of its groups are answers and confidences."""
 
     pattern: re.Pattern[str]
     answers: slice
     confidences: slice | None
-    """None when the format has no confidences."""
 
 
 @lru_cache(maxsize=128)
@@ -112,8 +107,7 @@ def _layouts(k: int, confidence: bool) -> tuple[_Layout, ...]:
     """The grammar's layouts for ``k`` answers, the usual one first.
 
     Every repetition is possessive and every text runs to the next tag of the grammar, so a match never goes back over
-    characters it has read: the time is linear in the length of the text, however hostile. What these patterns read as
-    CLEAN, `_scan` reads in the same way; a property test compares the two.
+    characters it has read: the time is linear in the length of the text, however hostile.
     """
     numbers = _numbers(check_k(k))
     answers = [_tag_pattern(f"answer{n}", f"({_TEXT})") for n in numbers]
@@ -141,119 +135,124 @@ def _numbers(k: int) -> list[str]:
     return [""] if k == 1 else [str(i) for i in range(1, k + 1)]
 
 
+_span: Callable[[tuple[int, int]], Span] = partial(tuple.__new__, Span)  # the hot path; a third of the time of Span()
+
+
 def _from_match(match: re.Match[str], layout: _Layout) -> tuple[Answer, ...] | None:
     """Answers of a match; None when one of them is empty, which `_scan` puts into words."""
     texts, spans = match.groups(), match.regs[1:]
+    numbers: Iterable[Any] = repeat((None, None))
+    if layout.confidences is not None:
+        numbers = zip(texts[layout.confidences], spans[layout.confidences])  # noqa: B905  # a span for each text
     answers: list[Answer] = []
-    if layout.confidences is None:
-        for raw, (start, _) in zip(texts, spans):  # noqa: B905  # the hot path; a text for each span
-            if not (text := raw.rstrip()):
-                return None
-            answers.append(Answer(text, Span(start, start + len(text))))
-        return tuple(answers)
-    numbers = zip(texts[layout.confidences], spans[layout.confidences])  # noqa: B905
     for raw, (start, _), (number, place) in zip(texts[layout.answers], spans[layout.answers], numbers):  # noqa: B905
-        if not (text := raw.rstrip()):
+        text = raw.rstrip()
+        if not text:
             return None
-        answers.append(Answer(text, Span(start, start + len(text)), float(number), Span(*place)))
+        span = _span((start, start + len(text)))
+        answers.append(Answer(text, span) if number is None else Answer(text, span, float(number), _span(place)))
     return tuple(answers)
 
 
 class _Deviation(Exception):
     """Where a completion leaves the grammar."""
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
 
-
-class _Tags:
-    """The tags of a completion from ``start`` on, read one at a time, each with the text in front of it."""
+class _Scanner:
+    """The grammar tag by tag; its methods raise _Deviation at a departure from it."""
 
     def __init__(self, completion: str, start: int) -> None:
         self.completion = completion
-        self.position = start
-        # One pass of finditer, never restarted: this is what makes the scan linear in the number of characters.
-        self._matches: Iterator[re.Match[str]] = _TAG.finditer(completion, start)
-        self._ahead: re.Match[str] | None = next(self._matches, None)
+        self._pieces = _pieces(completion, start)
+        self.gap, self.tag = next(self._pieces)  # the text up to the next tag, and that tag, "" at the end
 
-    @property
-    def ahead(self) -> str:
-        """The next tag, empty at the end of the text."""
-        return self._ahead[0] if self._ahead else ""
+    def content(self, name: str, where: str) -> Span:
+        """Step over ``<name>text</name>``; the text's span without surrounding white space."""
+        self.refuse_text(where)
+        if self.tag != f"<{name}>":
+            raise _Deviation(f"{where}: <{name}> expected, found {self.tag or 'the end of the text'}")
+        span, closing = next(self._pieces)
+        if closing != f"</{name}>":
+            raise _Deviation(f"{where}: </{name}> expected, found {closing or 'the end of the text'}")
+        self.gap, self.tag = next(self._pieces)
+        return span
 
-    def text_before(self) -> Span:
-        """From the current position to the next tag or the end."""
-        return Span(self.position, self._ahead.start() if self._ahead else len(self.completion))
+    def slot(self, name: str, n: str, problem_of: Callable[[str], str]) -> Span:
+        """Step over the tags of a slot's answer or confidence."""
+        span = self.content(f"{name}{n}", f"slot {n or 1}")
+        if problem := problem_of(span.slice(self.completion)):
+            raise _Deviation(f"slot {n or 1}: <{name}{n}> {problem}")
+        return span
 
-    def step(self) -> None:
-        """Move behind the next tag."""
-        if self._ahead is not None:
-            self.position = self._ahead.end()
-            self._ahead = next(self._matches, None)
+    def skip_analysis(self) -> bool:
+        has_analysis = self.tag == "<analysis>"
+        if has_analysis:
+            self.content("analysis", "analysis")
+        return has_analysis
+
+    def refuse_text(self, where: str) -> None:
+        if text := self.gap.slice(self.completion):
+            raise _Deviation(f"{where}: text outside the tags: {text[:40]!r}")
+
+
+def _pieces(completion: str, start: int) -> Iterator[tuple[Span, str]]:
+    """Each tag from ``start`` on, after the stripped text in front of it; at last the end of the text, as "".
+
+    One pass of finditer, never restarted: this is what makes the scan linear in the number of characters.
+    """
+    position = start
+    for match in _TAG.finditer(completion, start):
+        yield _stripped(completion, position, match.start()), match[0]
+        position = match.end()
+    yield _stripped(completion, position, len(completion)), ""
+
+
+def _stripped(text: str, start: int, end: int) -> Span:
+    raw = text[start:end]
+    content = raw.strip()
+    start += len(raw) - len(raw.lstrip()) if content else 0
+    return Span(start, start + len(content))
 
 
 def _scan(completion: str, start: int, k: int, confidence: bool) -> tuple[Answer, ...]:
-    """The grammar, tag by tag; raises _Deviation at the first departure from it."""
-    tags, numbers = _Tags(completion, start), _numbers(k)
+    """The answers of a completion in the grammar; raises _Deviation at the first departure from it."""
+    scanner, numbers = _Scanner(completion, start), _numbers(k)
     answers: list[Span] = []
     confidences: list[Span] = []
     has_analysis = is_blocked = False
     for n in numbers:
-        answers.append(_answer_span(tags, n))
+        answers.append(scanner.slot("answer", n, _answer_problem))
         if not confidence or is_blocked:
             continue
         # After the first answer the next tag tells the two layouts apart; with K = 1 only <analysis> makes it blocked.
-        if not confidences and tags.ahead in (f"<answer{_after(n)}>", "<analysis>"):
+        if not confidences and scanner.tag in ("<answer2>" if n else "<answer>", "<analysis>"):
             is_blocked = True
         else:
-            confidences.append(_confidence_span(tags, n))
+            confidences.append(scanner.slot("confidence", n, _number_problem))
     if is_blocked:
-        has_analysis = _skip_analysis(tags)
-        confidences = [_confidence_span(tags, n) for n in numbers]
+        has_analysis = scanner.skip_analysis()
+        confidences = [scanner.slot("confidence", n, _number_problem) for n in numbers]
     if not has_analysis:
-        _skip_analysis(tags)
-    _refuse_stray(tags, "after the last slot")
-    if tags.ahead:
-        raise _Deviation(f"after the last slot: {tags.ahead} is one tag too many")
-    if not confidence:
-        return tuple(Answer(span.slice(completion), span) for span in answers)
-    return tuple(
-        Answer(span.slice(completion), span, float(number.slice(completion)), number)
-        for span, number in zip(answers, confidences, strict=True)
-    )
+        scanner.skip_analysis()
+    scanner.refuse_text("after the last slot")
+    if scanner.tag:
+        raise _Deviation(f"after the last slot: {scanner.tag} is one tag too many")
+    return tuple(_answer(completion, *spans) for spans in zip_longest(answers, confidences))
 
 
-def _after(n: str) -> str:
-    return str(int(n) + 1) if n else ""
+def _answer(completion: str, span: Span, number: Span | None = None) -> Answer:
+    return Answer(span.slice(completion), span, float(number.slice(completion)) if number else None, number)
 
 
-def _answer_span(tags: _Tags, n: str) -> Span:
-    span = _content(tags, f"answer{n}", _slot(n))
-    if span.start == span.end:
-        raise _Deviation(f"{_slot(n)}: <answer{n}> is empty")
-    if span.end - span.start > MAX_ANSWER_CHARS:
-        raise _Deviation(
-            f"{_slot(n)}: <answer{n}> has {span.end - span.start} characters, at most {MAX_ANSWER_CHARS} are allowed"
-        )
-    return span
-
-
-def _confidence_span(tags: _Tags, n: str) -> Span:
-    span = _content(tags, f"confidence{n}", _slot(n))
-    problem = _number_problem(tags.completion, span)
-    if problem:
-        raise _Deviation(f"{_slot(n)}: <confidence{n}> {problem}")
-    return span
-
-
-def _number_problem(completion: str, span: Span) -> str:
-    length = span.end - span.start
-    if length == 0:
+def _answer_problem(text: str, limit: int = MAX_ANSWER_CHARS) -> str:
+    if not text:
         return "is empty"
-    if length > MAX_NUMBER_CHARS:
-        return f"has {length} characters, at most {MAX_NUMBER_CHARS} are allowed"
-    text = span.slice(completion)
+    return f"has {len(text)} characters, at most {limit} are allowed" if len(text) > limit else ""
+
+
+def _number_problem(text: str) -> str:
+    if problem := _answer_problem(text, MAX_NUMBER_CHARS):
+        return problem
     if _IS_NUMBER.fullmatch(text):
         return ""
     if _IS_DECIMAL.fullmatch(text) and not 0 <= float(text) <= 1:
@@ -261,71 +260,25 @@ def _number_problem(completion: str, span: Span) -> str:
     return f"is {text!r}, not a plain decimal from 0 to 1"
 
 
-def _skip_analysis(tags: _Tags) -> bool:
-    if tags.ahead != "<analysis>":
-        return False
-    _content(tags, "analysis", "analysis")
-    return True
-
-
-def _slot(n: str) -> str:
-    return f"slot {n or 1}"
-
-
-def _content(tags: _Tags, name: str, where: str) -> Span:
-    """Step over ``<name>text</name>``; the text's span without surrounding white space."""
-    _refuse_stray(tags, where)
-    if tags.ahead != f"<{name}>":
-        raise _Deviation(f"{where}: <{name}> expected, found {tags.ahead or 'the end of the text'}")
-    tags.step()
-    span = tags.text_before()
-    if tags.ahead != f"</{name}>":
-        raise _Deviation(f"{where}: </{name}> expected, found {tags.ahead or 'the end of the text'}")
-    tags.step()
-    return _stripped(tags.completion, span)
-
-
-def _refuse_stray(tags: _Tags, where: str) -> None:
-    span = _stripped(tags.completion, tags.text_before())
-    if span.start != span.end:
-        excerpt = tags.completion[span.start : min(span.end, span.start + 40)]
-        raise _Deviation(f"{where}: text outside the tags: {excerpt!r}")
-
-
-def _stripped(text: str, span: Span) -> Span:
-    raw = span.slice(text)
-    content = raw.strip()
-    start = span.start + (len(raw) - len(raw.lstrip()) if content else 0)
-    return Span(start, start + len(content))
-
-
 def _salvage(completion: str, start: int, k: int, confidence: bool) -> list[Answer]:
     """The first complete ``<answer i>`` and the first confidence after it, slot by slot until one cannot be read."""
-    contents = _complete_tags(completion, start)
+    contents: dict[str, list[Span]] = {}  # of every <name>text</name> without a tag inside, by opening tag, in order
+    opening = ""
+    for span, tag in _pieces(completion, start):
+        if opening and tag == f"</{opening[1:]}":
+            contents.setdefault(opening, []).append(span)
+        opening = tag
     answers: list[Answer] = []
     position = start
     for n in _numbers(k):
-        span = next((s for s in contents.get(f"answer{n}", ()) if s.start >= position), None)
-        if span is None or not 0 < span.end - span.start <= MAX_ANSWER_CHARS:
+        span = next((s for s in contents.get(f"<answer{n}>", ()) if s.start >= position), None)
+        if span is None or _answer_problem(span.slice(completion)):
             break
         number = None
         if confidence:
-            number = next((s for s in contents.get(f"confidence{n}", ()) if s.start >= span.end), None)
-            if number is None or _number_problem(completion, number):
+            number = next((s for s in contents.get(f"<confidence{n}>", ()) if s.start >= span.end), None)
+            if number is None or _number_problem(number.slice(completion)):
                 break
-        q = float(number.slice(completion)) if number else None
-        answers.append(Answer(span.slice(completion), span, q, number))
+        answers.append(_answer(completion, span, number))
         position = span.end
     return answers
-
-
-def _complete_tags(completion: str, start: int) -> dict[str, list[Span]]:
-    """Stripped contents of every ``<name>text</name>`` without a tag inside, by name, in order, in one pass."""
-    contents: dict[str, list[Span]] = {}
-    tags = _Tags(completion, start)
-    while tags.ahead:
-        tag = tags.ahead
-        tags.step()
-        if tag[1] != "/" and tags.ahead == f"</{tag[1:]}":
-            contents.setdefault(tag[1:-1], []).append(_stripped(completion, tags.text_before()))
-    return contents

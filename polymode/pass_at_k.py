@@ -90,22 +90,22 @@ def pass_at_k_advantages(right_PG: Rights, k: int, *, scale: str = "none") -> ND
     return centred if scale == "none" else centred / (np.sqrt(estimate * (1 - estimate)) + EPSILON)
 
 
-def union_values(found_GN: ArrayLike, k: int) -> NDArray[np.float64]:
+def union_values(finds_G_N: ArrayLike, k: int) -> NDArray[np.float64]:
     """Mean, over the subsets of k that a completion is in, of the references found by one of them; shape (G,).
 
     The sum over references of `pass_at_k_values`, so the statement on centring also holds for "references found by k
     completions together".
 
     Args:
-        found_GN: whether completion g found reference n, shape (G, N); rows of NaN are unscored.
+        finds_G_N: whether completion g found reference n, shape (G, N); rows of NaN are unscored.
         k: completions in a subset.
     """
-    found = np.asarray(found_GN, dtype=np.float64)
-    if found.ndim != 2:
-        raise RecordError(f"found: shape {found.shape} is not allowed; give (completions, references)")
-    values_NG = pass_at_k_values(found.T, k)
-    unscored = np.isnan(found).any(axis=1)
-    return np.where(unscored, np.nan, np.nan_to_num(values_NG).sum(axis=0))
+    finds_G_N = np.asarray(finds_G_N, dtype=np.float64)
+    if finds_G_N.ndim != 2:
+        raise RecordError(f"finds: shape {finds_G_N.shape} is not allowed; give (completions, references)")
+    values_N_G = pass_at_k_values(finds_G_N.T, k)
+    unscored_G = np.isnan(finds_G_N).any(axis=1)
+    return np.where(unscored_G, np.nan, np.nan_to_num(values_N_G).sum(axis=0))
 
 
 def _counted(right_PG: Rights, k: int) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:

@@ -18,6 +18,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 
@@ -85,26 +86,27 @@ class Registry(Generic[T]):
         """
         address = self._address(name)
         module, _, path = address.partition(":")
-        said = f"{self._what(name)}{'' if address == name else f' is {address}, which'}"
+        subject = self._what(name) if address == name else f"{self._what(name)} is {address}, which"
         try:
-            found: Any = import_module(module)
+            member: Any = import_module(module)
         except PolymodeError:  # a missing extra says by itself what to install
             raise
         except (Exception, SystemExit) as exc:
             raise ConfigError(
-                f"{said} cannot be imported ({describe_error(exc)}): install its package, run in the folder that holds "
-                f"{module.partition('.')[0]}, or correct the name"
+                f"{subject} cannot be imported ({describe_error(exc)}): install its package, run in the folder that "
+                f"holds {module.partition('.')[0]}, or correct the name"
             ) from exc
-        for part in path.split("."):
-            if not hasattr(found, part):
-                raise ConfigError(f"{said} does not exist: module {module!r} has no {path!r}; correct the name")
-            found = getattr(found, part)
-        if inspect.isclass(found):
-            self._check_methods(name, found)
-        elif not callable(found) or (self._protocols and address == name):
+        try:
+            member = attrgetter(path)(member)
+        except AttributeError:
+            message = f"{subject} does not exist: module {module!r} has no {path!r}; correct the name"
+            raise ConfigError(message) from None
+        if inspect.isclass(member):
+            self._check_methods(name, member)
+        elif not callable(member) or (self._protocols and address == name):
             # A run folder may name what judges it, and must not get any function of this installation called.
-            raise ConfigError(f"{said} is no {'class' if self._protocols else 'function'}: name one")
-        return found
+            raise ConfigError(f"{subject} is no {'class' if self._protocols else 'function'}: name one")
+        return member
 
     def options(self, name: str) -> dict[str, inspect.Parameter]:
         """Keyword arguments of the class behind a name, by name; one of kind VAR_KEYWORD takes any other."""
@@ -117,16 +119,15 @@ class Registry(Generic[T]):
         Raises:
             ConfigError: as for `load`, or for an option.
         """
-        known = self.options(name)
-        takes_any = [n for n, p in known.items() if p.kind is p.VAR_KEYWORD]
-        for option in takes_any:
-            del known[option]
+        parameters = self.options(name)
+        takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+        parameters = {option: p for option, p in parameters.items() if p.kind is not p.VAR_KEYWORD}
         for option in options:
-            if option not in known and not takes_any:
-                allowed = f"known: {', '.join(known)}" if known else "it has none"
+            if option not in parameters and not takes_any:
+                allowed = f"known: {', '.join(parameters)}" if parameters else "it has none"
                 raise ConfigError(f"{self._what(name)}: unknown option {option!r}; {allowed}")
-        given = {*options, *(self.entries[name].options if name in self.entries else ())}
-        missing = [option for option, p in known.items() if p.default is p.empty and option not in given]
+        present = {**self._fixed(name), **options}
+        missing = [option for option, p in parameters.items() if p.default is p.empty and option not in present]
         if missing:
             raise ConfigError(f"{self._what(name)}: {' and '.join(missing)} must be given as {self.kind} options")
 
@@ -138,9 +139,8 @@ class Registry(Generic[T]):
             PolymodeError: others that the constructor raises, such as MissingExtraError.
         """
         self.check(name, options)
-        fixed = self.entries[name].options if name in self.entries else {}
         try:
-            made = self.load(name)(**{**fixed, **options})
+            made = self.load(name)(**{**self._fixed(name), **options})
         except ConfigError as exc:
             raise ConfigError(f"{self._what(name)}: {exc}") from None
         except PolymodeError:
@@ -152,23 +152,26 @@ class Registry(Generic[T]):
         self._check_methods(name, made)
         return cast(T, made)
 
-    def name_of(self, found: Any) -> str:
+    def name_of(self, member: Any) -> str:
         """The name of a class or function: a built-in one, else its ``module:Name``."""
-        address = f"{found.__module__}:{found.__qualname__}"
+        address = f"{member.__module__}:{member.__qualname__}"
         return next((n for n, e in self.entries.items() if e.address == address and not e.options), address)
 
+    def _fixed(self, name: str) -> Mapping[str, Any]:
+        """Options that belong to a built-in name."""
+        return self.entries[name].options if name in self.entries else {}
+
     def _address(self, name: str) -> str:
-        if isinstance(name, str):
-            if name in self.entries:
-                return self.entries[name].address
-            if _is_address(name):
-                return name
-            addresses = dict.fromkeys(point.value for point in self._installed(name))
-            if len(addresses) > 1:
-                raise ConfigError(f"{self._what(name)} is ambiguous: give {' or '.join(addresses)} instead")
-            for address in addresses:
-                return address
-        raise ConfigError(f"{self.kind} = {name!r} is not known: use one of {', '.join(self)}, or module:Name")
+        if _is_address(name):
+            return name
+        if name not in self:
+            raise ConfigError(f"{self.kind} = {name!r} is not known: use one of {', '.join(self)}, or module:Name")
+        if name in self.entries:
+            return self.entries[name].address
+        addresses = sorted({point.value for point in self._installed(name)})
+        if len(addresses) > 1:
+            raise ConfigError(f"{self._what(name)} is ambiguous: give {' or '.join(addresses)} instead")
+        return addresses[0]
 
     def _installed(self, name: str | None = None) -> list[EntryPoint]:
         from importlib import metadata  # only where a name is not built in: it reads the list of every package
@@ -176,13 +179,13 @@ class Registry(Generic[T]):
         points = metadata.entry_points(group=self.group)
         return sorted(point for point in points if name in (None, point.name))
 
-    def _check_methods(self, name: str, found: Any) -> None:
+    def _check_methods(self, name: str, member: Any) -> None:
         """Refuse what fits no protocol; of a class its methods only, as attributes may come when it is made."""
-        absent = {protocol: list(_absent(protocol, found)) for protocol in self._protocols}
-        if absent and all(absent.values()):
-            protocol = min(absent, key=lambda one: len(absent[one]))
+        lacking = [(list(_absent(protocol, member)), protocol) for protocol in self._protocols]
+        absent, protocol = min(lacking, key=lambda pair: len(pair[0]), default=([], type))
+        if absent:
             raise ConfigError(
-                f"{self._what(name)} has no {' and no '.join(absent[protocol])}: add what "
+                f"{self._what(name)} has no {' and no '.join(absent)}: add what "
                 f"{protocol.__module__}.{protocol.__qualname__} describes"
             )
 
@@ -206,15 +209,15 @@ def importable(folder: Path) -> Iterator[None]:
         sys.path.remove(path)
 
 
-def _is_address(name: str) -> bool:
-    parts = name.split(":")
-    return len(parts) == 2 and all(all(word.isidentifier() for word in part.split(".")) for part in parts)
+def _is_address(name: object) -> bool:
+    parts = name.split(":") if isinstance(name, str) else []
+    return len(parts) == 2 and all(word.isidentifier() for part in parts for word in part.split("."))
 
 
-def _absent(protocol: type[Any], found: Any) -> Iterator[str]:
-    """What ``found`` lacks of a protocol's own methods and attributes, in words."""
-    for name, member in vars(protocol).items():
-        if not name.startswith("_") and inspect.isfunction(member) and not callable(getattr(found, name, None)):
-            yield f"method {name}({', '.join(list(inspect.signature(member).parameters)[1:])})"
-    if not inspect.isclass(found):
-        yield from (f"attribute {name}" for name in inspect.get_annotations(protocol) if not hasattr(found, name))
+def _absent(protocol: type[Any], member: Any) -> Iterator[str]:
+    """What a class or object lacks of a protocol's own methods and attributes, in words."""
+    for name, method in vars(protocol).items():
+        if not name.startswith("_") and inspect.isfunction(method) and not callable(getattr(member, name, None)):
+            yield f"method {name}({', '.join(list(inspect.signature(method).parameters)[1:])})"
+    if not inspect.isclass(member):
+        yield from (f"attribute {name}" for name in inspect.get_annotations(protocol) if not hasattr(member, name))

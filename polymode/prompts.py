@@ -6,9 +6,9 @@ in a warm start (the lab).
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
-from polymode.errors import ConfigError
+from polymode.errors import ConfigError, one_of
 
 MAX_K = 20
 """Largest number of answers that one completion may be asked for."""
@@ -40,25 +40,9 @@ def build_prompt(question: str, k: int, *, confidence: bool, exclusive: bool = F
         ConfigError: k out of range or unknown style.
     """
     check_k(k)
+    one_of("style", style, get_args(Style))
     if style == "brief":
-        return f"{question}\n{_brief_request(k, confidence)}\n"
-    if style != "full":
-        raise ConfigError(f"style = {style!r} is not known: use 'full' or 'brief'")
-    return f"{question}\n\n{_full_request(k, confidence, exclusive)}"
-
-
-def build_check_prompt(question: str, answer: str) -> str:
-    """Prompt that asks whether one proposed answer is right, to be answered with True or False (P(True))."""
-    ask = "Is the proposed answer correct? Reply with one word, True or False."
-    return f"{question}\n\nProposed answer: {answer}\n\n{ask}"
-
-
-def _brief_request(k: int, confidence: bool) -> str:
-    noun = "answer" if k == 1 else "answers"
-    return f"Give {k} {noun} with confidence" if confidence else f"Give {k} {noun}"
-
-
-def _full_request(k: int, confidence: bool, exclusive: bool) -> str:
+        return f"{question}\nGive {k} answer{'s' if k > 1 else ''}{' with confidence' if confidence else ''}\n"
     tags = [""] if k == 1 else [str(i) for i in range(1, k + 1)]
     slots = "\n".join(
         f"<answer{i}>...</answer{i}>" + (f"<confidence{i}>...</confidence{i}>" if confidence else "") for i in tags
@@ -79,4 +63,10 @@ def _full_request(k: int, confidence: bool, exclusive: bool) -> str:
                 else "Several answers may be correct, so judge each one by itself; the probabilities need not sum to 1."
             )
     parts.append("An answer tag holds only the answer, without explanation. After </think> write exactly:")
-    return " ".join(parts) + "\n" + slots
+    return f"{question}\n\n{' '.join(parts)}\n{slots}"
+
+
+def build_check_prompt(question: str, answer: str) -> str:
+    """Prompt that asks whether one proposed answer is right, to be answered with True or False (P(True))."""
+    ask = "Is the proposed answer correct? Reply with one word, True or False."
+    return f"{question}\n\nProposed answer: {answer}\n\n{ask}"

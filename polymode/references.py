@@ -21,67 +21,45 @@ def reference_from(value: Any) -> Reference:
         ref = Reference(value)
     elif isinstance(value, Reference):
         ref = value
-    elif isinstance(value, (list, tuple)):
-        names = _texts(cast("Sequence[Any]", value))
-        if not names:
-            raise _unreadable(value)
-        ref = Reference(names[0], names[1:])
-    elif isinstance(value, Mapping):
-        ref = _from_object(cast("Mapping[str, Any]", value))
+    elif isinstance(value, (list, tuple)) and value and _are_texts(value):
+        ref = Reference(value[0], tuple(value[1:]))
+    elif isinstance(value, Mapping) and isinstance(value.get("text"), str):
+        aliases = value.get("aliases") or ()
+        if not isinstance(aliases, (list, tuple)) or not _are_texts(aliases):
+            raise RecordError(f"references: aliases must be a list of strings, got {aliases!r}")
+        ref = Reference(value["text"], tuple(aliases), value.get("weight"))
     else:
-        raise _unreadable(value)
+        raise RecordError(
+            f"references: {value!r} is not a reference; give a string, a non-empty list of aliases, "
+            'or {"text": ..., "aliases": [...], "weight": ...}'
+        )
     if "" in map(str.strip, ref.names):
         raise RecordError(f"references: empty text in {value!r}; remove the reference or write its answer")
     weight: Any = ref.weight
-    if weight is not None and (
-        isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight <= 1
-    ):
+    is_number = isinstance(weight, (int, float)) and not isinstance(weight, bool)
+    if weight is not None and not (is_number and 0 <= weight <= 1):
         raise RecordError(f"references: weight {weight!r} of {ref.text!r} must be a number from 0 to 1")
     return ref
 
 
-def _from_object(value: Mapping[str, Any]) -> Reference:
-    text: Any = value.get("text")
-    if not isinstance(text, str):
-        raise _unreadable(value)
-    listed: Any = value.get("aliases") or ()
-    aliases = _texts(cast("Sequence[Any]", listed)) if isinstance(listed, (list, tuple)) else None
-    if aliases is None:
-        raise RecordError(f"references: aliases must be a list of strings, got {listed!r}")
-    return Reference(text, aliases, value.get("weight"))
-
-
-def _texts(items: Sequence[Any]) -> tuple[str, ...] | None:
-    """The items, if all are strings."""
-    return tuple(items) if all([isinstance(item, str) for item in items]) else None
-
-
-def _unreadable(value: object) -> RecordError:
-    return RecordError(
-        f"references: {value!r} is not a reference; give a string, a non-empty list of aliases, "
-        'or {"text": ..., "aliases": [...], "weight": ...}'
-    )
+def _are_texts(items: Sequence[Any]) -> bool:
+    return all([isinstance(item, str) for item in items])
 
 
 def references_from(value: Any) -> tuple[Reference, ...]:
-    """References from a list of JSON forms; a bare string or object is one reference, never iterated.
-
-    Raises:
-        RecordError: not a list, or an item that is not a reference.
-    """
+    """References from a list of JSON forms; a bare string or object is one reference. Raises RecordError as above."""
     if isinstance(value, (str, Mapping, Reference)):
         value = [value]
     if not isinstance(value, (list, tuple)):
         raise RecordError(f"references: {value!r} is not a list; give a list with one item for each right answer")
-    return tuple(reference_from(item) for item in cast("Sequence[Any]", value))
+    return tuple(map(reference_from, value))
 
 
 def check_references(references: Sequence[Reference], verifier: Verifier | QuestionVerifier | None) -> None:
     """Refuse references that cannot be told apart: no answer could ever find all of them.
 
-    Two references are only aliases of each other when every name of one equals some name of the other and the other way
-    round. Names shared in part are fine: the one-to-one matching sorts them out. A verifier that is slow or reads the
-    question is not asked, nor is None: then any references may stand side by side.
+    That is so when every name of one equals some name of the other and the other way round; for names shared in part
+    there is the one-to-one matching. A verifier that reads the question is not asked, nor is None.
 
     Raises:
         RecordError: no reference at all, or two that no answer can tell apart.
@@ -95,25 +73,24 @@ def check_references(references: Sequence[Reference], verifier: Verifier | Quest
     except VerifierFault:  # judging says of each answer what is wrong
         return
     if pair is not None:
-        a, b = pair
+        a, b = (ref.text for ref in pair)
         raise RecordError(
-            f"references: {a.text!r} and {b.text!r} are the same answer; write them as one reference with aliases, "
-            f"[{a.text!r}, {b.text!r}]"
+            f"references: {a!r} and {b!r} are the same answer; write them as one reference with aliases, [{a!r}, {b!r}]"
         )
 
 
 def _indistinct(references: Sequence[Reference], verifier: Verifier) -> tuple[Reference, Reference] | None:
     key = getattr(verifier, "key", None)
     if key is not None:
-        seen: dict[frozenset[str], Reference] = {}
+        by_keys: dict[frozenset[str], Reference] = {}
         for ref in references:
-            first = seen.setdefault(frozenset(map(key, ref.names)), ref)
+            first = by_keys.setdefault(frozenset(map(key, ref.names)), ref)
             if first is not ref:
                 return first, ref
         return None
+
+    def is_within(a: Reference, b: Reference) -> bool:
+        return all(verifier.matches(name, b) for name in a.names)
+
     pairs = ((a, b) for j, b in enumerate(references) for a in references[:j])
-    return next(((a, b) for a, b in pairs if _is_within(a, b, verifier) and _is_within(b, a, verifier)), None)
-
-
-def _is_within(a: Reference, b: Reference, verifier: Verifier) -> bool:
-    return all(verifier.matches(name, b) for name in a.names)
+    return next(((a, b) for a, b in pairs if is_within(a, b) and is_within(b, a)), None)

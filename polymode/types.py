@@ -1,8 +1,7 @@
 """The records that pass between stages, one line of meaning under each field (layer L0).
 
-Everything here is frozen, torch-free and free of behaviour beyond small derived properties. Axis suffixes used across
-the package: ``_P`` question, ``_G`` completion of one question, ``_K`` answer of one set, ``_T`` token, ``_N`` flat
-items, ``_B`` calibration bin.
+Axis suffixes used across the package: ``_P`` question, ``_G`` completion of one question, ``_K`` answer of one set,
+``_T`` token, ``_N`` flat items, ``_B`` calibration bin.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple
 
 
 class ParseStatus(Enum):
@@ -40,7 +40,6 @@ class DecisionKind(Enum):
     """What is done with an answer set."""
 
     ANSWER = "answer"
-    """One answer is given."""
     OFFER_SET = "offer_set"
     """A short ranked list is offered to choose from."""
     ABSTAIN = "abstain"
@@ -79,16 +78,15 @@ class Example:
     distribution: Mapping[str, float] | None = None
     """Reference distribution over answers (sums to 1) when one is known: target of KL and total variation."""
     p_correct: Mapping[str, float] | None = None
-    """Exact probability that each possible answer is correct (lab only); an answer not listed has probability 0, unless
-    the task's verifier has a method ``p_correct(text)``, which knows that of any answer."""
+    """Exact probability that each possible answer is correct (lab only); an answer not listed has that of the
+    verifier's method ``p_correct(text)``, or without one probability 0."""
     exclusive: bool = False
     """True when at most one answer can be right, so honest confidences sum to at most 1."""
     meta: Mapping[str, object] = field(default_factory=dict)
     """Anything else the task wants to keep; JSON-serialisable."""
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """Half-open range of characters of the unmodified completion."""
 
     start: int
@@ -123,7 +121,7 @@ class AnswerSet:
     k: int
     """Answers asked for."""
     has_confidence: bool
-    """Whether the format asked for confidences."""
+    """Whether confidences were asked for."""
     reason: str = ""
     """Why the status is not CLEAN, in words; empty when CLEAN."""
 
@@ -159,7 +157,7 @@ class Judgement:
     @property
     def is_scored(self) -> bool:
         """Whether no answer is UNSCORED."""
-        return not any(v is Verdict.UNSCORED for v in self.verdicts)
+        return Verdict.UNSCORED not in self.verdicts
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +185,7 @@ class Decision:
 
     kind: DecisionKind
     answers: tuple[Answer, ...]
-    """What is shown: one answer for ANSWER, the first ones of ``ranked`` for OFFER_SET, none otherwise."""
+    """One answer for ANSWER, the first ones of ``ranked`` for OFFER_SET, none otherwise."""
     ranked: tuple[Answer, ...]
     """All distinct answers, the most confident first, with the confidences that were decided on; none when the
     completion cannot be used."""

@@ -29,9 +29,9 @@ Array = NDArray[Any]
 Key = TypeVar("Key", bound=Hashable)
 
 N_BOOT = 1000
-"""Replicates of an interval unless told otherwise."""
+"""Replicates of an interval by default."""
 LEVEL = 0.95
-"""Share of replicates inside an interval unless told otherwise."""
+"""Share of the replicates inside an interval."""
 MAX_ITEM_VISITS = 50_000_000
 """A statistic that is recomputed item by item gets min(n_boot, MAX_ITEM_VISITS / items) replicates, at least 100."""
 _BLOCK_BYTES, _SLAB = 96 * 2**20, 8192
@@ -96,10 +96,10 @@ def question_sums(question_N: Array, x_N: Array | None, n_questions: int) -> Arr
 
 def mean_of_items(question_N: Array, x_N: Array, n_questions: int) -> SumStatistic:
     """Mean over all items, each with equal weight: sum_i x_i / n. NaN items are left out; n counts items."""
-    is_known_N = ~np.isnan(x_N)
-    question, x = question_N[is_known_N], x_N[is_known_N]
-    sums = (question_sums(question, x, n_questions), question_sums(question, None, n_questions))
-    return SumStatistic(sums, ratio, int(is_known_N.sum()))
+    is_defined_N = ~np.isnan(x_N)
+    question_N, x_N = question_N[is_defined_N], x_N[is_defined_N]
+    sums = (question_sums(question_N, x_N, n_questions), question_sums(question_N, None, n_questions))
+    return SumStatistic(sums, ratio, len(x_N))
 
 
 def mean_of_questions(question_N: Array, x_N: Array, n_questions: int) -> SumStatistic:
@@ -174,32 +174,18 @@ def replicate(
 
 def _stack(sums: Mapping[Key, SumStatistic], n_questions: int) -> tuple[Array, dict[Key, list[int | slice]]]:
     """All per-question sums side by side (P, S), equal arrays once, and the columns of each statistic."""
-    arrays: dict[Hashable, Array] = {}
-    keys: dict[Key, list[Hashable]] = {name: [] for name in sums}
-    key_of_id: dict[int, Hashable] = {}
+    columns: dict[Hashable, int | slice] = {}
+    places: dict[Key, list[int | slice]] = {name: [] for name in sums}
+    blocks, width = [np.empty((n_questions, 0))], 0
     for name, s in sums.items():
         for a in s.sums:
-            key = key_of_id.setdefault(id(a), (a.shape, hash(a.tobytes())))
-            arrays.setdefault(key, a)
-            keys[name].append(key)
-    columns: dict[Hashable, int | slice] = {}
-    width = 0
-    for key, a in arrays.items():
-        columns[key] = width if a.ndim == 1 else slice(width, width + a.shape[1])
-        width += 1 if a.ndim == 1 else a.shape[1]
-    sums_P_S = np.empty((n_questions, width))
-    for key, a in arrays.items():
-        sums_P_S[:, columns[key]] = a
-    return sums_P_S, {name: [columns[key] for key in keys[name]] for name in sums}
-
-
-def percentile_interval(value_R: Array, level: float = LEVEL) -> tuple[float, float]:
-    """The central ``level`` of the replicates; NaN when fewer than half of them are defined."""
-    finite = value_R[np.isfinite(value_R)]
-    if finite.size == 0 or finite.size * 2 < value_R.size:
-        return math.nan, math.nan
-    low, high = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+            key = a.shape, hash(a.tobytes())
+            if key not in columns:
+                columns[key] = width if a.ndim == 1 else slice(width, width + a.shape[1])
+                width += 1 if a.ndim == 1 else a.shape[1]
+                blocks.append(a)
+            places[name].append(columns[key])
+    return np.column_stack(blocks), places
 
 
 def bootstrap(
@@ -208,7 +194,6 @@ def bootstrap(
     *,
     rng: np.random.Generator,
     n_boot: int = N_BOOT,
-    level: float = LEVEL,
     n_unscored: int = 0,
     advance: Callable[[int], object] | None = None,
 ) -> dict[Key, Estimate]:
@@ -219,41 +204,41 @@ def bootstrap(
         n_questions: P.
         rng: source of the resamples.
         n_boot: replicates.
-        level: share of the replicates inside the interval.
         n_unscored: noted in every estimate.
         advance: called with the number of replicates that have just been done.
     """
     values, replicates = replicate(statistics, n_questions, rng=rng, n_boot=n_boot, advance=advance)
-    return {
-        name: Estimate(values[name], *_interval(s, values[name], replicates[name], level), s.n, n_unscored)
-        for name, s in statistics.items()
-    }
+    estimates = {}
+    for name, s in statistics.items():
+        ends = percentile_interval(values[name], replicates[name], is_absolute=s.is_absolute, least=0.0)
+        estimates[name] = Estimate(values[name], *ends, s.n, n_unscored)
+    return estimates
 
 
-def _interval(statistic: Statistic, value: float, value_R: Array, level: float) -> tuple[float, float]:
-    if math.isnan(value):
-        return math.nan, math.nan
-    if statistic.is_absolute:
-        value_R = np.maximum(_centred(value, value_R), 0.0)
-    return percentile_interval(value_R, level)
+def percentile_interval(
+    value: float, value_R: Array, *, is_absolute: bool = False, least: float = -math.inf
+) -> tuple[float, float]:
+    """The central `LEVEL` of the replicates; NaN when the value or more than half of them are undefined.
 
-
-def _centred(value: float, value_R: Array) -> Array:
-    """The replicates moved so that their mean is the value.
-
-    |noise| does not average out: the value has such an excess over the truth, and a replicate, noise on top of noise,
-    has it twice. Only the second one can be measured and is taken off, or the interval would lie above its value.
+    |noise| does not average out: the value of an absolute statistic has such an excess over the truth, and a replicate,
+    noise on top of noise, has it twice. Only the second one can be measured. So the replicates are moved until their
+    mean is the value, none below ``least``, or the interval would lie above its value.
     """
     finite = value_R[np.isfinite(value_R)]
-    return value_R - (finite.mean() - value) if finite.size else value_R
+    if math.isnan(value) or finite.size == 0 or finite.size * 2 < value_R.size:
+        return math.nan, math.nan
+    if is_absolute:
+        finite = np.maximum(finite - (finite.mean() - value), least)
+    low, high = np.quantile(finite, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
 
 
 def restrict(statistic: Statistic, index: Array, n_questions: int) -> Statistic:
-    """The same statistic over the questions at ``index`` only; n is kept.
+    """The same statistic over the questions at ``index`` only, with the same n.
 
     Args:
         statistic: over ``n_questions`` questions.
-        index: positions of the questions to keep, in the wanted order.
+        index: positions of the questions, in their new order.
         n_questions: questions of ``statistic``.
     """
     if isinstance(statistic, SumStatistic):
@@ -274,7 +259,6 @@ def paired_differences(
     *,
     rng: np.random.Generator,
     n_boot: int = N_BOOT,
-    level: float = LEVEL,
 ) -> dict[str, Estimate]:
     """``first - second`` of each pair, two arms on the same questions, with intervals from shared resamples.
 
@@ -286,7 +270,6 @@ def paired_differences(
         n_questions: P, and the n of every difference.
         rng: source of the resamples.
         n_boot: replicates.
-        level: share of the replicates inside the interval.
     """
     both: dict[tuple[str, int], Statistic] = {
         (name, arm): statistic for name, pair in pairs.items() for arm, statistic in enumerate(pair)
@@ -296,9 +279,7 @@ def paired_differences(
     for name, pair in pairs.items():
         value = values[name, 0] - values[name, 1]
         shared = min(len(replicates[name, 0]), len(replicates[name, 1]))
-        spread = replicates[name, 0][:shared] - replicates[name, 1][:shared]
-        if any(s.is_absolute for s in pair):
-            spread = _centred(value, spread)
-        low, high = percentile_interval(spread, level) if not math.isnan(value) else (math.nan, math.nan)
-        out[name] = Estimate(value, low, high, n_questions)
+        value_R = replicates[name, 0][:shared] - replicates[name, 1][:shared]
+        ends = percentile_interval(value, value_R, is_absolute=any(s.is_absolute for s in pair))
+        out[name] = Estimate(value, *ends, n_questions)
     return out

@@ -521,6 +521,12 @@ def test_generate_then_evaluate(tiny_model: Path, tmp_path: Path, capsys: pytest
     assert main(list(map(str, [*args, "--resume", "--batch", 2, "--unsafe-local"]))) == 0  # may change
     assert "(already complete)" in capsys.readouterr().out and (run / "completions.jsonl").read_bytes() == before
     assert "k = 2 differs from the run folder's 3" in refused(capsys, *args, "--resume", "--k", 2)
+    thinking = ["--chat-template", "enable_thinking=false"]
+    assert "chat_template = {'enable_thinking': False} differs" in refused(capsys, *args, "--resume", *thinking)
+    config = json.loads((run / "config.json").read_text())
+    del config["config"]["chat_template"]  # a folder that is older than the option
+    (run / "config.json").write_text(json.dumps(config))
+    assert main(list(map(str, [*args, "--resume"]))) == 0
 
 
 def test_a_folder_without_a_model_is_refused_before_a_run_folder_is_made(

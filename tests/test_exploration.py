@@ -106,7 +106,7 @@ def test_answers_with_one_reference_have_one_name() -> None:
 
 def test_without_keys_answers_are_compared_with_what_was_said_before() -> None:
     verifier = ScriptedVerifier({"grippe": "flu", "flu": "flu", "broken": VerifierFault("no")})
-    answers = AnswerNames(verifier, known=["~cold", "#0"])
+    answers = AnswerNames(verifier, earlier=["~cold", "#0"])
     assert answers.names(judged(["flu", "cold"], verifier, Reference("gout"))) == ["~flu", "~cold"]
     assert answers.names(judged(["grippe", "mumps"], verifier, Reference("gout"))) == ["~flu", "~mumps"]
     # One that cannot be compared stands for itself.

@@ -234,3 +234,36 @@ def test_where_right_answers_are_without_number_every_new_right_one_counts() -> 
     assert (judgement.coverage, judgement.n_references) == (3, 5)
     assert judged(["4", "6"], asked("3"), EvenAt()).hits == (0, 1)
     assert judged(["x"], asked("2"), EvenAt()).verdicts == (UNSCORED,)
+
+
+class Open(ScriptedVerifier):
+    """Scripted, and open: a text is right when the reference lists it, whatever it is equal to."""
+
+    open = True
+
+    def matches(self, answer: str, reference: Reference) -> bool:
+        return answer in reference.names
+
+
+def test_a_right_answer_of_an_open_verifier_repeats_only_an_earlier_right_one() -> None:
+    # "f" fails for want of an import that "import f" has; without their imports the two programs are the same.
+    verifier = Open({"import f": "f", "import f #": "f"})
+    example = asked(("import f", "import f #"))
+    wrong_first = judged(["f", "import f"], example, verifier)
+    assert (wrong_first.verdicts, wrong_first.hits) == ((WRONG, CORRECT), (0, 1))
+    assert wrong_first.duplicates == (None, None)
+    right_first = judged(["import f", "f"], example, verifier)
+    assert (right_first.verdicts, right_first.hits) == ((CORRECT, WRONG), (1, 0))
+    assert right_first.duplicates == (None, 0)
+    # The second right one is a repeat of the first right one, although a wrong one came before both; a wrong answer
+    # repeats the earliest equal answer, right or wrong, so that copies of one wrong program stay one program.
+    three = judged(["f", "import f", "import f #", "f"], example, verifier)
+    assert (three.hits, three.duplicates) == ((0, 1, 0, 0), (None, None, 1, 0))
+
+
+def test_a_verifier_that_is_not_open_compares_right_answers_with_wrong_ones() -> None:
+    class Closed(Open):
+        open = False
+
+    found = judged(["f", "import f"], asked("import f"), Closed({"import f": "f"}))
+    assert (found.hits, found.duplicates) == ((0, 0), (None, 0))

@@ -93,5 +93,5 @@ def test_a_wrong_k_is_refused_with_its_value_and_the_range(k: object, style: Sty
 
 
 def test_an_unknown_style_is_refused_with_the_styles_there_are() -> None:
-    with pytest.raises(ConfigError, match="style = 'short' is not known: use 'full' or 'brief'"):
+    with pytest.raises(ConfigError, match="style = 'short' is not known: use one of full, brief"):
         build_prompt("Which one?", 3, confidence=True, style="short")  # type: ignore[arg-type]

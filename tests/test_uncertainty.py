@@ -76,8 +76,8 @@ def test_one_question_has_a_value_and_no_interval() -> None:
 
 
 def test_an_interval_needs_half_of_its_replicates() -> None:
-    assert np.isnan(uncertainty.percentile_interval(np.array([1.0, np.nan, np.nan]))).all()
-    assert uncertainty.percentile_interval(np.array([1.0, 1.0, np.nan])) == (1.0, 1.0)
+    assert np.isnan(uncertainty.percentile_interval(1.0, np.array([1.0, np.nan, np.nan]))).all()
+    assert uncertainty.percentile_interval(1.0, np.array([1.0, 1.0, np.nan])) == (1.0, 1.0)
 
 
 def test_mean_of_questions_weighs_questions_equally() -> None:

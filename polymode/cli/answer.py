@@ -66,7 +66,14 @@ def run_answer(options: AnswerQuestion) -> int:
     prompt = build_prompt(options.question, k, confidence=True, exclusive=options.exclusive, style=style)
     from polymode.generate import open_generator
 
-    generator = open_generator(options.backend, options.model, options.backend_options, batch=1, show_progress=False)
+    generator = open_generator(
+        options.backend,
+        options.model,
+        options.backend_options,
+        chat_template=options.chat_template,
+        batch=1,
+        show_progress=False,
+    )
     [[generated]] = generator.generate(
         [prompt], n=1, max_tokens=options.max_tokens, temperature=options.temperature, seed=options.seed
     )

@@ -55,6 +55,9 @@ class BackEndOptions:
     backend_options: Mapping[str, Any] = field(default_factory=dict)
     """Options of the back-end; openai needs base_url, and sends those that it does not know with each request, for
     example top_k=0 min_p=0, where null removes a field."""
+    chat_template: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments of the model's chat template, for example enable_thinking=false; by default those of the training run
+    that made the model."""
 
 
 @dataclass(frozen=True)

@@ -233,6 +233,7 @@ def _generator(options: Serve) -> Any:
         options.backend,
         options.model,
         _back_end_options(options),
+        chat_template=options.chat_template,
         batch=options.batch,
         show_progress=False,
         timeout=BACK_END_SHARE * options.seconds,

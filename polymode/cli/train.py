@@ -10,8 +10,8 @@ from typing import Any
 from polymode.cli.flags import FLAGS_OF
 from polymode.cli.options import ProgramOptions
 from polymode.cli.verbs import need_packages
-from polymode.training.names import unknown_option
 from polymode.training.recipe import Recipe, load_recipe
+from polymode.training.trl_options import unknown_option
 
 
 @dataclass(frozen=True)

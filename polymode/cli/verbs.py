@@ -41,8 +41,8 @@ def reproduce(options: Reproduce) -> int:
 def generate(options: Generate) -> int:
     """Sample completions into a run folder."""
     from polymode import runs
+    from polymode.generate import sample_completions
     from polymode.generate.confidences import CONFIDENCES, measure_confidences
-    from polymode.generate.sampling import sample_completions
     from polymode.prompts import Style, check_k
     from polymode.tasks import open_task
 
@@ -101,6 +101,7 @@ def _check_same(options: Generate) -> None:
     from polymode import runs
 
     stored, given = runs.read_configuration(options.out).config, _configuration(options)
+    stored = {"chat_template": {}, **stored}  # a folder may be older than the option
     for name in given:
         if name not in ("out", "resume", "batch", "unsafe_local") and stored.get(name) != given[name]:
             raise ConfigError(
@@ -112,7 +113,13 @@ def _check_same(options: Generate) -> None:
 def _generator(options: Generate) -> Any:
     from polymode.generate import open_generator
 
-    return open_generator(options.backend, options.model, options.backend_options, batch=options.batch)
+    return open_generator(
+        options.backend,
+        options.model,
+        options.backend_options,
+        chat_template=options.chat_template,
+        batch=options.batch,
+    )
 
 
 def evaluate(options: Evaluate) -> int:

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from polymode import runs
 from polymode.plugins import Entry, Registry
+from polymode.prompts import Style, build_prompt
+from polymode.types import Completion, Example
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,12 @@ GENERATORS: Registry[Generator] = Registry(
 
 
 def open_generator(
-    name: str, model: str | Path, options: Mapping[str, Any] | None = None, **hints: object
+    name: str,
+    model: str | Path,
+    options: Mapping[str, Any] | None = None,
+    *,
+    chat_template: Mapping[str, Any] | None = None,
+    **hints: object,
 ) -> Generator:
     """The generator called ``name``, for ``model``.
 
@@ -60,11 +68,44 @@ def open_generator(
         name: one of `GENERATORS`, or ``module:Name`` of a class with the method of `Generator`.
         model: name or folder of the model.
         options: further keyword arguments of the class.
-        hints: the same (``batch``, ``timeout``, ``show_progress``), passed on only where the class takes them.
+        chat_template: arguments of the model's chat template; empty or None means the generator's own choice.
+        hints: as options (``batch``, ``timeout``, ``show_progress``), passed on only where the class takes them.
 
     Raises:
         ConfigError: unknown name or option, a class that is no generator, or a model that cannot be loaded.
         MissingExtraError: a package that the generator needs is not installed.
     """
-    taken = {hint: value for hint, value in hints.items() if hint in GENERATORS.options(name)}
-    return GENERATORS.open(name, **{**taken, **(options or {}), "model": model})
+    usable = {hint: value for hint, value in hints.items() if hint in GENERATORS.options(name)}
+    template = {"chat_template": chat_template} if chat_template else {}
+    return GENERATORS.open(name, **{**usable, **template, **(options or {}), "model": model})
+
+
+def chat_template_of(model: str | Path) -> Mapping[str, Any]:
+    """Arguments of the chat template that the model was trained with; none if no run of polymode made it."""
+    run = Path(model).parent
+    return runs.read_configuration(run).config.get("chat_template") or {} if runs.is_training(run) else {}
+
+
+def sample_completions(
+    examples: Sequence[Example],
+    generator: Generator,
+    *,
+    k: int,
+    confidence: bool,
+    samples: int,
+    max_tokens: int,
+    temperature: float,
+    seed: int,
+    style: Style,
+) -> list[Completion]:
+    """``samples`` completions of every example, asked for ``k`` answers each, in the order of the examples."""
+    prompts = [
+        build_prompt(example.question, k, confidence=confidence, exclusive=example.exclusive, style=style)
+        for example in examples
+    ]
+    generated = generator.generate(prompts, n=samples, max_tokens=max_tokens, temperature=temperature, seed=seed)
+    return [
+        Completion(example, text.text, k, confidence, number, text.n_tokens, text.is_finished)
+        for example, texts in zip(examples, generated, strict=True)
+        for number, text in enumerate(texts)
+    ]

@@ -16,7 +16,7 @@ from polymode.errors import ConfigError
 from polymode.parsing import parse_answers
 from polymode.plugins import Entry, Registry
 from polymode.prompts import CONFIDENCE_TEXTS, Style, build_check_prompt, build_prompt
-from polymode.types import AnswerSet, Completion
+from polymode.types import Answer, Completion
 
 
 @runtime_checkable
@@ -77,12 +77,11 @@ def answer_probabilities(completions: Sequence[Completion], scorer: Scorer, *, s
     scored = scorer.token_log_probabilities(prompts, [c.text for c in completions])
     out = []
     for completion, tokens in zip(completions, scored, strict=True):
-        answers = _read(completion)
         values = tuple(
             math.exp(sum(lp for start, end, lp in tokens if start < a.span.end and end > a.span.start))
-            for a in answers.answers
+            for a in _answers(completion)
         )
-        out.append(replace(completion, confidences=values) if answers.is_clean else completion)
+        out.append(replace(completion, confidences=values) if values else completion)
     return out
 
 
@@ -95,7 +94,7 @@ def p_true(completions: Sequence[Completion], scorer: Scorer, *, style: Style) -
     confidence that the model would state: q = sum_g g P(g) / sum_g P(g) over the numbers of the grid.
     Completions that are not clean are left as they are.
     """
-    rows = [(number, answer) for number, c in enumerate(completions) for answer in _clean(c).answers]
+    rows = [(number, answer) for number, c in enumerate(completions) for answer in _answers(c)]
     if style == "brief":
         prompts = [build_prompt(completions[i].example.question, 1, confidence=True, style=style) for i, _ in rows]
         texts = [f"{_thought(completions[i])}<answer>{a.text}</answer><confidence>" for i, a in rows]
@@ -103,28 +102,22 @@ def p_true(completions: Sequence[Completion], scorer: Scorer, *, style: Style) -
     else:
         prompts = [build_check_prompt(completions[i].example.question, a.text) for i, a in rows]
         texts, candidates, worth = [""] * len(rows), ("True", "False"), [1.0, 0.0]
-    values: dict[int, list[float]] = {}
+    values: dict[int, tuple[float, ...]] = {}
     for (number, _), p in zip(rows, scorer.next_token_probabilities(prompts, texts, candidates), strict=True):
         total = math.fsum(p)
         mean = math.fsum(w * x for w, x in zip(worth, p, strict=True)) / total if total > 0 else 0.5
-        values.setdefault(number, []).append(min(max(mean, 0.0), 1.0))
-    return [
-        replace(c, confidences=tuple(values[number])) if number in values else c for number, c in enumerate(completions)
-    ]
+        values[number] = (*values.get(number, ()), min(max(mean, 0.0), 1.0))
+    return [replace(c, confidences=values.get(number, c.confidences)) for number, c in enumerate(completions)]
 
 
-def _read(completion: Completion) -> AnswerSet:
-    return parse_answers(
+def _answers(completion: Completion) -> tuple[Answer, ...]:
+    """The answers of a clean completion, none of any other."""
+    answers = parse_answers(
         completion.text, completion.k, confidence=completion.has_confidence, finished=completion.is_finished
     )
-
-
-def _clean(completion: Completion) -> AnswerSet:
-    answers = _read(completion)
-    return answers if answers.is_clean else replace(answers, answers=())
+    return answers.answers if answers.is_clean else ()
 
 
 def _thought(completion: Completion) -> str:
     """The completion's reasoning with its end tag, empty when it has none."""
-    head, end, _ = completion.text.rpartition("</think>")
-    return head + end
+    return "".join(completion.text.rpartition("</think>")[:2])

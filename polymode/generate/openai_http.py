@@ -33,6 +33,7 @@ class OpenAIGenerator:
         timeout: seconds for one completion, all attempts together.
         retries: further attempts after a failure that may pass (no connection, status 429 or 5xx).
         concurrency: requests at once in one call of `generate`.
+        chat_template: arguments of the model's chat template, sent as ``chat_template_kwargs``, which vLLM knows.
         request_options: further fields of each request, such as ``{"top_k": 0}``; null removes a field.
         fields: the same, one by one.
 
@@ -52,10 +53,12 @@ class OpenAIGenerator:
         timeout: float = 60.0,
         retries: int = 2,
         concurrency: int = 16,
+        chat_template: Mapping[str, Any] | None = None,
         request_options: Mapping[str, Any] | None = None,
         **fields: Any,
     ) -> None:
-        request_options = {**(request_options or {}), **fields}
+        template = {"chat_template_kwargs": dict(chat_template)} if chat_template else {}
+        request_options = {**template, **(request_options or {}), **fields}
         if not model.strip():
             raise ConfigError(f"model = {model!r} is not allowed: give the name of the model at the server")
         for name, value, low, high in (
@@ -90,28 +93,29 @@ class OpenAIGenerator:
         """
         fields = {"model": self.model, "max_tokens": max_tokens, "temperature": temperature, "top_p": 1.0}
         bodies = [
-            self._body(fields | {"seed": seed + number * n + sample}, prompt)
+            {
+                **fields,
+                "seed": seed + number * n + sample,
+                **self._options,
+                "messages": [{"role": "user", "content": prompt}],
+            }
             for number, prompt in enumerate(prompts)
             for sample in range(n)
         ]
         if len(bodies) == 1:
             return [[self._ask(bodies[0])]]
         with ThreadPoolExecutor(min(self._concurrency, max(1, len(bodies))), "polymode-generate") as pool:
-            asked = [pool.submit(self._ask, body) for body in bodies]
+            futures = [pool.submit(self._ask, body) for body in bodies]
             try:
-                made = [future.result() for future in asked]
+                made = [future.result() for future in futures]
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
         return [made[start : start + n] for start in range(0, len(made), n)]
 
-    def _body(self, fields: dict[str, Any], prompt: str) -> dict[str, Any]:
-        body = {**fields, **self._options, "messages": [{"role": "user", "content": prompt}]}
-        return {name: value for name, value in body.items() if value is not None}
-
     def _ask(self, body: dict[str, Any]) -> Generated:
         try:
-            reply = self._chat.post(body)
+            reply = self._chat.post({name: value for name, value in body.items() if value is not None})
         except Refused as exc:
             raise PromptRefusedError(str(exc)) from None
         except VerifierFault as exc:

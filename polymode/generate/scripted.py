@@ -23,17 +23,13 @@ class ScriptedGenerator:
         self, prompts: Sequence[str], *, n: int, max_tokens: int, temperature: float, seed: int
     ) -> list[list[Generated]]:
         """``n`` scripted texts of each prompt; a text of more than ``max_tokens`` words is cut off."""
-        return [[self._reply(texts, i, max_tokens) for i in range(n)] for texts in map(self._texts, prompts)]
-
-    def _texts(self, prompt: str) -> Sequence[str]:
-        texts = self.script.get(prompt, ()) if isinstance(self.script, Mapping) else self.script
-        if isinstance(texts, str) or not texts:
-            raise ConfigError(f"script has no texts for prompt {prompt!r}: give a non-empty list of completions")
-        return texts
-
-    def _reply(self, texts: Sequence[str], turn: int, max_tokens: int) -> Generated:
-        text = texts[turn % len(texts)]
-        words = text.split(" ")
-        if len(words) > max_tokens:
-            return Generated(" ".join(words[:max_tokens]), max_tokens, False)
-        return Generated(text, len(words), True)
+        out = []
+        for prompt in prompts:
+            texts = self.script.get(prompt, ()) if isinstance(self.script, Mapping) else self.script
+            if isinstance(texts, str) or not texts:
+                raise ConfigError(f"script has no texts for prompt {prompt!r}: give a non-empty list of completions")
+            words = [texts[turn % len(texts)].split(" ") for turn in range(n)]
+            out.append(
+                [Generated(" ".join(w[:max_tokens]), min(len(w), max_tokens), len(w) <= max_tokens) for w in words]
+            )
+        return out

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from polymode.errors import ConfigError, MissingExtraError
-from polymode.generate import Generated
+from polymode.generate import Generated, chat_template_of
 
 
 class TransformersGenerator:
@@ -20,19 +20,30 @@ class TransformersGenerator:
         batch: completions sampled at once.
         bf16: load the weights in bfloat16.
         show_progress: draw a progress bar.
+        chat_template: arguments of the model's chat template, such as ``{"enable_thinking": False}``; None means those
+            of the training run that made the model, if one did.
 
     Raises:
         MissingExtraError: torch or transformers is not installed.
         ConfigError: the model cannot be loaded.
     """
 
-    def __init__(self, model: str | Path, *, batch: int = 256, bf16: bool = False, show_progress: bool = True) -> None:
+    def __init__(
+        self,
+        model: str | Path,
+        *,
+        batch: int = 256,
+        bf16: bool = False,
+        show_progress: bool = True,
+        chat_template: Mapping[str, Any] | None = None,
+    ) -> None:
         try:
             import torch
             from transformers import AutoModelForCausalLM, AutoTokenizer
         except ImportError as exc:
             raise MissingExtraError(exc.name or "torch", "train", "generating with a local model") from None
         self.batch, self.show_progress = batch, show_progress
+        self._chat_template = chat_template_of(model) if chat_template is None else chat_template
         try:
             self.tokenizer: Any = AutoTokenizer.from_pretrained(str(model), padding_side="left")
             self.model: Any = AutoModelForCausalLM.from_pretrained(
@@ -55,19 +66,15 @@ class TransformersGenerator:
         """``n`` completions of each prompt; temperature 0 takes the most likely token each time."""
         import torch
 
-        # Prompts of like length share a batch, so little is padded; results go back to the order asked for.
         ids = [self._encode(prompt) for prompt in prompts]
-        rows = sorted((i for i in range(len(prompts)) for _ in range(n)), key=lambda i: len(ids[i]))
         out: list[list[Generated]] = [[] for _ in prompts]
-        bar = tqdm(total=len(rows), desc="generate", unit="completion", disable=not self.show_progress, leave=False)
-        with bar, torch.random.fork_rng(), torch.inference_mode():
+        rows = [i for i in range(len(prompts)) for _ in range(n)]
+        with torch.random.fork_rng(), torch.inference_mode():
             torch.manual_seed(seed)
-            for start in range(0, len(rows), self.batch):
-                chunk = rows[start : start + self.batch]
+            for chunk in self._batches(rows, ids, self.batch, "generate"):
                 sampled = self._sample([ids[i] for i in chunk], max_tokens, temperature)
                 for row, generated in zip(chunk, sampled, strict=True):
                     out[row].append(generated)
-                bar.update(len(chunk))
         return out
 
     def token_log_probabilities(
@@ -79,15 +86,14 @@ class TransformersGenerator:
             Per text its tokens as (start, end, log-probability); start and end are offsets into the text, which is
             tokenised anew (a sampled text may have been made of other tokens).
         """
-        told = [self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True) for text in texts]
-        ids = [self._encode(p) + t["input_ids"] for p, t in zip(prompts, told, strict=True)]
-        lengths = [len(t["input_ids"]) for t in told]
+        encoded = [self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True) for text in texts]
+        ids = [self._encode(p) + text["input_ids"] for p, text in zip(prompts, encoded, strict=True)]
         out: list[list[tuple[int, int, float]]] = [[] for _ in texts]
-        for row, logits in self._logits(ids, [n + 1 for n in lengths]):
+        for row, logits in self._logits(ids, [len(text["input_ids"]) + 1 for text in encoded]):
             # The logits at one position foretell the next token, so the last ones foretell what is not there.
-            target = logits.new_tensor(told[row]["input_ids"]).long().unsqueeze(1)
+            target = logits.new_tensor(encoded[row]["input_ids"]).long().unsqueeze(1)
             values = logits[:-1].log_softmax(-1).gather(1, target).squeeze(1).tolist()
-            out[row] = [(a, b, v) for (a, b), v in zip(told[row]["offset_mapping"], values, strict=True)]
+            out[row] = [(a, b, v) for (a, b), v in zip(encoded[row]["offset_mapping"], values, strict=True)]
         return out
 
     def next_token_probabilities(
@@ -101,63 +107,61 @@ class TransformersGenerator:
         firsts = [self.tokenizer(c, add_special_tokens=False)["input_ids"][0] for c in candidates]
         if len(set(firsts)) < len(firsts):
             raise ConfigError(f"candidates {list(candidates)} do not all start with tokens of their own")
-        ids = [
-            self._encode(p) + self.tokenizer(text, add_special_tokens=False)["input_ids"]
-            for p, text in zip(prompts, texts, strict=True)
-        ]
+        tails = [self.tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
+        ids = [self._encode(prompt) + tail for prompt, tail in zip(prompts, tails, strict=True)]
         out: list[list[float]] = [[] for _ in texts]
         for row, logits in self._logits(ids, [1] * len(ids)):
             out[row] = logits[-1].softmax(-1)[firsts].tolist()
         return out
 
-    def _logits(self, ids: list[list[int]], keep: list[int]) -> Iterator[tuple[int, Any]]:
-        """Row and float32 logits of its last ``keep`` positions (keep, vocabulary), rows of like length together."""
+    def _logits(self, ids: list[list[int]], widths: list[int]) -> Iterator[tuple[int, Any]]:
+        """Row and float32 logits of its last ``widths[row]`` positions, shape (width, vocabulary)."""
         import torch
 
-        rows = sorted(range(len(ids)), key=lambda i: len(ids[i]))
-        bar = tqdm(total=len(rows), desc="score", unit="text", disable=not self.show_progress, leave=False)
-        size = max(1, self.batch // 4)  # all positions are scored at once, unlike in sampling
-        with bar, torch.inference_mode():
-            for start in range(0, len(rows), size):
-                chunk = rows[start : start + size]
+        with torch.inference_mode():
+            # All positions are scored at once, unlike in sampling, hence smaller batches.
+            for chunk in self._batches(list(range(len(ids))), ids, max(1, self.batch // 4), "score"):
                 batch = self.tokenizer.pad({"input_ids": [ids[i] for i in chunk]}, return_tensors="pt")
-                width = max(keep[i] for i in chunk)
+                width = max(widths[i] for i in chunk)
                 logits = self.model(**batch.to(self.model.device), use_cache=False, logits_to_keep=width).logits
-                for i, of_row in zip(chunk, logits.float().cpu(), strict=True):
-                    yield i, of_row[width - keep[i] :]
-                bar.update(len(chunk))
+                for i, logits_T in zip(chunk, logits.float().cpu(), strict=True):
+                    yield i, logits_T[width - widths[i] :]
+
+    def _batches(self, rows: list[int], ids: list[list[int]], size: int, label: str) -> Iterator[list[int]]:
+        """The rows in batches, with a progress bar; those of like length share a batch, so little is padded."""
+        rows = sorted(rows, key=lambda i: len(ids[i]))
+        with tqdm(total=len(rows), desc=label, unit="text", disable=not self.show_progress, leave=False) as bar:
+            for start in range(0, len(rows), size):
+                yield rows[start : start + size]
+                bar.update(len(rows[start : start + size]))
 
     def _encode(self, prompt: str) -> list[int]:
         if self.tokenizer.chat_template is None:
             return self.tokenizer(prompt, add_special_tokens=True)["input_ids"]
-        return self.tokenizer.apply_chat_template(
-            [{"role": "user", "content": prompt}], add_generation_prompt=True, tokenize=True, return_dict=False
-        )
+        chat, options = [{"role": "user", "content": prompt}], self._chat_template
+        return self.tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=False, **options)
 
     def _sample(self, ids: list[list[int]], max_tokens: int, temperature: float) -> list[Generated]:
         from transformers import GenerationConfig
 
         from polymode.decoding.sampling import complete
 
-        sampling = (
-            {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
-            if temperature > 0
-            else {"do_sample": False}
+        settings = GenerationConfig(
+            max_new_tokens=max_tokens,
+            pad_token_id=self.tokenizer.pad_token_id,
+            do_sample=temperature > 0,
+            **({"temperature": temperature, "top_k": 0, "top_p": 1.0} if temperature > 0 else {}),
         )
-        asked = GenerationConfig(max_new_tokens=max_tokens, pad_token_id=self.tokenizer.pad_token_id, **sampling)
-        tokens = complete(self.model, ids, asked)
+        tokens = complete(self.model, ids, settings)
         if tokens is None:
             batch = self.tokenizer.pad({"input_ids": ids}, return_tensors="pt").to(self.model.device)
-            tokens = self.model.generate(**batch, generation_config=asked)[:, batch["input_ids"].shape[1] :].tolist()
-        kept = [self._until_end(row) for row in tokens]
-        texts = self.tokenizer.batch_decode([row for row, _ in kept], skip_special_tokens=True)
+            tokens = self.model.generate(**batch, generation_config=settings)
+            tokens = tokens[:, batch["input_ids"].shape[1] :].tolist()
+        # The first end token counts, and nothing behind it does.
+        lengths = [next((i + 1 for i, t in enumerate(row) if t in self._ends), len(row)) for row in tokens]
+        rows = [row[:length] for row, length in zip(tokens, lengths, strict=True)]
+        texts = self.tokenizer.batch_decode(rows, skip_special_tokens=True)
         return [
-            Generated(text, len(row), done, len(prompt))
-            for text, (row, done), prompt in zip(texts, kept, ids, strict=True)
+            Generated(text, len(row), bool(row) and row[-1] in self._ends, len(prompt))
+            for text, row, prompt in zip(texts, rows, ids, strict=True)
         ]
-
-    def _until_end(self, tokens: list[int]) -> tuple[list[int], bool]:
-        for i, token in enumerate(tokens):
-            if token in self._ends:
-                return tokens[: i + 1], True
-        return tokens, False

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from polymode.errors import MissingExtraError
-from polymode.generate import Generated
+from polymode.generate import Generated, chat_template_of
 
 
 class VLLMGenerator:
@@ -15,18 +15,20 @@ class VLLMGenerator:
 
     Args:
         model: name or folder of the model.
+        chat_template: arguments of the model's chat template; None means those of the training run that made it.
         options: further keyword arguments of ``vllm.LLM`` (for example ``gpu_memory_utilization``).
 
     Raises:
         MissingExtraError: vLLM is not installed.
     """
 
-    def __init__(self, model: str | Path, **options: Any) -> None:
+    def __init__(self, model: str | Path, *, chat_template: Mapping[str, Any] | None = None, **options: Any) -> None:
         try:
             from vllm import LLM  # pyright: ignore[reportAttributeAccessIssue]  # absent, it is this module
         except ImportError:
             raise MissingExtraError("vllm", "vllm", "generating with vLLM") from None
         self.engine = LLM(model=str(model), **options)
+        self._chat_template = dict(chat_template_of(model) if chat_template is None else chat_template)
 
     def generate(
         self, prompts: Sequence[str], *, n: int, max_tokens: int, temperature: float, seed: int
@@ -38,7 +40,8 @@ class VLLMGenerator:
         if self.engine.get_tokenizer().chat_template is None:
             results = self.engine.generate(list(prompts), settings)
         else:
-            results = self.engine.chat([[{"role": "user", "content": prompt}] for prompt in prompts], settings)
+            chats = [[{"role": "user", "content": prompt}] for prompt in prompts]
+            results = self.engine.chat(chats, settings, chat_template_kwargs=self._chat_template)
         return [
             [Generated(out.text, len(out.token_ids), out.finish_reason == "stop") for out in result.outputs]
             for result in results

@@ -24,6 +24,7 @@ For other equalities, presets or K write a module of your own with `polymode.tra
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from polymode.errors import ConfigError
@@ -37,17 +38,14 @@ DEFAULT_K = 3
 def _reward_for(method_name: str) -> RewardFunction:
     method = METHODS[method_name]
     name = method_name.replace("-", "_")
-    plain = make_reward_function(method, DEFAULT_K, name=name)
-    reward_functions: dict[int | None, RewardFunction] = {None: plain}
+    made_for = cache(lambda limit: make_reward_function(method, DEFAULT_K, max_completion_length=limit, name=name))
 
     def reward(completions: Sequence[Any], references: Sequence[Any], **columns: Any) -> list[float | None]:
         trainer = getattr(columns.get("log_metric"), "__self__", None)
         if method.has_confidence:
             _check_scaling(trainer, name)
         limit = getattr(getattr(trainer, "args", None), "max_completion_length", None)
-        if limit not in reward_functions:
-            reward_functions[limit] = make_reward_function(method, DEFAULT_K, max_completion_length=limit, name=name)
-        return reward_functions[limit](completions, references, **columns)
+        return made_for(limit)(completions, references, **columns)
 
     reward.__name__ = reward.__qualname__ = name
     reward.__doc__ = f"Reward of {method_name}, preset `paper`; see the module's text for the options that it needs."

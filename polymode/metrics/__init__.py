@@ -24,26 +24,21 @@ from polymode.metrics.scores import brier, brier_decomposition, log_loss
 from polymode.metrics.selective import aurc, auroc, risk_coverage
 
 __all__ = [
-    # calibration
     "ece",
     "adaptive_ece",
     "debiased_ece",
     "reliability_bins",
     "expected_hits_error",
-    # proper scores
     "brier",
     "brier_decomposition",
     "log_loss",
-    # ranking and abstention
     "auroc",
     "aurc",
     "risk_coverage",
-    # coverage and diversity
     "coverage_at",
     "pass_at_k",
     "best_coverage",
     "uniqueness",
-    # distributions
     "kl_divergence",
     "total_variation",
 ]

@@ -1,7 +1,6 @@
-"""Alignment: how far stated confidences or sampled answers are from a known reference distribution (layer L2).
+"""Alignment: how far stated confidences are from a reference distribution (layer L2).
 
-A set names K distinct answers out of many, so both sides are compared on K + 1 cells: the answers named and one
-"other" cell for all the rest.
+A set names K distinct answers out of many, so both sides are compared on K + 1 cells: these answers, and all others.
 
     p = (p_1, ..., p_K, 1 - sum p)        reference distribution
     q = (q_1, ..., q_K, 1 - sum q)        when sum q <= 1
@@ -15,8 +14,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from polymode.metrics.observations import floats
-from polymode.metrics.table import Floats, Ints
+from polymode.metrics.table import Floats, Ints, floats
 
 KL_EPS = 1e-3
 """q is mixed with the uniform distribution, (1 - eps) q + eps / cells, so that a left-out answer costs finitely."""
@@ -49,30 +47,23 @@ def total_variation(p_C: ArrayLike, q_C: ArrayLike) -> float:
 def set_divergences(
     owner_A: Ints, p_A: Floats, q_A: Floats, n_sets: int, *, eps: float = KL_EPS
 ) -> tuple[Floats, Floats]:
-    """`kl_divergence` and `total_variation` of many sets at once, each with its "other" cell.
+    """`kl_divergence` and `total_variation` of N sets, each (N,) and NaN for a set without answers.
 
-    Args:
-        owner_A: set of each distinct answer, shape (A,).
-        p_A: its mass in the reference distribution, shape (A,).
-        q_A: its confidence, shape (A,).
-        n_sets: N.
-        eps: smoothing of q.
-
-    Returns:
-        KL and total variation, each (N,); NaN for a set without answers.
+    ``owner_A`` is the set of each distinct answer, ``p_A`` its mass in the reference distribution, ``q_A`` its
+    confidence, all of shape (A,).
     """
-    (p_A, p_other_N), (q_A, q_other_N) = (_with_others(owner_A, mass_A, n_sets) for mass_A in (p_A, q_A))
+
+    def with_others(mass_A: Floats) -> tuple[Floats, Floats]:
+        total_N = np.bincount(owner_A, mass_A, n_sets)
+        return mass_A / np.maximum(total_N, 1.0)[owner_A], np.maximum(1.0 - total_N, 0.0)
+
+    (p_A, p_other_N), (q_A, q_other_N) = with_others(p_A), with_others(q_A)
     n_answers_N = np.bincount(owner_A, minlength=n_sets)
     floor_N = eps / (n_answers_N + 1)
     inside_N = np.bincount(owner_A, _kl_terms(p_A, (1 - eps) * q_A + floor_N[owner_A]), n_sets)
     kl_N = inside_N + _kl_terms(p_other_N, (1 - eps) * q_other_N + floor_N)
     variation_N = (np.bincount(owner_A, np.abs(p_A - q_A), n_sets) + np.abs(p_other_N - q_other_N)) / 2
     return np.where(n_answers_N > 0, kl_N, np.nan), np.where(n_answers_N > 0, variation_N, np.nan)
-
-
-def _with_others(owner_A: Ints, mass_A: Floats, n_sets: int) -> tuple[Floats, Floats]:
-    total_N = np.bincount(owner_A, mass_A, n_sets)
-    return mass_A / np.maximum(total_N, 1.0)[owner_A], np.maximum(1.0 - total_N, 0.0)
 
 
 def _kl_terms(p: Floats, q: Floats) -> Floats:

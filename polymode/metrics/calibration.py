@@ -1,70 +1,58 @@
 """Calibration: do stated confidences q agree with labels y (layer L2)?
 
-Every binned number comes in two steps, sums per bin and a formula on the sums. The functions on arrays (`ece`, `brier`
-...) take both steps at once; the bootstrap adds up per-question sums first, through the same formulas. Bins lie along
-the last axis; an empty bin contributes 0; no observation at all gives NaN.
+Every binned number is a formula on sums per bin, so that the bootstrap can add up per-question sums through the same
+formula. Bins lie along the last axis; an empty bin contributes 0; no observation at all gives NaN.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from polymode.metrics.observations import check_count, floats, observations
-from polymode.metrics.table import Floats, Ints
+from polymode.metrics.table import Floats, Ints, check_count, floats, observations
 from polymode.uncertainty import SumStatistic, ratio
 
 N_BINS = 10
-"""Bins of every binned number and of the reliability diagram."""
 
 
 class BinSums(NamedTuple):
     """Sums per bin, each of shape (..., B)."""
 
     count: Floats
-    """Observations."""
     q: Floats
-    """Sum of confidences (or of any stated quantity)."""
+    """Of confidences, or of any stated quantity."""
     y: Floats
-    """Sum of labels (or of what came true)."""
+    """Of labels, or of what came true."""
 
 
 class ReliabilityBins(NamedTuple):
     """Points of a reliability diagram, one for each bin, each of shape (B,)."""
 
     low: Floats
-    """Lower edge, included."""
     high: Floats
     """Upper edge, included in the last bin only."""
     count: Floats
-    """Observations."""
     confidence: Floats
     """Mean confidence; NaN in an empty bin."""
     frequency: Floats
     """Share that is right; NaN in an empty bin."""
 
 
-# --- bins and their sums ---------------------------------------------------------------------------------------------
-
-
 def width_bins(q_N: Floats, n_bins: int = N_BINS, top: float | Floats = 1.0) -> Ints:
-    """Equal-width bins of [0, top]: b = min(floor(n_bins q / top + 1e-9), n_bins - 1).
+    """Equal-width bins of [0, top], left-closed, the last one closed: min(floor(n_bins q / top + 1e-9), n_bins - 1).
 
-    Left-closed, the last bin includes ``top``. The 1e-9 keeps stated decimals such as 0.3 or 0.7, which binary
-    numbers miss by a hair, on the right side of their edge.
+    The 1e-9 keeps stated decimals such as 0.3, which binary numbers miss by a hair, on the right side of their edge.
     """
     return np.minimum(np.floor(n_bins * np.asarray(q_N, float) / top + 1e-9).astype(np.int64), n_bins - 1)
 
 
 def mass_bins(q_N: Floats, n_bins: int = N_BINS) -> Ints:
     """Bins of equal numbers of observations: b = floor(n_bins #{q_j < q_i} / n). Equal confidences share a bin."""
-    q_N = np.asarray(q_N, float)
-    if q_N.size == 0:
-        return np.zeros(0, dtype=np.int64)
-    n_below_N = np.searchsorted(np.sort(q_N), q_N - 1e-12, side="left")
-    return n_below_N * n_bins // q_N.size
+    n_below_N = np.searchsorted(np.sort(q_N), np.asarray(q_N) - 1e-12)
+    return n_below_N * n_bins // max(len(q_N), 1)
 
 
 def bin_sums(q_N: Floats, y_N: Floats, bin_N: Ints, n_bins: int = N_BINS) -> BinSums:
@@ -80,6 +68,13 @@ def clustered_bin_sums(
     return BinSums(*(sum_PB.reshape(n_questions, n_bins) for sum_PB in sums))
 
 
+def _sums(q_N: ArrayLike, y_N: ArrayLike, bins: Callable[[Floats, int], Ints], n_bins: int) -> BinSums:
+    """Sums per bin of what a caller passes in, checked."""
+    check_count("n_bins", n_bins)
+    q_N, y_N = observations(q_N, y_N)
+    return bin_sums(q_N, y_N, bins(q_N, n_bins), n_bins)
+
+
 def reliability_from_sums(count_B: Floats, q_B: Floats, y_B: Floats, top: float = 1.0) -> ReliabilityBins:
     """`reliability_bins` from sums over bins of equal width on [0, top]."""
     edges = np.linspace(0.0, top, len(count_B) + 1)
@@ -89,12 +84,7 @@ def reliability_from_sums(count_B: Floats, q_B: Floats, y_B: Floats, top: float 
 def reliability_bins(q_N: ArrayLike, y_N: ArrayLike, *, n_bins: int = N_BINS) -> ReliabilityBins:
     """The reliability diagram: mean confidence and share of right answers in bins of equal width on [0, 1].
 
-    Empty bins stay, with count 0 and NaN, so that the ECE can be computed from the result.
-
-    Args:
-        q_N: confidences in [0, 1], shape (n,).
-        y_N: labels 0 or 1, shape (n,).
-        n_bins: number of bins.
+    Arguments as for `ece`. Empty bins stay, with count 0 and NaN, so that the ECE can be computed from the result.
 
     >>> bins = reliability_bins([0.1, 0.2, 0.9], [0, 1, 1], n_bins=2)
     >>> bins.count.tolist(), bins.frequency.tolist()
@@ -102,12 +92,7 @@ def reliability_bins(q_N: ArrayLike, y_N: ArrayLike, *, n_bins: int = N_BINS) ->
 
     Source: Murphy & Winkler 1977, doi:10.2307/2346866.
     """
-    check_count("n_bins", n_bins)
-    q_N, y_N = observations(q_N, y_N)
-    return reliability_from_sums(*bin_sums(q_N, y_N, width_bins(q_N, n_bins), n_bins))
-
-
-# --- expected calibration error --------------------------------------------------------------------------------------
+    return reliability_from_sums(*_sums(q_N, y_N, width_bins, n_bins))
 
 
 def ece_from_sums(count_B: Floats, q_B: Floats, y_B: Floats) -> Floats:
@@ -131,9 +116,7 @@ def ece(q_N: ArrayLike, y_N: ArrayLike, *, n_bins: int = N_BINS) -> float:
 
     Source: Naeini et al. 2015 (AAAI), https://doi.org/10.1609/aaai.v29i1.9602.
     """
-    check_count("n_bins", n_bins)
-    q_N, y_N = observations(q_N, y_N)
-    return float(ece_from_sums(*bin_sums(q_N, y_N, width_bins(q_N, n_bins), n_bins)))
+    return float(ece_from_sums(*_sums(q_N, y_N, width_bins, n_bins)))
 
 
 def adaptive_ece(q_N: ArrayLike, y_N: ArrayLike, *, n_bins: int = N_BINS) -> float:
@@ -144,9 +127,7 @@ def adaptive_ece(q_N: ArrayLike, y_N: ArrayLike, *, n_bins: int = N_BINS) -> flo
 
     Source: Nguyen & O'Connor 2015, https://arxiv.org/abs/1508.05154.
     """
-    check_count("n_bins", n_bins)
-    q_N, y_N = observations(q_N, y_N)
-    return float(ece_from_sums(*bin_sums(q_N, y_N, mass_bins(q_N, n_bins), n_bins)))
+    return float(ece_from_sums(*_sums(q_N, y_N, mass_bins, n_bins)))
 
 
 def debiased_ece_from_sums(
@@ -167,28 +148,26 @@ def debiased_ece(q_N: ArrayLike, y_N: ArrayLike, question_N: ArrayLike | None = 
         s_b^2 = C / (C - 1) sum_Q (r_Q - d_b n_Q)^2 / n_b^2
 
     The plain ECE is above 0 even for perfect confidences, because |d_b| cannot average out. d_b^2 - s_b^2 is unbiased
-    for the squared gap; the root of its positive part removes about half of the bias where the gap is 0, more where
-    there is one. s_b^2 is the variance of d_b with the C questions of the bin as independent units (r_Q, n_Q: a
-    question's sum of q - y and its count in the bin); a bin with one question is left uncorrected.
+    for the squared gap; its positive part removes about half of the bias where the gap is 0, more where there is one.
+    s_b^2 takes the C questions of the bin as independent (r_Q, n_Q: a question's sum of q - y and its count in the
+    bin); a bin with one question is left uncorrected.
 
-    Args:
-        q_N: confidences in [0, 1], shape (n,).
-        y_N: labels 0 or 1, shape (n,).
+    Arguments as for `ece`, and:
         question_N: question of each observation, as numbers, shape (n,); each its own question when None.
-        n_bins: number of equal-width bins.
 
     >>> round(debiased_ece([0.55] * 4, [1, 0, 0, 0]), 4)  # gap 0.3, variance 0.0625
     0.1658
 
-    Source: the correction of squared gaps by Ferro & Fricker 2012, doi:10.1002/qj.1924, and Kumar, Liang & Ma 2019,
-    https://arxiv.org/abs/1909.10155; clustered variances and the root per bin are ours.
+    Source: Ferro & Fricker 2012, doi:10.1002/qj.1924, and Kumar, Liang & Ma 2019, https://arxiv.org/abs/1909.10155, for
+    squared gaps; clustered variances and the root per bin are ours.
     """
     check_count("n_bins", n_bins)
-    is_known_N = ~np.isnan(floats("q", q_N) + floats("y", y_N)) if question_N is not None else None
-    q_N, y_N = observations(q_N, y_N)
-    label_N = np.arange(len(q_N)) if question_N is None else np.asarray(question_N)[is_known_N]
-    name_P, question_N = np.unique(label_N, return_inverse=True)
-    sums = clustered_bin_sums(q_N, y_N, width_bins(q_N, n_bins), question_N, len(name_P), n_bins)
+    observed_q_N, observed_y_N = observations(q_N, y_N)
+    label_N = np.arange(np.size(q_N)) if question_N is None else np.asarray(question_N)
+    label_N = label_N[~np.isnan(floats("q", q_N) + floats("y", y_N))]
+    name_P, index_N = np.unique(label_N, return_inverse=True)
+    bin_N = width_bins(observed_q_N, n_bins)
+    sums = clustered_bin_sums(observed_q_N, observed_y_N, bin_N, index_N, len(name_P), n_bins)
     return float(debiased_ece_from_sums(*(sum_P_B.sum(0) for sum_P_B in debiasing_sums(sums))))
 
 
@@ -196,9 +175,6 @@ def debiasing_sums(sums: BinSums) -> tuple[Floats, ...]:
     """Per-question arrays whose sums `debiased_ece_from_sums` needs, from per-question bin sums."""
     r_P_B, count_P_B = sums.q - sums.y, sums.count
     return (*sums, r_P_B * r_P_B, r_P_B * count_P_B, count_P_B**2, (count_P_B > 0).astype(float))
-
-
-# --- whole sets ------------------------------------------------------------------------------------------------------
 
 
 def expected_hits_error(sum_q_N: ArrayLike, hits_N: ArrayLike, k: ArrayLike, *, n_bins: int = N_BINS) -> float:
@@ -210,8 +186,7 @@ def expected_hits_error(sum_q_N: ArrayLike, hits_N: ArrayLike, k: ArrayLike, *, 
         k: answers asked for, one number or shape (n,); bins have equal width on [0, k].
         n_bins: number of bins.
 
-    Honest confidences of single answers give 0 up to noise, however the answers depend on each other. At k = 1 it
-    equals `ece`.
+    Honest confidences give 0 up to noise, however the answers depend on each other. At k = 1 it equals `ece`.
 
     >>> expected_hits_error([0.5, 2.5], [1, 2], 3)
     0.5

@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from polymode.errors import RecordError
-from polymode.metrics.observations import check_count, floats
-from polymode.metrics.table import Bools, Floats, Ints, JudgedTable, ranks
+from polymode.metrics.table import Bools, Floats, Ints, JudgedTable, check_count, floats
 from polymode.uncertainty import ratio
 
 
@@ -48,8 +47,7 @@ def expected_coverage(question_N: Ints, count_N: Ints, n_P: Ints, m_max: int) ->
 
         U(m) = sum_g [1 - C(n - c_g, m) / C(n, m)]
 
-    where c_g of the n completions of a question find reference g. Unbiased; U(1) is the mean coverage of one
-    completion, and with one reference U(m) is pass@m.
+    where c_g of the n completions of a question find reference g. Unbiased; with one reference U(m) is pass@m.
 
     Args:
         question_N: question of each reference that was found, shape (n,).
@@ -60,12 +58,10 @@ def expected_coverage(question_N: Ints, count_N: Ints, n_P: Ints, m_max: int) ->
     Returns:
         Shape (P, m_max); NaN where the question has fewer than m completions, 0 where nothing was found.
     """
-    hit_probability_M_N = 1.0 - _miss_probability(n_P[question_N], count_N, m_max)
-    out_P_M = np.empty((len(n_P), m_max))
-    for m in range(1, m_max + 1):
-        total_P = np.bincount(question_N, np.nan_to_num(hit_probability_M_N[m - 1]), minlength=len(n_P))
-        out_P_M[:, m - 1] = np.where(n_P >= m, total_P, np.nan)
-    return out_P_M
+    hit_probability_M_N = np.nan_to_num(1.0 - _miss_probability(n_P[question_N], count_N, m_max))
+    u_P_M = np.zeros((len(n_P), m_max))
+    np.add.at(u_P_M, question_N, hit_probability_M_N.T)
+    return np.where(n_P[:, None] > np.arange(m_max), u_P_M, np.nan)
 
 
 def _miss_probability(n_N: Ints, c_N: Ints, m_max: int) -> Floats:
@@ -78,10 +74,9 @@ def reference_counts(table: JudgedTable) -> tuple[Ints, Ints]:
     """For every reference that was found: its question, and c_g, the number of sets that found it."""
     is_hit_A = table.y == 1
     width = int(table.match.max(initial=0)) + 1
-    reference_N, count_N = np.unique(
-        table.answer_question[is_hit_A] * width + table.match[is_hit_A], return_counts=True
-    )
-    return reference_N // width, count_N
+    cell_A = table.answer_question[is_hit_A] * width + table.match[is_hit_A]
+    cell_N, count_N = np.unique(cell_A, return_counts=True)
+    return cell_N // width, count_N
 
 
 def coverage_at(q_N_K: ArrayLike | None, y_N_K: ArrayLike, n: int) -> float:
@@ -105,19 +100,13 @@ def coverage_at(q_N_K: ArrayLike | None, y_N_K: ArrayLike, n: int) -> float:
     q_N_K = np.full(y_N_K.shape, np.nan) if q_N_K is None else floats("q", q_N_K, 0, 1)
     if y_N_K.ndim != 2 or q_N_K.shape != y_N_K.shape:
         raise RecordError(f"q and y: shapes {q_N_K.shape} and {y_N_K.shape}; give both as (sets, answers of a set)")
-    owner_NK, slot_NK = (index.ravel() for index in np.indices(y_N_K.shape))
-    rank_NK = ranks(owner_NK, slot_NK, q_N_K.ravel(), len(y_N_K))
-    hits_N = np.bincount(owner_NK, np.where(rank_NK < n, np.nan_to_num(y_N_K.ravel()), 0.0), len(y_N_K))
-    return float(ratio(hits_N.sum(), len(hits_N)))
+    order_N_K = np.argsort(-q_N_K, axis=1, kind="stable")  # NaN last
+    hits = np.nansum(np.take_along_axis(y_N_K, order_N_K[:, :n], axis=1))
+    return float(ratio(hits, len(y_N_K)))
 
 
 def top_answer(table: JudgedTable, rank_A: Ints | None = None) -> tuple[Bools, Floats, Floats]:
-    """The most confident answer of each set (without confidences: the first).
-
-    Returns:
-        Mask of the sets that have an answer (N,), its confidence (N,), and its label y (N,). A set without answers
-        has confidence NaN and y = 0.
-    """
+    """Which sets have an answer, and confidence (else NaN) and label (else 0) of the most confident one, each (N,)."""
     is_first_A = (table.rank() if rank_A is None else rank_A) == 0
     owner_N = table.owner[is_first_A]
     confidence_N, label_N = np.full(table.n_sets, np.nan), np.zeros(table.n_sets)

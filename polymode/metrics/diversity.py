@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
-from itertools import combinations
 
 import numpy as np
 
 from polymode.metrics.table import Floats, JudgedTable
-from polymode.uncertainty import ratio
+from polymode.uncertainty import question_sums, ratio
 
 N_UNIQUE = 30
 """Answers among which distinct ones are counted."""
@@ -42,21 +41,16 @@ def uniqueness(answers_N_K: Iterable[Sequence[Hashable]]) -> float:
 def unique_answers(table: JudgedTable, n: int = N_UNIQUE) -> Floats:
     """Number of distinct answers among the first ``n`` asked for, per question, shape (P,).
 
-    Sets are taken in sample order, answers in slot order (K = 3: ten sets, K = 1: thirty). Slots of malformed sets
-    count as asked for and give no answer. NaN where fewer than ``n`` answers were asked for.
+    In sample and slot order (K = 3: ten sets, K = 1: thirty). Slots of malformed sets count as asked for and give no
+    answer. NaN where fewer than ``n`` answers were asked for.
     """
-    if not table.n_sets:  # no verifier could say anything
-        return np.full(table.n_questions, np.nan)
-    before_N = np.cumsum(table.k) - table.k  # answers asked for in earlier sets, of all questions
-    total_P = np.bincount(table.question, weights=table.k, minlength=table.n_questions)
-    first_P = np.searchsorted(table.question, np.arange(table.n_questions))
-    base_P = np.append(before_N, before_N[-1:] + table.k[-1:])[first_P]
-    position_A = (before_N - base_P[table.question])[table.owner] + table.slot
-    is_counted_A = position_A < n
+    total_P = question_sums(table.question, table.k, table.n_questions)
+    # Place among the answers asked for of the question: those of all earlier sets, less those of earlier questions.
+    before_N = np.cumsum(table.k) - table.k - (np.cumsum(total_P) - total_P)[table.question]
+    is_counted_A = before_N[table.owner] + table.slot < n
     width = int(table.answer_class.max(initial=0)) + 1
     classes = np.unique(table.answer_question[is_counted_A] * width + table.answer_class[is_counted_A])
-    count_P = np.bincount(classes // width, minlength=table.n_questions).astype(float)
-    return np.where(total_P >= n, count_P, np.nan)
+    return np.where(total_P >= n, question_sums(classes // width, None, table.n_questions), np.nan)
 
 
 def words(text: str) -> list[str]:
@@ -65,11 +59,8 @@ def words(text: str) -> list[str]:
 
 
 def ngram_overlap(a: Sequence[str], b: Sequence[str], n: int) -> float:
-    """F1 of shared n-grams, counted with repetition (ROUGE-n F1): 2 |A & B| / (|A| + |B|), in [0, 1].
-
-    NaN when neither text has n words.
-    """
-    first, second = _ngrams(a, n), _ngrams(b, n)
+    """F1 of shared n-grams with repetition (ROUGE-n): 2 |A & B| / (|A| + |B|); NaN when neither text has n words."""
+    first, second = (Counter(zip(*(text[i:] for i in range(n)), strict=False)) for text in (a, b))
     return float(ratio(2 * (first & second).total(), first.total() + second.total()))
 
 
@@ -92,25 +83,10 @@ def rouge_l(a: Sequence[str], b: Sequence[str]) -> float:
 def text_overlaps(texts: Sequence[str], max_pairs: int = MAX_PAIRS) -> Floats:
     """Mean overlap between pairs of completions of one question, in the order of `OVERLAPS`, shape (4,).
 
-    Args:
-        texts: completions in sample order.
-        max_pairs: compare at most this many pairs.
-
-    Returns:
-        NaN with fewer than two completions, and where no pair has a defined value.
+    At most ``max_pairs`` pairs are compared. NaN with fewer than two completions, and where no pair has a value.
     """
     split = [words(text) for text in texts[: max_pairs + 1]]
-    pairs = sorted(combinations(range(len(split)), 2), key=lambda pair: pair[::-1])[:max_pairs]
-    if not pairs:
-        return np.full(4, np.nan)
-    values = np.array(
-        [
-            (ngram_overlap(a, b, 3), ngram_overlap(a, b, 4), jaccard(a, b), rouge_l(a, b))
-            for a, b in ((split[i], split[j]) for i, j in pairs)
-        ]
-    )
-    return ratio(np.nansum(values, axis=0), (~np.isnan(values)).sum(axis=0))
-
-
-def _ngrams(tokens: Sequence[str], n: int) -> Counter[tuple[str, ...]]:
-    return Counter(zip(*(tokens[i:] for i in range(n)), strict=False))
+    pairs = [(a, b) for j, b in enumerate(split) for a in split[:j]][:max_pairs]
+    values = [(ngram_overlap(a, b, 3), ngram_overlap(a, b, 4), jaccard(a, b), rouge_l(a, b)) for a, b in pairs]
+    value_N_4 = np.array(values, dtype=float).reshape(-1, len(OVERLAPS))
+    return ratio(np.nansum(value_N_4, axis=0), (~np.isnan(value_N_4)).sum(axis=0))

@@ -8,15 +8,14 @@
         ...                                     # one number for each set, shape (N,), NaN where undefined
 
 Numbers for each set are averaged over the sets of a question, then over questions, as coverage is. For anything else (a
-ratio, a mean over answers) the function returns a `Statistic`: sums over questions and what makes the value of them.
-Either way the metric gets an interval and paired differences like the built-in ones. Those are always computed and need
-no name.
+ratio, a mean over answers) the function returns a `Statistic`: sums over questions and the function that turns them
+into the value. Either way the metric gets an interval and paired differences like the built-in ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, cast
+from collections.abc import Container, Iterable
+from typing import Any
 
 import numpy as np
 
@@ -26,21 +25,20 @@ from polymode.plugins import Registry, describe_error
 from polymode.uncertainty import Statistic, SumStatistic, WeightedStatistic, mean_of_questions
 
 METRICS: Registry[Any] = Registry("metric", {})
-"""Metrics beside the built-in ones: functions of a `JudgedTable`, called like the last word of their name."""
+"""Metrics beside the built-in ones: functions of a `JudgedTable`, called by the last word of their name."""
 
 
-def own_statistics(names: Iterable[str], sets: JudgedTable, built_in: Iterable[str] = ()) -> dict[str, Statistic]:
+def own_statistics(names: Iterable[str], sets: JudgedTable, built_in: Container[str] = ()) -> dict[str, Statistic]:
     """The metrics called ``names``, of the answer sets that coverage is computed from.
 
     Raises:
         ConfigError: an unknown name, two metrics of one name, or a function that fails or gives something else.
     """
-    taken, out = set(built_in), {}
+    out: dict[str, Statistic] = {}
     for name in names:
         label = name.rpartition(":")[2].rpartition(".")[2]
-        if label in taken:
+        if label in out or label in built_in:
             raise ConfigError(f"metric {name!r}: there is another metric {label!r}; rename one")
-        taken.add(label)
         out[label] = _statistic(name, sets)
     return out
 
@@ -62,4 +60,4 @@ def _statistic(name: str, sets: JudgedTable) -> Statistic:
             f"metric {name!r} failed ({describe_error(exc)}): return one number for each of the {sets.n_sets} sets, or "
             "a Statistic (polymode.metrics.own)"
         ) from exc
-    return cast("Statistic", value)
+    return value

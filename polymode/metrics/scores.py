@@ -1,7 +1,6 @@
 """Proper scores of confidences q against labels y: Brier score with its parts, log loss (layer L2).
 
-A proper score is best in expectation for the true probability, so it cannot be gamed by a constant or by a bolder
-guess, as calibration errors can: look here first.
+A proper score is best in expectation for the true probability, so no constant and no bolder guess can game it.
 """
 
 from __future__ import annotations
@@ -13,8 +12,7 @@ from numpy.typing import ArrayLike
 
 from polymode.errors import ConfigError
 from polymode.metrics.calibration import N_BINS, bin_sums, width_bins
-from polymode.metrics.observations import check_count, observations
-from polymode.metrics.table import Floats
+from polymode.metrics.table import Floats, check_count, observations
 from polymode.uncertainty import ratio
 
 NLL_EPS = 1e-3
@@ -92,13 +90,10 @@ def log_loss_terms(q_N: Floats, y_N: Floats, eps: float = NLL_EPS) -> Floats:
 def log_loss(q_N: ArrayLike, y_N: ArrayLike, *, eps: float = NLL_EPS) -> float:
     """Log score, or negative log-likelihood: the mean of -y log q' - (1 - y) log(1 - q'), in nats.
 
-    Args:
-        q_N: confidences in [0, 1], shape (n,).
-        y_N: labels 0 or 1, shape (n,).
+    Arguments as for `brier`, and:
         eps: q' is q clipped to [eps, 1 - eps], so that one certain error costs -log(eps) and not infinity.
 
-    Returns:
-        A number >= 0, lower is better; NaN without observations. Pairs in which one is NaN are left out.
+    Returns a number >= 0, lower is better; NaN without observations.
 
     >>> round(log_loss([0.5, 0.5], [1, 0]), 6)  # log 2
     0.693147

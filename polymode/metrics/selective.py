@@ -1,8 +1,7 @@
 """Selective answering: how well confidence ranks right above wrong, and what abstaining buys (layer L2).
 
-Weighted versions count observation i w_i times (whole numbers), so that a bootstrap replicate equals the metric on
-the resampled observations. Equal confidences are one group: pairs count half in the AUROC, and the risk-coverage
-curve accepts a group's members in random order. Axis ``_U``: the different confidences, rising.
+Equal confidences are one group: pairs count half in the AUROC, and the risk-coverage curve accepts a group's members
+in random order. Axis ``_U``: the different confidences, rising.
 """
 
 from __future__ import annotations
@@ -12,18 +11,15 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike
 
-from polymode.metrics.observations import check_count, observations
-from polymode.metrics.table import Floats, Ints
-from polymode.uncertainty import Statistic, SumStatistic, WeightedStatistic, ratio
+from polymode.metrics.table import Floats, Ints, check_count, observations
+from polymode.uncertainty import Statistic, SumStatistic, WeightedStatistic, question_sums, ratio
 
-MAX_GROUPS = 128
-"""With at most this many different confidences, ranking metrics are computed from sums per confidence,"""
-MAX_CELLS = 8_000_000
-"""and with at most this many questions times confidences (memory)."""
+MAX_GROUPS, MAX_CELLS = 128, 8_000_000
+"""Up to so many different confidences, and questions times confidences (memory), the bootstrap uses sums of them."""
 
 
 def auroc_from_groups(count_U: Floats, y_U: Floats) -> Floats:
-    """AUROC from the number of observations and of hits per confidence value, values rising along the last axis."""
+    """`auroc` from the number of observations and of hits per confidence value, values rising along the last axis."""
     wrong_U = count_U - y_U
     below_U = np.cumsum(wrong_U, axis=-1) - wrong_U
     pairs = y_U.sum(-1) * wrong_U.sum(-1)
@@ -69,12 +65,7 @@ def aurc(q_N: ArrayLike, y_N: ArrayLike) -> float:
     Decisions of equal confidence are taken in random order (the expectation is exact), so the order of the input does
     not matter, and one confidence for all gives the plain error rate.
 
-    Args:
-        q_N: confidence of each decision in [0, 1], shape (n,).
-        y_N: 1 where the decision is right, else 0, shape (n,).
-
-    Returns:
-        A number in [0, 1], 0 is best; NaN without decisions. Pairs in which one is NaN are left out.
+    Arguments as for `auroc`. Returns a number in [0, 1], 0 is best; NaN without decisions.
 
     >>> round(aurc([0.9, 0.5, 0.1], [1, 0, 1]), 6)  # error rates 0, 1/2, 1/3
     0.277778
@@ -87,14 +78,12 @@ def aurc(q_N: ArrayLike, y_N: ArrayLike) -> float:
 def risk_coverage(q_N: ArrayLike, y_N: ArrayLike, *, max_points: int = 200) -> tuple[Floats, Floats]:
     """The risk-coverage curve: at each threshold, the share of decisions with q >= threshold, and their error rate.
 
-    Args:
-        q_N: confidence of each decision in [0, 1], shape (n,).
-        y_N: 1 where the decision is right, else 0, shape (n,).
+    Arguments as for `auroc`, and:
         max_points: thin the curve to at most this many thresholds, the last (every decision) always among them.
 
     Returns:
         Coverage and risk, both in [0, 1] and of shape (points,), thresholds falling; one point for each different
-        confidence; empty without decisions. Pairs in which one is NaN are left out.
+        confidence; empty without decisions.
 
     >>> coverage, risk = risk_coverage([0.9, 0.5, 0.5, 0.1], [1, 0, 1, 0])
     >>> coverage.tolist(), risk.round(2).tolist()
@@ -122,35 +111,27 @@ def _groups(q_N: Floats) -> tuple[Ints, int]:
 def _group_sums(q_N: Floats, y_N: Floats) -> tuple[Floats, Floats]:
     """Observations and hits of each distinct confidence, both (U,), confidences rising."""
     group_N, n_groups = _groups(q_N)
-    return np.bincount(group_N, minlength=n_groups).astype(float), np.bincount(group_N, y_N, n_groups)
+    return question_sums(group_N, None, n_groups), question_sums(group_N, y_N, n_groups)
 
 
 def ranking_statistic(
     formula: Callable[[Floats, Floats], Floats], q_N: Floats, y_N: Floats, question_N: Ints, n_questions: int
 ) -> Statistic:
-    """A formula on groups, `auroc_from_groups` or `aurc_from_groups`, for the bootstrap.
-
-    Few confidences: sums per question and confidence. Many: sort once, then weigh and sum per replicate.
-    """
+    """`auroc_from_groups` or `aurc_from_groups` for the bootstrap, by sums over questions or anew in each replicate."""
     if len(q_N) == 0:
         return SumStatistic((np.zeros(n_questions), np.zeros(n_questions)), ratio, 0)
     group_N, n_groups = _groups(q_N)
     if n_groups <= MAX_GROUPS and n_groups * n_questions <= MAX_CELLS:
-        cell_N, shape = question_N * n_groups + group_N, (n_questions, n_groups)
-        size = n_questions * n_groups
-        count_P_U = np.bincount(cell_N, minlength=size).astype(float).reshape(shape)
-        return SumStatistic((count_P_U, np.bincount(cell_N, y_N, size).reshape(shape)), formula, len(q_N))
+        cell_N, size = question_N * n_groups + group_N, n_questions * n_groups
+        sums = (question_sums(cell_N, x_N, size).reshape(n_questions, n_groups) for x_N in (None, y_N))
+        return SumStatistic(tuple(sums), formula, len(q_N))
     order_N = np.argsort(group_N, kind="stable")
     group_N, owner_N, label_N = group_N[order_N], question_N[order_N].astype(np.int32), y_N[order_N]
-    is_distinct = n_groups == len(q_N)
     start_U = np.flatnonzero(np.diff(group_N, prepend=-1))
 
     def compute(weight_P: Floats) -> float:
         # A question drawn twice counts each of its observations twice; groups are then summed where each one starts.
         count_N = weight_P[owner_N]
-        hits_N = count_N * label_N
-        if not is_distinct:
-            count_N, hits_N = np.add.reduceat(count_N, start_U), np.add.reduceat(hits_N, start_U)
-        return float(formula(count_N, hits_N))
+        return float(formula(np.add.reduceat(count_N, start_U), np.add.reduceat(count_N * label_N, start_U)))
 
     return WeightedStatistic(compute, len(q_N))

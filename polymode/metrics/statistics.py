@@ -1,27 +1,17 @@
-"""Every reported metric by name, as statistics that the bootstrap can resample (layer L2).
-
-Three units: *question means* (coverage and everything counted per question: the mean over questions of the mean over
-a question's sets), *pooled answers* (calibration of single answers), *pooled sets* (calibration of sums, tokens).
-docs/metrics.md holds the formula of each name.
-"""
+"""Every reported metric by name, as statistics that the bootstrap can resample (layer L2): docs/metrics.md."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import numpy as np
 
 from polymode.metrics import calibration, coverage, diversity, scores, selective
-from polymode.metrics.table import Floats, Ints, JudgedTable
-from polymode.uncertainty import (
-    Array,
-    Statistic,
-    SumStatistic,
-    mean_of_items,
-    mean_of_questions,
-    question_sums,
-    ratio,
-)
+from polymode.metrics.table import Bools, Floats, Ints, JudgedTable
+from polymode.uncertainty import Statistic, SumStatistic, mean_of_items, mean_of_questions, question_sums, ratio
+
+Key = TypeVar("Key", str, int)
 
 ANSWERS_ON_CURVE = 30
 """The curve of distinct references found reaches this many answers."""
@@ -30,46 +20,36 @@ ANSWERS_ON_CURVE = 30
 def of_coverage(sets: JudgedTable) -> dict[str, Statistic]:
     """Metrics of single sets: coverage and its forms, Coverage@n, top answer, distance to the best, other counts."""
     hits_N, rank_A = sets.hits, sets.rank()
-    _, _, top_y_N = coverage.top_answer(sets, rank_A)
     per_set: dict[str, Floats] = {
         "coverage": hits_N,
         "recall": ratio(hits_N, sets.n_references),
         "capped_recall": ratio(hits_N, np.minimum(sets.n_references, sets.k)),
         "precision": hits_N / np.maximum(sets.k, 1),
         "any_hit": (hits_N > 0).astype(float),
-        "pass@1": top_y_N,
+        "pass@1": coverage.top_answer(sets, rank_A)[2],
         "best_coverage": sets.best,
         "uniqueness": ratio(sets.per_set(1.0 - sets.is_duplicate), sets.n_answers),
     }
     for n in range(1, int(sets.k.max(initial=0)) + 1):
         per_set[f"coverage@{n}"] = sets.per_set(np.where(rank_A < n, sets.y, 0.0))
-    for name, counts in (("distinct_by_ast", sets.by_ast), ("distinct_by_behaviour", sets.by_behaviour)):
-        if counts is not None:
-            per_set[name] = counts
-    out: dict[str, Statistic] = {
-        name: mean_of_questions(sets.question, x_N, sets.n_questions) for name, x_N in per_set.items()
-    }
-    coverage_where_best_is_known = np.where(np.isnan(sets.best), np.nan, hits_N)
-    mean_hits = mean_of_questions(sets.question, coverage_where_best_is_known, sets.n_questions)
-    best = mean_of_questions(sets.question, sets.best, sets.n_questions)
-    out["coverage_of_best"] = SumStatistic((mean_hits.sums[0], best.sums[0]), ratio, best.n)
-    return out
+    if sets.by_ast is not None:
+        per_set["distinct_by_ast"] = sets.by_ast
+    if sets.by_behaviour is not None:
+        per_set["distinct_by_behaviour"] = sets.by_behaviour
+    per_set["coverage_of_best"] = np.where(np.isnan(sets.best), np.nan, hits_N)
+    means = {name: mean_of_questions(sets.question, x_N, sets.n_questions) for name, x_N in per_set.items()}
+    hits, best = means["coverage_of_best"], means["best_coverage"]
+    return {**means, "coverage_of_best": SumStatistic((hits.sums[0], best.sums[0]), ratio, best.n)}
 
 
 def of_samples(completions: JudgedTable) -> dict[str, Statistic]:
     """Metrics of several completions of a question: pass@k for k = 2, 4, 8, ... and distinct answers among 30."""
     n_P = np.bincount(completions.question, minlength=completions.n_questions)
     right_P = question_sums(completions.question, (completions.hits > 0).astype(float), completions.n_questions)
-    question_P = np.arange(completions.n_questions)
-    out: dict[str, Statistic] = {}
-    k = 2
-    while k <= _typical(n_P):
-        out[f"pass@{k}"] = mean_of_questions(question_P, coverage.question_pass_at_k(n_P, right_P, k), len(n_P))
-        k *= 2
-    out[f"unique_answers@{diversity.N_UNIQUE}"] = mean_of_questions(
-        question_P, diversity.unique_answers(completions), len(n_P)
-    )
-    return out
+    powers = [2**i for i in range(1, _typical(n_P).bit_length())]
+    per_question = {f"pass@{k}": coverage.question_pass_at_k(n_P, right_P, k) for k in powers}
+    per_question[f"unique_answers@{diversity.N_UNIQUE}"] = diversity.unique_answers(completions)
+    return _means_over_questions(per_question)
 
 
 def of_unique_references(completions: JudgedTable) -> dict[int, Statistic]:
@@ -78,30 +58,31 @@ def of_unique_references(completions: JudgedTable) -> dict[int, Statistic]:
     k = int(completions.k.max(initial=1))
     m_max = max(min(ANSWERS_ON_CURVE // k, _typical(n_P)), min(1, _typical(n_P)))
     expected_P_M = coverage.expected_coverage(*coverage.reference_counts(completions), n_P, m_max)
-    question_P = np.arange(completions.n_questions)
-    return {m * k: mean_of_questions(question_P, expected_P_M[:, m - 1], len(n_P)) for m in range(1, m_max + 1)}
+    return _means_over_questions({m * k: u_P for m, u_P in enumerate(expected_P_M.T, 1)})
 
 
 def of_answers(answers: JudgedTable) -> dict[str, Statistic]:
     """Calibration and ranking of single answers, pooled: ECE and its variants, Brier and its parts, NLL, AUROC."""
-    has_q_A = ~np.isnan(answers.q)
-    q_N, y_N, p_N = answers.q[has_q_A], answers.y[has_q_A], answers.p[has_q_A]
-    question_N, n_questions = answers.answer_question[has_q_A], answers.n_questions
+    has_q_A, n_questions = ~np.isnan(answers.q), answers.n_questions
+    q_N, y_N, p_N, question_N = (x_A[has_q_A] for x_A in (answers.q, answers.y, answers.p, answers.answer_question))
     bins = calibration.clustered_bin_sums(q_N, y_N, calibration.width_bins(q_N), question_N, n_questions)
+    debiasing_sums = calibration.debiasing_sums(bins)
     squares_P = question_sums(question_N, (q_N - y_N) ** 2, n_questions)
-    out: dict[str, Statistic] = {
-        "ece": SumStatistic(bins, calibration.ece_from_sums, len(q_N), is_absolute=True),
-        "ece_debiased": SumStatistic(
-            calibration.debiasing_sums(bins), calibration.debiased_ece_from_sums, len(q_N), is_absolute=True
-        ),
-        "ece_equal_mass": calibration.ece_statistic(q_N, y_N, calibration.mass_bins(q_N), question_N, n_questions),
+    brier_parts = {
+        "brier" if part == "brier" else f"brier_{part}": SumStatistic(
+            (*bins, squares_P), _part_of_brier(i), len(q_N), is_absolute=part in ("reliability", "resolution")
+        )
+        for i, part in enumerate(scores.BrierParts._fields)
     }
-    for i, part in enumerate(scores.BrierParts._fields):
-        name = part if part == "brier" else f"brier_{part}"
-        out[name] = SumStatistic((*bins, squares_P), _part_of_brier(i), len(q_N), part in ("reliability", "resolution"))
-    out["nll"] = mean_of_items(question_N, scores.log_loss_terms(q_N, y_N), n_questions)
-    out["auroc"] = selective.ranking_statistic(selective.auroc_from_groups, q_N, y_N, question_N, n_questions)
-    return out | _against_truth(q_N, y_N, p_N, question_N, n_questions)
+    return {
+        "ece": SumStatistic(bins, calibration.ece_from_sums, len(q_N), is_absolute=True),
+        "ece_debiased": SumStatistic(debiasing_sums, calibration.debiased_ece_from_sums, len(q_N), is_absolute=True),
+        "ece_equal_mass": calibration.ece_statistic(q_N, y_N, calibration.mass_bins(q_N), question_N, n_questions),
+        **brier_parts,
+        "nll": mean_of_items(question_N, scores.log_loss_terms(q_N, y_N), n_questions),
+        "auroc": selective.ranking_statistic(selective.auroc_from_groups, q_N, y_N, question_N, n_questions),
+        **_against_truth(q_N, y_N, p_N, question_N, n_questions),
+    }
 
 
 def of_sets(sets: JudgedTable) -> dict[str, Statistic]:
@@ -131,68 +112,56 @@ def of_sets(sets: JudgedTable) -> dict[str, Statistic]:
 
 def of_cost(sets: JudgedTable, completions: JudgedTable) -> dict[str, Statistic]:
     """Tokens, and the share of completions without a usable answer. Sets without a number of tokens are left out."""
-    has_tokens_N = ~np.isnan(sets.n_tokens)
-    tokens_and_hits_P = (
-        question_sums(sets.question[has_tokens_N], x_N[has_tokens_N], sets.n_questions)
-        for x_N in (sets.n_tokens, sets.hits)
-    )
+    n = sets.n_questions
+    tokens = mean_of_items(sets.question, sets.n_tokens, n)
+    hits = mean_of_items(sets.question, np.where(np.isnan(sets.n_tokens), np.nan, sets.hits), n)
     return {
-        "tokens_per_completion": mean_of_items(completions.question, completions.n_tokens, completions.n_questions),
-        "tokens_per_set": mean_of_items(sets.question, sets.n_tokens, sets.n_questions),
-        "tokens_per_reference": SumStatistic(tuple(tokens_and_hits_P), ratio, int(has_tokens_N.sum())),
-        "malformed_rate": mean_of_items(
-            completions.question, (~completions.is_well_formed).astype(float), completions.n_questions
-        ),
-    }
-
-
-def of_overlaps(overlaps: Floats) -> dict[str, Statistic]:
-    """Text overlaps, from per-question means (P, 4) in the order of `diversity.OVERLAPS`."""
-    question_P = np.arange(len(overlaps))
-    return {
-        name: mean_of_questions(question_P, overlaps[:, i], len(overlaps)) for i, name in enumerate(diversity.OVERLAPS)
+        "tokens_per_completion": mean_of_items(completions.question, completions.n_tokens, n),
+        "tokens_per_set": tokens,
+        "tokens_per_reference": SumStatistic((tokens.sums[0], hits.sums[0]), ratio, tokens.n),
+        "malformed_rate": mean_of_items(completions.question, 1.0 - completions.is_well_formed, n),
     }
 
 
 def statistics(
-    sets: JudgedTable,
-    completions: JudgedTable,
-    answers: JudgedTable,
-    overlaps: Floats | None = None,
+    sets: JudgedTable, completions: JudgedTable, answers: JudgedTable, overlaps_P4: Floats | None = None
 ) -> dict[str, Statistic]:
     """All metrics by name.
 
     Args:
         sets: the answer sets that are compared: multi-answer completions, or pools of single-answer ones.
-        completions: what the model wrote, one row per completion; the same object as ``sets`` when nothing is pooled.
+        completions: what the model wrote; the same object as ``sets`` when nothing is pooled.
         answers: the table whose single answers are checked for calibration (usually ``completions``).
-        overlaps: per-question text overlaps (P, 4), when texts are known.
+        overlaps_P4: text overlaps of each question in the order of `diversity.OVERLAPS`, when texts are there.
     """
-    if overlaps is None:
-        overlaps = np.full((sets.n_questions, len(diversity.OVERLAPS)), np.nan)
+    if overlaps_P4 is None:
+        overlaps_P4 = np.full((sets.n_questions, len(diversity.OVERLAPS)), np.nan)
     return {
         **of_coverage(sets),
         **of_samples(completions),
-        **of_overlaps(overlaps),
+        **_means_over_questions(dict(zip(diversity.OVERLAPS, overlaps_P4.T, strict=True))),
         **of_answers(answers),
         **of_sets(sets),
         **of_cost(sets, completions),
     }
 
 
-def has_all_confidences(table: JudgedTable) -> np.ndarray:
+def has_all_confidences(table: JudgedTable) -> Bools:
     """_N: the set has answers, and each of them a confidence."""
-    n_missing_N = table.per_set(np.isnan(table.q).astype(float))
-    return table.is_well_formed & (n_missing_N == 0)
+    return table.is_well_formed & (table.per_set(np.isnan(table.q)) == 0)
 
 
-def _typical(n_P: Iterable[int] | np.ndarray) -> int:
+def _means_over_questions(values: Mapping[Key, Floats]) -> dict[Key, Statistic]:
+    """Means of arrays with one value for each question, NaN where undefined."""
+    return {name: mean_of_questions(np.arange(len(x_P)), x_P, len(x_P)) for name, x_P in values.items()}
+
+
+def _typical(n_P: Ints) -> int:
     """Completions that at least half of the questions have; questions with fewer are left out where that matters."""
-    n_P = np.sort(np.asarray(n_P))
-    return int(n_P[len(n_P) // 2]) if len(n_P) else 0
+    return int(np.sort(n_P)[len(n_P) // 2]) if len(n_P) else 0
 
 
-def _part_of_brier(index: int):
+def _part_of_brier(index: int) -> Callable[..., Floats]:
     return lambda *sums: scores.brier_parts_from_sums(*sums)[index]
 
 
@@ -201,31 +170,29 @@ def _against_truth(q_N: Floats, y_N: Floats, p_N: Floats, question_N: Ints, n_qu
 
     The expected forms put p in place of the drawn label: the same quantity without the noise of the draw.
     """
-    all_hits_P, all_P = question_sums(question_N, y_N, n_questions), question_sums(question_N, None, n_questions)
     has_p_N = ~np.isnan(p_N)
     question, q, y, p = question_N[has_p_N], q_N[has_p_N], y_N[has_p_N], p_N[has_p_N]
     squares_P, floor_P, hits_P, excess_P, p_P, pp_P, count_P = (
         question_sums(question, x, n_questions) for x in ((q - y) ** 2, p * (1 - p), y, (q - p) ** 2, p, p**2, None)
     )
+    all_sums = question_sums(question_N, y_N, n_questions), question_sums(question_N, None, n_questions)
 
-    def gap_closed(squares: Array, floor: Array, hits: Array, count: Array) -> Array:
-        best_constant, least = _constant(hits, count), ratio(floor, count)
-        return ratio(best_constant - ratio(squares, count), best_constant - least)
+    def constant(hits: Floats, count: Floats) -> Floats:
+        return ratio(hits, count) * (1 - ratio(hits, count))
 
-    def expected_gap_closed(excess: Array, p: Array, pp: Array, count: Array) -> Array:
+    def gap_closed(squares: Floats, floor: Floats, hits: Floats, count: Floats) -> Floats:
+        best = constant(hits, count)
+        return ratio(best - ratio(squares, count), best - ratio(floor, count))
+
+    def expected_gap_closed(excess: Floats, p: Floats, pp: Floats, count: Floats) -> Floats:
         variance = ratio(pp, count) - ratio(p, count) ** 2
         return 1 - ratio(ratio(excess, count), np.where(variance > 1e-12, variance, 0.0))
 
     n = int(has_p_N.sum())
     return {
-        "brier_constant": SumStatistic((all_hits_P, all_P), _constant, len(q_N)),
+        "brier_constant": SumStatistic(all_sums, constant, len(q_N)),
         "brier_floor": SumStatistic((floor_P, count_P), ratio, n),
         "brier_excess": SumStatistic((excess_P, count_P), ratio, n),
         "brier_gap_closed": SumStatistic((squares_P, floor_P, hits_P, count_P), gap_closed, n),
         "brier_gap_closed_expected": SumStatistic((excess_P, p_P, pp_P, count_P), expected_gap_closed, n),
     }
-
-
-def _constant(hits: Array, count: Array) -> Array:
-    rate = ratio(hits, count)
-    return rate * (1 - rate)

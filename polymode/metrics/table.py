@@ -1,4 +1,4 @@
-"""Judged answer sets as columns: what every metric of this package is computed from (layer L2)."""
+"""What metrics are computed from: judged answer sets as columns, and checked arrays of a caller (layer L2)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+
+from polymode.errors import ConfigError, RecordError
 
 Floats = NDArray[Any]
 Ints = NDArray[Any]
@@ -92,7 +94,11 @@ class JudgedTable:
 
     def rank(self) -> Ints:
         """_A: 0-based place of the answer within its set by falling confidence; ties and no confidence: slot order."""
-        return ranks(self.owner, self.slot, self.q, self.n_sets)
+        order_A = np.lexsort((self.slot, -np.nan_to_num(self.q, nan=-1.0), self.owner))
+        first_N = np.cumsum(self.n_answers) - self.n_answers
+        rank_A = np.empty(len(order_A), dtype=np.int64)
+        rank_A[order_A] = np.arange(len(order_A)) - first_N[self.owner[order_A]]
+        return rank_A
 
     def without_duplicates(self) -> JudgedTable:
         """The same sets with the first of equal answers only."""
@@ -101,18 +107,37 @@ class JudgedTable:
         return replace(self, **{name: getattr(self, name)[is_first_A] for name in names})
 
 
-def ranks(owner_A: Ints, slot_A: Ints, q_A: Floats, n_sets: int) -> Ints:
-    """_A: 0-based place of each answer within its set by falling confidence; ties and no confidence: slot order.
+def floats(name: str, values: ArrayLike, low: float = -np.inf, high: float = np.inf) -> Floats:
+    """The values as a float array, NaN where unknown; raises RecordError for what is no number in low..high."""
+    try:
+        array = np.asarray(values, dtype=float)
+    except (TypeError, ValueError):
+        problem = f"{values!r:.60} are not numbers in an array; give one number for each item"
+        raise RecordError(f"{name}: {problem}") from None
+    outside = array[(array < low - 1e-9) | (array > high + 1e-9)]  # a sum of probabilities may miss its limit by that
+    if outside.size:
+        raise RecordError(f"{name}: {outside[0]:g} is not allowed; give numbers from {low:g} to {high:g}")
+    return array
 
-    Args:
-        owner_A: set of each answer in 0..n_sets-1, not decreasing.
-        slot_A: its slot within the set.
-        q_A: its confidence; NaN comes last.
-        n_sets: number of sets.
+
+def observations(q_N: ArrayLike, y_N: ArrayLike) -> tuple[Floats, Floats]:
+    """Confidences and labels without the pairs in which one is NaN, both (n,).
+
+    Raises:
+        RecordError: confidences outside [0, 1], labels other than 0 and 1, or arrays that do not belong together.
     """
-    order_A = np.lexsort((slot_A, -np.nan_to_num(q_A, nan=-1.0), owner_A))
-    n_answers_N = np.bincount(owner_A, minlength=n_sets)
-    first_N = np.cumsum(n_answers_N) - n_answers_N
-    rank_A = np.empty(len(order_A), dtype=np.int64)
-    rank_A[order_A] = np.arange(len(order_A)) - first_N[owner_A[order_A]]
-    return rank_A
+    q, y = floats("q", q_N, 0, 1), floats("y", y_N, 0, 1)
+    if q.shape != y.shape or q.ndim != 1:
+        raise RecordError(f"q and y: shapes {q.shape} and {y.shape}; give one label for each confidence, both flat")
+    is_defined = ~np.isnan(q + y)
+    q, y = q[is_defined], y[is_defined]
+    if not np.all((y == 0) | (y == 1)):
+        other = y[(y != 0) & (y != 1)][0]
+        raise RecordError(f"y: {other:g} is not a label; give 1 for a right answer, 0 for a wrong one")
+    return q, y
+
+
+def check_count(name: str, value: object) -> None:
+    """Refuse a number of bins, answers or completions that is not a whole number from 1."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ConfigError(f"{name} = {value!r} is not allowed: use a whole number from 1")

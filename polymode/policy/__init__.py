@@ -1,7 +1,7 @@
 """From an answer set to a decision, and thresholds with a finite-sample guarantee (layer L2).
 
     decide(answers, policy) -> Decision            policy, recalibration, deciding (standard library only)
-    judged records -> fit_policy -> Policy         records, maps, bounds, fitting
+    judged records -> fit_policy -> Policy         records, maps, thresholds, fitting
 
 Nothing here uses a reference: a policy is fitted to records that only state which answers were right.
 """

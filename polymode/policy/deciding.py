@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import accumulate
 
-from polymode.errors import ConfigError, VerifierFault
+from polymode.errors import ConfigError, VerifierFault, one_of
 from polymode.policy.policy import Policy
 from polymode.types import Answer, AnswerSet, Decision, DecisionKind
 from polymode.verifiers.text import TextVerifier
@@ -43,8 +43,7 @@ def decide(answers: AnswerSet, policy: Policy, *, risk: str = "normal", same: Sa
     Raises:
         ConfigError: unknown risk, or a K other than the policy's.
     """
-    if risk not in RISKS:
-        raise ConfigError(f"risk = {risk!r} is not known: use one of {', '.join(RISKS)}")
+    one_of("risk", risk, RISKS)
     if policy.k is not None and answers.k != policy.k:
         raise ConfigError(
             f"k = {answers.k} does not suit the policy, which was calibrated with k = {policy.k}: ask for {policy.k} "
@@ -62,66 +61,58 @@ def decide(answers: AnswerSet, policy: Policy, *, risk: str = "normal", same: Sa
     if problem:
         kind = DecisionKind.ESCALATE if is_high else DecisionKind(policy.when_malformed)
         return Decision(kind, (), (), f"The completion cannot be used: {problem}.")
-    ranked = tuple(_recalibrated(answers.answers[slot], policy) for slot in slots)
-    return _decided(ranked, policy, is_high)
+    ranked = [answers.answers[slot] for slot in slots]
+    if policy.recalibration is not None:
+        ranked = [replace(answer, confidence=policy.recalibration(answer.confidence or 0.0)) for answer in ranked]
+    return _decided(tuple(ranked), policy, is_high)
 
 
 def _decided(ranked: tuple[Answer, ...], policy: Policy, is_high: bool) -> Decision:
+    """Rules 2 to 6, on the distinct answers with their recalibrated confidences."""
     q = [answer.confidence or 0.0 for answer in ranked]
     masses = list(accumulate(q))
-    top, total, everything = q[0], masses[-1], _count(len(q))
-    if total < policy.abstain_below - TOLERANCE:
-        kind = DecisionKind.ESCALATE if is_high else DecisionKind.ABSTAIN
-        reason = (
-            f"{everything} {_combined(len(q))} {_text(total)}, "
-            f"below the {_text(policy.abstain_below)} required to show anything"
-        )
-        return Decision(kind, (), ranked, _sentence(reason, is_high, "the risk is high, so a person takes over"))
+    everything = _mass({1: "The only answer", 2: "Both answers"}.get(len(q), f"All {len(q)} answers"), masses)
+    if masses[-1] < policy.abstain_below - TOLERANCE:
+        reason = f"{everything}, below the {policy.abstain_below:.4g} required to show anything"
+        if is_high:
+            return _escalated(ranked, f"{reason}; the risk is high, so a person takes over.")
+        return Decision(DecisionKind.ABSTAIN, (), ranked, f"{reason}.")
     effective = effective_number(q)
     if policy.max_effective is not None and effective > policy.max_effective + TOLERANCE:
-        reason = (
-            f"Confidence is spread over {_text(effective)} answers, more than the {_text(policy.max_effective)} allowed"
-        )
-        return Decision(DecisionKind.ESCALATE, (), ranked, f"{reason}.")
-    is_sure = policy.answer_at is not None and top >= policy.answer_at - TOLERANCE
+        spread = f"Confidence is spread over {effective:.4g} answers"
+        return _escalated(ranked, f"{spread}, more than the {policy.max_effective:.4g} allowed.")
+    is_sure = policy.answer_at is not None and q[0] >= policy.answer_at - TOLERANCE
+    best = _mass("The most confident answer", masses[:1])
+    single = f"the {policy.answer_at or 0:.4g} required for a single answer"
     if is_sure and not is_high:
-        reason = (
-            f"The most confident answer {_combined(1)} {_text(top)}, "
-            f"at least the {_text(policy.answer_at)} required for a single answer."
-        )
-        return Decision(DecisionKind.ANSWER, ranked[:1], ranked, reason)
-    aside = "the risk is high, so no single answer is given"
+        return Decision(DecisionKind.ANSWER, ranked[:1], ranked, f"{best}, at least {single}.")
+    end = "; the risk is high, so no single answer is given." if is_sure else "."
     if policy.offer_at is None:
         if policy.answer_at is None:
-            return Decision(
-                DecisionKind.ESCALATE, (), ranked, "The policy has no threshold at which anything is shown."
-            )
-        relation = "at least" if is_sure else "below"
-        reason = (
-            f"The most confident answer {_combined(1)} {_text(top)}, {relation} the {_text(policy.answer_at)} required "
-            "for a single answer"
-        )
-        return Decision(DecisionKind.ESCALATE, (), ranked, _sentence(reason, is_sure, aside))
+            return _escalated(ranked, "The policy has no threshold at which anything is shown.")
+        return _escalated(ranked, f"{best}, {'at least' if is_sure else 'below'} {single}{end}")
+    offered = f"the {policy.offer_at:.4g} required for an offered set"
     least = policy.offer_at - TOLERANCE
     size = next((i for i, mass in enumerate(masses, 1) if mass >= least), None)
     if size is None:
-        reason = (
-            f"{everything} {_combined(len(q))} {_text(total)}, below the {_text(policy.offer_at)} required for an "
-            "offered set"
-        )
         if not policy.offer_all:
-            return Decision(DecisionKind.ESCALATE, (), ranked, f"{reason}.")
-        return Decision(DecisionKind.OFFER_SET, ranked, ranked, f"{reason}, so all are offered.")
-    which = "The first answer" if size == 1 else f"The first {size} answers"
-    reason = (
-        f"{which} {_combined(size)} {_text(masses[size - 1])}, at least the {_text(policy.offer_at)} required for an "
-        "offered set"
-    )
+            return _escalated(ranked, f"{everything}, below {offered}.")
+        return Decision(DecisionKind.OFFER_SET, ranked, ranked, f"{everything}, below {offered}, so all are offered.")
+    first = "The first answer" if size == 1 else f"The first {size} answers"
+    reason = f"{_mass(first, masses[:size])}, at least {offered}"
     if policy.answer_at is not None and not is_sure:
-        reason += (
-            f"; the first alone has {_text(top)}, below the {_text(policy.answer_at)} required for a single answer"
-        )
-    return Decision(DecisionKind.OFFER_SET, ranked[:size], ranked, _sentence(reason, is_sure, aside))
+        reason += f"; the first alone has {q[0]:.4g}, below {single}"
+    return Decision(DecisionKind.OFFER_SET, ranked[:size], ranked, reason + end)
+
+
+def _escalated(ranked: tuple[Answer, ...], reason: str) -> Decision:
+    return Decision(DecisionKind.ESCALATE, (), ranked, reason)
+
+
+def _mass(answers: str, masses: Sequence[float]) -> str:
+    """The mass of some answers in words; ``masses`` of the first one, the first two, ... of them."""
+    has = "has a confidence of" if len(masses) == 1 else "have a combined confidence of"
+    return f"{answers} {has} {masses[-1]:.4g}"
 
 
 def effective_number(q: Sequence[float]) -> float:
@@ -161,25 +152,3 @@ def _problem(answers: AnswerSet) -> str:
         if not 0 <= answer.confidence <= 1:
             return f"the confidence {answer.confidence} of answer {number} is not between 0 and 1"
     return "" if answers.answers else "it contains no answer"
-
-
-def _recalibrated(answer: Answer, policy: Policy) -> Answer:
-    if policy.recalibration is None or answer.confidence is None:
-        return answer
-    return replace(answer, confidence=policy.recalibration(answer.confidence))
-
-
-def _count(n: int) -> str:
-    return {1: "The only answer", 2: "Both answers"}.get(n, f"All {n} answers")
-
-
-def _combined(n: int) -> str:
-    return "has a confidence of" if n == 1 else "have a combined confidence of"
-
-
-def _text(value: float | None) -> str:
-    return f"{value or 0.0:.4g}"
-
-
-def _sentence(reason: str, has_aside: bool, aside: str) -> str:
-    return f"{reason}; {aside}." if has_aside else f"{reason}."

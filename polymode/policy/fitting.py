@@ -26,13 +26,12 @@ from itertools import count
 
 import numpy as np
 
-from polymode.errors import ConfigError
-from polymode.policy import bounds
+from polymode.errors import ConfigError, one_of
+from polymode.policy import thresholds
 from polymode.policy.maps import MIN_ANSWERS, fit_map
 from polymode.policy.policy import Guarantee, Policy
 from polymode.policy.recalibration import METHODS
 from polymode.policy.records import Ints, Records, View
-from polymode.policy.thresholds import conformal, learn_then_test, sets_beside, single_answers
 
 TARGETS = ("answer", "set", "both", "conformal")
 MIN_DESIGN = 10
@@ -58,12 +57,8 @@ class Calibration:
     """Random seed of the split into the two parts."""
 
     def __post_init__(self) -> None:
-        if self.target not in TARGETS:
-            raise ConfigError(f"target = {self.target!r} is not known: use one of {', '.join(TARGETS)}")
-        if self.recalibrate not in ("none", *METHODS):
-            raise ConfigError(
-                f"recalibrate = {self.recalibrate!r} is not known: use one of {', '.join(('none', *METHODS))}"
-            )
+        one_of("target", self.target, TARGETS)
+        one_of("recalibrate", self.recalibrate, ("none", *METHODS))
         for name in ("alpha", "delta", "design_share"):
             if not 0 < getattr(self, name) < 1:
                 raise ConfigError(f"{name} = {getattr(self, name)} is not allowed: give a number between 0 and 1")
@@ -106,20 +101,20 @@ def fit_policy(
         bare = replace(bare, recalibration=fit_map(calibration.recalibrate, *records.at(design).answers()))
     about = {"n_design": len(design), "n_unscored": n_unscored, "fingerprint": fingerprint, "date": date}
     policy, guarantees = bare, list[Guarantee]()
-    views = [View.of(records.at(part), bare) for part in (design, *tests)]
-    delta = calibration.delta / len(tests)
+    design_view, *test_views = [View.of(records.at(part), bare) for part in (design, *tests)]
+    alpha, delta = calibration.alpha, calibration.delta / len(tests)
     if calibration.target == "conformal":
-        guarantees.append(conformal(views[1], calibration.alpha))
+        guarantees.append(thresholds.conformal(test_views[0], alpha))
         policy = replace(policy, offer_at=guarantees[-1].threshold)
     if calibration.target in ("answer", "both"):
-        top = views[0].top
-        guarantees.append(learn_then_test("answer", single_answers, top, views[0], views[1], calibration.alpha, delta))
+        outcome, top = thresholds.single_answers, design_view.top
+        guarantees.append(thresholds.learn_then_test("answer", outcome, top, design_view, test_views[0], alpha, delta))
         policy = replace(policy, answer_at=guarantees[-1].threshold)
     if calibration.target in ("set", "both"):
-        outcome, mass = sets_beside(policy.answer_at), views[0].mass
+        outcome, mass = thresholds.sets_beside(policy.answer_at), design_view.mass
         try:
             guarantees.append(
-                learn_then_test("offer_set", outcome, mass, views[0], views[-1], calibration.alpha, delta)
+                thresholds.learn_then_test("offer_set", outcome, mass, design_view, test_views[-1], alpha, delta)
             )
         except ConfigError as exc:
             if policy.answer_at is None:
@@ -137,7 +132,7 @@ def _split(n: int, calibration: Calibration) -> list[Ints]:
     share = calibration.design_share if has_map or not is_conformal else 0.0
     n_tests = 2 if calibration.target == "both" else 1
     alpha, delta = calibration.alpha, calibration.delta / n_tests
-    least = bounds.records_to_conform(alpha) if is_conformal else bounds.records_to_test(alpha, delta)
+    least = thresholds.records_to_conform(alpha) if is_conformal else thresholds.records_to_test(alpha, delta)
     least_design = (MIN_ANSWERS if has_map else MIN_DESIGN) if share else 0
 
     def parts(n: int) -> tuple[int, int]:

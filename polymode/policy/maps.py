@@ -8,7 +8,7 @@ import numpy as np
 from scipy.optimize import isotonic_regression, minimize, minimize_scalar
 from scipy.special import expit, xlog1py, xlogy
 
-from polymode.errors import ConfigError
+from polymode.errors import ConfigError, one_of
 from polymode.policy.recalibration import METHODS, Recalibration, logit
 from polymode.policy.records import Floats
 
@@ -35,8 +35,7 @@ def fit_map(method: str, q: Floats, y: Floats) -> Recalibration:
         ConfigError: unknown method, fewer than MIN_ANSWERS answers, only right or only wrong ones, or confidences that
             are higher for wrong answers than for right ones.
     """
-    if method not in METHODS:
-        raise ConfigError(f"recalibrate = {method!r} is not known: use one of none, {', '.join(METHODS)}")
+    one_of("recalibrate", method, METHODS)
     n, n_right = len(q), int(y.sum())
     if n < MIN_ANSWERS:
         raise ConfigError(

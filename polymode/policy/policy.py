@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from polymode.errors import ConfigError
+from polymode.errors import ConfigError, number_in, one_of
 from polymode.policy.recalibration import Recalibration
 from polymode.prompts import MAX_K, check_k
 
@@ -63,13 +63,11 @@ class Guarantee:
             if not isinstance(getattr(self, name), str):
                 raise ConfigError(f"guarantee.{name} = {getattr(self, name)!r} is not allowed: give a text")
         for name in ("n", "n_shown", "n_failed", "n_design", "n_unscored"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-                raise ConfigError(f"guarantee.{name} = {value!r} is not allowed: give a whole number from 0")
-        for name in ("alpha", "delta", "bound"):
-            if getattr(self, name) is not None or name != "delta":
-                _number(f"guarantee.{name}", getattr(self, name), 0, 1)
-        _number("guarantee.threshold", self.threshold, 0, MAX_K)
+            number_in(f"guarantee.{name}", getattr(self, name), 0, whole=True)
+        number_in("guarantee.alpha", self.alpha, 0, 1)
+        number_in("guarantee.delta", 0 if self.delta is None else self.delta, 0, 1)
+        number_in("guarantee.bound", self.bound, 0, 1)
+        number_in("guarantee.threshold", self.threshold, 0, MAX_K)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,22 +96,21 @@ class Policy:
     """Guarantees of the calibration; empty for thresholds set by hand."""
 
     def __post_init__(self) -> None:
-        for name, allowed in (("when_malformed", MALFORMED), ("equality", EQUALITIES)):
-            if getattr(self, name) not in allowed:
-                raise ConfigError(f"{name} = {getattr(self, name)!r} is not known: use one of {', '.join(allowed)}")
+        one_of("when_malformed", self.when_malformed, MALFORMED)
+        one_of("equality", self.equality, EQUALITIES)
         if not isinstance(self.offer_all, bool):
             raise ConfigError(f"offer_all = {self.offer_all!r} is not allowed: give true or false")
-        limits = {
-            "abstain_below": (0, MAX_K),
-            "max_effective": (1, math.inf),
-            "answer_at": (0, 1),
-            "offer_at": (0, MAX_K),
-        }
-        for name, (low, high) in limits.items():
+        limits = [
+            ("abstain_below", 0, MAX_K),
+            ("max_effective", 1, math.inf),
+            ("answer_at", 0, 1),
+            ("offer_at", 0, MAX_K),
+        ]
+        for name, low, high in limits:
             value = getattr(self, name)
             if value is not None or name == "abstain_below":
                 # One type for 1 and 1.0, so that the digest of the rules survives a round trip through JSON.
-                object.__setattr__(self, name, _number(name, value, low, high))
+                object.__setattr__(self, name, float(number_in(name, value, low, high)))
         if self.k is not None:
             check_k(self.k)
         rules = self.digest() if self.guarantees else ""
@@ -174,10 +171,3 @@ def _checked(row: object, kind: type[Any], where: str, *, whole: bool = False) -
     if whole and missing:
         raise ConfigError(f"{where}: {missing[0]} is missing; calibrate again")
     return dict(row)
-
-
-def _number(name: str, value: Any, low: float, high: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high or value == math.inf:
-        span = f"from {low} to {high}" if high < math.inf else f"from {low}"
-        raise ConfigError(f"{name} = {value!r} is not allowed: give a number {span}")
-    return float(value)

@@ -6,7 +6,7 @@ import math
 from bisect import bisect_right
 from dataclasses import dataclass
 
-from polymode.errors import ConfigError
+from polymode.errors import ConfigError, number_in, one_of
 
 METHODS = ("isotonic", "platt", "temperature")
 LOGIT_EPS = 0.001
@@ -33,10 +33,8 @@ class Recalibration:
     """Isotonic: (stated, recalibrated), both in [0, 1], stated rising, recalibrated not falling."""
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise ConfigError(f"recalibration.method = {self.method!r} is not known: use one of {', '.join(METHODS)}")
-        if isinstance(self.n, bool) or not isinstance(self.n, int) or self.n < 0:  # pyright: ignore[reportUnnecessaryIsInstance]  # JSON
-            raise ConfigError(f"recalibration.n = {self.n!r} is not allowed: give a whole number from 0")
+        one_of("recalibration.method", self.method, METHODS)
+        number_in("recalibration.n", self.n, 0, whole=True)
         if not (_is_number(self.slope) and 0 < self.slope < math.inf):
             raise ConfigError(f"recalibration.slope = {self.slope!r} is not allowed: give a number above 0")
         if not (_is_number(self.intercept) and math.isfinite(self.intercept)):
@@ -52,11 +50,8 @@ class Recalibration:
 
     def __call__(self, q: float) -> float:
         """The recalibrated confidence of a stated one."""
-        if self.method == "isotonic":
-            return self._between(q)
-        return 1 / (1 + math.exp(-(self.slope * logit(q) + self.intercept)))
-
-    def _between(self, q: float) -> float:
+        if self.method != "isotonic":
+            return 1 / (1 + math.exp(-(self.slope * logit(q) + self.intercept)))
         after = bisect_right(self.points, (q, math.inf))
         if after == 0:
             return self.points[0][1]

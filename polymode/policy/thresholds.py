@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
+from scipy.stats import beta, binom
 
 from polymode.errors import ConfigError
-from polymode.policy import bounds
 from polymode.policy.deciding import TOLERANCE
 from polymode.policy.policy import Guarantee
 from polymode.policy.records import Bools, Floats, Ints, View
@@ -23,17 +24,17 @@ Outcome = Callable[[View, float], tuple[Bools, Bools]]
 
 def single_answers(view: View, threshold: float) -> tuple[Bools, Bools]:
     """Who gets ANSWER, and whose answer is wrong."""
-    shown = view.answered(threshold)
-    return shown, shown & ~view.top_is_right
+    answered_N = view.answered(threshold)
+    return answered_N, answered_N & ~view.top_is_right
 
 
 def sets_beside(answer_at: float | None) -> Outcome:
     """Who gets OFFER_SET and no ANSWER, and whose set holds no right answer."""
 
     def sets(view: View, threshold: float) -> tuple[Bools, Bools]:
-        offered, size = view.offered(threshold, offer_all=False)
-        shown = offered & ~view.answered(answer_at)
-        return shown, shown & (view.first_right >= size)
+        offered_N, size_N = view.offered(threshold, offer_all=False)
+        offered_N &= ~view.answered(answer_at)
+        return offered_N, offered_N & (view.first_right >= size_N)
 
     return sets
 
@@ -61,11 +62,11 @@ def learn_then_test(
         raise ConfigError(f"alpha = {alpha:g}: no record of the design part can get {decision}; loosen the other rules")
     n, failed = _counts(outcome, design, thresholds)
     ratio = len(test.top) / len(design.top)
-    guess = bounds.p_values(np.round(failed * ratio).astype(np.int64), np.round(n * ratio).astype(np.int64), alpha)
+    guess = p_values(np.round(failed * ratio).astype(np.int64), np.round(n * ratio).astype(np.int64), alpha)
     # Start where a rejection is likeliest, of equal ones at the lowest threshold, and go down from there.
     order = thresholds[len(guess) - 1 - int(np.argmin(guess[::-1])) :]
     n, failed = _counts(outcome, test, order)
-    last = bounds.fixed_sequence(bounds.p_values(failed, n, alpha), delta) - 1
+    last = fixed_sequence(p_values(failed, n, alpha), delta) - 1
     if last < 0:
         what = {"answer": "wrong answers", "offer_set": "sets without a right answer"}[decision]
         raise ConfigError(
@@ -85,7 +86,7 @@ def learn_then_test(
         alpha=alpha,
         delta=delta,
         threshold=float(order[last]),
-        bound=min(alpha, bounds.upper_limit(int(failed[last]), int(n[last]), delta)),
+        bound=min(alpha, upper_limit(int(failed[last]), int(n[last]), delta)),
         n=len(test.top),
         n_shown=int(n[last]),
         n_failed=int(failed[last]),
@@ -99,7 +100,7 @@ def conformal(view: View, alpha: float) -> Guarantee:
         ConfigError: too few usable records, or even all K answers miss too often.
     """
     n, k = int(view.eligible.sum()), view.mass.shape[1]
-    least = bounds.records_to_conform(alpha)
+    least = records_to_conform(alpha)
     if n < least:
         raise ConfigError(
             f"records: {n} of {len(view.top)} can be used, alpha = {alpha:g} needs at least {least}: judge more "
@@ -108,7 +109,7 @@ def conformal(view: View, alpha: float) -> Guarantee:
     steps: Ints = np.arange(1, round(k / STEP) + 1)
     thresholds: Floats = np.round(steps * STEP, 10)
     failed = _missing(view, thresholds)
-    level = bounds.conformal_level(failed, n)
+    level = conformal_level(failed, n)
     if level[-1] > alpha:
         raise ConfigError(
             f"alpha = {alpha:g} cannot be promised for every question: even all k = {k} answers hold no right one for "
@@ -156,3 +157,52 @@ def _candidates(values: Floats) -> Floats:
         return positive
     spread = np.quantile(positive, np.linspace(0, 1, MAX_THRESHOLDS), method="lower")
     return np.unique([float(f"{value:.4g}") for value in spread.tolist()])[::-1]
+
+
+def p_values(failed: Ints, n: Ints, alpha: float) -> Floats:
+    """Exact p-value of "the rate of failures is above alpha": P(Binomial(n, alpha) <= failed); 1 where n is 0.
+
+    Args:
+        failed: failures, shape (T,).
+        n: independent records they were counted in, shape (T,).
+        alpha: rate, in (0, 1).
+    """
+    return binom.cdf(failed, n, alpha)
+
+
+def upper_limit(failed: int, n: int, delta: float) -> float:
+    """Clopper-Pearson upper limit of a rate at confidence 1 - delta; at most alpha iff the p-value is at most delta.
+
+    1 when all failed or nothing was counted. Source: Clopper & Pearson 1934, doi:10.1093/biomet/26.4.404.
+    """
+    return 1.0 if failed >= n else float(beta.ppf(1 - delta, failed + 1, n - failed))
+
+
+def fixed_sequence(p: Floats, delta: float) -> int:
+    """How many hypotheses are rejected: those before the first whose p-value is above delta.
+
+    The order must not depend on the records that made the p-values. Then the probability that a true hypothesis is
+    rejected is at most delta: the first true one of the order would have to be.
+    Source: Angelopoulos et al. 2021, Learn then Test, https://arxiv.org/abs/2110.01052, section 2.3.
+    """
+    accepted = np.flatnonzero(p > delta)
+    return int(accepted[0]) if len(accepted) else len(p)
+
+
+def records_to_test(alpha: float, delta: float) -> int:
+    """Fewest records among which no failure at all proves a rate of at most alpha: (1 - alpha)^n <= delta."""
+    return math.ceil(math.log(delta) / math.log1p(-alpha) - 1e-9)
+
+
+def conformal_level(failed: Ints, n: int) -> Floats:
+    """(failed + 1) / (n + 1): at most alpha bounds the failure rate of one further record by alpha, on average.
+
+    For failures that only get fewer along the thresholds, at the first threshold where it is at most alpha.
+    Source: Angelopoulos et al. 2022, Conformal Risk Control, https://arxiv.org/abs/2208.02814, theorem 1 with B = 1.
+    """
+    return (failed + 1) / (n + 1)
+
+
+def records_to_conform(alpha: float) -> int:
+    """Fewest records with which conformal risk control can promise alpha: 1 / (n + 1) <= alpha."""
+    return math.ceil(1 / alpha - 1 - 1e-9)

@@ -47,7 +47,7 @@ def evaluate_views(plan: Plan, arm: Arm, folder: Path, model: Path | str, task: 
     missing = [view for view in arm.views if not (folder / view.name / runs.METRICS).exists()]
     if not missing:
         return
-    generator = TransformersGenerator(model)
+    generator = TransformersGenerator(model, chat_template=arm.recipe.chat_template)
     verifier = verifier_for(arm.recipe, task)
     origin = _origin(arm.recipe, verifier)
     for view in missing:
@@ -77,7 +77,7 @@ def _sample(
     samples: int,
 ) -> None:
     """Completions of the test split, at the temperature and length limit of the training."""
-    from polymode.generate.sampling import sample_completions
+    from polymode.generate import sample_completions
 
     if (out / runs.COMPLETIONS).exists():
         return

@@ -12,17 +12,15 @@ Preset `released` reproduces the terms and gates of the authors' published code,
 a count, 1 - mean Brier on plain matches, repeats found by comparing lower-cased texts only, no Brier term when the
 confidences sum above 1. The set is read by our parser, so its looser check of the format is not reproduced.
 
-Options of `Reward` change a term of preset `paper`: how references found are counted (`coverage`), the proper score of
-the confidences (`proper`), exclusive confidences, a weight on repeats; `conditions` says which weights go together.
-All terms stand in one table (`terms`), to which a recipe adds its own by ``module:Name`` (`own_terms`).
+Options of `Reward` change a term of preset `paper`; `conditions` says which weights go together. All terms stand in one
+table (`terms`), to which a recipe adds its own by ``module:Name`` (`own_terms`).
 """
 
 from polymode.rewards.conditions import check_question
 from polymode.rewards.coverage import AGGREGATIONS
-from polymode.rewards.methods import METHODS, Method, find_method
+from polymode.rewards.methods import METHODS, Method, find_method, score
 from polymode.rewards.proper import SCORES
 from polymode.rewards.reward import CONFIDENCES, PRESETS, Reward
-from polymode.rewards.scoring import score
 from polymode.rewards.terms import score_set, term_names
 
 __all__ = [

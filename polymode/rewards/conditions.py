@@ -1,18 +1,17 @@
 """When right answers still pay: what weights must satisfy on a question with N references and K answers asked for.
 
-Take the total with label y of one answer flipped from 0 to 1, everything else fixed. Coverage gains at least
-``coverage_weight`` x `least_gain`; the calibration term, a proper loss from 0 to 1, loses most at q = 0, and there
-exactly its weight for that answer: ``confidence_weight`` / K, or all of it where the set is one forecast (`other`). So,
-with c = ``coverage_weight`` and b = ``confidence_weight``::
+Flip the label of one answer from 0 to 1, everything else fixed. Coverage gains at least ``coverage_weight`` x
+`least_gain`; the calibration term, a proper loss from 0 to 1, loses most at q = 0, and there exactly its weight for
+that answer: ``confidence_weight`` / K, or all of it where the set is one forecast (`other`). So, with c =
+``coverage_weight`` and b = ``confidence_weight``::
 
     a right answer never costs, whatever the others are and whatever is stated   <=>   c x least gain >= charge
 
-This is also what keeps the best *choice* of answers right: with honest confidence p an answer is worth
-c x gain x p - charge x p (1 - p) for Brier, never falling in p under the same condition (for the others by
-convexity of the expected score). Where it fails, an uncertain answer is worth less than junk with q = 0, and training
-gives up coverage to look calibrated. For `count` it is c >= b / K, for `count/K` c >= b, for `count/N` c >= b N / K,
-for `vector` at alpha = 1 c >= b N min(K, N) / K; `any` satisfies it only where at most one answer can be right, and
-there it is the count.
+It also keeps the best *choice* of answers right: with honest confidence p an answer is worth c x gain x p -
+charge x p (1 - p) for Brier, never falling in p under the same condition (for the others by convexity of the expected
+score). Where it fails, an uncertain answer is worth less than junk with q = 0, and training gives up coverage to look
+calibrated. For `count` it is c >= b / K, for `count/K` c >= b, for `count/N` c >= b N / K, for `vector` at alpha = 1
+c >= b N min(K, N) / K; `any` satisfies it only where at most one answer can be right.
 
 Honest confidences stay the best for given answers under every aggregation. They do not under ``exclusive`` confidences
 where several answers can be right: the penalty then falls on honest sums above 1.
@@ -32,16 +31,13 @@ _SLACK = 1e-9
 
 def charge(reward: Reward, k: int) -> float:
     """The most that the calibration term takes for one more right answer."""
-    return reward.confidence_weight if reward.confidence_score == "other" else reward.confidence_weight / k
+    return reward.confidence_weight / (1 if reward.confidence_score == "other" else k)
 
 
 def least_coverage(reward: Reward, *, k: int, n: int) -> float:
     """Least coverage weight with which one more right answer never costs; infinite where none is enough.
 
-    Args:
-        reward: the other weights.
-        k: answers asked for.
-        n: references of the question; k where right answers are without number.
+    Arguments as for `check_question`.
     """
     charged = charge(reward, k)
     gain = least_gain(reward.coverage, k=k, n=n, alpha=reward.coverage_alpha)
@@ -52,7 +48,7 @@ def check_question(reward: Reward, *, k: int, n: int) -> None:
     """Refuse weights that on such a question reward something else than right answers and honest confidences.
 
     Args:
-        reward: the weights. Preset `released` is let through: it is there to be compared with.
+        reward: the weights; those of preset `released` pass.
         k: answers asked for.
         n: references of the question; k where right answers are without number.
 
@@ -78,10 +74,5 @@ def check_question(reward: Reward, *, k: int, n: int) -> None:
     )
     if least == inf:
         raise ConfigError(f"{problem}; use coverage = 'count', or confidence_weight = 0")
-    raise ConfigError(f"{problem}; raise coverage_weight to at least {_rounded_up(least)}")
-
-
-def _rounded_up(value: float) -> str:
-    """The value with three digits, not below it."""
-    unit = 10.0 ** (floor(log10(value)) - 2)
-    return f"{ceil(value / unit - _SLACK) * unit:g}"
+    unit = 10.0 ** (floor(log10(least)) - 2)  # three digits, not below the least
+    raise ConfigError(f"{problem}; raise coverage_weight to at least {ceil(least / unit - _SLACK) * unit:g}")

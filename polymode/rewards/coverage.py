@@ -15,7 +15,6 @@ vector    E[max of m coordinates of w]     0 .. 1       1 / (N M) at alpha = 1
 ``count`` is the published sum, ``any`` the published code's default (https://arxiv.org/abs/2603.24844). ``vector`` is
 the set's best match under random weights of the references, w ~ Dirichlet(alpha, .., alpha): Vector Policy Optimization
 (https://arxiv.org/abs/2605.22817) with "matches reference j" as objective j, its draws replaced by their expectation.
-Answers are matched one to one, so the best answer for w is the largest weight among the m references found.
 
 No aggregation looks at confidences, so none moves the best ones. What a *small* gain breaks is the choice of answers:
 see `polymode.rewards.conditions`.
@@ -34,29 +33,16 @@ def coverage_value(aggregation: str, m: int, *, k: int, n: int, alpha: float = 1
     """Value of m references found of n by k answers, by the table above; 0 when nothing is found."""
     if m == 0:
         return 0.0
-    if aggregation == "count":
-        return float(m)
-    if aggregation == "any":
-        return 1.0
-    if aggregation == "count/K":
-        return m / k
-    if aggregation == "count/N":
-        return m / n
-    return best_match(m, n, alpha)
+    if aggregation == "vector":
+        return best_match(m, n, alpha)
+    return m / {"count": 1, "any": m, "count/K": k, "count/N": n}[aggregation]
 
 
 def least_gain(aggregation: str, *, k: int, n: int, alpha: float = 1.0) -> float:
-    """The least that one more hit adds, over every number of hits before it.
-
-    Each aggregation grows ever more slowly (``vector`` because the expected largest of m draws does), so it is the gain
-    of the last hit that is possible.
-    """
+    """The least that one more hit adds: that of the last possible hit, because each aggregation is concave in m."""
     most = max(1, min(k, n))
-
-    def value(m: int) -> float:
-        return coverage_value(aggregation, m, k=k, n=max(n, 1), alpha=alpha)
-
-    return value(most) - value(most - 1)
+    before, after = (coverage_value(aggregation, m, k=k, n=max(n, 1), alpha=alpha) for m in (most - 1, most))
+    return after - before
 
 
 @lru_cache(maxsize=4096)
@@ -66,10 +52,10 @@ def best_match(m: int, n: int, alpha: float = 1.0) -> float:
     w is n independent Gamma(alpha) over their sum, and the sum, with mean n alpha, is independent of w. So with G_m the
     largest of m such gammas and P their distribution function::
 
-        E[max] = E[G_m] / (n alpha),     E[G_m] = ∫ 1 - P(x)^m dx
+        E[max] = E[G_m] / (n alpha),     E[G_m] = ∫ 1 - P(x)^m dx      (to about nine digits)
 
-    For alpha = 1 the largest of m exponentials has mean 1 + 1/2 + .. + 1/m, hence E[max] = H_m / n. As alpha goes to 0
-    the value goes to m / n (``count/N``), as it goes to infinity to 1 / n (``any``, up to the scale).
+    For alpha = 1 the largest of m exponentials has mean 1 + 1/2 + .. + 1/m. As alpha goes to 0 the value goes to m / n
+    (``count/N``), as it goes to infinity to 1 / n (``any``, up to the scale).
 
     >>> best_match(2, 4)
     0.375
@@ -78,15 +64,6 @@ def best_match(m: int, n: int, alpha: float = 1.0) -> float:
         return fsum(1 / i for i in range(1, m + 1)) / n
     if m == 1:
         return 1 / n
-    return _largest_gamma(m, alpha) / (n * alpha)
-
-
-_KNOTS = (1e-3, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 1 - 1e-6, 1 - 1e-9, 1 - 1e-13)
-"""Quantiles that the integral is split at, so that it misses no narrow part."""
-
-
-def _largest_gamma(m: int, alpha: float) -> float:
-    """Mean of the largest of m Gamma(alpha), by integration to about nine digits."""
     from scipy.integrate import quad  # only here: scoring needs no more than the standard library
     from scipy.special import gammaincc, gammaincinv
 
@@ -94,9 +71,8 @@ def _largest_gamma(m: int, alpha: float) -> float:
         beyond = float(gammaincc(alpha, x))
         return -expm1(m * log1p(-beyond)) if beyond < 1 else 1.0
 
-    edges = [0.0, *(x for x in map(float, gammaincinv(alpha, _KNOTS)) if x > _TINY)]
+    # Split at these quantiles, so that the integral misses no narrow part.
+    knots = gammaincinv(alpha, (1e-3, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 1 - 1e-6, 1 - 1e-9, 1 - 1e-13))
+    edges = [0.0, *(x for x in map(float, knots) if x > 1e-300)]
     parts = [quad(above, low, high, epsabs=1e-13, epsrel=1e-11)[0] for low, high in pairwise([*edges, inf])]
-    return fsum(parts)
-
-
-_TINY = 1e-300
+    return fsum(parts) / (n * alpha)

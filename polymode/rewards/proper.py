@@ -10,9 +10,8 @@ spherical 1 - r / √(q² + (1 - q)²)                strictly proper
 
 *Proper*: with P(y = 1) = p the expected loss is least at q = p (Gneiting & Raftery, 2007,
 https://doi.org/10.1198/016214506000001437). The cut is on the confidence, not on the loss: a cut loss would make q = 0
-better than a small honest q. Below ε and above 1 - ε all confidences are worth the same, and there honesty is among the
-best. Every loss spans exactly 1 at q = 0, so one condition on the weights serves all (`polymode.rewards.conditions`);
-without the cut the log score has no such bound (https://arxiv.org/abs/2507.16806).
+better than a small honest q. Every loss spans exactly 1 at q = 0, so one condition on the weights serves all
+(`polymode.rewards.conditions`); without the cut the log score has no such bound (https://arxiv.org/abs/2507.16806).
 
 ``other`` is the log score of a whole set when at most one answer can be right: K answers and the rest, "none of these",
 with probability 1 - Σ q (hypotheses with an "other" bucket, https://possibilities.kingdomofends.org/framework).
@@ -20,7 +19,7 @@ with probability 1 - Σ q (hypotheses with an "other" bucket, https://possibilit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from math import fsum, hypot, log
 from typing import Any
@@ -41,8 +40,6 @@ SCORES: Registry[Any] = Registry(
 CLIP = 0.01
 """ε, least probability that the log scores tell from 0."""
 
-_SPAN = log((1 - CLIP) / CLIP)
-
 
 def brier_loss(q: float, y: float) -> float:
     """(q - y)², in [0, 1]."""
@@ -50,13 +47,9 @@ def brier_loss(q: float, y: float) -> float:
 
 
 def log_loss(q: float, y: float) -> float:
-    """Log score of q cut to [ε, 1 - ε], scaled to [0, 1].
-
-    >>> log_loss(1.0, 1), log_loss(0.0, 1)
-    (0.0, 1.0)
-    """
+    """Log score of q cut to [ε, 1 - ε], scaled to [0, 1]: ``log_loss(1.0, 1)`` is 0, ``log_loss(0.0, 1)`` is 1."""
     r = min(max(q if y else 1 - q, CLIP), 1 - CLIP)
-    return log((1 - CLIP) / r) / _SPAN
+    return log((1 - CLIP) / r) / log((1 - CLIP) / CLIP)
 
 
 def spherical_loss(q: float, y: float) -> float:
@@ -64,14 +57,8 @@ def spherical_loss(q: float, y: float) -> float:
     return 1 - (q if y else 1 - q) / hypot(q, 1 - q)
 
 
-@lru_cache(maxsize=64)  # looked up for every completion
-def loss_of(name: str) -> Callable[[float, float], float]:
-    """The loss of a single answer by the name of its score.
-
-    Raises:
-        ConfigError: as `SCORES` does.
-    """
-    return SCORES.load(name)
+loss_of = lru_cache(maxsize=64)(SCORES.load)
+"""The loss of a single answer by the name of its score, which is looked up for every completion."""
 
 
 def other_loss(confidences: Sequence[float], hits: Sequence[float]) -> float:
@@ -82,9 +69,9 @@ def other_loss(confidences: Sequence[float], hits: Sequence[float]) -> float:
 
         loss = (ln(1 - K ε) - ln π'_i*) / (ln(1 - K ε) - ln ε)
 
-    π' is the distribution with no mass below ε that is nearest to π (least Kullback-Leibler divergence). Therefore
-    honest confidences are best whatever the probabilities are, small ones included. Where Σ q > 1 only the shares
-    count, which alone would not keep Σ q down: pair it with the soft penalty of ``confidences = "exclusive"``.
+    π' is the distribution with no mass below ε that is nearest to π (least Kullback-Leibler divergence), so honest
+    confidences are best, small ones included. Where Σ q > 1 only the shares count, which alone would not keep Σ q down:
+    pair it with the soft penalty of ``confidences = "exclusive"``.
 
     Args:
         confidences: q_i in [0, 1], K of them.
@@ -105,9 +92,8 @@ def _raised(masses: Sequence[float]) -> list[float]:
     """Masses below ε raised to it, the others scaled down together: the nearest distribution without smaller ones."""
     low: set[int] = set()
     while True:
-        rest = fsum(mass for i, mass in enumerate(masses) if i not in low)
-        scale = (1 - len(low) * CLIP) / rest
-        more = {i for i, mass in enumerate(masses) if i not in low and mass * scale < CLIP}
+        scale = (1 - len(low) * CLIP) / fsum(mass for i, mass in enumerate(masses) if i not in low)
+        more = {i for i, mass in enumerate(masses) if mass * scale < CLIP} - low
         if not more:
             return [CLIP if i in low else mass * scale for i, mass in enumerate(masses)]
         low |= more

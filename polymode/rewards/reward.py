@@ -1,17 +1,13 @@
-"""What each term of a score weighs, as a flat record, and which combinations are refused.
-
-`polymode.training.recipe.Recipe` has the same options under the same names; the checks of both are here and in
-`polymode.rewards.conditions`.
-"""
+"""What each term of a score weighs, under the names that recipes use, and which combinations are refused."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from polymode.errors import ConfigError
+from polymode.errors import ConfigError, one_of
 from polymode.rewards.coverage import AGGREGATIONS
 from polymode.rewards.proper import SCORES
 
@@ -24,8 +20,7 @@ class Reward:
     """The formulas of the terms and their weights. A weight of 0 leaves the term out."""
 
     coverage: Literal["count", "any", "count/K", "count/N", "vector"] = "count"
-    """How the references found make the coverage term: formulas in `polymode.rewards.coverage`, and when right answers
-    still pay beside a calibration term in `polymode.rewards.conditions`."""
+    """How the references found make the coverage term: formulas in `polymode.rewards.coverage`."""
     coverage_weight: float = 1.0
     """Weight of the coverage term (`released`: of having any answer right)."""
     coverage_alpha: float = 1.0
@@ -43,8 +38,7 @@ class Reward:
     repeat_penalty: float = 0.0
     """Weight of each answer that repeats an earlier one of its set."""
     format_weight: float = 1.0
-    """Weight of following the format; at least `least_format` in preset `paper`, so that no clean set scores below
-    malformed text (0)."""
+    """Weight of following the format; in preset `paper` so large that no clean set scores below malformed text (0)."""
     terms: Mapping[str, float] = field(default_factory=dict[str, float], hash=False)
     """Terms of one's own: ``module:Name`` and weight (`polymode.rewards.own_terms`)."""
     preset: Literal["paper", "released"] = "paper"
@@ -52,18 +46,17 @@ class Reward:
 
     def __post_init__(self) -> None:
         """Refuse weights that would make malformed text worth more than an answer."""
-        one_of("preset", self.preset, PRESETS)
-        one_of("coverage", self.coverage, AGGREGATIONS)
+        for name, allowed in (("preset", PRESETS), ("coverage", AGGREGATIONS), ("confidences", CONFIDENCES)):
+            one_of(name, getattr(self, name), allowed)
         SCORES.load(self.confidence_score)
-        one_of("confidences", self.confidences, CONFIDENCES)
-        for name in _WEIGHTS:
-            value = getattr(self, name)
-            if not _is_finite(value) or value < 0:
+        weights = ("coverage_weight", "confidence_weight", "exclusive_penalty", "repeat_penalty", "format_weight")
+        for name in (*weights, "coverage_alpha", "tolerance"):
+            if not _is_finite(value := getattr(self, name)) or value < 0:
                 raise ConfigError(f"{name} = {value!r} is not allowed: use a finite number, at least 0")
         for name, weight in self.terms.items():
             if not _is_finite(weight):
                 raise ConfigError(f"terms: the weight of {name!r} is {weight!r}: use a finite number")
-        if not self.coverage_alpha > 0:
+        if self.coverage_alpha == 0:
             raise ConfigError(
                 f"coverage_alpha = {self.coverage_alpha!r} must be above 0; 1 draws the weights of references uniformly"
             )
@@ -93,15 +86,9 @@ class Reward:
             )
 
 
-_WEIGHTS = (
-    *("coverage_weight", "coverage_alpha", "confidence_weight", "exclusive_penalty", "tolerance"),
-    *("repeat_penalty", "format_weight"),
-)
-
-
 def _check_default(reward: Reward, name: str, problem: str) -> None:
-    value, default = getattr(reward, name), Reward.__dataclass_fields__[name].default
-    if value != ({} if name == "terms" else default):
+    value = getattr(reward, name)
+    if value != ({} if name == "terms" else Reward.__dataclass_fields__[name].default):
         raise ConfigError(f"{name} = {value!r} {problem}")
 
 
@@ -115,12 +102,6 @@ def least_format(
     """Least format weight with which no clean set of k answers scores below 0, from the options of `Reward`."""
     own = math.fsum(map(abs, (terms or {}).values()))  # an own term takes at most its weight
     return confidence_weight + repeat_penalty * (k - 1) + own
-
-
-def one_of(name: str, value: object, allowed: Sequence[str]) -> None:
-    """Refuse a value that is not among the allowed ones."""
-    if value not in allowed:
-        raise ConfigError(f"{name} = {value!r} is not known: use one of {', '.join(allowed)}")
 
 
 def _is_finite(value: object) -> bool:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import lru_cache, partial
-from operator import attrgetter
-from typing import Any, NamedTuple
+from functools import lru_cache
+from typing import Any
 
 from polymode.errors import ConfigError, RecordError, VerifierFault
 from polymode.rewards.coverage import coverage_value
@@ -17,22 +16,12 @@ from polymode.rewards.reward import Reward
 from polymode.types import Judgement, ParseStatus, Score, Verdict
 from polymode.verifiers.faults import ask
 
-
-class Term(NamedTuple):
-    """One row of the table: a built-in term."""
-
-    weight: Callable[[Reward], float]
-    """0 leaves the term out."""
-    value: Callable[[Judgement, list[float], Reward, Mapping[str, float]], float]
-    """The weighted term of a clean, scored set, from its judgement, confidences, weights and the terms before it."""
+Term = Callable[[Judgement, list[float], Reward, Mapping[str, float]], float]
+"""The weighted term of a clean, scored set, from its judgement, confidences, weights and the terms before it."""
 
 
 def score_set(judgement: Judgement, reward: Reward) -> Score:
     """Total and terms of one judged answer set.
-
-    Args:
-        judgement: what `judge` returned.
-        reward: preset and weights.
 
     Returns:
         The terms of `term_names`; the total is their sum. All are 0 for a set that is not CLEAN, below which no clean
@@ -78,10 +67,9 @@ def score_set(judgement: Judgement, reward: Reward) -> Score:
 
 
 def term_names(reward: Reward) -> list[str]:
-    """Names of the terms that have a weight, in their order; the calibration term is called like its score.
+    """Names of the terms that have a weight, in their order; the calibration term has the name of its score.
 
-    Raises:
-        ConfigError: an own term that cannot be opened, or is called like another one.
+    Raises ConfigError for an own term that cannot be opened, or is called like another one.
     """
     built_in, own = _active(reward)
     return [*(name for name, _, _ in own), *(name for name, _ in built_in)]
@@ -96,17 +84,23 @@ def _active(reward: Reward) -> tuple[tuple[tuple[str, Any], ...], tuple[tuple[st
         if name in own or any(name in table for table in TERMS.values()):
             raise ConfigError(f"terms: {address!r} has the name of another term, {name!r}: rename it")
         own[name] = (name, weight, open_term(address))
-    built_in = ((name, term.value) for name, term in TERMS[reward.preset].items() if term.weight(reward))
+    calibration = reward.confidence_score if reward.confidence_score in SCORES.entries else "confidence_score"
+    weights = {
+        "coverage": reward.coverage_weight,
+        calibration: reward.confidence_weight,
+        "format": reward.format_weight,
+        "repeat": reward.repeat_penalty,
+        "exclusive": reward.exclusive_penalty if reward.confidences == "exclusive" else 0.0,
+    }
+    built_in = ((name, term) for name, term in TERMS[reward.preset].items() if weights.get(name))
     return tuple(built_in), tuple(own.values())
 
 
 def _confidences(judgement: Judgement) -> list[float]:
-    confidences: list[float] = []
-    for slot, answer in enumerate(judgement.answer_set.answers, 1):
-        q = answer.confidence
+    confidences: Any = [answer.confidence for answer in judgement.answer_set.answers]
+    for slot, q in enumerate(confidences, 1):
         if q is None or not 0 <= q <= 1:
             raise RecordError(f"answers: confidence {q!r} of answer {slot} is not allowed; give a number from 0 to 1")
-        confidences.append(q)
     return confidences
 
 
@@ -114,29 +108,26 @@ def _coverage(judgement: Judgement, confidences: list[float], reward: Reward, te
     hits: Any = judgement.hits  # no None: checked by the caller, here and below
     if reward.coverage == "count":
         return reward.coverage_weight * sum(hits)
-    m, n, alpha = judgement.coverage, judgement.n_references, reward.coverage_alpha
-    value = coverage_value(reward.coverage, m, k=len(hits), n=n, alpha=alpha)
-    return reward.coverage_weight * value
+    n, alpha = judgement.n_references, reward.coverage_alpha
+    return reward.coverage_weight * coverage_value(reward.coverage, sum(hits), k=len(hits), n=n, alpha=alpha)
 
 
 def _brier(judgement: Judgement, confidences: list[float], reward: Reward, terms: Mapping[str, float]) -> float:
     error = 0.0
     hits: Any = judgement.hits
     for q, y in zip(confidences, hits):  # noqa: B905  # the hot path; lengths are equal by construction
-        error += (q - y) ** 2
+        error += (q - y) * (q - y)  # half the time of ** 2
     return -reward.confidence_weight * (error / len(hits))  # exactly minus the weight at worst: format can outweigh it
 
 
-def _mean_loss(
-    judgement: Judgement, confidences: list[float], reward: Reward, terms: Mapping[str, float], *, score: str
-) -> float:
-    loss, hits = loss_of(score), judgement.hits
+def _mean_loss(judgement: Judgement, confidences: list[float], reward: Reward, terms: Mapping[str, float]) -> float:
+    loss, hits = loss_of(reward.confidence_score), judgement.hits
     losses = [loss(q, y) for q, y in zip(confidences, hits, strict=True)]  # type: ignore[arg-type]
     return -reward.confidence_weight * (sum(losses) / len(losses))
 
 
 def _own_loss(judgement: Judgement, confidences: list[float], reward: Reward, terms: Mapping[str, float]) -> float:
-    term = ask(partial(_mean_loss, score=reward.confidence_score), judgement, confidences, reward, terms)
+    term = ask(_mean_loss, judgement, confidences, reward, terms)
     if not -reward.confidence_weight <= term <= 0:
         raise VerifierFault(f"its mean loss is {-term / reward.confidence_weight!r}: return numbers from 0 to 1")
     return term
@@ -187,35 +178,18 @@ def _is_unique(judgement: Judgement) -> bool:
     return len({answer.text.lower().strip() for answer in answers}) == len(answers)
 
 
-def _if(option: str, value: str, weight: str) -> Callable[[Reward], float]:
-    """The weight of that name where the option has the value, else 0."""
-    return lambda reward: getattr(reward, weight) if getattr(reward, option) == value else 0.0
-
-
-_scored_by = partial(_if, "confidence_score", weight="confidence_weight")
-_COVERAGE, _FORMAT = attrgetter("coverage_weight"), attrgetter("format_weight")
-
-
-def _own_weight(reward: Reward) -> float:
-    return 0.0 if reward.confidence_score in SCORES.entries else reward.confidence_weight
-
-
 TERMS: Mapping[str, Mapping[str, Term]] = {
     "paper": {
-        "coverage": Term(_COVERAGE, _coverage),
-        "brier": Term(_scored_by("brier"), _brier),
-        "log": Term(_scored_by("log"), partial(_mean_loss, score="log")),
-        "spherical": Term(_scored_by("spherical"), partial(_mean_loss, score="spherical")),
-        "other": Term(_scored_by("other"), _other),
-        "confidence_score": Term(_own_weight, _own_loss),
-        "format": Term(_FORMAT, _format),
-        "repeat": Term(attrgetter("repeat_penalty"), _repeat),
-        "exclusive": Term(_if("confidences", "exclusive", "exclusive_penalty"), _exclusive),
+        "coverage": _coverage,
+        "brier": _brier,
+        "log": _mean_loss,
+        "spherical": _mean_loss,
+        "other": _other,
+        "confidence_score": _own_loss,
+        "format": _format,
+        "repeat": _repeat,
+        "exclusive": _exclusive,
     },
-    "released": {
-        "coverage": Term(_COVERAGE, _any_right),
-        "brier": Term(_scored_by("brier"), _gated_brier),
-        "format": Term(_FORMAT, _format),
-    },
+    "released": {"coverage": _any_right, "brier": _gated_brier, "format": _format},
 }
 """The built-in terms of each preset by name, in the order in which they are computed and shown."""

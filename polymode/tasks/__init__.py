@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_args, runtime_checkable
+from typing import Any, Literal, Protocol, TypeVar, get_args, runtime_checkable
 
 import numpy as np
 
-from polymode.errors import ConfigError
+from polymode.errors import ConfigError, one_of
 from polymode.plugins import Entry, Registry
 from polymode.prompts import Style
 from polymode.types import Example
@@ -20,14 +20,27 @@ from polymode.verifiers import QuestionVerifier, Verifier
 from polymode.verifiers.text import TextVerifier
 
 Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+T = TypeVar("T")
 
 
 def check_request(split: str, n: int | None) -> None:
     """Refuse a split that does not exist and a negative number of examples, with a ConfigError."""
-    if split not in get_args(Split):
-        raise ConfigError(f"split = {split!r} is not known: use 'train', 'validation' or 'test'")
+    one_of("split", split, SPLITS)
     if n is not None and n < 0:
         raise ConfigError(f"n = {n!r} must not be negative")
+
+
+def check_share(name: str, value: float) -> None:
+    """Refuse a number that is not between 0 and 1, with a ConfigError."""
+    if not 0 < value < 1:
+        raise ConfigError(f"{name} = {value!r} must lie between 0 and 1")
+
+
+def shuffled(items: Sequence[T], split: Split, n: int | None, seed: int) -> list[T]:
+    """The first ``n`` items (all when None) in an order that only their number, the split and the seed decide."""
+    order = np.random.default_rng([seed, SPLITS.index(split)]).permutation(len(items))[:n]
+    return [items[i] for i in order]
 
 
 class Task(Protocol):

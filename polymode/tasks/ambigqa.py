@@ -17,29 +17,18 @@ accident (about 1 in 100) are merged too. The dev file is the test split, as the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from polymode.errors import ConfigError, DataNotFoundError, RecordError
-from polymode.prompts import Style
-from polymode.tasks import Split
-from polymode.tasks.data_files import data_folder, find_file, missing_folder
+from polymode.errors import RecordError, number_in
 from polymode.tasks.held_out import File, HeldOut
 from polymode.tasks.record_files import Record, read_records
 from polymode.types import Example, Reference
 from polymode.verifiers.text import TextVerifier
 
-FILES: dict[File, tuple[str, ...]] = {
-    "train": ("train_light.json", "train.json"),
-    "test": ("dev_light.json", "dev.json"),
-}
-"""Names of the two files: the light one, or the full one, whose further fields are not read."""
 
-_TYPES = "'singleAnswer' or 'multipleQAs'"
-
-
-class AmbigQA:
+class AmbigQA(HeldOut):
     """AmbigQA questions as examples.
 
     ``meta`` holds ``several`` (whether an annotator saw several readings) and ``readings``: for each reference the
@@ -56,42 +45,22 @@ class AmbigQA:
     """
 
     name = "ambigqa"
-    prompt_style: Style = "full"
+    files: Mapping[File, Sequence[Sequence[str]]] = {
+        "train": [("train_light.json", "train.json")],
+        "test": [("dev_light.json", "dev.json")],
+    }
+    """The light files, or the full ones, whose further fields are not read."""
+    source = "nlp.cs.washington.edu/ambigqa"
 
     def __init__(self, data: str | Path | None = None, *, at_least: int = 1, validation: float = 0.1) -> None:
-        if at_least < 1:
-            raise ConfigError(f"at_least = {at_least!r} must be at least 1")
+        number_in("at_least", at_least, 1, whole=True)
         self.at_least = at_least
-        folder = data_folder(self.name, data)
-        if folder is None:
-            raise missing_folder(self.name, [names[0] for names in FILES.values()])
-        self._folder = folder
-        self._splits = HeldOut(self._read, self._missing, validation=validation)
-        if not any(find_file(folder, names) for names in FILES.values()):
-            raise self._missing("test")
+        super().__init__(data, validation=validation)
 
-    def examples(self, split: Split, n: int | None = None, *, seed: int = 0) -> Sequence[Example]:
-        """The first ``n`` questions of a split shuffled by ``seed``, at most all of them.
-
-        Raises:
-            ConfigError: unknown split or negative n.
-            DataNotFoundError: the split's file is missing.
-            RecordError: a record cannot be used; the message says where, which field and why.
-        """
-        return self._splits.examples(split, n, seed)
-
-    def _read(self, file: File) -> list[Example] | None:
-        path = find_file(self._folder, FILES[file])
-        if path is None:
-            return None
-        examples = map(_example, read_records(path))
+    def read(self, file: File, paths: Sequence[Path]) -> list[Example]:
+        """Examples of the questions with enough references."""
+        examples = (_example(row) for path in paths for row in read_records(path))
         return [example for example in examples if len(example.references) >= self.at_least]
-
-    def _missing(self, file: File) -> DataNotFoundError:
-        return DataNotFoundError(
-            f"{self._folder} holds no {file} questions: none of {', '.join(FILES[file])} (each also as .gz or .zip); "
-            "get the official files at nlp.cs.washington.edu/ambigqa, or name another folder with --data"
-        )
 
 
 def merge_answers(answers: Sequence[Sequence[str]]) -> list[tuple[Reference, list[int]]]:
@@ -116,16 +85,12 @@ def merge_answers(answers: Sequence[Sequence[str]]) -> list[tuple[Reference, lis
 
 
 def _example(row: Record) -> Example:
-    question, identity = row.get("question"), row.get("id")
-    if not isinstance(question, str) or not question.strip():
-        raise RecordError(f"{row.where}, field 'question': {question!r} must be the text of a question")
-    if isinstance(identity, bool) or not isinstance(identity, (str, int)) or not str(identity).strip():
-        raise RecordError(f"{row.where}, field 'id': {identity!r} must be a text or whole number")
+    question, identity = row.text("question"), row.identity("id")
     readings, answers = zip(*_answers(row), strict=True)
     merged = merge_answers(answers)
     return Example(
         f"ambigqa-{identity}",
-        question.strip(),
+        question,
         tuple(reference for reference, _ in merged),
         meta={
             "several": any(readings),
@@ -155,8 +120,8 @@ def _answers(row: Record) -> Iterator[tuple[str, list[str]]]:
                 needed = "'answer'" if kind == "singleAnswer" else "'qaPairs', a list that is not empty"
                 raise RecordError(f"{where}: {kind!r} needs {needed}")
             case _:
-                found: Any = annotation.get("type") if isinstance(annotation, dict) else annotation
-                raise RecordError(f"{where}: {found!r} is not a type; use {_TYPES}")
+                kind: Any = annotation.get("type") if isinstance(annotation, dict) else annotation
+                raise RecordError(f"{where}: {kind!r} is not a type; use 'singleAnswer' or 'multipleQAs'")
 
 
 def _aliases(value: Any, where: str) -> list[str]:

@@ -46,10 +46,8 @@ def data_folder(task: str, data: str | Path | None = None) -> Path | None:
 def missing_folder(task: str, names: Sequence[str], hint: str = "") -> DataNotFoundError:
     """The error for a task without a data folder: what was looked for, where, and how to provide it."""
     root = os.environ.get(DATA_VARIABLE, "")
-    if root:
-        place = f"{DATA_VARIABLE}={root!r} holds no folder {task!r}"
-    else:
-        place = f"no data folder was given and {DATA_VARIABLE} is not set"
+    no_root = f"no data folder was given and {DATA_VARIABLE} is not set"
+    place = f"{DATA_VARIABLE}={root!r} holds no folder {task!r}" if root else no_root
     return DataNotFoundError(
         f"{task}: {place}; pass --data DIR or set {DATA_VARIABLE} to the folder above it; "
         f"the folder must hold {', '.join(names)} (each also as .gz or .zip)" + (f"; {hint}" if hint else "")
@@ -58,12 +56,8 @@ def missing_folder(task: str, names: Sequence[str], hint: str = "") -> DataNotFo
 
 def find_file(folder: Path, names: Sequence[str]) -> Path | None:
     """First existing file of ``names`` in ``folder``, each tried plain, as ``.gz`` and as ``.zip``; None if none."""
-    for name in names:
-        for suffix in SUFFIXES:
-            path = folder / (name + suffix)
-            if path.is_file():
-                return path
-    return None
+    paths = (folder / (name + suffix) for name in names for suffix in SUFFIXES)
+    return next((path for path in paths if path.is_file()), None)
 
 
 def need_file(folder: Path, names: Sequence[str]) -> Path:
@@ -105,19 +99,14 @@ def read_json_file(path: Path) -> Any:
             raise RecordError(f"{path}, line {exc.lineno}: not valid JSON ({exc.msg})") from None
 
 
-@contextmanager
-def _open_bytes(path: Path) -> Iterator[IO[bytes]]:
+def _open_bytes(path: Path) -> IO[bytes]:
     if path.suffix == ".gz":
-        with gzip.open(path, "rb") as handle:
-            yield cast("IO[bytes]", handle)  # GzipFile reads bytes like any binary file
-    elif path.suffix == ".zip":
-        with zipfile.ZipFile(path) as archive:
-            members = [info for info in archive.infolist() if not info.is_dir()]
-            if len(members) != 1:
-                found = ", ".join(info.filename for info in members[:5]) or "nothing"
-                raise RecordError(f"{path}: one file is expected inside, found {found}; unpack it into the folder")
-            with archive.open(members[0]) as handle:
-                yield handle
-    else:
-        with path.open("rb") as handle:
-            yield handle
+        return cast("IO[bytes]", gzip.open(path, "rb"))  # GzipFile reads bytes like any binary file
+    if path.suffix != ".zip":
+        return path.open("rb")
+    with zipfile.ZipFile(path) as archive:  # the member keeps the file open after the archive is closed
+        members = [info for info in archive.infolist() if not info.is_dir()]
+        if len(members) != 1:
+            names = ", ".join(info.filename for info in members[:5]) or "nothing"
+            raise RecordError(f"{path}: one file is expected inside, found {names}; unpack it into the folder")
+        return archive.open(members[0])

@@ -12,16 +12,17 @@ rest renormalised; training rows that ask the same question as a test or validat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
-from typing import Literal, overload
+from typing import Any, Literal, get_args
 
 import numpy as np
 
-from polymode.errors import ConfigError
+from polymode.errors import ConfigError, number_in, one_of
 from polymode.prompts import Style
-from polymode.tasks import Split, check_request
+from polymode.tasks import SPLITS, Split, check_request, check_share
 from polymode.tasks.ddxplus_associations import Associations
 from polymode.tasks.ddxplus_english import (
     AGE_BANDS,
@@ -32,12 +33,11 @@ from polymode.tasks.ddxplus_english import (
     in_order,
     read_evidences,
 )
-from polymode.tasks.ddxplus_rows import Row, presentation, read_conditions
+from polymode.tasks.ddxplus_rows import Row, presentation, read_conditions, read_rows
 from polymode.tasks.ddxplus_source import CONDITIONS, EVIDENCES, find_source
 from polymode.tasks.lab.demonstrations import FORMAT_TEXTS, write_demonstration
 from polymode.types import Example, Reference
 
-_SPLITS = ("train", "validation", "test")
 _NEIGHBOURS = 0.1
 """Share of a demonstration's distribution that goes to conditions often seen in the same differentials."""
 
@@ -85,33 +85,23 @@ class DDXPlus:
         hub: str | bool = False,
         limit: int | None = None,
     ) -> None:
-        for option, choice, allowed in (
-            ("target", target, ("differential", "pathology")),
-            ("references", references, ("threshold", "top")),
-            ("style", style, ("full", "brief")),
-        ):
-            if choice not in allowed:
-                raise ConfigError(f"{option} = {choice!r} is not known: use {allowed[0]!r} or {allowed[1]!r}")
-        for option, value in (("threshold", threshold), ("validation", validation)):
-            if not 0 < value < 1:
-                raise ConfigError(f"{option} = {value!r} must lie between 0 and 1")
-        for option, number in (("top", top), ("limit", limit)):
-            if number is not None and number < 1:
-                raise ConfigError(f"{option} = {number!r} must be at least 1")
+        one_of("target", target, ("differential", "pathology"))
+        one_of("references", references, ("threshold", "top"))
+        one_of("style", style, get_args(Style))
+        check_share("threshold", threshold)
+        check_share("validation", validation)
+        number_in("top", top, 1, whole=True)
+        if limit is not None:
+            number_in("limit", limit, 1, whole=True)
         self.target, self.references, self.threshold, self.top = target, references, threshold, top
         self.prompt_style: Style = style
         self.list_conditions, self.balance, self.validation, self.limit = list_conditions, balance, validation, limit
         self._source = find_source(data, hub)
         self._evidences = read_evidences(self._source.dictionary(EVIDENCES))
-        self._conditions, self._names = read_conditions(self._source.dictionary(CONDITIONS))
-        self._aliases = {condition.name: condition.aliases for condition in self._conditions}
-        self._read: dict[Split, list[Row] | None] = {}
-        self._split: dict[Split, list[Row]] = {}
-
-    @property
-    def conditions(self) -> tuple[str, ...]:
+        self._aliases, self._names = read_conditions(self._source.dictionary(CONDITIONS))
+        self.conditions = tuple(self._aliases)
         """English names of all conditions an answer can name."""
-        return tuple(condition.name for condition in self._conditions)
+        self._read: dict[Split, list[Row] | None] = {}
 
     def examples(self, split: Split, n: int | None = None, *, seed: int = 0) -> Sequence[Example]:
         """The first ``n`` patients of a split shuffled by ``seed`` (at most all of them); rendered on access.
@@ -124,7 +114,7 @@ class DDXPlus:
         """
         check_request(split, n)
         rows = self._rows(split)
-        rng = np.random.default_rng([seed, _SPLITS.index(split)])
+        rng = np.random.default_rng([seed, SPLITS.index(split)])
         if self.balance and split != "test" and rows:
             order = rng.choice(len(rows), size=len(rows) if n is None else n, p=_equal_pathologies(rows))
         else:
@@ -176,40 +166,42 @@ class DDXPlus:
     def _reasoning(self, tokens: Sequence[str], p_C: np.ndarray) -> str:
         """The three most informative findings, each with the condition it suggests most, by lift times probability."""
         telling = self._associations.telling(tokens)
-        support_FC = np.array([lift * (p_C + 0.01) for _, lift in telling]).reshape(len(telling), len(p_C))
-        strongest = np.argsort(-support_FC.max(1, initial=0.0), kind="stable")[:3]
-        return " ; ".join(f"{telling[i][0]} : {self.conditions[support_FC[i].argmax()]}" for i in strongest)
+        support_F_C = np.array([lift * (p_C + 0.01) for _, lift in telling]).reshape(len(telling), len(p_C))
+        strongest = np.argsort(-support_F_C.max(1, initial=0.0), kind="stable")[:3]
+        return " ; ".join(f"{telling[i][0]} : {self.conditions[support_F_C[i].argmax()]}" for i in strongest)
 
     def _file(self, split: Split) -> list[Row] | None:
         """Rows of a split's own file, read once."""
         if split not in self._read:
-            self._read[split] = self._source.rows(split, self._evidences, self._names, self.limit)
+            records = self._source.records(split)
+            self._read[split] = (
+                None if records is None else list(read_rows(islice(records, self.limit), self._evidences, self._names))
+            )
         return self._read[split]
 
     def _rows(self, split: Split) -> list[Row]:
-        """Rows of a split, after holding out validation and removing overlaps; see the class and module."""
-        if split not in self._split:
-            own = self._file(split)
-            if split == "test" or (split == "validation" and own is not None):
-                if own is None:
-                    raise self._source.missing(split)
-                self._split[split] = own
-            else:
-                self._divide_train()
-        return self._split[split]
+        """Rows of a split, after holding out and leaving out; see the class and module docstrings."""
+        own = self._file(split)
+        if split == "train" or (split == "validation" and own is None):
+            return self._divided_train[split]
+        if own is None:
+            raise self._source.missing(split)
+        return own
 
-    def _divide_train(self) -> None:
+    @cached_property
+    def _divided_train(self) -> dict[Split, list[Row]]:
+        """The train file without the questions of the other files, and what is held out of it."""
         train, validation = self._file("train"), self._file("validation")
         if train is None:
             raise self._source.missing("train")
-        taken = {presentation(row, self._evidences) for row in (*(self._file("test") or ()), *(validation or ()))}
-        kept = [(row, presentation(row, self._evidences)) for row in train]
-        kept = [(row, key) for row, key in kept if key not in taken]
+        others = {presentation(row, self._evidences) for row in (*(self._file("test") or ()), *(validation or ()))}
         share = 0.0 if validation is not None else self.validation
-        is_held_out = [key / 2**64 < share for _, key in kept]
-        self._split["train"] = [row for (row, _), held in zip(kept, is_held_out, strict=True) if not held]
-        if validation is None:
-            self._split["validation"] = [row for (row, _), held in zip(kept, is_held_out, strict=True) if held]
+        parts: dict[Split, list[Row]] = {"train": [], "validation": []}
+        for row in train:
+            key = presentation(row, self._evidences)
+            if key not in others:
+                parts["validation" if key / 2**64 < share else "train"].append(row)
+        return parts
 
     def _example(self, row: Row, split: Split) -> Example:
         findings = in_order(row.tokens, self._evidences)
@@ -217,7 +209,9 @@ class DDXPlus:
         if self.prompt_style == "brief":
             question = describe_briefly(row.age, row.sex, initial, findings)
         else:
-            question = describe(row.age, row.sex, initial, findings) + "\n" + self._request()
+            ask = "Which condition explains" if self.target == "pathology" else "Which conditions could explain"
+            names = f" Answer with names from this list: {'; '.join(self.conditions)}." if self.list_conditions else ""
+            question = f"{describe(row.age, row.sex, initial, findings)}\n{ask} this presentation?{names}"
         p = dict(row.differential)
         if self.target == "pathology":
             right = [row.pathology]
@@ -235,11 +229,6 @@ class DDXPlus:
             meta={"pathology": row.pathology, "age": row.age, "sex": row.sex, "evidences": list(row.tokens)},
         )
 
-    def _request(self) -> str:
-        ask = "Which condition explains" if self.target == "pathology" else "Which conditions could explain"
-        listed = f" Answer with names from this list: {'; '.join(self.conditions)}." if self.list_conditions else ""
-        return f"{ask} this presentation?{listed}"
-
 
 class _Rendered(Sequence[Example]):
     """Examples rendered from rows on access: a million of them cost no more than their order."""
@@ -250,17 +239,10 @@ class _Rendered(Sequence[Example]):
     def __len__(self) -> int:
         return len(self._order)
 
-    @overload
-    def __getitem__(self, index: int) -> Example: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Example]: ...
-    def __getitem__(self, index: int | slice) -> Example | Sequence[Example]:
+    def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return _Rendered(self._rows, self._order[index], self._render)
-        return self._render(self._rows[self._order[index]])
-
-    def __iter__(self) -> Iterator[Example]:
-        return (self._render(self._rows[i]) for i in self._order)
+        return self._render(self._rows[int(self._order[index])])
 
 
 def _equal_pathologies(rows: Sequence[Row]) -> np.ndarray:

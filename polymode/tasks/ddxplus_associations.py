@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, repeat
 
 import numpy as np
 from scipy import sparse
 
-from polymode.tasks.ddxplus_english import Evidence, Finding, finding_of
+from polymode.tasks.ddxplus_english import Evidence, finding_of
 from polymode.tasks.ddxplus_rows import Row
 
 _SMOOTHING = 1.0
@@ -24,51 +26,46 @@ class Associations:
     """
 
     def __init__(self, rows: Sequence[Row], evidences: Mapping[str, Evidence], conditions: Sequence[str]) -> None:
-        self._column = {name: i for i, name in enumerate(conditions)}
+        column = {name: i for i, name in enumerate(conditions)}
         self._evidences = evidences
         self._finding: dict[str, int] = {}
-        per_pathology: dict[str, int] = {}
-        for row in rows:
-            per_pathology[row.pathology] = per_pathology.get(row.pathology, 0) + 1
+        per_pathology = Counter(row.pathology for row in rows)
         scale = len(rows) / max(1, len(per_pathology))
         weight_N = np.array([scale / per_pathology[row.pathology] for row in rows])
-        p_NC = sparse.csr_matrix(self._triplets(((self._column[c], p) for c, p in row.differential) for row in rows))
-        p_NC.resize(len(rows), len(conditions))
-        has_NF = sparse.csr_matrix(self._triplets(((f, 1.0) for f in self._findings_of(row.tokens)) for row in rows))
-        has_NF.resize(len(rows), len(self._finding))
-        weighted_NC = sparse.diags(weight_N) @ p_NC
-        overall_C = np.asarray(weighted_NC.sum(0)).ravel() + 1e-9
-        self.overall = overall_C / overall_C.sum()
-        counts_FC = np.asarray((has_NF.T @ weighted_NC).todense()) + _SMOOTHING * self.overall
-        self.given_finding = counts_FC / counts_FC.sum(1, keepdims=True)
-        together_CC = np.asarray((p_NC.T @ weighted_NC).todense()) + 1e-9
-        np.fill_diagonal(together_CC, 0.0)
-        self.neighbours = together_CC / np.maximum(together_CC.sum(1, keepdims=True), 1e-12)
+        p_N_C = _matrix(
+            [[column[name] for name, _ in row.differential] for row in rows],
+            (p for row in rows for _, p in row.differential),
+            len(conditions),
+        )
+        finding_N = [self._findings_of(row.tokens) for row in rows]
+        has_N_F = _matrix(finding_N, repeat(1.0), len(self._finding))
+        weighted_N_C = sparse.diags(weight_N) @ p_N_C
+        overall_C = np.asarray(weighted_N_C.sum(0)).ravel() + 1e-9
+        p_C = overall_C / overall_C.sum()
+        counts_F_C = np.asarray((has_N_F.T @ weighted_N_C).todense()) + _SMOOTHING * p_C
+        self._lift_F_C = counts_F_C / counts_F_C.sum(1, keepdims=True) / p_C
+        together_C_C = np.asarray((p_N_C.T @ weighted_N_C).todense()) + 1e-9
+        np.fill_diagonal(together_C_C, 0.0)
+        self.neighbours = together_C_C / np.maximum(together_C_C.sum(1, keepdims=True), 1e-12)
 
     def telling(self, tokens: Iterable[str]) -> list[tuple[str, np.ndarray]]:
         """Label of each counted finding and its lift P(condition | finding) / P(condition), shape (conditions,)."""
-        known = [(token, self._finding[token]) for token in tokens if token in self._finding]
-        return [(finding_of(token, self._evidences).label, self.given_finding[i] / self.overall) for token, i in known]
+        return [
+            (finding_of(token, self._evidences).label, self._lift_F_C[self._finding[token]])
+            for token in tokens
+            if token in self._finding
+        ]
 
     def _findings_of(self, tokens: Iterable[str]) -> list[int]:
         return [
-            self._finding.setdefault(token, len(self._finding)) for token in dict.fromkeys(tokens) if self._tells(token)
+            self._finding.setdefault(token, len(self._finding))
+            for token in dict.fromkeys(tokens)
+            if not ((finding := finding_of(token, self._evidences)).is_default or finding.is_number)
         ]
 
-    def _tells(self, token: str) -> bool:
-        finding: Finding = finding_of(token, self._evidences)
-        return not finding.is_default and not finding.is_number
 
-    @staticmethod
-    def _triplets(
-        rows: Iterable[Iterable[tuple[int, float]]],
-    ) -> tuple[list[float], tuple[list[int], list[int]]]:
-        """Values with their (row, column), as scipy.sparse takes them."""
-        values: list[float] = []
-        at: tuple[list[int], list[int]] = ([], [])
-        for i, entries in enumerate(rows):
-            for column, value in entries:
-                values.append(value)
-                at[0].append(i)
-                at[1].append(column)
-        return values, at
+def _matrix(column_N: Sequence[Sequence[int]], values: Iterable[float], width: int) -> sparse.csr_matrix:
+    """A sparse matrix from the columns of each row and all values, row by row."""
+    ends = np.cumsum([0, *map(len, column_N)])
+    columns = np.fromiter(chain.from_iterable(column_N), np.int32, ends[-1])
+    return sparse.csr_matrix((np.fromiter(values, float, ends[-1]), columns, ends), shape=(len(column_N), width))

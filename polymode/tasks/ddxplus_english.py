@@ -160,9 +160,9 @@ def describe(age: int, sex: str, initial: Finding, findings: Sequence[Finding]) 
     rest = [f for f in findings if f != initial]
     lines = [f"Patient: {person}.", f"Reason for consulting: {'; '.join(_full([initial]))}."]
     for title, is_antecedent in (("Symptoms", False), ("History", True)):
-        said = _full([f for f in rest if f.evidence.is_antecedent is is_antecedent])
-        if said:
-            lines.append(f"{title}: {'; '.join(said)}.")
+        statements = _full([f for f in rest if f.evidence.is_antecedent is is_antecedent])
+        if statements:
+            lines.append(f"{title}: {'; '.join(statements)}.")
     return "\n".join(lines)
 
 
@@ -174,8 +174,8 @@ def describe_briefly(age: int, sex: str, initial: Finding, findings: Sequence[Fi
     text = f"A {_person(age, sex)} aged {band} has {', '.join(_brief([initial, *details]))}"
     rest = [f for f in rest if f not in details]
     for title, is_antecedent in (("", False), ("history ", True)):
-        said = _brief([f for f in rest if f.evidence.is_antecedent is is_antecedent])
-        text += f"; {title}{', '.join(said)}" if said else ""
+        labels = _brief([f for f in rest if f.evidence.is_antecedent is is_antecedent])
+        text += f"; {title}{', '.join(labels)}" if labels else ""
     return text
 
 
@@ -188,14 +188,14 @@ def _full(findings: Sequence[Finding]) -> list[str]:
     by_code: dict[str, list[Finding]] = {}
     for finding in findings:
         by_code.setdefault(finding.evidence.code, []).append(finding)
-    said = []
+    statements = []
     for group in by_code.values():
         evidence = group[0].evidence
         words = {"N": "no", "Y": "yes", "NA": "not applicable"}
         values = [evidence.values[f.value] for f in group if f.value]
-        shown = ", ".join(words.get(v) or _SIDE.sub(lambda m: f" ({_SIDES[m[1]]})", v) for v in values)
-        said.append(f"{evidence.statement}: {shown}" if values else evidence.statement)
-    return said
+        english = ", ".join(words.get(v) or _SIDE.sub(lambda m: f" ({_SIDES[m[1]]})", v) for v in values)
+        statements.append(f"{evidence.statement}: {english}" if values else evidence.statement)
+    return statements
 
 
 def _brief(findings: Sequence[Finding]) -> list[str]:
@@ -203,24 +203,20 @@ def _brief(findings: Sequence[Finding]) -> list[str]:
     groups: dict[str, list[Finding]] = {}
     for finding in findings:
         groups.setdefault(finding.evidence.parent, []).append(finding)
-    said = []
+    labels = []
     for group in groups.values():
         values: dict[str, list[str]] = {}
         for finding in group:
-            values.setdefault(finding.evidence.label, []).extend(_value_words(finding))
-        heads = [f.evidence.label for f in group if f.evidence.code == f.evidence.parent]
-        head = heads[0] if heads else ""
+            english = finding.evidence.values.get(finding.value, "")
+            words = [] if english in ("", _YES) else [_short_value(english)]
+            values.setdefault(finding.evidence.label, []).extend(words)
+        head = next((f.evidence.label for f in group if f.evidence.code == f.evidence.parent), "")
         phrases = []
         for label, words in values.items():
             short = label.removeprefix(head + " ") if head and label != head else label
             phrases.append(" ".join(filter(None, (short, " and ".join(_both_sides(words))))))
-        said.append(" ".join(phrases))
-    return said
-
-
-def _value_words(finding: Finding) -> list[str]:
-    english = finding.evidence.values.get(finding.value, "")
-    return [] if not english or english == _YES else [_short_value(english)]
+        labels.append(" ".join(phrases))
+    return labels
 
 
 def _short_value(english: str) -> str:

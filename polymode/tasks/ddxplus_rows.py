@@ -12,32 +12,21 @@ Conditions are named in English whatever the language of the row, through ``rele
 from __future__ import annotations
 
 import ast
-import csv
-import hashlib
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from polymode.errors import RecordError
-from polymode.tasks.data_files import open_text, read_json_file
+from polymode.tasks.data_files import read_json_file
 from polymode.tasks.ddxplus_english import AGE_BANDS, Evidence, finding_of
 from polymode.tasks.ddxplus_names import ALIASES
+from polymode.tasks.held_out import text_hash
+from polymode.tasks.record_files import Record
 
 COLUMNS = ("AGE", "DIFFERENTIAL_DIAGNOSIS", "SEX", "PATHOLOGY", "EVIDENCES", "INITIAL_EVIDENCE")
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """One of the conditions an answer can name."""
-
-    name: str
-    """English name of the release, spelling kept (also "Larygospasm")."""
-    aliases: tuple[str, ...]
-    """French name, and what people call it in English (`polymode.tasks.ddxplus_names`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +48,11 @@ class Row:
     """English name and probability, descending, positive, summing to 1."""
 
 
-def read_conditions(path: Path) -> tuple[list[Condition], dict[str, str]]:
-    """Conditions in the order of the file, and the English name of every known name (English, French or key).
+def read_conditions(path: Path) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
+    """Two mappings: further names of each condition by its English name, and English names by every name of the file.
+
+    English names are those of the release, spelling included (also "Larygospasm"), in the order of the file. Further
+    names are the French one and those in common use (`polymode.tasks.ddxplus_names`).
 
     Raises:
         RecordError: not an object of entries, or one name for two conditions.
@@ -68,65 +60,56 @@ def read_conditions(path: Path) -> tuple[list[Condition], dict[str, str]]:
     raw = read_json_file(path)
     if not isinstance(raw, dict) or not raw or not all(isinstance(entry, dict) for entry in raw.values()):
         raise RecordError(f"{path}: an object with one entry per condition is needed; use the official file")
-    conditions, known = [], {}
+    aliases: dict[str, tuple[str, ...]] = {}
+    english: dict[str, str] = {}
     for key, entry in raw.items():
         name = str(entry.get("cond-name-eng") or entry.get("condition_name") or key)
         french = str(entry.get("cond-name-fr") or name)
         for spelled in {name, french, key, str(entry.get("condition_name") or key)}:
-            if known.setdefault(spelled, name) != name:
+            if english.setdefault(spelled, name) != name:
                 raise RecordError(f"{path}, entry {key!r}: {spelled!r} names two conditions; use the official file")
         others = {alias.casefold(): alias for alias in (french, *ALIASES.get(name, ()))}
         others.pop(name.casefold(), None)
-        conditions.append(Condition(name, tuple(others.values())))
-    return conditions, known
+        aliases[name] = tuple(others.values())
+    return aliases, english
 
 
-def read_rows(
-    path: Path, evidences: Mapping[str, Evidence], names: Mapping[str, str], *, limit: int | None = None
-) -> list[Row]:
-    """All patients of an official CSV file, plain, ``.gz`` or ``.zip``; at most the first ``limit``.
+def read_rows(records: Iterable[Record], evidences: Mapping[str, Evidence], names: Mapping[str, str]) -> Iterator[Row]:
+    """Patients from records with the official column names.
 
     Raises:
         RecordError: a column is missing, or a row that cannot be used, with its number, field and value.
     """
-    csv.field_size_limit(2**31 - 1)
-    with open_text(path) as handle:
-        reader = csv.DictReader(handle)
-        return list(rows_from(islice(reader, limit), evidences, names, source=str(path)))
-
-
-def rows_from(
-    records: Iterable[Mapping[str, Any]], evidences: Mapping[str, Evidence], names: Mapping[str, str], *, source: str
-) -> Iterator[Row]:
-    """Checked rows from mappings with the official column names; ``source`` is named in errors."""
-    known_tokens: dict[str, str] = {}
-    for number, record in enumerate(records, 1):
-        where = f"{source}, row {number}"
+    tokens: dict[str, str] = {}  # those that were checked, each text once in memory
+    for record in records:
+        where, fields = record.where, record.fields
         for column in COLUMNS:
-            if record.get(column) is None:
+            if fields.get(column) is None:
                 raise RecordError(f"{where}: the column {column!r} is missing; use the official files")
-        tokens = _list(record["EVIDENCES"], f"{where}, field EVIDENCES")
-        for token in (*tokens, record["INITIAL_EVIDENCE"]):
-            if token not in known_tokens:
+        listed = _list(fields["EVIDENCES"], f"{where}, field EVIDENCES")
+        initial = fields["INITIAL_EVIDENCE"]
+        for token in (*listed, initial):
+            if token not in tokens:
                 try:
                     finding_of(str(token), evidences)
                 except ValueError as exc:
                     raise RecordError(
                         f"{where}, field EVIDENCES: {exc}; use the dictionaries of this release"
                     ) from None
-                known_tokens[token] = token
-        initial = str(record["INITIAL_EVIDENCE"])
-        if initial not in tokens:
+                tokens[token] = token
+        if initial not in listed:
             raise RecordError(f"{where}: INITIAL_EVIDENCE {initial!r} is not in EVIDENCES; add it or remove the row")
+        if fields["SEX"] not in ("M", "F"):
+            raise RecordError(f"{where}, field SEX: {fields['SEX']!r} must be 'M' or 'F'")
         yield Row(
-            number=number,
-            age=_age(record["AGE"], where),
-            sex=_sex(record["SEX"], where),
-            pathology=_name(record["PATHOLOGY"], names, f"{where}, field PATHOLOGY"),
-            initial=known_tokens[initial],
-            tokens=tuple(known_tokens[token] for token in tokens),
+            number=record.number,
+            age=_age(fields["AGE"], where),
+            sex=fields["SEX"],
+            pathology=_name(fields["PATHOLOGY"], names, f"{where}, field PATHOLOGY"),
+            initial=tokens[initial],
+            tokens=tuple(tokens[token] for token in listed),
             differential=_differential(
-                record["DIFFERENTIAL_DIAGNOSIS"], names, f"{where}, field DIFFERENTIAL_DIAGNOSIS"
+                fields["DIFFERENTIAL_DIAGNOSIS"], names, f"{where}, field DIFFERENTIAL_DIAGNOSIS"
             ),
         )
 
@@ -137,9 +120,9 @@ def presentation(row: Row, evidences: Mapping[str, Evidence]) -> int:
     Two rows with the same value ask the same question in at least one style, so they must not be in two splits.
     """
     band = next(i for i, (oldest, _) in enumerate(AGE_BANDS) if row.age <= oldest)
-    told = sorted(token for token in set(row.tokens) if not finding_of(token, evidences).is_default)
-    text = "|".join((str(band), row.sex, row.initial, *told))
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+    findings = sorted(token for token in set(row.tokens) if not finding_of(token, evidences).is_default)
+    text = "|".join((str(band), row.sex, row.initial, *findings))
+    return text_hash(text)
 
 
 def _age(value: Any, where: str) -> int:
@@ -150,12 +133,6 @@ def _age(value: Any, where: str) -> int:
     if not 0 <= age <= 150:
         raise RecordError(f"{where}, field AGE: {value!r} must be a whole number of years from 0 to 150")
     return age
-
-
-def _sex(value: Any, where: str) -> str:
-    if value not in ("M", "F"):
-        raise RecordError(f"{where}, field SEX: {value!r} must be 'M' or 'F'")
-    return value
 
 
 def _name(value: Any, names: Mapping[str, str], where: str) -> str:
@@ -193,5 +170,4 @@ def _differential(value: Any, names: Mapping[str, str], where: str) -> tuple[tup
     mass = sum(total.values())
     if mass <= 0:
         raise RecordError(f"{where}: all probabilities are 0; remove the row")
-    kept = sorted(((name, p / mass) for name, p in total.items() if p > 0), key=lambda pair: -pair[1])
-    return tuple(kept)
+    return tuple(sorted(((name, p / mass) for name, p in total.items() if p > 0), key=lambda pair: -pair[1]))

@@ -1,87 +1,106 @@
-"""Three splits from a data set that comes as a train file and a test file: validation is held out of train."""
+"""Tasks whose data set is a train file and a test file: finding the files, and holding validation out of train."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
-from polymode.errors import ConfigError, DataNotFoundError
-from polymode.tasks import Split, check_request
+from polymode.errors import DataNotFoundError
+from polymode.prompts import Style
+from polymode.tasks import Split, check_request, check_share, shuffled
+from polymode.tasks.data_files import data_folder, find_file, missing_folder
 from polymode.types import Example
 from polymode.verifiers.text import TextVerifier
 
 File = Literal["train", "test"]
 
-_SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-
 
 class HeldOut:
-    """The splits of a data set, read on demand.
+    """A task with a train and a test file, each read on demand.
 
     A question belongs to one split: train questions that also occur in the test file (after normalising, see
     `verifiers.text`) are left out, and whether a train question is held out depends on its text alone.
 
     Args:
-        read: examples of a file in its order, or None when the file is not there.
-        missing: the error for a file that is not there.
+        data: folder with the official files; default ``$POLYMODE_DATA/<name>``.
         validation: share of the train questions held out, in (0, 1).
 
     Raises:
         ConfigError: validation out of its range.
+        DataNotFoundError: no folder, or it holds none of the files.
     """
 
-    def __init__(
-        self,
-        read: Callable[[File], list[Example] | None],
-        missing: Callable[[File], DataNotFoundError],
-        *,
-        validation: float,
-    ) -> None:
-        if not 0 < validation < 1:
-            raise ConfigError(f"validation = {validation!r} must lie between 0 and 1")
-        self._read, self._missing, self._share = read, missing, validation
-        self._found: dict[Split, list[Example]] = {}
+    name: str
+    prompt_style: Style = "full"
+    files: Mapping[File, Sequence[Sequence[str]]]
+    """The parts of each file that are read one after the other, each with its names, the official one first."""
+    source: str
+    """Where the official files are, for the error that says so."""
 
-    def examples(self, split: Split, n: int | None, seed: int) -> Sequence[Example]:
-        """The first ``n`` examples of a split shuffled by ``seed``, at most all of them.
+    def __init__(self, data: str | Path | None, *, validation: float) -> None:
+        check_share("validation", validation)
+        self._share = validation
+        folder = data_folder(self.name, data)
+        if folder is None:
+            raise missing_folder(self.name, [parts[0][0] for parts in self.files.values()])
+        self._folder = folder
+        self._split: dict[Split, list[Example]] = {}
+        if not any(self._paths(file) for file in self.files):
+            raise self._missing("test")
+
+    def examples(self, split: Split, n: int | None = None, *, seed: int = 0) -> Sequence[Example]:
+        """The first ``n`` questions of a split shuffled by ``seed``, at most all of them.
 
         Raises:
             ConfigError: unknown split or negative n.
             DataNotFoundError: the split's file is missing.
+            RecordError: a record cannot be used; the message says where, which field and why.
         """
         check_request(split, n)
-        if split not in self._found:
+        if split not in self._split:
             self._load("test" if split == "test" else "train")
-        found = self._found[split]
-        order = np.random.default_rng([seed, _SPLITS.index(split)]).permutation(len(found))[:n]
-        return [found[i] for i in order]
+        return shuffled(self._split[split], split, n, seed)
+
+    def read(self, file: File, paths: Sequence[Path]) -> list[Example]:
+        """The examples of a file from the parts of it that are there; for the task to write."""
+        raise NotImplementedError
+
+    def _paths(self, file: File) -> list[Path]:
+        return [path for names in self.files[file] if (path := find_file(self._folder, names)) is not None]
+
+    def _missing(self, file: File) -> DataNotFoundError:
+        return DataNotFoundError(
+            f"{self._folder} holds no {file} questions: none of {', '.join(self.files[file][0])} (each also as .gz or "
+            f".zip); get the official files at {self.source}, or name another folder with --data"
+        )
 
     def _load(self, file: File) -> None:
-        examples = self._read(file)
-        if examples is None:
+        paths = self._paths(file)
+        if not paths:
             raise self._missing(file)
+        examples = self.read(file, paths)
         if file == "test":
-            self._found["test"] = examples
+            self._split["test"] = examples
             return
-        if "test" not in self._found:
-            self._found["test"] = self._read("test") or []
+        test_paths = self._paths("test")
+        if "test" not in self._split and test_paths:
+            self._split["test"] = self.read("test", test_paths)
         key = TextVerifier().key
-        taken = {key(asked(example)) for example in self._found["test"]}
-        self._found["train"], self._found["validation"] = [], []
+        test_questions = {key(_bare_question(example)) for example in self._split.get("test", ())}
+        self._split["train"], self._split["validation"] = [], []
         for example in examples:
-            text = key(asked(example))
-            if text not in taken:
-                self._found["validation" if _place(text) < self._share else "train"].append(example)
+            question = key(_bare_question(example))
+            if question not in test_questions:
+                self._split["validation" if text_hash(question) / 2**64 < self._share else "train"].append(example)
 
 
-def asked(example: Example) -> str:
+def text_hash(text: str, size: int = 8) -> int:
+    """A whole number of ``size`` bytes that depends on the text alone."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=size).digest(), "big")
+
+
+def _bare_question(example: Example) -> str:
     """The question of an example, without any paragraphs before it (``meta["asked"]`` where there are any)."""
     return str(example.meta.get("asked", example.question))
-
-
-def _place(text: str) -> float:
-    """A number in [0, 1) that depends on the text alone."""
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") / 2**64

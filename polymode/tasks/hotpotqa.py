@@ -19,30 +19,22 @@ There is one right answer, and the removed paragraphs determine how likely each 
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
 
-from polymode.errors import ConfigError, DataNotFoundError
-from polymode.prompts import Style
-from polymode.tasks import Split
-from polymode.tasks.data_files import data_folder, find_file, missing_folder
-from polymode.tasks.held_out import File, HeldOut
-from polymode.tasks.hotpotqa_records import HotpotRecord, Paragraph, read_hotpot
+from polymode.errors import RecordError, number_in
+from polymode.runs.validation import shorten
+from polymode.tasks.held_out import File, HeldOut, text_hash
+from polymode.tasks.record_files import Record, read_records
 from polymode.types import Example, Reference
 
-FILES: dict[File, tuple[str, ...]] = {
-    "train": ("hotpot_train_v1.1.json", "hotpot_train_distractor_100.json"),
-    "test": ("hotpot_dev_distractor_v1.json", "hotpot_dev_distractor.json"),
-}
-"""Names of the two files, the official one first; the official dev set is the test split, as it is published."""
-
 PARAGRAPHS = "hotpot_dev_paragraphs.jsonl"
-"""Further dev questions with whole paragraphs; read after the test file, without the records that it contains."""
+"""Further dev questions with whole paragraphs; records that the test file held already are skipped."""
 
 REMOVED = 2
 """Paragraphs removed from every record."""
@@ -53,14 +45,39 @@ _REQUEST = (
 )
 
 
-class HotpotQA:
+@dataclass(frozen=True, slots=True)
+class Paragraph:
+    """One paragraph of the context."""
+
+    title: str
+    text: str
+    is_gold: bool
+    """Whether the question needs it."""
+
+
+@dataclass(frozen=True, slots=True)
+class HotpotRecord:
+    """One question with its context, nothing removed."""
+
+    id: str
+    question: str
+    answer: str
+    kind: str
+    """``bridge`` or ``comparison``; empty when the file does not say."""
+    level: str
+    """``easy``, ``medium`` or ``hard``; empty when the file does not say."""
+    paragraphs: tuple[Paragraph, ...]
+
+
+class HotpotQA(HeldOut):
     """HotPotQA-Modified as examples.
 
     ``meta`` holds the published fields ``source``, ``answer``, ``gold_removed`` (c) and ``removed_titles``, and
     ``hidden`` (c again, under the name all tasks share), ``asked`` (the question alone), ``type`` and ``level``.
 
     Args:
-        data: folder with the official files; default ``$POLYMODE_DATA/hotpotqa``.
+        data: folder with the official files; default ``$POLYMODE_DATA/hotpotqa``. The official dev set is the test
+            split, as it is published; `PARAGRAPHS` are read after it.
         modified: remove paragraphs; False leaves all (the data set as it was, c = 0).
         seed: changes what is removed; at least 0.
         max_chars: only questions whose text with paragraphs is shorter than this are used.
@@ -74,7 +91,11 @@ class HotpotQA:
     """
 
     name = "hotpotqa"
-    prompt_style: Style = "full"
+    files: Mapping[File, Sequence[Sequence[str]]] = {
+        "train": [("hotpot_train_v1.1.json", "hotpot_train_distractor_100.json")],
+        "test": [("hotpot_dev_distractor_v1.json", "hotpot_dev_distractor.json"), (PARAGRAPHS,)],
+    }
+    source = "hotpotqa.github.io"
 
     def __init__(
         self,
@@ -87,51 +108,27 @@ class HotpotQA:
         test_rows: int | None = None,
         validation: float = 0.1,
     ) -> None:
-        if seed < 0:
-            raise ConfigError(f"seed = {seed!r} must be at least 0")
+        number_in("seed", seed, 0, whole=True)
         for option, number in (("max_chars", max_chars), ("train_rows", train_rows), ("test_rows", test_rows)):
-            if number is not None and number < 1:
-                raise ConfigError(f"{option} = {number!r} must be at least 1")
+            if number is not None:
+                number_in(option, number, 1, whole=True)
         self.modified, self.seed, self.max_chars = modified, seed, max_chars
         self._rows: dict[File, int | None] = {"train": train_rows, "test": test_rows}
-        folder = data_folder(self.name, data)
-        names = (f"{FILES['train'][0]} (train)", f"{FILES['test'][0]} (test)")
-        if folder is None:
-            raise missing_folder(self.name, names)
-        self._folder = folder
         self.left_out: dict[File, Counter[str]] = {"train": Counter(), "test": Counter()}
         """How many records of each file were left out, by reason; filled when the file is read."""
-        self._splits = HeldOut(self._read, self._missing, validation=validation)
-        if not any(self._paths(file) for file in ("train", "test")):
-            raise self._missing("test")
+        super().__init__(data, validation=validation)
 
-    def examples(self, split: Split, n: int | None = None, *, seed: int = 0) -> Sequence[Example]:
-        """The first ``n`` questions of a split shuffled by ``seed``, at most all of them.
-
-        Raises:
-            ConfigError: unknown split or negative n.
-            DataNotFoundError: the split's file is missing.
-            RecordError: a record cannot be used; the message says where, which field and why.
-        """
-        return self._splits.examples(split, n, seed)
-
-    def _paths(self, file: File) -> list[Path]:
-        names = [FILES[file], (PARAGRAPHS,)] if file == "test" else [FILES[file]]
-        return [path for path in (find_file(self._folder, each) for each in names) if path is not None]
-
-    def _read(self, file: File) -> list[Example] | None:
-        paths = self._paths(file)
-        if not paths:
-            return None
+    def read(self, file: File, paths: Sequence[Path]) -> list[Example]:
+        """Examples of the records that can be used, up to the number asked for; counts the others."""
         self.left_out[file].clear()
-        return list(islice(self._kept(file, chain.from_iterable(map(read_hotpot, paths))), self._rows[file]))
+        return list(islice(self._usable(file, chain.from_iterable(map(read_hotpot, paths))), self._rows[file]))
 
-    def _kept(self, file: File, records: Iterator[HotpotRecord]) -> Iterator[Example]:
-        seen: set[str] = set()
+    def _usable(self, file: File, records: Iterator[HotpotRecord]) -> Iterator[Example]:
+        ids: set[str] = set()
         for record in records:
-            if record.id in seen:
+            if record.id in ids:
                 continue
-            seen.add(record.id)
+            ids.add(record.id)
             n_gold = sum(paragraph.is_gold for paragraph in record.paragraphs)
             if self.modified and (n_gold != REMOVED or len(record.paragraphs) < 2 * REMOVED):
                 self.left_out[file]["fewer than two needed and two other paragraphs"] += 1
@@ -142,20 +139,13 @@ class HotpotQA:
             else:
                 self.left_out[file][f"{self.max_chars} characters or more"] += 1
 
-    def _missing(self, file: File) -> DataNotFoundError:
-        return DataNotFoundError(
-            f"{self._folder} holds no {file} questions: none of {', '.join(FILES[file])} (each also as .gz or .zip); "
-            "get the official file at hotpotqa.github.io, or name another folder with --data"
-        )
-
     def _example(self, record: HotpotRecord) -> Example:
         removed = removed_paragraphs(record, self.seed) if self.modified else []
-        kept = [paragraph for i, paragraph in enumerate(record.paragraphs) if i not in removed]
-        gone = [record.paragraphs[i] for i in removed]
-        n_gold = sum(paragraph.is_gold for paragraph in gone)
+        left = [f"{p.title}: {p.text}" for i, p in enumerate(record.paragraphs) if i not in removed]
+        n_gold = sum(record.paragraphs[i].is_gold for i in removed)
         return Example(
             f"hotpotqa-{record.id}",
-            _render(record.question, kept),
+            "\n\n".join([_REQUEST, *left, f"Question: {record.question}"]),
             (Reference(record.answer),),
             exclusive=True,
             meta={
@@ -164,7 +154,7 @@ class HotpotQA:
                 "answer": record.answer,
                 "hidden": n_gold,
                 "gold_removed": n_gold,
-                "removed_titles": [paragraph.title for paragraph in gone],
+                "removed_titles": [record.paragraphs[i].title for i in removed],
                 "type": record.kind,
                 "level": record.level,
             },
@@ -176,13 +166,61 @@ def removed_paragraphs(record: HotpotRecord, seed: int) -> list[int]:
 
     The record must hold two needed and at least two other paragraphs. Depends on ``seed`` and the record's id only.
     """
-    digest = hashlib.blake2b(f"{seed} {record.id}".encode(), digest_size=16).digest()
-    rng = np.random.default_rng(int.from_bytes(digest, "big"))
+    rng = np.random.default_rng(text_hash(f"{seed} {record.id}", 16))
     n_gold = int(rng.integers(REMOVED + 1))
-    gold, others = ([i for i, p in enumerate(record.paragraphs) if p.is_gold == wanted] for wanted in (True, False))
+    gold, others = ([i for i, p in enumerate(record.paragraphs) if p.is_gold == is_gold] for is_gold in (True, False))
     chosen = [*rng.choice(gold, n_gold, replace=False), *rng.choice(others, REMOVED - n_gold, replace=False)]
     return sorted(int(i) for i in chosen)
 
 
-def _render(question: str, paragraphs: Sequence[Paragraph]) -> str:
-    return "\n\n".join([_REQUEST, *(f"{p.title}: {p.text}" for p in paragraphs), f"Question: {question}"])
+def read_hotpot(path: Path) -> Iterator[HotpotRecord]:
+    """Records of one file, read on demand.
+
+    A context is ``[[title, [sentence, ...]], ...]`` beside ``supporting_facts`` ``[[title, sentence number], ...]``
+    (the official files), or ``[[title, paragraph, is supporting], ...]``.
+
+    Raises:
+        RecordError: a record that cannot be used; the message says where, which field and what it must be.
+    """
+    for row in read_records(path):
+        yield HotpotRecord(
+            id=row.text("_id"),
+            question=row.text("question"),
+            answer=row.text("answer", "; the official test set has no answers, use the dev set"),
+            kind=str(row.fields.get("type", "")),
+            level=str(row.fields.get("level", "")),
+            paragraphs=tuple(_paragraphs(row)),
+        )
+
+
+def _paragraphs(row: Record) -> Iterator[Paragraph]:
+    context = row.get("context")
+    if isinstance(context, Mapping):
+        raise RecordError(
+            f"{row.where}, field 'context': an object, as Hugging Face copies have it; use the official JSON files "
+            "(hotpotqa.github.io), whose context is a list of [title, sentences]"
+        )
+    if not isinstance(context, list) or not context:
+        raise RecordError(f"{row.where}, field 'context': {context!r} must be a list of [title, sentences]")
+    gold: set[str] | None = None
+    for part in context:
+        match part:
+            case [str(title), list(sentences)] if all(isinstance(sentence, str) for sentence in sentences):
+                gold = _gold_titles(row) if gold is None else gold
+                yield Paragraph(title, " ".join(" ".join(sentences).split()), title in gold)
+            case [str(title), str(text), bool(is_gold)]:
+                yield Paragraph(title, " ".join(text.split()), is_gold)
+            case _:
+                raise RecordError(
+                    f"{row.where}, field 'context': {shorten(part)} must be [title, [sentence, ...]] or "
+                    "[title, paragraph, true or false]"
+                )
+
+
+def _gold_titles(row: Record) -> set[str]:
+    facts = row.get("supporting_facts")
+    if not isinstance(facts, list) or not all(isinstance(f, list) and f and isinstance(f[0], str) for f in facts):
+        raise RecordError(
+            f"{row.where}, field 'supporting_facts': {shorten(facts)} must be a list of [title, sentence number]"
+        )
+    return {fact[0] for fact in facts}

@@ -14,19 +14,18 @@ train 601-974, test 11-510, validation 511-600; numbers 1-10 are reserved for pr
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-import numpy as np
-
-from polymode.errors import ConfigError, DataNotFoundError, RecordError
+from polymode.errors import DataNotFoundError, RecordError, number_in, one_of
 from polymode.prompts import Style
 from polymode.sandbox import Limits, ProgramTests
-from polymode.tasks import Split, check_request
-from polymode.tasks.data_files import data_folder, find_file, missing_folder, need_file, open_text, read_json_file
+from polymode.tasks import Split, check_request, shuffled
+from polymode.tasks.data_files import data_folder, find_file, missing_folder, need_file
 from polymode.tasks.mbpp_tests import arguments, entry_point, plus_calls, plus_cases, varied_calls
+from polymode.tasks.record_files import read_records
 from polymode.types import Example, Reference
 from polymode.verifiers.programs import Distinct, ProgramVerifier
 
@@ -36,7 +35,6 @@ RANGES: Mapping[str, tuple[int, int]] = {"train": (601, 974), "test": (11, 510),
 PROMPT_RANGE = (1, 10)
 """Numbers reserved for prompts."""
 
-_SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 _REQUESTS = (
     "Each answer is a complete Python program that defines the function {name}; it is run on tests.",
     "Each answer is a complete Python program that defines the function; it is run on this test and on others:",
@@ -81,14 +79,11 @@ class Mbpp:
         cpu_seconds: int = 2,
         unsafe_local: bool | None = None,
     ) -> None:
-        if isinstance(shown_tests, bool) or shown_tests not in (0, 1, 2, 3):
-            raise ConfigError(f"shown_tests = {shown_tests!r} must be 0, 1, 2 or 3")
-        if isinstance(extra_inputs, bool) or not isinstance(extra_inputs, int) or extra_inputs < 0:
-            raise ConfigError(f"extra_inputs = {extra_inputs!r} must be a whole number of at least 0")
-        if distinct not in ("ast", "behaviour"):
-            raise ConfigError(f"distinct = {distinct!r} is not known: use 'ast' or 'behaviour'")
+        number_in("shown_tests", shown_tests, 0, 3, whole=True)
+        number_in("extra_inputs", extra_inputs, 0, whole=True)
+        one_of("distinct", distinct, get_args(Distinct))
         self.plus, self.shown_tests, self.extra_inputs = plus, shown_tests, extra_inputs
-        self.sanitized = sanitized
+        self._sentence = "prompt" if sanitized else "text"  # the field that holds it
         self._distinct: Distinct = distinct
         self._workers, self._unsafe_local = workers, unsafe_local
         self._limits = Limits(cpu_seconds=cpu_seconds)
@@ -98,8 +93,7 @@ class Mbpp:
             raise missing_folder(self.name, [name, *([PLUS_FILE] if plus else [])])
         self._path = need_file(folder, [name])
         self._plus_path = need_file(folder, [PLUS_FILE]) if plus else find_file(folder, [PLUS_FILE])
-        self._records: list[dict[str, Any]] | None = None
-        self._plus_records: dict[int, dict[str, Any]] = {}
+        self._plus_records: dict[int, Mapping[str, Any]] = {}
         self._verifier: ProgramVerifier | None = None
 
     def verifier(self) -> ProgramVerifier:
@@ -119,27 +113,26 @@ class Mbpp:
             RecordError: a record cannot be used; the message says which, which field and why.
         """
         check_request(split, n)
-        found = self._between(*RANGES[split])
-        if not found:
+        records = self._between(*RANGES[split])
+        if not records:
             low, high = RANGES[split]
             raise DataNotFoundError(f"{self._path} holds no task of the {split} split (numbers {low} to {high})")
-        order = np.random.default_rng([seed, _SPLITS.index(split)]).permutation(len(found))[:n]
-        return [self._example(found[i]) for i in order]
+        return [self._example(record) for record in shuffled(records, split, n, seed)]
 
     def prompt_examples(self) -> Sequence[Example]:
         """The tasks reserved for prompts, in order of their numbers; ``meta["solution"]`` solves each."""
         return [self._example(record) for record in self._between(*PROMPT_RANGE)]
 
-    def _between(self, low: int, high: int) -> list[dict[str, Any]]:
-        if self._records is None:
-            self._records = _read_records(self._path, ("prompt" if self.sanitized else "text", "code"))
-            if self._plus_path is not None:
-                self._plus_records = {
-                    record["task_id"]: record for record in _read_records(self._plus_path, ("entry_point",), "Mbpp/")
-                }
-        return [record for record in self._records if low <= record["task_id"] <= high]
+    def _between(self, low: int, high: int) -> list[Mapping[str, Any]]:
+        return [record for number, record in self._records.items() if low <= number <= high]
 
-    def _example(self, record: dict[str, Any]) -> Example:
+    @cached_property
+    def _records(self) -> dict[int, Mapping[str, Any]]:
+        if self._plus_path is not None:
+            self._plus_records = _read_records(self._plus_path, ("entry_point",), "Mbpp/")
+        return _read_records(self._path, (self._sentence, "code"))
+
+    def _example(self, record: Mapping[str, Any]) -> Example:
         number = record["task_id"]
         plus = self._plus_records.get(number)
         asserts, imports = record["test_list"], "\n".join(record.get("test_imports", []))
@@ -165,18 +158,14 @@ class Mbpp:
             inputs=tuple(inputs),
         )
         meta |= {"entry_point": name, "plus_cases": len(cases)}
-        return Example(
-            f"mbpp-{number}", self._question(record, name, asserts), (Reference(tests.to_json()),), meta=meta
-        )
-
-    def _question(self, record: dict[str, Any], name: str, asserts: Sequence[str]) -> str:
-        sentence = record["prompt" if self.sanitized else "text"].strip()
-        shown = [" ".join(text.split()) for text in asserts[: self.shown_tests]]
-        return "\n".join([sentence, _REQUESTS[min(len(shown), 2)].format(name=name), *shown])
+        shown_asserts = [" ".join(text.split()) for text in asserts[: self.shown_tests]]
+        request = _REQUESTS[min(len(shown_asserts), 2)].format(name=name)
+        question = "\n".join([record[self._sentence].strip(), request, *shown_asserts])
+        return Example(f"mbpp-{number}", question, (Reference(tests.to_json()),), meta=meta)
 
 
-def _read_records(path: Path, texts: Sequence[str], prefix: str = "") -> list[dict[str, Any]]:
-    """The records of a file, one a line or one array, with ``task_id`` as a number; checks the fields that are used.
+def _read_records(path: Path, texts: Sequence[str], prefix: str = "") -> dict[int, Mapping[str, Any]]:
+    """The records of a file by number, in the order of the file; checks the fields that are used.
 
     Args:
         path: the file.
@@ -186,41 +175,21 @@ def _read_records(path: Path, texts: Sequence[str], prefix: str = "") -> list[di
     Raises:
         RecordError: not JSON, or a field that is missing or of the wrong type.
     """
-    found: list[dict[str, Any]] = []
-    seen: dict[int, str] = {}
-    for where, value in _json_values(path):
-        record: dict[str, Any] = value if isinstance(value, dict) else {}
+    places: dict[int, str] = {}
+    records: dict[int, Mapping[str, Any]] = {}
+    for row in read_records(path):
         for field in texts:
-            if not isinstance(record.get(field), str) or not record[field].strip():
-                raise RecordError(f"{where}, field {field!r}: {record.get(field)!r} must be a text that is not empty")
-        number = str(record.get("task_id")).removeprefix(prefix)
-        if not number.isdecimal():
-            raise RecordError(f"{where}, field 'task_id': {record.get('task_id')!r} must be a number")
+            row.text(field)
+        text = str(row.get("task_id")).removeprefix(prefix)
+        if not text.isdecimal():
+            raise RecordError(f"{row.where}, field 'task_id': {row.get('task_id')!r} must be a number")
         if not prefix:
-            tests = record.get("test_list")
+            tests = row.get("test_list")
             if not isinstance(tests, list) or not tests or not all(isinstance(test, str) for test in tests):
-                raise RecordError(f"{where}, field 'test_list': {tests!r} must be a list of assert statements")
-        record = record | {"task_id": int(number)}
-        if record["task_id"] in seen:
-            raise RecordError(f"{where}: task {number} is also that of {seen[record['task_id']]}; numbers must differ")
-        seen[record["task_id"]] = where
-        found.append(record)
-    return found
-
-
-def _json_values(path: Path) -> Iterator[tuple[str, Any]]:
-    """The values of a file with their positions."""
-    if ".jsonl" not in path.name:
-        values = read_json_file(path)
-        if not isinstance(values, list):
-            raise RecordError(f"{path}: an array of records is expected")
-        yield from ((f"{path}, record {number}", value) for number, value in enumerate(values, 1))
-        return
-    with open_text(path) as handle:
-        for number, line in enumerate(handle, 1):
-            if line.strip():
-                where = f"{path}, line {number}"
-                try:
-                    yield where, json.loads(line)
-                except json.JSONDecodeError as exc:
-                    raise RecordError(f"{where}: not valid JSON ({exc.msg})") from None
+                raise RecordError(f"{row.where}, field 'test_list': {tests!r} must be a list of assert statements")
+        number = int(text)
+        if number in places:
+            raise RecordError(f"{row.where}: task {text} is also that of {places[number]}; numbers must differ")
+        places[number] = row.where
+        records[number] = {**row.fields, "task_id": number}
+    return records

@@ -45,15 +45,15 @@ def entry_point(asserts: Sequence[str], solution: str) -> str:
 
 def arguments(asserts: Sequence[str], name: str) -> list[list[Any]]:
     """Arguments of the calls of ``name``, those that are plain data."""
-    found: list[list[Any]] = []
+    calls: list[list[Any]] = []
     for text in asserts:
         for node in ast.walk(parse_quietly(text)):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name:
                 try:
-                    found.append([ast.literal_eval(argument) for argument in node.args])
+                    calls.append([ast.literal_eval(argument) for argument in node.args])
                 except (ValueError, TypeError, SyntaxError):
                     continue
-    return found
+    return calls
 
 
 def call_text(name: str, values: Sequence[Any]) -> str:
@@ -68,19 +68,16 @@ def plus_cases(record: Mapping[str, Any], sandbox: Sandbox) -> tuple[Case, ...]:
     tolerance = float(record["atol"]) or FLOAT_TOLERANCE
     lines = _evaluated(record["canonical_solution"], calls, sandbox)
     view = view_of(asserts[0], record["entry_point"])
-    cases = [
-        Case(call, json.dumps(line["value"]), view, tolerance)
-        for call, line in zip(calls, lines, strict=True)
-        if "value" in line
-    ]
-    kept: list[Case] = []
+    cases: list[Case] = []
     room = PLUS_CHARS
-    for case in cases:
-        size = len(case.call) + len(case.expected)
-        if size <= min(room, PLUS_CASE_CHARS):
-            kept.append(case)
-            room -= size
-    return tuple(kept)
+    for call, line in zip(calls, lines, strict=True):
+        if "value" in line:
+            case = Case(call, json.dumps(line["value"]), view, tolerance)
+            size = len(case.call) + len(case.expected)
+            if size <= min(room, PLUS_CASE_CHARS):
+                cases.append(case)
+                room -= size
+    return tuple(cases)
 
 
 def plus_calls(record: Mapping[str, Any]) -> list[str]:
@@ -114,14 +111,14 @@ def varied_calls(name: str, asserted: Sequence[Sequence[Any]], count: int, seed:
     Small changes keep most of them sensible and quick. Right programs differ where the text leaves the behaviour
     open: empty lists, zero, negative numbers.
     """
-    known = {call_text(name, values) for values in asserted}
+    asserted_calls = {call_text(name, values) for values in asserted}
     calls = [
         call_text(name, [*values[:place], changed, *values[place + 1 :]])
         for values in asserted
         for place, value in enumerate(values)
         for changed in _neighbours(value)
     ]
-    fresh = [call for call in dict.fromkeys(calls) if call not in known and _is_literal(call)]
+    fresh = [call for call in dict.fromkeys(calls) if call not in asserted_calls and _is_literal(call)]
     random.Random(f"{name} {seed}").shuffle(fresh)
     return fresh[:count]
 

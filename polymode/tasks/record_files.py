@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +16,6 @@ from polymode import runs
 from polymode.errors import DataNotFoundError, MissingExtraError, RecordError
 from polymode.tasks import Split
 from polymode.tasks.data_files import SUFFIXES, open_text, read_json_file
-
-FORMATS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
-"""Endings that name a format."""
 
 SPLIT_NAMES: dict[str, Split] = {
     "train": "train",
@@ -32,8 +28,6 @@ SPLIT_NAMES: dict[str, Split] = {
     "test": "test",
 }
 """Names that files, columns and data sets use for the three splits."""
-
-_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +51,24 @@ class Record:
         value: Any = self.fields
         for name in [field] if field in self.fields else field.split("."):
             if not isinstance(value, Mapping) or name not in value:
-                known = ", ".join(map(repr, self.fields))
-                raise RecordError(f"{self.where}: field {field!r} is missing; add it, or name another ({known})")
+                fields = ", ".join(map(repr, self.fields))
+                raise RecordError(f"{self.where}: field {field!r} is missing; add it, or name another ({fields})")
             value = value[name]
         return value
+
+    def text(self, field: str, hint: str = "") -> str:
+        """A field that must be a text, without space around it; ``hint`` ends the error. Raises RecordError."""
+        value = self.get(field)
+        if not isinstance(value, str) or not value.strip():
+            raise RecordError(f"{self.where}, field {field!r}: {value!r} must be a text that is not empty{hint}")
+        return value.strip()
+
+    def identity(self, field: str) -> str:
+        """A field that must be a text or a whole number, as text. Raises RecordError."""
+        value = self.get(field)
+        if isinstance(value, bool) or not isinstance(value, (str, int)) or not str(value).strip():
+            raise RecordError(f"{self.where}, field {field!r}: {value!r} must be a text or whole number")
+        return str(value)
 
     def items(self, field: str) -> list[Any]:
         """A field as a list: a single value becomes a list of one; a text cell holds JSON or names between ``|``.
@@ -90,11 +98,6 @@ def format_of(path: Path) -> str:
     return next((ending for ending in FORMATS if name.endswith(ending)), "")
 
 
-def looks_like_hub_name(source: str) -> bool:
-    """Whether ``source`` has the shape ``owner/name`` and not that of a data file."""
-    return _HUB_NAME.fullmatch(source) is not None and not format_of(Path(source))
-
-
 def split_files(folder: Path) -> dict[Split, Path]:
     """Files of a folder named by their split (``train.jsonl``, ``dev.csv.gz``).
 
@@ -102,20 +105,20 @@ def split_files(folder: Path) -> dict[Split, Path]:
         DataNotFoundError: there is none.
         RecordError: two files for one split.
     """
-    found: dict[Split, Path] = {}
+    files: dict[Split, Path] = {}
     for path in sorted(folder.iterdir()):
         split = SPLIT_NAMES.get(path.name.split(".")[0].lower())
         if split is None or not format_of(path):
             continue
-        if split in found:
-            raise RecordError(f"{folder}: {found[split].name} and {path.name} are both {split}; keep one of them")
-        found[split] = path
-    if not found:
+        if split in files:
+            raise RecordError(f"{folder}: {files[split].name} and {path.name} are both {split}; keep one of them")
+        files[split] = path
+    if not files:
         raise DataNotFoundError(
             f"{folder} holds no file named train, validation or test in a known format ({', '.join(FORMATS)}); "
             "name the data file itself"
         )
-    return found
+    return files
 
 
 def read_records(path: Path) -> Iterator[Record]:
@@ -128,18 +131,10 @@ def read_records(path: Path) -> Iterator[Record]:
     """
     if not path.is_file():
         raise DataNotFoundError(f"data file {str(path)!r} does not exist: check the path")
-    readers: dict[str, Callable[[Path], Iterator[Record]]] = {
-        ".jsonl": _jsonl,
-        ".ndjson": _jsonl,
-        ".json": _json,
-        ".csv": _cells,
-        ".tsv": _cells,
-        ".parquet": _parquet,
-    }
     kind = format_of(path)
     if not kind:
         raise RecordError(f"{path}: the format is not known by its name; use one of {', '.join(FORMATS)}")
-    return readers[kind](path)
+    return _READERS[kind](path)
 
 
 def load_hub(name: str, config: str | None) -> dict[Split, Iterable[Record]]:
@@ -156,18 +151,24 @@ def load_hub(name: str, config: str | None) -> dict[Split, Iterable[Record]]:
     try:
         loaded: Any = load_dataset(name, config)
     except Exception as exc:  # every way a download can fail: name, access, network, disk
-        reason = str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__
-        raise DataNotFoundError(
-            f"cannot load data set {name!r}: {reason}; check the name (or path), the network and your access"
-        ) from exc
-    found: dict[Split, Iterable[Record]] = {}
+        raise unreachable(f"data set {name!r}", exc) from exc
+    splits: dict[Split, Iterable[Record]] = {}
     for own, rows in loaded.items():
         split = SPLIT_NAMES.get(str(own).lower())
-        if split is not None and split not in found:
-            found[split] = _objects(rows, f"{name} ({own}), row")
-    if not found:
+        if split is not None:
+            splits.setdefault(split, _objects(rows, f"{name} ({own}), row"))
+    if not splits:
         raise DataNotFoundError(f"data set {name!r} has no split train, validation or test, only {', '.join(loaded)}")
-    return found
+    return splits
+
+
+def unreachable(what: str, exc: Exception) -> DataNotFoundError:
+    """The error for something of the hub that cannot be loaded, with the first line of the reason."""
+    reason = (str(exc).strip() or type(exc).__name__).splitlines()[0]
+    return DataNotFoundError(
+        f"cannot load {what}: {reason}; check the name (or path), the network and your access, or name files of your "
+        "own with --data"
+    )
 
 
 def _jsonl(path: Path) -> Iterator[Record]:
@@ -190,7 +191,8 @@ def _objects(rows: Iterable[Any], where: str) -> Iterator[Record]:
         yield Record(f"{where} {number}", number, row, is_text=False)
 
 
-def _cells(path: Path) -> Iterator[Record]:
+def read_cells(path: Path) -> Iterator[Record]:
+    """Rows of a file of comma-separated values, or of tab-separated ones when its name says so."""
     delimiter = "\t" if format_of(path) == ".tsv" else ","
     csv.field_size_limit(2**31 - 1)
     with open_text(path) as handle:
@@ -216,3 +218,15 @@ def _parquet(path: Path) -> Iterator[Record]:
             yield from _objects(rows, f"{path}, row")
     except ArrowException as exc:
         raise RecordError(f"{path}: not a readable Parquet file ({exc}); write it again") from None
+
+
+_READERS: dict[str, Callable[[Path], Iterator[Record]]] = {
+    ".jsonl": _jsonl,
+    ".ndjson": _jsonl,
+    ".json": _json,
+    ".csv": read_cells,
+    ".tsv": read_cells,
+    ".parquet": _parquet,
+}
+FORMATS = tuple(_READERS)
+"""Endings that name a format."""

@@ -11,20 +11,20 @@ references and summing to 1 become the reference distribution.
 
 from __future__ import annotations
 
-import hashlib
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-import numpy as np
-
-from polymode.errors import ConfigError, DataNotFoundError, RecordError
+from polymode.errors import ConfigError, DataNotFoundError, RecordError, one_of
 from polymode.prompts import Style
 from polymode.references import check_references, reference_from
-from polymode.tasks import Split, check_request
-from polymode.tasks.record_files import SPLIT_NAMES, Record, load_hub, looks_like_hub_name, read_records, split_files
+from polymode.tasks import SPLITS, Split, check_request, shuffled
+from polymode.tasks.held_out import text_hash
+from polymode.tasks.record_files import SPLIT_NAMES, Record, format_of, load_hub, read_records, split_files
 from polymode.types import Example, Reference
 from polymode.verifiers import QuestionVerifier, Verifier
 from polymode.verifiers.choice import VERIFIERS
@@ -32,8 +32,6 @@ from polymode.verifiers.text import TextVerifier
 
 SUM_TOLERANCE = 0.01
 """Weights whose sum is this close to 1 are a distribution and are renormalised; a larger sum is an error."""
-
-_SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
 class Records:
@@ -88,10 +86,8 @@ class Records:
         hub_config: str | None = None,
         verifier: Verifier | QuestionVerifier | str | None = None,
     ) -> None:
-        if strings not in ("references", "aliases"):
-            raise ConfigError(f"strings = {strings!r} is not known: use 'references' or 'aliases'")
-        if style not in ("full", "brief"):
-            raise ConfigError(f"style = {style!r} is not known: use 'full' or 'brief'")
+        one_of("strings", strings, ("references", "aliases"))
+        one_of("style", style, get_args(Style))
         if not (0 <= validation < 1 and 0 <= test < 1 and validation + test < 1):
             raise ConfigError(f"validation = {validation!r} and test = {test!r} must be shares from 0 that sum below 1")
         self.prompt_style: Style = style
@@ -106,8 +102,7 @@ class Records:
             self._verifier = TextVerifier() if verifier == "text" else None
         else:
             self._verifier = TextVerifier() if verifier is None else verifier
-        self._parts = self._find(data, hub_config)
-        self._examples: dict[Split, list[Example]] | None = None
+        self._parts = _parts(data, hub_config)
 
     def examples(self, split: Split, n: int | None = None, *, seed: int = 0) -> Sequence[Example]:
         """The first ``n`` records of a split shuffled by ``seed``, at most all of them.
@@ -118,33 +113,14 @@ class Records:
             RecordError: a record cannot be used; the message says where, which field and why.
         """
         check_request(split, n)
-        if self._examples is None:
-            self._examples = self._load()
-        found = self._examples[split]
-        if not found:
+        if not self._examples[split]:
             raise DataNotFoundError(
                 f"records: the {split} split is empty; add {split} records, or raise the share held out for it"
             )
-        order = np.random.default_rng([seed, _SPLITS.index(split)]).permutation(len(found))[:n]
-        return [found[i] for i in order]
+        return shuffled(self._examples[split], split, n, seed)
 
-    def _find(
-        self, data: str | Path | Mapping[Split, str | Path], hub_config: str | None
-    ) -> dict[Split | None, Iterable[Record]]:
-        """Rows by the split their file belongs to; None when files do not name a split."""
-        if isinstance(data, Mapping):
-            for split in data:
-                if split not in _SPLITS:
-                    raise ConfigError(f"split = {split!r} is not known: use 'train', 'validation' or 'test'")
-            return {split: read_records(Path(path)) for split, path in data.items()}
-        path = Path(data).expanduser()
-        if path.is_dir():
-            return {split: read_records(file) for split, file in split_files(path).items()}
-        if not path.exists() and looks_like_hub_name(str(data)):
-            return {split: rows for split, rows in load_hub(str(data), hub_config).items()}
-        return {None: read_records(path)}
-
-    def _load(self) -> dict[Split, list[Example]]:
+    @cached_property
+    def _examples(self) -> dict[Split, list[Example]]:
         places: dict[str, str] = {}
         rows: list[tuple[Example, Split | None]] = []
         for part, records in self._parts.items():
@@ -156,25 +132,22 @@ class Records:
                     )
                 places[example.id] = record.where
                 rows.append((example, self._stated_split(record) if self._split_field else part))
-        stated_splits = {stated for _, stated in rows}
+        stated_splits = {split for _, split in rows}
         lacking: list[Split] = [split for split in ("test", "validation") if split not in stated_splits]
-        placed: list[tuple[Example, Split]] = []
-        for example, stated in rows:
-            if stated is None or stated == "train":
-                stated = self._hold_out(example.question, lacking)
-            placed.append((example, stated))
+        placed: list[tuple[Example, Split]] = [
+            (example, self._hold_out(example.question, lacking) if split in (None, "train") else split)
+            for example, split in rows
+        ]
         last: dict[str, int] = {}
         for example, split in placed:
-            last[example.question] = max(last.get(example.question, 0), _SPLITS.index(split))
-        out: dict[Split, list[Example]] = {split: [] for split in _SPLITS}
-        for example, split in placed:
-            if _SPLITS.index(split) == last[example.question]:
-                out[split].append(example)
-        return out
+            last[example.question] = max(last.get(example.question, 0), SPLITS.index(split))
+        return {
+            split: [example for example, own in placed if own == split == SPLITS[last[example.question]]]
+            for split in SPLITS
+        }
 
     def _hold_out(self, question: str, lacking: Sequence[Split]) -> Split:
-        digest = hashlib.blake2b(f"{self._split_seed} {question}".encode(), digest_size=8).digest()
-        place, share = int.from_bytes(digest, "big") / 2**64, 0.0
+        place, share = text_hash(f"{self._split_seed} {question}") / 2**64, 0.0
         for split in lacking:
             share += self._shares[split]
             if place < share:
@@ -191,12 +164,7 @@ class Records:
         return split
 
     def _example(self, record: Record, part: Split | None) -> Example:
-        question = record.get(self._question_field)
-        if not isinstance(question, str) or not question.strip():
-            raise RecordError(
-                f"{record.where}, field {self._question_field!r}: {question!r} must be the text of a question"
-            )
-        references = self._references(record)
+        question, references = record.text(self._question_field), self._references(record)
         weights = [ref.weight for ref in references if ref.weight is not None]
         distribution = None
         if weights:
@@ -208,20 +176,12 @@ class Records:
             if len(weights) == len(references) and abs(total - 1) <= SUM_TOLERANCE:
                 distribution = {ref.text: (ref.weight or 0.0) / total for ref in references}
         return Example(
-            self._identity(record, part),
-            question.strip(),
+            f"{part or 'record'}-{record.number}" if self._id_field is None else record.identity(self._id_field),
+            question,
             references,
             distribution=distribution,
             exclusive=self.exclusive,
         )
-
-    def _identity(self, record: Record, part: Split | None) -> str:
-        if self._id_field is None:
-            return f"{part or 'record'}-{record.number}"
-        value = record.get(self._id_field)
-        if isinstance(value, bool) or not isinstance(value, (str, int)) or not str(value).strip():
-            raise RecordError(f"{record.where}, field {self._id_field!r}: {value!r} must be a text or whole number")
-        return str(value)
 
     def _references(self, record: Record) -> tuple[Reference, ...]:
         where = f"{record.where}, field {self._references_field!r}"
@@ -249,6 +209,22 @@ class Records:
                 f"{record.where}, field {field!r}: {len(values)} entries for {count} references; give one per reference"
             )
         return values
+
+
+def _parts(
+    data: str | Path | Mapping[Split, str | Path], hub_config: str | None
+) -> Mapping[Split, Iterable[Record]] | Mapping[None, Iterable[Record]]:
+    """Rows by the split their file belongs to; None when files do not say."""
+    if isinstance(data, Mapping):
+        for split in data:
+            one_of("split", split, SPLITS)
+        return {split: read_records(Path(path)) for split, path in data.items()}
+    path = Path(data).expanduser()
+    if path.is_dir():
+        return {split: read_records(file) for split, file in split_files(path).items()}
+    if not path.exists() and re.fullmatch(r"[\w.-]+/[\w.-]+", str(data)) and not format_of(path):
+        return load_hub(str(data), hub_config)
+    return {None: read_records(path)}
 
 
 def _number(value: Any) -> Any:

@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from polymode.credit import SlotScores, term_advantages, token_parts
-from polymode.rewards import Reward
 from polymode.rewards.slots import slot_scores
-from polymode.training.ledger import ScoredText, ScoreLedger
+from polymode.training.recipe import Recipe
+from polymode.training.reward import ScoredText, ScoreLedger
 from polymode.training.shared_prompt import SharedPromptTrainer
 from polymode.training.token_starts import TokenStarts
 
@@ -24,60 +24,46 @@ class TermCreditTrainer(SharedPromptTrainer):
     """Gives each part of a completion the advantage of what it causes.
 
     Args:
-        reward: weights that the scores were computed with.
-        answers: most answers that a completion may hold, K.
+        recipe: says how completions are scored, and how credit is weighted.
         ledger: where the one reward function records what it has scored.
-        reasoning_credit: factor of the credit of tokens outside the slots.
-        confidence_credit: factor of the credit of confidences.
         options: as for `trl.GRPOTrainer`.
     """
 
-    def __init__(
-        self,
-        *,
-        reward: Reward,
-        answers: int,
-        ledger: ScoreLedger,
-        reasoning_credit: float = 1.0,
-        confidence_credit: float = 1.0,
-        **options: Any,
-    ) -> None:
+    def __init__(self, *, recipe: Recipe, ledger: ScoreLedger, **options: Any) -> None:
         super().__init__(**options)
-        self._reward, self._answers, self._ledger = reward, answers, ledger
-        self._reasoning_credit, self._confidence_credit = reasoning_credit, confidence_credit
+        self._recipe, self._ledger = recipe, ledger
         self._starts = TokenStarts(self.processing_class)
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         output = super()._generate_and_score_completions(inputs)
         device = output["completion_ids"].device
         lengths_N = output["completion_mask"].sum(1).tolist()
-        ids_NT = [ids_T[:length] for ids_T, length in zip(output["completion_ids"].tolist(), lengths_N, strict=True)]
+        ids_N_T = [ids_T[:length] for ids_T, length in zip(output["completion_ids"].tolist(), lengths_N, strict=True)]
         tokenizer: Any = self.processing_class
-        batch = self._ledger.take(tokenizer.batch_decode(ids_NT, skip_special_tokens=True))
+        batch = self._ledger.take(tokenizer.batch_decode(ids_N_T, skip_special_tokens=True))
         # The statistics are those of the whole step; this process has the rows of its own completions.
         first = self.accelerator.process_index * len(batch)
-        parts_NX = self._advantages_of_parts(batch, device)[first : first + len(batch)]
-        advantages_NT = np.zeros(output["completion_ids"].shape, dtype=np.float32)
-        for row, (scored, ids_T) in enumerate(zip(batch, ids_NT, strict=True)):
+        parts_N = self._advantages_of_parts(batch, device)[first : first + len(batch)]
+        advantages_N_T = np.zeros(output["completion_ids"].shape, dtype=np.float32)
+        for row, (scored, ids_T) in enumerate(zip(batch, ids_N_T, strict=True)):
             starts_T = self._starts(ids_T, scored.text)
-            part_of_token_T = token_parts(scored.score.answer_set, scored.text, starts_T, self._answers)
-            advantages_NT[row, : len(ids_T)] = parts_NX[row, part_of_token_T]
-        output["advantages"] = torch.from_numpy(advantages_NT).to(device)
+            part_of_token_T = token_parts(scored.score.answer_set, scored.text, starts_T, self._recipe.answers)
+            advantages_N_T[row, : len(ids_T)] = parts_N[row, part_of_token_T]
+        output["advantages"] = torch.from_numpy(advantages_N_T).to(device)
         return output
 
     def _advantages_of_parts(self, batch: list[ScoredText], device: torch.device) -> NDArray[np.float64]:
         """Advantages of the parts of all completions of the step, shape (N, 1 + 2 K), the same on every process."""
-        k = self._answers
-        own = slot_scores([scored.score for scored in batch], self._reward, k)
+        k = self._recipe.answers
+        own = slot_scores([scored.score for scored in batch], self._recipe.reward, k)
         # One tensor, so that the processes exchange their scores in one call; its columns are taken apart again below.
         columns = np.concatenate([own.total_N[:, None], own.coverage_NK, own.confidence_NK, own.hits_NK], 1)
-        gathered = self.accelerator.gather(torch.from_numpy(columns).to(device))
-        assert isinstance(gathered, torch.Tensor)
+        gathered: Any = self.accelerator.gather(torch.from_numpy(columns).to(device))
         total, coverage, confidence, hits = np.split(gathered.cpu().numpy(), [1, 1 + k, 1 + 2 * k], axis=1)
         return term_advantages(
             SlotScores(total[:, 0], coverage, confidence, hits),
             self.num_generations,
             scale=str(self.scale_rewards),
-            reasoning=self._reasoning_credit,
-            confidence=self._confidence_credit,
+            reasoning=self._recipe.reasoning_credit,
+            confidence=self._recipe.confidence_credit,
         )

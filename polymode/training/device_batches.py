@@ -11,45 +11,41 @@ does not depend on the arrangement.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
-Batch = dict[str, torch.Tensor | None]
+Batch = dict[str, Any]
+"""Tensors by name, or None."""
 
 
-def arranged(batches: Sequence[Batch]) -> list[Batch]:
+def arrange(batches: Sequence[Batch]) -> list[Batch]:
     """The same rows in batches of the same sizes, arranged to cost least: by question, or by length.
 
     Values without rows (scalars, None) are the same in every batch; what else is no tensor leaves all as it is.
     """
     if len(batches) < 2 or any(not isinstance(v, torch.Tensor | None) for batch in batches for v in batch.values()):
         return list(batches)
-    size = _rows(batches[0], "prompt_ids").shape[0]
-    prompts = torch.cat([torch.cat([_rows(b, "prompt_ids"), _rows(b, "prompt_mask")], 1) for b in batches])
-    lengths = torch.cat([_rows(batch, "completion_mask").sum(1) for batch in batches])
-    _, question = torch.unique(prompts, dim=0, return_inverse=True)
-    longest = torch.zeros_like(lengths).scatter_reduce(0, question, lengths, "amax")[question]
-    by_length = lengths.argsort(stable=True)
-    by_question = question.argsort(stable=True)
-    by_question = by_question[longest[by_question].argsort(stable=True)]
-    width = prompts.shape[1] // 2
+    step: Batch = {name: _together([batch[name] for batch in batches]) for name in batches[0]}
+    size, width = batches[0]["prompt_ids"].shape
+    _, question_N = torch.unique(torch.cat([step["prompt_ids"], step["prompt_mask"]], 1), dim=0, return_inverse=True)
+    lengths_N = step["completion_mask"].sum(1)
+    longest_N = torch.zeros_like(lengths_N).scatter_reduce(0, question_N, lengths_N, "amax")[question_N]
+    by_length = lengths_N.argsort(stable=True)
+    by_question = question_N.argsort(stable=True)
+    by_question = by_question[longest_N[by_question].argsort(stable=True)]
 
     def cost(order: torch.Tensor) -> int:
         chunks = order.split(size)
-        return sum(len(question[c].unique()) * width + len(c) * int(lengths[c].max()) for c in chunks)
+        return sum(len(question_N[c].unique()) * width + len(c) * int(lengths_N[c].max()) for c in chunks)
 
     order = min((by_question, by_length), key=cost)
-    return [{name: _taken(name, batches, chunk) for name in batches[0]} for chunk in order.split(size)]
+    return [
+        {name: value if value is None or not value.ndim else value[chunk] for name, value in step.items()}
+        for chunk in order.split(size)
+    ]
 
 
-def _rows(batch: Batch, name: str) -> torch.Tensor:
-    value = batch[name]
-    assert value is not None
-    return value
-
-
-def _taken(name: str, batches: Sequence[Batch], rows: torch.Tensor) -> torch.Tensor | None:
-    first = batches[0][name]
-    if first is None or first.ndim == 0:
-        return first
-    return torch.cat([_rows(batch, name) for batch in batches])[rows]
+def _together(values: Sequence[Any]) -> Any:
+    """The rows of all batches, or what the batches have in common."""
+    return values[0] if values[0] is None or not values[0].ndim else torch.cat([*values])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
@@ -52,8 +53,7 @@ def build_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
 
 def build_model(tokenizer: PreTrainedTokenizerFast, size: LabModelSize, *, seed: int) -> Qwen3ForCausalLM:
     """A randomly initialised model for ``tokenizer``; the same seed gives the same weights."""
-    vocabulary = tokenizer.get_vocab()
-    pad, end = vocabulary[PAD], vocabulary[END]
+    special: dict[str, Any] = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id}
     config = Qwen3Config(
         vocab_size=len(tokenizer),
         hidden_size=size.hidden,
@@ -64,14 +64,11 @@ def build_model(tokenizer: PreTrainedTokenizerFast, size: LabModelSize, *, seed:
         head_dim=size.hidden // size.heads,
         max_position_embeddings=size.positions,
         tie_word_embeddings=True,
-        pad_token_id=pad,
-        eos_token_id=end,
         bos_token_id=None,
-        attention_dropout=0.0,
+        **special,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = Qwen3ForCausalLM(config)
-    model.generation_config.pad_token_id = pad
-    model.generation_config.eos_token_id = end
+    model.generation_config.update(**special)
     return model

@@ -1,13 +1,12 @@
 """What one training run is asked to do: a flat, frozen record, from a YAML recipe or from flags.
 
 Everything is checked here, before a model is loaded; pydantic checks the types and ranges of single fields. Defaults
-are the lab's; `recipes/` holds those of full-size runs. Where an option means exactly what one of TRL's means, it has
-TRL's name; TRL's other options go under ``trl:``.
+are the lab's; `recipes/` holds those of full-size runs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import field, fields
 from functools import cached_property, wraps
 from pathlib import Path
@@ -22,8 +21,7 @@ from polymode.prompts import check_k
 from polymode.rewards import METHODS, Reward, check_question, term_names
 from polymode.rewards.coverage import least_gain
 from polymode.tasks import Task, open_task, verifier_of
-from polymode.training.names import renamed, unknown_option, warn_of_old_names
-from polymode.training.trl_options import check_sections
+from polymode.training.trl_options import check_sections, describe, renamed, unknown_option, warn_of_old_names
 from polymode.verifiers import QuestionVerifier, Verifier
 from polymode.verifiers.choice import check_verifier, open_verifier
 
@@ -165,108 +163,95 @@ class Recipe:
         """Refuse options that do not go together, in one line that names the field."""
         if self.verifier is not None:
             check_verifier(self.verifier, self.verifier_options)
-        elif self.verifier_options:
-            raise ConfigError("verifier_options are given without verifier: name one, for example verifier: judge")
-        check_k(self.k)
-        if self.method.startswith("multi") and self.k == 1:
-            raise ConfigError(f"k = 1 with method = {self.method!r}: use the single method, or k from 2")
-        self._check_k_choices()
-        self._check_credit()
-        if self.device_batch is not None and self.completions_per_step % self.device_batch:
-            raise ConfigError(
-                f"device_batch = {self.device_batch!r} must divide questions_per_step x num_generations = "
-                f"{self.completions_per_step}"
-            )
-        check_sections(
-            {"trl": self.trl, "model_init": self.model_init, "lora": self.lora},
-            [f.name for f in fields(self)],
-            calibrated=METHODS[self.method].has_confidence,
-            by_term=self.credit == "term",
-        )
+        for k in (self.k, *self.k_choices):
+            check_k(k)
+        for problem in self._conflicts():
+            raise ConfigError(problem)
+        check_sections(self)
         term_names(self.reward)
-        self._check_objective()
+        for problem in self._conflicts_of_objective():
+            raise ConfigError(problem)
         self.check_weights(1)
 
-    def _check_k_choices(self) -> None:
-        if not self.k_choices:
-            return
-        for k in self.k_choices:
-            check_k(k)
-        if len(set(self.k_choices)) != len(self.k_choices):
-            raise ConfigError(f"k_choices = {self.k_choices!r} names a number twice: name each once")
-        for name, plain in (("coverage", "count"), ("objective", "mean"), ("exploration", "none"), ("preset", "paper")):
-            if getattr(self, name) != plain:
-                raise ConfigError(
-                    f"k_choices with {self._setting(name)}: its conditions are of one k; use k, or {name} = {plain!r}"
-                )
-        if not self.method.startswith("multi"):
-            raise ConfigError(f"k_choices with method = {self.method!r}: a single method asks for one answer; use k")
-
-    def _check_credit(self) -> None:
+    def _conflicts(self) -> Iterator[str]:
+        """Options that contradict each other; the first is reported."""
+        method = f"method = {self.method!r}"
         has_confidence = METHODS[self.method].has_confidence
+        if self.verifier is None and self.verifier_options:
+            yield "verifier_options are given without verifier: name one, for example verifier: judge"
+        if self.method.startswith("multi") and self.k == 1:
+            yield f"k = 1 with {method}: use the single method, or k from 2"
+        if len(set(self.k_choices)) != len(self.k_choices):
+            yield f"k_choices = {self.k_choices!r} names a number twice: name each once"
+        for name, plain in (("coverage", "count"), ("objective", "mean"), ("exploration", "none"), ("preset", "paper")):
+            if self.k_choices and getattr(self, name) != plain:
+                yield f"k_choices with {self._setting(name)}: its conditions are of one k; use k, or {name} = {plain!r}"
+        if self.k_choices and not self.method.startswith("multi"):
+            yield f"k_choices with {method}: a single method asks for one answer; use k"
         if self.scale_rewards == "group" and has_confidence and not self.allow_group_scale:
-            raise ConfigError(
-                f"scale_rewards = 'group' with method = {self.method!r}: dividing by each group's deviation breaks "
-                "calibration (arXiv 2508.11800); use 'none' or 'batch' (allow_group_scale: true lets it through, to "
-                "measure that)"
+            yield (
+                f"scale_rewards = 'group' with {method}: dividing by each group's deviation breaks calibration (arXiv "
+                "2508.11800); use 'none' or 'batch' (allow_group_scale: true lets it through, to measure that)"
             )
-        for name in ("reasoning_credit", "confidence_credit"):
-            if getattr(self, name) != 1 and self.credit != "term":
-                raise ConfigError(f"{self._setting(name)} is given without credit: add credit: term")
+        for name, plain, switch, value in (
+            ("reasoning_credit", 1, "credit", "term"),
+            ("confidence_credit", 1, "credit", "term"),
+            ("objective_k", 0, "objective", "pass@k"),
+            ("exploration_weight", 0.1, "exploration", "batch"),
+        ):
+            if getattr(self, name) != plain and getattr(self, switch) in ("sequence", "mean", "none"):
+                yield f"{self._setting(name)} is given without {switch}: add {switch}: {value}"
         if self.confidence_credit != 1 and not has_confidence:
-            raise ConfigError(
-                f"{self._setting('confidence_credit')} with method = {self.method!r}: its answers carry no "
-                "confidences; use single-rlcr or multi-rlcr"
+            yield (
+                f"{self._setting('confidence_credit')} with {method}: its answers carry no confidences; use "
+                "single-rlcr or multi-rlcr"
             )
         if self.credit == "term" and self.loss_type == "luspo":
-            raise ConfigError(
+            yield (
                 "loss_type = 'luspo' with credit = 'term': it is made for one advantage for each completion; use "
                 "loss_type = 'dapo', or credit = 'sequence'"
             )
         if self.credit == "term" and self.preset != "paper":
-            raise ConfigError(
+            yield (
                 f"credit = 'term' with preset = {self.preset!r}: its gates look at the whole set; use preset 'paper', "
                 "or credit 'sequence'"
             )
+        if self.device_batch is not None and self.completions_per_step % self.device_batch:
+            yield (
+                f"device_batch = {self.device_batch!r} must divide questions_per_step x num_generations = "
+                f"{self.completions_per_step}"
+            )
 
-    def _check_objective(self) -> None:
+    def _conflicts_of_objective(self) -> Iterator[str]:
+        """What objective and exploration contradict; the first is reported."""
         for name, plain in (("objective", "mean"), ("exploration", "none")):
             if self.preset != "paper" and getattr(self, name) != plain:
-                raise ConfigError(f"{self._setting(name)} with preset = {self.preset!r}: use preset 'paper'")
-        if self.objective == "mean" and self.objective_k:
-            raise ConfigError(f"{self._setting('objective_k')} is given without objective: add objective: pass@k")
-        if self.exploration == "none" and self.exploration_weight != 0.1:
-            raise ConfigError(
-                f"{self._setting('exploration_weight')} is given without exploration: add exploration: batch"
-            )
+                yield f"{self._setting(name)} with preset = {self.preset!r}: use preset 'paper'"
         if self.exploration != "none" and self.exploration_weight == 0:
-            raise ConfigError(
-                f"{self._setting('exploration')} has exploration_weight = 0: give a weight, for example 0.1"
-            )
+            yield f"{self._setting('exploration')} has exploration_weight = 0: give a weight, for example 0.1"
         if self.objective == "mean":
             return
         objective = self._setting("objective")
-        k = self.objective_k or self.k
         if self.reward.confidence_weight:
-            raise ConfigError(
+            yield (
                 f"{objective} with method = {self.method!r}: a right answer that others of the group found too adds "
                 "nothing, doubt about it still costs, so junk with confidence 0 would be worth more; use single-rlvr "
                 "or multi-rlvr"
             )
         if self.coverage != "count":
-            raise ConfigError(f"{objective} with {self._setting('coverage')}: it has its own count; leave coverage out")
+            yield f"{objective} with {self._setting('coverage')}: it has its own count; leave coverage out"
         if not self.coverage_weight:
-            raise ConfigError(f"{objective} with coverage_weight = 0: nothing would be learnt; give it a weight")
+            yield f"{objective} with coverage_weight = 0: nothing would be learnt; give it a weight"
         if self.scale_rewards == "group":
-            raise ConfigError(
+            yield (
                 f"{objective} with scale_rewards = 'group': the deviation of the group's values is not that of pass@k; "
                 "use 'none' or 'batch'"
             )
         if self.credit == "term":
-            raise ConfigError(f"{objective} with credit = 'term': it is no sum over answers; use credit 'sequence'")
-        if not k < self.num_generations:
-            raise ConfigError(
-                f"{objective} with {'objective_k' if self.objective_k else 'k'} = {k} and num_generations = "
+            yield f"{objective} with credit = 'term': it is no sum over answers; use credit 'sequence'"
+        if (self.objective_k or self.k) >= self.num_generations:
+            yield (
+                f"{objective} with {self._setting('objective_k' if self.objective_k else 'k')} and num_generations = "
                 f"{self.num_generations}: use objective_k from 1 to {self.num_generations - 1}"
             )
 
@@ -307,28 +292,27 @@ class Recipe:
     def reward(self) -> Reward:
         """What a completion is scored by: the method's reward, with the options that differ from the preset's."""
         plain = Reward()
-        options = {
-            f.name: getattr(self, f.name) for f in fields(Reward) if f.name != "preset" and hasattr(self, f.name)
-        }
-        changed = {name: value for name, value in options.items() if value != getattr(plain, name)}
-        return METHODS[self.method].reward(self.preset, k=self.answers, **changed)
+        names = {f.name for f in fields(Reward)} & {f.name for f in fields(self)} - {"preset"}
+        options = {name: getattr(self, name) for name in names if getattr(self, name) != getattr(plain, name)}
+        return METHODS[self.method].reward(self.preset, k=self.answers, **options)
 
 
-def _in_one_line(init: Any) -> Any:
-    """A constructor whose errors of validation are a ConfigError of one line."""
-
-    @wraps(init)
-    def __init__(self: Recipe, **values: Any) -> None:
-        try:
-            init(self, **values)
-        except ValidationError as exc:
-            raise ConfigError(_problem(exc)) from None
-
-    return __init__
+_validate = Recipe.__init__
 
 
-def _problem(exc: ValidationError) -> str:
-    first = exc.errors()[0]
+@wraps(_validate)
+def _init(self: Recipe, **values: Any) -> None:
+    try:
+        _validate(self, **values)
+    except ValidationError as exc:
+        raise ConfigError(_one_line(exc)) from None
+
+
+Recipe.__init__ = _init
+
+
+def _one_line(invalid: ValidationError) -> str:
+    first = invalid.errors()[0]
     details = first.get("ctx", {})
     if isinstance(details.get("error"), ConfigError):
         return str(details["error"])
@@ -338,11 +322,7 @@ def _problem(exc: ValidationError) -> str:
     if first["type"] == "literal_error":
         allowed = details["expected"].replace("'", "")
         return f"{name} = {first['input']!r} is not known: use one of {allowed}"
-    problem = first["msg"].removeprefix("Value error, ").replace("Input should", "must")
-    return f"{name} = {first['input']!r} {problem}"
-
-
-Recipe.__init__ = _in_one_line(Recipe.__init__)
+    return f"{name} = {first['input']!r} {describe(first)}"
 
 
 def task_for(recipe: Recipe) -> Task:
@@ -355,15 +335,13 @@ def task_for(recipe: Recipe) -> Task:
 
 def verifier_for(recipe: Recipe, task: Task) -> Verifier | QuestionVerifier:
     """The recipe's verifier, or the task's own when it names none."""
-    if recipe.verifier is None:
-        return verifier_of(task)
-    return open_verifier(recipe.verifier, **recipe.verifier_options)
+    return open_verifier(recipe.verifier, **recipe.verifier_options) if recipe.verifier else verifier_of(task)
 
 
 def load_recipe(path: Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
     """Read a YAML recipe; unknown keys and wrong types are refused.
 
-    Options by the names of version 0.1.0 are read, with one `polymode.training.names.RenamedOptionWarning`.
+    Options by the names of version 0.1.0 are read, with one `polymode.training.trl_options.RenamedOptionWarning`.
 
     Raises:
         DataNotFoundError: no such file.

@@ -6,21 +6,64 @@ No torch and no trl here, so the same function serves `polymode train`, stock TR
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, lru_cache
+from statistics import fmean
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from polymode.judging import judge
 from polymode.parsing import parse_answers
 from polymode.references import check_references, references_from
 from polymode.rewards import Method, Reward, check_question, score_set, term_names
-from polymode.training.ledger import ScoreLedger
 from polymode.training.shaping import Shaping
-from polymode.types import Example, ParseStatus, Score, Verdict
+from polymode.training.token_starts import reply_of
+from polymode.types import Example, Judgement, ParseStatus, Score, Verdict
 from polymode.verifiers import QuestionVerifier, Verifier, prepare_verifier
 from polymode.verifiers.text import TextVerifier
 
 RewardFunction = Callable[..., list[float | None]]
+
+
+class ScoredText(NamedTuple):
+    """A completion as the reward saw it."""
+
+    text: str
+    score: Score
+
+
+class ScoreLedger:
+    """Hands the scores of one batch from the reward function to a trainer that credits parts of completions.
+
+    TRL calls the reward inside its own code and keeps only the totals.
+    """
+
+    def __init__(self) -> None:
+        self._batch: list[ScoredText] | None = None
+
+    def record(self, texts: Sequence[str], scores: Sequence[Score]) -> None:
+        """Keep the scores of a batch; those of an earlier batch are dropped."""
+        self._batch = [ScoredText(text, score) for text, score in zip(texts, scores, strict=True)]
+
+    def take(self, decoded: Sequence[str]) -> list[ScoredText]:
+        """The batch that was recorded last, which is then gone.
+
+        Args:
+            decoded: the completions by their tokens, in the batch's order.
+
+        Raises:
+            RuntimeError: nothing was recorded, or another batch was. A single text may differ, because chat templates
+                may rewrite a reply; when all do, the scores are those of other completions.
+        """
+        batch, self._batch = self._batch, None
+        if batch is None:
+            raise RuntimeError("no batch was scored since the last one: give the reward function this ledger")
+        if len(batch) != len(decoded):
+            raise RuntimeError(f"{len(batch)} completions were scored, {len(decoded)} are to be credited")
+        if batch and not any(reply_of(scored.text) in text for scored, text in zip(batch, decoded, strict=True)):
+            raise RuntimeError("the completions that were scored are not those that are to be credited")
+        return batch
 
 
 def make_reward_function(
@@ -58,7 +101,7 @@ def make_reward_function(
     equality = verifier or TextVerifier()
     weights = method.reward(preset) if reward is None else reward
     terms = [*term_names(weights), *(shaping.term_names if shaping is not None else ())]
-    checked: set[tuple[int, int]] = set()
+    check = cache(lambda k, n: check_question(weights, k=k, n=n))
     default_k = method.answers(k)
 
     def reward_function(
@@ -72,30 +115,29 @@ def make_reward_function(
         log_metric: Callable[[str, float], None] | None = None,
         **_: Any,
     ) -> list[float | None]:
+        texts = [completion_text(completion) for completion in completions]
         items = []
-        for i, completion in enumerate(completions):
-            k_asked = default_k if k is None else method.answers(int(k[i]))
-            finished = not (
-                completion_ids is not None
-                and max_completion_length is not None
-                and len(completion_ids[i]) >= max_completion_length
+        for i, text in enumerate(texts):
+            finished = (
+                completion_ids is None
+                or max_completion_length is None
+                or len(completion_ids[i]) < max_completion_length
             )
-            answers = parse_answers(
-                completion_text(completion), k_asked, confidence=method.has_confidence, finished=finished
-            )
+            k_of_row = default_k if k is None else method.answers(int(k[i]))
+            answers = parse_answers(text, k_of_row, confidence=method.has_confidence, finished=finished)
             items.append((_example(references[i], "" if question is None else question[i], equality), answers))
-        texts = ((example, [answer.text for answer in answers.answers]) for example, answers in items)
-        prepared = prepare_verifier(equality, texts)
+        prepared = prepare_verifier(
+            equality, ((example, [answer.text for answer in answers.answers]) for example, answers in items)
+        )
         judgements = [judge(example, answers, prepared) for example, answers in items]
-        for key in {(judgement.answer_set.k, judgement.n_references) for judgement in judgements} - checked:
-            check_question(weights, k=key[0], n=key[1])
-            checked.add(key)
+        for k_and_n in {(judgement.answer_set.k, judgement.n_references) for judgement in judgements}:
+            check(*k_and_n)
         scores = [score_set(judgement, weights) for judgement in judgements]
         if shaping is not None:
             names = question_id or question or [str(row) for row in references]
             scores = shaping(scores, [example for example, _ in items], prepared, names)
         if ledger is not None:
-            ledger.record([completion_text(completion) for completion in completions], scores)
+            ledger.record(texts, scores)
         if log_extra is not None:
             _log_columns(scores, terms, log_extra)
         if log_metric is not None:
@@ -118,60 +160,48 @@ def completion_text(completion: Any) -> str:
 
 def summarise(scores: Sequence[Score]) -> dict[str, float]:
     """Means over the completions of a step; only finite values, so a metric without any value is absent."""
-    out: dict[str, float] = {}
     statuses = [score.answer_set.status for score in scores]
-    for status in ParseStatus:
-        if status is not ParseStatus.PARTIAL:  # training never salvages
-            out[f"share_{status.value}"] = statuses.count(status) / len(statuses)
+    # Training never salvages, so no status is PARTIAL.
+    out = {f"share_{s.value}": statuses.count(s) / len(statuses) for s in ParseStatus if s is not ParseStatus.PARTIAL}
     scored = [score for score in scores if score.total is not None]
     out["share_unscored"] = 1 - len(scored) / len(scores)
     if not scored:
         return out
-    out["coverage"] = sum(s.judgement.coverage for s in scored) / len(scored)
-    clean = [s.judgement for s in scored if s.answer_set.is_clean]
-    if not clean:
-        return out
+    out["coverage"] = fmean(score.judgement.coverage for score in scored)
     slots = [
-        (answer.confidence, hit, duplicate is not None)
-        for j in clean
-        for answer, hit, duplicate in zip(j.answer_set.answers, j.hits, j.duplicates, strict=True)
+        (answer.confidence, y, duplicate is not None)
+        for j in (score.judgement for score in scored if score.answer_set.is_clean)
+        for answer, y, duplicate in zip(j.answer_set.answers, j.hits, j.duplicates, strict=True)
     ]
-    out["share_duplicate"] = sum(repeated for _, _, repeated in slots) / len(slots)
+    if not slots:
+        return out
+    out["share_duplicate"] = fmean(is_duplicate for _, _, is_duplicate in slots)
     stated = [(q, y) for q, y, _ in slots if q is not None and y is not None]
     if stated:
-        out["brier"] = sum((q - y) ** 2 for q, y in stated) / len(stated)
-        out["mean_confidence"] = sum(q for q, _ in stated) / len(stated)
-        out["hit_rate"] = sum(y for _, y in stated) / len(stated)
-        out["confidence_spread"] = _deviation([q for q, _ in stated])
+        q_N, y_N = np.array(stated).T
+        out["brier"] = float(((q_N - y_N) ** 2).mean())
+        out["mean_confidence"], out["hit_rate"] = float(q_N.mean()), float(y_N.mean())
+        out["confidence_spread"] = float(q_N.std())
     return out
-
-
-def _deviation(values: Sequence[float]) -> float:
-    mean = sum(values) / len(values)
-    return (sum((value - mean) ** 2 for value in values) / len(values)) ** 0.5
 
 
 def _log_columns(scores: Sequence[Score], terms: Sequence[str], log_extra: Callable[[str, list[Any]], None]) -> None:
     """The same columns in every step: TRL would fill a column that is left out with values of an earlier step."""
     log_extra("status", [score.answer_set.status.value for score in scores])
     log_extra("reason", [score.answer_set.reason or "; ".join(score.judgement.faults) for score in scores])
-    log_extra("verdicts", [" ".join(_mark(v, y) for v, y in _slots(score)) for score in scores])
+    log_extra("verdicts", [" ".join(_marks(score.judgement)) for score in scores])
     for term in terms:
         log_extra(f"term_{term}", [score.terms.get(term) for score in scores])
 
 
-def _slots(score: Score) -> list[tuple[Verdict, int | None]]:
-    return list(zip(score.judgement.verdicts, score.judgement.hits, strict=True))
-
-
-def _mark(verdict: Verdict, hit: int | None) -> str:
-    return "repeated" if verdict is Verdict.CORRECT and not hit else verdict.value
+def _marks(judgement: Judgement) -> Iterator[str]:
+    for verdict, y in zip(judgement.verdicts, judgement.hits, strict=True):
+        yield "repeated" if verdict is Verdict.CORRECT and not y else verdict.value
 
 
 def _example(references: Any, question: str, equality: Verifier | QuestionVerifier) -> Example:
-    if not isinstance(references, str):
-        references = json.dumps(references)
-    return _example_from_json(references, question, equality)
+    text = references if isinstance(references, str) else json.dumps(references)
+    return _example_from_json(text, question, equality)
 
 
 @lru_cache(maxsize=4096)  # the completions of one question share their references
@@ -181,7 +211,7 @@ def _example_from_json(text: str, question: str, equality: Verifier | QuestionVe
         value = json.loads(text)
     except json.JSONDecodeError:
         value = text
-    made = references_from(value if isinstance(value, (str, list, Mapping)) else text)
+    parsed = references_from(value if isinstance(value, (str, list, Mapping)) else text)
     if not isinstance(equality, QuestionVerifier):  # another one's references are no answers, but what it checks with
-        check_references(made, equality)
-    return Example("", question, made)
+        check_references(parsed, equality)
+    return Example("", question, parsed)

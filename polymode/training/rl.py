@@ -6,8 +6,6 @@
     RUN/checkpoints/     to resume from, with completions/*.parquet: every completion with its terms and verdicts
     RUN/model/           the trained model, appears when training is done
 
-Advantages are TRL's group-centred totals, one per completion (`credit: sequence`), or one for each part of it
-(`credit: term`, `polymode.training.credit_trainer`), never divided by a group's deviation when confidences are scored.
 A resumed run takes the same next steps as one that was never stopped: the checkpoint holds optimiser, schedule and
 random states, and the questions are drawn from the seed.
 """
@@ -19,8 +17,8 @@ import logging
 import os
 import shutil
 import warnings
-from collections.abc import Callable
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -41,14 +39,12 @@ from polymode.rewards import METHODS
 from polymode.tasks import Demonstrates, Task
 from polymode.training.callbacks import KeepsCounts, Progress, StepMetrics
 from polymode.training.credit_trainer import TermCreditTrainer
-from polymode.training.ledger import ScoreLedger
-from polymode.training.names import renamed
-from polymode.training.objective import check_questions, shaping_for
 from polymode.training.recipe import Recipe, task_for, verifier_for
-from polymode.training.reward import make_reward_function
+from polymode.training.reward import ScoreLedger, make_reward_function
+from polymode.training.shaping import check_questions, shaping_for
 from polymode.training.shared_prompt import SharedPromptTrainer
 from polymode.training.stalls import StallWarnings
-from polymode.training.trl_options import checked, lora_config, trl_fields
+from polymode.training.trl_options import checked, lora_config, renamed, trl_fields
 from polymode.training.warm_start import WarmStart, warm_start
 from polymode.verifiers import QuestionVerifier, Verifier
 
@@ -120,7 +116,7 @@ def train(
             trainer.train(resume_from_checkpoint=checkpoint)
             trainer.save_model(str(part))  # every process: weights may be spread over them
         except Exception as exc:  # what a full disk raises depends on the library that was writing
-            if _is_full(folder):
+            if shutil.disk_usage(folder).free < FULL_BELOW:
                 raise WriteError(f"the disk of {folder} is full: free space, then go on with --resume") from exc
             raise
     if trainer.is_world_process_zero():
@@ -131,7 +127,7 @@ def train(
 
 
 def _load_tokenizer(source: str, recipe: Recipe) -> PreTrainedTokenizerBase:
-    shared = {name: recipe.model_init[name] for name in ("revision", "trust_remote_code") if name in recipe.model_init}
+    shared = {name: recipe.model_init[name] for name in {"revision", "trust_remote_code"} & recipe.model_init.keys()}
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left", **shared)
     except (OSError, ValueError) as exc:
@@ -144,10 +140,6 @@ def _load_tokenizer(source: str, recipe: Recipe) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def _is_full(folder: Path) -> bool:
-    return shutil.disk_usage(folder).free < FULL_BELOW
-
-
 def build_trainer(
     recipe: Recipe,
     folder: Path,
@@ -157,15 +149,14 @@ def build_trainer(
     verifier: Verifier | QuestionVerifier | None = None,
 ) -> GRPOTrainer:
     """The TRL trainer of a recipe, before its first step; ``verifier`` is the recipe's unless given."""
-    method = METHODS[recipe.method]
     ledger = ScoreLedger()
     shaping = shaping_for(recipe)
     reward = make_reward_function(
-        method,
+        METHODS[recipe.method],
         recipe.k,
         reward=recipe.reward,
         shaping=shaping,
-        verifier=verifier if verifier is not None else verifier_for(recipe, task),
+        verifier=verifier_for(recipe, task) if verifier is None else verifier,
         max_completion_length=recipe.max_completion_length,
         ledger=ledger,
     )
@@ -177,17 +168,8 @@ def build_trainer(
     if config.use_vllm and config.vllm_max_model_length is None:
         # Else vLLM keeps room for the longest text that the model could ever read.
         config.vllm_max_model_length = _longest_prompt(rows, tokenizer, recipe) + recipe.max_completion_length
-    kind: Callable[..., GRPOTrainer] = SharedPromptTrainer
-    if recipe.credit == "term":
-        kind = partial(
-            TermCreditTrainer,
-            reward=recipe.reward,
-            answers=recipe.answers,
-            ledger=ledger,
-            reasoning_credit=recipe.reasoning_credit,
-            confidence_credit=recipe.confidence_credit,
-        )
-    trainer = kind(
+    by_term = recipe.credit == "term"
+    trainer = (partial(TermCreditTrainer, recipe=recipe, ledger=ledger) if by_term else SharedPromptTrainer)(
         model=AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **recipe.model_init),
         processing_class=tokenizer,
         reward_funcs=reward,
@@ -197,10 +179,9 @@ def build_trainer(
     )
     for stock in (ProgressCallback, PrinterCallback):  # ours shows what matters instead
         trainer.remove_callback(stock)
-    trainer.add_callback(Progress())
-    trainer.add_callback(StallWarnings(recipe.answers))
-    if shaping is not None and shaping.counts is not None:
-        trainer.add_callback(KeepsCounts(shaping.counts))
+    counts = [KeepsCounts(shaping.counts)] if shaping is not None and shaping.counts is not None else []
+    for callback in (Progress(), StallWarnings(recipe.answers), *counts):
+        trainer.add_callback(callback)
     return trainer
 
 
@@ -212,10 +193,11 @@ def _trl_config(recipe: Recipe, folder: Path) -> GRPOConfig:
             f"questions_per_step x num_generations = {recipe.completions_per_step} must be a multiple of device_batch "
             f"x processes = {device_batch} x {world}"
         )
-    # Before transformers 5.18, which vLLM holds back, activation_checkpointing was called gradient_checkpointing.
     trl_types = trl_fields()
+    # Before transformers 5.18, which vLLM holds back, activation_checkpointing was called gradient_checkpointing.
     checkpointing = "activation_checkpointing" if "activation_checkpointing" in trl_types else "gradient_checkpointing"
-    options = {name: getattr(recipe, name) for name in _SAME}
+    # Recipe options with the name of one of TRL's mean the same.
+    options = {name: getattr(recipe, name) for name in Recipe.__dataclass_fields__.keys() & trl_types.keys()}
     if recipe.lr_scheduler_type == "constant" and recipe.warmup_steps:
         options["lr_scheduler_type"] = "constant_with_warmup"
     options |= {
@@ -242,29 +224,20 @@ def _trl_config(recipe: Recipe, folder: Path) -> GRPOConfig:
         raise ConfigError(f"TRL cannot use the recipe: {' '.join(str(exc).split())}") from exc
 
 
-_SAME = (
-    *("max_steps", "num_generations", "learning_rate", "lr_scheduler_type", "warmup_steps", "weight_decay"),
-    *("max_grad_norm", "temperature", "max_completion_length", "scale_rewards", "loss_type", "epsilon", "beta", "seed"),
-    *("bf16", "use_vllm", "vllm_mode", "vllm_gpu_memory_utilization", "save_steps", "save_total_limit"),
-)
-"""Options that TRL takes as they stand in the recipe."""
-
-
 def _rows(recipe: Recipe, task: Task, *, conversational: bool) -> list[dict[str, Any]]:
     """One row per question, enough for all steps; a finite task is read again, shuffled anew, when it runs out."""
     needed = recipe.max_steps * recipe.questions_per_step
     method = METHODS[recipe.method]
     style = task.prompt_style if recipe.prompt_style == "task" else recipe.prompt_style
     # K of each question does not depend on how often a finite task is read again.
-    drawn = np.random.default_rng([recipe.seed, _K_DRAW]).choice(recipe.k_choices or (recipe.k,), size=needed).tolist()
+    rng = np.random.default_rng([recipe.seed, _K_DRAW])
+    ks_N = rng.choice(recipe.k_choices or (recipe.k,), size=needed).tolist()
     rows: list[dict[str, Any]] = []
-    epoch = 0
-    while len(rows) < needed:
+    for epoch in count():
         examples = task.examples("train", needed - len(rows), seed=recipe.seed + 7919 * epoch)
         if not examples:
             raise ConfigError(f"task {recipe.task!r} has no training examples")
-        for example in examples:
-            k = drawn[len(rows)]
+        for example, k in zip(examples, ks_N[len(rows) :], strict=False):
             prompt = build_prompt(
                 example.question,
                 method.answers(k),
@@ -272,43 +245,38 @@ def _rows(recipe: Recipe, task: Task, *, conversational: bool) -> list[dict[str,
                 exclusive=example.exclusive,
                 style=style,
             )
-            references = [[*reference.names] for reference in example.references]
-            rows.append(
-                {
-                    "prompt": [{"role": "user", "content": prompt}] if conversational else prompt,
-                    "references": json.dumps(references),
-                    "question": example.question,
-                    "question_id": example.id,
-                    **({"k": k} if recipe.k_choices else {}),
-                }
-            )
-        epoch += 1
+            row = {
+                "prompt": [{"role": "user", "content": prompt}] if conversational else prompt,
+                "references": json.dumps([[*reference.names] for reference in example.references]),
+                "question": example.question,
+                "question_id": example.id,
+            }
+            rows.append(row | ({"k": k} if recipe.k_choices else {}))
+        if len(rows) >= needed:
+            break
     return rows
 
 
 def _longest_prompt(rows: list[dict[str, Any]], tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> int:
     """Tokens of the longest prompt, with what the chat template adds."""
-    longest = 0
-    for row in rows:
-        text: Any = row["prompt"]
-        if tokenizer.chat_template is not None:
-            text = tokenizer.apply_chat_template(
-                text, tokenize=False, add_generation_prompt=True, **recipe.chat_template
-            )
-        longest = max(longest, len(tokenizer.encode(text, add_special_tokens=False)))
-    return longest
+    prompts: list[Any] = [row["prompt"] for row in rows]
+    if tokenizer.chat_template is not None:
+        prompts = [
+            tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True, **recipe.chat_template)
+            for prompt in prompts
+        ]
+    return max(len(tokenizer.encode(text, add_special_tokens=False)) for text in prompts)
 
 
 def _last_checkpoint(folder: Path) -> tuple[int, str | None]:
     """Step and folder of the last whole checkpoint, (0, None) if there is none; a kill can leave one half-written."""
-    by_step = {int(path.name.rsplit("-", 1)[1]): path for path in folder.glob("checkpoint-*") if path.is_dir()}
-    for step in sorted(by_step, reverse=True):
+    steps = {int(path.name.rsplit("-", 1)[1]): path for path in folder.glob("checkpoint-*") if path.is_dir()}
+    for step, path in sorted(steps.items(), reverse=True):
         try:
-            json.loads((by_step[step] / TRAINER_STATE_NAME).read_text(encoding="utf-8"))  # written last
+            json.loads((path / TRAINER_STATE_NAME).read_text(encoding="utf-8"))  # written last
+            return step, str(path)
         except (FileNotFoundError, json.JSONDecodeError):
-            log.warning("%s is incomplete and left out", by_step[step])
-            continue
-        return step, str(by_step[step])
+            log.warning("%s is incomplete and left out", path)
     return 0, None
 
 
@@ -319,32 +287,29 @@ def lab_model(task: Task, recipe: Recipe) -> Path:
             f"model is not given and task {recipe.task!r} has no demonstrations to warm-start the lab's model with: "
             "name a model, for example model: Qwen/Qwen3-8B"
         )
-    if PartialState().num_processes > 1:
+    if (n := PartialState().num_processes) > 1:
         raise ConfigError(
-            f"model is not given with {PartialState().num_processes} processes: the lab's model trains in one; run "
-            "polymode train without accelerate launch"
+            f"model is not given with {n} processes: the lab's model trains in one; run polymode train without "
+            "accelerate launch"
         )
     return warm_start(task, WarmStart(steps=recipe.warm_start_steps, seed=recipe.warm_start_seed))  # type: ignore[arg-type]
 
 
 def _config(recipe: Recipe, task: Task | None, verifier: Verifier | QuestionVerifier | None) -> dict[str, Any]:
     """What config.json says was asked for; objects that were given stand there by their class."""
-    objects = {"task": task, "verifier": verifier}
-    classes = {
-        name: f"{type(one).__module__}:{type(one).__qualname__}" for name, one in objects.items() if one is not None
-    }
+    objects = {name: type(one) for name, one in (("task", task), ("verifier", verifier)) if one is not None}
+    classes = {name: f"{kind.__module__}:{kind.__qualname__}" for name, kind in objects.items()}
     return runs.to_json(recipe) | classes | ({"given_as_objects": sorted(classes)} if classes else {})
 
 
 def _check_same(folder: Path, config: dict[str, Any]) -> None:
     """A run folder belongs to one recipe; resuming with another would mix two experiments."""
     # Options by the names of version 0.1.0 are translated, and one that is younger than the run had its default.
-    begun = {**runs.to_json(Recipe()), **renamed(runs.read_json(folder / runs.CONFIG)["config"])}
+    stored = {**runs.to_json(Recipe()), **renamed(runs.read_json(folder / runs.CONFIG)["config"])}
     free = ("threads", "report_to", "save_steps", "save_total_limit", "device_batch")
-    changed = [name for name in config if name not in free and begun.get(name) != config[name]]
-    if changed:
-        name = changed[0]
-        raise ConfigError(
-            f"{name} = {config[name]!r} differs from the run folder's {begun.get(name)!r}: resume with the same "
-            f"options, or choose another folder than {folder}"
-        )
+    for name in config:
+        if name not in free and stored.get(name) != config[name]:
+            raise ConfigError(
+                f"{name} = {config[name]!r} differs from the run folder's {stored.get(name)!r}: resume with the same "
+                f"options, or choose another folder than {folder}"
+            )

@@ -1,4 +1,4 @@
-"""Scores that depend on the whole group: objectives over several completions, and bonuses for rare answers.
+"""What a recipe's objective means beyond one completion: scores that depend on the group, and improper questions.
 
 TRL centres rewards by the mean of their group. Pass@k needs nothing else: given each completion's mean over the subsets
 that it is in, the centred rewards are the analytic advantages (`polymode.pass_at_k`). So a group's scores are changed
@@ -8,7 +8,8 @@ here, between judging and TRL, and the trainer stays as it is.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -16,42 +17,37 @@ import numpy as np
 from polymode.errors import ConfigError
 from polymode.exploration import AnswerCounts, AnswerNames, batch_bonus
 from polymode.pass_at_k import pass_at_k_values, union_values
+from polymode.tasks import Task
+from polymode.training.recipe import Recipe
 from polymode.types import Example, Score
 from polymode.verifiers import QuestionVerifier, Verifier, is_open, verifier_at
 
 
+@dataclass(frozen=True)
 class Shaping:
-    """Changes the scores of each group: a new coverage term, or a further term ``exploration``.
+    """Changes the scores of each group: a new coverage term, or a further term ``exploration``."""
 
-    Args:
-        num_generations: G, completions of a question, next to each other in every batch.
-        objective: ``mean``, ``pass@k`` or ``coverage@k``; by the last two the coverage term of a completion becomes
-            ``coverage_weight`` times its value (`polymode.pass_at_k`). It is right when it finds a reference.
-        objective_k: completions in a subset.
-        coverage_weight: weight of the coverage term.
-        exploration: ``none``, ``batch`` or ``historical`` (`polymode.exploration`).
-        exploration_weight: weight of its bonus.
-    """
+    num_generations: int
+    """G, completions of a question, next to each other in every batch."""
+    objective: Literal["mean", "pass@k", "coverage@k"] = "mean"
+    """By the last two the coverage term of a completion becomes ``coverage_weight`` times its value
+    (`polymode.pass_at_k`). It is right when it finds a reference."""
+    objective_k: int = 2
+    """Completions in a subset."""
+    coverage_weight: float = 1.0
+    exploration: Literal["none", "batch", "historical"] = "none"
+    """Bonus for rare answers (`polymode.exploration`), with its weight."""
+    exploration_weight: float = 0.0
 
-    def __init__(
-        self,
-        num_generations: int,
-        *,
-        objective: Literal["mean", "pass@k", "coverage@k"] = "mean",
-        objective_k: int = 2,
-        coverage_weight: float = 1.0,
-        exploration: Literal["none", "batch", "historical"] = "none",
-        exploration_weight: float = 0.0,
-    ) -> None:
-        self._group, self._objective, self._k = num_generations, objective, objective_k
-        self._coverage_weight, self._exploration, self._weight = coverage_weight, exploration, exploration_weight
-        self.counts = AnswerCounts() if exploration == "historical" else None
+    @cached_property
+    def counts(self) -> AnswerCounts | None:
         """What the historical bonus remembers; belongs into checkpoints."""
+        return AnswerCounts() if self.exploration == "historical" else None
 
     @property
     def term_names(self) -> list[str]:
         """Terms that come on top of the reward's."""
-        return ["exploration"] if self._exploration != "none" else []
+        return ["exploration"] if self.exploration != "none" else []
 
     def __call__(
         self,
@@ -71,53 +67,53 @@ class Shaping:
         Raises:
             ConfigError: a batch that is not made of whole groups, or ``coverage@k`` where references cannot be counted.
         """
-        if len(scores) % self._group:
+        size = self.num_generations
+        if len(scores) % size:
             raise ConfigError(
-                f"num_generations = {self._group} does not divide the {len(scores)} completions of a process: choose "
+                f"num_generations = {size} does not divide the {len(scores)} completions of a process: choose "
                 "questions_per_step as a multiple of the processes, so that each has whole groups"
             )
         shaped: list[Score] = []
-        for i in range(0, len(scores), self._group):
-            shaped += self._shaped(scores[i : i + self._group], examples[i], verifier, questions[i])
+        for i in range(0, len(scores), size):
+            shaped += self._shaped(scores[i : i + size], verifier_at(verifier, examples[i]), questions[i])
         return shaped
 
-    def _shaped(
-        self, scores: Sequence[Score], example: Example, verifier: Verifier | QuestionVerifier, question: str
-    ) -> Iterator[Score]:
+    def _shaped(self, scores_G: Sequence[Score], verifier: Verifier, question: str) -> Iterator[Score]:
         """One group."""
-        terms = [dict(score.terms) for score in scores]
-        equality = verifier_at(verifier, example)
-        if self._objective != "mean":
-            for own, value in zip(terms, self._values(scores, equality), strict=True):
-                own["coverage"] = self._coverage_weight * value
-        if self._exploration != "none":
-            for own, bonus in zip(terms, self._bonuses(scores, equality, question), strict=True):
-                own["exploration"] = self._weight * bonus
-        for score, own in zip(scores, terms, strict=True):
-            yield score if score.total is None else replace(score, total=sum(own.values()), terms=own)
+        terms_G = [dict(score.terms) for score in scores_G]
+        if self.objective != "mean":
+            for terms, value in zip(terms_G, self._values(scores_G, verifier), strict=True):
+                terms["coverage"] = self.coverage_weight * value
+        if self.exploration != "none":
+            for terms, bonus in zip(terms_G, self._bonuses(scores_G, verifier, question), strict=True):
+                terms["exploration"] = self.exploration_weight * bonus
+        for score, terms in zip(scores_G, terms_G, strict=True):
+            yield score if score.total is None else replace(score, total=sum(terms.values()), terms=terms)
 
-    def _values(self, scores: Sequence[Score], verifier: Verifier) -> list[float]:
-        references_G = [None if score.total is None else _references(score) for score in scores]
-        if self._objective == "pass@k":
-            return pass_at_k_values([None if own is None else bool(own) for own in references_G], self._k).tolist()
+    def _values(self, scores_G: Sequence[Score], verifier: Verifier) -> list[float]:
+        references_G = [None if score.total is None else _references(score) for score in scores_G]
+        if self.objective == "pass@k":
+            rights_G = [None if references is None else bool(references) for references in references_G]
+            return pass_at_k_values(rights_G, self.objective_k).tolist()
         if is_open(verifier):
             raise ConfigError(
                 "objective = 'coverage@k' where right answers are without number: there are no references to count; "
                 "use objective = 'pass@k'"
             )
-        n = max(score.judgement.n_references for score in scores)
-        finds_GN = np.array(
-            [np.full(n, np.nan) if own is None else np.isin(np.arange(n), list(own)) for own in references_G]
-        )
-        return union_values(finds_GN, self._k).tolist()
-
-    def _bonuses(self, scores: Sequence[Score], verifier: Verifier, question: str) -> list[float]:
-        names = AnswerNames(verifier, self.counts.known(question) if self.counts is not None else ())
-        names_G = [
-            None if score.total is None else names.names(score.judgement) if score.answer_set.is_clean else []
-            for score in scores
+        numbers_N = np.arange(max(score.judgement.n_references for score in scores_G))
+        hits_G_N = [
+            np.full(len(numbers_N), np.nan) if references is None else np.isin(numbers_N, list(references))
+            for references in references_G
         ]
-        return batch_bonus(names_G) if self.counts is None else self.counts.bonus(question, names_G)
+        return union_values(np.array(hits_G_N), self.objective_k).tolist()
+
+    def _bonuses(self, scores_G: Sequence[Score], verifier: Verifier, question: str) -> list[float]:
+        names = AnswerNames(verifier, self.counts.names(question) if self.counts is not None else ())
+        names_G_K = [
+            None if score.total is None else names.names(score.judgement) if score.answer_set.is_clean else []
+            for score in scores_G
+        ]
+        return batch_bonus(names_G_K) if self.counts is None else self.counts.bonus(question, names_G_K)
 
 
 def _references(score: Score) -> set[int]:
@@ -126,3 +122,35 @@ def _references(score: Score) -> set[int]:
     if not score.answer_set.is_clean:
         return set()
     return {match for match, y in zip(judgement.matches, judgement.hits, strict=True) if y and match is not None}
+
+
+def shaping_for(recipe: Recipe) -> Shaping | None:
+    """The recipe's shaping of groups; None when every completion is scored by itself."""
+    if recipe.objective == "mean" and recipe.exploration == "none":
+        return None
+    options = {field.name: getattr(recipe, field.name) for field in fields(Shaping)}
+    return Shaping(**{**options, "objective_k": recipe.objective_k or recipe.k})
+
+
+def check_questions(recipe: Recipe, task: Task, verifier: Verifier | QuestionVerifier) -> None:
+    """Refuse what is improper on a question that training would meet; nothing is looked at when nothing can be.
+
+    Raises:
+        ConfigError: with field, value, the question and what to do.
+    """
+    is_plain = (recipe.coverage, recipe.confidences, recipe.objective) == ("count", "independent", "mean")
+    if is_plain or recipe.preset != "paper":
+        return  # the count gains the same everywhere, so reading the recipe has settled it
+    examples_by_n: dict[int, Example] = {}
+    for example in task.examples("train", recipe.max_steps * recipe.questions_per_step, seed=recipe.seed):
+        unlimited = is_open(verifier_at(verifier, example))
+        if unlimited and recipe.objective == "coverage@k":
+            raise ConfigError(
+                f"objective = 'coverage@k' on task {task.name!r}: it has no end of right answers; use 'pass@k'"
+            )
+        examples_by_n.setdefault(recipe.answers if unlimited else len(example.references), example)
+    for n, example in examples_by_n.items():
+        try:
+            recipe.check_weights(n)
+        except ConfigError as exc:
+            raise ConfigError(f"task {task.name!r}, question {example.id!r}: {exc}") from None

@@ -53,16 +53,16 @@ def shared_log_probs(
     """
     width = input_ids.shape[1] - n_completion
     # Ids and mask together, because a pad token may also be a token of a prompt. question_N[n]: the prompt of row n.
-    prompts_PT, question_N = torch.unique(
+    prompts_P_T, question_N = torch.unique(
         torch.cat([input_ids[:, :width], attention_mask[:, :width]], 1), dim=0, return_inverse=True
     )
-    if len(prompts_PT) == len(input_ids) or width < 2:
+    if len(prompts_P_T) == len(input_ids) or width < 2:
         return None
     # A prompt's last token goes with the completions: what follows it is the first thing to be scored.
     cache = DynamicCache(config=base_of(inner).config)
     inner(
-        input_ids=prompts_PT[:, : width - 1],
-        attention_mask=prompts_PT[:, width : 2 * width - 1],
+        input_ids=prompts_P_T[:, : width - 1],
+        attention_mask=prompts_P_T[:, width : 2 * width - 1],
         past_key_values=cache,
         use_cache=True,
         logits_to_keep=1,  # none is needed, and all of them would be the largest array of the step
@@ -75,10 +75,10 @@ def shared_log_probs(
 
     # From the last token of the prompt to that of the longest completion: columns beyond it are padding in every row.
     longest = max(1, int(attention_mask[:, width:].sum(1).max()))
-    tokens_NT, is_token_NT = input_ids[:, width - 1 : width + longest], attention_mask[:, : width + longest]
-    labels_NT = tokens_NT.masked_fill(is_token_NT[:, width - 1 :] == 0, NO_LABEL)
+    tokens_N_T, is_token_N_T = input_ids[:, width - 1 : width + longest], attention_mask[:, : width + longest]
+    labels_N_T = tokens_N_T.masked_fill(is_token_N_T[:, width - 1 :] == 0, NO_LABEL)
     out = model(
-        input_ids=tokens_NT, attention_mask=is_token_NT, past_key_values=cache, labels=labels_NT, fused_lm_head=True
+        input_ids=tokens_N_T, attention_mask=is_token_N_T, past_key_values=cache, labels=labels_N_T, fused_lm_head=True
     )
     beyond = (0, n_completion - longest)
     return pad(out.log_probs, beyond), None if out.entropy is None else pad(out.entropy, beyond)

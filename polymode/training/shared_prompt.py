@@ -7,7 +7,7 @@ weights spread over processes, recomputed activations, images, and models with a
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from trl import GRPOConfig, GRPOTrainer
 from trl.models import unwrap_model_for_generation
 
 from polymode.decoding.sampling import complete
-from polymode.training.device_batches import arranged
+from polymode.training.device_batches import arrange
 from polymode.training.shared_forward import can_share_forward, shared_log_probs
 
 _WHOLE_WEIGHTS = {DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU}
@@ -69,35 +69,21 @@ class SharedPromptTrainer(GRPOTrainer):
         compute_aux_loss: bool = False,
         **inputs: Any,
     ) -> tuple[Any, Any, Any]:
+        stock = partial(
+            super()._get_per_token_logps_and_entropies, logits_to_keep=logits_to_keep, compute_entropy=compute_entropy
+        )
         if not self._shares or compute_aux_loss or any(value is not None for value in inputs.values()):
-            return super()._get_per_token_logps_and_entropies(
-                model,
-                input_ids,
-                attention_mask,
-                logits_to_keep,
-                batch_size,
-                compute_entropy,
-                compute_aux_loss,
-                **inputs,
+            return stock(
+                model, input_ids, attention_mask, batch_size=batch_size, compute_aux_loss=compute_aux_loss, **inputs
             )
         size = batch_size or len(input_ids)
-        parts = [
-            self._of_rows(model, ids, mask, logits_to_keep, compute_entropy)
-            for ids, mask in zip(input_ids.split(size), attention_mask.split(size), strict=True)
-        ]
+        parts: list[tuple[Any, Any]] = []
+        for ids, mask in zip(input_ids.split(size), attention_mask.split(size), strict=True):
+            with self.accelerator.autocast():
+                shared = shared_log_probs(model, self.accelerator.unwrap_model(model), ids, mask, logits_to_keep)
+            parts.append(stock(model, ids, mask)[:2] if shared is None else shared)
         log_probs, entropies = zip(*parts, strict=True)
         return torch.cat(log_probs), torch.cat(entropies) if compute_entropy else None, None
-
-    def _of_rows(
-        self, model: Any, ids: torch.Tensor, mask: torch.Tensor, n_completion: int, compute_entropy: bool
-    ) -> tuple[Any, Any]:
-        with self.accelerator.autocast():
-            shared = shared_log_probs(model, self.accelerator.unwrap_model(model), ids, mask, n_completion)
-        if shared is None:
-            shared = super()._get_per_token_logps_and_entropies(
-                model, ids, mask, n_completion, compute_entropy=compute_entropy
-            )[:2]
-        return shared
 
     def _prepare_inputs(self, generation_batch: Any) -> Any:
         before = self._buffered_inputs
@@ -107,5 +93,5 @@ class SharedPromptTrainer(GRPOTrainer):
         if self._buffered_inputs is before or not self._shares or steps != self.args.gradient_accumulation_steps:
             return inputs
         if self.loss_type != _PER_BATCH_MEAN:
-            self._buffered_inputs = arranged(self._buffered_inputs)
+            self._buffered_inputs = arrange(self._buffered_inputs)
         return self._buffered_inputs[self._step % steps]

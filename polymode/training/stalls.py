@@ -7,15 +7,14 @@ again only after it was gone in between.
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
 from tqdm import tqdm
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from polymode.training.callbacks import figures_of
+from polymode.training.callbacks import StepCallback
 
 WINDOW = 10
 """Steps that are looked at together."""
@@ -26,9 +25,6 @@ NARROW = 0.02
 FULL = 0.98
 """Share of the most that can be found that counts as all of it."""
 
-Figures = Mapping[str, float]
-"""Means of the window by name; a figure that no step has is absent."""
-
 
 def stalls(lines: Sequence[Mapping[str, Any]], answers: int) -> dict[str, str]:
     """What is stuck in these steps, by cause, each a sentence with the figure and what to do.
@@ -37,15 +33,15 @@ def stalls(lines: Sequence[Mapping[str, Any]], answers: int) -> dict[str, str]:
         lines: figures of consecutive steps, as in ``metrics.jsonl``.
         answers: answers in one completion.
     """
-    values: dict[str, list[float]] = {}
-    for line in lines:
-        for name, value in line.items():
-            if isinstance(value, (int, float)) and math.isfinite(value):
-                values.setdefault(name, []).append(float(value))
+    values = defaultdict(list)
+    for name, value in (item for line in lines for item in line.items()):
+        if isinstance(value, (int, float)) and math.isfinite(value):
+            values[name].append(value)
     return dict(_causes({name: fmean(numbers) for name, numbers in values.items()}, answers))
 
 
-def _causes(means: Figures, answers: int) -> Iterator[tuple[str, str]]:
+def _causes(means: Mapping[str, float], answers: int) -> Iterator[tuple[str, str]]:
+    """From the means of the window by name; a figure that no step has is absent."""
     truncated, malformed = means.get("share_truncated", 0.0), means.get("share_malformed", 0.0)
     if truncated + malformed >= MOST and truncated > malformed:
         yield (
@@ -89,7 +85,7 @@ def _causes(means: Figures, answers: int) -> Iterator[tuple[str, str]]:
         )
 
 
-class StallWarnings(TrainerCallback):
+class StallWarnings(StepCallback):
     """Prints what is stuck while a run goes on.
 
     Args:
@@ -100,26 +96,16 @@ class StallWarnings(TrainerCallback):
     def __init__(self, answers: int, say: Callable[[str], object] = tqdm.write) -> None:
         self.answers, self.say = answers, say
         self._lines: deque[dict[str, Any]] = deque(maxlen=WINDOW)
-        self._causes: set[str] = set()
-        """Those of the step before, which are not reported again."""
+        self._reported: Mapping[str, str] = {}
+        """The causes of the step before."""
 
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, Any] | None = None,
-        **_: Any,
-    ) -> None:
+    def on_figures(self, step: int, figures: dict[str, Any]) -> None:
         """Look at the last steps once there are enough of them."""
-        figures = figures_of(logs, state)
-        if figures is None:
-            return
         self._lines.append(figures)
         if len(self._lines) < WINDOW:
             return
         sentences = stalls(self._lines, self.answers)
         for cause, sentence in sentences.items():
-            if cause not in self._causes:
-                self.say(f"learning stalls at step {state.global_step}: {sentence}")
-        self._causes = set(sentences)
+            if cause not in self._reported:
+                self.say(f"learning stalls at step {step}: {sentence}")
+        self._reported = sentences

@@ -1,48 +1,83 @@
-"""What a recipe may hand through to TRL, transformers and PEFT: which options are refused and why, and their types."""
+"""How a recipe's options relate to those of TRL, transformers and PEFT.
+
+Where an option means exactly what one of TRL means, it has TRL's name. TRL's other options are given under ``trl:``;
+some are refused, with the reason. Names of version 0.1.0 are still read.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import warnings
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
+from difflib import get_close_matches
 from functools import cache
-from typing import Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 from polymode.errors import ConfigError, MissingExtraError
-from polymode.training.names import suggestion
+from polymode.rewards import METHODS
 
-_STEP = "a step is one batch of questions_per_step x num_generations completions; device_batch says how it is divided"
-_RESUME = "a resumed run must take the steps of one that was never stopped"
-_NO_EVALUATION = "training does not evaluate; use polymode evaluate on the trained model"
+if TYPE_CHECKING:
+    from polymode.training.recipe import Recipe
 
-RESERVED: Mapping[str, str] = {
+
+class RenamedOptionWarning(FutureWarning):
+    """An option is given by the name that it had in version 0.1.0."""
+
+
+OLD_NAMES: Mapping[str, str] = {
+    "steps": "max_steps",
+    "group": "num_generations",
+    "schedule": "lr_scheduler_type",
+    "warmup_share": "warmup_steps",
+    "max_completion_tokens": "max_completion_length",
+    "loss": "loss_type",
+    "clip": "epsilon",
+    "kl": "beta",
+    "vllm": "use_vllm",
+    "vllm_memory": "vllm_gpu_memory_utilization",
+    "save_every": "save_steps",
+    "keep_checkpoints": "save_total_limit",
+    "lora_rank": "lora: {r: ...}",
+    "lora_alpha": "lora: {lora_alpha: ...}",
+}
+"""Options of version 0.1.0 and what they are called now. They are read until version 0.3.0."""
+
+_ELSEWHERE: Mapping[str, str] = {
+    "model_name_or_path": "here it is called model",
+    "dataset_name": "here it is task: records with data: NAME",
+    "reward_funcs": "the reward is chosen by method, preset and terms",
+    "use_peft": "here it is lora: {r: 16}",
+    "lora_r": "here it is lora: {r: ...}",
+    "lora_dropout": "here it is lora: {lora_dropout: ...}",
+    "lora_target_modules": "here it is lora: {target_modules: ...}",
+}
+"""Options of TRL's trainer and command line that have another name, or another place, in a recipe."""
+
+_REASONS: Mapping[str, str] = {
     "output_dir": "checkpoints go to the run folder, given by --out",
     "run_name": "it is the name of the run folder, given by --out",
     "num_train_epochs": "training ends after max_steps; questions are read again when they run out",
-    "gradient_accumulation_steps": _STEP,
-    "generation_batch_size": _STEP,
-    "steps_per_generation": _STEP,
-    "auto_find_batch_size": _STEP,
-    "logging_strategy": "every step is logged, for metrics.jsonl and the warnings of a stall",
-    "logging_steps": "every step is logged, for metrics.jsonl and the warnings of a stall",
-    "log_completions": "completions are always logged, to checkpoints/completions",
-    "num_completions_to_print": "completions are logged to checkpoints/completions, not to the terminal",
+    "gradient_accumulation_steps generation_batch_size steps_per_generation auto_find_batch_size": (
+        "a step is one batch of questions_per_step x num_generations completions; device_batch says how it is divided"
+    ),
+    "logging_strategy logging_steps": "every step is logged, for metrics.jsonl and the warnings of a stall",
+    "log_completions num_completions_to_print": "completions are always logged, to checkpoints/completions",
     "save_strategy": "checkpoints are made every save_steps steps",
-    "save_only_model": _RESUME,
-    "ignore_data_skip": _RESUME,
+    "save_only_model ignore_data_skip": "a resumed run must take the steps of one that was never stopped",
     "resume_from_checkpoint": "use --resume",
     "data_seed": "questions are drawn by seed",
     "shuffle_dataset": "questions come shuffled by seed already",
     "remove_unused_columns": "the reward reads the columns of the questions",
     "use_cpu": "a GPU is used where there is one",
     "gradient_checkpointing": "write activation_checkpointing at the top level, which holds for every version",
-    "model_init_kwargs": "write model_init: at the top level",
-    "chat_template_kwargs": "write chat_template: at the top level",
-    "per_device_train_batch_size": "write device_batch at the top level",
-    "eval_strategy": _NO_EVALUATION,
-    "eval_on_start": _NO_EVALUATION,
-    "load_best_model_at_end": _NO_EVALUATION,
+    "model_init_kwargs": "here it is called model_init, at the top level",
+    "chat_template_kwargs": "here it is called chat_template, at the top level",
+    "per_device_train_batch_size": "here it is called device_batch, which never changes the size of a step",
+    "eval_strategy eval_on_start load_best_model_at_end": (
+        "training does not evaluate; use polymode evaluate on the trained model"
+    ),
     "reward_weights": "there is one reward; its weights are coverage_weight, confidence_weight and those of terms",
     "multi_objective_aggregation": (
         "there is one reward, and normalize_then_sum would divide it by each group's deviation, which breaks "
@@ -52,6 +87,8 @@ RESERVED: Mapping[str, str] = {
         "it takes completions that are cut off out of the loss; they score 0 here, so that rambling never pays"
     ),
 }
+
+RESERVED: Mapping[str, str] = {name: reason for names, reason in _REASONS.items() for name in names.split()}
 """Fields of GRPOConfig that polymode sets itself, or that would break what it promises, and what to do instead."""
 
 _BREAKS_CALIBRATION: Mapping[str, tuple[Any, str]] = {
@@ -77,34 +114,69 @@ _OF_SECTIONS: Mapping[str, Mapping[str, str]] = {
 """Fields of each section that are refused whatever else the recipe says."""
 
 
-def check_sections(
-    sections: Mapping[str, Mapping[str, Any]], own: Collection[str], *, calibrated: bool, by_term: bool
-) -> None:
-    """Refuse what ``trl``, ``model_init`` and ``lora`` must not hold; needs neither TRL nor torch.
+def renamed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The options by today's names.
 
-    Args:
-        sections: the mappings by name.
-        own: options of the recipe itself.
-        calibrated: whether answers carry confidences.
-        by_term: whether credit is per term.
+    Raises:
+        ConfigError: an option under both names.
+    """
+    out = {name: value for name, value in values.items() if name not in OLD_NAMES}
+    rank = values.get("lora_rank")
+    if rank:
+        out["lora"] = {"r": rank, "lora_alpha": values.get("lora_alpha", 32)}
+    for old in OLD_NAMES.keys() & values.keys() - {"lora_rank", "lora_alpha"}:
+        if OLD_NAMES[old] in values:
+            raise ConfigError(f"{old} is what {OLD_NAMES[old]} was called before: give {OLD_NAMES[old]} alone")
+        out[OLD_NAMES[old]] = values[old]
+    return out
+
+
+def warn_of_old_names(names: Iterable[str], where: str) -> None:
+    """One warning for all old names among the options; `RenamedOptionWarning`."""
+    old = [name for name in OLD_NAMES if name in set(names)]
+    if old:
+        now = ", ".join(f"{name} -> {OLD_NAMES[name]}" for name in old)
+        warnings.warn(f"{where}: options have new names, rename them: {now}", RenamedOptionWarning, stacklevel=3)
+
+
+def unknown_option(name: str, options: Iterable[str]) -> str:
+    """What to do about an option that a recipe does not have, in one line."""
+    if name in OLD_NAMES:
+        return f"option {name!r} is called {OLD_NAMES[name]} now"
+    if reason := _ELSEWHERE.get(name) or RESERVED.get(name):
+        return f"option {name!r} is not known: {reason}"
+    if name in trl_fields():
+        return f"option {name!r} of TRL belongs under trl: write trl: {{{name}: ...}}"
+    return f"unknown option {name!r}{suggestion(name, options)}"
+
+
+def suggestion(name: str, options: Iterable[str]) -> str:
+    """The options that look like ``name``, else all of them, to stand behind a message."""
+    names = sorted(options)
+    close = get_close_matches(name, names, n=2)
+    return f"; did you mean {' or '.join(close)}?" if close else f"; known: {', '.join(names)}"
+
+
+def check_sections(recipe: Recipe) -> None:
+    """Refuse what ``trl``, ``model_init`` and ``lora`` must not hold; needs neither TRL nor torch.
 
     Raises:
         ConfigError: with the field, the reason and what to write instead.
     """
-    for section, values in sections.items():
-        for name in _OF_SECTIONS[section].keys() & values.keys():
-            raise ConfigError(f"{section}: {name} is refused: {_OF_SECTIONS[section][name]}")
-    for name, value in sections["trl"].items():
-        if name in own:
+    for section, reasons in _OF_SECTIONS.items():
+        for name in reasons.keys() & getattr(recipe, section).keys():
+            raise ConfigError(f"{section}: {name} is refused: {reasons[name]}")
+    for name, value in recipe.trl.items():
+        if hasattr(recipe, name):
             raise ConfigError(
                 f"trl: {name} is an option of the recipe itself: write {name}: {value!r} at the top level"
             )
-        for holds, table, why in (
-            (calibrated, _BREAKS_CALIBRATION, "a method with confidences"),
-            (by_term, _BREAKS_TERM_CREDIT, "credit = 'term'"),
+        for applies, table, why in (
+            (METHODS[recipe.method].has_confidence, _BREAKS_CALIBRATION, "a method with confidences"),
+            (recipe.credit == "term", _BREAKS_TERM_CREDIT, "credit = 'term'"),
         ):
             harmless, reason = table.get(name, (value, ""))
-            if holds and value != harmless:
+            if applies and value != harmless:
                 raise ConfigError(f"trl: {name} = {value!r} with {why} is refused: {reason}; leave it out")
 
 
@@ -155,6 +227,10 @@ def checked(section: str, values: Mapping[str, Any], types: Mapping[str, Any]) -
         except PydanticUserError:  # a type that takes no other configuration, and checks itself
             out[name] = value
         except ValidationError as exc:
-            problem = exc.errors()[0]["msg"].replace("Input should", "must")
-            raise ConfigError(f"{section}: {name} = {value!r} {problem}") from None
+            raise ConfigError(f"{section}: {name} = {value!r} {describe(exc.errors()[0])}") from None
     return out
+
+
+def describe(error: Mapping[str, Any]) -> str:
+    """What pydantic found wrong with a value, to stand behind "NAME = VALUE"."""
+    return error["msg"].removeprefix("Value error, ").replace("Input should", "must")

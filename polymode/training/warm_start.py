@@ -60,12 +60,11 @@ def warm_start(task: DemonstrationTask, settings: WarmStart) -> Path:
     target = runs.cache_folder() / "warm-start" / f"{task.name}-{_fingerprint(task, settings, tokenizer)}"
     if (target / "config.json").exists():
         return target
-    rows = _demonstrations(task, settings, tokenizer)
     work = target.with_name(f".{target.name}.{os.getpid()}")
     model = build_model(tokenizer, settings.size, seed=settings.seed)
-    trainer = Trainer(
+    Trainer(
         model=model,
-        train_dataset=Dataset.from_list(rows),
+        train_dataset=Dataset.from_list(_demonstrations(task, settings, tokenizer)),
         data_collator=DataCollatorForSeq2Seq(tokenizer),
         args=TrainingArguments(
             output_dir=str(work),
@@ -82,10 +81,8 @@ def warm_start(task: DemonstrationTask, settings: WarmStart) -> Path:
             logging_steps=max(1, settings.steps // 20),
             report_to=[],
             seed=settings.seed,
-            dataloader_num_workers=0,
         ),
-    )
-    trainer.train()
+    ).train()
     model.save_pretrained(work)
     tokenizer.save_pretrained(work)
     if target.exists():  # another process was faster; both hold the same model
@@ -102,14 +99,15 @@ def _demonstrations(
 
     A batch holds demonstrations of like length, so that little is padded; the batches come in random order.
     """
-    prompts, completions = zip(*_texts(task, settings, settings.steps * settings.batch), strict=True)
-    prompt_ids: Any = tokenizer(list(prompts), add_special_tokens=False)["input_ids"]
-    completion_ids: Any = tokenizer(list(completions), add_special_tokens=False)["input_ids"]
-    rows = [
-        {"input_ids": [*p, *c, tokenizer.eos_token_id], "labels": [_NO_LOSS] * len(p) + [*c, tokenizer.eos_token_id]}
-        for p, c in zip(prompt_ids, completion_ids, strict=True)
+    texts = zip(*_texts(task, settings, settings.steps * settings.batch), strict=True)
+    prompts, completions = (tokenizer(list(column), add_special_tokens=False)["input_ids"] for column in texts)
+    end: Any = tokenizer.eos_token_id
+    rows: list[dict[str, list[int]]] = [
+        {"input_ids": [*p, *c, end], "labels": [_NO_LOSS] * len(p) + [*c, end]}
+        for p, c in zip(prompts, completions, strict=True)  # type: ignore[arg-type]
     ]
-    order = sorted(range(len(rows)), key=lambda i: (i // (_SORTED_BATCHES * settings.batch), len(rows[i]["input_ids"])))
+    block = _SORTED_BATCHES * settings.batch
+    order = sorted(range(len(rows)), key=lambda i: (i // block, len(rows[i]["input_ids"])))
     batches = np.array(order).reshape(settings.steps, settings.batch)
     shuffled = np.random.default_rng([settings.seed, 2]).permutation(batches)
     return [rows[i] for i in shuffled.ravel()]
@@ -119,19 +117,19 @@ def _texts(task: DemonstrationTask, settings: WarmStart, n: int) -> Iterator[tup
     """``n`` pairs of prompt and demonstration; the examples of a finite task come again, each time shown anew."""
     rng = np.random.default_rng([settings.seed, 1])
     ks, shares = zip(*FORMATS, strict=True)
-    ks_N, confidences_N = rng.choice(ks, p=shares, size=n).tolist(), (rng.random(n) < 0.5).tolist()
-    done = chunk = 0
-    while done < n:
+    ks_N, has_confidence_N = rng.choice(ks, p=shares, size=n).tolist(), (rng.random(n) < 0.5).tolist()
+    start = chunk = 0
+    while start < n:
         # A chunk at a time, so that memory does not grow with the number of demonstrations.
-        examples = task.examples("train", min(_CHUNK, n - done), seed=_SEED_OFFSET + 1009 * settings.seed + chunk)
+        examples = task.examples("train", min(_CHUNK, n - start), seed=_SEED_OFFSET + 1009 * settings.seed + chunk)
         if not examples:
             raise ConfigError(f"task {task.name!r} has no training examples to demonstrate: check its data")
-        for example, k, confidence in zip(examples, ks_N[done:], confidences_N[done:], strict=False):
+        for example, k, confidence in zip(examples, ks_N[start:], has_confidence_N[start:], strict=False):
             prompt = build_prompt(
                 example.question, k, confidence=confidence, exclusive=example.exclusive, style=task.prompt_style
             )
             yield prompt, task.demonstrate(example, k, confidence=confidence, rng=rng)
-        done, chunk = done + len(examples), chunk + 1
+        start, chunk = start + len(examples), chunk + 1
 
 
 def _fingerprint(task: DemonstrationTask, settings: WarmStart, tokenizer: PreTrainedTokenizerFast) -> str:

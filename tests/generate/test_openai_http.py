@@ -9,7 +9,7 @@ import pytest
 
 from polymode import endpoint
 from polymode.errors import ConfigError, GeneratorFault, PromptRefusedError
-from polymode.generate import Generated, Generator, openai_http
+from polymode.generate import Generated, Generator, open_generator, openai_http
 from polymode.generate.openai_http import OpenAIGenerator
 
 from ..scripted_server import Reply, Server
@@ -52,6 +52,16 @@ def test_further_fields_are_sent_and_null_removes_one(server: Server) -> None:
     ask(server, request_options={"top_k": 0, "seed": None, "temperature": 0.7})
     [body] = server.bodies
     assert body["top_k"] == 0 and body["temperature"] == 0.7 and "seed" not in body
+
+
+def test_arguments_of_the_chat_template_are_sent(server: Server) -> None:
+    options = {"base_url": server.url}
+    for template in ({"enable_thinking": False}, {}):
+        generator = open_generator("openai", "m", options, chat_template=template)
+        generator.generate(["p"], n=1, max_tokens=9, temperature=0.5, seed=3)
+    with_arguments, without = server.bodies
+    assert with_arguments["chat_template_kwargs"] == {"enable_thinking": False}
+    assert "chat_template_kwargs" not in without
 
 
 def test_nothing_asked_nothing_sent(server: Server) -> None:

@@ -2,8 +2,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from polymode.evaluation import read_completions
-from polymode.generate import Generated
-from polymode.generate.sampling import sample_completions
+from polymode.generate import Generated, sample_completions
 from polymode.generate.scripted import ScriptedGenerator
 from polymode.prompts import build_prompt
 from polymode.runs import write_completions

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from polymode import runs
 from polymode.errors import ConfigError
 from polymode.generate.transformers import TransformersGenerator
 from polymode.training.lab_model import LabModelSize, build_model, build_tokenizer
@@ -95,6 +96,28 @@ def test_a_chat_template_is_used_where_there_is_one(folder: Path) -> None:
     assert generator._encode("red") == generator.tokenizer("red")["input_ids"]
     generator.tokenizer.chat_template = "{% for m in messages %}one {{ m['content'] }}{% endfor %} two"
     assert generator._encode("red") == generator.tokenizer("one red two")["input_ids"]
+
+
+THINKING = "{% for m in messages %}{{ m['content'] }}{% endfor %}{% if enable_thinking is false %} ten{% endif %}"
+
+
+def test_the_chat_template_gets_its_arguments(folder: Path, tmp_path: Path) -> None:
+    for where in (tmp_path / "run" / "model", tmp_path / "plain"):
+        source = make(folder)
+        source.tokenizer.chat_template = THINKING
+        source.tokenizer.save_pretrained(where)
+        source.model.save_pretrained(where)
+    runs.create(tmp_path / "run", {"chat_template": {"enable_thinking": False}})
+    runs.write_steps(tmp_path / "run" / runs.TRAIN_METRICS, [])
+
+    def prompt(model: Path, **options: Any) -> str:
+        generator = TransformersGenerator(model, show_progress=False, **options)
+        return generator.tokenizer.decode(generator._encode("red"))
+
+    assert prompt(tmp_path / "plain") == "red"
+    assert prompt(tmp_path / "plain", chat_template={"enable_thinking": False}) == "red ten"
+    assert prompt(tmp_path / "run" / "model") == "red ten"  # as the recipe of its training says
+    assert prompt(tmp_path / "run" / "model", chat_template={"enable_thinking": True}) == "red"
 
 
 def test_a_tokenizer_without_padding_token_pads_with_the_end(folder: Path, tmp_path: Path) -> None:

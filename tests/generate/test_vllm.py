@@ -18,6 +18,7 @@ class Engine:
     options: dict[str, Any]
     template: str | None = None
     calls: list[tuple[str, Any, dict[str, Any]]] = field(default_factory=list)
+    chat_template_kwargs: dict[str, Any] | None = None
 
     def get_tokenizer(self) -> SimpleNamespace:
         return SimpleNamespace(chat_template=self.template)
@@ -26,7 +27,10 @@ class Engine:
         self.calls.append(("generate", prompts, settings))
         return [self._result(prompt, settings["n"]) for prompt in prompts]
 
-    def chat(self, conversations: list[list[dict[str, str]]], settings: dict[str, Any]) -> list[SimpleNamespace]:
+    def chat(
+        self, conversations: list[list[dict[str, str]]], settings: dict[str, Any], chat_template_kwargs: dict[str, Any]
+    ) -> list[SimpleNamespace]:
+        self.chat_template_kwargs = chat_template_kwargs
         self.calls.append(("chat", conversations, settings))
         return [self._result(conversation[-1]["content"], settings["n"]) for conversation in conversations]
 
@@ -49,7 +53,7 @@ def fake_vllm(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("fake_vllm")
 @pytest.mark.parametrize("template", [None, "a template"])
 def test_prompts_go_in_and_texts_come_out_in_order(template: str | None) -> None:
-    generator = VLLMGenerator("some/model", gpu_memory_utilization=0.5)
+    generator = VLLMGenerator("some/model", gpu_memory_utilization=0.5, chat_template={"enable_thinking": False})
     generator.engine.template = template
     made = generator.generate(["p", "q"], n=2, max_tokens=7, temperature=0.7, seed=3)
     assert [[(g.text, g.n_tokens, g.is_finished) for g in group] for group in made] == [
@@ -63,6 +67,7 @@ def test_prompts_go_in_and_texts_come_out_in_order(template: str | None) -> None
         assert (way, asked) == ("generate", ["p", "q"])
     else:
         assert (way, asked[0]) == ("chat", [{"role": "user", "content": "p"}])
+        assert generator.engine.chat_template_kwargs == {"enable_thinking": False}
 
 
 def test_without_vllm_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

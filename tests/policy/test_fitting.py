@@ -8,10 +8,9 @@ import pytest
 
 from polymode.errors import ConfigError
 from polymode.policy import Policy
-from polymode.policy.bounds import upper_limit
 from polymode.policy.fitting import Calibration, fit_policy
 from polymode.policy.records import Records, View
-from polymode.policy.thresholds import conformal, learn_then_test, sets_beside, single_answers
+from polymode.policy.thresholds import conformal, learn_then_test, sets_beside, single_answers, upper_limit
 
 Lab = Callable[..., tuple[Records, np.ndarray]]
 Rows = Callable[..., Records]

@@ -88,7 +88,7 @@ def test_a_map_makes_the_confidences_fit(method: str, gain: float) -> None:
         ([0.5] * 49, [0.0, 1.0] * 24 + [1.0], "platt", "'platt' needs 50 answers, here are 49: use more records"),
         ([0.5] * 60, [1.0] * 60, "isotonic", "needs right and wrong answers, here are 60 right of 60"),
         ([0.1] * 50 + [0.9] * 50, [1.0] * 50 + [0.0] * 50, "platt", "wrong answers have the higher confidences"),
-        ([0.5] * 60, [1.0] * 60, "beta", "recalibrate = 'beta' is not known: use one of none, isotonic, platt, temper"),
+        ([0.5] * 60, [1.0] * 60, "beta", "recalibrate = 'beta' is not known: use one of isotonic, platt, temper"),
     ],
 )
 def test_what_cannot_be_fitted_is_refused(q: list[float], y: list[float], method: str, said: str) -> None:

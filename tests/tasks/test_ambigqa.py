@@ -105,7 +105,7 @@ def test_train_gives_validation_and_loses_the_questions_of_test(tmp_path: Path) 
         (record(1, "x"), r"annotation 1: 'x' is not a type"),
         (record(1, {"type": "singleAnswer", "answer": "a"}), r"answer 'a' must be a list of texts that mean the same"),
         ({"id": "1", "annotations": []}, r"item 1: field 'question' is missing"),
-        (record(1, single("a")) | {"question": " "}, r"field 'question': ' ' must be the text of a question"),
+        (record(1, single("a")) | {"question": " "}, r"field 'question': ' ' must be a text that is not empty"),
         (record(1, single("a")) | {"id": None}, r"field 'id': None must be a text or whole number"),
     ],
 )
@@ -122,7 +122,7 @@ def test_missing_data_and_wrong_options_say_what_to_do(tmp_path: Path, monkeypat
     monkeypatch.delenv("POLYMODE_DATA", raising=False)
     with pytest.raises(DataNotFoundError, match=r"ambigqa: no data folder .*; pass --data DIR .*train_light.json"):
         AmbigQA()
-    with pytest.raises(ConfigError, match="at_least = 0 must be at least 1"):
+    with pytest.raises(ConfigError, match="at_least = 0 is not allowed: give a whole number from 1"):
         AmbigQA(tmp_path, at_least=0)
 
 

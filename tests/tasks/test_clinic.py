@@ -83,7 +83,8 @@ def test_the_drawn_condition_is_distributed_as_the_posterior_says() -> None:
     rng = np.random.default_rng(12)
     stated, drawn = [], []
     while len(stated) < 20_000:
-        for _, posterior, condition in task._draw(rng):
+        for _, make in task.draw(rng):
+            posterior, condition = make.keywords["posterior"], make.keywords["drawn"]
             stated.append(posterior)
             drawn.append(np.eye(len(posterior))[condition])
     p_N, y_N = np.concatenate(stated), np.concatenate(drawn)
@@ -185,7 +186,7 @@ def test_wrong_arguments_are_named() -> None:
         task.examples("test")
     with pytest.raises(ConfigError, match=r"n = -1: "):
         task.examples("test", -1)
-    with pytest.raises(ConfigError, match=r"split = 'dev' is not known: use 'train', 'validation' or 'test'"):
+    with pytest.raises(ConfigError, match=r"split = 'dev' is not known: use one of train, validation, test"):
         task.examples("dev", 1)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=r"references = 'all' is not known"):
         Clinic("all")  # type: ignore[arg-type]

@@ -16,7 +16,6 @@ from polymode.tasks import Demonstrates
 from polymode.tasks.lab import hops as hops_module
 from polymode.tasks.lab.hops import Facts, Hops
 from polymode.tasks.lab.hops_world import _PLACE_SIZES, _PLACES, _TOWN_SIZES, _TOWNS, PEOPLE, PLACES, STRAY, TOWNS
-from polymode.tasks.lab.truth import best_coverage, p_correct
 from polymode.types import Example, Reference
 from polymode.verifiers.text import TextVerifier
 
@@ -112,7 +111,7 @@ def test_invariants(questions: Sequence[Example]) -> None:
         assert list(example.distribution.values()) == sorted(example.distribution.values(), reverse=True)
         (reference,) = example.references
         assert reference.text == example.meta["drawn"]
-        assert reference.weight == example.distribution[reference.text] == p_correct(example, reference.text) > 0
+        assert reference.weight == example.distribution[reference.text] > 0
         person, works, lies = told(example.question)
         assert example.question.startswith(f"{person} works ")
         assert len(works) + len(lies) == N_FACTS and len(set(works.values())) == len(works)
@@ -124,13 +123,13 @@ def test_invariants(questions: Sequence[Example]) -> None:
 def test_what_is_hidden_leaves_one_few_or_many_answers(questions: Sequence[Example]) -> None:
     for example in questions:
         assert example.distribution is not None
-        top = best_coverage(example, 1)
+        top, *lower = sorted(example.distribution.values(), reverse=True)
         if example.meta["hidden"] == 0:
             assert example.distribution == {example.meta["drawn"]: 1.0}
         elif example.meta["missing"] == ["work"]:
             assert len(example.distribution) <= 4 and top >= 1 / 4
         elif example.meta["missing"] == ["town"]:
-            assert 0.3 < top < 0.4 and best_coverage(example, 3) > 0.6
+            assert 0.3 < top < 0.4 and top + sum(lower[:2]) > 0.6
         assert example.meta["answerable"] == (example.meta["hidden"] != 2) == (top > 1 / 12)
 
 
@@ -277,7 +276,7 @@ def test_wrong_arguments_are_named() -> None:
     task = Hops()
     with pytest.raises(ConfigError, match=r"n = None: hops is endless, say how many examples to draw"):
         task.examples("test")
-    with pytest.raises(ConfigError, match=r"split = 'dev' is not known: use 'train', 'validation' or 'test'"):
+    with pytest.raises(ConfigError, match=r"split = 'dev' is not known: use one of train, validation, test"):
         task.examples("dev", 1)  # type: ignore[arg-type]
     stranger = Example("q7", "Name a noble gas.", (Reference("neon"),))
     with pytest.raises(ConfigError, match=r"'q7' does not come from hops"):

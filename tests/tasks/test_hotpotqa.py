@@ -13,8 +13,7 @@ from polymode.judging import judge
 from polymode.parsing import parse_answers
 from polymode.prompts import build_prompt
 from polymode.tasks import Task, open_task, verifier_of
-from polymode.tasks.hotpotqa import HotpotQA, removed_paragraphs
-from polymode.tasks.hotpotqa_records import HotpotRecord, Paragraph, read_hotpot
+from polymode.tasks.hotpotqa import HotpotQA, HotpotRecord, Paragraph, read_hotpot, removed_paragraphs
 
 
 def record(i: int, *, n_others: int = 8, words: int = 5) -> dict[str, Any]:
@@ -167,7 +166,7 @@ def test_missing_data_and_wrong_options_say_what_to_do(tmp_path: Path, monkeypat
     ):
         HotpotQA()
     for option, value, allowed in (("seed", -1, 0), ("max_chars", 0, 1), ("train_rows", 0, 1), ("test_rows", -2, 1)):
-        with pytest.raises(ConfigError, match=f"{option} = {value} must be at least {allowed}"):
+        with pytest.raises(ConfigError, match=f"{option} = {value} is not allowed: give a whole number from {allowed}"):
             HotpotQA(tmp_path, **{option: value})  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="validation = 1 must lie between 0 and 1"):
         HotpotQA(tmp_path, validation=1)

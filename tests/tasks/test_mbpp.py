@@ -111,7 +111,7 @@ def test_programs_are_judged_by_running_them(tmp_path: Path) -> None:
     programs = [
         "def add(n): return n + 11",
         "def add(x):\n    return x + 11",
-        "def add(n): return 11 + n",
+        "def add(n): return sum((11, n))",
         "def add(n): return 12",
     ]
     text = "<think></think>" + "".join(f"<answer{i}>{p}</answer{i}>" for i, p in enumerate(programs, 1))
@@ -195,9 +195,9 @@ def test_missing_data_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"shown_tests": 4}, "shown_tests = 4 must be 0, 1, 2 or 3"),
-        ({"extra_inputs": -1}, "extra_inputs = -1 must be a whole number"),
-        ({"distinct": "text"}, "distinct = 'text' is not known: use 'ast' or 'behaviour'"),
+        ({"shown_tests": 4}, "shown_tests = 4 is not allowed: give a whole number from 0 to 3"),
+        ({"extra_inputs": -1}, "extra_inputs = -1 is not allowed: give a whole number from 0"),
+        ({"distinct": "text"}, "distinct = 'text' is not known: use one of ast, behaviour"),
         ({"cpu_seconds": 0}, "cpu_seconds = 0 must be a whole number of at least 1"),
         ({"speed": 1}, "task 'mbpp': unknown option 'speed'; known: data, "),
     ],
@@ -219,7 +219,7 @@ def test_a_split_or_number_that_is_not_there(tmp_path: Path) -> None:
     ("line", "said"),
     [
         ("{", "line 1: not valid JSON"),
-        ("[1]", "field 'text': None must be a text that is not empty"),
+        ("[1]", "line 1: a JSON object is needed, got list"),
         (json.dumps(record(11, code="")), "field 'code': '' must be a text that is not empty"),
         (json.dumps(record(11, task_id="x")), "field 'task_id': 'x' must be a number"),
         (json.dumps(record(11, test_list=[])), "field 'test_list': .. must be a list of assert statements"),

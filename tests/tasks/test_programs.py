@@ -18,9 +18,18 @@ from polymode.sandbox import Outcome, ProgramTests, reason_unavailable
 from polymode.sandbox.inside.normal import key
 from polymode.tasks import Demonstrates, open_task
 from polymode.tasks.lab.program_grammar import INPUTS, MORE_INPUTS, SHARES, Function, Grammar
-from polymode.tasks.lab.programs import SHOWN, SHOWN_SHARES, PosteriorVerifier, Programs, hidden_tests, read_shown
-from polymode.tasks.lab.truth import best_coverage, p_correct
+from polymode.tasks.lab.programs import SHOWN, SHOWN_SHARES, PosteriorVerifier, Programs, hidden_tests, read_values
 from polymode.types import Completion, Example, Reference
+
+
+def p_correct(example: Example, text: str) -> float:
+    assert example.p_correct is not None
+    return example.p_correct.get(text, 0.0)
+
+
+def best_coverage(example: Example, k: int) -> float:
+    assert example.p_correct is not None
+    return sum(sorted(example.p_correct.values(), reverse=True)[:k])
 
 
 def ran(program: str, inputs: Sequence[int] = INPUTS) -> tuple[int, ...]:
@@ -143,7 +152,7 @@ def test_invariants(questions: Sequence[Example]) -> None:
     for n, share in zip(SHOWN, SHOWN_SHARES, strict=True):
         assert abs(n_shown[n] / len(questions) - share) < 0.1
     for example in questions:
-        shown, drawn = read_shown(example), str(example.meta["drawn"])
+        shown, drawn = read_values(example), str(example.meta["drawn"])
         assert list(shown) == sorted(shown) and len(shown) == example.meta["shown"]
         assert [ran(drawn)[x] for x in shown] == list(shown.values())
         assert example.p_correct is not None and not example.exclusive and example.distribution is None
@@ -215,7 +224,7 @@ def test_demonstrations_are_mostly_right_and_too_sure() -> None:
 def test_the_reasoning_takes_the_steps_and_names_functions_that_fit() -> None:
     task, rng = Programs(), np.random.default_rng(1)
     for example in task.examples("train", 200):
-        shown = list(read_shown(example).items())
+        shown = list(read_values(example).items())
         thought = task.demonstrate(example, 3, confidence=True, rng=rng).split(" </think>")[0]
         *steps, last = thought.removeprefix("<think> ").split(" ; ")
         assert len(steps) == len(shown) - 1
@@ -330,9 +339,9 @@ def test_wrong_arguments_are_named() -> None:
     assert isinstance(task, Programs)
     with pytest.raises(ConfigError, match=r"n = None: programs is endless, say how many examples to draw"):
         task.examples("test")
-    with pytest.raises(ConfigError, match=r"split = 'dev' is not known: use 'train', 'validation' or 'test'"):
+    with pytest.raises(ConfigError, match=r"split = 'dev' is not known: use one of train, validation, test"):
         task.examples("dev", 1)  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match=r"distinct = 'text' is not known: use 'ast' or 'behaviour'"):
+    with pytest.raises(ConfigError, match=r"distinct = 'text' is not known: use one of ast, behaviour"):
         open_task("programs", distinct="text")
     with pytest.raises(ConfigError, match=r"data = 'here': task 'programs' makes its own questions; leave data out"):
         open_task("programs", data="here")

@@ -210,8 +210,8 @@ def test_shuffled_by_the_seed(tmp_path: Path) -> None:
     [
         ({"references": ["x"]}, r"field 'question' is missing; add it, or name another \('references'\)"),
         ({"question": "?"}, "field 'references' is missing"),
-        ({"question": " ", "references": ["x"]}, "field 'question': ' ' must be the text of a question"),
-        ({"question": 5, "references": ["x"]}, "field 'question': 5 must be the text"),
+        ({"question": " ", "references": ["x"]}, "field 'question': ' ' must be a text that is not empty"),
+        ({"question": 5, "references": ["x"]}, "field 'question': 5 must be a text"),
         ({"question": "?", "references": []}, "field 'references'.*empty"),
         ({"question": "?", "references": None}, "field 'references'.*empty"),
         ({"question": "?", "references": [" "]}, "empty text in ' '"),

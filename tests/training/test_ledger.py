@@ -3,8 +3,8 @@
 import pytest
 
 from polymode.rewards import METHODS
-from polymode.training.ledger import ScoreLedger, reply_of
-from polymode.training.reward import make_reward_function
+from polymode.training.reward import ScoreLedger, make_reward_function
+from polymode.training.token_starts import reply_of
 
 TEXTS = ["<answer>tea</answer>", "<think> milk </think>\n<answer>milk</answer>"]
 

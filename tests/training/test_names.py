@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from polymode.errors import ConfigError
-from polymode.training.names import OLD_NAMES, RenamedOptionWarning, renamed
 from polymode.training.recipe import Recipe, load_recipe, recipe_from
+from polymode.training.trl_options import OLD_NAMES, RenamedOptionWarning, renamed
 
 OLD = """
 steps: 5
@@ -84,7 +84,7 @@ def test_adapters_of_rank_0_were_none() -> None:
         ({"learning_rat": 1}, "unknown option 'learning_rat'; did you mean learning_rate"),
     ],
 )
-@pytest.mark.filterwarnings("ignore::polymode.training.names.RenamedOptionWarning")
+@pytest.mark.filterwarnings("ignore::polymode.training.trl_options.RenamedOptionWarning")
 def test_where_an_option_belongs(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
         recipe_from(options)

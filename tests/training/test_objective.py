@@ -9,8 +9,8 @@ from polymode.errors import ConfigError
 from polymode.prompts import Style
 from polymode.rewards import METHODS, Reward
 from polymode.tasks import Split, open_task
-from polymode.training.objective import check_questions, shaping_for
 from polymode.training.recipe import Recipe, recipe_from
+from polymode.training.shaping import check_questions, shaping_for
 from polymode.types import Example, Reference
 from polymode.verifiers.text import TextVerifier
 

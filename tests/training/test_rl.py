@@ -13,9 +13,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from polymode import runs
 from polymode.errors import ConfigError, DataNotFoundError, RunExistsError, WriteError
-from polymode.training.names import OLD_NAMES
 from polymode.training.recipe import Recipe
 from polymode.training.rl import train
+from polymode.training.trl_options import OLD_NAMES
 from polymode.types import Judgement, Reference
 
 pytestmark = pytest.mark.slow

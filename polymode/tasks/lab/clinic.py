@@ -17,18 +17,17 @@ Educational, not medical advice. Example of a question::
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Literal
 
 import numpy as np
 
-from polymode.errors import ConfigError
-from polymode.prompts import Style
-from polymode.tasks import Split
+from polymode.errors import one_of
+from polymode.tasks import check_share
 from polymode.tasks.lab.clinic_knowledge import AGE_BANDS, BACKGROUND_RATE, COMMON_BACKGROUND, CONDITIONS, FINDINGS
 from polymode.tasks.lab.demonstrations import FORMAT_TEXTS, write_demonstration
-from polymode.tasks.lab.endless import draw_examples
+from polymode.tasks.lab.endless import Endless
 from polymode.types import Example, Reference
 
 PRESENT_RECORDED = 0.40
@@ -42,7 +41,7 @@ _NUMBER_OF = {name: i for i, name in enumerate(FINDINGS)}
 _DRAW = 512  # patients drawn at a time
 
 
-class Clinic:
+class Clinic(Endless):
     """Patients with exact posteriors.
 
     Args:
@@ -52,41 +51,22 @@ class Clinic:
     """
 
     name = "clinic"
-    prompt_style: Style = "brief"
 
     def __init__(
         self, references: Literal["differential", "diagnosis"] = "differential", *, threshold: float = 0.03
     ) -> None:
-        if references not in ("differential", "diagnosis"):
-            raise ConfigError(f"references = {references!r} is not known: use 'differential' or 'diagnosis'")
-        if not 0 < threshold < 1:
-            raise ConfigError(f"threshold = {threshold!r} must lie between 0 and 1")
+        one_of("references", references, ("differential", "diagnosis"))
+        check_share("threshold", threshold)
         self.references, self.threshold = references, threshold
         self.conditions: tuple[str, ...] = tuple(condition.name for condition in CONDITIONS)
-        self._frequency = _frequencies()  # (conditions, findings)
-        present = self._frequency * PRESENT_RECORDED
-        absent = (1 - self._frequency) * ABSENT_RECORDED
-        self._log_state = np.log(np.stack([1 - present - absent, present, absent]))  # (state, conditions, findings)
-        self._prior = _priors()  # (age band, sex, conditions)
+        background = {name: COMMON_BACKGROUND.get(name, BACKGROUND_RATE) for name in FINDINGS}
+        self._frequency_C_F = np.array([list((background | c.findings).values()) for c in CONDITIONS])
+        present_C_F = self._frequency_C_F * PRESENT_RECORDED
+        absent_C_F = (1 - self._frequency_C_F) * ABSENT_RECORDED
+        self._log_state_S_C_F = np.log(np.stack([1 - present_C_F - absent_C_F, present_C_F, absent_C_F]))
+        self._prior_A_S_C = _priors()
         # Findings are told apart by how much more often a condition shows them than patients at large do.
-        self._lift = self._frequency / (self._prior.mean((0, 1)) @ self._frequency)
-
-    def examples(self, split: Split, n: int | None = None, *, seed: int = 0) -> Sequence[Example]:
-        """``n`` patients of a split; the task is endless, so ``n`` is needed.
-
-        Raises:
-            ConfigError: n is None or negative, or the split is unknown.
-        """
-        return draw_examples(
-            self.name,
-            split,
-            n,
-            seed,
-            lambda rng: (
-                (question, partial(self._example, question=question, posterior=posterior, drawn=drawn))
-                for question, posterior, drawn in self._draw(rng)
-            ),
-        )
+        self._lift_C_F = self._frequency_C_F / (self._prior_A_S_C.mean((0, 1)) @ self._frequency_C_F)
 
     def demonstrate(self, example: Example, k: int, *, confidence: bool, rng: np.random.Generator) -> str:
         """A noisy, well-formed completion: what some findings speak for, then K distinct answers."""
@@ -110,29 +90,28 @@ class Clinic:
         thoughts = [f"<think> {name} : {name} ; so {name}, {name} </think>" for name in names]
         return [*questions, *thoughts, *names, *FORMAT_TEXTS]
 
-    def _draw(self, rng: np.random.Generator) -> list[tuple[str, np.ndarray, int]]:
-        """Question, posterior (conditions,) and drawn condition of the acceptable ones among ``_DRAW`` patients."""
-        band, sex = rng.integers(len(AGE_BANDS), size=_DRAW), rng.integers(2, size=_DRAW)
-        prior = self._prior[band, sex]
-        condition = (prior.cumsum(1) > rng.random((_DRAW, 1))).argmax(1)
-        has = rng.random((_DRAW, len(FINDINGS))) < self._frequency[condition]
-        recorded = rng.random(has.shape) < np.where(has, PRESENT_RECORDED, ABSENT_RECORDED)
-        state = np.where(recorded, np.where(has, 1, 2), 0)
-        log_p = np.log(prior)
+    def draw(self, rng: np.random.Generator) -> Iterator[tuple[str, partial[Example]]]:
+        """Questions of the acceptable ones among ``_DRAW`` patients, each with the maker of its example."""
+        band_N, sex_N = rng.integers(len(AGE_BANDS), size=_DRAW), rng.integers(2, size=_DRAW)
+        prior_N_C = self._prior_A_S_C[band_N, sex_N]
+        condition_N = (prior_N_C.cumsum(1) > rng.random((_DRAW, 1))).argmax(1)
+        has_N_F = rng.random((_DRAW, len(FINDINGS))) < self._frequency_C_F[condition_N]
+        recorded_N_F = rng.random(has_N_F.shape) < np.where(has_N_F, PRESENT_RECORDED, ABSENT_RECORDED)
+        state_N_F = np.where(recorded_N_F, np.where(has_N_F, 1, 2), 0)
+        log_p_N_C = np.log(prior_N_C)
         for value in range(3):
-            log_p = log_p + (state == value) @ self._log_state[value].T
-        posterior = np.exp(log_p - log_p.max(1, keepdims=True))
-        posterior /= posterior.sum(1, keepdims=True)
-        out = []
+            log_p_N_C = log_p_N_C + (state_N_F == value) @ self._log_state_S_C_F[value].T
+        posterior_N_C = np.exp(log_p_N_C - log_p_N_C.max(1, keepdims=True))
+        posterior_N_C /= posterior_N_C.sum(1, keepdims=True)
         for i in range(_DRAW):
-            _, low, high = AGE_BANDS[band[i]]
+            _, low, high = AGE_BANDS[band_N[i]]
             age = int(rng.integers(low, high + 1))
-            present, absent = (rng.permutation(np.flatnonzero(state[i] == value)) for value in (1, 2))
+            present, absent = (rng.permutation(np.flatnonzero(state_N_F[i] == value)) for value in (1, 2))
             if len(present) < MIN_FINDINGS or len(present) + len(absent) > MAX_RECORDED:
                 continue
-            question = _render(age, int(sex[i]), [FINDINGS[f] for f in present], [FINDINGS[f] for f in absent])
-            out.append((question, posterior[i], int(condition[i])))
-        return out
+            question = _render(age, int(sex_N[i]), [FINDINGS[f] for f in present], [FINDINGS[f] for f in absent])
+            drawn = int(condition_N[i])
+            yield question, partial(self._example, question=question, posterior=posterior_N_C[i], drawn=drawn)
 
     def _example(self, identity: str, question: str, posterior: np.ndarray, drawn: int) -> Example:
         order = np.argsort(-posterior, kind="stable")
@@ -141,9 +120,9 @@ class Clinic:
             references = (Reference(self.conditions[drawn], weight=float(posterior[drawn])),)
             p_correct = distribution
         else:
-            kept = [c for c in order if posterior[c] >= self.threshold] or order[:1].tolist()
-            references = tuple(Reference(self.conditions[c], weight=float(posterior[c])) for c in kept)
-            p_correct = {self.conditions[c]: 1.0 for c in kept}
+            right = [c for c in order if posterior[c] >= self.threshold] or order[:1].tolist()
+            references = tuple(Reference(self.conditions[c], weight=float(posterior[c])) for c in right)
+            p_correct = {self.conditions[c]: 1.0 for c in right}
         return Example(
             identity,
             question,
@@ -159,28 +138,16 @@ class Clinic:
         assert example.distribution is not None
         posterior = np.array([example.distribution[name] for name in self.conditions])
         findings = [_NUMBER_OF[name] for name in _present(example.question)[:3]]
-        named = [self.conditions[int((self._lift[:, finding] * posterior).argmax())] for finding in findings]
+        named = [self.conditions[int((self._lift_C_F[:, finding] * posterior).argmax())] for finding in findings]
         return " ; ".join(f"{FINDINGS[finding]} : {name}" for finding, name in zip(findings, named, strict=True))
-
-
-def _frequencies() -> np.ndarray:
-    background = [COMMON_BACKGROUND.get(name, BACKGROUND_RATE) for name in FINDINGS]
-    return np.array(
-        [[c.findings.get(name, b) for name, b in zip(FINDINGS, background, strict=True)] for c in CONDITIONS]
-    )
 
 
 def _priors() -> np.ndarray:
     """P(condition | age band, sex), shape (bands, 2 sexes, conditions); sex 0 is female."""
-    raw = np.array(
-        [
-            [
-                [c.weight * c.ages[band] * factor for c in CONDITIONS for factor in [(c.female, 2 - c.female)[sex]]]
-                for sex in (0, 1)
-            ]
-            for band in range(len(AGE_BANDS))
-        ]
-    )
+    weight_C = np.array([c.weight for c in CONDITIONS])
+    age_B_C = np.array(list(zip(*(c.ages for c in CONDITIONS), strict=True)))
+    sex_S_C = np.array([[c.female for c in CONDITIONS], [2 - c.female for c in CONDITIONS]])
+    raw = (weight_C * age_B_C)[:, None] * sex_S_C
     return raw / raw.sum(-1, keepdims=True)
 
 

@@ -32,10 +32,8 @@ from functools import partial
 import numpy as np
 
 from polymode.errors import ConfigError
-from polymode.prompts import Style
-from polymode.tasks import Split
 from polymode.tasks.lab.demonstrations import CANDIDATES, FORMAT_TEXTS, write_demonstration
-from polymode.tasks.lab.endless import draw_examples
+from polymode.tasks.lab.endless import Endless
 from polymode.tasks.lab.hops_world import P_PLACE, PEOPLE, PLACES, TOWNS, p_towns
 from polymode.types import Example, Reference
 
@@ -72,33 +70,23 @@ class Facts:
     @property
     def loose(self) -> list[str]:
         """Places that lie somewhere and where nobody is known to work."""
-        taken = set(self.works.values())
-        return [place for place in self.lies if place not in taken]
+        workplaces = set(self.works.values())
+        return [place for place in self.lies if place not in workplaces]
 
 
-class Hops:
-    """Two-hop questions with an exact distribution over the answers; see the module docstring."""
+class Hops(Endless):
+    """Two-hop questions with an exact distribution over the answers; see the module docstring.
+
+    ``meta`` holds ``hidden`` (0, 1 or 2), ``missing`` (which facts), ``answerable``, ``person``, ``place`` and
+    ``drawn`` (the town).
+    """
 
     name = "hops"
-    prompt_style: Style = "brief"
-    towns: tuple[str, ...] = TOWNS
-    """Every possible answer."""
 
     def __init__(self) -> None:
         self._p_town = p_towns()  # (places, towns)
         self._p_place = P_PLACE
         self._number_of = {place: i for i, place in enumerate(PLACES)}
-
-    def examples(self, split: Split, n: int | None = None, *, seed: int = 0) -> Sequence[Example]:
-        """``n`` questions of a split; the task is endless, so ``n`` is required.
-
-        ``meta`` holds ``hidden`` (0, 1 or 2), ``missing`` (which facts), ``answerable``, ``person``, ``place`` and
-        ``drawn`` (the town).
-
-        Raises:
-            ConfigError: n is None or negative, or the split is unknown.
-        """
-        return draw_examples(self.name, split, n, seed, self._draw)
 
     def posterior(self, facts: Facts) -> np.ndarray:
         """P(the person works in town | facts), shape (towns,), for facts that a question of this task can tell."""
@@ -143,7 +131,7 @@ class Hops:
         thoughts = [f"<think> {name} : unknown ; {name} : {name} ; so {name}, {name} </think>" for name in names]
         return [*questions, *thoughts, *names, *FORMAT_TEXTS]
 
-    def _draw(self, rng: np.random.Generator) -> Iterator[tuple[str, partial[Example]]]:
+    def draw(self, rng: np.random.Generator) -> Iterator[tuple[str, partial[Example]]]:
         """Questions of ``_DRAW`` worlds, each with a function that creates its example."""
         pattern = rng.choice(len(_PATTERNS), p=_PATTERN_SHARES, size=_DRAW)
         person = rng.random((_DRAW, len(PEOPLE))).argsort(1)  # the asked one first
@@ -216,12 +204,12 @@ def _tell(
     n_chains = int(rng.integers(rest // 2 + 1))  # work facts of others whose place's town is told as well
     n_others = rest - n_chains
     works = [(people[i], places[i]) for i in range(1, n_others + 1)]
-    told = [*range(1, n_chains + 1), *range(n_others + 1, n_others + 1 + n_loose)]
+    with_town = [*range(1, n_chains + 1), *range(n_others + 1, n_others + 1 + n_loose)]
     if WORK not in missing:
         works.append((people[0], places[0]))
     if TOWN not in missing:
-        told.append(0)
-    lies = [(places[i], towns[i]) for i in told]
+        with_town.append(0)
+    lies = [(places[i], towns[i]) for i in with_town]
     return [works[i] for i in rng.permutation(len(works))], [lies[i] for i in rng.permutation(len(lies))]
 
 
@@ -229,15 +217,15 @@ def _render(person: str, works: Sequence[tuple[str, str]], lies: Sequence[tuple[
     """The question, in an order that does not depend on values: a small model finds facts by position."""
     place_of, town_of = dict(works), dict(lies)
 
-    def told(who: str) -> str:
+    def work_of(who: str) -> str:
         place = place_of.get(who)
         if place is None:
             return f"{who} works somewhere"
         return f"{who} works at {place}" + (f" in {town_of[place]}" if place in town_of else "")
 
     loose = [f"{place} is in {town}" for place, town in lies if place not in set(place_of.values())]
-    others = [told(who) for who in place_of if who != person]
-    return f"{'; '.join([told(person), *loose, *others])}\nIn which town does {person} work?"
+    others = [work_of(who) for who in place_of if who != person]
+    return f"{'; '.join([work_of(person), *loose, *others])}\nIn which town does {person} work?"
 
 
 def _chain(facts: Facts) -> str:

@@ -73,12 +73,12 @@ class Grammar:
     """Functions with their probabilities.
 
     Args:
-        found: the functions; by default all of them.
+        members: the functions; by default all of them.
         weights: how likely each is before any value is shown; by default `SHARES`, evenly within a kind.
     """
 
-    def __init__(self, found: Sequence[Function] | None = None, weights: Sequence[float] | None = None) -> None:
-        self.functions = tuple(functions()) if found is None else tuple(found)
+    def __init__(self, members: Sequence[Function] | None = None, weights: Sequence[float] | None = None) -> None:
+        self.functions = tuple(functions()) if members is None else tuple(members)
         kinds = [function.kind for function in self.functions]
         p = np.array(weights or [SHARES[kind] / kinds.count(kind) for kind in kinds])
         self.prior = p / p.sum()
@@ -97,13 +97,13 @@ class Grammar:
         """How often each program text is written, relative to the plainest of its function."""
         self._values = np.array([function.values for function in self.functions])  # (functions, inputs)
 
-    def posterior(self, shown: Mapping[int, int]) -> np.ndarray:
+    def posterior(self, values: Mapping[int, int]) -> np.ndarray:
         """P(function | values shown), shape (functions,): the prior of those that fit, to sum 1; 0 when none does.
 
         The inputs are sampled without looking at any value, so their choice reveals nothing.
         """
-        places = [INPUTS.index(x) for x in shown]
-        weights = self.prior * (self._values[:, places] == list(shown.values())).all(1)
+        places = [INPUTS.index(x) for x in values]
+        weights = self.prior * (self._values[:, places] == list(values.values())).all(1)
         return weights / (weights.sum() or 1.0)
 
 

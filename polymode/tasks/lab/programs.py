@@ -25,15 +25,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations, pairwise
+from typing import get_args
 
 import numpy as np
 
-from polymode.errors import ConfigError
-from polymode.prompts import Style
+from polymode.errors import ConfigError, one_of
 from polymode.sandbox import Limits, Outcome, ProgramTests, Sandbox
-from polymode.tasks import Split
 from polymode.tasks.lab.demonstrations import FORMAT_TEXTS, write_demonstration
-from polymode.tasks.lab.endless import draw_examples
+from polymode.tasks.lab.endless import Endless
 from polymode.tasks.lab.program_grammar import INPUTS, MORE_INPUTS, Function, Grammar, program
 from polymode.types import Example, Reference
 from polymode.verifiers.programs import Distinct, ProgramEquality, ProgramVerifier, program_text
@@ -51,8 +50,11 @@ _VALUE = r"f\(\d\) = -?\d+"
 _QUESTION = re.compile(rf"({_VALUE}(?:; {_VALUE})*)\n{_REQUEST}")
 
 
-class Programs:
+class Programs(Endless):
     """Small functions specified by a few values; see the module docstring.
+
+    ``meta`` holds ``kind`` and ``drawn`` (the function, plainly written), ``shown`` (number of values) and ``fits``
+    (number of functions that have them).
 
     Args:
         distinct: what makes two programs the same answer, see `polymode.verifiers.programs`.
@@ -64,13 +66,11 @@ class Programs:
     """
 
     name = "programs"
-    prompt_style: Style = "brief"
 
     def __init__(
         self, *, distinct: Distinct = "ast", workers: int | None = None, unsafe_local: bool | None = None
     ) -> None:
-        if distinct not in ("ast", "behaviour"):
-            raise ConfigError(f"distinct = {distinct!r} is not known: use 'ast' or 'behaviour'")
+        one_of("distinct", distinct, get_args(Distinct))
         self.grammar = Grammar()
         self._distinct: Distinct = distinct
         self._workers, self._unsafe_local = workers, unsafe_local
@@ -83,31 +83,20 @@ class Programs:
             self._verifier = PosteriorVerifier(self.grammar, sandbox, distinct=self._distinct)
         return self._verifier
 
-    def examples(self, split: Split, n: int | None = None, *, seed: int = 0) -> Sequence[Example]:
-        """``n`` questions of a split; the task is endless, so ``n`` is required.
-
-        ``meta`` holds ``kind`` and ``drawn`` (the function, plainly written), ``shown`` (number of values) and ``fits``
-        (number of functions that have them).
-
-        Raises:
-            ConfigError: n is None or negative, or the split is unknown.
-        """
-        return draw_examples(self.name, split, n, seed, self._draw)
-
     def demonstrate(self, example: Example, k: int, *, confidence: bool, rng: np.random.Generator) -> str:
         """A noisy, well-formed completion: steps between the values, likely functions, then K distinct programs.
 
         Raises:
             ConfigError: the example does not come from this task.
         """
-        shown = read_shown(example)
-        p_F = self.grammar.posterior(shown)
+        values = read_values(example)
+        p_F = self.grammar.posterior(values)
         likely = np.argsort(-p_F, kind="stable")[:NAMED]
         named = [self.grammar.functions[i].expressions[0] for i in likely if p_F[i] > 0]
         p_correct = self._p_correct(p_F)
         stray = rng.choice(len(p_F), size=_STRAY, replace=False)
         return write_demonstration(
-            _steps(shown),
+            _steps(values),
             p_correct,
             list(dict.fromkeys([*p_correct, *(text for i in stray for text in _texts(self.grammar.functions[i]))])),
             k,
@@ -128,7 +117,7 @@ class Programs:
             *FORMAT_TEXTS,
         ]
 
-    def _draw(self, rng: np.random.Generator) -> Iterator[tuple[str, partial[Example]]]:
+    def draw(self, rng: np.random.Generator) -> Iterator[tuple[str, partial[Example]]]:
         """Questions of ``_DRAW`` functions, each with a function that creates its example."""
         number = rng.choice(len(self.grammar.functions), p=self.grammar.prior, size=_DRAW)
         n_shown = rng.choice(SHOWN, p=SHOWN_SHARES, size=_DRAW)
@@ -136,16 +125,16 @@ class Programs:
         for i in range(_DRAW):
             function = self.grammar.functions[number[i]]
             places = sorted(order[i, : n_shown[i]])
-            shown = {INPUTS[place]: function.values[place] for place in places}
-            question = _render(shown)
-            yield question, partial(self._example, question=question, shown=shown, function=function)
+            values = {INPUTS[place]: function.values[place] for place in places}
+            question = _render(values)
+            yield question, partial(self._example, question=question, values=values, function=function)
 
-    def _example(self, identity: str, question: str, shown: Mapping[int, int], function: Function) -> Example:
-        p_F = self.grammar.posterior(shown)
+    def _example(self, identity: str, question: str, values: Mapping[int, int], function: Function) -> Example:
+        p_F = self.grammar.posterior(values)
         meta = {
             "kind": function.kind,
             "drawn": program(function.expressions[0]),
-            "shown": len(shown),
+            "shown": len(values),
             "fits": int((p_F > 0).sum()),
         }
         reference = Reference(hidden_tests(function).to_json())
@@ -193,10 +182,10 @@ class PosteriorEquality(ProgramEquality):
             ConfigError: the question does not come from this task.
         """
         assert self.grammar is not None
-        p_F = self.grammar.posterior(read_shown(self.example))
-        known = self.grammar.number_of.get(text)
-        if known is not None:
-            return float(p_F[known])
+        p_F = self.grammar.posterior(read_values(self.example))
+        number = self.grammar.number_of.get(text)
+        if number is not None:
+            return float(p_F[number])
         fits = np.flatnonzero(p_F)
         runs = [(program_text(text), hidden_tests(self.grammar.functions[i])) for i in fits]
         outcomes = [result.outcome for result in self.sandbox.run(runs)]
@@ -214,7 +203,7 @@ def hidden_tests(function: Function) -> ProgramTests:
     )
 
 
-def read_shown(example: Example) -> dict[int, int]:
+def read_values(example: Example) -> dict[int, int]:
     """The values given in a question, by input.
 
     Raises:
@@ -227,14 +216,13 @@ def read_shown(example: Example) -> dict[int, int]:
     return {int(x): int(y) for x, y in values}
 
 
-def _render(shown: Mapping[int, int]) -> str:
-    return "; ".join(f"f({x}) = {y}" for x, y in shown.items()) + f"\n{_REQUEST}"
+def _render(values: Mapping[int, int]) -> str:
+    return "; ".join(f"f({x}) = {y}" for x, y in values.items()) + f"\n{_REQUEST}"
 
 
-def _steps(shown: Mapping[int, int]) -> str:
+def _steps(values: Mapping[int, int]) -> str:
     """From each value to the next, ``5 : 10 ; 1 : 2``: how far the input moves, and the value with it."""
-    values = list(shown.items())
-    return " ; ".join(f"{x - x0} : {y - y0}" for (x0, y0), (x, y) in pairwise(values))
+    return " ; ".join(f"{x - x0} : {y - y0}" for (x0, y0), (x, y) in pairwise(values.items()))
 
 
 def _texts(function: Function) -> list[str]:

@@ -6,13 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from polymode.policy import bounds
+from polymode.policy import thresholds
 
 
 def test_the_p_value_is_a_binomial_tail() -> None:
     # No failure in 3 at rate 1/2: 1/8. At most one in 3: (1 + 3) / 8. Nothing counted proves nothing.
     failed, n = np.array([0, 1, 3, 0]), np.array([3, 3, 3, 0])
-    assert bounds.p_values(failed, n, 0.5) == pytest.approx([1 / 8, 1 / 2, 1, 1])
+    assert thresholds.p_values(failed, n, 0.5) == pytest.approx([1 / 8, 1 / 2, 1, 1])
 
 
 @settings(max_examples=40)
@@ -21,8 +21,8 @@ def test_the_limit_is_below_alpha_exactly_where_the_test_passes(
     n: int, share: float, alpha: float, delta: float
 ) -> None:
     failed = int(share * n)
-    p = bounds.p_values(np.array([failed]), np.array([n]), alpha)[0]
-    limit = bounds.upper_limit(failed, n, delta)
+    p = thresholds.p_values(np.array([failed]), np.array([n]), alpha)[0]
+    limit = thresholds.upper_limit(failed, n, delta)
     if abs(p - delta) > 1e-9:
         assert (p <= delta) == (limit <= alpha)
     assert limit == pytest.approx(binomtest(failed, n).proportion_ci(1 - 2 * delta, method="exact").high, abs=1e-9)
@@ -30,28 +30,28 @@ def test_the_limit_is_below_alpha_exactly_where_the_test_passes(
 
 
 def test_nothing_counted_has_no_limit() -> None:
-    assert bounds.upper_limit(0, 0, 0.05) == 1.0 == bounds.upper_limit(4, 4, 0.05)
+    assert thresholds.upper_limit(0, 0, 0.05) == 1.0 == thresholds.upper_limit(4, 4, 0.05)
 
 
 def test_a_fixed_sequence_stops_at_the_first_that_does_not_pass() -> None:
-    assert bounds.fixed_sequence(np.array([0.01, 0.05, 0.06, 0.0]), 0.05) == 2
-    assert bounds.fixed_sequence(np.array([0.2, 0.0]), 0.05) == 0
-    assert bounds.fixed_sequence(np.array([0.0, 0.0]), 0.05) == 2
+    assert thresholds.fixed_sequence(np.array([0.01, 0.05, 0.06, 0.0]), 0.05) == 2
+    assert thresholds.fixed_sequence(np.array([0.2, 0.0]), 0.05) == 0
+    assert thresholds.fixed_sequence(np.array([0.0, 0.0]), 0.05) == 2
 
 
 def test_fewest_records() -> None:
     # 0.9^28 = 0.0523, 0.9^29 = 0.0471. 1 / (n + 1) <= 0.1 from n = 9.
-    assert bounds.records_to_test(0.1, 0.05) == 29
-    assert bounds.records_to_test(0.5, 0.25) == 2
-    assert bounds.records_to_conform(0.1) == 9 and bounds.records_to_conform(0.3) == 3
+    assert thresholds.records_to_test(0.1, 0.05) == 29
+    assert thresholds.records_to_test(0.5, 0.25) == 2
+    assert thresholds.records_to_conform(0.1) == 9 and thresholds.records_to_conform(0.3) == 3
 
 
 @given(alpha=st.floats(0.001, 0.999), delta=st.floats(0.001, 0.999))
 def test_fewest_records_are_enough_and_one_less_is_not(alpha: float, delta: float) -> None:
-    n = bounds.records_to_test(alpha, delta)
+    n = thresholds.records_to_test(alpha, delta)
     assert (1 - alpha) ** n <= delta * (1 + 1e-6)
     assert n == 1 or (1 - alpha) ** (n - 1) > delta * (1 - 1e-6)
-    m = bounds.records_to_conform(alpha)
+    m = thresholds.records_to_conform(alpha)
     assert 1 / (m + 1) <= alpha * (1 + 1e-6) and (m == 0 or 1 / m > alpha * (1 - 1e-6))
 
 
@@ -59,10 +59,10 @@ def test_p_values_and_conformal_levels_are_those_of_mapie() -> None:
     methods = pytest.importorskip("mapie.risk_control.methods")
     failed, n = np.array([0, 2, 7, 30]), np.array([40, 50, 64, 80])
     theirs = methods.compute_hoeffding_bentkus_p_value(failed / n, n, 0.1, binary=True)[:, 0]
-    assert bounds.p_values(failed, n, 0.1) == pytest.approx(theirs)
+    assert thresholds.p_values(failed, n, 0.1) == pytest.approx(theirs)
     losses = np.arange(64)[:, None] < np.array([30, 7, 2, 0])  # (records, thresholds)
     _, level = methods.get_r_hat_plus(losses.astype(float), np.arange(4.0), "crc", None, None, None)
-    assert bounds.conformal_level(losses.sum(axis=0), 64) == pytest.approx(level)
+    assert thresholds.conformal_level(losses.sum(axis=0), 64) == pytest.approx(level)
 
 
 def test_a_fixed_sequence_of_tests_is_that_of_mapie() -> None:
@@ -70,17 +70,17 @@ def test_a_fixed_sequence_of_tests_is_that_of_mapie() -> None:
     rng = np.random.default_rng(0)
     p = rng.beta(2, 1, 600)
     q, y = np.round(p, 2), (rng.random(600) < p).astype(int)
-    thresholds, alpha, delta = np.arange(95, 4, -5) / 100, 0.2, 0.1
+    levels, alpha, delta = np.arange(95, 4, -5) / 100, 0.2, 0.1
     theirs = risk_control.BinaryClassificationController(
         predict_function=lambda X: np.column_stack([1 - X[:, 0], X[:, 0]]),
         risk="precision",
         target_level=1 - alpha,
         confidence_level=1 - delta,
-        list_predict_params=thresholds,
+        list_predict_params=levels,
         fwer_method="fixed_sequence",
     ).calibrate(q[:, None], y)
-    n = np.array([(q >= t).sum() for t in thresholds])
-    failed = np.array([((q >= t) & (y == 0)).sum() for t in thresholds])
-    passed = bounds.fixed_sequence(bounds.p_values(failed, n, alpha), delta)
-    assert 0 < passed < len(thresholds)
-    assert sorted(np.ravel(theirs.valid_predict_params)) == pytest.approx(sorted(thresholds[:passed]))
+    n = np.array([(q >= t).sum() for t in levels])
+    failed = np.array([((q >= t) & (y == 0)).sum() for t in levels])
+    passed = thresholds.fixed_sequence(thresholds.p_values(failed, n, alpha), delta)
+    assert 0 < passed < len(levels)
+    assert sorted(np.ravel(theirs.valid_predict_params)) == pytest.approx(sorted(levels[:passed]))
