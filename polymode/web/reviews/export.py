@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from polymode import runs
 from polymode.errors import ConfigError, DataNotFoundError
@@ -73,10 +73,10 @@ def judged_rows(items: Iterable[ReviewItem]) -> Iterator[dict[str, Any]]:
         right_K = [answer.verdict is Verdict.CORRECT for answer in item.answers]
         references = list(dict.fromkeys(label for label, is_right in zip(labels_K, right_K, strict=True) if is_right))
         own = [answer for answer in item.answers if not answer.added_by]  # they come first
-        hits: list[int | None] = []
+        hits: list[Literal[0, 1] | None] = []
         for number, answer in enumerate(own):
             is_hit = right_K[number] and labels_K[number] not in labels_K[:number]
-            hits.append(None if answer.verdict is Verdict.UNSCORED else int(is_hit))
+            hits.append(None if answer.verdict is Verdict.UNSCORED else 1 if is_hit else 0)
         judged = runs.JudgedCompletion(
             id=id_,
             sample=n_samples[id_],
