@@ -139,8 +139,8 @@ def measure(recipe: Recipe, completions: list[Completion]) -> dict[str, Any]:
     """The figures of completions, without intervals."""
     from polymode.evaluation import evaluate
 
-    found = evaluate(completions, verifier=verifier_for(recipe, task_for(recipe)), n_boot=0).to_json()["metrics"]
-    return {name: found[name]["value"] for name in MEASURED if name in found}
+    metrics = evaluate(completions, verifier=verifier_for(recipe, task_for(recipe)), n_boot=0).metrics
+    return {name: metrics[name].value for name in MEASURED if name in metrics}
 
 
 def curves(out: Path, task: str, name: str, seeds: Sequence[int]) -> Curves:

@@ -13,7 +13,7 @@ import argparse
 import json
 import os
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +56,8 @@ def measure(recipe: Recipe, model: Path, k: int) -> dict[str, Any]:
     from polymode.evaluation import evaluate
 
     completions = lab_answers(recipe, model, "test", QUESTIONS, seed=QUESTIONS_SEED, sampling_seed=SAMPLING_SEED, k=k)
-    found = evaluate(completions, verifier=verifier_for(recipe, task_for(recipe))).to_json()["metrics"]
-    return {name: found[name] for name in SHOWN if name in found}
+    metrics = evaluate(completions, verifier=verifier_for(recipe, task_for(recipe))).metrics
+    return {name: asdict(metrics[name]) for name in SHOWN if name in metrics}
 
 
 def main() -> int:

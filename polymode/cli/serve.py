@@ -200,7 +200,7 @@ def _pages(options: Serve, reviews: ReviewQueue | None) -> Any:
     """What the pages show; None without pages."""
     if not options.pages:
         return None
-    from polymode.web.pages.options import open_pages
+    from polymode.web.pages.site import open_pages
 
     names = ("runs", "proposals", "data", "relabelled", "data_fields")
     return open_pages(reviews, **{name: getattr(options, name) for name in names})

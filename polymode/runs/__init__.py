@@ -83,7 +83,6 @@ __all__ = [
     "Named",
     "Stamp",
     "append_step",
-    "check_schema",
     "completion_offsets",
     "completion_to_row",
     "completions_at",
