@@ -1,4 +1,21 @@
-"""Every error polymode raises on purpose: `UserError` and its kinds end a command with exit code 2, all others with 1.
+"""Every error polymode raises on purpose.
+
+::
+
+    PolymodeError (Exception)              exit code 1
+    ├── UserError (ValueError)             exit code 2: something the user wrote, named or passed
+    │   ├── ConfigError                    an option or recipe field
+    │   ├── RecordError                    a record of a data or completions file
+    │   ├── DataNotFoundError (FileNotFoundError)
+    │   ├── RunExistsError (FileExistsError)
+    │   ├── ReviewConflictError (RuntimeError)  a review item that somebody else holds, or that is finished
+    │   └── MissingExtraError (ImportError)
+    ├── RunIncompleteError (RuntimeError)  a run folder lacks a file that a later stage needs
+    ├── WriteError (OSError)               a file could not be written (disk full, no permission)
+    ├── ReviewStoreError (OSError)         the database of the review queue cannot be used now
+    ├── GeneratorFault (RuntimeError)      a model, or the server that runs it, cannot answer now
+    │   └── PromptRefusedError             it will not answer this prompt, whenever it is asked
+    └── VerifierFault (RuntimeError)       a verifier failed on one answer; judging turns it into UNSCORED
 
 A message says which field, what value, what is allowed and how to fix it, in one line.
 """

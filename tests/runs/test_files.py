@@ -129,7 +129,7 @@ def test_undefined_numbers_are_null_and_come_back_as_none(tmp_path: Path) -> Non
     ("value", "expected"),
     [
         (ParseStatus.CLEAN, "clean"),
-        (Span(2, 5), {"start": 2, "end": 5}),
+        (Span(2, 5), [2, 5]),
         ({1: Path("runs/a")}, {"1": "runs/a"}),
         ((np.float64(0.5), np.int64(3), np.bool_(True)), [0.5, 3, True]),
         (np.float32("nan"), None),
