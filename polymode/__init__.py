@@ -80,6 +80,8 @@ __all__ = list(_MODULES)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> _typing.Any:
+    if name == "__version__":
+        return _import_module("importlib.metadata").version("polymode")
     if name in ("errors", "metrics"):
         return _import_module(f"polymode.{name}")
     if name in _MODULES:

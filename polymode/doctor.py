@@ -136,7 +136,7 @@ def render(diagnosis: Diagnosis) -> str:
     ]
     for part in diagnosis.parts:
         installed = ", ".join(f"{package} {version}" for package, version in part.versions.items() if version)
-        lines.append(f"  {part.name:<8} {'missing' if part.missing else 'ok'}: {installed or 'nothing'}")
+        lines.append(f"  {part.name:<8} {'missing' if part.missing else 'ok'}: {installed or 'nothing installed'}")
         if part.missing:
             lines.append(f"           lacks {', '.join(part.missing)}; would give {part.gives}: {part.command}")
     lines.append("Names, of built-in and installed parts; module:Name works too")

@@ -105,7 +105,7 @@ class Registry(Generic[T]):
             self._check_methods(name, member)
         elif not callable(member) or (self._protocols and address == name):
             # A run folder may name what judges it, and must not get any function of this installation called.
-            raise ConfigError(f"{subject} is no {'class' if self._protocols else 'function'}: name one")
+            raise ConfigError(f"{subject} is not a {'class' if self._protocols else 'function'}: name one")
         return member
 
     def options(self, name: str) -> dict[str, inspect.Parameter]:
@@ -165,7 +165,8 @@ class Registry(Generic[T]):
         if _is_address(name):
             return name
         if name not in self:
-            raise ConfigError(f"{self.kind} = {name!r} is not known: use one of {', '.join(self)}, or module:Name")
+            names = f"one of {', '.join(self)}, or " if list(self) else ""
+            raise ConfigError(f"{self.kind} = {name!r} is not known: use {names}module:Name")
         if name in self.entries:
             return self.entries[name].address
         addresses = sorted({point.value for point in self._installed(name)})

@@ -96,8 +96,8 @@ def test_an_address_opens_also_inside_a_class_and_with_any_option(bells: Registr
         ("bells:Gong", {}, "bell 'bells:Gong' does not exist: module 'bells' has no 'Gong'; correct the name"),
         ("bells:Silent", {}, "bell 'bells:Silent' has no method ring(times): add what"),
         ("bells:Weightless", {}, "bell 'bells:Weightless' has no attribute volume: add what"),
-        ("bells:number", {}, "bell 'bells:number' is no class: name one"),
-        ("bells:make", {"pitch": "c"}, "bell 'bells:make' is no class: name one"),
+        ("bells:number", {}, "bell 'bells:number' is not a class: name one"),
+        ("bells:make", {"pitch": "c"}, "bell 'bells:make' is not a class: name one"),
         ("bells:Bell", {}, "bell 'bells:Bell': pitch must be given as bell options"),
         ("bells:Bell", {"pitch": "c", "tone": 1}, "bell 'bells:Bell': unknown option 'tone'; known: pitch, size"),
         ("bells:Cracked", {"size": 1}, "bell 'bells:Cracked': unknown option 'size'; it has none"),
@@ -151,7 +151,7 @@ def test_a_name_of_two_packages_is_refused(bells: Registry[Rings], install: Call
 def test_functions_are_used_as_they_are(bells: Registry[Rings]) -> None:
     functions: Registry[Callable[..., Rings]] = Registry("bell_maker", {})
     assert functions.load("bells:make")("g").ring(1) == "gx1"
-    with pytest.raises(ConfigError, match="bell maker 'bells:number' is no function: name one"):
+    with pytest.raises(ConfigError, match="bell maker 'bells:number' is not a function: name one"):
         functions.load("bells:number")
 
 

@@ -233,3 +233,9 @@ def test_trap_10_malformed_text_is_no_perfect_brier_score() -> None:
     worst = rlcr(completion(("x", 1), ("y", 1), ("z", 1)), ["flu"]).total
     assert worst is not None and worst >= 0
     assert math.isclose(worst, 0)
+
+
+def test_a_verifier_by_name() -> None:
+    assert score("<answer>The Flu</answer>", "flu", k=1, method="single-rlvr", verifier="text").total == 2
+    with pytest.raises(ConfigError, match="verifier = 'maths' is not known: use one of text, symbolic"):
+        score("<answer>1</answer>", "1", k=1, method="single-rlvr", verifier="maths")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,9 @@ def evaluate(options: Evaluate) -> int:
     out = options.out or path.parent
     evaluation.write(out, completions=path)
     print(evaluation.table())
+    reasons = Counter(fault.partition(": ")[2] for one in evaluation.judged for fault in one.faults)
+    for reason, count in reasons.most_common(1):
+        print(f"commonest of the {reasons.total():,} faults that left answers unscored ({count:,}): {reason}")
     if named is None and (name := evaluation.view["verifier"]["name"]) != "text":
         print(f"judged as {path} says: {name}")
     if groups:

@@ -68,7 +68,8 @@ def set_divergences(
 
 def _kl_terms(p: Floats, q: Floats) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):  # p = 0 adds nothing whatever q is; q = 0 < p is infinite
-        return np.where(p > 0, p * np.log(p / q), 0.0)
+        # NaN where p is unknown, never 0: an unknown divergence must not look perfect.
+        return np.where(p == 0, 0.0, p * np.log(p / q))
 
 
 def best_coverage(p_correct_N: ArrayLike, k: int) -> float:

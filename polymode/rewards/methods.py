@@ -79,7 +79,7 @@ def score(
     *,
     k: int,
     method: str = "multi-rlcr",
-    verifier: Verifier | QuestionVerifier | None = None,
+    verifier: Verifier | QuestionVerifier | str | None = None,
     preset: str = "paper",
     finished: bool = True,
 ) -> Score:
@@ -91,12 +91,12 @@ def score(
             one reference.
         k: answers asked for; 1 for the single methods.
         method: one of `METHODS`.
-        verifier: equality of answers; `TextVerifier` when None.
+        verifier: equality of answers, or the name of one without options; `TextVerifier` when None.
         preset: ``paper`` or ``released``.
         finished: False when generation was cut off.
 
     Raises:
-        ConfigError: unknown method or preset, k out of range, or k > 1 with a single method.
+        ConfigError: unknown method, preset or verifier, k out of range, or k > 1 with a single method.
         RecordError: references that are empty, unreadable, or only aliases of each other.
 
     >>> text = "<answer1>flu</answer1><confidence1>0.5</confidence1><answer2>cold</answer2><confidence2>0</confidence2>"
@@ -108,7 +108,16 @@ def score(
     if not chosen.is_multi and k != 1:
         raise ConfigError(f"k = {k!r} with method = {method!r}: a single method asks for one answer; use k = 1")
     equality = verifier if verifier is not None else _TEXT
+    if isinstance(equality, str):
+        equality = _named(equality)
     return score_set(judge(_question(references, equality), answers, equality), _reward(method, preset))
+
+
+@lru_cache
+def _named(verifier: str) -> Verifier | QuestionVerifier:
+    from polymode.verifiers.choice import open_verifier
+
+    return open_verifier(verifier)
 
 
 @lru_cache

@@ -50,3 +50,8 @@ def test_many_sets_at_once_equal_them_one_by_one() -> None:
         assert kl[i] == pytest.approx(alignment.kl_divergence(a, b), abs=1e-12)
         assert variation[i] == pytest.approx(alignment.total_variation(a, b), abs=1e-12)
     assert np.isnan([kl[1], variation[1]]).all()
+
+
+def test_an_unknown_reference_distribution_gives_no_divergence() -> None:
+    kl_N, variation_N = alignment.set_divergences(np.array([0, 0]), np.array([np.nan, np.nan]), np.array([0.9, 0.1]), 1)
+    assert np.isnan(kl_N).all() and np.isnan(variation_N).all()

@@ -114,7 +114,7 @@ def test_a_term_that_raises_is_a_fault_with_its_text() -> None:
     [
         ("nowhere.at_all:term", "term 'nowhere.at_all:term' cannot be imported"),
         (f"{HERE}:absent", "term '.*:absent' does not exist: module .* has no 'absent'"),
-        (f"{HERE}:NOT_A_TERM", "term '.*:NOT_A_TERM' is no function: name one"),
+        (f"{HERE}:NOT_A_TERM", "term '.*:NOT_A_TERM' is not a function: name one"),
         (f"{HERE}:Needy", "term '.*:Needy': word must be given as term options"),
         (f"{HERE}:coverage", "terms: '.*:coverage' has the name of another term, 'coverage': rename it"),
         ("brevity", "term = 'brevity' is not known"),

@@ -42,7 +42,7 @@ class RunFolders:
 
     def __init__(self, root: Path) -> None:
         if not root.is_dir():
-            raise DataNotFoundError(f"runs {root} is no folder: check --runs")
+            raise DataNotFoundError(f"runs {root} is not a folder: check --runs")
         self._root = root.resolve()
         is_run = bool(self._root.name) and any((self._root / name).is_file() for name in RUN_FILES)
         self._base = self._root.parent if is_run else self._root

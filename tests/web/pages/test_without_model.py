@@ -40,7 +40,7 @@ def test_what_needs_a_model_or_a_queue_is_not_there(client: TestClient, path: st
         ([], "--model is missing"),
         (["--runs", "RUNS", "--model", "m"], "--policy is missing"),
         (["--runs", "RUNS", "--no-pages"], "--runs is given with --no-pages"),
-        (["--runs", "RUNS/none"], "is no folder: check --runs"),
+        (["--runs", "RUNS/none"], "is not a folder: check --runs"),
         (["--proposals", "RUNS/none"], "--data FILE is missing"),
         (["--runs", "RUNS", "--relabelled", "x.jsonl"], "--relabelled is given without --proposals"),
     ],
