@@ -80,6 +80,8 @@ def _by_key(
     findings: list[Finding] = []
     for slot, answer in enumerate(items):
         name = key(answer.text)
+        if name.__class__ is not str:
+            raise VerifierFault(f"key returned {name!r}: return a string")
         earlier = first.setdefault(name, slot)
         findings.append((index.get(name, ()), None if earlier == slot else earlier, None))
     return findings
@@ -111,11 +113,11 @@ def _pairwise(
     firsts: dict[int, bool] = {}  # slot of the first answer of each kind, and whether it is right
 
     def compare(text: str) -> Finding:
-        own = [number for number, reference in enumerate(references) if verifier.matches(text, reference)]
+        own = [number for number, reference in enumerate(references) if _truth(verifier.matches(text, reference))]
         # Only with the first of a kind, also by an equality that is not transitive. Of an open verifier's answers, a
         # right one only with right ones: a program that fails for want of an import may have the same normal form.
         rivals = [slot for slot, is_right in firsts.items() if is_right or not (unlimited and own)]
-        return own, next((slot for slot in rivals if verifier.same(text, items[slot].text)), None), None
+        return own, next((slot for slot in rivals if _truth(verifier.same(text, items[slot].text))), None), None
 
     findings: list[Finding] = []
     for slot, answer in enumerate(items):
@@ -128,6 +130,13 @@ def _pairwise(
                 firsts[slot] = bool(own)
         findings.append(finding)
     return findings
+
+
+def _truth(value: object) -> bool:
+    """What `same` or `matches` said; a forgotten return, or a text, is no verdict."""
+    if type(value).__name__ not in ("bool", "bool_"):  # NumPy's too, without importing it
+        raise VerifierFault(f"same or matches returned {value!r}: return True or False")
+    return bool(value)
 
 
 def _augment(slot: int, own: Sequence[int], findings: Sequence[Finding], owner: dict[int, int]) -> bool:

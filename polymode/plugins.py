@@ -195,8 +195,12 @@ class Registry(Generic[T]):
 
 
 def describe_error(exc: BaseException) -> str:
-    """Type and text of an exception, in one line."""
-    return f"{type(exc).__name__}: {' '.join(str(exc).split())}".removesuffix(": ")
+    """Type and text of an exception, in one line; the type alone where its text cannot be had."""
+    try:
+        text = " ".join(str(exc).split())
+    except Exception:
+        text = ""
+    return f"{type(exc).__name__}: {text}".removesuffix(": ")
 
 
 @contextmanager

@@ -393,3 +393,14 @@ def test_parts_of_the_questions_are_measured_by_themselves(tmp_path: Path) -> No
     assert content["groups"]["rare = true"]["metrics"]["coverage"]["value"] == 0
     with pytest.raises(ConfigError, match=r"by = 'age': question 'a' has no such field in meta; it has rare"):
         evaluate_groups(completions, "age")
+
+
+def test_equal_names_of_independent_probabilities_are_one_probability(tmp_path: Path) -> None:
+    # "flu" and "Flu" are one answer with probability 0.9, not 1.8; with "cold" the best two answers find 0.9 + 0.1.
+    example = Example("q", "", (Reference("flu"), Reference("cold")), p_correct={"flu": 0.9, "Flu": 0.9, "cold": 0.1})
+    text = "<answer1>flu</answer1><answer2>cold</answer2>"
+    evaluation = evaluate([Completion(example, text, 2, False)], n_boot=0)
+    assert evaluation.judged[0].p_correct == (0.9, 0.1)
+    assert evaluation.metrics["best_coverage"].value == pytest.approx(1.0)
+    evaluation.write(tmp_path)
+    assert Evaluation.read(tmp_path).judged == evaluation.judged

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from polymode.errors import VerifierFault
 from polymode.judging import judge
+from polymode.parsing import parse_answers
 from polymode.types import Answer, AnswerSet, Example, Judgement, ParseStatus, Reference, Span, Verdict
 from polymode.verifiers import QuestionVerifier, Verifier
 from polymode.verifiers.scripted import ScriptedVerifier
@@ -267,3 +268,18 @@ def test_a_verifier_that_is_not_open_compares_right_answers_with_wrong_ones() ->
 
     found = judged(["f", "import f"], asked("import f"), Closed({"import f": "f"}))
     assert (found.hits, found.duplicates) == ((0, 0), (None, 0))
+
+
+@pytest.mark.parametrize("value", [None, "no", 0.0, [True]])
+def test_a_verifier_that_returns_no_verdict_leaves_the_answer_unscored(value: object) -> None:
+    class Forgetful:
+        def same(self, a: str, b: str) -> bool:
+            return a == b
+
+        def matches(self, answer: str, reference: Reference) -> bool:
+            return value  # type: ignore[return-value]
+
+    answers = parse_answers("<answer>flu</answer>", 1, confidence=False)
+    judgement = judge(Example("q", "", (Reference("flu"),)), answers, Forgetful())
+    assert judgement.verdicts == (Verdict.UNSCORED,)
+    assert "same or matches returned" in judgement.faults[0] and "return True or False" in judgement.faults[0]

@@ -128,8 +128,9 @@ def evaluate(options: Evaluate) -> int:
     reasons = Counter(fault.partition(": ")[2] for one in evaluation.judged for fault in one.faults)
     for reason, count in reasons.most_common(1):
         print(f"commonest of the {reasons.total():,} faults that left answers unscored ({count:,}): {reason}")
-    if named is None and (name := evaluation.view["verifier"]["name"]) != "text":
-        print(f"judged as {path} says: {name}")
+    if named is None:
+        name = evaluation.view["verifier"]["name"]
+        print(f"judged as {path} says: {name}" if name != "text" else f"judged by text equality: {path} names no other")
     if groups:
         write_groups(out, groups)
         print(*(f"\n{label}: {part.table()}" for label, part in groups.items()), sep="\n")

@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from polymode import runs
-from polymode.errors import ConfigError
+from polymode.errors import ConfigError, RecordError
 from polymode.evaluation.curves import CURVE, curves_of
 from polymode.evaluation.judged import SHOW_AFTER, CompletionJudge, with_overlaps
 from polymode.evaluation.older import completed
@@ -65,6 +65,9 @@ class Evaluation:
         """
         folder = Path(folder)
         stored = runs.read_metrics(folder)
+        for name in ("k", "pooled"):
+            if name not in stored.view:
+                raise RecordError(f"{folder / runs.METRICS}: view.{name} is missing: evaluate again")
         lines = runs.judged_lines(folder / runs.JUDGED)
         rows = tqdm(lines, desc="reading judged.jsonl", unit=" completions", delay=SHOW_AFTER, leave=False)
         judged = _in_order([line.judged for line in rows], lambda one: one.id)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,9 +49,11 @@ class Equality:
         self._facts: dict[tuple[str, int | None], AnswerFacts] = {}
         # Where answers are without number, the verifier may know the probability of any; the question lists only some.
         self._chance = getattr(self._verifier, "p_correct", None)
-        self._p_correct = self._keyed(example.p_correct) if self._chance is None else None
+        # Of independent probabilities those of equal answers are one probability, said twice; exclusive ones add up.
+        join = _added if example.exclusive else max
+        self._p_correct = self._keyed(example.p_correct, join) if self._chance is None else None
         # Exclusive probabilities of being right are a distribution over answers.
-        self._distribution = self._keyed(example.distribution)
+        self._distribution = self._keyed(example.distribution, _added)
         if example.distribution is None and example.exclusive:
             self._distribution = self._p_correct
         self.has_masses = self._distribution is not None
@@ -74,7 +77,8 @@ class Equality:
         if self.example.p_correct is None:
             return float(k if self.is_open else min(len(self.example.references), k))
         if k not in self._best:
-            self._best[k] = alignment.best_coverage(np.fromiter(self.example.p_correct.values(), float), k)
+            chances = self.example.p_correct if self._p_correct is None else self._p_correct
+            self._best[k] = alignment.best_coverage(np.fromiter(chances.values(), float), k)
         return self._best[k]
 
     def _class_of(self, text: str, match: int | None) -> int:
@@ -94,11 +98,13 @@ class Equality:
         return _ask_or(False, self._verifier.same, a, b)
 
     def _key_of(self, text: str) -> object:
-        return text if self._key is None else _ask_or((text,), self._key, text)
+        key = text if self._key is None else _ask_or(None, self._key, text)
+        return key if isinstance(key, str) else (text,)
 
     def _chance_of(self, text: str) -> float | None:
         chance = _ask_or(None, self._chance, text)
-        return None if chance is None else _or_none(chance)
+        is_probability = isinstance(chance, Real) and not isinstance(chance, bool) and 0 <= chance <= 1
+        return float(chance) if is_probability else None  # also where it is NaN: unknown
 
     def _mass(self, names: Sequence[str], masses: Mapping[object, float] | None) -> float | None:
         if masses is None:
@@ -112,14 +118,21 @@ class Equality:
                 return mass
         return 0.0
 
-    def _keyed(self, masses: Mapping[str, float] | None) -> dict[object, float] | None:
+    def _keyed(
+        self, masses: Mapping[str, float] | None, join: Callable[[float, float], float]
+    ) -> dict[object, float] | None:
+        """Masses by key; ``join`` makes one of those of equal answers."""
         if masses is None:
             return None
-        total: dict[object, float] = {}
+        joined: dict[object, float] = {}
         for name, mass in masses.items():
             key = self._key_of(name)
-            total[key] = total.get(key, 0.0) + mass
-        return total
+            joined[key] = join(joined.get(key, 0.0), mass)
+        return joined
+
+
+def _added(a: float, b: float) -> float:
+    return min(a + b, 1.0)  # rounding must not make a probability that no reader accepts
 
 
 def _ask_or(default: Any, method: Any, *arguments: object) -> Any:
@@ -240,10 +253,18 @@ def _or_none(value: float) -> float | None:
 
 def _distinct(count_distinct: Any, example: Example, texts: Sequence[str]) -> dict[str, int | None]:
     """Right programs of a set that differ in their syntax trees, and in what they do; None when unknown."""
-    counts = _ask_or(None, count_distinct, example, texts)  # fails on a question whose tests cannot be used
-    if counts is None or counts.unscored:
-        return {"ast": None, "behaviour": None}
-    return {"ast": counts.by_ast, "behaviour": counts.by_behaviour}
+
+    def count() -> dict[str, int | None]:
+        counts = count_distinct(example, texts)
+        if counts.unscored:
+            raise VerifierFault(f"{counts.unscored} unscored")
+        return {
+            name: None if n is None else int(n)
+            for name, n in (("ast", counts.by_ast), ("behaviour", counts.by_behaviour))
+        }
+
+    # Fails on a question whose tests cannot be used, and where a verifier of somebody else counts in its own way.
+    return _ask_or({"ast": None, "behaviour": None}, count)
 
 
 def _answers(completion: Completion) -> AnswerSet:

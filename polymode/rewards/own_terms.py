@@ -24,6 +24,7 @@ What cannot be checked: a term that looks at confidences can make dishonest ones
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from numbers import Real
 from typing import cast
 
 from polymode.errors import ConfigError, RecordError
@@ -48,7 +49,7 @@ def open_term(name: str) -> OwnTerm:
 def value_of(term: OwnTerm, judgement: Judgement) -> float | list[float]:
     """The term's value, one number or a list of K; raises RecordError for another number of values or range."""
     value, k = term(judgement), len(judgement.answer_set.answers)
-    is_one = isinstance(value, (int, float))
+    is_one = isinstance(value, Real)
     numbers = [float(value)] if is_one else [float(number) for number in value]  # type: ignore[union-attr,arg-type]
     if not is_one and len(numbers) != k:
         raise RecordError(f"{len(numbers)} values for {k} answers: return one number, or one for each answer")

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 from polymode.verifiers import QuestionVerifier, Verifier
 from polymode.verifiers.choice import VERIFIERS
 
-_SECRET = re.compile(r"key|token$|secret|password|credential|authorization|header", re.IGNORECASE)
+_SECRET = re.compile(r"key|token$|^tokens$|secret|passw|pwd|credential|auth|bearer|header|^pat$", re.IGNORECASE)
 
 
 def describe_verifier(verifier: Verifier | QuestionVerifier) -> dict[str, Any]:
@@ -41,8 +41,9 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     if isinstance(value, str):
-        if "://" not in value or "@" not in value:
+        if "://" not in value:
             return value
-        parts = urlsplit(value)  # an address without the user and password in it
-        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+        parts = urlsplit(value)  # an address without the user, password and key in it
+        query = "" if _SECRET.search(parts.query) else parts.query
+        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=query))
     return value if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)) else None

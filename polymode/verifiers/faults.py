@@ -16,13 +16,14 @@ def ask(question: Callable[..., T], *args: object) -> T:
     """``question(*args)``, a method of a verifier or what calls some: the one place that catches everything.
 
     Raises:
-        VerifierFault: whatever exception the verifier raised, with its type and text. What stops the process passes.
+        VerifierFault: whatever exception the verifier raised, with its type and text; also an attempt to end the
+            process. An interruption by the user passes.
     """
     try:
         return question(*args)
     except VerifierFault:
         raise
-    except Exception as exc:
+    except (Exception, SystemExit) as exc:
         raise VerifierFault(describe_error(exc)) from exc
 
 
