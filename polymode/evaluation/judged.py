@@ -103,8 +103,8 @@ class Equality:
 
     def _chance_of(self, text: str) -> float | None:
         chance = _ask_or(None, self._chance, text)
-        is_probability = isinstance(chance, Real) and not isinstance(chance, bool) and 0 <= chance <= 1
-        return float(chance) if is_probability else None  # also where it is NaN: unknown
+        is_number = isinstance(chance, Real) and not isinstance(chance, bool)
+        return float(chance) if is_number and 0 <= float(chance) <= 1 else None  # also where it is NaN: unknown
 
     def _mass(self, names: Sequence[str], masses: Mapping[object, float] | None) -> float | None:
         if masses is None:

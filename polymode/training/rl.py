@@ -33,7 +33,7 @@ from transformers.trainer_utils import SchedulerType
 from trl import GRPOConfig, GRPOTrainer
 
 from polymode import runs
-from polymode.errors import ConfigError, DataNotFoundError, WriteError
+from polymode.errors import ConfigError, DataNotFoundError, UserError, WriteError
 from polymode.prompts import build_prompt
 from polymode.rewards import METHODS
 from polymode.tasks import Demonstrates, Task
@@ -169,14 +169,23 @@ def build_trainer(
         # Else vLLM keeps room for the longest text that the model could ever read.
         config.vllm_max_model_length = _longest_prompt(rows, tokenizer, recipe) + recipe.max_completion_length
     by_term = recipe.credit == "term"
-    trainer = (partial(TermCreditTrainer, recipe=recipe, ledger=ledger) if by_term else SharedPromptTrainer)(
-        model=AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **recipe.model_init),
-        processing_class=tokenizer,
-        reward_funcs=reward,
-        train_dataset=Dataset.from_list(rows),
-        args=config,
-        peft_config=lora_config(recipe.lora),
-    )
+    kind = partial(TermCreditTrainer, recipe=recipe, ledger=ledger) if by_term else SharedPromptTrainer
+    try:
+        trainer = kind(
+            model=AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **recipe.model_init),
+            processing_class=tokenizer,
+            reward_funcs=reward,
+            train_dataset=Dataset.from_list(rows),
+            args=config,
+            peft_config=lora_config(recipe.lora),
+        )
+    except (TypeError, ValueError) as exc:
+        sections = [name for name in ("model_init", "lora", "trl") if getattr(recipe, name)]
+        if not sections or isinstance(exc, UserError):
+            raise
+        raise ConfigError(
+            f"the model or its trainer refuses {' or '.join(sections)} ({' '.join(str(exc).split())[:200]}): correct it"
+        ) from exc
     for stock in (ProgressCallback, PrinterCallback):  # ours shows what matters instead
         trainer.remove_callback(stock)
     counts = [KeepsCounts(shaping.counts)] if shaping is not None and shaping.counts is not None else []

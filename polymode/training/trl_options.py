@@ -175,8 +175,8 @@ def check_sections(recipe: Recipe) -> None:
             (METHODS[recipe.method].has_confidence, _BREAKS_CALIBRATION, "a method with confidences"),
             (recipe.credit == "term", _BREAKS_TERM_CREDIT, "credit = 'term'"),
         ):
-            harmless, reason = table.get(name, (value, ""))
-            if applies and value != harmless:
+            if applies and name in table and value != table[name][0]:
+                reason = table[name][1]
                 raise ConfigError(f"trl: {name} = {value!r} with {why} is refused: {reason}; leave it out")
 
 
