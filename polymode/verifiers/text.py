@@ -53,6 +53,7 @@ _ARTICLE_HYPHEN = re.compile(r"(?<!\w)(a|an|the)-(?=\w)")
 _INSIDE_WORD = re.compile(r"(?<=[^\W\d_])['.](?=[^\W_])|(?<=\d)'(?=s\b)")
 """Points and apostrophes that make one word: U.S., O'Brien, 1990's."""
 _MEANT = re.compile(
+    r"(?=[-+/:*,'\"#!^=.<>])(?:"  # one look at most places, before the choices below
     r"(?<![\w)\]}.%!-])-(?=[€£¥]?\.?\d)"  # the sign of a number
     r"|(?<=\d\de)-(?=\d)|(?<=\b\de)-(?=\d)"  # and of an exponent
     r"|(?<=[\d)%!])[-/:*,'\"](?=[\d(])|(?<=[\d)%] )[-/:*](?= [\d(])"  # between two numbers
@@ -63,7 +64,7 @@ _MEANT = re.compile(
     r"|(?<=[^\W\d_])\#|(?<=\d)!+(?!\w)|(?<=\b[^\W\d_])!"
     r"|(?<=\w)\*+(?=[\w(-])|(?<=\S)\^(?=\S)|(?<=\S)=(?=\S)"
     r"|(?<![\w.])\.(?=\w)|(?<=\d)\.(?=\d)"
-    r"|[<>]=?(?= ?[\d.-])|(?<=\w)[<>]=?(?=\w)"
+    r"|[<>]=?(?= ?[\d.-])|(?<=\w)[<>]=?(?=\w))"
 )
 """Marks that carry meaning where they stand."""
 _TRAILING = {
@@ -125,7 +126,9 @@ def _fold(text: str) -> str:
 
 def _without_marks(text: str) -> str:
     """``text`` with every mark that carries no meaning replaced by a space, or dropped inside a word."""
-    text = text.replace("$", "").replace("&", " and ").translate(_FORMAT)
+    text = text.replace("$", "").replace("&", " and ")
+    if not text.isascii():
+        text = text.translate(_FORMAT)
     if "," in text:
         text = _LIST.sub(lambda m: m[0].replace(",", " "), _THOUSANDS.sub(lambda m: m[0].replace(",", ""), text))
     if "%" in text:
@@ -133,7 +136,10 @@ def _without_marks(text: str) -> str:
     for mark, (opening, trailing) in _TRAILING.items():
         if mark in text and not opening.search(text):
             text = trailing.sub(_PRIVATE[mark], text)
-    text = _INSIDE_WORD.sub("", _ARTICLE_HYPHEN.sub(r"\1", text))
+    if "-" in text:
+        text = _ARTICLE_HYPHEN.sub(r"\1", text)
+    if "." in text or "'" in text:
+        text = _INSIDE_WORD.sub("", text)
     parts: list[str] = []
     position = 0
     for mark in _MEANT.finditer(text):
