@@ -1,4 +1,4 @@
-r"""Equality of parsed expressions by math-verify, with numbers compared relatively and hopeless ones refused (layer L1).
+r"""Equality of expressions by math-verify, with numbers compared relatively and hopeless ones refused (layer L1).
 
 math-verify rounds to six decimals and takes differences below 1e-15 for 0, so that 6.63e-34 equals 1.60e-19, and
 1/2^98 equals 1/2^99. Here decimals become exact fractions (``0.1`` is 1/10), and numbers are equal when they are so
@@ -24,6 +24,7 @@ from sympy import (
     E,
     Expr,
     Float,
+    I,
     Integer,
     MatrixBase,
     Pow,
@@ -43,6 +44,8 @@ MAX_BITS = 1 << 25
 """A number that would take more bits to write out is not computed."""
 PARSED = 4096
 """Parsed expressions that are remembered."""
+_INDEX = re.compile(r"i\s*=|[_=<>]\s*\{?\s*i(?![A-Za-z])|i\s*[<>]")
+"""Of a sum, or a variable that is solved for."""
 _DECIMAL = re.compile(r"\d\.\d")
 _default = LatexExtractionConfig()
 # With units=True, "5 km" and "5 m" would both be read as 5.
@@ -80,19 +83,21 @@ def are_equal(a: str, b: str) -> bool | None:
 @lru_cache(maxsize=PARSED)
 def _parsed(latex: str) -> list[Any]:
     expressions = parse(f"${latex}$", _CONFIG, fallback_mode="no_fallback", parsing_timeout=0, raise_on_error=True)
+    expressions = [item.as_immutable() if isinstance(item, MatrixBase) else item for item in expressions]
     for expression in expressions:
         _check_size(expression)
-    expressions = [_exact(expression) for expression in expressions]
+    expressions = [_exact(expression, not _INDEX.search(latex)) for expression in expressions]
     # An undefined value such as 1/0 cannot be compared with anything.
     return [] if any(isinstance(item, Basic) and item.has(nan, zoo) for item in expressions) else expressions
 
 
-def _exact(expression: Any) -> Any:
-    """With each decimal as the fraction that it is."""
-    decimals = expression.atoms(Float)
-    if not decimals:
+def _exact(expression: Any, has_imaginary: bool) -> Any:
+    """With each decimal as the fraction that it is, and i, a letter to math-verify, as the imaginary unit."""
+    exact: dict[Any, Any] = {number: Rational(str(number)) for number in expression.atoms(Float)}
+    if has_imaginary:
+        exact |= {symbol: I for symbol in expression.free_symbols if str(symbol) == "i"}
+    if not exact:
         return expression
-    exact = {number: Rational(str(number)) for number in decimals}
     if isinstance(expression, FiniteSet):  # keeps the order in which its elements are written
         return FiniteSet(*(item.xreplace(exact) for item in expression._unsorted_args))
     return expression.xreplace(exact)

@@ -1,10 +1,10 @@
-r"""Texts with digits and signs that are no mathematics: dates, ranges, times, versions, formulae of chemistry (layer L1).
+r"""Texts with digits that are no mathematics: dates, ranges, times, versions, formulae of chemistry (layer L1).
 
 A reader of LaTeX computes with all of them: ``2024-05-01`` is 2018, ``H2O`` equals ``HO2``, ``12:30`` is 2/5. They are
 compared as texts. Two kinds have a form of their own, in which two spellings of one thing are equal:
 
 - a formula of chemistry keeps its case (``CO`` is not ``Co``) and loses its markup (``H_2O`` is ``H2O``);
-- a ratio is in lowest terms (``6:8`` is ``3:4``, not ``4:3``, and never a fraction), unless it may be a time (``6:15``).
+- a ratio is in lowest terms (``6:8`` is ``3:4``, not ``4:3``, and never a number), unless it may be a time (``6:15``).
 """
 
 from __future__ import annotations

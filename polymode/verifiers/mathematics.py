@@ -41,7 +41,7 @@ _FRACTION = re.compile("[¼-¾⅐-⅞↉]")
 _DASH = re.compile("(?<=\\d)\\s*[\u2013\u2014]\\s*(?=\\d)")  # of a range, also between spaces
 
 _TEXT_COMMAND = re.compile(r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|mbox|mathrm|mathbf|mathit|ce)\s*\{([^{}]*)\}")
-_ANSWER = re.compile(r"(?:the\s+)?(?:final\s+)?answer\s*(?:is\s*:?|[:=])\s*|=\s*", re.IGNORECASE)
+_ANSWER = re.compile(r"(?:\*\*)?(?:the\s+)?(?:final\s+)?answer\s*(?:is\s*:?|[:=])(?:\*\*)?\s*|=\s*", re.IGNORECASE)
 # Delimiters around the whole text; the inside holds none of them, so `$1$ and $2$` is not taken for one expression.
 _WRAPPED = re.compile(
     r"(?:\$\$([^$]*)\$\$|\$([^$]*)\$|\\\(((?:(?!\\[()]).)*)\\\)|\\\[((?:(?!\\[\[\]]).)*)\\\]|\\f?box(?:ed)?\{([^{}]*"
@@ -55,9 +55,11 @@ _PHRASES = (
 )
 _CURRENCY = re.compile(r"\\?\$\s*(?=-?[\d.])")
 
+_LOG = re.compile(r"(?<![A-Za-z\\])log_?(\d+)(?=\s*\(|\s)")  # `log2(8)`, `log_10 100`
+_INFINITY = re.compile(r"(?<![\\A-Za-z])(?:infinity|infty|inf|oo)(?![A-Za-z])")
 _NAMED = re.compile(
-    r"(?<![\\A-Za-z])(arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|log|ln|exp|pi|infty|infin)"
-    r"(?:ity)?(?![A-Za-z])"
+    r"(?<![\\A-Za-z])(arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|log|ln|exp|pi"
+    r"|alpha|beta|gamma|delta|epsilon|theta|lambda|sigma|phi|omega)(?![A-Za-z])"
 )
 _ATOM = r"(\d+(?:\.\d+)?|[A-Za-z](?![A-Za-z]))"
 _OPENING = re.compile(r"(?P<root>\\?sqrt|√)\s*\(|(?P<cube>cbrt|\\sqrt\[3\])\s*\(|\^\s*\(")
@@ -82,7 +84,6 @@ _TYPING = tuple(
         (r"(?:√|(?<![A-Za-z\\])sqrt)\s*\{", r"\\sqrt{"),
         (rf"(?:√|(?<![A-Za-z\\])sqrt)\s*{_ATOM}", r"\\sqrt{\1}"),
         (rf"\\sqrt\[3\]\s*{_ATOM}", r"\\sqrt[3]{\1}"),
-        (r"(?<![A-Za-z\\])log_?(\d+)(?=\s*\(|\s)", r"\\log_{\1} "),
         (r"\\log\s*_\s*(\d)", r"\\log_{\1} "),
         (r"(?<![\w.])(\d+\.?\d*)[eE]([+-]?\d+)(?![\w.])", r"\1\\times 10^{\2}"),
         (r"(?<=\d)\s*[xX]\s*(?=10\s*\^)", r"\\times "),
@@ -104,7 +105,7 @@ _FILLING = re.compile(r"\\[,;! ]|\s")
 
 _COMMAND = re.compile(r"\\(?:begin|end)\{[a-z]*\*?\}|\\(?:text|mathrm|operatorname)\{[^{}]*\}|\\[A-Za-z]+")
 _WORD = re.compile(r"[^\W\d_]{3,}")
-_MARK = re.compile(r"[\d\\^=<>+*/_]|(?<![^\W_])[^\W\d_]!")
+_MARK = re.compile(r"[\d\\^=<>+*/_]|\|.+\||(?<![^\W_])[^\W\d_]!")
 _LETTERS = re.compile(r"(?=.*-|\(?[^\W\d_]\)?$|.*\s)(?:[-()\s]|(?<![^\W\d_])[^\W\d_](?![^\W\d_]))+")
 """`x`, `(A)`, `a - b`, `x y`."""
 _PRODUCT = re.compile(r"[a-z]{2,3}")
@@ -131,6 +132,7 @@ def as_latex(text: str) -> str | None:
     if "," in latex and not re.search(r"[(\[{]", latex.replace("{,}", ",")):
         latex = _THOUSANDS.sub(lambda number: re.sub("[{},]", "", number[0]), latex)
     latex = with_units(latex).translate(_SIGNS)
+    latex = _INFINITY.sub(r"\\infty ", _LOG.sub(r"\\log_{\1} ", latex))
     latex = _bracketed(_NAMED.sub(r"\\\1 ", latex))
     for pattern, replacement in _TYPING:
         latex = pattern.sub(replacement, latex)
@@ -139,7 +141,7 @@ def as_latex(text: str) -> str | None:
 
 
 def as_product(text: str) -> str | None:
-    """Two or three letters as a product, which they are only beside mathematics: ``yx`` is ``x y``, ``no`` is a word."""
+    """Two or three letters as a product, which they are only beside mathematics: ``yx`` beside ``x y``."""
     return " ".join(text.strip()) if _PRODUCT.fullmatch(text.strip()) else None
 
 

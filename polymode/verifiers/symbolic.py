@@ -39,6 +39,8 @@ _WHOLE_OR_RATIO = re.compile(
     re.ASCII,
 )
 _OPERATOR = re.compile(r"[\\^=<>+*/_%|!√]")
+_SPACE = re.compile(r"(?<!\d)\s+|\s+(?!\d)")
+"""Between two numbers it tells them from one."""
 _MAY_EXHAUST = re.compile(
     r"[!^]|\\(?!(?:frac|sqrt|text|pi|pm|times|cdot|infty|le|ge|circ|emptyset)(?![A-Za-z]))|.{100}"
 )
@@ -224,7 +226,7 @@ def _is_same_text(a: str, b: str) -> bool:
     if None not in forms:
         return forms[0] == forms[1]
     if any(_OPERATOR.search(text) or as_latex(text) is not None for text in (a, b)):
-        left, right = ("".join(text.casefold().split()).rstrip(".") for text in (a, b))
+        left, right = (_SPACE.sub("", text.casefold()).rstrip(".") for text in (a, b))
         return left == right
     return _TEXT.same(a, b)
 

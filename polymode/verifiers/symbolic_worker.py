@@ -1,8 +1,8 @@
 """The process that compares expressions for `SymbolicVerifier`, run as ``python -m`` this module ``SECONDS``.
 
-One JSON object a line, ``{"id": 1, "a": LATEX, "b": LATEX}`` in and ``{"id": 1, "equal": true}`` out; ``null`` when one
-of the two is no expression, or when there is no ``b`` and ``a`` is only evaluated; ``"exhausted"`` instead of ``"equal"`` when the comparison takes more than is allowed. The
-first line out is ``{"ready": true}``. It ends when its input does.
+One JSON object a line: ``{"id": 1, "a": LATEX, "b": LATEX}`` in and ``{"id": 1, "equal": true}`` out, ``null`` when one
+of the two is no expression, or ``"exhausted"`` instead of ``"equal"`` when the comparison takes more than is allowed.
+Without ``b``, the expression is only evaluated. The first line out is ``{"ready": true}``. It ends when its input does.
 
 The deadline is one of processor time, so that a busy machine makes no answer wrong, and the system ends the process at
 it: math-verify's own alarms are off, because they do not interrupt arithmetic on huge numbers. Memory is limited too.
@@ -41,8 +41,8 @@ def main(seconds: float) -> None:
             reply = {"equal": are_equal(request["a"], request["b"]) if "b" in request else examine(request["a"])}
         except (TooLargeError, MemoryError, RecursionError) as exc:
             reply = {"exhausted": str(exc) or type(exc).__name__}
-        except Exception:  # of sympy, on an expression that it cannot compare: nothing shows that they are equal
-            reply = {"equal": False}
+        except Exception as exc:  # of sympy: it cannot evaluate the one, or nothing shows that the two are equal
+            reply = {"equal": False} if "b" in request else {"exhausted": f"{type(exc).__name__}: {exc}"[:300]}
         signal.setitimer(signal.ITIMER_PROF, 0)
         print(json.dumps({"id": request["id"], **reply}), file=out, flush=True)
 
