@@ -44,6 +44,7 @@ MAX_BITS = 1 << 25
 """A number that would take more bits to write out is not computed."""
 PARSED = 4096
 """Parsed expressions that are remembered."""
+_HUGE_BINOMIAL = re.compile(r"\\[dt]?binom\s*\{\s*\d{7}")  # the reader computes it at once
 _INDEX = re.compile(r"i\s*=|[_=<>]\s*\{?\s*i(?![A-Za-z])|i\s*[<>]")
 """Of a sum, or a variable that is solved for."""
 _DECIMAL = re.compile(r"\d\.\d")
@@ -82,6 +83,8 @@ def are_equal(a: str, b: str) -> bool | None:
 
 @lru_cache(maxsize=PARSED)
 def _parsed(latex: str) -> list[Any]:
+    if _HUGE_BINOMIAL.search(latex):
+        raise TooLargeError("a number in it is too large to compute")
     expressions = parse(f"${latex}$", _CONFIG, fallback_mode="no_fallback", parsing_timeout=0, raise_on_error=True)
     expressions = [item.as_immutable() if isinstance(item, MatrixBase) else item for item in expressions]
     for expression in expressions:

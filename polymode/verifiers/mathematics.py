@@ -19,7 +19,8 @@ from polymode.verifiers.units import with_units
 MAX_CHARS = 1000
 """Longer texts are compared as text."""
 MAX_DEPTH = 40
-"""Texts with deeper brackets are compared as text; a reader's time grows quickly with the depth."""
+MAX_PARENTHESES = 8
+"""Texts with deeper brackets, or deeper parentheses, are compared as text; a reader's time grows quickly with both."""
 
 _COMMANDS = {"×": "times", "·": "cdot", "⋅": "cdot", "∙": "cdot", "∞": "infty", "≤": "le", "≥": "ge", "≠": "ne"}
 _COMMANDS |= {"±": "pm", "∪": "cup", "∩": "cap", "∅": "emptyset", "∈": "in", "≈": "approx"}
@@ -73,6 +74,12 @@ def _repeating(match: re.Match[str]) -> str:
     return rf"\frac{{{int(digits + period) - int(digits or '0')}}}{{{below}}}"
 
 
+def _tower(match: re.Match[str]) -> str:
+    """``2^3^4`` as a power of a power, from the right."""
+    exponents = [part.strip() for part in match[0].split("^")[1:]]
+    return "".join(f"^{{{exponent}" for exponent in exponents) + "}" * len(exponents)
+
+
 _TYPING = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
@@ -87,7 +94,7 @@ _TYPING = tuple(
         (r"\\log\s*_\s*(\d)", r"\\log_{\1} "),
         (r"(?<![\w.])(\d+\.?\d*)[eE]([+-]?\d+)(?![\w.])", r"\1\\times 10^{\2}"),
         (r"(?<=\d)\s*[xX]\s*(?=10\s*\^)", r"\\times "),
-        (rf"\^\s*([+-]?)\s*{_ATOM}", r"^{\1\2}"),
+        (rf"(?:\^\s*[+-]?\s*{_ATOM})+", _tower),
         (r"\+/?-(?=\s*[\d\\A-Za-z(])", r"\\pm "),
         (r"(?<=[\d})])i(?![A-Za-z])", " i"),  # by itself it is the imaginary unit
         (r"<=", r"\\le "),
@@ -223,5 +230,8 @@ def _is_mathematics(latex: str) -> bool:
     rest = re.sub(r"(?<=[\s\d}])(?:or|and)\s", " ", _COMMAND.sub(" ", latex))
     if _WORD.search(rest) or _APART.search(latex) or _DOUBLED.search(latex):
         return False
-    steps = ((char in "([{") - (char in ")]}") for char in latex)
-    return max(accumulate(steps)) <= MAX_DEPTH
+    return _depth(latex, "([{", ")]}") <= MAX_DEPTH and _depth(latex, "(", ")") <= MAX_PARENTHESES
+
+
+def _depth(latex: str, opening: str, closing: str) -> int:
+    return max(accumulate((char in opening) - (char in closing) for char in latex))

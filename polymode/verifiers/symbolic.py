@@ -72,7 +72,7 @@ class SymbolicVerifier:
         MissingExtraError: math-verify is not installed.
     """
 
-    def __init__(self, *, seconds: float = 5.0, workers: int = 0) -> None:
+    def __init__(self, *, seconds: float = 3.0, workers: int = 0) -> None:
         if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds <= 3600:
             raise ConfigError(f"seconds = {seconds!r} is not allowed: give a number above 0, at most 3600")
         if isinstance(workers, bool) or not isinstance(workers, int) or workers < 0:
