@@ -17,7 +17,6 @@ from math import log2
 from typing import Any
 
 import math_verify.grader
-from latex2sympy2_extended.sets import FiniteSet
 from math_verify import LatexExtractionConfig, parse, verify
 from sympy import (
     Basic,
@@ -85,8 +84,10 @@ def are_equal(a: str, b: str) -> bool | None:
 def _parsed(latex: str) -> list[Any]:
     if _HUGE_BINOMIAL.search(latex):
         raise TooLargeError("a number in it is too large to compute")
-    expressions = parse(f"${latex}$", _CONFIG, fallback_mode="no_fallback", parsing_timeout=0, raise_on_error=True)
-    expressions = [item.as_immutable() if isinstance(item, MatrixBase) else item for item in expressions]
+    expressions: list[Any] = parse(
+        f"${latex}$", _CONFIG, fallback_mode="no_fallback", parsing_timeout=0, raise_on_error=True
+    )
+    expressions = [getattr(item, "as_immutable", lambda item=item: item)() for item in expressions]
     for expression in expressions:
         _check_size(expression)
     expressions = [_exact(expression, not _INDEX.search(latex)) for expression in expressions]
@@ -101,8 +102,8 @@ def _exact(expression: Any, has_imaginary: bool) -> Any:
         exact |= {symbol: I for symbol in expression.free_symbols if str(symbol) == "i"}
     if not exact:
         return expression
-    if isinstance(expression, FiniteSet):  # keeps the order in which its elements are written
-        return FiniteSet(*(item.xreplace(exact) for item in expression._unsorted_args))
+    if hasattr(expression, "_unsorted_args"):  # a set or chain keeps the order in which its parts are written
+        return expression.func(*(item.xreplace(exact) for item in expression._unsorted_args))
     return expression.xreplace(exact)
 
 
@@ -113,7 +114,7 @@ def examine(latex: str) -> None:
         TooLargeError, MemoryError, RecursionError: that takes too much.
     """
     for expression in _parsed(latex):
-        value = math_verify.grader.safe_sympy_doit(expression)
+        value: Any = math_verify.grader.safe_sympy_doit(expression)
         if getattr(value, "is_number", False):
             value.evalf(30)
 
@@ -144,7 +145,7 @@ def symbols_equal(a: Any, b: Any) -> bool:
     if not (isinstance(a, Expr) and isinstance(b, Expr)):
         return _simplified_equal(a, b)
     names = sorted(a.free_symbols | b.free_symbols, key=str)
-    point = {name: Rational(10007 + 797 * i, 7919 + 131 * i) for i, name in enumerate(names)}
+    point: Any = {name: Rational(10007 + 797 * i, 7919 + 131 * i) for i, name in enumerate(names)}
     with suppress(ArithmeticError, AttributeError, NotImplementedError, TypeError, ValueError):
         size, difference = (abs(value.subs(point).evalf(30)) for value in (a, a - b))
         if size.is_Float and difference.is_Float and difference > (1 + size) * Rational(1, 10**10):
