@@ -18,30 +18,32 @@ class Loss(NamedTuple):
 
     name: str
     fix: str
+    """What helps, and what is measured all the same."""
 
 
 _CUT = Loss(
     "cut off before the answers were complete",
     "allow more tokens (--max-tokens); drafts in a text without </think> are not counted",
 )
+# The first pattern that a parser's reason begins with; reasons may quote the completion, so none looks further.
 _KINDS: tuple[tuple[str, Loss], ...] = (
     (
-        r"is never closed",
+        r"reasoning: ",
         Loss(
             "reasoning that is never closed by </think>",
             'allow more tokens (--max-tokens), and mark what was cut off with "finished": false',
         ),
     ),
-    (r"^completion: ", Loss("longer than what is read", "generate with a limit of tokens (--max-tokens)")),
+    (r"completion: ", Loss("longer than what is read", "generate with a limit of tokens (--max-tokens)")),
     (
-        r"<confidence\d*> (?:is|has) ",
+        r"slot \d+: <confidence\d*> (?:is|has) ",
         Loss(
             "a confidence that is no plain decimal from 0 to 1",
             "ask for numbers such as 0.85; the answers count, the confidences of such a set are left out",
         ),
     ),
     (
-        r"<confidence\d*> expected",
+        r"slot \d+: <confidence\d*> expected",
         Loss(
             "an answer without a confidence",
             "ask for one after each answer, or read the file with --confidence no; the answers count, the confidences "
@@ -49,41 +51,44 @@ _KINDS: tuple[tuple[str, Loss], ...] = (
         ),
     ),
     (
-        r"expected, found <confidence",
+        r"slot \d+: <answer\d*> expected, found <confidence",
         Loss(
             "confidences where none were asked for",
             'read the file with --confidence yes, or write "confidence": true into its lines',
         ),
     ),
     (
-        r"^after the last slot: text",
+        r"after the last slot: text",
         Loss(
             "text after the last slot", "ask for nothing but the slots after </think>; the slots are read all the same"
         ),
     ),
     (
-        r"text outside the tags",
+        r"slot \d+: text outside the tags",
         Loss(
             "text before or between the slots (a preface, a code fence)",
             "ask for nothing but the slots after </think>; the slots are read all the same",
         ),
     ),
-    (r"one tag too many", Loss("more slots than k", "give the k that was asked for (--k)")),
+    (r"after the last slot: <", Loss("more slots than k", "give the k that was asked for (--k)")),
     (
-        r"<answer\d*> expected, found <(?:answer|think|analysis)",
+        r"slot \d+: <answer\d*> expected, found <(?:answer|think|analysis)",
         Loss(
             "slots in another order or with other numbers",
             "k = 1 writes <answer>, k > 1 <answer1>, <answer2>, ...; see --k",
         ),
     ),
     (
-        r"<answer\d*> expected, found",
+        r"slot \d+: <answer\d*> expected, found",
         Loss("fewer answers than k", "ask for exactly k answers, or give the k that was asked for (--k)"),
     ),
-    (r"<answer\d*> is empty", Loss("an empty answer", "ask for an answer in every slot")),
-    (r"<answer\d*> has ", Loss("an answer that is too long", "ask for nothing but the answer inside its tags")),
+    (r"slot \d+: <answer\d*> is empty", Loss("an empty answer", "ask for an answer in every slot")),
     (
-        r"^slot|^analysis",
+        r"slot \d+: <answer\d*> has ",
+        Loss("an answer that is too long", "ask for nothing but the answer inside its tags"),
+    ),
+    (
+        r"slot|analysis",
         Loss("a tag that is not closed", "close every tag; an answer must not contain tags of the format"),
     ),
 )
@@ -96,7 +101,7 @@ def loss_of(judged: JudgedCompletion) -> Loss | None:
         return None
     if judged.status == "truncated":
         return _CUT
-    return next((loss for pattern, loss in _KINDS if re.search(pattern, judged.reason)), _OTHER)
+    return next((loss for pattern, loss in _KINDS if re.match(pattern, judged.reason)), _OTHER)
 
 
 def describe_losses(judged: Iterable[JudgedCompletion]) -> str:
