@@ -91,6 +91,11 @@ def with_reasoning_opened(completion: str, opening: str) -> str:
     return opening + completion if opening and not completion.lstrip().startswith(_THINK) else completion
 
 
+def build_plain_prompt(question: str) -> str:
+    """Prompt that asks for one answer and nothing else, for models that do not know the answer format."""
+    return f"{question}\n\nReply with one answer only, without explanation."
+
+
 def build_check_prompt(question: str, answer: str) -> str:
     """Prompt that asks whether one proposed answer is right, to be answered with True or False (P(True))."""
     ask = "Is the proposed answer correct? Reply with one word, True or False."

@@ -67,7 +67,7 @@ class TransformersGenerator:
         """``n`` completions of each prompt; temperature 0 takes the most likely token each time."""
         import torch
 
-        ids = [self._encode(prompt) for prompt in prompts]
+        ids = [self.encode(prompt) for prompt in prompts]
         out: list[list[Generated]] = [[] for _ in prompts]
         rows = [i for i in range(len(prompts)) for _ in range(n)]
         with torch.random.fork_rng(), torch.inference_mode():
@@ -87,7 +87,7 @@ class TransformersGenerator:
             Per text its tokens as (start, end, log-probability); start and end are offsets into the text, which is
             tokenised anew (a sampled text may have been made of other tokens).
         """
-        prompt_ids = [self._encode(prompt) for prompt in prompts]
+        prompt_ids = [self.encode(prompt) for prompt in prompts]
         tails = [self._without_opening(text, ids_T) for text, ids_T in zip(texts, prompt_ids, strict=True)]
         encoded = [self.tokenizer(tail, add_special_tokens=False, return_offsets_mapping=True) for tail in tails]
         ids = [ids_T + tail["input_ids"] for ids_T, tail in zip(prompt_ids, encoded, strict=True)]
@@ -111,7 +111,7 @@ class TransformersGenerator:
         firsts = [self.tokenizer(c, add_special_tokens=False)["input_ids"][0] for c in candidates]
         if len(set(firsts)) < len(firsts):
             raise ConfigError(f"candidates {list(candidates)} do not all start with tokens of their own")
-        ids = [self._encode(prompt) for prompt in prompts]
+        ids = [self.encode(prompt) for prompt in prompts]
         for ids_T, text in zip(ids, texts, strict=True):
             ids_T += self.tokenizer(self._without_opening(text, ids_T), add_special_tokens=False)["input_ids"]
         out: list[list[float]] = [[] for _ in texts]
@@ -140,7 +140,8 @@ class TransformersGenerator:
                 yield rows[start : start + size]
                 bar.update(len(rows[start : start + size]))
 
-    def _encode(self, prompt: str) -> list[int]:
+    def encode(self, prompt: str) -> list[int]:
+        """Tokens of a prompt as the model reads it, the chat template applied when the tokenizer has one."""
         if self.tokenizer.chat_template is None:
             return self.tokenizer(prompt, add_special_tokens=True)["input_ids"]
         chat, options = [{"role": "user", "content": prompt}], self._chat_template
