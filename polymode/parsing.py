@@ -1,6 +1,7 @@
 """Reads a completion into answers, confidences and where they stand (layer L1). Total: no text makes it raise.
 
-Grammar, after the last ``</think>`` (or the whole text when there is no reasoning)::
+Grammar, after the last ``</think>`` (or the whole text when there is no reasoning), because only what the model finally
+says counts::
 
     interleaved  <answer1>text</answer1><confidence1>q</confidence1> ... K times, <analysis>..</analysis> or nothing
     blocked      <answer1>text</answer1> ... K times, <confidence1>q</confidence1> ... K times, with at most one
@@ -38,6 +39,7 @@ _TAG = re.compile(_A_TAG)
 _TEXT = rf"[^<]*+(?:(?!{_A_TAG})<[^<]*+)*+"
 """Any text without a tag of the grammar: each ``<`` is looked at once, the characters between are skipped in one go."""
 _NUMBER = rf"(?:0?\.[0-9]{{1,{MAX_NUMBER_CHARS - 2}}}|0|1(?:\.0{{1,{MAX_NUMBER_CHARS - 2}}})?)"
+_CONFIDENCE_SLOT = re.compile(r"<confidence[0-9]*+>[^<]*+</confidence")
 _IS_NUMBER = re.compile(_NUMBER)
 _IS_DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)")
 
@@ -48,12 +50,15 @@ def parse_answers(
     """Read the answer set of a completion.
 
     Args:
-        completion: the model's whole text, unmodified.
+        completion: the model's whole text, unmodified, with a ``<think>`` that its prompt opened in front
+            (`polymode.prompts.with_reasoning_opened`).
         k: answers asked for, 1..MAX_K.
         confidence: whether the format asks for a confidence after each answer.
         finished: False when generation was cut off, which turns MALFORMED into TRUNCATED.
-        salvage: for evaluation only: when the format was not followed, keep the longest usable prefix of slots (answer
-            and, where asked for, valid confidence, in slot order, whatever stands between them) as PARTIAL.
+        salvage: for evaluation only: when the format was not followed, keep the last answer of each slot, up to the
+            first slot without one, as PARTIAL, whatever stands around them. Their confidences are kept where all can
+            be read, else none is. Nothing is kept of reasoning that is not closed, nor of a text without ``</think>``
+            that was cut off: its slots may be drafts.
 
     Returns:
         K answers when CLEAN, 1..K when PARTIAL, none when MALFORMED or TRUNCATED, with the reason in words. Spans are
@@ -77,21 +82,34 @@ def parse_answers(
     return _parse_slowly(completion, start, k, confidence, finished, salvage)
 
 
+def final_part(completion: str) -> str:
+    """The part of a completion that can hold answers: after the last ``</think>``, up to reasoning opened there."""
+    return completion.rpartition(_END_THINK)[2].partition(_THINK)[0]
+
+
+def states_confidences(completion: str) -> bool:
+    """Whether what a completion finally says (`final_part`) has a slot with a confidence, whatever is written in it."""
+    return _CONFIDENCE_SLOT.search(final_part(completion)) is not None
+
+
 def _parse_slowly(completion: str, start: int, k: int, confidence: bool, finished: bool, salvage: bool) -> AnswerSet:
-    answers: list[Answer] = []
+    answers: tuple[Answer, ...] = ()
+    opened = completion.find(_THINK, start)
     if len(completion) > MAX_COMPLETION_CHARS:
-        reason = f"completion: {len(completion)} characters, at most {MAX_COMPLETION_CHARS} are read"
-    elif start == 0 and _THINK in completion:
+        reason, salvage = f"completion: {len(completion)} characters, at most {MAX_COMPLETION_CHARS} are read", False
+    elif opened >= 0 and start == 0:
         reason = "reasoning: <think> is never closed by </think>"
     else:
         try:
             return AnswerSet(ParseStatus.CLEAN, _scan(completion, start, k, confidence), k, confidence)
         except _Deviation as exc:
             reason = str(exc)
-        if salvage:
-            answers = _salvage(completion, start, k, confidence)
+    if salvage and (finished or (start > 0 and opened < 0)):
+        answers = _salvage(completion, start, opened if opened >= 0 else len(completion), k, confidence)
+    elif salvage and opened < 0 and "<answer" in completion:
+        reason += "; cut off without </think>, so what it says may be drafts"
     failed = ParseStatus.MALFORMED if finished else ParseStatus.TRUNCATED
-    return AnswerSet(ParseStatus.PARTIAL if answers else failed, tuple(answers), k, confidence, reason)
+    return AnswerSet(ParseStatus.PARTIAL if answers else failed, answers, k, confidence, reason)
 
 
 class _Layout(NamedTuple):
@@ -163,7 +181,7 @@ class _Scanner:
 
     def __init__(self, completion: str, start: int) -> None:
         self.completion = completion
-        self._pieces = _pieces(completion, start)
+        self._pieces = _pieces(completion, start, len(completion))
         self.gap, self.tag = next(self._pieces)  # the text up to the next tag, and that tag, "" at the end
 
     def content(self, name: str, where: str) -> Span:
@@ -195,16 +213,16 @@ class _Scanner:
             raise _Deviation(f"{where}: text outside the tags: {text[:40]!r}")
 
 
-def _pieces(completion: str, start: int) -> Iterator[tuple[Span, str]]:
-    """Each tag from ``start`` on, after the stripped text in front of it; at last the end of the text, as "".
+def _pieces(completion: str, start: int, end: int) -> Iterator[tuple[Span, str]]:
+    """Each tag from ``start`` to ``end``, after the stripped text in front of it; at last the end of the text, as "".
 
     One pass of finditer, never restarted: this is what makes the scan linear in the number of characters.
     """
     position = start
-    for match in _TAG.finditer(completion, start):
+    for match in _TAG.finditer(completion, start, end):
         yield _stripped(completion, position, match.start()), match[0]
         position = match.end()
-    yield _stripped(completion, position, len(completion)), ""
+    yield _stripped(completion, position, end), ""
 
 
 def _stripped(text: str, start: int, end: int) -> Span:
@@ -260,25 +278,29 @@ def _number_problem(text: str) -> str:
     return f"is {text!r}, not a plain decimal from 0 to 1"
 
 
-def _salvage(completion: str, start: int, k: int, confidence: bool) -> list[Answer]:
-    """The first complete ``<answer i>`` and the first confidence after it, slot by slot until one cannot be read."""
-    contents: dict[str, list[Span]] = {}  # of every <name>text</name> without a tag inside, by opening tag, in order
+def _salvage(completion: str, start: int, end: int, k: int, confidence: bool) -> tuple[Answer, ...]:
+    """The last answer of each slot between ``start`` and ``end``, up to the first slot without one.
+
+    A confidence belongs to the answer that it follows. One that is missing or no plain decimal leaves the answers as
+    they are and the whole set without confidences: calibration measured on the slots that happen to be readable would
+    be that of other sets.
+    """
+    last: dict[str, Span] = {}  # of every <name>text</name> without a tag inside, by opening tag
     opening = ""
-    for span, tag in _pieces(completion, start):
-        if opening and tag == f"</{opening[1:]}":
-            contents.setdefault(opening, []).append(span)
+    for span, tag in _pieces(completion, start, end):
+        if opening and tag == f"</{opening[1:]}" and span.end > span.start:
+            last[opening] = span
         opening = tag
-    answers: list[Answer] = []
-    position = start
+    answers: list[Span] = []
+    confidences: list[Span] = []
     for n in _numbers(k):
-        span = next((s for s in contents.get(f"<answer{n}>", ()) if s.start >= position), None)
+        span = last.get(f"<answer{n}>")
         if span is None or _answer_problem(span.slice(completion)):
             break
-        number = None
-        if confidence:
-            number = next((s for s in contents.get(f"<confidence{n}>", ()) if s.start >= span.end), None)
-            if number is None or _number_problem(number.slice(completion)):
-                break
-        answers.append(_answer(completion, span, number))
-        position = span.end
-    return answers
+        answers.append(span)
+        number = last.get(f"<confidence{n}>") if confidence else None
+        if number is not None and number.start > span.end and not _number_problem(number.slice(completion)):
+            confidences.append(number)
+    if len(confidences) < len(answers):
+        confidences = []
+    return tuple(_answer(completion, *spans) for spans in zip_longest(answers, confidences))

@@ -6,6 +6,7 @@ in a warm start (the lab).
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
 from polymode.errors import ConfigError, one_of
@@ -14,6 +15,7 @@ MAX_K = 20
 """Largest number of answers that one completion may be asked for."""
 
 Style = Literal["full", "brief"]
+_THINK = "<think>"
 
 CONFIDENCE_TEXTS: tuple[str, ...] = tuple(f"{i / 20:.2f}" for i in range(21))
 """Confidences in the demonstrations for models of the brief style: 0.00, 0.05, ... 1.00."""
@@ -64,6 +66,29 @@ def build_prompt(question: str, k: int, *, confidence: bool, exclusive: bool = F
             )
     parts.append("An answer tag holds only the answer, without explanation. After </think> write exactly:")
     return f"{question}\n\n{' '.join(parts)}\n{slots}"
+
+
+def reasoning_opened_by(prompt: object) -> str:
+    """What a prompt ends with when it opens the reasoning itself: ``<think>`` and white space; "" when it does not.
+
+    Templates of thinking models do so, and the model then goes on inside its reasoning, without that tag.
+
+    Args:
+        prompt: the text that the model goes on from, or a conversation, of which a last message of the role
+            ``assistant`` is the beginning of the reply; anything else opens nothing.
+    """
+    if isinstance(prompt, Sequence) and not isinstance(prompt, str):
+        last = prompt[-1] if prompt else None
+        prompt = last.get("content") if isinstance(last, Mapping) and last.get("role") == "assistant" else ""
+    if not isinstance(prompt, str):
+        return ""
+    end = len(prompt.rstrip())
+    return prompt[end - len(_THINK) :] if prompt.endswith(_THINK, 0, end) else ""
+
+
+def with_reasoning_opened(completion: str, opening: str) -> str:
+    """The completion with what its prompt opened (`reasoning_opened_by`) in front, unless it begins so already."""
+    return opening + completion if opening and not completion.lstrip().startswith(_THINK) else completion
 
 
 def build_plain_prompt(question: str) -> str:

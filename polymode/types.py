@@ -199,7 +199,7 @@ class Completion:
 
     example: Example
     text: str
-    """The model's whole text, unmodified."""
+    """The model's whole text, unmodified, after the ``<think>`` that its prompt may have opened."""
     k: int
     """Answers asked for."""
     has_confidence: bool

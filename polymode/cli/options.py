@@ -202,7 +202,7 @@ class Evaluate(MeasureOptions):
     k: int | None = None
     """Number of answers requested (K); overrides the lines of the file."""
     confidence: Literal["auto", "yes", "no"] = "auto"
-    """Whether confidences were requested; `auto` follows the lines of the file, else whether any completion has one."""
+    """Whether confidences were requested; `auto`: what each line says, else whether its completion contains one."""
     pool: Count = 1
     """Combine this many independent completions of a question into one set."""
     votes: bool = False

@@ -101,6 +101,7 @@ def evaluate(options: Evaluate) -> int:
     """Measure a file of completions, print the table and write it."""
     from polymode import runs
     from polymode.evaluation import evaluate, evaluate_groups, read_completions, write_groups
+    from polymode.evaluation.losses import describe_losses
     from polymode.evaluation.recorded_verifier import recorded_verifier
 
     if options.votes and options.pool == 1:
@@ -124,6 +125,8 @@ def evaluate(options: Evaluate) -> int:
     out = options.out or path.parent
     evaluation.write(out, completions=path)
     print(evaluation.table())
+    if losses := describe_losses(evaluation.judged):
+        print(losses)
     reasons = Counter(fault.partition(": ")[2] for one in evaluation.judged for fault in one.faults)
     for reason, count in reasons.most_common(1):
         print(f"commonest of the {reasons.total():,} faults that left answers unscored ({count:,}): {reason}")

@@ -18,7 +18,7 @@ class Generated:
     """One sampled text."""
 
     text: str
-    """The completion without its end token."""
+    """The completion without its end token; a ``<think>`` that the prompt opened stands in front of it."""
     n_tokens: int | None
     """Generated tokens, end token included; None when the back-end does not tell."""
     is_finished: bool
