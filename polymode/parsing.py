@@ -7,15 +7,18 @@ says counts::
     blocked      <answer1>text</answer1> ... K times, <confidence1>q</confidence1> ... K times, with at most one
                  <analysis>..</analysis>, before or after the confidences
 
-Without confidences both are the answers alone. K = 1 writes ``<answer>`` and ``<confidence>`` without a number. White
-space is allowed around every tag; any other text outside the tags is a deviation, because text that is neither
-reasoning nor answer is where a model can hide a second opinion. Inside an answer everything is text except the tags of
-the grammar themselves: ``a < b`` and ``<b>`` are fine, ``<answer2>`` is not. q is a plain decimal in [0, 1]: ``0.35``,
-``.35``, ``0``, ``1``, ``1.0``; a sign, an exponent, a percent sign, a decimal comma, ``nan`` or ``1.2`` are deviations.
+    lines        1. text | q                                             ... K lines, with nothing else
 
-`_layouts` reads both layouts with one regular expression each, which is fast; `_scan` states the grammar tag by tag and
-names the first departure from it. They accept the same texts (a property test compares them), in time linear in their
-length: a completion is written by a model that is rewarded for it, so it may be anything.
+Without confidences these are the answers alone (``1. text``). K = 1 writes ``<answer>`` and ``<confidence>`` without a
+number. White space is allowed around every tag; any other text outside the tags is a deviation, because text that is
+neither reasoning nor answer is where a model can hide a second opinion. Inside an answer everything is text except the
+tags of the grammar themselves: ``a < b`` and ``<b>`` are fine, ``<answer2>`` is not. q is a plain decimal in [0, 1]:
+``0.35``, ``.35``, ``0``, ``1``, ``1.0``; a sign, an exponent, a percent sign, a decimal comma, ``nan`` or ``1.2`` are
+deviations. An answer in a line holds no line break and no ``|``.
+
+`_layouts` reads each layout with one regular expression, which is fast; `_scan` and `_scan_lines` state the grammar tag
+by tag or line by line and name the first departure from it. They accept the same texts (a property test compares them),
+in time linear in their length: a completion is written by a model that is rewarded for it, so it may be anything.
 """
 
 from __future__ import annotations
@@ -39,7 +42,9 @@ _TAG = re.compile(_A_TAG)
 _TEXT = rf"[^<]*+(?:(?!{_A_TAG})<[^<]*+)*+"
 """Any text without a tag of the grammar: each ``<`` is looked at once, the characters between are skipped in one go."""
 _NUMBER = rf"(?:0?\.[0-9]{{1,{MAX_NUMBER_CHARS - 2}}}|0|1(?:\.0{{1,{MAX_NUMBER_CHARS - 2}}})?)"
-_CONFIDENCE_SLOT = re.compile(r"<confidence[0-9]*+>[^<]*+</confidence")
+_CONFIDENCE_SLOT = re.compile(r"<confidence[0-9]*+>[^<]*+</confidence|(?m:^\s*+[0-9]{1,2}\.[^\n|]*+\|)")
+_LINE_TEXT = rf"[^<\n|]*+(?:(?!{_A_TAG})<[^<\n|]*+)*+"
+_FIRST_LINE = re.compile(r"(?m)^[^\S\n]*+1[.)][^\S\n]")
 _IS_NUMBER = re.compile(_NUMBER)
 _IS_DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)")
 
@@ -100,13 +105,15 @@ def _parse_slowly(completion: str, start: int, k: int, confidence: bool, finishe
     elif opened >= 0 and start == 0:
         reason = "reasoning: <think> is never closed by </think>"
     else:
+        scan = _scan_lines if _has_lines(completion, start) else _scan
         try:
-            return AnswerSet(ParseStatus.CLEAN, _scan(completion, start, k, confidence), k, confidence)
+            return AnswerSet(ParseStatus.CLEAN, scan(completion, start, k, confidence), k, confidence)
         except _Deviation as exc:
             reason = str(exc)
     if salvage and (finished or (start > 0 and opened < 0)):
-        answers = _salvage(completion, start, opened if opened >= 0 else len(completion), k, confidence)
-    elif salvage and opened < 0 and "<answer" in completion:
+        end = opened if opened >= 0 else len(completion)
+        answers = (_salvage_lines if _has_lines(completion, start) else _salvage)(completion, start, end, k, confidence)
+    elif salvage and opened < 0 and ("<answer" in completion or _has_lines(completion, start)):
         reason += "; cut off without </think>, so what it says may be drafts"
     failed = ParseStatus.MALFORMED if finished else ParseStatus.TRUNCATED
     return AnswerSet(ParseStatus.PARTIAL if answers else failed, answers, k, confidence, reason)
@@ -130,15 +137,21 @@ def _layouts(k: int, confidence: bool) -> tuple[_Layout, ...]:
     numbers = _numbers(check_k(k))
     answers = [_tag_pattern(f"answer{n}", f"({_TEXT})") for n in numbers]
     if not confidence:
-        return (_Layout(re.compile(rf"\s*+{''.join(answers)}{_ANALYSIS}?+"), slice(0, k), None),)
+        lines = r"\n\s*+".join(rf"{i}\.[^\S\n]++({_LINE_TEXT})" for i in range(1, k + 1))
+        return (
+            _Layout(re.compile(rf"\s*+{''.join(answers)}{_ANALYSIS}?+"), slice(0, k), None),
+            _Layout(re.compile(rf"\s*+{lines}\s*+"), slice(0, k), None),
+        )
     confidences = [_tag_pattern(f"confidence{n}", rf"({_NUMBER})\s*+") for n in numbers]
     pairs = "".join(part for pair in zip(answers, confidences, strict=True) for part in pair)
     interleaved = rf"\s*+{pairs}{_ANALYSIS}?+"
     # Analysis before the confidences or after them, not both: the second is allowed where group k + 1 is not set.
+    lines = r"[^\S\n]*+\n\s*+".join(rf"{i}\.[^\S\n]++({_LINE_TEXT})\|[^\S\n]*+({_NUMBER})" for i in range(1, k + 1))
     blocked = rf"\s*+{''.join(answers)}({_ANALYSIS})?+{''.join(confidences)}(?({k + 1})|{_ANALYSIS}?+)"
     return (
         _Layout(re.compile(interleaved), slice(0, None, 2), slice(1, None, 2)),
         _Layout(re.compile(blocked), slice(0, k), slice(k + 1, None)),
+        _Layout(re.compile(rf"\s*+{lines}\s*+"), slice(0, None, 2), slice(1, None, 2)),
     )
 
 
@@ -256,6 +269,80 @@ def _scan(completion: str, start: int, k: int, confidence: bool) -> tuple[Answer
     if scanner.tag:
         raise _Deviation(f"after the last slot: {scanner.tag} is one tag too many")
     return tuple(_answer(completion, *spans) for spans in zip_longest(answers, confidences))
+
+
+def _has_lines(completion: str, start: int) -> bool:
+    """Whether the answers stand in lines: there is a first line, and no tag of an answer."""
+    return completion.find("<answer", start) < 0 and _FIRST_LINE.search(completion, start) is not None
+
+
+def _scan_lines(completion: str, start: int, k: int, confidence: bool) -> tuple[Answer, ...]:
+    """The answers of a completion in lines; raises _Deviation at the first departure from the grammar."""
+    lines = [line for line in _lines(completion, start, len(completion)) if line.end > line.start]
+    answers: list[Answer] = []
+    for number, line in enumerate(lines[:k], 1):
+        head = re.match(r"(\d{1,2})\.[^\S\n]+", line.slice(completion))
+        if head is None or head[1] != str(number):
+            raise _Deviation(f"line {number}: {number}. expected, found {line.slice(completion)[:40]!r}")
+        answers.append(_line_answer(completion, Span(line.start + head.end(), line.end), number, confidence))
+    if len(lines) != k:
+        raise _Deviation(f"{len(lines)} lines, {k} are expected: {lines[-1].slice(completion)[:40]!r} is the last")
+    return tuple(answers)
+
+
+def _lines(completion: str, start: int, end: int) -> Iterator[Span]:
+    """The lines between ``start`` and ``end``, each without surrounding white space."""
+    while start <= end:
+        stop = completion.find("\n", start, end)
+        stop = end if stop < 0 else stop
+        yield _stripped(completion, start, stop)
+        start = stop + 1
+
+
+def _line_answer(completion: str, line: Span, number: int, confidence: bool) -> Answer:
+    """The answer, and the confidence behind ``|``, of a line behind its number."""
+    text = line.slice(completion)
+    bar = text.find("|") if confidence else -1
+    if "|" in text[bar + 1 :] or (confidence and bar < 0):
+        raise _Deviation(f"line {number}: {'one' if confidence else 'no'} | expected: {text[:40]!r}")
+    span = _stripped(completion, line.start, line.start + bar if confidence else line.end)
+    if tag := _TAG.search(completion, line.start, line.end):
+        raise _Deviation(f"line {number}: {tag[0]} inside a line")
+    if problem := _answer_problem(span.slice(completion)):
+        raise _Deviation(f"line {number}: the answer {problem}")
+    if not confidence:
+        return _answer(completion, span)
+    place = _stripped(completion, line.start + bar + 1, line.end)
+    if problem := _number_problem(place.slice(completion)):
+        raise _Deviation(f"line {number}: the confidence {problem}")
+    return _answer(completion, span, place)
+
+
+def _salvage_lines(completion: str, start: int, end: int, k: int, confidence: bool) -> tuple[Answer, ...]:
+    """The answers of the last block of lines that begins with 1, whatever stands around it; as `_salvage`."""
+    block: list[Span] = []
+    for line in _lines(completion, start, end):
+        head = re.match(r"(\d{1,2})[.)][^\S\n]+", line.slice(completion))
+        if head is None:
+            continue
+        if head[1] == "1":
+            block = []
+        if head[1] == str(len(block) + 1):
+            block.append(Span(line.start + head.end(), line.end))
+    answers: list[Answer] = []
+    for number, line in enumerate(block[:k], 1):
+        try:
+            answer = _line_answer(completion, line, number, confidence)
+        except _Deviation:
+            bar = line.slice(completion).find("|")
+            span = _stripped(completion, line.start, line.end if bar < 0 else line.start + bar)
+            if _answer_problem(span.slice(completion)) or _TAG.search(completion, line.start, line.end):
+                break
+            answer = _answer(completion, span)
+        answers.append(answer)
+    if confidence and any(answer.confidence is None for answer in answers):
+        answers = [Answer(answer.text, answer.span) for answer in answers]
+    return tuple(answers)
 
 
 def _answer(completion: str, span: Span, number: Span | None = None) -> Answer:

@@ -14,7 +14,7 @@ from polymode.parsing import (
     parse_answers,
     states_confidences,
 )
-from polymode.prompts import MAX_K, build_prompt
+from polymode.prompts import MAX_K, Style, build_prompt, write_answers
 from polymode.types import AnswerSet, ParseStatus
 
 CLEAN, PARTIAL, MALFORMED, TRUNCATED = ParseStatus
@@ -326,6 +326,10 @@ PIECES = [
         "1.5",
         "nan",
         "flu",
+        "1. ",
+        "2. ",
+        "\n2. cold | 0.5",
+        "|",
         " ",
         "\n",
         "<",
@@ -432,17 +436,93 @@ def test_every_layout_is_read_the_same_way_with_and_without_the_quick_one(
     assert texts(found) == [a for a, _ in pairs] * found.is_clean
 
 
+line_text = answer_text.filter(lambda t: "\n" not in t and "|" not in t)
+
+
+@steady
+@given(st.lists(st.tuples(line_text, grid), min_size=1, max_size=5), st.booleans(), st.sampled_from(["", "\n", " \r"]))
+def test_lines_are_read_the_same_way_with_and_without_the_quick_one(
+    pairs: list[tuple[str, str]], confidence: bool, space: str
+) -> None:
+    written = write_answers([a for a, _ in pairs], [q for _, q in pairs] if confidence else None, "lines")
+    text = f"<think>1. no</think>\n{written}".replace("\n", f"{space}\n") + space
+    found = parse_answers(text, len(pairs), confidence=confidence)
+    assert found.is_clean, found.reason
+    assert texts(found) == [a for a, _ in pairs]
+    assert confidences(found) == [float(q) if confidence else None for _, q in pairs]
+    start = text.rfind("</think>") + len("</think>")
+    assert found == parsing._parse_slowly(text, start, len(pairs), confidence, True, False)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("1. a | 0.5\n2. b | 2", "line 2: the confidence is 2, outside 0 to 1"),
+        ("1. a | 0.5\n2. b", "line 2: one | expected: 'b'"),
+        ("1. a | 0.5 | 0.5\n2. b | 0.1", "line 1: one | expected: 'a | 0.5 | 0.5'"),
+        ("1. a | 0.5", "1 lines, 2 are expected: '1. a | 0.5' is the last"),
+        ("1. a | 0.5\n2. b | 0.5\n3. c | 0.5", "3 lines, 2 are expected: '3. c | 0.5' is the last"),
+        ("1. a | 0.5\n3. b | 0.5", "line 2: 2. expected, found '3. b | 0.5'"),
+        ("Here:\n1. a | 0.5\n2. b | 0.5", "line 1: 1. expected, found 'Here:'"),
+        ("1. | 0.5\n2. b | 0.5", "line 1: the answer is empty"),
+        ("1. a</answer2> | 0.5\n2. b | 0.5", "line 1: </answer2> inside a line"),
+    ],
+)
+def test_reasons_name_the_line_and_what_is_wrong(text: str, reason: str) -> None:
+    found = parse_answers(text, 2, confidence=True)
+    assert found.status is MALFORMED and found.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("text", "salvaged", "numbers"),
+    [
+        ("Here are my answers:\n1. a | 0.5\n2. b | 0.25\nI hope this helps.", ["a", "b"], [0.5, 0.25]),
+        ("```\n1) a | 0.5\n2) b | 0.25\n```", ["a", "b"], [0.5, 0.25]),
+        ("1. no | 0.5\n2. never | 0.5\nWait.\n1. a | 0.5\n2. b | 0.25", ["a", "b"], [0.5, 0.25]),
+        ("1. a | high\n2. b | 0.25", ["a", "b"], [None, None]),
+        ("1. a\n2. b", ["a", "b"], [None, None]),
+        ("1. a | 0.5\n3. b | 0.5", ["a"], [0.5]),
+        ("1. a | 0.5\n2. b | 0.25\n3. c | 0.1", ["a", "b"], [0.5, 0.25]),
+    ],
+)
+def test_salvaged_lines(text: str, salvaged: list[str], numbers: list[float | None]) -> None:
+    found = parse_answers(text, 2, confidence=True, salvage=True)
+    assert found.status is PARTIAL
+    assert texts(found) == salvaged and confidences(found) == numbers
+
+
+def test_lines_in_reasoning_that_was_cut_off_are_not_answers() -> None:
+    text = "<think>Candidates:\n1. a | 0.5\n2. b | 0.5"
+    for finished in (True, False):
+        assert parse_answers(text, 2, confidence=True, finished=finished, salvage=True).answers == ()
+    bare = parse_answers("1. a | 0.5\n2. b", 2, confidence=True, finished=False, salvage=True)
+    assert bare.status is TRUNCATED and "may be drafts" in bare.reason
+
+
+@pytest.mark.parametrize("style", ["full", "lines"])
 @pytest.mark.parametrize("k", [1, 3])
 @pytest.mark.parametrize("confidence", [True, False])
-def test_the_format_the_prompt_shows_is_the_format_that_is_read(k: int, confidence: bool) -> None:
-    shown = build_prompt("Q", k, confidence=confidence).rpartition("write exactly:\n")[2]
+def test_the_format_the_prompt_shows_is_the_format_that_is_read(k: int, confidence: bool, style: Style) -> None:
+    shown = build_prompt("Q", k, confidence=confidence, style=style).rpartition("write exactly:\n")[2]
     answered = shown.replace("...", "0.5")
     assert parse_answers(answered, k, confidence=confidence).is_clean
 
 
 @pytest.mark.parametrize(
     "piece",
-    ["<answer1>", "<think>", "</think>", "<answer1>a</answer1><confidence1>.5</confidence1>", "<", "</answer1", " "],
+    [
+        "1. ",
+        "1. a | .5\n",
+        "\n",
+        "|",
+        "<answer1>",
+        "<think>",
+        "</think>",
+        "<answer1>a</answer1><confidence1>.5</confidence1>",
+        "<",
+        "</answer1",
+        " ",
+    ],
 )
 def test_a_megabyte_of_hostile_text_is_read_to_the_end(piece: str) -> None:
     # Time is the benchmark's subject (bench/reward_path.py); quadratic work would take minutes here.

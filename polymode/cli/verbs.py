@@ -37,7 +37,7 @@ def generate(options: Generate) -> int:
     from polymode import runs
     from polymode.generate import sample_completions
     from polymode.generate.confidences import CONFIDENCES, measure_confidences
-    from polymode.prompts import Style, check_k
+    from polymode.prompts import check_k
     from polymode.tasks import open_task
 
     check_k(options.k)
@@ -53,7 +53,7 @@ def generate(options: Generate) -> int:
     examples = task.examples(options.split, options.n)
     generator = options.open_generator(options.model, batch=options.batch)
     runs.create(options.out, options, resume=options.resume)
-    style: Style = task.prompt_style if options.style == "task" else options.style
+    style = options.prompt_style(task)
     completions = sample_completions(
         examples,
         generator,
@@ -88,7 +88,7 @@ def check_same(options: Any, folder: Path, *, free: Sequence[str] = ()) -> None:
     from polymode import runs
 
     # A folder may be older than the option.
-    stored = {"chat_template": {}, **runs.read_configuration(folder).config}
+    stored = {"chat_template": {}, "format": "tags", **runs.read_configuration(folder).config}
     for name, value in runs.to_json(options).items():
         if name not in ("out", "resume", "unsafe_local", *free) and stored.get(name) != value:
             raise ConfigError(

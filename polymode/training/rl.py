@@ -35,7 +35,7 @@ from trl import GRPOConfig, GRPOTrainer
 from polymode import runs
 from polymode.decoding.texts import CompletionDecoder, ends_of
 from polymode.errors import ConfigError, DataNotFoundError, UserError, WriteError
-from polymode.prompts import build_prompt, reasoning_opened_by
+from polymode.prompts import prompt_for, reasoning_opened_by, style_of
 from polymode.rewards import METHODS
 from polymode.tasks import Demonstrates, Task
 from polymode.training.callbacks import KeepsCounts, Progress, StepMetrics
@@ -243,7 +243,7 @@ def _rows(recipe: Recipe, task: Task, *, conversational: bool) -> list[dict[str,
     """One row per question, enough for all steps; a finite task is read again, shuffled anew, when it runs out."""
     needed = recipe.max_steps * recipe.questions_per_step
     method = METHODS[recipe.method]
-    style = task.prompt_style if recipe.prompt_style == "task" else recipe.prompt_style
+    style = style_of(recipe.prompt_style, recipe.format, task.prompt_style)
     # K of each question does not depend on how often a finite task is read again.
     rng = np.random.default_rng([recipe.seed, _K_DRAW])
     ks_N = rng.choice(recipe.k_choices or (recipe.k,), size=needed).tolist()
@@ -253,13 +253,7 @@ def _rows(recipe: Recipe, task: Task, *, conversational: bool) -> list[dict[str,
         if not examples:
             raise ConfigError(f"task {recipe.task!r} has no training examples")
         for example, k in zip(examples, ks_N[len(rows) :], strict=False):
-            prompt = build_prompt(
-                example.question,
-                method.answers(k),
-                confidence=method.has_confidence,
-                exclusive=example.exclusive,
-                style=style,
-            )
+            prompt = prompt_for(example, method.answers(k), confidence=method.has_confidence, style=style)
             row = {
                 "prompt": [{"role": "user", "content": prompt}] if conversational else prompt,
                 "references": json.dumps([[*reference.names] for reference in example.references]),
