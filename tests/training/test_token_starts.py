@@ -17,7 +17,7 @@ from polymode.training.lab_model import build_tokenizer
 from polymode.training.token_starts import TokenStarts
 
 
-def fast(tokenizer: Tokenizer, **special: str) -> PreTrainedTokenizerFast:
+def fast(tokenizer: Tokenizer, **special: Any) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, clean_up_tokenization_spaces=False, **special)
 
 
