@@ -105,13 +105,22 @@ def read_json_file(path: Path) -> Any:
 
 
 def _open_bytes(path: Path) -> IO[bytes]:
-    if path.suffix == ".gz":
+    if path.suffix.lower() == ".gz":
         return cast("IO[bytes]", gzip.open(path, "rb"))  # GzipFile reads bytes like any binary file
-    if path.suffix != ".zip":
+    if path.suffix.lower() != ".zip":
         return path.open("rb")
     with zipfile.ZipFile(path) as archive:  # the member keeps the file open after the archive is closed
-        members = [info for info in archive.infolist() if not info.is_dir()]
+        members = [info for info in archive.infolist() if not info.is_dir() and not _is_by_product(info.filename)]
         if len(members) != 1:
             names = ", ".join(info.filename for info in members[:5]) or "nothing"
             raise RecordError(f"{path}: one file is expected inside, found {names}; unpack it into the folder")
-        return archive.open(members[0])
+        try:
+            return archive.open(members[0])
+        except RuntimeError as exc:  # a password, or a method that zipfile does not know
+            raise RecordError(f"{path}: the archive cannot be opened ({exc}); unpack it into the folder") from None
+
+
+def _is_by_product(name: str) -> bool:
+    """Whether a member of an archive is what macOS and Windows add on their own."""
+    *folders, own = name.replace("\\", "/").split("/")
+    return "__MACOSX" in folders or own.startswith("._") or own in (".DS_Store", "Thumbs.db", "desktop.ini")

@@ -1,6 +1,7 @@
 """Rows of a table file or of a Hugging Face data set, each with its position.
 
-JSONL, JSON (a list of objects), CSV, TSV (each also ``.gz`` or ``.zip``) and Parquet.
+JSON (a list of objects, or one a line, whatever the file is called), CSV, TSV (each also ``.gz`` or ``.zip``) and
+Parquet.
 """
 
 from __future__ import annotations
@@ -10,12 +11,23 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from polymode import runs
 from polymode.errors import DataNotFoundError, MissingExtraError, RecordError
+from polymode.messages import question_text
+from polymode.references import (
+    ABSENT_TEXTS,
+    NO_ANSWER,
+    is_list_of_references,
+    is_missing,
+    is_printed_array,
+    list_in_text,
+    plain,
+)
+from polymode.runs.validation import shorten
 from polymode.tasks import Split
-from polymode.tasks.data_files import SUFFIXES, open_text, read_json_file
+from polymode.tasks.data_files import SUFFIXES, open_text
+from polymode.tasks.json_files import read_json_objects
 
 SPLIT_NAMES: dict[str, Split] = {
     "train": "train",
@@ -28,6 +40,10 @@ SPLIT_NAMES: dict[str, Split] = {
     "test": "test",
 }
 """Names that files, columns and data sets use for the three splits."""
+
+
+ListTexts = Literal["detect", "parse", "keep"]
+"""Whether a text may be a list: when it can be nothing else, always, or never."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +73,13 @@ class Record:
         return value
 
     def text(self, field: str, hint: str = "") -> str:
-        """A field that must be a text, without space around it; ``hint`` ends the error. Raises RecordError."""
-        value = self.get(field)
+        """A field that must be a text, or one message of a user, without space around it.
+
+        ``hint`` ends the error. Raises RecordError.
+        """
+        value = question_text(self.get(field))
         if not isinstance(value, str) or not value.strip():
-            raise RecordError(f"{self.where}, field {field!r}: {value!r} must be a text that is not empty{hint}")
+            raise RecordError(f"{self.where}, field {field!r}: {shorten(value)} must be a text that is not empty{hint}")
         return value.strip()
 
     def identity(self, field: str) -> str:
@@ -70,24 +89,65 @@ class Record:
             raise RecordError(f"{self.where}, field {field!r}: {value!r} must be a text or whole number")
         return str(value)
 
-    def items(self, field: str) -> list[Any]:
-        """A field as a list: a single value becomes a list of one; a text cell holds JSON or names between ``|``.
+    def items(self, field: str, list_texts: ListTexts = "detect") -> list[Any]:
+        """A field as a list: a single value becomes a list of one.
+
+        A text that writes out a list (JSON, or as Python prints it) is that list. In a text cell ``|`` separates names.
+
+        Args:
+            field: its name.
+            list_texts: whether texts may be lists, see `Records`.
 
         Raises:
-            RecordError: there is no such field, or broken JSON in a cell.
+            RecordError: no such field, a missing value, or a text that may or may not be a list.
         """
-        value = self.get(field)
-        if self.is_text and isinstance(value, str):
-            if value.lstrip().startswith(("[", "{")):
-                try:
-                    value = json.loads(value)
-                except json.JSONDecodeError as exc:
-                    raise RecordError(f"{self.where}, field {field!r}: {value!r} is not JSON ({exc.msg})") from None
-            else:
-                value = [part.strip() for part in value.split("|")] if value.strip() else None
-        if value is None:
-            return []
-        return list(value) if isinstance(value, (list, tuple)) else [value]
+        value, where = plain(self.get(field)), f"{self.where}, field {field!r}"
+        is_cell = self.is_text and isinstance(value, str)
+        if is_missing(value) or (is_cell and not value.strip()):
+            raise RecordError(f"{where}: the value is missing; {NO_ANSWER}")
+        if not isinstance(value, str):
+            return value if isinstance(value, list) else [value]
+        if list_texts == "keep":
+            return [value]
+        items = list_in_text(value)
+        if items is not None and (list_texts == "parse" or is_list_of_references(items)):
+            return items
+        if list_texts == "parse":
+            raise RecordError(f"{where}: {shorten(value)} is no list; with list_texts = 'parse' every text must be one")
+        opens, closes = value.strip()[:1] == "[", value.strip()[-1:] == "]"
+        if (opens and (closes or is_cell)) or is_printed_array(value):
+            raise RecordError(
+                f'{where}: {shorten(value)} may be a list or a text; write the list as JSON, ["...", "..."], or say '
+                "list_texts = 'keep' (texts as they are) or 'parse' (lists)"
+            )
+        if not is_cell:
+            return [value]
+        if value.strip() in ABSENT_TEXTS:
+            raise RecordError(
+                f'{where}: {value!r} stands for a missing value; {NO_ANSWER}, or ["{value.strip()}"] where it is one'
+            )
+        if value.lstrip().startswith("{"):
+            return [self._object(value, where)]
+        return [part.strip() for part in value.split("|")]
+
+    def per_reference(self, field: str, count: int) -> list[Any]:
+        """A field with one entry for each of ``count`` references; raises RecordError where it has others."""
+        values = plain(self.get(field))
+        if isinstance(values, str):
+            bars = [part.strip() for part in values.split("|")] if self.is_text and values.strip() else [values]
+            values = bars if (items := list_in_text(values)) is None else items
+        values = [] if is_missing(values) else values if isinstance(values, list) else [values]
+        if len(values) != count:
+            raise RecordError(
+                f"{self.where}, field {field!r}: {len(values)} entries for {count} references; give one per reference"
+            )
+        return values
+
+    def _object(self, value: str, where: str) -> Any:
+        try:
+            return json.loads(value)
+        except ValueError as exc:
+            raise RecordError(f"{where}: {shorten(value)} is not JSON ({exc})") from None
 
 
 def format_of(path: Path) -> str:
@@ -171,17 +231,9 @@ def unreachable(what: str, exc: Exception) -> DataNotFoundError:
     )
 
 
-def _jsonl(path: Path) -> Iterator[Record]:
-    with open_text(path) as handle:
-        for number, row in runs.json_objects(handle, path):
-            yield Record(f"{path}, line {number}", number, row, is_text=False)
-
-
 def _json(path: Path) -> Iterator[Record]:
-    rows = read_json_file(path)
-    if not isinstance(rows, list):
-        raise RecordError(f"{path}: a JSON list of objects is needed, got {type(rows).__name__}")
-    return _objects(rows, f"{path}, item")
+    for where, number, row in read_json_objects(path, by_lines=format_of(path) != ".json"):
+        yield Record(where, number, row, is_text=False)
 
 
 def _objects(rows: Iterable[Any], where: str) -> Iterator[Record]:
@@ -221,8 +273,8 @@ def _parquet(path: Path) -> Iterator[Record]:
 
 
 _READERS: dict[str, Callable[[Path], Iterator[Record]]] = {
-    ".jsonl": _jsonl,
-    ".ndjson": _jsonl,
+    ".jsonl": _json,
+    ".ndjson": _json,
     ".json": _json,
     ".csv": read_cells,
     ".tsv": read_cells,
