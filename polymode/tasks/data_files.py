@@ -76,6 +76,32 @@ def need_file(folder: Path, names: Sequence[str]) -> Path:
     return path
 
 
+def hub_files(folder: Path, split: str, configs: Sequence[str]) -> list[Path]:
+    """Parquet files of one split as the Hugging Face hub arranges them, in order; empty where there are none.
+
+    Looked for in ``folder`` and its folders ``data`` and those of ``configs``, the first that holds some: as
+    ``train-00000-of-00002.parquet``, ``train.parquet`` or ``train/0000.parquet``.
+
+    Raises:
+        DataNotFoundError: some parts of a split are missing.
+    """
+    for place in (*(folder / config for config in configs), folder, folder / "data"):
+        parts = sorted(place.glob(f"{split}-[0-9]*-of-[0-9]*.parquet"))
+        if parts:
+            count = int(parts[0].stem.rpartition("-of-")[2])
+            if len(parts) != count:
+                raise DataNotFoundError(
+                    f"{place} holds {len(parts)} of the {count} files {split}-*-of-{count:05d}.parquet: download the "
+                    "others too"
+                )
+            return parts
+        if (whole := place / f"{split}.parquet").is_file():
+            return [whole]
+        if parts := sorted((place / split).glob("[0-9]*.parquet")):
+            return parts
+    return []
+
+
 @contextmanager
 def open_text(path: Path) -> Iterator[IO[str]]:
     """Read a plain, ``.gz`` or ``.zip`` file (with one member) as UTF-8 text.

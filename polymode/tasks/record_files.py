@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,11 +23,13 @@ from polymode.references import (
     is_printed_array,
     list_in_text,
     plain,
+    reference_from,
 )
 from polymode.runs.validation import shorten
 from polymode.tasks import Split
 from polymode.tasks.data_files import SUFFIXES, open_text
 from polymode.tasks.json_files import read_json_objects
+from polymode.types import Reference
 
 SPLIT_NAMES: dict[str, Split] = {
     "train": "train",
@@ -130,6 +132,15 @@ class Record:
             return [self._object(value, where)]
         return [part.strip() for part in value.split("|")]
 
+    def references(self, field: str) -> tuple[Reference, ...]:
+        """A field as references, as written; raises RecordError."""
+        try:
+            return tuple(reference_from(value) for value in self.items(field))
+        except RecordError as exc:
+            problem = str(exc).removeprefix("references: ")
+            where = "" if problem.startswith(self.where) else f"{self.where}, field {field!r}: "
+            raise RecordError(f"{where}{problem}") from None
+
     def per_reference(self, field: str, count: int) -> list[Any]:
         """A field with one entry for each of ``count`` references; raises RecordError where it has others."""
         values = plain(self.get(field))
@@ -148,6 +159,27 @@ class Record:
             return json.loads(value)
         except ValueError as exc:
             raise RecordError(f"{where}: {shorten(value)} is not JSON ({exc})") from None
+
+
+def transposed(value: Any, names: Sequence[str], where: str) -> Any:
+    """Items as lists ``[value of the first name, of the second, ...]``, whichever way an object holds them.
+
+    The Hugging Face hub stores a list of objects as an object of lists, or as it is. Anything else is given back.
+
+    Raises:
+        RecordError: a name is missing, or the lists differ in length.
+
+    >>> transposed({"title": ["a", "b"], "sent_id": [0, 1]}, ("title", "sent_id"), "")
+    [['a', 0], ['b', 1]]
+    """
+    if isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
+        value = {name: [item.get(name) for item in value] for name in names if any(name in item for item in value)}
+    if not isinstance(value, Mapping):
+        return value
+    columns = [value.get(name) for name in names]
+    if not all(isinstance(column, list) for column in columns) or len({len(column or ()) for column in columns}) > 1:
+        raise RecordError(f"{where}: {shorten(value)} must hold lists of one length called {', '.join(names)}")
+    return [list(item) for item in zip(*columns, strict=True)]  # type: ignore[arg-type]
 
 
 def format_of(path: Path) -> str:
