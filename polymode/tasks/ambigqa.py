@@ -61,7 +61,7 @@ class AmbigQA(HeldOut):
 
     def read(self, file: File, paths: Sequence[Path]) -> list[Example]:
         """Examples of the questions with enough references."""
-        examples = (_example(row) for path in paths for row in read_records(path))
+        examples = (ambigqa_example(row) for path in paths for row in read_records(path))
         return [example for example in examples if len(example.references) >= self.at_least]
 
 
@@ -86,7 +86,8 @@ def merge_answers(answers: Sequence[Sequence[str]]) -> list[tuple[Reference, lis
     return [(Reference(own[0], tuple(own[1:])), lists) for own, lists in zip(names, members, strict=True)]
 
 
-def _example(row: Record) -> Example:
+def ambigqa_example(row: Record) -> Example:
+    """The example of one record; raises RecordError as `AmbigQA.examples`."""
     question, identity = row.text("question"), row.identity("id")
     readings, answers = zip(*_answers(row), strict=True)
     merged = merge_answers(answers)
