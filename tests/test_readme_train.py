@@ -30,6 +30,7 @@ def test_readme_shows_them_for_listing_and_training() -> None:
     assert [words[0] for words in commands()] == ["tasks", "train"]
 
 
+@pytest.mark.slow
 def test_they_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("math_verify")
     rows = [{"prompt": f"What is 1/{i}?", "answers": [f"1/{i}", f"{1 / i}"]} for i in range(1, 9)]
