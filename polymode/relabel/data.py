@@ -11,7 +11,8 @@ from polymode.errors import ConfigError, DataNotFoundError, RecordError
 from polymode.references import reference_from
 from polymode.relabel.official import Form, form_of, official_row
 from polymode.runs import fingerprint
-from polymode.tasks.record_files import Record, read_records
+from polymode.tasks.record import Record
+from polymode.tasks.record_files import read_records
 from polymode.types import Reference
 
 

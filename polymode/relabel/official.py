@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 from polymode.tasks.ambigqa import AmbigQA, ambigqa_example, annotations_of
 from polymode.tasks.hotpotqa import HotpotQA, hotpot_record
-from polymode.tasks.record_files import Record
+from polymode.tasks.record import Record
 
 Form = Literal["records", "hotpotqa", "ambigqa"]
 """How a file holds questions and references."""

@@ -24,7 +24,8 @@ from typing import Any
 
 from polymode.errors import RecordError, number_in
 from polymode.tasks.held_out import File, HeldOut
-from polymode.tasks.record_files import Record, read_records, transposed
+from polymode.tasks.record import Record, transposed
+from polymode.tasks.record_files import read_records
 from polymode.types import Example, Reference
 from polymode.verifiers.text import TextVerifier
 

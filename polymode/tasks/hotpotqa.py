@@ -32,7 +32,8 @@ import numpy as np
 from polymode.errors import RecordError, number_in
 from polymode.runs.validation import shorten
 from polymode.tasks.held_out import File, HeldOut, text_hash
-from polymode.tasks.record_files import Record, read_records, transposed
+from polymode.tasks.record import Record, transposed
+from polymode.tasks.record_files import read_records
 from polymode.types import Example, Reference
 
 PARAGRAPHS = "hotpot_dev_paragraphs.jsonl"

@@ -29,7 +29,8 @@ from polymode.prompts import Style
 from polymode.references import check_references, is_missing, list_in_text, reference_from
 from polymode.tasks import SPLITS, Split, check_request, shuffled
 from polymode.tasks.held_out import text_hash
-from polymode.tasks.record_files import SPLIT_NAMES, ListTexts, Record, format_of, load_hub, read_records, split_files
+from polymode.tasks.record import ListTexts, Record
+from polymode.tasks.record_files import SPLIT_NAMES, format_of, load_hub, read_records, split_files
 from polymode.types import Example, Reference
 from polymode.verifiers import QuestionVerifier, Verifier
 from polymode.verifiers.choice import VERIFIERS
@@ -100,7 +101,8 @@ class Records:
         if not (0 <= validation < 1 and 0 <= test < 1 and validation + test < 1):
             raise ConfigError(f"validation = {validation!r} and test = {test!r} must be shares from 0 that sum below 1")
         self.prompt_style: Style = style
-        self.exclusive, self.strings, self.list_texts = exclusive, strings, list_texts
+        self.exclusive, self.strings = exclusive, strings
+        self.list_texts: ListTexts = list_texts
         self._question_field, self._references_field = question_field, references_field
         self._aliases_field, self._weights_field = aliases_field, weights_field
         self._id_field, self._split_field = id_field, split_field
