@@ -259,7 +259,8 @@ def test_the_recipe_may_stand_behind_the_flags(tmp_path: Path, capsys: pytest.Ca
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"references": []}, "references = [] is not allowed: give at least 1"),
+        ({"references": None}, "references = None is not allowed: give a list"),
+        ({"references": [None]}, "references: None is not a reference; it is missing"),
         ({"references": ["flu", " "]}, "references: empty text in ' '"),
         ({"references": ["flu", "the flu"]}, "'flu' and 'the flu' are the same answer; write them as one reference"),
         ({"references": [{"text": "flu", "weight": float("nan")}]}, "weight nan of 'flu' must be a number from 0 to 1"),

@@ -178,6 +178,8 @@ def tasks(options: Tasks) -> int:
         for reference in example.references:
             weight = "" if reference.weight is None else f"  (probability {reference.weight:.3f})"
             print(f"  reference: {' = '.join(reference.names)}{weight}")
+        if not example.references:
+            print("  no reference: every answer is wrong")
         if isinstance(task, Demonstrates):
             text = task.demonstrate(example, 3, confidence=True, rng=np.random.default_rng(0))
             print(f"  demonstration: {text}")

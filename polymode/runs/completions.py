@@ -66,7 +66,8 @@ class _Row:
     __pydantic_config__ = ConfigDict(strict=True, allow_inf_nan=False)
 
     completion: str
-    references: Annotated[list[Any], Field(min_length=1)]
+    references: list[Any]
+    """None of them: the question has no right answer."""
     question: str = ""
     id: Annotated[Any, AfterValidator(_is_name)] = None
     k: int | None = None

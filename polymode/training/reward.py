@@ -5,21 +5,21 @@ No torch and no trl here, so the same function serves `polymode train`, stock TR
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache, lru_cache
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from statistics import fmean
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from polymode.judging import judge
+from polymode.messages import completion_text
 from polymode.parsing import parse_answers
 from polymode.prompts import reasoning_opened_by, with_reasoning_opened
-from polymode.references import check_references, references_from
 from polymode.rewards import Method, Reward, check_question, score_set, term_names
+from polymode.training.columns import examples_of, ks_of, names_of
 from polymode.training.shaping import Shaping
-from polymode.types import Example, Judgement, ParseStatus, Score, Verdict
+from polymode.types import Judgement, ParseStatus, Score, Verdict
 from polymode.verifiers import QuestionVerifier, Verifier, prepare_verifier
 from polymode.verifiers.text import TextVerifier
 
@@ -96,8 +96,9 @@ def make_reward_function(
 
     Returns:
         A function of TRL's keyword arguments that gives one total per completion, None where a verifier failed. The
-        data set needs a column ``references``: per row a JSON text or a list, each reference a string, a list of
-        aliases or an object (see `polymode.references.references_from`). A column ``k`` overrides ``k`` per row; a
+        data set needs a column ``references``: per row a list or the text of one, each reference a string, a list of
+        aliases or an object (see `polymode.references.references_from`). A row that is an empty list has no right
+        answer; a missing one is an error, as is a column of another length. A column ``k`` overrides ``k`` per row; a
         column ``question`` is what a verifier that reads the question gets to see, ``question_id`` tells questions
         apart for exploration. Weights that are improper on a question (`polymode.rewards.conditions`) are refused.
     """
@@ -127,6 +128,9 @@ def make_reward_function(
                 with_reasoning_opened(completion_text(completion), opening)
                 for completion, opening in zip(completions, openings, strict=True)
             ]
+        n = len(texts)
+        ks = [default_k] * n if k is None else [method.answers(k_of_row) for k_of_row in ks_of(k, n)]
+        examples, reference_texts = examples_of(references, question, n, equality)
         items = []
         for i, text in enumerate(texts):
             finished = (
@@ -134,9 +138,8 @@ def make_reward_function(
                 or max_completion_length is None
                 or len(completion_ids[i]) < max_completion_length
             )
-            k_of_row = default_k if k is None else method.answers(int(k[i]))
-            answers = parse_answers(text, k_of_row, confidence=method.has_confidence, finished=finished)
-            items.append((_example(references[i], "" if question is None else question[i], equality), answers))
+            answers = parse_answers(text, ks[i], confidence=method.has_confidence, finished=finished)
+            items.append((examples[i], answers))
         prepared = prepare_verifier(
             equality, ((example, [answer.text for answer in answers.answers]) for example, answers in items)
         )
@@ -145,8 +148,8 @@ def make_reward_function(
             check(*k_and_n)
         scores = [score_set(judgement, weights) for judgement in judgements]
         if shaping is not None:
-            names = question_id or question or [str(row) for row in references]
-            scores = shaping(scores, [example for example, _ in items], prepared, names)
+            names = names_of(question_id, n) or [example.question for example in examples]
+            scores = shaping(scores, examples, prepared, names if all(names) else reference_texts)
         if ledger is not None:
             ledger.record(texts, scores)
         if log_extra is not None:
@@ -158,18 +161,6 @@ def make_reward_function(
 
     reward_function.__name__ = name
     return reward_function
-
-
-def completion_text(completion: Any) -> str:
-    """Text of a completion: itself, or the content of a conversation's last message."""
-    if isinstance(completion, str):
-        return completion
-    content = completion[-1].get("content") or ""
-    thinking = completion[-1].get("reasoning_content") or completion[-1].get("thinking")
-    if not thinking:
-        return content
-    # Reasoning without a reply was cut off, or is all there is: closed or not, it holds no answer.
-    return f"<think>{thinking}</think>{content}" if content else f"<think>{thinking}"
 
 
 def summarise(scores: Sequence[Score]) -> dict[str, float]:
@@ -211,21 +202,3 @@ def _log_columns(scores: Sequence[Score], terms: Sequence[str], log_extra: Calla
 def _marks(judgement: Judgement) -> Iterator[str]:
     for verdict, y in zip(judgement.verdicts, judgement.hits, strict=True):
         yield "repeated" if verdict is Verdict.CORRECT and not y else verdict.value
-
-
-def _example(references: Any, question: str, equality: Verifier | QuestionVerifier) -> Example:
-    text = references if isinstance(references, str) else json.dumps(references)
-    return _example_from_json(text, question, equality)
-
-
-@lru_cache(maxsize=4096)  # the completions of one question share their references
-def _example_from_json(text: str, question: str, equality: Verifier | QuestionVerifier) -> Example:
-    """A bare string that is not JSON is one reference, never iterated over its letters."""
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError:
-        value = text
-    parsed = references_from(value if isinstance(value, (str, list, Mapping)) else text)
-    if not isinstance(equality, QuestionVerifier):  # another one's references are no answers, but what it checks with
-        check_references(parsed, equality)
-    return Example("", question, parsed)

@@ -256,7 +256,7 @@ def _rows(recipe: Recipe, task: Task, *, conversational: bool) -> list[dict[str,
             prompt = prompt_for(example, method.answers(k), confidence=method.has_confidence, style=style)
             row = {
                 "prompt": [{"role": "user", "content": prompt}] if conversational else prompt,
-                "references": json.dumps([[*reference.names] for reference in example.references]),
+                "references": json.dumps([{"text": ref.text, "aliases": ref.aliases} for ref in example.references]),
                 "question": example.question,
                 "question_id": example.id,
             }
