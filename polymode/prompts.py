@@ -41,6 +41,7 @@ def build_prompt(question: str, k: int, *, confidence: bool, exclusive: bool = F
     """
     check_k(k)
     one_of("style", style, get_args(Style))
+    question = encodable(question)
     if style == "brief":
         return f"{question}\nGive {k} answer{'s' if k > 1 else ''}{' with confidence' if confidence else ''}\n"
     tags = [""] if k == 1 else [str(i) for i in range(1, k + 1)]
@@ -69,4 +70,9 @@ def build_prompt(question: str, k: int, *, confidence: bool, exclusive: bool = F
 def build_check_prompt(question: str, answer: str) -> str:
     """Prompt that asks whether one proposed answer is right, to be answered with True or False (P(True))."""
     ask = "Is the proposed answer correct? Reply with one word, True or False."
-    return f"{question}\n\nProposed answer: {answer}\n\n{ask}"
+    return encodable(f"{question}\n\nProposed answer: {answer}\n\n{ask}")
+
+
+def encodable(text: str) -> str:
+    """``text`` with ``?`` for half of a surrogate pair, which no tokenizer or server accepts."""
+    return text.encode("utf-8", "replace").decode()
