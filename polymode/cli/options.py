@@ -137,8 +137,13 @@ class Reproduce(ProgramOptions):
 class Generate(ModelOptions, ProgramOptions):
     r"""Sample completions for the questions of a task and write them to OUT/completions.jsonl.
 
+    Each finished batch is kept in OUT/completions.jsonl.part. After an interruption the same command with --resume
+    goes on from there; it refuses other settings.
+
     Examples:
         polymode generate --model runs/mine/model --out runs/mine/test --k 3
+        # go on after an interruption
+        polymode generate --model runs/mine/model --out runs/mine/test --k 3 --resume
         # eight completions for each of your own questions
         polymode generate --model Qwen/Qwen3-8B --task records --data questions.jsonl \
             --samples 8 --out runs/mine
@@ -164,11 +169,11 @@ class Generate(ModelOptions, ProgramOptions):
     seed: Whole = 0
     """Random seed; the same seed gives the same completions."""
     batch: Count = 64
-    """Number of completions sampled at the same time (transformers)."""
+    """Number of completions sampled at the same time, and kept together; vllm and openai choose it themselves."""
     confidences: str | None = None
     """Confidences that are measured instead of the stated ones: answer-probability, p-true or module:Name."""
     resume: bool = False
-    """Use an existing run folder; a finished completions.jsonl is left as it is."""
+    """Go on in an existing run folder: finished completions are kept, only the missing ones are generated."""
 
 
 @dataclass(frozen=True)

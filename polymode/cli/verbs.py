@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from polymode.cli.options import Compare, Doctor, Evaluate, Generate, Reproduce, Tasks
-from polymode.errors import ConfigError, MissingExtraError
+from polymode.errors import ConfigError, MissingExtraError, RunExistsError
 
 
 def reproduce(options: Reproduce) -> int:
@@ -35,7 +35,7 @@ def reproduce(options: Reproduce) -> int:
 def generate(options: Generate) -> int:
     """Sample completions into a run folder."""
     from polymode import runs
-    from polymode.generate import sample_completions
+    from polymode.generate.batches import sample_batches
     from polymode.generate.confidences import CONFIDENCES, measure_confidences
     from polymode.prompts import Style, check_k
     from polymode.tasks import open_task
@@ -49,12 +49,18 @@ def generate(options: Generate) -> int:
         if (options.out / runs.COMPLETIONS).exists():
             print(f"completions: {options.out / runs.COMPLETIONS} (already complete)")
             return 0
+    part = runs.CompletionsPart(options.out / runs.COMPLETIONS)
+    if part.path.exists() and not (options.out / runs.CONFIG).exists():
+        raise RunExistsError(f"{part.path} is there without its {runs.CONFIG}: put that back, or choose another --out")
     task = open_task(options.task, data=options.data, **options.task_options)
     examples = task.examples(options.split, options.n)
-    generator = options.open_generator(options.model, batch=options.batch)
+    completions = part.completions(examples)
+    generator = options.open_generator(options.model, batch=options.batch, show_progress=False)
     runs.create(options.out, options, resume=options.resume)
     style: Style = task.prompt_style if options.style == "task" else options.style
-    completions = sample_completions(
+    if completions:
+        print(f"resumed: {len(completions):,} completions are finished", flush=True)
+    for batch in sample_batches(
         examples,
         generator,
         k=options.k,
@@ -64,11 +70,19 @@ def generate(options: Generate) -> int:
         temperature=options.temperature,
         seed=options.seed,
         style=style,
-    )
+        batch=options.batch,
+        present={(one.example.id, one.sample) for one in completions},
+    ):
+        part.add_completions(batch)
+        completions += batch
+    place = {example.id: number for number, example in enumerate(examples)}
+    completions.sort(key=lambda one: (place[one.example.id], one.sample))
     if options.confidences is not None:
         completions = measure_confidences(options.confidences, completions, generator, style=style)
     origin = {"task": {"name": options.task, "options": dict(options.task_options)}, "verifier": _verifier_of(task)}
-    print(f"completions: {runs.write_completions(options.out, completions, **origin)}")
+    path = runs.write_completions(options.out, completions, **origin)
+    part.remove()
+    print(f"completions: {path}")
     return 0
 
 

@@ -7,6 +7,7 @@
     RUN/completions.jsonl  one `Completion` a line                                   completions
     RUN/judged.jsonl       one judged completion a line                              judged
     RUN/metrics.json       metrics with intervals                                    metrics
+    RUN/*.jsonl.part       finished lines of completions or judged completions       partial
     RUN/policy.json        a `Policy` calibrated on judged.jsonl                     folder
     RUN/report.html        the page
 
@@ -64,6 +65,7 @@ from polymode.runs.lines import (
     stamp_of,
 )
 from polymode.runs.metrics import CompletionsFile, Metrics, completions_of, fingerprint, read_metrics
+from polymode.runs.partial import CompletionsPart, JudgedPart
 from polymode.runs.steps import append_step, read_steps, write_steps
 
 __all__ = [
@@ -77,7 +79,9 @@ __all__ = [
     "TRAIN_METRICS",
     "ChangedError",
     "CompletionsFile",
+    "CompletionsPart",
     "JudgedCompletion",
+    "JudgedPart",
     "JudgedSet",
     "Metrics",
     "Named",

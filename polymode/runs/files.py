@@ -44,10 +44,10 @@ def check_schema(value: object, where: str) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[IO[str]]:
-    """Open ``path`` for text so that it appears whole or not at all; raises WriteError when the system refuses.
+    r"""Open ``path`` for text so that it appears whole or not at all; raises WriteError when the system refuses.
 
     The text goes to a temporary file beside the target, is flushed to disk, and then renamed over it. Half of a
-    surrogate pair, which no encoding has, is written as ``\\ud83d``: in JSON that is its escape.
+    surrogate pair, which no encoding has, is written as ``\ud83d``: in JSON that is its escape.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:

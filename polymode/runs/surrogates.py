@@ -1,6 +1,6 @@
-"""Halves of surrogate pairs, which a cut-off emoji leaves behind: valid in JSON and Python, in no encoding (layer L3).
+r"""Halves of surrogate pairs, which a cut-off emoji leaves behind: valid in JSON, in no encoding (layer L3).
 
-JSON writes such a half as an escape, ``\\ud83d``; the files of a run do too, so what a model really wrote is kept. Only
+JSON writes such a half as an escape, ``\ud83d``; the files of a run do too, so what a model really wrote is kept. Only
 pydantic refuses the escape. A line that holds one is therefore parsed with stand-ins, which are taken back afterwards.
 """
 

@@ -152,7 +152,7 @@ def test_task_and_verifier_stand_in_the_meta_of_each_line(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        (b'{"completion": "\\ud800", "references": ["a"], "k": 1}', "Invalid JSON: .*hex escape"),
+        (b'{"completion": "\\ud80", "references": ["a"], "k": 1}', "not valid JSON"),
         (b'{"completion": "x", "references": ["a"], "k": 1, "n_tokens": 1e400}', "n_tokens"),
     ],
 )
