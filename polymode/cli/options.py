@@ -192,6 +192,8 @@ class Evaluate(MeasureOptions):
         polymode evaluate answers.jsonl --k 3
         # three independent single answers pooled into one set
         polymode evaluate samples.jsonl --k 1 --pool 3
+        # go on after an interruption
+        polymode evaluate runs/mine/test --resume
         # mathematics: 1/2 equals 0.5
         polymode evaluate answers.jsonl --verifier symbolic
         # a language model as judge
@@ -216,6 +218,8 @@ class Evaluate(MeasureOptions):
     """Also measure each group of questions separately, grouped by this field of "meta"."""
     seed: Whole = 0
     """Random seed of the bootstrap."""
+    resume: bool = False
+    """Go on with an interrupted evaluation: what was judged is taken, except unscored answers."""
 
 
 @dataclass(frozen=True)

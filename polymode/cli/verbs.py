@@ -115,29 +115,33 @@ def _check_same(options: Generate) -> None:
 def evaluate(options: Evaluate) -> int:
     """Measure a file of completions, print the table and write it."""
     from polymode import runs
-    from polymode.evaluation import evaluate, evaluate_groups, read_completions, write_groups
+    from polymode.evaluation import evaluate_into, read_completions
     from polymode.evaluation.recorded_verifier import recorded_verifier
+    from polymode.verifiers.text import TextVerifier
 
     if options.votes and options.pool == 1:
         raise ConfigError("--votes needs pooled sets: give --pool too, for example --pool 3")
     path = runs.file_in(options.completions, runs.COMPLETIONS)
+    if path.name == runs.JUDGED:
+        raise ConfigError(f"{path} is what evaluate writes: name the completions; --resume judges nothing twice")
     named = options.open_verifier()
     verifier = recorded_verifier(path) if named is None else named
     has_confidence = {"auto": None, "yes": True, "no": False}[options.confidence]
     completions = read_completions(path, k=options.k, confidence=has_confidence, verifier=verifier)
     how: dict[str, Any] = {
-        "verifier": verifier,
+        "verifier": verifier if verifier is not None else TextVerifier(),
+        "by": options.by,
         "pooled": options.pool > 1,
         "k": options.pool if options.pool > 1 else None,
         "confidence_from": "votes" if options.votes else "stated",
         "metrics": options.metrics,
         "n_boot": options.n_boot,
         "seed": options.seed,
+        "resume": options.resume,
+        "read_with": {"k": options.k, "confidence": options.confidence},
     }
-    groups = {} if options.by is None else evaluate_groups(completions, options.by, **how)
-    evaluation = evaluate(completions, **how)
     out = options.out or path.parent
-    evaluation.write(out, completions=path)
+    evaluation, groups = evaluate_into(out, path, completions, **how)
     print(evaluation.table())
     reasons = Counter(fault.partition(": ")[2] for one in evaluation.judged for fault in one.faults)
     for reason, count in reasons.most_common(1):
@@ -146,7 +150,6 @@ def evaluate(options: Evaluate) -> int:
         name = evaluation.view["verifier"]["name"]
         print(f"judged as {path} says: {name}" if name != "text" else f"judged by text equality: {path} names no other")
     if groups:
-        write_groups(out, groups)
         print(*(f"\n{label}: {part.table()}" for label, part in groups.items()), sep="\n")
     print(f"metrics: {out / runs.METRICS}")
     return 0

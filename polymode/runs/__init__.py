@@ -64,7 +64,7 @@ from polymode.runs.lines import (
     read_jsonl,
     stamp_of,
 )
-from polymode.runs.metrics import CompletionsFile, Metrics, completions_of, fingerprint, read_metrics
+from polymode.runs.metrics import CompletionsFile, Metrics, completions_of, fingerprint, read_metrics, remove_metrics
 from polymode.runs.partial import CompletionsPart, JudgedPart
 from polymode.runs.steps import append_step, read_steps, write_steps
 
@@ -109,6 +109,7 @@ __all__ = [
     "read_metrics",
     "read_policy",
     "read_steps",
+    "remove_metrics",
     "stamp_of",
     "to_json",
     "write_completions",
