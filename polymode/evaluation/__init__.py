@@ -9,7 +9,7 @@ malformed completion may be salvaged (status PARTIAL). Judging again never gener
 
 from polymode.evaluation.evaluation import Evaluation, compare, evaluate
 from polymode.evaluation.folder import evaluate_into
-from polymode.evaluation.groups import evaluate_groups, write_groups
+from polymode.evaluation.groups import evaluate_groups
 from polymode.runs import JudgedCompletion, read_completions
 
 __all__ = [
@@ -20,5 +20,4 @@ __all__ = [
     "evaluate_groups",
     "evaluate_into",
     "read_completions",
-    "write_groups",
 ]

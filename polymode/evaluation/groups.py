@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from polymode import runs
 from polymode.errors import ConfigError
 from polymode.evaluation.evaluation import Evaluation, measure
 from polymode.evaluation.judging import judge_completions
@@ -56,9 +53,3 @@ def measure_groups(
     for one in judged:
         members.setdefault(groups[one.id], []).append(one)
     return {label: measure(members[label], how, **options) for label in sorted(members)}
-
-
-def write_groups(folder: Path | str, groups: Mapping[str, Evaluation]) -> None:
-    """Add the groups' views and metrics to the ``metrics.json`` of ``folder``, under ``groups``."""
-    parts = {label: replace(evaluation.stored(), curves={}) for label, evaluation in groups.items()}
-    replace(runs.read_metrics(Path(folder)), groups=parts).write(Path(folder))
