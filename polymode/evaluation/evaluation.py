@@ -195,7 +195,7 @@ def measure(
     return Evaluation(
         view={
             **how,
-            "has_confidence": bool((~np.isnan(tables.answers.q)).any()),
+            "has_confidence": _states_confidences(judged, tables),
             "n_questions": len(questions),
             "n_completions": len(judged),
             "n_sets": tables.sets.n_sets,
@@ -252,6 +252,12 @@ def _measured(
     own = own_statistics(metrics, tables.sets, built_in)
     curve = {f"{CURVE}{m}": one for m, one in of_unique_references(tables.completions).items()}
     return tuple(questions), tables, {**built_in, **own, **curve}
+
+
+def _states_confidences(judged: Sequence[JudgedCompletion], tables: Tables) -> bool:
+    """Whether there are confidences, also where no answer could be scored."""
+    is_stated = any(q is not None for one in judged for q in one.confidences)
+    return is_stated or bool((~np.isnan(tables.answers.q)).any())
 
 
 def _summary(view: Mapping[str, Any]) -> str:
