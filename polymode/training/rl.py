@@ -34,7 +34,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 from polymode import runs
 from polymode.errors import ConfigError, DataNotFoundError, UserError, WriteError
-from polymode.prompts import build_prompt
+from polymode.prompts import build_prompt, encodable
 from polymode.rewards import METHODS
 from polymode.tasks import Demonstrates, Task
 from polymode.training.callbacks import KeepsCounts, Progress, StepMetrics
@@ -257,8 +257,8 @@ def _rows(recipe: Recipe, task: Task, *, conversational: bool) -> list[dict[str,
             row = {
                 "prompt": [{"role": "user", "content": prompt}] if conversational else prompt,
                 "references": json.dumps([[*reference.names] for reference in example.references]),
-                "question": example.question,
-                "question_id": example.id,
+                "question": encodable(example.question),
+                "question_id": encodable(example.id),
             }
             rows.append(row | ({"k": k} if recipe.k_choices else {}))
         if len(rows) >= needed:
