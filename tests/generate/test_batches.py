@@ -4,6 +4,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -87,10 +88,10 @@ def test_prompts_of_like_length_share_a_batch() -> None:
 
 def test_a_batch_that_fails_is_left_out_and_named_in_the_end() -> None:
     class Picky(Hashes):
-        def generate(self, prompts: Sequence[str], **how: int) -> list[list[Generated]]:  # type: ignore[override]
+        def generate(self, prompts: Sequence[str], **how: Any) -> list[list[Generated]]:
             if "xxxx\n" in "".join(prompts):
                 raise PromptRefusedError("too long \ud83d")
-            return super().generate(prompts, **how)  # type: ignore[arg-type]
+            return super().generate(prompts, **how)
 
     made: list[Completion] = []
     how = {"k": 1, "confidence": False, "max_tokens": 9, "temperature": 1.0, "seed": 5, "style": "brief"}
@@ -129,14 +130,14 @@ def test_a_concurrent_generator_gets_each_completion_as_a_call_of_its_own() -> N
         busy = most = 0
         lock = threading.Lock()
 
-        def generate(self, prompts: Sequence[str], **how: int) -> list[list[Generated]]:  # type: ignore[override]
+        def generate(self, prompts: Sequence[str], **how: Any) -> list[list[Generated]]:
             with self.lock:
                 self.busy += 1
                 self.most = max(self.most, self.busy)
             time.sleep(0.002)
             with self.lock:
                 self.busy -= 1
-            return super().generate(prompts, **how)  # type: ignore[arg-type]
+            return super().generate(prompts, **how)
 
     generator, one_by_one = Threaded(), Hashes()
     made = sample(generator, samples=2)
