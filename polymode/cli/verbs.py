@@ -58,6 +58,7 @@ def generate(options: Generate) -> int:
     generator = options.open_generator(options.model, batch=options.batch, show_progress=False)
     runs.create(options.out, options, resume=options.resume)
     style: Style = task.prompt_style if options.style == "task" else options.style
+    origin = {"task": {"name": options.task, "options": dict(options.task_options)}, "verifier": _verifier_of(task)}
     if completions:
         print(f"resumed: {len(completions):,} completions are finished", flush=True)
     for batch in sample_batches(
@@ -73,13 +74,12 @@ def generate(options: Generate) -> int:
         batch=options.batch,
         present={(one.example.id, one.sample) for one in completions},
     ):
-        part.add_completions(batch)
+        part.add_completions(batch, **origin)
         completions += batch
     place = {example.id: number for number, example in enumerate(examples)}
     completions.sort(key=lambda one: (place[one.example.id], one.sample))
     if options.confidences is not None:
         completions = measure_confidences(options.confidences, completions, generator, style=style)
-    origin = {"task": {"name": options.task, "options": dict(options.task_options)}, "verifier": _verifier_of(task)}
     path = runs.write_completions(options.out, completions, **origin)
     part.remove()
     print(f"completions: {path}")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from polymode.errors import RecordError, WriteError
-from polymode.runs.completions import completion_to_row
+from polymode.runs.completions import Named, completion_to_row
 from polymode.runs.files import SCHEMA, check_schema, to_json
 from polymode.runs.judged import JudgedCompletion, judged_lines
 from polymode.runs.lines import read_jsonl
@@ -115,9 +115,10 @@ class CompletionsPart(Part):
             out[example.id, one.sample] = one
         return list(out.values())
 
-    def add_completions(self, completions: Iterable[Completion]) -> None:
-        """Add finished completions; raises WriteError."""
-        self.add(map(completion_to_row, completions))
+    def add_completions(self, completions: Iterable[Completion], **origin: Named | None) -> None:
+        """Add finished completions, with task and verifier as for `write_completions`; raises WriteError."""
+        named = {name: value for name, value in origin.items() if value is not None}
+        self.add(completion_to_row(one, named) for one in completions)
 
 
 class JudgedPart(Part):
