@@ -36,7 +36,10 @@ def completion_text(completion: Any) -> str:
     message = messages[-1]
     content = content_text(message.get("content"))
     thinking = message.get("reasoning_content") or message.get("thinking") or message.get("reasoning")
-    return f"<think>{thinking}</think>{content}" if isinstance(thinking, str) else content
+    if not isinstance(thinking, str):
+        return content
+    # Reasoning without a reply was cut off, or is all there is: closed or not, it holds no answer.
+    return f"<think>{thinking}</think>{content}" if content else f"<think>{thinking}"
 
 
 def content_text(content: Any) -> str:

@@ -73,6 +73,7 @@ def build_prompt(
     """
     check_k(k)
     one_of("style", style, get_args(Style))
+    question = encodable(question)
     if style.startswith("brief"):
         with_confidence = " with confidence" if confidence else ""
         line = f", as 1. answer{' | confidence' if confidence else ''}" if style == "brief-lines" else ""
@@ -142,4 +143,9 @@ def build_plain_prompt(question: str) -> str:
 def build_check_prompt(question: str, answer: str) -> str:
     """Prompt that asks whether one proposed answer is right, to be answered with True or False (P(True))."""
     ask = "Is the proposed answer correct? Reply with one word, True or False."
-    return f"{question}\n\nProposed answer: {answer}\n\n{ask}"
+    return encodable(f"{question}\n\nProposed answer: {answer}\n\n{ask}")
+
+
+def encodable(text: str) -> str:
+    """``text`` with ``?`` for half of a surrogate pair, which no tokenizer or server accepts."""
+    return text.encode("utf-8", "replace").decode()

@@ -17,7 +17,6 @@ from polymode.evaluation import (
     evaluate,
     evaluate_groups,
     read_completions,
-    write_groups,
 )
 from polymode.types import Completion, Example, ParseStatus, Reference
 from polymode.verifiers.scripted import ScriptedVerifier
@@ -444,8 +443,7 @@ def test_parts_of_the_questions_are_measured_by_themselves(tmp_path: Path) -> No
     assert list(groups) == ["rare = false", "rare = true"]
     assert [group.metrics["coverage"].value for group in groups.values()] == [2, 0]
     assert [group.metrics["coverage"].n for group in groups.values()] == [1, 1]
-    evaluate(completions, n_boot=10).write(tmp_path)
-    write_groups(tmp_path, groups)
+    evaluate(completions, n_boot=10).write_metrics(tmp_path, groups=groups)
     content = json.loads((tmp_path / "metrics.json").read_text())
     assert content["metrics"]["coverage"]["value"] == 1
     assert content["groups"]["rare = true"]["metrics"]["coverage"]["value"] == 0

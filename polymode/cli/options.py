@@ -141,8 +141,13 @@ class Reproduce(ProgramOptions):
 class Generate(ModelOptions, ProgramOptions):
     r"""Sample completions for the questions of a task and write them to OUT/completions.jsonl.
 
+    Each finished batch is kept in OUT/completions.jsonl.part. After an interruption the same command with --resume
+    goes on from there; it refuses other settings.
+
     Examples:
         polymode generate --model runs/mine/model --out runs/mine/test --k 3
+        # go on after an interruption
+        polymode generate --model runs/mine/model --out runs/mine/test --k 3 --resume
         # eight completions for each of your own questions
         polymode generate --model Qwen/Qwen3-8B --task records --data questions.jsonl \
             --samples 8 --out runs/mine
@@ -168,11 +173,11 @@ class Generate(ModelOptions, ProgramOptions):
     seed: Whole = 0
     """Random seed; the same seed gives the same completions."""
     batch: Count = 64
-    """Number of completions sampled at the same time (transformers)."""
+    """Number of completions sampled at the same time, and kept together; vllm and openai choose it themselves."""
     confidences: str | None = None
     """Confidences that are measured instead of the stated ones: answer-probability, p-true or module:Name."""
     resume: bool = False
-    """Use an existing run folder; a finished completions.jsonl is left as it is."""
+    """Go on in an existing run folder: finished completions are kept, only the missing ones are generated."""
 
 
 @dataclass(frozen=True)
@@ -191,6 +196,8 @@ class Evaluate(MeasureOptions):
         polymode evaluate answers.jsonl --k 3
         # three independent single answers pooled into one set
         polymode evaluate samples.jsonl --k 1 --pool 3
+        # go on after an interruption
+        polymode evaluate runs/mine/test --resume
         # mathematics: 1/2 equals 0.5
         polymode evaluate answers.jsonl --verifier symbolic
         # a language model as judge
@@ -215,6 +222,8 @@ class Evaluate(MeasureOptions):
     """Also measure each group of questions separately, grouped by this field of "meta"."""
     seed: Whole = 0
     """Random seed of the bootstrap."""
+    resume: bool = False
+    """Go on with an interrupted evaluation: what was judged is taken, except unscored answers."""
 
 
 @dataclass(frozen=True)

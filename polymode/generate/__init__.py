@@ -28,7 +28,10 @@ class Generated:
 
 
 class Generator(Protocol):
-    """A source of completions; the same prompts, settings and seed give the same texts."""
+    """A source of completions; the same prompts, settings and seed give the same texts.
+
+    An attribute ``batch`` may say how many completions one call should ask for (`polymode.generate.batches`).
+    """
 
     def generate(
         self, prompts: Sequence[str], *, n: int, max_tokens: int, temperature: float, seed: int

@@ -23,6 +23,9 @@ class VLLMGenerator:
         MissingExtraError: vLLM is not installed.
     """
 
+    batch = 1024
+    """Completions of one call. vLLM forms batches of its own, which want many; each call's completions are kept."""
+
     def __init__(self, model: str | Path, *, chat_template: Mapping[str, Any] | None = None, **options: Any) -> None:
         try:
             from vllm import LLM  # pyright: ignore[reportAttributeAccessIssue]  # absent, it is this module

@@ -106,7 +106,7 @@ class HeldOut:
 
 def text_hash(text: str, size: int = 8) -> int:
     """A whole number of ``size`` bytes that depends on the text alone."""
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=size).digest(), "big")
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=size).digest(), "big")
 
 
 def _bare_question(example: Example) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from polymode.judging import judge
 from polymode.messages import completion_text
 from polymode.parsing import parse_answers
-from polymode.prompts import reasoning_opened_by, with_reasoning_opened
+from polymode.prompts import encodable, reasoning_opened_by, with_reasoning_opened
 from polymode.rewards import Method, Reward, check_question, score_set, term_names
 from polymode.training.columns import examples_of, ks_of, names_of
 from polymode.training.shaping import Shaping
@@ -193,7 +193,7 @@ def summarise(scores: Sequence[Score]) -> dict[str, float]:
 def _log_columns(scores: Sequence[Score], terms: Sequence[str], log_extra: Callable[[str, list[Any]], None]) -> None:
     """The same columns in every step: TRL would fill a column that is left out with values of an earlier step."""
     log_extra("status", [score.answer_set.status.value for score in scores])
-    log_extra("reason", [score.answer_set.reason or "; ".join(score.judgement.faults) for score in scores])
+    log_extra("reason", [encodable(score.answer_set.reason or "; ".join(score.judgement.faults)) for score in scores])
     log_extra("verdicts", [" ".join(_marks(score.judgement)) for score in scores])
     for term in terms:
         log_extra(f"term_{term}", [score.terms.get(term) for score in scores])

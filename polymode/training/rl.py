@@ -35,7 +35,7 @@ from trl import GRPOConfig, GRPOTrainer
 from polymode import runs
 from polymode.decoding.texts import CompletionDecoder, ends_of
 from polymode.errors import ConfigError, DataNotFoundError, UserError, WriteError
-from polymode.prompts import prompt_for, reasoning_opened_by, style_of
+from polymode.prompts import encodable, prompt_for, reasoning_opened_by, style_of
 from polymode.rewards import METHODS
 from polymode.tasks import Demonstrates, Task
 from polymode.training.callbacks import KeepsCounts, Progress, StepMetrics
@@ -257,8 +257,8 @@ def _rows(recipe: Recipe, task: Task, *, conversational: bool) -> list[dict[str,
             row = {
                 "prompt": [{"role": "user", "content": prompt}] if conversational else prompt,
                 "references": json.dumps([{"text": ref.text, "aliases": ref.aliases} for ref in example.references]),
-                "question": example.question,
-                "question_id": example.id,
+                "question": encodable(example.question),
+                "question_id": encodable(example.id),
             }
             rows.append(row | ({"k": k} if recipe.k_choices else {}))
         if len(rows) >= needed:
