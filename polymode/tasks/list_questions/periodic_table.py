@@ -42,7 +42,7 @@ def periodic_conditions(names: Sequence[str]) -> Iterator[tuple[str, str, frozen
     for block in "spdf":
         phrase = f"in the {block}-block of the periodic table"
         yield "family", phrase, frozenset(name for name, own in places.items() if own[2] == block)
-    for first, last in ((1, 10), (1, 20), (11, 20), (21, 30), (31, 40), (41, 50), (51, 60), (61, 70), (71, 80), (81, 92)):
+    for first, last in ((1, 20), *((n + 1, n + 10) for n in range(0, 80, 10)), (81, 92)):
         phrase = f"with an atomic number from {first} to {last}"
         yield "number", phrase, frozenset(names[first - 1 : last])
     yield "number", "heavier than uranium by atomic number", frozenset(names[92:])

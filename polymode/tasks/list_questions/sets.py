@@ -50,6 +50,8 @@ class ListQuestion:
     """First names of the items of its table that are no answer."""
     topic: str
     """Noun of its table."""
+    n_conditions: int
+    """0, 1 or 2."""
 
 
 @cache
@@ -95,6 +97,7 @@ def _question(table: Table, chosen: tuple[Condition, ...], members: frozenset[st
         references=tuple(_reference(item, spelling) for first, item in table.items.items() if first in members),
         others=tuple(first for first in table.items if first not in members),
         topic=table.noun,
+        n_conditions=len(chosen),
     )
 
 

@@ -69,7 +69,9 @@ class Table:
 @cache
 def read_tables() -> tuple[Table, ...]:
     """Every table; do not change them."""
-    texts = [resources.files(__package__).joinpath(name).read_text(encoding="utf-8") for name in FILES]
+    texts = [
+        resources.files("polymode.tasks.list_questions").joinpath(name).read_text(encoding="utf-8") for name in FILES
+    ]
     tables = [table for text in texts for table in _tables(text)]
     for table in tables:
         if table.noun == "chemical element":
@@ -150,8 +152,9 @@ def _add_border(table: Table, kind: str, a: str, b: str) -> None:
 
 def _capitals(table: Table, noun: str, capital_of: dict[str, Item]) -> Table:
     """The capitals of a table's items as a table with the same conditions."""
+    first_name_of = {name: capital.names[0] for name, capital in capital_of.items()}
     conditions = [
-        Condition(one.kind, one.phrase, frozenset(capital_of[name].names[0] for name in one.members & capital_of.keys()))
+        Condition(one.kind, one.phrase, frozenset(first_name_of[name] for name in one.members & first_name_of.keys()))
         for one in table.conditions
     ]
     items = {capital.names[0]: capital for capital in capital_of.values()}

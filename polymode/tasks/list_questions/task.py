@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from polymode.errors import number_in
 from polymode.prompts import CONFIDENCE_TEXTS, Style
 from polymode.tasks import Split, check_request, shuffled
 from polymode.tasks.held_out import text_hash
@@ -19,6 +20,8 @@ from polymode.tasks.list_questions.sets import ListQuestion, list_questions
 from polymode.types import Example
 
 _BUCKETS, _TEST, _VALIDATION = 20, 8, 2
+MAX_CONDITIONS = 2
+"""Most conditions of a question."""
 RIGHT_SHARE = 0.6
 """Share of right answers in demonstrations; the others are of the same kind, such as a country elsewhere."""
 CONFIDENCE_OF_RIGHT, CONFIDENCE_OF_WRONG = 0.8, 0.4
@@ -29,15 +32,24 @@ class ListQuestions:
     """Short questions with at least five right answers, all listed with their usual other names.
 
     The split is decided by a hash of a question's noun and conditions: test questions are other combinations than those
-    of train, and no question of a topic has the right answers of another. ``meta`` holds ``topic`` and
+    of train, and no two have the same right answers. ``meta`` holds ``topic``, ``conditions`` (how many) and
     ``complete_references``, which metrics over all right answers need.
+
+    Args:
+        conditions: use only questions with at most this many conditions, 0 to 2. Fewer are easier: "a country", "a
+            country in Africa", "a country in Africa that borders Chad". A question's split does not depend on it.
+
+    Raises:
+        ConfigError: conditions out of its range.
     """
 
     name = "list-questions"
     prompt_style: Style = "full"
 
-    def __init__(self) -> None:
-        self._by_text = {question.text: question for question in list_questions()}
+    def __init__(self, *, conditions: int = MAX_CONDITIONS) -> None:
+        number_in("conditions", conditions, 0, MAX_CONDITIONS, whole=True)
+        chosen = (question for question in list_questions() if question.n_conditions <= conditions)
+        self._by_text = {question.text: question for question in chosen}
 
     def examples(self, split: Split, n: int | None = None, *, seed: int = 0) -> Sequence[Example]:
         """The first ``n`` questions of a split shuffled by ``seed``, at most all of them.
@@ -89,7 +101,7 @@ def _example(question: ListQuestion) -> Example:
         f"list-{text_hash(question.name):016x}",
         question.text,
         question.references,
-        meta={"topic": question.topic, "complete_references": True},
+        meta={"topic": question.topic, "conditions": question.n_conditions, "complete_references": True},
     )
 
 
