@@ -69,9 +69,8 @@ class Table:
 @cache
 def read_tables() -> tuple[Table, ...]:
     """Every table; do not change them."""
-    texts = [
-        resources.files("polymode.tasks.list_questions").joinpath(name).read_text(encoding="utf-8") for name in FILES
-    ]
+    folder = resources.files("polymode.tasks.list_questions")
+    texts = [folder.joinpath(name).read_text(encoding="utf-8") for name in FILES]
     tables = [table for text in texts for table in _tables(text)]
     for table in tables:
         if table.noun == "chemical element":

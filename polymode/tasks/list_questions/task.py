@@ -19,7 +19,7 @@ from polymode.tasks.lab.demonstrations import CONFIDENCE_NOISE, FORMAT_TEXTS
 from polymode.tasks.list_questions.sets import ListQuestion, list_questions
 from polymode.types import Example
 
-_BUCKETS, _TEST, _VALIDATION = 20, 8, 2
+_BUCKETS, _TEST, _VALIDATION = 20, 9, 2
 MAX_CONDITIONS = 2
 """Most conditions of a question."""
 RIGHT_SHARE = 0.6
