@@ -38,7 +38,7 @@ PARTS: Mapping[str, tuple[str, str]] = {
         "parsing, judging, scoring, metrics and this command line",
     ),
     "train": (
-        "torch transformers trl accelerate datasets peft pyarrow",
+        "torch transformers trl accelerate datasets peft pyarrow psutil",
         "`polymode reproduce`, `train` and `generate`, Parquet files, datasets by name",
     ),
     "gguf": ("gguf", "`--model FILE.gguf`: models in llama.cpp's format"),

@@ -27,6 +27,7 @@ EDGE = {
     "torch": {"decoding", "generate", "training"},
     "transformers": {"decoding", "generate", "training"},
     "accelerate": {"training"},
+    "psutil": {"decoding"},
     "peft": {"generate", "training"},
     "trl": {"training", "integrations"},
     "vllm": {"generate"},

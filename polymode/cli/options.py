@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from polymode.cli.flags import Count, Temperature, Whole
 from polymode.errors import ConfigError
-from polymode.prompts import Style
+from polymode.prompts import Style, style_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +30,8 @@ class ModelOptions:
     """Folder or file of the task's data."""
     style: Literal["task", "full", "brief"] = "task"
     """Prompt style; `task` is the task's own."""
+    format: Literal["tags", "lines"] = "tags"
+    """Notation of the answers: tags, or lines (1. Peru | 0.7), which take fewer tokens; answers of one line only."""
     max_tokens: Count = 1536
     """Longest completion in tokens; longer ones are truncated."""
     temperature: Temperature = 1.0
@@ -43,11 +45,13 @@ class ModelOptions:
     """Arguments of the model's chat template, for example enable_thinking=false; by default those of the training run
     that made the model."""
 
-    def prompt_style(self) -> Style:
-        """The style that the flags name, else the task's."""
+    def prompt_style(self, task: Any = None) -> Style:
+        """The style that the flags name, else that of ``task``, which is opened when it is not given."""
         from polymode.tasks import open_task
 
-        return open_task(self.task, data=self.data).prompt_style if self.style == "task" else self.style
+        if task is None and self.style == "task":
+            task = open_task(self.task, data=self.data)
+        return style_of(self.style, self.format, task.prompt_style if task is not None else "full")
 
     def check_backend(self, model: str) -> None:
         """Refuse a back-end that does not exist, and options that it does not have; loads nothing."""
@@ -202,7 +206,7 @@ class Evaluate(MeasureOptions):
     k: int | None = None
     """Number of answers requested (K); overrides the lines of the file."""
     confidence: Literal["auto", "yes", "no"] = "auto"
-    """Whether confidences were requested; `auto` follows the lines of the file, else whether any completion has one."""
+    """Whether confidences were requested; `auto`: what each line says, else whether its completion contains one."""
     pool: Count = 1
     """Combine this many independent completions of a question into one set."""
     votes: bool = False

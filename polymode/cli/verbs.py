@@ -37,7 +37,7 @@ def generate(options: Generate) -> int:
     from polymode import runs
     from polymode.generate import sample_completions
     from polymode.generate.confidences import CONFIDENCES, measure_confidences
-    from polymode.prompts import Style, check_k
+    from polymode.prompts import check_k
     from polymode.tasks import open_task
 
     check_k(options.k)
@@ -53,7 +53,7 @@ def generate(options: Generate) -> int:
     examples = task.examples(options.split, options.n)
     generator = options.open_generator(options.model, batch=options.batch)
     runs.create(options.out, options, resume=options.resume)
-    style: Style = task.prompt_style if options.style == "task" else options.style
+    style = options.prompt_style(task)
     completions = sample_completions(
         examples,
         generator,
@@ -88,7 +88,7 @@ def check_same(options: Any, folder: Path, *, free: Sequence[str] = ()) -> None:
     from polymode import runs
 
     # A folder may be older than the option.
-    stored = {"chat_template": {}, **runs.read_configuration(folder).config}
+    stored = {"chat_template": {}, "format": "tags", **runs.read_configuration(folder).config}
     for name, value in runs.to_json(options).items():
         if name not in ("out", "resume", "unsafe_local", *free) and stored.get(name) != value:
             raise ConfigError(
@@ -101,6 +101,7 @@ def evaluate(options: Evaluate) -> int:
     """Measure a file of completions, print the table and write it."""
     from polymode import runs
     from polymode.evaluation import evaluate, evaluate_groups, read_completions, write_groups
+    from polymode.evaluation.losses import describe_losses
     from polymode.evaluation.recorded_verifier import recorded_verifier
 
     if options.votes and options.pool == 1:
@@ -124,6 +125,8 @@ def evaluate(options: Evaluate) -> int:
     out = options.out or path.parent
     evaluation.write(out, completions=path)
     print(evaluation.table())
+    if losses := describe_losses(evaluation.judged):
+        print(losses)
     reasons = Counter(fault.partition(": ")[2] for one in evaluation.judged for fault in one.faults)
     for reason, count in reasons.most_common(1):
         print(f"commonest of the {reasons.total():,} faults that left answers unscored ({count:,}): {reason}")

@@ -127,18 +127,23 @@ class OpenAIGenerator:
 
 
 def _completion_in(reply: Any) -> Generated:
-    """The first choice; reasoning that the server cut out of the text is put back in front of it."""
+    """The first choice; reasoning that the server cut out of the text is put back in front of it.
+
+    It is left open where generation was cut off inside it.
+    """
     choice = reply["choices"][0]
     message = choice["message"]
     text = message.get("content") or ""
     thought = message.get("reasoning_content") or message.get("reasoning") or ""
     if not isinstance(text, str) or not isinstance(thought, str):
         raise ValueError
-    usage = reply.get("usage") or {}
+    usage, is_finished = reply.get("usage") or {}, choice.get("finish_reason") == "stop"
+    if thought:
+        text = f"<think>{thought}</think>{text}" if is_finished or text.strip() else f"<think>{thought}"
     return Generated(
-        text=f"<think>{thought}</think>{text}" if thought else text,
+        text=text,
         n_tokens=_count(usage.get("completion_tokens")),
-        is_finished=choice.get("finish_reason") == "stop",
+        is_finished=is_finished,
         n_prompt_tokens=_count(usage.get("prompt_tokens")),
     )
 

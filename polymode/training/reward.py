@@ -15,10 +15,10 @@ import numpy as np
 
 from polymode.judging import judge
 from polymode.parsing import parse_answers
+from polymode.prompts import reasoning_opened_by, with_reasoning_opened
 from polymode.references import check_references, references_from
 from polymode.rewards import Method, Reward, check_question, score_set, term_names
 from polymode.training.shaping import Shaping
-from polymode.training.token_starts import reply_of
 from polymode.types import Example, Judgement, ParseStatus, Score, Verdict
 from polymode.verifiers import QuestionVerifier, Verifier, prepare_verifier
 from polymode.verifiers.text import TextVerifier
@@ -53,15 +53,14 @@ class ScoreLedger:
             decoded: the completions by their tokens, in the batch's order.
 
         Raises:
-            RuntimeError: nothing was recorded, or another batch was. A single text may differ, because chat templates
-                may rewrite a reply; when all do, the scores are those of other completions.
+            RuntimeError: nothing was recorded, or another batch was. A text may begin with what its prompt opened.
         """
         batch, self._batch = self._batch, None
         if batch is None:
             raise RuntimeError("no batch was scored since the last one: give the reward function this ledger")
         if len(batch) != len(decoded):
             raise RuntimeError(f"{len(batch)} completions were scored, {len(decoded)} are to be credited")
-        if batch and not any(reply_of(scored.text) in text for scored, text in zip(batch, decoded, strict=True)):
+        if not all(scored.text.endswith(text) for scored, text in zip(batch, decoded, strict=True)):
             raise RuntimeError("the completions that were scored are not those that are to be credited")
         return batch
 
@@ -77,6 +76,7 @@ def make_reward_function(
     max_completion_length: int | None = None,
     name: str = "polymode",
     ledger: ScoreLedger | None = None,
+    text_of: Callable[[Sequence[int]], str] | None = None,
 ) -> RewardFunction:
     """A TRL reward function for one of the four methods.
 
@@ -90,6 +90,9 @@ def make_reward_function(
         max_completion_length: length in tokens at which completions are cut off, to tell TRUNCATED from MALFORMED.
         name: what TRL calls the reward in its logs.
         ledger: takes the scored completions of each call, for credit that looks into a completion.
+        text_of: the text of a completion from its tokens (`polymode.decoding.texts.CompletionDecoder`), with a
+            ``<think>`` that the prompt opened in front. None: the text that TRL hands over, where a tokenizer that
+            registers ``<think>`` as special has left it out; only what the prompt of a row shows is then put in front.
 
     Returns:
         A function of TRL's keyword arguments that gives one total per completion, None where a verifier failed. The
@@ -107,6 +110,7 @@ def make_reward_function(
     def reward_function(
         completions: Sequence[Any],
         references: Sequence[Any],
+        prompts: Sequence[Any] | None = None,
         completion_ids: Sequence[Sequence[int]] | None = None,
         k: Sequence[int] | None = None,
         question: Sequence[str] | None = None,
@@ -115,7 +119,14 @@ def make_reward_function(
         log_metric: Callable[[str, float], None] | None = None,
         **_: Any,
     ) -> list[float | None]:
-        texts = [completion_text(completion) for completion in completions]
+        if text_of is not None and completion_ids is not None:
+            texts = [text_of(ids) for ids in completion_ids]
+        else:
+            openings = [""] * len(completions) if prompts is None else [reasoning_opened_by(one) for one in prompts]
+            texts = [
+                with_reasoning_opened(completion_text(completion), opening)
+                for completion, opening in zip(completions, openings, strict=True)
+            ]
         items = []
         for i, text in enumerate(texts):
             finished = (
@@ -155,7 +166,10 @@ def completion_text(completion: Any) -> str:
         return completion
     content = completion[-1].get("content") or ""
     thinking = completion[-1].get("reasoning_content") or completion[-1].get("thinking")
-    return f"<think>{thinking}</think>{content}" if thinking else content
+    if not thinking:
+        return content
+    # Reasoning without a reply was cut off, or is all there is: closed or not, it holds no answer.
+    return f"<think>{thinking}</think>{content}" if content else f"<think>{thinking}"
 
 
 def summarise(scores: Sequence[Score]) -> dict[str, float]:

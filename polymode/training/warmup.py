@@ -21,7 +21,7 @@ from polymode import runs
 from polymode.decoding.precision import compute_dtype
 from polymode.errors import ConfigError
 from polymode.parsing import parse_answers
-from polymode.prompts import Style, build_prompt
+from polymode.prompts import Style, prompt_for
 from polymode.training.demonstrations import Warmup
 from polymode.training.trl_options import checkpointing_field, lora_config
 from polymode.types import Completion
@@ -96,15 +96,7 @@ def train_on(
 def row_of(demonstration: Completion, encoder: Encoder, style: Style) -> dict[str, list[int]]:
     """Tokens of prompt and demonstration; labels leave the prompt out of the loss."""
     example = demonstration.example
-    prompt = encoder.encode(
-        build_prompt(
-            example.question,
-            demonstration.k,
-            confidence=demonstration.has_confidence,
-            exclusive=example.exclusive,
-            style=style,
-        )
-    )
+    prompt = encoder.encode(prompt_for(example, demonstration.k, confidence=demonstration.has_confidence, style=style))
     reply = encoder.tokenizer(demonstration.text, add_special_tokens=False)["input_ids"]
     reply = [*reply, end_of(encoder)]
     return {

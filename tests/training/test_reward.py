@@ -237,3 +237,21 @@ def test_a_verifier_that_reads_the_question_sees_the_whole_batch_first() -> None
     assert verifier.prepared == [("milk or tea?", ["tea", "milk"]), ("water?", ["tea", "milk"])]
     # Format 1 each; the one reference is found in the first question (both answers match it, one counts).
     assert totals == [2.0, 1.0]
+
+
+def test_tokens_say_what_a_text_leaves_out() -> None:
+    """TRL's texts leave special tokens out, so a draft would be a clean answer; the tokens show that it is one."""
+    written = {1: "<think><answer>milk</answer></think><answer>tea</answer>", 2: "<think><answer>tea</answer>"}
+    reward = make_reward_function(METHODS["single-rlvr"], 1, text_of=lambda ids: written[ids[0]])
+    shown = ["<answer>milk</answer><answer>tea</answer>", "<answer>tea</answer>"]
+    assert reward(shown, ["tea"] * 2, completion_ids=[[1], [2]]) == [2, 0]
+    assert make_reward_function(METHODS["single-rlvr"], 1)(shown, ["tea"] * 2, completion_ids=[[1], [2]]) == [0, 2]
+
+
+def test_what_the_prompt_of_a_row_opened_counts_in_stock_trl() -> None:
+    reward = make_reward_function(METHODS["single-rlvr"], 1)
+    draft, answer = "<answer>tea</answer>", "so</think><answer>tea</answer>"
+    chat = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "<think>"}]
+    for prompt in ("Q<think>\n", chat):
+        assert reward([draft, answer], ["tea"] * 2, prompts=[prompt] * 2) == [0, 2]
+    assert reward([draft, answer], ["tea"] * 2, prompts=["Q", "Q"]) == [2, 2]
