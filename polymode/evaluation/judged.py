@@ -209,6 +209,7 @@ class CompletionJudge:
             "n_references": judgement.n_references,
             "faults": judgement.faults,
             "open": equality.is_open,
+            "complete": equality.example.meta.get("complete_references") is True,
         }
         if not judgement.is_scored:  # its verifier may fail again
             return facts

@@ -54,6 +54,8 @@ class JudgedSet:
     """True probability of being a new hit (0 for a repeat); None when the question does not tell."""
     open: bool = False
     """Whether right answers are without number, as for programs; each class of right answers is then one find."""
+    complete: bool = False
+    """Whether the question says that its references are all right answers (``complete_references`` in its meta)."""
     classes: tuple[Count, ...] | None = None
     """Number of the equivalence class, shared by equal answers of all samples of the question; None in a set with an
     unscored answer, and in files of 0.1.0 unless ``open``."""
@@ -141,8 +143,8 @@ class JudgedCompletion(JudgedSet):
 
 
 _PER_ANSWER = ("hits", "matches", "duplicates", "p_correct", "classes", "masses")
-_OPTIONAL = ("open", "classes", "masses", "best", "distinct", "pool", "overlap")
-_OF_SET = ("verdicts", "hits", "matches", "duplicates", "n_references", "faults", "p_correct", *_OPTIONAL[:5])
+_OPTIONAL = ("open", "complete", "classes", "masses", "best", "distinct", "pool", "overlap")
+_OF_SET = ("verdicts", "hits", "matches", "duplicates", "n_references", "faults", "p_correct", *_OPTIONAL[:6])
 _OF_LINE = (
     *("id", "sample", "k", "status", "reason", "answers", "confidences", *_OF_SET),
     *("score", "terms", "n_tokens", "pool", "overlap"),

@@ -103,6 +103,10 @@ TASKS: Registry[Task] = Registry(
             "polymode.tasks.lab.programs:Programs",
             "lab: small Python functions asked for by a few values, run in the sandbox; many programs are right",
         ),
+        "list-questions": Entry(
+            "polymode.tasks.list_questions.task:ListQuestions",
+            "countries, elements, months and more by their properties: many right answers, all of them listed",
+        ),
         "ddxplus": Entry(
             "polymode.tasks.ddxplus:DDXPlus",
             "synthetic patients of DDXPlus; references are the differential above a threshold (needs data)",

@@ -80,7 +80,8 @@ class Recipe:
     verifier_options: Mapping[str, Any] = field(default_factory=dict)
     """Options of the verifier, by name."""
     model: str | None = None
-    """Hugging Face model name or folder; none means the lab's model, warm-started on the task's demonstrations."""
+    """Hugging Face model name or folder, or a GGUF file; none means the lab's model, warm-started on the task's
+    demonstrations."""
     model_init: Mapping[str, Any] = field(default_factory=dict)
     """Further arguments of from_pretrained, for example attn_implementation or revision."""
     prompt_style: Literal["task", "full", "brief"] = "task"

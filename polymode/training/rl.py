@@ -26,13 +26,14 @@ import numpy as np
 import torch
 from accelerate import PartialState
 from datasets import Dataset
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase, set_seed
+from transformers import PreTrainedTokenizerBase, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from transformers.trainer_utils import SchedulerType
 from trl import GRPOConfig, GRPOTrainer
 
 from polymode import runs
+from polymode.decoding.loading import is_gguf, load_causal_lm, load_tokenizer
 from polymode.decoding.texts import CompletionDecoder, ends_of
 from polymode.errors import ConfigError, DataNotFoundError, UserError, WriteError
 from polymode.prompts import encodable, prompt_for, reasoning_opened_by, style_of
@@ -128,9 +129,16 @@ def train(
 
 
 def _load_tokenizer(source: str, recipe: Recipe) -> PreTrainedTokenizerBase:
+    if is_gguf(source) and recipe.beta > 0 and not recipe.lora:  # TRL reads the reference model anew, from a folder
+        raise ConfigError(
+            f"beta = {recipe.beta!r} with model = {source!r}: training towards a reference model needs a Hugging Face "
+            "folder, or lora; set beta: 0, or save the model as a folder first (scripts/smollm2 does it for one)"
+        )
     shared = {name: recipe.model_init[name] for name in {"revision", "trust_remote_code"} & recipe.model_init.keys()}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left", **shared)
+        tokenizer = load_tokenizer(source, padding_side="left", **shared)
+    except UserError:
+        raise
     except (OSError, ValueError) as exc:
         raise DataNotFoundError(
             f"model = {source!r} cannot be loaded: give a folder with a checkpoint and tokenizer, or a Hugging Face "
@@ -163,7 +171,7 @@ def build_trainer(
         config.vllm_max_model_length = _longest_prompt(rows, tokenizer, recipe) + recipe.max_completion_length
     opening = reasoning_opened_by(_with_template(rows[0]["prompt"], tokenizer, recipe))
     try:
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **recipe.model_init)
+        model = load_causal_lm(source, dtype=dtype, **recipe.model_init)
         decode = CompletionDecoder(tokenizer, ends_of(model))
         reward = make_reward_function(
             METHODS[recipe.method],
