@@ -30,6 +30,8 @@ from .values import encode
 MAX_REASON_CHARS = 300
 
 _Step = Callable[[], object]
+_modules: dict[str, types.ModuleType] = {}
+"""Ours by name. A program does not find them, but they are not freed, which would take longer than many a program."""
 _PARTS = ("imports", "program", "setup")
 
 
@@ -68,6 +70,12 @@ class _Notes:
     def _forget(self) -> None:
         for one in (self.values, self.forms, self.errors, self.texts):
             one.clear()
+
+
+def note_modules() -> None:
+    """Note which modules are ours; for the server, because each page that a child touches has to be copied for it."""
+    package = __name__.partition(".")[0]
+    _modules.update((name, module) for name, module in sys.modules.items() if name.partition(".")[0] == package)
 
 
 def arrange(job: dict[str, Any]) -> None:
@@ -127,8 +135,7 @@ def _hand_over(steps: Sequence[_Step], notes: _Notes) -> None:
     names = sys.modules["__main__"].__dict__
     for name in [name for name in names if not name.startswith("__")]:
         del names[name]
-    package = __name__.partition(".")[0]
-    for name in [name for name in sys.modules if name.partition(".")[0] == package]:
+    for name in _modules:
         del sys.modules[name]
 
 
