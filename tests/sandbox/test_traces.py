@@ -103,7 +103,7 @@ def test_nothing_is_left_for_the_next_program(name: str, judge: "Judge") -> None
 
 
 def test_every_refused_system_call_is_refused(judge: "Judge") -> None:
-    calls = {name: list(numbers) for name, numbers in (REFUSED | REFUSED_TO_CHILDREN).items()}
+    calls = {name: list(numbers) for name, numbers in {**REFUSED, **REFUSED_TO_CHILDREN}.items()}
     program = f"""{SYSCALL}
 def f(calls):
     done = []

@@ -32,6 +32,9 @@ MAX_REASON_CHARS = 300
 _Step = Callable[[], object]
 _modules: dict[str, types.ModuleType] = {}
 """Ours by name. A program does not find them, but they are not freed, which would take longer than many a program."""
+_SAMPLE = {"imports": "", "program": "def f(n): return [n]", "setup": "", "calls": ["f(1)", "f(2)"], "n_tested": 2}
+_ENDING = 3
+"""Steps at the end that write and leave."""
 _PARTS = ("imports", "program", "setup")
 
 
@@ -72,19 +75,31 @@ class _Notes:
             one.clear()
 
 
-def note_modules() -> None:
-    """Note which modules are ours; for the server, because each page that a child touches has to be copied for it."""
-    package = __name__.partition(".")[0]
-    _modules.update((name, module) for name, module in sys.modules.items() if name.partition(".")[0] == package)
-
-
 def arrange(job: dict[str, Any]) -> None:
     """Prepare the program and each call as steps; they are taken when the server's script has ended.
 
     One line is written for the loading and one for each call, as far as the program gets.
     """
     module = types.ModuleType("program")
-    notes, leave = _Notes(), os._exit
+    notes = _Notes()
+    steps = _prepare(job, module, notes)
+    sys.modules["program"] = module  # dataclasses look their module up by name
+    _hand_over(steps, notes)
+
+
+def warm_up() -> None:
+    """Do once, in the server, what the interpreter otherwise does anew in each child when it first runs our code."""
+    package = __name__.partition(".")[0]
+    _modules.update((name, module) for name, module in sys.modules.items() if name.partition(".")[0] == package)
+    for _ in range(20):
+        module, notes = types.ModuleType("program"), _Notes()
+        for step in _prepare(_SAMPLE, module, notes)[:-_ENDING]:
+            step()
+        json.dumps(notes.lines)
+
+
+def _prepare(job: dict[str, Any], module: types.ModuleType, notes: _Notes) -> list[_Step]:
+    leave = os._exit
     steps: list[_Step] = []
     for part in _PARTS:
         try:
@@ -105,8 +120,7 @@ def arrange(job: dict[str, Any]) -> None:
         steps += _execute(notes, eval, call, module, patience)
         steps += [partial(notes.forms.extend, map(encode, notes.values)), *_finish(notes), notes.called]
     steps += [notes.write, partial(leave, 0), partial(signal.raise_signal, signal.SIGKILL)]
-    sys.modules["program"] = module  # dataclasses look their module up by name
-    _hand_over(steps, notes)
+    return steps
 
 
 def _execute(
