@@ -230,7 +230,7 @@ def f():
 
 
 def test_values_of_several_megabytes_are_carried(any_judge: "Judge") -> None:
-    assert any_judge.outcome("def f(n): return list(range(n))", "assert f(1_500_000) == list(range(1_500_000))") is (
+    assert any_judge.outcome("def f(n): return list(range(n))", "assert f(500_000) == list(range(500_000))") is (
         Outcome.PASS
     )
     assert any_judge.outcome("def f(n): return 'x' * n", "assert f(10_000_000) == 'x' * 10_000_000") is Outcome.PASS
