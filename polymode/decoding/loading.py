@@ -7,6 +7,7 @@ the same configuration, which can be trained and saved like any other.
 
 from __future__ import annotations
 
+import json
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,22 @@ def load_causal_lm(model: str | Path, *, dtype: Any, **options: Any) -> Any:
     fresh.generation_config = loaded.generation_config
     fresh.config.name_or_path = str(model)
     return fresh
+
+
+def configuration_of(model: str | Path, **options: Any) -> Any:
+    """The model's configuration; of a folder with LoRA adapters, that of the model below them.
+
+    Raises:
+        ConfigError, MissingExtraError, OSError, ValueError: as `load_tokenizer`.
+    """
+    from transformers import AutoConfig
+
+    if is_gguf(model):
+        return _from_gguf(AutoConfig, Path(model), options)
+    adapters = Path(model) / "adapter_config.json"
+    if adapters.is_file():
+        model = json.loads(adapters.read_text(encoding="utf-8"))["base_model_name_or_path"]
+    return AutoConfig.from_pretrained(str(model), **options)
 
 
 def is_gguf(model: str | Path) -> bool:

@@ -20,7 +20,7 @@ class TransformersGenerator:
     Args:
         model: name or folder of the model and its tokenizer (a folder with LoRA adapters works too), or a GGUF file.
         batch: completions sampled at once.
-        bf16: load the weights in bfloat16.
+        dtype: what it computes in: auto, bfloat16 or float32 (`polymode.decoding.precision.compute_dtype`).
         show_progress: draw a progress bar.
         chat_template: arguments of the model's chat template, such as ``{"enable_thinking": False}``; None means those
             of the training run that made the model, if one did.
@@ -35,20 +35,22 @@ class TransformersGenerator:
         model: str | Path,
         *,
         batch: int = 256,
-        bf16: bool = False,
+        dtype: str = "auto",
         show_progress: bool = True,
         chat_template: Mapping[str, Any] | None = None,
     ) -> None:
         try:
             import torch
             import transformers  # noqa: F401  # so that its absence is told by name
+
+            from polymode.decoding.precision import compute_dtype
         except ImportError as exc:
             raise MissingExtraError(exc.name or "torch", "train", "generating with a local model") from None
         self.batch, self.show_progress = batch, show_progress
         self._chat_template = chat_template_of(model) if chat_template is None else chat_template
         try:
             self.tokenizer = load_tokenizer(model, padding_side="left")
-            self.model = load_causal_lm(model, dtype=torch.bfloat16 if bf16 else torch.float32)
+            self.model = load_causal_lm(model, dtype=compute_dtype(dtype, model))
         except UserError:
             raise
         except (OSError, ValueError) as exc:
