@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from polymode.sandbox.inside.child import is_close
+from polymode.sandbox.inside.comparison import is_close
 from polymode.sandbox.inside.normal import key, text_key
 from polymode.sandbox.inside.values import UncarriedError, canonical, decode, encode
 
