@@ -121,7 +121,7 @@ def plan(tests: ProgramTests) -> Plan:
 
 
 def _plan(tests: ProgramTests) -> Plan:
-    outer_names = _names_outside(tests.imports) - {tests.entry}
+    outer_names = names_outside(tests.imports) - {tests.entry}
     calls: list[Call] = []
     checks: list[dict[str, Any]] = []
     imports = [tests.imports]
@@ -172,7 +172,7 @@ def _viewed(view: str, outer_names: set[str], first: int) -> tuple[str, list[Cal
 def expressions(text: str, imports: str = "", outer_names: set[str] | None = None) -> Block:
     """What one test asserts, a statement or a block of several; raises RecordError where it cannot be taken apart."""
     statements = _parse(text, "asserts").body
-    outer_names = _names_outside(imports) if outer_names is None else outer_names
+    outer_names = names_outside(imports) if outer_names is None else outer_names
     known: dict[str, Any] = {}
     for node in _parse(imports, "imports").body:
         bind_import(node, known)
@@ -195,8 +195,8 @@ def _modules_in(statements: Sequence[ast.stmt]) -> set[str]:
     return {n.value.id for n in attributes if isinstance(n.value, ast.Name) and n.value.id in _IMPLIED}
 
 
-def _names_outside(imports: str) -> set[str]:
-    """What Python and the imports give."""
+def names_outside(imports: str) -> set[str]:
+    """Names that Python and the imports give; all others in a test are the program's."""
     names = set(dir(builtins))
     for node in ast.walk(_parse(imports, "imports")):
         if isinstance(node, ast.alias):
