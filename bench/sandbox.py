@@ -26,7 +26,7 @@ from polymode import METHODS
 from polymode.errors import DataNotFoundError
 from polymode.sandbox import Limits, Outcome, ProgramTests, Sandbox
 from polymode.sandbox.bubblewrap import bubblewrap_command
-from polymode.sandbox.seccomp import architecture, filter_program
+from polymode.sandbox.inside.seccomp import architecture, filter_program
 from polymode.tasks.mbpp import Mbpp
 from polymode.training.reward import make_reward_function
 from polymode.verifiers.programs import ProgramVerifier
@@ -72,7 +72,7 @@ def cold(n: int) -> tuple[float, float]:
             reading, writing = os.pipe()
             os.write(writing, filter_program(machine))
             os.close(writing)
-            command = bubblewrap_command(reading, -1, Limits())
+            command = bubblewrap_command(reading, -1, Limits(), {})
             command = [*command[: command.index("--") + 2], "-S", "-s", "-c", program]
             subprocess.run(command, pass_fds=(reading,), check=True, stdin=subprocess.DEVNULL, env={})
             os.close(reading)

@@ -134,7 +134,7 @@ def _plan(tests: ProgramTests) -> Plan:
             if inner:
                 names = ", ".join(sorted(inner))
                 raise RecordError(f"tests: {text!r} uses {names} inside a call; put what defines it into 'imports'")
-            label = text if len(block.tests) == 1 else f"assert {ast.unparse(test)}"
+            label = text if text.lstrip().startswith("assert") and len(block.tests) == 1 else f"assert {ast.unparse(test)}"
             checks.append({"test": " ".join(label.split()), "expression": expression})
             calls += more
         imports += block.imports

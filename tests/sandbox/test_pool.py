@@ -14,7 +14,7 @@ import pytest
 from polymode.errors import ConfigError, VerifierFault
 from polymode.sandbox import Limits, Outcome, ProgramTests, Sandbox, pool, reason_unavailable
 from polymode.sandbox.bubblewrap import UNSAFE_LOCAL
-from polymode.sandbox.seccomp import REFUSED, filter_program
+from polymode.sandbox.inside.seccomp import REFUSED, filter_program
 
 if TYPE_CHECKING:
     from tests.sandbox.conftest import Judge

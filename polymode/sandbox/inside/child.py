@@ -11,71 +11,51 @@ from __future__ import annotations
 import json
 import os
 import random
-import resource
-import signal
-import sys
-import types
-from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from . import normal
-from .comparison import compare, describe, error_line, value_line
+from .comparison import compare
+from .confinement import JOB, give_up_privileges, keep_only, limit
+from .running import arrange, emit
+from .values import describe
 
-JOB = 3
-"""Descriptor of the job."""
+STARTED = b"started"
+"""What a child tells the server when it is ready for the job."""
 
 
-def main(descriptor: int, uid: int, isolated: bool) -> NoReturn:
-    """Give up what the server has, do the job, end."""
-    leave = os._exit
+def main(descriptor: int, started: int, uid: int, isolated: bool) -> None:
+    """Give up what the server has and do the job. A check is done here; a program runs when this has returned.
+
+    Args:
+        descriptor: the job's socket.
+        started: a pipe to the server. Once it says `STARTED`, whatever happens is the program's doing;
+            until then, ours. It is closed before the program is looked at.
+        uid: user and group to become; -1 to stay what the server is.
+        isolated: whether this is a namespace of our own.
+    """
+    leave, pipe = os._exit, started
     try:
-        _keep_only(descriptor)
+        pipe = keep_only(descriptor, started)
         if not isolated:
             os.setsid()
         with open(JOB, "rb", buffering=0, closefd=False) as order:
             job = json.loads(order.read())
-        _limit(job["limits"], uid)
+        limit(job["limits"], uid)
+        give_up_privileges(uid, isolated)
         os.chdir("/tmp")
         random.seed(0)
-        (run if job["kind"] == "run" else check)(job)
-        leave(0)
+        task = {"run": arrange, "check": check}[job["kind"]]
     except BaseException as error:
-        _emit([{"broken": describe(error)}])
-    finally:
+        os.write(pipe, describe(error).encode(errors="replace"))
         leave(1)
-        signal.raise_signal(signal.SIGKILL)  # if a program has replaced what `leave` calls
-
-
-def run(job: dict[str, Any]) -> None:
-    """Execute the program, then each call; one line for the loading and one for each call, as far as it gets."""
-    module = types.ModuleType("program")
-    sys.modules["program"] = module  # dataclasses look their module up by name
-    names = module.__dict__
-    for part in ("imports", "program", "setup"):
-        try:
-            exec(compile(job[part], part, "exec", dont_inherit=True), names)
-        except BaseException as error:  # also SystemExit and KeyboardInterrupt, which programs raise
-            _emit([{"load": describe(error), "part": part}])
-            return
-    lines: list[dict[str, Any]] = [{"load": None}]
-    patience = job.get("call_seconds")
-    if patience is not None:
-        signal.signal(signal.SIGPROF, _give_up)
-    for number, call in enumerate(job["calls"]):
-        if number == job["n_tested"]:  # what the extra inputs do must not take the tests' values along
-            _emit(lines)
-            lines = []
-        try:
-            if patience is not None:
-                signal.setitimer(signal.ITIMER_PROF, patience)
-            text, *steps = [call] if isinstance(call, str) else call
-            value = eval(compile(text, "call", "eval", dont_inherit=True), names)
-            if patience is not None:
-                signal.setitimer(signal.ITIMER_PROF, 0)
-            lines.append(value_line(value, steps, names))
-        except BaseException as error:
-            lines.append(error_line(error))
-    _emit(lines)
+    os.write(pipe, STARTED)
+    os.close(pipe)
+    try:
+        task(job)
+        if task is check:
+            leave(0)
+    except BaseException:  # nothing that was written says that it went well
+        leave(1)
 
 
 def check(job: dict[str, Any]) -> None:
@@ -84,40 +64,6 @@ def check(job: dict[str, Any]) -> None:
     The normal forms come last, because a text can crash the parser.
     """
     items = enumerate(job["items"])
-    _emit([{"item": number, **compare(item["output"], job["tests"][item["tests"]])} for number, item in items])
+    emit([{"item": number, **compare(item["output"], job["tests"][item["tests"]])} for number, item in items])
     for number, item in enumerate(job["items"]):
-        _emit([{"item": number, "key": normal.key(item["program"], job["tests"][item["tests"]]["keep"])}])
-
-
-def _give_up(*_: object) -> NoReturn:
-    raise TimeoutError("not done within its share of the time")
-
-
-def _keep_only(descriptor: int) -> None:
-    if descriptor != JOB:
-        os.dup2(descriptor, JOB)
-    null = os.open("/dev/null", os.O_RDWR)
-    for standard in (0, 1, 2):
-        os.dup2(null, standard)
-    os.closerange(JOB + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
-
-
-def _emit(lines: Sequence[dict[str, Any]]) -> None:
-    data = memoryview("".join(json.dumps(line) + "\n" for line in lines).encode())
-    while data:
-        data = data[os.write(JOB, data) :]
-
-
-def _limit(limits: dict[str, int], uid: int) -> None:
-    """Set the limits, then become the user ``uid`` unless it is -1."""
-    bounds = {"CPU": (limits["cpu"], limits["cpu"] + 1), "AS": (limits["memory"],) * 2, "FSIZE": (limits["file"],) * 2}
-    if limits["processes"] > 0:
-        bounds["NPROC"] = (limits["processes"] + (uid < 0),) * 2  # the server counts when it is the same user
-    for name, bound in bounds.items():
-        resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), bound)
-    if uid >= 0:
-        os.setgroups([])
-        os.setresgid(uid, uid, uid)
-        os.setresuid(uid, uid, uid)
-        if os.getresuid() != (uid, uid, uid):
-            raise PermissionError("the program could not be given a user of its own")
+        emit([{"item": number, "key": normal.key(item["program"], job["tests"][item["tests"]]["keep"])}])

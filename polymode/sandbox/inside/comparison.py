@@ -14,10 +14,9 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
-from .foreign import OwnMethodError, decode_any, encode_any
-from .values import UncarriedError, canonical, decode, digest, encode
+from .foreign import OwnMethodError, decode_any
+from .values import MAX_REASON_CHARS, canonical, decode, describe, digest
 
-MAX_REASON_CHARS = 300
 MAX_VALUE_CHARS = 80
 RELATIVE_TOLERANCE = 1e-7
 """Of numbers compared within a tolerance, as EvalPlus does with numpy's default."""
@@ -32,27 +31,6 @@ class CallFailed(Exception):
         super().__init__(text)
         self.types = types
         """Names of the exception's class and of those that it derives from."""
-
-
-def value_line(value: Any, steps: Sequence[str], names: dict[str, Any]) -> Line:
-    """The line for the value of a call, written in the program's process.
-
-    Args:
-        value: what the call gave.
-        steps: expressions of ``_``, what the test does first with the value; as many as are needed to get plain data.
-        names: the program's.
-    """
-    for number, step in enumerate(steps):
-        try:
-            return {"value": encode(value), "steps": number}
-        except UncarriedError:
-            value = eval(compile(step, "call", "eval", dont_inherit=True), names, {"_": value})
-    return {"value": encode_any(value), "steps": len(steps)} if steps else {"value": encode_any(value)}
-
-
-def error_line(error: BaseException) -> Line:
-    """The line for a call that raised."""
-    return {"error": describe(error), "types": [kind.__name__ for kind in type(error).__mro__[:-1]]}
 
 
 def compare(output: str, tests: dict[str, Any]) -> dict[str, Any]:
@@ -79,15 +57,6 @@ def compare(output: str, tests: dict[str, Any]) -> dict[str, Any]:
         "complete": load is None and len(lines) > tests["n_tested"],
         "behaviour": _behaviour(lines, tests["n_calls"]) if load is None else "",
     }
-
-
-def describe(error: BaseException) -> str:
-    """Type and text of an exception, cut to a readable length."""
-    try:
-        text = str(error)
-    except BaseException:
-        text = ""
-    return f"{type(error).__name__}: {text}"[:MAX_REASON_CHARS].rstrip(": ")
 
 
 def is_close(value: Any, expected: Any, tolerance: float) -> bool:

@@ -24,6 +24,8 @@ from typing import Any, NoReturn
 MAX_DEPTH = 100
 """Deepest nesting that is carried."""
 
+MAX_REASON_CHARS = 300
+
 _SMALL = 2**53
 _ATOMS: dict[type, tuple[Callable[[Any], list[Any]], Callable[..., Any]]] = {
     int: (lambda v: [hex(v)], lambda text: int(text, 16)),
@@ -160,6 +162,15 @@ def canonical(value: Any) -> str:
     if isinstance(value, (list, tuple, deque)):
         return f"{type(value).__name__}(" + ",".join(map(canonical, value)) + ")"
     return json.dumps(encode(value))
+
+
+def describe(error: BaseException) -> str:
+    """Type and text of an exception, cut to a readable length."""
+    try:
+        text = str(error)
+    except BaseException:
+        text = ""
+    return f"{type(error).__name__}: {text}"[:MAX_REASON_CHARS].rstrip(": ")
 
 
 def digest(text: str) -> str:
