@@ -5,7 +5,8 @@ elsewhere. A *step* such as ``set(_)`` is what the test does first with a value.
 the value is not plain (an iterator, an object), the program's process may do it; what is compared with an expected value
 is always plain and always outside.
 
-A step never holds what the value is compared with: no operator, no comparison, no predicate such as ``startswith``.
+A step never holds what the value is compared with and never decides: no operator, no comparison, no truth, no predicate
+such as ``startswith``.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ MAX_UNROLLED = 10_000
 """Most values that a comprehension over constants is written out for."""
 
 _STEPS = frozenset(
-    "abs all any bool bytearray bytes callable complex dict enumerate float frozenset getattr hasattr int iter len list"
-    " max min next repr reversed round set sorted str sum tuple type".split()
+    "abs bytearray bytes complex dict enumerate float frozenset getattr int iter len list max min next repr reversed"
+    " round set sorted str sum tuple type".split()
 )
 """Built-in functions that are steps when the value is their first argument."""
 _PREDICATES = frozenset(
@@ -44,24 +45,25 @@ _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.GeneratorExp, ast.DictComp)
 _READING = (ast.Name, ast.Subscript, ast.Slice, ast.Constant, ast.Tuple, ast.List, ast.keyword, ast.expr_context)
 
 
-def take_apart(test: ast.expr, outer_names: set[str], first: int = 0, *, truth: bool = True) -> tuple[str, list[Call]]:
+def take_apart(test: ast.expr, outer_names: set[str], first: int = 0) -> tuple[str, list[Call]]:
     """The expression and the calls of one test.
 
     Args:
         test: what is asserted.
         outer_names: names that are not the program's.
         first: number of its first call.
-        truth: whether it only matters that it is true.
 
     Raises:
         RecordError: it calls nothing of the program, or cannot be taken apart; says why.
     """
     extractor = _Extractor(outer_names, first)
     extractor.bind(n.target.id for n in ast.walk(test) if isinstance(n, ast.NamedExpr))
-    expression = ast.fix_missing_locations(extractor.rewrite(test, truth))
+    expression = ast.fix_missing_locations(extractor.rewrite(test))
     text = ast.unparse(expression)
     if not extractor.calls:
-        raise RecordError(f"tests: {ast.unparse(test)!r} calls nothing of the program; call the function that is asked for")
+        raise RecordError(
+            f"tests: {ast.unparse(test)!r} calls nothing of the program; call the function that is asked for"
+        )
     strange = free_names(expression) - outer_names - TOOLS
     if strange:
         names = ", ".join(sorted(strange))
@@ -89,25 +91,20 @@ class _Extractor:
         """Names that the whole test binds."""
         self._bound.append(set(names))
 
-    def rewrite(self, node: ast.expr, truth: bool = False) -> ast.expr:
-        """``node`` with values of calls for calls; ``truth``: only whether it is true matters."""
+    def rewrite(self, node: ast.expr) -> ast.expr:
+        """``node`` with values of calls for calls."""
         if self._is_outer(node):
             return node
         chain = self._chain(node)
         if chain is not None:
-            return self._value(*chain, truth)
-        if isinstance(node, ast.BoolOp):
-            return ast.BoolOp(node.op, [self.rewrite(value, truth) for value in node.values])
-        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-            return ast.UnaryOp(node.op, self.rewrite(node.operand, truth=True))
-        if isinstance(node, ast.IfExp):
-            branches = [self.rewrite(branch, truth) for branch in (node.body, node.orelse)]
-            return ast.IfExp(self.rewrite(node.test, truth=True), *branches)
+            return self._value(*chain)
         if isinstance(node, _COMPREHENSIONS):
             return self._comprehension(node)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("all", "any", "map"):
             return self._call_of_built_in(node)
-        bound = {n.arg for n in ast.walk(node) if isinstance(n, ast.arg)} if isinstance(node, ast.Lambda) else set[str]()
+        bound = (
+            {n.arg for n in ast.walk(node) if isinstance(n, ast.arg)} if isinstance(node, ast.Lambda) else set[str]()
+        )
         return self._parts(node, bound)
 
     def _parts(self, node: Any, bound: set[str]) -> Any:
@@ -132,24 +129,27 @@ class _Extractor:
         self._bound.pop()
         return type(node)(**fields)
 
-    def _value(self, call: ast.expr, steps: Sequence[ast.expr], truth: bool) -> ast.expr:
+    def _value(self, call: ast.expr, steps: Sequence[ast.expr]) -> ast.expr:
         inner = free_names(call).intersection(*[set().union(*self._bound)]) if self._bound else set[str]()
         if inner:
             raise RecordError(
                 f"tests: {ast.unparse(call)!r} calls the program for values of {', '.join(sorted(inner))}, which are not "
                 "known before it runs; write one assert for each"
             )
-        texts = [ast.unparse(step) for step in steps] + (["bool(_)"] if truth else [])
+        texts = [ast.unparse(step) for step in steps]
         self.calls.append([ast.unparse(call), *texts])
         number = self.first + len(self.calls) - 1
         arguments = "".join(f", lambda _: {text}" for text in texts)
         return ast.parse(f"_value({number}{arguments})", mode="eval").body
 
     def _call_of_built_in(self, node: ast.Call) -> ast.expr:
-        """``all`` and ``any`` need no more than the truth of what they are told; ``map`` may call the program."""
+        """``all`` and ``any`` stop at what decides; ``map`` may call the program."""
         name = cast(ast.Name, node.func).id
         if name == "map" and len(node.args) == 2 and not self._is_outer(node.args[0]):
-            target, element = ast.Name("_each", ast.Store()), ast.Call(node.args[0], [ast.Name("_each", ast.Load())], [])
+            target, element = (
+                ast.Name("_each", ast.Store()),
+                ast.Call(node.args[0], [ast.Name("_each", ast.Load())], []),
+            )
             generator = ast.GeneratorExp(element, [ast.comprehension(target, node.args[1], [], 0)])
             return self.rewrite(generator)
         if name in ("all", "any") and len(node.args) == 1:
@@ -159,7 +159,7 @@ class _Extractor:
             if isinstance(argument, (ast.List, ast.Tuple)):
                 # As ``and`` and ``or`` and not as a list: what comes after the one that decides is not looked at.
                 operator = ast.And() if name == "all" else ast.Or()
-                values = [ast.Constant(name == "all"), *(self.rewrite(one, truth=True) for one in argument.elts)]
+                values = [ast.Constant(name == "all"), *map(self.rewrite, argument.elts)]
                 return ast.Call(ast.Name("bool", ast.Load()), [ast.BoolOp(operator, values)], [])
         return self._parts(node, set())
 
@@ -254,7 +254,9 @@ class _Extractor:
         root = node.func
         while isinstance(root, (ast.Attribute, ast.Subscript)):
             if isinstance(root, ast.Attribute) and root.attr in _PREDICATES:
-                raise RecordError(f"tests: {ast.unparse(node)!r} lets the program decide by {root.attr!r}; use an operator")
+                raise RecordError(
+                    f"tests: {ast.unparse(node)!r} lets the program decide by {root.attr!r}; use an operator"
+                )
             root = root.value
         return (node, []) if isinstance(root, ast.Name) and root.id not in self.outer_names else None
 
@@ -280,7 +282,9 @@ def _targets(node: Any) -> set[str]:
 
 
 def _is_index(node: ast.expr) -> bool:
-    return all(isinstance(one, (ast.Constant, ast.Slice, ast.Tuple, ast.UnaryOp, ast.USub, ast.Load)) for one in ast.walk(node))
+    return all(
+        isinstance(one, (ast.Constant, ast.Slice, ast.Tuple, ast.UnaryOp, ast.USub, ast.Load)) for one in ast.walk(node)
+    )
 
 
 def _bindings(generators: Sequence[ast.comprehension], names: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -335,4 +339,3 @@ class _Substitution(ast.NodeTransformer):
         return _Substitution(inner).generic_visit(node)
 
     visit_Lambda = visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = _with_bound
-

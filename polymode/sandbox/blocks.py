@@ -89,7 +89,9 @@ class Block:
         elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
             self._add(ast.Tuple([self._resolved(node.value)], ast.Load()))  # true, unless the call raises
         elif not isinstance(node, ast.Pass):
-            fix = "an expression asserts nothing" if isinstance(node, ast.Expr) else "that is no statement of a test here"
+            fix = (
+                "an expression asserts nothing" if isinstance(node, ast.Expr) else "that is no statement of a test here"
+            )
             raise NotConstantError(fix)
 
     def _assert(self, test: ast.expr) -> None:
@@ -240,4 +242,6 @@ def _names_of(node: ast.expr) -> list[str]:
 
 def _raises(node: ast.expr) -> bool:
     """Whether it is ``pytest.raises(...)`` or the like."""
-    return isinstance(node, ast.Call) and bool(node.args) and ast.unparse(node.func).endswith(("raises", "assertRaises"))
+    return (
+        isinstance(node, ast.Call) and bool(node.args) and ast.unparse(node.func).endswith(("raises", "assertRaises"))
+    )

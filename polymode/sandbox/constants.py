@@ -35,7 +35,10 @@ MODULES: dict[str, Any] = {
     ),
     "random": SimpleNamespace(
         Random=random.Random,
-        **{n: getattr(_SEEDED, n) for n in "choice choices randint random randrange sample seed shuffle uniform".split()},
+        **{
+            n: getattr(_SEEDED, n)
+            for n in "choice choices randint random randrange sample seed shuffle uniform".split()
+        },
     ),
 }
 """Modules that tests may import, with what may be used of them."""

@@ -134,7 +134,9 @@ def _plan(tests: ProgramTests) -> Plan:
             if inner:
                 names = ", ".join(sorted(inner))
                 raise RecordError(f"tests: {text!r} uses {names} inside a call; put what defines it into 'imports'")
-            label = text if text.lstrip().startswith("assert") and len(block.tests) == 1 else f"assert {ast.unparse(test)}"
+            label = (
+                text if text.lstrip().startswith("assert") and len(block.tests) == 1 else f"assert {ast.unparse(test)}"
+            )
             checks.append({"test": " ".join(label.split()), "expression": expression})
             calls += more
         imports += block.imports
@@ -166,7 +168,7 @@ def _parsed_view(view: str) -> ast.expr:
 def _viewed(view: str, outer_names: set[str], first: int) -> tuple[str, list[Call]]:
     """A view of the value of a call, taken apart; the call itself is left open."""
     call = ast.Call(ast.Name("_call", ast.Load()), [], [])
-    return take_apart(substituted(_parsed_view(view), {"_": call}), outer_names, first, truth=False)
+    return take_apart(substituted(_parsed_view(view), {"_": call}), outer_names, first)
 
 
 def expressions(text: str, imports: str = "", outer_names: set[str] | None = None) -> Block:
@@ -177,7 +179,9 @@ def expressions(text: str, imports: str = "", outer_names: set[str] | None = Non
     for node in _parse(imports, "imports").body:
         bind_import(node, known)
     block = Block(outer_names, known)
-    for name in _modules_in(statements) - outer_names:  # a program that imports it gives it to its tests in plain Python
+    for name in (
+        _modules_in(statements) - outer_names
+    ):  # a program that imports it gives it to its tests in plain Python
         block.run([ast.Import([ast.alias(name)])])
     if len(statements) == 1 and isinstance(statements[0], ast.Assert):
         block.tests.append(statements[0].test)

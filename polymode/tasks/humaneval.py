@@ -106,7 +106,9 @@ class Humaneval(ProgramTask):
         examples = [self._example(row.fields, row.where) for row in map(_checked, read_records(self._path))]
         if self.skipped:
             number, reason = next(iter(self.skipped.items()))
-            message = f"humaneval: {len(self.skipped)} of {len(examples)} questions left out, such as {number}: {reason}"
+            message = (
+                f"humaneval: {len(self.skipped)} of {len(examples)} questions left out, such as {number}: {reason}"
+            )
             warnings.warn(message, UserWarning, stacklevel=3)
         return [example for example in examples if example is not None]
 

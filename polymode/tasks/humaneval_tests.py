@@ -49,7 +49,9 @@ def read_check(record: Mapping[str, Any], sandbox: Callable[[], Sandbox]) -> Che
         lines = sandbox().evaluate(preamble, texts)
         values = {text: literal(decode(line["value"])) for text, line in zip(texts, lines, strict=True)}
     except (VerifierFault, NotConstantError, KeyError, ValueError, TypeError) as exc:
-        raise RecordError(f"tests: inputs such as {texts[0]!r} cannot be made before the program runs ({exc})") from None
+        raise RecordError(
+            f"tests: inputs such as {texts[0]!r} cannot be made before the program runs ({exc})"
+        ) from None
     replaced = [ast.unparse(_Values(name, values).visit(test)) for test in tests.tests]
     own = "\n".join(tests.imports)
     return Check(preamble, tuple(f"{own}\nassert {text}".strip() for text in replaced))

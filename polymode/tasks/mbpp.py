@@ -35,12 +35,8 @@ RANGES: Mapping[str, tuple[int, int]] = {"train": (601, 974), "test": (11, 510),
 PROMPT_RANGE = (1, 10)
 """Numbers reserved for prompts."""
 
-_REQUESTS = (
-    "Each answer is a complete Python program that defines the function {name}. {imports} It is run on tests.",
-    "Each answer is a complete Python program that defines the function. {imports} It is run on this test and on others:",
-    "Each answer is a complete Python program that defines the function. {imports} It is run on these tests and on"
-    " others:",
-)
+_REQUEST = "Each answer is a complete Python program that defines the function{name}. {imports} It is run on {tests}"
+_TESTS = ("tests.", "this test and on others:", "these tests and on others:")
 """By the number of tests in the question: none, one, more."""
 
 
@@ -147,7 +143,11 @@ class Mbpp(ProgramTask):
         )
         meta |= {"entry_point": name, "plus_cases": len(cases)}
         shown_asserts = [" ".join(text.split()) for text in asserts[: self.shown_tests]]
-        request = _REQUESTS[min(len(shown_asserts), 2)].format(name=name, imports=self.imports_sentence)
+        request = _REQUEST.format(
+            name="" if shown_asserts else f" {name}",
+            imports=self.imports_sentence,
+            tests=_TESTS[min(len(shown_asserts), 2)],
+        )
         question = "\n".join([record[self._sentence].strip(), request, *shown_asserts])
         return Example(f"mbpp-{number}", question, (Reference(tests.to_json()),), meta=meta)
 

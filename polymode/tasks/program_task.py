@@ -49,7 +49,7 @@ class ProgramTask:
     @property
     def imports_sentence(self) -> str:
         """What programs may import, as the question says it."""
-        return f"It may import {' and '.join(['the standard library', ', '.join(self.packages)][: 1 + bool(self.packages)])}."
+        return f"It may import {' and '.join(('the standard library', *self.packages))}."
 
     def verifier(self) -> ProgramVerifier:
         """Runs programs, in one sandbox for the whole task. Raises ConfigError where no sandbox is possible."""

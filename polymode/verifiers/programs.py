@@ -227,6 +227,6 @@ def _blocks(lines: Sequence[str]) -> list[tuple[str, str]]:
             for found in _QUOTES.findall(line):
                 quote = "" if found == quote else quote or found
             continue
-    if fence:
+    if fence and content:
         blocks.append((language, "\n".join(content)))
     return blocks

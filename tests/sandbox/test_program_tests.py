@@ -18,14 +18,22 @@ def parts(text: str, **fields: str) -> tuple[list[Any], list[str]]:
     ("text", "calls", "expression"),
     [
         ("assert f(2) == 4", ["f(2)"], "_value(0) == 4"),
-        ("assert f(2)", [["f(2)", "bool(_)"]], "_value(0, lambda _: bool(_))"),
-        ("assert not f(2), 'message'", [["f(2)", "bool(_)"]], "not _value(0, lambda _: bool(_))"),
+        ("assert f(2)", ["f(2)"], "_value(0)"),
+        ("assert not f(2), 'message'", ["f(2)"], "not _value(0)"),
         ("assert f(2) is True", ["f(2)"], "_value(0) is True"),
         ("assert set(f([1, 2])) == {1, 2}", [["f([1, 2])", "set(_)"]], "_value(0, lambda _: set(_)) == {1, 2}"),
-        ("assert sorted(f(x=[2]), key=str) == [2]", [["f(x=[2])", "sorted(_, key=str)"]], "_value(0, lambda _: sorted(_, key=str)) == [2]"),
+        (
+            "assert sorted(f(x=[2]), key=str) == [2]",
+            [["f(x=[2])", "sorted(_, key=str)"]],
+            "_value(0, lambda _: sorted(_, key=str)) == [2]",
+        ),
         ("assert f(1) == f(2)", ["f(1)", "f(2)"], "_value(0) == _value(1)"),
         ("assert f(g(1)) == 2", ["f(g(1))"], "_value(0) == 2"),
-        ("assert f(1)[0] in (1, 2) and f(2) > 0", [["f(1)", "_[0]"], "f(2)"], "_value(0, lambda _: _[0]) in (1, 2) and _value(1) > 0"),
+        (
+            "assert f(1)[0] in (1, 2) and f(2) > 0",
+            [["f(1)", "_[0]"], "f(2)"],
+            "_value(0, lambda _: _[0]) in (1, 2) and _value(1) > 0",
+        ),
         ("assert Thing(1).area() == 3", [["Thing(1)", "_.area()"]], "_value(0, lambda _: _.area()) == 3"),
         ("assert f(root) == False", ["f(root)"], "_value(0) == False"),
         ("assert abs(f(1) - 2) < 1e-6", ["f(1)"], "abs(_value(0) - 2) < 1e-06"),
@@ -69,7 +77,6 @@ def test_tests_survive_the_way_through_json() -> None:
     ("tests", "said"),
     [
         (ProgramTests(), "there is neither an assert nor a case, so every program would pass"),
-        
         (ProgramTests(("x = 1",)), "asserts nothing; write 'assert f(...) == ...'"),
         (ProgramTests(("assert f(1",)), "field 'asserts': 'assert f(1' is not Python"),
         (ProgramTests(("assert 1 == 1",)), "calls nothing of the program"),
@@ -77,7 +84,7 @@ def test_tests_survive_the_way_through_json() -> None:
         (ProgramTests(("assert f(1) == expected",)), "uses expected outside of a call; put it inside a call"),
         (
             ProgramTests(("assert all(f(i) == i for i in f(3))",)),
-            "for values that it binds itself, and 'f(3)' is not known before the program runs; write one assert for each",
+            "for values that it binds itself, and 'f(3)' is not known before the program runs",
         ),
         (ProgramTests(("assert f(1)",), imports="import ("), "field 'imports': 'import (' is not Python"),
         (ProgramTests(("assert f(1)",), setup="x ="), "field 'setup': 'x =' is not Python"),

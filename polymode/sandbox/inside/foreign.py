@@ -63,10 +63,15 @@ def decode_any(data: Any) -> Any:
     return decode(data, _stand_in)
 
 
+def built_in_base(kind: type) -> type | None:
+    """The built-in type of values that a class derives from."""
+    return next((base for base in _BASES if base in kind.__mro__), None)
+
+
 def _described(value: Any, depth: int, with_attributes: bool = True) -> Any:
     kind = type(value)
     lineage = kind.__mro__
-    base = next((base for base in _BASES if base in lineage), None)
+    base = built_in_base(kind)
     if kind.__module__.partition(".")[0] == "numpy" and hasattr(value, "tolist"):
         form = encode_any(value.tolist(), depth + 1)  # a number of Python's, or an array's lists
         return ["ndarray", value.dtype.str, form] if hasattr(value, "__len__") else form
@@ -74,7 +79,9 @@ def _described(value: Any, depth: int, with_attributes: bool = True) -> Any:
         own = _own(lineage[: lineage.index(base)], base)
         form = encode_any(_EXACT[base](value), depth + 1)
         names = getattr(kind, "_fields", None)
-        fields = list(names) if base is tuple and isinstance(names, tuple) and len(names) == tuple.__len__(value) else []
+        fields = (
+            list(names) if base is tuple and isinstance(names, tuple) and len(names) == tuple.__len__(value) else []
+        )
         return ["derived", kind.__name__, base.__name__, own, fields, form] if own or fields else form
     own = _own(lineage[:-1])
     if kind.__module__ == "builtins" and kind is not MappingProxyType:  # functions and the like equal no plain value

@@ -16,6 +16,7 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import re
 import signal
 import sys
 import types
@@ -25,10 +26,11 @@ from functools import partial
 from typing import Any, NoReturn
 
 from .confinement import JOB
-from .foreign import encode_any
+from .foreign import built_in_base, encode_any
 from .values import UncarriedError, describe, encode
 
 _Step = Callable[[], object]
+_ATTRIBUTE = re.compile(r"_\.(\w+)")
 _PARTS = ("imports", "program", "setup")
 
 
@@ -45,6 +47,7 @@ class _Notes:
         self.hole: dict[str, Any] = {}
         """The value under the name that such code has for it."""
         self.n_done = 0
+        self.is_derived = False
         self.lines: list[dict[str, Any]] = []
 
     def catch(self, raised: Any) -> None:
@@ -63,15 +66,23 @@ class _Notes:
         self.lines.append({**line, "steps": self.n_done} if self.n_done else line)
         self._forget()
 
-    def look(self, code: Any) -> None:
-        """Before a further step on a value: it is taken only where the value is not plain and cannot be carried."""
+    def look(self, code: Any, attribute: str | None) -> None:
+        """Before a further step on a value: it is taken only where the value is not plain and cannot be carried.
+
+        An instance of a class derived from a built-in one is the value that it holds; only what it has beyond that
+        (the ``name`` of an enumeration) is read here.
+        """
         self.next.clear()
-        if not self.values:
+        if not self.values or self.is_derived:
             return
         with suppress(Exception):
             try:
                 encode(self.values[0])
             except UncarriedError:
+                base = built_in_base(type(self.values[0]))
+                self.is_derived = base is not None and (attribute is None or hasattr(base, attribute))
+                if self.is_derived:
+                    return
                 self.hole["_"] = self.values.pop()
                 self.next.append(code)
                 self.n_done += 1
@@ -86,7 +97,7 @@ class _Notes:
     def _forget(self) -> None:
         for one in (self.values, self.forms, self.errors, self.failures, self.next, self.hole):
             one.clear()
-        self.n_done = 0
+        self.n_done, self.is_derived = 0, False
 
 
 def arrange(job: dict[str, Any]) -> None:
@@ -114,7 +125,8 @@ def arrange(job: dict[str, Any]) -> None:
         text, *further = [call] if isinstance(call, str) else call
         steps += _execute(notes, eval, _compiled(text), module, patience)
         for one in further:
-            steps.append(partial(notes.look, _compiled(one)))
+            attribute = _ATTRIBUTE.match(one)
+            steps.append(partial(notes.look, _compiled(one), attribute and attribute[1]))
             steps.append(partial(notes.values.extend, map(eval, notes.next, (module.__dict__,), (notes.hole,))))
             steps += _untrace()
         steps += [partial(notes.forms.extend, map(encode_any, notes.values)), *_finish(notes), notes.called]
