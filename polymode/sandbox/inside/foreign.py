@@ -120,6 +120,9 @@ class Foreign:
     def __init__(self, attributes: dict[str, Any]) -> None:
         self.__dict__.update(attributes)
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
