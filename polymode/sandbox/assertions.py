@@ -60,14 +60,14 @@ def take_apart(test: ast.expr, outer_names: set[str], first: int = 0) -> tuple[s
     extractor.bind(n.target.id for n in ast.walk(test) if isinstance(n, ast.NamedExpr))
     expression = ast.fix_missing_locations(extractor.rewrite(test))
     text = ast.unparse(expression)
-    if not extractor.calls:
-        raise RecordError(
-            f"tests: {ast.unparse(test)!r} calls nothing of the program; call the function that is asked for"
-        )
     strange = free_names(expression) - outer_names - TOOLS
     if strange:
         names = ", ".join(sorted(strange))
         raise RecordError(f"tests: {ast.unparse(test)!r} uses {names} outside of a call; put it inside a call")
+    if not extractor.calls:
+        raise RecordError(
+            f"tests: {ast.unparse(test)!r} calls nothing of the program; call the function that is asked for"
+        )
     return text, extractor.calls
 
 

@@ -47,6 +47,7 @@ class Block:
         """Names that they define; a call of the program cannot use them, whereas it can use `outer_names`."""
         self._names: dict[str, Any] = {**constants.namespace(), **(names or {})}
         """Values, and expressions of the program's values, by name."""
+        self._is_part = False
         self._passed: set[str] = set()
         """Variables that the program got and may have changed."""
 
@@ -100,6 +101,8 @@ class Block:
             if changed:
                 raise NotConstantError(f"the program may have changed {', '.join(sorted(changed))}")
             if not constants.evaluate(test, self._known()):
+                if not self._is_part:
+                    raise NotConstantError("it never holds")
                 self._add(_FALSE)
         else:
             self._add(self._resolved(test))
@@ -161,7 +164,7 @@ class Block:
     def _part(self, statements: Sequence[ast.stmt]) -> Block:
         """A block that goes on from here and changes nothing here; ``raise`` fails in it."""
         part = Block(self.outer_names, self._names)
-        part._passed = self._passed
+        part._passed, part._is_part = self._passed, True
         return part.run([ast.Assert(_FALSE) if isinstance(one, ast.Raise) else one for one in statements])
 
     def _define(self, node: ast.stmt, names: Sequence[str]) -> None:

@@ -54,9 +54,13 @@ class NotConstantError(ValueError):
 
 
 def namespace() -> dict[str, Any]:
-    """Names that constants are evaluated with; the seed of random numbers is set anew."""
-    _SEEDED.seed(0)
+    """Names that constants are evaluated with."""
     return {"__builtins__": BUILTINS}
+
+
+def begin() -> None:
+    """Let random numbers begin anew, so that they do not depend on what was evaluated before."""
+    _SEEDED.seed(0)
 
 
 def is_closed(node: ast.AST, names: dict[str, Any]) -> bool:

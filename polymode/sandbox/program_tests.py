@@ -20,7 +20,7 @@ from typing import Any
 from polymode.errors import RecordError
 from polymode.sandbox.assertions import Call, substituted, take_apart
 from polymode.sandbox.blocks import Block
-from polymode.sandbox.constants import bind_import
+from polymode.sandbox.constants import begin, bind_import
 from polymode.sandbox.inside.values import digest
 
 _IMPLIED = frozenset({"math", "cmath", "re", "collections", "itertools", "functools", "datetime", "statistics"})
@@ -178,6 +178,7 @@ def expressions(text: str, imports: str = "", outer_names: set[str] | None = Non
     known: dict[str, Any] = {}
     for node in _parse(imports, "imports").body:
         bind_import(node, known)
+    begin()
     block = Block(outer_names, known)
     for name in (
         _modules_in(statements) - outer_names

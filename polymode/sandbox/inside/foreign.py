@@ -64,8 +64,8 @@ def decode_any(data: Any) -> Any:
 
 
 def built_in_base(kind: type) -> type | None:
-    """The built-in type of values that a class derives from."""
-    return next((base for base in _BASES if base in kind.__mro__), None)
+    """The built-in type of values that a class derives from; None for such a type itself."""
+    return next((base for base in _BASES if base in kind.__mro__[1:]), None)
 
 
 def _described(value: Any, depth: int, with_attributes: bool = True) -> Any:
