@@ -88,6 +88,9 @@ box(1) == 3
 colour().value == 1
 colour().name == 'RED'
 colour() == 1
+colour() == colour()
+box(1) == box(1)
+box(1) != box(2)
 adder(2)(3) == 5
 isinstance(f(2), int) and not isinstance(text(2), int)
 isinstance(f(2), str)

@@ -111,6 +111,13 @@ def test_no_method_of_the_programs_own_decides(value: Any, test: Callable[[Any],
     assert method in str(caught.value)
 
 
+def test_an_object_equals_itself_and_no_other() -> None:
+    point, other = Point(), Point()
+    assert across(point) == across(point) and across(point) != across(other) and across(point) != 0
+    assert across([point, other, point]) == [across(one) for one in (point, other, point)]
+    assert len({across(Point()) for _ in range(10)}) == 10  # however soon each is gone
+
+
 def test_an_object_that_holds_itself_is_described_once() -> None:
     point: Any = Point()
     point.next = point
@@ -126,7 +133,8 @@ def test_an_object_that_holds_itself_is_described_once() -> None:
     "data",
     [
         ["object", "A", ["__eq__"]],
-        ["object", "A", 3, {}],
+        ["object", "A", 3, {}, 0],
+        ["object", "A", [], {}, "x"],
         ["derived", "A", "no such", [], [], 1],
         ["derived", "A", "int", [], [], "x"],
         ["derived", "A", "tuple", [], [3], ["tuple", 1]],
@@ -141,5 +149,5 @@ def test_a_description_that_is_none_is_not_read(data: Any) -> None:
 
 
 def test_a_description_names_no_method_but_those_of_reading() -> None:
-    value = decode_any(["object", "A", ["__getattribute__", "__del__", "__init__", "__reduce__"], {"x": 1}])
+    value = decode_any(["object", "A", ["__getattribute__", "__del__", "__init__", "__reduce__"], {"x": 1}, 0])
     assert value.x == 1 and type(value).__mro__[1].__name__ == "Foreign"

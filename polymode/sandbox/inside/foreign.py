@@ -49,6 +49,11 @@ _EXACT: dict[type, Callable[[Any], Any]] = {
 _KINDS = {kind.__name__: kind for kind in _BASES}
 
 
+_objects: dict[int, tuple[int, Any]] = {}
+"""Objects that were described, each with its number: what has the same number is the same object. By their ids, and kept
+here so that no other object can get such an id."""
+
+
 class OwnMethodError(Exception):
     """The tests would let a method of the program's own decide."""
 
@@ -90,7 +95,8 @@ def _described(value: Any, depth: int, with_attributes: bool = True) -> Any:
         items = list(itertools.islice(value, MAX_ITEMS + 1))
         forms = [encode_any(item, depth + 1) for item in items[:MAX_ITEMS]]
         return ["iterator", kind.__name__, len(items) <= MAX_ITEMS, *forms]
-    return ["object", kind.__name__, own, _attributes(value, depth) if with_attributes else {}]
+    number, _ = _objects.setdefault(id(value), (len(_objects), value))
+    return ["object", kind.__name__, own, _attributes(value, depth) if with_attributes else {}, number]
 
 
 def _own(lineage: Sequence[type], base: type = object) -> list[str]:
@@ -117,8 +123,14 @@ def _attributes(value: Any, depth: int) -> dict[str, Any]:
 class Foreign:
     """Stands for an object of the program; derived classes refuse the special methods of the object's own class."""
 
-    def __init__(self, attributes: dict[str, Any]) -> None:
-        self.__dict__.update(attributes)
+    def __init__(self, attributes: dict[str, Any], number: int) -> None:
+        self.__dict__.update(attributes, _number=number)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Foreign) and self.__dict__["_number"] == other.__dict__["_number"]
+
+    def __hash__(self) -> int:
+        return hash(self.__dict__["_number"])
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"
@@ -156,8 +168,8 @@ def _stand_in(tag: str, parts: list[Any]) -> Any:
         body: dict[str, Any] = {field: property(itemgetter(i)) for i, field in enumerate(fields) if field[:1] != "_"}
         return _class(name, base, own, body)(decode_any(form))
     if tag == "object":
-        name, own, attributes = parts
-        return _class(name, Foreign, own, {})({key: decode_any(form) for key, form in attributes.items()})
+        name, own, attributes, number = parts
+        return _class(name, Foreign, own, {})({key: decode_any(form) for key, form in attributes.items()}, int(number))
     raise ValueError("not the form of a value")
 
 
