@@ -1,9 +1,9 @@
 """One test, taken apart: calls that the program's process makes, and an expression over their values.
 
 ``set(f([1, 2])) == {1, 2}`` becomes the call ``f([1, 2])`` and ``_value(0, lambda _: set(_)) == {1, 2}``, evaluated
-elsewhere. A *step* such as ``set(_)`` is what the test does first with a value. It needs nothing but the value, so where
-the value is not plain (an iterator, an object), the program's process may do it; what is compared with an expected value
-is always plain and always outside.
+elsewhere. A *step* such as ``set(_)`` is what the test does first with a value. It needs nothing but the value, so the
+program's process may do it where the value is not plain (an iterator, an object); what is compared with an expected
+value is always plain and always outside.
 
 A step never holds what the value is compared with and never decides: no operator, no comparison, no truth, no predicate
 such as ``startswith``.
@@ -31,15 +31,17 @@ TOOLS = frozenset({"_value", "_attempt", "_close", "_expected", "_"})
 MAX_UNROLLED = 10_000
 """Most values that a comprehension over constants is written out for."""
 
-_STEPS = frozenset(
+_STEP_NAMES = (
     "abs bytearray bytes complex dict enumerate float frozenset getattr int iter len list max min next repr reversed"
-    " round set sorted str sum tuple type".split()
+    " round set sorted str sum tuple type"
 )
+_STEPS = frozenset(_STEP_NAMES.split())
 """Built-in functions that are steps when the value is their first argument."""
-_PREDICATES = frozenset(
+_PREDICATE_NAMES = (
     "startswith endswith issubset issuperset isdisjoint union intersection difference symmetric_difference equals"
-    " __eq__ __ne__ __lt__ __le__ __gt__ __ge__ __contains__".split()
+    " __eq__ __ne__ __lt__ __le__ __gt__ __ge__ __contains__"
 )
+_PREDICATES = frozenset(_PREDICATE_NAMES.split())
 """Methods that decide, or give their argument back: never called in the program's process."""
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.GeneratorExp, ast.DictComp)
 _READING = (ast.Name, ast.Subscript, ast.Slice, ast.Constant, ast.Tuple, ast.List, ast.keyword, ast.expr_context)
@@ -133,8 +135,8 @@ class _Extractor:
         inner = free_names(call).intersection(*[set().union(*self._bound)]) if self._bound else set[str]()
         if inner:
             raise RecordError(
-                f"tests: {ast.unparse(call)!r} calls the program for values of {', '.join(sorted(inner))}, which are not "
-                "known before it runs; write one assert for each"
+                f"tests: {ast.unparse(call)!r} calls the program for values of {', '.join(sorted(inner))}, which are "
+                "not known before it runs; write one assert for each"
             )
         texts = [ast.unparse(step) for step in steps]
         self.calls.append([ast.unparse(call), *texts])

@@ -25,6 +25,7 @@ BUILTINS: dict[str, Any] = {name: __builtins__[name] for name in _NAMES.split()}
 """Functions that may be called."""
 
 _SEEDED = random.Random(0)
+_RANDOM = "choice choices randint random randrange sample seed shuffle uniform"
 MODULES: dict[str, Any] = {
     "math": math,
     "itertools": itertools,
@@ -35,10 +36,7 @@ MODULES: dict[str, Any] = {
     ),
     "random": SimpleNamespace(
         Random=random.Random,
-        **{
-            n: getattr(_SEEDED, n)
-            for n in "choice choices randint random randrange sample seed shuffle uniform".split()
-        },
+        **{n: getattr(_SEEDED, n) for n in _RANDOM.split()},
     ),
 }
 """Modules that tests may import, with what may be used of them."""

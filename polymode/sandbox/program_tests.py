@@ -1,9 +1,9 @@
 """Tests of a program, taken apart: the calls that the program's process makes, the comparisons that another makes.
 
 ``assert set(f([1, 2])) == {1, 2}`` becomes the call ``f([1, 2])``, evaluated beside the program, and an expression,
-evaluated elsewhere with the value that came back (`polymode.sandbox.assertions`). So the program never meets an expected
-value, and nothing it does to its own process changes a comparison. Tests that cannot be taken apart are refused when
-they are loaded; they are never run beside the program.
+evaluated elsewhere with the value that came back (`polymode.sandbox.assertions`). So the program never meets an
+expected value, and nothing it does to its own process changes a comparison. Tests that cannot be taken apart are
+refused when they are loaded; they are never run beside the program.
 """
 
 from __future__ import annotations

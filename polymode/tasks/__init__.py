@@ -126,7 +126,7 @@ TASKS: Registry[Task] = Registry(
         ),
         "humaneval": Entry(
             "polymode.tasks.humaneval:Humaneval",
-            "HumanEval: Python functions to complete, judged by their tests in the sandbox; test split only (needs data)",
+            "HumanEval: Python functions to complete, judged by their tests in the sandbox; for testing (needs data)",
         ),
         "records": Entry(
             "polymode.tasks.records:Records",

@@ -1,10 +1,10 @@
-"""HumanEval: Python functions to complete, judged by their tests (Chen et al., arXiv 2107.03374; MIT licence).
+r"""HumanEval: Python functions to complete, judged by their tests (Chen et al., arXiv 2107.03374; MIT licence).
 
 A record of ``HumanEval.jsonl`` (https://github.com/openai/human-eval), shortened::
 
-    {"task_id": "HumanEval/53", "prompt": "def add(x: int, y: int):\\n    \\"\\"\\"Add two numbers ...\\"\\"\\"\\n",
-     "entry_point": "add", "canonical_solution": "    return x + y\\n",
-     "test": "METADATA = {...}\\n\\ndef check(candidate):\\n    assert candidate(0, 1) == 1\\n ..."}
+    {"task_id": "HumanEval/53", "prompt": "def add(x: int, y: int):\n    \"\"\"Add two numbers ...\"\"\"\n",
+     "entry_point": "add", "canonical_solution": "    return x + y\n",
+     "test": "METADATA = {...}\n\ndef check(candidate):\n    assert candidate(0, 1) == 1\n ..."}
 
 The question is the prompt: imports, sometimes a helper function, and the signature with its docstring. An answer is a
 complete program; what the prompt holds before the function is executed before it, so an answer need not repeat it.

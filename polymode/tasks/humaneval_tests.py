@@ -32,7 +32,7 @@ def read_check(record: Mapping[str, Any], sandbox: Callable[[], Sandbox]) -> Che
         sandbox: gives the sandbox in which helpers of the prompt make inputs; called only where some do.
 
     Raises:
-        RecordError: the prompt or the test is not Python, there is no ``check(candidate)``, or it cannot be taken apart.
+        RecordError: prompt or test is not Python, there is no ``check(candidate)``, or it cannot be taken apart.
         ConfigError: from ``sandbox``.
     """
     name = record["entry_point"]

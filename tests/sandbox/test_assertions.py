@@ -147,7 +147,7 @@ BLOCKS = [
     ("a, b = text(25)\nassert a == '2' and b == '5'", True),
     ("if len('ab') == 2:\n    assert f(1) == 2\nelse:\n    assert f(1) == 3", True),
     (
-        "import random\nrng = random.Random(3)\nfor _ in range(5):\n    n = rng.randint(0, 9)\n    assert f(n) == 2 * n",
+        "import random\nrng = random.Random(3)\nfor _ in range(5):\n    n = rng.randint(0, 9)\n    assert f(n) == n+n",
         True,
     ),
     ("def double(n):\n    return 2 * n\nassert f(3) == double(3)", True),

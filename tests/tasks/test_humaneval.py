@@ -28,7 +28,7 @@ RECORDS = {
         '    assert abs(candidate(3) - 3.0/2) < 1e-6, "This prints"\n    assert True, "This prints too"\n',
     ),
     "a helper of the prompt in the comparison": (
-        "import math\n\n\ndef line(cs: list, x: float):\n    return sum([c * math.pow(x, i) for i, c in enumerate(cs)])\n"
+        "import math\n\n\ndef line(cs: list, x: float):\n    return sum(c * math.pow(x, i) for i, c in enumerate(cs))\n"
         '\n\ndef root(cs: list):\n    """ x with line(cs, x) = 0 """\n',
         "    return -cs[0] / cs[1]\n",
         "    import math\n    import random\n    rng = random.Random(7)\n    import copy\n    for _ in range(20):\n"
@@ -51,7 +51,7 @@ RECORDS = {
     "the function by its own name": (
         'def ordered(xs: list):\n    """ sorted """\n',
         "    return sorted(xs)\n",
-        "    assert tuple(candidate([1, 2])) == tuple(ordered([1, 2]))\n    assert tuple(candidate([3, 1])) == (1, 3)\n",
+        "    assert tuple(candidate([1, 2])) == tuple(ordered([1, 2]))\n    assert candidate([3, 1]) == [1, 3]\n",
     ),
     "random inputs": (
         'def add(x: int, y: int):\n    """ adds """\n',
@@ -72,7 +72,7 @@ RECORDS = {
         "        pass\n",
     ),
     "a helper that the solution calls": (
-        'def is_mirror(s: str) -> bool:\n    return s == s[::-1]\n\n\ndef extended(s: str) -> str:\n    """ shortest """\n',
+        'def is_mirror(s: str) -> bool:\n    return s == s[::-1]\n\n\ndef extended(s: str):\n    """ shortest """\n',
         "    return next(s + s[:i][::-1] for i in range(len(s) + 1) if is_mirror(s[i:]))\n",
         '    assert candidate("") == ""\n    assert candidate("xyz") == "xyzyx"\n',
     ),
@@ -157,8 +157,8 @@ def test_an_object_that_equals_everything_is_never_right(task: Humaneval) -> Non
 def test_the_question_is_the_prompt_and_says_what_may_be_imported(task: Humaneval) -> None:
     example = next(e for e in task.examples("test") if e.id == "humaneval-1")
     assert example.question == (
-        'def half(n):\n    """Half of it."""\n\nComplete the function half. Each answer is a complete Python program that'
-        " defines it; it is run on tests. It may import the standard library."
+        'def half(n):\n    """Half of it."""\n\nComplete the function half. Each answer is a complete Python program'
+        " that defines it; it is run on tests. It may import the standard library."
     )
     tests = ProgramTests.from_json(example.references[0].text)
     assert tests.entry == "half" and len(tests.inputs) == 4 and isinstance(task, Verifies)

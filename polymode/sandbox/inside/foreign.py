@@ -31,12 +31,12 @@ MAX_ATTRIBUTES = 100
 
 _BINARY = "add sub mul matmul truediv floordiv mod divmod pow lshift rshift and or xor"
 _UNARY = (
-    "eq ne lt le gt ge hash bool len iter next reversed contains getitem missing call int float complex index round trunc"
-    " floor ceil abs neg pos invert str repr format bytes"
+    "eq ne lt le gt ge hash bool len iter next reversed contains getitem missing call int float complex index round"
+    " trunc floor ceil abs neg pos invert str repr format bytes"
 )
 SPECIAL = tuple(f"__{name}__" for name in (*_UNARY.split(), *_BINARY.split(), *[f"r{n}" for n in _BINARY.split()]))
 """Methods by which Python reads, compares and calculates."""
-_COMPARISONS = tuple(f"__{name}__" for name in "eq ne lt le gt ge hash".split())
+_COMPARISONS = ("__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__", "__hash__")
 _TEXTS = ("__repr__", "__str__", "__format__")
 _BASES: tuple[type, ...] = (int, float, complex, str, bytes, bytearray, list, tuple, set, frozenset, dict)
 _EXACT: dict[type, Callable[[Any], Any]] = {
@@ -50,8 +50,8 @@ _KINDS = {kind.__name__: kind for kind in _BASES}
 
 
 _objects: dict[int, tuple[int, Any]] = {}
-"""Objects that were described, each with its number: what has the same number is the same object. By their ids, and kept
-here so that no other object can get such an id."""
+"""Objects that were described, each with its number: what has the same number is the same object. By their ids, and
+kept here so that no other object can get such an id."""
 
 
 class OwnMethodError(Exception):

@@ -142,7 +142,8 @@ def decode(data: Any, other: Callable[[str, list[Any]], Any] = _refuse_tag) -> A
     if kind in _DICTS:
         pairs = {decode(key, other): decode(value, other) for key, value in parts}
         return defaultdict(None, pairs) if kind is defaultdict else kind(pairs)
-    return _VIEWS.get(kind, kind)([decode(part, other) for part in parts])
+    items = [decode(part, other) for part in parts]
+    return _VIEWS[kind](items) if kind in _VIEWS else kind(items)
 
 
 def canonical(value: Any) -> str:
