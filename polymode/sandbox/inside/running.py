@@ -66,7 +66,7 @@ class _Notes:
         self.lines.append({**line, "steps": self.n_done} if self.n_done else line)
         self._forget()
 
-    def look(self, code: Any, attribute: str | None) -> None:
+    def look(self, step: str, attribute: str | None) -> None:
         """Before a further step on a value: it is taken only where the value is not plain and cannot be carried.
 
         An instance of a class derived from a built-in one is the value that it holds; only what it has beyond that
@@ -84,7 +84,7 @@ class _Notes:
                 if self.is_derived:
                     return
                 self.hole["_"] = self.values.pop()
-                self.next.append(code)
+                self.next.append(_compiled(step))
                 self.n_done += 1
 
     def write(self) -> None:
@@ -126,7 +126,7 @@ def arrange(job: dict[str, Any]) -> None:
         steps += _execute(notes, eval, _compiled(text), module, patience)
         for one in further:
             attribute = _ATTRIBUTE.match(one)
-            steps.append(partial(notes.look, _compiled(one), attribute and attribute[1]))
+            steps.append(partial(notes.look, one, attribute and attribute[1]))
             steps.append(partial(notes.values.extend, map(eval, notes.next, (module.__dict__,), (notes.hole,))))
             steps += _untrace()
         steps += [partial(notes.forms.extend, map(encode_any, notes.values)), *_finish(notes), notes.called]
