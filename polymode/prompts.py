@@ -66,6 +66,11 @@ def build_prompt(question: str, k: int, *, confidence: bool, exclusive: bool = F
     return f"{question}\n\n{' '.join(parts)}\n{slots}"
 
 
+def build_plain_prompt(question: str) -> str:
+    """Prompt that asks for one answer and nothing else, for models that do not know the answer format."""
+    return f"{question}\n\nReply with one answer only, without explanation."
+
+
 def build_check_prompt(question: str, answer: str) -> str:
     """Prompt that asks whether one proposed answer is right, to be answered with True or False (P(True))."""
     ask = "Is the proposed answer correct? Reply with one word, True or False."

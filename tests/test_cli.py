@@ -97,7 +97,7 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
     [
         (
             ["evalute"],
-            "'evalute' is not a command; did you mean evaluate? Commands: reproduce, train, generate, evaluate, ",
+            "'evalute' is not a command; did you mean evaluate? Commands: reproduce, warmup, train, generate, ",
         ),
         (["train", "--kk", "3", "--out", "x"], "unknown option 'kk'; did you mean k?"),
         (["train", "--out", "x", "--steps", "3"], "option 'steps' is called max_steps now (see polymode train --help)"),

@@ -14,7 +14,7 @@ LAYERS = {
     2: ["judging", "rewards", "credit", "pass_at_k", "exploration", "metrics", "uncertainty", "policy"],
     3: ["tasks", "runs", "decoding"],
     4: ["generate", "training", "evaluation", "calibrate", "relabel", "report", "integrations"],
-    5: ["compare", "doctor"],
+    5: ["compare", "doctor", "warmup"],
     6: ["reproduce", "web"],
     7: ["cli", "__main__"],
 }

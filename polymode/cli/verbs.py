@@ -45,7 +45,7 @@ def generate(options: Generate) -> int:
         CONFIDENCES.load(options.confidences)
     if (options.out / runs.CONFIG).exists():  # refuse before a model is loaded
         runs.create(options.out, options, resume=options.resume)
-        _check_same(options)
+        check_same(options, options.out, free=("batch",))
         if (options.out / runs.COMPLETIONS).exists():
             print(f"completions: {options.out / runs.COMPLETIONS} (already complete)")
             return 0
@@ -83,18 +83,17 @@ def _verifier_of(task: Any) -> dict[str, Any] | None:
         return None
 
 
-def _check_same(options: Generate) -> None:
+def check_same(options: Any, folder: Path, *, free: Sequence[str] = ()) -> None:
     """A run folder belongs to one set of options; only where, how fast and how safely it runs may change."""
     from polymode import runs
 
     # A folder may be older than the option.
-    stored = {"chat_template": {}, **runs.read_configuration(options.out).config}
-    current = runs.to_json(options)
-    for name, value in current.items():
-        if name not in ("out", "resume", "batch", "unsafe_local") and stored.get(name) != value:
+    stored = {"chat_template": {}, **runs.read_configuration(folder).config}
+    for name, value in runs.to_json(options).items():
+        if name not in ("out", "resume", "unsafe_local", *free) and stored.get(name) != value:
             raise ConfigError(
                 f"{name} = {value!r} differs from the run folder's {stored.get(name)!r}: resume with the same "
-                f"options, or choose another --out than {options.out}"
+                f"options, or choose another --out than {folder}"
             )
 
 

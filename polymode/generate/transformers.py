@@ -66,7 +66,7 @@ class TransformersGenerator:
         """``n`` completions of each prompt; temperature 0 takes the most likely token each time."""
         import torch
 
-        ids = [self._encode(prompt) for prompt in prompts]
+        ids = [self.encode(prompt) for prompt in prompts]
         out: list[list[Generated]] = [[] for _ in prompts]
         rows = [i for i in range(len(prompts)) for _ in range(n)]
         with torch.random.fork_rng(), torch.inference_mode():
@@ -87,7 +87,7 @@ class TransformersGenerator:
             tokenised anew (a sampled text may have been made of other tokens).
         """
         encoded = [self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True) for text in texts]
-        ids = [self._encode(p) + text["input_ids"] for p, text in zip(prompts, encoded, strict=True)]
+        ids = [self.encode(p) + text["input_ids"] for p, text in zip(prompts, encoded, strict=True)]
         out: list[list[tuple[int, int, float]]] = [[] for _ in texts]
         for row, logits in self._logits(ids, [len(text["input_ids"]) + 1 for text in encoded]):
             # The logits at one position foretell the next token, so the last ones foretell what is not there.
@@ -108,7 +108,7 @@ class TransformersGenerator:
         if len(set(firsts)) < len(firsts):
             raise ConfigError(f"candidates {list(candidates)} do not all start with tokens of their own")
         tails = [self.tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
-        ids = [self._encode(prompt) + tail for prompt, tail in zip(prompts, tails, strict=True)]
+        ids = [self.encode(prompt) + tail for prompt, tail in zip(prompts, tails, strict=True)]
         out: list[list[float]] = [[] for _ in texts]
         for row, logits in self._logits(ids, [1] * len(ids)):
             out[row] = logits[-1].softmax(-1)[firsts].tolist()
@@ -135,7 +135,8 @@ class TransformersGenerator:
                 yield rows[start : start + size]
                 bar.update(len(rows[start : start + size]))
 
-    def _encode(self, prompt: str) -> list[int]:
+    def encode(self, prompt: str) -> list[int]:
+        """Tokens of a prompt as the model reads it, the chat template applied when the tokenizer has one."""
         if self.tokenizer.chat_template is None:
             return self.tokenizer(prompt, add_special_tokens=True)["input_ids"]
         chat, options = [{"role": "user", "content": prompt}], self._chat_template

@@ -4,6 +4,7 @@
 
     RUN/config.json        what was asked for, with versions and the git commit      folder
     RUN/metrics.jsonl      training only: one line per step                          steps
+    RUN/warmup.json        warm-up only: share of clean completions before, after    `polymode.warmup`
     RUN/completions.jsonl  one `Completion` a line                                   completions
     RUN/judged.jsonl       one judged completion a line                              judged
     RUN/metrics.json       metrics with intervals                                    metrics

@@ -44,7 +44,7 @@ from polymode.training.reward import ScoreLedger, make_reward_function
 from polymode.training.shaping import check_questions, shaping_for
 from polymode.training.shared_prompt import SharedPromptTrainer
 from polymode.training.stalls import StallWarnings
-from polymode.training.trl_options import checked, lora_config, renamed, trl_fields
+from polymode.training.trl_options import checked, checkpointing_field, lora_config, renamed, trl_fields
 from polymode.training.warm_start import WarmStart, warm_start
 from polymode.verifiers import QuestionVerifier, Verifier
 
@@ -203,14 +203,12 @@ def _trl_config(recipe: Recipe, folder: Path) -> GRPOConfig:
             f"x processes = {device_batch} x {world}"
         )
     trl_types = trl_fields()
-    # Before transformers 5.18, which vLLM holds back, activation_checkpointing was called gradient_checkpointing.
-    checkpointing = "activation_checkpointing" if "activation_checkpointing" in trl_types else "gradient_checkpointing"
     # Recipe options with the name of one of TRL's mean the same.
     options = {name: getattr(recipe, name) for name in Recipe.__dataclass_fields__.keys() & trl_types.keys()}
     if recipe.lr_scheduler_type == "constant" and recipe.warmup_steps:
         options["lr_scheduler_type"] = "constant_with_warmup"
     options |= {
-        checkpointing: recipe.activation_checkpointing,
+        checkpointing_field(GRPOConfig): recipe.activation_checkpointing,
         "output_dir": str(folder / CHECKPOINTS),
         "per_device_train_batch_size": device_batch,
         "gradient_accumulation_steps": recipe.completions_per_step // (device_batch * world),

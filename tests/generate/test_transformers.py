@@ -93,9 +93,9 @@ def test_generation_stops_at_the_end_token_and_says_so(folder: Path) -> None:
 
 def test_a_chat_template_is_used_where_there_is_one(folder: Path) -> None:
     generator = make(folder)
-    assert generator._encode("red") == generator.tokenizer("red")["input_ids"]
+    assert generator.encode("red") == generator.tokenizer("red")["input_ids"]
     generator.tokenizer.chat_template = "{% for m in messages %}one {{ m['content'] }}{% endfor %} two"
-    assert generator._encode("red") == generator.tokenizer("one red two")["input_ids"]
+    assert generator.encode("red") == generator.tokenizer("one red two")["input_ids"]
 
 
 THINKING = "{% for m in messages %}{{ m['content'] }}{% endfor %}{% if enable_thinking is false %} ten{% endif %}"
@@ -112,7 +112,7 @@ def test_the_chat_template_gets_its_arguments(folder: Path, tmp_path: Path) -> N
 
     def prompt(model: Path, **options: Any) -> str:
         generator = TransformersGenerator(model, show_progress=False, **options)
-        return generator.tokenizer.decode(generator._encode("red"))
+        return generator.tokenizer.decode(generator.encode("red"))
 
     assert prompt(tmp_path / "plain") == "red"
     assert prompt(tmp_path / "plain", chat_template={"enable_thinking": False}) == "red ten"
