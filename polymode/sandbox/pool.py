@@ -105,6 +105,7 @@ class Sandbox:
         self.limits = limits or Limits()
         self.unsafe_local = os.environ.get(UNSAFE_LOCAL) == "1" if unsafe_local is None else unsafe_local
         places = locate_packages(packages)
+        self.packages = tuple(dict.fromkeys(packages))
         self._workers = [Worker(self.limits, unsafe_local=self.unsafe_local, packages=places) for _ in range(count)]
         # Not `__del__`: this also runs at the end of Python, while there still is what closing needs.
         weakref.finalize(self, _close, self._workers)

@@ -67,7 +67,7 @@ class Humaneval(ProgramTask):
         *,
         extra_inputs: int = 8,
         distinct: Distinct = "ast",
-        packages: Sequence[str] = (),
+        packages: str | Sequence[str] = (),
         workers: int | None = None,
         cpu_seconds: int = 2,
         unsafe_local: bool | None = None,

@@ -68,7 +68,7 @@ class Mbpp(ProgramTask):
         shown_tests: int = 1,
         extra_inputs: int = 8,
         distinct: Distinct = "ast",
-        packages: Sequence[str] = (),
+        packages: str | Sequence[str] = (),
         workers: int | None = None,
         cpu_seconds: int = 2,
         unsafe_local: bool | None = None,

@@ -16,7 +16,8 @@ class ProgramTask:
 
     Args:
         distinct: what makes two programs the same answer, see `polymode.verifiers.programs`.
-        packages: what programs may import besides the standard library, such as ``numpy``; the question says so.
+        packages: what programs may import besides the standard library, such as ``numpy,sympy``; the question says
+            so.
         workers: programs that run at once; by default one for each core.
         cpu_seconds: processor time of one program.
         unsafe_local: run programs without isolation, only for programs that you trust; None: as set in the environment.
@@ -31,16 +32,17 @@ class ProgramTask:
         self,
         *,
         distinct: Distinct = "ast",
-        packages: Sequence[str] = (),
+        packages: str | Sequence[str] = (),
         workers: int | None = None,
         cpu_seconds: int = 2,
         unsafe_local: bool | None = None,
     ) -> None:
         one_of("distinct", distinct, get_args(Distinct))
-        self.packages = (packages,) if isinstance(packages, str) else tuple(packages)
+        names = packages.split(",") if isinstance(packages, str) else packages
+        self.packages = tuple(name.strip() for name in names)
         for name in self.packages:
-            if not isinstance(name, str) or not name.isidentifier():
-                raise ConfigError(f"packages = {name!r} is not a name to import; write packages=numpy")
+            if not name.isidentifier():
+                raise ConfigError(f"packages = {name!r} is not a name to import; write packages=numpy,sympy")
         self._distinct: Distinct = distinct
         self._workers, self._unsafe_local = workers, unsafe_local
         self._limits = Limits(cpu_seconds=cpu_seconds)

@@ -60,8 +60,8 @@ class ProgramVerifier:
         distinct: what makes two programs the same answer: ``ast`` or ``behaviour``.
         workers: programs that run at once, for a sandbox of its own.
         limits: what each may use, for a sandbox of its own.
-        packages: what programs may import besides the standard library, such as ``("numpy",)``, for a sandbox of its
-            own; what the question's text says of it is up to the task.
+        packages: what they may import besides the standard library, for a sandbox of its own; as text, names with
+            commas between them: ``numpy,sympy``.
         unsafe_local: run without isolation, for a sandbox of its own; None: as the environment says.
 
     Raises:
@@ -76,14 +76,20 @@ class ProgramVerifier:
         distinct: Distinct = "ast",
         workers: int | None = None,
         limits: Limits | None = None,
-        packages: Sequence[str] = (),
+        packages: str | Sequence[str] = (),
         unsafe_local: bool | None = None,
     ) -> None:
         if distinct not in ("ast", "behaviour"):
             raise ConfigError(f"distinct = {distinct!r} is not known: use 'ast' or 'behaviour'")
         self.distinct: Distinct = distinct
-        self.options = {"distinct": distinct, **({"packages": list(packages)} if packages else {})}
-        self.sandbox = sandbox or Sandbox(workers, limits=limits, packages=packages, unsafe_local=unsafe_local)
+        names = [name.strip() for name in packages.split(",")] if isinstance(packages, str) else list(packages)
+        names = [name for name in names if name]
+        if sandbox is not None and names:
+            raise ConfigError("packages: the sandbox that is passed decides about them; pass one or the other")
+        self.sandbox = sandbox or Sandbox(workers, limits=limits, packages=names, unsafe_local=unsafe_local)
+        self.options = {"distinct": distinct}
+        if self.sandbox.packages:  # it changes which programs are right
+            self.options["packages"] = ",".join(self.sandbox.packages)
         self.results: Mapping[TestedProgram, Result] = {}
         """What `prepare` found out; anything else is run when it is asked about."""
 

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import struct
 import subprocess
 import sys
 import threading
@@ -333,7 +334,7 @@ def test_an_ordinary_user_has_a_sandbox_too() -> None:
 
 
 def test_the_filter_of_system_calls_is_well_formed() -> None:
-    for machine in ("x86_64", "aarch64"):
+    for place, machine in enumerate(("x86_64", "aarch64")):
         data = filter_program(machine)
-        assert len(data) == 8 * (8 + 2 * len(REFUSED) + 10)
-        assert len(data) // 8 < 4096  # the kernel's limit
+        assert len(data) % 8 == 0 and len(data) // 8 < 4096  # the kernel's limit
+        assert all(data.count(struct.pack("<HBBI", 0x15, 0, 1, numbers[place])) >= 1 for numbers in REFUSED.values())

@@ -100,8 +100,8 @@ def test_more_or_fewer_tests_may_be_shown(shown: int, ending: str, tmp_path: Pat
 def test_the_question_names_the_packages_that_may_be_imported(tmp_path: Path) -> None:
     (example,) = Mbpp(write(tmp_path, record(11)), packages=("numpy", "scipy")).examples("test")
     assert "It may import the standard library and numpy and scipy." in example.question
-    assert Mbpp(tmp_path, packages="numpy").packages == ("numpy",)
-    with pytest.raises(ConfigError, match="packages = 'num py' is not a name to import; write packages=numpy"):
+    assert Mbpp(tmp_path, packages="numpy, sympy").packages == ("numpy", "sympy")
+    with pytest.raises(ConfigError, match="packages = 'num py' is not a name to import; write packages=numpy,sympy"):
         Mbpp(tmp_path, packages=("num py",))
 
 

@@ -6,7 +6,7 @@ import ctypes
 import os
 import resource
 
-from .seccomp import architecture, filter_program_of_children, load_filter
+from .seccomp import architecture, filter_program_of_children
 
 JOB = 3
 """Descriptor of the job's socket in a child."""
@@ -19,9 +19,20 @@ _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
 _NOSUID, _NODEV, _NOEXEC = 2, 4, 8
 _DETACH = 2
 
-_MACHINE = architecture()
-_FILTER = filter_program_of_children(_MACHINE) if _MACHINE else b""
+_PR_SET_SECCOMP, _MODE_FILTER = 22, 2
+
+
+class _Filter(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("program", ctypes.c_char_p))
+
+
+# Made once, in the server: what each child makes for itself costs it more than all of its system calls.
 _libc = ctypes.CDLL(None, use_errno=True)
+_prctl, _capset, _mount, _umount2 = _libc.prctl, _libc.capset, _libc.mount, _libc.umount2
+_machine = architecture()
+_program = filter_program_of_children(_machine) if _machine else b""
+_filter = ctypes.byref(_Filter(len(_program) // 8, _program))
+_header, _no_capabilities = (ctypes.c_uint32 * 2)(_CAPABILITIES_VERSION, 0), (ctypes.c_uint32 * 6)()
 
 
 def keep_only(job: int, pipe: int) -> int:
@@ -57,10 +68,10 @@ def give_up_privileges(uid: int, isolated: bool) -> None:
         if os.getresuid() != (uid, uid, uid):
             raise PermissionError("the program could not be given a user of its own")
     if isolated:
-        _check(_libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0), "capabilities could not be given up")
-        header, none = (ctypes.c_uint32 * 2)(_CAPABILITIES_VERSION, 0), (ctypes.c_uint32 * 6)()
-        _check(_libc.capset(header, none), "capabilities could not be given up")
-        load_filter(_libc, _FILTER)
+        _check(_prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0), "capabilities could not be given up")
+        _check(_capset(_header, _no_capabilities), "capabilities could not be given up")
+        # bubblewrap has set that no new privileges can be had, without which the kernel would refuse this.
+        _check(_prctl(_PR_SET_SECCOMP, _MODE_FILTER, _filter, 0, 0), "the filter of system calls could not be loaded")
 
 
 class Scratch:
@@ -84,10 +95,10 @@ class Scratch:
         return True
 
     def _mount(self) -> bool:
-        if _libc.umount2(b"/tmp", _DETACH) != 0:
+        if _umount2(b"/tmp", _DETACH) != 0:
             return False
         flags = _NOSUID | _NODEV | _NOEXEC
-        _check(_libc.mount(b"tmpfs", b"/tmp", b"tmpfs", flags, self._options), "/tmp could not be mounted")
+        _check(_mount(b"tmpfs", b"/tmp", b"tmpfs", flags, self._options), "/tmp could not be mounted")
         return True
 
     def _mark(self) -> None:

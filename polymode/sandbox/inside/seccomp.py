@@ -12,7 +12,6 @@ one would cost every program a tenth of its time.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import re
@@ -101,8 +100,6 @@ _NO_BITS: Mapping[str, tuple[tuple[int, int], int, int]] = {
 """Calls of which one argument may have none of these bits."""
 _CLONE3 = 435
 
-_PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _MODE_FILTER = 38, 22, 2
-
 
 def architecture() -> str | None:
     """The machine's name if there are filters for it, else None."""
@@ -154,20 +151,6 @@ def filter_program_of_children(machine: str) -> bytes:
     for numbers in REFUSED_TO_CHILDREN.values():
         program += [_instruction(_JUMP_EQUAL, numbers[column], 0, 1), refuse]
     return b"".join([*program, _instruction(_RETURN, _ALLOW)])
-
-
-def load_filter(libc: ctypes.CDLL, program: bytes) -> None:
-    """Put this process under the filter for good; raises OSError when the kernel does not take it."""
-
-    class _Program(ctypes.Structure):
-        _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
-
-    taken = libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 and (
-        libc.prctl(_PR_SET_SECCOMP, _MODE_FILTER, ctypes.byref(_Program(len(program) // 8, program)), 0, 0) == 0
-    )
-    if not taken:
-        code = ctypes.get_errno()
-        raise OSError(code, f"the filter of system calls could not be loaded: {os.strerror(code)}")
 
 
 def _instruction(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:

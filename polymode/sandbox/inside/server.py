@@ -26,6 +26,7 @@ from collections.abc import Sequence
 
 from . import child
 from .confinement import Scratch
+from .running import warm_up
 
 PRELOADED = (
     *("array", "bisect", "calendar", "cmath", "collections", "copy", "dataclasses", "datetime", "decimal", "enum"),
@@ -61,6 +62,7 @@ def serve(uid: int, isolated: bool, file_bytes: int, packages: Sequence[str], fo
     _load_packages(packages, folders)
     sys.path[:] = [path for path in sys.path if not path.endswith("sandbox")]
     scratch = Scratch(file_bytes) if isolated else None
+    warm_up()
     gc.collect()
     gc.freeze()  # pages that the collector would otherwise touch in every child stay shared
     control.send(b"ready")
