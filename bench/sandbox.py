@@ -3,10 +3,10 @@
     python bench/sandbox.py                       about half a minute on an idle machine
     python bench/sandbox.py --data DIR            reward time on MBPP tasks of that folder
 
-Targets: 300 small programs/s on a core in steady state, 100/s that write a file, and 4 times `bwrap` per
-program; the reward of 256 completions with 3 MBPP programs each in at most 5 s on 2 cores. Every program is a different text, so nothing is cached. `per core`
-divides by the processor time of everything involved, this process and the sandboxes, which other work on the machine
-disturbs less than the clock; `by the clock` is what one worker reached.
+Targets: 300 small programs/s on a core in steady state, 100/s that write a file, and 4 times `bwrap` per program; the
+reward of 256 completions with 3 MBPP programs each in at most 5 s on 2 cores. Every program is a different text, so
+nothing is cached. `per core` divides by the processor time of everything involved, this process and the sandboxes,
+which other work on the machine disturbs less than the clock; `by the clock` is what one worker reached.
 """
 
 from __future__ import annotations
