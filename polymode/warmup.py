@@ -22,7 +22,14 @@ from polymode.errors import ConfigError
 from polymode.generate import Generator, sample_completions
 from polymode.prompts import Style, build_plain_prompt
 from polymode.tasks import Task, verifier_of
-from polymode.training.demonstrations import Warmup, from_file, from_samples, from_task, numbered
+from polymode.training.demonstrations import (
+    Warmup,
+    from_file,
+    from_samples,
+    from_task,
+    in_notation,
+    numbered,
+)
 from polymode.types import Completion
 from polymode.verifiers.description import describe_verifier
 
@@ -84,7 +91,7 @@ def warm_up(
     if (path / runs.COMPLETIONS).exists():
         demonstrations = runs.read_completions(path)
     else:
-        demonstrations = collect(task, generator, options, sampling)
+        demonstrations = [in_notation(one, sampling.style) for one in collect(task, generator, options, sampling)]
         verifier = describe_verifier(verifier_of(task))
         runs.write_completions(path, demonstrations, task={"name": task.name, "options": {}}, verifier=verifier)
     if not (folder / MODEL).exists():

@@ -7,6 +7,7 @@ polymode itself reports, 130 stopped by the user.
 from __future__ import annotations
 
 import difflib
+import io
 import os
 import sys
 import typing
@@ -62,6 +63,9 @@ VERBS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code."""
     args = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):  # a text that the terminal's encoding does not have ends no command
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         with _short_warnings():
             if not args or args[0] in ("-h", "--help"):

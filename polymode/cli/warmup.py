@@ -62,12 +62,11 @@ def warm_up(options: WarmUp) -> int:
     if (options.out / runs.CONFIG).exists() and options.resume:
         check_same(config, options.out, free=("sample_batch", "device_batch"))
     runs.create(options.out, config, resume=options.resume)
-    style = task.prompt_style if options.style == "task" else options.style
 
     def open_model(folder: Path | None) -> Any:
         return options.open_generator(str(folder or options.model), batch=options.sample_batch)
 
-    sampling = Sampling(style, options.max_tokens, options.temperature)
+    sampling = Sampling(options.prompt_style(task), options.max_tokens, options.temperature)
     summary = warm_up(task, options.out, settings, sampling, open_model)
     checked = summary["checked"]
     print(

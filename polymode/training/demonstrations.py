@@ -20,7 +20,7 @@ import numpy as np
 from polymode.errors import ConfigError, RecordError, number_in, one_of
 from polymode.judging import judge
 from polymode.parsing import parse_answers
-from polymode.prompts import check_k
+from polymode.prompts import Style, check_k, write_answers
 from polymode.rewards import METHODS
 from polymode.runs import read_completions
 from polymode.tasks import Demonstrates, Task
@@ -211,14 +211,26 @@ def from_samples(
     return out, n_missing
 
 
-def write_set(candidates: Sequence[Candidate], *, has_confidence: bool) -> str:
-    """One answer set in the format of `polymode.prompts`, shares as confidences with two decimals."""
-    tags = [""] if len(candidates) == 1 else [str(i) for i in range(1, len(candidates) + 1)]
-    return "\n".join(
-        f"<answer{tag}>{text}</answer{tag}>"
-        + (f"<confidence{tag}>{share:.2f}</confidence{tag}>" if has_confidence else "")
-        for tag, (text, share) in zip(tags, candidates, strict=True)
-    )
+def write_set(candidates: Sequence[Candidate], *, has_confidence: bool, style: Style = "full") -> str:
+    """One answer set in the notation of a style, shares as confidences with two decimals."""
+    shares = [f"{one.share:.2f}" for one in candidates] if has_confidence else None
+    return write_answers([one.text for one in candidates], shares, style)
+
+
+def in_notation(demonstration: Completion, style: Style) -> Completion:
+    """The demonstration with its answers in the notation of a style; its reasoning stays.
+
+    Raises:
+        ConfigError: an answer that a line cannot hold.
+    """
+    text = demonstration.text
+    answers = parse_answers(text, demonstration.k, confidence=demonstration.has_confidence).answers
+    if style.endswith("lines") and (bad := [a.text for a in answers if "\n" in a.text or "|" in a.text]):
+        raise ConfigError(f"format = 'lines' cannot hold the answer {bad[0]!r:.60}: use format = 'tags'")
+    numbers = [a.confidence_span.slice(text) for a in answers if a.confidence_span is not None]
+    thought = "".join(text.rpartition("</think>")[:2])
+    written = write_answers([a.text for a in answers], numbers or None, style)
+    return replace(demonstration, text=f"{thought}\n{written}" if thought else written)
 
 
 def plain_answer(text: str) -> str:

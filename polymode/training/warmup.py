@@ -19,9 +19,10 @@ from trl import SFTConfig, SFTTrainer
 
 from polymode import runs
 from polymode.decoding.precision import compute_dtype
+from polymode.decoding.texts import opening_of
 from polymode.errors import ConfigError
 from polymode.parsing import parse_answers
-from polymode.prompts import Style, build_prompt
+from polymode.prompts import Style, prompt_for
 from polymode.training.demonstrations import Warmup
 from polymode.training.trl_options import checkpointing_field, lora_config
 from polymode.types import Completion
@@ -94,18 +95,16 @@ def train_on(
 
 
 def row_of(demonstration: Completion, encoder: Encoder, style: Style) -> dict[str, list[int]]:
-    """Tokens of prompt and demonstration; labels leave the prompt out of the loss."""
+    """Tokens of prompt and demonstration; labels leave the prompt out of the loss.
+
+    Where the prompt opens the reasoning, the reply goes on inside it, and one without any closes it first.
+    """
     example = demonstration.example
-    prompt = encoder.encode(
-        build_prompt(
-            example.question,
-            demonstration.k,
-            confidence=demonstration.has_confidence,
-            exclusive=example.exclusive,
-            style=style,
-        )
-    )
-    reply = encoder.tokenizer(demonstration.text, add_special_tokens=False)["input_ids"]
+    prompt = encoder.encode(prompt_for(example, demonstration.k, confidence=demonstration.has_confidence, style=style))
+    opening, text = opening_of(encoder.tokenizer, prompt), demonstration.text
+    if opening:
+        text = text.removeprefix(opening) if "</think>" in text else f"</think>{text}"
+    reply = encoder.tokenizer(text, add_special_tokens=False)["input_ids"]
     reply = [*reply, end_of(encoder)]
     return {
         "input_ids": [*prompt, *reply],

@@ -30,6 +30,22 @@ def test_the_prompt_has_no_loss_and_the_end_has_one(chat_model: Path) -> None:
     assert len(row["input_ids"]) == len(row["labels"]) == len(row["attention_mask"])
 
 
+@pytest.mark.parametrize(
+    ("text", "reply"),
+    [
+        (SET, f"</think>{SET}"),
+        (f"<think>tea</think>{SET}", f"tea</think>{SET}"),
+        (f"tea</think>{SET}", f"tea</think>{SET}"),
+    ],
+)
+def test_a_reply_goes_on_in_the_reasoning_that_its_prompt_opened(chat_model: Path, text: str, reply: str) -> None:
+    generator = TransformersGenerator(chat_model, show_progress=False)
+    generator.tokenizer.chat_template = "<user>{{ messages[0]['content'] }}</user><bot><think>"
+    row = row_of(Completion(EXAMPLE, text, 2, False), generator, "brief")
+    expected = generator.tokenizer(reply, add_special_tokens=False)["input_ids"]
+    assert [token for token in row["labels"] if token != -100] == [*expected, generator.tokenizer.eos_token_id]
+
+
 def test_demonstrations_become_likely(chat_model: Path, tmp_path: Path) -> None:
     generator = TransformersGenerator(chat_model, show_progress=False)
     demonstration = Completion(EXAMPLE, SET, 2, False)
