@@ -50,6 +50,8 @@ class JudgedSet:
     """References of the question; K where right answers are without number."""
     faults: tuple[str, ...] = ()
     """Why answers could not be judged."""
+    reasons: tuple[str | None, ...] | None = None
+    """Why each answer is wrong, such as the assert that a program fails; None where the verifier does not say."""
     p_correct: tuple[Share | None, ...] | None = None
     """True probability of being a new hit (0 for a repeat); None when the question does not tell."""
     open: bool = False
@@ -142,9 +144,9 @@ class JudgedCompletion(JudgedSet):
         return row if self.pool is None else {**row, "pool": self.pool.to_row()}
 
 
-_PER_ANSWER = ("hits", "matches", "duplicates", "p_correct", "classes", "masses")
-_OPTIONAL = ("open", "complete", "classes", "masses", "best", "distinct", "pool", "overlap")
-_OF_SET = ("verdicts", "hits", "matches", "duplicates", "n_references", "faults", "p_correct", *_OPTIONAL[:6])
+_PER_ANSWER = ("hits", "matches", "duplicates", "reasons", "p_correct", "classes", "masses")
+_OPTIONAL = ("open", "complete", "classes", "masses", "best", "distinct", "reasons", "pool", "overlap")
+_OF_SET = ("verdicts", "hits", "matches", "duplicates", "n_references", "faults", "p_correct", *_OPTIONAL[:7])
 _OF_LINE = (
     *("id", "sample", "k", "status", "reason", "answers", "confidences", *_OF_SET),
     *("score", "terms", "n_tokens", "pool", "overlap"),

@@ -281,7 +281,7 @@ class Sandbox:
     def _result(self, run: tuple[_Job, Report], finding: dict[str, Any]) -> Result:
         (program, _), report = run
         if "fault" in finding:
-            return Result(Outcome.FAULT, f"tests: {finding['fault']}", "", "")
+            return Result(Outcome.FAULT, finding["fault"], "", "")
         failure = finding.get("failure", "its values could not be compared within the limits")
         outcome = Outcome.PASS if failure is None else Outcome.FAIL
         # A program that wrote all values of the tests is judged by them, whatever became of it afterwards. Only without

@@ -128,6 +128,10 @@ TASKS: Registry[Task] = Registry(
             "polymode.tasks.mbpp:Mbpp",
             "MBPP: short Python programs, judged by their tests in the sandbox; many are right (needs data)",
         ),
+        "humaneval": Entry(
+            "polymode.tasks.humaneval:Humaneval",
+            "HumanEval: Python functions to complete, judged by their tests in the sandbox; for testing (needs data)",
+        ),
         "records": Entry(
             "polymode.tasks.records:Records",
             "your own questions and references: JSONL, CSV, Parquet or a Hugging Face data set (needs data)",

@@ -5,7 +5,12 @@ without number. Two programs are the same answer when their syntax trees have th
 (`polymode.sandbox.inside.normal`), or, with ``distinct="behaviour"``, when they do the same on all inputs of the tests
 and on the extra inputs. A program that does not load or is not done in time is compared by its syntax tree either way.
 
-Everything is done in the sandbox, also parsing: hostile text can crash a parser.
+Of an answer in prose, the program is its fenced block (`program_text`). Everything is done in the sandbox, also
+parsing: hostile text can crash a parser.
+
+Nothing that a program does leaves it unjudged, with one exception that is stated and not hidden: where a test would let
+a method of the program's own decide, such as the ``__eq__`` of an object that it returned, the answer is UNSCORED with
+that reason. Plain Python would believe the method, so WRONG would be as arbitrary as CORRECT.
 """
 
 from __future__ import annotations
@@ -26,7 +31,10 @@ Distinct = Literal["ast", "behaviour"]
 TestedProgram = tuple[str, str]
 """The tests, as the reference holds them, and a program without its fence."""
 
-_FENCE = re.compile(r"\A\s*(`{3,}|~{3,})[^\n`]*\n(.*?)(?:\n[ \t]*\1[`~]*\s*)?\Z", re.DOTALL)
+_FENCE = re.compile(r"([ \t]*)(`{3,}|~{3,})([^`]*)")
+_QUOTES = re.compile("\"\"\"|'''")
+_PYTHON = ("", "py", "py3", "python", "python3", "python-repl", "ipython", "ipython3")
+"""What follows the opening fence of a program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +99,8 @@ class ProgramVerifier:
         for example, answers in items:
             with suppress(RecordError):  # raised again by `at`, where it makes the answers UNSCORED
                 tests = tests_of(example)
-                jobs |= {(example.references[0].text, program_text(answer)): tests for answer in answers}
+                reference = example.references[0].text
+                jobs |= {(reference, program_text(answer, tests.entry)): tests for answer in answers}
         prepared = copy(self)
         results = self.sandbox.run([(program, tests) for (_, program), tests in jobs.items()])
         prepared.results = dict(zip(jobs, results, strict=True))
@@ -108,7 +117,7 @@ class ProgramVerifier:
             RecordError: the question's reference holds no tests.
         """
         tests = tests_of(example)
-        jobs = [(example.references[0].text, program_text(answer)) for answer in answers]
+        jobs = [(example.references[0].text, program_text(answer, tests.entry)) for answer in answers]
         missing = [job for job in dict.fromkeys(jobs) if job not in self.results]
         fresh = dict(zip(missing, self.sandbox.run([(program, tests) for _, program in missing]), strict=True))
         results = [fresh[job] if job in fresh else self.results[job] for job in jobs]
@@ -135,12 +144,13 @@ class ProgramEquality:
 
     def result(self, text: str, reference: Reference | None = None) -> Result:
         """What the sandbox said of a program, on the question's tests by default; raises VerifierFault for a fault."""
-        program = program_text(text)
         try:
-            tests = (reference or _only_reference(self.example)).text
-            result = self.results.get((tests, program))
+            name = (reference or _only_reference(self.example)).text
+            tests = ProgramTests.from_json(name)
+            program = program_text(text, tests.entry)
+            result = self.results.get((name, program))
             if result is None:
-                [result] = self.sandbox.run([(program, ProgramTests.from_json(tests))])
+                [result] = self.sandbox.run([(program, tests)])
         except RecordError as exc:
             raise VerifierFault(str(exc)) from None
         if result.outcome is Outcome.FAULT:
@@ -150,6 +160,10 @@ class ProgramEquality:
     def matches(self, answer: str, reference: Reference) -> bool:
         """Whether the program passes the tests in the reference."""
         return self.result(answer, reference).outcome is Outcome.PASS
+
+    def reason(self, answer: str) -> str:
+        """Why the program is not right, in one line, such as ``assert f(2) == 4: not with 5``; empty when it is."""
+        return self.result(answer).reason
 
     def key(self, text: str) -> str:
         """Normal form, or behaviour, of a program."""
@@ -179,7 +193,46 @@ def _only_reference(example: Example) -> Reference:
     return example.references[0]
 
 
-def program_text(answer: str) -> str:
-    """The program without the Markdown fence around it, if there is one."""
-    fenced = _FENCE.match(answer) if answer.lstrip()[:3] in ("```", "~~~") else None
-    return fenced[2] if fenced else answer
+def program_text(answer: str, entry: str = "") -> str:
+    """The program in an answer: its fenced block, whatever stands around it; without a block the whole answer.
+
+    Of several blocks it is the last that defines the function asked for, else the last that is marked as Python or not
+    at all, else the last. A fence within a triple-quoted string is part of the string.
+
+    Args:
+        answer: the answer's text.
+        entry: name of the function asked for; empty: any function.
+    """
+    if "```" not in answer and "~~~" not in answer:
+        return answer
+    blocks = _blocks(answer.split("\n"))
+    if not blocks:
+        return answer
+    name = re.escape(entry) if entry else r"\w+"
+    definition = re.compile(rf"^[ \t]*(?:(?:async +)?def|class) +{name}\b|^{name} *(?::[^=\n]*)?=(?!=)", re.MULTILINE)
+    programs = [text for language, text in blocks if language in _PYTHON] or [text for _, text in blocks]
+    defining = [text for text in programs if definition.search(text)]
+    return (defining or programs)[-1]
+
+
+def _blocks(lines: Sequence[str]) -> list[tuple[str, str]]:
+    """Language and text of each fenced block; a last one may be without its end."""
+    blocks: list[tuple[str, str]] = []
+    fence, indent, language, content = "", "", "", list[str]()
+    quote = ""  # of the string that the line begins in
+    for line in lines:
+        mark = None if quote else _FENCE.fullmatch(line.rstrip())
+        if mark and not fence:
+            indent, fence, language = mark[1], mark[2], mark[3].strip().lower()
+        elif mark and mark[2][0] == fence[0] and len(mark[2]) >= len(fence) and not mark[3].strip():
+            blocks.append((language, "\n".join(content)))
+            fence, content = "", []
+        else:
+            if fence:
+                content.append(line.removeprefix(indent))
+            for found in _QUOTES.findall(line):
+                quote = "" if found == quote else quote or found
+            continue
+    if fence and content:
+        blocks.append((language, "\n".join(content)))
+    return blocks

@@ -78,8 +78,8 @@ FAILS = {
     "zero byte": ("def f(n): return n\0", "assert f(2) == 4", "source code string cannot contain null bytes"),
     "not UTF-8": ("def f(n): return '\udc80\udcff'", "assert f(2) == 4", "UnicodeEncodeError"),
     "fails to load": ("import no_such_module\ndef f(n): return 4", "assert f(2) == 4", "ModuleNotFoundError"),
-    "object": ("class A: pass\ndef f(n): return A()", "assert f(2) == 4", "a value of type 'A' cannot be compared"),
-    "generator": ("def f(n): yield n", "assert f(2) == 4", "a value of type 'generator' cannot be compared"),
+    "object": ("class A: pass\ndef f(n): return A()", "assert f(2) == 4", "assert f(2) == 4: not with <A>"),
+    "generator": ("def f(n): yield n", "assert f(2) == 4", "assert f(2) == 4: not with <generator>"),
     "value the test cannot take": (
         "def f(n): return None",
         "assert len(f(2)) == 4",
@@ -222,7 +222,10 @@ def test_a_sandbox_that_died_is_replaced(sandbox: Sandbox) -> None:
 def test_the_values_of_a_trusted_program(judge: "Judge") -> None:
     assert judge.sandbox.evaluate("def f(n): return 1 / n", ["f(2)", "f(0)"]) == [
         {"value": ["float", "0x1.0000000000000p-1"]},
-        {"error": "ZeroDivisionError: division by zero"},
+        {
+            "error": "ZeroDivisionError: division by zero",
+            "types": ["ZeroDivisionError", "ArithmeticError", "Exception", "BaseException"],
+        },
     ]
     slow = "def f(n):\n    while n: pass\n    return n"
     assert [*judge.sandbox.evaluate(slow, ["f(1)", "f(0)"], call_seconds=0.05)[1].values()] == [0]

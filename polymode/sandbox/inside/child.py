@@ -9,24 +9,18 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import random
-import types
-from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 from . import normal
+from .comparison import compare
 from .confinement import JOB, give_up_privileges, keep_only, limit
-from .running import MAX_REASON_CHARS, arrange, describe, emit
-from .values import canonical, decode, digest
+from .running import arrange, emit
+from .values import describe
 
 STARTED = b"started"
 """What a child tells the server when it is ready for the job."""
-
-RELATIVE_TOLERANCE = 1e-7
-"""Of numbers compared within a tolerance, as EvalPlus does with numpy's default."""
 
 
 def main(descriptor: int, started: int, uid: int, isolated: bool) -> None:
@@ -69,98 +63,7 @@ def check(job: dict[str, Any]) -> None:
 
     The normal forms come last, because a text can crash the parser.
     """
-    emit([{"item": number, **_compare(item, job["tests"][item["tests"]])} for number, item in enumerate(job["items"])])
+    items = enumerate(job["items"])
+    emit([{"item": number, **compare(item["output"], job["tests"][item["tests"]])} for number, item in items])
     for number, item in enumerate(job["items"]):
         emit([{"item": number, "key": normal.key(item["program"], job["tests"][item["tests"]]["keep"])}])
-
-
-def _compare(item: dict[str, Any], tests: dict[str, Any]) -> dict[str, Any]:
-    """Why one program fails (None when it does not), whether it made all calls of the tests, and what it did."""
-    names: dict[str, Any] = {"__name__": "tests"}
-    try:
-        exec(compile(tests["imports"], "imports", "exec", dont_inherit=True), names)
-    except BaseException as error:
-        return {"fault": f"the imports of the tests fail: {describe(error)}"}
-    lines = _lines(item["output"])
-    load = lines[0].get("load", "nothing was written") if lines else "it ended before it was loaded"
-    failure = None
-    if load is not None:
-        failure = f"{load} in the {lines[0].get('part', 'program')}" if lines else load
-    for one in [] if failure else tests["checks"]:
-        failure = _failure(one, lines[1:], names)
-        if failure:
-            break
-    return {
-        "failure": failure if failure is None else str(failure)[:MAX_REASON_CHARS],
-        "complete": load is None and len(lines) > tests["n_tested"],
-        "behaviour": _behaviour(lines, tests["n_calls"]) if load is None else "",
-    }
-
-
-def is_close(value: Any, expected: Any, tolerance: float) -> bool:
-    """Equality, but of numbers within ``tolerance + 1e-7 |expected|``, also in lists and tuples.
-
-    >>> is_close([1.0, 2.0], [1.0, 2.00005], 1e-4), is_close((1,), [1], 1e-4)
-    (True, False)
-    """
-    if isinstance(value, (list, tuple)) and type(value) is type(expected):
-        return len(value) == len(expected) and all(map(is_close, value, expected, [tolerance] * len(value)))
-    if isinstance(value, (int, float)) and isinstance(expected, float) and math.isfinite(value - expected):
-        return abs(value - expected) <= tolerance + RELATIVE_TOLERANCE * abs(expected)
-    return bool(value == expected)
-
-
-def _failure(item: dict[str, Any], lines: Sequence[dict[str, Any]], names: dict[str, Any]) -> str | None:
-    """Why one check does not hold; None when it does."""
-    values: dict[str, Any] = {}
-    for name, number in item["values"].items():
-        line = lines[number] if number < len(lines) else {"error": "the program ended before this call was done"}
-        if "value" not in line:
-            return f"{item['test']}: {line.get('error', 'nothing was written')}"
-        try:
-            values[name] = decode(line["value"])
-        except Exception as error:
-            return f"{item['test']}: what was written is no value ({describe(error)})"
-    if "expected" in item:
-        values["_expected"] = decode(item["expected"])
-        values["_close"] = is_close
-    try:
-        holds = eval(_compiled(item["expression"]), {**names, **values})
-        if holds:
-            return None
-        texts = [repr(value) for name, value in values.items() if name not in ("_expected", "_close")]
-        texts = [text if len(text) <= 80 else text[:77] + "..." for text in texts]
-        return f"{item['test']}: not with {', '.join(texts) or 'no value'}"
-    except Exception as error:  # a value that the test's expression cannot take, such as len(None)
-        return f"{item['test']}: {describe(error)}"
-
-
-@cache  # the programs of a batch often share their tests
-def _compiled(expression: str) -> types.CodeType:
-    return compile(expression, "test", "eval", dont_inherit=True)
-
-
-def _behaviour(lines: Sequence[dict[str, Any]], n_calls: int) -> str:
-    """Digest of all values and of the types of exceptions."""
-    texts: list[str] = []
-    for number in range(1, n_calls + 1):
-        line = lines[number] if number < len(lines) else {}
-        try:
-            texts.append(canonical(decode(line["value"])) if "value" in line else str(line.get("error")).split(":")[0])
-        except Exception:
-            texts.append("unreadable")
-    return digest("\0".join(texts))
-
-
-def _lines(output: str) -> list[dict[str, Any]]:
-    """The lines that were written, as far as they can be read."""
-    records: list[dict[str, Any]] = []
-    for line in output.split("\n")[:-1]:
-        try:
-            value = json.loads(line)
-        except (ValueError, RecursionError):
-            break
-        if not isinstance(value, dict):
-            break
-        records.append(value)
-    return records

@@ -16,6 +16,7 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import re
 import signal
 import sys
 import types
@@ -25,14 +26,20 @@ from functools import partial
 from typing import Any, NoReturn
 
 from .confinement import JOB
-from .values import encode
-
-MAX_REASON_CHARS = 300
+from .foreign import built_in_base, encode_any
+from .values import UncarriedError, describe, encode
 
 _Step = Callable[[], object]
+_ATTRIBUTE = re.compile(r"_\.(\w+)")
 _modules: dict[str, types.ModuleType] = {}
 """Ours by name. A program does not find them, but they are not freed, which would take longer than many a program."""
-_SAMPLE = {"imports": "", "program": "def f(n): return [n]", "setup": "", "calls": ["f(1)", "f(2)"], "n_tested": 2}
+_SAMPLE = {
+    "imports": "",
+    "program": "def f(n): return [n]",
+    "setup": "",
+    "calls": ["f(1)", ["f(2)", "len(_)"]],
+    "n_tested": 2,
+}
 _ENDING = 3
 """Steps at the end that write and leave."""
 _PARTS = ("imports", "program", "setup")
@@ -45,7 +52,13 @@ class _Notes:
         self.values: list[Any] = []
         self.forms: list[Any] = []
         self.errors: list[BaseException] = []
-        self.texts: list[str] = []
+        self.failures: list[dict[str, Any]] = []
+        self.next: list[Any] = []
+        """Code of the next thing that the test does with the value, where the value is not plain."""
+        self.hole: dict[str, Any] = {}
+        """The value under the name that such code has for it."""
+        self.n_done = 0
+        self.is_derived = False
         self.lines: list[dict[str, Any]] = []
 
     def catch(self, raised: Any) -> None:
@@ -54,25 +67,48 @@ class _Notes:
     def loaded(self, part: str, leave: Callable[[int], NoReturn]) -> None:
         """After a part: its error ends everything; without one the next part follows."""
         if not self.values:
-            emit([{"load": self._reason(), "part": part}])
+            emit([{"load": self._failure()["error"], "part": part}])
             leave(0)
         self._forget()
 
     def called(self) -> None:
         """After a call: its value, or why there is none."""
-        self.lines.append({"value": self.forms[0]} if self.forms else {"error": self._reason()})
+        line: dict[str, Any] = {"value": self.forms[0]} if self.forms else self._failure()
+        self.lines.append({**line, "steps": self.n_done} if self.n_done else line)
         self._forget()
+
+    def look(self, step: str, attribute: str | None) -> None:
+        """Before a further step on a value: it is taken only where the value is not plain and cannot be carried.
+
+        An instance of a class derived from a built-in one is the value that it holds; only what it has beyond that
+        (the ``name`` of an enumeration) is read here.
+        """
+        self.next.clear()
+        if not self.values or self.is_derived:
+            return
+        with suppress(Exception):
+            try:
+                encode(self.values[0])
+            except UncarriedError:
+                base = built_in_base(type(self.values[0]))
+                self.is_derived = base is not None and (attribute is None or hasattr(base, attribute))
+                if self.is_derived:
+                    return
+                self.hole["_"] = self.values.pop()
+                self.next.append(_compiled(step))
+                self.n_done += 1
 
     def write(self) -> None:
         lines, self.lines = self.lines, []
         emit(lines)
 
-    def _reason(self) -> str:
-        return self.texts[-1] if self.texts else "an exception that was kept from being reported"
+    def _failure(self) -> dict[str, Any]:
+        return self.failures[-1] if self.failures else {"error": "an exception that was kept from being reported"}
 
     def _forget(self) -> None:
-        for one in (self.values, self.forms, self.errors, self.texts):
+        for one in (self.values, self.forms, self.errors, self.failures, self.next, self.hole):
             one.clear()
+        self.n_done, self.is_derived = 0, False
 
 
 def arrange(job: dict[str, Any]) -> None:
@@ -115,10 +151,14 @@ def _prepare(job: dict[str, Any], module: types.ModuleType, notes: _Notes) -> li
     for number, call in enumerate(job["calls"]):
         if number == job["n_tested"]:  # what the extra inputs do must not take the tests' values along
             steps.append(notes.write)
-        with suppress(SyntaxError, ValueError, MemoryError, RecursionError):  # the step raises it again
-            call = compile(call, "call", "eval", dont_inherit=True)
-        steps += _execute(notes, eval, call, module, patience)
-        steps += [partial(notes.forms.extend, map(encode, notes.values)), *_finish(notes), notes.called]
+        text, *further = [call] if isinstance(call, str) else call
+        steps += _execute(notes, eval, _compiled(text), module, patience)
+        for one in further:
+            attribute = _ATTRIBUTE.match(one)
+            steps.append(partial(notes.look, one, attribute and attribute[1]))
+            steps.append(partial(notes.values.extend, map(eval, notes.next, (module.__dict__,), (notes.hole,))))
+            steps += _untrace()
+        steps += [partial(notes.forms.extend, map(encode_any, notes.values)), *_finish(notes), notes.called]
     steps += [notes.write, partial(leave, 0), partial(signal.raise_signal, signal.SIGKILL)]
     return steps
 
@@ -131,12 +171,26 @@ def _execute(
     if patience is not None:
         clock = partial(signal.setitimer, signal.ITIMER_PROF)
         steps = [partial(clock, patience), *steps, partial(clock, 0)]
-    return [*steps, partial(sys.settrace, None), partial(sys.setprofile, None)]
+    return [*steps, *_untrace()]
+
+
+def _untrace() -> list[_Step]:
+    return [partial(sys.settrace, None), partial(sys.setprofile, None)]
+
+
+def _compiled(text: str) -> Any:
+    with suppress(SyntaxError, ValueError, MemoryError, RecursionError):  # the step raises it again
+        return compile(text, "call", "eval", dont_inherit=True)
+    return text
 
 
 def _finish(notes: _Notes) -> list[_Step]:
     """The step that turns what was raised into text, for which a class of the program may have its own method."""
-    return [partial(notes.texts.extend, map(describe, notes.errors))]
+    return [partial(notes.failures.extend, map(_failure_line, notes.errors))]
+
+
+def _failure_line(error: BaseException) -> dict[str, Any]:
+    return {"error": describe(error), "types": [kind.__name__ for kind in type(error).__mro__[:-1]]}
 
 
 def _hand_over(steps: Sequence[_Step], notes: _Notes) -> None:
@@ -151,15 +205,6 @@ def _hand_over(steps: Sequence[_Step], notes: _Notes) -> None:
         del names[name]
     for name in _modules:
         del sys.modules[name]
-
-
-def describe(error: BaseException) -> str:
-    """Type and text of an exception, cut to a readable length."""
-    try:
-        text = str(error)
-    except BaseException:
-        text = ""
-    return f"{type(error).__name__}: {text}"[:MAX_REASON_CHARS].rstrip(": ")
 
 
 def emit(lines: Sequence[dict[str, Any]]) -> None:
