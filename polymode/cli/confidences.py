@@ -82,7 +82,7 @@ def measure(options: Confidences) -> int:
     from polymode.cli.verbs import check_same, hint_at_resume
     from polymode.evaluation import read_completions
     from polymode.evaluation.recorded_verifier import recorded_verifier
-    from polymode.generate.confidences import measure_in_parts, needs_model
+    from polymode.generate.confidences import check_model, measure_in_parts, needs_model
     from polymode.verifiers.text import TextVerifier
 
     has_model = needs_model(options.method)
@@ -113,6 +113,7 @@ def measure(options: Confidences) -> int:
     generator = None
     if has_model:
         generator = model_options.open_generator(str(model), batch=options.batch, show_progress=False, **PATIENCE)
+        check_model(options.method, generator)
     runs.create(out, record, resume=options.resume)
     if measured:
         print(f"resumed: {len(measured):,} completions are measured", flush=True)

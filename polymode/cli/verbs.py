@@ -102,7 +102,7 @@ def hint_at_resume(part: Any, generator: Any) -> Iterator[None]:
         finished = f"what is finished is in {part.path}, and --resume asks only for the rest"
         raise GeneratorFault(str(exc), f"{exc.advice}; {finished}".removeprefix("; ")) from exc
     finally:
-        if (usage := getattr(generator, "usage", None)) is not None:
+        if (usage := getattr(generator, "usage", None)) is not None and usage.n_replies:
             print(f"server: {usage}", flush=True)
 
 

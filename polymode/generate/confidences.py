@@ -62,8 +62,7 @@ def measure_confidences(
     """
     measure, parameters = CONFIDENCES.load(name), CONFIDENCES.options(name)
     usable = {option: value for option, value in {"style": style, **options}.items() if option in parameters}
-    if name in CONFIDENCES.entries and needs_model(name):
-        _check_model(name, model)
+    check_model(name, model)
     return measure([replace(one, confidences=None, confidence_mass=None) for one in completions], model, **usable)
 
 
@@ -121,8 +120,10 @@ def _total(parts: Sequence[Sequence[Completion]]) -> int:
     return sum(map(len, parts))
 
 
-def _check_model(name: str, model: object) -> None:
-    if isinstance(model, Scorer) or (name == "p-true" and isinstance(model, Replier)):
+def check_model(name: str, model: object) -> None:
+    """Refuse a model on which the confidences called ``name`` cannot be measured; those of others judge themselves."""
+    is_free = name not in CONFIDENCES.entries or not needs_model(name)
+    if is_free or isinstance(model, Scorer) or (name == "p-true" and isinstance(model, Replier)):
         return
     raise ConfigError(
         f"confidences {name!r} need probabilities of a text, which {type(model).__name__} does not tell: use --backend "

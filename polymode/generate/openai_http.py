@@ -181,11 +181,11 @@ class OpenAIGenerator:
         try:
             generated, reason = completion_in(reply)
         except (AttributeError, LookupError, TypeError, ValueError):
-            problem = (
-                "no choices" if isinstance(reply, Mapping) and reply.get("choices") == [] else "no chat completion"
-            )
+            is_empty = isinstance(reply, Mapping) and reply.get("choices") == []
+            what = "has no choices" if is_empty else "is not a chat completion"
             raise GeneratorFault(
-                f"{self._chat.url}: the reply is not a chat completion: {str(reply)[:80]!r}", advice_on(problem)
+                f"{self._chat.url}: the reply {what}: {str(reply)[:80]!r}",
+                advice_on("no choices" if is_empty else "no chat completion"),
             ) from None
         self.usage.add(generated, reason)
         return generated, reply["choices"][0]

@@ -24,6 +24,7 @@ _ADVICE = {
     "status 429": "ask less at once: --backend-options concurrency=4",
     "no reply within": "allow more seconds or ask less at once: --backend-options timeout=600 concurrency=4",
     "not JSON": "check base_url: it ends with the version, as http://localhost:8000/v1",
+    "no choices": "ask again, or check what the server logs",
     "no chat completion": "check base_url and the server",
     "ConnectionRefused": "start the server, or check base_url",
 }

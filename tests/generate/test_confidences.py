@@ -167,14 +167,13 @@ def test_continuation_probabilities_are_those_of_each_token_in_turn(generator: T
         ["what ?"], ["red"], [["green"], ["blue green", "red"], ["nowhere"]]
     )
     ids = generator.tokenizer("what ?")["input_ids"] + generator.tokenizer("red")["input_ids"]
-    tokens = {w: generator.tokenizer(w)["input_ids"][0] for w in ("green", "blue", "red")}
+    [a, b], [red] = (generator.tokenizer(word)["input_ids"] for word in ("blue green", "red"))
 
-    def p(before: list[int], word: str) -> float:
-        return generator.model(torch.tensor([before])).logits[0, -1].softmax(-1)[tokens[word]].item()
+    def p(before: list[int], token: int) -> float:
+        return generator.model(torch.tensor([before])).logits[0, -1].softmax(-1)[token].item()
 
-    assert green == pytest.approx(p(ids, "green"), abs=1e-6)
-    both = p(ids, "blue") * p([*ids, tokens["blue"]], "green") + p(ids, "red")
-    assert pair == pytest.approx(both, abs=1e-6)
+    assert green == pytest.approx(p(ids, generator.tokenizer("green")["input_ids"][0]), abs=1e-6)
+    assert pair == pytest.approx(p(ids, a) * p([*ids, a], b) + p(ids, red), abs=1e-6)
     assert nothing == 0.0  # no word of this tokenizer
     with pytest.raises(ConfigError, match="writes 'red' and 'red' alike"):
         generator.continuation_probabilities(["what ?"], [""], [["red"], ["red"]])
