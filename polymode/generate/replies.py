@@ -62,7 +62,7 @@ class Usage:
             f"{self.n_replies:,} replies, {self.prompt_tokens:,} prompt tokens, {self.completion_tokens:,} generated"
         ]
         if self.n_uncounted:
-            parts.append(f"{self.n_uncounted:,} replies do not say how many")
+            parts.append(f"{self.n_uncounted:,} without a count")
         for reason, advice in (("length", "raise --max-tokens"), ("content_filter", "the server withheld the text")):
             if n := self.finish_reasons[reason]:
                 parts.append(f"{n:,} ended with finish_reason {reason}: {advice}")
