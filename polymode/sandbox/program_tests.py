@@ -21,6 +21,8 @@ from polymode.sandbox.inside.values import digest
 JsonForm = Any
 """A value in the form of `polymode.sandbox.inside.values`."""
 
+MAX_DOMAIN_CHARS = 100_000
+"""Longest calls by which it is told what a program does on no input of the tests."""
 MAX_TESTS_CHARS = 2_000_000
 """Longest JSON text of one question's tests."""
 
@@ -128,7 +130,9 @@ def plan(tests: ProgramTests) -> Plan:
         keep |= _names_in(_parse(call, "calls")) - outer_names
     run = {"imports": tests.imports, "setup": tests.setup, "calls": calls, "n_tested": n_tested}
     check = {"imports": tests.imports, "checks": checks, "keep": sorted(keep)}
-    check |= {"n_tested": n_tested, "n_calls": len(calls)}
+    tested = calls[:n_tested]
+    is_short = sum(map(len, tested)) <= MAX_DOMAIN_CHARS  # long ones would be read again with every batch
+    check |= {"n_tested": n_tested, "n_calls": len(calls), "calls": tested if is_short else []}
     return Plan(json.dumps(run)[1:-1], json.dumps(check), digest(tests.to_json()))
 
 

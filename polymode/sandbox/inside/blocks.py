@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import ast
-import copy
-from collections import Counter
 from collections.abc import Iterator
-from typing import Any, TypeGuard
+from typing import Any
 
-from .folding import is_pure, nodes, positive
+from .assignments import drop_overwritten, return_in_branches, sort_independent, split, through_variables
+from .conditions import conjunction, negation, positive
+from .idle import FUNCTIONS, Idle
+from .trees import is_boolean, is_call_of, is_pure, nodes, number, shape
 
 _JUMPS = (ast.Return, ast.Raise, ast.Break, ast.Continue)
-_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _BLOCKS = ("body", "orelse", "finalbody")
 
 
@@ -25,11 +25,7 @@ class Blocks:
 
     def __init__(self, tree: ast.Module, keep: frozenset[str]) -> None:
         self.tree = tree
-        self.used = keep | _names_read(tree)
-        self.reads = Counter(node.id for node in nodes(tree) if _is_read(node))
-        self.shared = {
-            name for node in nodes(tree) if isinstance(node, (ast.Global, ast.Nonlocal)) for name in node.names
-        } | keep
+        self.idle = Idle(tree, keep)
 
     def rewrite(self) -> None:
         """Rewrite every block."""
@@ -46,6 +42,9 @@ class Blocks:
         queue = list(reversed(body))
         while queue:
             statement = queue.pop()
+            if isinstance(statement, (ast.For, ast.While)) and self._runs_once(statement):
+                queue.extend(reversed(statement.body))
+                continue
             if isinstance(statement, (ast.If, ast.While)) and isinstance(statement.test, ast.Constant):
                 if not statement.test.value:
                     queue.extend(reversed(statement.orelse))
@@ -61,9 +60,12 @@ class Blocks:
                     rewritten.orelse = []
             if out and _always_jumps(out[-1:]):
                 break
-        out = self._through_variables(out)
+        out = drop_overwritten(out, self.idle.shared)
+        out = return_in_branches(through_variables(sort_independent(out), self.idle.reads, self.idle.shared))
         _sort_imports(out)
+        _sort_definitions(out)
         _turn_last_branch(out)
+        _return_condition(out)
         idle_end = {"loop": ast.Continue, "function": ast.Return}.get(place)
         if out and idle_end is not None and isinstance(out[-1], idle_end) and getattr(out[-1], "value", None) is None:
             out.pop()
@@ -73,29 +75,46 @@ class Blocks:
         """What is left of one statement."""
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.NamedExpr):  # (x := value) as a statement
             node = ast.Assign([node.value.target], node.value.value)
-        if self._is_idle(node, place):
+        if self.idle.is_idle(node, place):
             return
+        walrus = node.value if isinstance(node, (ast.Return, ast.Assign)) else None
+        if isinstance(walrus, ast.NamedExpr) and walrus.target.id not in self.idle.used:
+            node.value = walrus.value
         if isinstance(node, ast.Return) and isinstance(node.value, ast.IfExp):
             choice = node.value
             node = ast.If(choice.test, [ast.Return(choice.body)], [ast.Return(choice.orelse)])
         if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
             node = ast.Assign([node.target], ast.BinOp(ast.Name(node.target.id, ast.Load()), node.op, node.value))
-        if isinstance(node, ast.Assign) and len(node.targets) > 1 and isinstance(node.value, ast.Constant):
-            for target in node.targets:
-                yield from self._statement(ast.Assign([target], copy.copy(node.value)), place)
+        parts = split(node)
+        if len(parts) > 1:
+            for part in parts:
+                yield from self._statement(part, place)
             return
         inner = self._inner(node, place)
         for name in _BLOCKS:
             block = getattr(node, name, None)
             if isinstance(block, list) and block:
                 setattr(node, name, self._block(block, inner))
+        for handler in getattr(node, "handlers", []):
+            handler.name = handler.name if handler.name in self.idle.used else None
         for part in [*getattr(node, "handlers", []), *getattr(node, "cases", [])]:
             part.body = self._block(part.body, inner) or [ast.Pass()]
         yield from self._emptied(node)
 
+    def _runs_once(self, loop: ast.For | ast.While) -> bool:
+        """Whether a loop that runs at all returns at the end of its first round."""
+        if not isinstance(loop.body[-1], ast.Return) or any(
+            isinstance(n, (ast.Break, ast.Continue)) for n in nodes(loop)
+        ):
+            return False
+        if isinstance(loop, ast.While):
+            return isinstance(loop.test, ast.Constant) and bool(loop.test.value)
+        names = {part.id for part in nodes(loop.target) if isinstance(part, ast.Name)}
+        return names.isdisjoint(self.idle.used) and _is_not_empty(loop.iter)
+
     @staticmethod
     def _inner(node: ast.AST, place: str) -> str:
-        if isinstance(node, _FUNCTIONS):
+        if isinstance(node, FUNCTIONS):
             return "function"
         if isinstance(node, ast.ClassDef):
             return "class"
@@ -110,14 +129,17 @@ class Blocks:
             if [ast.dump(s) for s in node.body] == [ast.dump(s) for s in node.orelse] and is_pure(node.test):
                 yield from node.body
                 return
+            [inner] = node.body if len(node.body) == 1 else [None]
+            if isinstance(inner, ast.If) and not node.orelse and not inner.orelse:
+                node.test, node.body = conjunction(ast.BoolOp(ast.And(), [node.test, inner.test])), inner.body
             turned = positive(node.test)
             if node.orelse and (turned is not None or not node.body):
                 node.test = turned or ast.UnaryOp(ast.Not(), node.test)
                 node.body, node.orelse = node.orelse, node.body
-        if isinstance(node, ast.For) and not node.body and not node.orelse and is_pure(node.iter):
-            names = {name.id for name in nodes(node.target) if isinstance(name, ast.Name)}
-            if names.isdisjoint(self.used):
-                return
+        if isinstance(node, ast.For) and is_call_of(node.iter, "enumerate") and isinstance(node.target, ast.Tuple):
+            [first, *others] = node.target.elts
+            if len(others) == 1 and isinstance(first, ast.Name) and first.id not in self.idle.used:
+                node.iter, node.target = node.iter.args[0], others[0]
         if isinstance(node, ast.Try) and not node.finalbody and not node.orelse:
             is_passed_on = all(isinstance(h.body[0], ast.Raise) and h.body[0].exc is None for h in node.handlers)
             if is_passed_on or not node.body:
@@ -126,96 +148,6 @@ class Blocks:
         if hasattr(node, "body") and isinstance(node.body, list) and not node.body:
             node.body = [ast.Pass()]
         yield node
-
-    def _is_idle(self, node: Any, place: str) -> bool:
-        """Whether a statement has no effect in a program that passes its tests."""
-        if isinstance(node, ast.Pass) or (isinstance(node, ast.Expr) and _is_idle_value(node.value)):
-            return True
-        if isinstance(node, ast.Assert):
-            return is_pure(node.test) and (node.msg is None or is_pure(node.msg))
-        if isinstance(node, ast.Delete):
-            return all(isinstance(target, ast.Name) for target in node.targets)
-        if isinstance(node, (ast.Global, ast.Nonlocal)):
-            node.names = [name for name in node.names if name in self.used]
-            return not node.names
-        if isinstance(node, (ast.Import, ast.ImportFrom)):
-            if getattr(node, "module", "") == "__future__":
-                return False
-            node.names = [a for a in node.names if a.name == "*" or (a.asname or a.name.split(".")[0]) in self.used]
-            return not node.names
-        if place == "class":  # its names are read as attributes
-            return False
-        if isinstance(node, (*_FUNCTIONS, ast.ClassDef)):
-            return node.name not in self.used and not node.decorator_list
-        targets: list[Any] = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-        if isinstance(node, (ast.Assign, ast.AugAssign)) and all(isinstance(target, ast.Name) for target in targets):
-            names = {target.id for target in targets}
-            is_self = len(targets) == 1 and isinstance(node.value, ast.Name) and node.value.id in names
-            return is_self or (names.isdisjoint(self.used | self.shared) and is_pure(node.value))
-        return False
-
-    def _through_variables(self, body: list[ast.stmt]) -> list[ast.stmt]:
-        """``x = value; return x`` as ``return value``, also where the one use of ``x`` stands in the next statement."""
-        out: list[ast.stmt] = []
-        for statement in body:
-            previous = out[-1] if out else None
-            name = _single_target(previous)
-            if name is not None and name not in self.shared and isinstance(statement, (ast.Return, ast.Assign)):
-                assert isinstance(previous, ast.Assign)
-                reads = _plain_reads(statement.value, name)
-                is_last = isinstance(statement, ast.Return) or self.reads[name] == 1
-                if reads == 1 and is_last and statement.value is not None:
-                    statement.value = _Replacing(name, previous.value).visit(statement.value)
-                    out.pop()
-            out.append(statement)
-        return out
-
-
-class _Replacing(ast.NodeTransformer):
-    def __init__(self, name: str, value: ast.expr) -> None:
-        self.name, self.value = name, value
-
-    def visit_Name(self, node: ast.Name) -> ast.expr:
-        return copy.deepcopy(self.value) if node.id == self.name and isinstance(node.ctx, ast.Load) else node
-
-
-def propagate(tree: ast.Module, keep: frozenset[str]) -> None:
-    """Replace variables that are set once, to a constant or to a name that never changes, by what they stand for."""
-    stores: Counter[str] = Counter(keep)
-    values: dict[str, ast.expr] = {}
-    for node in nodes(tree):
-        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
-            stores[node.id] += 1
-        elif isinstance(node, ast.arg):
-            stores[node.arg] += 1
-        elif isinstance(node, (*_FUNCTIONS, ast.ClassDef)):
-            stores[node.name] += 1
-        elif isinstance(node, (ast.Global, ast.Nonlocal)):
-            stores.update(node.names * 2)
-        elif isinstance(node, ast.alias):
-            stores[node.asname or node.name.split(".")[0]] += 2
-        elif isinstance(node, ast.ExceptHandler) and node.name:
-            stores[node.name] += 2
-        name = _single_target(node)
-        if name is not None and isinstance(node, ast.Assign) and isinstance(node.value, (ast.Constant, ast.Name)):
-            values[name] = node.value
-    for name, value in values.items():
-        is_steady = isinstance(value, ast.Constant) or (stores[value.id] == 1 and value.id != name)  # type: ignore[attr-defined]
-        if stores[name] == 1 and is_steady:
-            _Replacing(name, value).visit(tree)
-
-
-def _single_target(node: Any) -> str | None:
-    if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
-        return node.targets[0].id
-    return None
-
-
-def _is_idle_value(node: ast.expr) -> bool:
-    """An expression that does nothing as a statement; what is printed is never looked at."""
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print":
-        return all(map(is_pure, [*node.args, *(keyword.value for keyword in node.keywords)]))
-    return is_pure(node)
 
 
 def _always_jumps(body: list[ast.stmt]) -> bool:
@@ -235,6 +167,43 @@ def _turn_last_branch(body: list[ast.stmt]) -> None:
                 return
 
 
+def _return_condition(body: list[ast.stmt]) -> None:
+    """``if c: return True`` before ``return False`` as ``return c``, where c is True or False itself."""
+    if len(body) < 2:
+        return
+    branch, last = body[-2:]
+    if not isinstance(branch, ast.If) or branch.orelse or not is_boolean(branch.test) or len(branch.body) != 1:
+        return
+    truths = [one.value.value if _returns_constant(one) else None for one in (branch.body[0], last)]  # type: ignore[attr-defined]
+    if truths in ([True, False], [False, True]) and all(isinstance(truth, bool) for truth in truths):
+        body[-2:] = [ast.Return(branch.test if truths[0] else negation(branch.test))]
+
+
+def _returns_constant(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Return) and isinstance(node.value, ast.Constant)
+
+
+def _is_not_empty(node: ast.expr) -> bool:
+    """Whether a loop over a value visibly has a first round."""
+    if isinstance(node, (ast.List, ast.Tuple, ast.Set)):
+        return bool(node.elts) and is_pure(node)
+    if is_call_of(node, "range"):
+        return (number(node.args[0]) or 0) > 0
+    return isinstance(node, ast.Constant) and isinstance(node.value, str) and bool(node.value)
+
+
+def _sort_definitions(body: list[ast.stmt]) -> None:
+    """Neighbouring functions, whose order does not matter, by their shape."""
+    start = 0
+    while start < len(body):
+        end = start
+        while end < len(body) and isinstance(body[end], FUNCTIONS):
+            end += 1
+        if end - start > 1 and len({one.name for one in body[start:end]}) == end - start:  # type: ignore[attr-defined]
+            body[start:end] = sorted(body[start:end], key=shape)
+        start = end + 1
+
+
 def _sort_imports(body: list[ast.stmt]) -> None:
     """One name an import, imports in a row sorted."""
     start = 0
@@ -252,35 +221,3 @@ def _sort_imports(body: list[ast.stmt]) -> None:
             end += 1
         body[start:end] = sorted(single, key=ast.dump)
         start += len(single) + 1
-
-
-def _is_read(node: ast.AST) -> TypeGuard[ast.Name]:
-    return isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
-
-
-def _plain_reads(value: ast.expr | None, name: str) -> int:
-    """Reads of a name that happen once each, when the statement runs; anything else counts as several."""
-    if value is None:
-        return 0
-    delayed = (ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.NamedExpr)
-    is_repeated = any(_count_reads(node, name) for node in nodes(value) if isinstance(node, delayed))
-    return 2 if is_repeated else _count_reads(value, name)
-
-
-def _count_reads(tree: ast.AST, name: str) -> int:
-    return sum(_is_read(node) and node.id == name for node in nodes(tree))
-
-
-def _names_read(tree: ast.AST) -> frozenset[str]:
-    """Names that something reads; a function's use of itself and ``t = t + 1`` count not, nor does ``global`` alone."""
-    used: Counter[str] = Counter()
-    own: Counter[str] = Counter()
-    for node in nodes(tree):
-        if _is_read(node):
-            used[node.id] += 1
-        name = _single_target(node)
-        if name is None and isinstance(node, _FUNCTIONS):
-            name = node.name
-        if name is not None:
-            own[name] += _count_reads(node, name)
-    return frozenset(name for name, count in used.items() if count > own[name])

@@ -90,7 +90,8 @@ def check(job: dict[str, Any]) -> None:
     """
     _emit([{"item": number, **_compare(item, job["tests"][item["tests"]])} for number, item in enumerate(job["items"])])
     for number, item in enumerate(job["items"]):
-        _emit([{"item": number, "key": normal.key(item["program"], job["tests"][item["tests"]]["keep"])}])
+        tests = job["tests"][item["tests"]]
+        _emit([{"item": number, "key": normal.key(item["program"], tests["keep"], tests["calls"])}])
 
 
 def _compare(item: dict[str, Any], tests: dict[str, Any]) -> dict[str, Any]:
@@ -113,6 +114,7 @@ def _compare(item: dict[str, Any], tests: dict[str, Any]) -> dict[str, Any]:
         "failure": failure if failure is None else str(failure)[:MAX_REASON_CHARS],
         "complete": load is None and len(lines) > tests["n_tested"],
         "behaviour": _behaviour(lines, tests["n_calls"]) if load is None else "",
+        "values": _behaviour(lines, tests["n_tested"]) if load is None else "",
     }
 
 

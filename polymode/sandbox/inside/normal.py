@@ -18,26 +18,36 @@ import ast
 import io
 import keyword
 import tokenize
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from .blocks import Blocks, propagate
-from .folding import fold, nodes
+from .assignments import propagate, single_target
+from .blocks import Blocks
+from .counting import decide_counts
+from .domain import decide
+from .folding import fold
+from .inlining import Replacing, inline
 from .naming import number_names
+from .trees import nodes
 from .values import digest
 
 MAX_ROUNDS = 12
 """Leaving something out can leave something else without use; more often than this is not looked."""
 
 
-def key(program: str, keep: Collection[str] = ()) -> str:
+def key(program: str, keep: Collection[str] = (), calls: Sequence[str] = ()) -> str:
     """``ast:`` and a digest of the normal form; of the tokens where the tree is too deep, of the text without a tree.
+
+    Args:
+        program: the text.
+        keep: names that the tests use.
+        calls: the calls of the tests; what has one value on all of them is written as that value (`domain`).
 
     >>> key("f = lambda x: x+1  # one", ["f"]) == key("f = lambda n: 1 + n; 'Next.'", ["f"])
     True
     """
     try:
-        return "ast:" + digest(normal_form(program, keep))
+        return "ast:" + digest(normal_form(program, keep, calls))
     except (RecursionError, MemoryError):
         return token_key(program, keep)
     except (SyntaxError, ValueError) as exc:  # ValueError: zero bytes, lone surrogates
@@ -78,8 +88,8 @@ def token_key(program: str, keep: Collection[str] = ()) -> str:
     return "tokens:" + digest(" ".join(words))
 
 
-def normal_form(program: str, keep: Collection[str] = ()) -> str:
-    """The normal form as text; ``keep`` are names that the tests use.
+def normal_form(program: str, keep: Collection[str] = (), calls: Sequence[str] = ()) -> str:
+    """The normal form as text; see `key`.
 
     Raises:
         SyntaxError, ValueError, RecursionError, MemoryError: a program that cannot be parsed.
@@ -87,11 +97,16 @@ def normal_form(program: str, keep: Collection[str] = ()) -> str:
     names = frozenset(keep)
     tree: ast.Module = _Plain().visit(ast.parse(program))
     _resolve_imports(tree, names)
+    _resolve_aliases(tree, names)
     before = ""
     for _ in range(MAX_ROUNDS):
         fold(tree)
         propagate(tree, names)
+        if calls:
+            decide(tree, calls)
+            decide_counts(tree, calls)
         Blocks(tree, names).rewrite()
+        inline(tree, names)
         _drop_unread_arguments(tree)
         after = ast.dump(tree)
         if after == before:
@@ -129,10 +144,23 @@ class _Plain(ast.NodeTransformer):
             return ast.Constant(False)
         return self.generic_visit(node)
 
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
+    def visit_Assign(self, node: ast.Assign) -> ast.AST | list[ast.stmt]:
+        """``f = lambda x: ...`` as ``def f(x): return ...``."""
+        self.generic_visit(node)
+        function = node.value
+        if not isinstance(function, ast.Lambda):
+            return node
+        names = [target.id for target in node.targets if isinstance(target, ast.Name)]
+        if len(names) < len(node.targets):
+            return node
+        define = ast.FunctionDef(names[0], function.args, [ast.Return(function.body)], [], None, None)
+        same = ast.Name(names[0], ast.Load())
+        return [define, *(ast.Assign([ast.Name(name, ast.Store())], same) for name in names[1:])]
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | list[ast.stmt] | None:
         if node.value is None:
             return None if isinstance(node.target, ast.Name) else self.generic_visit(node)
-        return self.generic_visit(ast.Assign([node.target], node.value))
+        return self.visit_Assign(ast.Assign([node.target], node.value))
 
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
         # Annotations of a class stay: dataclasses read them.
@@ -161,6 +189,20 @@ def _resolve_imports(tree: ast.Module, keep: frozenset[str]) -> None:
     _Dotted({name: path for name, path in dotted.items() if name not in own_names}).visit(tree)
 
 
+def _resolve_aliases(tree: ast.Module, keep: frozenset[str]) -> None:
+    """A function of the module that the tests know by a second name alone, ``f = g``, under that name."""
+    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    for statement in list(tree.body):
+        value = statement.value if isinstance(statement, ast.Assign) else None
+        name = single_target(statement)
+        if isinstance(value, ast.Name) and name in keep and name not in functions and value.id not in keep:
+            function = functions.pop(value.id, None)
+            if function is not None:
+                tree.body.remove(statement)
+                Replacing({value.id: ast.Name(name, ast.Load())}).visit(tree)
+                function.name = name
+
+
 class _Dotted(ast.NodeTransformer):
     def __init__(self, paths: dict[str, str]) -> None:
         self.paths = paths
@@ -181,8 +223,11 @@ def _drop_unread_arguments(tree: ast.Module) -> None:
     for node in nodes(tree):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
             args = node.args
+            args.args, args.posonlyargs = [*args.posonlyargs, *args.args], []
             body = node.body if isinstance(node.body, list) else [node.body]
             read = {name.id for part in body for name in nodes(part) if isinstance(name, ast.Name)}
+            args.vararg = args.vararg if args.vararg and args.vararg.arg in read else None
+            args.kwarg = args.kwarg if args.kwarg and args.kwarg.arg in read else None
             while args.defaults and args.args and args.args[-1].arg not in read and not args.vararg:
                 args.args.pop()
                 args.defaults.pop()
