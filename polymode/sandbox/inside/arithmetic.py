@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from functools import reduce
 from typing import Any, TypeGuard
 
-from .trees import is_pure, is_sequence, number, shape
+from .trees import dump, is_pure, is_sequence, number, shape
 
 _NEUTRAL: dict[type[ast.operator], int] = {ast.Mult: 1, ast.BitOr: 0, ast.BitXor: 0, ast.BitAnd: -1}
 _NEUTRAL_RIGHT: dict[type[ast.operator], int] = {ast.FloorDiv: 1, ast.Pow: 1, ast.LShift: 0, ast.RShift: 0}
@@ -169,7 +169,7 @@ def _joined(operands: list[ast.expr]) -> ast.expr:
 
 def _cancel(added: list[ast.expr], subtracted: list[ast.expr]) -> None:
     """Leave out what is added and subtracted again."""
-    texts = {id(one): ast.dump(one) for one in [*added, *subtracted] if is_pure(one)}
+    texts = {id(one): dump(one) for one in [*added, *subtracted] if is_pure(one)}
     both = Counter(texts.get(id(one)) for one in added) & Counter(texts.get(id(one)) for one in subtracted)
     del both[None]
     if both:

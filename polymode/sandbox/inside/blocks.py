@@ -9,7 +9,7 @@ from typing import Any
 from .assignments import drop_overwritten, return_in_branches, sort_independent, split, through_variables
 from .conditions import conjunction, negation, positive
 from .idle import FUNCTIONS, Idle
-from .trees import is_boolean, is_call_of, is_pure, nodes, number, shape
+from .trees import dump, is_boolean, is_call_of, is_pure, nodes, number, shape
 
 _JUMPS = (ast.Return, ast.Raise, ast.Break, ast.Continue)
 _BLOCKS = ("body", "orelse", "finalbody")
@@ -126,7 +126,7 @@ class Blocks:
         if isinstance(node, ast.If):
             if not node.body and not node.orelse and is_pure(node.test):
                 return
-            if [ast.dump(s) for s in node.body] == [ast.dump(s) for s in node.orelse] and is_pure(node.test):
+            if [dump(s) for s in node.body] == [dump(s) for s in node.orelse] and is_pure(node.test):
                 yield from node.body
                 return
             [inner] = node.body if len(node.body) == 1 else [None]
@@ -219,5 +219,5 @@ def _sort_imports(body: list[ast.stmt]) -> None:
             else:
                 break
             end += 1
-        body[start:end] = sorted(single, key=ast.dump)
+        body[start:end] = sorted(single, key=dump)
         start += len(single) + 1

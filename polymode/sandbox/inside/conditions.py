@@ -6,7 +6,7 @@ import ast
 from typing import Any
 
 from .arithmetic import computed
-from .trees import is_boolean, is_pure, nodes, shape
+from .trees import dump, is_boolean, is_pure, nodes, shape
 
 _TURNED: dict[type[ast.cmpop], type[ast.cmpop]] = {ast.Gt: ast.Lt, ast.GtE: ast.LtE}
 _NEGATIVE: dict[Any, type[ast.cmpop]] = {ast.NotEq: ast.Eq, ast.NotIn: ast.In, ast.IsNot: ast.Is, ast.LtE: ast.Lt}
@@ -38,7 +38,7 @@ def comparison(node: ast.Compare) -> ast.expr:
             if isinstance(value, ast.Constant) and value.value is None:
                 op = ast.Is() if is_equal else ast.IsNot()
         left, right = sorted((left, right), key=shape)
-        if is_pure(left) and ast.dump(left) == ast.dump(right):
+        if is_pure(left) and dump(left) == dump(right):
             return ast.Constant(is_equal)
     if isinstance(op, (ast.In, ast.NotIn)) and isinstance(right, (ast.List, ast.Set, ast.Tuple)):
         right = ast.Tuple(sorted(right.elts, key=shape), ast.Load())
@@ -58,7 +58,7 @@ def conjunction(node: ast.BoolOp) -> ast.expr:
         if isinstance(value, ast.Constant) and bool(value.value) is not is_and:
             del values[i + 1 :]  # what follows is never reached
             break
-    unique = {ast.dump(value) if is_pure(value) else str(i): value for i, value in enumerate(values)}
+    unique = {dump(value) if is_pure(value) else str(i): value for i, value in enumerate(values)}
     values = list(unique.values())
     if all(map(is_boolean, values)):
         values = [v for v in values if not isinstance(v, ast.Constant) or v.value is not is_and] or values[:1]
@@ -94,7 +94,7 @@ def choice(node: ast.IfExp) -> ast.expr:
     node.test = condition(node.test)
     if isinstance(node.test, ast.Constant):
         return node.body if node.test.value else node.orelse
-    if ast.dump(node.body) == ast.dump(node.orelse) and is_pure(node.test):
+    if dump(node.body) == dump(node.orelse) and is_pure(node.test):
         return node.body
     truths = [branch.value if isinstance(branch, ast.Constant) else None for branch in (node.body, node.orelse)]
     if is_boolean(node.test) and truths in ([True, False], [False, True]) and is_boolean(node.body):

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from .inlining import Replacing
-from .trees import is_boolean, is_sequence, nodes
+from .trees import Rewriter, is_boolean, is_sequence, nodes
 
 Arguments = tuple[tuple[Any, ...], ...]
 """The arguments of each call."""
@@ -37,9 +37,10 @@ _BUILTINS = {name: getattr(builtins, name) for name in _FUNCTIONS | _TYPES}
 def decide(tree: ast.Module, calls: Sequence[str]) -> None:
     """Replace in place what has one value on all calls of the tests: conditions, and terms that are always 0 or 1."""
     arguments = arguments_of(tuple(calls))
-    bound = {part.id for part in nodes(tree) if isinstance(part, ast.Name) and not isinstance(part.ctx, ast.Load)}
-    bound |= {part.name for part in nodes(tree) if isinstance(part, (ast.FunctionDef, ast.ClassDef))}
-    read = {part.id for part in nodes(tree) if isinstance(part, ast.Name)}
+    every = nodes(tree)
+    read = {part.id for part in every if isinstance(part, ast.Name)}
+    bound = {part.id for part in every if isinstance(part, ast.Name) and not isinstance(part.ctx, ast.Load)}
+    bound |= {part.name for part in every if isinstance(part, (ast.FunctionDef, ast.ClassDef))}
     for function in tree.body:
         if not isinstance(function, ast.FunctionDef) or function.decorator_list or function.name in read:
             continue
@@ -106,7 +107,7 @@ def _values(function: ast.FunctionDef, calls: Arguments) -> list[dict[str, Any]]
     return [{name: row[name] for name in steady} for row in rows]
 
 
-class _Deciding(ast.NodeTransformer):
+class _Deciding(Rewriter):
     def __init__(self, values: list[dict[str, Any]], bound: set[str]) -> None:
         self.values = values
         self.plain = frozenset(values[0]).intersection(*values) - bound

@@ -12,7 +12,7 @@ from typing import Any
 from .arithmetic import is_chained, named_operation, operation, total, without_sign
 from .conditions import choice, comparison, condition, conjunction, negation
 from .inlining import called
-from .trees import is_boolean, is_call_of, is_pure, number, shape
+from .trees import Rewriter, dump, is_boolean, is_call_of, is_pure, number, shape
 
 _CONSUMERS = frozenset({"all", "any", "dict", "frozenset", "list", "max", "min", "set", "sorted", "sum", "tuple"})
 """Functions for which it does not matter whether their only argument is a list or an iterator."""
@@ -36,7 +36,7 @@ def fold(tree: ast.AST) -> None:
     _Folding().visit(tree)
 
 
-class _Folding(ast.NodeTransformer):
+class _Folding(Rewriter):
     def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
         chain: list[ast.BinOp] = [node]  # a long sum is put in order once, not once for each of its operands
         while chain:
@@ -236,7 +236,7 @@ def _extreme(node: ast.Call) -> ast.expr:
         node.args = list(only.elts)
     if not all(map(is_pure, node.args)) or any(isinstance(one, ast.Starred) for one in node.args):
         return node
-    node.args = sorted({ast.dump(one): one for one in node.args}.values(), key=shape)
+    node.args = sorted({dump(one): one for one in node.args}.values(), key=shape)
     return node if len(node.args) > 1 else node.args[0]
 
 

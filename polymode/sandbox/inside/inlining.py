@@ -7,13 +7,13 @@ import copy
 from collections import Counter
 from collections.abc import Container
 
-from .trees import count_plain_reads, nodes
+from .trees import Rewriter, count_plain_reads, nodes
 
 _MAX_NODES = 100
 """Longest expression that is written in place of a call."""
 
 
-class Replacing(ast.NodeTransformer):
+class Replacing(Rewriter):
     """Reads of names as the expressions that they stand for."""
 
     def __init__(self, values: dict[str, ast.expr]) -> None:
@@ -52,6 +52,8 @@ def inline(tree: ast.Module, keep: frozenset[str]) -> None:
     ends, and what is short stays short.
     """
     every = nodes(tree)
+    if not any(isinstance(node, ast.FunctionDef) and node.name not in keep for node in every):
+        return
     names = Counter(node.id for node in every if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load))
     names.update(node.arg for node in every if isinstance(node, ast.arg))
     methods = {child for node in every if isinstance(node, ast.ClassDef) for child in node.body}
@@ -89,7 +91,7 @@ def _names_one_of(value: ast.expr, names: Container[str]) -> bool:
     return any(isinstance(part, ast.Name) and part.id in names for part in nodes(value))
 
 
-class _Inlining(ast.NodeTransformer):
+class _Inlining(Rewriter):
     def __init__(self, functions: dict[str, tuple[ast.arguments, ast.expr]]) -> None:
         self.functions = functions
 

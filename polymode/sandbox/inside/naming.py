@@ -10,17 +10,19 @@ from __future__ import annotations
 import ast
 from typing import Any
 
-from .trees import nodes
+from .trees import Walker, nodes
 
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
 
 
-def number_names(tree: ast.Module, keep: frozenset[str]) -> None:
-    """Rename in place; ``keep`` are names of the module that stay."""
-    _Renaming(tree, keep).module(tree)
+def number_names(tree: ast.Module, keep: frozenset[str]) -> int:
+    """Rename in place; ``keep`` are names of the module that stay. How many names have a number now."""
+    renaming = _Renaming(tree, keep)
+    renaming.module(tree)
+    return renaming.count
 
 
-class _Renaming(ast.NodeVisitor):
+class _Renaming(Walker):
     def __init__(self, tree: ast.AST, keep: frozenset[str]) -> None:
         self.keep = keep
         # An argument that is passed by name has one number everywhere, as nobody knows which function a call reaches.

@@ -1,12 +1,15 @@
 """Normal form of a program's syntax tree: programs that are one idea written down twice have the same key.
 
-Of no effect, and so left out: comments, layout, doc strings, annotations, statements that only compute or print
-something, what follows a jump, branches of a constant condition, ``if __name__ == "__main__"``, assignments to names
-that nothing reads, imports, functions and classes that nothing names, arguments with a default that nothing reads,
-``try`` without handlers. Written one way: constants (folded), operands of commutative operators (sorted), comparisons
-and branches (`folding`, `blocks`), variables that only pass a value on, imported names (``math.pow`` however it was
-imported). Names that the program gives (variables, arguments, functions, methods, attributes) are numbered in order of
-appearance (`naming`). A tree that is too deep to walk is compared by its tokens.
+Of no effect, and so left out: comments, layout, doc strings, annotations, statements that only compute, print or log
+something, loops that only count for themselves, what follows a jump, branches of a constant condition, ``if __name__ ==
+"__main__"``, calls of the program's own functions after their definition, assignments to names that nothing reads or
+that are set again first, lists that are only filled, imports, functions and classes that nothing names, arguments that
+nothing reads, ``try`` without handlers. Written one way: constants (folded), chains of + and - and of other commutative
+operators (sorted), ``pow``, ``operator.add`` and ``a.__add__(b)`` (as operators), comparisons, ``and``, ``or``, ``not``
+and branches (`conditions`, `blocks`), ``lambda`` and ``def``, variables and functions that only pass a value on
+(`assignments`, `inlining`), imported names (``math.pow`` however it was imported). Names that the program gives
+(variables, arguments, functions, methods, attributes) are numbered in order of appearance (`naming`). What the inputs
+of the tests decide is decided (`domain`, `counting`). A tree that is too deep to walk is compared by its tokens.
 
 It is a normal form of the text, not of the meaning: ``n * n`` and ``n ** 2`` differ. It may call two programs the same
 of which only one is right, so sameness never decides what is right.
@@ -15,9 +18,6 @@ of which only one is right, so sameness never decides what is right.
 from __future__ import annotations
 
 import ast
-import io
-import keyword
-import tokenize
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -28,7 +28,8 @@ from .domain import decide
 from .folding import fold
 from .inlining import Replacing, inline
 from .naming import number_names
-from .trees import nodes
+from .token_key import text_key, token_key
+from .trees import Rewriter, dump, nodes
 from .values import digest
 
 MAX_ROUNDS = 12
@@ -47,49 +48,15 @@ def key(program: str, keep: Collection[str] = (), calls: Sequence[str] = ()) -> 
     True
     """
     try:
-        return "ast:" + digest(normal_form(program, keep, calls))
+        return "ast:" + digest(dump(normal_form(program, keep, calls)))
     except (RecursionError, MemoryError):
         return token_key(program, keep)
     except (SyntaxError, ValueError) as exc:  # ValueError: zero bytes, lone surrogates
         return token_key(program, keep) if "nested" in str(exc) else text_key(program)
 
 
-def text_key(program: str) -> str:
-    """``text:`` and a digest of the text with single spaces."""
-    return "text:" + digest(" ".join(program.split()))
-
-
-def token_key(program: str, keep: Collection[str] = ()) -> str:
-    """``tokens:`` and a digest of the tokens: names numbered, no comments, layout, grouping brackets, double signs."""
-    names = {name: name for name in keep}
-    words: list[str] = []
-    groups: list[bool] = []  # whether each open bracket only groups
-    try:
-        for token in tokenize.generate_tokens(io.StringIO(program).readline):
-            text = token.string
-            if token.type in (tokenize.COMMENT, tokenize.NL, tokenize.ENCODING):
-                continue
-            if token.type in (tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT):
-                text = tokenize.tok_name[token.type]
-            elif token.type == tokenize.NAME and not keyword.iskeyword(text):
-                text = names.setdefault(text, f"_{len(names)}")
-            if text == "(":
-                before = words[-1] if words else ""
-                is_call = before in (")", "]") or (before[-1:].isalnum() and not keyword.iskeyword(before))
-                groups.append(not is_call)
-            if (text == "(" and groups[-1]) or (text == ")" and groups and groups.pop()):
-                continue
-            if text in ("+", "-", "~", "not") and words and words[-1] == text:
-                words.pop()  # two signs are none
-                continue
-            words.append(text)
-    except (tokenize.TokenError, SyntaxError, ValueError, RecursionError, MemoryError):
-        return text_key(program)
-    return "tokens:" + digest(" ".join(words))
-
-
-def normal_form(program: str, keep: Collection[str] = (), calls: Sequence[str] = ()) -> str:
-    """The normal form as text; see `key`.
+def normal_form(program: str, keep: Collection[str] = (), calls: Sequence[str] = ()) -> ast.Module:
+    """The normal form as a tree; see `key`.
 
     Raises:
         SyntaxError, ValueError, RecursionError, MemoryError: a program that cannot be parsed.
@@ -98,9 +65,9 @@ def normal_form(program: str, keep: Collection[str] = (), calls: Sequence[str] =
     tree: ast.Module = _Plain().visit(ast.parse(program))
     _resolve_imports(tree, names)
     _resolve_aliases(tree, names)
-    before = ""
+    fold(tree)
+    before = dump(tree)
     for _ in range(MAX_ROUNDS):
-        fold(tree)
         propagate(tree, names)
         if calls:
             decide(tree, calls)
@@ -108,17 +75,18 @@ def normal_form(program: str, keep: Collection[str] = (), calls: Sequence[str] =
         Blocks(tree, names).rewrite()
         inline(tree, names)
         _drop_unread_arguments(tree)
-        after = ast.dump(tree)
+        fold(tree)
+        after = dump(tree)
         if after == before:
             break
         before = after
-    number_names(tree, names)
-    fold(tree)  # operands that look alike are sorted by their numbers, which come from where the names are given
-    number_names(tree, names)
-    return ast.dump(tree)
+    if number_names(tree, names) > 1:
+        fold(tree)  # operands that look alike are sorted by their numbers, which come from where the names are given
+        number_names(tree, names)
+    return tree
 
 
-class _Plain(ast.NodeTransformer):
+class _Plain(Rewriter):
     """Annotations away, and a condition on ``__name__`` decided."""
 
     def visit_arg(self, node: ast.arg) -> ast.arg:
@@ -203,7 +171,7 @@ def _resolve_aliases(tree: ast.Module, keep: frozenset[str]) -> None:
                 function.name = name
 
 
-class _Dotted(ast.NodeTransformer):
+class _Dotted(Rewriter):
     def __init__(self, paths: dict[str, str]) -> None:
         self.paths = paths
 

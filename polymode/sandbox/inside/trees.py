@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from typing import Any, TypeGuard
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeGuard
 
 _PURE_NAMES = """
 abs all any ascii bin bool bytes chr complex dict divmod enumerate float format frozenset hash hex int isinstance
@@ -46,6 +47,67 @@ class _Fields(dict[type[ast.AST], list[str]]):
 
 
 _FIELDS = _Fields()
+
+
+class Walker:
+    """What `ast.NodeVisitor` does, twice as fast: without operators and contexts, methods looked up once a class."""
+
+    _methods: ClassVar[dict[type[ast.AST], Callable[..., Any]]]
+
+    def __init_subclass__(cls) -> None:
+        cls._methods = {}
+
+    def visit(self, node: ast.AST) -> Any:
+        """Call ``visit_NAME`` of the node's class, or `generic_visit`."""
+        kind = type(node)
+        method = self._methods.get(kind)
+        if method is None:
+            method = self._methods[kind] = getattr(type(self), f"visit_{kind.__name__}", type(self).generic_visit)
+        return method(self, node)
+
+    def generic_visit(self, node: ast.AST) -> Any:
+        """Visit what the node holds."""
+        for name in _FIELDS[type(node)]:
+            value = getattr(node, name, None)
+            if type(value) is list:
+                for item in value:
+                    if isinstance(item, ast.AST):
+                        self.visit(item)
+            elif isinstance(value, ast.AST):
+                self.visit(value)
+
+
+class Rewriter(Walker):
+    """The same for `ast.NodeTransformer`: what a method returns takes the node's place; None takes it away."""
+
+    def generic_visit(self, node: ast.AST) -> Any:
+        """Rewrite what the node holds."""
+        for name in _FIELDS[type(node)]:
+            value = getattr(node, name, None)
+            if type(value) is list:
+                items: list[Any] = []
+                for item in value:
+                    new = self.visit(item) if isinstance(item, ast.AST) else item
+                    if type(new) is list:
+                        items += new
+                    elif new is not None or item is None:
+                        items.append(new)
+                value[:] = items
+            elif isinstance(value, ast.AST):
+                setattr(node, name, self.visit(value))
+        return node
+
+
+def dump(node: Any) -> str:
+    """What `ast.dump` writes, shorter and faster: equal for equal trees alone."""
+    if isinstance(node, ast.AST):
+        kind = type(node)
+        if isinstance(node, ast.Name):
+            return f"{node.id}{'' if type(node.ctx) is ast.Load else '='}"
+        return f"{kind.__name__}({','.join([dump(getattr(node, name, None)) for name in kind._fields])})"
+    if type(node) is list:
+        return f"[{','.join(map(dump, node))}]"
+    return repr(node)
 
 
 def is_pure(node: ast.AST) -> bool:
