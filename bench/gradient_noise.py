@@ -23,6 +23,7 @@ import torch
 from tqdm import tqdm
 
 from polymode.credit import term_advantages, token_parts
+from polymode.decoding.texts import CompletionDecoder
 from polymode.generate import sample_completions
 from polymode.generate.transformers import TransformersGenerator
 from polymode.judging import judge
@@ -113,7 +114,11 @@ def of_tokens(
     recipe: Recipe, completions: list[Completion], tokens: list[list[int]], tokenizer: Any
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     """Advantages of every token by credit, and its part (-1: padding), each of shape (completions, tokens)."""
-    verifier, reward, starts = verifier_for(recipe, task_for(recipe)), recipe.reward, TokenStarts(tokenizer)
+    verifier, reward, starts = (
+        verifier_for(recipe, task_for(recipe)),
+        recipe.reward,
+        TokenStarts(CompletionDecoder(tokenizer)),
+    )
     scores = []
     for one in completions:
         answers = parse_answers(one.text, recipe.k, confidence=True, finished=one.is_finished)

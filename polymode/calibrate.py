@@ -84,6 +84,13 @@ def read_judged(path: Path, *, equality: str = "text", same: Same | None = None)
             first[one.id] = one, where
     if k is None:
         raise RecordError(f"{path} holds no record: judge some completions first (polymode evaluate)")
+    verdicts = {verdict for one, _ in first.values() for verdict in one.verdicts}
+    if verdicts == {Verdict.UNSCORED.value}:
+        reason = next(fault for one, _ in first.values() for fault in one.faults or ("no reason is recorded",))
+        raise RecordError(
+            f"{path}: no answer of its {len(first):,} questions could be judged (the first: {reason}): put that right, "
+            "and judge again with polymode evaluate"
+        )
     sets = [_judged_set(one, where, k) for one, where in first.values()]
     return Judged(
         records=Records.of(sets, k, policy_equality=equality, same=same),

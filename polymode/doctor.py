@@ -38,7 +38,7 @@ PARTS: Mapping[str, tuple[str, str]] = {
         "parsing, judging, scoring, metrics and this command line",
     ),
     "train": (
-        "torch transformers trl accelerate datasets peft pyarrow",
+        "torch transformers trl accelerate datasets peft pyarrow psutil",
         "`polymode reproduce`, `train` and `generate`, Parquet files, datasets by name",
     ),
     "report": ("matplotlib jinja2", "figures and the page report.html"),

@@ -37,7 +37,7 @@ def judge(example: Example, answers: AnswerSet, verifier: Verifier | QuestionVer
 
     Where right answers are without number (`polymode.verifiers.is_open`), y_i = 1 iff answer i is right and no
     duplicate, a right answer is a duplicate only of an earlier right one, and N counts as K, the most that one set can
-    find.
+    find. There a question without references cannot be judged; anywhere else it has no right answer, and all are WRONG.
     """
     items, references = answers.answers, example.references
     equality = verifier_at(verifier, example)
@@ -113,6 +113,8 @@ def _pairwise(
     firsts: dict[int, bool] = {}  # slot of the first answer of each kind, and whether it is right
 
     def compare(text: str) -> Finding:
+        if unlimited and not references:
+            raise VerifierFault("there is no reference to check it with; give the question its tests")
         own = [number for number, reference in enumerate(references) if _truth(verifier.matches(text, reference))]
         # Only with the first of a kind, also by an equality that is not transitive. Of an open verifier's answers, a
         # right one only with right ones: a program that fails for want of an import may have the same normal form.

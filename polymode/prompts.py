@@ -1,19 +1,25 @@
 """Prompts that request the answer format (layer L1). ``parsing.py`` reads it.
 
-Two styles request the same format: ``full`` for instruction-tuned models, ``brief`` for models that learned the format
-in a warm start (the lab).
+The format has two notations, which the parser tells apart: **tags** (``<answer1>Peru</answer1>``) hold any text, and
+**lines** (``1. Peru | 0.7``) take less than half the tokens where answers are short and of one line. Each is requested
+in two styles: in full for instruction-tuned models, briefly for models that learnt the format in a warm start.
 """
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from collections.abc import Mapping, Sequence
+from typing import Literal, cast, get_args
 
 from polymode.errors import ConfigError, one_of
+from polymode.types import Example
 
 MAX_K = 20
 """Largest number of answers that one completion may be asked for."""
 
-Style = Literal["full", "brief"]
+Style = Literal["full", "brief", "lines", "brief-lines"]
+"""How a question is asked: with tags in full or briefly, with lines in full or briefly."""
+Notation = Literal["tags", "lines"]
+_THINK = "<think>"
 
 CONFIDENCE_TEXTS: tuple[str, ...] = tuple(f"{i / 20:.2f}" for i in range(21))
 """Confidences in the demonstrations for models of the brief style: 0.00, 0.05, ... 1.00."""
@@ -26,7 +32,30 @@ def check_k(k: int) -> int:
     return k
 
 
-def build_prompt(question: str, k: int, *, confidence: bool, exclusive: bool = False, style: Style = "full") -> str:
+def style_of(style: str, notation: str, of_task: Style) -> Style:
+    """The style that options name: ``style`` is full, brief or `task` (the task's own), ``notation`` tags or lines.
+
+    Raises:
+        ConfigError: another name.
+    """
+    one_of("style", style, ("task", *get_args(Style)))
+    one_of("format", notation, get_args(Notation))
+    name = of_task if style == "task" else style
+    if notation == "lines" and not name.endswith("lines"):
+        name = "lines" if name == "full" else "brief-lines"
+    return cast(Style, name)
+
+
+def prompt_for(example: Example, k: int, *, confidence: bool, style: Style) -> str:
+    """`build_prompt` for a question, asked as its task asks."""
+    return build_prompt(
+        example.question, k, confidence=confidence, exclusive=example.exclusive, style=style, ask=example.ask
+    )
+
+
+def build_prompt(
+    question: str, k: int, *, confidence: bool, exclusive: bool = False, style: Style = "full", ask: str = ""
+) -> str:
     """Prompt that requests ``k`` distinct answers to ``question`` in the answer format.
 
     Args:
@@ -34,24 +63,26 @@ def build_prompt(question: str, k: int, *, confidence: bool, exclusive: bool = F
         k: answers to request, 1..MAX_K. k = 1 uses ``<answer>`` without a number.
         confidence: also request the probability that each answer is correct.
         exclusive: state that at most one answer is right, so the probabilities sum to at most 1.
-        style: ``full`` explains the format; ``brief`` only names K and whether confidences are wanted.
+        style: ``full`` and ``lines`` explain the format, with tags or lines; ``brief`` and ``brief-lines`` only name K
+            and whether confidences are wanted.
+        ask: what several answers are asked for with, instead of "Give exactly {k} answers that differ in meaning, the
+            most likely first."; ``{k}`` stands for their number. Explained styles only.
 
     Raises:
         ConfigError: k out of range or unknown style.
     """
     check_k(k)
     one_of("style", style, get_args(Style))
-    if style == "brief":
-        return f"{question}\nGive {k} answer{'s' if k > 1 else ''}{' with confidence' if confidence else ''}\n"
-    tags = [""] if k == 1 else [str(i) for i in range(1, k + 1)]
-    slots = "\n".join(
-        f"<answer{i}>...</answer{i}>" + (f"<confidence{i}>...</confidence{i}>" if confidence else "") for i in tags
-    )
+    question = encodable(question)
+    if style.startswith("brief"):
+        with_confidence = " with confidence" if confidence else ""
+        line = f", as 1. answer{' | confidence' if confidence else ''}" if style == "brief-lines" else ""
+        return f"{question}\nGive {k} answer{'s' if k > 1 else ''}{with_confidence}{line}\n"
     if k == 1:
-        ask = "Give the one answer that is most likely correct."
+        asked = "Give the one answer that is most likely correct."
     else:
-        ask = f"Give exactly {k} answers that differ in meaning, the most likely first."
-    parts = [f"Think first, between <think> and </think>. {ask}"]
+        asked = (ask or "Give exactly {k} answers that differ in meaning, the most likely first.").format(k=k)
+    parts = [f"Think first, between <think> and </think>. {asked}"]
     if confidence:
         parts.append(
             "After each answer state the probability that this answer is correct, as a decimal number from 0 to 1."
@@ -62,11 +93,59 @@ def build_prompt(question: str, k: int, *, confidence: bool, exclusive: bool = F
                 if exclusive
                 else "Several answers may be correct, so judge each one by itself; the probabilities need not sum to 1."
             )
-    parts.append("An answer tag holds only the answer, without explanation. After </think> write exactly:")
-    return f"{question}\n\n{' '.join(parts)}\n{slots}"
+    place = "A line" if style == "lines" else "An answer tag"
+    parts.append(f"{place} holds only the answer, without explanation. After </think> write exactly:")
+    return f"{question}\n\n{' '.join(parts)}\n{write_answers(['...'] * k, ['...'] * k if confidence else None, style)}"
+
+
+def write_answers(texts: Sequence[str], confidences: Sequence[str] | None, style: Style) -> str:
+    """Answers, with the texts of their confidences, in the notation of a style: what `polymode.parse_answers` reads."""
+    numbers = confidences if confidences is not None else [""] * len(texts)
+    if style.endswith("lines"):
+        return "\n".join(
+            f"{i}. {text}{f' | {q}' if q else ''}" for i, (text, q) in enumerate(zip(texts, numbers, strict=True), 1)
+        )
+    tags = [""] if len(texts) == 1 else range(1, len(texts) + 1)
+    return "\n".join(
+        f"<answer{tag}>{text}</answer{tag}>{f'<confidence{tag}>{q}</confidence{tag}>' if q else ''}"
+        for tag, text, q in zip(tags, texts, numbers, strict=True)
+    )
+
+
+def reasoning_opened_by(prompt: object) -> str:
+    """What a prompt ends with when it opens the reasoning itself: ``<think>`` and white space; "" when it does not.
+
+    Templates of thinking models do so, and the model then goes on inside its reasoning, without that tag.
+
+    Args:
+        prompt: the text that the model goes on from, or a conversation, of which a last message of the role
+            ``assistant`` is the beginning of the reply; anything else opens nothing.
+    """
+    if isinstance(prompt, Sequence) and not isinstance(prompt, str):
+        last = prompt[-1] if prompt else None
+        prompt = last.get("content") if isinstance(last, Mapping) and last.get("role") == "assistant" else ""
+    if not isinstance(prompt, str):
+        return ""
+    end = len(prompt.rstrip())
+    return prompt[end - len(_THINK) :] if prompt.endswith(_THINK, 0, end) else ""
+
+
+def with_reasoning_opened(completion: str, opening: str) -> str:
+    """The completion with what its prompt opened (`reasoning_opened_by`) in front, unless it begins so already."""
+    return opening + completion if opening and not completion.lstrip().startswith(_THINK) else completion
+
+
+def build_plain_prompt(question: str) -> str:
+    """Prompt that asks for one answer and nothing else, for models that do not know the answer format."""
+    return f"{question}\n\nReply with one answer only, without explanation."
 
 
 def build_check_prompt(question: str, answer: str) -> str:
     """Prompt that asks whether one proposed answer is right, to be answered with True or False (P(True))."""
     ask = "Is the proposed answer correct? Reply with one word, True or False."
-    return f"{question}\n\nProposed answer: {answer}\n\n{ask}"
+    return encodable(f"{question}\n\nProposed answer: {answer}\n\n{ask}")
+
+
+def encodable(text: str) -> str:
+    """``text`` with ``?`` for half of a surrogate pair, which no tokenizer or server accepts."""
+    return text.encode("utf-8", "replace").decode()

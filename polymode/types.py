@@ -82,6 +82,8 @@ class Example:
     verifier's method ``p_correct(text)``, or without one probability 0."""
     exclusive: bool = False
     """True when at most one answer can be right, so honest confidences sum to at most 1."""
+    ask: str = ""
+    """What several answers are asked for with (`polymode.prompts.build_prompt`); empty means the usual sentence."""
     meta: Mapping[str, object] = field(default_factory=dict)
     """Anything else the task wants to keep; JSON-serialisable."""
 
@@ -199,7 +201,7 @@ class Completion:
 
     example: Example
     text: str
-    """The model's whole text, unmodified."""
+    """The model's whole text, unmodified, after the ``<think>`` that its prompt may have opened."""
     k: int
     """Answers asked for."""
     has_confidence: bool

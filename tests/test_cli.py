@@ -97,7 +97,7 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
     [
         (
             ["evalute"],
-            "'evalute' is not a command; did you mean evaluate? Commands: reproduce, train, generate, evaluate, ",
+            "'evalute' is not a command; did you mean evaluate? Commands: reproduce, warmup, train, generate, ",
         ),
         (["train", "--kk", "3", "--out", "x"], "unknown option 'kk'; did you mean k?"),
         (["train", "--out", "x", "--steps", "3"], "option 'steps' is called max_steps now (see polymode train --help)"),
@@ -259,7 +259,8 @@ def test_the_recipe_may_stand_behind_the_flags(tmp_path: Path, capsys: pytest.Ca
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"references": []}, "references = [] is not allowed: give at least 1"),
+        ({"references": None}, "references = None is not allowed: give a list"),
+        ({"references": [None]}, "references: None is not a reference; it is missing"),
         ({"references": ["flu", " "]}, "references: empty text in ' '"),
         ({"references": ["flu", "the flu"]}, "'flu' and 'the flu' are the same answer; write them as one reference"),
         ({"references": [{"text": "flu", "weight": float("nan")}]}, "weight nan of 'flu' must be a number from 0 to 1"),
@@ -303,15 +304,18 @@ def test_evaluate_prints_the_table_and_writes_beside_the_file(
     assert len((tmp_path / "judged.jsonl").read_text().splitlines()) == 2
 
 
-def test_a_model_that_states_nan_is_malformed_and_counted_not_an_error(
+def test_a_model_that_states_nan_is_measured_without_it_and_told_why(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = "<answer>flu</answer><confidence>nan</confidence>"
     path = write_lines(tmp_path / "mine.jsonl", {"completion": text, "references": ["flu"], "k": 1})
     assert main(["evaluate", str(path), "--out", str(tmp_path / "out"), "--n-boot", "0"]) == 0
-    assert "1 malformed" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "(1 partial)" in shown
+    assert "\n  a confidence that is no plain decimal from 0 to 1: 1 partial, first id '1' sample 0 (" in shown
     view = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    assert view["view"]["statuses"]["malformed"] == 1
+    assert view["view"]["statuses"]["partial"] == 1
+    assert view["metrics"]["coverage"]["value"] == 1
     assert view["metrics"]["brier"]["value"] is None  # undefined, not 0
 
 

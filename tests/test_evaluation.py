@@ -17,7 +17,6 @@ from polymode.evaluation import (
     evaluate,
     evaluate_groups,
     read_completions,
-    write_groups,
 )
 from polymode.types import Completion, Example, ParseStatus, Reference
 from polymode.verifiers.scripted import ScriptedVerifier
@@ -280,8 +279,66 @@ def test_the_shortest_file(tmp_path: Path) -> None:
 def test_confidences_are_noticed(tmp_path: Path) -> None:
     line = {"references": ["flu"], "k": 1}
     path = write(tmp_path / "c.jsonl", line | {"completion": text(("flu", 0.5))}, line | {"completion": "broken"})
-    assert [c.has_confidence for c in read_completions(path)] == [True, True]
+    assert [c.has_confidence for c in read_completions(path)] == [True, False]
     assert [c.has_confidence for c in read_completions(path, confidence=False)] == [False, False]
+
+
+def test_each_line_says_for_itself_whether_it_has_confidences(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A mention inside one line's reasoning once made all the others malformed."""
+    line = {"references": ["flu", "cold"], "k": 2}
+    mention = "<think>no <confidence1> is asked for</think>"
+    alike = [line | {"completion": text("flu", "cold")}] * 3 + [line | {"completion": mention + text("flu", "cold")}]
+    found = read_completions(write(tmp_path / "alike.jsonl", *alike))
+    assert [c.has_confidence for c in found] == [False] * 4
+    assert {one.status for one in evaluate(found, n_boot=0).judged} == {"clean"}
+    assert not caplog.messages
+    stated = line | {"completion": text(("flu", 0.5), ("cold", 0.25))}
+    others = [line | {"completion": "nothing"}, line | {"completion": text("flu", "cold"), "confidence": True}]
+    path = write(tmp_path / "mixed.jsonl", alike[0], stated, stated, *others)
+    found = read_completions(path)
+    assert [c.has_confidence for c in found] == [False, True, True, False, True]
+    [message] = caplog.messages
+    assert message.startswith(
+        f"{path}: confidences are stated in 2 (first: line 2) of the lines without the field 'confidence' and not in "
+        "1 (first: line 1); each line is read as it is."
+    )
+    metrics = evaluate(found, n_boot=0).metrics
+    # y = 1, 1 in both lines: ((0.5 - 1)^2 + (0.25 - 1)^2) / 2 = (0.25 + 0.5625) / 2
+    assert (metrics["brier"].value, metrics["coverage"].value) == (0.40625, (2 + 2 + 2 + 0 + 2) / 5)
+    caplog.clear()
+    read_completions(path, confidence=True)
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize("prompt", ["Q<think>\n", [{"role": "assistant", "content": "<think>\n"}]])
+def test_what_the_prompt_of_a_line_opened_stands_in_front(tmp_path: Path, prompt: object) -> None:
+    line = {"references": ["flu"], "k": 1, "prompt": prompt}
+    path = write(
+        tmp_path / "c.jsonl",
+        line | {"completion": "<answer>cold</answer> hm", "finished": False},
+        line | {"completion": "<answer>cold</answer>", "finished": False},
+        line | {"completion": "<answer>cold</answer> no</think><answer>flu</answer>"},
+        line | {"completion": "<think>\n<answer>cold</answer></think><answer>flu</answer>"},
+    )
+    found = read_completions(path)
+    assert [c.text.count("<think>") for c in found] == [1] * 4
+    assert [one.status for one in evaluate(found, n_boot=0).judged] == ["truncated", "truncated", "clean", "clean"]
+    stamp = runs.stamp_of(path)
+    assert runs.completions_at(path, stamp, runs.completion_offsets(path).values()) == [
+        dataclasses.replace(one, example=dataclasses.replace(one.example, id="0")) for one in found
+    ]
+
+
+def test_odd_confidences_leave_the_answers_measured() -> None:
+    """Calibration is that of the other lines: (0.5 - 1)^2 = 0.25."""
+    odd = "<answer>flu</answer><confidence>85%</confidence>"
+    found = evaluate(
+        [Completion(FLU_OR_COLD, odd, 1, True, 0), Completion(FLU_OR_COLD, text(("flu", 0.5)), 1, True, 1)],
+        n_boot=0,
+    )
+    assert [one.status for one in found.judged] == ["partial", "clean"]
+    assert [one.confidences for one in found.judged] == [(None,), (0.5,)]
+    assert (found.metrics["coverage"].value, found.metrics["brier"].value, found.metrics["brier"].n) == (1.0, 0.25, 1)
 
 
 GOOD = {"completion": "x", "references": ["flu"], "k": 1}
@@ -386,8 +443,7 @@ def test_parts_of_the_questions_are_measured_by_themselves(tmp_path: Path) -> No
     assert list(groups) == ["rare = false", "rare = true"]
     assert [group.metrics["coverage"].value for group in groups.values()] == [2, 0]
     assert [group.metrics["coverage"].n for group in groups.values()] == [1, 1]
-    evaluate(completions, n_boot=10).write(tmp_path)
-    write_groups(tmp_path, groups)
+    evaluate(completions, n_boot=10).write_metrics(tmp_path, groups=groups)
     content = json.loads((tmp_path / "metrics.json").read_text())
     assert content["metrics"]["coverage"]["value"] == 1
     assert content["groups"]["rare = true"]["metrics"]["coverage"]["value"] == 0

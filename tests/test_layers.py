@@ -10,11 +10,11 @@ import pytest
 
 LAYERS = {
     0: ["types", "errors"],
-    1: ["plugins", "prompts", "parsing", "references", "endpoint", "verifiers", "sandbox"],
+    1: ["plugins", "prompts", "parsing", "references", "messages", "endpoint", "verifiers", "sandbox"],
     2: ["judging", "rewards", "credit", "pass_at_k", "exploration", "metrics", "uncertainty", "policy"],
     3: ["tasks", "runs", "decoding"],
     4: ["generate", "training", "evaluation", "calibrate", "relabel", "report", "integrations"],
-    5: ["compare", "doctor"],
+    5: ["compare", "doctor", "warmup"],
     6: ["reproduce", "web"],
     7: ["cli", "__main__"],
 }
@@ -27,6 +27,7 @@ EDGE = {
     "torch": {"decoding", "generate", "training"},
     "transformers": {"decoding", "generate", "training"},
     "accelerate": {"training"},
+    "psutil": {"decoding"},
     "peft": {"generate", "training"},
     "trl": {"training", "integrations"},
     "vllm": {"generate"},

@@ -6,8 +6,15 @@ from hypothesis import strategies as st
 
 from polymode import parsing
 from polymode.errors import ConfigError
-from polymode.parsing import MAX_ANSWER_CHARS, MAX_COMPLETION_CHARS, MAX_NUMBER_CHARS, parse_answers
-from polymode.prompts import MAX_K, build_prompt
+from polymode.parsing import (
+    MAX_ANSWER_CHARS,
+    MAX_COMPLETION_CHARS,
+    MAX_NUMBER_CHARS,
+    final_part,
+    parse_answers,
+    states_confidences,
+)
+from polymode.prompts import MAX_K, Style, build_prompt, write_answers
 from polymode.types import AnswerSet, ParseStatus
 
 CLEAN, PARTIAL, MALFORMED, TRUNCATED = ParseStatus
@@ -29,6 +36,8 @@ def confidences(answer_set: AnswerSet) -> list[float | None]:
     return [answer.confidence for answer in answer_set.answers]
 
 
+ODD = ["85%", "0,85", "85", "1.", "high", "", "-0.5", "1e-1", "nan", "１", "0.9 (sure)", "<b>0.5</b>"]
+"""What models write for a confidence that is none."""
 TWO = slots(("flu", "0.6"), ("common cold", ".25"))
 
 
@@ -202,14 +211,21 @@ def test_a_wrong_k_is_the_callers_mistake(k: object) -> None:
         (TWO, ["flu", "common cold"]),
         (slots(("a", "0.1")) + "<answer3>c</answer3><confidence3>0.3</confidence3>", ["a"]),
         ("So: " + slots(("a", "0.1"), ("b", "0.2"), between=" or "), ["a", "b"]),
-        (slots(("a", "0.1"), ("b", "20%")), ["a"]),
+        ("<think>x</think>Here are my answers:\n\n" + TWO, ["flu", "common cold"]),
+        (f"```xml\n{TWO}\n```", ["flu", "common cold"]),
+        (f"**Answers**\n{TWO}\nI hope that this helps; <b>ask</b> again.", ["flu", "common cold"]),
+        (slots(("a", "0.1"), ("b", "20%")), ["a", "b"]),
         (slots(("", "0.1"), ("b", "0.2")), []),
         (slots(("a", "0.1"), ("b", "0.2"), ("c", "0.3")), ["a", "b"]),
         (TWO.replace("</answer2>", ""), ["flu"]),
         ("<think>" + TWO, []),
+        (f"{TWO}<think>or rather {slots(('draft', '1'), ('draft', '1'))}", ["flu", "common cold"]),
+        ("I write <answer1>...</answer1> and so on: " + TWO, ["flu", "common cold"]),
+        (f"Draft: {slots(('a', '0.1'), ('b', '0.2'))} No. Finally: {TWO}", ["flu", "common cold"]),
+        (slots(("a", "0.1"), ("b", "0.2")) + "Slot 2 is wrong: <answer2>c</answer2>", ["a", "c"]),
     ],
 )
-def test_salvage_keeps_the_usable_prefix(text: str, kept: list[str]) -> None:
+def test_salvage_keeps_the_last_answer_of_each_slot(text: str, kept: list[str]) -> None:
     found = parse_answers(text, 2, confidence=True, salvage=True)
     assert texts(found) == kept
     if text == TWO:
@@ -217,12 +233,83 @@ def test_salvage_keeps_the_usable_prefix(text: str, kept: list[str]) -> None:
     else:
         assert found.status is (PARTIAL if kept else MALFORMED)
         assert found.reason
+        assert parse_answers(text, 2, confidence=True).status is MALFORMED  # in training nothing is salvaged
+
+
+@pytest.mark.parametrize(
+    ("text", "stated"),
+    [
+        (f"Well: {TWO}", [0.6, 0.25]),
+        (f"{slots(('flu', '0.1'), ('cold', '0.1'))} or rather {TWO}", [0.6, 0.25]),
+        (
+            "So: <answer1>a</answer1><answer2>b</answer2><confidence1>.5</confidence1><confidence2>1</confidence2>",
+            [0.5, 1],
+        ),
+        ("<answer1>a</answer1><answer2>b</answer2>", [None, None]),
+        ("<answer1>a</answer1><confidence1>0.5</confidence1><answer2>b</answer2>", [None, None]),
+        (
+            "<confidence1>0.5</confidence1><answer1>a</answer1><confidence2>0.5</confidence2><answer2>b</answer2>",
+            [None, None],
+        ),
+        (f"{TWO} Slot 2 is <answer2>c</answer2>", [None, None]),
+        *((slots(("a", "0.9"), ("b", odd)), [None, None]) for odd in ODD),
+    ],
+)
+def test_odd_confidences_leave_the_answers_and_take_calibration_of_the_line(
+    text: str, stated: list[float | None]
+) -> None:
+    found = parse_answers(text, 2, confidence=True, salvage=True)
+    assert (found.status, len(found.answers), confidences(found)) == (PARTIAL, 2, stated)
+    assert all((a.confidence is None) is (a.confidence_span is None) for a in found.answers)
+    strict = parse_answers(text, 2, confidence=True)
+    assert (strict.status, strict.answers) == (MALFORMED, ())
 
 
 def test_salvage_of_a_truncated_completion() -> None:
-    found = parse_answers(TWO[:-15], 2, confidence=True, finished=False, salvage=True)
-    assert (found.status, texts(found)) == (PARTIAL, ["flu"])
+    thought = "<think>fever</think>"
+    found = parse_answers(thought + TWO[:-35], 2, confidence=True, finished=False, salvage=True)
+    assert (found.status, texts(found), confidences(found)) == (PARTIAL, ["flu"], [0.6])
+    found = parse_answers(thought + TWO[:-15], 2, confidence=True, finished=False, salvage=True)
+    assert (found.status, texts(found), confidences(found)) == (PARTIAL, ["flu", "common cold"], [None, None])
     assert parse_answers("<answer1>fl", 2, confidence=True, finished=False, salvage=True).status is TRUNCATED
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"Let me list: {TWO} no wait, it asks for metals, so",
+        f"<think>Let me list: {TWO} no wait",
+        f"<think>\n{TWO}",
+        f"{TWO} hm",
+        f"<think>a</think>{TWO}<think>but then {TWO}",
+        f"{TWO}<think>but",
+        TWO[:-3],
+    ],
+)
+def test_drafts_in_reasoning_that_was_cut_off_are_not_answers(text: str) -> None:
+    for confidence in (True, False):
+        found = parse_answers(text, 2, confidence=confidence, finished=False, salvage=True)
+        assert (found.status, found.answers) == (TRUNCATED, ())
+        assert found.reason
+
+
+@pytest.mark.parametrize(
+    ("text", "is_stated"),
+    [
+        (TWO, True),
+        (f"<think>x</think>{TWO}", True),
+        ("<answer>a</answer><confidence>85%</confidence>", True),
+        ("<answer>a</answer><confidence></confidence>", True),
+        ("<answer1>a</answer1>", False),
+        ("<think>no <confidence1> is asked for</think><answer1>a</answer1>", False),
+        (f"<think>{TWO}</think><answer1>a</answer1>", False),
+        (f"<think>{TWO}", False),
+        ("<answer1>a</answer1> (no <confidence1> was asked for)", False),
+        (f"<answer1>a</answer1><think>{TWO}", False),
+    ],
+)
+def test_whether_confidences_are_stated_is_read_from_what_counts(text: str, is_stated: bool) -> None:
+    assert states_confidences(text) is is_stated
 
 
 # --- any text --------------------------------------------------------------------------------------------------------
@@ -239,6 +326,10 @@ PIECES = [
         "1.5",
         "nan",
         "flu",
+        "1. ",
+        "2. ",
+        "\n2. cold | 0.5",
+        "|",
         " ",
         "\n",
         "<",
@@ -264,15 +355,17 @@ def test_no_text_raises_and_spans_slice_back(
     assert bool(found.reason) is not found.is_clean
     assert len(found.answers) == k if found.is_clean else len(found.answers) <= k
     assert bool(found.answers) is (found.status in (CLEAN, PARTIAL))
-    position = 0
     for answer in found.answers:
         assert answer.span.slice(text) == answer.text == answer.text.strip() != ""
-        assert answer.span.start >= position
-        position = answer.span.end
-        if confidence:
-            assert answer.confidence is not None and 0 <= answer.confidence <= 1
+        if answer.confidence is not None:
+            assert confidence and 0 <= answer.confidence <= 1
             assert answer.confidence_span is not None
             assert float(answer.confidence_span.slice(text)) == answer.confidence
+    assert len({answer.confidence is None for answer in found.answers}) <= 1  # all of them or none
+    final = final_part(text)
+    at = text.rfind("</think>") + len("</think>") if "</think>" in text else 0
+    for answer in found.answers:  # nothing of the reasoning, closed or not, is an answer
+        assert at <= answer.span.start and answer.span.end <= at + len(final)
 
 
 @steady
@@ -343,17 +436,93 @@ def test_every_layout_is_read_the_same_way_with_and_without_the_quick_one(
     assert texts(found) == [a for a, _ in pairs] * found.is_clean
 
 
+line_text = answer_text.filter(lambda t: "\n" not in t and "|" not in t)
+
+
+@steady
+@given(st.lists(st.tuples(line_text, grid), min_size=1, max_size=5), st.booleans(), st.sampled_from(["", "\n", " \r"]))
+def test_lines_are_read_the_same_way_with_and_without_the_quick_one(
+    pairs: list[tuple[str, str]], confidence: bool, space: str
+) -> None:
+    written = write_answers([a for a, _ in pairs], [q for _, q in pairs] if confidence else None, "lines")
+    text = f"<think>1. no</think>\n{written}".replace("\n", f"{space}\n") + space
+    found = parse_answers(text, len(pairs), confidence=confidence)
+    assert found.is_clean, found.reason
+    assert texts(found) == [a for a, _ in pairs]
+    assert confidences(found) == [float(q) if confidence else None for _, q in pairs]
+    start = text.rfind("</think>") + len("</think>")
+    assert found == parsing._parse_slowly(text, start, len(pairs), confidence, True, False)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("1. a | 0.5\n2. b | 2", "line 2: the confidence is 2, outside 0 to 1"),
+        ("1. a | 0.5\n2. b", "line 2: one | expected: 'b'"),
+        ("1. a | 0.5 | 0.5\n2. b | 0.1", "line 1: one | expected: 'a | 0.5 | 0.5'"),
+        ("1. a | 0.5", "1 lines, 2 are expected: '1. a | 0.5' is the last"),
+        ("1. a | 0.5\n2. b | 0.5\n3. c | 0.5", "3 lines, 2 are expected: '3. c | 0.5' is the last"),
+        ("1. a | 0.5\n3. b | 0.5", "line 2: 2. expected, found '3. b | 0.5'"),
+        ("Here:\n1. a | 0.5\n2. b | 0.5", "line 1: 1. expected, found 'Here:'"),
+        ("1. | 0.5\n2. b | 0.5", "line 1: the answer is empty"),
+        ("1. a</answer2> | 0.5\n2. b | 0.5", "line 1: </answer2> inside a line"),
+    ],
+)
+def test_reasons_name_the_line_and_what_is_wrong(text: str, reason: str) -> None:
+    found = parse_answers(text, 2, confidence=True)
+    assert found.status is MALFORMED and found.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("text", "salvaged", "numbers"),
+    [
+        ("Here are my answers:\n1. a | 0.5\n2. b | 0.25\nI hope this helps.", ["a", "b"], [0.5, 0.25]),
+        ("```\n1) a | 0.5\n2) b | 0.25\n```", ["a", "b"], [0.5, 0.25]),
+        ("1. no | 0.5\n2. never | 0.5\nWait.\n1. a | 0.5\n2. b | 0.25", ["a", "b"], [0.5, 0.25]),
+        ("1. a | high\n2. b | 0.25", ["a", "b"], [None, None]),
+        ("1. a\n2. b", ["a", "b"], [None, None]),
+        ("1. a | 0.5\n3. b | 0.5", ["a"], [0.5]),
+        ("1. a | 0.5\n2. b | 0.25\n3. c | 0.1", ["a", "b"], [0.5, 0.25]),
+    ],
+)
+def test_salvaged_lines(text: str, salvaged: list[str], numbers: list[float | None]) -> None:
+    found = parse_answers(text, 2, confidence=True, salvage=True)
+    assert found.status is PARTIAL
+    assert texts(found) == salvaged and confidences(found) == numbers
+
+
+def test_lines_in_reasoning_that_was_cut_off_are_not_answers() -> None:
+    text = "<think>Candidates:\n1. a | 0.5\n2. b | 0.5"
+    for finished in (True, False):
+        assert parse_answers(text, 2, confidence=True, finished=finished, salvage=True).answers == ()
+    bare = parse_answers("1. a | 0.5\n2. b", 2, confidence=True, finished=False, salvage=True)
+    assert bare.status is TRUNCATED and "may be drafts" in bare.reason
+
+
+@pytest.mark.parametrize("style", ["full", "lines"])
 @pytest.mark.parametrize("k", [1, 3])
 @pytest.mark.parametrize("confidence", [True, False])
-def test_the_format_the_prompt_shows_is_the_format_that_is_read(k: int, confidence: bool) -> None:
-    shown = build_prompt("Q", k, confidence=confidence).rpartition("write exactly:\n")[2]
+def test_the_format_the_prompt_shows_is_the_format_that_is_read(k: int, confidence: bool, style: Style) -> None:
+    shown = build_prompt("Q", k, confidence=confidence, style=style).rpartition("write exactly:\n")[2]
     answered = shown.replace("...", "0.5")
     assert parse_answers(answered, k, confidence=confidence).is_clean
 
 
 @pytest.mark.parametrize(
     "piece",
-    ["<answer1>", "<think>", "</think>", "<answer1>a</answer1><confidence1>.5</confidence1>", "<", "</answer1", " "],
+    [
+        "1. ",
+        "1. a | .5\n",
+        "\n",
+        "|",
+        "<answer1>",
+        "<think>",
+        "</think>",
+        "<answer1>a</answer1><confidence1>.5</confidence1>",
+        "<",
+        "</answer1",
+        " ",
+    ],
 )
 def test_a_megabyte_of_hostile_text_is_read_to_the_end(piece: str) -> None:
     # Time is the benchmark's subject (bench/reward_path.py); quadratic work would take minutes here.

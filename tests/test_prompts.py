@@ -5,7 +5,7 @@ import pytest
 
 from polymode.errors import ConfigError
 from polymode.parsing import parse_answers
-from polymode.prompts import MAX_K, Style, build_prompt, check_k
+from polymode.prompts import MAX_K, Style, build_prompt, check_k, reasoning_opened_by, with_reasoning_opened
 
 EVERY_K = range(1, MAX_K + 1)
 
@@ -95,3 +95,32 @@ def test_a_wrong_k_is_refused_with_its_value_and_the_range(k: object, style: Sty
 def test_an_unknown_style_is_refused_with_the_styles_there_are() -> None:
     with pytest.raises(ConfigError, match="style = 'short' is not known: use one of full, brief"):
         build_prompt("Which one?", 3, confidence=True, style="short")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "opening"),
+    [
+        ("<|im_start|>assistant\n<think>\n", "<think>\n"),
+        ("<think>", "<think>"),
+        ("<think>\n\n  ", "<think>\n\n  "),
+        ("<|im_start|>assistant\n<think>\n\n</think>\n\n", ""),
+        (build_prompt("Q", 2, confidence=True), ""),
+        ("Put your reasoning into <think>.", ""),
+        ("", ""),
+        (None, ""),
+        (7, ""),
+        ([], ""),
+        (["<think>"], ""),
+        ([{"role": "user", "content": "Q <think>"}], ""),
+        ([{"role": "user", "content": "Q"}, {"role": "assistant", "content": "<think>\n"}], "<think>\n"),
+        ([{"role": "assistant", "content": None}], ""),
+    ],
+)
+def test_a_prompt_may_open_the_reasoning(prompt: object, opening: str) -> None:
+    assert reasoning_opened_by(prompt) == opening
+
+
+def test_what_was_opened_is_put_in_front_once() -> None:
+    assert with_reasoning_opened("so</think>x", "<think>\n") == "<think>\nso</think>x"
+    assert with_reasoning_opened("\n<think>so</think>x", "<think>") == "\n<think>so</think>x"
+    assert with_reasoning_opened("x", "") == "x"

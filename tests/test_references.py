@@ -67,8 +67,7 @@ def test_references_must_be_distinguishable(verifier: Any) -> None:
     check_references([Reference("flu"), Reference("cold")], verifier)
     with pytest.raises(RecordError, match="'flu' and 'The Flu' are the same answer; write them as one reference"):
         check_references([Reference("flu"), Reference("cold"), Reference("The Flu")], verifier)
-    with pytest.raises(RecordError, match="the list is empty"):
-        check_references([], verifier)
+    check_references([], verifier)  # a question without a right answer
 
 
 @pytest.mark.parametrize("verifier", [TEXT, ScriptedVerifier()])

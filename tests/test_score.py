@@ -73,7 +73,7 @@ def test_truncated_and_unscored() -> None:
         ({"k": 2, "method": "single-rlcr"}, ConfigError, "a single method asks for one answer; use k = 1"),
         ({"k": 2, "method": "ppo"}, ConfigError, "method = 'ppo' is not known"),
         ({"k": 2, "preset": "best"}, ConfigError, "preset = 'best' is not known"),
-        ({"k": 2, "references": []}, RecordError, "the list is empty"),
+        ({"k": 2, "references": None}, RecordError, "None is missing; write the right answers, or an empty list"),
         ({"k": 2, "references": ["flu", "The flu"]}, RecordError, "'flu' and 'The flu' are the same answer"),
         ({"k": 2, "references": [Reference("flu"), Reference("FLU")]}, RecordError, "are the same answer"),
         ({"k": 2, "references": [["flu", ""]]}, RecordError, "empty text"),

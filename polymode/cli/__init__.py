@@ -7,6 +7,7 @@ polymode itself reports, 130 stopped by the user.
 from __future__ import annotations
 
 import difflib
+import io
 import os
 import sys
 import typing
@@ -39,6 +40,7 @@ class Verb(NamedTuple):
 
 VERBS = {
     "reproduce": Verb(MEASURE, "verbs:reproduce", "Run a whole experiment: train, sample, evaluate and write a report"),
+    "warmup": Verb(MEASURE, "warmup:warm_up", "Teach a pretrained model the answer format, from its own samples"),
     "train": Verb(MEASURE, "train:train", "Train a model from a recipe"),
     "generate": Verb(MEASURE, "verbs:generate", "Sample completions for the questions of a task"),
     "evaluate": Verb(MEASURE, "verbs:evaluate", "Judge and measure any file of completions (torch is not needed)"),
@@ -61,6 +63,9 @@ VERBS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code."""
     args = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):  # a text that the terminal's encoding does not have ends no command
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         with _short_warnings():
             if not args or args[0] in ("-h", "--help"):

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from polymode.cli.flags import Count, Temperature, Whole
 from polymode.errors import ConfigError
-from polymode.prompts import Style
+from polymode.prompts import Style, style_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +30,8 @@ class ModelOptions:
     """Folder or file of the task's data."""
     style: Literal["task", "full", "brief"] = "task"
     """Prompt style; `task` is the task's own."""
+    format: Literal["tags", "lines"] = "tags"
+    """Notation of the answers: tags, or lines (1. Peru | 0.7), which take fewer tokens; answers of one line only."""
     max_tokens: Count = 1536
     """Longest completion in tokens; longer ones are truncated."""
     temperature: Temperature = 1.0
@@ -43,11 +45,13 @@ class ModelOptions:
     """Arguments of the model's chat template, for example enable_thinking=false; by default those of the training run
     that made the model."""
 
-    def prompt_style(self) -> Style:
-        """The style that the flags name, else the task's."""
+    def prompt_style(self, task: Any = None) -> Style:
+        """The style that the flags name, else that of ``task``, which is opened when it is not given."""
         from polymode.tasks import open_task
 
-        return open_task(self.task, data=self.data).prompt_style if self.style == "task" else self.style
+        if task is None and self.style == "task":
+            task = open_task(self.task, data=self.data)
+        return style_of(self.style, self.format, task.prompt_style if task is not None else "full")
 
     def check_backend(self, model: str) -> None:
         """Refuse a back-end that does not exist, and options that it does not have; loads nothing."""
@@ -137,8 +141,13 @@ class Reproduce(ProgramOptions):
 class Generate(ModelOptions, ProgramOptions):
     r"""Sample completions for the questions of a task and write them to OUT/completions.jsonl.
 
+    Each finished batch is kept in OUT/completions.jsonl.part. After an interruption the same command with --resume
+    goes on from there; it refuses other settings.
+
     Examples:
         polymode generate --model runs/mine/model --out runs/mine/test --k 3
+        # go on after an interruption
+        polymode generate --model runs/mine/model --out runs/mine/test --k 3 --resume
         # eight completions for each of your own questions
         polymode generate --model Qwen/Qwen3-8B --task records --data questions.jsonl \
             --samples 8 --out runs/mine
@@ -164,11 +173,11 @@ class Generate(ModelOptions, ProgramOptions):
     seed: Whole = 0
     """Random seed; the same seed gives the same completions."""
     batch: Count = 64
-    """Number of completions sampled at the same time (transformers)."""
+    """Number of completions sampled at the same time, and kept together; vllm and openai choose it themselves."""
     confidences: str | None = None
     """Confidences that are measured instead of the stated ones: answer-probability, p-true or module:Name."""
     resume: bool = False
-    """Use an existing run folder; a finished completions.jsonl is left as it is."""
+    """Go on in an existing run folder: finished completions are kept, only the missing ones are generated."""
 
 
 @dataclass(frozen=True)
@@ -187,6 +196,8 @@ class Evaluate(MeasureOptions):
         polymode evaluate answers.jsonl --k 3
         # three independent single answers pooled into one set
         polymode evaluate samples.jsonl --k 1 --pool 3
+        # go on after an interruption
+        polymode evaluate runs/mine/test --resume
         # mathematics: 1/2 equals 0.5
         polymode evaluate answers.jsonl --verifier symbolic
         # a language model as judge
@@ -202,7 +213,7 @@ class Evaluate(MeasureOptions):
     k: int | None = None
     """Number of answers requested (K); overrides the lines of the file."""
     confidence: Literal["auto", "yes", "no"] = "auto"
-    """Whether confidences were requested; `auto` follows the lines of the file, else whether any completion has one."""
+    """Whether confidences were requested; `auto`: what each line says, else whether its completion contains one."""
     pool: Count = 1
     """Combine this many independent completions of a question into one set."""
     votes: bool = False
@@ -211,6 +222,8 @@ class Evaluate(MeasureOptions):
     """Also measure each group of questions separately, grouped by this field of "meta"."""
     seed: Whole = 0
     """Random seed of the bootstrap."""
+    resume: bool = False
+    """Go on with an interrupted evaluation: what was judged is taken, except unscored answers."""
 
 
 @dataclass(frozen=True)

@@ -49,14 +49,32 @@ class Train(ProgramOptions):
 
 def train(options: Train) -> int:
     """Train, and say where the model is."""
-    recipe = Recipe() if options.recipe is None else load_recipe(options.recipe)
-    merged = {
-        name: {**getattr(recipe, name), **value} if isinstance(value, Mapping) else value
-        for name, value in options.changes.items()
-    }
-    recipe = replace(recipe, **merged)
+    recipe = changed(Recipe() if options.recipe is None else load_recipe(options.recipe), options.changes)
     need_packages("train")
     from polymode.training import rl
 
     print(f"model: {rl.train(recipe, options.out, resume=options.resume)}")
     return 0
+
+
+OWNED: Mapping[str, Mapping[str, Any]] = {
+    "task": {"task_options": {}, "data": None},
+    "verifier": {"verifier_options": {}},
+}
+"""What belongs to a recipe's choice and means nothing for another one, with its default."""
+
+
+def changed(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
+    """The recipe with the flags' values; a mapping is completed, unless it belongs to a choice that changes too.
+
+    Raises ConfigError where the values do not go together.
+    """
+    dropped: dict[str, Any] = {}
+    for name, owned in OWNED.items():
+        if changes.get(name, getattr(recipe, name)) != getattr(recipe, name):
+            dropped |= owned
+    merged = {
+        name: {**dropped.get(name, getattr(recipe, name)), **value} if isinstance(value, Mapping) else value
+        for name, value in changes.items()
+    }
+    return replace(recipe, **{**dropped, **merged})

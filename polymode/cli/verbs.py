@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from polymode.cli.options import Compare, Doctor, Evaluate, Generate, Reproduce, Tasks
-from polymode.errors import ConfigError, MissingExtraError
+from polymode.errors import ConfigError, MissingExtraError, RunExistsError
 
 
 def reproduce(options: Reproduce) -> int:
@@ -35,9 +35,9 @@ def reproduce(options: Reproduce) -> int:
 def generate(options: Generate) -> int:
     """Sample completions into a run folder."""
     from polymode import runs
-    from polymode.generate import sample_completions
+    from polymode.generate.batches import sample_batches
     from polymode.generate.confidences import CONFIDENCES, measure_confidences
-    from polymode.prompts import Style, check_k
+    from polymode.prompts import check_k
     from polymode.tasks import open_task
 
     check_k(options.k)
@@ -45,16 +45,23 @@ def generate(options: Generate) -> int:
         CONFIDENCES.load(options.confidences)
     if (options.out / runs.CONFIG).exists():  # refuse before a model is loaded
         runs.create(options.out, options, resume=options.resume)
-        _check_same(options)
+        check_same(options, options.out, free=("batch",))
         if (options.out / runs.COMPLETIONS).exists():
             print(f"completions: {options.out / runs.COMPLETIONS} (already complete)")
             return 0
+    part = runs.CompletionsPart(options.out / runs.COMPLETIONS)
+    if part.path.exists() and not (options.out / runs.CONFIG).exists():
+        raise RunExistsError(f"{part.path} is there without its {runs.CONFIG}: put that back, or choose another --out")
     task = open_task(options.task, data=options.data, **options.task_options)
     examples = task.examples(options.split, options.n)
-    generator = options.open_generator(options.model, batch=options.batch)
+    completions = part.completions(examples)
+    generator = options.open_generator(options.model, batch=options.batch, show_progress=False)
     runs.create(options.out, options, resume=options.resume)
-    style: Style = task.prompt_style if options.style == "task" else options.style
-    completions = sample_completions(
+    style = options.prompt_style(task)
+    origin = {"task": {"name": options.task, "options": dict(options.task_options)}, "verifier": _verifier_of(task)}
+    if completions:
+        print(f"resumed: {len(completions):,} completions are finished", flush=True)
+    for batch in sample_batches(
         examples,
         generator,
         k=options.k,
@@ -64,11 +71,18 @@ def generate(options: Generate) -> int:
         temperature=options.temperature,
         seed=options.seed,
         style=style,
-    )
+        batch=options.batch,
+        present={(one.example.id, one.sample) for one in completions},
+    ):
+        part.add_completions(batch, **origin)
+        completions += batch
+    place = {example.id: number for number, example in enumerate(examples)}
+    completions.sort(key=lambda one: (place[one.example.id], one.sample))
     if options.confidences is not None:
         completions = measure_confidences(options.confidences, completions, generator, style=style)
-    origin = {"task": {"name": options.task, "options": dict(options.task_options)}, "verifier": _verifier_of(task)}
-    print(f"completions: {runs.write_completions(options.out, completions, **origin)}")
+    path = runs.write_completions(options.out, completions, **origin)
+    part.remove()
+    print(f"completions: {path}")
     return 0
 
 
@@ -83,48 +97,54 @@ def _verifier_of(task: Any) -> dict[str, Any] | None:
         return None
 
 
-def _check_same(options: Generate) -> None:
+def check_same(options: Any, folder: Path, *, free: Sequence[str] = ()) -> None:
     """A run folder belongs to one set of options; only where, how fast and how safely it runs may change."""
     from polymode import runs
 
     # A folder may be older than the option.
-    stored = {"chat_template": {}, **runs.read_configuration(options.out).config}
-    current = runs.to_json(options)
-    for name, value in current.items():
-        if name not in ("out", "resume", "batch", "unsafe_local") and stored.get(name) != value:
+    stored = {"chat_template": {}, "format": "tags", **runs.read_configuration(folder).config}
+    for name, value in runs.to_json(options).items():
+        if name not in ("out", "resume", "unsafe_local", *free) and stored.get(name) != value:
             raise ConfigError(
                 f"{name} = {value!r} differs from the run folder's {stored.get(name)!r}: resume with the same "
-                f"options, or choose another --out than {options.out}"
+                f"options, or choose another --out than {folder}"
             )
 
 
 def evaluate(options: Evaluate) -> int:
     """Measure a file of completions, print the table and write it."""
     from polymode import runs
-    from polymode.evaluation import evaluate, evaluate_groups, read_completions, write_groups
+    from polymode.evaluation import evaluate_into, read_completions
+    from polymode.evaluation.losses import describe_losses
     from polymode.evaluation.recorded_verifier import recorded_verifier
+    from polymode.verifiers.text import TextVerifier
 
     if options.votes and options.pool == 1:
         raise ConfigError("--votes needs pooled sets: give --pool too, for example --pool 3")
     path = runs.file_in(options.completions, runs.COMPLETIONS)
+    if path.name == runs.JUDGED:
+        raise ConfigError(f"{path} is what evaluate writes: name the completions; --resume judges nothing twice")
     named = options.open_verifier()
     verifier = recorded_verifier(path) if named is None else named
     has_confidence = {"auto": None, "yes": True, "no": False}[options.confidence]
     completions = read_completions(path, k=options.k, confidence=has_confidence, verifier=verifier)
     how: dict[str, Any] = {
-        "verifier": verifier,
+        "verifier": verifier if verifier is not None else TextVerifier(),
+        "by": options.by,
         "pooled": options.pool > 1,
         "k": options.pool if options.pool > 1 else None,
         "confidence_from": "votes" if options.votes else "stated",
         "metrics": options.metrics,
         "n_boot": options.n_boot,
         "seed": options.seed,
+        "resume": options.resume,
+        "read_with": {"k": options.k, "confidence": options.confidence},
     }
-    groups = {} if options.by is None else evaluate_groups(completions, options.by, **how)
-    evaluation = evaluate(completions, **how)
     out = options.out or path.parent
-    evaluation.write(out, completions=path)
+    evaluation, groups = evaluate_into(out, path, completions, **how)
     print(evaluation.table())
+    if losses := describe_losses(evaluation.judged):
+        print(losses)
     reasons = Counter(fault.partition(": ")[2] for one in evaluation.judged for fault in one.faults)
     for reason, count in reasons.most_common(1):
         print(f"commonest of the {reasons.total():,} faults that left answers unscored ({count:,}): {reason}")
@@ -132,7 +152,6 @@ def evaluate(options: Evaluate) -> int:
         name = evaluation.view["verifier"]["name"]
         print(f"judged as {path} says: {name}" if name != "text" else f"judged by text equality: {path} names no other")
     if groups:
-        write_groups(out, groups)
         print(*(f"\n{label}: {part.table()}" for label, part in groups.items()), sep="\n")
     print(f"metrics: {out / runs.METRICS}")
     return 0
@@ -176,6 +195,8 @@ def tasks(options: Tasks) -> int:
         for reference in example.references:
             weight = "" if reference.weight is None else f"  (probability {reference.weight:.3f})"
             print(f"  reference: {' = '.join(reference.names)}{weight}")
+        if not example.references:
+            print("  no reference: every answer is wrong")
         if isinstance(task, Demonstrates):
             text = task.demonstrate(example, 3, confidence=True, rng=np.random.default_rng(0))
             print(f"  demonstration: {text}")

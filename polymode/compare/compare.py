@@ -76,6 +76,12 @@ def compare_runs(
             if column is not base
         }
     notes = [f"left out, not evaluated: {folder}" for path in paths if path.is_dir() for folder in unfinished(path)]
+    notes += [
+        f"{one.arm.label}: {one.view['n_unscored']:,} of {one.view['n_completions']:,} completions could not be judged "
+        "and are left out" + ("" if one.view["n_sets"] else ", so what depends on verdicts is undefined")
+        for one in data
+        if one.view["n_unscored"]
+    ]
     try:
         examples = worked_examples(columns)
     except RunIncompleteError as exc:  # numbers do not need the texts

@@ -3,25 +3,35 @@
 Tokens are drawn from softmax(logits / temperature) in float32 over the whole vocabulary, as transformers' `generate`
 draws them with top_k = 0 and top_p = 1, from one uniform number per completion and step: the first token whose
 cumulative probability exceeds it. (`torch.multinomial` draws one number per token of the vocabulary, which on a CPU
-takes a seventh of a small model's time.) The numbers come from torch's global generator, so its seed decides, and
-neither the batch's finished completions nor when they leave does.
+takes a seventh of a small model's time.) One number of torch's global generator seeds a call, and row and step decide
+the rest, so a completion depends neither on when others leave nor on how many are sampled side by side.
+
+That number is what memory allows (`polymode.decoding.memory`); it is halved when memory runs out all the same.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from transformers import DynamicCache, GenerationConfig
 
+from polymode.decoding.memory import compute_dtype_of, free_memory, is_out_of_memory, rows_that_fit
 from polymode.decoding.settings import Settings, base_of, settings_of
 from polymode.decoding.shared_cache import SharedCache, UnshareableError, attending
+from polymode.errors import ConfigError
 
+log = logging.getLogger(__name__)
 LOOK = 4
 """Steps between two looks at which completions are finished: a look waits for the device."""
 DROP = 1 / 8
 """Finished share of the batch from which it is worth copying the rest."""
+BLOCK = 1024
+"""Tokens of the vocabulary whose probabilities are added up first."""
+_SEEDS = 1 << 62
+_STEP = 0x9E3779B97F4A7C15 % _SEEDS  # an odd number far from round ones, so that seeds of steps do not meet
 
 
 def complete(model: Any, prompts: Sequence[Sequence[int]], config: GenerationConfig) -> list[list[int]] | None:
@@ -36,35 +46,80 @@ def complete(model: Any, prompts: Sequence[Sequence[int]], config: GenerationCon
 
 
 @torch.no_grad()
-def sample_tokens(model: Any, prompts: Sequence[Sequence[int]], settings: Settings) -> list[list[int]]:
+def sample_tokens(
+    model: Any, prompts: Sequence[Sequence[int]], settings: Settings, *, at_once: int | None = None
+) -> list[list[int]]:
     """One completion of each prompt, the end token included; equal prompts share their keys and values.
 
     The model must be one that `polymode.decoding.settings.can_share`, and no prompt empty.
 
+    Args:
+        model: the model.
+        prompts: tokens of each prompt.
+        settings: how to sample.
+        at_once: most completions side by side; None means what memory allows.
+
     Raises:
         UnshareableError: the model's attention turns out to need more.
+        ConfigError: a single completion does not fit.
     """
+    seed = int(torch.randint(_SEEDS, ()))
+    number_of = {prompt: i for i, prompt in enumerate(dict.fromkeys(map(tuple, prompts)))}
+    # The cache wants a question's completions together.
+    order = sorted(range(len(prompts)), key=lambda i: number_of[tuple(prompts[i])])
+    completions: list[list[int]] = [[] for _ in prompts]
+    size = at_once or rows_that_fit(model, max(map(len, prompts), default=0), settings.max_tokens)
+    start = 0
+    while start < len(order):
+        rows = order[start : start + size]
+        try:
+            tokens = _sample_rows(model, [prompts[i] for i in rows], rows, len(prompts), settings, seed)
+        except (torch.OutOfMemoryError, RuntimeError) as exc:
+            if not is_out_of_memory(exc):
+                raise
+            if len(rows) == 1:
+                longest = len(prompts[rows[0]]) + settings.max_tokens
+                raise ConfigError(
+                    f"no room for one completion of up to {longest} tokens on {model.device}: lower the number of "
+                    "tokens, use dtype bfloat16, or a smaller model"
+                ) from exc
+            size = len(rows) // 2
+            log.warning("out of memory with %d completions at once; going on with %d", len(rows), size)
+            free_memory()
+            continue
+        for i, row in zip(rows, tokens, strict=True):
+            completions[i] = row
+        start += len(rows)
+    return completions
+
+
+def _sample_rows(
+    model: Any, prompts: Sequence[Sequence[int]], rows: Sequence[int], n_rows: int, settings: Settings, seed: int
+) -> list[list[int]]:
+    """Completions of prompts that lie together by question; ``rows`` are their numbers among ``n_rows`` in all."""
     questions = list(dict.fromkeys(map(tuple, prompts)))
     number_of = {question: i for i, question in enumerate(questions)}
-    numbers = [number_of[tuple(prompt)] for prompt in prompts]
-    order = sorted(range(len(prompts)), key=numbers.__getitem__)  # the cache wants a question's completions together
     device = model.device
-    question_N = torch.tensor([numbers[i] for i in order], device=device)
+    question_N = torch.tensor([number_of[tuple(prompt)] for prompt in prompts], device=device)
     logits_PV, is_token_PT, prompt_cache = _read_prompts(model, questions)
-    cache = SharedCache(prompt_cache, is_token_PT, question_N)
+    cache = SharedCache(prompt_cache, is_token_PT, question_N, compute_dtype_of(model))
     logits_NV, length_N = logits_PV[question_N], is_token_PT.sum(1)[question_N]
 
-    # N shrinks as completions leave; row_N says which row of tokens_RT, the table of all completions, each one writes.
-    row_N = torch.arange(len(order), device=device)
+    # N shrinks as completions leave; place_N says which row of tokens_RT, the table of them all, each one writes.
+    row_R, place_N = torch.tensor(rows), torch.arange(len(rows), device=device)
     ends = torch.tensor(settings.ends, dtype=torch.long, device=device)
-    tokens_RT = torch.zeros(len(order), settings.max_tokens, dtype=torch.long, device=device)
-    is_done_N = torch.zeros(len(order), dtype=torch.bool, device=device)
+    tokens_RT = torch.zeros(len(rows), settings.max_tokens, dtype=torch.long, device=device)
+    is_done_N = torch.zeros(len(rows), dtype=torch.bool, device=device)
     with attending(base_of(model), cache):
         for step in range(settings.max_tokens):
             if step < settings.min_tokens:
                 logits_NV[:, ends] = -torch.inf
-            chosen_N = _choose(logits_NV, settings.temperature, row_N, len(order))
-            tokens_RT[row_N, step] = chosen_N
+            if settings.temperature == 0:
+                chosen_N = logits_NV.argmax(-1)
+            else:
+                uniform_N = _uniform(seed, step, n_rows)[row_R].to(device)[place_N]
+                chosen_N = choose(logits_NV / settings.temperature, uniform_N)
+            tokens_RT[place_N, step] = chosen_N
             is_done_N |= torch.isin(chosen_N, ends)
             if step + 1 == settings.max_tokens:
                 break
@@ -72,9 +127,9 @@ def sample_tokens(model: Any, prompts: Sequence[Sequence[int]], settings: Settin
                 unfinished = (~is_done_N).nonzero().squeeze(1)
                 if not len(unfinished):
                     break
-                if len(unfinished) <= (1 - DROP) * len(row_N):
+                if len(unfinished) <= (1 - DROP) * len(place_N):
                     cache.keep(unfinished)
-                    row_N, chosen_N = row_N[unfinished], chosen_N[unfinished]
+                    place_N, chosen_N = place_N[unfinished], chosen_N[unfinished]
                     length_N, is_done_N = length_N[unfinished], is_done_N[unfinished]
             # Padding does not count: a token's position is the number of real ones before it.
             positions_N1 = (length_N + step).unsqueeze(1)
@@ -82,10 +137,7 @@ def sample_tokens(model: Any, prompts: Sequence[Sequence[int]], settings: Settin
                 input_ids=chosen_N.unsqueeze(1), position_ids=positions_N1, past_key_values=cache, use_cache=True
             )
             logits_NV = out.logits[:, -1].float()
-    completions: list[list[int]] = [[] for _ in prompts]
-    for i, row in zip(order, tokens_RT.tolist(), strict=True):
-        completions[i] = _until_end(row, settings.ends)
-    return completions
+    return [_until_end(row, settings.ends) for row in tokens_RT.tolist()]
 
 
 def _read_prompts(model: Any, prompts: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor, DynamicCache]:
@@ -107,16 +159,34 @@ def _read_prompts(model: Any, prompts: Sequence[Sequence[int]]) -> tuple[torch.T
     return out.logits[:, -1].float(), is_token_PT, cache
 
 
-def _choose(logits_NV: torch.Tensor, temperature: float, row_N: torch.Tensor, n_rows: int) -> torch.Tensor:
-    """A token for each of ``row_N`` out of ``n_rows``; a number is drawn for the other rows too, and not used."""
-    if temperature == 0:
-        return logits_NV.argmax(-1)
-    # In double precision, so that the sums of a large vocabulary's small probabilities are right.
-    cumulative_NV = torch.softmax(logits_NV / temperature, -1).double().cumsum(-1)
-    uniform_N1 = torch.rand(n_rows, 1, dtype=torch.float64, device=logits_NV.device)[row_N]
+def _uniform(seed: int, step: int, n_rows: int) -> torch.Tensor:
+    """A uniform number in [0, 1) of double precision for each row of a step, on the CPU."""
+    generator = torch.Generator().manual_seed((seed + step * _STEP) % _SEEDS)
+    return torch.rand(n_rows, dtype=torch.float64, generator=generator)
+
+
+def choose(logits_NV: torch.Tensor, uniform_N: torch.Tensor) -> torch.Tensor:
+    """The first token of each row whose cumulative probability exceeds the row's number.
+
+    Cumulative sums need double precision, or the many small probabilities of a large vocabulary are rounded away. A
+    copy of (N, V) in double precision would be the largest array of a step, so the sum is taken in two stages: over
+    blocks of `BLOCK` tokens, then inside the block that the number falls into.
+    """
+    p_NV = torch.softmax(logits_NV, -1)
+    n, vocabulary = p_NV.shape
+    p_NBC = torch.nn.functional.pad(p_NV, (0, -vocabulary % BLOCK)).view(n, -1, BLOCK)
     # The last sum is not exactly 1; scaled by it, a number close to 1 still falls to a token that has a probability.
-    target_N1 = uniform_N1 * cumulative_NV[:, -1:]
-    return torch.searchsorted(cumulative_NV, target_N1, right=True).squeeze(1).clamp(max=logits_NV.shape[1] - 1)
+    up_to_NB = p_NBC.sum(-1, dtype=torch.float64).cumsum(-1)
+    target_N1 = uniform_N.unsqueeze(1) * up_to_NB[:, -1:]
+    block_N1 = torch.searchsorted(up_to_NB, target_N1, right=True).clamp_(max=up_to_NB.shape[1] - 1)
+    before_N1 = up_to_NB.gather(1, block_N1) - p_NBC.sum(-1, dtype=torch.float64).gather(1, block_N1)
+    inside_NC = p_NBC.gather(1, block_N1.unsqueeze(-1).expand(-1, 1, BLOCK)).squeeze(1).double().cumsum(-1)
+    # Two sums of the same numbers differ in their last digit; a block's own total bounds what is looked for in it.
+    rest_N1 = torch.minimum(target_N1 - before_N1, inside_NC[:, -1:].nextafter(torch.zeros_like(target_N1))).clamp_(
+        min=0
+    )
+    place_N1 = torch.searchsorted(inside_NC, rest_N1, right=True)
+    return (block_N1 * BLOCK + place_N1).squeeze(1)
 
 
 def _until_end(tokens: list[int], ends: Sequence[int]) -> list[int]:

@@ -48,10 +48,16 @@ class SharedLayer(DynamicLayer):
     and completion. Unlike any other it gives back the completions' own states alone, so only `attend` can read it.
     """
 
-    def __init__(self, prompt_keys_PHTD: torch.Tensor, prompt_values_PHTD: torch.Tensor) -> None:
+    def __init__(
+        self, prompt_keys_PHTD: torch.Tensor, prompt_values_PHTD: torch.Tensor, dtype: torch.dtype | None = None
+    ) -> None:
         super().__init__()
-        self.prompt_keys_PHTD, self.prompt_values_PHTD = prompt_keys_PHTD, prompt_values_PHTD
-        self.dtype, self.device, self.is_initialized = prompt_keys_PHTD.dtype, prompt_keys_PHTD.device, True
+        # Under autocast transformers' cache holds float32, because a norm with float32 weights made the keys.
+        self.dtype, self.device = dtype or prompt_keys_PHTD.dtype, prompt_keys_PHTD.device
+        self.is_initialized = True
+        self.prompt_keys_PHTD, self.prompt_values_PHTD = (
+            states.to(self.dtype) for states in (prompt_keys_PHTD, prompt_values_PHTD)
+        )
         self._buffers_NHTD: tuple[torch.Tensor, ...] = ()  # keys and values; the first `_n_tokens` of T are written
         self._n_tokens = 0
 
@@ -84,7 +90,9 @@ class SharedLayer(DynamicLayer):
         """Move to buffers of half as much again, so that all growing together copies each token about twice."""
         room = max(ROOM, self._n_tokens + n_written // 2)
         smaller = self._buffers_NHTD
-        self._buffers_NHTD = tuple(x.new_empty(*x.shape[:2], room, x.shape[3]) for x in (keys, values))
+        self._buffers_NHTD = tuple(
+            x.new_empty(*x.shape[:2], room, x.shape[3], dtype=self.dtype) for x in (keys, values)
+        )
         for buffer, before in zip(self._buffers_NHTD, smaller, strict=False):  # the first time there is no smaller one
             buffer[:, :, :n_written] = before[:, :, :n_written]
 
@@ -96,10 +104,13 @@ class SharedCache(Cache):
         prompts: cache that holds the prompts, one row per question.
         is_token_PT: False where a prompt is padded.
         question_N: each completion's question; completions of a question lie together.
+        dtype: of keys and values; None means that of the prompts'.
     """
 
-    def __init__(self, prompts: Cache, is_token_PT: torch.Tensor, question_N: torch.Tensor) -> None:
-        super().__init__(layers=[SharedLayer(layer.keys, layer.values) for layer in prompts.layers])  # type: ignore[arg-type]
+    def __init__(
+        self, prompts: Cache, is_token_PT: torch.Tensor, question_N: torch.Tensor, dtype: torch.dtype | None = None
+    ) -> None:
+        super().__init__(layers=[SharedLayer(layer.keys, layer.values, dtype) for layer in prompts.layers])  # type: ignore[arg-type]
         # Added to scores of the shape (P, H, G * E, T); None spares the addition where all prompts have one length.
         self.padding_P11T = None
         if not is_token_PT.all():

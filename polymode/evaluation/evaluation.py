@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -16,20 +15,18 @@ from tqdm import tqdm
 from polymode import runs
 from polymode.errors import ConfigError, RecordError
 from polymode.evaluation.curves import CURVE, curves_of
-from polymode.evaluation.judged import SHOW_AFTER, CompletionJudge, with_overlaps
+from polymode.evaluation.judged import SHOW_AFTER
+from polymode.evaluation.judging import judge_completions, ordered
 from polymode.evaluation.older import completed
 from polymode.evaluation.sets import Tables, overlaps_of, tables_of
-from polymode.metrics.own import own_statistics
+from polymode.metrics.own import METRICS, own_statistics
 from polymode.metrics.statistics import of_unique_references
 from polymode.metrics.statistics import statistics as statistics_of
-from polymode.prompts import check_k
 from polymode.rewards import Reward
 from polymode.runs import JudgedCompletion
 from polymode.types import Completion, ParseStatus
 from polymode.uncertainty import N_BOOT, Estimate, Statistic, bootstrap, paired_differences, restrict
 from polymode.verifiers import QuestionVerifier, Verifier
-from polymode.verifiers.description import describe_verifier
-from polymode.verifiers.text import TextVerifier
 
 Sampled = TypeVar("Sampled", Completion, JudgedCompletion)
 
@@ -70,7 +67,7 @@ class Evaluation:
                 raise RecordError(f"{folder / runs.METRICS}: view.{name} is missing: evaluate again")
         lines = runs.judged_lines(folder / runs.JUDGED)
         rows = tqdm(lines, desc="reading judged.jsonl", unit=" completions", delay=SHOW_AFTER, leave=False)
-        judged = _in_order([line.judged for line in rows], lambda one: one.id)
+        judged = ordered([line.judged for line in rows], lambda one: one.id)
         if any(one.schema == 0 for one in judged):
             judged = completed(judged, folder, stored.pool if stored.view.get("pooled") else 0)
         questions, _, statistics = _measured(judged, stored.view, metrics)
@@ -87,11 +84,21 @@ class Evaluation:
         Raises:
             WriteError: a file cannot be written.
         """
+        write_verdicts(Path(folder), self.judged)
+        self.write_metrics(folder, completions=completions)
+
+    def write_metrics(
+        self,
+        folder: Path | str,
+        *,
+        completions: Path | str | None = None,
+        groups: Mapping[str, Evaluation] | None = None,
+    ) -> None:
+        """Write ``metrics.json`` alone, with those of ``groups`` (`evaluate_groups`); otherwise as `write`."""
         folder = Path(folder)
         source = runs.file_in(folder if completions is None else completions, runs.COMPLETIONS)
-        rows = tqdm(self.judged, desc="writing judged.jsonl", unit=" completions", delay=SHOW_AFTER, leave=False)
-        runs.write_judged(folder / runs.JUDGED, rows)
-        stored = self.stored()
+        parts = {label: replace(part.stored(), curves={}) for label, part in (groups or {}).items()}
+        stored = replace(self.stored(), groups=parts)
         if source.is_file():
             stored = replace(
                 stored, completions=runs.CompletionsFile(os.path.relpath(source, folder), runs.fingerprint(source))
@@ -146,25 +153,34 @@ def evaluate(
         ConfigError: no completions; pooled without a k or enough samples, or with multi-answer completions; votes
             without pooled; one id for two questions; a metric that cannot be used.
     """
-    in_order = _in_order(list(completions), lambda completion: completion.example.id)
-    _check_options(in_order, k, pooled, confidence_from, n_boot)
-    judge = CompletionJudge(verifier if verifier is not None else TextVerifier(), reward)
-    _check_ids(in_order)
-    judge.prepare(in_order)
-    judged: list[JudgedCompletion] = []
-    with tqdm(in_order, desc="judging", unit=" completions", delay=SHOW_AFTER, leave=False) as bar:
-        for _, same in groupby(bar, lambda completion: completion.example.id):
-            judged += judge.judged(list(same), k or 0 if pooled else 0)
-    if pooled and not any(one.pool for one in judged):
-        raise ConfigError(f"k = {k} is too large for pooled sets: no question has {k} samples; generate more samples")
-    judged = with_overlaps(judged, in_order)
-    view = {
-        "k": k if pooled else max(c.k for c in in_order),
-        "pooled": pooled,
-        "confidence_from": confidence_from,
-        "verifier": describe_verifier(judge.verifier),
-    }
-    questions, tables, statistics = _measured(judged, view, metrics)
+    check_measures(metrics, n_boot)
+    judged, how = judge_completions(
+        completions, verifier=verifier, reward=reward, k=k, pooled=pooled, confidence_from=confidence_from
+    )
+    return measure(judged, how, metrics=metrics, n_boot=n_boot, seed=seed)
+
+
+def check_measures(metrics: Sequence[str], n_boot: int) -> None:
+    """Refuse metrics that there are not, and a number of replicates that is none, before anything is judged."""
+    for name in metrics:
+        METRICS.load(name)
+    if isinstance(n_boot, bool) or not isinstance(n_boot, int) or n_boot < 0:
+        raise ConfigError(f"n_boot = {n_boot!r} is not allowed: give a whole number from 0 (0: no intervals)")
+
+
+def measure(
+    judged: Sequence[JudgedCompletion],
+    how: Mapping[str, Any],
+    *,
+    metrics: Sequence[str] = (),
+    n_boot: int = N_BOOT,
+    seed: int = 0,
+) -> Evaluation:
+    """Metrics of what `judge_completions` returned, or of the questions of a part; nothing is judged.
+
+    Undefined metrics are NaN, with n = 0: all of them where nothing could be scored.
+    """
+    questions, tables, statistics = _measured(judged, how, metrics)
     n_unscored = tables.completions.n_unscored
     with tqdm(total=n_boot, desc="intervals", unit=" resamples", delay=SHOW_AFTER, leave=False) as bar:
         estimates = bootstrap(
@@ -178,8 +194,8 @@ def evaluate(
     statuses = Counter(one.status for one in judged)
     return Evaluation(
         view={
-            **view,
-            "has_confidence": bool((~np.isnan(tables.answers.q)).any()),
+            **how,
+            "has_confidence": _states_confidences(judged, tables),
             "n_questions": len(questions),
             "n_completions": len(judged),
             "n_sets": tables.sets.n_sets,
@@ -192,6 +208,13 @@ def evaluate(
         question_ids=questions,
         statistics=statistics,
     )
+
+
+def write_verdicts(folder: Path, judged: Sequence[JudgedCompletion]) -> None:
+    """Write ``judged.jsonl``, whole or not at all; metrics of earlier verdicts are removed. Raises WriteError."""
+    rows = tqdm(judged, desc="writing judged.jsonl", unit=" completions", delay=SHOW_AFTER, leave=False)
+    runs.remove_metrics(folder)
+    runs.write_judged(folder / runs.JUDGED, rows)
 
 
 def compare(first: Evaluation, second: Evaluation, *, n_boot: int = N_BOOT, seed: int = 0) -> dict[str, Estimate]:
@@ -218,19 +241,6 @@ def compare(first: Evaluation, second: Evaluation, *, n_boot: int = N_BOOT, seed
     return paired_differences(pairs, len(shared), rng=np.random.default_rng(seed), n_boot=n_boot)
 
 
-def _in_order(items: list[Sampled], id_of: Callable[[Sampled], str]) -> list[Sampled]:
-    """Questions in order of first appearance, samples in order."""
-    place = {id_: number for number, id_ in enumerate(dict.fromkeys(map(id_of, items)))}
-    return sorted(items, key=lambda one: (place[id_of(one)], one.sample))
-
-
-def _check_ids(in_order: list[Completion]) -> None:
-    for completion, after in pairwise(in_order):
-        first, example = completion.example, after.example
-        if first.id == example.id and first is not example and first != example:
-            raise ConfigError(f"id {example.id!r} stands for two different questions: give each question its own id")
-
-
 def _measured(
     judged: Sequence[JudgedCompletion], view: Mapping[str, Any], metrics: Sequence[str]
 ) -> tuple[tuple[str, ...], Tables, dict[str, Statistic]]:
@@ -244,28 +254,10 @@ def _measured(
     return tuple(questions), tables, {**built_in, **own, **curve}
 
 
-def _check_options(
-    completions: list[Completion], k: int | None, pooled: bool, confidence_from: str, n_boot: int
-) -> None:
-    if not completions:
-        raise ConfigError("completions is empty: give at least one completion")
-    if confidence_from not in ("stated", "votes"):
-        raise ConfigError(f"confidence_from = {confidence_from!r} is not known: use 'stated' or 'votes'")
-    if isinstance(n_boot, bool) or not isinstance(n_boot, int) or n_boot < 0:
-        raise ConfigError(f"n_boot = {n_boot!r} is not allowed: give a whole number from 0 (0: no intervals)")
-    if confidence_from == "votes" and not pooled:
-        raise ConfigError("confidence_from = 'votes' counts answers of pooled sets: pass pooled=True and k")
-    if not pooled:
-        return
-    if k is None:
-        raise ConfigError("k is missing: pooled=True needs the number of completions that make one set")
-    check_k(k)
-    several = next((c for c in completions if c.k != 1), None)
-    if several is not None:
-        raise ConfigError(
-            f"pooled = True needs single-answer completions, but id {several.example.id!r} asks for k = {several.k}: "
-            "leave pooled out for multi-answer completions"
-        )
+def _states_confidences(judged: Sequence[JudgedCompletion], tables: Tables) -> bool:
+    """Whether there are confidences, also where no answer could be scored."""
+    is_stated = any(q is not None for one in judged for q in one.confidences)
+    return is_stated or bool((~np.isnan(tables.answers.q)).any())
 
 
 def _summary(view: Mapping[str, Any]) -> str:

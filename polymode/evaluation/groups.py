@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from polymode import runs
 from polymode.errors import ConfigError
-from polymode.evaluation.evaluation import Evaluation, evaluate
+from polymode.evaluation.evaluation import Evaluation, measure
+from polymode.evaluation.judging import judge_completions
+from polymode.runs import JudgedCompletion
 from polymode.types import Completion
 
 MAX_GROUPS = 50
@@ -23,7 +22,15 @@ def evaluate_groups(completions: Iterable[Completion], by: str, **options: Any) 
     Raises:
         ConfigError: a question lacks the field, or it has more than ``MAX_GROUPS`` values.
     """
-    groups: dict[str, list[Completion]] = {}
+    completions = list(completions)
+    groups = groups_of(completions, by)
+    how = {name: options.pop(name) for name in ("metrics", "n_boot", "seed") if name in options}
+    return measure_groups(groups, *judge_completions(completions, **options), **how)
+
+
+def groups_of(completions: Iterable[Completion], by: str) -> dict[str, str]:
+    """Label of the group of each question, ``"by = value"``, by id; raises as `evaluate_groups`."""
+    labels: dict[str, str] = {}
     for completion in completions:
         if by not in completion.example.meta:
             fields = ", ".join(sorted(completion.example.meta)) or "nothing"
@@ -32,13 +39,17 @@ def evaluate_groups(completions: Iterable[Completion], by: str, **options: Any) 
             )
         value = completion.example.meta[by]
         text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
-        groups.setdefault(f"{by} = {text}", []).append(completion)
-        if len(groups) > MAX_GROUPS:
-            raise ConfigError(f"by = {by!r} has more than {MAX_GROUPS} values: choose a field that names a few groups")
-    return {label: evaluate(groups[label], **options) for label in sorted(groups)}
+        labels[completion.example.id] = f"{by} = {text}"
+    if len(set(labels.values())) > MAX_GROUPS:
+        raise ConfigError(f"by = {by!r} has more than {MAX_GROUPS} values: choose a field that names a few groups")
+    return labels
 
 
-def write_groups(folder: Path | str, groups: dict[str, Evaluation]) -> None:
-    """Add the groups' views and metrics to the ``metrics.json`` of ``folder``, under ``groups``."""
-    parts = {label: replace(evaluation.stored(), curves={}) for label, evaluation in groups.items()}
-    replace(runs.read_metrics(Path(folder)), groups=parts).write(Path(folder))
+def measure_groups(
+    groups: Mapping[str, str], judged: Iterable[JudgedCompletion], how: Mapping[str, Any], **options: Any
+) -> dict[str, Evaluation]:
+    """`measure` for each group of questions (`groups_of`)."""
+    members: dict[str, list[JudgedCompletion]] = {}
+    for one in judged:
+        members.setdefault(groups[one.id], []).append(one)
+    return {label: measure(members[label], how, **options) for label in sorted(members)}

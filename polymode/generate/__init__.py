@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from polymode import runs
 from polymode.plugins import Entry, Registry
-from polymode.prompts import Style, build_prompt
+from polymode.prompts import Style, prompt_for
 from polymode.types import Completion, Example
 
 
@@ -18,7 +18,7 @@ class Generated:
     """One sampled text."""
 
     text: str
-    """The completion without its end token."""
+    """The completion without its end token; a ``<think>`` that the prompt opened stands in front of it."""
     n_tokens: int | None
     """Generated tokens, end token included; None when the back-end does not tell."""
     is_finished: bool
@@ -28,7 +28,10 @@ class Generated:
 
 
 class Generator(Protocol):
-    """A source of completions; the same prompts, settings and seed give the same texts."""
+    """A source of completions; the same prompts, settings and seed give the same texts.
+
+    An attribute ``batch`` may say how many completions one call should ask for (`polymode.generate.batches`).
+    """
 
     def generate(
         self, prompts: Sequence[str], *, n: int, max_tokens: int, temperature: float, seed: int
@@ -99,10 +102,7 @@ def sample_completions(
     style: Style,
 ) -> list[Completion]:
     """``samples`` completions of every example, asked for ``k`` answers each, in the order of the examples."""
-    prompts = [
-        build_prompt(example.question, k, confidence=confidence, exclusive=example.exclusive, style=style)
-        for example in examples
-    ]
+    prompts = [prompt_for(example, k, confidence=confidence, style=style) for example in examples]
     generated = generator.generate(prompts, n=samples, max_tokens=max_tokens, temperature=temperature, seed=seed)
     return [
         Completion(example, text.text, k, confidence, number, text.n_tokens, text.is_finished)

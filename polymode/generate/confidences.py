@@ -15,7 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 from polymode.errors import ConfigError
 from polymode.parsing import parse_answers
 from polymode.plugins import Entry, Registry
-from polymode.prompts import CONFIDENCE_TEXTS, Style, build_check_prompt, build_prompt
+from polymode.prompts import CONFIDENCE_TEXTS, Style, build_check_prompt, build_prompt, prompt_for
 from polymode.types import Answer, Completion
 
 
@@ -70,10 +70,7 @@ def answer_probabilities(completions: Sequence[Completion], scorer: Scorer, *, s
     The usual baseline "answer probability" (Kadavath et al. 2022, https://arxiv.org/abs/2207.05221, section 2;
     method.md of the RLCR line calls it the same). Completions that are not clean are left as they are.
     """
-    prompts = [
-        build_prompt(c.example.question, c.k, confidence=c.has_confidence, exclusive=c.example.exclusive, style=style)
-        for c in completions
-    ]
+    prompts = [prompt_for(c.example, c.k, confidence=c.has_confidence, style=style) for c in completions]
     scored = scorer.token_log_probabilities(prompts, [c.text for c in completions])
     out = []
     for completion, tokens in zip(completions, scored, strict=True):
@@ -95,9 +92,10 @@ def p_true(completions: Sequence[Completion], scorer: Scorer, *, style: Style) -
     Completions that are not clean are left as they are.
     """
     rows = [(number, answer) for number, c in enumerate(completions) for answer in _answers(c)]
-    if style == "brief":
+    if style.startswith("brief"):
+        begun = "<answer>{}</answer><confidence>" if style == "brief" else "1. {} | "
         prompts = [build_prompt(completions[i].example.question, 1, confidence=True, style=style) for i, _ in rows]
-        texts = [f"{_thought(completions[i])}<answer>{a.text}</answer><confidence>" for i, a in rows]
+        texts = [f"{_thought(completions[i])}{begun.format(a.text)}" for i, a in rows]
         candidates, worth = CONFIDENCE_TEXTS, [float(g) for g in CONFIDENCE_TEXTS]
     else:
         prompts = [build_check_prompt(completions[i].example.question, a.text) for i, a in rows]

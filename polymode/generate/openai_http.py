@@ -71,7 +71,7 @@ class OpenAIGenerator:
         for name in ("messages", "max_tokens", "stream", "n"):
             if name in request_options:
                 raise ConfigError(f"request_options: {name!r} cannot be changed; leave it out")
-        self.model, self._concurrency, self._options = model, concurrency, request_options
+        self.model, self.concurrency, self._options = model, concurrency, request_options
         self._chat = Endpoint(
             f"{base_url.rstrip('/')}/chat/completions",
             api_key_env=api_key_env,
@@ -81,6 +81,10 @@ class OpenAIGenerator:
             seconds_in_all=timeout,
             rest_seconds=REST_SECONDS,
         )
+
+    def stop(self) -> None:
+        """Cut off every request under way, for good."""
+        self._chat.stop()
 
     def generate(
         self, prompts: Sequence[str], *, n: int, max_tokens: int, temperature: float, seed: int
@@ -104,7 +108,7 @@ class OpenAIGenerator:
         ]
         if len(bodies) == 1:
             return [[self._ask(bodies[0])]]
-        with ThreadPoolExecutor(min(self._concurrency, max(1, len(bodies))), "polymode-generate") as pool:
+        with ThreadPoolExecutor(min(self.concurrency, max(1, len(bodies))), "polymode-generate") as pool:
             futures = [pool.submit(self._ask, body) for body in bodies]
             try:
                 made = [future.result() for future in futures]
@@ -127,18 +131,23 @@ class OpenAIGenerator:
 
 
 def _completion_in(reply: Any) -> Generated:
-    """The first choice; reasoning that the server cut out of the text is put back in front of it."""
+    """The first choice; reasoning that the server cut out of the text is put back in front of it.
+
+    It is left open where generation was cut off inside it.
+    """
     choice = reply["choices"][0]
     message = choice["message"]
     text = message.get("content") or ""
     thought = message.get("reasoning_content") or message.get("reasoning") or ""
     if not isinstance(text, str) or not isinstance(thought, str):
         raise ValueError
-    usage = reply.get("usage") or {}
+    usage, is_finished = reply.get("usage") or {}, choice.get("finish_reason") == "stop"
+    if thought:
+        text = f"<think>{thought}</think>{text}" if is_finished or text.strip() else f"<think>{thought}"
     return Generated(
-        text=f"<think>{thought}</think>{text}" if thought else text,
+        text=text,
         n_tokens=_count(usage.get("completion_tokens")),
-        is_finished=choice.get("finish_reason") == "stop",
+        is_finished=is_finished,
         n_prompt_tokens=_count(usage.get("prompt_tokens")),
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from polymode.decoding.texts import CompletionDecoder, ends_of, opening_of
 from polymode.errors import ConfigError, MissingExtraError
 from polymode.generate import Generated, chat_template_of
 
@@ -57,8 +58,8 @@ class TransformersGenerator:
         if self.tokenizer.pad_token is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token
         self.model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
-        ends = self.model.generation_config.eos_token_id
-        self._ends = set(ends if isinstance(ends, list) else [ends]) | {self.tokenizer.eos_token_id}
+        self._ends = {*ends_of(self.model), self.tokenizer.eos_token_id}
+        self._text_of = CompletionDecoder(self.tokenizer, self._ends)
 
     def generate(
         self, prompts: Sequence[str], *, n: int, max_tokens: int, temperature: float, seed: int
@@ -66,7 +67,7 @@ class TransformersGenerator:
         """``n`` completions of each prompt; temperature 0 takes the most likely token each time."""
         import torch
 
-        ids = [self._encode(prompt) for prompt in prompts]
+        ids = [self.encode(prompt) for prompt in prompts]
         out: list[list[Generated]] = [[] for _ in prompts]
         rows = [i for i in range(len(prompts)) for _ in range(n)]
         with torch.random.fork_rng(), torch.inference_mode():
@@ -86,14 +87,17 @@ class TransformersGenerator:
             Per text its tokens as (start, end, log-probability); start and end are offsets into the text, which is
             tokenised anew (a sampled text may have been made of other tokens).
         """
-        encoded = [self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True) for text in texts]
-        ids = [self._encode(p) + text["input_ids"] for p, text in zip(prompts, encoded, strict=True)]
+        prompt_ids = [self.encode(prompt) for prompt in prompts]
+        tails = [self._without_opening(text, ids_T) for text, ids_T in zip(texts, prompt_ids, strict=True)]
+        encoded = [self.tokenizer(tail, add_special_tokens=False, return_offsets_mapping=True) for tail in tails]
+        ids = [ids_T + tail["input_ids"] for ids_T, tail in zip(prompt_ids, encoded, strict=True)]
         out: list[list[tuple[int, int, float]]] = [[] for _ in texts]
-        for row, logits in self._logits(ids, [len(text["input_ids"]) + 1 for text in encoded]):
+        for row, logits in self._logits(ids, [len(tail["input_ids"]) + 1 for tail in encoded]):
             # The logits at one position foretell the next token, so the last ones foretell what is not there.
             target = logits.new_tensor(encoded[row]["input_ids"]).long().unsqueeze(1)
             values = logits[:-1].log_softmax(-1).gather(1, target).squeeze(1).tolist()
-            out[row] = [(a, b, v) for (a, b), v in zip(encoded[row]["offset_mapping"], values, strict=True)]
+            offsets, shift = encoded[row]["offset_mapping"], len(texts[row]) - len(tails[row])
+            out[row] = [(a + shift, b + shift, v) for (a, b), v in zip(offsets, values, strict=True)]
         return out
 
     def next_token_probabilities(
@@ -107,8 +111,9 @@ class TransformersGenerator:
         firsts = [self.tokenizer(c, add_special_tokens=False)["input_ids"][0] for c in candidates]
         if len(set(firsts)) < len(firsts):
             raise ConfigError(f"candidates {list(candidates)} do not all start with tokens of their own")
-        tails = [self.tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
-        ids = [self._encode(prompt) + tail for prompt, tail in zip(prompts, tails, strict=True)]
+        ids = [self.encode(prompt) for prompt in prompts]
+        for ids_T, text in zip(ids, texts, strict=True):
+            ids_T += self.tokenizer(self._without_opening(text, ids_T), add_special_tokens=False)["input_ids"]
         out: list[list[float]] = [[] for _ in texts]
         for row, logits in self._logits(ids, [1] * len(ids)):
             out[row] = logits[-1].softmax(-1)[firsts].tolist()
@@ -135,11 +140,16 @@ class TransformersGenerator:
                 yield rows[start : start + size]
                 bar.update(len(rows[start : start + size]))
 
-    def _encode(self, prompt: str) -> list[int]:
+    def encode(self, prompt: str) -> list[int]:
+        """Tokens of a prompt as the model reads it, the chat template applied when the tokenizer has one."""
         if self.tokenizer.chat_template is None:
             return self.tokenizer(prompt, add_special_tokens=True)["input_ids"]
         chat, options = [{"role": "user", "content": prompt}], self._chat_template
         return self.tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=False, **options)
+
+    def _without_opening(self, text: str, prompt_ids: Sequence[int]) -> str:
+        """What follows the prompt: a completion without what `generate` put in front of it."""
+        return text.removeprefix(opening_of(self.tokenizer, prompt_ids))
 
     def _sample(self, ids: list[list[int]], max_tokens: int, temperature: float) -> list[Generated]:
         from transformers import GenerationConfig
@@ -160,8 +170,12 @@ class TransformersGenerator:
         # The first end token counts, and nothing behind it does.
         lengths = [next((i + 1 for i, t in enumerate(row) if t in self._ends), len(row)) for row in tokens]
         rows = [row[:length] for row, length in zip(tokens, lengths, strict=True)]
-        texts = self.tokenizer.batch_decode(rows, skip_special_tokens=True)
         return [
-            Generated(text, len(row), bool(row) and row[-1] in self._ends, len(prompt))
-            for text, row, prompt in zip(texts, rows, ids, strict=True)
+            Generated(
+                opening_of(self.tokenizer, prompt) + self._text_of(row),
+                len(row),
+                bool(row) and row[-1] in self._ends,
+                len(prompt),
+            )
+            for row, prompt in zip(rows, ids, strict=True)
         ]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from polymode.decoding.texts import opening_of
 from polymode.errors import MissingExtraError
 from polymode.generate import Generated, chat_template_of
 
@@ -22,6 +23,9 @@ class VLLMGenerator:
         MissingExtraError: vLLM is not installed.
     """
 
+    batch = 1024
+    """Completions of one call. vLLM forms batches of its own, which want many; each call's completions are kept."""
+
     def __init__(self, model: str | Path, *, chat_template: Mapping[str, Any] | None = None, **options: Any) -> None:
         try:
             from vllm import LLM  # pyright: ignore[reportAttributeAccessIssue]  # absent, it is this module
@@ -36,13 +40,18 @@ class VLLMGenerator:
         """``n`` completions of each prompt; a chat template is applied when the tokenizer has one."""
         from vllm import SamplingParams  # pyright: ignore[reportAttributeAccessIssue]  # absent, it is this module
 
-        settings = SamplingParams(n=n, max_tokens=max_tokens, temperature=temperature, top_p=1.0, seed=seed)
-        if self.engine.get_tokenizer().chat_template is None:
+        # Special tokens stay in the text, because <think> may be one; vLLM leaves out the end token in any case.
+        settings = SamplingParams(
+            n=n, max_tokens=max_tokens, temperature=temperature, top_p=1.0, seed=seed, skip_special_tokens=False
+        )
+        tokenizer = self.engine.get_tokenizer()
+        if tokenizer.chat_template is None:
             results = self.engine.generate(list(prompts), settings)
         else:
             chats = [[{"role": "user", "content": prompt}] for prompt in prompts]
             results = self.engine.chat(chats, settings, chat_template_kwargs=self._chat_template)
+        openings = [opening_of(tokenizer, result.prompt_token_ids) for result in results]
         return [
-            [Generated(out.text, len(out.token_ids), out.finish_reason == "stop") for out in result.outputs]
-            for result in results
+            [Generated(opening + out.text, len(out.token_ids), out.finish_reason == "stop") for out in result.outputs]
+            for opening, result in zip(openings, results, strict=True)
         ]

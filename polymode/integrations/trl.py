@@ -13,8 +13,11 @@ its first batch. They see the trainer through the ``log_metric`` method it hands
 or a plain function, cannot be checked, and then the choice is yours alone. The prompt cannot be checked either: build
 it with `polymode.prompts.build_prompt`, with ``confidence=True`` for the calibrated rewards.
 
-The data set has the columns ``prompt``, ``references`` (a list, or JSON text of one: each item a string, a list of
+The data set has the columns ``prompt``, ``references`` (a list, or the text of one: each item a string, a list of
 aliases or an object) and, for the multi rewards, optionally ``k``, the answers asked for in that row (default 3).
+A row whose ``references`` are an empty list has no right answer: every answer is wrong there, and honest confidences
+are 0. A missing row (None, NaN, the text ``null``) is an error that names it. Of a conversation the last message is the
+completion; one that the model did not write, such as the result of a tool, holds no answer.
 TRL's ``--max_completion_length`` defaults to 512, too short for reasoning and K answers. Give one reward only: its
 total is the sum of its terms, which the completions table (``--log_completions``) and the logs show one by one.
 

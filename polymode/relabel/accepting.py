@@ -1,7 +1,8 @@
 """A new version of the data with the answers that a person accepted (layer L4).
 
 Fields, order and number of the records stay as they were, so identities and held-out splits do too. What was added, by
-whom, when and from which runs stands in the record's field ``relabelled``.
+whom, when and from which runs stands in the record's field ``relabelled``. Official files of HotPotQA and AmbigQA keep
+their own form (`polymode.relabel.official`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from polymode import runs
 from polymode.errors import ConfigError, RecordError
 from polymode.references import check_references, reference_from
 from polymode.relabel.data import DataFields, DataRow, read_data, with_field
+from polymode.relabel.official import with_answers
 from polymode.relabel.proposal import Proposal
 from polymode.relabel.proposing import key_of
 from polymode.types import Reference
@@ -113,7 +115,7 @@ def _relabelled(
             reason = "is a reference already" if answer else "is empty"
             raise RecordError(f"{row.where}: the accepted answer {answer!r} {reason}; set accepted to false")
         if proposal.alias_of is None:
-            items.append(answer)
+            items.append(_item(answer))
         else:
             place = _place(proposal.alias_of, references, row)
             items[place] = _with_alias(items[place], answer)
@@ -123,7 +125,10 @@ def _relabelled(
         check_references(references, TextVerifier() if key("A") == key("a") else None)
     except RecordError as exc:
         raise RecordError(f"{row.where}: {exc}") from None
-    fields = with_field(row.fields, named.references, items)
+    if row.form == "ambigqa":
+        fields = with_answers(row.fields, [(proposal.answer.strip(), proposal.alias_of) for proposal in proposals])
+    else:
+        fields = with_field(row.fields, named.references, items)
     earlier = row.fields.get(RELABELLED)
     return {**fields, RELABELLED: [*(earlier if isinstance(earlier, list) else []), *notes]}
 
@@ -138,11 +143,19 @@ def _place(text: str, references: Sequence[Reference], row: DataRow) -> int:
 
 def _with_alias(item: Any, alias: str) -> Any:
     """A reference in its own JSON form with one more name."""
-    if isinstance(item, str):
-        return [item, alias]
     if isinstance(item, dict):
         return {**item, "aliases": [*(item.get("aliases") or ()), alias]}
-    return [*item, alias]
+    return _item([item, alias] if isinstance(item, str) else [*item, alias])
+
+
+def _item(names: str | list[str]) -> Any:
+    """A text or a list of names as a reference; an object where a text looks like a list that was written out."""
+    try:
+        reference_from(names)
+    except RecordError:
+        first, *others = [names] if isinstance(names, str) else names
+        return {"text": first, "aliases": others}
+    return names
 
 
 def _note(proposal: Proposal, answer: str, by: str, at: str) -> dict[str, Any]:

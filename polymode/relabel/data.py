@@ -9,8 +9,10 @@ from typing import Any, Literal, NamedTuple
 
 from polymode.errors import ConfigError, DataNotFoundError, RecordError
 from polymode.references import reference_from
+from polymode.relabel.official import Form, form_of, official_row
 from polymode.runs import fingerprint
-from polymode.tasks.record_files import Record, read_records
+from polymode.tasks.record import Record
+from polymode.tasks.record_files import read_records
 from polymode.types import Reference
 
 
@@ -38,6 +40,8 @@ class DataRow(NamedTuple):
     references: tuple[Reference, ...]
     fields: Mapping[str, Any]
     """All fields as read."""
+    form: Form = "records"
+    """Whose fields they are."""
 
 
 class Data(NamedTuple):
@@ -47,9 +51,16 @@ class Data(NamedTuple):
     fingerprint: str
     """SHA-256 of the file."""
 
+    @property
+    def is_official(self) -> bool:
+        """Whether ids are those of a data set's task, and so name a question in runs of that task."""
+        return self.rows[0].form != "records"
+
 
 def read_data(path: Path, named: DataFields) -> Data:
-    """Read a JSONL, JSON, CSV, TSV or Parquet file.
+    """Read a JSONL, JSON, CSV, TSV or Parquet file, also an official one of HotPotQA or AmbigQA.
+
+    An official file is known by its fields, unless ``named`` says where question or references stand.
 
     Raises:
         DataNotFoundError: no such file.
@@ -58,10 +69,14 @@ def read_data(path: Path, named: DataFields) -> Data:
     """
     if named.strings not in ("references", "aliases"):
         raise ConfigError(f"strings = {named.strings!r} is not known: use 'references' or 'aliases'")
-    rows = tuple(_row(record, named) for record in read_records(path))
+    is_default = (named.question, named.references) == ("question", "references")
+    rows: list[DataRow] = []
+    for record in read_records(path):
+        form = rows[0].form if rows else form_of(record.fields) if is_default else "records"
+        rows.append(_row(record, named) if form == "records" else _official(record, form))
     if not rows:
         raise DataNotFoundError(f"{path} holds no record: check the path")
-    return Data(rows, fingerprint(path))
+    return Data(tuple(rows), fingerprint(path))
 
 
 def with_field(fields: Mapping[str, Any], name: str, value: Any) -> dict[str, Any]:
@@ -82,6 +97,14 @@ def _row(record: Record, named: DataFields) -> DataRow:
     try:
         references = tuple(reference_from(item) for item in items)
     except RecordError as exc:
-        raise RecordError(f"{record.where}, field {named.references!r}: {exc}") from None
+        problem = str(exc).removeprefix("references: ")
+        raise RecordError(f"{record.where}, field {named.references!r}: {problem}") from None
     id_ = f"record-{record.number}" if named.id is None else str(record.get(named.id))
     return DataRow(record.where, id_, question.strip(), tuple(items), references, record.fields)
+
+
+def _official(record: Record, form: Form) -> DataRow:
+    row = official_row(record, form)
+    return DataRow(
+        record.where, row.id, row.question, row.items, tuple(map(reference_from, row.items)), row.fields, form
+    )

@@ -80,7 +80,7 @@ def propose(
     """Answers marked wrong that may be right, the highest score first.
 
     Questions of a run are found in the data by their text when ``completions.jsonl`` stands beside ``judged.jsonl``,
-    else by their id.
+    else by their id; those of HotPotQA, whose text in a run has the paragraphs too, by their id in any case.
 
     Args:
         sources: run folders, or judged.jsonl files.
@@ -168,6 +168,8 @@ def _count_answers(
         questions_of_run = _questions(path.parent) or by_id
         for _, _, one in runs.judged_lines(path):
             question = questions_of_run.get(one.id)
+            if question not in questions and data.is_official:  # its task writes paragraphs before the question
+                question = by_id.get(one.id)
             if question in questions:
                 counts.setdefault(question, _QuestionCount()).add(one, str(source), key)
             else:

@@ -94,20 +94,20 @@ def _evaluate(
     plan: Plan, view: View, folder: Path, verifier: AnyVerifier, deep: runs.Metrics | None = None
 ) -> runs.Metrics:
     """Judge and measure one folder; figures that need 30 answers a question come from ``deep``."""
-    from polymode.evaluation import evaluate, evaluate_groups, read_completions, write_groups
+    from polymode.evaluation import evaluate_into, read_completions
 
-    completions = read_completions(folder / runs.COMPLETIONS, verifier=verifier)
-    how: dict[str, Any] = {
-        "verifier": verifier,
-        "pooled": view.pool > 1,
-        "k": view.pool,
-        "confidence_from": "votes" if view.confidence == "votes" else "stated",
-        "n_boot": plan.n_boot,
-    }
-    groups = {} if plan.groups_by is None else evaluate_groups(completions, plan.groups_by, **how)
-    evaluate(completions, **how).write(folder)
-    if groups:
-        write_groups(folder, groups)
+    source = folder / runs.COMPLETIONS
+    evaluate_into(
+        folder,
+        source,
+        read_completions(source, verifier=verifier),
+        verifier=verifier,
+        by=plan.groups_by,
+        pooled=view.pool > 1,
+        k=view.pool,
+        confidence_from="votes" if view.confidence == "votes" else "stated",
+        n_boot=plan.n_boot,
+    )
     stored = runs.read_metrics(folder)
     if deep is not None:
         stored = with_deep(stored, deep)

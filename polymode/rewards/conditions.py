@@ -50,12 +50,12 @@ def check_question(reward: Reward, *, k: int, n: int) -> None:
     Args:
         reward: the weights; those of preset `released` pass.
         k: answers asked for.
-        n: references of the question; k where right answers are without number.
+        n: references of the question, 0 where nothing is right; k where right answers are without number.
 
     Raises:
         ConfigError: by the conditions above.
     """
-    if reward.preset == "released":
+    if reward.preset == "released" or n == 0:  # where nothing is right, no answer can be worth too little
         return
     where = f"{n} reference{'s' if n != 1 else ''} and {k} answer{'s' if k != 1 else ''}"
     if reward.confidences == "exclusive" and min(k, n) > 1:

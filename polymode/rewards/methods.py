@@ -8,8 +8,9 @@ from typing import Any
 
 from polymode.errors import ConfigError, one_of
 from polymode.judging import judge
+from polymode.messages import completion_text
 from polymode.parsing import parse_answers
-from polymode.references import check_references, references_from
+from polymode.references import check_references, plain, references_from
 from polymode.rewards.reward import PRESETS, Reward, least_format
 from polymode.rewards.terms import score_set
 from polymode.types import Example, Reference, Score
@@ -74,7 +75,7 @@ _TEXT = TextVerifier()
 
 
 def score(
-    completion: str,
+    completion: Any,
     references: Any,
     *,
     k: int,
@@ -86,9 +87,9 @@ def score(
     """Parse, judge and score one completion.
 
     Args:
-        completion: the model's whole text.
+        completion: the model's whole text, or a conversation whose last message is it (`polymode.messages`).
         references: the right answers: each a string, a list of aliases, an object or a `Reference`. A bare string is
-            one reference.
+            one reference; with an empty list no answer is right, and honest confidences are 0.
         k: answers asked for; 1 for the single methods.
         method: one of `METHODS`.
         verifier: equality of answers, or the name of one without options; `TextVerifier` when None.
@@ -97,14 +98,18 @@ def score(
 
     Raises:
         ConfigError: unknown method, preset or verifier, k out of range, or k > 1 with a single method.
-        RecordError: references that are empty, unreadable, or only aliases of each other.
+        RecordError: references that are missing, unreadable, or only aliases of each other; a completion that is no
+            text.
 
     >>> text = "<answer1>flu</answer1><confidence1>0.5</confidence1><answer2>cold</answer2><confidence2>0</confidence2>"
     >>> score(text, ["the flu", ["Covid", "COVID-19"]], k=2).terms
     {'coverage': 1.0, 'brier': -0.125, 'format': 1.0}
     """
     chosen = find_method(method)
-    answers = parse_answers(completion, k, confidence=chosen.has_confidence, finished=finished)
+    text = completion if completion.__class__ is str else completion_text(completion)
+    if k.__class__ is not int:
+        k = plain(k)  # NumPy's whole numbers
+    answers = parse_answers(text, k, confidence=chosen.has_confidence, finished=finished)
     if not chosen.is_multi and k != 1:
         raise ConfigError(f"k = {k!r} with method = {method!r}: a single method asks for one answer; use k = 1")
     equality = verifier if verifier is not None else _TEXT

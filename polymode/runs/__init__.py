@@ -4,9 +4,11 @@
 
     RUN/config.json        what was asked for, with versions and the git commit      folder
     RUN/metrics.jsonl      training only: one line per step                          steps
+    RUN/warmup.json        warm-up only: share of clean completions before, after    `polymode.warmup`
     RUN/completions.jsonl  one `Completion` a line                                   completions
     RUN/judged.jsonl       one judged completion a line                              judged
     RUN/metrics.json       metrics with intervals                                    metrics
+    RUN/*.jsonl.part       finished lines of completions or judged completions       partial
     RUN/policy.json        a `Policy` calibrated on judged.jsonl                     folder
     RUN/report.html        the page
 
@@ -63,7 +65,8 @@ from polymode.runs.lines import (
     read_jsonl,
     stamp_of,
 )
-from polymode.runs.metrics import CompletionsFile, Metrics, completions_of, fingerprint, read_metrics
+from polymode.runs.metrics import CompletionsFile, Metrics, completions_of, fingerprint, read_metrics, remove_metrics
+from polymode.runs.partial import CompletionsPart, JudgedPart
 from polymode.runs.steps import append_step, read_steps, write_steps
 
 __all__ = [
@@ -77,7 +80,9 @@ __all__ = [
     "TRAIN_METRICS",
     "ChangedError",
     "CompletionsFile",
+    "CompletionsPart",
     "JudgedCompletion",
+    "JudgedPart",
     "JudgedSet",
     "Metrics",
     "Named",
@@ -105,6 +110,7 @@ __all__ = [
     "read_metrics",
     "read_policy",
     "read_steps",
+    "remove_metrics",
     "stamp_of",
     "to_json",
     "write_completions",

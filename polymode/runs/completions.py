@@ -12,9 +12,10 @@ should be wherever it is taken.
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,7 +23,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter
 
 from polymode.errors import ConfigError, DataNotFoundError, RecordError, RunIncompleteError
-from polymode.prompts import check_k
+from polymode.parsing import final_part, states_confidences
+from polymode.prompts import check_k, reasoning_opened_by, with_reasoning_opened
 from polymode.references import check_references, reference_from
 from polymode.runs.files import SCHEMA, to_json, write_jsonl
 from polymode.runs.folder import COMPLETIONS, file_in
@@ -33,6 +35,7 @@ from polymode.types import Completion, Example
 from polymode.verifiers import QuestionVerifier, Verifier
 from polymode.verifiers.text import TextVerifier
 
+log = logging.getLogger(__name__)
 SUM_TOLERANCE = 0.01
 """A reference distribution may miss a sum of 1 by this much (rounding)."""
 Named = Mapping[str, Any]
@@ -63,11 +66,13 @@ class _Row:
     __pydantic_config__ = ConfigDict(strict=True, allow_inf_nan=False)
 
     completion: str
-    references: Annotated[list[Any], Field(min_length=1)]
+    references: list[Any]
+    """None of them: the question has no right answer."""
     question: str = ""
     id: Annotated[Any, AfterValidator(_is_name)] = None
     k: int | None = None
     confidence: bool | None = None
+    prompt: Any = None
     sample: Count | None = None
     n_tokens: Count | None = None
     finished: bool | None = None
@@ -93,16 +98,18 @@ def read_completions(
 
     Fields of a line: ``completion`` and ``references`` are needed (each reference a string, a list of aliases or an
     object with text, aliases and weight); ``k`` too unless given here; optional are ``id``, ``question``,
-    ``confidence``, ``sample``, ``n_tokens``, ``finished``, ``exclusive``, ``distribution``, ``p_correct``, ``meta``
-    and ``confidences`` (one number per slot, measured outside the text and taken instead of stated ones).
+    ``confidence``, ``sample``, ``n_tokens``, ``finished``, ``exclusive``, ``distribution``, ``p_correct``, ``meta``,
+    ``confidences`` (one number per slot, measured outside the text and taken instead of stated ones) and ``prompt``
+    (text or messages; a ``<think>`` at its end opened the reasoning and is put in front of the completion).
     Lines with the same ``id`` are samples of one question; without an id, lines with the same question and references
     are, and a line without a question stands alone. ``sample`` counts from 0 by default.
 
     Args:
         path: file or folder.
         k: answers asked for, instead of what the lines say.
-        confidence: whether confidences were asked for, instead of what the lines say. Lines that do not say are taken
-            to have asked for them when any completion of the file holds a confidence tag.
+        confidence: whether confidences were asked for, instead of what the lines say. A line that does not say is taken
+            to have asked for them when what it says after its last ``</think>`` has a confidence slot; that such lines
+            of a file differ is logged as a warning.
         verifier: refuses references that it cannot tell apart (see `check_references`); `TextVerifier` when None.
 
     Raises:
@@ -124,10 +131,8 @@ def read_completions(
         raise DataNotFoundError(f"{path} cannot be read: {exc.strerror or exc}") from None
     if not completions:
         raise RecordError(f"{path}: no completions; write one JSON object a line with 'completion' and 'references'")
-    if reader.without_confidence:
-        has_confidence = any("<confidence" in completion.text for completion in completions)
-        for i in reader.without_confidence:
-            completions[i] = replace(completions[i], has_confidence=has_confidence)
+    if note := reader.difference():
+        log.warning("%s: %s", path, note)
     return completions
 
 
@@ -150,11 +155,7 @@ def completions_at(
     """
     completions = []
     for where, content in lines_at(path, stamp, offsets, label):
-        reader = _Reader(k)
-        completion = reader.read(content, where, 0)
-        if reader.without_confidence:
-            completion = replace(completion, has_confidence="<confidence" in completion.text)
-        completions.append(completion)
+        completions.append(_Reader(k).read(content, where, 0))
     return completions
 
 
@@ -166,14 +167,13 @@ class _Reader:
     confidence: bool | None = None
     verifier: Verifier | QuestionVerifier | None = None
     """What references must be told apart by; None: they are not checked."""
-    without_confidence: list[int] = field(default_factory=list)
-    """Places of completions that do not say whether confidences were asked for."""
+    guesses: dict[bool, list[int]] = field(default_factory=lambda: {False: [], True: []})
+    """Lines with answers that do not say whether confidences were asked for, by whether they state some."""
     examples: dict[str, tuple[tuple[Any, ...], Example, int]] = field(default_factory=dict)
     """By id: what samples share, the example, and the first line."""
     samples: dict[str, dict[int, int]] = field(default_factory=dict)
     """Line of each sample, by id."""
     ids: dict[str, str] = field(default_factory=dict)
-    count: int = 0
 
     def read(self, content: bytes, where: str, line: int) -> Completion:
         """The completion of a line; raises RecordError, which says where."""
@@ -188,21 +188,34 @@ class _Reader:
         k = self.k if self.k is not None else row.k
         if k is None:
             raise RecordError('k is missing: add "k", the number of answers asked for, or give it as an option (--k)')
+        text = with_reasoning_opened(row.completion, reasoning_opened_by(row.prompt))
         has_confidence = self.confidence if self.confidence is not None else row.confidence
         if has_confidence is None:
-            self.without_confidence.append(self.count)
-        self.count += 1
+            has_confidence = states_confidences(text)
+            if "<answer" in final_part(text):
+                self.guesses[has_confidence].append(line)
         if row.confidences is not None and len(row.confidences) != k:
             raise RecordError(f"confidences = {row.confidences} is not allowed: give k = {k} numbers, one per slot")
         return Completion(
             example=example,
-            text=row.completion,
+            text=text,
             k=check_k(k),
-            has_confidence=bool(has_confidence),
+            has_confidence=has_confidence,
             sample=self.sample_of(row.sample, example.id, line),
             n_tokens=row.n_tokens,
             is_finished=row.finished is not False,
             confidences=None if row.confidences is None else tuple(row.confidences),
+        )
+
+    def difference(self) -> str:
+        """How lines that do not say whether confidences were asked for differ; "" when they do not."""
+        if not all(self.guesses.values()):
+            return ""
+        counts = {is_stated: f"{len(lines):,} (first: line {lines[0]})" for is_stated, lines in self.guesses.items()}
+        return (
+            f"confidences are stated in {counts[True]} of the lines without the field 'confidence' and not in "
+            f'{counts[False]}; each line is read as it is. Add "confidence": true or false to the lines, or give '
+            "--confidence yes or no for all"
         )
 
     def id_of(self, id_: Any, content: Iterable[Any], has_question: bool, line: int) -> str:

@@ -44,14 +44,15 @@ def check_schema(value: object, where: str) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[IO[str]]:
-    """Open ``path`` for text so that it appears whole or not at all; raises WriteError when the system refuses.
+    r"""Open ``path`` for text so that it appears whole or not at all; raises WriteError when the system refuses.
 
-    The text goes to a temporary file beside the target, is flushed to disk, and then renamed over it.
+    The text goes to a temporary file beside the target, is flushed to disk, and then renamed over it. Half of a
+    surrogate pair, which no encoding has, is written as ``\ud83d``: in JSON that is its escape.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("w", encoding="utf-8") as handle:
+        with part.open("w", encoding="utf-8", errors="backslashreplace") as handle:
             yield handle
             handle.flush()
             os.fsync(handle.fileno())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -167,13 +168,18 @@ _ADAPTER = TypeAdapter(JudgedCompletion)
 
 
 def judged_lines(
-    path: Path, label: str | None = None, *, on_damage: Callable[[RecordError], object] | None = None
+    path: Path,
+    label: str | None = None,
+    *,
+    skip: int = 0,
+    on_damage: Callable[[RecordError], object] | None = None,
 ) -> Iterator[JudgedLine]:
     """Every line of a judged.jsonl, checked.
 
     Args:
         path: the file.
         label: what errors call it; its path when None.
+        skip: lines at the beginning that are something else.
         on_damage: told of each line that cannot be used, which is then left out; None: it is raised.
 
     Raises:
@@ -182,7 +188,7 @@ def judged_lines(
         OSError: the file cannot be read.
     """
     label = label or str(path)
-    for number, offset, content in raw_lines(path, label):
+    for number, offset, content in islice(raw_lines(path, label), skip, None):
         try:
             judged = parsed_record(_ADAPTER, content, f"{label}, line {number}", _FIX)
         except RecordError as exc:

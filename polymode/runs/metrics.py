@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, TypeAdapter
 
-from polymode.errors import RunIncompleteError
+from polymode.errors import RunIncompleteError, WriteError
 from polymode.runs.files import read_json, to_json, write_document
 from polymode.runs.folder import COMPLETIONS, METRICS, file_in
 from polymode.runs.judged import Number
@@ -79,6 +79,14 @@ def read_metrics(path: Path, label: str | None = None) -> Metrics:
     path = file_in(path, METRICS)
     label = label or str(path)
     return _metrics(checked_record(_ADAPTER, read_json(path, label), label, "evaluate again"))
+
+
+def remove_metrics(folder: Path) -> None:
+    """Remove the metrics.json of ``folder``, whose verdicts are about to be replaced; raises WriteError."""
+    try:
+        (folder / METRICS).unlink(missing_ok=True)
+    except OSError as exc:
+        raise WriteError(f"cannot remove {folder / METRICS}: {exc.strerror or exc}; choose another folder") from exc
 
 
 def completions_of(folder: Path) -> Path:

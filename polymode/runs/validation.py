@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from polymode.errors import RecordError
+from polymode.runs import surrogates
 from polymode.runs.files import check_schema
 from polymode.runs.lines import MAX_LINE, parse_object
 
@@ -26,8 +27,14 @@ def parsed_record(adapter: TypeAdapter[T], content: bytes, where: str, fix: str)
     try:
         return adapter.validate_json(content.removeprefix(BOM_UTF8))
     except ValidationError as exc:
-        check_schema(parse_object(content, where, fix).get("schema"), where)
-        raise RecordError(f"{where}: {complaint(exc)}; {fix}") from None
+        row, error = parse_object(content, where, fix), exc
+    try:
+        if surrogates.may_have_halves(content):
+            return surrogates.validate_json(adapter, row)
+    except ValidationError as exc:
+        error = exc
+    check_schema(row.get("schema"), where)
+    raise RecordError(f"{where}: {complaint(error)}; {fix}")
 
 
 def checked_record(adapter: TypeAdapter[T], row: Mapping[str, Any], where: str, fix: str) -> T:

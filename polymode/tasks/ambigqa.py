@@ -1,6 +1,7 @@
 """AmbigQA: questions that can be read in several ways, with each reading's answer (CC BY-SA 3.0, arXiv 2004.10645).
 
-Reads the official light files. Answers are lists of aliases; an annotator gives one answer, or one for each reading::
+Reads the official light files, or the hub's Parquet files, whose records hold the same as columns. Answers are lists of
+aliases; an annotator gives one answer, or one for each reading::
 
     {"id": "48039832164228835", "question": "Sky living nashville season 6 how many episodes?", "annotations": [
       {"type": "singleAnswer", "answer": ["16"]},
@@ -23,7 +24,8 @@ from typing import Any
 
 from polymode.errors import RecordError, number_in
 from polymode.tasks.held_out import File, HeldOut
-from polymode.tasks.record_files import Record, read_records
+from polymode.tasks.record import Record, transposed
+from polymode.tasks.record_files import read_records
 from polymode.types import Example, Reference
 from polymode.verifiers.text import TextVerifier
 
@@ -50,6 +52,7 @@ class AmbigQA(HeldOut):
         "test": [("dev_light.json", "dev.json")],
     }
     """The light files, or the full ones, whose further fields are not read."""
+    configs = ("light", "full")
     source = "nlp.cs.washington.edu/ambigqa"
 
     def __init__(self, data: str | Path | None = None, *, at_least: int = 1, validation: float = 0.1) -> None:
@@ -59,7 +62,7 @@ class AmbigQA(HeldOut):
 
     def read(self, file: File, paths: Sequence[Path]) -> list[Example]:
         """Examples of the questions with enough references."""
-        examples = (_example(row) for path in paths for row in read_records(path))
+        examples = (ambigqa_example(row) for path in paths for row in read_records(path))
         return [example for example in examples if len(example.references) >= self.at_least]
 
 
@@ -84,7 +87,8 @@ def merge_answers(answers: Sequence[Sequence[str]]) -> list[tuple[Reference, lis
     return [(Reference(own[0], tuple(own[1:])), lists) for own, lists in zip(names, members, strict=True)]
 
 
-def _example(row: Record) -> Example:
+def ambigqa_example(row: Record) -> Example:
+    """The example of one record; raises RecordError as `AmbigQA.examples`."""
     question, identity = row.text("question"), row.identity("id")
     readings, answers = zip(*_answers(row), strict=True)
     merged = merge_answers(answers)
@@ -101,7 +105,7 @@ def _example(row: Record) -> Example:
 
 def _answers(row: Record) -> Iterator[tuple[str, list[str]]]:
     """Disambiguated question (empty for a single answer) and aliases, annotator by annotator."""
-    annotations = row.get("annotations")
+    annotations = annotations_of(row)
     if not isinstance(annotations, list) or not annotations:
         raise RecordError(f"{row.where}, field 'annotations': {annotations!r} must be a list with an annotation")
     for number, annotation in enumerate(annotations, 1):
@@ -122,6 +126,34 @@ def _answers(row: Record) -> Iterator[tuple[str, list[str]]]:
             case _:
                 kind: Any = annotation.get("type") if isinstance(annotation, dict) else annotation
                 raise RecordError(f"{where}: {kind!r} is not a type; use 'singleAnswer' or 'multipleQAs'")
+
+
+def annotations_of(row: Record) -> Any:
+    """The annotations as the official files list them, also where a Parquet file of the hub holds columns.
+
+    Raises:
+        RecordError: the columns differ in length, or one is missing.
+    """
+    where = f"{row.where}, field 'annotations'"
+    annotations = row.get("annotations")
+    if isinstance(annotations, Mapping):
+        columns = transposed(annotations, ("type", "answer", "qaPairs"), where)
+        annotations = [dict(zip(("type", "answer", "qaPairs"), column, strict=True)) for column in columns]
+    if not isinstance(annotations, list):
+        return annotations
+    return [_with_pairs(annotation, where) for annotation in annotations]
+
+
+def _with_pairs(annotation: Any, where: str) -> Any:
+    """An annotation with its pairs as a list of objects, and without what belongs to another type."""
+    if not isinstance(annotation, Mapping):
+        return annotation
+    other = {"singleAnswer": "qaPairs", "multipleQAs": "answer"}.get(str(annotation.get("type")))
+    official = {name: value for name, value in annotation.items() if name != other}
+    if isinstance(pairs := official.get("qaPairs"), Mapping):
+        columns = transposed(pairs, ("question", "answer"), where)
+        official["qaPairs"] = [{"question": question, "answer": answer} for question, answer in columns]
+    return official
 
 
 def _aliases(value: Any, where: str) -> list[str]:

@@ -76,6 +76,32 @@ def need_file(folder: Path, names: Sequence[str]) -> Path:
     return path
 
 
+def hub_files(folder: Path, split: str, configs: Sequence[str]) -> list[Path]:
+    """Parquet files of one split as the Hugging Face hub arranges them, in order; empty where there are none.
+
+    Looked for in ``folder`` and its folders ``data`` and those of ``configs``, the first that holds some: as
+    ``train-00000-of-00002.parquet``, ``train.parquet`` or ``train/0000.parquet``.
+
+    Raises:
+        DataNotFoundError: some parts of a split are missing.
+    """
+    for place in (*(folder / config for config in configs), folder, folder / "data"):
+        parts = sorted(place.glob(f"{split}-[0-9]*-of-[0-9]*.parquet"))
+        if parts:
+            count = int(parts[0].stem.rpartition("-of-")[2])
+            if len(parts) != count:
+                raise DataNotFoundError(
+                    f"{place} holds {len(parts)} of the {count} files {split}-*-of-{count:05d}.parquet: download the "
+                    "others too"
+                )
+            return parts
+        if (whole := place / f"{split}.parquet").is_file():
+            return [whole]
+        if parts := sorted((place / split).glob("[0-9]*.parquet")):
+            return parts
+    return []
+
+
 @contextmanager
 def open_text(path: Path) -> Iterator[IO[str]]:
     """Read a plain, ``.gz`` or ``.zip`` file (with one member) as UTF-8 text.
@@ -105,13 +131,22 @@ def read_json_file(path: Path) -> Any:
 
 
 def _open_bytes(path: Path) -> IO[bytes]:
-    if path.suffix == ".gz":
+    if path.suffix.lower() == ".gz":
         return cast("IO[bytes]", gzip.open(path, "rb"))  # GzipFile reads bytes like any binary file
-    if path.suffix != ".zip":
+    if path.suffix.lower() != ".zip":
         return path.open("rb")
     with zipfile.ZipFile(path) as archive:  # the member keeps the file open after the archive is closed
-        members = [info for info in archive.infolist() if not info.is_dir()]
+        members = [info for info in archive.infolist() if not info.is_dir() and not _is_by_product(info.filename)]
         if len(members) != 1:
             names = ", ".join(info.filename for info in members[:5]) or "nothing"
             raise RecordError(f"{path}: one file is expected inside, found {names}; unpack it into the folder")
-        return archive.open(members[0])
+        try:
+            return archive.open(members[0])
+        except RuntimeError as exc:  # a password, or a method that zipfile does not know
+            raise RecordError(f"{path}: the archive cannot be opened ({exc}); unpack it into the folder") from None
+
+
+def _is_by_product(name: str) -> bool:
+    """Whether a member of an archive is what macOS and Windows add on their own."""
+    *folders, own = name.replace("\\", "/").split("/")
+    return "__MACOSX" in folders or own.startswith("._") or own in (".DS_Store", "Thumbs.db", "desktop.ini")

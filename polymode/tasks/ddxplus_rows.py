@@ -24,7 +24,7 @@ from polymode.tasks.data_files import read_json_file
 from polymode.tasks.ddxplus_english import AGE_BANDS, Evidence, finding_of
 from polymode.tasks.ddxplus_names import ALIASES
 from polymode.tasks.held_out import text_hash
-from polymode.tasks.record_files import Record
+from polymode.tasks.record import Record
 
 COLUMNS = ("AGE", "DIFFERENTIAL_DIAGNOSIS", "SEX", "PATHOLOGY", "EVIDENCES", "INITIAL_EVIDENCE")
 

@@ -10,7 +10,8 @@ from typing import Any
 from polymode.errors import DataNotFoundError, MissingExtraError
 from polymode.tasks import Split
 from polymode.tasks.data_files import data_folder, find_file, missing_folder, need_file
-from polymode.tasks.record_files import Record, load_hub, read_cells, unreachable
+from polymode.tasks.record import Record
+from polymode.tasks.record_files import load_hub, read_cells, unreachable
 
 HUB_NAME = "aai530-group6/ddxplus"
 """A public copy of the English release (not kept by its authors; the originals are on figshare, 22687585)."""

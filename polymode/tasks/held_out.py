@@ -10,7 +10,7 @@ from typing import Literal
 from polymode.errors import DataNotFoundError
 from polymode.prompts import Style
 from polymode.tasks import Split, check_request, check_share, shuffled
-from polymode.tasks.data_files import data_folder, find_file, missing_folder
+from polymode.tasks.data_files import data_folder, find_file, hub_files, missing_folder
 from polymode.types import Example
 from polymode.verifiers.text import TextVerifier
 
@@ -24,7 +24,8 @@ class HeldOut:
     `verifiers.text`) are left out, and whether a train question is held out depends on its text alone.
 
     Args:
-        data: folder with the official files; default ``$POLYMODE_DATA/<name>``.
+        data: folder with the official files, or with Parquet files as the Hugging Face hub has them (`hub_files`);
+            default ``$POLYMODE_DATA/<name>``.
         validation: share of the train questions held out, in (0, 1).
 
     Raises:
@@ -35,9 +36,13 @@ class HeldOut:
     name: str
     prompt_style: Style = "full"
     files: Mapping[File, Sequence[Sequence[str]]]
-    """The parts of each file that are read one after the other, each with its names, the official one first."""
+    """The parts of each file that are read one after the other, each with its names, the official one first. A part
+    may also be JSON lines, with the ending ``.jsonl``."""
+    configs: Sequence[str] = ()
+    """The data set's configurations on the Hugging Face hub, the preferred one first."""
     source: str
     """Where the official files are, for the error that says so."""
+    _hub_splits: Mapping[File, str] = {"train": "train", "test": "validation"}
 
     def __init__(self, data: str | Path | None, *, validation: float) -> None:
         check_share("validation", validation)
@@ -68,12 +73,15 @@ class HeldOut:
         raise NotImplementedError
 
     def _paths(self, file: File) -> list[Path]:
-        return [path for names in self.files[file] if (path := find_file(self._folder, names)) is not None]
+        parts = ([*names, *(f"{name}l" for name in names if name.endswith(".json"))] for names in self.files[file])
+        paths = [path for names in parts if (path := find_file(self._folder, names)) is not None]
+        return paths or hub_files(self._folder, self._hub_splits[file], self.configs)
 
     def _missing(self, file: File) -> DataNotFoundError:
         return DataNotFoundError(
             f"{self._folder} holds no {file} questions: none of {', '.join(self.files[file][0])} (each also as .gz or "
-            f".zip); get the official files at {self.source}, or name another folder with --data"
+            f".zip), and no {self._hub_splits[file]}-*.parquet of the Hugging Face hub; get the official files at "
+            f"{self.source}, or name another folder with --data"
         )
 
     def _load(self, file: File) -> None:
@@ -98,7 +106,7 @@ class HeldOut:
 
 def text_hash(text: str, size: int = 8) -> int:
     """A whole number of ``size`` bytes that depends on the text alone."""
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=size).digest(), "big")
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=size).digest(), "big")
 
 
 def _bare_question(example: Example) -> str:

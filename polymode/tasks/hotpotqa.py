@@ -1,6 +1,7 @@
 """HotPotQA-Modified: two-hop questions whose paragraphs may be missing (CC BY-SA 4.0, arXiv 1809.09600, 2507.16806).
 
-Reads the official files of the distractor setting: ten paragraphs, two of them needed. A record, cut short::
+Reads the official files of the distractor setting, or the hub's Parquet files, whose records hold the same with other
+names and columns for lists. Ten paragraphs, two of them needed. A record, cut short::
 
     {"_id": "5a79093955429974737f794b", "type": "comparison", "level": "hard", "answer": "Michel Butor",
      "question": "Which writer had a longer lifespan, Ann-Marie MacDonald or Michel Butor?",
@@ -15,6 +16,7 @@ the removal, as published; needed paragraphs are the shorter ones, so c is 0, 1,
 eligible questions.
 
 There is one right answer, and the removed paragraphs determine how likely each answer is; answers exclude each other.
+A record that also has a field ``references`` (as `polymode relabel` writes it) has those right answers instead.
 """
 
 from __future__ import annotations
@@ -30,7 +32,8 @@ import numpy as np
 from polymode.errors import RecordError, number_in
 from polymode.runs.validation import shorten
 from polymode.tasks.held_out import File, HeldOut, text_hash
-from polymode.tasks.record_files import Record, read_records
+from polymode.tasks.record import Record, transposed
+from polymode.tasks.record_files import read_records
 from polymode.types import Example, Reference
 
 PARAGRAPHS = "hotpot_dev_paragraphs.jsonl"
@@ -67,6 +70,8 @@ class HotpotRecord:
     level: str
     """``easy``, ``medium`` or ``hard``; empty when the file does not say."""
     paragraphs: tuple[Paragraph, ...]
+    references: tuple[Reference, ...] | None = None
+    """Right answers with their names, where the file says more than ``answer``."""
 
 
 class HotpotQA(HeldOut):
@@ -95,6 +100,7 @@ class HotpotQA(HeldOut):
         "train": [("hotpot_train_v1.1.json", "hotpot_train_distractor_100.json")],
         "test": [("hotpot_dev_distractor_v1.json", "hotpot_dev_distractor.json"), (PARAGRAPHS,)],
     }
+    configs = ("distractor", "fullwiki")
     source = "hotpotqa.github.io"
 
     def __init__(
@@ -143,11 +149,12 @@ class HotpotQA(HeldOut):
         removed = removed_paragraphs(record, self.seed) if self.modified else []
         left = [f"{p.title}: {p.text}" for i, p in enumerate(record.paragraphs) if i not in removed]
         n_gold = sum(record.paragraphs[i].is_gold for i in removed)
+        references = (Reference(record.answer),) if record.references is None else record.references
         return Example(
             f"hotpotqa-{record.id}",
             "\n\n".join([_REQUEST, *left, f"Question: {record.question}"]),
-            (Reference(record.answer),),
-            exclusive=True,
+            references,
+            exclusive=len(references) < 2,
             meta={
                 "source": "hotpot",
                 "asked": record.question,
@@ -177,29 +184,30 @@ def read_hotpot(path: Path) -> Iterator[HotpotRecord]:
     """Records of one file, read on demand.
 
     A context is ``[[title, [sentence, ...]], ...]`` beside ``supporting_facts`` ``[[title, sentence number], ...]``
-    (the official files), or ``[[title, paragraph, is supporting], ...]``.
+    (the official files), or ``[[title, paragraph, is supporting], ...]``, or columns ``title`` and ``sentences`` beside
+    ``supporting_facts`` with ``title`` and ``sent_id`` (the Hugging Face hub).
 
     Raises:
         RecordError: a record that cannot be used; the message says where, which field and what it must be.
     """
-    for row in read_records(path):
-        yield HotpotRecord(
-            id=row.text("_id"),
-            question=row.text("question"),
-            answer=row.text("answer", "; the official test set has no answers, use the dev set"),
-            kind=str(row.fields.get("type", "")),
-            level=str(row.fields.get("level", "")),
-            paragraphs=tuple(_paragraphs(row)),
-        )
+    return map(hotpot_record, read_records(path))
+
+
+def hotpot_record(row: Record) -> HotpotRecord:
+    """One record; raises RecordError as `read_hotpot`."""
+    return HotpotRecord(
+        id=row.text("_id" if "_id" in row.fields or "id" not in row.fields else "id"),
+        question=row.text("question"),
+        answer=row.text("answer", "; the official test set has no answers, use the dev set"),
+        kind=str(row.fields.get("type", "")),
+        level=str(row.fields.get("level", "")),
+        paragraphs=tuple(_paragraphs(row)),
+        references=None if row.fields.get("references") is None else row.references("references"),
+    )
 
 
 def _paragraphs(row: Record) -> Iterator[Paragraph]:
-    context = row.get("context")
-    if isinstance(context, Mapping):
-        raise RecordError(
-            f"{row.where}, field 'context': an object, as Hugging Face copies have it; use the official JSON files "
-            "(hotpotqa.github.io), whose context is a list of [title, sentences]"
-        )
+    context = transposed(row.get("context"), ("title", "sentences"), f"{row.where}, field 'context'")
     if not isinstance(context, list) or not context:
         raise RecordError(f"{row.where}, field 'context': {context!r} must be a list of [title, sentences]")
     gold: set[str] | None = None
@@ -218,9 +226,8 @@ def _paragraphs(row: Record) -> Iterator[Paragraph]:
 
 
 def _gold_titles(row: Record) -> set[str]:
-    facts = row.get("supporting_facts")
+    where = f"{row.where}, field 'supporting_facts'"
+    facts = transposed(row.get("supporting_facts"), ("title", "sent_id"), where)
     if not isinstance(facts, list) or not all(isinstance(f, list) and f and isinstance(f[0], str) for f in facts):
-        raise RecordError(
-            f"{row.where}, field 'supporting_facts': {shorten(facts)} must be a list of [title, sentence number]"
-        )
+        raise RecordError(f"{where}: {shorten(facts)} must be a list of [title, sentence number]")
     return {fact[0] for fact in facts}

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any, get_args
 
@@ -23,7 +24,7 @@ from polymode.errors import DataNotFoundError, RecordError, number_in, one_of
 from polymode.prompts import Style
 from polymode.sandbox import Limits, ProgramTests
 from polymode.tasks import Split, check_request, shuffled
-from polymode.tasks.data_files import data_folder, find_file, missing_folder, need_file
+from polymode.tasks.data_files import data_folder, find_file, hub_files, missing_folder, need_file
 from polymode.tasks.mbpp_tests import arguments, entry_point, plus_calls, plus_cases, varied_calls
 from polymode.tasks.record_files import read_records
 from polymode.types import Example, Reference
@@ -47,7 +48,8 @@ class Mbpp:
     """Write a Python function; many programs are right.
 
     Args:
-        data: folder that holds ``mbpp.jsonl``; by default ``$POLYMODE_DATA/mbpp``.
+        data: folder that holds ``mbpp.jsonl``, or the Hugging Face hub's Parquet files; by default
+            ``$POLYMODE_DATA/mbpp``.
         sanitized: use ``sanitized-mbpp.json``, the tasks whose text and tests were corrected by hand.
         plus: also require the right value on every input of MBPP+ (``MbppPlus.jsonl``), where the task has some; its
             corrected asserts replace MBPP's. Expected values come from its solution, run in the sandbox.
@@ -91,7 +93,8 @@ class Mbpp:
         folder = data_folder(self.name, data)
         if folder is None:
             raise missing_folder(self.name, [name, *([PLUS_FILE] if plus else [])])
-        self._path = need_file(folder, [name])
+        self._paths = [path] if (path := find_file(folder, [name])) else _hub_parts(folder, sanitized)
+        self._path = self._paths[0] if self._paths else need_file(folder, [name])
         self._plus_path = need_file(folder, [PLUS_FILE]) if plus else find_file(folder, [PLUS_FILE])
         self._plus_records: dict[int, Mapping[str, Any]] = {}
         self._verifier: ProgramVerifier | None = None
@@ -129,13 +132,13 @@ class Mbpp:
     @cached_property
     def _records(self) -> dict[int, Mapping[str, Any]]:
         if self._plus_path is not None:
-            self._plus_records = _read_records(self._plus_path, ("entry_point",), "Mbpp/")
-        return _read_records(self._path, (self._sentence, "code"))
+            self._plus_records = _read_records([self._plus_path], ("entry_point",), "Mbpp/")
+        return _read_records(self._paths, (self._sentence, "code"))
 
     def _example(self, record: Mapping[str, Any]) -> Example:
         number = record["task_id"]
         plus = self._plus_records.get(number)
-        asserts, imports = record["test_list"], "\n".join(record.get("test_imports", []))
+        asserts, imports = record["test_list"], "\n".join(record.get("test_imports") or [])
         meta: dict[str, object] = {"task_id": number, "solution": record["code"]}
         cases = ()
         if self.plus and plus is not None:
@@ -153,7 +156,7 @@ class Mbpp:
             asserts=tuple(asserts),
             entry=name,
             imports=imports,
-            setup=record.get("test_setup_code", ""),
+            setup=record.get("test_setup_code") or "",
             cases=cases,
             inputs=tuple(inputs),
         )
@@ -164,11 +167,17 @@ class Mbpp:
         return Example(f"mbpp-{number}", question, (Reference(tests.to_json()),), meta=meta)
 
 
-def _read_records(path: Path, texts: Sequence[str], prefix: str = "") -> dict[int, Mapping[str, Any]]:
-    """The records of a file by number, in the order of the file; checks the fields that are used.
+def _hub_parts(folder: Path, sanitized: bool) -> list[Path]:
+    """Parquet files of all splits, as the Hugging Face hub has them."""
+    config = "sanitized" if sanitized else "full"
+    return [path for split in ("prompt", "test", "validation", "train") for path in hub_files(folder, split, [config])]
+
+
+def _read_records(paths: Sequence[Path], texts: Sequence[str], prefix: str = "") -> dict[int, Mapping[str, Any]]:
+    """The records of some files by number, in their order; checks the fields that are used.
 
     Args:
-        path: the file.
+        paths: the files.
         texts: fields that must be texts.
         prefix: text before the number in ``task_id``.
 
@@ -177,7 +186,7 @@ def _read_records(path: Path, texts: Sequence[str], prefix: str = "") -> dict[in
     """
     places: dict[int, str] = {}
     records: dict[int, Mapping[str, Any]] = {}
-    for row in read_records(path):
+    for row in chain.from_iterable(map(read_records, paths)):
         for field in texts:
             row.text(field)
         text = str(row.get("task_id")).removeprefix(prefix)

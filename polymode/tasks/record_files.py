@@ -1,21 +1,21 @@
 """Rows of a table file or of a Hugging Face data set, each with its position.
 
-JSONL, JSON (a list of objects), CSV, TSV (each also ``.gz`` or ``.zip``) and Parquet.
+JSON (a list of objects, or one a line, whatever the file is called), CSV, TSV (each also ``.gz`` or ``.zip``) and
+Parquet.
 """
 
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from polymode import runs
 from polymode.errors import DataNotFoundError, MissingExtraError, RecordError
 from polymode.tasks import Split
-from polymode.tasks.data_files import SUFFIXES, open_text, read_json_file
+from polymode.tasks.data_files import SUFFIXES, open_text
+from polymode.tasks.json_files import read_json_objects
+from polymode.tasks.record import Record
 
 SPLIT_NAMES: dict[str, Split] = {
     "train": "train",
@@ -28,66 +28,6 @@ SPLIT_NAMES: dict[str, Split] = {
     "test": "test",
 }
 """Names that files, columns and data sets use for the three splits."""
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One row as read."""
-
-    where: str
-    """Place for error messages: ``questions.jsonl, line 3``."""
-    number: int
-    """Number of the row in its file, from 1."""
-    fields: Mapping[str, Any]
-    is_text: bool
-    """Whether the format has only text, so that lists are written in a cell."""
-
-    def get(self, field: str) -> Any:
-        """Value of a field; dots select fields of nested objects unless a field has the whole name.
-
-        Raises:
-            RecordError: there is no such field.
-        """
-        value: Any = self.fields
-        for name in [field] if field in self.fields else field.split("."):
-            if not isinstance(value, Mapping) or name not in value:
-                fields = ", ".join(map(repr, self.fields))
-                raise RecordError(f"{self.where}: field {field!r} is missing; add it, or name another ({fields})")
-            value = value[name]
-        return value
-
-    def text(self, field: str, hint: str = "") -> str:
-        """A field that must be a text, without space around it; ``hint`` ends the error. Raises RecordError."""
-        value = self.get(field)
-        if not isinstance(value, str) or not value.strip():
-            raise RecordError(f"{self.where}, field {field!r}: {value!r} must be a text that is not empty{hint}")
-        return value.strip()
-
-    def identity(self, field: str) -> str:
-        """A field that must be a text or a whole number, as text. Raises RecordError."""
-        value = self.get(field)
-        if isinstance(value, bool) or not isinstance(value, (str, int)) or not str(value).strip():
-            raise RecordError(f"{self.where}, field {field!r}: {value!r} must be a text or whole number")
-        return str(value)
-
-    def items(self, field: str) -> list[Any]:
-        """A field as a list: a single value becomes a list of one; a text cell holds JSON or names between ``|``.
-
-        Raises:
-            RecordError: there is no such field, or broken JSON in a cell.
-        """
-        value = self.get(field)
-        if self.is_text and isinstance(value, str):
-            if value.lstrip().startswith(("[", "{")):
-                try:
-                    value = json.loads(value)
-                except json.JSONDecodeError as exc:
-                    raise RecordError(f"{self.where}, field {field!r}: {value!r} is not JSON ({exc.msg})") from None
-            else:
-                value = [part.strip() for part in value.split("|")] if value.strip() else None
-        if value is None:
-            return []
-        return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 def format_of(path: Path) -> str:
@@ -171,17 +111,9 @@ def unreachable(what: str, exc: Exception) -> DataNotFoundError:
     )
 
 
-def _jsonl(path: Path) -> Iterator[Record]:
-    with open_text(path) as handle:
-        for number, row in runs.json_objects(handle, path):
-            yield Record(f"{path}, line {number}", number, row, is_text=False)
-
-
 def _json(path: Path) -> Iterator[Record]:
-    rows = read_json_file(path)
-    if not isinstance(rows, list):
-        raise RecordError(f"{path}: a JSON list of objects is needed, got {type(rows).__name__}")
-    return _objects(rows, f"{path}, item")
+    for where, number, row in read_json_objects(path, by_lines=format_of(path) != ".json"):
+        yield Record(where, number, row, is_text=False)
 
 
 def _objects(rows: Iterable[Any], where: str) -> Iterator[Record]:
@@ -221,8 +153,8 @@ def _parquet(path: Path) -> Iterator[Record]:
 
 
 _READERS: dict[str, Callable[[Path], Iterator[Record]]] = {
-    ".jsonl": _jsonl,
-    ".ndjson": _jsonl,
+    ".jsonl": _json,
+    ".ndjson": _json,
     ".json": _json,
     ".csv": read_cells,
     ".tsv": read_cells,

@@ -6,7 +6,12 @@ One record per row. The shortest useful file, ``questions.jsonl``::
 
 References are a list, each a string, a list of aliases (the first is canonical) or an object with ``text``, ``aliases``
 and ``weight``. In CSV and TSV the cell holds that list as JSON, or names separated by ``|``. Weights given to all
-references and summing to 1 become the reference distribution.
+references and summing to 1 become the reference distribution. An empty list says that the question has no right answer:
+whatever is answered is wrong, and honest confidences are 0. A reference that is missing (null, NaN, an empty cell) is
+an error.
+
+A list that a file holds as text (``"['neon', 'argon']"``) is read as the list. Where it may as well be the answer
+itself (``"[0, 1]"``, an interval), the option ``list_texts`` must say.
 """
 
 from __future__ import annotations
@@ -21,10 +26,11 @@ from typing import Any, Literal, get_args
 
 from polymode.errors import ConfigError, DataNotFoundError, RecordError, one_of
 from polymode.prompts import Style
-from polymode.references import check_references, reference_from
+from polymode.references import check_references, is_missing, list_in_text, reference_from
 from polymode.tasks import SPLITS, Split, check_request, shuffled
 from polymode.tasks.held_out import text_hash
-from polymode.tasks.record_files import SPLIT_NAMES, Record, format_of, load_hub, read_records, split_files
+from polymode.tasks.record import ListTexts, Record
+from polymode.tasks.record_files import SPLIT_NAMES, format_of, load_hub, read_records, split_files
 from polymode.types import Example, Reference
 from polymode.verifiers import QuestionVerifier, Verifier
 from polymode.verifiers.choice import VERIFIERS
@@ -48,6 +54,8 @@ class Records:
         split_field: column that says ``train``, ``validation`` (``dev``, ``val``, ...) or ``test``.
         strings: the meaning of a flat list of strings: ``references`` that are all right and differ, or ``aliases`` of
             the one right answer.
+        list_texts: ``detect`` reads a text as a list when it can be nothing else, ``parse`` reads every text of the
+            references field as a list, ``keep`` none.
         exclusive: at most one answer can be right, so honest confidences sum to at most 1.
         style: how questions are asked, see `prompts.build_prompt`.
         validation: share held out of train when there is no validation split, in [0, 1).
@@ -78,6 +86,7 @@ class Records:
         id_field: str | None = None,
         split_field: str | None = None,
         strings: Literal["references", "aliases"] = "references",
+        list_texts: ListTexts = "detect",
         exclusive: bool = False,
         style: Style = "full",
         validation: float = 0.1,
@@ -87,11 +96,13 @@ class Records:
         verifier: Verifier | QuestionVerifier | str | None = None,
     ) -> None:
         one_of("strings", strings, ("references", "aliases"))
+        one_of("list_texts", list_texts, get_args(ListTexts))
         one_of("style", style, get_args(Style))
         if not (0 <= validation < 1 and 0 <= test < 1 and validation + test < 1):
             raise ConfigError(f"validation = {validation!r} and test = {test!r} must be shares from 0 that sum below 1")
         self.prompt_style: Style = style
         self.exclusive, self.strings = exclusive, strings
+        self.list_texts: ListTexts = list_texts
         self._question_field, self._references_field = question_field, references_field
         self._aliases_field, self._weights_field = aliases_field, weights_field
         self._id_field, self._split_field = id_field, split_field
@@ -185,30 +196,25 @@ class Records:
 
     def _references(self, record: Record) -> tuple[Reference, ...]:
         where = f"{record.where}, field {self._references_field!r}"
-        values = record.items(self._references_field)
+        values = record.items(self._references_field, self.list_texts)
         if self.strings == "aliases" and values and all(isinstance(value, str) for value in values):
             values = [values]
         try:
+            if self.list_texts == "keep":
+                values = [_as_object(value) for value in values]
             references = [reference_from(value) for value in values]
             if self._aliases_field is not None:
-                for i, names in enumerate(self._per_reference(record, self._aliases_field, len(references))):
-                    more = [names] if isinstance(names, str) else names or []
-                    references[i] = reference_from([*references[i].names, *more])
+                for i, names in enumerate(record.per_reference(self._aliases_field, len(references))):
+                    references[i] = _with_aliases(references[i], names)
             if self._weights_field is not None:
-                for i, weight in enumerate(self._per_reference(record, self._weights_field, len(references))):
-                    references[i] = reference_from(replace(references[i], weight=_number(weight)))
+                for i, weight in enumerate(record.per_reference(self._weights_field, len(references))):
+                    weight = None if is_missing(weight) else _number(weight)
+                    references[i] = reference_from(replace(references[i], weight=weight))
             check_references(references, self._verifier)
         except RecordError as exc:
-            raise RecordError(str(exc) if str(exc).startswith(record.where) else f"{where}: {exc}") from None
+            problem = str(exc).removeprefix("references: ")
+            raise RecordError(problem if problem.startswith(record.where) else f"{where}: {problem}") from None
         return tuple(references)
-
-    def _per_reference(self, record: Record, field: str, count: int) -> list[Any]:
-        values = record.items(field)
-        if len(values) != count:
-            raise RecordError(
-                f"{record.where}, field {field!r}: {len(values)} entries for {count} references; give one per reference"
-            )
-        return values
 
 
 def _parts(
@@ -225,6 +231,24 @@ def _parts(
     if not path.exists() and re.fullmatch(r"[\w.-]+/[\w.-]+", str(data)) and not format_of(path):
         return load_hub(str(data), hub_config)
     return {None: read_records(path)}
+
+
+def _as_object(value: Any) -> Any:
+    """A text, or a list of aliases, in the form that says it is text whatever it looks like."""
+    if isinstance(value, str):
+        return {"text": value}
+    is_names = isinstance(value, list) and value and all(isinstance(name, str) for name in value)
+    return {"text": value[0], "aliases": value[1:]} if is_names else value
+
+
+def _with_aliases(reference: Reference, names: Any) -> Reference:
+    """The reference with further names: one, a list of them, or the text of a list."""
+    if isinstance(names, str):
+        names = list_in_text(names) or [names]
+    names = [] if is_missing(names) else names
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise RecordError(f"aliases of {reference.text!r}: {names!r} must be a list of texts")
+    return replace(reference, aliases=(*reference.aliases, *(name for name in names if name.strip())))
 
 
 def _number(value: Any) -> Any:

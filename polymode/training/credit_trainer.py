@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from polymode.credit import SlotScores, term_advantages, token_parts
+from polymode.decoding.texts import CompletionDecoder
 from polymode.rewards.slots import slot_scores
 from polymode.training.recipe import Recipe
 from polymode.training.reward import ScoredText, ScoreLedger
@@ -26,21 +27,21 @@ class TermCreditTrainer(SharedPromptTrainer):
     Args:
         recipe: says how completions are scored, and how credit is weighted.
         ledger: where the one reward function records what it has scored.
+        decode: how the reward function's texts came from tokens.
         options: as for `trl.GRPOTrainer`.
     """
 
-    def __init__(self, *, recipe: Recipe, ledger: ScoreLedger, **options: Any) -> None:
+    def __init__(self, *, recipe: Recipe, ledger: ScoreLedger, decode: CompletionDecoder, **options: Any) -> None:
         super().__init__(**options)
-        self._recipe, self._ledger = recipe, ledger
-        self._starts = TokenStarts(self.processing_class)
+        self._recipe, self._ledger, self._decode = recipe, ledger, decode
+        self._starts = TokenStarts(decode)
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         output = super()._generate_and_score_completions(inputs)
         device = output["completion_ids"].device
         lengths_N = output["completion_mask"].sum(1).tolist()
         ids_N_T = [ids_T[:length] for ids_T, length in zip(output["completion_ids"].tolist(), lengths_N, strict=True)]
-        tokenizer: Any = self.processing_class
-        batch = self._ledger.take(tokenizer.batch_decode(ids_N_T, skip_special_tokens=True))
+        batch = self._ledger.take([self._decode(ids_T) for ids_T in ids_N_T])
         # The statistics are those of the whole step; this process has the rows of its own completions.
         first = self.accelerator.process_index * len(batch)
         parts_N = self._advantages_of_parts(batch, device)[first : first + len(batch)]

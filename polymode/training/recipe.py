@@ -85,6 +85,8 @@ class Recipe:
     """Further arguments of from_pretrained, for example attn_implementation or revision."""
     prompt_style: Literal["task", "full", "brief"] = "task"
     """Prompt style; `task` uses the task's own."""
+    format: Literal["tags", "lines"] = "tags"
+    """Notation of the answers: tags, or lines (`1. Peru | 0.7`), which take fewer tokens; answers of one line only."""
     chat_template: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of the model's chat template, for example enable_thinking."""
 

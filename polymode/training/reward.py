@@ -5,21 +5,21 @@ No torch and no trl here, so the same function serves `polymode train`, stock TR
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache, lru_cache
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from statistics import fmean
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from polymode.judging import judge
+from polymode.messages import completion_text
 from polymode.parsing import parse_answers
-from polymode.references import check_references, references_from
+from polymode.prompts import encodable, reasoning_opened_by, with_reasoning_opened
 from polymode.rewards import Method, Reward, check_question, score_set, term_names
+from polymode.training.columns import examples_of, ks_of, names_of
 from polymode.training.shaping import Shaping
-from polymode.training.token_starts import reply_of
-from polymode.types import Example, Judgement, ParseStatus, Score, Verdict
+from polymode.types import Judgement, ParseStatus, Score, Verdict
 from polymode.verifiers import QuestionVerifier, Verifier, prepare_verifier
 from polymode.verifiers.text import TextVerifier
 
@@ -53,15 +53,14 @@ class ScoreLedger:
             decoded: the completions by their tokens, in the batch's order.
 
         Raises:
-            RuntimeError: nothing was recorded, or another batch was. A single text may differ, because chat templates
-                may rewrite a reply; when all do, the scores are those of other completions.
+            RuntimeError: nothing was recorded, or another batch was. A text may begin with what its prompt opened.
         """
         batch, self._batch = self._batch, None
         if batch is None:
             raise RuntimeError("no batch was scored since the last one: give the reward function this ledger")
         if len(batch) != len(decoded):
             raise RuntimeError(f"{len(batch)} completions were scored, {len(decoded)} are to be credited")
-        if batch and not any(reply_of(scored.text) in text for scored, text in zip(batch, decoded, strict=True)):
+        if not all(scored.text.endswith(text) for scored, text in zip(batch, decoded, strict=True)):
             raise RuntimeError("the completions that were scored are not those that are to be credited")
         return batch
 
@@ -77,6 +76,7 @@ def make_reward_function(
     max_completion_length: int | None = None,
     name: str = "polymode",
     ledger: ScoreLedger | None = None,
+    text_of: Callable[[Sequence[int]], str] | None = None,
 ) -> RewardFunction:
     """A TRL reward function for one of the four methods.
 
@@ -90,11 +90,15 @@ def make_reward_function(
         max_completion_length: length in tokens at which completions are cut off, to tell TRUNCATED from MALFORMED.
         name: what TRL calls the reward in its logs.
         ledger: takes the scored completions of each call, for credit that looks into a completion.
+        text_of: the text of a completion from its tokens (`polymode.decoding.texts.CompletionDecoder`), with a
+            ``<think>`` that the prompt opened in front. None: the text that TRL hands over, where a tokenizer that
+            registers ``<think>`` as special has left it out; only what the prompt of a row shows is then put in front.
 
     Returns:
         A function of TRL's keyword arguments that gives one total per completion, None where a verifier failed. The
-        data set needs a column ``references``: per row a JSON text or a list, each reference a string, a list of
-        aliases or an object (see `polymode.references.references_from`). A column ``k`` overrides ``k`` per row; a
+        data set needs a column ``references``: per row a list or the text of one, each reference a string, a list of
+        aliases or an object (see `polymode.references.references_from`). A row that is an empty list has no right
+        answer; a missing one is an error, as is a column of another length. A column ``k`` overrides ``k`` per row; a
         column ``question`` is what a verifier that reads the question gets to see, ``question_id`` tells questions
         apart for exploration. Weights that are improper on a question (`polymode.rewards.conditions`) are refused.
     """
@@ -107,6 +111,7 @@ def make_reward_function(
     def reward_function(
         completions: Sequence[Any],
         references: Sequence[Any],
+        prompts: Sequence[Any] | None = None,
         completion_ids: Sequence[Sequence[int]] | None = None,
         k: Sequence[int] | None = None,
         question: Sequence[str] | None = None,
@@ -115,7 +120,17 @@ def make_reward_function(
         log_metric: Callable[[str, float], None] | None = None,
         **_: Any,
     ) -> list[float | None]:
-        texts = [completion_text(completion) for completion in completions]
+        if text_of is not None and completion_ids is not None:
+            texts = [text_of(ids) for ids in completion_ids]
+        else:
+            openings = [""] * len(completions) if prompts is None else [reasoning_opened_by(one) for one in prompts]
+            texts = [
+                with_reasoning_opened(completion_text(completion), opening)
+                for completion, opening in zip(completions, openings, strict=True)
+            ]
+        n = len(texts)
+        ks = [default_k] * n if k is None else [method.answers(k_of_row) for k_of_row in ks_of(k, n)]
+        examples, reference_texts = examples_of(references, question, n, equality)
         items = []
         for i, text in enumerate(texts):
             finished = (
@@ -123,9 +138,8 @@ def make_reward_function(
                 or max_completion_length is None
                 or len(completion_ids[i]) < max_completion_length
             )
-            k_of_row = default_k if k is None else method.answers(int(k[i]))
-            answers = parse_answers(text, k_of_row, confidence=method.has_confidence, finished=finished)
-            items.append((_example(references[i], "" if question is None else question[i], equality), answers))
+            answers = parse_answers(text, ks[i], confidence=method.has_confidence, finished=finished)
+            items.append((examples[i], answers))
         prepared = prepare_verifier(
             equality, ((example, [answer.text for answer in answers.answers]) for example, answers in items)
         )
@@ -134,8 +148,8 @@ def make_reward_function(
             check(*k_and_n)
         scores = [score_set(judgement, weights) for judgement in judgements]
         if shaping is not None:
-            names = question_id or question or [str(row) for row in references]
-            scores = shaping(scores, [example for example, _ in items], prepared, names)
+            names = names_of(question_id, n) or [example.question for example in examples]
+            scores = shaping(scores, examples, prepared, names if all(names) else reference_texts)
         if ledger is not None:
             ledger.record(texts, scores)
         if log_extra is not None:
@@ -147,15 +161,6 @@ def make_reward_function(
 
     reward_function.__name__ = name
     return reward_function
-
-
-def completion_text(completion: Any) -> str:
-    """Text of a completion: itself, or the content of a conversation's last message."""
-    if isinstance(completion, str):
-        return completion
-    content = completion[-1].get("content") or ""
-    thinking = completion[-1].get("reasoning_content") or completion[-1].get("thinking")
-    return f"<think>{thinking}</think>{content}" if thinking else content
 
 
 def summarise(scores: Sequence[Score]) -> dict[str, float]:
@@ -188,7 +193,7 @@ def summarise(scores: Sequence[Score]) -> dict[str, float]:
 def _log_columns(scores: Sequence[Score], terms: Sequence[str], log_extra: Callable[[str, list[Any]], None]) -> None:
     """The same columns in every step: TRL would fill a column that is left out with values of an earlier step."""
     log_extra("status", [score.answer_set.status.value for score in scores])
-    log_extra("reason", [score.answer_set.reason or "; ".join(score.judgement.faults) for score in scores])
+    log_extra("reason", [encodable(score.answer_set.reason or "; ".join(score.judgement.faults)) for score in scores])
     log_extra("verdicts", [" ".join(_marks(score.judgement)) for score in scores])
     for term in terms:
         log_extra(f"term_{term}", [score.terms.get(term) for score in scores])
@@ -197,21 +202,3 @@ def _log_columns(scores: Sequence[Score], terms: Sequence[str], log_extra: Calla
 def _marks(judgement: Judgement) -> Iterator[str]:
     for verdict, y in zip(judgement.verdicts, judgement.hits, strict=True):
         yield "repeated" if verdict is Verdict.CORRECT and not y else verdict.value
-
-
-def _example(references: Any, question: str, equality: Verifier | QuestionVerifier) -> Example:
-    text = references if isinstance(references, str) else json.dumps(references)
-    return _example_from_json(text, question, equality)
-
-
-@lru_cache(maxsize=4096)  # the completions of one question share their references
-def _example_from_json(text: str, question: str, equality: Verifier | QuestionVerifier) -> Example:
-    """A bare string that is not JSON is one reference, never iterated over its letters."""
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError:
-        value = text
-    parsed = references_from(value if isinstance(value, (str, list, Mapping)) else text)
-    if not isinstance(equality, QuestionVerifier):  # another one's references are no answers, but what it checks with
-        check_references(parsed, equality)
-    return Example("", question, parsed)

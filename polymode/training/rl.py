@@ -33,8 +33,9 @@ from transformers.trainer_utils import SchedulerType
 from trl import GRPOConfig, GRPOTrainer
 
 from polymode import runs
+from polymode.decoding.texts import CompletionDecoder, ends_of
 from polymode.errors import ConfigError, DataNotFoundError, UserError, WriteError
-from polymode.prompts import build_prompt
+from polymode.prompts import encodable, prompt_for, reasoning_opened_by, style_of
 from polymode.rewards import METHODS
 from polymode.tasks import Demonstrates, Task
 from polymode.training.callbacks import KeepsCounts, Progress, StepMetrics
@@ -44,7 +45,7 @@ from polymode.training.reward import ScoreLedger, make_reward_function
 from polymode.training.shaping import check_questions, shaping_for
 from polymode.training.shared_prompt import SharedPromptTrainer
 from polymode.training.stalls import StallWarnings
-from polymode.training.trl_options import checked, lora_config, renamed, trl_fields
+from polymode.training.trl_options import checked, checkpointing_field, lora_config, renamed, trl_fields
 from polymode.training.warm_start import WarmStart, warm_start
 from polymode.verifiers import QuestionVerifier, Verifier
 
@@ -151,15 +152,7 @@ def build_trainer(
     """The TRL trainer of a recipe, before its first step; ``verifier`` is the recipe's unless given."""
     ledger = ScoreLedger()
     shaping = shaping_for(recipe)
-    reward = make_reward_function(
-        METHODS[recipe.method],
-        recipe.k,
-        reward=recipe.reward,
-        shaping=shaping,
-        verifier=verifier_for(recipe, task) if verifier is None else verifier,
-        max_completion_length=recipe.max_completion_length,
-        ledger=ledger,
-    )
+    verifier = verifier_for(recipe, task) if verifier is None else verifier
     rows = _rows(recipe, task, conversational=tokenizer.chat_template is not None)
     # Trained weights stay in float32, also with bf16: at a learning rate of 1e-6 a bfloat16 weight would round every
     # update away. The frozen weights under LoRA adapters need no such care.
@@ -168,11 +161,26 @@ def build_trainer(
     if config.use_vllm and config.vllm_max_model_length is None:
         # Else vLLM keeps room for the longest text that the model could ever read.
         config.vllm_max_model_length = _longest_prompt(rows, tokenizer, recipe) + recipe.max_completion_length
-    by_term = recipe.credit == "term"
-    kind = partial(TermCreditTrainer, recipe=recipe, ledger=ledger) if by_term else SharedPromptTrainer
+    opening = reasoning_opened_by(_with_template(rows[0]["prompt"], tokenizer, recipe))
     try:
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **recipe.model_init)
+        decode = CompletionDecoder(tokenizer, ends_of(model))
+        reward = make_reward_function(
+            METHODS[recipe.method],
+            recipe.k,
+            reward=recipe.reward,
+            shaping=shaping,
+            verifier=verifier,
+            max_completion_length=recipe.max_completion_length,
+            ledger=ledger,
+            text_of=lambda ids: opening + decode(ids),
+        )
+        by_term = recipe.credit == "term"
+        kind = (
+            partial(TermCreditTrainer, recipe=recipe, ledger=ledger, decode=decode) if by_term else SharedPromptTrainer
+        )
         trainer = kind(
-            model=AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **recipe.model_init),
+            model=model,
             processing_class=tokenizer,
             reward_funcs=reward,
             train_dataset=Dataset.from_list(rows),
@@ -203,14 +211,12 @@ def _trl_config(recipe: Recipe, folder: Path) -> GRPOConfig:
             f"x processes = {device_batch} x {world}"
         )
     trl_types = trl_fields()
-    # Before transformers 5.18, which vLLM holds back, activation_checkpointing was called gradient_checkpointing.
-    checkpointing = "activation_checkpointing" if "activation_checkpointing" in trl_types else "gradient_checkpointing"
     # Recipe options with the name of one of TRL's mean the same.
     options = {name: getattr(recipe, name) for name in Recipe.__dataclass_fields__.keys() & trl_types.keys()}
     if recipe.lr_scheduler_type == "constant" and recipe.warmup_steps:
         options["lr_scheduler_type"] = "constant_with_warmup"
     options |= {
-        checkpointing: recipe.activation_checkpointing,
+        checkpointing_field(GRPOConfig): recipe.activation_checkpointing,
         "output_dir": str(folder / CHECKPOINTS),
         "per_device_train_batch_size": device_batch,
         "gradient_accumulation_steps": recipe.completions_per_step // (device_batch * world),
@@ -237,7 +243,7 @@ def _rows(recipe: Recipe, task: Task, *, conversational: bool) -> list[dict[str,
     """One row per question, enough for all steps; a finite task is read again, shuffled anew, when it runs out."""
     needed = recipe.max_steps * recipe.questions_per_step
     method = METHODS[recipe.method]
-    style = task.prompt_style if recipe.prompt_style == "task" else recipe.prompt_style
+    style = style_of(recipe.prompt_style, recipe.format, task.prompt_style)
     # K of each question does not depend on how often a finite task is read again.
     rng = np.random.default_rng([recipe.seed, _K_DRAW])
     ks_N = rng.choice(recipe.k_choices or (recipe.k,), size=needed).tolist()
@@ -247,18 +253,12 @@ def _rows(recipe: Recipe, task: Task, *, conversational: bool) -> list[dict[str,
         if not examples:
             raise ConfigError(f"task {recipe.task!r} has no training examples")
         for example, k in zip(examples, ks_N[len(rows) :], strict=False):
-            prompt = build_prompt(
-                example.question,
-                method.answers(k),
-                confidence=method.has_confidence,
-                exclusive=example.exclusive,
-                style=style,
-            )
+            prompt = prompt_for(example, method.answers(k), confidence=method.has_confidence, style=style)
             row = {
                 "prompt": [{"role": "user", "content": prompt}] if conversational else prompt,
-                "references": json.dumps([[*reference.names] for reference in example.references]),
-                "question": example.question,
-                "question_id": example.id,
+                "references": json.dumps([{"text": ref.text, "aliases": ref.aliases} for ref in example.references]),
+                "question": encodable(example.question),
+                "question_id": encodable(example.id),
             }
             rows.append(row | ({"k": k} if recipe.k_choices else {}))
         if len(rows) >= needed:
@@ -268,13 +268,16 @@ def _rows(recipe: Recipe, task: Task, *, conversational: bool) -> list[dict[str,
 
 def _longest_prompt(rows: list[dict[str, Any]], tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> int:
     """Tokens of the longest prompt, with what the chat template adds."""
-    prompts: list[Any] = [row["prompt"] for row in rows]
-    if tokenizer.chat_template is not None:
-        prompts = [
-            tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True, **recipe.chat_template)
-            for prompt in prompts
-        ]
+    prompts = [_with_template(row["prompt"], tokenizer, recipe) for row in rows]
     return max(len(tokenizer.encode(text, add_special_tokens=False)) for text in prompts)
+
+
+def _with_template(prompt: Any, tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> str:
+    """The text that the model goes on from."""
+    if tokenizer.chat_template is None:
+        return prompt
+    template: Any = tokenizer.apply_chat_template  # a text, where tokenize is False
+    return template(prompt, tokenize=False, add_generation_prompt=True, **recipe.chat_template)
 
 
 def _last_checkpoint(folder: Path) -> tuple[int, str | None]:

@@ -50,9 +50,12 @@ class SharedPromptTrainer(GRPOTrainer):
         is_plain = not (self.use_vllm or self.use_transformers_continuous_batching or images or multimodal_fields)
         if is_plain and self._fits:
             recompute = self._checkpointing("_kwargs")
-            with unwrap_model_for_generation(
-                self.model_wrapped, self.accelerator, gradient_checkpointing_kwargs=recompute
-            ) as model:
+            with (
+                unwrap_model_for_generation(
+                    self.model_wrapped, self.accelerator, gradient_checkpointing_kwargs=recompute
+                ) as model,
+                self.accelerator.autocast(),
+            ):  # as the loss computes them
                 completions = complete(model, prompt_ids, self.generation_config)
             if completions is not None:
                 return completions, None

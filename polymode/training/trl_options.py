@@ -190,6 +190,12 @@ def trl_fields() -> Mapping[str, Any]:
     return {field.name: field.type for field in fields(GRPOConfig)}
 
 
+def checkpointing_field(config: Any) -> str:
+    """What a class of training arguments calls activation checkpointing; before transformers 5.18, gradient_."""
+    names = {field.name for field in fields(config)}
+    return "activation_checkpointing" if "activation_checkpointing" in names else "gradient_checkpointing"
+
+
 def lora_config(lora: Mapping[str, Any]) -> Any:
     """PEFT's configuration of the adapters, None for an empty mapping.
 

@@ -21,7 +21,7 @@ from datasets import Dataset
 from transformers import DataCollatorForSeq2Seq, PreTrainedTokenizerFast, Trainer, TrainingArguments
 
 from polymode.errors import ConfigError
-from polymode.prompts import build_prompt
+from polymode.prompts import prompt_for
 from polymode.tasks import Demonstrates, Task
 from polymode.tasks.data_files import cache_folder
 from polymode.training.lab_model import LabModelSize, build_model, build_tokenizer
@@ -125,9 +125,7 @@ def _texts(task: DemonstrationTask, settings: WarmStart, n: int) -> Iterator[tup
         if not examples:
             raise ConfigError(f"task {task.name!r} has no training examples to demonstrate: check its data")
         for example, k, confidence in zip(examples, ks_N[start:], has_confidence_N[start:], strict=False):
-            prompt = build_prompt(
-                example.question, k, confidence=confidence, exclusive=example.exclusive, style=task.prompt_style
-            )
+            prompt = prompt_for(example, k, confidence=confidence, style=task.prompt_style)
             yield prompt, task.demonstrate(example, k, confidence=confidence, rng=rng)
         start, chunk = start + len(examples), chunk + 1
 

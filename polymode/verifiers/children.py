@@ -11,6 +11,7 @@ import json
 import os
 import queue
 import select
+import signal
 import subprocess
 import sys
 import threading
@@ -24,6 +25,8 @@ from typing import Any
 
 START_SECONDS = 120.0
 """Longest wait for a new child's first line; long, because a busy machine imports slowly."""
+WAIT_FACTOR = 10.0
+"""A child is waited for this many times its processor time: the machine may be busy."""
 MAX_STARTS = 3
 """Attempts to start a child, after which it fails the rest of the requests."""
 MAX_LINE_BYTES = 1 << 16
@@ -31,6 +34,7 @@ MAX_LINE_BYTES = 1 << 16
 _PUBLIC_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH")  # no secrets for a child
 
 Reply = dict[str, Any]
+Chain = Sequence[Mapping[str, Any]]
 
 
 class ChildPool:
@@ -40,7 +44,7 @@ class ChildPool:
         module: run as ``python -m MODULE SECONDS``; says ``{"ready": true}``, then answers each line in turn, with the
             line's ``id``.
         size: most children at once; they are started when there is work for them.
-        seconds: deadline of one request.
+        seconds: most processor time of one request, which the child holds itself to; SIGPROF ends it.
     """
 
     def __init__(self, module: str, *, size: int, seconds: float) -> None:
@@ -52,19 +56,23 @@ class ChildPool:
         self._lock = threading.Lock()
         weakref.finalize(self, _end_all, self._children)
 
-    def ask(self, requests: Sequence[Mapping[str, Any]], advance: Callable[[], Any] | None = None) -> list[Reply]:
-        """The reply to each request, ``{"error": TEXT}`` where the child was too slow or died; never raises for those.
+    def ask(self, chains: Sequence[Chain], advance: Callable[[], Any] | None = None) -> list[list[Reply]]:
+        """The replies to each chain of requests; never raises for a child that was too slow or died.
+
+        A reply is the child's, or ``{"exhausted": TEXT}`` where the request took more than its deadline or killed the
+        child, or ``{"error": TEXT}`` where the child failed for another reason. What exhausts a child ends its chain:
+        the rest of the chain has the same reply and costs nothing.
 
         Args:
-            requests: JSON objects; an ``id`` is added.
-            advance: called after each reply.
+            chains: JSON objects, asked one after the other within a chain; an ``id`` is added.
+            advance: called after each chain.
         """
-        n_threads = max(1, min(len(self._children), len(requests)))
+        n_threads = max(1, min(len(self._children), len(chains)))
         with self._lock, ThreadPoolExecutor(n_threads, "polymode-child") as threads:
             for child in self._children:
                 child.may_start = True
             try:
-                replies = [threads.submit(self._ask, request) for request in requests]
+                replies = [threads.submit(self._ask, chain) for chain in chains]
                 for _ in as_completed(replies):
                     if advance is not None:
                         advance()
@@ -81,12 +89,16 @@ class ChildPool:
         with self._lock:
             _end_all(self._children)
 
-    def _ask(self, request: Mapping[str, Any]) -> Reply:
+    def _ask(self, chain: Chain) -> list[Reply]:
         child = self._idle.get()
+        replies: list[Reply] = []
         try:
-            return child.ask(request, self._seconds)
+            for request in chain:
+                is_over = bool(replies) and "exhausted" in replies[-1]
+                replies.append(replies[-1] if is_over else child.ask(request, self._seconds))
         finally:
             self._idle.put(child)
+        return replies
 
 
 class _ChildError(Exception):
@@ -105,7 +117,7 @@ class _Child:
         self._id = 0
 
     def ask(self, request: Mapping[str, Any], seconds: float) -> Reply:
-        """The reply, or ``{"error": TEXT}``."""
+        """The reply, ``{"exhausted": TEXT}`` or ``{"error": TEXT}``; ``seconds`` are of the child's processor time."""
         process = self.process or self._started()
         if process is None:
             return {"error": f"{self._module} does not start"}
@@ -113,11 +125,18 @@ class _Child:
         self._id += 1
         try:
             process.stdin.write(json.dumps({**request, "id": self._id}).encode() + b"\n")
-            reply = self._reply(process, seconds)
+            reply = self._reply(process, WAIT_FACTOR * seconds)
             if reply.pop("id", None) != self._id:
                 raise _ChildError("the process that compares answered something else")
         except (_ChildError, OSError) as exc:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(0.2)  # its pipe ends a little before it does
+            status = process.poll()
             self.end()
+            if status == -signal.SIGPROF:
+                return {"exhausted": f"no result within {seconds:g} s"}
+            if status in (-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS):  # too deep, or out of memory
+                return {"exhausted": "it makes the process that compares crash"}
             return {"error": str(exc) if isinstance(exc, _ChildError) else "the process that compares died"}
         return reply
 

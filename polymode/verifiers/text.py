@@ -36,6 +36,8 @@ _CHARGE = re.compile("(?<=[^\\W_])[⁰¹²³⁴⁵⁶⁷⁸⁹]*[⁺⁻](?![⁰�
 """A superscript that ends in its sign is the charge of an ion (Ca²⁺), every other one is a power."""
 _FRACTION = re.compile("(?<=\\d)(?=[¼-¾⅐-⅞↉])")
 _THOUSANDS_SPACE = re.compile("(?<=\\d)[\u00a0\u2007\u2009\u202f](?=\\d{3}(?!\\d))")
+_MINUS = re.compile("^\\s*[\u2013\u2212]\\s+(?=\\d)")
+"""A minus sign apart from its number; an ASCII hyphen there is the bullet of a list."""
 _SIGNS = str.maketrans(
     dict.fromkeys("\u2010\u2011\u2012\u2013\u2212\ufe58\ufe63\uff0d", "-")
     | dict.fromkeys("\u2014\u2015", " ")
@@ -43,7 +45,7 @@ _SIGNS = str.maketrans(
     | dict.fromkeys("×·∙", "*")
     | dict.fromkeys("\u2018\u2019\u2032", "'")
     | dict.fromkeys("\u201c\u201d\u2033", '"')
-    | {"\u2236": ":", "♯": "#", "≤": "<=", "≥": ">=", "°": " degree "}
+    | {"\u2236": ":", "♯": "#", "≤": "<=", "≥": ">=", "°": " degree ", "‰": " permille "}
 )
 _DIGIT = re.compile(r"\d")
 _SPECIAL = re.compile(r"[^\w\s]|_")
@@ -54,14 +56,14 @@ _INSIDE_WORD = re.compile(r"(?<=[^\W\d_])['.](?=[^\W_])|(?<=\d)'(?=s\b)")
 """Points and apostrophes that make one word: U.S., O'Brien, 1990's."""
 _MEANT = re.compile(
     r"(?=[-+/:*,'\"#!^=.<>])(?:"  # one look at most places, before the choices below
-    r"(?<![\w)\]}.%!-])-(?=[€£¥]?\.?\d)"  # the sign of a number
+    r"(?<![\w)\]}.%!-])-(?=[€£¥]?\.?\d|[∞√]|[^\W\d_]\b)"  # the sign of a number or a variable
     r"|(?<=\d\de)-(?=\d)|(?<=\b\de)-(?=\d)"  # and of an exponent
     r"|(?<=[\d)%!])[-/:*,'\"](?=[\d(])|(?<=[\d)%] )[-/:*](?= [\d(])"  # between two numbers
-    r"|(?<=\w)-(?=$|[\s)\],.;:])"  # the sign of a blood group or an ion, an open range
+    r"|(?<=\w)-(?=$|[\s)\],.;:\"'*`])"  # the sign of a blood group or an ion, an open range
     r"|(?:(?<=\b[^\W\d_] )|(?<=\b[^\W\d_]{2} ))(?:-|\++)(?=\s*$)"
-    r"|(?<=[\w)+])\+|(?<=[\w)] )\+(?= ?\w)"
-    r"|(?<=\w)/(?=[^\W\d_]\b)"  # metres per second
-    r"|(?<=[^\W\d_])\#|(?<=\d)!+(?!\w)|(?<=\b[^\W\d_])!"
+    r"|(?<=[\w)+])\+|(?<=\d percent )\+|(?<=[\w)] )\+(?= ?\w)"
+    r"|(?<=\w)/(?=[^\W\d_]\b)|(?<=\b[^\W\d_])/(?=\d)"  # metres per second, half of pi
+    r"|(?<=[^\W\d_])\#|(?<=\d)!+(?!\w)|(?<=\b[^\W\d_])!|(?<!\S)!(?=\w)"
     r"|(?<=\w)\*+(?=[\w(-])|(?<=\S)\^(?=\S)|(?<=\S)=(?=\S)"
     r"|(?<![\w.])\.(?=\w)|(?<=\d)\.(?=\d)"
     r"|[<>]=?(?= ?[\d.-])|(?<=\w)[<>]=?(?=\w))"
@@ -69,7 +71,7 @@ _MEANT = re.compile(
 """Marks that carry meaning where they stand."""
 _TRAILING = {
     "*": (re.compile(r"(?<!\w)\*+(?=\S)"), re.compile(r"(?<=\w)\*(?!\w)")),
-    "'": (re.compile(r"(?<!\w)'"), re.compile(r"(?<=\d)'(?!\w)")),
+    "'": (re.compile(r"(?<![\w'])'"), re.compile(r"(?:(?<=\d)|(?<=\b[^\W\d_])|(?<=\b[^\W\d_]'))'(?!\w)")),
     '"': (re.compile(r'(?<!\w)"'), re.compile(r'(?<=\d)"(?!\w)')),
 }
 """Marks that mean something behind a word (A*, 5', 5") unless the same mark opens what they close (*neon*, '5')."""
@@ -117,7 +119,7 @@ def normalise(text: str) -> str:
 
 def _fold(text: str) -> str:
     """Lower case and compatible characters in one form; powers and fractions stay apart from what precedes them."""
-    text = _FRACTION.sub(" ", _THOUSANDS_SPACE.sub("", text.translate(_SIGNS)))
+    text = _FRACTION.sub(" ", _THOUSANDS_SPACE.sub("", _MINUS.sub("-", text).translate(_SIGNS)))
     text = _CHARGE.sub(lambda match: match[0].translate(_SUPERSCRIPTS), text)
     text = _SUPERSCRIPT.sub(lambda match: f"^{match[0].translate(_SUPERSCRIPTS)}", text)
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())

@@ -13,8 +13,10 @@ from scipy import stats
 from transformers import GenerationConfig, PreTrainedModel
 
 from polymode.decoding import sampling
+from polymode.decoding.memory import compute_dtype_of, rows_that_fit
 from polymode.decoding.sampling import complete, sample_tokens
 from polymode.decoding.settings import Settings
+from polymode.errors import ConfigError
 
 Build = Callable[[str], PreTrainedModel]
 _WORDS = random.Random(0)
@@ -107,10 +109,92 @@ def test_the_seed_decides_and_leaving_does_not(model_of: Build, monkeypatch: pyt
     assert sampled(0) == first
 
 
+def test_a_completion_does_not_depend_on_how_many_are_sampled_at_once(model_of: Build) -> None:
+    model = model_of("qwen3")
+
+    def sampled(at_once: int | None) -> list[list[int]]:
+        torch.manual_seed(3)
+        return sample_tokens(model, PROMPTS * 2, Settings(12, 3.0, (1, 5)), at_once=at_once)
+
+    assert sampled(None) == sampled(16) == sampled(5) == sampled(1)
+
+
+def test_out_of_memory_halves_the_number_and_one_that_does_not_fit_is_an_error(
+    model_of: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, real, sizes = model_of("qwen3"), sampling._sample_rows, []
+
+    def limited(model: Any, prompts: Any, *rest: Any) -> list[list[int]]:
+        sizes.append(len(prompts))
+        if len(prompts) > limit:
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory")
+        return real(model, prompts, *rest)
+
+    monkeypatch.setattr(sampling, "_sample_rows", limited)
+    limit = 8
+    torch.manual_seed(0)
+    all_at_once = sample_tokens(model, PROMPTS, Settings(6, 1.0, (1,)))
+    limit = 3
+    torch.manual_seed(0)
+    assert sample_tokens(model, PROMPTS, Settings(6, 1.0, (1,))) == all_at_once
+    assert sizes == [8, 8, 4, 2, 2, 2, 2]
+    limit = 0
+    with pytest.raises(ConfigError, match="no room for one completion of up to 9 tokens"):
+        sample_tokens(model, PROMPTS, Settings(6, 1.0, (1,)))
+
+
+def test_other_errors_are_not_taken_for_want_of_memory(model_of: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> None:
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    monkeypatch.setattr(sampling, "_sample_rows", broken)
+    with pytest.raises(RuntimeError, match="device-side"):
+        sample_tokens(model_of("qwen3"), PROMPTS, Settings(6, 1.0, (1,)))
+
+
+@pytest.mark.parametrize("vocabulary", [5, 1024, 3000])
+def test_choices_are_those_of_one_long_sum(vocabulary: int) -> None:
+    generator = torch.Generator().manual_seed(vocabulary)
+    logits = 3 * torch.randn(400, vocabulary, generator=generator)
+    logits[:, ::3] = -torch.inf
+    uniform = torch.rand(400, dtype=torch.float64, generator=generator)
+    uniform[:3] = torch.tensor([0.0, 0.5, 1 - 2**-53], dtype=torch.float64)
+    chosen = sampling.choose(logits, uniform)
+    up_to = torch.softmax(logits, -1).double().cumsum(-1)
+    one_sum = torch.searchsorted(up_to, uniform.unsqueeze(1) * up_to[:, -1:], right=True).squeeze(1)
+    assert (chosen == one_sum).float().mean() > 0.99  # sums in another order differ in the last digit
+    assert torch.isfinite(logits.gather(1, chosen.unsqueeze(1))).all()
+    between = (up_to.gather(1, torch.maximum(chosen, one_sum)[:, None]) - uniform[:, None]).abs()
+    assert (between[chosen != one_sum] < 1e-6).all()
+
+
 def test_no_token_of_probability_zero_is_drawn() -> None:
     logits = torch.full((1, 5), -torch.inf)
     logits[0, 2] = 0.0
-    assert sampling._choose(logits.expand(1000, 5), 1.0, torch.arange(1000), 1000).unique().tolist() == [2]
+    uniform = torch.rand(1000, dtype=torch.float64)
+    assert sampling.choose(logits.expand(1000, 5), uniform).unique().tolist() == [2]
+
+
+def test_under_autocast_keys_and_values_take_two_bytes(model_of: Build) -> None:
+    model = model_of("qwen3")  # its keys come from a norm with float32 weights
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        _, is_token_PT, prompts = sampling._read_prompts(model, [tuple(QUESTIONS[1])])
+        dtype = compute_dtype_of(model)
+        layer: Any = sampling.SharedCache(prompts, is_token_PT, torch.tensor([0]), dtype).layers[0]
+        assert layer.prompt_keys_PHTD.dtype is layer.prompt_values_PHTD.dtype is torch.bfloat16
+        sample_tokens(model, PROMPTS, Settings(4, 1.0, (1,)))
+    assert compute_dtype_of(model) is torch.float32
+
+
+def test_memory_of_a_row_by_hand(model_of: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = model_of("qwen3")
+    config = model.config
+    each = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim * 4
+    row = each * (2.5 * 100 + 50) + 16 * config.vocab_size
+    monkeypatch.setattr("polymode.decoding.memory.free_bytes", lambda device: int(2 * row * 7.5))
+    assert rows_that_fit(model, 50, 100) == 7  # half of the memory of a CPU
+    monkeypatch.setattr("polymode.decoding.memory.free_bytes", lambda device: 1)
+    assert rows_that_fit(model, 50, 100) == 1
 
 
 @pytest.mark.parametrize("is_training", [False, True])

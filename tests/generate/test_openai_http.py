@@ -77,6 +77,10 @@ def test_nothing_asked_nothing_sent(server: Server) -> None:
         (chat(None), "", True),
         (chat("x", reasoning_content="so"), "<think>so</think>x", True),
         (chat("x", reasoning="so"), "<think>so</think>x", True),
+        (chat("x", "length", reasoning="so"), "<think>so</think>x", False),
+        (chat(None, "length", reasoning_content="so"), "<think>so", False),
+        (chat("\n", "length", reasoning="so"), "<think>so", False),
+        (chat(None, reasoning="so"), "<think>so</think>", True),
         (chat("<think>so</think>x", reasoning_content=""), "<think>so</think>x", True),
     ],
 )

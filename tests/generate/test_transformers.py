@@ -70,8 +70,9 @@ def test_texts_are_samples_of_the_whole_distribution(folder: Path) -> None:
     n = 3000
     made = texts(generator, ["red"], n=n, max_tokens=1)[0]
     expected: defaultdict[str, float] = defaultdict(float)
-    for token, share in enumerate(p):  # special tokens leave no text
-        expected[generator.tokenizer.decode([token], skip_special_tokens=True)] += float(share)
+    silent = {generator.tokenizer.pad_token_id, generator.tokenizer.eos_token_id}
+    for token, share in enumerate(p):  # end and padding leave no text
+        expected["" if token in silent else generator.tokenizer.decode([token])] += float(share)
     seen = Counter(made)
     for text, share in expected.items():
         error = 4.5 * (share * (1 - share) / n) ** 0.5
@@ -93,9 +94,9 @@ def test_generation_stops_at_the_end_token_and_says_so(folder: Path) -> None:
 
 def test_a_chat_template_is_used_where_there_is_one(folder: Path) -> None:
     generator = make(folder)
-    assert generator._encode("red") == generator.tokenizer("red")["input_ids"]
+    assert generator.encode("red") == generator.tokenizer("red")["input_ids"]
     generator.tokenizer.chat_template = "{% for m in messages %}one {{ m['content'] }}{% endfor %} two"
-    assert generator._encode("red") == generator.tokenizer("one red two")["input_ids"]
+    assert generator.encode("red") == generator.tokenizer("one red two")["input_ids"]
 
 
 THINKING = "{% for m in messages %}{{ m['content'] }}{% endfor %}{% if enable_thinking is false %} ten{% endif %}"
@@ -112,7 +113,7 @@ def test_the_chat_template_gets_its_arguments(folder: Path, tmp_path: Path) -> N
 
     def prompt(model: Path, **options: Any) -> str:
         generator = TransformersGenerator(model, show_progress=False, **options)
-        return generator.tokenizer.decode(generator._encode("red"))
+        return generator.tokenizer.decode(generator.encode("red"))
 
     assert prompt(tmp_path / "plain") == "red"
     assert prompt(tmp_path / "plain", chat_template={"enable_thinking": False}) == "red ten"
@@ -135,3 +136,37 @@ def test_a_tokenizer_without_padding_token_pads_with_the_end(folder: Path, tmp_p
 def test_a_folder_that_holds_no_model_is_a_user_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"model = '.*' cannot be loaded: "):
         make(tmp_path)
+
+
+OPENING = "{% for m in messages %}{{ m['content'] }}{% endfor %} two<think>"
+
+
+def test_reasoning_that_the_template_opened_stands_in_the_text(tmp_path: Path) -> None:
+    """The completion's tokens are those without the tag, and a text is scored after the prompt that opened it."""
+    tokenizer = build_tokenizer([*WORDS, "<think> </think>"])
+    tokenizer.chat_template = OPENING
+    build_model(tokenizer, SIZE, seed=0).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    generator = make(tmp_path)
+    made = generator.generate(["red"], n=3, max_tokens=4, temperature=1.0, seed=0)[0]
+    generator.tokenizer.chat_template = OPENING.removesuffix("<think>")
+    assert not any(text.startswith("<think>") for text in texts(generator, ["red"], n=3, max_tokens=4)[0])
+    generator.tokenizer.chat_template = OPENING
+    assert all(one.text.startswith("<think>") for one in made)
+    assert all(one.n_tokens is not None and one.n_tokens <= 4 for one in made)
+    [[first, second]] = generator.token_log_probabilities(["red"], ["<think>one two"])
+    assert [first[:2], second[:2]] == [(7, 10), (10, 14)]
+    assert generator.token_log_probabilities(["red"], ["one two"]) == [
+        [(a - 7, b - 7, value) for a, b, value in (first, second)]
+    ]
+    after = [generator.next_token_probabilities(["red"], [text], ["one"]) for text in ("<think> two", " two")]
+    assert after[0] == after[1]
+
+
+def test_special_tokens_of_the_format_are_generated_as_text(tmp_path: Path) -> None:
+    tokenizer = build_tokenizer(["<think>", "<answer>", "red"])
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<think>", "<answer>"]})
+    build_model(tokenizer, SIZE, seed=0).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    made = "".join(texts(make(tmp_path), ["red"], n=50)[0])
+    assert "<think>" in made and "<answer>" in made and "<pad>" not in made and "<end>" not in made

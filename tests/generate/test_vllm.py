@@ -17,11 +17,13 @@ class Engine:
     model: str
     options: dict[str, Any]
     template: str | None = None
+    ending: str = ""
+    """What the template writes behind a prompt."""
     calls: list[tuple[str, Any, dict[str, Any]]] = field(default_factory=list)
     chat_template_kwargs: dict[str, Any] | None = None
 
     def get_tokenizer(self) -> SimpleNamespace:
-        return SimpleNamespace(chat_template=self.template)
+        return SimpleNamespace(chat_template=self.template, decode=lambda ids, **_: "".join(map(chr, ids)))
 
     def generate(self, prompts: list[str], settings: dict[str, Any]) -> list[SimpleNamespace]:
         self.calls.append(("generate", prompts, settings))
@@ -39,7 +41,7 @@ class Engine:
             SimpleNamespace(text=f"{prompt}-{i}", token_ids=[1] * (i + 2), finish_reason="stop" if i == 0 else "length")
             for i in range(n)
         ]
-        return SimpleNamespace(outputs=outputs)
+        return SimpleNamespace(outputs=outputs, prompt_token_ids=[ord(c) for c in prompt + self.ending])
 
 
 @pytest.fixture
@@ -62,12 +64,21 @@ def test_prompts_go_in_and_texts_come_out_in_order(template: str | None) -> None
     ]
     assert (generator.engine.model, generator.engine.options) == ("some/model", {"gpu_memory_utilization": 0.5})
     ((way, asked, settings),) = generator.engine.calls
-    assert settings == {"n": 2, "max_tokens": 7, "temperature": 0.7, "top_p": 1.0, "seed": 3}
+    sampling = {"n": 2, "max_tokens": 7, "temperature": 0.7, "top_p": 1.0, "seed": 3}
+    assert settings == {**sampling, "skip_special_tokens": False}
     if template is None:
         assert (way, asked) == ("generate", ["p", "q"])
     else:
         assert (way, asked[0]) == ("chat", [{"role": "user", "content": "p"}])
         assert generator.engine.chat_template_kwargs == {"enable_thinking": False}
+
+
+@pytest.mark.usefixtures("fake_vllm")
+def test_reasoning_that_the_template_opened_stands_in_the_text() -> None:
+    generator = VLLMGenerator("some/model")
+    generator.engine.template, generator.engine.ending = "a template", "<|assistant|>\n<think>\n"
+    [[made]] = generator.generate(["p"], n=1, max_tokens=7, temperature=0.7, seed=3)
+    assert made.text == "<think>\np-0"
 
 
 def test_without_vllm_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,10 +9,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from polymode.errors import ConfigError
+from polymode.errors import ConfigError, RecordError, UserError
 from polymode.integrations import trl as rewards
 from polymode.prompts import build_prompt
 from polymode.training.lab_model import LabModelSize, build_model, build_tokenizer
@@ -83,6 +85,60 @@ def test_the_trainers_limit_tells_cut_off_from_malformed() -> None:
         log_metric=trainer.log_metric,
     )
     assert trainer.metrics["share_truncated"] == trainer.metrics["share_malformed"] == 0.5
+
+
+@pytest.mark.parametrize(
+    "missing", [None, float("nan"), np.nan, np.float32("nan"), pd.NA, pd.NaT, "null", "NaN", "", [None]]
+)
+def test_a_missing_reference_is_an_error_and_no_text(missing: Any) -> None:
+    with pytest.raises(RecordError, match="references, row 1: .* (is|stands for a) missing|empty text") as caught:
+        rewards.single_rlvr(["<answer>null</answer>"] * 2, [["null"], missing])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_question_without_a_right_answer_earns_nothing_but_the_format_and_honesty() -> None:
+    text = "<answer>tea</answer><confidence>{}</confidence>"
+    for none in ([], "[]", np.array([])):
+        # Brier -(q - 0)², format 1: confidence 0 is best.
+        assert rewards.single_rlcr([text.format(q) for q in (0, 0.5, 1)], [none] * 3) == [1, 0.75, 0]
+
+
+def test_columns_may_be_arrays() -> None:
+    texts = ["<answer1>tea</answer1><answer2>milk</answer2>"] * 2
+    frame = pd.DataFrame({"references": [np.array(["tea", "water"]), ["milk"]], "k": [2, 2]})
+    assert rewards.multi_rlvr(texts, frame["references"], k=frame["k"]) == [2, 2]
+    assert rewards.multi_rlvr(texts, np.array([["tea"], ["milk"]]), k=np.array([2.0, 2.0])) == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"references": []}, "references has 0 entries for 1 completions"),
+        ({"references": [["tea"], ["milk"]]}, "references has 2 entries for 1 completions"),
+        ({"references": None}, "references = None is not allowed; give a list"),
+        ({"references": "tea"}, "references = 'tea' is not allowed; give a list with one entry for each completion"),
+        ({"k": [None]}, "k, row 0: None is not allowed; give a whole number from 1 to 20 in every row"),
+        ({"k": [math.nan]}, "k, row 0: nan is not allowed"),
+        ({"k": [0]}, "k, row 0: 0 is not allowed"),
+        ({"k": [2.5]}, "k, row 0: 2.5 is not allowed"),
+        ({"k": ["2"]}, "k, row 0: '2' is not allowed"),
+        ({"k": [True]}, "k, row 0: True is not allowed"),
+        ({"k": 2}, "k = 2 is not allowed; give a list"),
+        ({"k": [2, 2]}, "k has 2 entries for 1 completions"),
+        ({"question": ["?", "?"]}, "question has 2 entries for 1 completions"),
+        ({"completions": [None]}, "completion: None is not allowed; give a text, or a list of messages"),
+    ],
+)
+def test_columns_that_cannot_be_used_are_one_line(columns: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        rewards.multi_rlvr(**{"completions": [COMPLETION], "references": [["tea"]], **columns})
+    assert "\n" not in str(caught.value)
+
+
+def test_the_result_of_a_tool_is_no_answer() -> None:
+    answer = {"role": "assistant", "content": [{"type": "text", "text": "<answer>tea</answer>"}]}
+    tool = {"role": "tool", "content": "<answer>tea</answer>"}
+    assert rewards.single_rlvr([[tool, answer], [answer, tool]], [["tea"], ["tea"]]) == [2, 0]
 
 
 @pytest.fixture(scope="module")

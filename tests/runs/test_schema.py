@@ -9,7 +9,7 @@ import pytest
 
 from polymode import runs
 from polymode.errors import ConfigError, PolymodeError, RecordError, RunIncompleteError
-from polymode.evaluation import Evaluation, evaluate, evaluate_groups, read_completions, write_groups
+from polymode.evaluation import Evaluation, evaluate, evaluate_groups, read_completions
 from polymode.policy import Policy
 from polymode.types import Completion, Example, Reference
 
@@ -94,7 +94,8 @@ def test_a_field_of_the_wrong_kind_is_named(tmp_path: Path, change: dict[str, An
 
 
 def test_groups_come_back(folder: Path) -> None:
-    write_groups(folder, evaluate_groups(read_completions(folder), "kind", n_boot=10))
+    groups = evaluate_groups(read_completions(folder), "kind", n_boot=10)
+    evaluate(read_completions(folder), n_boot=10).write_metrics(folder, groups=groups)
     [(label, group)] = runs.read_metrics(folder).groups.items()
     assert label == "kind = easy" and group.metrics["coverage"].value == 1 and group.curves == {}
     assert Evaluation.read(folder).metrics["coverage"].value == 1
@@ -152,7 +153,7 @@ def test_task_and_verifier_stand_in_the_meta_of_each_line(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        (b'{"completion": "\\ud800", "references": ["a"], "k": 1}', "Invalid JSON: .*hex escape"),
+        (b'{"completion": "\\ud80", "references": ["a"], "k": 1}', "not valid JSON"),
         (b'{"completion": "x", "references": ["a"], "k": 1, "n_tokens": 1e400}', "n_tokens"),
     ],
 )

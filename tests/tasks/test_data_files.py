@@ -88,3 +88,18 @@ def test_json_files(tmp_path: Path) -> None:
     assert read_json_file(write_as(tmp_path / "ok.json.gz", json.dumps({"a": 1}))) == {"a": 1}
     with pytest.raises(RecordError, match=r"bad\.json, line 2: not valid JSON"):
         read_json_file(write_as(tmp_path / "bad.json", '{"a": 1,\n!'))
+
+
+def test_what_macos_and_windows_add_to_an_archive_is_no_member(tmp_path: Path) -> None:
+    path = tmp_path / "q.jsonl.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("data/", "")
+        archive.writestr("data/q.jsonl", "inside")
+        for name in ("__MACOSX/data/._q.jsonl", "__MACOSX/._data", "data/._q.jsonl", "data/.DS_Store", "Thumbs.db"):
+            archive.writestr(name, b"\x00\x05\x16\x07")
+    with open_text(path) as handle:
+        assert handle.read() == "inside"
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("data/other.jsonl", "")
+    with pytest.raises(RecordError, match=r"found data/q\.jsonl, data/other\.jsonl;"), open_text(path):
+        pass

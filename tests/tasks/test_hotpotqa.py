@@ -137,7 +137,14 @@ def test_files_of_whole_paragraphs_are_read_beside_the_official_ones(tmp_path: P
         ({"answer": None}, r"field 'answer': None must be a text"),
         ({"question": 3}, r"item 2, field 'question': 3 must be a text that is not empty"),
         ({"context": []}, r"field 'context': \[\] must be a list of \[title, sentences\]"),
-        ({"context": {"title": [], "sentences": []}}, r"an object, as Hugging Face copies have it; use the official"),
+        ({"context": {"title": [], "sentences": []}}, r"field 'context': \[\] must be a list of \[title, sentences\]"),
+        ({"context": {"title": ["T"]}}, "field 'context': .* must hold lists of one length called title, sentences"),
+        ({"context": {"title": ["T", "U"], "sentences": [["s"]]}}, "must hold lists of one length"),
+        (
+            {"supporting_facts": {"title": ["T"], "sent_id": None}},
+            "must hold lists of one length called title, sent_id",
+        ),
+        ({"references": ["a", None]}, "field 'references': None is not a reference; it is missing"),
         ({"context": [["T", ["s"], "x"]]}, r"field 'context': \['T', \['s'\], 'x'\] must be \[title, \[sentence"),
         ({"supporting_facts": "T"}, r"field 'supporting_facts': 'T' must be a list of \[title, sentence number\]"),
     ],
@@ -203,3 +210,16 @@ def test_every_supporting_title_of_the_real_subset_is_in_its_context(shared_data
             assert all(
                 paragraph.text and "  " not in paragraph.text for paragraph in each.paragraphs if paragraph.is_gold
             )
+
+
+def test_references_of_a_record_come_before_its_answer(tmp_path: Path) -> None:
+    rows = [{**record(i), "references": own} for i, own in enumerate(([["person 0", "P. 0"]], ["a", "b"], [], None))]
+    (tmp_path / "hotpot_dev_distractor_v1.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    by_id = {example.id: example for example in HotpotQA(tmp_path).examples("test")}
+    read = {id_[-1]: ([ref.names for ref in e.references], e.exclusive) for id_, e in by_id.items()}
+    assert read == {
+        "0": ([("person 0", "P. 0")], True),
+        "1": ([("a",), ("b",)], False),  # several right answers do not exclude each other
+        "2": ([], True),
+        "3": ([("person 3",)], True),
+    }

@@ -219,7 +219,7 @@ def test_a_split_or_number_that_is_not_there(tmp_path: Path) -> None:
     ("line", "said"),
     [
         ("{", "line 1: not valid JSON"),
-        ("[1]", "line 1: a JSON object is needed, got list"),
+        ("[1]", "item 1: an object is needed, got int"),
         (json.dumps(record(11, code="")), "field 'code': '' must be a text that is not empty"),
         (json.dumps(record(11, task_id="x")), "field 'task_id': 'x' must be a number"),
         (json.dumps(record(11, test_list=[])), "field 'test_list': .. must be a list of assert statements"),

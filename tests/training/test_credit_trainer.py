@@ -34,19 +34,32 @@ TEXTS = (
 """Four completions of a question; the last one is malformed."""
 
 
-def advantages(recipe: Recipe, folder: Path, texts: list[str], asked: list[str]) -> dict[str, torch.Tensor]:
-    """What the trainer makes of given completions, ``asked`` being the questions' references as JSON."""
-    tokenizer = AutoTokenizer.from_pretrained(str(recipe.model), padding_side="left")
+def advantages(
+    recipe: Recipe, folder: Path, texts: list[str], asked: list[str], template: str | None = None
+) -> dict[str, torch.Tensor]:
+    """What the trainer makes of given completions, ``asked`` being the questions' references as JSON.
+
+    With a chat template ``<think>`` is a special token, which the texts that TRL hands to the reward do not show.
+    """
+    tokenizer: Any = AutoTokenizer.from_pretrained(str(recipe.model), padding_side="left")
+    if template is not None:
+        tokenizer.chat_template = template
+        tokenizer.add_special_tokens({"additional_special_tokens": ["<think>"]})
     task = Records(Path(str(recipe.data)), style="brief", validation=0.0, test=0.0)
     trainer = build_trainer(recipe, folder, task, str(recipe.model), tokenizer)
     ids = [[*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id] for text in texts]
 
-    def generate(prompts: list[str]) -> tuple[Any, ...]:
-        asked_ids = tokenizer(prompts, add_special_tokens=False)["input_ids"]
-        return asked_ids, ids, None, list(texts), None, {}, None, []
+    prompt: Any = "likes tea milk" if template is None else [{"role": "user", "content": "likes tea milk"}]
+
+    def generate(prompts: list[Any]) -> tuple[Any, ...]:
+        asked_ids = tokenizer(["likes tea milk"] * len(prompts), add_special_tokens=False)["input_ids"]
+        decoded = tokenizer.batch_decode(ids, skip_special_tokens=True)
+        if template is not None:
+            decoded = [[{"role": "assistant", "content": one}] for one in decoded]
+        return asked_ids, ids, None, decoded, None, {}, None, []
 
     trainer._generate = generate  # type: ignore[method-assign]
-    rows = [{"prompt": "likes tea milk", "question": "likes tea milk", "references": a, "k": recipe.k} for a in asked]
+    rows = [{"prompt": prompt, "question": "likes tea milk", "references": a, "k": recipe.k} for a in asked]
     return trainer._generate_and_score_completions(rows)
 
 
@@ -92,6 +105,31 @@ def test_every_token_has_the_advantage_of_its_part(pair_recipe: Callable[..., Re
             assert not found["advantages"][twin, n:].any()
     n = int(found["completion_mask"][3].sum())
     np.testing.assert_allclose(found["advantages"][3, :n].numpy(), -1.64125, atol=1e-6)
+
+
+OPENS = "{% for m in messages %}<user>{{ m['content'] }}</user>{% endfor %}<bot><think>"
+OPENS_NOT = OPENS.removesuffix("<think>")
+
+
+def test_reasoning_that_the_template_opened_is_seen_and_moves_no_credit(
+    pair_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    """The same completions with the tag as their own first token and as the prompt's last: each has the same credit.
+
+    The last text is clean slots inside reasoning that was never closed: where the prompt opened it they are drafts,
+    worth nothing, as where the model wrote the tag.
+    """
+    recipe = pair_recipe(questions_per_step=1)
+    asked = [json.dumps(["tea", "milk"])] * 4
+    texts = [*TEXTS[:3], "<think>" + TEXTS[0].partition("</think>")[2]]
+    own = advantages(recipe, tmp_path / "own", texts, asked, OPENS_NOT)
+    opened = advantages(recipe, tmp_path / "opened", [one.removeprefix("<think>") for one in texts], asked, OPENS)
+    for row in range(4):
+        n = int(own["completion_mask"][row].sum())
+        assert int(opened["completion_mask"][row].sum()) == n - 1
+        torch.testing.assert_close(opened["advantages"][row, : n - 1], own["advantages"][row, 1:n])
+    # As in the test above: R = 2.855, 1.855, 1.855, 0.
+    np.testing.assert_allclose(opened["advantages"][3, :5].numpy(), -1.64125, atol=1e-6)
 
 
 @pytest.mark.parametrize(

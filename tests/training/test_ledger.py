@@ -4,7 +4,6 @@ import pytest
 
 from polymode.rewards import METHODS
 from polymode.training.reward import ScoreLedger, make_reward_function
-from polymode.training.token_starts import reply_of
 
 TEXTS = ["<answer>tea</answer>", "<think> milk </think>\n<answer>milk</answer>"]
 
@@ -24,23 +23,17 @@ def test_a_batch_is_taken_once() -> None:
         ledger.take(TEXTS)
 
 
-def test_a_template_may_rewrite_a_reply() -> None:
-    rewritten = ["<answer>tea</answer>", " milk </think> <answer> milk </answer>"]
-    assert len(recorded(TEXTS).take(rewritten)) == 2
+def test_a_text_may_begin_with_what_its_prompt_opened() -> None:
+    assert len(recorded(TEXTS).take([TEXTS[0], TEXTS[1].removeprefix("<think>")])) == 2
 
 
 @pytest.mark.parametrize(
     ("decoded", "message"),
     [
         (TEXTS[:1], "2 completions were scored, 1 are to be credited"),
-        (["<answer>gin</answer>", "nothing"], "those that were scored|are not those that are to be credited"),
+        ([TEXTS[0], "nothing"], "are not those that are to be credited"),
     ],
 )
 def test_another_batch_is_refused(decoded: list[str], message: str) -> None:
     with pytest.raises(RuntimeError, match=message):
         recorded(TEXTS).take(decoded)
-
-
-def test_the_reply_is_what_follows_the_reasoning() -> None:
-    assert reply_of("<think> a </think>\n b ") == "b"
-    assert reply_of(" b ") == "b"

@@ -10,7 +10,7 @@ import pytest
 
 from polymode.errors import RecordError
 from polymode.rewards import METHODS
-from polymode.training.reward import completion_text, make_reward_function
+from polymode.training.reward import make_reward_function
 from polymode.types import Example, Reference
 from polymode.verifiers.text import TextVerifier
 
@@ -91,22 +91,6 @@ def test_conversations_and_plain_texts_give_the_same() -> None:
     assert reward(chats, [REFERENCES] * 3) == reward(BATCH, [REFERENCES] * 3)
 
 
-@pytest.mark.parametrize(
-    ("completion", "text"),
-    [
-        ("plain", "plain"),
-        ([{"role": "assistant", "content": "said"}], "said"),
-        ([{"role": "assistant", "content": None}], ""),
-        ([{"role": "user", "content": "x"}, {"role": "assistant", "content": "last"}], "last"),
-        # A response parser takes the reasoning out of the content; it belongs to the completion all the same.
-        ([{"role": "assistant", "content": "c", "reasoning_content": "r"}], "<think>r</think>c"),
-        ([{"role": "assistant", "content": "c", "thinking": "t"}], "<think>t</think>c"),
-    ],
-)
-def test_text_of_a_completion(completion: Any, text: str) -> None:
-    assert completion_text(completion) == text
-
-
 class Failing(TextVerifier):
     """Text equality that cannot decide about milk."""
 
@@ -165,17 +149,18 @@ def test_references_as_people_write_them(references: Any) -> None:
     assert reward(["<answer>tea</answer>", "<answer>t</answer>"], [references] * 2) == [2, 1]
 
 
-@pytest.mark.parametrize("references", ["42", 42, "true", "null", "[1, 2"])
+@pytest.mark.parametrize("references", ["42", 42, "true", "[1, 2"])
 def test_a_text_that_happens_to_be_json_is_its_own_answer(references: Any) -> None:
     reward = make_reward_function(METHODS["single-rlvr"], 1)
     text = references if isinstance(references, str) else json.dumps(references)
     assert reward([f"<answer>{text}</answer>"], [references]) == [2]
 
 
-@pytest.mark.parametrize("references", [[], "[]", ["tea", "Tea"], [3], [[]]])
+@pytest.mark.parametrize("references", [["tea", "Tea"], [3], [[]], [[["tea"]]], True, {"tea"}, "['tea' 'chai']"])
 def test_references_that_cannot_be_used_are_refused(references: Any) -> None:
-    with pytest.raises(RecordError, match="references"):
-        make_reward_function(METHODS["single-rlvr"], 1)(["<answer>tea</answer>"], [references])
+    with pytest.raises(RecordError, match="references, row 1: ") as caught:
+        make_reward_function(METHODS["single-rlvr"], 1)(["<answer>tea</answer>"] * 2, [["tea"], references])
+    assert "\n" not in str(caught.value)
 
 
 def test_cut_off_at_the_limit_is_truncated_and_ended_early_is_malformed() -> None:
@@ -237,3 +222,21 @@ def test_a_verifier_that_reads_the_question_sees_the_whole_batch_first() -> None
     assert verifier.prepared == [("milk or tea?", ["tea", "milk"]), ("water?", ["tea", "milk"])]
     # Format 1 each; the one reference is found in the first question (both answers match it, one counts).
     assert totals == [2.0, 1.0]
+
+
+def test_tokens_say_what_a_text_leaves_out() -> None:
+    """TRL's texts leave special tokens out, so a draft would be a clean answer; the tokens show that it is one."""
+    written = {1: "<think><answer>milk</answer></think><answer>tea</answer>", 2: "<think><answer>tea</answer>"}
+    reward = make_reward_function(METHODS["single-rlvr"], 1, text_of=lambda ids: written[ids[0]])
+    shown = ["<answer>milk</answer><answer>tea</answer>", "<answer>tea</answer>"]
+    assert reward(shown, ["tea"] * 2, completion_ids=[[1], [2]]) == [2, 0]
+    assert make_reward_function(METHODS["single-rlvr"], 1)(shown, ["tea"] * 2, completion_ids=[[1], [2]]) == [0, 2]
+
+
+def test_what_the_prompt_of_a_row_opened_counts_in_stock_trl() -> None:
+    reward = make_reward_function(METHODS["single-rlvr"], 1)
+    draft, answer = "<answer>tea</answer>", "so</think><answer>tea</answer>"
+    chat = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "<think>"}]
+    for prompt in ("Q<think>\n", chat):
+        assert reward([draft, answer], ["tea"] * 2, prompts=[prompt] * 2) == [0, 2]
+    assert reward([draft, answer], ["tea"] * 2, prompts=["Q", "Q"]) == [2, 2]

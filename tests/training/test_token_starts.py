@@ -11,12 +11,13 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import PreTrainedTokenizerFast
 
 from polymode.credit import token_parts
+from polymode.decoding.texts import CompletionDecoder
 from polymode.parsing import parse_answers
 from polymode.training.lab_model import build_tokenizer
 from polymode.training.token_starts import TokenStarts
 
 
-def fast(tokenizer: Tokenizer, **special: str) -> PreTrainedTokenizerFast:
+def fast(tokenizer: Tokenizer, **special: Any) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, clean_up_tokenization_spaces=False, **special)
 
 
@@ -46,8 +47,9 @@ def pieces() -> PreTrainedTokenizerFast:
 
 
 def starts_of(tokenizer: Any, ids: Any) -> tuple[list[int], str]:
-    text = tokenizer.decode(ids, skip_special_tokens=True)
-    starts = TokenStarts(tokenizer)(ids, text)
+    decode = CompletionDecoder(tokenizer)
+    text = decode(ids)
+    starts = TokenStarts(decode)(ids, text)
     assert len(starts) == len(ids)
     assert starts == sorted(starts)
     assert all(0 <= start <= len(text) for start in starts)
@@ -124,13 +126,35 @@ def test_tokens_of_a_slot_cover_its_text(
         assert answer.text in written
 
 
-def test_a_reply_that_a_chat_template_took_apart_is_found_again() -> None:
-    """The reward saw ``<think>fever</think><answer>flu</answer>``, the tokens say it with more white space."""
-    tokenizer = build_tokenizer(["<think> fever </think>\n<answer>flu</answer>"])
-    ids = tokenizer("<think> fever </think>\n<answer>flu</answer>", add_special_tokens=False)["input_ids"]
-    text = "<think>fever</think><answer>flu</answer>"
-    starts = TokenStarts(tokenizer)(ids, text)
-    parts = token_parts(parse_answers(text, 1, confidence=False), text, starts, 1)
-    words = [tokenizer.decode([i]) for i, part in zip(ids, parts, strict=True) if part == 1]
-    assert words == ["<answer>", "flu", "</answer>"]
-    assert TokenStarts(tokenizer)(ids, "something else") == [len("something else")] * len(ids)
+@pytest.mark.parametrize("opening", ["", "<think>", "<think>\n"])
+def test_what_the_prompt_opened_moves_the_starts(bytes_bpe: PreTrainedTokenizerFast, opening: str) -> None:
+    """The offsets are those of the text with the opened tag in front, the tokens those of the completion."""
+    written = "fever é</think>\n<answer>flu</answer><confidence>0.5</confidence>"
+    ids = [*bytes_bpe(written, add_special_tokens=False)["input_ids"], bytes_bpe.eos_token_id]
+    text = opening + written
+    starts_of_ids = TokenStarts(CompletionDecoder(bytes_bpe))
+    starts = starts_of_ids(ids, text)
+    assert starts[0] == len(opening) and starts[-1] == len(text)
+    assert starts == [len(opening) + start for start in starts_of_ids(ids, written)]
+    parts = token_parts(parse_answers(text, 1, confidence=True), text, starts, 1)
+    ends = [*starts[1:], len(text)]
+    slots = ["".join(text[a:b] for a, b, own in zip(starts, ends, parts, strict=True) if own == i) for i in (1, 2)]
+    assert slots[0].startswith("<answer>flu</answer>") and "0.5" in slots[1] and "flu" not in slots[1]
+
+
+def test_tokens_of_another_text_start_at_its_end() -> None:
+    tokenizer = build_tokenizer(["<answer>flu</answer>"])
+    ids = tokenizer("<answer>flu</answer>", add_special_tokens=False)["input_ids"]
+    assert TokenStarts(CompletionDecoder(tokenizer))(ids, "something else") == [len("something else")] * len(ids)
+
+
+def test_special_tokens_of_the_format_have_starts() -> None:
+    """``<think>`` registered as special writes its text like any other token."""
+    words = ["<think>", "fever", "</think>", "<answer>", "flu", "</answer>"]
+    tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(["<unk>", "<end>", *words])}, "<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    special = fast(tokenizer, eos_token="<end>", unk_token="<unk>", additional_special_tokens=["<think>", "</think>"])
+    ids: Any = [*special(" ".join(words))["input_ids"], special.eos_token_id]
+    starts, text = starts_of(special, ids)
+    assert text == " ".join(words)
+    assert [text[a:b].strip() for a, b in zip(starts, [*starts[1:], len(text)], strict=True)] == [*words, ""]

@@ -68,7 +68,8 @@ def judged_rows(items: Iterable[ReviewItem]) -> Iterator[dict[str, Any]]:
     """Lines of a judged.jsonl. Reviews of one question are its samples, in the order in which they were finished."""
     n_samples: Counter[str] = Counter()
     for item in items:
-        id_ = f"question-{hashlib.sha256(item.question.strip().encode()).hexdigest()[:16]}"
+        question = item.question.strip().encode("utf-8", "surrogatepass")
+        id_ = f"question-{hashlib.sha256(question).hexdigest()[:16]}"
         labels_K = classes(item.answers, item.equality)
         right_K = [answer.verdict is Verdict.CORRECT for answer in item.answers]
         references = list(dict.fromkeys(label for label, is_right in zip(labels_K, right_K, strict=True) if is_right))

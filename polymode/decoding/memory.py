@@ -1,0 +1,60 @@
+"""How many completions may be sampled side by side: by what they need at their longest, and what is free."""
+
+from __future__ import annotations
+
+import gc
+from typing import Any
+
+import psutil
+import torch
+
+from polymode.decoding.settings import base_of
+
+SHARE = {"cuda": 0.8, "cpu": 0.5}
+"""Share of the free memory that sampling may take; on a CPU others need some too."""
+_GROWTH = 2.5
+"""Buffers of keys and values grow by half, and the smaller ones are still there while they are copied."""
+_COPIES = 4
+"""Arrays of (rows, vocabulary) in float32 at a step: logits, scaled, probabilities, padded."""
+
+
+def rows_that_fit(model: Any, prompt_tokens: int, max_tokens: int) -> int:
+    """Completions that fit into the free memory at once, at least 1.
+
+        bytes of a row = 2 L H D b (2.5 T + T_prompt) + 4 x 4 V
+
+    with L layers, H heads of keys and values of width D, b bytes a number, T tokens of the completion, V words of the
+    vocabulary. Each row is counted with a prompt of its own, as if it shared it with nobody.
+    """
+    config = base_of(model).config
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    each = 2 * config.num_hidden_layers * heads * width * compute_dtype_of(model).itemsize
+    row = each * (_GROWTH * max_tokens + prompt_tokens) + _COPIES * 4 * config.vocab_size
+    return max(1, int(free_bytes(model.device) * SHARE.get(model.device.type, 0.5) / row))
+
+
+def compute_dtype_of(model: Any) -> torch.dtype:
+    """The type that the model computes in: that of its weights, or of autocast."""
+    device = model.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else model.dtype
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that can still be used on the device."""
+    if device.type != "cuda":
+        return psutil.virtual_memory().available
+    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + unused
+
+
+def is_out_of_memory(exc: BaseException) -> bool:
+    """Whether the error says that memory ran out; on a CPU it is a plain RuntimeError."""
+    return isinstance(exc, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(exc)
+
+
+def free_memory() -> None:
+    """Give back what nobody uses."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -1,0 +1,44 @@
+"""Sampled tokens to text. Everything the model wrote stands in it, so that nothing it finally says is missed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from polymode.prompts import reasoning_opened_by
+
+_TAIL = 16
+"""Tokens at the end of a prompt that are looked at: ``<think>`` is up to five, then comes white space."""
+
+
+class CompletionDecoder:
+    """Text of a completion's tokens, without end, start and padding.
+
+    Other special tokens stay: many tokenizers register ``<think>`` and ``</think>`` as special, and without them
+    drafts inside the reasoning would read as answers.
+
+    Args:
+        tokenizer: of transformers.
+        ends: further tokens that end a completion, such as those of the model's generation config; None is left out.
+    """
+
+    def __init__(self, tokenizer: Any, ends: Iterable[int | None] = ()) -> None:
+        self.tokenizer = tokenizer
+        own = (tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.pad_token_id)
+        self.silent = frozenset({*own, *ends} - {None})
+        """Tokens that leave no text."""
+
+    def __call__(self, ids: Iterable[int]) -> str:
+        """The text, as `polymode.parse_answers` takes it."""
+        return self.tokenizer.decode([i for i in ids if i not in self.silent], skip_special_tokens=False)
+
+
+def opening_of(tokenizer: Any, prompt_ids: Sequence[int]) -> str:
+    """What a prompt opens for its completions, by its tokens (`polymode.prompts.reasoning_opened_by`)."""
+    return reasoning_opened_by(tokenizer.decode(list(prompt_ids[-_TAIL:]), skip_special_tokens=False))
+
+
+def ends_of(model: Any) -> tuple[int, ...]:
+    """End tokens of a model's generation config; none where it names none."""
+    ends = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    return () if ends is None else tuple(ends) if isinstance(ends, (list, tuple)) else (ends,)

@@ -1,0 +1,149 @@
+"""Teach a causal LM the answer format: demonstrations, supervised training, a check before and after (layer L5).
+
+::
+
+    RUN/config.json      the options          RUN/demonstrations/completions.jsonl   what it was trained on
+    RUN/metrics.jsonl    the loss by step     RUN/warmup.json    share of clean completions before and after
+    RUN/model/           the trained model, appears when training is done
+
+Above generation and training because it uses both: the demonstrations may be the model's own samples.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from polymode import runs
+from polymode.errors import ConfigError
+from polymode.generate import Generator, sample_completions
+from polymode.prompts import Style, build_plain_prompt
+from polymode.tasks import Task, verifier_of
+from polymode.training.demonstrations import (
+    Warmup,
+    from_file,
+    from_samples,
+    from_task,
+    in_notation,
+    numbered,
+)
+from polymode.types import Completion
+from polymode.verifiers.description import describe_verifier
+
+log = logging.getLogger(__name__)
+DEMONSTRATIONS, SUMMARY, MODEL = "demonstrations", "warmup.json", "model"
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How completions are sampled."""
+
+    style: Style
+    max_tokens: int
+    temperature: float
+
+
+def warm_up(
+    task: Task,
+    folder: Path,
+    options: Warmup,
+    sampling: Sampling,
+    open_model: Callable[[Path | None], Any],
+) -> dict[str, Any]:
+    """Collect demonstrations, train on them, and return what warmup.json holds.
+
+    What an earlier call has finished in ``folder`` is used again.
+
+    Args:
+        task: the questions.
+        folder: the run folder, which has its config.json.
+        options: where demonstrations come from, and how they are learnt.
+        sampling: how completions are sampled.
+        open_model: opens a model as a `TransformersGenerator`: None the one to train, else the folder.
+    """
+    if (folder / SUMMARY).exists():
+        return runs.read_json(folder / SUMMARY)
+    form = max(options.formats)
+    examples = task.examples("validation", options.check, seed=options.seed)
+
+    def clean_share_of(generator: Generator) -> float:
+        from polymode.training.warmup import clean_share
+
+        completions = sample_completions(
+            examples,
+            generator,
+            k=form.k,
+            confidence=form.has_confidence,
+            samples=1,
+            max_tokens=sampling.max_tokens,
+            temperature=sampling.temperature,
+            seed=options.seed,
+            style=sampling.style,
+        )
+        return clean_share(completions)
+
+    generator = open_model(None)
+    before = clean_share_of(generator)
+    path = folder / DEMONSTRATIONS
+    if (path / runs.COMPLETIONS).exists():
+        demonstrations = runs.read_completions(path)
+    else:
+        demonstrations = [in_notation(one, sampling.style) for one in collect(task, generator, options, sampling)]
+        verifier = describe_verifier(verifier_of(task))
+        runs.write_completions(path, demonstrations, task={"name": task.name, "options": {}}, verifier=verifier)
+    if not (folder / MODEL).exists():
+        from polymode.training.warmup import train_on
+
+        train_on(demonstrations, generator, folder, options, style=sampling.style)
+    del generator
+    summary = {
+        "demonstrations": len(demonstrations),
+        "questions": len({one.example.id for one in demonstrations}),
+        "checked": {"n": len(examples), "k": form.k, "confidence": form.has_confidence},
+        "clean_before": before,
+        "clean_after": clean_share_of(open_model(folder / MODEL)),
+    }
+    runs.write_json(folder / SUMMARY, {"schema": runs.SCHEMA, **summary})
+    return summary
+
+
+def collect(task: Task, generator: Generator, options: Warmup, sampling: Sampling) -> list[Completion]:
+    """The demonstrations that the options ask for.
+
+    Raises:
+        ConfigError: the task writes none, or no question has enough distinct answers among its samples.
+    """
+    formats = options.formats
+    if options.demonstrations == "task":
+        return numbered(from_task(task, formats, options.questions * len(formats), seed=options.seed))
+    if options.demonstrations != "self":
+        return numbered(from_file(Path(options.demonstrations), formats))
+    examples = task.examples("train", options.questions, seed=options.seed)
+    generated = generator.generate(
+        [build_plain_prompt(example.question) for example in examples],
+        n=options.samples,
+        max_tokens=sampling.max_tokens,
+        temperature=sampling.temperature,
+        seed=options.seed,
+    )
+    # What was cut off behind its first line was answered; what was cut off in it was not.
+    samples_PM = [[one.text for one in group if one.is_finished or "\n" in one.text.strip()] for group in generated]
+    completions, n_missing = from_samples(
+        examples, samples_PM, verifier_of(task), formats, references=options.references
+    )
+    if not completions:
+        raise ConfigError(
+            f"no question has enough distinct answers among its {options.samples} samples: raise --samples or "
+            "--max-tokens, lower --k, or use --demonstrations task"
+        )
+    if n_missing:
+        log.warning(
+            "%d of %d demonstrations could not be written: their %d samples hold fewer distinct answers than asked for",
+            n_missing,
+            len(examples) * len(formats),
+            options.samples,
+        )
+    return numbered(completions)

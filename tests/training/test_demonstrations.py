@@ -1,0 +1,145 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from polymode.errors import ConfigError, RecordError
+from polymode.parsing import parse_answers
+from polymode.tasks import open_task
+from polymode.training.demonstrations import (
+    Format,
+    Warmup,
+    candidates_of,
+    from_file,
+    from_samples,
+    from_task,
+    numbered,
+    plain_answer,
+    write_set,
+)
+from polymode.types import Example, Reference
+from polymode.verifiers.text import TextVerifier
+
+TEXT = TextVerifier()
+METALS = Example("metals", "Name a noble metal", (Reference("gold", ("Au",)), Reference("silver")))
+SAMPLES = ["Gold", "gold.", "iron", "Au", "silver", "iron", "the iron", "gold"]
+
+
+def test_shares_are_those_of_equal_samples() -> None:
+    # Text equality: gold 3 of 8, iron 3 (sampled later), Au 1 (an alias is no equal spelling), silver 1.
+    assert candidates_of(METALS, SAMPLES, TEXT) == [("Gold", 3 / 8), ("iron", 3 / 8), ("Au", 1 / 8), ("silver", 1 / 8)]
+
+
+def test_right_samples_weigh_four_times_and_names_of_one_reference_are_one_answer() -> None:
+    # Weights: gold and Au 16, iron 3, silver 4; 23 in all.
+    weighted = candidates_of(METALS, SAMPLES, TEXT, references="weight")
+    assert weighted == [("Gold", 16 / 23), ("silver", 4 / 23), ("iron", 3 / 23)]
+
+
+def test_filter_drops_wrong_samples() -> None:
+    assert candidates_of(METALS, SAMPLES, TEXT, references="filter") == [("Gold", 0.8), ("silver", 0.2)]
+
+
+def test_no_usable_sample_gives_no_candidates() -> None:
+    assert candidates_of(METALS, [], TEXT) == []
+    assert candidates_of(METALS, ["iron"], TEXT, references="filter") == []
+
+
+def test_samples_become_one_set_in_each_format() -> None:
+    formats = (Format(1, True), Format(2, False), Format(5, True))
+    completions, n_missing = from_samples(
+        [METALS], [["Gold", "**Gold**.", "iron", "silver!\nIt shines."]], TEXT, formats
+    )
+    assert [one.text for one in completions] == [
+        "<answer>Gold</answer><confidence>0.50</confidence>",
+        "<answer1>Gold</answer1>\n<answer2>iron</answer2>",
+    ]
+    assert n_missing == 1  # five answers of three
+
+
+def test_a_set_is_what_the_prompt_asks_for() -> None:
+    text = write_set(candidates_of(METALS, SAMPLES, TEXT)[:3], has_confidence=True)
+    answers = parse_answers(text, 3, confidence=True)
+    assert answers.is_clean
+    assert [(a.text, a.confidence) for a in answers.answers] == [("Gold", 0.38), ("iron", 0.38), ("Au", 0.12)]
+
+
+@pytest.mark.parametrize(
+    ("reply", "answer"),
+    [
+        ("Paris", "Paris"),
+        ("  **Paris**.\nIt is the capital.", "Paris"),
+        ("<think>London? No.</think>\n\nParis.", "Paris"),
+        ("- Paris", "Paris"),
+        ('"Paris"', "Paris"),
+        ("U.S.", "U.S."),
+        ("<answer>Paris</answer>", "Paris"),
+        ("<answer1>Paris</answer1><answer2>Rome</answer2>", "Paris"),
+        ("```python\ndef f():\n    return 1\n```", "```python\ndef f():\n    return 1\n```"),
+        ("", ""),
+        ("<think>so", ""),
+    ],
+)
+def test_plain_answers(reply: str, answer: str) -> None:
+    assert plain_answer(reply) == answer
+
+
+def test_the_task_demonstrates_each_format_in_turn() -> None:
+    formats = (Format(1, False), Format(3, True))
+    completions = from_task(open_task("clinic"), formats, 6, seed=3)
+    assert [(one.k, one.has_confidence) for one in completions] == [(1, False), (3, True)] * 3
+    assert all(parse_answers(one.text, one.k, confidence=one.has_confidence).is_clean for one in completions)
+
+
+def test_a_task_without_demonstrations_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "own.jsonl"
+    path.write_text('{"question": "Q?", "references": ["a"]}\n')
+    with pytest.raises(ConfigError, match="--demonstrations self"):
+        from_task(open_task("records", data=path), (Format(1, False),), 1, seed=0)
+
+
+def write(path: Path, *texts: str) -> Path:
+    rows = [
+        {"question": f"Q{i}", "references": ["a"], "k": 2, "confidence": False, "completion": t}
+        for i, t in enumerate(texts)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_a_file_of_demonstrations(tmp_path: Path) -> None:
+    good = "<answer1>a</answer1><answer2>b</answer2>"
+    assert [one.text for one in from_file(write(tmp_path / "d.jsonl", good), (Format(2, False),))] == [good]
+    with pytest.raises(RecordError, match="demonstration 2"):
+        from_file(write(tmp_path / "bad.jsonl", good, "<answer1>a</answer1>"), (Format(2, False),))
+    with pytest.raises(RecordError, match="k = 3 with confidences"):
+        from_file(write(tmp_path / "other.jsonl", good), (Format(3, True),))
+
+
+def test_samples_of_a_question_are_numbered() -> None:
+    completions, _ = from_samples([METALS], [["gold", "iron"]], TEXT, (Format(1, True), Format(2, True)))
+    assert [one.sample for one in numbered(completions)] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"k": 0}, "k = 0"),
+        ({"samples": 0}, "samples = 0"),
+        ({"steps": -1}, "steps = -1"),
+        ({"methods": ("single",)}, "methods = 'single'"),
+        ({"methods": ()}, "methods"),
+        ({"batch": 16, "device_batch": 5}, "device_batch = 5 must divide batch = 16"),
+        ({"demonstrations": "task", "references": "filter"}, "references = 'filter'"),
+    ],
+)
+def test_options_out_of_range(options: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Warmup(**options)
+
+
+def test_formats_of_methods() -> None:
+    assert Warmup(k=4).formats == ((1, False), (1, True), (4, False), (4, True))
+    assert Warmup(methods=("multi-rlcr",)).formats == ((3, True),)
+    assert np.isclose(sum(c.share for c in candidates_of(METALS, SAMPLES, TEXT)), 1)

@@ -1,0 +1,151 @@
+"""Supervised training on demonstrations: what the model reads, what it learns, and the verb end to end."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from polymode import runs
+from polymode.cli import main
+from polymode.errors import ConfigError
+from polymode.generate.transformers import TransformersGenerator
+from polymode.prompts import build_prompt
+from polymode.training.demonstrations import Warmup
+from polymode.training.warmup import clean_share, row_of, train_on
+from polymode.types import Completion, Example, Reference
+
+EXAMPLE = Example("1", "likes tea milk", (Reference("tea"), Reference("milk")))
+SET = "<answer1>tea</answer1><answer2>milk</answer2>"
+
+
+def test_the_prompt_has_no_loss_and_the_end_has_one(chat_model: Path) -> None:
+    generator = TransformersGenerator(chat_model, show_progress=False)
+    row = row_of(Completion(EXAMPLE, SET, 2, False), generator, "brief")
+    prompt = build_prompt(EXAMPLE.question, 2, confidence=False, style="brief")
+    assert row["input_ids"][: -len([t for t in row["labels"] if t != -100])] == generator.encode(prompt)
+    labels = [token for token in row["labels"] if token != -100]
+    assert generator.tokenizer.decode(labels) == f"{SET}<end>"
+    assert len(row["input_ids"]) == len(row["labels"]) == len(row["attention_mask"])
+
+
+@pytest.mark.parametrize(
+    ("text", "reply"),
+    [
+        (SET, f"</think>{SET}"),
+        (f"<think>tea</think>{SET}", f"tea</think>{SET}"),
+        (f"tea</think>{SET}", f"tea</think>{SET}"),
+    ],
+)
+def test_a_reply_goes_on_in_the_reasoning_that_its_prompt_opened(chat_model: Path, text: str, reply: str) -> None:
+    generator = TransformersGenerator(chat_model, show_progress=False)
+    generator.tokenizer.chat_template = "<user>{{ messages[0]['content'] }}</user><bot><think>"
+    row = row_of(Completion(EXAMPLE, text, 2, False), generator, "brief")
+    expected = generator.tokenizer(reply, add_special_tokens=False)["input_ids"]
+    assert [token for token in row["labels"] if token != -100] == [*expected, generator.tokenizer.eos_token_id]
+
+
+def test_demonstrations_become_likely(chat_model: Path, tmp_path: Path) -> None:
+    generator = TransformersGenerator(chat_model, show_progress=False)
+    demonstration = Completion(EXAMPLE, SET, 2, False)
+    row = {name: torch.tensor([ids]) for name, ids in row_of(demonstration, generator, "brief").items()}
+    before = generator.model(**row).loss.item()
+    options = Warmup(steps=8, batch=2, device_batch=2, learning_rate=1e-2, dtype="float32", lora={})
+    folder = train_on([demonstration] * 4, generator, tmp_path, options, style="brief")
+    trained = TransformersGenerator(folder, show_progress=False)
+    assert trained.model(**row).loss.item() < 0.7 * before
+    steps = runs.read_steps(tmp_path)
+    assert [step["step"] for step in steps] == list(range(1, 9))
+    assert steps[0]["loss"] == pytest.approx(before, rel=1e-3)
+
+
+def test_adapters(chat_model: Path, tmp_path: Path) -> None:
+    generator = TransformersGenerator(chat_model, show_progress=False)
+    options = Warmup(steps=1, batch=1, device_batch=1, lora={"r": 2})
+    folder = train_on([Completion(EXAMPLE, SET, 2, False)], generator, tmp_path, options, style="brief")
+    assert (folder / "adapter_config.json").exists()
+    TransformersGenerator(folder, show_progress=False).generate(["likes tea"], n=1, max_tokens=2, temperature=1, seed=0)
+
+
+def test_what_is_longer_than_the_context_is_refused(chat_model: Path, tmp_path: Path) -> None:
+    generator = TransformersGenerator(chat_model, show_progress=False)
+    long = Completion(Example("1", "tea " * 5000, EXAMPLE.references), SET, 2, False)
+    with pytest.raises(ConfigError, match="the model reads 4096"):
+        train_on([long], generator, tmp_path, Warmup(), style="brief")
+
+
+def test_clean_share() -> None:
+    good, bad = Completion(EXAMPLE, SET, 2, False), Completion(EXAMPLE, "tea", 2, False)
+    assert clean_share([good, bad, bad, good]) == 0.5
+    assert clean_share([]) != clean_share([])  # NaN
+
+
+def run(*args: Any) -> int:
+    return main(["warmup", *map(str, args)])
+
+
+def test_warmup_from_the_models_own_samples(
+    drinks_model: Path, drinks_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "warm"
+    args = ["--model", drinks_model, "--task", "records", "--data", drinks_file, "--out", out, "--style", "brief"]
+    args += ["--task-options", "test=0.2", "validation=0.2", "--questions", 4, "--samples", 6, "--k", 2, "--check", 3]
+    args += [
+        "--steps",
+        "2",
+        "--batch",
+        "2",
+        "--device-batch",
+        "2",
+        "--max-tokens",
+        "40",
+        "--methods",
+        "multi-rlvr",
+        "multi-rlcr",
+    ]
+    assert run(*args) == 0
+    printed = capsys.readouterr().out
+    assert f"model: {out / 'model'}" in printed
+    summary = runs.read_json(out / "warmup.json")
+    assert summary["checked"] == {"n": 3, "k": 2, "confidence": True}
+    assert 0 <= summary["clean_before"] <= 1
+    demonstrations = runs.read_completions(out / "demonstrations")
+    assert len(demonstrations) == summary["demonstrations"]
+    assert {one.has_confidence for one in demonstrations} == {False, True}
+    assert clean_share(demonstrations) == 1
+    # The shares of six samples are multiples of a sixth.
+    shares = {text.split("<")[0] for one in demonstrations for text in one.text.split("<confidence1>")[1:]}
+    assert shares <= {"0.17", "0.33", "0.50", "0.67", "0.83", "1.00"}
+    # Once more: nothing is done again, other options are refused.
+    assert run(*args, "--resume") == 0
+    assert runs.read_json(out / "warmup.json") == summary
+    assert run(*args) == 2
+    assert run(*args, "--resume", "--seed", 5) == 2
+    assert "seed = 5" in capsys.readouterr().err
+
+
+def test_warmup_needs_transformers(drinks_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        run(
+            "--model",
+            drinks_model,
+            "--out",
+            tmp_path / "x",
+            "--backend",
+            "openai",
+            "--backend-options",
+            "base_url=http://h/v1",
+        )
+        == 2
+    )
+    assert "--backend" in capsys.readouterr().err
+
+
+def test_questions_without_enough_answers(chat_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "q.jsonl"
+    path.write_text("".join(json.dumps({"question": f"likes tea {i}", "references": ["a"]}) + "\n" for i in range(30)))
+    args = ["--model", chat_model, "--task", "records", "--data", path, "--out", tmp_path / "w", "--style", "brief"]
+    args += ["--samples", 1, "--questions", 2, "--check", 1, "--max-tokens", 3, "--methods", "multi-rlvr"]
+    assert run(*args) == 2
+    assert "raise --samples" in capsys.readouterr().err
