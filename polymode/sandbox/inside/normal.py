@@ -160,10 +160,12 @@ def _resolve_imports(tree: ast.Module, keep: frozenset[str]) -> None:
 def _resolve_aliases(tree: ast.Module, keep: frozenset[str]) -> None:
     """A function of the module that the tests know by a second name alone, ``f = g``, under that name."""
     functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    bound = {node.id for node in nodes(tree) if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
+    bound |= {node.arg for node in nodes(tree) if isinstance(node, ast.arg)}
     for statement in list(tree.body):
         value = statement.value if isinstance(statement, ast.Assign) else None
         name = single_target(statement)
-        if isinstance(value, ast.Name) and name in keep and name not in functions and value.id not in keep:
+        if isinstance(value, ast.Name) and name in keep and name not in functions and value.id not in keep | bound:
             function = functions.pop(value.id, None)
             if function is not None:
                 tree.body.remove(statement)
