@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from itertools import pairwise
 from typing import Any
 
 from .arithmetic import computed
@@ -58,13 +59,14 @@ def conjunction(node: ast.BoolOp) -> ast.expr:
         if isinstance(value, ast.Constant) and bool(value.value) is not is_and:
             del values[i + 1 :]  # what follows is never reached
             break
-    unique = {dump(value) if is_pure(value) else str(i): value for i, value in enumerate(values)}
-    values = list(unique.values())
+    repeats = {i for i, (a, b) in enumerate(pairwise(values)) if is_pure(a) and dump(a) == dump(b)}
+    values = [value for i, value in enumerate(values) if i not in repeats]
     if all(map(is_boolean, values)):
         values = [v for v in values if not isinstance(v, ast.Constant) or v.value is not is_and] or values[:1]
         if all(map(is_pure, values)):
             constants = [value for value in values if isinstance(value, ast.Constant)]
-            values = [*constants[:1]] if constants else sorted(values, key=shape)
+            unique = {dump(value): value for value in values}
+            values = [*constants[:1]] if constants else sorted(unique.values(), key=shape)
     node.values = values
     return node if len(values) > 1 else values[0]
 

@@ -134,9 +134,10 @@ class Idle:
     def _used(self, every: list[ast.AST]) -> frozenset[str]:
         """Names that are read; what only serves to set or change the name itself counts not, nor does ``global``."""
         own: Counter[str] = Counter()
+        stored = {node.id for node in every if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
         for node in every:
             name = single_target(node)
-            if name is None and isinstance(node, FUNCTIONS):
+            if isinstance(node, FUNCTIONS) and node.name not in stored:
                 name = node.name
             if name is None:
                 name = self._changed_container(node)
