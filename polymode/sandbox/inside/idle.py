@@ -38,6 +38,8 @@ class Idle:
         self.keep = keep
         self.fresh = _fresh_containers(every)
         self.reads = Counter(node.id for node in every if is_read(node))
+        self.reads.update(_counted_on(node) for node in every)  # x += 1 reads x, too
+        del self.reads[""]
         self.used = keep | self._used(every)
         """Names whose value something reads."""
         self.shared = keep.union(
@@ -142,7 +144,9 @@ class Idle:
             if name is None:
                 name = self._changed_container(node)
             if name is not None:
-                own[name] += count_reads(node, name)
+                own[name] += count_reads(node, name) + sum(_counted_on(part) == name for part in nodes(node))
+            else:
+                own[_counted_on(node)] += 1
         return frozenset(name for name, count in self.reads.items() if count > own[name])
 
     def _changed_container(self, node: ast.AST) -> str | None:
@@ -157,6 +161,11 @@ class Idle:
             if isinstance(func, ast.Attribute) and func.attr in _CHANGING and isinstance(func.value, ast.Name):
                 name = func.value.id
         return name if name in self.fresh else None
+
+
+def _counted_on(node: ast.AST) -> str:
+    """The name of ``name += value``; empty for all else."""
+    return node.target.id if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name) else ""
 
 
 def _changed(target: ast.AST) -> str | None:
