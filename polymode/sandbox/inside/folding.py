@@ -155,7 +155,8 @@ class _Folding(Rewriter):
         name = node.func.id if isinstance(node.func, ast.Name) else ""
         owner = node.func.value if isinstance(node.func, ast.Attribute) else None
         methods = _METHODS.get(owner.id, ()) if isinstance(owner, ast.Name) else ()
-        if isinstance(node.func, ast.Attribute) and node.func.attr in methods and node.args:  # str.upper(s)
+        is_plain = bool(node.args) and not isinstance(node.args[0], ast.Starred)
+        if isinstance(node.func, ast.Attribute) and node.func.attr in methods and is_plain:  # str.upper(s)
             node.func = ast.Attribute(node.args.pop(0), node.func.attr, ast.Load())
         named = named_operation(node, name)
         if named is not None:

@@ -18,6 +18,7 @@ of which only one is right, so sameness never decides what is right.
 from __future__ import annotations
 
 import ast
+import builtins
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -32,6 +33,7 @@ from .token_key import text_key, token_key
 from .trees import Rewriter, dump, nodes
 from .values import digest
 
+_BUILTINS = frozenset(dir(builtins))
 MAX_ROUNDS = 12
 """Leaving something out can leave something else without use; more often than this is not looked."""
 
@@ -63,6 +65,7 @@ def normal_form(program: str, keep: Collection[str] = (), calls: Sequence[str] =
     """
     names = frozenset(keep)
     tree: ast.Module = _Plain().visit(ast.parse(program))
+    _rename_shadows(tree, names)
     _resolve_imports(tree, names)
     _resolve_aliases(tree, names)
     fold(tree)
@@ -134,6 +137,21 @@ class _Plain(Rewriter):
         # Annotations of a class stay: dataclasses read them.
         node.body = [child if isinstance(child, ast.AnnAssign) else self.visit(child) for child in node.body]
         return node
+
+
+def _rename_shadows(tree: ast.Module, keep: frozenset[str]) -> None:
+    """Other names for those of Python's own functions that the program gives to something else, ``list = [1]``."""
+    every = nodes(tree)
+    given = {node.id for node in every if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
+    given |= {node.arg for node in every if isinstance(node, ast.arg)}
+    given |= {node.name for node in every if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))}
+    shadows = {name: f"{name}_" for name in given & _BUILTINS - keep}
+    for node in every if shadows else ():
+        for field in ("id", "arg", "name"):
+            if getattr(node, field, None) in shadows and not isinstance(node, ast.alias):
+                setattr(node, field, shadows[getattr(node, field)])
+        if isinstance(node, (ast.Global, ast.Nonlocal)):
+            node.names = [shadows.get(name, name) for name in node.names]
 
 
 def _resolve_imports(tree: ast.Module, keep: frozenset[str]) -> None:
