@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import operator
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from functools import reduce
 from typing import Any, TypeGuard
 
@@ -40,26 +40,26 @@ def is_chained(node: ast.expr, outer: ast.operator) -> TypeGuard[ast.BinOp]:
     return type(outer) in _NEUTRAL and type(node.op) is type(outer)
 
 
-def operation(node: ast.BinOp) -> ast.expr:
-    """A binary operation in its one form."""
+def operation(node: ast.BinOp, sequences: Container[str] = ()) -> ast.expr:
+    """A binary operation in its one form; ``sequences`` are variables whose sums have an order."""
     node.left, node.right = _as_number(node.left), _as_number(node.right)
     left, op, right = node.left, node.op, node.right
     if isinstance(op, (ast.Add, ast.Sub)):
-        return total(node)
+        return total(node, sequences)
     if type(op) in _NEUTRAL:
-        return _commuted(node)
+        return _commuted(node, sequences)
     value = number(right)
     if isinstance(value, int) and value == _NEUTRAL_RIGHT.get(type(op)):
         return left
     if isinstance(op, ast.Pow) and isinstance(value, int) and value % 2 == 0:
-        node.left = without_sign(left)
+        node.left = without_sign(left, sequences)
     return computed(op, left, right) or node
 
 
-def total(node: ast.expr) -> ast.expr:
+def total(node: ast.expr, sequences: Container[str] = ()) -> ast.expr:
     """One chain of + and -: what is added in order of its shape, what is subtracted, then one constant."""
     operands = list(_signed_operands(node, True))
-    if any(is_sequence(operand) for operand, _ in operands):
+    if any(is_sequence(operand, sequences) for operand, _ in operands):
         return _joined([operand for operand, _ in operands]) if all(is_added for _, is_added in operands) else node
     constant: Any = 0
     added: list[ast.expr] = []
@@ -82,11 +82,11 @@ def total(node: ast.expr) -> ast.expr:
     return result if isinstance(constant, int) and constant == 0 else ast.BinOp(result, ast.Add(), last)
 
 
-def without_sign(node: ast.expr) -> ast.expr:
+def without_sign(node: ast.expr, sequences: Container[str] = ()) -> ast.expr:
     """Of a value and its negative, of which only the size matters, the one that comes first."""
     if not isinstance(node, (ast.BinOp, ast.UnaryOp)):
         return node
-    return min(node, total(ast.UnaryOp(ast.USub(), node)), key=shape)
+    return min(node, total(ast.UnaryOp(ast.USub(), node), sequences), key=shape)
 
 
 def named_operation(node: ast.Call, name: str) -> ast.BinOp | None:
@@ -128,7 +128,7 @@ def computed(op: ast.AST, left: ast.expr, right: ast.expr) -> ast.Constant | Non
     return None if isinstance(value, (str, bytes)) and len(value) > _MAX_TEXT else ast.Constant(value)
 
 
-def _commuted(node: ast.BinOp) -> ast.expr:
+def _commuted(node: ast.BinOp, sequences: Container[str]) -> ast.expr:
     """One chain of the operator: operands that are no constants in order of their shape, then one constant."""
     op = type(node.op)
     operands = list(map(_as_number, _operands(node, op)))
@@ -139,7 +139,7 @@ def _commuted(node: ast.BinOp) -> ast.expr:
                 operands[i], is_negative = operand.operand, not is_negative
     numbers = [operand for operand in operands if number(operand) is not None]
     rest = sorted((operand for operand in operands if number(operand) is None), key=shape)
-    if op is ast.Mult and any(map(is_sequence, rest)):
+    if op is ast.Mult and any(is_sequence(operand, sequences) for operand in rest):
         return _chain(op, [*rest, *numbers])
     constant: ast.expr | None = None
     for one in numbers:
@@ -152,7 +152,7 @@ def _commuted(node: ast.BinOp) -> ast.expr:
             constant, value, is_negative = ast.Constant(-value), -value, not is_negative
     is_neutral = isinstance(value, int) and value == _NEUTRAL[op]
     result = _chain(op, rest if constant is None or (rest and is_neutral) else [*rest, constant])
-    return total(ast.UnaryOp(ast.USub(), result)) if is_negative else result
+    return total(ast.UnaryOp(ast.USub(), result), sequences) if is_negative else result
 
 
 def _joined(operands: list[ast.expr]) -> ast.expr:

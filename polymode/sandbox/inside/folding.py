@@ -6,13 +6,14 @@ Numbers are taken for numbers: ``a + b`` is ``b + a`` unless one of them is visi
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 from .arithmetic import is_chained, named_operation, operation, total, without_sign
+from .assignments import single_target
 from .conditions import choice, comparison, condition, conjunction, negation
 from .inlining import called
-from .trees import Rewriter, dump, is_boolean, is_call_of, is_pure, number, shape
+from .trees import Rewriter, dump, is_boolean, is_call_of, is_pure, is_sequence, nodes, number, shape
 
 _CONSUMERS = frozenset({"all", "any", "dict", "frozenset", "list", "max", "min", "set", "sorted", "sum", "tuple"})
 """Functions for which it does not matter whether their only argument is a list or an iterator."""
@@ -33,10 +34,15 @@ _MAX_TEXT = 1000
 
 def fold(tree: ast.AST) -> None:
     """Fold every expression of a tree in place, from the leaves up."""
-    _Folding().visit(tree)
+    names = ((single_target(node), node) for node in nodes(tree))
+    sequences = {name for name, node in names if name is not None and is_sequence(node.value)}  # type: ignore[attr-defined]
+    _Folding(sequences).visit(tree)
 
 
 class _Folding(Rewriter):
+    def __init__(self, sequences: Container[str]) -> None:
+        self.sequences = sequences
+
     def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
         chain: list[ast.BinOp] = [node]  # a long sum is put in order once, not once for each of its operands
         while chain:
@@ -47,7 +53,7 @@ class _Folding(Rewriter):
                     chain.append(operand)
                 else:
                     setattr(inner, side, self.visit(operand))
-        return operation(node)
+        return operation(node, self.sequences)
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.expr:
         self.generic_visit(node)
@@ -55,7 +61,7 @@ class _Folding(Rewriter):
         if isinstance(op, ast.UAdd):
             return value
         if isinstance(op, ast.USub):
-            return total(node)
+            return total(node, self.sequences)
         if isinstance(op, ast.Not):
             return negation(value)
         if isinstance(value, ast.UnaryOp) and isinstance(value.op, ast.Invert):
@@ -160,7 +166,7 @@ class _Folding(Rewriter):
             node.func = ast.Attribute(node.args.pop(0), node.func.attr, ast.Load())
         named = named_operation(node, name)
         if named is not None:
-            return operation(named)
+            return operation(named, self.sequences)
         if is_bare and name in _EMPTY:
             return ast.parse(_EMPTY[name], mode="eval").body
         if node.args and not node.keywords and all(isinstance(one, ast.Constant) for one in node.args):
@@ -179,7 +185,7 @@ class _Folding(Rewriter):
         if is_call_of(node, "bool") and is_boolean(node.args[0]):
             return node.args[0]
         if is_call_of(node, "abs"):
-            node.args = [without_sign(node.args[0])]
+            node.args = [without_sign(node.args[0], self.sequences)]
         if is_call_of(node, *_IDEMPOTENT) and is_call_of(node.args[0], name):
             return node.args[0]
         return node

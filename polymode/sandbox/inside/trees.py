@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any, ClassVar, TypeGuard
 
 _PURE_NAMES = """
@@ -134,8 +134,10 @@ def is_boolean(node: ast.AST) -> bool:
     return is_call or isinstance(node, ast.Compare) or (isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not))
 
 
-def is_sequence(node: ast.expr) -> bool:
-    """Whether the value is visibly a text, a list or a tuple."""
+def is_sequence(node: ast.AST, names: Container[str] = ()) -> bool:
+    """Whether the value is visibly a text, a list or a tuple; ``names`` are variables that are."""
+    if isinstance(node, ast.Name):
+        return node.id in names
     if isinstance(node, ast.Constant):
         return isinstance(node.value, (str, bytes))
     if isinstance(node, ast.Call):
@@ -143,7 +145,7 @@ def is_sequence(node: ast.expr) -> bool:
         name = func.id if isinstance(func, ast.Name) else ""
         return name in _SEQUENCE_MAKERS or (isinstance(func, ast.Attribute) and func.attr in _TEXT_METHODS)
     if isinstance(node, ast.BinOp):
-        return is_sequence(node.left) or is_sequence(node.right)
+        return is_sequence(node.left, names) or is_sequence(node.right, names)
     if isinstance(node, ast.Subscript):
         return isinstance(node.slice, ast.Slice)
     return isinstance(node, (ast.JoinedStr, ast.List, ast.ListComp, ast.Tuple))
