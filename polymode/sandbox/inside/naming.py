@@ -25,13 +25,14 @@ def number_names(tree: ast.Module, keep: frozenset[str]) -> int:
 class _Renaming(Walker):
     def __init__(self, tree: ast.AST, keep: frozenset[str]) -> None:
         self.keep = keep
+        every = nodes(tree)
         # An argument that is passed by name has one number everywhere, as nobody knows which function a call reaches.
-        arguments = {node.arg for node in nodes(tree) if isinstance(node, ast.arg)}
+        arguments = {node.arg for node in every if isinstance(node, ast.arg)}
         self.keywords = dict.fromkeys(
-            (node.arg for node in nodes(tree) if isinstance(node, ast.keyword) and node.arg in arguments), ""
+            (node.arg for node in every if isinstance(node, ast.keyword) and node.arg in arguments), ""
         )
         self.attributes = dict.fromkeys(
-            (name for name in _attributes(tree) if not name.startswith("__") and name not in keep), ""
+            (name for name in _attributes(every) if not name.startswith("__") and name not in keep), ""
         )
         self.scopes: list[tuple[dict[str, str], bool]] = []  # new name by name, and whether it is a class
         self.count = 0
@@ -157,10 +158,10 @@ def _bound(node: ast.AST) -> set[str]:
     return names
 
 
-def _attributes(tree: ast.AST) -> list[str]:
+def _attributes(every: list[ast.AST]) -> list[str]:
     """Names that are set as attributes somewhere, or given in a class, in the order of the tree."""
     names: list[str] = []
-    for node in nodes(tree):
+    for node in every:
         if isinstance(node, ast.ClassDef):
             names += sorted(_bound(node))
         elif isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load):
