@@ -41,6 +41,7 @@ PARTS: Mapping[str, tuple[str, str]] = {
         "torch transformers trl accelerate datasets peft pyarrow psutil",
         "`polymode reproduce`, `train` and `generate`, Parquet files, datasets by name",
     ),
+    "gguf": ("gguf", "`--model FILE.gguf`: models in llama.cpp's format"),
     "report": ("matplotlib jinja2", "figures and the page report.html"),
     "math": (
         "math-verify antlr4-python3-runtime",

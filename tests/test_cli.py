@@ -240,13 +240,26 @@ def test_flags_change_the_recipe_and_old_names_in_it_are_warned_of_in_one_line(
     monkeypatch.setattr(rl, "train", lambda recipe, out, *, resume: recipes.append(recipe) or out)
     path = tmp_path / "mine.yaml"
     path.write_text("k: 5\nsteps: 7\ntrl: {num_iterations: 2}\n", encoding="utf-8")
-    args = ["train", str(path), "--out", "x", "--k", "3", "--trl", "top_k=9", "--learning-rate", "1e-5", "--bf16"]
+    args = [
+        "train",
+        str(path),
+        "--out",
+        "x",
+        "--k",
+        "3",
+        "--trl",
+        "top_k=9",
+        "--learning-rate",
+        "1e-5",
+        "--dtype",
+        "bfloat16",
+    ]
     with warnings.catch_warnings():
         warnings.simplefilter("default", FutureWarning)
         assert main(args) == 0
     shown = capsys.readouterr()
     assert shown.err == f"warning: recipe {path}: options have new names, rename them: steps -> max_steps\n"
-    expected = Recipe(k=3, max_steps=7, trl={"num_iterations": 2, "top_k": 9}, learning_rate=1e-5, bf16=True)
+    expected = Recipe(k=3, max_steps=7, trl={"num_iterations": 2, "top_k": 9}, learning_rate=1e-5, dtype="bfloat16")
     assert recipes == [expected]
 
 

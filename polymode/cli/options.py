@@ -155,7 +155,7 @@ class Generate(ModelOptions, ProgramOptions):
 
     _: KW_ONLY
     model: str
-    """Hugging Face model name or folder, for example RUN/model."""
+    """Hugging Face model name or folder, for example RUN/model, or a GGUF file."""
     out: Path
     """Run folder that completions.jsonl is written into."""
     task_options: Mapping[str, Any] = field(default_factory=dict)

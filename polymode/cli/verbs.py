@@ -180,7 +180,7 @@ def compare(options: Compare, args: Sequence[str]) -> int:
 
 def tasks(options: Tasks) -> int:
     """List the tasks, or show questions of one."""
-    from polymode.tasks import TASKS, Demonstrates, open_task
+    from polymode.tasks import TASKS, Demonstrates, Split, open_task
 
     if options.name is None:
         lines = TASKS.summaries()
@@ -190,7 +190,8 @@ def tasks(options: Tasks) -> int:
     import numpy as np
 
     task = open_task(options.name, data=options.data, **options.task_options)
-    for example in task.examples("train", options.n):
+    splits: tuple[Split, ...] = getattr(task, "splits", ("train",))  # a task made for evaluation has no train split
+    for example in task.examples(splits[0], options.n):
         print(f"{example.id}: {example.question}")
         for reference in example.references:
             weight = "" if reference.weight is None else f"  (probability {reference.weight:.3f})"

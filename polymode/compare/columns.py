@@ -33,7 +33,10 @@ def measured_view(source: str) -> str:
 
 DEEP = "deep"
 """Folder, inside a view's, of the same for fewer questions with 30 answers each."""
-DEEP_METRICS = ("unique_answers@30", "overlap_3gram", "overlap_4gram", "overlap_jaccard", "overlap_rouge_l")
+DEEP_METRICS = (
+    *("unique_answers@30", "modal_share@30", "kl_uniform@30"),
+    *("overlap_3gram", "overlap_4gram", "overlap_jaccard", "overlap_rouge_l"),
+)
 """Metrics that a view takes from its deep folder."""
 _DEEP_CURVES = ("unique_references", "unique_answers_histogram")
 _NO_RUNS = {DEEP, "model", "checkpoints"}

@@ -1,31 +1,53 @@
-"""The precision that a model computes in: bfloat16 where the machine multiplies it fast, else float32."""
+"""The precision that a model computes in: bfloat16 where the machine multiplies it fast, else float32 (layer L3)."""
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from pathlib import Path
+from typing import Any, Literal, get_args
 
 import torch
 
 from polymode.errors import one_of
 
 Precision = Literal["auto", "bfloat16", "float32"]
+SMALL = 50_000_000
+"""Models of fewer parameters compute in float32 under `auto`: it costs little, and rounds no confidences."""
 
 
-def compute_dtype(precision: str) -> torch.dtype:
-    """The type called ``precision``; ``auto`` is bfloat16 on a GPU that has it and on a CPU with AMX, else float32.
+def compute_dtype(precision: str, model: str | Path | None = None, **options: Any) -> torch.dtype:
+    """The type called ``precision`` for a model, which is looked at only when needed, without loading its weights.
 
-    On a CPU without AMX bfloat16 is emulated, which is slower than float32.
+    ``auto`` is bfloat16 for models from `SMALL` parameters on a GPU that has it and on a CPU with AMX, else float32. On
+    a CPU without AMX bfloat16 is emulated, which is slower than float32.
+
+    Args:
+        precision: auto, bfloat16 or float32.
+        model: name, folder or GGUF file; None stands for a small one.
+        options: of ``AutoConfig.from_pretrained``.
 
     Raises:
         ConfigError: another name.
     """
     one_of("dtype", precision, get_args(Precision))
     if precision == "auto":
-        precision = "bfloat16" if _has_fast_bfloat16() else "float32"
+        is_large = model is not None and has_fast_bfloat16() and parameters_of(model, **options) >= SMALL
+        precision = "bfloat16" if is_large else "float32"
     return getattr(torch, precision)
 
 
-def _has_fast_bfloat16() -> bool:
+def parameters_of(model: str | Path, **options: Any) -> int:
+    """Number of parameters by the model's configuration."""
+    from polymode.decoding.loading import configuration_of
+
+    config = configuration_of(model, **options)
+    with torch.device("meta"):
+        from transformers import AutoModelForCausalLM
+
+        return sum(p.numel() for p in AutoModelForCausalLM.from_config(config).parameters())
+
+
+def has_fast_bfloat16() -> bool:
+    """Whether the GPU, or without one the CPU, multiplies bfloat16 faster than float32."""
     if torch.cuda.is_available():
         return torch.cuda.is_bf16_supported(including_emulation=False)
     capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # older versions of torch do not tell

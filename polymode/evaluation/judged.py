@@ -17,7 +17,7 @@ from polymode.metrics import alignment, diversity
 from polymode.parsing import parse_answers
 from polymode.rewards import METHODS, Reward, score_set
 from polymode.runs import SCHEMA, JudgedCompletion, JudgedSet
-from polymode.types import Answer, AnswerSet, Completion, Example, Judgement, ParseStatus, Span
+from polymode.types import Answer, AnswerSet, Completion, Example, Judgement, ParseStatus, Span, Verdict
 from polymode.verifiers import QuestionVerifier, Verifier, is_open, prepare_verifier, verifier_at
 from polymode.verifiers.faults import ask
 
@@ -44,6 +44,8 @@ class Equality:
         self.is_open = is_open(self._verifier)
         """Whether right answers are without number; then each class of right answers counts as a reference."""
         self._key = getattr(self._verifier, "key", None)
+        reason = getattr(self._verifier, "reason", None)
+        self._reason = reason if callable(reason) else None
         self._classes: dict[object, int] = {}
         self._heads: list[str] = []
         self._facts: dict[tuple[str, int | None], AnswerFacts] = {}
@@ -71,6 +73,11 @@ class Equality:
             facts = AnswerFacts(self._class_of(text, match), chance, self._mass(names, self._distribution))
             self._facts[text, match] = facts
         return facts
+
+    def reason(self, text: str) -> str | None:
+        """Why an answer is wrong, where the verifier has a method that says so."""
+        reason = None if self._reason is None else _ask_or(None, self._reason, text)
+        return reason or None if isinstance(reason, str) else None
 
     def best_coverage(self, k: int) -> float:
         """Expected coverage of the best k answers; min(N, k) when only the references are known."""
@@ -209,7 +216,14 @@ class CompletionJudge:
             "n_references": judgement.n_references,
             "faults": judgement.faults,
             "open": equality.is_open,
+            "complete": equality.example.meta.get("complete_references") is True,
         }
+        reasons = [
+            equality.reason(answer.text) if verdict is Verdict.WRONG else None
+            for answer, verdict in zip(judgement.answer_set.answers, judgement.verdicts, strict=True)
+        ]
+        if any(reasons):
+            facts["reasons"] = tuple(reasons)
         if not judgement.is_scored:  # its verifier may fail again
             return facts
         texts = [answer.text for answer in judgement.answer_set.answers]

@@ -108,6 +108,7 @@ def tabulate(rows: Sequence[SetRow], n_questions: int) -> JudgedTable:
     class_A = np.array([number or 0 for number in column("classes")], dtype=np.int64)
     q_A = np.array([q for row in scored for q in row.confidences], dtype=float)
     kl_N, variation_N = _divergences(question_N, owner_A, class_A, np.array(column("masses"), dtype=float), q_A)
+    is_complete_N = [row.judged.complete for row in scored]
     has_counts = any(row.judged.distinct is not None for row in scored)
     return JudgedTable(
         n_questions=n_questions,
@@ -129,6 +130,7 @@ def tabulate(rows: Sequence[SetRow], n_questions: int) -> JudgedTable:
         n_unscored=len(rows) - len(scored),
         by_ast=_distinct(scored, "ast") if has_counts else None,
         by_behaviour=_distinct(scored, "behaviour") if has_counts else None,
+        is_complete=np.array(is_complete_N) if any(is_complete_N) else None,
     )
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from tqdm import tqdm
 
+from polymode.decoding.loading import load_causal_lm, load_tokenizer
 from polymode.decoding.texts import CompletionDecoder, ends_of, opening_of
-from polymode.errors import ConfigError, MissingExtraError
+from polymode.errors import ConfigError, MissingExtraError, UserError
 from polymode.generate import Generated, chat_template_of
 
 
@@ -17,9 +18,9 @@ class TransformersGenerator:
     """Samples from a causal LM.
 
     Args:
-        model: name or folder of the model and its tokenizer (a folder with LoRA adapters works too).
+        model: name or folder of the model and its tokenizer (a folder with LoRA adapters works too), or a GGUF file.
         batch: completions sampled at once.
-        bf16: load the weights in bfloat16.
+        dtype: what it computes in: auto, bfloat16 or float32 (`polymode.decoding.precision.compute_dtype`).
         show_progress: draw a progress bar.
         chat_template: arguments of the model's chat template, such as ``{"enable_thinking": False}``; None means those
             of the training run that made the model, if one did.
@@ -34,22 +35,24 @@ class TransformersGenerator:
         model: str | Path,
         *,
         batch: int = 256,
-        bf16: bool = False,
+        dtype: str = "auto",
         show_progress: bool = True,
         chat_template: Mapping[str, Any] | None = None,
     ) -> None:
         try:
             import torch
-            from transformers import AutoModelForCausalLM, AutoTokenizer
+            import transformers  # noqa: F401  # so that its absence is told by name
+
+            from polymode.decoding.precision import compute_dtype
         except ImportError as exc:
             raise MissingExtraError(exc.name or "torch", "train", "generating with a local model") from None
         self.batch, self.show_progress = batch, show_progress
         self._chat_template = chat_template_of(model) if chat_template is None else chat_template
         try:
-            self.tokenizer: Any = AutoTokenizer.from_pretrained(str(model), padding_side="left")
-            self.model: Any = AutoModelForCausalLM.from_pretrained(
-                str(model), dtype=torch.bfloat16 if bf16 else torch.float32
-            )
+            self.tokenizer = load_tokenizer(model, padding_side="left")
+            self.model = load_causal_lm(model, dtype=compute_dtype(dtype, model))
+        except UserError:
+            raise
         except (OSError, ValueError) as exc:
             raise ConfigError(
                 f"model = {str(model)!r} cannot be loaded: give a folder with a checkpoint and tokenizer, or the "

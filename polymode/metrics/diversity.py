@@ -8,7 +8,7 @@ from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 
-from polymode.metrics.table import Floats, JudgedTable
+from polymode.metrics.table import Bools, Floats, Ints, JudgedTable
 from polymode.uncertainty import question_sums, ratio
 
 N_UNIQUE = 30
@@ -44,13 +44,60 @@ def unique_answers(table: JudgedTable, n: int = N_UNIQUE) -> Floats:
     In sample and slot order (K = 3: ten sets, K = 1: thirty). Slots of malformed sets count as asked for and give no
     answer. NaN where fewer than ``n`` answers were asked for.
     """
+    question_N, _ = _counts(table, table.answer_class, n)
+    return np.where(_has_answers(table, n), question_sums(question_N, None, table.n_questions), np.nan)
+
+
+def modal_share(table: JudgedTable, n: int = N_UNIQUE) -> Floats:
+    """Share of the most frequent answer among those of the first ``n`` asked for, per question, shape (P,).
+
+    max_c n_c / sum_c n_c over equivalence classes c, in (0, 1]. Answers are taken as in `unique_answers`; a set of K
+    distinct answers keeps it at 1 / K or below. NaN where fewer than ``n`` were asked for or none was given.
+    """
+    question_N, count_N = _counts(table, table.answer_class, n)
+    most_P = np.zeros(table.n_questions)
+    np.maximum.at(most_P, question_N, count_N)
+    share_P = ratio(most_P, question_sums(question_N, count_N, table.n_questions))
+    return np.where(_has_answers(table, n), share_P, np.nan)
+
+
+def kl_uniform(table: JudgedTable, n: int = N_UNIQUE) -> Floats:
+    """KL of the right answers among the first ``n`` to the uniform distribution over references, per question (P,).
+
+        KL(s || u) = sum_r s_r log(s_r N) = log N - H(s),     s_r = n_r / sum n_r over the N references r
+
+    in nats, from 0 (all references equally often) to log N (one reference only); n answers cannot reach less than
+    log(N / n). Wrong answers are left out: precision counts them. NaN where references are not known to be complete,
+    where fewer than ``n`` answers were asked for, and where none is right.
+    """
+    question_N, count_N = _counts(table, table.match, n, table.match >= 0)
+    right_P = question_sums(question_N, count_N, table.n_questions)
+    share_N = count_N / right_P[question_N]
+    log_n_P, is_complete_P = np.zeros(table.n_questions), np.zeros(table.n_questions, dtype=bool)
+    log_n_P[table.question] = np.log(np.maximum(table.n_references, 1))
+    is_complete_P[table.question] = False if table.is_complete is None else table.is_complete
+    kl_P = log_n_P + question_sums(question_N, share_N * np.log(share_N), table.n_questions)
+    is_defined_P = is_complete_P & (right_P > 0) & _has_answers(table, n)
+    return np.where(is_defined_P, np.maximum(kl_P, 0.0), np.nan)  # rounding must not make it negative
+
+
+def _has_answers(table: JudgedTable, n: int) -> Bools:
+    """_P: at least ``n`` answers were asked for."""
+    return question_sums(table.question, table.k, table.n_questions) >= n
+
+
+def _counts(table: JudgedTable, label_A: Ints, n: int, is_counted_A: Bools | bool = True) -> tuple[Ints, Ints]:
+    """How often each label stands among the first ``n`` answers asked for of a question: the question, and the count.
+
+    In sample and slot order; slots of malformed sets count as asked for.
+    """
     total_P = question_sums(table.question, table.k, table.n_questions)
     # Place among the answers asked for of the question: those of all earlier sets, less those of earlier questions.
     before_N = np.cumsum(table.k) - table.k - (np.cumsum(total_P) - total_P)[table.question]
-    is_counted_A = before_N[table.owner] + table.slot < n
-    width = int(table.answer_class.max(initial=0)) + 1
-    classes = np.unique(table.answer_question[is_counted_A] * width + table.answer_class[is_counted_A])
-    return np.where(total_P >= n, question_sums(classes // width, None, table.n_questions), np.nan)
+    is_counted_A = is_counted_A & (before_N[table.owner] + table.slot < n)
+    width = int(label_A.max(initial=0)) + 1
+    cell_N, count_N = np.unique(table.answer_question[is_counted_A] * width + label_A[is_counted_A], return_counts=True)
+    return cell_N // width, count_N
 
 
 def words(text: str) -> list[str]:

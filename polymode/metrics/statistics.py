@@ -43,12 +43,15 @@ def of_coverage(sets: JudgedTable) -> dict[str, Statistic]:
 
 
 def of_samples(completions: JudgedTable) -> dict[str, Statistic]:
-    """Metrics of several completions of a question: pass@k for k = 2, 4, 8, ... and distinct answers among 30."""
+    """Metrics of several completions of a question: pass@k for k = 2, 4, 8, ...; how the first 30 answers spread."""
     n_P = np.bincount(completions.question, minlength=completions.n_questions)
     right_P = question_sums(completions.question, (completions.hits > 0).astype(float), completions.n_questions)
     powers = [2**i for i in range(1, _typical(n_P).bit_length())]
     per_question = {f"pass@{k}": coverage.question_pass_at_k(n_P, right_P, k) for k in powers}
     per_question[f"unique_answers@{diversity.N_UNIQUE}"] = diversity.unique_answers(completions)
+    per_question[f"modal_share@{diversity.N_UNIQUE}"] = diversity.modal_share(completions)
+    if completions.is_complete is not None:
+        per_question[f"kl_uniform@{diversity.N_UNIQUE}"] = diversity.kl_uniform(completions)
     return _means_over_questions(per_question)
 
 

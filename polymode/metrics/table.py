@@ -62,6 +62,8 @@ class JudgedTable:
     programs."""
     by_behaviour: Floats | None = None
     """_N: right programs that differ in what they do, as ``by_ast``."""
+    is_complete: Bools | None = None
+    """_N: the references are all right answers of the question; None when that is known of none."""
 
     @property
     def n_sets(self) -> int:

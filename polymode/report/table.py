@@ -46,6 +46,8 @@ GROUPS: Mapping[str, tuple[Row, ...]] = {
         Row("distinct_by_ast", "right programs per set with different syntax trees", 2, UP),
         Row("distinct_by_behaviour", "right programs per set that behave differently", 2, UP),
         Row("unique_answers@", "distinct answers among n", 2, UP),
+        Row("modal_share@", "share of the most frequent answer among n", 3, _DOWN),
+        Row("kl_uniform@", "KL divergence of right answers to uniform over all references (nats)", 3, _DOWN),
         Row("overlap_", "text shared by independent completions", 3, _DOWN),
     ),
     "Calibration": (

@@ -50,10 +50,14 @@ class JudgedSet:
     """References of the question; K where right answers are without number."""
     faults: tuple[str, ...] = ()
     """Why answers could not be judged."""
+    reasons: tuple[str | None, ...] | None = None
+    """Why each answer is wrong, such as the assert that a program fails; None where the verifier does not say."""
     p_correct: tuple[Share | None, ...] | None = None
     """True probability of being a new hit (0 for a repeat); None when the question does not tell."""
     open: bool = False
     """Whether right answers are without number, as for programs; each class of right answers is then one find."""
+    complete: bool = False
+    """Whether the question says that its references are all right answers (``complete_references`` in its meta)."""
     classes: tuple[Count, ...] | None = None
     """Number of the equivalence class, shared by equal answers of all samples of the question; None in a set with an
     unscored answer, and in files of 0.1.0 unless ``open``."""
@@ -140,9 +144,9 @@ class JudgedCompletion(JudgedSet):
         return row if self.pool is None else {**row, "pool": self.pool.to_row()}
 
 
-_PER_ANSWER = ("hits", "matches", "duplicates", "p_correct", "classes", "masses")
-_OPTIONAL = ("open", "classes", "masses", "best", "distinct", "pool", "overlap")
-_OF_SET = ("verdicts", "hits", "matches", "duplicates", "n_references", "faults", "p_correct", *_OPTIONAL[:5])
+_PER_ANSWER = ("hits", "matches", "duplicates", "reasons", "p_correct", "classes", "masses")
+_OPTIONAL = ("open", "complete", "classes", "masses", "best", "distinct", "reasons", "pool", "overlap")
+_OF_SET = ("verdicts", "hits", "matches", "duplicates", "n_references", "faults", "p_correct", *_OPTIONAL[:7])
 _OF_LINE = (
     *("id", "sample", "k", "status", "reason", "answers", "confidences", *_OF_SET),
     *("score", "terms", "n_tokens", "pool", "overlap"),

@@ -29,9 +29,10 @@ from polymode.errors import ConfigError, RecordError, VerifierFault
 from polymode.sandbox.bubblewrap import UNSAFE_LOCAL, reason_against
 from polymode.sandbox.inside.normal import text_key
 from polymode.sandbox.inside.values import digest
+from polymode.sandbox.packages import locate_packages
 from polymode.sandbox.program_tests import JsonForm, Plan, ProgramTests, plan
-from polymode.sandbox.records import Limits, Outcome, Result
-from polymode.sandbox.worker import Report, SandboxDiedError, SandboxStartError, Worker
+from polymode.sandbox.records import MIB, Limits, Outcome, Result
+from polymode.sandbox.worker import NotStartedError, Report, SandboxDiedError, SandboxStartError, Worker
 
 MAX_REMEMBERED = 1 << 16
 """Results that a sandbox keeps; the least recently used goes first."""
@@ -39,6 +40,13 @@ MAX_REMEMBERED = 1 << 16
 BATCH = 16
 """Programs whose values are compared in one process."""
 
+CHECK_BYTES = MIB
+"""Values that are compared in one process, in bytes; longer ones get a process each."""
+
+MEMORY_OF_A_BYTE = 64
+"""What comparing takes, in bytes, for each byte of a value as it was written."""
+
+_NO_SANDBOX = (NotStartedError, SandboxDiedError, SandboxStartError)
 _UNSAFE = "programs cannot be run safely here: "
 
 _Job = tuple[str, Plan]
@@ -73,22 +81,32 @@ class Sandbox:
     Args:
         workers: programs that run at once; by default one for each core.
         limits: what each may use.
+        packages: what programs may import besides the standard library, by the names under which it is imported, such
+            as ``("numpy",)``: mounted read-only and loaded once, from where it is installed for this Python.
         unsafe_local: run without isolation, for programs that you trust and machines without bubblewrap. None: only if
             the environment variable POLYMODE_UNSAFE_LOCAL is 1, as ``--unsafe-local`` makes it.
 
     Raises:
-        ConfigError: no isolation can be had here, says what is missing; or ``workers`` is not a number above 0.
+        ConfigError: no isolation can be had here, says what is missing; ``workers`` is not a number above 0; or a
+            package cannot be mounted or imported.
     """
 
     def __init__(
-        self, workers: int | None = None, *, limits: Limits | None = None, unsafe_local: bool | None = None
+        self,
+        workers: int | None = None,
+        *,
+        limits: Limits | None = None,
+        packages: Sequence[str] = (),
+        unsafe_local: bool | None = None,
     ) -> None:
         count = len(os.sched_getaffinity(0)) if workers is None and hasattr(os, "sched_getaffinity") else workers or 1
         if isinstance(workers, bool) or (workers is not None and workers < 1):
             raise ConfigError(f"workers = {workers!r} must be a whole number of at least 1, or None for all cores")
         self.limits = limits or Limits()
         self.unsafe_local = os.environ.get(UNSAFE_LOCAL) == "1" if unsafe_local is None else unsafe_local
-        self._workers = [Worker(self.limits, unsafe_local=self.unsafe_local) for _ in range(count)]
+        places = locate_packages(packages)
+        self.packages = tuple(dict.fromkeys(packages))
+        self._workers = [Worker(self.limits, unsafe_local=self.unsafe_local, packages=places) for _ in range(count)]
         # Not `__del__`: this also runs at the end of Python, while there still is what closing needs.
         weakref.finalize(self, _close, self._workers)
         # A worker is out of the queue while a thread uses it. That is all the locking that workers need.
@@ -105,6 +123,8 @@ class Sandbox:
             raise
         if reason is not None:
             self.close()
+            if reason.startswith("packages: "):
+                raise ConfigError(f"{reason}; name all that it imports, or leave it out")
             raise ConfigError(
                 f"{_UNSAFE}{reason}; --unsafe-local (in Python unsafe_local=True) runs them with limits but without "
                 "isolation, only for programs that you trust"
@@ -165,7 +185,7 @@ class Sandbox:
         worker = self._idle.get()
         try:
             report = worker.do(self._run_job(program, json.dumps(job)[1:-1]))
-        except (SandboxDiedError, SandboxStartError) as exc:
+        except _NO_SANDBOX as exc:
             raise VerifierFault(f"sandbox: {exc}") from None
         finally:
             self._idle.put(worker)
@@ -202,9 +222,9 @@ class Sandbox:
         try:
             reports = [self._run(worker, *job) for job in jobs]
             to_check = [(job, report) for job, report in zip(jobs, reports, strict=True) if isinstance(report, Report)]
-            checked = iter(self._check(worker, to_check))
+            checked = iter([result for batch in _batches(to_check) for result in self._check(worker, batch)])
             return [next(checked) if isinstance(report, Report) else report for report in reports]
-        except SandboxStartError as exc:
+        except (NotStartedError, SandboxStartError) as exc:
             return [Result(Outcome.FAULT, f"no sandbox could be started: {exc}", "", "")] * len(jobs)
         finally:
             self._idle.put(worker)
@@ -215,14 +235,16 @@ class Sandbox:
             reason = f"the program has {len(program)} characters, more than {self.limits.program_chars}"
             return Result(Outcome.FAIL, reason, text_key(program), "")
         job = self._run_job(program, tests.run)
-        reason = ""
+        result = Result(Outcome.FAULT, "", "", "")
         for _ in range(2):  # once may be the machine's fault
             try:
                 return worker.do(job)
+            except NotStartedError as exc:
+                result = Result(Outcome.FAULT, f"the sandbox could not begin with the program: {exc}", "", "")
             except SandboxDiedError as exc:
-                reason = f"two sandboxes ended under this program: {exc}"
-        # A fresh sandbox started and ended again. That is no fault of ours that a program could choose to have.
-        return Result(Outcome.FAIL, reason, text_key(program), "")
+                # A fresh sandbox started and ended again. That is no fault of ours that a program could choose to have.
+                result = Result(Outcome.FAIL, f"two sandboxes ended under this program: {exc}", text_key(program), "")
+        return result
 
     def _check(self, worker: Worker, runs: Sequence[tuple[_Job, Report]]) -> list[Result]:
         if not runs:
@@ -236,12 +258,17 @@ class Sandbox:
             for ((program, plan), _), output in zip(runs, outputs, strict=True)
         ]
         shared = ", ".join(plan.check for plan in tests.values())
-        job = f'{{"kind": "check", {self._limits()}, "tests": [{shared}], "items": {json.dumps(items)}}}'
+        limits = self._limits(max(map(len, outputs)))
+        job = f'{{"kind": "check", {limits}, "tests": [{shared}], "items": {json.dumps(items)}}}'
         findings: list[dict[str, Any]] = [{} for _ in runs]
         with contextlib.suppress(SandboxDiedError):
             # First what comparing gave, for all programs, then one normal form after the other. What follows the last
             # line end was cut off when the process ended.
-            for line in worker.do(job.encode()).output.split(b"\n")[:-1]:
+            try:
+                written = worker.do(job.encode()).output
+            except NotStartedError:  # in a new sandbox, then
+                written = worker.do(job.encode()).output
+            for line in written.split(b"\n")[:-1]:
                 finding = json.loads(line)
                 if "item" in finding:
                     findings[finding["item"]] |= finding
@@ -254,7 +281,7 @@ class Sandbox:
     def _result(self, run: tuple[_Job, Report], finding: dict[str, Any]) -> Result:
         (program, _), report = run
         if "fault" in finding:
-            return Result(Outcome.FAULT, f"tests: {finding['fault']}", "", "")
+            return Result(Outcome.FAULT, finding["fault"], "", "")
         failure = finding.get("failure", "its values could not be compared within the limits")
         outcome = Outcome.PASS if failure is None else Outcome.FAIL
         # A program that wrote all values of the tests is judged by them, whatever became of it afterwards. Only without
@@ -271,9 +298,11 @@ class Sandbox:
     def _run_job(self, program: str, tests: str) -> bytes:
         return f'{{"kind": "run", {self._limits()}, "program": {json.dumps(program)}, {tests}}}'.encode()
 
-    def _limits(self) -> str:
+    def _limits(self, value_bytes: int = 0) -> str:
+        """The limits of a child; one that compares long values may take more, because their length is not its doing."""
         limits = self.limits
-        names = {"cpu": limits.cpu_seconds, "memory": limits.memory_bytes, "file": limits.file_bytes}
+        names = {"cpu": limits.cpu_seconds + value_bytes // MIB, "file": limits.file_bytes}
+        names["memory"] = limits.memory_bytes + MEMORY_OF_A_BYTE * value_bytes
         # Without a namespace all processes of the user would be counted.
         names["processes"] = 0 if self.unsafe_local else limits.processes
         return f'"limits": {json.dumps(names)}'
@@ -285,8 +314,11 @@ class Sandbox:
             job = self._run_job(_PROBE, '"imports": "", "setup": "", "calls": ["probe()"], "n_tested": 1')
             [line] = _values(worker.do(job), 1, self.limits)
         except SandboxStartError as exc:
+            _, is_package, problem = str(exc).partition("packages: ")
+            if is_package:
+                return f"packages: {problem}"
             return f"bubblewrap is installed but may not make namespaces here ({exc})"
-        except (SandboxDiedError, VerifierFault) as exc:
+        except (NotStartedError, SandboxDiedError, VerifierFault) as exc:
             return f"a first program could not be run ({exc})"
         # A list is written as its kind and then its items; an error of the probe counts as something it reached.
         reached = list(line.get("value", ["", line.get("error")])[1:])
@@ -309,6 +341,19 @@ def reason_unavailable() -> str | None:
 def _close(workers: Sequence[Worker]) -> None:
     for worker in workers:
         worker.close()
+
+
+def _batches(runs: Sequence[tuple[_Job, Report]]) -> list[list[tuple[_Job, Report]]]:
+    """The runs in a row, as many together as have no more than `CHECK_BYTES` of values."""
+    batches: list[list[tuple[_Job, Report]]] = []
+    size = 0
+    for run in runs:
+        size += len(run[1].output)
+        if not batches or size > CHECK_BYTES:
+            batches.append([])
+            size = len(run[1].output)
+        batches[-1].append(run)
+    return batches
 
 
 def _values(report: Report, n_calls: int, limits: Limits) -> list[JsonForm]:

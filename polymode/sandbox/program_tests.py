@@ -1,8 +1,9 @@
 """Tests of a program, taken apart: the calls that the program's process makes, the comparisons that another makes.
 
-``assert set(f([1, 2])) == {1, 2}`` becomes the call ``f([1, 2])``, evaluated beside the program, and the expression
-``set(_0) == {1, 2}``, evaluated elsewhere with the value that came back. So the program never meets an expected value,
-and nothing it does to its own process changes a comparison.
+``assert set(f([1, 2])) == {1, 2}`` becomes the call ``f([1, 2])``, evaluated beside the program, and an expression,
+evaluated elsewhere with the value that came back (`polymode.sandbox.assertions`). So the program never meets an
+expected value, and nothing it does to its own process changes a comparison. Tests that cannot be taken apart are
+refused when they are loaded; they are never run beside the program.
 """
 
 from __future__ import annotations
@@ -11,12 +12,19 @@ import ast
 import builtins
 import json
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any
 
 from polymode.errors import RecordError
+from polymode.sandbox.assertions import Call, substituted, take_apart
+from polymode.sandbox.blocks import Block
+from polymode.sandbox.constants import begin, bind_import
 from polymode.sandbox.inside.values import digest
+
+_IMPLIED = frozenset({"math", "cmath", "re", "collections", "itertools", "functools", "datetime", "statistics"})
+"""Modules that tests use without importing them."""
 
 JsonForm = Any
 """A value in the form of `polymode.sandbox.inside.values`."""
@@ -51,7 +59,8 @@ class ProgramTests:
     """
 
     asserts: tuple[str, ...] = ()
-    """Assert statements. Names that neither Python nor ``imports`` know are the program's."""
+    """Tests: assert statements, or blocks of statements (`polymode.sandbox.blocks`). Names that neither Python nor
+    ``imports`` know are the program's."""
     entry: str = ""
     """The function asked for; needed where Python has one of the same name, such as ``sum``."""
     imports: str = ""
@@ -107,80 +116,96 @@ def plan(tests: ProgramTests) -> Plan:
     Raises:
         RecordError: a test that cannot be taken apart; says which and why.
     """
-    outer_names = _names_outside(tests.imports) - {tests.entry}
-    calls: list[str] = []
+    try:
+        return _plan(tests)
+    except RecursionError:
+        raise RecordError("tests: an expression is nested too deep; write several asserts") from None
+
+
+def _plan(tests: ProgramTests) -> Plan:
+    outer_names = names_outside(tests.imports) - {tests.entry}
+    calls: list[Call] = []
     checks: list[dict[str, Any]] = []
+    imports = [tests.imports]
     keep = _names_in(_parse(tests.setup, "setup")) - outer_names
     for text in tests.asserts:
-        expression, calls_of_test = _take_apart(text, outer_names)
-        values = {f"_{i}": len(calls) + i for i in range(len(calls_of_test))}
-        checks.append({"test": " ".join(text.split()), "expression": expression, "values": values})
-        calls += calls_of_test
+        block = expressions(text, tests.imports, outer_names)
+        for test in block.tests:
+            expression, more = take_apart(test, block.outer_names, len(calls))
+            inner = set().union(*(_names_in(_parse(call[0], "asserts")) for call in more)) & block.own_names
+            if inner:
+                names = ", ".join(sorted(inner))
+                raise RecordError(f"tests: {text!r} uses {names} inside a call; put what defines it into 'imports'")
+            label = (
+                text if text.lstrip().startswith("assert") and len(block.tests) == 1 else f"assert {ast.unparse(test)}"
+            )
+            checks.append({"test": " ".join(label.split()), "expression": expression})
+            calls += more
+        imports += block.imports
     for case in tests.cases:
-        view = f"(lambda _: {ast.unparse(_parse(case.view, 'cases'))})"
-        expression = f"_close({view}(_0), {view}(_expected), {case.tolerance!r})"
-        check = {"test": case.call, "expression": expression, "values": {"_0": len(calls)}}
-        checks.append({**check, "expected": json.loads(case.expected)})
-        calls.append(case.call)
+        value, [first, *more] = _viewed(case.view, outer_names, len(calls))
+        expression = f"_close({value}, (lambda _: {case.view})(_expected), {case.tolerance!r})"
+        checks.append({"test": case.call, "expression": expression, "expected": json.loads(case.expected)})
+        calls += [[case.call, *first[1:]], *([case.call, *steps] for _, *steps in more)]
     if not checks:
         raise RecordError("tests: there is neither an assert nor a case, so every program would pass; add one")
     n_tested = len(calls)
-    calls += tests.inputs
+    calls += [[text] for text in tests.inputs]
     for call in calls:
-        keep |= _names_in(_parse(call, "calls")) - outer_names
-    run = {"imports": tests.imports, "setup": tests.setup, "calls": calls, "n_tested": n_tested}
-    check = {"imports": tests.imports, "checks": checks, "keep": sorted(keep)}
-    tested = calls[:n_tested]
+        keep |= _names_in(_parse(call[0], "calls")) - outer_names
+    run = {"imports": tests.imports, "setup": tests.setup, "n_tested": n_tested}
+    run["calls"] = [call[0] if len(call) == 1 else call for call in calls]
+    check = {"imports": "\n".join(imports), "checks": checks, "keep": sorted(keep)}
+    tested = [call[0] for call in calls[:n_tested]]
     is_short = sum(map(len, tested)) <= MAX_DOMAIN_CHARS  # long ones would be read again with every batch
     check |= {"n_tested": n_tested, "n_calls": len(calls), "calls": tested if is_short else []}
     return Plan(json.dumps(run)[1:-1], json.dumps(check), digest(tests.to_json()))
 
 
-def _take_apart(text: str, outer_names: set[str]) -> tuple[str, list[str]]:
-    """An assert as an expression over ``_0``, ``_1``, ... and the calls they stand for."""
-    body = _parse(text, "asserts").body
-    if len(body) != 1 or not isinstance(body[0], ast.Assert):
-        raise RecordError(f"tests: {text!r} is not one assert statement; write 'assert f(...) == ...'")
-    extractor = _CallExtractor(outer_names)
-    expression = ast.unparse(ast.fix_missing_locations(extractor.visit(body[0].test)))
-    if not extractor.calls:
-        raise RecordError(f"tests: {text!r} calls nothing of the program; call the function that is asked for")
-    strange = {name for name in _names_in(parse_quietly(expression)) - outer_names if not name[1:].isdecimal()}
-    if strange:
-        raise RecordError(f"tests: {text!r} uses {', '.join(sorted(strange))} outside of a call; put it inside a call")
-    return expression, extractor.calls
+@lru_cache(maxsize=256)  # most cases have the same view
+def _parsed_view(view: str) -> ast.expr:
+    [statement] = _parse(f"({view})", "cases").body
+    assert isinstance(statement, ast.Expr)
+    return statement.value
 
 
-class _CallExtractor(ast.NodeTransformer):
-    """Replaces outermost calls of unknown names by names of values."""
-
-    def __init__(self, outer_names: set[str]) -> None:
-        self.outer_names = outer_names
-        self.calls: list[str] = []
-
-    def visit_Call(self, node: ast.Call) -> ast.expr:
-        root: ast.expr = node.func
-        while isinstance(root, (ast.Attribute, ast.Call, ast.Subscript)):
-            root = root.func if isinstance(root, ast.Call) else root.value
-        if not isinstance(root, ast.Name) or root.id in self.outer_names:
-            return cast(ast.expr, self.generic_visit(node))
-        self.calls.append(ast.unparse(node))
-        return ast.Name(f"_{len(self.calls) - 1}", ast.Load())
-
-    def _refuse(self, node: Any) -> ast.expr:
-        inner = [n for n in ast.walk(node) if isinstance(n, ast.Name) and n.id not in self.outer_names]
-        if any(isinstance(n.ctx, ast.Load) for n in inner):
-            raise RecordError(
-                f"tests: {ast.unparse(node)!r} calls the program for values that it binds itself; "
-                "write one assert for each"
-            )
-        return node
-
-    visit_Lambda = visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = _refuse
+def _viewed(view: str, outer_names: set[str], first: int) -> tuple[str, list[Call]]:
+    """A view of the value of a call, taken apart; the call itself is left open."""
+    call = ast.Call(ast.Name("_call", ast.Load()), [], [])
+    return take_apart(substituted(_parsed_view(view), {"_": call}), outer_names, first)
 
 
-def _names_outside(imports: str) -> set[str]:
-    """What Python and the imports give."""
+def expressions(text: str, imports: str = "", outer_names: set[str] | None = None) -> Block:
+    """What one test asserts, a statement or a block of several; raises RecordError where it cannot be taken apart."""
+    statements = _parse(text, "asserts").body
+    outer_names = names_outside(imports) if outer_names is None else outer_names
+    known: dict[str, Any] = {}
+    for node in _parse(imports, "imports").body:
+        bind_import(node, known)
+    begin()
+    block = Block(outer_names, known)
+    for name in (
+        _modules_in(statements) - outer_names
+    ):  # a program that imports it gives it to its tests in plain Python
+        block.run([ast.Import([ast.alias(name)])])
+    if len(statements) == 1 and isinstance(statements[0], ast.Assert):
+        block.tests.append(statements[0].test)
+        return block
+    block.run(statements)
+    if all(isinstance(test, ast.Tuple) for test in block.tests):  # calls alone
+        raise RecordError(f"tests: {text!r} asserts nothing; write 'assert f(...) == ...'")
+    return block
+
+
+def _modules_in(statements: Sequence[ast.stmt]) -> set[str]:
+    """Modules whose functions the tests call by their full names."""
+    nodes = [node for statement in statements for node in ast.walk(statement)]
+    attributes = [n for n in nodes if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name)]
+    return {n.value.id for n in attributes if isinstance(n.value, ast.Name) and n.value.id in _IMPLIED}
+
+
+def names_outside(imports: str) -> set[str]:
+    """Names that Python and the imports give; all others in a test are the program's."""
     names = set(dir(builtins))
     for node in ast.walk(_parse(imports, "imports")):
         if isinstance(node, ast.alias):

@@ -35,8 +35,9 @@ class Limits:
     """Address space of each process; an interpreter takes about 40 MiB of it."""
     file_bytes: int = 16 * MIB
     """Size of any one file; all files together have as much."""
-    output_bytes: int = MIB
-    """Size of all values that the tests ask for, written as data. What a program prints goes nowhere."""
+    output_bytes: int = 16 * MIB
+    """Size of all values that the tests ask for, written as data; with more the program fails, saying so. What it
+    prints goes nowhere."""
     processes: int = 1
     """Processes and threads, the program itself counted."""
     program_chars: int = 100_000

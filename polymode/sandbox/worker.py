@@ -1,4 +1,4 @@
-"""One sandbox from outside: started once, given one program after the other, replaced when a program left files behind.
+"""One sandbox from outside: started once, given one program after the other, replaced when it is not as new any more.
 
 Only bytes come back, of limited length; nothing here reads what a program wrote. So that a program can never speak for
 the server, there are two sockets:
@@ -21,12 +21,14 @@ import select
 import socket
 import subprocess
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from polymode.sandbox.bubblewrap import INSIDE, bubblewrap_command, next_user, server_command
+from polymode.sandbox.bubblewrap import bubblewrap_command, next_user, server_command
+from polymode.sandbox.inside.seccomp import architecture, filter_program
 from polymode.sandbox.records import Limits
-from polymode.sandbox.seccomp import architecture, filter_program
 
 START_SECONDS = 30.0
 """Longest wait for a sandbox to be ready."""
@@ -45,6 +47,10 @@ class SandboxStartError(RuntimeError):
     """The server did not come up."""
 
 
+class NotStartedError(RuntimeError):
+    """The server's child could not get as far as the program, so nothing that a program does leads here."""
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """What one child of the server did."""
@@ -60,8 +66,11 @@ class Report:
 class Worker:
     """A sandbox that runs one job at a time; started when it gets its first. Not for several threads at once."""
 
-    def __init__(self, limits: Limits, *, unsafe_local: bool = False) -> None:
+    def __init__(
+        self, limits: Limits, *, unsafe_local: bool = False, packages: Mapping[str, Path] | None = None
+    ) -> None:
         self.limits = limits
+        self.packages = packages or {}
         self.unsafe_local = unsafe_local
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
@@ -73,6 +82,7 @@ class Worker:
         Raises:
             SandboxStartError: no sandbox could be started.
             SandboxDiedError: it ended under the job; the next job gets a new one.
+            NotStartedError: a process of its own could not be made ready for the job; the next job gets a new sandbox.
         """
         control = self._ready()
         ours, theirs = socket.socketpair()
@@ -90,6 +100,8 @@ class Worker:
             ours.close()
         if report["dirty"]:  # the server has ended itself, and the files with it
             self.close()
+        if not report["started"]:
+            raise NotStartedError(report["problem"])
         # A program that handles the soft limit's signal is killed a second later, by a signal that may mean anything.
         timed_out = report["timed_out"] or report["cpu"] >= self.limits.cpu_seconds
         return Report(output, report["code"], timed_out, report["cpu"])
@@ -137,7 +149,7 @@ class Worker:
     def _spawn(self, control: socket.socket) -> subprocess.Popen[bytes]:
         descriptors: tuple[int, ...] = ()
         if self.unsafe_local:
-            command = server_command(-1, False, str(INSIDE.parent))
+            command = server_command(-1, False, self.limits, self.packages)
         else:
             machine = architecture()
             assert machine is not None
@@ -146,7 +158,7 @@ class Worker:
             os.write(writing, filter_program(machine))
             os.close(writing)
             descriptors = (reading,)
-            command = bubblewrap_command(reading, next_user(), self.limits)
+            command = bubblewrap_command(reading, next_user(), self.limits, self.packages)
         try:
             return subprocess.Popen(
                 command,

@@ -103,6 +103,10 @@ TASKS: Registry[Task] = Registry(
             "polymode.tasks.lab.programs:Programs",
             "lab: small Python functions asked for by a few values, run in the sandbox; many programs are right",
         ),
+        "list-questions": Entry(
+            "polymode.tasks.list_questions.task:ListQuestions",
+            "countries, elements, months and more by their properties: many right answers, all of them listed",
+        ),
         "ddxplus": Entry(
             "polymode.tasks.ddxplus:DDXPlus",
             "synthetic patients of DDXPlus; references are the differential above a threshold (needs data)",
@@ -123,6 +127,10 @@ TASKS: Registry[Task] = Registry(
         "mbpp": Entry(
             "polymode.tasks.mbpp:Mbpp",
             "MBPP: short Python programs, judged by their tests in the sandbox; many are right (needs data)",
+        ),
+        "humaneval": Entry(
+            "polymode.tasks.humaneval:Humaneval",
+            "HumanEval: Python functions to complete, judged by their tests in the sandbox; for testing (needs data)",
         ),
         "records": Entry(
             "polymode.tasks.records:Records",

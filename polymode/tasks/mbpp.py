@@ -18,17 +18,17 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from polymode.errors import DataNotFoundError, RecordError, number_in, one_of
-from polymode.prompts import Style
-from polymode.sandbox import Limits, ProgramTests
+from polymode.errors import DataNotFoundError, RecordError, number_in
+from polymode.sandbox import ProgramTests
 from polymode.tasks import Split, check_request, shuffled
 from polymode.tasks.data_files import data_folder, find_file, hub_files, missing_folder, need_file
 from polymode.tasks.mbpp_tests import arguments, entry_point, plus_calls, plus_cases, varied_calls
+from polymode.tasks.program_task import ProgramTask
 from polymode.tasks.record_files import read_records
 from polymode.types import Example, Reference
-from polymode.verifiers.programs import Distinct, ProgramVerifier
+from polymode.verifiers.programs import Distinct
 
 FILE, SANITIZED_FILE, PLUS_FILE = "mbpp.jsonl", "sanitized-mbpp.json", "MbppPlus.jsonl"
 RANGES: Mapping[str, tuple[int, int]] = {"train": (601, 974), "test": (11, 510), "validation": (511, 600)}
@@ -36,15 +36,12 @@ RANGES: Mapping[str, tuple[int, int]] = {"train": (601, 974), "test": (11, 510),
 PROMPT_RANGE = (1, 10)
 """Numbers reserved for prompts."""
 
-_REQUESTS = (
-    "Each answer is a complete Python program that defines the function {name}; it is run on tests.",
-    "Each answer is a complete Python program that defines the function; it is run on this test and on others:",
-    "Each answer is a complete Python program that defines the function; it is run on these tests and on others:",
-)
+_REQUEST = "Each answer is a complete Python program that defines the function{name}. {imports} It is run on {tests}"
+_TESTS = ("tests.", "this test and on others:", "these tests and on others:")
 """By the number of tests in the question: none, one, more."""
 
 
-class Mbpp:
+class Mbpp(ProgramTask):
     """Write a Python function; many programs are right.
 
     Args:
@@ -55,10 +52,7 @@ class Mbpp:
             corrected asserts replace MBPP's. Expected values come from its solution, run in the sandbox.
         shown_tests: number of tests in the question, 0 to 3.
         extra_inputs: inputs that distinguish right programs by behaviour; slight variations of the tests' own.
-        distinct: what makes two programs the same answer, see `polymode.verifiers.programs`.
-        workers: programs that run at once; by default one for each core.
-        cpu_seconds: processor time of one program.
-        unsafe_local: run programs without isolation, only for programs that you trust; None: as set in the environment.
+        distinct, packages, workers, cpu_seconds, unsafe_local: see `polymode.tasks.program_task.ProgramTask`.
 
     Raises:
         ConfigError: an option out of its range.
@@ -66,7 +60,6 @@ class Mbpp:
     """
 
     name = "mbpp"
-    prompt_style: Style = "full"
 
     def __init__(
         self,
@@ -77,18 +70,18 @@ class Mbpp:
         shown_tests: int = 1,
         extra_inputs: int = 8,
         distinct: Distinct = "ast",
+        packages: str | Sequence[str] = (),
         workers: int | None = None,
         cpu_seconds: int = 2,
         unsafe_local: bool | None = None,
     ) -> None:
+        super().__init__(
+            distinct=distinct, packages=packages, workers=workers, cpu_seconds=cpu_seconds, unsafe_local=unsafe_local
+        )
         number_in("shown_tests", shown_tests, 0, 3, whole=True)
         number_in("extra_inputs", extra_inputs, 0, whole=True)
-        one_of("distinct", distinct, get_args(Distinct))
         self.plus, self.shown_tests, self.extra_inputs = plus, shown_tests, extra_inputs
         self._sentence = "prompt" if sanitized else "text"  # the field that holds it
-        self._distinct: Distinct = distinct
-        self._workers, self._unsafe_local = workers, unsafe_local
-        self._limits = Limits(cpu_seconds=cpu_seconds)
         name = SANITIZED_FILE if sanitized else FILE
         folder = data_folder(self.name, data)
         if folder is None:
@@ -97,15 +90,6 @@ class Mbpp:
         self._path = self._paths[0] if self._paths else need_file(folder, [name])
         self._plus_path = need_file(folder, [PLUS_FILE]) if plus else find_file(folder, [PLUS_FILE])
         self._plus_records: dict[int, Mapping[str, Any]] = {}
-        self._verifier: ProgramVerifier | None = None
-
-    def verifier(self) -> ProgramVerifier:
-        """Runs programs, in one sandbox for the whole task. Raises ConfigError where no sandbox is possible."""
-        if self._verifier is None:
-            self._verifier = ProgramVerifier(
-                distinct=self._distinct, workers=self._workers, limits=self._limits, unsafe_local=self._unsafe_local
-            )
-        return self._verifier
 
     def examples(self, split: Split, n: int | None = None, *, seed: int = 0) -> Sequence[Example]:
         """The first ``n`` tasks of a split shuffled by ``seed``, at most all of them.
@@ -162,7 +146,11 @@ class Mbpp:
         )
         meta |= {"entry_point": name, "plus_cases": len(cases)}
         shown_asserts = [" ".join(text.split()) for text in asserts[: self.shown_tests]]
-        request = _REQUESTS[min(len(shown_asserts), 2)].format(name=name)
+        request = _REQUEST.format(
+            name="" if shown_asserts else f" {name}",
+            imports=self.imports_sentence,
+            tests=_TESTS[min(len(shown_asserts), 2)],
+        )
         question = "\n".join([record[self._sentence].strip(), request, *shown_asserts])
         return Example(f"mbpp-{number}", question, (Reference(tests.to_json()),), meta=meta)
 

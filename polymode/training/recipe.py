@@ -80,7 +80,8 @@ class Recipe:
     verifier_options: Mapping[str, Any] = field(default_factory=dict)
     """Options of the verifier, by name."""
     model: str | None = None
-    """Hugging Face model name or folder; none means the lab's model, warm-started on the task's demonstrations."""
+    """Hugging Face model name or folder, or a GGUF file; none means the lab's model, warm-started on the task's
+    demonstrations."""
     model_init: Mapping[str, Any] = field(default_factory=dict)
     """Further arguments of from_pretrained, for example attn_implementation or revision."""
     prompt_style: Literal["task", "full", "brief"] = "task"
@@ -127,8 +128,9 @@ class Recipe:
 
     device_batch: Count | None = None
     """Completions in one forward and backward pass on one device; none means the whole step at once."""
-    bf16: Flag = False
-    """Train in bfloat16 (GPUs)."""
+    dtype: Literal["auto", "bfloat16", "float32"] = "auto"
+    """What is computed in; auto: bfloat16 for models from 50 million parameters where the machine is fast at it, else
+    float32. Trained weights are float32 in any case."""
     activation_checkpointing: Flag = False
     """Trade compute for memory."""
     lora: Mapping[str, Any] = field(default_factory=dict)

@@ -17,6 +17,8 @@ import logging
 import os
 import shutil
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -26,13 +28,15 @@ import numpy as np
 import torch
 from accelerate import PartialState
 from datasets import Dataset
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase, set_seed
+from transformers import PreTrainedTokenizerBase, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from transformers.trainer_utils import SchedulerType
 from trl import GRPOConfig, GRPOTrainer
 
 from polymode import runs
+from polymode.decoding.loading import is_gguf, load_causal_lm, load_tokenizer
+from polymode.decoding.precision import compute_dtype
 from polymode.decoding.texts import CompletionDecoder, ends_of
 from polymode.errors import ConfigError, DataNotFoundError, UserError, WriteError
 from polymode.prompts import encodable, prompt_for, reasoning_opened_by, style_of
@@ -128,14 +132,13 @@ def train(
 
 
 def _load_tokenizer(source: str, recipe: Recipe) -> PreTrainedTokenizerBase:
-    shared = {name: recipe.model_init[name] for name in {"revision", "trust_remote_code"} & recipe.model_init.keys()}
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left", **shared)
-    except (OSError, ValueError) as exc:
-        raise DataNotFoundError(
-            f"model = {source!r} cannot be loaded: give a folder with a checkpoint and tokenizer, or a Hugging Face "
-            f"model name ({str(exc).splitlines()[0]})"
-        ) from exc
+    if is_gguf(source) and recipe.beta > 0 and not recipe.lora:  # TRL reads the reference model anew, from a folder
+        raise ConfigError(
+            f"beta = {recipe.beta!r} with model = {source!r}: training towards a reference model needs a Hugging Face "
+            "folder, or lora; set beta: 0, or save the model as a folder first (scripts/smollm2 does it for one)"
+        )
+    with _loading(source):
+        tokenizer = load_tokenizer(source, padding_side="left", **_shared_options(recipe))
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -154,16 +157,16 @@ def build_trainer(
     shaping = shaping_for(recipe)
     verifier = verifier_for(recipe, task) if verifier is None else verifier
     rows = _rows(recipe, task, conversational=tokenizer.chat_template is not None)
-    # Trained weights stay in float32, also with bf16: at a learning rate of 1e-6 a bfloat16 weight would round every
-    # update away. The frozen weights under LoRA adapters need no such care.
-    dtype = torch.bfloat16 if recipe.bf16 and recipe.lora else torch.float32
     config = _trl_config(recipe, folder)
+    # Trained weights stay in float32 in any case: at a learning rate of 1e-6 a bfloat16 weight would round every update
+    # away. The frozen weights under LoRA adapters need no such care.
+    dtype = torch.bfloat16 if config.bf16 and recipe.lora else torch.float32
     if config.use_vllm and config.vllm_max_model_length is None:
         # Else vLLM keeps room for the longest text that the model could ever read.
         config.vllm_max_model_length = _longest_prompt(rows, tokenizer, recipe) + recipe.max_completion_length
     opening = reasoning_opened_by(_with_template(rows[0]["prompt"], tokenizer, recipe))
     try:
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **recipe.model_init)
+        model = load_causal_lm(source, dtype=dtype, **recipe.model_init)
         decode = CompletionDecoder(tokenizer, ends_of(model))
         reward = make_reward_function(
             METHODS[recipe.method],
@@ -217,6 +220,7 @@ def _trl_config(recipe: Recipe, folder: Path) -> GRPOConfig:
         options["lr_scheduler_type"] = "constant_with_warmup"
     options |= {
         checkpointing_field(GRPOConfig): recipe.activation_checkpointing,
+        "bf16": _compute_dtype(recipe) is torch.bfloat16,
         "output_dir": str(folder / CHECKPOINTS),
         "per_device_train_batch_size": device_batch,
         "gradient_accumulation_steps": recipe.completions_per_step // (device_batch * world),
@@ -237,6 +241,30 @@ def _trl_config(recipe: Recipe, folder: Path) -> GRPOConfig:
         return GRPOConfig(**options)
     except (ValueError, TypeError, NotImplementedError, ImportError) as exc:
         raise ConfigError(f"TRL cannot use the recipe: {' '.join(str(exc).split())}") from exc
+
+
+def _compute_dtype(recipe: Recipe) -> torch.dtype:
+    with _loading(str(recipe.model)):
+        return compute_dtype(recipe.dtype, recipe.model, **_shared_options(recipe))
+
+
+def _shared_options(recipe: Recipe) -> dict[str, Any]:
+    """What of model_init concerns the tokenizer and the configuration too."""
+    return {name: recipe.model_init[name] for name in {"revision", "trust_remote_code"} & recipe.model_init.keys()}
+
+
+@contextmanager
+def _loading(source: str) -> Iterator[None]:
+    """What transformers raises for a model that it cannot load, in one line."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (OSError, ValueError) as exc:
+        raise DataNotFoundError(
+            f"model = {source!r} cannot be loaded: give a folder with a checkpoint and tokenizer, or a Hugging Face "
+            f"model name ({str(exc).splitlines()[0]})"
+        ) from exc
 
 
 def _rows(recipe: Recipe, task: Task, *, conversational: bool) -> list[dict[str, Any]]:

@@ -39,6 +39,7 @@ OLD_NAMES: Mapping[str, str] = {
     "vllm_memory": "vllm_gpu_memory_utilization",
     "save_every": "save_steps",
     "keep_checkpoints": "save_total_limit",
+    "bf16": "dtype",
     "lora_rank": "lora: {r: ...}",
     "lora_alpha": "lora: {lora_alpha: ...}",
 }
@@ -107,7 +108,7 @@ _OF_SECTIONS: Mapping[str, Mapping[str, str]] = {
     "trl": RESERVED,
     "model_init": dict.fromkeys(
         ("dtype", "torch_dtype"),
-        "trained weights stay in float32 and bf16: true computes in bfloat16, or small updates would round away",
+        "trained weights stay in float32, or small updates would round away; dtype says what is computed in",
     ),
     "lora": {"task_type": "it is CAUSAL_LM"},
 }
@@ -128,6 +129,8 @@ def renamed(values: Mapping[str, Any]) -> dict[str, Any]:
         if OLD_NAMES[old] in values:
             raise ConfigError(f"{old} is what {OLD_NAMES[old]} was called before: give {OLD_NAMES[old]} alone")
         out[OLD_NAMES[old]] = values[old]
+    if isinstance(values.get("bf16"), bool):
+        out["dtype"] = "bfloat16" if values["bf16"] else "float32"
     return out
 
 

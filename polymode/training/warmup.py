@@ -53,6 +53,7 @@ def train_on(
     rows = [row_of(one, encoder, style) for one in demonstrations]
     _check_lengths(rows, model)
     set_seed(options.seed)
+    dtype = compute_dtype(options.dtype, model.name_or_path)
     is_gpu = torch.cuda.is_available()
     part = folder / ".model"
     no_checkpointing: Any = {checkpointing_field(SFTConfig): False}
@@ -74,7 +75,7 @@ def train_on(
                 learning_rate=options.learning_rate,
                 lr_scheduler_type="linear",
                 warmup_steps=max(1, options.steps // 10),
-                bf16=compute_dtype(options.dtype) is torch.bfloat16,
+                bf16=dtype is torch.bfloat16,
                 use_cpu=not is_gpu,
                 max_length=None,
                 dataset_kwargs={"skip_prepare_dataset": True},

@@ -7,7 +7,12 @@ the tests, of which a test may accept several. What a program does on further in
 it another answer, as there is no end of ways to differ where nothing is asked; it is only counted
 (`ProgramVerifier.count_distinct`). A program that does not load or is not done in time is compared by its syntax tree.
 
-Everything is done in the sandbox, also parsing: hostile text can crash a parser.
+Of an answer in prose, the program is its fenced block (`program_text`). Everything is done in the sandbox, also
+parsing: hostile text can crash a parser.
+
+Nothing that a program does leaves it unjudged, with one exception that is stated and not hidden: where a test would let
+a method of the program's own decide, such as the ``__eq__`` of an object that it returned, the answer is UNSCORED with
+that reason. Plain Python would believe the method, so WRONG would be as arbitrary as CORRECT.
 """
 
 from __future__ import annotations
@@ -28,7 +33,10 @@ Distinct = Literal["ast", "behaviour"]
 TestedProgram = tuple[str, str]
 """The tests, as the reference holds them, and a program without its fence."""
 
-_FENCE = re.compile(r"\A\s*(`{3,}|~{3,})[^\n`]*\n(.*?)(?:\n[ \t]*\1[`~]*\s*)?\Z", re.DOTALL)
+_FENCE = re.compile(r"([ \t]*)(`{3,}|~{3,})([^`]*)")
+_QUOTES = re.compile("\"\"\"|'''")
+_PYTHON = ("", "py", "py3", "python", "python3", "python-repl", "ipython", "ipython3")
+"""What follows the opening fence of a program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +62,8 @@ class ProgramVerifier:
         distinct: what makes two programs the same answer: ``ast`` or ``behaviour``.
         workers: programs that run at once, for a sandbox of its own.
         limits: what each may use, for a sandbox of its own.
+        packages: what they may import besides the standard library, for a sandbox of its own; as text, names with
+            commas between them: ``numpy,sympy``.
         unsafe_local: run without isolation, for a sandbox of its own; None: as the environment says.
 
     Raises:
@@ -68,13 +78,20 @@ class ProgramVerifier:
         distinct: Distinct = "ast",
         workers: int | None = None,
         limits: Limits | None = None,
+        packages: str | Sequence[str] = (),
         unsafe_local: bool | None = None,
     ) -> None:
         if distinct not in ("ast", "behaviour"):
             raise ConfigError(f"distinct = {distinct!r} is not known: use 'ast' or 'behaviour'")
         self.distinct: Distinct = distinct
+        names = [name.strip() for name in packages.split(",")] if isinstance(packages, str) else list(packages)
+        names = [name for name in names if name]
+        if sandbox is not None and names:
+            raise ConfigError("packages: the sandbox that is passed decides about them; pass one or the other")
+        self.sandbox = sandbox or Sandbox(workers, limits=limits, packages=names, unsafe_local=unsafe_local)
         self.options = {"distinct": distinct}
-        self.sandbox = sandbox or Sandbox(workers, limits=limits, unsafe_local=unsafe_local)
+        if self.sandbox.packages:  # it changes which programs are right
+            self.options["packages"] = ",".join(self.sandbox.packages)
         self.results: Mapping[TestedProgram, Result] = {}
         """What `prepare` found out; anything else is run when it is asked about."""
 
@@ -84,7 +101,8 @@ class ProgramVerifier:
         for example, answers in items:
             with suppress(RecordError):  # raised again by `at`, where it makes the answers UNSCORED
                 tests = tests_of(example)
-                jobs |= {(example.references[0].text, program_text(answer)): tests for answer in answers}
+                reference = example.references[0].text
+                jobs |= {(reference, program_text(answer, tests.entry)): tests for answer in answers}
         prepared = copy(self)
         results = self.sandbox.run([(program, tests) for (_, program), tests in jobs.items()])
         prepared.results = dict(zip(jobs, results, strict=True))
@@ -101,7 +119,7 @@ class ProgramVerifier:
             RecordError: the question's reference holds no tests.
         """
         tests = tests_of(example)
-        jobs = [(example.references[0].text, program_text(answer)) for answer in answers]
+        jobs = [(example.references[0].text, program_text(answer, tests.entry)) for answer in answers]
         missing = [job for job in dict.fromkeys(jobs) if job not in self.results]
         fresh = dict(zip(missing, self.sandbox.run([(program, tests) for _, program in missing]), strict=True))
         results = [fresh[job] if job in fresh else self.results[job] for job in jobs]
@@ -128,12 +146,13 @@ class ProgramEquality:
 
     def result(self, text: str, reference: Reference | None = None) -> Result:
         """What the sandbox said of a program, on the question's tests by default; raises VerifierFault for a fault."""
-        program = program_text(text)
         try:
-            tests = (reference or _only_reference(self.example)).text
-            result = self.results.get((tests, program))
+            name = (reference or _only_reference(self.example)).text
+            tests = ProgramTests.from_json(name)
+            program = program_text(text, tests.entry)
+            result = self.results.get((name, program))
             if result is None:
-                [result] = self.sandbox.run([(program, ProgramTests.from_json(tests))])
+                [result] = self.sandbox.run([(program, tests)])
         except RecordError as exc:
             raise VerifierFault(str(exc)) from None
         if result.outcome is Outcome.FAULT:
@@ -143,6 +162,10 @@ class ProgramEquality:
     def matches(self, answer: str, reference: Reference) -> bool:
         """Whether the program passes the tests in the reference."""
         return self.result(answer, reference).outcome is Outcome.PASS
+
+    def reason(self, answer: str) -> str:
+        """Why the program is not right, in one line, such as ``assert f(2) == 4: not with 5``; empty when it is."""
+        return self.result(answer).reason
 
     def key(self, text: str) -> str:
         """Normal form of a program, or what it gives on the inputs of the tests; never what it does on further ones."""
@@ -172,7 +195,46 @@ def _only_reference(example: Example) -> Reference:
     return example.references[0]
 
 
-def program_text(answer: str) -> str:
-    """The program without the Markdown fence around it, if there is one."""
-    fenced = _FENCE.match(answer) if answer.lstrip()[:3] in ("```", "~~~") else None
-    return fenced[2] if fenced else answer
+def program_text(answer: str, entry: str = "") -> str:
+    """The program in an answer: its fenced block, whatever stands around it; without a block the whole answer.
+
+    Of several blocks it is the last that defines the function asked for, else the last that is marked as Python or not
+    at all, else the last. A fence within a triple-quoted string is part of the string.
+
+    Args:
+        answer: the answer's text.
+        entry: name of the function asked for; empty: any function.
+    """
+    if "```" not in answer and "~~~" not in answer:
+        return answer
+    blocks = _blocks(answer.split("\n"))
+    if not blocks:
+        return answer
+    name = re.escape(entry) if entry else r"\w+"
+    definition = re.compile(rf"^[ \t]*(?:(?:async +)?def|class) +{name}\b|^{name} *(?::[^=\n]*)?=(?!=)", re.MULTILINE)
+    programs = [text for language, text in blocks if language in _PYTHON] or [text for _, text in blocks]
+    defining = [text for text in programs if definition.search(text)]
+    return (defining or programs)[-1]
+
+
+def _blocks(lines: Sequence[str]) -> list[tuple[str, str]]:
+    """Language and text of each fenced block; a last one may be without its end."""
+    blocks: list[tuple[str, str]] = []
+    fence, indent, language, content = "", "", "", list[str]()
+    quote = ""  # of the string that the line begins in
+    for line in lines:
+        mark = None if quote else _FENCE.fullmatch(line.rstrip())
+        if mark and not fence:
+            indent, fence, language = mark[1], mark[2], mark[3].strip().lower()
+        elif mark and mark[2][0] == fence[0] and len(mark[2]) >= len(fence) and not mark[3].strip():
+            blocks.append((language, "\n".join(content)))
+            fence, content = "", []
+        else:
+            if fence:
+                content.append(line.removeprefix(indent))
+            for found in _QUOTES.findall(line):
+                quote = "" if found == quote else quote or found
+            continue
+    if fence and content:
+        blocks.append((language, "\n".join(content)))
+    return blocks

@@ -35,6 +35,25 @@ WRITES = (
     "import os, json\ndef say(*lines):\n    os.write(3, ''.join(json.dumps(x) + chr(10) for x in lines).encode())\n"
 )
 
+OWN_METHODS = {
+    "object equal to all": ALWAYS_EQUAL.format(base="", value=""),
+    "int equal to all": ALWAYS_EQUAL.format(base="(int)", value="7"),
+    "str equal to all": ALWAYS_EQUAL.format(base="(str)", value="'x'"),
+    "list equal to all": ALWAYS_EQUAL.format(base="(list)", value="[1]"),
+    "float equal to all": ALWAYS_EQUAL.format(base="(float)", value="float('nan')"),
+    "mock that equals all": "from unittest.mock import ANY\ndef f(n): return ANY",
+    "object true of a subtraction": "class A:\n    def __sub__(s, o): return 0\n    __rsub__ = __sub__\n"
+    "    def __eq__(s, o): return s.x if hasattr(s, 'x') else True\ndef f(n): return A()",
+    "named tuple": "from collections import namedtuple\nclass P(namedtuple('P', 'x')):\n"
+    "    def __eq__(s, o): return True\ndef f(n): return P(1)",
+    "class that lies": "class A:\n    __class__ = int\n    def __eq__(s, o): return True\ndef f(n): return A()",
+    "metaclass": "class M(type):\n    def __eq__(c, o): return True\n    __hash__ = None\nclass A(metaclass=M): pass\n"
+    "def f(n): return A",
+    "enumeration": "import enum\nclass E(int, enum.Enum):\n    A = 1\n    def __eq__(s, o): return True\n"
+    "def f(n): return E.A",
+}
+"""Values that would pass in plain Python, because a method of the program's own decides: neither right nor wrong."""
+
 FORGERIES = {
     "prints that it passed": "print('passed', 'PASS', 'ok', flush=True)\ndef f(n): print('PASS'); return None",
     "ends early with status 0": "import os\nos._exit(0)",
@@ -43,12 +62,6 @@ FORGERIES = {
     "raises SystemExit": "def f(n): raise SystemExit(0)",
     "raises KeyboardInterrupt": "def f(n): raise KeyboardInterrupt",
     "kills itself": "import os, signal\ndef f(n): os.kill(os.getpid(), signal.SIGKILL)",
-    "object equal to all": ALWAYS_EQUAL.format(base="", value=""),
-    "int equal to all": ALWAYS_EQUAL.format(base="(int)", value="7"),
-    "str equal to all": ALWAYS_EQUAL.format(base="(str)", value="'x'"),
-    "list equal to all": ALWAYS_EQUAL.format(base="(list)", value="[1]"),
-    "float equal to all": ALWAYS_EQUAL.format(base="(float)", value="float('nan')"),
-    "mock that equals all": "from unittest.mock import ANY\ndef f(n): return ANY",
     "patches builtins": "import builtins\nfor name in ('all', 'any', 'bool', 'isinstance', 'len', 'eval', 'compile'):\n"
     "    setattr(builtins, name, lambda *a, **k: True)\ndef f(n): return 0",
     "patches AssertionError": "import builtins\nbuiltins.AssertionError = None\ndef f(n): return 0",
@@ -98,8 +111,18 @@ def test_a_forged_result_does_not_pass(name: str, judge: "Judge") -> None:
     assert judge.outcome(RIGHT, *ASSERTS) is Outcome.PASS  # and the next program is judged as ever
 
 
+@pytest.mark.parametrize("name", OWN_METHODS)
+def test_no_method_of_the_programs_own_decides(name: str, judge: "Judge") -> None:
+    result = judge.result(OWN_METHODS[name], *ASSERTS)
+    assert result.outcome is Outcome.FAULT, result
+    assert "which is the program's own" in result.reason
+    assert judge.outcome(RIGHT, *ASSERTS) is Outcome.PASS
+
+
 def test_truth_is_that_of_the_value_and_not_of_the_programs_class(judge: "Judge") -> None:
-    assert judge.outcome(ALWAYS_EQUAL.format(base="(int)", value="0"), "assert f(2)") is Outcome.FAIL
+    assert judge.outcome("class A(int):\n    def __bool__(s): return True\ndef f(n): return A(0)", "assert f(2)") is (
+        Outcome.FAULT
+    )
     assert judge.outcome("def f(n): return 0", "assert not f(2)") is Outcome.PASS
 
 

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import struct
 import subprocess
 import sys
 import threading
@@ -14,7 +15,7 @@ import pytest
 from polymode.errors import ConfigError, VerifierFault
 from polymode.sandbox import Limits, Outcome, ProgramTests, Sandbox, pool, reason_unavailable
 from polymode.sandbox.bubblewrap import UNSAFE_LOCAL
-from polymode.sandbox.seccomp import REFUSED, filter_program
+from polymode.sandbox.inside.seccomp import REFUSED, filter_program
 
 if TYPE_CHECKING:
     from tests.sandbox.conftest import Judge
@@ -77,8 +78,8 @@ FAILS = {
     "zero byte": ("def f(n): return n\0", "assert f(2) == 4", "source code string cannot contain null bytes"),
     "not UTF-8": ("def f(n): return '\udc80\udcff'", "assert f(2) == 4", "UnicodeEncodeError"),
     "fails to load": ("import no_such_module\ndef f(n): return 4", "assert f(2) == 4", "ModuleNotFoundError"),
-    "object": ("class A: pass\ndef f(n): return A()", "assert f(2) == 4", "a value of type 'A' cannot be compared"),
-    "generator": ("def f(n): yield n", "assert f(2) == 4", "a value of type 'generator' cannot be compared"),
+    "object": ("class A: pass\ndef f(n): return A()", "assert f(2) == 4", "assert f(2) == 4: not with <A>"),
+    "generator": ("def f(n): yield n", "assert f(2) == 4", "assert f(2) == 4: not with <generator>"),
     "value the test cannot take": (
         "def f(n): return None",
         "assert len(f(2)) == 4",
@@ -221,7 +222,10 @@ def test_a_sandbox_that_died_is_replaced(sandbox: Sandbox) -> None:
 def test_the_values_of_a_trusted_program(judge: "Judge") -> None:
     assert judge.sandbox.evaluate("def f(n): return 1 / n", ["f(2)", "f(0)"]) == [
         {"value": ["float", "0x1.0000000000000p-1"]},
-        {"error": "ZeroDivisionError: division by zero"},
+        {
+            "error": "ZeroDivisionError: division by zero",
+            "types": ["ZeroDivisionError", "ArithmeticError", "Exception", "BaseException"],
+        },
     ]
     slow = "def f(n):\n    while n: pass\n    return n"
     assert [*judge.sandbox.evaluate(slow, ["f(1)", "f(0)"], call_seconds=0.05)[1].values()] == [0]
@@ -330,7 +334,7 @@ def test_an_ordinary_user_has_a_sandbox_too() -> None:
 
 
 def test_the_filter_of_system_calls_is_well_formed() -> None:
-    for machine in ("x86_64", "aarch64"):
+    for place, machine in enumerate(("x86_64", "aarch64")):
         data = filter_program(machine)
-        assert len(data) == 8 * (8 + 2 * len(REFUSED) + 10)
-        assert len(data) // 8 < 4096  # the kernel's limit
+        assert len(data) % 8 == 0 and len(data) // 8 < 4096  # the kernel's limit
+        assert all(data.count(struct.pack("<HBBI", 0x15, 0, 1, numbers[place])) >= 1 for numbers in REFUSED.values())

@@ -73,7 +73,8 @@ def test_the_question_shows_one_test_and_the_reference_holds_all(tmp_path: Path)
     (example,) = task.examples("test")
     assert example.question == (
         "Write a function to add 11.\n"
-        "Each answer is a complete Python program that defines the function; it is run on this test and on others:\n"
+        "Each answer is a complete Python program that defines the function. It may import the standard library."
+        " It is run on this test and on others:\n"
         "assert add(1) == 12"
     )
     (reference,) = example.references
@@ -88,11 +89,20 @@ def test_the_question_shows_one_test_and_the_reference_holds_all(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("shown", "ending"), [(0, "defines the function add; it is run on tests."), (3, "add(3) == 14")]
+    ("shown", "ending"),
+    [(0, "defines the function add. It may import the standard library. It is run on tests."), (3, "add(3) == 14")],
 )
 def test_more_or_fewer_tests_may_be_shown(shown: int, ending: str, tmp_path: Path) -> None:
     (example,) = Mbpp(write(tmp_path, record(11)), shown_tests=shown).examples("test")
     assert example.question.endswith(ending) and example.question.count("assert") == shown
+
+
+def test_the_question_names_the_packages_that_may_be_imported(tmp_path: Path) -> None:
+    (example,) = Mbpp(write(tmp_path, record(11)), packages=("numpy", "scipy")).examples("test")
+    assert "It may import the standard library and numpy and scipy." in example.question
+    assert Mbpp(tmp_path, packages="numpy, sympy").packages == ("numpy", "sympy")
+    with pytest.raises(ConfigError, match="packages = 'num py' is not a name to import; write packages=numpy,sympy"):
+        Mbpp(tmp_path, packages=("num py",))
 
 
 def test_examples_are_the_same_every_time_and_shuffled_by_the_seed(tmp_path: Path) -> None:

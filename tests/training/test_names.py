@@ -19,6 +19,7 @@ max_completion_tokens: 64
 loss: grpo
 clip: 0.3
 kl: 0.01
+bf16: true
 vllm: true
 vllm_memory: 0.4
 save_every: 7
@@ -35,6 +36,7 @@ NEW = Recipe(
     loss_type="grpo",
     epsilon=0.3,
     beta=0.01,
+    dtype="bfloat16",
     use_vllm=True,
     vllm_gpu_memory_utilization=0.4,
     save_steps=7,

@@ -35,7 +35,7 @@ def test_a_recipe_is_read_with_its_types(tmp_path: Path) -> None:
     data: some/folder
     task_options: {threshold: 0.05}
     report_to: [tensorboard, wandb]
-    bf16: true
+    dtype: bfloat16
     device_batch: 6
     questions_per_step: 3
     num_generations: 4
@@ -46,7 +46,7 @@ def test_a_recipe_is_read_with_its_types(tmp_path: Path) -> None:
     assert (recipe.max_steps, recipe.model, recipe.data) == (10, None, Path("some/folder"))
     assert recipe.task_options == {"threshold": 0.05}
     assert recipe.report_to == ("tensorboard", "wandb")
-    assert (recipe.bf16, recipe.device_batch) == (True, 6)
+    assert (recipe.dtype, recipe.device_batch) == ("bfloat16", 6)
 
 
 def test_overrides_come_last(tmp_path: Path) -> None:
@@ -70,8 +70,9 @@ def test_answers_are_k_or_one() -> None:
         ({"max_steps": float("nan")}, "max_steps = nan must be a finite number"),
         ({"max_steps": None}, "max_steps = None must be a valid integer"),
         ({"learning_rate": "fast"}, "learning_rate = 'fast' must be a valid number"),
-        ({"bf16": "yes please"}, "bf16 = 'yes please' must be a valid boolean"),
-        ({"bf16": 1}, "bf16 = 1 must be a valid boolean"),
+        ({"use_vllm": "yes please"}, "use_vllm = 'yes please' must be a valid boolean"),
+        ({"use_vllm": 1}, "use_vllm = 1 must be a valid boolean"),
+        ({"dtype": "float16"}, "dtype = 'float16' is not known: use one of"),
         ({"data": 3}, "data = 3 Input is not a valid path"),
         ({"model": 8}, "model = 8 must be a valid string"),
         ({"report_to": "wandb"}, "report_to = 'wandb' must be a valid tuple"),

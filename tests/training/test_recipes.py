@@ -35,7 +35,7 @@ def test_there_are_recipes() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_recipe_is_valid_and_says_how_it_is_run(name: str, tmp_path: Path) -> None:
-    _trl_config(recipe(name, bf16=False, use_vllm=False), tmp_path)  # TRL takes the options as well
+    _trl_config(recipe(name, dtype="float32", use_vllm=False), tmp_path)  # TRL takes the options as well
     header = [line for line in (RECIPES / f"{name}.yaml").read_text(encoding="utf-8").splitlines() if line[:1] == "#"]
     text = "\n".join(header)
     assert f"polymode train recipes/{name}.yaml" in text and "--out" in text
@@ -55,7 +55,7 @@ def test_each_recipe_is_valid_and_says_how_it_is_run(name: str, tmp_path: Path) 
 def test_the_full_recipes_have_the_papers_hyperparameters(name: str, steps: int, length: int, tmp_path: Path) -> None:
     found = recipe(name)
     assert found.completions_per_step == 768 and (found.k, found.method) == (3, "multi-rlcr")
-    config = _trl_config(recipe(name, bf16=False, use_vllm=False), tmp_path)
+    config = _trl_config(recipe(name, dtype="float32", use_vllm=False), tmp_path)
     assert (config.per_device_train_batch_size, config.gradient_accumulation_steps) == (6, 4 * 32)  # one process, not 4
     assert (config.num_generations, config.max_completion_length, config.max_steps) == (32, length, steps)
     assert (config.learning_rate, config.lr_scheduler_type) == (1e-6, "linear")
@@ -86,7 +86,7 @@ def test_full_size_recipes_start_on_a_tiny_checkpoint(
             pytest.skip(f"no sandbox here: {reason}")
         data = {"data": str(request.getfixturevalue("shared_data") / "mbpp")}
     tiny = {"model": str(chat_model), "max_steps": 1, "questions_per_step": 2, "num_generations": 2, "device_batch": 2}
-    small = recipe(name, **tiny, **data, max_completion_length=8, bf16=False, use_vllm=False)
+    small = recipe(name, **tiny, **data, max_completion_length=8, dtype="float32", use_vllm=False)
     target = train(small, tmp_path / "run")
     assert (target / "adapter_config.json").exists() == ("lora" in name)
     [line] = runs.read_jsonl(tmp_path / "run" / runs.TRAIN_METRICS)

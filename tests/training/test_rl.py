@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from polymode import runs
 from polymode.errors import ConfigError, DataNotFoundError, RunExistsError, WriteError
 from polymode.training.recipe import Recipe
-from polymode.training.rl import train
+from polymode.training.rl import _load_tokenizer, train
 from polymode.training.trl_options import OLD_NAMES
 from polymode.types import Judgement, Reference
 
@@ -295,3 +296,11 @@ def test_a_short_data_set_is_read_again(small_recipe: Callable[..., Recipe], dri
     assert len({row["prompt"] for row in rows[:35]}) == len({row["prompt"] for row in rows[35:70]}) == 35
     assert [row["prompt"] for row in rows[:35]] != [row["prompt"] for row in rows[35:70]]
     assert all(isinstance(json.loads(row["references"]), list) for row in rows)
+
+
+def test_a_reference_model_is_not_read_from_a_gguf_file() -> None:
+    recipe = Recipe(task="list-questions", model="tiny.gguf", beta=0.1)
+    with pytest.raises(ConfigError, match=r"beta = 0\.1 with model = 'tiny\.gguf': .* set beta: 0"):
+        _load_tokenizer("tiny.gguf", recipe)
+    with pytest.raises(ConfigError, match="'tiny.gguf' does not exist"):  # with adapters the model is its own reference
+        _load_tokenizer("tiny.gguf", replace(recipe, lora={"r": 4}))

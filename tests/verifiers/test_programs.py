@@ -212,6 +212,40 @@ def test_a_fence_around_a_program_is_taken_off(text: str, verifier: ProgramVerif
     assert verdicts(verifier, text) == [RIGHT_NEW]
 
 
+PROSE = {
+    "before": "Here is the function:\n```python\n" + POWER + "\n```",
+    "after": "```python\n" + POWER + "\n```\nIt squares n.",
+    "both, with inline code": "Use `n ** 2`:\n\n```\n" + POWER + "\n```\n\nThen ``f(2)`` is 4.",
+    "in a list": "1. The program:\n   ~~~py\n   " + POWER + "\n   ~~~\n2. Done.",
+    "without its end": "It is:\n```python\n" + POWER,
+    "an attempt before": "First:\n```python\n" + WRONG + "\n```\nBetter:\n```python\n" + POWER + "\n```",
+    "another function after": "```python\n" + POWER + "\n```\nTry:\n```python\ndef test(): return f(2)\n```",
+    "a call after": "```python\n" + POWER + "\n```\nFor example:\n```python\nprint(f(2))\n```",
+    "a shell after": "```python\n" + POWER + "\n```\nRun it:\n```bash\npython f.py\n```",
+    "its output after": "```python\n" + POWER + "\n```\nwhich prints\n```\n4\n```",
+    "another fence within": "````markdown\nno\n````\n````python\n" + POWER + "\n````",
+}
+
+
+@pytest.mark.parametrize("name", PROSE)
+def test_the_fenced_block_of_an_answer_in_prose_is_the_program(name: str, verifier: ProgramVerifier) -> None:
+    assert program_text(PROSE[name], "f") == POWER
+    assert verdicts(verifier, PROSE[name]) == [RIGHT_NEW]
+
+
+@pytest.mark.parametrize("around", ["{}", "```python\n{}\n```", "It is\n```\n{}\n```\nas asked."])
+def test_a_fence_in_a_doc_string_is_part_of_the_program(around: str) -> None:
+    program = 'def f(n):\n    """Square.\n\n    ```\n    f(2)\n    ```\n    """\n    return n ** 2'
+    assert program_text(around.format(program), "f") == program
+
+
+@pytest.mark.parametrize(("entry", "number"), [("f", 0), ("g", 1), ("h", 2), ("", 2), ("other", 3)])
+def test_of_several_blocks_the_last_that_defines_the_function_counts(entry: str, number: int) -> None:
+    blocks = ["def f(n):\n    return n", "async def g(n): pass", "h = lambda n: n", "print(1)"]
+    text = "\n".join(f"Part\n```python\n{block}\n```" for block in blocks)
+    assert program_text(text, entry) == blocks[number]
+
+
 @pytest.mark.parametrize("text", [POWER, "x = '```'", "", "``` x", "print('''```a\n```''')"])
 def test_a_program_without_a_fence_stays_as_it_is(text: str) -> None:
     assert program_text(text) == text
@@ -227,7 +261,7 @@ def test_a_fence_with_much_in_it_is_read_in_linear_time() -> None:
     [
         (("Paris",), "tests: 'Paris' is not JSON"),
         (('{"asserts": ["assert f(2) == 4"], "imports": "import no_such_module"}',), "the imports of the tests fail"),
-        (('{"asserts": ["f(2) == 4"]}',), "is not one assert statement"),
+        (('{"asserts": ["f(2) == 4"]}',), "'f(2) == 4' cannot be taken apart: an expression asserts nothing"),
     ],
 )
 def test_tests_that_cannot_be_used_leave_answers_unscored(
@@ -239,6 +273,41 @@ def test_tests_that_cannot_be_used_leave_answers_unscored(
     assert found.verdicts == (Verdict.UNSCORED, Verdict.UNSCORED)
     assert said in found.faults[0]
     assert score_set(found, METHODS["multi-rlvr"].reward()).total is None
+
+
+def test_the_reason_of_each_wrong_program_is_in_the_judged_line(verifier: ProgramVerifier) -> None:
+    texts = [POWER, WRONG, "def f(n): return 1 / 0", "import no_such_module", "while True: pass", "def f(n) return n"]
+    [judged] = evaluate([Completion(QUESTION, completion(*texts), 6, False)], verifier=verifier, n_boot=0).judged
+    assert judged.reasons is not None and judged.reasons[0] is None
+    said = ("assert f(3) == 9: not with 5", "ZeroDivisionError", "ModuleNotFoundError", "not done after", "SyntaxError")
+    assert all(text in str(reason) for text, reason in zip(said, judged.reasons[1:], strict=True))
+    assert judged.to_row()["reasons"] == judged.reasons
+    [right] = evaluate([Completion(QUESTION, completion(POWER), 1, False)], verifier=verifier, n_boot=0).judged
+    assert right.reasons is None and "reasons" not in right.to_row()
+
+
+def test_a_method_of_the_programs_own_leaves_its_answer_unscored_and_the_others_judged(
+    verifier: ProgramVerifier,
+) -> None:
+    forged = "class A:\n    def __eq__(self, other): return True\ndef f(n): return A()"
+    [judged] = evaluate([Completion(QUESTION, completion(forged, WRONG), 2, False)], verifier=verifier, n_boot=0).judged
+    assert judged.verdicts == ("unscored", "wrong")
+    assert "the test would let __eq__ of an object of class 'A' decide" in judged.faults[0]
+    assert judged.reasons is not None and "not with 5" in str(judged.reasons[1])
+
+
+def test_a_right_program_is_a_repeat_only_of_a_right_one(verifier: ProgramVerifier) -> None:
+    tests = ProgramTests(("assert f([1, 2]) == 3",), entry="f")
+    example = Example("q", "", (Reference(tests.to_json()),))
+    wrong = "def f(x: List[int]) -> int:\n    return sum(x)"  # List is not imported
+    right = f"from typing import List\n{wrong}"
+    assert verdicts(verifier, wrong, right, example=example) == [(Verdict.WRONG, 0), RIGHT_NEW]
+    assert verdicts(verifier, right, wrong, example=example) == [RIGHT_NEW, (Verdict.WRONG, 0)]
+
+
+def test_packages_are_an_option_of_the_verifier() -> None:
+    with pytest.raises(ConfigError, match="packages: 'no_such_package' is not installed"):
+        ProgramVerifier(packages=("no_such_package",))
 
 
 def test_a_question_has_one_reference(verifier: ProgramVerifier) -> None:

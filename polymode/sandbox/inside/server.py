@@ -1,8 +1,9 @@
 """The fork server: the first process of a sandbox, warm, and the only one that outlives a program.
 
 It never reads a program, a test or a result, so a child forked from it finds none of another program in its memory:
-each order brings a socket through which the child alone talks. After each child, everything that still runs is killed.
-Files left in ``/tmp`` make the server report itself as dirty and end; with its mount namespace they are gone.
+each order brings a socket through which the child alone talks. After each child, everything that still runs is killed,
+and ``/tmp`` is new. Where it cannot be made new, and where a child could not even begin, the server reports itself as
+dirty and ends; with its namespaces everything in them is gone.
 
 As PID 1 it is out of reach of signals from inside, and it cannot be traced or read because it is not dumpable.
 """
@@ -21,36 +22,47 @@ import signal
 import socket
 import sys
 import time
-from typing import NoReturn
+from collections.abc import Sequence
 
 from . import child
+from .confinement import Scratch
+from .running import warm_up
 
 PRELOADED = (
     *("array", "bisect", "calendar", "cmath", "collections", "copy", "dataclasses", "datetime", "decimal", "enum"),
     *("fractions", "functools", "heapq", "itertools", "math", "operator", "random", "re", "statistics", "string"),
     *("struct", "textwrap", "typing"),
 )
-"""Modules that programs often import: loaded once, here."""
+"""Modules that programs often import: loaded once, here, and with them the packages that are allowed."""
 
 DESCRIPTORS = 64
 """Most open files of the server and of a program."""
 
+_NOT_RUN = {"code": 0, "timed_out": False, "cpu": 0.0}
 _PR_GET_DUMPABLE, _PR_SET_DUMPABLE, _PR_SET_CHILD_SUBREAPER = 3, 4, 36
 
 
-def serve(uid: int, isolated: bool) -> NoReturn:
+def serve(uid: int, isolated: bool, file_bytes: int, packages: Sequence[str], folders: Sequence[str]) -> None:
     """Take orders until the other side closes the control socket, a SEQPACKET socket on descriptor 0.
+
+    Returns in a child that is to run a program: it does so when the script that called this has ended (`running`).
 
     Args:
         uid: user and group that a program becomes; -1 to stay what the server is.
         isolated: whether this is PID 1 of a namespace of its own.
+        file_bytes: size of ``/tmp``.
+        packages: names to import besides the standard library.
+        folders: where they lie.
     """
     _harden(isolated)
     os.closerange(3, 65536)
     control = socket.socket(fileno=0)
     for name in PRELOADED:
         importlib.import_module(name)
+    _load_packages(packages, folders)
     sys.path[:] = [path for path in sys.path if not path.endswith("sandbox")]
+    scratch = Scratch(file_bytes) if isolated else None
+    warm_up()
     gc.collect()
     gc.freeze()  # pages that the collector would otherwise touch in every child stay shared
     control.send(b"ready")
@@ -60,18 +72,36 @@ def serve(uid: int, isolated: bool) -> NoReturn:
             os._exit(0)
         if not descriptors:  # a stop for a program that had ended already
             continue
-        (job,) = descriptors
-        order = json.loads(message)
-        pid = os.fork()
-        if pid == 0:
-            child.main(job, uid, isolated)
-        os.close(job)
-        report = _watch(pid, order["wall"], control)
-        _kill_all(pid, isolated)
-        report["dirty"] = isolated and bool(os.listdir("/tmp"))
-        control.send(json.dumps(report).encode())
-        if report["dirty"]:
+        report = _take(message, descriptors[0], control, uid, isolated)
+        if report is None:
+            control.detach()  # its number means something else here
+            return
+        clean = report["started"] and (scratch is None or scratch.renew())
+        control.send(json.dumps({**report, "dirty": not clean}).encode())
+        if not clean:
             os._exit(0)
+
+
+def _take(message: bytes, job: int, control: socket.socket, uid: int, isolated: bool) -> dict[str, object] | None:
+    """Have one job done; the report about it, or None in a child that is to run a program."""
+    reading, writing = os.pipe()
+    try:
+        pid = os.fork()
+    except OSError as error:
+        for descriptor in (job, reading, writing):
+            os.close(descriptor)
+        return {"started": False, "problem": f"no process could be made: {error}", **_NOT_RUN}
+    if pid == 0:
+        child.main(job, writing, uid, isolated)
+        return None
+    os.close(job)
+    os.close(writing)
+    report = _watch(pid, json.loads(message)["wall"], control)
+    _kill_all(pid, isolated)
+    words = os.read(reading, 1024)
+    os.close(reading)
+    problem = "" if words == child.STARTED else words.decode(errors="replace") or "it ended before it was ready"
+    return {"started": not problem, "problem": problem, **report}
 
 
 def _harden(isolated: bool) -> None:
@@ -89,9 +119,25 @@ def _harden(isolated: bool) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
 
 
+def _load_packages(packages: Sequence[str], folders: Sequence[str]) -> None:
+    """Import what is allowed, in one thread; its own modules are found later by the package's path."""
+    sys.path += folders
+    before = dict(os.environ)
+    os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    for name in packages:
+        try:
+            importlib.import_module(name)
+        except Exception as error:
+            raise SystemExit(f"packages: {name!r} cannot be imported in the sandbox ({error})") from None
+    if "numpy" in packages:  # the same random numbers for each program
+        importlib.import_module("numpy.random").seed(0)
+    for name in set(os.environ) - set(before):
+        del os.environ[name]
+    sys.path[:] = [path for path in sys.path if path not in folders]
+
+
 def _watch(pid: int, wall: float, control: socket.socket) -> dict[str, object]:
     """Wait for the child, its time, or a word from outside (a stop, or the end of the other side)."""
-    start = time.monotonic()
     handle = os.pidfd_open(pid)
     poll = select.poll()
     poll.register(handle, select.POLLIN)
@@ -106,7 +152,6 @@ def _watch(pid: int, wall: float, control: socket.socket) -> dict[str, object]:
         "code": code,
         "timed_out": timed_out or code == -signal.SIGXCPU,
         "cpu": usage.ru_utime + usage.ru_stime,
-        "wall": time.monotonic() - start,
     }
 
 

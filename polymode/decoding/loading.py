@@ -1,0 +1,92 @@
+"""Tokenizer and weights of a causal LM, from a folder, a name or a GGUF file (layer L3).
+
+A GGUF file (llama.cpp's format) holds both, usually quantised. transformers turns the weights back into numbers of the
+dtype asked for, but marks the model as quantised and then refuses to save it; here its weights go into a fresh model of
+the same configuration, which can be trained and saved like any other.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from polymode.errors import ConfigError, MissingExtraError
+
+_MAGIC = b"GGUF"
+
+
+def load_tokenizer(model: str | Path, **options: Any) -> Any:
+    """The model's tokenizer; ``options`` are those of ``AutoTokenizer.from_pretrained``.
+
+    Raises:
+        ConfigError: a GGUF file that is missing, is none, or is of an architecture that transformers cannot read.
+        MissingExtraError: it is a GGUF file and the package gguf is not installed.
+        OSError, ValueError: of transformers, for anything else that is no model.
+    """
+    from transformers import AutoTokenizer
+
+    if not is_gguf(model):
+        return AutoTokenizer.from_pretrained(str(model), **options)
+    return _from_gguf(AutoTokenizer, Path(model), options)
+
+
+def load_causal_lm(model: str | Path, *, dtype: Any, **options: Any) -> Any:
+    """The model with weights of ``dtype``; ``options`` are those of ``AutoModelForCausalLM.from_pretrained``.
+
+    Raises:
+        ConfigError, MissingExtraError, OSError, ValueError: as `load_tokenizer`.
+    """
+    from transformers import AutoModelForCausalLM
+
+    if not is_gguf(model):
+        return AutoModelForCausalLM.from_pretrained(str(model), dtype=dtype, **options)
+    loaded = _from_gguf(AutoModelForCausalLM, Path(model), {"dtype": dtype, **options})
+    config = type(loaded.config).from_dict(
+        {name: value for name, value in loaded.config.to_dict().items() if name != "quantization_config"}
+    )
+    fresh = type(loaded)._from_config(config, dtype=dtype, attn_implementation=loaded.config._attn_implementation)
+    fresh.load_state_dict(loaded.state_dict())
+    fresh.generation_config = loaded.generation_config
+    fresh.config.name_or_path = str(model)
+    return fresh
+
+
+def configuration_of(model: str | Path, **options: Any) -> Any:
+    """The model's configuration; of a folder with LoRA adapters, that of the model below them.
+
+    Raises:
+        ConfigError, MissingExtraError, OSError, ValueError: as `load_tokenizer`.
+    """
+    from transformers import AutoConfig
+
+    if is_gguf(model):
+        return _from_gguf(AutoConfig, Path(model), options)
+    adapters = Path(model) / "adapter_config.json"
+    if adapters.is_file():
+        model = json.loads(adapters.read_text(encoding="utf-8"))["base_model_name_or_path"]
+    return AutoConfig.from_pretrained(str(model), **options)
+
+
+def is_gguf(model: str | Path) -> bool:
+    """Whether ``model`` names a GGUF file, by its ending."""
+    return str(model).lower().endswith(".gguf")
+
+
+def _from_gguf(auto_class: Any, file: Path, options: dict[str, Any]) -> Any:
+    if not file.is_file():
+        raise ConfigError(f"model = {str(file)!r} does not exist: give the path of a GGUF file on this machine")
+    with file.open("rb") as handle:
+        if handle.read(len(_MAGIC)) != _MAGIC:
+            raise ConfigError(f"model = {str(file)!r} is no GGUF file (it does not start with GGUF): download it again")
+    if find_spec("gguf") is None:
+        raise MissingExtraError("gguf", "gguf", "reading a GGUF file")
+    try:
+        return auto_class.from_pretrained(str(file.parent), gguf_file=file.name, **options)
+    except Exception as exc:  # its reader raises whatever a damaged file makes it stumble over
+        problem = " ".join(str(exc).split())[:200] or type(exc).__name__
+        raise ConfigError(
+            f"model = {str(file)!r} cannot be read ({problem}): give a GGUF file of a llama, qwen2, qwen3, gemma, phi3 "
+            "or other architecture that transformers reads, or the model's Hugging Face folder"
+        ) from exc
