@@ -20,7 +20,7 @@ LITTLE_MASS = 0.5
 
 @dataclass(frozen=True)
 class Confidences(VerifierOptions):
-    """Measure confidences of completions that exist, and write them as a new run folder.
+    r"""Measure confidences of completions that exist, and write them as a new run folder.
 
     Methods:
     - p-true: the model is asked whether each answer is right; P(True) / (P(True) + P(False)) over all spellings.
@@ -36,9 +36,8 @@ class Confidences(VerifierOptions):
         # completions of any model, by a model behind a server
         polymode confidences answers.jsonl --method p-true --model MODEL --out runs/p-true \
             --backend openai --backend-options base_url=http://localhost:8000/v1
-        # share of the samples, without a model; then metrics
+        # share of the samples, without a model, as runs/mine/samples-votes
         polymode confidences runs/mine/samples --method votes
-        polymode evaluate runs/mine/samples-votes
     """
 
     completions: Path

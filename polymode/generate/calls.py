@@ -9,14 +9,15 @@ from typing import Any, TypeVar
 
 from tqdm import tqdm
 
-from polymode.errors import GeneratorFault, UserError
+from polymode.errors import GeneratorFault, PromptRefusedError, UserError
 from polymode.plugins import describe_error
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 MAX_FAULTS_IN_A_ROW = 16
-"""After so many failed calls of each worker without one that succeeds the back-end is given up."""
+"""After so many failed calls of each worker without one that succeeds the back-end is given up; of all workers
+together, where it has not replied to anything yet."""
 _SHOW_AFTER = 2.0
 
 
@@ -52,7 +53,7 @@ def each_result(
         UserError: what the back-end says is wrong with an option; at once.
     """
     n_missing, in_a_row, workers = 0, 0, workers_of(model)
-    reason, advice = "", ""
+    is_alive, reason, advice = False, "", ""
     total = n_present + sum(map(size, items))
     with tqdm(total=total, initial=n_present, desc=label, unit=" completions", delay=_SHOW_AFTER, leave=False) as bar:
         for item, result in _finished(call, items, workers, getattr(model, "stop", None)):
@@ -60,10 +61,11 @@ def each_result(
                 n_missing, in_a_row = n_missing + size(item), in_a_row + 1
                 if not reason:
                     reason, advice = _reason(result), getattr(result, "advice", "")
-                if in_a_row == workers * MAX_FAULTS_IN_A_ROW:
+                is_alive = is_alive or isinstance(result, PromptRefusedError)
+                if in_a_row >= MAX_FAULTS_IN_A_ROW * (workers if is_alive else 1):
                     raise GeneratorFault(f"{in_a_row} calls in a row failed; the first: {reason}", advice)
                 continue
-            in_a_row = 0
+            in_a_row, is_alive = 0, True
             bar.update(size(item))
             yield result
     if n_missing:
