@@ -226,3 +226,11 @@ def test_what_is_cut_off_or_withheld_is_counted(run: Run, server: Server) -> Non
     assert f"; {n_cut:,} ended with finish_reason length: raise --max-tokens; {n_withheld:,} ended with" in shown
     assert "content_filter: the server withheld the text\n" in shown
     assert f"{n_cut + n_withheld} of 12 completions were cut off: raise --max-tokens (1536)" in shown
+
+
+@pytest.mark.slow
+def test_kills_lose_nothing_that_was_recorded(root: Path) -> None:
+    command = [sys.executable, str(root / "bench" / "api_requests.py"), "--n", "300", "--every", "120"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "300 completions, 2 kills" in done.stdout and " 0 recorded ones asked again" in done.stdout

@@ -188,8 +188,8 @@ def _model_options(options: Confidences, stored: Mapping[str, Any]) -> ModelOpti
     names = {one.name for one in fields(ModelOptions)}
     own = {name: value for name, value in stored.items() if name in names and value is not None}
     own.setdefault("style", "full")
-    if "data" in own:
-        own["data"] = Path(own["data"])
+    own |= {name: Path(own[name]) for name in ("data", "shots") if name in own}
+    own |= {name: tuple(value) for name, value in own.items() if isinstance(value, list)}
     flags = {name: getattr(options, name) for name in ("backend", "backend_options", "chat_template", "max_tokens")}
     if options.backend not in (None, own.get("backend", "transformers")):
         own.pop("backend_options", None)  # they belong to the other back-end

@@ -127,5 +127,5 @@ def check_model(name: str, model: object) -> None:
         return
     raise ConfigError(
         f"confidences {name!r} need probabilities of a text, which {type(model).__name__} does not tell: use --backend "
-        "transformers, or votes, which need no model (p-true works with --backend openai too)"
+        "transformers, or votes, which need no model (p-true works with any back-end)"
     )

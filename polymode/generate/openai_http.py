@@ -18,13 +18,11 @@ from typing import Any
 from polymode.endpoint import Endpoint, Refused
 from polymode.errors import ConfigError, GeneratorFault, PromptRefusedError, VerifierFault
 from polymode.generate import Generated
-from polymode.generate.replies import Usage, advice_on, completion_in, word_probabilities, word_said
+from polymode.generate.replies import MAX_LISTED, Usage, advice_on, completion_in, word_probabilities, word_said
 
 REST_SECONDS = 2.0
 """How long a server that failed again and again is left alone: short, because users wait."""
 MAX_CONCURRENCY = 256
-MAX_LISTED = 20
-"""Alternatives to each token that a server is asked to list; more than 20 are refused by many."""
 
 
 class OpenAIGenerator:

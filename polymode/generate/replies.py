@@ -13,6 +13,8 @@ from typing import Any
 
 from polymode.generate import Generated
 
+MAX_LISTED = 20
+"""Alternatives to each token that are asked for; many servers, and vLLM by default, refuse more than 20."""
 _MARKS = " \t\r\n*_`\"'.,:;!"
 _ADVICE = {
     "status 400": "shorten the question or --max-tokens, or leave out a field that the server does not know "
