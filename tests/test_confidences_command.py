@@ -1,6 +1,7 @@
 """`polymode confidences`: what it writes, refuses, and goes on with."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -150,6 +151,37 @@ def test_completions_that_are_not_clean_have_none(run: Run) -> None:
     shown = run("confidences", "broken", "--method", "votes")
     assert "votes: 11 of 12 completions have confidences" in shown and "the others are not clean" in shown
     assert "confidences" not in rows("broken-votes")[0] and rows("broken-votes")[1]["confidences"] == [1 / 3]
+
+
+def test_generate_goes_on_with_what_was_measured(run: Run) -> None:
+    command = ("generate", *MODEL, "--task", "clinic", "--n", 3, "--k", 1, "--batch", 1, "--no-confidence", "--out",
+               "made", "--confidences", "p-true", "--style", "full")  # fmt: skip
+    questions = [json.loads(line)["question"] for line in _made(run, command)]
+    error = run(*command, "--backend-options", f"fail_on={questions[1]}", code=1)
+    assert "1 of 3 completions could not be measured" in error and "made/completions.jsonl.part" in error
+    Path("asked.txt").unlink()
+    stored = Path("made/config.json")
+    content = json.loads(stored.read_text())
+    content["config"]["backend_options"] = {}
+    stored.write_text(json.dumps(content))
+    assert "resumed: 3 completions are finished\n" in run(*command, "--resume")
+    assert Path("asked.txt").read_text().splitlines() == [questions[1].splitlines()[0]]
+    assert [row["confidences"] for row in rows("made")] == [[pytest.approx(0.25)]] * 3
+
+
+def _made(run: Run, command: tuple[Any, ...]) -> list[str]:
+    """The lines of a run that is removed again."""
+    run(*command)
+    lines = Path("made/completions.jsonl").read_text().splitlines()
+    shutil.rmtree("made")
+    return lines
+
+
+def test_a_method_that_the_back_end_cannot_measure_is_refused_before_it_samples(run: Run) -> None:
+    error = run("generate", "--model", "m", "--backend", "openai", "--backend-options", "base_url=http://127.0.0.1:9/v1",
+                "--out", "made", "--confidences", "answer-probability", code=2)  # fmt: skip
+    assert "need probabilities of a text, which OpenAIGenerator does not tell" in error
+    assert not Path("made").exists()
 
 
 @pytest.mark.parametrize(

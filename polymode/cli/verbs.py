@@ -38,13 +38,13 @@ def generate(options: Generate) -> int:
     """Sample completions into a run folder."""
     from polymode import runs
     from polymode.generate.batches import sample_batches
-    from polymode.generate.confidences import CONFIDENCES, measure_confidences
+    from polymode.generate.confidences import check_model, measure_in_parts, needs_model
     from polymode.prompts import check_k
     from polymode.tasks import open_task, verifier_of
 
     check_k(options.k)
     if options.confidences is not None:
-        CONFIDENCES.load(options.confidences)
+        needs_model(options.confidences)  # an unknown name is refused here
     if (options.out / runs.CONFIG).exists():  # refuse before a model is loaded
         runs.create(options.out, options, resume=options.resume)
         check_same(options, options.out, free=("batch", "refused"))
@@ -58,6 +58,8 @@ def generate(options: Generate) -> int:
     examples = task.examples(options.split, options.n)
     completions = part.completions(examples)
     generator = options.open_generator(options.model, batch=options.batch, show_progress=False, **PATIENCE)
+    if options.confidences is not None:
+        check_model(options.confidences, generator)
     runs.create(options.out, options, resume=options.resume)
     style = options.prompt_style(task)
     origin = {"task": {"name": options.task, "options": dict(options.task_options)}, "verifier": _verifier_of(task)}
@@ -83,9 +85,14 @@ def generate(options: Generate) -> int:
     place = {example.id: number for number, example in enumerate(examples)}
     completions.sort(key=lambda one: (place[one.example.id], one.sample))
     if options.confidences is not None:
+        measured = {(one.example.id, one.sample): one for one in completions if one.confidences is not None}
         how = {"verifier": verifier_of(task), "max_tokens": options.max_tokens, "seed": options.seed}
+        how |= {"style": style, "batch": options.batch, "present": set(measured)}
         with hint_at_resume(part, generator):
-            completions = measure_confidences(options.confidences, completions, generator, style=style, **how)
+            for batch in measure_in_parts(options.confidences, completions, generator, **how):
+                part.add_completions(batch, **origin)  # read instead of the lines without confidences
+                measured |= {(one.example.id, one.sample): one for one in batch}
+        completions = [measured.get((one.example.id, one.sample), one) for one in completions]
     path = runs.write_completions(options.out, completions, **origin)
     part.remove()
     print(token_summary(completions, options.max_tokens))
