@@ -26,12 +26,12 @@ from polymode.sandbox.constants import NotConstantError
 _TRUE, _FALSE = ast.Constant(True), ast.Constant(False)
 _MUTABLE = (list, dict, set, bytearray, deque)
 _READING_METHOD_NAMES = (
-    "capitalize casefold center copy count date decode difference encode endswith end expandtabs find format get group"
-    " groupdict groups hex index intersection is_integer isalnum isalpha isascii isdecimal isdigit isdisjoint isidentifier"
-    " islower isnumeric isoformat isprintable isspace issubset issuperset istitle isupper items join keys ljust lower"
-    " lstrip most_common partition removeprefix removesuffix replace rfind rindex rjust rpartition rsplit rstrip span"
-    " split splitlines start startswith strftime strip swapcase symmetric_difference time title translate union upper"
-    " values zfill"
+    "capitalize casefold center copy count date decode difference encode end endswith expandtabs find format get"
+    " group groupdict groups hex index intersection is_integer isalnum isalpha isascii isdecimal isdigit"
+    " isdisjoint isidentifier islower isnumeric isoformat isprintable isspace issubset issuperset istitle isupper"
+    " items join keys ljust lower lstrip most_common partition removeprefix removesuffix replace rfind rindex"
+    " rjust rpartition rsplit rstrip span split splitlines start startswith strftime strip swapcase"
+    " symmetric_difference time title translate union upper values zfill"
 )
 _READING_METHODS = frozenset(_READING_METHOD_NAMES.split())
 """Methods of plain values that change nothing."""

@@ -29,12 +29,11 @@ from polymode.types import Reference
 from polymode.verifiers.words import spell
 
 ARTICLES = frozenset({"a", "an", "the"})
-_LETTERED = frozenset(
-    """
-appendix block category class coenzyme factor grade group hemophilia haemophilia hepatitis immunoglobulin influenza
-lipoprotein plan point protein schedule section series streptococcus team toxin type unit vitamin
-""".split()
+_LETTERED_WORDS = (
+    "appendix block category class coenzyme factor grade group hemophilia haemophilia hepatitis immunoglobulin"
+    " influenza lipoprotein plan point protein schedule section series streptococcus team toxin type unit vitamin"
 )
+_LETTERED = frozenset(_LETTERED_WORDS.split())
 _LETTER_BEFORE = frozenset({"flat", "major", "minor", "sharp"})
 """Words after which, or before which, ``a`` is a letter."""
 _CACHED_CHARS = 256  # longer texts are rare and would make the cache large
