@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from polymode.cli.options import Compare, Doctor, Evaluate, Generate, Reproduce, Tasks
-from polymode.errors import ConfigError, MissingExtraError, RunExistsError
+from polymode.errors import ConfigError, DataNotFoundError, MissingExtraError, RunExistsError
 
 
 def reproduce(options: Reproduce) -> int:
