@@ -79,12 +79,11 @@ def _without_accents(word: str) -> str:
     return unicodedata.normalize("NFC", "".join(out))
 
 
-_SURNAMES = frozenset(
-    """
+_NAMES = """
     abrahams adams andrews daniels davids edwards evans hughes humphreys isaacs jacobs james johns josephs matthews
     michaels owens peters phillips richards roberts rogers samuels simons stephens stevens walters williams
-    """.split()
-)
+"""
+_SURNAMES = frozenset(_NAMES.split())
 """Surnames that are a first name and an s: another person, and no plural."""
 
 
