@@ -211,8 +211,10 @@ def _run_arms(launch: Launch, plan: Plan, arms: Sequence[Arm], root: Path) -> No
     if failed:
         text = root / failed[0] / "log.txt"
         tail = text.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:] or ["no output"]
-        count = f"{len(failed) + len(waiting)} of {len(plan.arms)} arms failed"
-        raise ArmFailedError(f"{count}, first {failed[0]}: {tail[0]} (see {text})")
+        others = f", {len(waiting)} start from them" if waiting else ""
+        raise ArmFailedError(
+            f"{len(failed)} of {len(plan.arms)} arms failed{others}, first {failed[0]}: {tail[0]} (see {text})"
+        )
 
 
 def _start(launch: Launch, plan: Plan, arm: Arm, root: Path, slot: int) -> subprocess.Popen[bytes]:

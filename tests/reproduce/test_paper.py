@@ -357,7 +357,7 @@ def test_a_killed_experiment_goes_on(world: Path, tmp_path: Path) -> None:
         [sys.executable, "-m", "polymode", *args], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     losses = out / "warm-up/seed-0/metrics.jsonl"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not (losses.exists() and losses.read_bytes().count(b"\n") >= 3):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
@@ -365,7 +365,7 @@ def test_a_killed_experiment_goes_on(world: Path, tmp_path: Path) -> None:
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (out / "warm-up/seed-0/model").exists()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while is_running(int(arm)):  # it looks once a second whether its parent is there
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -399,3 +399,23 @@ def test_an_arm_brings_the_one_that_it_starts_from(tmp_path: Path, monkeypatch: 
     ):
         reproduce("paper", tmp_path / "y", only="multi", options=OTHER)
     assert os.listdir(tmp_path) == ["x"]
+
+
+def test_when_the_warm_up_fails_the_arms_that_start_from_it_do_not_begin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began: list[str] = []
+
+    def fail(launch: Launch, plan: Plan, arm: Arm, root: Path, slot: int) -> Finished:
+        began.append(arm.name)
+        (root / arm.folder).mkdir(parents=True)
+        (root / arm.folder / "log.txt").write_text("error: no room\n")
+        return Finished(1)
+
+    monkeypatch.setattr(run, "_start", fail)
+    monkeypatch.setattr(run, "_POLL_SECONDS", 0.0)
+    with pytest.raises(
+        run.ArmFailedError, match="2 of 7 arms failed, 5 start from them, first untrained/seed-0: error"
+    ):
+        reproduce("paper", tmp_path / "x", workers=1, options=OTHER)
+    assert began == ["untrained", "warm-up"]
