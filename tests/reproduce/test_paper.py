@@ -414,8 +414,6 @@ def test_when_the_warm_up_fails_the_arms_that_start_from_it_do_not_begin(
 
     monkeypatch.setattr(run, "_start", fail)
     monkeypatch.setattr(run, "_POLL_SECONDS", 0.0)
-    with pytest.raises(
-        run.ArmFailedError, match="2 of 7 arms failed, 5 start from them, first untrained/seed-0: error"
-    ):
+    with pytest.raises(run.ArmFailedError, match=r"2 of 7 arms failed, 5 start from them, first untrained/seed-0: err"):
         reproduce("paper", tmp_path / "x", workers=1, options=OTHER)
     assert began == ["untrained", "warm-up"]

@@ -13,7 +13,7 @@ from polymode.errors import ConfigError
 from polymode.generate import Generated
 from polymode.generate.transformers import TransformersGenerator
 from polymode.prompts import build_prompt
-from polymode.training.demonstrations import Warmup
+from polymode.training.demonstrations import Warmup, in_notation
 from polymode.training.warmup import clean_share, row_of, train_on
 from polymode.types import Completion, Example, Reference
 from polymode.warmup import Sampling, collect
@@ -183,3 +183,11 @@ def test_what_a_line_cannot_hold_is_left_out(drinks_task: Any) -> None:
     options = Warmup(questions=1, samples=4, k=2, methods=("multi-rlcr",))
     (one,) = collect(drinks_task, model, options, Sampling("brief-lines", 40, 1.0))
     assert "tea</answer1><confidence1>0.67<" in one.text and "milk</answer2><confidence2>0.33<" in one.text
+
+
+def test_lines_are_read_as_they_are_asked_for(drinks_task: Any) -> None:
+    model = Replies("1. tea", "1. milk", "1. tea", "1. milk | water")
+    options = Warmup(questions=1, samples=4, k=2, methods=("multi-rlcr",), sample_prompt="format")
+    (one,) = collect(drinks_task, model, options, Sampling("brief-lines", 40, 1.0))
+    assert model.prompts[0].endswith("\nGive 1 answer, as 1. answer\n")
+    assert in_notation(one, "brief-lines").text == "1. tea | 0.67\n2. milk | 0.33"
