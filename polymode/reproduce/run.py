@@ -87,7 +87,7 @@ def reproduce(
         ConfigError: unknown experiment, part or option, or a folder made with other options.
         DataNotFoundError: the data of the task, or the model, are not there.
         RunExistsError: the folder exists and ``resume`` is False.
-        ArmFailedError: an arm ended with an error; the other arms' work is kept.
+        ArmFailedError: an arm ended with an error, raised when all others are finished and on the page.
     """
     every = plans(name, data, options)
     parts = list(_parts(every, only))
@@ -105,7 +105,15 @@ def reproduce(
         _check_same(out, {"experiment": name, "data": data, **experiment.content})
         parts = [part for part in parts if _has_data(part[0], skip=len(parts) > 1)]
         runs.create(out, {"experiment": name, "data": data, **experiment.content}, resume=True)
-    return [_run_plan(launch, plan, arms, out if len(every) == 1 else out / plan.name) for plan, arms in parts]
+    reports, failures = [], []
+    for plan, arms in parts:
+        try:
+            reports.append(_run_plan(launch, plan, arms, out if len(every) == 1 else out / plan.name))
+        except ArmFailedError as exc:  # the other parts do not need it
+            failures.append(exc)
+    if failures:
+        raise failures[0]
+    return reports
 
 
 def part_names(every: Sequence[Plan]) -> list[str]:
@@ -159,9 +167,14 @@ def _run_plan(launch: Launch, plan: Plan, arms: Sequence[Arm], root: Path) -> Pa
         # In a process of its own, so that its memory is free again before the arms start.
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as own:
             own.submit(_prepare, plan.arms[0].recipe).result()
-    _run_arms(launch, plan, arms, root)
-    command = f"polymode reproduce {launch.experiment}{_flags(launch)}"
-    return write_page(plan, root, command=command, seconds=time.perf_counter() - started)
+    failure = _run_arms(launch, plan, arms, root)
+    report = root / runs.REPORT
+    if any(_is_done(root, arm) for arm in plan.arms):
+        command = f"polymode reproduce {launch.experiment}{_flags(launch)}"
+        report = write_page(plan, root, command=command, seconds=time.perf_counter() - started)
+    if failure is not None:
+        raise failure
+    return report
 
 
 def _flags(launch: Launch) -> str:
@@ -183,7 +196,8 @@ def _prepare(recipe: Recipe) -> None:
         make_folder(default_folder())
 
 
-def _run_arms(launch: Launch, plan: Plan, arms: Sequence[Arm], root: Path) -> None:
+def _run_arms(launch: Launch, plan: Plan, arms: Sequence[Arm], root: Path) -> ArmFailedError | None:
+    """Run the arms that are not finished; what went wrong, if anything did."""
     waiting = [arm for arm in arms if not _is_done(root, arm)]
     running: dict[int, tuple[Path, subprocess.Popen[bytes]]] = {}  # by slot
     failed: list[Path] = []
@@ -208,13 +222,14 @@ def _run_arms(launch: Launch, plan: Plan, arms: Sequence[Arm], root: Path) -> No
         finally:
             for _, process in running.values():
                 process.terminate()
-    if failed:
-        text = root / failed[0] / "log.txt"
-        tail = text.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:] or ["no output"]
-        others = f", {len(waiting)} start from them" if waiting else ""
-        raise ArmFailedError(
-            f"{len(failed)} of {len(plan.arms)} arms failed{others}, first {failed[0]}: {tail[0]} (see {text})"
-        )
+    if not failed:
+        return None
+    text = root / failed[0] / "log.txt"
+    tail = text.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:] or ["no output"]
+    others = f", {len(waiting)} start from them" if waiting else ""
+    return ArmFailedError(
+        f"{len(failed)} of {len(plan.arms)} arms failed{others}, first {failed[0]}: {tail[0]} (see {text})"
+    )
 
 
 def _start(launch: Launch, plan: Plan, arm: Arm, root: Path, slot: int) -> subprocess.Popen[bytes]:

@@ -417,3 +417,17 @@ def test_when_the_warm_up_fails_the_arms_that_start_from_it_do_not_begin(
     with pytest.raises(run.ArmFailedError, match=r"2 of 7 arms failed, 5 start from them, first untrained/seed-0: err"):
         reproduce("paper", tmp_path / "x", workers=1, options=OTHER)
     assert began == ["untrained", "warm-up"]
+
+
+def test_a_part_that_fails_does_not_stop_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[str] = []
+
+    def fail(launch: Launch, plan: Plan, arms: object, root: Path) -> Path:
+        ran.append(plan.name)
+        raise run.ArmFailedError(f"{plan.name} failed")
+
+    monkeypatch.setattr(run, "_run_plan", fail)
+    monkeypatch.setattr(run, "_has_data", lambda plan, skip: True)
+    with pytest.raises(run.ArmFailedError, match="list-questions failed"):
+        reproduce("smollm2", tmp_path, options={"model": "m"})
+    assert ran == ["list-questions", "ddxplus", "ambigqa"]

@@ -268,6 +268,8 @@ def test_a_failed_arm_is_named_and_the_others_are_kept(
         with pytest.raises(ArmFailedError, match=r"1 of 3 arms failed, first multi-rlcr-k3/seed-0: error: the cat is"):
             reproduce("mini", out, resume=True)
     assert stages(out) == before
+    page = (out / "report.html").read_text(encoding="utf-8")  # of the others
+    assert "single-rlvr, 3 samples" in page and "multi-rlcr, one completion" not in page
     lost.write_bytes(content)
 
 
