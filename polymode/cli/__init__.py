@@ -39,7 +39,7 @@ class Verb(NamedTuple):
 
 
 VERBS = {
-    "reproduce": Verb(MEASURE, "verbs:reproduce", "Run a whole experiment: train, sample, evaluate and write a report"),
+    "reproduce": Verb(MEASURE, "reproduce:reproduce", "Run a whole experiment, from training to its report"),
     "warmup": Verb(MEASURE, "warmup:warm_up", "Teach a pretrained model the answer format, from its own samples"),
     "train": Verb(MEASURE, "train:train", "Train a model from a recipe"),
     "generate": Verb(MEASURE, "verbs:generate", "Sample completions for the questions of a task"),

@@ -116,37 +116,6 @@ class MeasureOptions(VerifierOptions):
 
 
 @dataclass(frozen=True)
-class Reproduce(ProgramOptions):
-    """Run a whole experiment: train, sample, evaluate, and write one page that compares the methods.
-
-    - quick: single-rlvr and multi-rlcr on the clinic task.
-    - lab: four methods and the usual baselines with three seeds on the four built-in tasks; K = 2, 4 and 5.
-    - ddxplus: the four methods on DDXPlus patients (give --data, or set POLYMODE_DATA).
-
-    Examples:
-        # in minutes, on a laptop; the report is runs/quick/report.html
-        polymode reproduce quick
-        # continue an interrupted run
-        polymode reproduce lab --resume
-        polymode reproduce ddxplus --data data/ddxplus
-    """
-
-    experiment: str = "quick"
-    """Experiment to run: quick, lab or ddxplus."""
-    _: KW_ONLY
-    out: Path | None = None
-    """Folder of the experiment; by default runs/EXPERIMENT."""
-    resume: bool = False
-    """Continue in an existing folder; finished work is not repeated."""
-    data: Path | None = None
-    """Folder of the task's data."""
-    workers: Whole = 0
-    """Number of models trained at the same time, each with its share of the cores; 0 means one per core."""
-    only: str | None = None
-    """Run only this part of the experiment, for example hops of lab."""
-
-
-@dataclass(frozen=True)
 class Generate(ModelOptions, ProgramOptions):
     r"""Sample completions for the questions of a task and write them to OUT/completions.jsonl.
 

@@ -9,29 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from polymode.cli.options import PATIENCE, Compare, Doctor, Evaluate, Generate, Reproduce, Tasks
+from polymode.cli.options import PATIENCE, Compare, Doctor, Evaluate, Generate, Tasks
 from polymode.errors import ConfigError, DataNotFoundError, GeneratorFault, MissingExtraError, RunExistsError
 from polymode.types import Completion
-
-
-def reproduce(options: Reproduce) -> int:
-    """Run an experiment and say where its reports are."""
-    from polymode.reproduce.plans import plans
-
-    parts = {name: None for plan in plans(options.experiment, options.data) for name in (plan.name, plan.task)}
-    if options.only is not None and options.only not in parts:
-        raise ConfigError(
-            f"--only {options.only!r} is not a part of {options.experiment}: use one of {', '.join(parts)}"
-        )
-    need_packages("train")
-    need_packages("report")
-    from polymode.reproduce.run import reproduce
-
-    out = options.out or Path("runs") / options.experiment
-    flags = {"resume": options.resume, "data": options.data, "workers": options.workers, "only": options.only}
-    for report in reproduce(options.experiment, out, **flags):
-        print(f"report: {report}")
-    return 0
 
 
 def generate(options: Generate) -> int:
