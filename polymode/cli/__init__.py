@@ -42,6 +42,7 @@ VERBS = {
     "reproduce": Verb(MEASURE, "verbs:reproduce", "Run a whole experiment: train, sample, evaluate and write a report"),
     "warmup": Verb(MEASURE, "warmup:warm_up", "Teach a pretrained model the answer format, from its own samples"),
     "train": Verb(MEASURE, "train:train", "Train a model from a recipe"),
+    "merge": Verb(MEASURE, "merge:merge", "Merge LoRA adapters into their base model"),
     "generate": Verb(MEASURE, "verbs:generate", "Sample completions for the questions of a task"),
     "evaluate": Verb(MEASURE, "verbs:evaluate", "Judge and measure any file of completions (torch is not needed)"),
     "compare": Verb(MEASURE, "verbs:compare", "Compare runs side by side, with paired differences"),
