@@ -71,6 +71,8 @@ def load_with_adapters(
     n_weights = len(_weight_names(folder))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Found missing adapter keys")  # counted below
+        # PEFT calls transformers 5 by these old names.
+        warnings.filterwarnings("ignore", r"`\w*gradient_checkpointing\w*` is deprecated", FutureWarning)
         try:
             model = PeftModel.from_pretrained(model, str(folder), is_trainable=is_trainable)
         except (ValueError, RuntimeError, KeyError, TypeError) as exc:

@@ -35,13 +35,14 @@ from transformers.trainer_utils import SchedulerType
 from trl import GRPOConfig, GRPOTrainer
 
 from polymode import runs
-from polymode.decoding.loading import is_gguf, load_causal_lm, load_tokenizer
+from polymode.decoding.loading import is_gguf, load_tokenizer
 from polymode.decoding.precision import compute_dtype
 from polymode.decoding.texts import CompletionDecoder, ends_of
 from polymode.errors import ConfigError, DataNotFoundError, UserError, WriteError
 from polymode.prompts import encodable, prompt_for, reasoning_opened_by, style_of
 from polymode.rewards import METHODS
 from polymode.tasks import Demonstrates, Task
+from polymode.training.adapters import check_adapters, model_and_adapters
 from polymode.training.callbacks import KeepsCounts, Progress, StepMetrics
 from polymode.training.credit_trainer import TermCreditTrainer
 from polymode.training.recipe import Recipe, task_for, verifier_for
@@ -50,6 +51,7 @@ from polymode.training.shaping import check_questions, shaping_for
 from polymode.training.shared_prompt import SharedPromptTrainer
 from polymode.training.stalls import StallWarnings
 from polymode.training.trl_options import checked, checkpointing_field, lora_config, renamed, trl_fields
+from polymode.training.vllm_engine import engine_options
 from polymode.training.warm_start import WarmStart, warm_start
 from polymode.verifiers import QuestionVerifier, Verifier
 
@@ -99,6 +101,7 @@ def train(
             return target
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
+    check_adapters(recipe)
     _trl_config(recipe, folder)  # here and below: what is wrong is refused before a model is loaded
     lora_config(recipe.lora)
     task = task_for(recipe) if task is None else task
@@ -166,7 +169,7 @@ def build_trainer(
         config.vllm_max_model_length = _longest_prompt(rows, tokenizer, recipe) + recipe.max_completion_length
     opening = reasoning_opened_by(_with_template(rows[0]["prompt"], tokenizer, recipe))
     try:
-        model = load_causal_lm(source, dtype=dtype, **recipe.model_init)
+        model, peft_config = model_and_adapters(recipe, source, dtype)
         decode = CompletionDecoder(tokenizer, ends_of(model))
         reward = make_reward_function(
             METHODS[recipe.method],
@@ -182,16 +185,17 @@ def build_trainer(
         kind = (
             partial(TermCreditTrainer, recipe=recipe, ledger=ledger, decode=decode) if by_term else SharedPromptTrainer
         )
-        trainer = kind(
-            model=model,
-            processing_class=tokenizer,
-            reward_funcs=reward,
-            train_dataset=Dataset.from_list(rows),
-            args=config,
-            peft_config=lora_config(recipe.lora),
-        )
+        with engine_options(recipe.vllm):
+            trainer = kind(
+                model=model,
+                processing_class=tokenizer,
+                reward_funcs=reward,
+                train_dataset=Dataset.from_list(rows),
+                args=config,
+                peft_config=peft_config,
+            )
     except (TypeError, ValueError) as exc:
-        sections = [name for name in ("model_init", "lora", "trl") if getattr(recipe, name)]
+        sections = [name for name in ("model_init", "lora", "trl", "vllm") if getattr(recipe, name)]
         if not sections or isinstance(exc, UserError):
             raise
         raise ConfigError(

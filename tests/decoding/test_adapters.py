@@ -109,6 +109,7 @@ def test_the_command_takes_a_base_that_has_moved(tmp_path: Path, capsys: pytest.
     assert "is there already" in capsys.readouterr().err
 
 
+@pytest.mark.filterwarnings("ignore:Could not find a config file")  # PEFT looks for a whole model below adapters
 def test_adapters_load_like_a_model_also_on_top_of_adapters(tmp_path: Path) -> None:
     base = save_base(tmp_path / "base")
     first = add_adapters(base, tmp_path / "first")
