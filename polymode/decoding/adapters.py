@@ -94,6 +94,7 @@ def load_merged(folder: str | Path, *, dtype: Any, base: str | Path | None = Non
         merged = model.merge_and_unload(safe_merge=True)
     except ValueError as exc:  # NaN or infinity in a weight
         raise ConfigError(f"adapters {str(folder)!r} cannot be merged: {' '.join(str(exc).split())[:160]}") from exc
+    merged.requires_grad_(True)  # PEFT has frozen the base
     merged.name_or_path = merged.config.name_or_path = str(folder)
     return merged
 
