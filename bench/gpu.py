@@ -96,7 +96,8 @@ class Bench:
 
     def load(self, dtype: torch.dtype) -> Any:
         """The random model."""
-        return AutoModelForCausalLM.from_pretrained(self.folder, dtype=dtype).to(DEVICE).eval()
+        model: Any = AutoModelForCausalLM.from_pretrained(self.folder, dtype=dtype)
+        return model.to(DEVICE).eval()
 
     @property
     def dtype(self) -> torch.dtype:

@@ -58,8 +58,9 @@ def engine_options(options: Mapping[str, Any]) -> Iterator[None]:
     if not options or engine is None:  # without vLLM, TRL says that it is missing
         yield
         return
-    vars(vllm_generation)["LLM"] = lambda **own: engine(**{**own, **options})
+    module: Any = vllm_generation
+    module.LLM = lambda **own: engine(**{**own, **options})
     try:
         yield
     finally:
-        vars(vllm_generation)["LLM"] = engine
+        module.LLM = engine
