@@ -47,9 +47,10 @@ def test_a_part_that_fails_or_has_no_time_leaves_the_others(gpu: Any, monkeypatc
     monkeypatch.setitem(gpu.PARTS, "sampling", (fail, 0))
     monkeypatch.setitem(gpu.PARTS, "log_probs", (lambda _: {"x": 1.0}, 0))
     bench = gpu.Bench(gpu.TINY, Path(), None, Path())
-    assert gpu.run(bench, ["sampling", "log_probs", "step", "train"], 60.0) == {
+    result = gpu.run(bench, ["sampling", "log_probs", "step", "train"], 60.0)
+    assert result.pop("step").endswith("s left, it needs 90")  # how much is left depends on the machine
+    assert result == {
         "sampling": "not measured: RuntimeError: card lost",
         "log_probs": {"x": 1.0},
-        "step": "not measured: 60 s left, it needs 90",
         "train": "not measured: no --model was named",
     }
