@@ -12,17 +12,19 @@ Above generation and training because it uses both: the demonstrations may be th
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from polymode import runs
+from polymode.chat import check_reading
 from polymode.errors import ConfigError
 from polymode.generate import Generator, sample_completions
-from polymode.prompts import Style, build_plain_prompt
+from polymode.prompts import Style, build_plain_prompt, prompt_for
 from polymode.tasks import Task, verifier_of
 from polymode.training.demonstrations import (
+    Format,
     Warmup,
     from_file,
     from_samples,
@@ -30,7 +32,7 @@ from polymode.training.demonstrations import (
     in_notation,
     numbered,
 )
-from polymode.types import Completion
+from polymode.types import Completion, Example
 from polymode.verifiers.description import describe_verifier
 
 log = logging.getLogger(__name__)
@@ -86,6 +88,7 @@ def warm_up(
         return clean_share(completions)
 
     generator = open_model(None)
+    _check_room(examples, generator, form, sampling)
     before = clean_share_of(generator)
     path = folder / DEMONSTRATIONS
     if (path / runs.COMPLETIONS).exists():
@@ -108,6 +111,21 @@ def warm_up(
     }
     runs.write_json(folder / SUMMARY, {"schema": runs.SCHEMA, **summary})
     return summary
+
+
+def _check_room(examples: Sequence[Example], generator: Any, form: Format, sampling: Sampling) -> None:
+    """Refuse a model that cannot read the questions or write the format, before anything is sampled."""
+    prompts = [prompt_for(one, form.k, confidence=form.has_confidence, style=sampling.style) for one in examples]
+    longest = max((len(generator.encode(prompt)) for prompt in prompts), default=0)
+    check_reading(
+        generator.tokenizer,
+        generator.context,
+        longest,
+        k=form.k,
+        confidence=form.has_confidence,
+        style=sampling.style,
+        max_tokens=sampling.max_tokens,
+    )
 
 
 def collect(task: Task, generator: Generator, options: Warmup, sampling: Sampling) -> list[Completion]:

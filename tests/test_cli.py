@@ -12,7 +12,8 @@ import pytest
 
 from polymode import runs
 from polymode.cli import VERBS, flags, main, options_class, parse, verbs
-from polymode.cli.options import Generate, ProgramOptions, Tasks
+from polymode.cli.options import Generate, ProgramOptions
+from polymode.cli.tasks import Tasks
 from polymode.sandbox.bubblewrap import UNSAFE_LOCAL
 from polymode.training.recipe import Recipe
 

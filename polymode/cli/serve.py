@@ -176,6 +176,7 @@ def _settings(options: Serve) -> ServingConfig:
         k=options.k if options.k is not None else policy.k or 3,
         style=of_task.prompt_style(),
         exclusive=options.exclusive,
+        ask=of_task.ask(),
         max_tokens=options.max_tokens,
         temperature=options.temperature,
         seconds=options.seconds,

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from polymode.cli.options import Compare, Doctor, Evaluate, Generate, Reproduce, Tasks
+from polymode.cli.options import Compare, Doctor, Evaluate, Generate, Reproduce
 from polymode.errors import ConfigError, MissingExtraError, RunExistsError
+from polymode.prompts import Style
 
 
 def reproduce(options: Reproduce) -> int:
@@ -37,7 +38,7 @@ def generate(options: Generate) -> int:
     from polymode import runs
     from polymode.generate.batches import sample_batches
     from polymode.generate.confidences import CONFIDENCES, measure_confidences
-    from polymode.prompts import check_k
+    from polymode.prompts import check_k, prompt_for
     from polymode.tasks import open_task
 
     check_k(options.k)
@@ -56,8 +57,10 @@ def generate(options: Generate) -> int:
     examples = task.examples(options.split, options.n)
     completions = part.completions(examples)
     generator = options.open_generator(options.model, batch=options.batch, show_progress=False)
-    runs.create(options.out, options, resume=options.resume)
     style = options.prompt_style(task)
+    prompts = [prompt_for(one, options.k, confidence=options.confidence, style=style) for one in examples]
+    max_tokens = room_for(generator, prompts, options.k, options.confidence, style, options.max_tokens)
+    runs.create(options.out, options, resume=options.resume)
     origin = {"task": {"name": options.task, "options": dict(options.task_options)}, "verifier": _verifier_of(task)}
     if completions:
         print(f"resumed: {len(completions):,} completions are finished", flush=True)
@@ -67,7 +70,7 @@ def generate(options: Generate) -> int:
         k=options.k,
         confidence=options.confidence,
         samples=options.samples,
-        max_tokens=options.max_tokens,
+        max_tokens=max_tokens,
         temperature=options.temperature,
         seed=options.seed,
         style=style,
@@ -86,6 +89,36 @@ def generate(options: Generate) -> int:
     return 0
 
 
+def room_for(generator: Any, prompts: Sequence[str], k: int, confidence: bool, style: Style, max_tokens: int) -> int:
+    """Most tokens of a completion, after a check that the model can read the questions and write the answers.
+
+    Back-ends without a tokenizer here, such as servers, are not checked.
+
+    Raises:
+        ConfigError: the tokenizer loses the answer format, or the context has no room for it.
+    """
+    from polymode.chat import check_reading, has_template
+
+    encode = getattr(generator, "encode", None)
+    if encode is None:
+        return max_tokens
+    longest = max((len(encode(prompt)) for prompt in prompts), default=0)
+    room = check_reading(
+        generator.tokenizer,
+        generator.context,
+        longest,
+        k=k,
+        confidence=confidence,
+        style=style,
+        max_tokens=max_tokens,
+    )
+    if room < max_tokens:
+        print(f"completions are cut off at {room:,} tokens, not {max_tokens:,}: the model reads {generator.context:,}")
+    if not has_template(generator.tokenizer) and style in ("full", "lines") and not generator.chat.shots:
+        print("the model has no chat template, so it goes on from the plain prompt: --shots can show it the format")
+    return room
+
+
 def _verifier_of(task: Any) -> dict[str, Any] | None:
     """Name and options of what judges the task's answers; None where it cannot be had here, as without a sandbox."""
     from polymode.tasks import verifier_of
@@ -102,7 +135,8 @@ def check_same(options: Any, folder: Path, *, free: Sequence[str] = ()) -> None:
     from polymode import runs
 
     # A folder may be older than the option.
-    stored = {"chat_template": {}, "format": "tags", **runs.read_configuration(folder).config}
+    younger = {"chat_template": {}, "format": "tags", "system": None, "shots": None, "stop": []}
+    stored = {**younger, **runs.read_configuration(folder).config}
     for name, value in runs.to_json(options).items():
         if name not in ("out", "resume", "unsafe_local", *free) and stored.get(name) != value:
             raise ConfigError(
@@ -175,32 +209,6 @@ def compare(options: Compare, args: Sequence[str]) -> int:
     )
     print(comparison.text())
     print(f"report: {options.out / runs.REPORT}")
-    return 0
-
-
-def tasks(options: Tasks) -> int:
-    """List the tasks, or show questions of one."""
-    from polymode.tasks import TASKS, Demonstrates, Split, open_task
-
-    if options.name is None:
-        lines = TASKS.summaries()
-        width = max(map(len, lines))
-        print("\n".join(f"{name:<{width}}  {text}" for name, text in lines.items()))
-        return 0
-    import numpy as np
-
-    task = open_task(options.name, data=options.data, **options.task_options)
-    splits: tuple[Split, ...] = getattr(task, "splits", ("train",))  # a task made for evaluation has no train split
-    for example in task.examples(splits[0], options.n):
-        print(f"{example.id}: {example.question}")
-        for reference in example.references:
-            weight = "" if reference.weight is None else f"  (probability {reference.weight:.3f})"
-            print(f"  reference: {' = '.join(reference.names)}{weight}")
-        if not example.references:
-            print("  no reference: every answer is wrong")
-        if isinstance(task, Demonstrates):
-            text = task.demonstrate(example, 3, confidence=True, rng=np.random.default_rng(0))
-            print(f"  demonstration: {text}")
     return 0
 
 

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from polymode.errors import GeneratorFault, UserError
 from polymode.generate import Generated, Generator
 from polymode.plugins import describe_error
-from polymode.prompts import Style, build_prompt
+from polymode.prompts import Style, prompt_for
 from polymode.types import Completion, Example
 
 MAX_FAULTS_IN_A_ROW = 16
@@ -105,10 +105,7 @@ def sample_batches(
         GeneratorFault: some could not be generated, raised after all others; says how many, and why the first.
         UserError: what the generator says is wrong with an option; at once.
     """
-    prompts = [
-        build_prompt(example.question, k, confidence=confidence, exclusive=example.exclusive, style=style)
-        for example in examples
-    ]
+    prompts = [prompt_for(example, k, confidence=confidence, style=style) for example in examples]
     number_of = {example.id: number for number, example in enumerate(examples)}
     done = {(number_of[id_], sample) for id_, sample in present if id_ in number_of}
     is_concurrent = getattr(generator, "is_concurrent", False)

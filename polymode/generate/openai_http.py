@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from polymode.chat import Chat
 from polymode.endpoint import Endpoint, Refused
 from polymode.errors import ConfigError, GeneratorFault, PromptRefusedError, VerifierFault
 from polymode.generate import Generated
@@ -33,7 +34,8 @@ class OpenAIGenerator:
         timeout: seconds for one completion, all attempts together.
         retries: further attempts after a failure that may pass (no connection, status 429 or 5xx).
         concurrency: requests at once in one call of `generate`.
-        chat_template: arguments of the model's chat template, sent as ``chat_template_kwargs``, which vLLM knows.
+        chat: how prompts are put to the model. The template's arguments are sent as ``chat_template_kwargs``, which
+            vLLM knows, stop strings as ``stop``, of which some servers take four at most.
         request_options: further fields of each request, such as ``{"top_k": 0}``; null removes a field.
         fields: the same, one by one.
 
@@ -53,12 +55,14 @@ class OpenAIGenerator:
         timeout: float = 60.0,
         retries: int = 2,
         concurrency: int = 16,
-        chat_template: Mapping[str, Any] | None = None,
+        chat: Chat | None = None,
         request_options: Mapping[str, Any] | None = None,
         **fields: Any,
     ) -> None:
-        template = {"chat_template_kwargs": dict(chat_template)} if chat_template else {}
-        request_options = {**template, **(request_options or {}), **fields}
+        self.chat = chat or Chat()
+        template = {"chat_template_kwargs": dict(self.chat.template)} if self.chat.template else {}
+        stop = {"stop": list(self.chat.stop)} if self.chat.stop else {}
+        request_options = {**template, **stop, **(request_options or {}), **fields}
         if not model.strip():
             raise ConfigError(f"model = {model!r} is not allowed: give the name of the model at the server")
         for name, value, low, high in (
@@ -101,7 +105,7 @@ class OpenAIGenerator:
                 **fields,
                 "seed": seed + number * n + sample,
                 **self._options,
-                "messages": [{"role": "user", "content": prompt}],
+                "messages": self.chat.messages(prompt),
             }
             for number, prompt in enumerate(prompts)
             for sample in range(n)

@@ -17,7 +17,7 @@ from polymode import runs
 from polymode.compare.columns import with_deep
 from polymode.reproduce.plans import Arm, Plan, View
 from polymode.tasks import Task
-from polymode.training.recipe import Recipe, task_for, verifier_for
+from polymode.training.recipe import Recipe, chat_for, task_for, verifier_for
 from polymode.verifiers import QuestionVerifier, Verifier
 from polymode.verifiers.description import describe_verifier
 
@@ -37,7 +37,7 @@ def run_arm(plan: Plan, arm: Arm, root: Path) -> None:
     missing = [view for view in arm.views if not (folder / view.name / runs.METRICS).exists()]
     if not missing:
         return
-    generator, verifier = TransformersGenerator(model, chat_template=recipe.chat_template), verifier_for(recipe, task)
+    generator, verifier = TransformersGenerator(model, chat=chat_for(recipe, task)), verifier_for(recipe, task)
     for view in missing:
         target = folder / view.name
         if view.of:

@@ -41,7 +41,7 @@ SUM_TOLERANCE = 0.01
 Named = Mapping[str, Any]
 """A task or verifier as files hold it: ``{"name": ..., "options": {...}}``."""
 _FIX = "correct the line"
-_SHARED = ("question", "references", "exclusive", "distribution", "p_correct")
+_SHARED = ("question", "references", "exclusive", "ask", "distribution", "p_correct")
 """Fields that samples of one question share."""
 
 
@@ -77,6 +77,7 @@ class _Row:
     n_tokens: Count | None = None
     finished: bool | None = None
     exclusive: bool | None = None
+    ask: str | None = None
     distribution: Annotated[dict[str, Share] | None, AfterValidator(_sums_to_one)] = None
     p_correct: dict[str, Share] | None = None
     confidences: list[Share] | None = None
@@ -253,6 +254,7 @@ class _Reader:
                 distribution=row.distribution,
                 p_correct=row.p_correct,
                 exclusive=bool(row.exclusive),
+                ask=row.ask or "",
                 meta=row.meta or {},
             )
             self.examples[id_] = shared, example, line
@@ -347,6 +349,7 @@ def completion_to_row(completion: Completion, origin: Mapping[str, Named] | None
             {"text": ref.text, "aliases": list(ref.aliases), "weight": ref.weight} for ref in example.references
         ],
         "exclusive": example.exclusive,
+        **({"ask": example.ask} if example.ask else {}),
         "distribution": example.distribution,
         "p_correct": example.p_correct,
         "meta": {**example.meta, **(origin or {})} or None,
