@@ -200,10 +200,12 @@ def check_reading(
     Raises:
         ConfigError: the tokenizer loses the format, or the context or ``max_tokens`` has no room for it.
     """
-    form = write_answers(["0"] * k, ["0.50"] * k if confidence else None, style)
-    ids = tokenizer(form, add_special_tokens=False)["input_ids"]
-    text = tokenizer.decode(ids, skip_special_tokens=False)
-    if not parse_answers(text, k, confidence=confidence).is_clean:
+    # Tokenizers that know words only, as the lab's do, know numbers of one of these forms.
+    forms = [write_answers(["0"] * k, [q] * k if confidence else None, style) for q in ("0.50", "0.5")]
+    ids_of_forms = [tokenizer(form, add_special_tokens=False)["input_ids"] for form in forms]
+    texts = [tokenizer.decode(ids, skip_special_tokens=False) for ids in ids_of_forms]
+    form, text, ids = forms[0], texts[0], ids_of_forms[0]
+    if not any(parse_answers(one, k, confidence=confidence).is_clean for one in texts):
         other = "tags" if style.endswith("lines") else "lines"
         raise ConfigError(
             f"the model's tokenizer does not keep the answer format: {form[:60]!r} comes back as {text[:60]!r}; use "
