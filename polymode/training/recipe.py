@@ -17,7 +17,7 @@ from pydantic import ConfigDict, Field, Strict, ValidationError, ValidationInfo,
 from pydantic.dataclasses import dataclass
 
 from polymode.chat import Chat, shots_from
-from polymode.errors import ConfigError, DataNotFoundError
+from polymode.errors import ConfigError, DataNotFoundError, UserError
 from polymode.prompts import check_k, style_of
 from polymode.rewards import METHODS, Reward, check_question, term_names
 from polymode.rewards.coverage import least_gain
@@ -336,7 +336,7 @@ Recipe.__init__ = _init
 def _one_line(invalid: ValidationError) -> str:
     first = invalid.errors()[0]
     details = first.get("ctx", {})
-    if isinstance(details.get("error"), ConfigError):
+    if isinstance(details.get("error"), UserError):
         return str(details["error"])
     name = str(first["loc"][0])
     if first["type"] == "unexpected_keyword_argument":

@@ -65,6 +65,20 @@ def test_arguments_of_the_chat_template_are_sent(server: Server) -> None:
     assert "chat_template_kwargs" not in without
 
 
+def test_the_whole_conversation_and_stop_strings_are_sent(server: Server) -> None:
+    asked = Chat(system="Be brief.", shots=(("Q1", "A1"),), stop=("\n\n",))
+    generator = open_generator("openai", "m", {"base_url": server.url}, chat=asked)
+    generator.generate(["Q2"], n=1, max_tokens=9, temperature=0.5, seed=3)
+    [body] = server.bodies
+    assert [(one["role"], one["content"]) for one in body["messages"]] == [
+        ("system", "Be brief."),
+        ("user", "Q1"),
+        ("assistant", "A1"),
+        ("user", "Q2"),
+    ]
+    assert body["stop"] == ["\n\n"]
+
+
 def test_nothing_asked_nothing_sent(server: Server) -> None:
     assert ask(server, ()) == []
     assert server.bodies == []
