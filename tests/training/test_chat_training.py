@@ -22,6 +22,9 @@ from ..chat_models import chat_checkpoint
 
 SHOT = {"question": "likes tea", "completion": "<answer1>tea</answer1><answer2>milk</answer2>"}
 
+STOPS = "zqjbZQJKB"
+"""Letters that the tokenizer has no longer tokens with."""
+
 
 @pytest.fixture(scope="module")
 def thinking_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -59,7 +62,7 @@ def test_a_model_is_trained_on_what_it_is_asked_with_later(chat_recipe: Callable
         "chat_template": {"enable_thinking": False},
         "system": "Be brief.",
         "shots": [SHOT],
-        "stop": ["e", "a"],
+        "stop": [*STOPS],
     }
     model = train(chat_recipe(**options), tmp_path / "run")
     table = pq.read_table(tmp_path / "run" / "checkpoints" / "completions" / "completions_00001.parquet").to_pydict()
@@ -74,11 +77,11 @@ def test_a_model_is_trained_on_what_it_is_asked_with_later(chat_recipe: Callable
     for prompt in table["prompt"]:
         shown = template(prompt, add_generation_prompt=True, return_dict=False, enable_thinking=False)
         assert generator.encode(prompt[-1]["content"]) == shown
-    assert generator.chat.stop == ("e", "a")
+    assert generator.chat.stop == tuple(STOPS)
     # A stop string is trained on as the model wrote it, and nothing comes behind it.
     contents = [text[0]["content"] for text in table["completion"]]
-    assert any(content.endswith(("e", "a")) for content in contents)
-    assert not any({"e", "a"} & set(content[:-1]) for content in contents)
+    assert any(content.endswith(tuple(STOPS)) for content in contents)
+    assert not any(set(STOPS) & set(content[:-1]) for content in contents)
     stored = json.loads((model / "generation_config.json").read_text(encoding="utf-8"))
     ends = tokenizer.convert_tokens_to_ids(["<|endoftext|>", "<|im_end|>"])
     assert stored["eos_token_id"] == sorted(ends) and not {"repetition_penalty", "top_k"} & stored.keys()
