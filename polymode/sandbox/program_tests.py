@@ -29,6 +29,8 @@ _IMPLIED = frozenset({"math", "cmath", "re", "collections", "itertools", "functo
 JsonForm = Any
 """A value in the form of `polymode.sandbox.inside.values`."""
 
+MAX_DOMAIN_CHARS = 100_000
+"""Longest calls by which it is told what a program does on no input of the tests."""
 MAX_TESTS_CHARS = 2_000_000
 """Longest JSON text of one question's tests."""
 
@@ -154,7 +156,9 @@ def _plan(tests: ProgramTests) -> Plan:
     run = {"imports": tests.imports, "setup": tests.setup, "n_tested": n_tested}
     run["calls"] = [call[0] if len(call) == 1 else call for call in calls]
     check = {"imports": "\n".join(imports), "checks": checks, "keep": sorted(keep)}
-    check |= {"n_tested": n_tested, "n_calls": len(calls)}
+    tested = [call[0] for call in calls[:n_tested]]
+    is_short = sum(map(len, tested)) <= MAX_DOMAIN_CHARS  # long ones would be read again with every batch
+    check |= {"n_tested": n_tested, "n_calls": len(calls), "calls": tested if is_short else []}
     return Plan(json.dumps(run)[1:-1], json.dumps(check), digest(tests.to_json()))
 
 

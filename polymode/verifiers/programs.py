@@ -2,8 +2,10 @@
 
 A question's single reference holds its tests, as JSON text of `polymode.sandbox.ProgramTests`; right programs are
 without number. Two programs are the same answer when their syntax trees have the same normal form
-(`polymode.sandbox.inside.normal`), or, with ``distinct="behaviour"``, when they do the same on all inputs of the tests
-and on the extra inputs. A program that does not load or is not done in time is compared by its syntax tree either way.
+(`polymode.sandbox.inside.normal`), or, with ``distinct="behaviour"``, when they give the same values on the inputs of
+the tests, of which a test may accept several. What a program does on further inputs, or after more calls, never makes
+it another answer, as there is no end of ways to differ where nothing is asked; it is only counted
+(`ProgramVerifier.count_distinct`). A program that does not load or is not done in time is compared by its syntax tree.
 
 Of an answer in prose, the program is its fenced block (`program_text`). Everything is done in the sandbox, also
 parsing: hostile text can crash a parser.
@@ -46,8 +48,8 @@ class DistinctCounts:
     by_ast: int
     """Right programs that differ in their normal form."""
     by_behaviour: int | None
-    """Right programs that differ in what they do; None when the tests have no extra inputs, because what passes the
-    same asserts would count as the same."""
+    """Right programs that differ in what they do, further inputs included; None when the tests have none, because what
+    passes the same asserts would count as the same. A measurement: no credit is given for it."""
     unscored: int
     """Answers that could not be judged."""
 
@@ -166,10 +168,10 @@ class ProgramEquality:
         return self.result(answer).reason
 
     def key(self, text: str) -> str:
-        """Normal form, or behaviour, of a program."""
+        """Normal form of a program, or what it gives on the inputs of the tests; never what it does on further ones."""
         result = self.result(text)
-        is_compared = self.distinct == "behaviour" and result.behaviour and result.outcome is not Outcome.TIMEOUT
-        return f"does:{result.behaviour}" if is_compared else result.key
+        is_compared = self.distinct == "behaviour" and result.values and result.outcome is not Outcome.TIMEOUT
+        return f"does:{result.values}" if is_compared else result.key
 
     def same(self, a: str, b: str) -> bool:
         """Whether the keys are equal."""
