@@ -117,15 +117,8 @@ def _check_room(examples: Sequence[Example], generator: Any, form: Format, sampl
     """Refuse a model that cannot read the questions or write the format, before anything is sampled."""
     prompts = [prompt_for(one, form.k, confidence=form.has_confidence, style=sampling.style) for one in examples]
     longest = max((len(generator.encode(prompt)) for prompt in prompts), default=0)
-    check_reading(
-        generator.tokenizer,
-        generator.context,
-        longest,
-        k=form.k,
-        confidence=form.has_confidence,
-        style=sampling.style,
-        max_tokens=sampling.max_tokens,
-    )
+    how: dict[str, Any] = {"confidence": form.has_confidence, "style": sampling.style}
+    check_reading(generator.tokenizer, generator.context, longest, k=form.k, max_tokens=sampling.max_tokens, **how)
 
 
 def collect(task: Task, generator: Generator, options: Warmup, sampling: Sampling) -> list[Completion]:

@@ -90,33 +90,36 @@ def generate(options: Generate) -> int:
 
 
 def room_for(generator: Any, prompts: Sequence[str], k: int, confidence: bool, style: Style, max_tokens: int) -> int:
-    """Most tokens of a completion, after a check that the model can read the questions and write the answers.
+    """Most tokens of a completion, as `check_model` says it; prints what is worth knowing before hours are spent."""
+    from polymode.chat import has_template
+
+    room = check_model(generator, prompts, k, confidence, style, max_tokens)
+    if room < max_tokens:
+        print(f"completions are cut off at {room:,} tokens, not {max_tokens:,}: the model reads {generator.context:,}")
+    chat = getattr(generator, "chat", None)
+    if chat is not None and not chat.shots and style in ("full", "lines"):
+        tokenizer = getattr(generator, "tokenizer", None)
+        if tokenizer is not None and not has_template(tokenizer):
+            print("the model has no chat template, so it goes on from the plain prompt: --shots can show it the format")
+    return room
+
+
+def check_model(generator: Any, prompts: Sequence[str], k: int, confidence: bool, style: Style, max_tokens: int) -> int:
+    """Most tokens of a completion, after a check that the model can read the prompts and write the answers.
 
     Back-ends without a tokenizer here, such as servers, are not checked.
 
     Raises:
         ConfigError: the tokenizer loses the answer format, or the context has no room for it.
     """
-    from polymode.chat import check_reading, has_template
+    from polymode.chat import check_reading
 
     encode = getattr(generator, "encode", None)
     if encode is None:
         return max_tokens
     longest = max((len(encode(prompt)) for prompt in prompts), default=0)
-    room = check_reading(
-        generator.tokenizer,
-        generator.context,
-        longest,
-        k=k,
-        confidence=confidence,
-        style=style,
-        max_tokens=max_tokens,
-    )
-    if room < max_tokens:
-        print(f"completions are cut off at {room:,} tokens, not {max_tokens:,}: the model reads {generator.context:,}")
-    if not has_template(generator.tokenizer) and style in ("full", "lines") and not generator.chat.shots:
-        print("the model has no chat template, so it goes on from the plain prompt: --shots can show it the format")
-    return room
+    how: dict[str, Any] = {"k": k, "confidence": confidence, "style": style, "max_tokens": max_tokens}
+    return check_reading(generator.tokenizer, generator.context, longest, **how)
 
 
 def _verifier_of(task: Any) -> dict[str, Any] | None:

@@ -69,7 +69,6 @@ _REASONS: Mapping[str, str] = {
     "save_only_model ignore_data_skip": "a resumed run must take the steps of one that was never stopped",
     "resume_from_checkpoint": "use --resume",
     "data_seed": "questions are drawn by seed",
-    "bf16": "write dtype: bfloat16 at the top level",
     "shuffle_dataset": "questions come shuffled by seed already",
     "remove_unused_columns": "the reward reads the columns of the questions",
     "use_cpu": "a GPU is used where there is one",
