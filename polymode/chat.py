@@ -6,6 +6,7 @@ exactly the text that it is later asked with.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from polymode.errors import ConfigError
 from polymode.parsing import parse_answers
 from polymode.prompts import MAX_K, Style, build_plain_prompt, build_prompt, encodable, write_answers
 
+log = logging.getLogger(__name__)
 Message = dict[str, str]
 _RESERVED = ("chat_template", "conversation", "tokenize", "add_generation_prompt", "return_dict", "messages")
 _MAX_STOP = 200
@@ -188,6 +190,8 @@ def check_reading(
 ) -> int:
     """Check that a model can read the prompts and write what they ask for; returns the tokens left for a completion.
 
+    Warns where ``max_tokens`` has no room for the format.
+
     Args:
         tokenizer: of the model.
         context: tokens that the model reads; None when unknown.
@@ -198,7 +202,7 @@ def check_reading(
         max_tokens: longest completion.
 
     Raises:
-        ConfigError: the tokenizer loses the format, or the context or ``max_tokens`` has no room for it.
+        ConfigError: the tokenizer loses the format, or the context has no room for it.
     """
     # Tokenizers that know words only, as the lab's do, know numbers of one of these forms.
     forms = [write_answers(["0"] * k, [q] * k if confidence else None, style) for q in ("0.50", "0.5")]
@@ -212,9 +216,12 @@ def check_reading(
             f"format: {other}, or another model"
         )
     if len(ids) > max_tokens:
-        raise ConfigError(
-            f"k = {k} needs {len(ids)} tokens for the answer format alone, and completions are cut off at "
-            f"{max_tokens}: raise that limit, lower k, or use format: lines"
+        log.warning(
+            "k = %d needs %d tokens for the answer format alone, and completions are cut off at %d, so none can keep "
+            "it: raise that limit, lower k, or use format: lines",
+            k,
+            len(ids),
+            max_tokens,
         )
     if context is None:
         return max_tokens

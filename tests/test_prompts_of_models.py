@@ -114,21 +114,11 @@ def test_generate_goes_on_only_as_it_began(run: Run, model: Path, questions: Pat
     assert code == 2 and "system = 'Be brief.' differs from the run folder's None" in err
 
 
-@pytest.mark.parametrize(
-    ("positions", "args", "message"),
-    [
-        (4096, ["--max-tokens", "5"], r"needs .* tokens for the answer format alone, and completions are cut off at 5"),
-        (100, [], "the longest prompt has"),
-    ],
-)
-def test_no_room_is_told_before_anything_is_sampled(
-    run: Run, questions: Path, tmp_path: Path, positions: int, args: list[str], message: str
-) -> None:
-    folder = chat_checkpoint(tmp_path / "model", positions=positions)
+def test_no_room_is_told_before_anything_is_sampled(run: Run, questions: Path, tmp_path: Path) -> None:
+    folder = chat_checkpoint(tmp_path / "model", positions=100)
     command = ["generate", "--model", folder, "--task", "records", "--data", questions, "--n", 1]
-    code, _, err = run(*command, "--out", tmp_path / "run", *args)
-    assert code == 2 and err.splitlines()[-1].startswith("error: ")
-    assert message.split(" .* ")[0] in err
+    code, _, err = run(*command, "--out", tmp_path / "run")
+    assert code == 2 and err.splitlines()[-1].startswith("error: the longest prompt has ")
     assert not (tmp_path / "run" / runs.CONFIG).exists()
 
 

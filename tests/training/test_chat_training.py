@@ -143,7 +143,6 @@ def test_validation_says_what_the_model_does_and_changes_nothing(
             ConfigError,
             r"max_completion_length = 5000 after a prompt of \d+ tokens, and",
         ),
-        ({"max_completion_length": 12}, ConfigError, r"k = 2 needs \d+ tokens .* cut off at 12"),
         ({"chat_template": {"thinking": False}}, ConfigError, "does not read 'thinking': check the spelling"),
         ({"shots": "nowhere.jsonl"}, ConfigError, "shots = 'nowhere.jsonl' is no file"),
         ({"shots": [{"question": "Q"}]}, ConfigError, "shots, number 1: completion = None is not allowed"),

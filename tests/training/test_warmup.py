@@ -146,6 +146,6 @@ def test_questions_without_enough_answers(chat_model: Path, tmp_path: Path, caps
     path = tmp_path / "q.jsonl"
     path.write_text("".join(json.dumps({"question": f"likes tea {i}", "references": ["a"]}) + "\n" for i in range(30)))
     args = ["--model", chat_model, "--task", "records", "--data", path, "--out", tmp_path / "w", "--style", "brief"]
-    args += ["--samples", 1, "--questions", 2, "--check", 1, "--max-tokens", 40, "--methods", "multi-rlvr"]
+    args += ["--samples", 1, "--questions", 2, "--check", 1, "--max-tokens", 3, "--methods", "multi-rlvr"]
     assert run(*args) == 2
     assert "raise --samples" in capsys.readouterr().err
