@@ -8,7 +8,7 @@ from typing import Any
 
 from polymode.cli.flags import Count
 from polymode.cli.options import ProgramOptions, PromptOptions
-from polymode.errors import ConfigError
+from polymode.errors import ConfigError, DataNotFoundError
 from polymode.types import Example
 
 
@@ -59,6 +59,10 @@ def run_tasks(options: Tasks) -> int:
     task = open_task(options.name, data=options.data, **options.task_options)
     splits: tuple[Split, ...] = getattr(task, "splits", ("train",))  # a task made for evaluation has no train split
     examples = task.examples(splits[0], options.n)
+    if not examples:
+        raise DataNotFoundError(
+            f"task {options.name!r} has no question of the {splits[0]} split that can be used: check its data"
+        )
     if options.prompt:
         _show_prompts(options, task, list(examples))
         return 0

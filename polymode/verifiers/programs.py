@@ -34,7 +34,8 @@ TestedProgram = tuple[str, str]
 """The tests, as the reference holds them, and a program without its fence."""
 
 _FENCE = re.compile(r"([ \t]*)(`{3,}|~{3,})([^`]*)")
-_QUOTES = re.compile("\"\"\"|'''")
+_QUOTES = re.compile(r"""(\"{3}|'{3})|#.*|"(?:\\.|[^"\\])*+"?|'(?:\\.|[^'\\])*+'?""")
+"""Triple quotes; comments and strings of one line, with their end or without, in which they open nothing."""
 _PYTHON = ("", "py", "py3", "python", "python3", "python-repl", "ipython", "ipython3")
 """What follows the opening fence of a program."""
 
@@ -225,16 +226,37 @@ def _blocks(lines: Sequence[str]) -> list[tuple[str, str]]:
     for line in lines:
         mark = None if quote else _FENCE.fullmatch(line.rstrip())
         if mark and not fence:
-            indent, fence, language = mark[1], mark[2], mark[3].strip().lower()
-        elif mark and mark[2][0] == fence[0] and len(mark[2]) >= len(fence) and not mark[3].strip():
+            indent, fence, language = mark[1], mark[2], _language(mark[3])
+        elif mark and mark[2][0] == fence[0] and len(mark[2]) >= len(fence):  # no line of Python, whatever follows it
             blocks.append((language, "\n".join(content)))
             fence, content = "", []
+            if mark[3].strip().lower() in _PYTHON[1:]:  # the last block was without its end
+                indent, fence, language = mark[1], mark[2], _language(mark[3])
         else:
             if fence:
                 content.append(line.removeprefix(indent))
-            for found in _QUOTES.findall(line):
-                quote = "" if found == quote else quote or found
-            continue
+            quote = _quote_after(line, quote)
     if fence and content:
         blocks.append((language, "\n".join(content)))
     return blocks
+
+
+def _language(info: str) -> str:
+    """The first word of what follows a fence: of ``python title="a.py"``, ``{python}`` and ``Python3.11``, python."""
+    word = re.match(r"[\s{.]*([A-Za-z0-9-]*)", info)
+    return word[1].lower() if word else ""
+
+
+def _quote_after(line: str, quote: str) -> str:
+    """The triple quote that a line leaves open, when it begins in ``quote`` or, empty, in none."""
+    position = 0
+    while True:
+        if quote:
+            end = line.find(quote, position)
+            if end < 0:
+                return quote
+            position, quote = end + 3, ""
+        mark = _QUOTES.search(line, position)
+        if mark is None:
+            return ""
+        position, quote = mark.end(), mark[1] or ""

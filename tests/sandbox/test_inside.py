@@ -50,6 +50,7 @@ def test_values_come_back_as_they_are(value: Any) -> None:
         math.inf,
         "\udc80 a lone surrogate",
         range(3, 0, -1),
+        ...,
         bytearray(b"x"),
         frozenset({1, (2,)}),
         Counter("aab"),

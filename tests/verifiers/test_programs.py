@@ -257,6 +257,26 @@ def test_a_fence_with_much_in_it_is_read_in_linear_time() -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "```python\nPROGRAM  # don't use ''' here\n```\nIt is done.",
+        "```python\nPROGRAM\nQUOTE = '\"\"\"'\n```\nIt's done.",
+        "```python\nPROGRAM\n``` That is all.",
+        '```python title="a.py"\nPROGRAM\n```\n```text\n4\n```',
+        "```{python}\nPROGRAM\n```\n```text\n4\n```",
+    ],
+)
+def test_a_fence_ends_where_a_person_sees_it_end(text: str) -> None:
+    program = program_text(text.replace("PROGRAM", POWER))
+    assert program.startswith(POWER) and "```" not in program
+
+
+@pytest.mark.parametrize("piece", ["'\\", '"', "'''", "#", '"""\\'])
+def test_hostile_quotes_are_read_in_linear_time(piece: str) -> None:
+    assert program_text(f"```\n{piece * 100_000}") == piece * 100_000
+
+
+@pytest.mark.parametrize(
     ("references", "said"),
     [
         (("Paris",), "tests: 'Paris' is not JSON"),
