@@ -12,6 +12,9 @@ from polymode.cli.flags import Count, Temperature, Whole
 from polymode.errors import ConfigError
 from polymode.prompts import Style, style_of
 
+PATIENCE = {"patience": 1800.0, "retries": 8, "timeout": 600.0}
+"""Hints for a back-end behind a server in a long run: seconds for a completion, attempts, seconds for each."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ProgramOptions:
@@ -125,18 +128,14 @@ class DecisionOptions(ModelOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeasureOptions(ProgramOptions):
-    """Options of every verb that judges and measures completions."""
+class VerifierOptions(ProgramOptions):
+    """Options of every verb that compares answers."""
 
     verifier: str | None = None
     """Verifier that decides which answers are right: text, symbolic (mathematics), judge (a language model), programs
     (tests) or module:Name. By default the one recorded for each run, else text."""
     verifier_options: Mapping[str, Any] = field(default_factory=dict)
     """Options of the verifier, for example seconds=10 (symbolic) or cache=verdicts.db (judge)."""
-    metrics: tuple[str, ...] = ()
-    """Further metrics: module:Name, or the name of an installed one."""
-    n_boot: Whole = 1000
-    """Number of bootstrap replicates for the intervals; 0 omits the intervals."""
 
     def open_verifier(self) -> Any:
         """The verifier that the flags name; None when they name none."""
@@ -145,6 +144,16 @@ class MeasureOptions(ProgramOptions):
         if self.verifier is None and self.verifier_options:
             raise ConfigError("--verifier-options are given without --verifier: name one, for example --verifier judge")
         return None if self.verifier is None else open_verifier(self.verifier, **self.verifier_options)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasureOptions(VerifierOptions):
+    """Options of every verb that judges and measures completions."""
+
+    metrics: tuple[str, ...] = ()
+    """Further metrics: module:Name, or the name of an installed one."""
+    n_boot: Whole = 1000
+    """Number of bootstrap replicates for the intervals; 0 omits the intervals."""
 
 
 @dataclass(frozen=True)
@@ -216,7 +225,11 @@ class Generate(ModelOptions, ProgramOptions):
     batch: Count = 64
     """Number of completions sampled at the same time, and kept together; vllm and openai choose it themselves."""
     confidences: str | None = None
-    """Confidences that are measured instead of the stated ones: answer-probability, p-true or module:Name."""
+    """Confidences that are measured instead of the stated ones: answer-probability, p-true, votes, aggregation or
+    module:Name; `polymode confidences` measures them later."""
+    refused: Literal["stop", "empty"] = "stop"
+    """What becomes of prompts that a server refuses: nothing is written until they are answered, or they count as
+    empty completions."""
     resume: bool = False
     """Go on in an existing run folder: finished completions are kept, only the missing ones are generated."""
 

@@ -13,7 +13,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from polymode.cli.options import DecisionOptions
-from polymode.cli.verbs import check_model
+from polymode.cli.verbs import check_room
 from polymode.errors import ConfigError, MissingExtraError
 from polymode.prompts import build_prompt
 
@@ -118,7 +118,7 @@ def run_serve(options: Serve) -> int:
                 options.model or "", batch=options.batch, show_progress=False, timeout=BACK_END_SHARE * options.seconds
             )
             shortest = build_prompt("?", settings.k, confidence=True, style=settings.style)
-            check_model(generator, [shortest], settings.k, True, settings.style, settings.max_tokens)
+            check_room(generator, [shortest], settings.k, True, settings.style, settings.max_tokens)
             is_concurrent = getattr(generator, "is_concurrent", False)
             app = create_app(
                 settings,

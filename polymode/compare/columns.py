@@ -22,7 +22,7 @@ from polymode.errors import ConfigError, DataNotFoundError
 from polymode.report.arms import Arm
 from polymode.rewards import METHODS
 
-Confidence = Literal["stated", "votes", "answer probability", "P(True)"]
+Confidence = Literal["stated", "votes", "answer probability", "P(True)", "aggregation"]
 """Stated in the text; share of votes in a pooled set; measured on the model (`polymode.generate.confidences`)."""
 
 

@@ -13,6 +13,7 @@ from polymode.decoding.loading import load_causal_lm, load_tokenizer
 from polymode.decoding.texts import opening_of
 from polymode.errors import ConfigError, MissingExtraError, PromptRefusedError, UserError
 from polymode.generate import Generated, chat_of, generation_fields
+from polymode.generate.spellings import spelled_probabilities, tokens_of
 
 _LOGIT_BYTES = 1 << 30
 """Most memory for logits when texts are scored."""
@@ -123,30 +124,37 @@ class TransformersGenerator:
             out[row] = [(a + shift, b + shift, v) for (a, b), v in zip(offsets, values, strict=True)]
         return out
 
-    def next_token_probabilities(
-        self, prompts: Sequence[str], texts: Sequence[str], candidates: Sequence[str]
+    def continuation_probabilities(
+        self, prompts: Sequence[str], texts: Sequence[str], groups: Sequence[Sequence[str]]
     ) -> list[list[float]]:
-        """Probability that each text goes on with the first token of each candidate, not renormalised.
+        """Probability that each text goes on with one of the spellings of each group, not renormalised.
+
+        A spelling of several tokens has the product of their probabilities (`polymode.generate.spellings`).
 
         Raises:
-            ConfigError: two candidates start with the same token.
+            ConfigError: the tokenizer writes a spelling of one group as one of another.
         """
         import torch
 
-        firsts = [self.tokenizer(c, add_special_tokens=False)["input_ids"][0] for c in candidates]
-        if len(set(firsts)) < len(firsts):
-            raise ConfigError(f"candidates {list(candidates)} do not all start with tokens of their own")
+        spellings = tokens_of(groups, self.tokenizer)
         ids = [self.encode(prompt) for prompt in prompts]
         for ids_T, text in zip(ids, texts, strict=True):
             ids_T += self.tokenizer(self._without_opening(text, ids_T), add_special_tokens=False)["input_ids"]
-        out: list[list[float]] = [[] for _ in texts]
-        with torch.inference_mode():
-            for chunk in self._batches(list(range(len(ids))), ids, self._rows_at_once(1), "score"):
-                batch = self._padded(ids, chunk)
-                logits = self.model(**batch, use_cache=False, logits_to_keep=1).logits[:, -1].float()
-                for i, p_V in zip(chunk, logits.softmax(-1), strict=True):
-                    out[i] = p_V[firsts].tolist()
-        return out
+
+        def next_probabilities(rows: list[list[int]], wanted: Sequence[int]) -> list[list[float]]:
+            out: list[list[float]] = [[] for _ in rows]
+            with torch.inference_mode():
+                for chunk in self._batches(list(range(len(rows))), rows, self._rows_at_once(1), "score"):
+                    logits = self.model(**self._padded(rows, chunk), use_cache=False, logits_to_keep=1).logits[:, -1]
+                    for i, p_V in zip(chunk, logits.float().softmax(-1), strict=True):
+                        out[i] = p_V[list(wanted)].tolist()
+            return out
+
+        return spelled_probabilities(ids, spellings, len(groups), next_probabilities)
+
+    def openings(self, prompts: Sequence[str]) -> list[str]:
+        """What each prompt opens for its completion: ``<think>`` and white space, or nothing."""
+        return [opening_of(self.tokenizer, self.encode(prompt)) for prompt in prompts]
 
     def _log_probabilities(self, ids: list[list[int]], widths: list[int]) -> Iterator[tuple[int, list[float]]]:
         """Row and log-probabilities of its last ``widths[row]`` tokens.

@@ -10,6 +10,7 @@ from polymode.chat import Chat, has_template
 from polymode.decoding.texts import opening_of
 from polymode.errors import MissingExtraError
 from polymode.generate import Generated, chat_of, generation_fields
+from polymode.generate.replies import MAX_LISTED, word_probabilities
 
 NEUTRAL: Mapping[str, Any] = {
     "top_p": 1.0,
@@ -82,17 +83,52 @@ class VLLMGenerator:
                 setattr(settings, name, value)
         else:
             settings = SamplingParams(**{**NEUTRAL, **self._fields, **ours})
+        return [
+            [
+                Generated(opening + out.text, len(out.token_ids), out.finish_reason == "stop", n_prompt)
+                for out in outputs
+            ]
+            for opening, n_prompt, outputs in self._outputs(prompts, settings)
+        ]
+
+    def reply_probabilities(
+        self, prompts: Sequence[str], words: Sequence[str], *, n: int, max_tokens: int, seed: int
+    ) -> list[list[float]]:
+        """Probability that the reply to each prompt begins, after any reasoning, with each of the words.
+
+        From the most likely tokens that vLLM lists beside those of one reply; ``n`` is for back-ends that list none.
+        """
+        from vllm import SamplingParams  # pyright: ignore[reportAttributeAccessIssue]  # absent, it is this module
+
+        settings = SamplingParams(
+            **NEUTRAL,
+            n=1,
+            max_tokens=max_tokens,
+            temperature=1.0,
+            seed=seed,
+            logprobs=MAX_LISTED,
+            skip_special_tokens=False,
+        )
+        out = []
+        for opening, _, [one] in self._outputs(prompts, settings):
+            tokens = []
+            for token, listed in zip(one.token_ids, one.logprobs, strict=True):
+                alternatives = {
+                    i: {"token": other.decoded_token or "", "logprob": other.logprob} for i, other in listed.items()
+                }
+                tokens.append({**alternatives[token], "top_logprobs": list(alternatives.values())})
+            listed_p = word_probabilities({"logprobs": {"content": tokens}}, opening + one.text, words)
+            out.append(listed_p if listed_p is not None else [0.0] * len(words))  # a reply of no token
+        return out
+
+    def _outputs(self, prompts: Sequence[str], settings: Any) -> list[tuple[str, int, Sequence[Any]]]:
+        """What each prompt opens, its tokens, and vLLM's outputs for it."""
         if has_template(self.tokenizer):
             chats = [self.chat.messages(prompt) for prompt in prompts]
             results = self.engine.chat(chats, settings, chat_template_kwargs=dict(self.chat.template))
         else:
             results = self.engine.generate([self.chat.plain(prompt) for prompt in prompts], settings)
-        n_prompts = [len(result.prompt_token_ids) for result in results]
-        openings = [opening_of(self.tokenizer, result.prompt_token_ids) for result in results]
         return [
-            [
-                Generated(opening + out.text, len(out.token_ids), out.finish_reason == "stop", n_prompt)
-                for out in result.outputs
-            ]
-            for opening, n_prompt, result in zip(openings, n_prompts, results, strict=True)
+            (opening_of(self.tokenizer, one.prompt_token_ids), len(one.prompt_token_ids), one.outputs)
+            for one in results
         ]

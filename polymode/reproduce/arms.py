@@ -80,13 +80,12 @@ def _sample(
 def _measure(generator: Any, view: View, folder: Path, task: Task, verifier: AnyVerifier) -> None:
     """The completions of another view, with measured confidences."""
     from polymode.evaluation import read_completions
-    from polymode.generate.confidences import answer_probabilities, p_true
+    from polymode.generate.confidences import measure_confidences
 
     completions = read_completions(folder / view.of / runs.COMPLETIONS, verifier=verifier)
-    if view.confidence == "answer probability":
-        completions = answer_probabilities(completions, generator, style=task.prompt_style)
-    elif view.confidence == "P(True)":
-        completions = p_true(completions, generator, style=task.prompt_style)
+    if view.confidence != "votes":  # those are of the pool, and evaluation counts them
+        method = view.name.removeprefix("samples-")
+        completions = measure_confidences(method, completions, generator, style=task.prompt_style, verifier=verifier)
     runs.write_completions(folder / view.name, completions)  # with the origin in their meta
 
 
