@@ -81,7 +81,9 @@ def build_prompt(
     if k == 1:
         asked = "Give the one answer that is most likely correct."
     else:
-        asked = (ask or "Give exactly {k} answers that differ in meaning, the most likely first.").format(k=k)
+        asked = (ask or "Give exactly {k} answers that differ in meaning, the most likely first.").replace(
+            "{k}", str(k)
+        )
     parts = [f"Think first, between <think> and </think>. {asked}"]
     if confidence:
         parts.append(

@@ -18,12 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from polymode import runs
+from polymode.chat import check_reading
 from polymode.errors import ConfigError
 from polymode.generate import Generator, sample_completions
 from polymode.parsing import parse_answers
-from polymode.prompts import Style, build_plain_prompt
+from polymode.prompts import Style, build_plain_prompt, prompt_for
 from polymode.tasks import Task, verifier_of
 from polymode.training.demonstrations import (
+    Format,
     Warmup,
     from_file,
     from_samples,
@@ -88,6 +90,7 @@ def warm_up(
         return clean_share(completions)
 
     generator = open_model(None)
+    _check_room(examples, generator, form, sampling)
     before = clean_share_of(generator)
     path = folder / DEMONSTRATIONS
     if (path / runs.COMPLETIONS).exists():
@@ -110,6 +113,14 @@ def warm_up(
     }
     runs.write_json(folder / SUMMARY, {"schema": runs.SCHEMA, **summary})
     return summary
+
+
+def _check_room(examples: Sequence[Example], generator: Any, form: Format, sampling: Sampling) -> None:
+    """Refuse a model that cannot read the questions or write the format, before anything is sampled."""
+    prompts = [prompt_for(one, form.k, confidence=form.has_confidence, style=sampling.style) for one in examples]
+    longest = max((len(generator.encode(prompt)) for prompt in prompts), default=0)
+    how: dict[str, Any] = {"confidence": form.has_confidence, "style": sampling.style}
+    check_reading(generator.tokenizer, generator.context, longest, k=form.k, max_tokens=sampling.max_tokens, **how)
 
 
 def collect(task: Task, generator: Generator, options: Warmup, sampling: Sampling) -> list[Completion]:

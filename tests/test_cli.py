@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from polymode import runs
-from polymode.cli import VERBS, flags, main, options_class, parse, verbs
-from polymode.cli.options import Generate, ProgramOptions, Tasks
+from polymode.cli import VERBS, flags, main, options_class, parse
+from polymode.cli.options import Generate, ProgramOptions
+from polymode.cli.tasks import Tasks
 from polymode.sandbox.bubblewrap import UNSAFE_LOCAL
 from polymode.training.recipe import Recipe
 
@@ -427,7 +428,7 @@ def test_the_flag_reaches_what_a_command_starts(args: list[str], monkeypatch: py
         values.append(os.environ.get(UNSAFE_LOCAL))
         return 0
 
-    monkeypatch.setattr(verbs, "tasks", record)
+    monkeypatch.setattr("polymode.cli.tasks.run_tasks", record)
     assert main(args) == 0
     assert values == ["1" if "--unsafe-local" in args else None]
     assert UNSAFE_LOCAL not in os.environ

@@ -58,7 +58,9 @@ VERBS = {
     "serve": Verb(DECIDE, "serve:run_serve", "Answer over HTTP, with web pages and an OpenAI-compatible API"),
     "reviews": Verb(DECIDE, "reviews:run_reviews", "Summarise the review queue and export resolved reviews as data"),
     "relabel": Verb(DECIDE, "relabel:run_relabel", "Propose answers that were marked wrong but may be right"),
-    "tasks": Verb(INFORM, "verbs:tasks", "List the tasks, or show sample questions of one"),
+    "tasks": Verb(
+        INFORM, "tasks:run_tasks", "List the tasks, or show sample questions of one, also as a model reads them"
+    ),
     "doctor": Verb(INFORM, "verbs:doctor", "Show what is installed and what each missing part would add"),
 }
 """Every command by its name, in the order in which a user meets them. A new one is a module and a line here."""

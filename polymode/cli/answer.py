@@ -9,6 +9,7 @@ from typing import Literal
 
 from polymode.cli.flags import Whole
 from polymode.cli.options import DecisionOptions
+from polymode.cli.verbs import room_for
 from polymode.errors import ConfigError
 from polymode.policy import Policy, decide
 from polymode.types import AnswerSet, Decision
@@ -60,10 +61,13 @@ def run_answer(options: AnswerQuestion) -> int:
             f"--k {k} does not suit the policy, which was calibrated with k = {calibrated_k}: leave --k out"
         )
     style = options.prompt_style()
-    prompt = build_prompt(options.question, k, confidence=True, exclusive=options.exclusive, style=style)
+    prompt = build_prompt(
+        options.question, k, confidence=True, exclusive=options.exclusive, style=style, ask=options.ask()
+    )
     generator = options.open_generator(options.model, batch=1, show_progress=False)
+    room = room_for(generator, [prompt], k, True, style, options.max_tokens)
     [[generated]] = generator.generate(
-        [prompt], n=1, max_tokens=options.max_tokens, temperature=options.temperature, seed=options.seed
+        [prompt], n=1, max_tokens=room, temperature=options.temperature, seed=options.seed
     )
     if options.show_text:
         print(printable(generated.text, keep_lines=True), end="\n\n")

@@ -35,11 +35,11 @@ def merge(options: Merge) -> int:
     """Merge, and say where the model is."""
     need_packages("train")
     from polymode.decoding import adapters
-    from polymode.generate import chat_template_of
+    from polymode.generate import chat_of
+    from polymode.runs.chats import write_chat
 
     folder = adapters.adapters_in(options.adapters)
-    print(f"model: {adapters.merge(folder, options.out, base=options.base)}")
-    if template := chat_template_of(folder):
-        flags = " ".join(f"{name}={value!r}" for name, value in template.items())
-        print(f"its run trained with a chat template of {flags}: sample with --chat-template {flags}")
+    merged = adapters.merge(folder, options.out, base=options.base)
+    write_chat(merged, chat_of(folder))
+    print(f"model: {merged}")
     return 0

@@ -7,6 +7,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from polymode.chat import Chat, shots_from
 from polymode.cli.flags import Count, Temperature, Whole
 from polymode.errors import ConfigError
 from polymode.prompts import Style, style_of
@@ -24,17 +25,51 @@ class ProgramOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelOptions:
-    """Options of every verb that prompts a model."""
+class PromptOptions:
+    """Options of every verb that makes prompts."""
 
-    task: str = "clinic"
-    """Task whose questions or prompt style are used; `polymode tasks` lists the tasks."""
     data: Path | None = None
     """Folder or file of the task's data."""
     style: Literal["task", "full", "brief"] = "task"
     """Prompt style; `task` is the task's own."""
     format: Literal["tags", "lines"] = "tags"
     """Notation of the answers: tags, or lines (1. Peru | 0.7), which take fewer tokens; answers of one line only."""
+    chat_template: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments of the model's chat template, for example enable_thinking=false; by default those of the training that
+    made the model."""
+    system: str | None = None
+    """System prompt; by default that of the training that made the model, if one did; "" means none."""
+    shots: Path | None = None
+    """Few-shot examples put before each question: a JSONL or YAML file with question and completion, the completion in
+    the answer format; by default those of the training that made the model."""
+    stop: tuple[str, ...] = ()
+    """Texts that end a completion, besides the model's end tokens; it ends before them. By default those of the
+    training that made the model."""
+
+    def chat_with(self, own: Chat, style: Style, ask: str) -> Chat | None:
+        """How prompts are put to a model, by the flags and then by ``own``; None where no flag says anything.
+
+        Raises:
+            DataNotFoundError, RecordError, ConfigError: the file of few-shot examples is missing or wrong.
+        """
+        from polymode.runs import read_shots
+
+        if not self.chat_template and not self.stop and self.system is None and self.shots is None:
+            return None
+        return Chat(
+            template=self.chat_template or own.template,
+            system=own.system if self.system is None else self.system,
+            shots=own.shots if self.shots is None else shots_from(read_shots(self.shots), style, ask=ask),
+            stop=self.stop or own.stop,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions(PromptOptions):
+    """Options of every verb that prompts a model."""
+
+    task: str = "clinic"
+    """Task whose questions or prompt style are used; `polymode tasks` lists the tasks."""
     max_tokens: Count = 1536
     """Longest completion in tokens; longer ones are truncated."""
     temperature: Temperature = 1.0
@@ -42,11 +77,9 @@ class ModelOptions:
     backend: str = "transformers"
     """What runs the model: transformers, vllm, openai (a server) or module:Name; `polymode doctor` lists the names."""
     backend_options: Mapping[str, Any] = field(default_factory=dict)
-    """Options of the back-end; openai needs base_url, and sends those that it does not know with each request, for
-    example top_k=0 min_p=0, where null removes a field."""
-    chat_template: Mapping[str, Any] = field(default_factory=dict)
-    """Arguments of the model's chat template, for example enable_thinking=false; by default those of the training run
-    that made the model."""
+    """Options of the back-end, for example generation_config=model, which applies the model's own repetition penalty
+    and cut-offs; openai needs base_url, and sends those that it does not know with each request, for example top_k=0
+    min_p=0, where null removes a field."""
 
     def prompt_style(self, task: Any = None) -> Style:
         """The style that the flags name, else that of ``task``, which is opened when it is not given."""
@@ -55,6 +88,12 @@ class ModelOptions:
         if task is None and self.style == "task":
             task = open_task(self.task, data=self.data)
         return style_of(self.style, self.format, task.prompt_style if task is not None else "full")
+
+    def ask(self) -> str:
+        """What the task asks for several answers with; empty means the usual sentence."""
+        from polymode.tasks import ask_of
+
+        return ask_of(self.task)
 
     def check_backend(self, model: str) -> None:
         """Refuse a back-end that does not exist, and options that it does not have; loads nothing."""
@@ -68,10 +107,12 @@ class ModelOptions:
 
     def open_generator(self, model: str, **hints: Any) -> Any:
         """The back-end with the model; ``hints`` as in `polymode.generate.open_generator`."""
-        from polymode.generate import open_generator
+        from polymode.generate import chat_of, open_generator
 
         self.check_backend(model)
-        return open_generator(self.backend, model, self.backend_options, chat_template=self.chat_template, **hints)
+        own = Chat() if self.backend == "openai" else chat_of(model)
+        chat = self.chat_with(own, self.prompt_style() if self.shots is not None else "full", self.ask())
+        return open_generator(self.backend, model, self.backend_options, chat=chat, **hints)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,29 +273,6 @@ class Compare(MeasureOptions):
     """Folder for the comparison; an earlier comparison in it is replaced."""
     against: str | None = None
     """Baseline column; by default the samples of single-rlvr, else the first column."""
-
-
-@dataclass(frozen=True)
-class Tasks(ProgramOptions):
-    """List the tasks, or show sample questions of one with their references and a demonstration.
-
-    Examples:
-        polymode tasks
-        # two questions with references and a demonstration
-        polymode tasks clinic
-        # check how your own records are read
-        polymode tasks records --data questions.jsonl
-    """
-
-    name: str | None = None
-    """Task to show; without it all tasks are listed."""
-    _: KW_ONLY
-    data: Path | None = None
-    """Folder or file of the task's data."""
-    task_options: Mapping[str, Any] = field(default_factory=dict)
-    """Options of the task, for example question_field=prompt (records) or hub=true (ddxplus)."""
-    n: Count = 2
-    """Number of questions to show."""
 
 
 @dataclass(frozen=True)

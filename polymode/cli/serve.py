@@ -13,7 +13,9 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from polymode.cli.options import DecisionOptions
+from polymode.cli.verbs import check_room
 from polymode.errors import ConfigError, MissingExtraError
+from polymode.prompts import build_prompt
 
 if TYPE_CHECKING:
     from polymode.web.answer_service import ServingConfig
@@ -115,6 +117,8 @@ def run_serve(options: Serve) -> int:
             generator = options.open_generator(
                 options.model or "", batch=options.batch, show_progress=False, timeout=BACK_END_SHARE * options.seconds
             )
+            shortest = build_prompt("?", settings.k, confidence=True, style=settings.style)
+            check_room(generator, [shortest], settings.k, True, settings.style, settings.max_tokens)
             is_concurrent = getattr(generator, "is_concurrent", False)
             app = create_app(
                 settings,
@@ -176,6 +180,7 @@ def _settings(options: Serve) -> ServingConfig:
         k=options.k if options.k is not None else policy.k or 3,
         style=of_task.prompt_style(),
         exclusive=options.exclusive,
+        ask=of_task.ask(),
         max_tokens=options.max_tokens,
         temperature=options.temperature,
         seconds=options.seconds,

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from polymode.cli.options import PATIENCE, Compare, Doctor, Evaluate, Generate, Tasks
-from polymode.errors import ConfigError, DataNotFoundError, GeneratorFault, MissingExtraError, RunExistsError
+from polymode.cli.options import PATIENCE, Compare, Doctor, Evaluate, Generate
+from polymode.errors import ConfigError, GeneratorFault, MissingExtraError, RunExistsError
+from polymode.prompts import Style
 from polymode.types import Completion
 
 
@@ -19,7 +20,7 @@ def generate(options: Generate) -> int:
     from polymode import runs
     from polymode.generate.batches import sample_batches
     from polymode.generate.confidences import check_model, measure_in_parts, needs_model
-    from polymode.prompts import check_k
+    from polymode.prompts import check_k, prompt_for
     from polymode.tasks import open_task, verifier_of
 
     check_k(options.k)
@@ -40,8 +41,10 @@ def generate(options: Generate) -> int:
     generator = options.open_generator(options.model, batch=options.batch, show_progress=False, **PATIENCE)
     if options.confidences is not None:
         check_model(options.confidences, generator)
-    runs.create(options.out, options, resume=options.resume)
     style = options.prompt_style(task)
+    prompts = [prompt_for(one, options.k, confidence=options.confidence, style=style) for one in examples]
+    max_tokens = room_for(generator, prompts, options.k, options.confidence, style, options.max_tokens)
+    runs.create(options.out, options, resume=options.resume)
     origin = {"task": {"name": options.task, "options": dict(options.task_options)}, "verifier": _verifier_of(task)}
     if completions:
         print(f"resumed: {len(completions):,} completions are finished", flush=True)
@@ -52,7 +55,7 @@ def generate(options: Generate) -> int:
             k=options.k,
             confidence=options.confidence,
             samples=options.samples,
-            max_tokens=options.max_tokens,
+            max_tokens=max_tokens,
             temperature=options.temperature,
             seed=options.seed,
             style=style,
@@ -78,6 +81,39 @@ def generate(options: Generate) -> int:
     print(token_summary(completions, options.max_tokens))
     print(f"completions: {path}")
     return 0
+
+
+def room_for(generator: Any, prompts: Sequence[str], k: int, confidence: bool, style: Style, max_tokens: int) -> int:
+    """Most tokens of a completion, as `check_room` says it; prints what is worth knowing before hours are spent."""
+    from polymode.chat import has_template
+
+    room = check_room(generator, prompts, k, confidence, style, max_tokens)
+    if room < max_tokens:
+        print(f"completions are cut off at {room:,} tokens, not {max_tokens:,}: the model reads {generator.context:,}")
+    chat = getattr(generator, "chat", None)
+    if chat is not None and not chat.shots and style in ("full", "lines"):
+        tokenizer = getattr(generator, "tokenizer", None)
+        if tokenizer is not None and not has_template(tokenizer):
+            print("the model has no chat template, so it goes on from the plain prompt: --shots can show it the format")
+    return room
+
+
+def check_room(generator: Any, prompts: Sequence[str], k: int, confidence: bool, style: Style, max_tokens: int) -> int:
+    """Most tokens of a completion, after a check that the model can read the prompts and write the answers.
+
+    Back-ends without a tokenizer here, such as servers, are not checked.
+
+    Raises:
+        ConfigError: the tokenizer loses the answer format, or the context has no room for it.
+    """
+    from polymode.chat import check_reading
+
+    encode = getattr(generator, "encode", None)
+    if encode is None:
+        return max_tokens
+    longest = max((len(encode(prompt)) for prompt in prompts), default=0)
+    how: dict[str, Any] = {"k": k, "confidence": confidence, "style": style, "max_tokens": max_tokens}
+    return check_reading(generator.tokenizer, generator.context, longest, **how)
 
 
 @contextmanager
@@ -120,7 +156,8 @@ def check_same(options: Any, folder: Path, *, free: Sequence[str] = ()) -> None:
     from polymode import runs
 
     # A folder may be older than the option.
-    stored = {"chat_template": {}, "format": "tags", "refused": "stop", **runs.read_configuration(folder).config}
+    younger = {"chat_template": {}, "format": "tags", "system": None, "shots": None, "stop": [], "refused": "stop"}
+    stored = {**younger, **runs.read_configuration(folder).config}
     for name, value in runs.to_json(options).items():
         if name not in ("out", "resume", "unsafe_local", *free) and stored.get(name) != value:
             raise ConfigError(
@@ -193,37 +230,6 @@ def compare(options: Compare, args: Sequence[str]) -> int:
     )
     print(comparison.text())
     print(f"report: {options.out / runs.REPORT}")
-    return 0
-
-
-def tasks(options: Tasks) -> int:
-    """List the tasks, or show questions of one."""
-    from polymode.tasks import TASKS, Demonstrates, Split, open_task
-
-    if options.name is None:
-        lines = TASKS.summaries()
-        width = max(map(len, lines))
-        print("\n".join(f"{name:<{width}}  {text}" for name, text in lines.items()))
-        return 0
-    import numpy as np
-
-    task = open_task(options.name, data=options.data, **options.task_options)
-    splits: tuple[Split, ...] = getattr(task, "splits", ("train",))  # a task made for evaluation has no train split
-    examples = task.examples(splits[0], options.n)
-    if not examples:
-        raise DataNotFoundError(
-            f"task {options.name!r} has no question of the {splits[0]} split that can be used: check its data"
-        )
-    for example in examples:
-        print(f"{example.id}: {example.question}")
-        for reference in example.references:
-            weight = "" if reference.weight is None else f"  (probability {reference.weight:.3f})"
-            print(f"  reference: {' = '.join(reference.names)}{weight}")
-        if not example.references:
-            print("  no reference: every answer is wrong")
-        if isinstance(task, Demonstrates):
-            text = task.demonstrate(example, 3, confidence=True, rng=np.random.default_rng(0))
-            print(f"  demonstration: {text}")
     return 0
 
 

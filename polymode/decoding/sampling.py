@@ -21,6 +21,7 @@ from transformers import DynamicCache, GenerationConfig
 from polymode.decoding.memory import compute_dtype_of, free_memory, is_out_of_memory, rows_that_fit
 from polymode.decoding.settings import Settings, base_of, settings_of
 from polymode.decoding.shared_cache import SharedCache, UnshareableError, attending
+from polymode.decoding.stops import StopStrings
 from polymode.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -34,20 +35,28 @@ _SEEDS = 1 << 62
 _STEP = 0x9E3779B97F4A7C15 % _SEEDS  # an odd number far from round ones, so that seeds of steps do not meet
 
 
-def complete(model: Any, prompts: Sequence[Sequence[int]], config: GenerationConfig) -> list[list[int]] | None:
+def complete(
+    model: Any, prompts: Sequence[Sequence[int]], config: GenerationConfig, stops: StopStrings | None = None
+) -> list[list[int]] | None:
     """`sample_tokens` by a generation config, or None where only transformers' `generate` can do what is asked."""
     settings = settings_of(model, config)
     if settings is None or not all(prompts):
         return None
     try:
-        return sample_tokens(model, prompts, settings)
+        rows = sample_tokens(model, prompts, settings, stops=stops)
+        return rows if stops is None else [stops.until_stop(row) for row in rows]
     except UnshareableError:
         return None
 
 
 @torch.no_grad()
 def sample_tokens(
-    model: Any, prompts: Sequence[Sequence[int]], settings: Settings, *, at_once: int | None = None
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    settings: Settings,
+    *,
+    at_once: int | None = None,
+    stops: StopStrings | None = None,
 ) -> list[list[int]]:
     """One completion of each prompt, the end token included; equal prompts share their keys and values.
 
@@ -58,6 +67,7 @@ def sample_tokens(
         prompts: tokens of each prompt.
         settings: how to sample.
         at_once: most completions side by side; None means what memory allows.
+        stops: texts that end a completion too; some tokens behind one may be there still.
 
     Raises:
         UnshareableError: the model's attention turns out to need more.
@@ -73,7 +83,7 @@ def sample_tokens(
     while start < len(order):
         rows = order[start : start + size]
         try:
-            tokens = _sample_rows(model, [prompts[i] for i in rows], rows, len(prompts), settings, seed)
+            tokens = _sample_rows(model, [prompts[i] for i in rows], rows, len(prompts), settings, seed, stops)
         except (torch.OutOfMemoryError, RuntimeError) as exc:
             if not is_out_of_memory(exc):
                 raise
@@ -94,7 +104,13 @@ def sample_tokens(
 
 
 def _sample_rows(
-    model: Any, prompts: Sequence[Sequence[int]], rows: Sequence[int], n_rows: int, settings: Settings, seed: int
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    rows: Sequence[int],
+    n_rows: int,
+    settings: Settings,
+    seed: int,
+    stops: StopStrings | None,
 ) -> list[list[int]]:
     """Completions of prompts that lie together by question; ``rows`` are their numbers among ``n_rows`` in all."""
     questions = list(dict.fromkeys(map(tuple, prompts)))
@@ -124,6 +140,10 @@ def _sample_rows(
             if step + 1 == settings.max_tokens:
                 break
             if step % LOOK == LOOK - 1:
+                if stops is not None:
+                    first = max(0, step + 1 - LOOK - stops.window)
+                    tails = tokens_RT[place_N, first : step + 1].tolist()
+                    is_done_N |= torch.tensor([stops.are_in(tail) for tail in tails], device=device)
                 unfinished = (~is_done_N).nonzero().squeeze(1)
                 if not len(unfinished):
                     break

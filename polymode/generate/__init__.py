@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from polymode import runs
+from polymode.chat import Chat
+from polymode.errors import ConfigError
 from polymode.plugins import Entry, Registry
 from polymode.prompts import Style, prompt_for
 from polymode.types import Completion, Example
@@ -62,7 +64,7 @@ def open_generator(
     model: str | Path,
     options: Mapping[str, Any] | None = None,
     *,
-    chat_template: Mapping[str, Any] | None = None,
+    chat: Chat | None = None,
     **hints: object,
 ) -> Generator:
     """The generator called ``name``, for ``model``.
@@ -71,7 +73,7 @@ def open_generator(
         name: one of `GENERATORS`, or ``module:Name`` of a class with the method of `Generator`.
         model: name or folder of the model.
         options: further keyword arguments of the class.
-        chat_template: arguments of the model's chat template; empty or None means the generator's own choice.
+        chat: how prompts are put to the model; None means the generator's own choice.
         hints: as options (``batch``, ``timeout``, ``show_progress``), passed on only where the class takes them.
 
     Raises:
@@ -79,14 +81,36 @@ def open_generator(
         MissingExtraError: a package that the generator needs is not installed.
     """
     usable = {hint: value for hint, value in hints.items() if hint in GENERATORS.options(name)}
-    template = {"chat_template": chat_template} if chat_template else {}
-    return GENERATORS.open(name, **{**usable, **template, **(options or {}), "model": model})
+    given = {} if chat is None else {"chat": chat}
+    if given and "chat" not in GENERATORS.options(name):
+        raise ConfigError(
+            f"back-end {name!r} takes no chat template, system prompt, shots or stop strings: leave them out"
+        )
+    return GENERATORS.open(name, **{**usable, **given, **(options or {}), "model": model})
 
 
-def chat_template_of(model: str | Path) -> Mapping[str, Any]:
-    """Arguments of the chat template that the model was trained with; none if no run of polymode made it."""
-    run = Path(model).parent
-    return runs.read_configuration(run).config.get("chat_template") or {} if runs.is_training(run) else {}
+def chat_of(model: str | Path) -> Chat:
+    """How the training that made the model put prompts to it; plainly if no run of polymode made it."""
+    remembered, run = runs.read_chat(Path(model)), Path(model).parent
+    if remembered is None and runs.is_training(run):  # of a version that remembered the template's arguments alone
+        remembered = Chat(template=runs.read_configuration(run).config.get("chat_template") or {})
+    return remembered or Chat()
+
+
+def generation_fields(generation_config: Mapping[str, Any] | str | None) -> Mapping[str, Any] | None:
+    """The fields that a back-end's option ``generation_config`` asks for; None stands for those of the model.
+
+    Raises:
+        ConfigError: neither fields nor ``model``.
+    """
+    if generation_config is None or isinstance(generation_config, Mapping):
+        return generation_config or {}
+    if generation_config != "model":
+        raise ConfigError(
+            f"generation_config = {generation_config!r} is not allowed: give fields such as repetition_penalty, or "
+            "model for those that come with the model"
+        )
+    return None
 
 
 def sample_completions(

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from polymode.chat import Chat
 from polymode.endpoint import Endpoint, Refused
 from polymode.errors import ConfigError, GeneratorFault, PromptRefusedError, VerifierFault
 from polymode.generate import Generated
@@ -37,7 +38,8 @@ class OpenAIGenerator:
         patience: seconds for one completion with all its attempts, for a run that can wait: a server that is down
             or busy meanwhile is waited for, and ``timeout`` is that of one attempt. None: ``timeout`` is for all.
         concurrency: requests at once in one call of `generate`.
-        chat_template: arguments of the model's chat template, sent as ``chat_template_kwargs``, which vLLM knows.
+        chat: how prompts are put to the model. The template's arguments are sent as ``chat_template_kwargs``, which
+            vLLM knows, stop strings as ``stop``, of which some servers take four at most.
         request_options: further fields of each request, such as ``{"top_k": 0}``; null removes a field.
         fields: the same, one by one.
 
@@ -58,12 +60,14 @@ class OpenAIGenerator:
         retries: int = 2,
         patience: float | None = None,
         concurrency: int = 16,
-        chat_template: Mapping[str, Any] | None = None,
+        chat: Chat | None = None,
         request_options: Mapping[str, Any] | None = None,
         **fields: Any,
     ) -> None:
-        template = {"chat_template_kwargs": dict(chat_template)} if chat_template else {}
-        request_options = {**template, **(request_options or {}), **fields}
+        self.chat = chat or Chat()
+        template = {"chat_template_kwargs": dict(self.chat.template)} if self.chat.template else {}
+        stop = {"stop": list(self.chat.stop)} if self.chat.stop else {}
+        request_options = {**template, **stop, **(request_options or {}), **fields}
         if not model.strip():
             raise ConfigError(f"model = {model!r} is not allowed: give the name of the model at the server")
         for name, value, low, high in (
@@ -112,7 +116,7 @@ class OpenAIGenerator:
                 **fields,
                 "seed": seed + number * n + sample,
                 **self._options,
-                "messages": [{"role": "user", "content": prompt}],
+                "messages": self.chat.messages(prompt),
             }
             for number, prompt in enumerate(prompts)
             for sample in range(n)
@@ -142,7 +146,7 @@ class OpenAIGenerator:
         out = []
         for prompt in prompts:
             body = {"max_tokens": max_tokens, "temperature": 1.0, "top_p": 1.0, "seed": seed}
-            body = {"model": self.model, **body, **self._options, "messages": [{"role": "user", "content": prompt}]}
+            body = {"model": self.model, **body, **self._options, "messages": self.chat.messages(prompt)}
             out.append(self._listed(body, words) if self._lists_probabilities is not False else None)
             if out[-1] is None:
                 replies = [self._ask({**body, **({"seed": seed + i} if "seed" in body else {})})[0] for i in range(n)]

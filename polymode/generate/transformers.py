@@ -8,11 +8,19 @@ from typing import Any
 
 from tqdm import tqdm
 
+from polymode.chat import Chat
 from polymode.decoding.loading import load_causal_lm, load_tokenizer
-from polymode.decoding.texts import CompletionDecoder, ends_of, opening_of
-from polymode.errors import ConfigError, MissingExtraError, UserError
-from polymode.generate import Generated, chat_template_of
+from polymode.decoding.texts import opening_of
+from polymode.errors import ConfigError, MissingExtraError, PromptRefusedError, UserError
+from polymode.generate import Generated, chat_of, generation_fields
 from polymode.generate.spellings import spelled_probabilities, tokens_of
+
+_LOGIT_BYTES = 1 << 30
+"""Most memory for logits when texts are scored."""
+_COPIES = 3
+"""Arrays of the size of the logits: theirs, in float32, log-probabilities."""
+_LEAST_BLOCK = 16
+"""Positions of each text that are worth a pass of the model."""
 
 
 class TransformersGenerator:
@@ -23,8 +31,10 @@ class TransformersGenerator:
         batch: completions sampled at once.
         dtype: what it computes in: auto, bfloat16 or float32 (`polymode.decoding.precision.compute_dtype`).
         show_progress: draw a progress bar.
-        chat_template: arguments of the model's chat template, such as ``{"enable_thinking": False}``; None means those
-            of the training run that made the model, if one did.
+        chat: how prompts are put to the model; None means as in the training that made it, if one did.
+        generation_config: further fields of transformers' GenerationConfig, such as ``{"repetition_penalty": 1.05}``,
+            or ``model`` for those that come with the model; None means none, so that samples are of the model's own
+            distribution.
 
     Raises:
         MissingExtraError: torch or transformers is not installed.
@@ -38,17 +48,20 @@ class TransformersGenerator:
         batch: int = 256,
         dtype: str = "auto",
         show_progress: bool = True,
-        chat_template: Mapping[str, Any] | None = None,
+        chat: Chat | None = None,
+        generation_config: Mapping[str, Any] | str | None = None,
     ) -> None:
         try:
             import torch
             import transformers  # noqa: F401  # so that its absence is told by name
 
             from polymode.decoding.precision import compute_dtype
+            from polymode.decoding.sampler import Sampler, neutralise
         except ImportError as exc:
             raise MissingExtraError(exc.name or "torch", "train", "generating with a local model") from None
         self.batch, self.show_progress = batch, show_progress
-        self._chat_template = chat_template_of(model) if chat_template is None else chat_template
+        self.chat = chat_of(model) if chat is None else chat
+        asked = generation_fields(generation_config)
         try:
             self.tokenizer = load_tokenizer(model, padding_side="left")
             self.model = load_causal_lm(model, dtype=compute_dtype(dtype, model))
@@ -62,16 +75,26 @@ class TransformersGenerator:
         if self.tokenizer.pad_token is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token
         self.model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
-        self._ends = {*ends_of(self.model), self.tokenizer.eos_token_id}
-        self._text_of = CompletionDecoder(self.tokenizer, self._ends)
+        self.chat.check(self.tokenizer)
+        own = neutralise(self.model, self.tokenizer)
+        self._sampler = Sampler(self.model, self.tokenizer, self.chat, own if asked is None else asked)
 
     def generate(
         self, prompts: Sequence[str], *, n: int, max_tokens: int, temperature: float, seed: int
     ) -> list[list[Generated]]:
-        """``n`` completions of each prompt; temperature 0 takes the most likely token each time."""
+        """``n`` completions of each prompt; temperature 0 takes the most likely token each time.
+
+        Raises:
+            PromptRefusedError: a prompt is as long as what the model reads.
+        """
         import torch
 
         ids = [self.encode(prompt) for prompt in prompts]
+        longest = max(map(len, ids), default=0)
+        if self.context is not None and longest >= self.context:
+            raise PromptRefusedError(
+                f"a prompt has {longest} tokens and the model reads {self.context}: shorten the question or shots"
+            )
         out: list[list[Generated]] = [[] for _ in prompts]
         rows = [i for i in range(len(prompts)) for _ in range(n)]
         with torch.random.fork_rng(), torch.inference_mode():
@@ -96,10 +119,7 @@ class TransformersGenerator:
         encoded = [self.tokenizer(tail, add_special_tokens=False, return_offsets_mapping=True) for tail in tails]
         ids = [ids_T + tail["input_ids"] for ids_T, tail in zip(prompt_ids, encoded, strict=True)]
         out: list[list[tuple[int, int, float]]] = [[] for _ in texts]
-        for row, logits in self._logits(ids, [len(tail["input_ids"]) + 1 for tail in encoded]):
-            # The logits at one position foretell the next token, so the last ones foretell what is not there.
-            target = logits.new_tensor(encoded[row]["input_ids"]).long().unsqueeze(1)
-            values = logits[:-1].log_softmax(-1).gather(1, target).squeeze(1).tolist()
+        for row, values in self._log_probabilities(ids, [len(tail["input_ids"]) for tail in encoded]):
             offsets, shift = encoded[row]["offset_mapping"], len(texts[row]) - len(tails[row])
             out[row] = [(a + shift, b + shift, v) for (a, b), v in zip(offsets, values, strict=True)]
         return out
@@ -114,6 +134,8 @@ class TransformersGenerator:
         Raises:
             ConfigError: the tokenizer writes a spelling of one group as one of another.
         """
+        import torch
+
         spellings = tokens_of(groups, self.tokenizer)
         ids = [self.encode(prompt) for prompt in prompts]
         for ids_T, text in zip(ids, texts, strict=True):
@@ -121,8 +143,11 @@ class TransformersGenerator:
 
         def next_probabilities(rows: list[list[int]], wanted: Sequence[int]) -> list[list[float]]:
             out: list[list[float]] = [[] for _ in rows]
-            for row, logits in self._logits(rows, [1] * len(rows)):
-                out[row] = logits[-1].softmax(-1)[list(wanted)].tolist()
+            with torch.inference_mode():
+                for chunk in self._batches(list(range(len(rows))), rows, self._rows_at_once(1), "score"):
+                    logits = self.model(**self._padded(rows, chunk), use_cache=False, logits_to_keep=1).logits[:, -1]
+                    for i, p_V in zip(chunk, logits.float().softmax(-1), strict=True):
+                        out[i] = p_V[list(wanted)].tolist()
             return out
 
         return spelled_probabilities(ids, spellings, len(groups), next_probabilities)
@@ -131,18 +156,62 @@ class TransformersGenerator:
         """What each prompt opens for its completion: ``<think>`` and white space, or nothing."""
         return [opening_of(self.tokenizer, self.encode(prompt)) for prompt in prompts]
 
-    def _logits(self, ids: list[list[int]], widths: list[int]) -> Iterator[tuple[int, Any]]:
-        """Row and float32 logits of its last ``widths[row]`` positions, shape (width, vocabulary)."""
+    def _log_probabilities(self, ids: list[list[int]], widths: list[int]) -> Iterator[tuple[int, list[float]]]:
+        """Row and log-probabilities of its last ``widths[row]`` tokens.
+
+        An array of logits for all positions of a batch may be tens of gigabytes with a large vocabulary, so positions
+        are read in blocks, each of which goes on from the keys and values of those before it.
+        """
         import torch
 
         with torch.inference_mode():
-            # All positions are scored at once, unlike in sampling, hence smaller batches.
-            for chunk in self._batches(list(range(len(ids))), ids, max(1, self.batch // 4), "score"):
-                batch = self.tokenizer.pad({"input_ids": [ids[i] for i in chunk]}, return_tensors="pt")
-                width = max(widths[i] for i in chunk)
-                logits = self.model(**batch.to(self.model.device), use_cache=False, logits_to_keep=width).logits
-                for i, logits_T in zip(chunk, logits.float().cpu(), strict=True):
-                    yield i, logits_T[width - widths[i] :]
+            for chunk in self._batches(list(range(len(ids))), ids, self._rows_at_once(_LEAST_BLOCK), "score"):
+                batch, width = self._padded(ids, chunk), max(widths[i] for i in chunk)
+                values_NT = self._last_log_probs(batch["input_ids"], batch["attention_mask"], width)
+                for i, values_T in zip(chunk, values_NT.tolist(), strict=True):
+                    yield i, values_T[width - widths[i] :]
+
+    def _last_log_probs(self, ids_NT: Any, mask_NT: Any, width: int) -> Any:
+        """Log-probability of each of the last ``width`` tokens, given those before it."""
+        import torch
+
+        if not width:
+            return torch.zeros(len(ids_NT), 0)
+        end = ids_NT.shape[1] - 1  # the last token foretells what is not there
+        block = max(1, self._positions_at_once() // len(ids_NT))
+        positions_NT = (mask_NT.cumsum(-1) - 1).clamp(min=0)
+        start, cache, parts = 0, None, []
+        while start < end:
+            stop = min(end, max(start, end - width) + block)
+            n = min(stop - start, stop - (end - width))
+            out = self.model(
+                input_ids=ids_NT[:, start:stop],
+                attention_mask=mask_NT[:, :stop],
+                position_ids=positions_NT[:, start:stop],
+                past_key_values=cache,
+                use_cache=stop < end or cache is not None,
+                logits_to_keep=n,
+            )
+            cache, target = out.past_key_values, ids_NT[:, stop - n + 1 : stop + 1, None]
+            parts.append(out.logits.float().log_softmax(-1).gather(-1, target).squeeze(-1))
+            start = stop
+        return torch.cat(parts, 1)
+
+    def _positions_at_once(self) -> int:
+        """Positions whose logits may be there at once."""
+        from polymode.decoding.memory import free_bytes
+
+        bound = min(_LOGIT_BYTES, free_bytes(self.model.device) // 4)
+        return max(1, int(bound // (_COPIES * 4 * self.model.config.get_text_config().vocab_size)))
+
+    def _rows_at_once(self, positions: int) -> int:
+        """Texts scored together, with so many positions each."""
+        # All positions are read at once, unlike in sampling, hence smaller batches.
+        return max(1, min(self.batch // 4, self._positions_at_once() // positions))
+
+    def _padded(self, ids: list[list[int]], rows: Sequence[int]) -> Any:
+        batch = self.tokenizer.pad({"input_ids": [ids[i] for i in rows]}, return_tensors="pt")
+        return batch.to(self.model.device)
 
     def _batches(self, rows: list[int], ids: list[list[int]], size: int, label: str) -> Iterator[list[int]]:
         """The rows in batches, with a progress bar; those of like length share a batch, so little is padded."""
@@ -154,40 +223,25 @@ class TransformersGenerator:
 
     def encode(self, prompt: str) -> list[int]:
         """Tokens of a prompt as the model reads it, the chat template applied when the tokenizer has one."""
-        if self.tokenizer.chat_template is None:
-            return self.tokenizer(prompt, add_special_tokens=True)["input_ids"]
-        chat, options = [{"role": "user", "content": prompt}], self._chat_template
-        return self.tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=False, **options)
+        return self.chat.encode(self.tokenizer, prompt)
+
+    @property
+    def context(self) -> int | None:
+        """Tokens that the model reads; None when its configuration does not say."""
+        return getattr(self.model.config, "max_position_embeddings", None)
 
     def _without_opening(self, text: str, prompt_ids: Sequence[int]) -> str:
         """What follows the prompt: a completion without what `generate` put in front of it."""
         return text.removeprefix(opening_of(self.tokenizer, prompt_ids))
 
     def _sample(self, ids: list[list[int]], max_tokens: int, temperature: float) -> list[Generated]:
-        from transformers import GenerationConfig
-
-        from polymode.decoding.sampling import complete
-
-        settings = GenerationConfig(
-            max_new_tokens=max_tokens,
-            pad_token_id=self.tokenizer.pad_token_id,
-            do_sample=temperature > 0,
-            **({"temperature": temperature, "top_k": 0, "top_p": 1.0} if temperature > 0 else {}),
-        )
-        tokens = complete(self.model, ids, settings)
-        if tokens is None:
-            batch = self.tokenizer.pad({"input_ids": ids}, return_tensors="pt").to(self.model.device)
-            tokens = self.model.generate(**batch, generation_config=settings)
-            tokens = tokens[:, batch["input_ids"].shape[1] :].tolist()
-        # The first end token counts, and nothing behind it does.
-        lengths = [next((i + 1 for i, t in enumerate(row) if t in self._ends), len(row)) for row in tokens]
-        rows = [row[:length] for row, length in zip(tokens, lengths, strict=True)]
+        sampler = self._sampler
         return [
             Generated(
-                opening_of(self.tokenizer, prompt) + self._text_of(row),
+                opening_of(self.tokenizer, prompt) + sampler.text_of(row),
                 len(row),
-                bool(row) and row[-1] in self._ends,
+                sampler.is_finished(row),
                 len(prompt),
             )
-            for row, prompt in zip(rows, ids, strict=True)
+            for row, prompt in zip(sampler.sample(ids, max_tokens, temperature), ids, strict=True)
         ]

@@ -6,11 +6,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from polymode.chat import Chat, has_template
 from polymode.decoding.adapters import adapter_config, has_adapters, tokenizer_source
 from polymode.decoding.texts import opening_of
 from polymode.errors import ConfigError, MissingExtraError
-from polymode.generate import Generated, chat_template_of
+from polymode.generate import Generated, chat_of, generation_fields
 from polymode.generate.replies import MAX_LISTED, word_probabilities
+
+NEUTRAL: Mapping[str, Any] = {
+    "top_p": 1.0,
+    "top_k": 0,
+    "min_p": 0.0,
+    "repetition_penalty": 1.0,
+    "presence_penalty": 0.0,
+    "frequency_penalty": 0.0,
+}
+"""Fields of SamplingParams that change the distribution, without effect."""
 
 
 class VLLMGenerator:
@@ -18,7 +29,10 @@ class VLLMGenerator:
 
     Args:
         model: name or folder of the model, or a folder with LoRA adapters, which are applied to their base.
-        chat_template: arguments of the model's chat template; None means those of the training run that made it.
+        chat: how prompts are put to the model; None means as in the training that made it, if one did.
+        generation_config: further fields of vLLM's SamplingParams, such as ``{"repetition_penalty": 1.05}``, or
+            ``model`` for the generation config that comes with the model; None means none, so that samples are of the
+            model's own distribution. Its end tokens hold in any case.
         options: further keyword arguments of ``vllm.LLM`` (for example ``gpu_memory_utilization``).
 
     Raises:
@@ -28,7 +42,14 @@ class VLLMGenerator:
     batch = 1024
     """Completions of one call. vLLM forms batches of its own, which want many; each call's completions are kept."""
 
-    def __init__(self, model: str | Path, *, chat_template: Mapping[str, Any] | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        model: str | Path,
+        *,
+        chat: Chat | None = None,
+        generation_config: Mapping[str, Any] | str | None = None,
+        **options: Any,
+    ) -> None:
         try:
             from vllm import LLM  # pyright: ignore[reportAttributeAccessIssue]  # absent, it is this module
         except ImportError:
@@ -38,8 +59,21 @@ class VLLMGenerator:
             model_options, self._adapters = _with_adapters(Path(model), options)
         else:
             model_options = {"model": str(model)}
-        self.engine = LLM(**{**model_options, **options})
-        self._chat_template = dict(chat_template_of(model) if chat_template is None else chat_template)
+        self._fields = generation_fields(generation_config)
+        self.chat = chat_of(model) if chat is None else chat
+        own = {"generation_config": "auto" if self._fields is None else "vllm"}
+        self.engine = LLM(**{**model_options, **own, **options})
+        self.tokenizer = self.engine.get_tokenizer()
+        self.chat.check(self.tokenizer)
+
+    @property
+    def context(self) -> int | None:
+        """Tokens that the model reads as vLLM has set it up; None when it does not say."""
+        return getattr(getattr(self.engine, "model_config", None), "max_model_len", None)
+
+    def encode(self, prompt: str) -> list[int]:
+        """Tokens of a prompt as the model reads it."""
+        return self.chat.encode(self.tokenizer, prompt)
 
     def generate(
         self, prompts: Sequence[str], *, n: int, max_tokens: int, temperature: float, seed: int
@@ -48,12 +82,20 @@ class VLLMGenerator:
         from vllm import SamplingParams  # pyright: ignore[reportAttributeAccessIssue]  # absent, it is this module
 
         # Special tokens stay in the text, because <think> may be one; vLLM leaves out the end token in any case.
-        settings = SamplingParams(
-            n=n, max_tokens=max_tokens, temperature=temperature, top_p=1.0, seed=seed, skip_special_tokens=False
-        )
+        ours: dict[str, Any] = {"n": n, "max_tokens": max_tokens, "temperature": temperature, "seed": seed}
+        ours |= {"skip_special_tokens": False} | ({"stop": list(self.chat.stop)} if self.chat.stop else {})
+        if self._fields is None:
+            settings = self.engine.get_default_sampling_params()  # of the model
+            for name, value in ours.items():
+                setattr(settings, name, value)
+        else:
+            settings = SamplingParams(**{**NEUTRAL, **self._fields, **ours})
         return [
-            [Generated(opening + out.text, len(out.token_ids), out.finish_reason == "stop") for out in outputs]
-            for opening, outputs in self._outputs(prompts, settings)
+            [
+                Generated(opening + out.text, len(out.token_ids), out.finish_reason == "stop", n_prompt)
+                for out in outputs
+            ]
+            for opening, n_prompt, outputs in self._outputs(prompts, settings)
         ]
 
     def reply_probabilities(
@@ -66,16 +108,16 @@ class VLLMGenerator:
         from vllm import SamplingParams  # pyright: ignore[reportAttributeAccessIssue]  # absent, it is this module
 
         settings = SamplingParams(
+            **NEUTRAL,
             n=1,
             max_tokens=max_tokens,
             temperature=1.0,
-            top_p=1.0,
             seed=seed,
             logprobs=MAX_LISTED,
             skip_special_tokens=False,
         )
         out = []
-        for opening, [one] in self._outputs(prompts, settings):
+        for opening, _, [one] in self._outputs(prompts, settings):
             tokens = []
             for token, listed in zip(one.token_ids, one.logprobs, strict=True):
                 alternatives = {
@@ -86,15 +128,17 @@ class VLLMGenerator:
             out.append(listed_p if listed_p is not None else [0.0] * len(words))  # a reply of no token
         return out
 
-    def _outputs(self, prompts: Sequence[str], settings: Any) -> list[tuple[str, Sequence[Any]]]:
-        """What each prompt opens, and vLLM's outputs for it."""
-        tokenizer = self.engine.get_tokenizer()
-        if tokenizer.chat_template is None:
-            results = self.engine.generate(list(prompts), settings, **self._adapters)
+    def _outputs(self, prompts: Sequence[str], settings: Any) -> list[tuple[str, int, Sequence[Any]]]:
+        """What each prompt opens, its tokens, and vLLM's outputs for it."""
+        if has_template(self.tokenizer):
+            chats = [self.chat.messages(prompt) for prompt in prompts]
+            results = self.engine.chat(chats, settings, chat_template_kwargs=dict(self.chat.template), **self._adapters)
         else:
-            chats = [[{"role": "user", "content": prompt}] for prompt in prompts]
-            results = self.engine.chat(chats, settings, chat_template_kwargs=self._chat_template, **self._adapters)
-        return [(opening_of(tokenizer, result.prompt_token_ids), result.outputs) for result in results]
+            results = self.engine.generate([self.chat.plain(prompt) for prompt in prompts], settings, **self._adapters)
+        return [
+            (opening_of(self.tokenizer, one.prompt_token_ids), len(one.prompt_token_ids), one.outputs)
+            for one in results
+        ]
 
 
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
 from polymode.report import charts
 from polymode.report.arm_selection import in_curves, in_reliability, of_several_k, with_note
-from polymode.report.arms import ArmData, FloatArray, Line, finite_points, line_over_seeds, mean_line, training_line
-from polymode.report.charts import Style
+from polymode.report.arms import ArmData, Line, finite_points, line_over_seeds, mean_line
 from polymode.report.figures_bins import expected_hits, reliability, sum_by_n_true, unique_answers
+from polymode.report.figures_training import training_figures
 from polymode.report.panels import Bar, Figure, Panel, Styled, curves_of, draw_curves, figure_of_curves
 from polymode.report.table import write_interval, write_number
 
@@ -33,7 +30,7 @@ def build_figures(arms: Styled, reference: Mapping[str, float]) -> list[Figure]:
         _cost(drawn, best),
         _several_k(of_several_k(arms)),
         _risk_coverage(drawn),
-        _training(drawn),
+        *training_figures(drawn),
     )
     return [figure for figure in figures if figure is not None]
 
@@ -118,52 +115,6 @@ def _several_k(groups: Mapping[str, Styled]) -> Figure | None:
     caption += " Diamonds: the best possible with K answers." if marks else ""
     legend = tuple((method, same[0][1]) for method, same in groups.items())
     return Figure("k", "References found and tokens (counts) by answers requested (K)", caption, tuple(panels), legend)
-
-
-def _training(arms: Styled) -> Figure | None:
-    """Reward, coverage and Brier score as completions are generated, one line per method and K."""
-    first: dict[tuple[Path, ...], tuple[ArmData, Style]] = {}
-    for data, style in arms:
-        if data.training:
-            first.setdefault(data.arm.train, (data, style))
-    n_of_method = Counter(data.arm.method for data, _ in first.values())
-    runs = [
-        (replace(data, arm=replace(data.arm, label=_label(data, n_of_method[data.arm.method] == 1))), style)
-        for data, style in first.values()
-    ]
-    rows = [row for data, _ in runs for folder in data.training for row in folder]
-    x = "completions" if rows and all("completions" in row for row in rows) else "step"
-    x_label = "completions generated" if x == "completions" else "training step"
-    panels, legend = [], {}
-    for name, title, y_label in (
-        ("reward", "Reward", "mean score of a completion"),
-        ("coverage", "Coverage", "references found per completion"),
-        ("brier", "Brier score", "mean squared error"),
-    ):
-        curves = curves_of(runs, lambda data, name=name: training_line(data.training, x, name, _smooth))
-        if curves:
-            panels.append(draw_curves(curves, x_label, y_label, title, markers=False, zero=False, narrow=True))
-            legend |= {label: style for label, style, _ in curves}
-    if not panels:
-        return None
-    caption = (
-        "Running mean over about one twenty-fifth of the run. Coverage counts the answers of one completion: at most 1 "
-        "for single-answer methods, at most K for multi-answer ones; rewards differ by method in the same way."
-    )
-    if any(len(data.training) > 1 for data, _ in runs):
-        caption += " Line: mean over seeds; band: smallest to largest seed."
-    figure_title = f"Training: reward, coverage and Brier score by {x_label}"
-    return Figure("training", figure_title, caption, tuple(panels), tuple(legend.items()))
-
-
-def _label(data: ArmData, is_alone: bool) -> str:
-    return data.arm.method if is_alone or data.k is None else f"{data.arm.method}, K = {data.k}"
-
-
-def _smooth(values: FloatArray) -> FloatArray:
-    """Centred running mean; near the ends the window is cut off, not padded."""
-    window = np.ones(2 * (max(len(values) // 25, 1) // 2) + 1)
-    return np.convolve(values, window, "same") / np.convolve(np.ones(len(values)), window, "same")
 
 
 def _cost(arms: Styled, best: float) -> Figure | None:

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from polymode import runs
+from polymode.chat import Chat
 from polymode.compare.columns import with_deep
 from polymode.prompts import Style, style_of
 from polymode.reproduce.plans import Arm, Plan, View
 from polymode.tasks import Task
-from polymode.training.recipe import Recipe, task_for, verifier_for
+from polymode.training.recipe import Recipe, chat_for, task_for, verifier_for
 from polymode.verifiers import QuestionVerifier, Verifier
 from polymode.verifiers.description import describe_verifier
 from polymode.warmup import MODEL
@@ -40,7 +41,8 @@ def run_arm(plan: Plan, arm: Arm, root: Path) -> None:
     missing = [view for view in arm.views if not (folder / view.name / runs.METRICS).exists()]
     if not missing:
         return
-    generator, verifier = _open(plan.backend, model, recipe), verifier_for(recipe, task)
+    chat = chat_for(recipe, task)
+    generator, verifier = _open(plan.backend, model, recipe, chat), verifier_for(recipe, task)
     for view in missing:
         target = folder / view.name
         if view.of:
@@ -71,15 +73,18 @@ def _train_on_demonstrations(arm: Arm, recipe: Recipe, folder: Path, task: Task)
     config = {name: getattr(recipe, name) for name in names} | asdict(arm.supervised) | {"method": arm.name}
     runs.create(folder, config, resume=True)
     sampling = Sampling(_style(recipe, task), recipe.max_completion_length, recipe.temperature)
-    warm_up(task, folder, arm.supervised, sampling, lambda own: _open("transformers", own or recipe.model, recipe))
+    chat = chat_for(recipe, task)
+    warm_up(
+        task, folder, arm.supervised, sampling, lambda own: _open("transformers", own or recipe.model, recipe, chat)
+    )
     return folder / MODEL
 
 
-def _open(backend: str, model: str | Path | None, recipe: Recipe) -> Any:
+def _open(backend: str, model: str | Path | None, recipe: Recipe, chat: Chat) -> Any:
     from polymode.generate import open_generator
 
     assert model is not None
-    return open_generator(backend, model, chat_template=recipe.chat_template, dtype=recipe.dtype)
+    return open_generator(backend, model, chat=chat, dtype=recipe.dtype)
 
 
 def _style(recipe: Recipe, task: Task) -> Style:

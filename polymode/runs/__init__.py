@@ -16,6 +16,7 @@ Every reader and writer of these files is in this package, one module for each k
 all and knows the schema version; ``lines`` reads large files in order or at known offsets.
 """
 
+from polymode.runs.chats import read_chat, read_shots, write_chat
 from polymode.runs.completions import (
     Named,
     completion_offsets,
@@ -103,12 +104,14 @@ __all__ = [
     "named_verifiers",
     "provenance",
     "read_at",
+    "read_chat",
     "read_completions",
     "read_configuration",
     "read_json",
     "read_jsonl",
     "read_metrics",
     "read_policy",
+    "read_shots",
     "read_steps",
     "remove_metrics",
     "stamp_of",
@@ -118,6 +121,7 @@ __all__ = [
     "write_jsonl",
     "write_judged",
     "write_policy",
+    "write_chat",
     "write_steps",
     "writing",
 ]

@@ -41,7 +41,7 @@ SUM_TOLERANCE = 0.01
 Named = Mapping[str, Any]
 """A task or verifier as files hold it: ``{"name": ..., "options": {...}}``."""
 _FIX = "correct the line"
-_SHARED = ("question", "references", "exclusive", "distribution", "p_correct")
+_SHARED = ("question", "references", "exclusive", "ask", "distribution", "p_correct")
 """Fields that samples of one question share."""
 
 
@@ -81,7 +81,7 @@ class _Row:
     p_correct: dict[str, Share] | None = None
     confidences: list[Share] | None = None
     confidence_mass: list[Share] | None = None
-    ask: str = ""
+    ask: str | None = None
     meta: dict[str, Any] | None = None
     schema: Annotated[int, Field(ge=0, le=SCHEMA)] = 0
 
@@ -256,7 +256,7 @@ class _Reader:
                 distribution=row.distribution,
                 p_correct=row.p_correct,
                 exclusive=bool(row.exclusive),
-                ask=row.ask,
+                ask=row.ask or "",
                 meta=row.meta or {},
             )
             self.examples[id_] = shared, example, line

@@ -77,6 +77,14 @@ class Verifies(Protocol):
         ...
 
 
+def ask_of(task: Task | str) -> str:
+    """What a task, or the task of a name, asks for several answers with (`polymode.prompts.build_prompt`).
+
+    A task says so in an attribute ``ask``, and gives it to its examples; empty means the usual sentence.
+    """
+    return getattr(TASKS.load(task) if isinstance(task, str) else task, "ask", "")
+
+
 def verifier_of(task: Task) -> Verifier | QuestionVerifier:
     """The task's own verifier, or equality of normalised text."""
     return task.verifier() if isinstance(task, Verifies) else TextVerifier()

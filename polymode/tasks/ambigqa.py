@@ -47,6 +47,10 @@ class AmbigQA(HeldOut):
     """
 
     name = "ambigqa"
+    ask = (
+        "The question may be read in several ways. Give exactly {k} different answers, each for a reading that "
+        "somebody may have in mind, the most likely first."
+    )
     files: Mapping[File, Sequence[Sequence[str]]] = {
         "train": [("train_light.json", "train.json")],
         "test": [("dev_light.json", "dev.json")],
@@ -96,6 +100,7 @@ def ambigqa_example(row: Record) -> Example:
         f"ambigqa-{identity}",
         question,
         tuple(reference for reference, _ in merged),
+        ask=AmbigQA.ask,
         meta={
             "several": any(readings),
             "readings": [[readings[i] for i in numbers if readings[i]] for _, numbers in merged],

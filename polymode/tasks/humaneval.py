@@ -125,7 +125,9 @@ class Humaneval(ProgramTask):
         request = _REQUEST.format(name=name, imports=self.imports_sentence)
         question = f"{record['prompt'].strip()}\n\n{request}"
         meta = {"task_id": number, "entry_point": name, "solution": record["prompt"] + record["canonical_solution"]}
-        return Example(number.replace("/", "-").lower(), question, (Reference(tests.to_json()),), meta=meta)
+        return Example(
+            number.replace("/", "-").lower(), question, (Reference(tests.to_json()),), ask=self.ask, meta=meta
+        )
 
 
 def _checked(row: Any) -> Any:

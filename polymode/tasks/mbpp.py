@@ -152,7 +152,7 @@ class Mbpp(ProgramTask):
             tests=_TESTS[min(len(shown_asserts), 2)],
         )
         question = "\n".join([record[self._sentence].strip(), request, *shown_asserts])
-        return Example(f"mbpp-{number}", question, (Reference(tests.to_json()),), meta=meta)
+        return Example(f"mbpp-{number}", question, (Reference(tests.to_json()),), ask=self.ask, meta=meta)
 
 
 def _hub_parts(folder: Path, sanitized: bool) -> list[Path]:

@@ -58,6 +58,8 @@ class Records:
             references field as a list, ``keep`` none.
         exclusive: at most one answer can be right, so honest confidences sum to at most 1.
         style: how questions are asked, see `prompts.build_prompt`.
+        ask: what several answers are asked for with, for example ``Give {k} names, the most common first.``; {k} stands
+            for their number, and empty means the usual sentence.
         validation: share held out of train when there is no validation split, in [0, 1).
         test: likewise for test.
         split_seed: changes which questions are held out; the choice depends on the question's text alone.
@@ -89,6 +91,7 @@ class Records:
         list_texts: ListTexts = "detect",
         exclusive: bool = False,
         style: Style = "full",
+        ask: str = "",
         validation: float = 0.1,
         test: float = 0.1,
         split_seed: int = 0,
@@ -101,6 +104,7 @@ class Records:
         if not (0 <= validation < 1 and 0 <= test < 1 and validation + test < 1):
             raise ConfigError(f"validation = {validation!r} and test = {test!r} must be shares from 0 that sum below 1")
         self.prompt_style: Style = style
+        self.ask = ask
         self.exclusive, self.strings = exclusive, strings
         self.list_texts: ListTexts = list_texts
         self._question_field, self._references_field = question_field, references_field
@@ -192,6 +196,7 @@ class Records:
             references,
             distribution=distribution,
             exclusive=self.exclusive,
+            ask=self.ask,
         )
 
     def _references(self, record: Record) -> tuple[Reference, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +46,19 @@ class StepMetrics(StepCallback):
         path: the file; lines beyond ``first_step`` (of steps that will run again) are dropped first.
         first_step: last step of the checkpoint that training resumes from, 0 for a fresh start.
         completions_per_step: to count completions.
+        measure: figures on validation questions after a step, empty where it is not their turn; step 0 is before the
+            first. None measures nothing.
     """
 
-    def __init__(self, path: Path, first_step: int, completions_per_step: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        first_step: int,
+        completions_per_step: int,
+        measure: Callable[[int], Mapping[str, Any]] | None = None,
+    ) -> None:
         self.path, self.first_step, self.completions_per_step = path, first_step, completions_per_step
+        self._measure = measure
         self.started = time.perf_counter()
         """When training would have begun, had it never been interrupted."""
 
@@ -60,12 +70,17 @@ class StepMetrics(StepCallback):
             lines = [step for step in steps if step["step"] <= self.first_step]
             self.started -= lines[-1]["seconds"] if lines else 0.0
             runs.write_steps(self.path, lines)
+            if not lines and self._measure is not None and (figures := self._measure(0)):
+                self._append(0, figures)
 
     def on_figures(self, step: int, figures: dict[str, Any]) -> None:
         """Write the line of the step that was just logged."""
+        self._append(step, {**figures, **(self._measure(step) if self._measure is not None else {})})
+
+    def _append(self, step: int, figures: Mapping[str, Any]) -> None:
         seconds = round(time.perf_counter() - self.started, 3)
         counts = {"step": step, "completions": step * self.completions_per_step, "seconds": seconds}
-        runs.append_step(self.path, counts | figures)
+        runs.append_step(self.path, {**counts, **figures})
 
 
 class Progress(ProgressCallback):

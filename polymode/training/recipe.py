@@ -16,11 +16,13 @@ import yaml
 from pydantic import ConfigDict, Field, Strict, ValidationError, ValidationInfo, field_validator
 from pydantic.dataclasses import dataclass
 
-from polymode.errors import ConfigError, DataNotFoundError
-from polymode.prompts import check_k
+from polymode.chat import Chat, shots_from
+from polymode.errors import ConfigError, DataNotFoundError, UserError
+from polymode.prompts import check_k, style_of
 from polymode.rewards import METHODS, Reward, check_question, term_names
 from polymode.rewards.coverage import least_gain
-from polymode.tasks import Task, open_task, verifier_of
+from polymode.runs import read_shots
+from polymode.tasks import Task, ask_of, open_task, verifier_of
 from polymode.training.trl_options import (
     check_sections,
     describe,
@@ -97,6 +99,12 @@ class Recipe:
     """Notation of the answers: tags, or lines (`1. Peru | 0.7`), which take fewer tokens; answers of one line only."""
     chat_template: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of the model's chat template, for example enable_thinking."""
+    system: str = ""
+    """System prompt; empty means none."""
+    shots: Path | tuple[Mapping[str, str], ...] = ()
+    """Few-shot examples put before each question, as a list or a JSONL or YAML file: question and completion."""
+    stop: tuple[str, ...] = ()
+    """Texts that end a completion, besides the model's end tokens; it ends before them."""
 
     max_steps: Count = 150
     """Optimiser steps, one batch of fresh completions each."""
@@ -113,6 +121,10 @@ class Recipe:
     max_grad_norm: Positive = 1.0
     temperature: Positive = 1.0
     """Sampling temperature of the completions."""
+    validation_steps: Whole = 0
+    """Steps between two measurements on validation questions, greedy and sampled, from before the first; 0: none."""
+    validation_questions: Count = 32
+    """Validation questions of a measurement."""
     max_completion_length: Count = 96
     """Completions are cut off at this length, in tokens."""
     scale_rewards: Literal["none", "batch", "group"] = "none"
@@ -172,12 +184,18 @@ class Recipe:
             raise ValueError("is a truth value, which is not allowed here")
         return value
 
+    @field_validator("shots", mode="before")
+    @classmethod
+    def _reads_shots(cls, value: Any) -> Any:
+        return read_shots(value)
+
     def __post_init__(self) -> None:
         """Refuse options that do not go together, in one line that names the field."""
         if self.verifier is not None:
             check_verifier(self.verifier, self.verifier_options)
         for k in (self.k, *self.k_choices):
             check_k(k)
+        Chat(template=self.chat_template, stop=self.stop)
         for problem in self._conflicts():
             raise ConfigError(problem)
         check_sections(self)
@@ -327,7 +345,7 @@ Recipe.__init__ = _init
 def _one_line(invalid: ValidationError) -> str:
     first = invalid.errors()[0]
     details = first.get("ctx", {})
-    if isinstance(details.get("error"), ConfigError):
+    if isinstance(details.get("error"), UserError):
         return str(details["error"])
     name = str(first["loc"][0])
     if first["type"] == "unexpected_keyword_argument":
@@ -344,6 +362,14 @@ def task_for(recipe: Recipe) -> Task:
     if recipe.task == "records" and recipe.verifier is not None:
         options.setdefault("verifier", recipe.verifier)
     return open_task(recipe.task, data=recipe.data, **options)
+
+
+def chat_for(recipe: Recipe, task: Task) -> Chat:
+    """How the recipe puts prompts to its model."""
+    assert not isinstance(recipe.shots, Path)  # read when the recipe was made
+    style = style_of(recipe.prompt_style, recipe.format, task.prompt_style)
+    shots = shots_from(recipe.shots, style, ask=ask_of(task))
+    return Chat(recipe.chat_template, recipe.system, shots, recipe.stop)
 
 
 def verifier_for(recipe: Recipe, task: Task) -> Verifier | QuestionVerifier:

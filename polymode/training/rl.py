@@ -35,9 +35,10 @@ from transformers.trainer_utils import SchedulerType
 from trl import GRPOConfig, GRPOTrainer
 
 from polymode import runs
+from polymode.chat import check_reading, has_template
 from polymode.decoding.loading import configuration_of, is_gguf, load_tokenizer
 from polymode.decoding.precision import compute_dtype
-from polymode.decoding.texts import CompletionDecoder, ends_of
+from polymode.decoding.sampler import Sampler, neutralise
 from polymode.errors import ConfigError, DataNotFoundError, UserError, WriteError
 from polymode.prompts import encodable, prompt_for, reasoning_opened_by, style_of
 from polymode.rewards import METHODS
@@ -46,12 +47,13 @@ from polymode.training.adapters import check_adapters, model_and_adapters
 from polymode.training.callbacks import KeepsCounts, Progress, StepMetrics
 from polymode.training.credit_trainer import TermCreditTrainer
 from polymode.training.memory import announce
-from polymode.training.recipe import Recipe, task_for, verifier_for
+from polymode.training.recipe import Recipe, chat_for, task_for, verifier_for
 from polymode.training.reward import ScoreLedger, make_reward_function
 from polymode.training.shaping import check_questions, shaping_for
 from polymode.training.shared_prompt import SharedPromptTrainer
 from polymode.training.stalls import StallWarnings
 from polymode.training.trl_options import checked, checkpointing_field, lora_config, renamed, trl_fields
+from polymode.training.validation import validation_examples, validation_for
 from polymode.training.vllm_engine import engine_options
 from polymode.training.warm_start import WarmStart, warm_start
 from polymode.verifiers import QuestionVerifier, Verifier
@@ -110,6 +112,9 @@ def train(
     check_questions(recipe, task, verifier)
     source = recipe.model or str(lab_model(task, recipe))
     tokenizer = _load_tokenizer(source, recipe)
+    chat_for(recipe, task).check(tokenizer)
+    if recipe.validation_steps:
+        validation_examples(recipe, task)
     if processes.is_main_process:
         runs.create(folder, config, resume=resume)
     processes.wait_for_everyone()
@@ -119,7 +124,8 @@ def train(
         warnings.filterwarnings("ignore", r"`\w*gradient_checkpointing\w*` is deprecated", FutureWarning)
         trainer = build_trainer(recipe, folder, task, source, tokenizer, verifier)
         first_step, checkpoint = _last_checkpoint(folder / CHECKPOINTS)
-        trainer.add_callback(StepMetrics(folder / runs.TRAIN_METRICS, first_step, recipe.completions_per_step))
+        measure = validation_for(recipe, task, verifier, trainer) if recipe.validation_steps else None
+        trainer.add_callback(StepMetrics(folder / runs.TRAIN_METRICS, first_step, recipe.completions_per_step, measure))
         part = folder / f".{MODEL}"
         try:
             trainer.train(resume_from_checkpoint=checkpoint)
@@ -130,6 +136,7 @@ def train(
             raise
     if trainer.is_world_process_zero():
         tokenizer.save_pretrained(part)
+        runs.write_chat(part, chat_for(recipe, task))
         part.rename(target)
     trainer.accelerator.wait_for_everyone()
     return target
@@ -160,12 +167,14 @@ def build_trainer(
     ledger = ScoreLedger()
     shaping = shaping_for(recipe)
     verifier = verifier_for(recipe, task) if verifier is None else verifier
-    rows = _rows(recipe, task, conversational=tokenizer.chat_template is not None)
+    chat = chat_for(recipe, task)
+    rows = _rows(recipe, task, conversational=has_template(tokenizer))
+    longest = _longest_prompt(rows, tokenizer, recipe)
+    _check_room(recipe, task, tokenizer, longest, _context_of(source, recipe))
     config = _trl_config(recipe, folder)
     # Trained weights stay in float32 in any case: at a learning rate of 1e-6 a bfloat16 weight would round every update
     # away. The frozen weights under LoRA adapters need no such care.
     dtype = torch.bfloat16 if config.bf16 and recipe.lora else torch.float32
-    longest = _longest_prompt(rows, tokenizer, recipe)
     if config.use_vllm and config.vllm_max_model_length is None:
         # Else vLLM keeps room for the longest text that the model could ever read.
         config.vllm_max_model_length = longest + recipe.max_completion_length
@@ -173,7 +182,9 @@ def build_trainer(
     opening = reasoning_opened_by(_with_template(rows[0]["prompt"], tokenizer, recipe))
     try:
         model, peft_config = model_and_adapters(recipe, source, dtype)
-        decode = CompletionDecoder(tokenizer, ends_of(model))
+        neutralise(model, tokenizer)
+        sampler = Sampler(model, tokenizer, chat)
+        decode = sampler.text_of
         reward = make_reward_function(
             METHODS[recipe.method],
             recipe.k,
@@ -197,6 +208,7 @@ def build_trainer(
                 args=config,
                 peft_config=peft_config,
             )
+        trainer.stops = sampler.stops
     except (TypeError, ValueError) as exc:
         sections = [name for name in ("model_init", "lora", "trl", "vllm") if getattr(recipe, name)]
         if not sections or isinstance(exc, UserError):
@@ -256,6 +268,8 @@ def _trl_config(recipe: Recipe, folder: Path) -> GRPOConfig:
         "chat_template_kwargs": dict(recipe.chat_template) or None,
     }
     options |= checked("trl", recipe.trl, trl_types)
+    if recipe.stop and recipe.use_vllm:
+        options["generation_kwargs"] = {"stop": list(recipe.stop), **(options.get("generation_kwargs") or {})}
     try:
         SchedulerType(options["lr_scheduler_type"])  # GRPOConfig takes any text
         return GRPOConfig(**options)
@@ -292,6 +306,7 @@ def _rows(recipe: Recipe, task: Task, *, conversational: bool) -> list[dict[str,
     needed = recipe.max_steps * recipe.questions_per_step
     method = METHODS[recipe.method]
     style = style_of(recipe.prompt_style, recipe.format, task.prompt_style)
+    chat = chat_for(recipe, task)
     # K of each question does not depend on how often a finite task is read again.
     rng = np.random.default_rng([recipe.seed, _K_DRAW])
     ks_N = rng.choice(recipe.k_choices or (recipe.k,), size=needed).tolist()
@@ -303,7 +318,7 @@ def _rows(recipe: Recipe, task: Task, *, conversational: bool) -> list[dict[str,
         for example, k in zip(examples, ks_N[len(rows) :], strict=False):
             prompt = prompt_for(example, method.answers(k), confidence=method.has_confidence, style=style)
             row = {
-                "prompt": [{"role": "user", "content": prompt}] if conversational else prompt,
+                "prompt": chat.messages(prompt) if conversational else chat.plain(prompt),
                 "references": json.dumps([{"text": ref.text, "aliases": ref.aliases} for ref in example.references]),
                 "question": encodable(example.question),
                 "question_id": encodable(example.id),
@@ -317,12 +332,39 @@ def _rows(recipe: Recipe, task: Task, *, conversational: bool) -> list[dict[str,
 def _longest_prompt(rows: list[dict[str, Any]], tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> int:
     """Tokens of the longest prompt, with what the chat template adds."""
     prompts = [_with_template(row["prompt"], tokenizer, recipe) for row in rows]
-    return max(len(tokenizer.encode(text, add_special_tokens=False)) for text in prompts)
+    adds = not has_template(tokenizer)  # a chat template writes the special tokens itself
+    return max(len(tokenizer.encode(text, add_special_tokens=adds)) for text in prompts)
+
+
+def _check_room(
+    recipe: Recipe, task: Task, tokenizer: PreTrainedTokenizerBase, longest: int, context: int | None
+) -> None:
+    """Refuse a model that cannot read the prompts or write what they ask for, before hours are spent."""
+    limit = recipe.max_completion_length
+    room = check_reading(
+        tokenizer,
+        context,
+        longest,
+        k=recipe.answers,
+        confidence=METHODS[recipe.method].has_confidence,
+        style=style_of(recipe.prompt_style, recipe.format, task.prompt_style),
+        max_tokens=limit,
+    )
+    if room < limit:
+        raise ConfigError(
+            f"max_completion_length = {limit} after a prompt of {longest} tokens, and the model reads {context}: lower "
+            f"max_completion_length to {room}, shorten the prompts, or use a model with a longer context"
+        )
+
+
+def _context_of(source: str, recipe: Recipe) -> int | None:
+    with _loading(source):
+        return getattr(configuration_of(source, **_shared_options(recipe)), "max_position_embeddings", None)
 
 
 def _with_template(prompt: Any, tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> str:
     """The text that the model goes on from."""
-    if tokenizer.chat_template is None:
+    if not has_template(tokenizer):
         return prompt
     template: Any = tokenizer.apply_chat_template  # a text, where tokenize is False
     return template(prompt, tokenize=False, add_generation_prompt=True, **recipe.chat_template)

@@ -16,6 +16,7 @@ from trl import GRPOConfig, GRPOTrainer
 from trl.models import unwrap_model_for_generation
 
 from polymode.decoding.sampling import complete
+from polymode.decoding.stops import StopStrings
 from polymode.training.device_batches import arrange
 from polymode.training.shared_forward import can_share_forward, shared_log_probs
 
@@ -30,6 +31,8 @@ class SharedPromptTrainer(GRPOTrainer):
 
     args: GRPOConfig
     num_generations: int
+    stops: StopStrings | None = None
+    """Texts that end a completion; vLLM gets them with its own settings."""
 
     @cached_property
     def _fits(self) -> bool:
@@ -56,10 +59,13 @@ class SharedPromptTrainer(GRPOTrainer):
                 ) as model,
                 self.accelerator.autocast(),
             ):  # as the loss computes them
-                completions = complete(model, prompt_ids, self.generation_config)
+                completions = complete(model, prompt_ids, self.generation_config, self.stops)
             if completions is not None:
                 return completions, None
-        return super()._generate_single_turn(prompt_ids, images, multimodal_fields, *rest, **options)
+        completions, log_probs = super()._generate_single_turn(prompt_ids, images, multimodal_fields, *rest, **options)
+        if self.stops is not None and not self.use_vllm:
+            completions = [self.stops.until_stop(row) for row in completions]
+        return completions, log_probs
 
     def _get_per_token_logps_and_entropies(
         self,

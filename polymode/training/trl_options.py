@@ -79,7 +79,7 @@ _REASONS: Mapping[str, str] = {
     "chat_template_kwargs": "here it is called chat_template, at the top level",
     "per_device_train_batch_size": "here it is called device_batch, which never changes the size of a step",
     "eval_strategy eval_on_start load_best_model_at_end": (
-        "training does not evaluate; use polymode evaluate on the trained model"
+        "validation_steps measures on validation questions; use polymode evaluate on the trained model for the rest"
     ),
     "reward_weights": "there is one reward; its weights are coverage_weight, confidence_weight and those of terms",
     "multi_objective_aggregation": (

@@ -18,6 +18,7 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from trl import SFTConfig, SFTTrainer
 
 from polymode import runs
+from polymode.chat import Chat
 from polymode.decoding.precision import compute_dtype
 from polymode.decoding.texts import opening_of
 from polymode.errors import ConfigError
@@ -36,6 +37,7 @@ class Encoder(Protocol):
 
     tokenizer: Any
     model: Any
+    chat: Chat
 
     def encode(self, prompt: str) -> list[int]:
         """Tokens of a prompt as the model reads it."""
@@ -93,6 +95,7 @@ def train_on(
         trainer.train()
     trainer.save_model(str(part))
     tokenizer.save_pretrained(part)
+    runs.write_chat(part, encoder.chat)
     target = folder / "model"
     part.rename(target)
     return target

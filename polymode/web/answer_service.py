@@ -49,6 +49,8 @@ class ServingConfig:
     style: Style = "full"
     exclusive: bool = False
     """State in the prompt that at most one answer is correct."""
+    ask: str = ""
+    """What several answers are asked for with; empty means the usual sentence."""
     max_tokens: int = 1536
     """Completions are cut off at this length."""
     temperature: float = 1.0
@@ -105,7 +107,9 @@ class AnswerService:
         """
         serving = self.serving
         k = self._k(request.k)
-        prompt = build_prompt(request.question, k, confidence=True, exclusive=serving.exclusive, style=serving.style)
+        prompt = build_prompt(
+            request.question, k, confidence=True, exclusive=serving.exclusive, style=serving.style, ask=serving.ask
+        )
         temperature = serving.temperature if temperature is None else temperature
         limit = serving.max_tokens if max_tokens is None else min(max_tokens, serving.max_tokens)
         generated = await self._generate(PromptRequest(prompt, k, limit, temperature, seed), serving.seconds)

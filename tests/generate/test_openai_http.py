@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from polymode import endpoint
+from polymode.chat import Chat
 from polymode.errors import ConfigError, GeneratorFault, PromptRefusedError
 from polymode.generate import Generated, Generator, open_generator, openai_http
 from polymode.generate.openai_http import OpenAIGenerator
@@ -57,11 +58,25 @@ def test_further_fields_are_sent_and_null_removes_one(server: Server) -> None:
 def test_arguments_of_the_chat_template_are_sent(server: Server) -> None:
     options = {"base_url": server.url}
     for template in ({"enable_thinking": False}, {}):
-        generator = open_generator("openai", "m", options, chat_template=template)
+        generator = open_generator("openai", "m", options, chat=Chat(template))
         generator.generate(["p"], n=1, max_tokens=9, temperature=0.5, seed=3)
     with_arguments, without = server.bodies
     assert with_arguments["chat_template_kwargs"] == {"enable_thinking": False}
     assert "chat_template_kwargs" not in without
+
+
+def test_the_whole_conversation_and_stop_strings_are_sent(server: Server) -> None:
+    asked = Chat(system="Be brief.", shots=(("Q1", "A1"),), stop=("\n\n",))
+    generator = open_generator("openai", "m", {"base_url": server.url}, chat=asked)
+    generator.generate(["Q2"], n=1, max_tokens=9, temperature=0.5, seed=3)
+    [body] = server.bodies
+    assert [(one["role"], one["content"]) for one in body["messages"]] == [
+        ("system", "Be brief."),
+        ("user", "Q1"),
+        ("assistant", "A1"),
+        ("user", "Q2"),
+    ]
+    assert body["stop"] == ["\n\n"]
 
 
 def test_nothing_asked_nothing_sent(server: Server) -> None:

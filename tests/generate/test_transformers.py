@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from polymode import runs
+from polymode.chat import Chat
 from polymode.errors import ConfigError
 from polymode.generate.transformers import TransformersGenerator
 from polymode.training.lab_model import LabModelSize, build_model, build_tokenizer
@@ -116,9 +117,9 @@ def test_the_chat_template_gets_its_arguments(folder: Path, tmp_path: Path) -> N
         return generator.tokenizer.decode(generator.encode("red"))
 
     assert prompt(tmp_path / "plain") == "red"
-    assert prompt(tmp_path / "plain", chat_template={"enable_thinking": False}) == "red ten"
+    assert prompt(tmp_path / "plain", chat=Chat({"enable_thinking": False})) == "red ten"
     assert prompt(tmp_path / "run" / "model") == "red ten"  # as the recipe of its training says
-    assert prompt(tmp_path / "run" / "model", chat_template={"enable_thinking": True}) == "red"
+    assert prompt(tmp_path / "run" / "model", chat=Chat({"enable_thinking": True})) == "red"
 
 
 def test_a_tokenizer_without_padding_token_pads_with_the_end(folder: Path, tmp_path: Path) -> None:

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from polymode.chat import Chat
 from polymode.errors import ConfigError, MissingExtraError
 from polymode.generate.p_true import Replier
-from polymode.generate.vllm import VLLMGenerator
+from polymode.generate.vllm import NEUTRAL, VLLMGenerator
 
 
 @dataclass
@@ -28,7 +29,14 @@ class Engine:
     adapters: Any = None
 
     def get_tokenizer(self) -> SimpleNamespace:
-        return SimpleNamespace(chat_template=self.template, decode=lambda ids, **_: "".join(map(chr, ids)))
+        return SimpleNamespace(
+            chat_template=self.template,
+            decode=lambda ids, **_: "".join(map(chr, ids)),
+            apply_chat_template=lambda messages, **_: [ord(c) for m in messages for c in m["content"] + self.ending],
+        )
+
+    def get_default_sampling_params(self) -> SimpleNamespace:
+        return SimpleNamespace(repetition_penalty=1.05, top_k=20)
 
     def generate(self, prompts: list[str], settings: dict[str, Any], lora_request: Any = None) -> list[SimpleNamespace]:
         self.adapters = lora_request
@@ -56,31 +64,35 @@ class Engine:
 
 
 @pytest.fixture
-def fake_vllm(monkeypatch: pytest.MonkeyPatch) -> None:
+def fake_vllm(monkeypatch: pytest.MonkeyPatch) -> Any:
     module: Any = ModuleType("vllm")
-    module.LLM = lambda model, **options: Engine(model, options)
+    module.template, module.ending = None, ""
+    module.LLM = lambda model, **options: Engine(model, options, module.template, module.ending)
     module.SamplingParams = lambda **settings: settings
     monkeypatch.setitem(sys.modules, "vllm", module)
     requests: Any = ModuleType("vllm.lora.request")
     requests.LoRARequest = lambda name, number, path: (name, number, path)
     monkeypatch.setitem(sys.modules, "vllm.lora", ModuleType("vllm.lora"))
     monkeypatch.setitem(sys.modules, "vllm.lora.request", requests)
+    return module
 
 
-@pytest.mark.usefixtures("fake_vllm")
-@pytest.mark.parametrize("template", [None, "a template"])
-def test_prompts_go_in_and_texts_come_out_in_order(template: str | None) -> None:
-    generator = VLLMGenerator("some/model", gpu_memory_utilization=0.5, chat_template={"enable_thinking": False})
-    generator.engine.template = template
+@pytest.mark.parametrize("template", [None, "a template that reads enable_thinking"])
+def test_prompts_go_in_and_texts_come_out_in_order(fake_vllm: Any, template: str | None) -> None:
+    fake_vllm.template = template
+    generator = VLLMGenerator(
+        "some/model", gpu_memory_utilization=0.5, chat=Chat({"enable_thinking": False} if template else {})
+    )
     made = generator.generate(["p", "q"], n=2, max_tokens=7, temperature=0.7, seed=3)
     assert [[(g.text, g.n_tokens, g.is_finished) for g in group] for group in made] == [
         [("p-0", 2, True), ("p-1", 3, False)],
         [("q-0", 2, True), ("q-1", 3, False)],
     ]
-    assert (generator.engine.model, generator.engine.options) == ("some/model", {"gpu_memory_utilization": 0.5})
+    options = {"gpu_memory_utilization": 0.5, "generation_config": "vllm"}  # not the model's own
+    assert (generator.engine.model, generator.engine.options) == ("some/model", options)
     ((way, asked, settings),) = generator.engine.calls
-    sampling = {"n": 2, "max_tokens": 7, "temperature": 0.7, "top_p": 1.0, "seed": 3}
-    assert settings == {**sampling, "skip_special_tokens": False}
+    sampling = {"n": 2, "max_tokens": 7, "temperature": 0.7, "seed": 3, "skip_special_tokens": False}
+    assert settings == {**NEUTRAL, **sampling}
     if template is None:
         assert (way, asked) == ("generate", ["p", "q"])
     else:
@@ -88,10 +100,9 @@ def test_prompts_go_in_and_texts_come_out_in_order(template: str | None) -> None
         assert generator.engine.chat_template_kwargs == {"enable_thinking": False}
 
 
-@pytest.mark.usefixtures("fake_vllm")
-def test_reasoning_that_the_template_opened_stands_in_the_text() -> None:
+def test_reasoning_that_the_template_opened_stands_in_the_text(fake_vllm: Any) -> None:
+    fake_vllm.template, fake_vllm.ending = "a template", "<|assistant|>\n<think>\n"
     generator = VLLMGenerator("some/model")
-    generator.engine.template, generator.engine.ending = "a template", "<|assistant|>\n<think>\n"
     [[made]] = generator.generate(["p"], n=1, max_tokens=7, temperature=0.7, seed=3)
     assert made.text == "<think>\np-0"
 
@@ -138,6 +149,33 @@ def test_adapters_that_vllm_cannot_apply_are_to_be_merged(
     with pytest.raises(ConfigError, match=message) as caught:
         VLLMGenerator(folder, **options)
     assert f"polymode merge {folder}" in str(caught.value)
+
+
+@pytest.mark.usefixtures("fake_vllm")
+def test_what_comes_with_the_model_is_used_only_when_it_is_asked_for() -> None:
+    sampling = {"n": 1, "max_tokens": 7, "temperature": 0.7, "seed": 3, "skip_special_tokens": False}
+    asked = VLLMGenerator("some/model", generation_config={"repetition_penalty": 1.1})
+    asked.generate(["p"], n=1, max_tokens=7, temperature=0.7, seed=3)
+    assert asked.engine.calls[0][2] == {**NEUTRAL, **sampling, "repetition_penalty": 1.1}
+    own = VLLMGenerator("some/model", generation_config="model", chat=Chat(stop=("\n\n",)))
+    assert own.engine.options == {"generation_config": "auto"}
+    settings = own.engine.get_default_sampling_params()
+    own.engine.get_default_sampling_params = lambda: settings
+    own.engine.generate = lambda prompts, given: [Engine("", {})._result(prompt, given.n) for prompt in prompts]
+    own.generate(["p"], n=1, max_tokens=7, temperature=0.7, seed=3)
+    assert vars(settings) == {"repetition_penalty": 1.05, "top_k": 20, **sampling, "stop": ["\n\n"]}
+    with pytest.raises(ConfigError, match="generation_config = 'yes' is not allowed"):
+        VLLMGenerator("some/model", generation_config="yes")
+
+
+@pytest.mark.usefixtures("fake_vllm")
+def test_a_system_prompt_and_examples_go_in_front_without_a_chat_template() -> None:
+    chat = Chat(system="Be brief.", shots=(("Name a colour.", "Red"),), stop=("\n\n",))
+    generator = VLLMGenerator("some/model", chat=chat)
+    generator.generate(["Name a metal."], n=1, max_tokens=7, temperature=0.7, seed=3)
+    ((_, prompts, settings),) = generator.engine.calls
+    assert prompts == ["Be brief.\n\nName a colour.\nRed\n\nName a metal.\n"]
+    assert settings["stop"] == ["\n\n"]
 
 
 def test_without_vllm_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

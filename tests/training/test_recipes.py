@@ -6,10 +6,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from polymode import runs
+from polymode.generate.transformers import TransformersGenerator
 from polymode.sandbox import reason_unavailable
 from polymode.tasks import mbpp
 from polymode.training.recipe import Recipe, load_recipe
 from polymode.training.rl import _longest_prompt, _rows, _trl_config, train
+
+from ..chat_models import chat_checkpoint
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 NAMES = sorted(path.stem for path in RECIPES.glob("*.yaml"))
@@ -71,10 +74,16 @@ def test_mbpps_questions_are_seen_ten_times(name: str) -> None:
     assert found.max_steps * found.questions_per_step / (high - low + 1) == pytest.approx(10, abs=0.05)
 
 
+@pytest.fixture(scope="module")
+def thinking_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint with a thinking template and a tokenizer that takes about a token for a letter."""
+    return chat_checkpoint(tmp_path_factory.mktemp("thinking"), positions=32_768)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("qwen")])
 def test_full_size_recipes_start_on_a_tiny_checkpoint(
-    name: str, chat_model: Path, request: pytest.FixtureRequest, tmp_path: Path
+    name: str, thinking_model: Path, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     data = {}
     if "ddxplus" in name:
@@ -85,15 +94,22 @@ def test_full_size_recipes_start_on_a_tiny_checkpoint(
         if (reason := reason_unavailable()) is not None:
             pytest.skip(f"no sandbox here: {reason}")
         data = {"data": str(request.getfixturevalue("shared_data") / "mbpp")}
-    tiny = {"model": str(chat_model), "max_steps": 1, "questions_per_step": 2, "num_generations": 2, "device_batch": 2}
-    small = recipe(name, **tiny, **data, max_completion_length=8, dtype="float32", use_vllm=False)
+    tiny = {"model": str(thinking_model), "max_steps": 1, "questions_per_step": 2, "num_generations": 2}
+    tiny |= {"device_batch": 2, "validation_questions": 1}
+    small = recipe(name, **tiny, **data, max_completion_length=120, dtype="float32", use_vllm=False)
     target = train(small, tmp_path / "run")
     assert (target / "adapter_config.json").exists() == ("lora" in name)
-    [line] = runs.read_jsonl(tmp_path / "run" / runs.TRAIN_METRICS)
+    *before, line = runs.read_jsonl(tmp_path / "run" / runs.TRAIN_METRICS)
+    assert len(before) == ("validation/questions" in line) == bool(small.validation_steps)
     assert line["completions"] == 4
     table = pq.read_table(tmp_path / "run" / "checkpoints" / "completions" / "completions_00001.parquet").to_pydict()
     [message] = table["prompt"][0]
-    assert "Give exactly 3 answers" in message["content"] and "<confidence3>" in message["content"]
+    assert "Give exactly 3 " in message["content"] and "<confidence3>" in message["content"]
+    generator = TransformersGenerator(target, show_progress=False)  # with the recipe's arguments of the template
+    [[made]] = generator.generate([message["content"]], n=1, max_tokens=4, temperature=1.0, seed=0)
+    assert made.n_prompt_tokens == len(generator.encode(message["content"])) and made.n_tokens
+    is_off = small.chat_template.get("enable_thinking") is False
+    assert generator.tokenizer.decode(generator.encode("Q")).endswith("</think>\n\n") == is_off
 
 
 def test_room_for_the_longest_prompt(chat_model: Path) -> None:

@@ -1,0 +1,233 @@
+"""From a prompt to what a model reads: chat template, system prompt, few-shot examples, stop strings (layer L1).
+
+Sampling, scoring, the rows of every trainer, answering and serving all go through `Chat`, so a model is trained on
+exactly the text that it is later asked with.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from polymode.errors import ConfigError
+from polymode.parsing import parse_answers
+from polymode.prompts import MAX_K, Style, build_plain_prompt, build_prompt, encodable, write_answers
+
+log = logging.getLogger(__name__)
+Message = dict[str, str]
+_RESERVED = ("chat_template", "conversation", "tokenize", "add_generation_prompt", "return_dict", "messages")
+_MAX_STOP = 200
+"""Longest stop string, in characters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """How a prompt becomes what the model reads, and what ends a completion besides the end tokens.
+
+    Raises:
+        ConfigError: an argument of the template that polymode sets itself, or a stop string that is empty or too long.
+    """
+
+    template: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments of the model's chat template, such as ``{"enable_thinking": False}``."""
+    system: str = ""
+    """System prompt; empty means none."""
+    shots: tuple[tuple[str, str], ...] = ()
+    """Few-shot examples, each a prompt and its completion (`shots_from`)."""
+    stop: tuple[str, ...] = ()
+    """Texts that end a completion; it ends before the first of them."""
+
+    def __post_init__(self) -> None:
+        for name in _RESERVED:
+            if name in self.template:
+                raise ConfigError(f"chat_template: {name!r} cannot be changed; leave it out")
+        for text in self.stop:
+            if not 0 < len(text) <= _MAX_STOP:
+                raise ConfigError(f"stop = {text!r:.60} is not allowed: give texts of 1 to {_MAX_STOP} characters")
+
+    def messages(self, prompt: str) -> list[Message]:
+        """The conversation that ends with ``prompt``."""
+        system = [{"role": "system", "content": self.system}] if self.system else []
+        shots = [
+            message
+            for question, completion in self.shots
+            for message in ({"role": "user", "content": question}, {"role": "assistant", "content": completion})
+        ]
+        return [*system, *shots, {"role": "user", "content": prompt}]
+
+    def plain(self, prompt: str) -> str:
+        """The text for a model without chat template: the prompt, after the system prompt and the examples if any."""
+        if not self.system and not self.shots:
+            return prompt
+        turns = [f"{question.rstrip()}\n{completion.strip()}" for question, completion in self.shots]
+        return "\n\n".join([*([self.system.strip()] if self.system else []), *turns, f"{prompt.rstrip()}\n"])
+
+    def text(self, tokenizer: Any, prompt: str) -> str:
+        """The text that the model goes on from, without the special tokens that a tokenizer adds by itself."""
+        return self._render(tokenizer, prompt, tokenize=False) if has_template(tokenizer) else self.plain(prompt)
+
+    def encode(self, tokenizer: Any, prompt: str) -> list[int]:
+        """The tokens that the model reads.
+
+        Raises:
+            ConfigError: the chat template refuses the conversation.
+        """
+        if has_template(tokenizer):
+            return self._render(tokenizer, prompt, return_dict=False)
+        return tokenizer(self.plain(prompt), add_special_tokens=True)["input_ids"]
+
+    def cut(self, text: str) -> str:
+        """``text`` up to the first stop string in it."""
+        found = [place for stop in self.stop if (place := text.find(stop)) >= 0]
+        return text[: min(found)] if found else text
+
+    def check(self, tokenizer: Any) -> None:
+        """Refuse what the model's chat template would silently ignore, or loudly reject.
+
+        Raises:
+            ConfigError: arguments without a template, or that it does not read; a system prompt that it refuses.
+        """
+        if self.template and not has_template(tokenizer):
+            raise ConfigError(
+                f"chat_template = {dict(self.template)!r}: the model has no chat template; leave it out, or use an "
+                "instruction-tuned model"
+            )
+        source = getattr(tokenizer, "chat_template", None)
+        if isinstance(source, str):
+            for name in self.template:
+                if not re.search(rf"\b{re.escape(name)}\b", source):
+                    raise ConfigError(
+                        f"chat_template: the model's chat template does not read {name!r}: check the spelling, or "
+                        "leave it out"
+                    )
+        if has_template(tokenizer):
+            self.encode(tokenizer, "question")
+
+    def _render(self, tokenizer: Any, prompt: str, **options: Any) -> Any:
+        try:
+            return tokenizer.apply_chat_template(
+                self.messages(prompt), add_generation_prompt=True, **options, **self.template
+            )
+        except Exception as exc:
+            if type(exc).__module__.partition(".")[0] != "jinja2":
+                raise
+            what = "system or shots" if self.system or self.shots else "the prompt"
+            raise ConfigError(
+                f"the model's chat template refuses {what} ({' '.join(str(exc).split())[:120]}): leave out system and "
+                "shots, or use a model that takes them"
+            ) from exc
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, as `chat_from` reads them."""
+        return {
+            "chat_template": dict(self.template),
+            "system": self.system,
+            "shots": [{"prompt": prompt, "completion": completion} for prompt, completion in self.shots],
+            "stop": list(self.stop),
+        }
+
+
+def chat_from(values: Mapping[str, Any]) -> Chat:
+    """The inverse of `Chat.to_json`."""
+    return Chat(
+        template=values.get("chat_template") or {},
+        system=values.get("system") or "",
+        shots=tuple((shot["prompt"], shot["completion"]) for shot in values.get("shots") or ()),
+        stop=tuple(values.get("stop") or ()),
+    )
+
+
+def has_template(tokenizer: Any) -> bool:
+    """Whether the tokenizer has a chat template."""
+    return getattr(tokenizer, "chat_template", None) is not None
+
+
+def shots_from(rows: Sequence[Mapping[str, str]], style: Style, *, ask: str = "") -> tuple[tuple[str, str], ...]:
+    """Few-shot examples from questions with completions, each question asked as its completion answers it.
+
+    A completion in the answer format of K answers is preceded by a prompt for K answers, with confidences where it has
+    some; any other completion by a plain question.
+
+    Args:
+        rows: mappings with ``question`` and ``completion``.
+        style: of the prompts.
+        ask: wording of the task.
+
+    Raises:
+        ConfigError: a completion that begins the answer format and does not keep it.
+    """
+    return tuple(
+        (_prompt_of(row["question"], encodable(row["completion"]), style, ask, number), encodable(row["completion"]))
+        for number, row in enumerate(rows, 1)
+    )
+
+
+def _prompt_of(question: str, completion: str, style: Style, ask: str, number: int) -> str:
+    reason = ""
+    for k in range(1, MAX_K + 1):
+        for confidence in (True, False):
+            answers = parse_answers(completion, k, confidence=confidence)
+            if answers.is_clean:
+                return build_prompt(question, k, confidence=confidence, style=style, ask=ask)
+            reason = reason or answers.reason
+    if "<answer" in completion:
+        raise ConfigError(f"shots, number {number}: the completion does not keep the answer format ({reason})")
+    return build_plain_prompt(encodable(question))
+
+
+def check_reading(
+    tokenizer: Any,
+    context: int | None,
+    longest_prompt: int,
+    *,
+    k: int,
+    confidence: bool,
+    style: Style,
+    max_tokens: int,
+) -> int:
+    """Check that a model can read the prompts and write what they ask for; returns the tokens left for a completion.
+
+    Warns where ``max_tokens`` has no room for the format.
+
+    Args:
+        tokenizer: of the model.
+        context: tokens that the model reads; None when unknown.
+        longest_prompt: tokens of the longest prompt.
+        k: answers asked for.
+        confidence: whether confidences are asked for.
+        style: whose notation is asked for.
+        max_tokens: longest completion.
+
+    Raises:
+        ConfigError: the tokenizer loses the format, or the context has no room for it.
+    """
+    # Tokenizers that know words only, as the lab's do, know numbers of one of these forms.
+    forms = [write_answers(["0"] * k, [q] * k if confidence else None, style) for q in ("0.50", "0.5")]
+    ids_of_forms = [tokenizer(form, add_special_tokens=False)["input_ids"] for form in forms]
+    texts = [tokenizer.decode(ids, skip_special_tokens=False) for ids in ids_of_forms]
+    form, text, ids = forms[0], texts[0], ids_of_forms[0]
+    if not any(parse_answers(one, k, confidence=confidence).is_clean for one in texts):
+        other = "tags" if style.endswith("lines") else "lines"
+        raise ConfigError(
+            f"the model's tokenizer does not keep the answer format: {form[:60]!r} comes back as {text[:60]!r}; use "
+            f"format: {other}, or another model"
+        )
+    if len(ids) > max_tokens:
+        log.warning(
+            "k = %d needs %d tokens for the answer format alone, and completions are cut off at %d, so none can keep "
+            "it: raise that limit, lower k, or use format: lines",
+            k,
+            len(ids),
+            max_tokens,
+        )
+    if context is None:
+        return max_tokens
+    if longest_prompt + len(ids) > context:
+        raise ConfigError(
+            f"the longest prompt has {longest_prompt} tokens and the format of k = {k} answers {len(ids)}, and the "
+            f"model reads {context}: shorten the questions or shots, lower k, or use a model with a longer context"
+        )
+    return min(max_tokens, context - longest_prompt)

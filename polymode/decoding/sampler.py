@@ -1,0 +1,108 @@
+"""Completions of tokenised prompts from a loaded model: end tokens, stop strings, and no other hidden settings (L3).
+
+Models come with a generation config, meant for chatting: Qwen2.5's has a repetition penalty and cuts off unlikely
+tokens. That changes the distribution that confidences are about, so nothing of it applies unless it is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from transformers import GenerationConfig
+
+from polymode.chat import Chat
+from polymode.decoding.sampling import complete
+from polymode.decoding.settings import base_of
+from polymode.decoding.stops import StopStrings
+from polymode.decoding.texts import CompletionDecoder, all_ends_of
+from polymode.errors import ConfigError
+
+_TOKENS = ("bos_token_id", "pad_token_id", "decoder_start_token_id")
+_OURS = ("max_new_tokens", "max_length", "eos_token_id", "pad_token_id", "do_sample", "temperature")
+"""Set by whoever samples."""
+_SAMPLING = ("top_k", "top_p", "min_p", "top_h", "typical_p", "epsilon_cutoff", "eta_cutoff")
+"""They mean nothing where the most likely token is taken."""
+
+
+def neutralise(model: Any, tokenizer: Any) -> dict[str, Any]:
+    """Leave nothing in the model's generation config but its tokens, with every end token, and return what was there.
+
+    What is returned are the fields that change the distribution, such as ``repetition_penalty`` and ``top_p``.
+    """
+    base = base_of(model)
+    own, ends = base.generation_config, all_ends_of(model, tokenizer)
+    tokens = {name: getattr(own, name, None) for name in _TOKENS}
+    base.generation_config = GenerationConfig(**tokens, eos_token_id=list(ends) or None)
+    values = own.to_diff_dict() if hasattr(own, "to_diff_dict") else {}
+    dropped = {"transformers_version", *_TOKENS, *_OURS}
+    return {name: value for name, value in values.items() if name not in dropped and value is not None}
+
+
+class Sampler:
+    """Samples from a model whose generation config is neutral (`neutralise`).
+
+    Args:
+        model: the model, on its device.
+        tokenizer: its tokenizer, padding on the left.
+        chat: has the stop strings.
+        fields: further fields of transformers' GenerationConfig, such as ``repetition_penalty``; most of them take
+            transformers' own, slower path.
+
+    Raises:
+        ConfigError: a field that does not exist, or that is set otherwise.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, chat: Chat, fields: Mapping[str, Any] | None = None) -> None:
+        self.model, self.tokenizer, self._fields = model, tokenizer, dict(fields or {})
+        self.ends = frozenset(all_ends_of(model, tokenizer))
+        """Tokens that end a completion."""
+        self.text_of = CompletionDecoder(tokenizer, self.ends, chat.cut)
+        """The text of a completion's tokens, without end tokens and stop string."""
+        self.stops = StopStrings(CompletionDecoder(tokenizer, self.ends), chat.stop) if chat.stop else None
+        """Finds stop strings; None without any."""
+        check_fields(self._fields)
+
+    def sample(self, prompts: Sequence[Sequence[int]], max_tokens: int, temperature: float) -> list[list[int]]:
+        """One completion of each prompt up to its first end token or stop string, which belongs to it."""
+        fields: dict[str, Any] = {"temperature": temperature, "top_k": 0, "top_p": 1.0, **self._fields}
+        if temperature == 0:
+            fields = {name: value for name, value in self._fields.items() if name not in _SAMPLING}
+        settings = GenerationConfig(
+            max_new_tokens=max_tokens,
+            pad_token_id=self.tokenizer.pad_token_id,
+            eos_token_id=sorted(self.ends) or None,
+            do_sample=temperature > 0,
+            **fields,
+        )
+        tokens = complete(self.model, prompts, settings, self.stops)
+        if tokens is None:
+            batch = self.tokenizer.pad({"input_ids": [list(ids) for ids in prompts]}, return_tensors="pt")
+            width = batch["input_ids"].shape[1]
+            extra = {"stopping_criteria": [self.stops.criteria(width)]} if self.stops else {}
+            tokens = self.model.generate(**batch.to(self.model.device), generation_config=settings, **extra)
+            tokens = tokens[:, width:].tolist()
+        # The first end token or stop string counts, and nothing behind it does.
+        lengths = [next((i + 1 for i, t in enumerate(row) if t in self.ends), len(row)) for row in tokens]
+        rows = [row[:length] for row, length in zip(tokens, lengths, strict=True)]
+        return rows if self.stops is None else [self.stops.until_stop(row) for row in rows]
+
+    def is_finished(self, tokens: Sequence[int]) -> bool:
+        """Whether a completion ended by itself, not at its length limit."""
+        return bool(tokens) and (tokens[-1] in self.ends or (self.stops is not None and self.stops.are_in(tokens)))
+
+
+def check_fields(fields: Mapping[str, Any]) -> None:
+    """Refuse fields of a generation config that do not exist, or that are set by options of their own.
+
+    Raises:
+        ConfigError: names the field.
+    """
+    known = GenerationConfig().to_dict()
+    for name in fields:
+        if name in _OURS:
+            raise ConfigError(f"generation_config: {name!r} has an option of its own; leave it out")
+        if name not in known:
+            raise ConfigError(
+                f"generation_config: {name!r} is not known: use a field of transformers' GenerationConfig"
+            )

@@ -1,0 +1,151 @@
+"""From a prompt to what a model reads, with a thinking template, one that refuses system prompts, and none."""
+
+from typing import Any
+
+import pytest
+from tokenizers import normalizers
+
+from polymode.chat import Chat, chat_from, check_reading, shots_from
+from polymode.decoding.texts import all_ends_of
+from polymode.errors import ConfigError
+from polymode.prompts import build_plain_prompt, build_prompt
+
+from .chat_models import NO_SYSTEM_TEMPLATE, byte_level_tokenizer
+
+SHOT = ("Name a colour.", "Red")
+
+
+def read(chat: Chat, tokenizer: Any, prompt: str) -> str:
+    return tokenizer.decode(chat.encode(tokenizer, prompt), skip_special_tokens=False)
+
+
+def test_what_a_thinking_model_reads_word_for_word() -> None:
+    chat = Chat({"enable_thinking": False}, "Be brief.", (("Q1", "<think>hm</think>A1"),))
+    assert read(chat, byte_level_tokenizer(), "Q2") == (
+        "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nQ1<|im_end|>\n<|im_start|>assistant\nA1<|im_end|>\n"
+        "<|im_start|>user\nQ2<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
+    )
+    assert read(Chat(), byte_level_tokenizer(), "Q") == "<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\n"
+
+
+def test_text_and_tokens_are_the_same() -> None:
+    tokenizer, chat = byte_level_tokenizer(), Chat(system="Sys", shots=(SHOT,))
+    assert tokenizer(chat.text(tokenizer, "Q"), add_special_tokens=False)["input_ids"] == chat.encode(tokenizer, "Q")
+
+
+def test_without_a_template_examples_stand_in_front_as_text() -> None:
+    tokenizer = byte_level_tokenizer(None)
+    assert read(Chat(), tokenizer, "Q\n") == "Q\n"
+    assert read(Chat(system="Sys\n", shots=(SHOT,)), tokenizer, "Q\n") == "Sys\n\nName a colour.\nRed\n\nQ\n"
+
+
+@pytest.mark.parametrize(
+    ("template", "chat", "message"),
+    [
+        (None, Chat({"enable_thinking": False}), "the model has no chat template; leave it out"),
+        ("thinking", Chat({"enable_thinkin": False}), "does not read 'enable_thinkin': check the spelling"),
+        ("no system", Chat(system="Sys"), r"refuses system or shots \(System role not supported\)"),
+    ],
+)
+def test_what_a_template_would_ignore_or_reject_is_refused(template: str | None, chat: Chat, message: str) -> None:
+    templates = {None: {"template": None}, "thinking": {}, "no system": {"template": NO_SYSTEM_TEMPLATE}}
+    with pytest.raises(ConfigError, match=message):
+        chat.check(byte_level_tokenizer(**templates[template]))
+
+
+def test_what_every_template_takes_passes() -> None:
+    for options in ({}, {"template": None}, {"template": NO_SYSTEM_TEMPLATE}):
+        Chat(shots=(SHOT,), stop=("\n\n",)).check(byte_level_tokenizer(**options))
+
+
+@pytest.mark.parametrize("values", [{"template": {"tokenize": False}}, {"stop": ("",)}, {"stop": ("x" * 201,)}])
+def test_values_that_are_not_allowed(values: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="chat_template: 'tokenize'|stop = "):
+        Chat(**values)
+
+
+def test_the_first_stop_string_cuts() -> None:
+    chat = Chat(stop=("\n\n", "Question:"))
+    assert chat.cut("a\nQuestion: b\n\nc") == "a\n"
+    assert chat.cut("a\n\nQuestion: b") == "a"
+    assert chat.cut("nothing") == "nothing"
+
+
+def test_a_chat_survives_its_file() -> None:
+    chat = Chat({"enable_thinking": False}, "Sys", (SHOT, ("Q", "A")), ("\n\n",))
+    assert chat_from(chat.to_json()) == chat
+    assert chat_from({}) == Chat()
+
+
+TWO = "<answer1>Peru</answer1><confidence1>0.7</confidence1>\n<answer2>Chile</answer2><confidence2>0.6</confidence2>"
+
+
+@pytest.mark.parametrize(
+    ("completion", "style", "prompt"),
+    [
+        (TWO, "full", build_prompt("Q", 2, confidence=True, ask="Give {k}.")),
+        ("<answer>Peru</answer>", "brief", build_prompt("Q", 1, confidence=False, style="brief")),
+        (
+            "1. Peru | 0.7\n2. Chile | 0.6",
+            "lines",
+            build_prompt("Q", 2, confidence=True, style="lines", ask="Give {k}."),
+        ),
+        ("Peru", "full", build_plain_prompt("Q")),
+    ],
+)
+def test_an_example_is_asked_as_its_completion_answers(completion: str, style: Any, prompt: str) -> None:
+    assert shots_from([{"question": "Q", "completion": completion}], style, ask="Give {k}.") == ((prompt, completion),)
+
+
+def test_an_example_that_breaks_the_format_is_refused() -> None:
+    with pytest.raises(ConfigError, match="shots, number 1: the completion does not keep the answer format"):
+        shots_from([{"question": "Q", "completion": "<answer1>Peru</answer1><answer3>Chile</answer3>"}], "full")
+
+
+CHECK: dict[str, Any] = {"k": 3, "confidence": True, "style": "full", "max_tokens": 200}
+
+
+def test_room_is_what_the_context_leaves() -> None:
+    tokenizer = byte_level_tokenizer()
+    assert check_reading(tokenizer, None, 5000, **CHECK) == 200
+    assert check_reading(tokenizer, 400, 100, **CHECK) == 200
+    assert check_reading(tokenizer, 400, 250, **CHECK) == 150
+
+
+def test_a_context_or_limit_without_room_for_the_format(caplog: pytest.LogCaptureFixture) -> None:
+    tokenizer = byte_level_tokenizer()
+    with pytest.raises(ConfigError, match="the longest prompt has 390 tokens .* model reads 400: shorten"):
+        check_reading(tokenizer, 400, 390, **CHECK)
+    assert check_reading(tokenizer, 4000, 10, **{**CHECK, "k": 20, "max_tokens": 60}) == 60
+    assert "k = 20 needs " in caplog.text and "cut off at 60, so none can keep it: raise that limit" in caplog.text
+
+
+@pytest.mark.parametrize("style", ["full", "lines"])
+def test_a_tokenizer_that_loses_the_format(style: str) -> None:
+    """One drops angle brackets, as SentencePiece models with an own normaliser do; another joins lines."""
+    lossy = {"full": normalizers.Replace("<", ""), "lines": normalizers.Replace("\n", " ")}
+    tokenizer = byte_level_tokenizer()
+    tokenizer.backend_tokenizer.normalizer = lossy[style]
+    with pytest.raises(ConfigError, match="tokenizer does not keep the answer format: .* comes back as"):
+        check_reading(tokenizer, None, 10, **{**CHECK, "style": style})
+
+
+class Model:
+    def __init__(self, ends: Any) -> None:
+        self.generation_config = type("Config", (), {"eos_token_id": ends})
+
+
+@pytest.mark.parametrize(
+    ("template", "ends", "names"),
+    [
+        ("thinking", None, {"<|endoftext|>", "<|im_end|>"}),
+        ("no system", None, {"<|endoftext|>", "<end_of_turn>"}),
+        (None, [1, 0], {"<|endoftext|>", "<|im_start|>"}),
+        (None, 2, {"<|endoftext|>", "<|im_end|>"}),
+        (None, None, {"<|endoftext|>"}),
+    ],
+)
+def test_every_token_that_ends_a_turn(template: str | None, ends: Any, names: set[str]) -> None:
+    templates = {None: {"template": None}, "thinking": {}, "no system": {"template": NO_SYSTEM_TEMPLATE}}
+    tokenizer = byte_level_tokenizer(**templates[template])
+    assert set(tokenizer.convert_ids_to_tokens(list(all_ends_of(Model(ends), tokenizer)))) == names
