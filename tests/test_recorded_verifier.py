@@ -112,8 +112,8 @@ def test_data_that_are_gone_are_said_with_the_way_out(tmp_path: Path) -> None:
 
 def test_comparing_takes_the_verdicts_of_the_task(mbpp: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(UNSAFE_LOCAL, "1")
-    tests = '{"asserts": ["assert f(3) == 9"], "inputs": ["f(-2)"]}'
-    programs = ("def f(n): return n * n", "def f(n): return n ** 2", "def f(n): return 9")
+    tests = '{"asserts": ["assert f(3) > 8"], "inputs": ["f(-2)"]}'
+    programs = ("def f(n): return n * n", "def f(n): return n ** 2", "def f(n): return 10")
     for name, answers in (("a", programs[:2]), ("b", programs[1:])):
         run = keep(tmp_path / name, task="mbpp", data=mbpp, task_options=["distinct=behaviour", "workers=1"])
         text = "".join(f"<answer{i}>{answer}</answer{i}>" for i, answer in enumerate(answers, 1))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from polymode.cli.options import Compare, Doctor, Evaluate, Generate, Reproduce, Tasks
-from polymode.errors import ConfigError, MissingExtraError, RunExistsError
+from polymode.errors import ConfigError, DataNotFoundError, MissingExtraError, RunExistsError
 
 
 def reproduce(options: Reproduce) -> int:
@@ -191,7 +191,12 @@ def tasks(options: Tasks) -> int:
 
     task = open_task(options.name, data=options.data, **options.task_options)
     splits: tuple[Split, ...] = getattr(task, "splits", ("train",))  # a task made for evaluation has no train split
-    for example in task.examples(splits[0], options.n):
+    examples = task.examples(splits[0], options.n)
+    if not examples:
+        raise DataNotFoundError(
+            f"task {options.name!r} has no question of the {splits[0]} split that can be used: check its data"
+        )
+    for example in examples:
         print(f"{example.id}: {example.question}")
         for reference in example.references:
             weight = "" if reference.weight is None else f"  (probability {reference.weight:.3f})"

@@ -23,7 +23,7 @@ _TEXT = {
     ),
     "programs": (
         "Small Python functions of the lab, asked for by a few of their values and judged by running them on all. Many "
-        "programs are right; those that differ in more than names and layout count as different answers."
+        "programs are right; those that differ in more than the writing count as different answers."
     ),
     "ddxplus": "Synthetic patients of DDXPlus. Every condition of the differential above its threshold is right.",
 }

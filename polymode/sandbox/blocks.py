@@ -25,6 +25,16 @@ from polymode.sandbox.constants import NotConstantError
 
 _TRUE, _FALSE = ast.Constant(True), ast.Constant(False)
 _MUTABLE = (list, dict, set, bytearray, deque)
+_READING_METHOD_NAMES = (
+    "capitalize casefold center copy count date decode difference encode end endswith expandtabs find format get"
+    " group groupdict groups hex index intersection is_integer isalnum isalpha isascii isdecimal isdigit"
+    " isdisjoint isidentifier islower isnumeric isoformat isprintable isspace issubset issuperset istitle isupper"
+    " items join keys ljust lower lstrip most_common partition removeprefix removesuffix replace rfind rindex"
+    " rjust rpartition rsplit rstrip span split splitlines start startswith strftime strip swapcase"
+    " symmetric_difference time title translate union upper values zfill"
+)
+_READING_METHODS = frozenset(_READING_METHOD_NAMES.split())
+"""Methods of plain values that change nothing."""
 _VACUOUS = {"AssertionError", "Exception", "BaseException"}
 """Exceptions whose handler would also catch a failed assert."""
 
@@ -50,6 +60,10 @@ class Block:
         self._is_part = False
         self._passed: set[str] = set()
         """Variables that the program got and may have changed."""
+        self._uses: dict[str, int] = {}
+        """How often each variable that stands for a call of the program is read: each time it is called anew."""
+        self._changing: dict[str, str] = {}
+        """What may have changed the value of such a variable, which a new call would not show."""
 
     def run(self, statements: Sequence[ast.stmt]) -> Block:
         """Take the statements apart; raises RecordError for one that cannot be."""
@@ -88,6 +102,7 @@ class Block:
         elif isinstance(node, ast.If):
             self.run(node.body if constants.evaluate(node.test, self._known()) else node.orelse)
         elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+            self._changing |= {name: ast.unparse(node) for name in free_names(node) if self._is_called_anew(name)}
             self._add(ast.Tuple([self._resolved(node.value)], ast.Load()))  # true, unless the call raises
         elif not isinstance(node, ast.Pass):
             fix = (
@@ -118,6 +133,10 @@ class Block:
             raise NotConstantError("it assigns several times")
         [target] = targets
         value = self._resolved(node.value)
+        for one in ast.walk(target):
+            if isinstance(one, ast.Name):
+                self._uses.pop(one.id, None)
+                self._changing.pop(one.id, None)
         if isinstance(target, ast.Name):
             self._names[target.id] = value
         elif isinstance(target, (ast.Tuple, ast.List)) and all(isinstance(one, ast.Name) for one in target.elts):
@@ -165,6 +184,7 @@ class Block:
         """A block that goes on from here and changes nothing here; ``raise`` fails in it."""
         part = Block(self.outer_names, self._names)
         part._passed, part._is_part = self._passed, True
+        part._uses, part._changing = self._uses, self._changing
         return part.run([ast.Assert(_FALSE) if isinstance(one, ast.Raise) else one for one in statements])
 
     def _define(self, node: ast.stmt, names: Sequence[str]) -> None:
@@ -189,9 +209,30 @@ class Block:
         bound |= {n.arg for n in ast.walk(node) if isinstance(n, ast.arg)} | {node.name}
         return names - bound <= self.outer_names
 
+    def _is_called_anew(self, name: str) -> bool:
+        return isinstance(self._names.get(name), ast.expr)
+
+    def _refuse_changed(self, node: ast.expr) -> None:
+        """Raise NotConstantError where a variable stands for an object that is changed, and is read again."""
+        for one in ast.walk(node):
+            if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Load) and self._is_called_anew(one.id):
+                self._uses[one.id] = self._uses.get(one.id, 0) + 1
+            if not isinstance(one, ast.Call):
+                continue
+            is_method = isinstance(one.func, ast.Attribute) and one.func.attr not in _READING_METHODS
+            if is_method or ast.unparse(one.func) == "next":
+                names = free_names(one.func if is_method else ast.Tuple(one.args[:1], ast.Load()))
+                self._changing |= {name: ast.unparse(one) for name in names if self._is_called_anew(name)}
+        for name, change in self._changing.items():
+            if self._uses.get(name, 0) > 1:
+                raise NotConstantError(
+                    f"{name} stands for a call that each use makes anew, so that {change} would leave no trace"
+                )
+
     def _resolved(self, node: ast.expr) -> ast.expr:
         """The expression with values for variables; what is known of the arguments of calls is calculated."""
         known = self._known()
+        self._refuse_changed(node)
         self._passed |= {name for name in free_names(node) if isinstance(known.get(name), _MUTABLE)}
 
         class Folding(ast.NodeTransformer):

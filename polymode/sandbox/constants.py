@@ -85,7 +85,7 @@ def evaluate(node: ast.expr, names: dict[str, Any]) -> Any:
     if not is_closed(node, names):
         raise NotConstantError(f"{ast.unparse(node)!r} is not known before the program runs")
     try:
-        return eval(compile(ast.Expression(node), "test", "eval", dont_inherit=True), names)
+        return eval(compile(ast.fix_missing_locations(ast.Expression(node)), "test", "eval", dont_inherit=True), names)
     except Exception as exc:
         raise NotConstantError(f"{ast.unparse(node)!r} raises {type(exc).__name__}: {exc}") from None
 

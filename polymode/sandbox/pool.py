@@ -292,7 +292,8 @@ class Sandbox:
             elif len(report.output) > self.limits.output_bytes:
                 failure = f"its values are longer than {self.limits.output_bytes} bytes"
         key = finding.get("key") or text_key(program)
-        return Result(outcome, failure or "", key, finding.get("behaviour", ""), report.cpu_seconds)
+        behaviour, values = finding.get("behaviour", ""), finding.get("values", "")
+        return Result(outcome, failure or "", key, behaviour, report.cpu_seconds, values)
 
     def _run_job(self, program: str, tests: str) -> bytes:
         return f'{{"kind": "run", {self._limits()}, "program": {json.dumps(program)}, {tests}}}'.encode()

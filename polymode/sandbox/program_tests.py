@@ -29,6 +29,8 @@ _IMPLIED = frozenset({"math", "cmath", "re", "collections", "itertools", "functo
 JsonForm = Any
 """A value in the form of `polymode.sandbox.inside.values`."""
 
+MAX_DOMAIN_CHARS = 100_000
+"""Longest calls by which it is told what a program does on no input of the tests."""
 MAX_TESTS_CHARS = 2_000_000
 """Longest JSON text of one question's tests."""
 
@@ -145,17 +147,33 @@ def _plan(tests: ProgramTests) -> Plan:
         expression = f"_close({value}, (lambda _: {case.view})(_expected), {case.tolerance!r})"
         checks.append({"test": case.call, "expression": expression, "expected": json.loads(case.expected)})
         calls += [[case.call, *first[1:]], *([case.call, *steps] for _, *steps in more)]
+    imports = _without_pytest(imports, [*(check["expression"] for check in checks), *(call[0] for call in calls)])
     if not checks:
         raise RecordError("tests: there is neither an assert nor a case, so every program would pass; add one")
     n_tested = len(calls)
     calls += [[text] for text in tests.inputs]
     for call in calls:
         keep |= _names_in(_parse(call[0], "calls")) - outer_names
-    run = {"imports": tests.imports, "setup": tests.setup, "n_tested": n_tested}
+    run = {"imports": imports[0], "setup": tests.setup, "n_tested": n_tested}
     run["calls"] = [call[0] if len(call) == 1 else call for call in calls]
     check = {"imports": "\n".join(imports), "checks": checks, "keep": sorted(keep)}
-    check |= {"n_tested": n_tested, "n_calls": len(calls)}
+    tested = [call[0] for call in calls[:n_tested]]
+    is_short = sum(map(len, tested)) <= MAX_DOMAIN_CHARS  # long ones would be read again with every batch
+    check |= {"n_tested": n_tested, "n_calls": len(calls), "calls": tested if is_short else []}
     return Plan(json.dumps(run)[1:-1], json.dumps(check), digest(tests.to_json()))
+
+
+def _without_pytest(imports: Sequence[str], uses: Sequence[str]) -> list[str]:
+    """The imports without those of pytest, which is not in the sandbox; ``pytest.raises`` has been taken apart."""
+    trees = [_parse(text, "imports") for text in imports]
+    for tree in trees:
+        for node in [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]:
+            modules = [node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+            names = {alias.asname or alias.name for alias in node.names}
+            if modules == ["pytest"] and not any(names & _names_in(_parse(text, "asserts")) for text in uses):
+                tree.body.remove(node)
+    pairs = zip(imports, trees, strict=True)
+    return [text if "pytest" not in text else ast.unparse(tree) for text, tree in pairs]
 
 
 @lru_cache(maxsize=256)  # most cases have the same view

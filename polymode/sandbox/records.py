@@ -66,3 +66,5 @@ class Result:
     FAULT."""
     seconds: float = 0.0
     """Processor time of the run."""
+    values: str = ""
+    """Digest of what it did on the calls of the tests alone."""

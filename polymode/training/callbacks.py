@@ -17,7 +17,6 @@ _NAMES = {
     "completions/clipped_ratio": "share_cut_off",
     "frac_reward_zero_std": "share_equal_groups",
 }
-_BESIDE_THE_BAR = ("reward", "coverage", "brier")
 
 
 class StepCallback(TrainerCallback):
@@ -70,12 +69,16 @@ class StepMetrics(StepCallback):
 
 
 class Progress(ProgressCallback):
-    """Trainer's progress bar with reward, coverage and Brier score instead of printed dictionaries."""
+    """Trainer's progress bar with a few figures beside it instead of printed dictionaries."""
+
+    def __init__(self, *figures: str) -> None:
+        super().__init__()
+        self._names = figures
 
     def on_log(self, args: Any, state: TrainerState, control: Any, logs: Any = None, **_: Any) -> None:
         """Show the latest figures beside the bar."""
         if self.training_bar is not None and logs:
-            figures = {name: f"{logs[name]:.3f}" for name in _BESIDE_THE_BAR if logs.get(name) is not None}
+            figures = {name: f"{logs[name]:.3f}" for name in self._names if logs.get(name) is not None}
             self.training_bar.set_postfix(figures, refresh=False)
 
 

@@ -200,7 +200,7 @@ def build_trainer(
     for stock in (ProgressCallback, PrinterCallback):  # ours shows what matters instead
         trainer.remove_callback(stock)
     counts = [KeepsCounts(shaping.counts)] if shaping is not None and shaping.counts is not None else []
-    for callback in (Progress(), StallWarnings(recipe.answers), *counts):
+    for callback in (Progress("reward", "coverage", "brier"), StallWarnings(recipe.answers), *counts):
         trainer.add_callback(callback)
     return trainer
 

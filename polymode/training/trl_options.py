@@ -73,6 +73,7 @@ _REASONS: Mapping[str, str] = {
     "remove_unused_columns": "the reward reads the columns of the questions",
     "use_cpu": "a GPU is used where there is one",
     "gradient_checkpointing": "write activation_checkpointing at the top level, which holds for every version",
+    "bf16": "write dtype at the top level: auto, bfloat16 or float32",
     "model_init_kwargs": "here it is called model_init, at the top level",
     "chat_template_kwargs": "here it is called chat_template, at the top level",
     "per_device_train_batch_size": "here it is called device_batch, which never changes the size of a step",

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import torch
 from datasets import Dataset
 from transformers import DataCollatorForSeq2Seq, TrainerCallback, set_seed
-from transformers.trainer_callback import PrinterCallback
+from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from trl import SFTConfig, SFTTrainer
 
 from polymode import runs
@@ -23,6 +23,7 @@ from polymode.decoding.texts import opening_of
 from polymode.errors import ConfigError
 from polymode.parsing import parse_answers
 from polymode.prompts import Style, prompt_for
+from polymode.training.callbacks import Progress
 from polymode.training.demonstrations import Warmup
 from polymode.training.trl_options import checkpointing_field, lora_config
 from polymode.types import Completion
@@ -86,7 +87,9 @@ def train_on(
                 seed=options.seed,
             ),
         )
-        trainer.remove_callback(PrinterCallback)
+        for stock in (ProgressCallback, PrinterCallback):
+            trainer.remove_callback(stock)
+        trainer.add_callback(Progress("loss"))
         trainer.train()
     trainer.save_model(str(part))
     tokenizer.save_pretrained(part)

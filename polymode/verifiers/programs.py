@@ -2,8 +2,10 @@
 
 A question's single reference holds its tests, as JSON text of `polymode.sandbox.ProgramTests`; right programs are
 without number. Two programs are the same answer when their syntax trees have the same normal form
-(`polymode.sandbox.inside.normal`), or, with ``distinct="behaviour"``, when they do the same on all inputs of the tests
-and on the extra inputs. A program that does not load or is not done in time is compared by its syntax tree either way.
+(`polymode.sandbox.inside.normal`), or, with ``distinct="behaviour"``, when they give the same values on the inputs of
+the tests, of which a test may accept several. What a program does on further inputs, or after more calls, never makes
+it another answer, as there is no end of ways to differ where nothing is asked; it is only counted
+(`ProgramVerifier.count_distinct`). A program that does not load or is not done in time is compared by its syntax tree.
 
 Of an answer in prose, the program is its fenced block (`program_text`). Everything is done in the sandbox, also
 parsing: hostile text can crash a parser.
@@ -32,7 +34,8 @@ TestedProgram = tuple[str, str]
 """The tests, as the reference holds them, and a program without its fence."""
 
 _FENCE = re.compile(r"([ \t]*)(`{3,}|~{3,})([^`]*)")
-_QUOTES = re.compile("\"\"\"|'''")
+_QUOTES = re.compile(r"""(\"{3}|'{3})|#.*|"(?:\\.|[^"\\])*+"?|'(?:\\.|[^'\\])*+'?""")
+"""Triple quotes; comments and strings of one line, with their end or without, in which they open nothing."""
 _PYTHON = ("", "py", "py3", "python", "python3", "python-repl", "ipython", "ipython3")
 """What follows the opening fence of a program."""
 
@@ -46,8 +49,8 @@ class DistinctCounts:
     by_ast: int
     """Right programs that differ in their normal form."""
     by_behaviour: int | None
-    """Right programs that differ in what they do; None when the tests have no extra inputs, because what passes the
-    same asserts would count as the same."""
+    """Right programs that differ in what they do, further inputs included; None when the tests have none, because what
+    passes the same asserts would count as the same. A measurement: no credit is given for it."""
     unscored: int
     """Answers that could not be judged."""
 
@@ -166,10 +169,10 @@ class ProgramEquality:
         return self.result(answer).reason
 
     def key(self, text: str) -> str:
-        """Normal form, or behaviour, of a program."""
+        """Normal form of a program, or what it gives on the inputs of the tests; never what it does on further ones."""
         result = self.result(text)
-        is_compared = self.distinct == "behaviour" and result.behaviour and result.outcome is not Outcome.TIMEOUT
-        return f"does:{result.behaviour}" if is_compared else result.key
+        is_compared = self.distinct == "behaviour" and result.values and result.outcome is not Outcome.TIMEOUT
+        return f"does:{result.values}" if is_compared else result.key
 
     def same(self, a: str, b: str) -> bool:
         """Whether the keys are equal."""
@@ -223,16 +226,37 @@ def _blocks(lines: Sequence[str]) -> list[tuple[str, str]]:
     for line in lines:
         mark = None if quote else _FENCE.fullmatch(line.rstrip())
         if mark and not fence:
-            indent, fence, language = mark[1], mark[2], mark[3].strip().lower()
-        elif mark and mark[2][0] == fence[0] and len(mark[2]) >= len(fence) and not mark[3].strip():
+            indent, fence, language = mark[1], mark[2], _language(mark[3])
+        elif mark and mark[2][0] == fence[0] and len(mark[2]) >= len(fence):  # no line of Python, whatever follows it
             blocks.append((language, "\n".join(content)))
             fence, content = "", []
+            if mark[3].strip().lower() in _PYTHON[1:]:  # the last block was without its end
+                indent, fence, language = mark[1], mark[2], _language(mark[3])
         else:
             if fence:
                 content.append(line.removeprefix(indent))
-            for found in _QUOTES.findall(line):
-                quote = "" if found == quote else quote or found
-            continue
+            quote = _quote_after(line, quote)
     if fence and content:
         blocks.append((language, "\n".join(content)))
     return blocks
+
+
+def _language(info: str) -> str:
+    """The first word of what follows a fence: of ``python title="a.py"``, ``{python}`` and ``Python3.11``, python."""
+    word = re.match(r"[\s{.]*([A-Za-z0-9-]*)", info)
+    return word[1].lower() if word else ""
+
+
+def _quote_after(line: str, quote: str) -> str:
+    """The triple quote that a line leaves open, when it begins in ``quote`` or, empty, in none."""
+    position = 0
+    while True:
+        if quote:
+            end = line.find(quote, position)
+            if end < 0:
+                return quote
+            position, quote = end + 3, ""
+        mark = _QUOTES.search(line, position)
+        if mark is None:
+            return ""
+        position, quote = mark.end(), mark[1] or ""

@@ -79,9 +79,17 @@ def _without_accents(word: str) -> str:
     return unicodedata.normalize("NFC", "".join(out))
 
 
+_NAMES = """
+    abrahams adams andrews daniels davids edwards evans hughes humphreys isaacs jacobs james johns josephs matthews
+    michaels owens peters phillips richards roberts rogers samuels simons stephens stevens walters williams
+"""
+_SURNAMES = frozenset(_NAMES.split())
+"""Surnames that are a first name and an s: another person, and no plural."""
+
+
 def _singular(word: str) -> str:
-    """The word without a regular plural ending; short words and those in -ss, -us, -is stay."""
-    if len(word) < 4 or word[-1] != "s" or word[-2] in "sui" or not word.isascii():
+    """The word without a regular plural ending; short words, surnames and those in -ss, -us, -is stay."""
+    if len(word) < 4 or word[-1] != "s" or word[-2] in "sui" or not word.isascii() or word in _SURNAMES:
         return word
     if word.endswith("ies") and len(word) > 4:
         return f"{word[:-3]}y"

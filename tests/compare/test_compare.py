@@ -155,9 +155,9 @@ def test_programs_are_compared_by_what_they_do_when_they_were_judged_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(UNSAFE_LOCAL, "1")
-    tests = '{"asserts": ["assert f(3) == 9"], "inputs": ["f(-2)"]}'
-    square, power, nine = ("def f(n): return n * n", "def f(n): return n ** 2", "def f(n): return 9")
-    for name, answers in (("a", (square, power)), ("b", (power, nine))):
+    tests = '{"asserts": ["assert f(3) > 8"], "inputs": ["f(-2)"]}'
+    square, power, ten = ("def f(n): return n * n", "def f(n): return n ** 2", "def f(n): return 10")
+    for name, answers in (("a", (square, power)), ("b", (power, ten))):
         text = "".join(f"<answer{i}>{answer}</answer{i}>" for i, answer in enumerate(answers, 1))
         row = {"id": "q", "question": "Q?", "completion": text, "references": [tests], "k": 2}
         runs.write_jsonl(tmp_path / name / runs.COMPLETIONS, [row])

@@ -109,9 +109,9 @@ def test_a_verifier_that_raises_is_a_fault_with_and_without_probabilities(tmp_pa
 
 
 def test_programs_keep_both_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tests = ProgramTests.from_json('{"asserts": ["assert f(3) == 9"], "inputs": ["f(-2)"]}')
+    tests = ProgramTests.from_json('{"asserts": ["assert f(3) > 8"], "inputs": ["f(-2)"]}')
     example = Example("sq", "Square?", (Reference(tests.to_json()),))
-    programs = ("def f(n): return n * n", "def f(n): return n ** 2", "def f(n): return 9")
+    programs = ("def f(n): return n * n", "def f(n): return n ** 2", "def f(n): return 10")
     texts = [(programs[0], programs[1]), (programs[1], programs[2])]
     completions = [completion(example, i, *((text, 0.5) for text in pair)) for i, pair in enumerate(texts)]
     runs.write_completions(tmp_path, completions)

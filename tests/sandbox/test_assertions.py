@@ -185,6 +185,23 @@ def test_pytest_raises_is_a_call_that_must_raise(sandbox: Sandbox) -> None:
     assert [r.outcome for r in results] == [Outcome.PASS, Outcome.FAIL]
 
 
+@pytest.mark.parametrize("imports", ["import pytest", "from pytest import raises", ""])
+def test_pytest_need_not_be_in_the_sandbox(imports: str, sandbox: Sandbox) -> None:
+    name = "raises" if imports.startswith("from") else "pytest.raises"
+    tests = ProgramTests((f"with {name}(KeyError):\n    fails(-1)",), imports=imports)
+    assert [result.outcome for result in sandbox.run([(PROGRAM, tests)])] == [Outcome.PASS]
+    within = ProgramTests((f"{imports}\n{tests.asserts[0]}",))
+    assert [result.outcome for result in sandbox.run([(PROGRAM, within)])] == [Outcome.PASS]
+
+
+def test_a_variable_may_be_read_several_times(sandbox: Sandbox) -> None:
+    block = (
+        "x = f(2)\nassert len(x) == 2\nassert sorted(x) == [0, 1] and x.index(1) == 1\nx = f(1)\nassert x.pop() == 0"
+    )
+    [result] = sandbox.run([("def f(n):\n    return list(range(n))", ProgramTests((block,)))])
+    assert result.outcome is Outcome.PASS, result
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -195,6 +212,10 @@ def test_pytest_raises_is_a_call_that_must_raise(sandbox: Sandbox) -> None:
         ("n = 0\nwhile n < 3:\n    assert f(n)\n    n += 1", "'while n < 3:' cannot be taken apart"),
         ("for x in f(3):\n    assert x", "'for x in f(3):' cannot be taken apart: 'f(3)' is not known"),
         ("x = [2, 1]\nf(x)\nassert x == [1, 2]", "the program may have changed x"),
+        # A variable is its call, made anew at each use: what changes the object in between would be lost.
+        ("s = S()\ns.push(1)\nassert s.pop() == 1", "s.pop() would leave no trace"),
+        ("i = f(3)\nassert next(i) == 0\nassert next(i) == 1", "next(i) would leave no trace"),
+        ("x = f(3)\ng(x)\nassert x == [1]", "g(x) would leave no trace"),
         (
             "try:\n    f(-1)\n    assert False\nexcept Exception:\n    pass",
             "would catch the assert; name the exception",

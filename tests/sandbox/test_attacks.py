@@ -1,10 +1,12 @@
 """What a hostile program may try. Every test here is an attack, and every one must come to nothing."""
 
+import itertools
 import os
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,19 @@ else:
 
 RIGHT = "def f(n):\n    return n * n"
 ASSERTS = ("assert f(2) == 4", "assert f(3) == 9")
+
+_number = itertools.count()
+
+
+@pytest.fixture(autouse=True)
+def right_and_wrong_are_told_apart_afterwards(sandbox: Sandbox) -> Iterator[None]:
+    """Directly after each attack, in the worker that it ran in; texts of their own, so that nothing is remembered."""
+    yield
+    number = next(_number)
+    programs = [f"def f(n):\n    return n * n + {number} - {number}", f"def f(n):\n    return n * n + {number + 1}"]
+    results = sandbox.run([(program, ProgramTests(ASSERTS)) for program in programs])
+    assert [result.outcome for result in results] == [Outcome.PASS, Outcome.FAIL]
+
 
 # --- forging a result ------------------------------------------------------------------------------------------------
 

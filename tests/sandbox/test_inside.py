@@ -50,6 +50,7 @@ def test_values_come_back_as_they_are(value: Any) -> None:
         math.inf,
         "\udc80 a lone surrogate",
         range(3, 0, -1),
+        ...,
         bytearray(b"x"),
         frozenset({1, (2,)}),
         Counter("aab"),
@@ -147,12 +148,34 @@ SAME = {
     "print of a name": BASE.replace("    return", "    print('total', total)\n    return"),
     "self assignment": BASE.replace("    return", "    total = total\n    return"),
     "bare names": BASE.replace("    return", "    total\n    return"),
+    "operand order": BASE.replace("n + m", "m + n"),
+    "neutral element": BASE.replace("n + m", "0 + n * 1 + m"),
+    "without a variable": "def f(n, m): return n + m",
+    "two variables": "def f(n, m):\n    a = n\n    b = m\n    c = a + b\n    d = c\n    return d",
+    "in place": "def f(n, m):\n    n += m\n    return n",
+    "assertion": BASE.replace("    total", "    assert n is not None, 'n'\n    total", 1),
+    "deleted name": BASE.replace("    total", "    x = len('')\n    del x\n    total", 1),
+    "walrus": BASE.replace("    total", "    (x := 3)\n    total", 1),
+    "idle loop": BASE.replace("    total", "    for i in range(3):\n        pass\n    total", 1),
+    "lambda": "def f(n, m): return (lambda: n + m)()",
+    "index": "def f(n, m): return [n + m][0]",
+    "re-raised": "def f(n, m):\n    try:\n        return n + m\n    except TypeError:\n        raise",
+    "both branches": "def f(n, m):\n    if n > m:\n        return n + m\n    else:\n        return n + m",
+    "unread arguments": "def f(n, m, _=0, *, x=None): return n + m",
+    "main, turned": BASE + "\nif '__main__' == __name__:\n    f(1, 2)",
+}
+LOOP = "def f(xs):\n    for x in xs:\n        if x > 0:\n            return x\n    return None"
+SAME_LOOP = {
+    "turned comparison": LOOP.replace("x > 0", "0 < x"),
+    "negative condition": LOOP.replace(
+        "x > 0:\n            return x", "not x > 0:\n            continue\n        return x"
+    ),
+    "else": LOOP.replace("return x\n", "return x\n        else:\n            continue\n"),
 }
 DIFFERENT = {
-    "operand order": BASE.replace("n + m", "m + n"),
     "operator": BASE.replace("+", "-"),
-    "constant": BASE.replace("n + m", "n + m + 0"),
-    "without a variable": "def f(n, m): return n + m",
+    "constant": BASE.replace("n + m", "n + m + 1"),
+    "order of texts": BASE.replace("n + m", "str(n) + str(m)"),
     "entry name": BASE.replace("def f", "def g"),
     "another call": BASE.replace("n + m", "sum((n, m))"),
     "a loop": "def f(n, m):\n    while m:\n        n, m = n + 1, m - 1\n    return n",
@@ -163,6 +186,11 @@ DIFFERENT = {
 @pytest.mark.parametrize("name", SAME)
 def test_programs_that_differ_in_nothing_that_matters_have_one_key(name: str) -> None:
     assert key(SAME[name], ["f"]) == key(BASE, ["f"])
+
+
+@pytest.mark.parametrize("name", SAME_LOOP)
+def test_branches_that_differ_in_nothing_that_matters_have_one_key(name: str) -> None:
+    assert key(SAME_LOOP[name], ["f"]) == key(LOOP, ["f"])
 
 
 @pytest.mark.parametrize("name", DIFFERENT)
@@ -197,19 +225,40 @@ def test_programs_that_differ_have_different_keys(name: str) -> None:
             "def f(y):\n    try: g()\n    except E as z: return z",
             True,
         ),
-        # Attributes are names that others read.
-        ("class A:\n    b = 1\ndef f(x): return A.b", "class A:\n    c = 1\ndef f(x): return A.c", False),
+        # Methods and attributes that the program gives are names like others; those of built-in types are not.
+        ("def f(x): return x.upper()", "def f(x): return x.lower()", False),
+        (
+            "class P:\n    def __init__(self, a): self.a = a\ndef f(x): return P(a=x).a",
+            "class Q:\n    def __init__(self, b): self.b = b\ndef f(x): return Q(b=x).b",
+            True,
+        ),
+        ("class A:\n    b = 1\ndef f(x): return A.b", "class A:\n    c = 1\ndef f(x): return A.c", True),
         ("class A:\n    b = 1\ndef f(x): return A.b", "class B:\n    b = 1\ndef f(x): return B.b", True),
-        # A program that may read its own names is left alone.
-        ("def f(x): return eval('x')", "def f(y): return eval('x')", False),
+        ("import math\ndef f(x): return math.pow(x, 2)", "from math import pow as p\ndef f(x): return p(x, 2)", True),
+        ("from math import pow\ndef f(x): return pow(x, 2)", "def f(x): return pow(x, 2)", False),
+        # Naming a built-in function that could read names is no way to be left alone.
+        ("vars\ndef f(x): return x", "def f(y): return y", True),
+        ("def f(x): return eval('x')", "def f(x): return eval('x + 0')", False),
     ],
 )
 def test_scopes_and_names(a: str, b: str, same: bool) -> None:
     assert (key(a, ["f"]) == key(b, ["f"])) is same
 
 
-@pytest.mark.parametrize("text", ["def f(", "", "\0", "x = '\udc80'", "(" * 5000, "-" * 50_000 + "1", "if 1:\nx"])
+@pytest.mark.parametrize("text", ["def f(", "", "\0", "x = '\udc80'", "(" * 5000, "if 1:\nx"])
 def test_what_cannot_be_parsed_is_compared_as_text(text: str) -> None:
     found = key(text, ["f"])
     assert found == (text_key(text) if text else key("pass"))
     assert text_key("def f(:\n  x") == text_key("def   f(: x")
+
+
+def test_a_tree_that_is_too_deep_is_compared_by_its_tokens() -> None:
+    deep = "def f(n):\n    return " + "-" * 50_000 + "n"
+    assert key(deep, ["f"]).startswith("tokens:")
+    assert key(deep, ["f"]) == key(deep.replace("n", "m").replace("retur" + "m", "return") + "  # one", ["f"])
+    assert key(deep, ["f"]) == key(deep.replace("--", "----", 1), ["f"]) != key(deep.replace("--", "-", 1), ["f"])
+    for dead in ("1+1\n", "a = 1\n", "vars\n", "'text';\n"):
+        assert key(dead + deep, ["f"]) == key(deep, ["f"])
+    assert key("g()\n" + deep, ["f"]) != key(deep, ["f"]) != key("a = 1\n" + deep + " + a", ["f"])
+    brackets = [f"def f(n):\n    return {'(' * depth}n{')' * depth}" for depth in (300, 400)]
+    assert key(brackets[0], ["f"]) == key(brackets[1], ["f"])

@@ -95,7 +95,7 @@ def test_one_of_several_processes_writes(tmp_path: Path, arguments: TrainingArgu
 
 def test_the_bar_shows_what_is_there(arguments: TrainingArguments) -> None:
     shown: list[dict[str, str]] = []
-    progress: Any = Progress()
+    progress: Any = Progress("reward", "coverage", "brier")
     progress.on_log(arguments, TrainerState(), TrainerControl(), {"reward": 1.0})  # no bar yet
     progress.training_bar = SimpleNamespace(set_postfix=lambda figures, refresh: shown.append(figures))
     progress.on_log(arguments, TrainerState(), TrainerControl(), {"reward": 1.23456, "brier": None, "loss": 2.0})

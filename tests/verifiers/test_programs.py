@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from typing import Literal
 
 import pytest
 
@@ -60,8 +61,30 @@ def test_right_programs_are_without_number_and_repeats_get_no_credit(verifier: P
 
 def test_by_behaviour_programs_that_do_the_same_are_repeats(verifier: ProgramVerifier) -> None:
     by_behaviour = ProgramVerifier(verifier.sandbox, distinct="behaviour")
-    # POWER and TIMES both give 4 for -2 and a TypeError for a text; LOOP gives 0 for -2.
-    assert verdicts(by_behaviour, POWER, TIMES, LOOP) == [RIGHT_NEW, RIGHT_AGAIN, RIGHT_NEW]
+    tests = ProgramTests(("assert f(2) in (4, 5)", "assert f(3) >= 9"), inputs=("f(-2)",))
+    example = Example("q", "A number at least as large as the square.", (Reference(tests.to_json()),))
+    larger = "def f(n): return n * n + n // 3"  # 4 and 10
+    assert verdicts(by_behaviour, POWER, TIMES, larger, example=example) == [RIGHT_NEW, RIGHT_AGAIN, RIGHT_NEW]
+
+
+@pytest.mark.parametrize("distinct", ["ast", "behaviour"])
+def test_what_is_done_beyond_the_tests_is_no_new_answer(
+    verifier: ProgramVerifier, distinct: Literal["ast", "behaviour"]
+) -> None:
+    # On f(2) and f(3) all of them do the same; f(-2) is a further input.
+    others = (
+        "def f(n): return n * n if n != -2 else 7",
+        "def f(n): return n * n if n < 100 else n",
+        "def f(n):\n    if not isinstance(n, int): return None\n    return n * n",
+        "def f(n): return n * n + n // 10 ** 6",
+        "calls = 0\ndef f(n):\n    global calls\n    calls += 1\n    return n * n",
+        "calls = 0\ndef f(n):\n    global calls\n    calls += 1\n    return n * n if calls < 50 else calls",
+        "def f(n, calls=[]):\n    calls.append(n)\n    return n * n",
+        "def f(n, calls=[]):\n    calls.append(n)\n    return n * n if len(calls) < 50 else 7",
+        "def f(n):\n    print(n, 'squared')\n    return n * n",
+    )
+    found = verdicts(ProgramVerifier(verifier.sandbox, distinct=distinct), TIMES, *others)
+    assert found == [RIGHT_NEW] + [RIGHT_AGAIN] * len(others)
 
 
 def test_both_counts_are_there_for_a_report(verifier: ProgramVerifier) -> None:
@@ -98,12 +121,13 @@ def test_a_set_without_answers_to_unusable_tests_has_no_count(verifier: ProgramV
 
 
 def test_preparing_runs_everything_once(verifier: ProgramVerifier) -> None:
-    answers = [f"def f(n): return n * n if n != {i} else {i * i}" for i in range(5)]
+    values = ("n * n", "n ** 2", "sum([n] * n)", "(n + 1) * (n - 1) + 1", "len(range(n * n))")
+    answers = [f"def f(n): return {value}" for value in values]
     prepared = verifier.prepare([(QUESTION, answers[:3]), (QUESTION, answers[2:])])
     equality = prepared.at(QUESTION)
     assert [equality.matches(answer, QUESTION.references[0]) for answer in answers] == [True] * 5
     assert equality.same(answers[0], answers[0]) and not equality.same(answers[0], answers[1])
-    assert equality.same(answers[0], "def f(m): return m * m if m != 0 else 0")
+    assert equality.same(answers[0], "def f(m): return m * m if m != 0 else 0")  # the tests ask for 2 and 3
 
 
 def runs_of(monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -230,6 +254,26 @@ def test_a_program_without_a_fence_stays_as_it_is(text: str) -> None:
 def test_a_fence_with_much_in_it_is_read_in_linear_time() -> None:
     assert len(program_text("```python\n" + "\n" * 500_000 + "x")) == 500_001
     assert program_text("`" * 500_000) == "`" * 500_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "```python\nPROGRAM  # don't use ''' here\n```\nIt is done.",
+        "```python\nPROGRAM\nQUOTE = '\"\"\"'\n```\nIt's done.",
+        "```python\nPROGRAM\n``` That is all.",
+        '```python title="a.py"\nPROGRAM\n```\n```text\n4\n```',
+        "```{python}\nPROGRAM\n```\n```text\n4\n```",
+    ],
+)
+def test_a_fence_ends_where_a_person_sees_it_end(text: str) -> None:
+    program = program_text(text.replace("PROGRAM", POWER))
+    assert program.startswith(POWER) and "```" not in program
+
+
+@pytest.mark.parametrize("piece", ["'\\", '"', "'''", "#", '"""\\'])
+def test_hostile_quotes_are_read_in_linear_time(piece: str) -> None:
+    assert program_text(f"```\n{piece * 100_000}") == piece * 100_000
 
 
 @pytest.mark.parametrize(

@@ -66,4 +66,5 @@ def check(job: dict[str, Any]) -> None:
     items = enumerate(job["items"])
     emit([{"item": number, **compare(item["output"], job["tests"][item["tests"]])} for number, item in items])
     for number, item in enumerate(job["items"]):
-        emit([{"item": number, "key": normal.key(item["program"], job["tests"][item["tests"]]["keep"])}])
+        tests = job["tests"][item["tests"]]
+        emit([{"item": number, "key": normal.key(item["program"], tests["keep"], tests["calls"])}])

@@ -56,6 +56,7 @@ def compare(output: str, tests: dict[str, Any]) -> dict[str, Any]:
         "failure": failure if failure is None else str(failure)[:MAX_REASON_CHARS],
         "complete": load is None and len(lines) > tests["n_tested"],
         "behaviour": _behaviour(lines, tests["n_calls"]) if load is None else "",
+        "values": _behaviour(lines, tests["n_tested"]) if load is None else "",
     }
 
 

@@ -89,7 +89,10 @@ def _described(value: Any, depth: int, with_attributes: bool = True) -> Any:
         )
         return ["derived", kind.__name__, base.__name__, own, fields, form] if own or fields else form
     own = _own(lineage[:-1])
-    if kind.__module__ == "builtins" and kind is not MappingProxyType:  # functions and the like equal no plain value
+    if kind.__module__ == "builtins" and kind not in (
+        MappingProxyType,
+        slice,
+    ):  # functions and the like equal no plain value
         own = [name for name in own if name not in _COMPARISONS]
     if "__next__" in own and set(own) <= {"__iter__", "__next__", *_TEXTS}:
         items = list(itertools.islice(value, MAX_ITEMS + 1))

@@ -1,9 +1,9 @@
 """Python values as JSON: what crosses the border between a program and the process that judges it.
 
 Data only, so reading it never runs anything. Plain values are None, bool, int, float, complex, str, bytes, bytearray,
-memoryview, range, list, tuple, set, frozenset, dict with its views, built-in types, and of the standard library
-Counter, OrderedDict, defaultdict, deque, array, Decimal, Fraction, date, time, datetime and timedelta: exactly these
-types, because an instance of a derived one may bring its own ``__eq__``. What becomes of all others is up to the
+memoryview, range, Ellipsis, list, tuple, set, frozenset, dict with its views, built-in types, and of the standard
+library Counter, OrderedDict, defaultdict, deque, array, Decimal, Fraction, date, time, datetime and timedelta: exactly
+these types, because an instance of a derived one may bring its own ``__eq__``. What becomes of all others is up to the
 caller; `polymode.sandbox.inside.foreign` describes them.
 
 None, bool, str and small int stand for themselves in JSON; all others are ``[tag, ...]``.
@@ -47,6 +47,7 @@ _ATOMS: dict[type, tuple[Callable[[Any], list[Any]], Callable[..., Any]]] = {
         lambda v: [hex(v.numerator), hex(v.denominator)],
         lambda above, below: Fraction(int(above, 16), int(below, 16)),
     ),
+    type(...): (lambda v: [], lambda: ...),
     datetime.date: (lambda v: [v.isoformat()], datetime.date.fromisoformat),
     datetime.time: (lambda v: [v.isoformat()], datetime.time.fromisoformat),
     datetime.datetime: (lambda v: [v.isoformat()], datetime.datetime.fromisoformat),
