@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
+from itertools import count
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -66,6 +67,8 @@ class Endpoint:
         requests_per_minute: most attempts started in a minute, evenly spaced; 0 means no limit.
         seconds_in_all: limit for all attempts of a `post` together.
         rest_seconds: how long it is left alone after many failures, REST_SECONDS by default.
+        is_patient: for long runs. A request made meanwhile waits for the end of that time instead of failing; but until
+            the first reply ever, which an address that is wrong never gives, there are at most two further attempts.
 
     Raises:
         ConfigError: an option out of its range, or no usable key in the environment.
@@ -82,6 +85,7 @@ class Endpoint:
         requests_per_minute: float,
         seconds_in_all: float = math.inf,
         rest_seconds: float | None = None,
+        is_patient: bool = False,
     ) -> None:
         try:
             import httpx2  # noqa: F401
@@ -94,11 +98,11 @@ class Endpoint:
         self._timeout, self._retries = timeout, retries
         self._interval = 60 / requests_per_minute if requests_per_minute else 0.0
         self._seconds_in_all = seconds_in_all
-        self._rest_seconds = rest_seconds
+        self._rest_seconds, self._is_patient = rest_seconds, is_patient
         self._certificates = ssl.create_default_context()  # the machine's, as for Python's own client
         self._event_loops = BlockingPortalProvider()
         self._pending: set[Future[Any]] = set()
-        self._is_stopped = False
+        self._is_stopped = self._has_replied = False
         self._next_turn = self._rest_end = 0.0
         self._failures = 0
         self._last_problem = ""
@@ -139,12 +143,13 @@ class Endpoint:
         from anyio import sleep
 
         deadline = time.monotonic() + self._seconds_in_all
-        for attempt in range(self._retries + 1):
+        for attempt in count():
             try:
                 return await self._attempt(content, deadline)
             except _AttemptFailed as exc:
                 wait = FIRST_WAIT * 2**attempt * random.uniform(0.75, 1.25) if exc.wait is None else exc.wait
-                if attempt == self._retries or time.monotonic() + wait >= deadline:
+                retries = self._retries if self._has_replied or not self._is_patient else min(2, self._retries)
+                if attempt >= retries or time.monotonic() + wait >= deadline:
                     raise
             await sleep(wait)
 
@@ -153,7 +158,7 @@ class Endpoint:
         from anyio import fail_after
         from httpx2 import HTTPError
 
-        await self._wait_for_turn()
+        await self._wait_for_turn(deadline)
         seconds = min(self._timeout, max(0.001, deadline - time.monotonic()))
         try:
             with fail_after(seconds):
@@ -163,7 +168,7 @@ class Endpoint:
         except (HTTPError, OSError) as exc:
             raise self._failure(_reason(exc)) from None
         if status == 200:
-            self._failures = 0
+            self._failures, self._has_replied = 0, True
             if len(reply) > MAX_REPLY_BYTES:
                 raise VerifierFault(f"reply longer than {MAX_REPLY_BYTES:,} bytes")
             try:
@@ -182,16 +187,16 @@ class Endpoint:
             self._next_turn = max(self._next_turn, time.monotonic() + wait)
         raise self._failure(problem, may_pass=status in _TEMPORARY, wait=wait)
 
-    async def _wait_for_turn(self) -> None:
+    async def _wait_for_turn(self, deadline: float) -> None:
         from anyio import sleep
 
-        now = time.monotonic()
-        if self._rest_end > now:
-            rest = f"left alone for {self._rest_end - now:.0f} s more"
-            raise VerifierFault(f"not asked, {rest}; last: {self._last_problem}")
-        turn = max(now, self._next_turn)
+        while (rest := self._rest_end - time.monotonic()) > 0:
+            if not self._is_patient or time.monotonic() + rest >= deadline:
+                raise VerifierFault(f"not asked, left alone for {rest:.0f} s more; last: {self._last_problem}")
+            await sleep(rest)
+        turn = max(time.monotonic(), self._next_turn)
         self._next_turn = turn + self._interval
-        await sleep(turn - now)
+        await sleep(max(0.0, turn - time.monotonic()))
         if self._is_stopped:
             raise VerifierFault("not asked, stopped")
 

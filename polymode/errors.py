@@ -86,7 +86,14 @@ class ReviewStoreError(PolymodeError, OSError):
 
 
 class GeneratorFault(PolymodeError, RuntimeError):
-    """A model, or the server that runs it, cannot answer now: down, slow, overloaded, or its reply is invalid."""
+    """A model, or the server that runs it, cannot answer now: down, slow, overloaded, or its reply is invalid.
+
+    ``advice`` says what to set; a command prints it behind the message, a server of ours tells it to no client.
+    """
+
+    def __init__(self, message: str, advice: str = "") -> None:
+        super().__init__(message)
+        self.advice = advice
 
 
 class PromptRefusedError(GeneratorFault):

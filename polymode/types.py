@@ -215,3 +215,6 @@ class Completion:
     confidences: tuple[float, ...] | None = None
     """Confidence of each slot from outside the text (answer probability, P(True)), in [0, 1]; taken instead of stated
     ones when the text holds K answers."""
+    confidence_mass: tuple[float, ...] | None = None
+    """Probability, for each slot, of the words that its measured confidence compares (True and False); where it is
+    small, the model would rather have said something else. None where none were compared."""

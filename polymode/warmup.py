@@ -12,7 +12,7 @@ Above generation and training because it uses both: the demonstrations may be th
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from typing import Any
 from polymode import runs
 from polymode.errors import ConfigError
 from polymode.generate import Generator, sample_completions
+from polymode.parsing import parse_answers
 from polymode.prompts import Style, build_plain_prompt
 from polymode.tasks import Task, verifier_of
 from polymode.training.demonstrations import (
@@ -29,8 +30,9 @@ from polymode.training.demonstrations import (
     from_task,
     in_notation,
     numbered,
+    plain_answer,
 )
-from polymode.types import Completion
+from polymode.types import Completion, Example
 from polymode.verifiers.description import describe_verifier
 
 log = logging.getLogger(__name__)
@@ -122,17 +124,12 @@ def collect(task: Task, generator: Generator, options: Warmup, sampling: Samplin
     if options.demonstrations != "self":
         return numbered(from_file(Path(options.demonstrations), formats))
     examples = task.examples("train", options.questions, seed=options.seed)
-    generated = generator.generate(
-        [build_plain_prompt(example.question) for example in examples],
-        n=options.samples,
-        max_tokens=sampling.max_tokens,
-        temperature=sampling.temperature,
-        seed=options.seed,
-    )
-    # What was cut off behind its first line was answered; what was cut off in it was not.
-    samples_PM = [[one.text for one in group if one.is_finished or "\n" in one.text.strip()] for group in generated]
+    sample = _plain_answers if options.sample_prompt == "plain" else _formatted_answers
+    answers_PM = sample(examples, generator, options, sampling)
+    if sampling.style.endswith("lines"):  # an answer that a line cannot hold
+        answers_PM = [["" if "|" in text or "\n" in text else text for text in answers] for answers in answers_PM]
     completions, n_missing = from_samples(
-        examples, samples_PM, verifier_of(task), formats, references=options.references
+        examples, answers_PM, verifier_of(task), formats, references=options.references
     )
     if not completions:
         raise ConfigError(
@@ -147,3 +144,40 @@ def collect(task: Task, generator: Generator, options: Warmup, sampling: Samplin
             options.samples,
         )
     return numbered(completions)
+
+
+def _plain_answers(
+    examples: Sequence[Example], generator: Generator, options: Warmup, sampling: Sampling
+) -> list[list[str]]:
+    """Answers to a prompt that asks for one answer and nothing else."""
+    generated = generator.generate(
+        [build_plain_prompt(example.question) for example in examples],
+        n=options.samples,
+        max_tokens=sampling.max_tokens,
+        temperature=sampling.temperature,
+        seed=options.seed,
+    )
+    # What was cut off behind its first line was answered; what was cut off in it was not.
+    return [
+        [plain_answer(one.text) for one in group if one.is_finished or "\n" in one.text.strip()] for group in generated
+    ]
+
+
+def _formatted_answers(
+    examples: Sequence[Example], generator: Generator, options: Warmup, sampling: Sampling
+) -> list[list[str]]:
+    """Answers of the completions that keep the answer format, asked for one answer without a confidence."""
+    completions = sample_completions(
+        examples,
+        generator,
+        k=1,
+        confidence=False,
+        samples=options.samples,
+        max_tokens=sampling.max_tokens,
+        temperature=sampling.temperature,
+        seed=options.seed,
+        style=sampling.style,
+    )
+    read = [parse_answers(one.text, 1, confidence=False, finished=one.is_finished) for one in completions]
+    answers = [answers.answers[0].text if answers.is_clean else "" for answers in read]
+    return [answers[i : i + options.samples] for i in range(0, len(answers), options.samples)]

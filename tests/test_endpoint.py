@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from polymode import endpoint
 from polymode.endpoint import Endpoint
 from polymode.errors import MissingExtraError, VerifierFault
 
@@ -87,3 +88,35 @@ def test_proxies_of_the_environment_are_not_used_and_redirects_not_followed(
     with pytest.raises(VerifierFault, match="status 307: moved"):
         endpoint_at(server.url).post({})
     assert len(server.bodies) == 2
+
+
+def test_a_long_run_waits_for_a_server_that_comes_back(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(endpoint, "GIVE_UP_AFTER", 2)
+    one = endpoint_at(server.url, retries=3, rest_seconds=0.1, seconds_in_all=20, is_patient=True)
+    one.post({})
+    replies = [(503, {}, b"restarting")] * 3
+    server.script = lambda _: replies.pop() if replies else (200, {}, b'{"x": 2}')
+    start = time.monotonic()
+    assert one.post({}) == {"x": 2}
+    assert time.monotonic() - start >= 0.1  # it was left alone, and asked again afterwards
+
+
+def test_a_long_run_does_not_wait_long_for_a_server_that_never_replied(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoint, "FIRST_WAIT", 0.01)
+    server.script = lambda _: (503, {}, b"no")
+    one = endpoint_at(server.url, retries=9, is_patient=True)
+    with pytest.raises(VerifierFault, match="status 503: no"):
+        one.post({})
+    assert len(server.bodies) == 3
+
+
+def test_patience_ends_with_the_seconds_in_all(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint, "GIVE_UP_AFTER", 1)
+    server.script = lambda _: (503, {}, b"no")
+    one = endpoint_at(server.url, rest_seconds=60, seconds_in_all=0.2, is_patient=True)
+    for problem in ("status 503: no", "not asked, left alone for 60 s more; last: status 503: no"):
+        with pytest.raises(VerifierFault, match=problem):
+            one.post({})

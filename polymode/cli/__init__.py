@@ -39,10 +39,13 @@ class Verb(NamedTuple):
 
 
 VERBS = {
-    "reproduce": Verb(MEASURE, "verbs:reproduce", "Run a whole experiment: train, sample, evaluate and write a report"),
+    "reproduce": Verb(MEASURE, "reproduce:reproduce", "Run a whole experiment, from training to its report"),
     "warmup": Verb(MEASURE, "warmup:warm_up", "Teach a pretrained model the answer format, from its own samples"),
     "train": Verb(MEASURE, "train:train", "Train a model from a recipe"),
     "generate": Verb(MEASURE, "verbs:generate", "Sample completions for the questions of a task"),
+    "confidences": Verb(
+        MEASURE, "confidences:measure", "Measure confidences of completions: P(True), probability, votes, aggregation"
+    ),
     "evaluate": Verb(MEASURE, "verbs:evaluate", "Judge and measure any file of completions (torch is not needed)"),
     "compare": Verb(MEASURE, "verbs:compare", "Compare runs side by side, with paired differences"),
     "calibrate": Verb(
@@ -77,7 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with importable(Path.cwd()):  # for module:Name
                 return _run(*args)
     except PolymodeError as exc:
-        print(f"error: {' '.join(str(exc).split())}", file=sys.stderr)
+        advice = f": {text}" if (text := getattr(exc, "advice", "")) else ""
+        print(f"error: {' '.join(f'{exc}{advice}'.split())}", file=sys.stderr)
         return exc.exit_code
     except BrokenPipeError:  # the reader went away, as in `polymode tasks | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -164,7 +168,7 @@ def _help() -> str:
     ]
     for group in dict.fromkeys(verb.group for verb in VERBS.values()):
         lines += ["", f"{group}:"]
-        lines += [f"  {name:<10} {verb.summary}" for name, verb in VERBS.items() if verb.group == group]
+        lines += [f"  {name:<11} {verb.summary}" for name, verb in VERBS.items() if verb.group == group]
     return "\n".join([*lines, "", "polymode COMMAND --help explains a command. To begin: polymode reproduce quick"])
 
 

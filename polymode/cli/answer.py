@@ -68,6 +68,8 @@ def run_answer(options: AnswerQuestion) -> int:
     if options.show_text:
         print(printable(generated.text, keep_lines=True), end="\n\n")
     answers = parse_answers(generated.text, k, confidence=True, finished=generated.is_finished)
+    if not generated.is_finished:
+        print(f"note: the completion is cut off: raise --max-tokens ({options.max_tokens})", file=sys.stderr)
     decision = decide(answers, policy or Policy(), risk=options.risk)
     width = shutil.get_terminal_size((100, 24)).columns
     block = "█" if "utf" in (sys.stdout.encoding or "").lower() else "#"

@@ -11,6 +11,9 @@ from polymode.cli.flags import Count, Temperature, Whole
 from polymode.errors import ConfigError
 from polymode.prompts import Style, style_of
 
+PATIENCE = {"patience": 1800.0, "retries": 8, "timeout": 600.0}
+"""Hints for a back-end behind a server in a long run: seconds for a completion, attempts, seconds for each."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ProgramOptions:
@@ -84,18 +87,14 @@ class DecisionOptions(ModelOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeasureOptions(ProgramOptions):
-    """Options of every verb that judges and measures completions."""
+class VerifierOptions(ProgramOptions):
+    """Options of every verb that compares answers."""
 
     verifier: str | None = None
     """Verifier that decides which answers are right: text, symbolic (mathematics), judge (a language model), programs
     (tests) or module:Name. By default the one recorded for each run, else text."""
     verifier_options: Mapping[str, Any] = field(default_factory=dict)
     """Options of the verifier, for example seconds=10 (symbolic) or cache=verdicts.db (judge)."""
-    metrics: tuple[str, ...] = ()
-    """Further metrics: module:Name, or the name of an installed one."""
-    n_boot: Whole = 1000
-    """Number of bootstrap replicates for the intervals; 0 omits the intervals."""
 
     def open_verifier(self) -> Any:
         """The verifier that the flags name; None when they name none."""
@@ -106,35 +105,14 @@ class MeasureOptions(ProgramOptions):
         return None if self.verifier is None else open_verifier(self.verifier, **self.verifier_options)
 
 
-@dataclass(frozen=True)
-class Reproduce(ProgramOptions):
-    """Run a whole experiment: train, sample, evaluate, and write one page that compares the methods.
+@dataclass(frozen=True, kw_only=True)
+class MeasureOptions(VerifierOptions):
+    """Options of every verb that judges and measures completions."""
 
-    - quick: single-rlvr and multi-rlcr on the clinic task.
-    - lab: four methods and the usual baselines with three seeds on the four built-in tasks; K = 2, 4 and 5.
-    - ddxplus: the four methods on DDXPlus patients (give --data, or set POLYMODE_DATA).
-
-    Examples:
-        # in minutes, on a laptop; the report is runs/quick/report.html
-        polymode reproduce quick
-        # continue an interrupted run
-        polymode reproduce lab --resume
-        polymode reproduce ddxplus --data data/ddxplus
-    """
-
-    experiment: str = "quick"
-    """Experiment to run: quick, lab or ddxplus."""
-    _: KW_ONLY
-    out: Path | None = None
-    """Folder of the experiment; by default runs/EXPERIMENT."""
-    resume: bool = False
-    """Continue in an existing folder; finished work is not repeated."""
-    data: Path | None = None
-    """Folder of the task's data."""
-    workers: Whole = 0
-    """Number of models trained at the same time, each with its share of the cores; 0 means one per core."""
-    only: str | None = None
-    """Run only this part of the experiment, for example hops of lab."""
+    metrics: tuple[str, ...] = ()
+    """Further metrics: module:Name, or the name of an installed one."""
+    n_boot: Whole = 1000
+    """Number of bootstrap replicates for the intervals; 0 omits the intervals."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +153,11 @@ class Generate(ModelOptions, ProgramOptions):
     batch: Count = 64
     """Number of completions sampled at the same time, and kept together; vllm and openai choose it themselves."""
     confidences: str | None = None
-    """Confidences that are measured instead of the stated ones: answer-probability, p-true or module:Name."""
+    """Confidences that are measured instead of the stated ones: answer-probability, p-true, votes, aggregation or
+    module:Name; `polymode confidences` measures them later."""
+    refused: Literal["stop", "empty"] = "stop"
+    """What becomes of prompts that a server refuses: nothing is written until they are answered, or they count as
+    empty completions."""
     resume: bool = False
     """Go on in an existing run folder: finished completions are kept, only the missing ones are generated."""
 

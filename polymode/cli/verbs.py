@@ -4,48 +4,30 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from polymode.cli.options import Compare, Doctor, Evaluate, Generate, Reproduce, Tasks
-from polymode.errors import ConfigError, DataNotFoundError, MissingExtraError, RunExistsError
-
-
-def reproduce(options: Reproduce) -> int:
-    """Run an experiment and say where its reports are."""
-    from polymode.reproduce.plans import plans
-
-    parts = {name: None for plan in plans(options.experiment, options.data) for name in (plan.name, plan.task)}
-    if options.only is not None and options.only not in parts:
-        raise ConfigError(
-            f"--only {options.only!r} is not a part of {options.experiment}: use one of {', '.join(parts)}"
-        )
-    need_packages("train")
-    need_packages("report")
-    from polymode.reproduce.run import reproduce
-
-    out = options.out or Path("runs") / options.experiment
-    flags = {"resume": options.resume, "data": options.data, "workers": options.workers, "only": options.only}
-    for report in reproduce(options.experiment, out, **flags):
-        print(f"report: {report}")
-    return 0
+from polymode.cli.options import PATIENCE, Compare, Doctor, Evaluate, Generate, Tasks
+from polymode.errors import ConfigError, DataNotFoundError, GeneratorFault, MissingExtraError, RunExistsError
+from polymode.types import Completion
 
 
 def generate(options: Generate) -> int:
     """Sample completions into a run folder."""
     from polymode import runs
     from polymode.generate.batches import sample_batches
-    from polymode.generate.confidences import CONFIDENCES, measure_confidences
+    from polymode.generate.confidences import check_model, measure_in_parts, needs_model
     from polymode.prompts import check_k
-    from polymode.tasks import open_task
+    from polymode.tasks import open_task, verifier_of
 
     check_k(options.k)
     if options.confidences is not None:
-        CONFIDENCES.load(options.confidences)
+        needs_model(options.confidences)  # an unknown name is refused here
     if (options.out / runs.CONFIG).exists():  # refuse before a model is loaded
         runs.create(options.out, options, resume=options.resume)
-        check_same(options, options.out, free=("batch",))
+        check_same(options, options.out, free=("batch", "refused"))
         if (options.out / runs.COMPLETIONS).exists():
             print(f"completions: {options.out / runs.COMPLETIONS} (already complete)")
             return 0
@@ -55,35 +37,71 @@ def generate(options: Generate) -> int:
     task = open_task(options.task, data=options.data, **options.task_options)
     examples = task.examples(options.split, options.n)
     completions = part.completions(examples)
-    generator = options.open_generator(options.model, batch=options.batch, show_progress=False)
+    generator = options.open_generator(options.model, batch=options.batch, show_progress=False, **PATIENCE)
+    if options.confidences is not None:
+        check_model(options.confidences, generator)
     runs.create(options.out, options, resume=options.resume)
     style = options.prompt_style(task)
     origin = {"task": {"name": options.task, "options": dict(options.task_options)}, "verifier": _verifier_of(task)}
     if completions:
         print(f"resumed: {len(completions):,} completions are finished", flush=True)
-    for batch in sample_batches(
-        examples,
-        generator,
-        k=options.k,
-        confidence=options.confidence,
-        samples=options.samples,
-        max_tokens=options.max_tokens,
-        temperature=options.temperature,
-        seed=options.seed,
-        style=style,
-        batch=options.batch,
-        present={(one.example.id, one.sample) for one in completions},
-    ):
-        part.add_completions(batch, **origin)
-        completions += batch
+    with hint_at_resume(part, generator):
+        for batch in sample_batches(
+            examples,
+            generator,
+            k=options.k,
+            confidence=options.confidence,
+            samples=options.samples,
+            max_tokens=options.max_tokens,
+            temperature=options.temperature,
+            seed=options.seed,
+            style=style,
+            batch=options.batch,
+            present={(one.example.id, one.sample) for one in completions},
+            refused=options.refused,
+        ):
+            part.add_completions(batch, **origin)
+            completions += batch
     place = {example.id: number for number, example in enumerate(examples)}
     completions.sort(key=lambda one: (place[one.example.id], one.sample))
     if options.confidences is not None:
-        completions = measure_confidences(options.confidences, completions, generator, style=style)
+        measured = {(one.example.id, one.sample): one for one in completions if one.confidences is not None}
+        how = {"verifier": verifier_of(task), "max_tokens": options.max_tokens, "seed": options.seed}
+        how |= {"style": style, "batch": options.batch, "present": set(measured)}
+        with hint_at_resume(part, generator):
+            for batch in measure_in_parts(options.confidences, completions, generator, **how):
+                part.add_completions(batch, **origin)  # read instead of the lines without confidences
+                measured |= {(one.example.id, one.sample): one for one in batch}
+        completions = [measured.get((one.example.id, one.sample), one) for one in completions]
     path = runs.write_completions(options.out, completions, **origin)
     part.remove()
+    print(token_summary(completions, options.max_tokens))
     print(f"completions: {path}")
     return 0
+
+
+@contextmanager
+def hint_at_resume(part: Any, generator: Any) -> Iterator[None]:
+    """Say what a server was asked, and of a failure that nothing finished is lost."""
+    try:
+        yield
+    except GeneratorFault as exc:
+        finished = f"what is finished is in {part.path}, and --resume asks only for the rest"
+        raise GeneratorFault(str(exc), f"{exc.advice}; {finished}".removeprefix("; ")) from exc
+    finally:
+        if (usage := getattr(generator, "usage", None)) is not None and usage.n_replies:
+            print(f"server: {usage}", flush=True)
+
+
+def token_summary(completions: Sequence[Completion], max_tokens: int) -> str:
+    """Tokens of completions in one line, and how many were cut off."""
+    counts = [one.n_tokens for one in completions if one.n_tokens is not None]
+    text = f"tokens: {sum(counts):,} generated" if counts else "tokens: the back-end does not count them"
+    if 0 < len(counts) < len(completions):
+        text += f" in the {len(counts):,} completions that were counted"
+    if n_cut := sum(not one.is_finished for one in completions):
+        text += f"; {n_cut:,} of {len(completions):,} completions were cut off: raise --max-tokens ({max_tokens})"
+    return text
 
 
 def _verifier_of(task: Any) -> dict[str, Any] | None:
@@ -102,7 +120,7 @@ def check_same(options: Any, folder: Path, *, free: Sequence[str] = ()) -> None:
     from polymode import runs
 
     # A folder may be older than the option.
-    stored = {"chat_template": {}, "format": "tags", **runs.read_configuration(folder).config}
+    stored = {"chat_template": {}, "format": "tags", "refused": "stop", **runs.read_configuration(folder).config}
     for name, value in runs.to_json(options).items():
         if name not in ("out", "resume", "unsafe_local", *free) and stored.get(name) != value:
             raise ConfigError(

@@ -22,7 +22,7 @@ from polymode.errors import ConfigError, DataNotFoundError
 from polymode.report.arms import Arm
 from polymode.rewards import METHODS
 
-Confidence = Literal["stated", "votes", "answer probability", "P(True)"]
+Confidence = Literal["stated", "votes", "answer probability", "P(True)", "aggregation"]
 """Stated in the text; share of votes in a pooled set; measured on the model (`polymode.generate.confidences`)."""
 
 
@@ -39,7 +39,7 @@ DEEP_METRICS = (
 )
 """Metrics that a view takes from its deep folder."""
 _DEEP_CURVES = ("unique_references", "unique_answers_histogram")
-_NO_RUNS = {DEEP, "model", "checkpoints"}
+_NO_RUNS = {DEEP, "model", "checkpoints", "demonstrations"}
 _CONFIDENCES: Mapping[str, Confidence] = {measured_view(source): source for source in get_args(Confidence)}
 _VIEWS = ("samples", "set", "prompted", *_CONFIDENCES)
 

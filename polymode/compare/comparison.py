@@ -20,7 +20,7 @@ from polymode.report.table import own_metrics, row_of, table_markdown, write_int
 
 TABLE = (
     *("coverage", "coverage_of_best", EQUAL_TOKENS, "recall", "precision", "pass@1", "uniqueness", "unique_answers@30"),
-    *("distinct_by_ast", "distinct_by_behaviour"),
+    *("modal_share@30", "distinct_by_ast", "distinct_by_behaviour"),
     *("overlap_rouge_l", "brier", "brier_constant", "brier_floor", "brier_gap_closed", "brier_gap_closed_expected"),
     *("ece", "ece_debiased", "auroc", "kl", "total_variation", "mean_sum_confidence", "mean_hits"),
     *("tokens_per_set", "tokens_per_reference", "aurc", "malformed_rate"),

@@ -6,24 +6,17 @@ interrupted ends with the completions of one that was not, wherever the back-end
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any
+from typing import Literal
 
 import numpy as np
-from tqdm import tqdm
 
-from polymode.errors import GeneratorFault, UserError
+from polymode.errors import GeneratorFault, PromptRefusedError
 from polymode.generate import Generated, Generator
-from polymode.plugins import describe_error
-from polymode.prompts import Style, build_prompt
+from polymode.generate.calls import each_result
+from polymode.prompts import Style, prompt_for
 from polymode.types import Completion, Example
-
-MAX_FAULTS_IN_A_ROW = 16
-"""After so many failed batches of each worker without one that succeeds the back-end is given up."""
-_SHOW_AFTER = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +73,7 @@ def sample_batches(
     style: Style,
     batch: int,
     present: Collection[tuple[str, int]] = (),
+    refused: Literal["stop", "empty"] = "stop",
 ) -> Iterator[list[Completion]]:
     """Completions of every example, batch by batch, as they are finished.
 
@@ -100,93 +94,55 @@ def sample_batches(
         style: of the prompts.
         batch: completions sampled together, where the generator does not say it.
         present: id and sample of completions that are there already.
+        refused: what becomes of a prompt that the back-end refuses: a failure, or an empty completion. Those are given
+            last, and only where another prompt was answered, as what is refused always is no fault of a prompt.
 
     Raises:
         GeneratorFault: some could not be generated, raised after all others; says how many, and why the first.
         UserError: what the generator says is wrong with an option; at once.
     """
-    prompts = [
-        build_prompt(example.question, k, confidence=confidence, exclusive=example.exclusive, style=style)
-        for example in examples
-    ]
+    prompts = [prompt_for(example, k, confidence=confidence, style=style) for example in examples]
     number_of = {example.id: number for number, example in enumerate(examples)}
     done = {(number_of[id_], sample) for id_, sample in present if id_ in number_of}
     is_concurrent = getattr(generator, "is_concurrent", False)
     size = 1 if is_concurrent else int(getattr(generator, "batch", batch))
     order = range(len(prompts)) if is_concurrent else sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     batches = batches_of(order, samples, size, done)
+    total = len(done) + sum(map(len, batches))
+
+    empty: list[Completion] = []
 
     def call(one: Batch) -> list[Completion]:
         texts_P = [prompts[i] for i in one.questions]
-        generated_P_G = generator.generate(
-            texts_P, n=len(one.samples), max_tokens=max_tokens, temperature=temperature, seed=one.seed(seed)
-        )
+        try:
+            generated_P_G = generator.generate(
+                texts_P, n=len(one.samples), max_tokens=max_tokens, temperature=temperature, seed=one.seed(seed)
+            )
+        except PromptRefusedError:
+            if refused == "empty" and len(one) == 1:
+                empty.append(
+                    _completion(examples[one.questions[0]], Generated("", None, True), k, confidence, one.samples[0])
+                )
+            raise
         return [
             _completion(examples[i], generated, k, confidence, sample)
             for i, generated_G in zip(one.questions, generated_P_G, strict=True)
             for sample, generated in zip(one.samples, generated_G, strict=True)
         ]
 
-    n_missing, reason, in_a_row = 0, "", 0
-    workers = int(getattr(generator, "concurrency", 1)) if is_concurrent else 1
-    total = len(examples) * samples
-    with tqdm(
-        total=total, initial=len(done), desc="generate", unit=" completions", delay=_SHOW_AFTER, leave=False
-    ) as bar:
-        for one, completions in _finished(call, batches, workers, getattr(generator, "stop", None)):
-            if isinstance(completions, Exception):
-                n_missing, in_a_row = n_missing + len(one), in_a_row + 1
-                reason = reason or _reason(completions)
-                if in_a_row == workers * MAX_FAULTS_IN_A_ROW:
-                    raise GeneratorFault(f"{in_a_row} batches in a row could not be generated; the first: {reason}")
-                continue
-            in_a_row = 0
-            bar.update(len(one))
+    n_answered = len(done)
+    results = each_result(call, batches, generator, size=len, label="generate", verb="generated", n_present=len(done))
+    try:
+        for completions in results:
+            n_answered += len(completions)
             yield completions
-    if n_missing:
-        raise GeneratorFault(f"{n_missing:,} of {total:,} completions could not be generated; the first: {reason}")
+    except GeneratorFault:
+        n_missing = total - n_answered
+        if not empty or not n_answered or len(empty) < n_missing:
+            raise
+    if empty and n_answered:
+        yield empty
 
 
 def _completion(example: Example, one: Generated, k: int, confidence: bool, sample: int) -> Completion:
     return Completion(example, one.text, k, confidence, sample, one.n_tokens, one.is_finished)
-
-
-def _reason(exc: Exception) -> str:
-    return str(exc) if isinstance(exc, GeneratorFault) else describe_error(exc)
-
-
-Outcome = tuple[Batch, list[Completion] | Exception]
-
-
-def _finished(
-    call: Callable[[Batch], list[Completion]], batches: Sequence[Batch], workers: int, stop: Callable[[], Any] | None
-) -> Iterator[Outcome]:
-    """Each batch with its completions or its failure, as they are finished; raises UserError."""
-
-    def outcome(one: Batch) -> Outcome:
-        try:
-            return one, call(one)
-        except UserError:
-            raise
-        except Exception as exc:  # of a back-end of somebody else, or for want of memory: the others go on
-            return one, exc
-
-    if workers == 1:
-        yield from map(outcome, batches)
-        return
-    waiting = iter(batches)
-    with ThreadPoolExecutor(workers, "polymode-generate") as pool:
-        under_way = {pool.submit(outcome, one) for one in islice(waiting, workers)}
-        try:
-            while under_way:
-                ready, under_way = wait(under_way, return_when=FIRST_COMPLETED)
-                under_way |= {pool.submit(outcome, one) for one in islice(waiting, len(ready))}
-                yield from (future.result() for future in ready)
-        except BaseException as exc:  # Ctrl-C, or nobody wants more: what can be cut off is, the rest is waited for
-            if stop is not None:
-                stop()
-            pool.shutdown(cancel_futures=True)
-            if isinstance(exc, KeyboardInterrupt):
-                outcomes = [future.result() for future in under_way if not future.cancelled()]
-                yield from (outcome for outcome in outcomes if not isinstance(outcome[1], Exception))
-            raise

@@ -1,121 +1,131 @@
-"""Confidences that are not stated but measured: answer probability and P(True) asked of the same model.
+"""Confidences that are not stated but measured, of completions of any origin (layer L4).
 
-Both give completions with `Completion.confidences`, one number per slot, which evaluation takes instead of stated
-ones. Sample consistency, the third of the usual baselines, needs no model: it is the share of votes of a pooled set
-(``confidence_from="votes"`` of `polymode.evaluate`).
+They become `Completion.confidences`, one number per slot, which evaluation takes instead of stated ones.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, Protocol, runtime_checkable
+from inspect import Parameter
+from typing import Any
 
 from polymode.errors import ConfigError
-from polymode.parsing import parse_answers
+from polymode.generate.calls import each_result, workers_of
+from polymode.generate.p_true import Replier
+from polymode.generate.scoring import Scorer
 from polymode.plugins import Entry, Registry
-from polymode.prompts import CONFIDENCE_TEXTS, Style, build_check_prompt, build_prompt, prompt_for
-from polymode.types import Answer, Completion
-
-
-@runtime_checkable
-class Scorer(Protocol):
-    """A model that tells how likely a text is."""
-
-    def token_log_probabilities(
-        self, prompts: Sequence[str], texts: Sequence[str]
-    ) -> list[list[tuple[int, int, float]]]:
-        """Per text its tokens as (start, end, log-probability)."""
-        ...
-
-    def next_token_probabilities(
-        self, prompts: Sequence[str], texts: Sequence[str], candidates: Sequence[str]
-    ) -> list[list[float]]:
-        """Probability that each text goes on with the first token of each candidate."""
-        ...
-
+from polymode.prompts import Style
+from polymode.types import Completion
 
 CONFIDENCES: Registry[Any] = Registry(
     "confidence",
     {
         "answer-probability": Entry(
-            "polymode.generate.confidences:answer_probabilities", "probability of the answer's tokens"
+            "polymode.generate.scoring:answer_probabilities", "probability of the answer's tokens"
         ),
-        "p-true": Entry("polymode.generate.confidences:p_true", "P(True): the model is asked whether it is right"),
+        "p-true": Entry("polymode.generate.p_true:p_true", "P(True): the model is asked whether it is right"),
+        "votes": Entry("polymode.generate.agreement:votes", "share of the question's samples that hold the answer"),
+        "aggregation": Entry(
+            "polymode.generate.agreement:aggregated", "probability of all sampled wordings of the answer together"
+        ),
     },
 )
-"""Measured confidences by name: functions of completions, the model and ``style`` that give completions."""
+"""Measured confidences by name: functions of completions, the model and ``style`` that give completions.
+
+A function whose argument ``model`` has a default needs none. One that takes ``verifier`` sees all samples of a question
+at once; ``reasoning``, ``checks``, ``max_tokens`` and ``seed`` go to those that take them.
+"""
+
+
+def needs_model(name: str) -> bool:
+    """Whether the confidences called ``name`` are measured on a model; raises ConfigError for an unknown name."""
+    parameter = CONFIDENCES.options(name).get("model")
+    return parameter is None or parameter.default is Parameter.empty
 
 
 def measure_confidences(
-    name: str, completions: Sequence[Completion], model: object, *, style: Style
+    name: str, completions: Sequence[Completion], model: object, *, style: Style, **options: object
 ) -> list[Completion]:
-    """The completions with the confidences called ``name``.
+    """The completions with the confidences called ``name`` and no others.
+
+    Args:
+        name: one of `CONFIDENCES`, or ``module:Name``.
+        completions: all samples of each question.
+        model: a generator that tells probabilities; anything where the method needs none.
+        style: of the prompts that they answer.
+        options: passed on where the function takes them.
 
     Raises:
         ConfigError: an unknown name, or a model that does not tell probabilities.
+        GeneratorFault: the back-end failed.
     """
-    measure = CONFIDENCES.load(name)
-    if name in CONFIDENCES.entries and not isinstance(model, Scorer):
-        raise ConfigError(f"confidences = {name!r} needs probabilities, which {type(model).__name__} does not tell")
-    return measure(completions, model, style=style)
+    measure, parameters = CONFIDENCES.load(name), CONFIDENCES.options(name)
+    usable = {option: value for option, value in {"style": style, **options}.items() if option in parameters}
+    check_model(name, model)
+    return measure([replace(one, confidences=None, confidence_mass=None) for one in completions], model, **usable)
 
 
-def answer_probabilities(completions: Sequence[Completion], scorer: Scorer, *, style: Style) -> list[Completion]:
-    """Confidence of each answer = probability of its tokens given all that stands before them.
+def measure_in_parts(
+    name: str,
+    completions: Sequence[Completion],
+    model: object,
+    *,
+    style: Style,
+    batch: int,
+    present: Collection[tuple[str, int]] = (),
+    **options: object,
+) -> Iterator[list[Completion]]:
+    """`measure_confidences` part by part, as they are finished; a part that fails costs only itself.
 
-        q_i = exp(sum_t log pi(a_it | prompt, text before))
+    A part is whole questions with ``batch`` completions or a few more; of a back-end that ``is_concurrent`` it is one
+    question, and several are measured at once.
 
-    The usual baseline "answer probability" (Kadavath et al. 2022, https://arxiv.org/abs/2207.05221, section 2;
-    method.md of the RLCR line calls it the same). Completions that are not clean are left as they are.
+    Args:
+        name: as for `measure_confidences`.
+        completions: all samples of each question.
+        model: as for `measure_confidences`.
+        style: of the prompts.
+        batch: completions of a part.
+        present: id and sample of those that are finished.
+        options: as for `measure_confidences`.
+
+    Raises:
+        GeneratorFault: some parts failed, raised after all others.
+        ConfigError: as for `measure_confidences`.
     """
-    prompts = [prompt_for(c.example, c.k, confidence=c.has_confidence, style=style) for c in completions]
-    scored = scorer.token_log_probabilities(prompts, [c.text for c in completions])
-    out = []
-    for completion, tokens in zip(completions, scored, strict=True):
-        values = tuple(
-            math.exp(sum(lp for start, end, lp in tokens if start < a.span.end and end > a.span.start))
-            for a in _answers(completion)
-        )
-        out.append(replace(completion, confidences=values) if values else completion)
-    return out
+    is_of_question = "verifier" in CONFIDENCES.options(name)
+    groups: dict[str, list[Completion]] = {}
+    for one in completions:
+        groups.setdefault(one.example.id, []).append(one)
+    parts: list[list[Completion]] = []
+    for group in groups.values():
+        missing = [one for one in group if (one.example.id, one.sample) not in present]
+        own = group if is_of_question and missing else missing
+        if own and parts and len(parts[-1]) < batch and workers_of(model) == 1:
+            parts[-1] += own
+        elif own:
+            parts.append(list(own))
 
+    def call(part: list[Completion]) -> list[Completion]:
+        measured = measure_confidences(name, part, model, style=style, **options)
+        return [one for one in measured if (one.example.id, one.sample) not in present]
 
-def p_true(completions: Sequence[Completion], scorer: Scorer, *, style: Style) -> list[Completion]:
-    """Confidence of each answer = what the same model says when it is asked whether that answer is right.
-
-    Style ``full`` shows question and answer and compares the next tokens True and False:
-    q = P(True) / (P(True) + P(False)), after Kadavath et al. 2022, https://arxiv.org/abs/2207.05221. Style ``brief``
-    speaks only the answer format, so there the answer is put into the format with a confidence and q is the mean of the
-    confidence that the model would state: q = sum_g g P(g) / sum_g P(g) over the numbers of the grid.
-    Completions that are not clean are left as they are.
-    """
-    rows = [(number, answer) for number, c in enumerate(completions) for answer in _answers(c)]
-    if style.startswith("brief"):
-        begun = "<answer>{}</answer><confidence>" if style == "brief" else "1. {} | "
-        prompts = [build_prompt(completions[i].example.question, 1, confidence=True, style=style) for i, _ in rows]
-        texts = [f"{_thought(completions[i])}{begun.format(a.text)}" for i, a in rows]
-        candidates, worth = CONFIDENCE_TEXTS, [float(g) for g in CONFIDENCE_TEXTS]
-    else:
-        prompts = [build_check_prompt(completions[i].example.question, a.text) for i, a in rows]
-        texts, candidates, worth = [""] * len(rows), ("True", "False"), [1.0, 0.0]
-    values: dict[int, tuple[float, ...]] = {}
-    for (number, _), p in zip(rows, scorer.next_token_probabilities(prompts, texts, candidates), strict=True):
-        total = math.fsum(p)
-        mean = math.fsum(w * x for w, x in zip(worth, p, strict=True)) / total if total > 0 else 0.5
-        values[number] = (*values.get(number, ()), min(max(mean, 0.0), 1.0))
-    return [replace(c, confidences=values.get(number, c.confidences)) for number, c in enumerate(completions)]
-
-
-def _answers(completion: Completion) -> tuple[Answer, ...]:
-    """The answers of a clean completion, none of any other."""
-    answers = parse_answers(
-        completion.text, completion.k, confidence=completion.has_confidence, finished=completion.is_finished
+    yield from each_result(
+        call, parts, model, size=len, label="confidences", verb="measured", n_present=len(completions) - _total(parts)
     )
-    return answers.answers if answers.is_clean else ()
 
 
-def _thought(completion: Completion) -> str:
-    """The completion's reasoning with its end tag, empty when it has none."""
-    return "".join(completion.text.rpartition("</think>")[:2])
+def _total(parts: Sequence[Sequence[Completion]]) -> int:
+    return sum(map(len, parts))
+
+
+def check_model(name: str, model: object) -> None:
+    """Refuse a model on which the confidences called ``name`` cannot be measured; those of others judge themselves."""
+    is_free = name not in CONFIDENCES.entries or not needs_model(name)
+    if is_free or isinstance(model, Scorer) or (name == "p-true" and isinstance(model, Replier)):
+        return
+    raise ConfigError(
+        f"confidences {name!r} need probabilities of a text, which {type(model).__name__} does not tell: use --backend "
+        "transformers, or votes, which need no model (p-true works with any back-end)"
+    )

@@ -10,6 +10,7 @@ request says otherwise, and not every server lets it. What a policy was calibrat
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 from polymode.endpoint import Endpoint, Refused
 from polymode.errors import ConfigError, GeneratorFault, PromptRefusedError, VerifierFault
 from polymode.generate import Generated
+from polymode.generate.replies import MAX_LISTED, Usage, advice_on, completion_in, word_probabilities, word_said
 
 REST_SECONDS = 2.0
 """How long a server that failed again and again is left alone: short, because users wait."""
@@ -32,6 +34,8 @@ class OpenAIGenerator:
         api_key_env: name of the environment variable that holds the key; none for a server without keys.
         timeout: seconds for one completion, all attempts together.
         retries: further attempts after a failure that may pass (no connection, status 429 or 5xx).
+        patience: seconds for one completion with all its attempts, for a run that can wait: a server that is down
+            or busy meanwhile is waited for, and ``timeout`` is that of one attempt. None: ``timeout`` is for all.
         concurrency: requests at once in one call of `generate`.
         chat_template: arguments of the model's chat template, sent as ``chat_template_kwargs``, which vLLM knows.
         request_options: further fields of each request, such as ``{"top_k": 0}``; null removes a field.
@@ -52,6 +56,7 @@ class OpenAIGenerator:
         api_key_env: str | None = None,
         timeout: float = 60.0,
         retries: int = 2,
+        patience: float | None = None,
         concurrency: int = 16,
         chat_template: Mapping[str, Any] | None = None,
         request_options: Mapping[str, Any] | None = None,
@@ -64,6 +69,7 @@ class OpenAIGenerator:
         for name, value, low, high in (
             ("timeout", timeout, 0.001, 3600),
             ("retries", retries, 0, 20),
+            ("patience", timeout if patience is None else patience, 0.001, 86_400),
             ("concurrency", concurrency, 1, MAX_CONCURRENCY),
         ):
             if not low <= value <= high:
@@ -72,14 +78,19 @@ class OpenAIGenerator:
             if name in request_options:
                 raise ConfigError(f"request_options: {name!r} cannot be changed; leave it out")
         self.model, self.concurrency, self._options = model, concurrency, request_options
+        self.usage = Usage()
+        """Replies and tokens so far."""
+        self._lists_probabilities: bool | None = None
+        """None until the first reply tells."""
         self._chat = Endpoint(
             f"{base_url.rstrip('/')}/chat/completions",
             api_key_env=api_key_env,
             timeout=timeout,
             retries=retries,
             requests_per_minute=0.0,
-            seconds_in_all=timeout,
+            seconds_in_all=timeout if patience is None else patience,
             rest_seconds=REST_SECONDS,
+            is_patient=patience is not None,
         )
 
     def stop(self) -> None:
@@ -107,50 +118,72 @@ class OpenAIGenerator:
             for sample in range(n)
         ]
         if len(bodies) == 1:
-            return [[self._ask(bodies[0])]]
+            return [[self._ask(bodies[0])[0]]]
         with ThreadPoolExecutor(min(self.concurrency, max(1, len(bodies))), "polymode-generate") as pool:
             futures = [pool.submit(self._ask, body) for body in bodies]
             try:
-                made = [future.result() for future in futures]
+                made = [future.result()[0] for future in futures]
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
         return [made[start : start + n] for start in range(0, len(made), n)]
 
-    def _ask(self, body: dict[str, Any]) -> Generated:
+    def reply_probabilities(
+        self, prompts: Sequence[str], words: Sequence[str], *, n: int, max_tokens: int, seed: int
+    ) -> list[list[float]]:
+        """Probability that the reply to each prompt begins, after any reasoning, with each of the words.
+
+        From the log-probabilities of one reply where the server sends them (``top_logprobs``), else the shares of
+        ``n`` replies. One request after another: whoever wants more at once calls from several threads.
+
+        Raises:
+            PromptRefusedError, GeneratorFault: as for `generate`.
+        """
+        out = []
+        for prompt in prompts:
+            body = {"max_tokens": max_tokens, "temperature": 1.0, "top_p": 1.0, "seed": seed}
+            body = {"model": self.model, **body, **self._options, "messages": [{"role": "user", "content": prompt}]}
+            out.append(self._listed(body, words) if self._lists_probabilities is not False else None)
+            if out[-1] is None:
+                replies = [self._ask({**body, **({"seed": seed + i} if "seed" in body else {})})[0] for i in range(n)]
+                spoken = Counter(word_said(reply.text, words) for reply in replies)
+                out[-1] = [spoken[number] / n for number in range(len(words))]
+        return out
+
+    def _listed(self, body: Mapping[str, Any], words: Sequence[str]) -> list[float] | None:
+        """`reply_probabilities` of one prompt from a server that lists them; None, from then on, where it does not."""
+        try:
+            generated, choice = self._ask({"logprobs": True, "top_logprobs": MAX_LISTED, **body})
+        except PromptRefusedError as exc:
+            if "logprob" not in str(exc):
+                raise
+            self._lists_probabilities = False
+            return None
+        try:
+            listed = word_probabilities(choice, generated.text, words)
+        except (AttributeError, LookupError, TypeError, ValueError):
+            listed = None
+        if listed is None and self._lists_probabilities:  # of a reply without text
+            return [0.0] * len(words)
+        self._lists_probabilities = listed is not None
+        return listed
+
+    def _ask(self, body: dict[str, Any]) -> tuple[Generated, Mapping[str, Any]]:
+        """One reply, and its choice as the server sent it."""
         try:
             reply = self._chat.post({name: value for name, value in body.items() if value is not None})
         except Refused as exc:
-            raise PromptRefusedError(str(exc)) from None
+            raise PromptRefusedError(str(exc), advice_on(str(exc))) from None
         except VerifierFault as exc:
-            raise GeneratorFault(str(exc)) from None
+            raise GeneratorFault(str(exc), advice_on(str(exc))) from None
         try:
-            return _completion_in(reply)
+            generated, reason = completion_in(reply)
         except (AttributeError, LookupError, TypeError, ValueError):
-            raise GeneratorFault(f"{self._chat.url}: the reply is not a chat completion: {str(reply)[:80]!r}") from None
-
-
-def _completion_in(reply: Any) -> Generated:
-    """The first choice; reasoning that the server cut out of the text is put back in front of it.
-
-    It is left open where generation was cut off inside it.
-    """
-    choice = reply["choices"][0]
-    message = choice["message"]
-    text = message.get("content") or ""
-    thought = message.get("reasoning_content") or message.get("reasoning") or ""
-    if not isinstance(text, str) or not isinstance(thought, str):
-        raise ValueError
-    usage, is_finished = reply.get("usage") or {}, choice.get("finish_reason") == "stop"
-    if thought:
-        text = f"<think>{thought}</think>{text}" if is_finished or text.strip() else f"<think>{thought}"
-    return Generated(
-        text=text,
-        n_tokens=_count(usage.get("completion_tokens")),
-        is_finished=is_finished,
-        n_prompt_tokens=_count(usage.get("prompt_tokens")),
-    )
-
-
-def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+            is_empty = isinstance(reply, Mapping) and reply.get("choices") == []
+            what = "has no choices" if is_empty else "is not a chat completion"
+            raise GeneratorFault(
+                f"{self._chat.url}: the reply {what}: {str(reply)[:80]!r}",
+                advice_on("no choices" if is_empty else "no chat completion"),
+            ) from None
+        self.usage.add(generated, reason)
+        return generated, reply["choices"][0]

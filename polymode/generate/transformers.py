@@ -12,6 +12,7 @@ from polymode.decoding.loading import load_causal_lm, load_tokenizer
 from polymode.decoding.texts import CompletionDecoder, ends_of, opening_of
 from polymode.errors import ConfigError, MissingExtraError, UserError
 from polymode.generate import Generated, chat_template_of
+from polymode.generate.spellings import spelled_probabilities, tokens_of
 
 
 class TransformersGenerator:
@@ -103,24 +104,32 @@ class TransformersGenerator:
             out[row] = [(a + shift, b + shift, v) for (a, b), v in zip(offsets, values, strict=True)]
         return out
 
-    def next_token_probabilities(
-        self, prompts: Sequence[str], texts: Sequence[str], candidates: Sequence[str]
+    def continuation_probabilities(
+        self, prompts: Sequence[str], texts: Sequence[str], groups: Sequence[Sequence[str]]
     ) -> list[list[float]]:
-        """Probability that each text goes on with the first token of each candidate, not renormalised.
+        """Probability that each text goes on with one of the spellings of each group, not renormalised.
+
+        A spelling of several tokens has the product of their probabilities (`polymode.generate.spellings`).
 
         Raises:
-            ConfigError: two candidates start with the same token.
+            ConfigError: the tokenizer writes a spelling of one group as one of another.
         """
-        firsts = [self.tokenizer(c, add_special_tokens=False)["input_ids"][0] for c in candidates]
-        if len(set(firsts)) < len(firsts):
-            raise ConfigError(f"candidates {list(candidates)} do not all start with tokens of their own")
+        spellings = tokens_of(groups, self.tokenizer)
         ids = [self.encode(prompt) for prompt in prompts]
         for ids_T, text in zip(ids, texts, strict=True):
             ids_T += self.tokenizer(self._without_opening(text, ids_T), add_special_tokens=False)["input_ids"]
-        out: list[list[float]] = [[] for _ in texts]
-        for row, logits in self._logits(ids, [1] * len(ids)):
-            out[row] = logits[-1].softmax(-1)[firsts].tolist()
-        return out
+
+        def next_probabilities(rows: list[list[int]], wanted: Sequence[int]) -> list[list[float]]:
+            out: list[list[float]] = [[] for _ in rows]
+            for row, logits in self._logits(rows, [1] * len(rows)):
+                out[row] = logits[-1].softmax(-1)[list(wanted)].tolist()
+            return out
+
+        return spelled_probabilities(ids, spellings, len(groups), next_probabilities)
+
+    def openings(self, prompts: Sequence[str]) -> list[str]:
+        """What each prompt opens for its completion: ``<think>`` and white space, or nothing."""
+        return [opening_of(self.tokenizer, self.encode(prompt)) for prompt in prompts]
 
     def _logits(self, ids: list[list[int]], widths: list[int]) -> Iterator[tuple[int, Any]]:
         """Row and float32 logits of its last ``widths[row]`` positions, shape (width, vocabulary)."""

@@ -9,6 +9,7 @@ from typing import Any
 from polymode.decoding.texts import opening_of
 from polymode.errors import MissingExtraError
 from polymode.generate import Generated, chat_template_of
+from polymode.generate.replies import MAX_LISTED, word_probabilities
 
 
 class VLLMGenerator:
@@ -44,14 +45,47 @@ class VLLMGenerator:
         settings = SamplingParams(
             n=n, max_tokens=max_tokens, temperature=temperature, top_p=1.0, seed=seed, skip_special_tokens=False
         )
+        return [
+            [Generated(opening + out.text, len(out.token_ids), out.finish_reason == "stop") for out in outputs]
+            for opening, outputs in self._outputs(prompts, settings)
+        ]
+
+    def reply_probabilities(
+        self, prompts: Sequence[str], words: Sequence[str], *, n: int, max_tokens: int, seed: int
+    ) -> list[list[float]]:
+        """Probability that the reply to each prompt begins, after any reasoning, with each of the words.
+
+        From the most likely tokens that vLLM lists beside those of one reply; ``n`` is for back-ends that list none.
+        """
+        from vllm import SamplingParams  # pyright: ignore[reportAttributeAccessIssue]  # absent, it is this module
+
+        settings = SamplingParams(
+            n=1,
+            max_tokens=max_tokens,
+            temperature=1.0,
+            top_p=1.0,
+            seed=seed,
+            logprobs=MAX_LISTED,
+            skip_special_tokens=False,
+        )
+        out = []
+        for opening, [one] in self._outputs(prompts, settings):
+            tokens = []
+            for token, listed in zip(one.token_ids, one.logprobs, strict=True):
+                alternatives = {
+                    i: {"token": other.decoded_token or "", "logprob": other.logprob} for i, other in listed.items()
+                }
+                tokens.append({**alternatives[token], "top_logprobs": list(alternatives.values())})
+            listed_p = word_probabilities({"logprobs": {"content": tokens}}, opening + one.text, words)
+            out.append(listed_p if listed_p is not None else [0.0] * len(words))  # a reply of no token
+        return out
+
+    def _outputs(self, prompts: Sequence[str], settings: Any) -> list[tuple[str, Sequence[Any]]]:
+        """What each prompt opens, and vLLM's outputs for it."""
         tokenizer = self.engine.get_tokenizer()
         if tokenizer.chat_template is None:
             results = self.engine.generate(list(prompts), settings)
         else:
             chats = [[{"role": "user", "content": prompt}] for prompt in prompts]
             results = self.engine.chat(chats, settings, chat_template_kwargs=self._chat_template)
-        openings = [opening_of(tokenizer, result.prompt_token_ids) for result in results]
-        return [
-            [Generated(opening + out.text, len(out.token_ids), out.finish_reason == "stop") for out in result.outputs]
-            for opening, result in zip(openings, results, strict=True)
-        ]
+        return [(opening_of(tokenizer, result.prompt_token_ids), result.outputs) for result in results]

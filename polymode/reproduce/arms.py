@@ -2,7 +2,8 @@
 
 ::
 
-    ARM/seed-0/               training run folder (config.json, metrics.jsonl, checkpoints/, model/)
+    ARM/seed-0/               training run folder (config.json, metrics.jsonl, checkpoints/, model/); of warm-up and
+                              distillation that of `polymode.warmup`
     ARM/seed-0/VIEW/          evaluation of a view: completions.jsonl, judged.jsonl, metrics.json
     ARM/seed-0/VIEW/deep/     the same for fewer questions with 30 answers each
 """
@@ -10,16 +11,19 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from polymode import runs
 from polymode.compare.columns import with_deep
+from polymode.prompts import Style, style_of
 from polymode.reproduce.plans import Arm, Plan, View
 from polymode.tasks import Task
 from polymode.training.recipe import Recipe, task_for, verifier_for
 from polymode.verifiers import QuestionVerifier, Verifier
 from polymode.verifiers.description import describe_verifier
+from polymode.warmup import MODEL
 
 AnyVerifier = Verifier | QuestionVerifier
 _SAMPLING_SEED = 20_260
@@ -28,20 +32,19 @@ _TEST_SEED = 1  # seed 0 of the lab's test split was looked at while the warm st
 
 def run_arm(plan: Plan, arm: Arm, root: Path) -> None:
     """Run what is missing of one arm below ``root``: the training, then every view without a ``metrics.json``."""
-    from polymode.generate.transformers import TransformersGenerator
-    from polymode.training.rl import lab_model, train
-
     folder, recipe = root / arm.folder, arm.recipe
+    if arm.starts_from is not None:
+        recipe = replace(recipe, model=str((root / arm.starts_from / MODEL).resolve()))
     task = task_for(recipe)
-    model = train(recipe, folder, resume=True) if arm.is_trained else recipe.model or lab_model(task, recipe)
+    model = _model(arm, recipe, folder, task)
     missing = [view for view in arm.views if not (folder / view.name / runs.METRICS).exists()]
     if not missing:
         return
-    generator, verifier = TransformersGenerator(model, chat_template=recipe.chat_template), verifier_for(recipe, task)
+    generator, verifier = _open(plan.backend, model, recipe), verifier_for(recipe, task)
     for view in missing:
         target = folder / view.name
         if view.of:
-            _measure(generator, view, folder, task, verifier)
+            _measure(generator, view, folder, _style(recipe, task), verifier)
             deep = runs.read_metrics(folder / view.of / "deep")
         else:
             deep_samples = math.ceil(plan.deep_answers / view.answers)
@@ -49,6 +52,38 @@ def run_arm(plan: Plan, arm: Arm, root: Path) -> None:
             _sample(generator, recipe, view, target, task, verifier, (plan.questions, view.pool))
             deep = _evaluate(plan, view, target / "deep", verifier)
         _evaluate(plan, view, target, verifier, deep)
+
+
+def _model(arm: Arm, recipe: Recipe, folder: Path, task: Task) -> str | Path:
+    """The arm's model, trained where it is not yet."""
+    from polymode.training.rl import lab_model, train
+
+    if arm.supervised is not None:
+        return _train_on_demonstrations(arm, recipe, folder, task)
+    return train(recipe, folder, resume=True) if arm.is_trained else recipe.model or lab_model(task, recipe)
+
+
+def _train_on_demonstrations(arm: Arm, recipe: Recipe, folder: Path, task: Task) -> Path:
+    from polymode.warmup import Sampling, warm_up
+
+    assert arm.supervised is not None
+    names = ("task", "task_options", "data", "model", "prompt_style", "format", "chat_template", "temperature")
+    config = {name: getattr(recipe, name) for name in names} | asdict(arm.supervised) | {"method": arm.name}
+    runs.create(folder, config, resume=True)
+    sampling = Sampling(_style(recipe, task), recipe.max_completion_length, recipe.temperature)
+    warm_up(task, folder, arm.supervised, sampling, lambda own: _open("transformers", own or recipe.model, recipe))
+    return folder / MODEL
+
+
+def _open(backend: str, model: str | Path | None, recipe: Recipe) -> Any:
+    from polymode.generate import open_generator
+
+    assert model is not None
+    return open_generator(backend, model, chat_template=recipe.chat_template, dtype=recipe.dtype)
+
+
+def _style(recipe: Recipe, task: Task) -> Style:
+    return style_of(recipe.prompt_style, recipe.format, task.prompt_style)
 
 
 def _sample(
@@ -71,22 +106,21 @@ def _sample(
         max_tokens=recipe.max_completion_length,
         temperature=recipe.temperature,
         seed=_SAMPLING_SEED,
-        style=task.prompt_style,
+        style=_style(recipe, task),
     )
     origin = {"name": recipe.task, "options": dict(recipe.task_options)}
     runs.write_completions(out, completions, task=origin, verifier=describe_verifier(verifier))
 
 
-def _measure(generator: Any, view: View, folder: Path, task: Task, verifier: AnyVerifier) -> None:
+def _measure(generator: Any, view: View, folder: Path, style: Style, verifier: AnyVerifier) -> None:
     """The completions of another view, with measured confidences."""
     from polymode.evaluation import read_completions
-    from polymode.generate.confidences import answer_probabilities, p_true
+    from polymode.generate.confidences import measure_confidences
 
     completions = read_completions(folder / view.of / runs.COMPLETIONS, verifier=verifier)
-    if view.confidence == "answer probability":
-        completions = answer_probabilities(completions, generator, style=task.prompt_style)
-    elif view.confidence == "P(True)":
-        completions = p_true(completions, generator, style=task.prompt_style)
+    if view.confidence != "votes":  # those are of the pool, and evaluation counts them
+        method = view.name.removeprefix("samples-")
+        completions = measure_confidences(method, completions, generator, style=style, verifier=verifier)
     runs.write_completions(folder / view.name, completions)  # with the origin in their meta
 
 

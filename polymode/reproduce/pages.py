@@ -9,6 +9,7 @@ from pathlib import Path
 from polymode import runs
 from polymode.compare.columns import columns_of, run_at
 from polymode.reproduce.plans import Plan
+from polymode.reproduce.published import beside_the_paper, markdown
 from polymode.rewards import METHODS
 
 _TEXT = {
@@ -26,7 +27,31 @@ _TEXT = {
         "programs are right; those that differ in more than the writing count as different answers."
     ),
     "ddxplus": "Synthetic patients of DDXPlus. Every condition of the differential above its threshold is right.",
+    "hotpotqa": (
+        "HotPotQA-Modified: two-hop questions with none, one or both of the needed paragraphs hidden. One answer is "
+        "right; with both hidden few answers are likely, and honest confidences are low."
+    ),
+    "mbpp": "Short Python programs of MBPP, judged by their tests. Many programs are right.",
+    "ambigqa": (
+        "Questions of AmbigQA, without a text to read, that can be understood in several ways. The answer of every "
+        "reading is right; a model that does not know them should say so by low confidences."
+    ),
+    "list-questions": (
+        'Short questions such as "Name a country in South America." with all their right answers listed. Test '
+        "questions ask for other combinations than those of training."
+    ),
 }
+_SAME_START = (
+    "All models start from the same warm start and train on the same number of completions; they are compared at {k} "
+    "answers per question on test questions that no choice was made on."
+)
+_PRETRAINED = (
+    "untrained is the model as it is. {start} The models trained by reinforcement learning saw equally many "
+    "completions; distilled saw no reward, only its own sampled answers with their shares. All are compared at {k} "
+    "answers per question on test questions that no choice was made on."
+)
+_WARMED_UP = "warm-up was shown the answer format by demonstrations, and every arm below it starts from there."
+_NOT_WARMED_UP = "Every arm starts from it."
 
 
 def write_page(plan: Plan, root: Path, *, command: str, seconds: float) -> Path:
@@ -35,24 +60,39 @@ def write_page(plan: Plan, root: Path, *, command: str, seconds: float) -> Path:
     from polymode.report.page import write_report
     from polymode.report.table import table_markdown
 
-    columns = columns_of([run_at(root / arm.folder / view.name) for arm in plan.arms for view in arm.views])
+    folders = [root / arm.folder / view.name for arm in plan.arms for view in arm.views]
+    columns = columns_of([run_at(folder) for folder in folders if (folder / runs.METRICS).exists()])
     arms = [column.arm for column in columns]
+    published = beside_the_paper(plan, root)
     best = runs.read_metrics(arms[0].seeds[0]).metrics.get("best_coverage")
     with runs.writing(root / "table.md") as handle:
-        handle.write(table_markdown(arms, TABLE))
+        handle.write(table_markdown(arms, TABLE) + markdown(published))
     return write_report(
         root / runs.REPORT,
         title=f"polymode: {plan.name}",
         intro=(
             _TEXT.get(plan.task, f"Task {plan.task}."),
-            "All models start from the same warm start and train on the same number of completions; they are compared "
-            f"at {plan.k} answers per question on test questions that no choice was made on.",
+            _compared(plan),
         ),
         arms=arms,
         reference={} if best is None else {"best_coverage": best.value},
-        facts=_facts(plan, command, seconds),
+        facts={
+            **_facts(plan, command, seconds),
+            **{
+                f"paper, {row.metric}, {row.arm}": f"{row.paper:g} (read off its figures); here {row.ours}"
+                for row in published
+            },
+        },
         examples=worked_examples(columns),
     )
+
+
+def _compared(plan: Plan) -> str:
+    """How the arms came about, and at what they are compared."""
+    if all(arm.supervised is None for arm in plan.arms):
+        return _SAME_START.format(k=plan.k)
+    is_warmed_up = any(arm.starts_from is not None for arm in plan.arms)
+    return _PRETRAINED.format(k=plan.k, start=_WARMED_UP if is_warmed_up else _NOT_WARMED_UP)
 
 
 def _facts(plan: Plan, command: str, seconds: float) -> dict[str, str]:
@@ -63,12 +103,18 @@ def _facts(plan: Plan, command: str, seconds: float) -> dict[str, str]:
         "command": command,
         "task": plan.task,
         "methods": ", ".join(
-            name for name in METHODS if any(a.recipe.method == name and a.is_trained for a in plan.arms)
+            name
+            for name in METHODS
+            if any(a.recipe.method == name and a.is_trained and a.supervised is None for a in plan.arms)
         ),
         "seeds": ", ".join(str(seed) for seed in sorted({arm.recipe.seed for arm in plan.arms})),
         "model": recipe.model or "lab model (Qwen3 architecture, built from a config, warm-started on demonstrations)",
         "completions per arm": f"{recipe.max_steps * recipe.completions_per_step:,} "
         f"({recipe.max_steps} steps x {recipe.questions_per_step} questions x {recipe.num_generations})",
+        **{
+            name: f"{one.steps} steps of {one.batch} demonstrations ({one.demonstrations}), rate {one.learning_rate:g}"
+            for name, one in {arm.name: arm.supervised for arm in plan.arms if arm.supervised is not None}.items()
+        },
         "learning rate": f"{recipe.learning_rate:g}, {recipe.lr_scheduler_type}",
         "test questions": f"{plan.questions:,}, of which {plan.deep_questions} with {plan.deep_answers} answers each",
         "time of this run": f"{seconds / 60:.1f} minutes (without stages finished earlier)",

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from polymode.compare.columns import Confidence, measured_view
 from polymode.errors import ConfigError
 from polymode.rewards import METHODS
+from polymode.training.demonstrations import Warmup
 from polymode.training.recipe import Recipe
 
 
@@ -40,11 +42,22 @@ class Arm:
     views: tuple[View, ...]
     is_trained: bool = True
     """False: the recipe's starting model as it is."""
+    supervised: Warmup | None = None
+    """Supervised training on these demonstrations instead of reinforcement learning."""
+    starts_from: Path | None = None
+    """Folder of the arm whose trained model it starts from, instead of the recipe's."""
 
     @property
     def folder(self) -> Path:
         """Folder of this arm and seed, relative to the experiment's."""
         return Path(self.name) / f"seed-{self.recipe.seed}"
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of its training."""
+        if self.supervised is not None:
+            return self.supervised.steps
+        return self.recipe.max_steps if self.is_trained else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +75,8 @@ class Plan:
     n_boot: int = 1000
     groups_by: str | None = None
     """Field of the questions' meta whose values are also measured by themselves."""
+    backend: str = "transformers"
+    """What samples the test split."""
 
     @property
     def task(self) -> str:
@@ -190,10 +205,32 @@ def _compared(base: Recipe) -> list[Arm]:
 
 
 PLANS: Mapping[str, Callable[[Path | None], list[Plan]]] = {"quick": quick, "lab": lab, "ddxplus": ddxplus}
+"""Experiments with the lab's small model."""
+PRETRAINED = ("paper", "smollm2")
+"""Experiments with a pretrained model (`polymode.reproduce.paper`)."""
 
 
-def plans(name: str, data: Path | None = None) -> list[Plan]:
-    """The plans of an experiment by name; raises ConfigError for an unknown one."""
+def plans(name: str, data: Path | None = None, options: Mapping[str, Any] | None = None) -> list[Plan]:
+    """The plans of an experiment by name.
+
+    Args:
+        name: one of `PLANS` or `PRETRAINED`.
+        data: folder of the data.
+        options: of `polymode.reproduce.experiment.Experiment`, by name; `PRETRAINED` only.
+
+    Raises:
+        ConfigError: an unknown experiment, or options that it does not have.
+    """
+    if name in PRETRAINED:
+        from polymode.reproduce.experiment import Experiment
+        from polymode.reproduce.paper import paper, smollm2
+
+        return {"paper": paper, "smollm2": smollm2}[name](data, Experiment(**(options or {})))
     if name not in PLANS:
-        raise ConfigError(f"experiment {name!r} is not known: use one of {', '.join(PLANS)}")
+        raise ConfigError(f"experiment {name!r} is not known: use one of {', '.join((*PLANS, *PRETRAINED))}")
+    if options:
+        given = ", ".join(f"--{option.replace('_', '-')}" for option in options)
+        raise ConfigError(
+            f"{given} with the experiment {name}: leave it out (it belongs to {' and '.join(PRETRAINED)})"
+        )
     return PLANS[name](data)

@@ -6,22 +6,29 @@ Every arm writes to its own folder and log; a stopped experiment goes on where i
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
 import time
-from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
 from polymode import runs
-from polymode.errors import PolymodeError, RunExistsError
-from polymode.reproduce.plans import Arm, Plan, plans
+from polymode.errors import ConfigError, DataNotFoundError, PolymodeError, RunExistsError
+from polymode.reproduce import devices
+from polymode.reproduce.experiment import Experiment
+from polymode.reproduce.plans import PRETRAINED, Arm, Plan, plans
+from polymode.reproduce.smollm2 import default_folder, make_folder
 from polymode.training.recipe import Recipe, task_for
 
+log = logging.getLogger(__name__)
 _POLL_SECONDS = 1.0
 
 
@@ -29,100 +36,226 @@ class ArmFailedError(PolymodeError, RuntimeError):
     """The process of an arm ended with an error."""
 
 
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How the arms of an experiment are started."""
+
+    experiment: str
+    data: Path | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Of `polymode.reproduce.experiment.Experiment`, by name."""
+    workers: int = 1
+    """Arms at once."""
+    device: str | None = None
+    """auto, cpu or cuda; None leaves the choice to torch."""
+    gpus: tuple[str, ...] = ()
+
+    def job(self, plan: Plan, arm: Arm, root: Path) -> str:
+        """What the process of an arm is told."""
+        values = {"experiment": self.experiment, "data": self.data, "options": self.options}
+        return json.dumps(runs.to_json({**values, "plan": plan.name, "arm": arm.folder, "root": root}))
+
+    def environment(self, slot: int) -> dict[str, str]:
+        """Variables of the process in the ``slot``-th place."""
+        threads = max(1, (os.cpu_count() or 1) // self.workers)
+        own = {"OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
+        return {**os.environ, **own, **devices.environment(self.device, self.gpus, slot)}
+
+
 def reproduce(
-    name: str, out: Path, *, resume: bool = False, data: Path | None = None, workers: int = 0, only: str | None = None
+    name: str,
+    out: Path,
+    *,
+    resume: bool = False,
+    data: Path | None = None,
+    workers: int = 0,
+    only: str | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> list[Path]:
     """Run an experiment and return its reports.
 
     Args:
-        name: quick, lab or ddxplus.
+        name: quick, lab, ddxplus, paper or smollm2.
         out: folder of the experiment.
         resume: go on in an existing folder.
         data: folder of the task's data, for experiments that need one.
-        workers: arms at once, one CPU thread each; 0 means one per core.
-        only: run just the plan of this task.
+        workers: arms at once; 0 means one per core, or per GPU for pretrained models, where there are some.
+        only: run just the plan of this task, or the arm of this name with the one that it starts from.
+        options: of `polymode.reproduce.experiment.Experiment`, by name; for paper and smollm2.
 
     Raises:
-        ConfigError: unknown experiment or task.
+        ConfigError: unknown experiment, part or option, or a folder made with other options.
+        DataNotFoundError: the data of the task, or the model, are not there.
         RunExistsError: the folder exists and ``resume`` is False.
-        ArmFailedError: an arm ended with an error; the other arms' work is kept.
+        ArmFailedError: an arm ended with an error, raised when all others are finished and on the page.
     """
-    every = plans(name, data)
+    every = plans(name, data, options)
+    parts = list(_parts(every, only))
+    if not parts:
+        raise ConfigError(f"{only!r} is not a part of {name}: use one of {', '.join(part_names(every))}")
     if out.exists() and any(out.iterdir()) and not resume:
         raise RunExistsError(f"folder {out} exists already: pass --resume to go on, or choose another --out")
-    return [
-        _run_plan(name, plan, out if len(every) == 1 else out / plan.name, data, workers or os.cpu_count() or 1)
-        for plan in every
-        if only in (None, plan.name, plan.task)
-    ]
+    launch = Launch(name, data, dict(options or {}), workers or os.cpu_count() or 1)
+    if name in PRETRAINED:
+        experiment = Experiment(**(options or {}))
+        gpus = devices.chosen(experiment.device)
+        launch = Launch(
+            name, data, launch.options, workers or len(gpus) or os.cpu_count() or 1, experiment.device, gpus
+        )
+        _check_same(out, {"experiment": name, "data": data, **experiment.content})
+        parts = [part for part in parts if _has_data(part[0], skip=len(parts) > 1)]
+        runs.create(out, {"experiment": name, "data": data, **experiment.content}, resume=True)
+    reports, failures = [], []
+    for plan, arms in parts:
+        try:
+            reports.append(_run_plan(launch, plan, arms, out if len(every) == 1 else out / plan.name))
+        except ArmFailedError as exc:  # the other parts do not need it
+            failures.append(exc)
+    if failures:
+        raise failures[0]
+    return reports
 
 
-def _run_plan(name: str, plan: Plan, root: Path, data: Path | None, workers: int) -> Path:
+def part_names(every: Sequence[Plan]) -> list[str]:
+    """What ``only`` may name."""
+    names = [name for plan in every for name in (plan.name, plan.task)]
+    return list(dict.fromkeys([*names, *(arm.name for plan in every for arm in plan.arms)]))
+
+
+def _parts(every: Sequence[Plan], only: str | None) -> Iterator[tuple[Plan, tuple[Arm, ...]]]:
+    """The plans to run, each with its arms to run."""
+    for plan in every:
+        if only in (None, plan.name, plan.task):
+            yield plan, plan.arms
+        elif chosen := [arm for arm in plan.arms if arm.name == only]:
+            needed = {arm.starts_from for arm in chosen}
+            yield plan, tuple(arm for arm in plan.arms if arm in chosen or arm.folder in needed)
+
+
+def _check_same(out: Path, content: Mapping[str, Any]) -> None:
+    """A folder belongs to one experiment; going on with other options would mix two."""
+    if not (out / runs.CONFIG).exists():
+        return
+    stored = runs.read_configuration(out).config
+    for name, value in runs.to_json(content).items():
+        if name in stored and stored[name] != value:
+            raise ConfigError(
+                f"{name} = {value!r} differs from the experiment's {stored[name]!r}: go on with the same options, or "
+                f"choose another --out than {out}"
+            )
+
+
+def _has_data(plan: Plan, *, skip: bool) -> bool:
+    """Whether the task's data are there; without them it is left out, or with ``skip`` False an error."""
+    try:
+        task_for(plan.arms[0].recipe)
+    except DataNotFoundError as exc:
+        if not skip:
+            raise
+        log.warning("%s is left out: %s", plan.name, exc)
+        return False
+    return True
+
+
+def _run_plan(launch: Launch, plan: Plan, arms: Sequence[Arm], root: Path) -> Path:
     from polymode.reproduce.pages import write_page
 
     started = time.perf_counter()
     root.mkdir(parents=True, exist_ok=True)
-    recipe = plan.arms[0].recipe
-    if recipe.model is None:
+    model = plan.arms[0].recipe.model
+    if model is None or (model == str(default_folder()) and not default_folder().exists()):
         # In a process of its own, so that its memory is free again before the arms start.
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as own:
-            own.submit(_warm_start, recipe).result()
-    _run_arms(name, plan, root, data, workers)
-    return write_page(plan, root, command=f"polymode reproduce {name}", seconds=time.perf_counter() - started)
+            own.submit(_prepare, plan.arms[0].recipe).result()
+    failure = _run_arms(launch, plan, arms, root)
+    report = root / runs.REPORT
+    if any(_is_done(root, arm) for arm in plan.arms):
+        command = f"polymode reproduce {launch.experiment}{_flags(launch)}"
+        report = write_page(plan, root, command=command, seconds=time.perf_counter() - started)
+    if failure is not None:
+        raise failure
+    return report
 
 
-def _warm_start(recipe: Recipe) -> None:
-    """Make the shared warm start once, before the arms need it."""
+def _flags(launch: Launch) -> str:
+    """The options as flags, as the page shows them."""
+    words = []
+    for name, value in launch.options.items():
+        values = [f"{key}={one}" for key, one in value.items()] if isinstance(value, Mapping) else [str(value)]
+        words += [f"--{name.replace('_', '-')}", *values] if values else []
+    return "".join(f" {word}" for word in words)
+
+
+def _prepare(recipe: Recipe) -> None:
+    """Make the model that all arms start from, once, before they need it."""
     from polymode.training.rl import lab_model
 
-    lab_model(task_for(recipe), recipe)
+    if recipe.model is None:
+        lab_model(task_for(recipe), recipe)
+    else:
+        make_folder(default_folder())
 
 
-def _run_arms(name: str, plan: Plan, root: Path, data: Path | None, workers: int) -> None:
-    waiting = deque(arm for arm in plan.arms if not _is_done(root, arm))
-    running: dict[Path, subprocess.Popen[bytes]] = {}
+def _run_arms(launch: Launch, plan: Plan, arms: Sequence[Arm], root: Path) -> ArmFailedError | None:
+    """Run the arms that are not finished; what went wrong, if anything did."""
+    waiting = [arm for arm in arms if not _is_done(root, arm)]
+    running: dict[int, tuple[Path, subprocess.Popen[bytes]]] = {}  # by slot
     failed: list[Path] = []
-    steps = sum(arm.recipe.max_steps for arm in plan.arms if arm.is_trained)
-    with tqdm(total=steps, desc=plan.name, unit="step", initial=_steps_done(root, plan)) as bar:
+    with tqdm(
+        total=sum(arm.steps for arm in arms), desc=plan.name, unit="step", initial=_steps_done(root, arms)
+    ) as bar:
         try:
             while waiting or running:
-                while waiting and len(running) < workers:
-                    arm = waiting.popleft()
-                    running[arm.folder] = _start(name, plan, arm, root, data, workers)
+                for slot in sorted(set(range(launch.workers)) - running.keys()):
+                    if arm := next((arm for arm in waiting if _is_ready(root, arm)), None):
+                        waiting.remove(arm)
+                        running[slot] = (arm.folder, _start(launch, plan, arm, root, slot))
+                if not running:  # what the others start from has failed
+                    break
                 time.sleep(_POLL_SECONDS)
-                for folder in [folder for folder, process in running.items() if process.poll() is not None]:
-                    if running.pop(folder).returncode:
+                for slot in [slot for slot, (_, process) in running.items() if process.poll() is not None]:
+                    folder, process = running.pop(slot)
+                    if process.returncode:
                         failed.append(folder)
-                bar.n = _steps_done(root, plan)
-                bar.set_postfix_str(", ".join(map(str, running)), refresh=True)
+                bar.n = _steps_done(root, arms)
+                bar.set_postfix_str(", ".join(str(folder) for folder, _ in running.values()), refresh=True)
         finally:
-            for process in running.values():
+            for _, process in running.values():
                 process.terminate()
-    if failed:
-        log = root / failed[0] / "log.txt"
-        tail = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:] or ["no output"]
-        raise ArmFailedError(f"{len(failed)} of {len(plan.arms)} arms failed, first {failed[0]}: {tail[0]} (see {log})")
+    if not failed:
+        return None
+    text = root / failed[0] / "log.txt"
+    tail = text.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:] or ["no output"]
+    others = f", {len(waiting)} start from them" if waiting else ""
+    return ArmFailedError(
+        f"{len(failed)} of {len(plan.arms)} arms failed{others}, first {failed[0]}: {tail[0]} (see {text})"
+    )
 
 
-def _start(name: str, plan: Plan, arm: Arm, root: Path, data: Path | None, workers: int) -> subprocess.Popen[bytes]:
+def _start(launch: Launch, plan: Plan, arm: Arm, root: Path, slot: int) -> subprocess.Popen[bytes]:
     folder = root / arm.folder
     folder.mkdir(parents=True, exist_ok=True)
-    threads = max(1, (os.cpu_count() or 1) // workers)
-    job = {"experiment": name, "plan": plan.name, "arm": arm.folder, "root": root, "data": data}
-    with (folder / "log.txt").open("ab") as log:
+    with (folder / "log.txt").open("ab") as text:
         return subprocess.Popen(
-            [sys.executable, "-m", "polymode.reproduce.worker", json.dumps(runs.to_json(job))],
-            stdout=log,
-            stderr=log,
+            [sys.executable, "-m", "polymode.reproduce.worker", launch.job(plan, arm, root)],
+            stdout=text,
+            stderr=text,
             stdin=subprocess.DEVNULL,
-            env={**os.environ, "OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"},
+            env=launch.environment(slot),
         )
+
+
+def _is_ready(root: Path, arm: Arm) -> bool:
+    """Whether the model is there that the arm starts from."""
+    from polymode.warmup import MODEL
+
+    return arm.starts_from is None or (root / arm.starts_from / MODEL).exists()
 
 
 def _is_done(root: Path, arm: Arm) -> bool:
     return all((root / arm.folder / view.name / runs.METRICS).exists() for view in arm.views)
 
 
-def _steps_done(root: Path, plan: Plan) -> int:
-    files = [root / arm.folder / runs.TRAIN_METRICS for arm in plan.arms]
+def _steps_done(root: Path, arms: Sequence[Arm]) -> int:
+    files = [root / arm.folder / runs.TRAIN_METRICS for arm in arms]
     return sum(path.read_bytes().count(b"\n") for path in files if path.exists())

@@ -80,6 +80,8 @@ class _Row:
     distribution: Annotated[dict[str, Share] | None, AfterValidator(_sums_to_one)] = None
     p_correct: dict[str, Share] | None = None
     confidences: list[Share] | None = None
+    confidence_mass: list[Share] | None = None
+    ask: str = ""
     meta: dict[str, Any] | None = None
     schema: Annotated[int, Field(ge=0, le=SCHEMA)] = 0
 
@@ -205,6 +207,7 @@ class _Reader:
             n_tokens=row.n_tokens,
             is_finished=row.finished is not False,
             confidences=None if row.confidences is None else tuple(row.confidences),
+            confidence_mass=None if row.confidence_mass is None else tuple(row.confidence_mass),
         )
 
     def difference(self) -> str:
@@ -253,6 +256,7 @@ class _Reader:
                 distribution=row.distribution,
                 p_correct=row.p_correct,
                 exclusive=bool(row.exclusive),
+                ask=row.ask,
                 meta=row.meta or {},
             )
             self.examples[id_] = shared, example, line
@@ -347,6 +351,7 @@ def completion_to_row(completion: Completion, origin: Mapping[str, Named] | None
             {"text": ref.text, "aliases": list(ref.aliases), "weight": ref.weight} for ref in example.references
         ],
         "exclusive": example.exclusive,
+        "ask": example.ask or None,
         "distribution": example.distribution,
         "p_correct": example.p_correct,
         "meta": {**example.meta, **(origin or {})} or None,
@@ -357,5 +362,6 @@ def completion_to_row(completion: Completion, origin: Mapping[str, Named] | None
         "n_tokens": completion.n_tokens,
         "finished": completion.is_finished,
         "confidences": completion.confidences,
+        "confidence_mass": completion.confidence_mass,
     }
     return {name: value for name, value in row.items() if value is not None or name == "n_tokens"}

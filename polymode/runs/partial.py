@@ -109,6 +109,8 @@ class CompletionsPart(Part):
                     sample=row["sample"],
                     n_tokens=row["n_tokens"],
                     is_finished=row["finished"],
+                    confidences=_numbers(row.get("confidences")),
+                    confidence_mass=_numbers(row.get("confidence_mass")),
                 )
             except KeyError as exc:
                 raise RecordError(f"{where}: {exc.args[0]} is missing: remove the line, then go on") from None
@@ -119,6 +121,10 @@ class CompletionsPart(Part):
         """Add finished completions, with task and verifier as for `write_completions`; raises WriteError."""
         named = {name: value for name, value in origin.items() if value is not None}
         self.add(completion_to_row(one, named) for one in completions)
+
+
+def _numbers(values: list[float] | None) -> tuple[float, ...] | None:
+    return None if values is None else tuple(values)
 
 
 class JudgedPart(Part):

@@ -44,6 +44,9 @@ class Warmup:
     """Training questions that are demonstrated."""
     samples: int = 16
     """`self`: single answers sampled to each question."""
+    sample_prompt: Literal["plain", "format"] = "plain"
+    """`self`: plain asks for one answer and nothing else; format asks in the answer format, for a model that keeps it
+    already."""
     references: Literal["none", "weight", "filter"] = "none"
     """`self`: none uses no references; weight counts a right sample four times; filter drops wrong ones."""
     methods: tuple[str, ...] = tuple(METHODS)
@@ -73,6 +76,7 @@ class Warmup:
         for name in ("questions", "samples", "check", "steps", "batch", "device_batch"):
             number_in(name, getattr(self, name), 1, whole=True)
         number_in("learning_rate", self.learning_rate, 0)
+        one_of("sample_prompt", self.sample_prompt, ("plain", "format"))
         for method in self.methods:
             one_of("methods", method, tuple(METHODS))
         if not self.methods:
@@ -179,7 +183,7 @@ def candidates_of(
 
 def from_samples(
     examples: Sequence[Example],
-    samples_PM: Sequence[Sequence[str]],
+    answers_PM: Sequence[Sequence[str]],
     verifier: Verifier | QuestionVerifier,
     formats: Sequence[Format],
     *,
@@ -189,12 +193,12 @@ def from_samples(
 
     Args:
         examples: the questions (P).
-        samples_PM: texts of the single answers of each question, as `plain_answer` reads them.
+        answers_PM: the single answers to each question; empty ones do not count.
         verifier: equality of answers.
         formats: what to demonstrate.
         references: how references count (`candidates_of`).
     """
-    texts_PM = [[text for text in map(plain_answer, samples) if text] for samples in samples_PM]
+    texts_PM = [[text for text in answers if text] for answers in answers_PM]
     ready = prepare_verifier(verifier, zip(examples, texts_PM, strict=True))
     out: list[Completion] = []
     n_missing = 0

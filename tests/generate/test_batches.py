@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polymode.errors import ConfigError, GeneratorFault, PromptRefusedError
-from polymode.generate import Generated, Generator, batches
+from polymode.generate import Generated, Generator
+from polymode.generate import calls as faults
 from polymode.generate.batches import Batch, batches_of, sample_batches
 from polymode.types import Completion, Example, Reference
 
@@ -109,8 +110,8 @@ def test_a_back_end_that_only_fails_is_given_up(monkeypatch: pytest.MonkeyPatch)
             calls.append(prompts)
             raise MemoryError("no room")
 
-    monkeypatch.setattr(batches, "MAX_FAULTS_IN_A_ROW", 4)
-    with pytest.raises(GeneratorFault, match="4 batches in a row could not be generated; the first: MemoryError: no"):
+    monkeypatch.setattr(faults, "MAX_FAULTS_IN_A_ROW", 4)
+    with pytest.raises(GeneratorFault, match="4 calls in a row failed; the first: MemoryError: no"):
         sample(Broken(), samples=1, batch=1)
     assert len(calls) == 4
 

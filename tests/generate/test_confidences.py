@@ -9,11 +9,16 @@ import torch
 
 from polymode.errors import ConfigError
 from polymode.evaluation import evaluate
-from polymode.generate.confidences import answer_probabilities, p_true
+from polymode.generate import Generated
+from polymode.generate.confidences import CONFIDENCES, measure_confidences, measure_in_parts, needs_model
+from polymode.generate.p_true import EMPTY_REASONING, p_true
+from polymode.generate.scoring import answer_probabilities
+from polymode.generate.scripted import ScriptedGenerator
 from polymode.generate.transformers import TransformersGenerator
 from polymode.prompts import CONFIDENCE_TEXTS
 from polymode.training.lab_model import LabModelSize, build_model, build_tokenizer
 from polymode.types import Completion, Example, Reference
+from polymode.verifiers.text import TextVerifier
 
 EXAMPLE = Example("q", "what?", (Reference("red"),))
 TEXT = "<think> hm </think><answer1>red</answer1><answer2>dark blue</answer2>"
@@ -24,6 +29,13 @@ class Scripted:
 
     def __init__(self, next_: dict[str, float]) -> None:
         self.next_, self.seen = next_, list[tuple[str, str]]()
+        self.opening, self.reply = "", ""
+
+    def generate(self, prompts: Sequence[str], **_: object) -> list[list[Generated]]:
+        return [[Generated(self.reply, 1, True)] for _ in prompts]
+
+    def openings(self, prompts: Sequence[str]) -> list[str]:
+        return [self.opening for _ in prompts]
 
     def token_log_probabilities(
         self, prompts: Sequence[str], texts: Sequence[str]
@@ -34,11 +46,21 @@ class Scripted:
             out.append([(i, i + 1, -0.25 if i in inside else -9.0) for i in range(len(text))])
         return out
 
-    def next_token_probabilities(
-        self, prompts: Sequence[str], texts: Sequence[str], candidates: Sequence[str]
+    def continuation_probabilities(
+        self, prompts: Sequence[str], texts: Sequence[str], groups: Sequence[Sequence[str]]
     ) -> list[list[float]]:
+        """`next_` says for each spelling, or for text + spelling where it names that, how likely it is."""
         self.seen += list(zip(prompts, texts, strict=True))
-        return [[self.next_.get(c, 0.0) for c in candidates] for _ in texts]
+        return [
+            [
+                sum(
+                    self.next_.get(text + c, 0.0 if text.startswith("<think>\n") else self.next_.get(c, 0.0))
+                    for c in group
+                )
+                for group in groups
+            ]
+            for text in texts
+        ]
 
 
 def completion(text: str, k: int = 2, **options: object) -> Completion:
@@ -52,28 +74,63 @@ def test_answer_probability_is_that_of_the_tokens_of_the_answer_alone() -> None:
     assert broken.confidences is None
 
 
-def test_p_true_of_a_full_prompt_compares_true_and_false() -> None:
-    scorer = Scripted({"True": 0.3, "False": 0.1})
-    (told,) = p_true([completion(TEXT)], scorer, style="full")
-    assert told.confidences == pytest.approx((0.75, 0.75))
+def test_p_true_of_a_full_prompt_compares_true_and_false_in_all_spellings() -> None:
+    # (0.25 + 0.05) / (0.25 + 0.05 + 0.1) = 0.75, and all of them hold 0.4.
+    scorer = Scripted({"True": 0.25, " TRUE": 0.05, "\nfalse": 0.1, "Tru": 0.3})
+    (measured,) = p_true([completion(TEXT)], scorer, style="full")
+    assert measured.confidences == pytest.approx((0.75, 0.75))
+    assert measured.confidence_mass == pytest.approx((0.4, 0.4))
     assert [("red" in prompt, "dark blue" in prompt, text) for prompt, text in scorer.seen] == [
         (True, False, ""),
         (False, True, ""),
     ]
 
 
+def test_a_model_that_would_reason_is_asked_behind_an_empty_reasoning() -> None:
+    # Directly True .02, False .01, <think> .97; behind <think></think> True .6, False .3:
+    # P(True) = .02 + .97 x .6 = .602, P(False) = .01 + .97 x .3 = .301; q = 2/3, mass .903.
+    behind = {f"{EMPTY_REASONING}True": 0.6, f"{EMPTY_REASONING}False": 0.3}
+    scorer = Scripted({"True": 0.02, "False": 0.01, "<think>": 0.97, **behind})
+    (measured,) = p_true([completion(TEXT)], scorer, style="full")
+    assert measured.confidences == pytest.approx((2 / 3, 2 / 3))
+    assert measured.confidence_mass == pytest.approx((0.903, 0.903))
+
+
+def test_a_prompt_that_opens_the_reasoning_is_never_asked_inside_it() -> None:
+    scorer = Scripted({"True": 0.9, f"{EMPTY_REASONING}True": 0.2, f"{EMPTY_REASONING}False": 0.6})
+    scorer.opening = "<think>\n"
+    (measured,) = p_true([completion(TEXT)], scorer, style="full")
+    assert measured.confidences == pytest.approx((0.25, 0.25))
+    assert {text for _, text in scorer.seen} == {EMPTY_REASONING}
+
+
+@pytest.mark.parametrize(
+    ("reply", "text"),
+    [
+        ("<think>well</think>True", "<think>well\n</think>\n\n"),
+        ("<think>well, on and", "<think>well, on and\n</think>\n\n"),  # cut off: closed for it
+        ("False", EMPTY_REASONING),
+    ],
+)
+def test_reasoning_may_be_sampled_and_is_closed(reply: str, text: str) -> None:
+    scorer = Scripted({"<think>": 1.0, f"{text}True": 0.3, f"{text}False": 0.1})
+    scorer.reply = reply
+    (measured,) = p_true([completion(TEXT)], scorer, style="full", reasoning="sampled")
+    assert measured.confidences == pytest.approx((0.75, 0.75))
+
+
 def test_p_true_of_a_brief_prompt_is_the_mean_confidence_the_model_would_state() -> None:
     # 0.20 with probability .1 and 0.80 with .3, the rest elsewhere: (.02 + .24) / .4 = 0.65.
     scorer = Scripted({"0.20": 0.1, "0.80": 0.3})
-    told, broken = p_true([completion(TEXT), completion("no answer")], scorer, style="brief")
-    assert told.confidences == pytest.approx((0.65, 0.65))
+    measured, broken = p_true([completion(TEXT), completion("no answer")], scorer, style="brief")
+    assert measured.confidences == pytest.approx((0.65, 0.65))
     assert scorer.seen[1][1] == "<think> hm </think><answer>dark blue</answer><confidence>"
     assert broken.confidences is None and len(scorer.seen) == 2
 
 
 def test_a_model_that_gives_no_candidate_any_mass_knows_nothing() -> None:
-    (told,) = p_true([completion(TEXT)], Scripted({}), style="full")
-    assert told.confidences == (0.5, 0.5)
+    (measured,) = p_true([completion(TEXT)], Scripted({}), style="full")
+    assert measured.confidences == (0.5, 0.5) and measured.confidence_mass == (0.0, 0.0)
 
 
 def test_measured_confidences_take_the_place_of_stated_ones_in_evaluation() -> None:
@@ -105,11 +162,48 @@ def test_token_log_probabilities_are_those_of_one_unpadded_forward(generator: Tr
         assert "".join(text[a:b] for a, b, _ in tokens).replace(" ", "") == text.replace(" ", "")
 
 
-def test_next_token_probabilities_are_those_of_the_last_position(generator: TransformersGenerator) -> None:
-    (pair,) = generator.next_token_probabilities(["what ?"], ["red"], ["green", "blue"])
+def test_continuation_probabilities_are_those_of_each_token_in_turn(generator: TransformersGenerator) -> None:
+    [[green, pair, nothing]] = generator.continuation_probabilities(
+        ["what ?"], ["red"], [["green"], ["blue green", "red"], ["nowhere"]]
+    )
     ids = generator.tokenizer("what ?")["input_ids"] + generator.tokenizer("red")["input_ids"]
-    p = generator.model(torch.tensor([ids])).logits[0, -1].softmax(-1)
-    expected = [p[generator.tokenizer(c)["input_ids"][0]].item() for c in ("green", "blue")]
-    assert pair == pytest.approx(expected, abs=1e-6)
-    with pytest.raises(ConfigError, match="tokens of their own"):
-        generator.next_token_probabilities(["what ?"], [""], ["red", "red"])
+    [a, b], [red] = (generator.tokenizer(word)["input_ids"] for word in ("blue green", "red"))
+
+    def p(before: list[int], token: int) -> float:
+        return generator.model(torch.tensor([before])).logits[0, -1].softmax(-1)[token].item()
+
+    assert green == pytest.approx(p(ids, generator.tokenizer("green")["input_ids"][0]), abs=1e-6)
+    assert pair == pytest.approx(p(ids, a) * p([*ids, a], b) + p(ids, red), abs=1e-6)
+    assert nothing == 0.0  # no word of this tokenizer
+    with pytest.raises(ConfigError, match="writes 'red' and 'red' alike"):
+        generator.continuation_probabilities(["what ?"], [""], [["red"], ["red"]])
+
+
+def test_a_model_without_probabilities_is_refused_by_name() -> None:
+    with pytest.raises(
+        ConfigError, match="'aggregation' need probabilities of a text, which ScriptedGenerator does not"
+    ):
+        measure_confidences("aggregation", [completion(TEXT)], ScriptedGenerator(["x"]), style="full")
+    assert [name for name in CONFIDENCES if not needs_model(name)] == ["votes"]
+
+
+def test_confidences_of_another_method_do_not_stay() -> None:
+    broken = completion("<answer1>red", confidences=(0.9, 0.9), confidence_mass=(1.0, 1.0))
+    (measured,) = measure_confidences("answer-probability", [broken], Scripted({}), style="full")
+    assert measured.confidences is None and measured.confidence_mass is None
+
+
+def test_parts_are_whole_questions_and_measure_what_is_missing() -> None:
+    examples = [Example(f"q{i}", "what?", (Reference("red"),)) for i in range(3)]
+    texts = ["<answer>red</answer>", "<answer>red</answer>", "<answer>dark blue</answer>"]
+    every = [Completion(example, text, 1, False, n) for example in examples for n, text in enumerate(texts)]
+    present = {("q0", 0), ("q0", 1), ("q0", 2), ("q1", 1)}
+    how = {"style": "full", "batch": 4, "verifier": TextVerifier(), "present": present}
+    parts = list(measure_in_parts("votes", every, None, **how))  # type: ignore[arg-type]
+    # The votes of q1 are those of all its samples, though one of them was measured before.
+    assert [[(one.example.id, one.sample, one.confidences) for one in part] for part in parts] == [
+        [("q1", 0, (2 / 3,)), ("q1", 2, (1 / 3,)), ("q2", 0, (2 / 3,)), ("q2", 1, (2 / 3,)), ("q2", 2, (1 / 3,))]
+    ]
+    scorer = Scripted({"True": 1.0})
+    again = list(measure_in_parts("p-true", every, scorer, **how))  # type: ignore[arg-type]
+    assert [len(part) for part in again] == [5] and len(scorer.seen) == 5

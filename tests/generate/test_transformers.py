@@ -159,7 +159,7 @@ def test_reasoning_that_the_template_opened_stands_in_the_text(tmp_path: Path) -
     assert generator.token_log_probabilities(["red"], ["one two"]) == [
         [(a - 7, b - 7, value) for a, b, value in (first, second)]
     ]
-    after = [generator.next_token_probabilities(["red"], [text], ["one"]) for text in ("<think> two", " two")]
+    after = [generator.continuation_probabilities(["red"], [text], [["one"]]) for text in ("<think> two", " two")]
     assert after[0] == after[1]
 
 

@@ -1,6 +1,7 @@
 """vLLM itself is not needed: a stand-in records what it was asked and replies like vLLM's documented objects."""
 
 import builtins
+import math
 import sys
 from dataclasses import dataclass, field
 from types import ModuleType, SimpleNamespace
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from polymode.errors import MissingExtraError
+from polymode.generate.p_true import Replier
 from polymode.generate.vllm import VLLMGenerator
 
 
@@ -92,3 +94,31 @@ def test_without_vllm_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(builtins, "__import__", no_vllm)
     with pytest.raises(MissingExtraError, match=r"generating with vLLM needs .* pip install 'polymode\[vllm\]'"):
         VLLMGenerator("some/model")
+
+
+@pytest.mark.usefixtures("fake_vllm")
+def test_the_probability_of_a_word_is_read_from_the_listed_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = VLLMGenerator("some/model")
+    generator.engine.template, generator.engine.ending = "a template", "<think>\n"
+
+    def listed(*tokens: tuple[str, float]) -> dict[int, SimpleNamespace]:
+        return {i: SimpleNamespace(decoded_token=t, logprob=math.log(p)) for i, (t, p) in enumerate(tokens)}
+
+    # Behind the reasoning: True .6 and its spelling .2, False .1; inside it nothing counts.
+    logprobs = [
+        listed(("False", 0.9)),
+        listed(("</think>", 1.0)),
+        listed(("True", 0.6), (" TRUE", 0.2), ("False", 0.1)),
+    ]
+    out = SimpleNamespace(text="False</think>True", token_ids=[0, 0, 0], finish_reason="stop", logprobs=logprobs)
+    empty = SimpleNamespace(text="", token_ids=[], finish_reason="length", logprobs=[])
+    outputs = iter([[out], [empty]])
+    monkeypatch.setattr(
+        Engine,
+        "_result",
+        lambda self, prompt, n: SimpleNamespace(outputs=next(outputs), prompt_token_ids=[ord(c) for c in "p<think>\n"]),
+    )
+    probabilities = generator.reply_probabilities(["p", "q"], ["True", "False"], n=10, max_tokens=9, seed=1)
+    assert probabilities == [pytest.approx([0.8, 0.1]), [0.0, 0.0]]
+    assert generator.engine.calls[0][2]["logprobs"] == 20
+    assert isinstance(generator, Replier)

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -22,15 +21,18 @@ from polymode.reproduce.plans import (
     HOPS,
     PLANS,
     PROGRAMS,
+    Arm,
     Plan,
     View,
     arm,
     plans,
     untrained,
 )
-from polymode.reproduce.run import ArmFailedError, reproduce
+from polymode.reproduce.run import ArmFailedError, Launch, reproduce
 from polymode.rewards import METHODS
 from polymode.training.recipe import Recipe, load_recipe
+
+from .finished import Finished
 
 # --- plans -----------------------------------------------------------------------------------------------------------
 
@@ -114,19 +116,6 @@ def mini(data: Path | None = None) -> list[Plan]:
     return [Plan("mini", arms, questions=6, deep_questions=2, n_boot=20)]
 
 
-class Finished:
-    """An arm's process that ran here, where importing torch a second time costs nothing."""
-
-    def __init__(self, code: int) -> None:
-        self.returncode = code
-
-    def poll(self) -> int:
-        return self.returncode
-
-    def terminate(self) -> None:
-        raise AssertionError("nothing is running")
-
-
 @pytest.fixture(scope="module")
 def started() -> list[str]:
     """Arms in the order they were started."""
@@ -135,11 +124,10 @@ def started() -> list[str]:
 
 @pytest.fixture(scope="module")
 def patched(tmp_path_factory: pytest.TempPathFactory, started: list[str]) -> Iterator[pytest.MonkeyPatch]:
-    def start(name: str, plan: Plan, arm: Any, root: Path, data: Path | None, workers: int) -> Finished:
+    def start(launch: Launch, plan: Plan, arm: Arm, root: Path, slot: int) -> Finished:
         started.append(str(arm.folder))
         (root / arm.folder).mkdir(parents=True, exist_ok=True)
-        job = {"experiment": name, "plan": plan.name, "arm": str(arm.folder), "root": str(root), "data": None}
-        return Finished(worker.main(json.dumps(job)))
+        return Finished(worker.main(launch.job(plan, arm, root)))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("POLYMODE_CACHE", str(tmp_path_factory.mktemp("cache")))
@@ -270,7 +258,7 @@ def test_a_failed_arm_is_named_and_the_others_are_kept(
     content = lost.read_bytes()
     lost.unlink()
 
-    def fail(name: str, plan: Plan, arm: Any, root: Path, *_: object) -> Finished:
+    def fail(launch: Launch, plan: Plan, arm: Arm, root: Path, slot: int) -> Finished:
         (root / arm.folder / "log.txt").write_text("Traceback\nerror: the cat is on the keyboard\n", encoding="utf-8")
         return Finished(1)
 
@@ -280,19 +268,17 @@ def test_a_failed_arm_is_named_and_the_others_are_kept(
         with pytest.raises(ArmFailedError, match=r"1 of 3 arms failed, first multi-rlcr-k3/seed-0: error: the cat is"):
             reproduce("mini", out, resume=True)
     assert stages(out) == before
+    page = (out / "report.html").read_text(encoding="utf-8")  # of the others
+    assert "single-rlvr, 3 samples" in page and "multi-rlcr, one completion" not in page
     lost.write_bytes(content)
 
 
 def test_the_worker_is_a_process_that_ends_with_the_errors_code(tmp_path: Path) -> None:
-    job = {
-        "experiment": "ddxplus",
-        "plan": "ddxplus",
-        "arm": "multi-rlcr-k3/seed-0",
-        "root": str(tmp_path),
-        "data": str(tmp_path / "none"),
-    }
+    (plan,) = plans("ddxplus")
+    arm = next(arm for arm in plan.arms if arm.name == "multi-rlcr-k3")
+    job = Launch("ddxplus", tmp_path / "none").job(plan, arm, tmp_path)
     done = subprocess.run(
-        [sys.executable, "-m", "polymode.reproduce.worker", json.dumps(job)],
+        [sys.executable, "-m", "polymode.reproduce.worker", job],
         capture_output=True,
         text=True,
         check=False,

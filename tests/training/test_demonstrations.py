@@ -48,9 +48,7 @@ def test_no_usable_sample_gives_no_candidates() -> None:
 
 def test_samples_become_one_set_in_each_format() -> None:
     formats = (Format(1, True), Format(2, False), Format(5, True))
-    completions, n_missing = from_samples(
-        [METALS], [["Gold", "**Gold**.", "iron", "silver!\nIt shines."]], TEXT, formats
-    )
+    completions, n_missing = from_samples([METALS], [["Gold", "gold.", "", "iron", "silver!"]], TEXT, formats)
     assert [one.text for one in completions] == [
         "<answer>Gold</answer><confidence>0.50</confidence>",
         "<answer1>Gold</answer1>\n<answer2>iron</answer2>",

@@ -1,0 +1,155 @@
+"""What an OpenAI-compatible server sends back: texts, numbers of tokens, probabilities of a word (layer L4)."""
+
+from __future__ import annotations
+
+import math
+import threading
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import Any
+
+from polymode.generate import Generated
+
+MAX_LISTED = 20
+"""Alternatives to each token that are asked for; many servers, and vLLM by default, refuse more than 20."""
+_MARKS = " \t\r\n*_`\"'.,:;!"
+_ADVICE = {
+    "status 400": "shorten the question or --max-tokens, or leave out a field that the server does not know "
+    "(--backend-options NAME=null)",
+    "status 401": "set the key: --backend-options api_key_env=NAME_OF_THE_VARIABLE",
+    "status 403": "set the key: --backend-options api_key_env=NAME_OF_THE_VARIABLE",
+    "status 404": "check base_url and the name of the model",
+    "status 422": "leave out a field that the server does not know (--backend-options NAME=null)",
+    "status 429": "ask less at once: --backend-options concurrency=4",
+    "no reply within": "allow more seconds or ask less at once: --backend-options timeout=600 concurrency=4",
+    "not JSON": "check base_url: it ends with the version, as http://localhost:8000/v1",
+    "no choices": "ask again, or check what the server logs",
+    "no chat completion": "check base_url and the server",
+    "ConnectionRefused": "start the server, or check base_url",
+}
+
+
+def advice_on(problem: str) -> str:
+    """What to set after a failure, by its words; empty where there is nothing to say."""
+    return next((advice for words, advice in _ADVICE.items() if words in problem), "")
+
+
+@dataclass
+class Usage:
+    """What a server's replies add up to. Safe to use from several threads."""
+
+    n_replies: int = 0
+    n_uncounted: int = 0
+    """Replies without a count of tokens."""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    finish_reasons: Counter[str] = field(default_factory=Counter)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def add(self, one: Generated, finish_reason: object) -> None:
+        """Count a reply."""
+        with self._lock:
+            self.n_replies += 1
+            self.n_uncounted += one.n_tokens is None or one.n_prompt_tokens is None
+            self.prompt_tokens += one.n_prompt_tokens or 0
+            self.completion_tokens += one.n_tokens or 0
+            self.finish_reasons[str(finish_reason)] += 1
+
+    def __str__(self) -> str:
+        """In one line, with what the server cut off or withheld."""
+        parts = [
+            f"{self.n_replies:,} replies, {self.prompt_tokens:,} prompt tokens, {self.completion_tokens:,} generated"
+        ]
+        if self.n_uncounted:
+            parts.append(f"{self.n_uncounted:,} without a count")
+        for reason, advice in (("length", "raise --max-tokens"), ("content_filter", "the server withheld the text")):
+            if n := self.finish_reasons[reason]:
+                parts.append(f"{n:,} ended with finish_reason {reason}: {advice}")
+        return "; ".join(parts)
+
+
+def completion_in(reply: Any) -> tuple[Generated, object]:
+    """The first choice and its finish_reason; reasoning that the server cut out of the text is put back in front.
+
+    It is left open where generation was cut off inside it.
+
+    Raises:
+        ValueError, LookupError, TypeError, AttributeError: the reply is no chat completion.
+    """
+    choice = reply["choices"][0]
+    message = choice["message"]
+    text = message.get("content") or ""
+    thought = message.get("reasoning_content") or message.get("reasoning") or ""
+    if not isinstance(text, str) or not isinstance(thought, str):
+        raise ValueError
+    usage, reason = reply.get("usage") or {}, choice.get("finish_reason")
+    is_finished = reason == "stop"
+    if thought:
+        text = f"<think>{thought}</think>{text}" if is_finished or text.strip() else f"<think>{thought}"
+    generated = Generated(
+        text=text,
+        n_tokens=_count(usage.get("completion_tokens")),
+        is_finished=is_finished,
+        n_prompt_tokens=_count(usage.get("prompt_tokens")),
+    )
+    return generated, reason
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def final_text(text: str) -> str:
+    """What a reply finally says, after its reasoning; empty where it was cut off inside it."""
+    before, end, final = text.rpartition("</think>")
+    return final.strip() if end else "" if text.lstrip().startswith("<think>") else (before + final).strip()
+
+
+def word_said(text: str, words: Sequence[str]) -> int | None:
+    """Number of the word that a reply begins with, after its reasoning; None when it begins with another."""
+    start = final_text(text).lstrip(_MARKS).casefold()
+    for number, word in enumerate(words):
+        rest = start.removeprefix(word.casefold())
+        if rest != start and not rest[:1].isalnum():
+            return number
+    return None
+
+
+def word_probabilities(choice: Mapping[str, Any], text: str, words: Sequence[str]) -> list[float] | None:
+    """Probability that the final part of a reply begins with each word, summed over spellings; from ``top_logprobs``.
+
+    At the first token of the final part every alternative that the server lists counts for the word that it spells
+    (`` True``, ``TRUE``) or begins (``Tr``; two letters at least), and the sampled token for the word that it goes on
+    to. What the server does not list counts for none.
+
+    Returns:
+        Per word its probability; None where the reply holds no probabilities.
+    """
+    tokens = ((choice.get("logprobs") or {}).get("content")) or []
+    if not tokens or not all("top_logprobs" in token for token in tokens):
+        return None
+    final = final_text(text)
+    whole = "".join(token["token"] for token in tokens)
+    place = whole.rfind(final) if final else -1
+    if place < 0:
+        return [0.0] * len(words)
+    ends = list(accumulate(len(token["token"]) for token in tokens))
+    number = bisect_right(ends, place)  # the token that holds the first character
+    token = tokens[number]
+    sampled = word_said("".join(one["token"] for one in tokens[number:]), words)
+    out = [0.0] * len(words)
+    for other in token["top_logprobs"] or [token]:
+        spelling = other["token"].strip(_MARKS).casefold()
+        number_of_word = next((i for i, word in enumerate(words) if _begins(spelling, word.casefold())), None)
+        if other["token"] == token["token"] and sampled is not None:
+            number_of_word = sampled
+        if number_of_word is not None:
+            out[number_of_word] += math.exp(min(0.0, other["logprob"]))
+    return [min(p, 1.0) for p in out]
+
+
+def _begins(spelling: str, word: str) -> bool:
+    return len(spelling) > 1 and word.startswith(spelling)

@@ -1,0 +1,79 @@
+"""What a server's reply says: the word it begins with, and how likely that word was."""
+
+import math
+from typing import Any
+
+import pytest
+
+from polymode.generate import Generated
+from polymode.generate.replies import Usage, final_text, word_probabilities, word_said
+
+WORDS = ("True", "False")
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("True", 0),
+        ("**FALSE**", 1),
+        (" true.", 0),
+        ("<think>False? no</think>\n\nTrue", 0),
+        ("<think>True", None),  # cut off inside its reasoning
+        ("Trueish", None),
+        ("It is True", None),
+        ("", None),
+    ],
+)
+def test_the_word_of_a_reply_is_its_first_after_the_reasoning(text: str, word: int | None) -> None:
+    assert word_said(text, WORDS) == word
+
+
+def test_text_without_reasoning_is_all_final() -> None:
+    assert final_text(" a ") == "a" and final_text("x</think> b") == "b" and final_text("<think> c") == ""
+
+
+def token(text: str, p: float, *others: tuple[str, float]) -> dict[str, Any]:
+    listed = [(text, p), *others]
+    tops = [{"token": t, "logprob": math.log(q)} for t, q in listed]
+    return {**tops[0], "top_logprobs": tops}
+
+
+def probabilities(text: str, *tokens: dict[str, Any]) -> list[float] | None:
+    return word_probabilities({"logprobs": {"content": list(tokens)}}, text, WORDS)
+
+
+def test_all_spellings_at_the_first_token_count() -> None:
+    # True .5, its spellings .2 and .1, and its beginning Tr .05; false .04; The and T count for none.
+    first = token("True", 0.5, (" true", 0.2), ("TRUE", 0.1), ("Tr", 0.05), ("false", 0.04), ("The", 0.03), ("T", 0.02))
+    assert probabilities("True", first) == pytest.approx([0.85, 0.04])
+
+
+def test_the_first_token_after_the_reasoning_counts() -> None:
+    tokens = [token("<think>", 0.9, ("True", 0.1)), token("False", 0.9), token("</think>", 1.0), token("\n\n", 1.0)]
+    assert probabilities("<think>False</think>\n\nTrue", *tokens, token("True", 0.7, ("False", 0.2))) == pytest.approx(
+        [0.7, 0.2]
+    )
+    # A server may cut the reasoning out of the tokens too.
+    assert probabilities("<think>False</think>True", token("True", 0.7)) == pytest.approx([0.7, 0.0])
+
+
+def test_a_word_of_several_tokens_counts_where_it_was_sampled() -> None:
+    # "F" alone could begin anything; as the sampled text goes on to False, its .6 is False's.
+    assert probabilities("False", token("F", 0.6, ("T", 0.3)), token("alse", 1.0)) == pytest.approx([0.0, 0.6])
+
+
+def test_a_reply_without_probabilities_or_text() -> None:
+    assert word_probabilities({}, "True", WORDS) is None
+    assert word_probabilities({"logprobs": {"content": []}}, "True", WORDS) is None
+    assert word_probabilities({"logprobs": {"content": [{"token": "True", "logprob": 0.0}]}}, "True", WORDS) is None
+    assert probabilities("<think>on", token("<think>", 1.0)) == [0.0, 0.0]
+
+
+def test_usage_adds_up() -> None:
+    usage = Usage()
+    usage.add(Generated("a", 1200, True, 50), "stop")
+    usage.add(Generated("", None, False), "content_filter")
+    assert str(usage) == (
+        "2 replies, 50 prompt tokens, 1,200 generated; 1 without a count; "
+        "1 ended with finish_reason content_filter: the server withheld the text"
+    )
