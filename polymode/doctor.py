@@ -18,6 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from polymode.errors import ConfigError
 from polymode.generate import GENERATORS
 from polymode.generate.confidences import CONFIDENCES
 from polymode.metrics.own import METRICS
@@ -147,6 +148,65 @@ def render(diagnosis: Diagnosis) -> str:
         lines += [f"{'':19}{name}: {text}" for name, text in summaries if name not in table.entries]
     lines += ["Files", _line("data", diagnosis.data), _line("cache", diagnosis.cache)]
     return "\n".join(lines)
+
+
+def render_memory(
+    path: Path,
+    *,
+    gigabytes: float | None = None,
+    model: str | None = None,
+    processes: int | None = None,
+    zero_stage: int | None = None,
+    prompt_tokens: int = 512,
+) -> str:
+    """What training by a recipe needs on each device, one thing a line, and whether it fits.
+
+    Args:
+        path: the recipe.
+        gigabytes: of one device; None means the smallest GPU here, and no comparison where there is none.
+        model: in place of the recipe's.
+        processes: None means what the command in the recipe's header says.
+        zero_stage: likewise.
+        prompt_tokens: of the longest prompt.
+
+    Raises:
+        DataNotFoundError, ConfigError: a recipe or a model that cannot be read.
+    """
+    from polymode.training.memory import GB, Layout, estimate, layout_of_command
+    from polymode.training.recipe import load_recipe
+
+    recipe = load_recipe(path, {"model": model} if model else None)
+    named, sharding = layout_of_command(path.read_text(encoding="utf-8"))
+    if zero_stage is not None:
+        sharding = ("none", "zero1", "zero2", "zero3")[zero_stage]
+    processes = processes or named
+    if recipe.completions_per_step % processes:
+        raise ConfigError(
+            f"processes = {processes} must divide the {recipe.completions_per_step} completions of a step"
+        )
+    card = gigabytes * GB if gigabytes else _smallest_gpu()
+    memory = estimate(recipe, Layout(processes, sharding, prompt_tokens, card))
+    shape = memory.shape
+    spread = f", {sharding}" if sharding != "none" else ""
+    parts = {**memory.parts, **memory.step, "vLLM, awake": memory.asleep}
+    lines = [
+        f"Memory of {path} on each of {processes} device{'s' if processes > 1 else ''}{spread}",
+        f"  model: {shape.parameters / 1e9:.3g} billion weights ({shape.source})",
+        f"  prompts: up to {prompt_tokens} tokens (--prompt-tokens), completions {recipe.max_completion_length}",
+        *(f"  {size / GB:8.2f} GB  {name}" for name, size in parts.items() if size),
+        f"  {memory.least / GB:8.2f} GB  at the peak",
+    ]
+    if card is None:
+        lines.append("no GPU here to compare with: give --memory, for example --memory 80")
+    lines.append(memory.line())
+    return "\n".join(lines)
+
+
+def _smallest_gpu() -> float | None:
+    """Bytes of the smallest GPU; None without one."""
+    status, text = _probe(["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"])
+    sizes = [float(line) for line in text.splitlines() if line.strip().replace(".", "").isdecimal()]
+    return min(sizes) * 2**20 if status == 0 and sizes else None
 
 
 def _line(name: str, finding: Finding) -> str:

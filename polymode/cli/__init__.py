@@ -42,6 +42,7 @@ VERBS = {
     "reproduce": Verb(MEASURE, "reproduce:reproduce", "Run a whole experiment, from training to its report"),
     "warmup": Verb(MEASURE, "warmup:warm_up", "Teach a pretrained model the answer format, from its own samples"),
     "train": Verb(MEASURE, "train:train", "Train a model from a recipe"),
+    "merge": Verb(MEASURE, "merge:merge", "Merge LoRA adapters into their base model"),
     "generate": Verb(MEASURE, "verbs:generate", "Sample completions for the questions of a task"),
     "confidences": Verb(
         MEASURE, "confidences:measure", "Measure confidences of completions: P(True), probability, votes, aggregation"

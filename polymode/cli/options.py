@@ -259,4 +259,30 @@ class Tasks(ProgramOptions):
 
 @dataclass(frozen=True)
 class Doctor:
-    """Show what is installed, what the machine offers, and what each missing part would add."""
+    """Show what is installed, what the machine offers, and what each missing part would add.
+
+    With --recipe: the memory that training by that recipe needs on each GPU, computed from the model's dimensions, and
+    compared with the GPU that is here or with --memory. Processes and sharding are those of the command in the recipe's
+    header, unless given.
+
+    Examples:
+        polymode doctor
+        # does it fit into a card of 24 GB?
+        polymode doctor --recipe recipes/qwen3-0.6b-clinic.yaml --memory 24
+        # another model, on four GPUs with its weights spread over them
+        polymode doctor --recipe recipes/qwen3-8b-ddxplus-multi-rlcr.yaml --model models/mine --zero-stage 3
+    """
+
+    _: KW_ONLY
+    recipe: Path | None = None
+    """Recipe whose memory to compute."""
+    model: str | None = None
+    """Model in place of the recipe's."""
+    memory: float | None = None
+    """Gigabytes (10^9 bytes) of one GPU; by default those of the smallest GPU that is here."""
+    processes: Count | None = None
+    """Number of GPUs."""
+    zero_stage: Literal[0, 1, 2, 3] | None = None
+    """Stage of DeepSpeed's ZeRO; 0: every GPU holds all weights."""
+    prompt_tokens: Count = 512
+    """Longest prompt in tokens."""

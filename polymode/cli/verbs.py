@@ -228,10 +228,20 @@ def tasks(options: Tasks) -> int:
 
 
 def doctor(options: Doctor) -> int:
-    """Print what is installed."""
-    from polymode.doctor import diagnose, render
+    """Print what is installed, or what a recipe needs."""
+    from polymode.doctor import diagnose, render, render_memory
 
-    print(render(diagnose()))
+    if options.recipe is None:
+        if flags := [
+            name for name in ("model", "memory", "processes", "zero_stage") if getattr(options, name) is not None
+        ]:
+            raise ConfigError(f"--{flags[0].replace('_', '-')} is about a recipe: give --recipe too")
+        print(render(diagnose()))
+        return 0
+    if options.memory is not None and not 0 < options.memory < float("inf"):
+        raise ConfigError(f"--memory {options.memory} must be above 0: give the gigabytes of one GPU, for example 24")
+    needs = {name: getattr(options, name) for name in ("model", "processes", "zero_stage", "prompt_tokens")}
+    print(render_memory(options.recipe, gigabytes=options.memory, **needs))
     return 0
 
 

@@ -1,17 +1,17 @@
-"""Tokenizer and weights of a causal LM, from a folder, a name or a GGUF file (layer L3).
+"""Tokenizer and weights of a causal LM, from a folder, a name, a GGUF file or LoRA adapters (layer L3).
 
 A GGUF file (llama.cpp's format) holds both, usually quantised. transformers turns the weights back into numbers of the
 dtype asked for, but marks the model as quantised and then refuses to save it; here its weights go into a fresh model of
-the same configuration, which can be trained and saved like any other.
+the same configuration, which can be trained and saved like any other. LoRA adapters are merged into their base.
 """
 
 from __future__ import annotations
 
-import json
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from polymode.decoding.adapters import base_of_adapters, has_adapters, load_merged, tokenizer_source
 from polymode.errors import ConfigError, MissingExtraError
 
 _MAGIC = b"GGUF"
@@ -21,12 +21,15 @@ def load_tokenizer(model: str | Path, **options: Any) -> Any:
     """The model's tokenizer; ``options`` are those of ``AutoTokenizer.from_pretrained``.
 
     Raises:
-        ConfigError: a GGUF file that is missing, is none, or is of an architecture that transformers cannot read.
+        ConfigError: a GGUF file that is missing, is none, or is of an architecture that transformers cannot read;
+            adapters without their base.
         MissingExtraError: it is a GGUF file and the package gguf is not installed.
         OSError, ValueError: of transformers, for anything else that is no model.
     """
     from transformers import AutoTokenizer
 
+    if has_adapters(model) and (source := tokenizer_source(model)) != str(model):
+        return load_tokenizer(source, **options)
     if not is_gguf(model):
         return AutoTokenizer.from_pretrained(str(model), **options)
     tokenizer = _from_gguf(AutoTokenizer, Path(model), options)
@@ -42,6 +45,8 @@ def load_causal_lm(model: str | Path, *, dtype: Any, **options: Any) -> Any:
     """
     from transformers import AutoModelForCausalLM
 
+    if has_adapters(model):
+        return load_merged(model, dtype=dtype, **options)
     if not is_gguf(model):
         return AutoModelForCausalLM.from_pretrained(str(model), dtype=dtype, **options)
     loaded = _from_gguf(AutoModelForCausalLM, Path(model), {"dtype": dtype, **options})
@@ -51,7 +56,7 @@ def load_causal_lm(model: str | Path, *, dtype: Any, **options: Any) -> Any:
     fresh = type(loaded)._from_config(config, dtype=dtype, attn_implementation=loaded.config._attn_implementation)
     fresh.load_state_dict(loaded.state_dict())
     fresh.generation_config = loaded.generation_config
-    fresh.config.name_or_path = str(model)
+    fresh.name_or_path = fresh.config.name_or_path = str(model)
     return fresh
 
 
@@ -65,9 +70,8 @@ def configuration_of(model: str | Path, **options: Any) -> Any:
 
     if is_gguf(model):
         return _from_gguf(AutoConfig, Path(model), options)
-    adapters = Path(model) / "adapter_config.json"
-    if adapters.is_file():
-        model = json.loads(adapters.read_text(encoding="utf-8"))["base_model_name_or_path"]
+    if has_adapters(model):
+        return configuration_of(base_of_adapters(model), **options)
     return AutoConfig.from_pretrained(str(model), **options)
 
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from polymode.decoding.adapters import adapter_config, has_adapters, tokenizer_source
 from polymode.decoding.texts import opening_of
-from polymode.errors import MissingExtraError
+from polymode.errors import ConfigError, MissingExtraError
 from polymode.generate import Generated, chat_template_of
 from polymode.generate.replies import MAX_LISTED, word_probabilities
 
@@ -16,7 +17,7 @@ class VLLMGenerator:
     """Samples from a causal LM with vLLM.
 
     Args:
-        model: name or folder of the model.
+        model: name or folder of the model, or a folder with LoRA adapters, which are applied to their base.
         chat_template: arguments of the model's chat template; None means those of the training run that made it.
         options: further keyword arguments of ``vllm.LLM`` (for example ``gpu_memory_utilization``).
 
@@ -32,7 +33,12 @@ class VLLMGenerator:
             from vllm import LLM  # pyright: ignore[reportAttributeAccessIssue]  # absent, it is this module
         except ImportError:
             raise MissingExtraError("vllm", "vllm", "generating with vLLM") from None
-        self.engine = LLM(model=str(model), **options)
+        self._adapters: dict[str, Any] = {}
+        if has_adapters(model):
+            model_options, self._adapters = _with_adapters(Path(model), options)
+        else:
+            model_options = {"model": str(model)}
+        self.engine = LLM(**{**model_options, **options})
         self._chat_template = dict(chat_template_of(model) if chat_template is None else chat_template)
 
     def generate(
@@ -84,8 +90,41 @@ class VLLMGenerator:
         """What each prompt opens, and vLLM's outputs for it."""
         tokenizer = self.engine.get_tokenizer()
         if tokenizer.chat_template is None:
-            results = self.engine.generate(list(prompts), settings)
+            results = self.engine.generate(list(prompts), settings, **self._adapters)
         else:
             chats = [[{"role": "user", "content": prompt}] for prompt in prompts]
-            results = self.engine.chat(chats, settings, chat_template_kwargs=self._chat_template)
+            results = self.engine.chat(chats, settings, chat_template_kwargs=self._chat_template, **self._adapters)
         return [(opening_of(tokenizer, result.prompt_token_ids), result.outputs) for result in results]
+
+
+RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""Values that vLLM allows for the largest rank of its adapters."""
+
+
+def _with_adapters(folder: Path, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Arguments of the engine, and of each request, for adapters on their base.
+
+    Raises:
+        ConfigError: adapters that vLLM cannot apply, with what to do instead.
+    """
+    from vllm.lora.request import LoRARequest  # pyright: ignore[reportMissingImports]  # not in every environment
+
+    config = adapter_config(folder)
+    base = config["base_model_name_or_path"]
+    rank = max(config["r"], *(config.get("rank_pattern") or {}).values(), 1)
+    room = options.get("max_lora_rank", min((one for one in RANKS if one >= rank), default=rank))
+    problem = (
+        f"their base {base!r} holds adapters too" if has_adapters(base)
+        else f"their rank {rank} is above max_lora_rank = {room}" if rank > room
+        else f"their rank {rank} is above {RANKS[-1]}" if rank > RANKS[-1]
+        else "they have modules_to_save" if config.get("modules_to_save")
+        else "they have use_dora" if config.get("use_dora")
+        else None
+    )  # fmt: skip
+    if problem is not None:
+        raise ConfigError(
+            f"vLLM cannot apply the adapters in {str(folder)!r}, {problem}: use polymode merge {folder} --out FOLDER, "
+            "and that folder"
+        )
+    engine = {"model": base, "tokenizer": tokenizer_source(folder), "enable_lora": True, "max_lora_rank": room}
+    return engine, {"lora_request": LoRARequest(folder.name or "adapters", 1, str(folder.resolve()))}

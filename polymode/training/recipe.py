@@ -21,7 +21,14 @@ from polymode.prompts import check_k
 from polymode.rewards import METHODS, Reward, check_question, term_names
 from polymode.rewards.coverage import least_gain
 from polymode.tasks import Task, open_task, verifier_of
-from polymode.training.trl_options import check_sections, describe, renamed, unknown_option, warn_of_old_names
+from polymode.training.trl_options import (
+    check_sections,
+    describe,
+    is_old_name,
+    renamed,
+    unknown_option,
+    warn_of_old_names,
+)
 from polymode.verifiers import QuestionVerifier, Verifier
 from polymode.verifiers.choice import check_verifier, open_verifier
 
@@ -140,6 +147,8 @@ class Recipe:
     vllm_mode: Literal["colocate", "server"] = "colocate"
     vllm_gpu_memory_utilization: Share = 0.3
     """Share of GPU memory for colocated vLLM."""
+    vllm: Mapping[str, Any] = field(default_factory=dict)
+    """Further arguments of ``vllm.LLM`` for colocated vLLM, for example enforce_eager or kv_cache_dtype."""
     trl: Mapping[str, Any] = field(default_factory=dict)
     """Any other option of TRL's GRPOConfig, by name."""
     threads: Whole = 0
@@ -369,7 +378,7 @@ def recipe_from(
 ) -> Recipe:
     """A recipe from plain values, types checked; `where` starts the error message, ``overrides`` come last."""
     options = [values, overrides or {}]
-    warn_of_old_names([name for one in options for name in one], where)
+    warn_of_old_names([name for one in options for name, value in one.items() if is_old_name(name, value)], where)
     try:
         return Recipe(**{str(name): value for one in options for name, value in renamed(one).items()})
     except ConfigError as exc:

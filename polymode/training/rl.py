@@ -35,21 +35,24 @@ from transformers.trainer_utils import SchedulerType
 from trl import GRPOConfig, GRPOTrainer
 
 from polymode import runs
-from polymode.decoding.loading import is_gguf, load_causal_lm, load_tokenizer
+from polymode.decoding.loading import configuration_of, is_gguf, load_tokenizer
 from polymode.decoding.precision import compute_dtype
 from polymode.decoding.texts import CompletionDecoder, ends_of
 from polymode.errors import ConfigError, DataNotFoundError, UserError, WriteError
 from polymode.prompts import encodable, prompt_for, reasoning_opened_by, style_of
 from polymode.rewards import METHODS
 from polymode.tasks import Demonstrates, Task
+from polymode.training.adapters import check_adapters, model_and_adapters
 from polymode.training.callbacks import KeepsCounts, Progress, StepMetrics
 from polymode.training.credit_trainer import TermCreditTrainer
+from polymode.training.memory import announce
 from polymode.training.recipe import Recipe, task_for, verifier_for
 from polymode.training.reward import ScoreLedger, make_reward_function
 from polymode.training.shaping import check_questions, shaping_for
 from polymode.training.shared_prompt import SharedPromptTrainer
 from polymode.training.stalls import StallWarnings
 from polymode.training.trl_options import checked, checkpointing_field, lora_config, renamed, trl_fields
+from polymode.training.vllm_engine import engine_options
 from polymode.training.warm_start import WarmStart, warm_start
 from polymode.verifiers import QuestionVerifier, Verifier
 
@@ -99,6 +102,7 @@ def train(
             return target
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
+    check_adapters(recipe)
     _trl_config(recipe, folder)  # here and below: what is wrong is refused before a model is loaded
     lora_config(recipe.lora)
     task = task_for(recipe) if task is None else task
@@ -161,12 +165,14 @@ def build_trainer(
     # Trained weights stay in float32 in any case: at a learning rate of 1e-6 a bfloat16 weight would round every update
     # away. The frozen weights under LoRA adapters need no such care.
     dtype = torch.bfloat16 if config.bf16 and recipe.lora else torch.float32
+    longest = _longest_prompt(rows, tokenizer, recipe)
     if config.use_vllm and config.vllm_max_model_length is None:
         # Else vLLM keeps room for the longest text that the model could ever read.
-        config.vllm_max_model_length = _longest_prompt(rows, tokenizer, recipe) + recipe.max_completion_length
+        config.vllm_max_model_length = longest + recipe.max_completion_length
+    _print_memory(recipe, source, longest, number=2 if config.bf16 else 4)
     opening = reasoning_opened_by(_with_template(rows[0]["prompt"], tokenizer, recipe))
     try:
-        model = load_causal_lm(source, dtype=dtype, **recipe.model_init)
+        model, peft_config = model_and_adapters(recipe, source, dtype)
         decode = CompletionDecoder(tokenizer, ends_of(model))
         reward = make_reward_function(
             METHODS[recipe.method],
@@ -182,16 +188,17 @@ def build_trainer(
         kind = (
             partial(TermCreditTrainer, recipe=recipe, ledger=ledger, decode=decode) if by_term else SharedPromptTrainer
         )
-        trainer = kind(
-            model=model,
-            processing_class=tokenizer,
-            reward_funcs=reward,
-            train_dataset=Dataset.from_list(rows),
-            args=config,
-            peft_config=lora_config(recipe.lora),
-        )
+        with engine_options(recipe.vllm):
+            trainer = kind(
+                model=model,
+                processing_class=tokenizer,
+                reward_funcs=reward,
+                train_dataset=Dataset.from_list(rows),
+                args=config,
+                peft_config=peft_config,
+            )
     except (TypeError, ValueError) as exc:
-        sections = [name for name in ("model_init", "lora", "trl") if getattr(recipe, name)]
+        sections = [name for name in ("model_init", "lora", "trl", "vllm") if getattr(recipe, name)]
         if not sections or isinstance(exc, UserError):
             raise
         raise ConfigError(
@@ -203,6 +210,19 @@ def build_trainer(
     for callback in (Progress("reward", "coverage", "brier"), StallWarnings(recipe.answers), *counts):
         trainer.add_callback(callback)
     return trainer
+
+
+def _print_memory(recipe: Recipe, source: str, prompt_tokens: int, *, number: int) -> None:
+    """Say what the run needs before anything large is loaded.
+
+    Raises:
+        ConfigError: more than the GPU has.
+    """
+    config = configuration_of(source, **_shared_options(recipe)).to_dict()
+    card = float(torch.cuda.get_device_properties(0).total_memory) if torch.cuda.is_available() else None
+    line = announce(recipe, config, number=number, prompt_tokens=prompt_tokens, card=card)
+    if PartialState().is_main_process:
+        print(line, flush=True)
 
 
 def _trl_config(recipe: Recipe, folder: Path) -> GRPOConfig:

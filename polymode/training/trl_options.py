@@ -17,6 +17,7 @@ from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 from polymode.errors import ConfigError, MissingExtraError
 from polymode.rewards import METHODS
+from polymode.training.vllm_engine import check_engine_options
 
 if TYPE_CHECKING:
     from polymode.training.recipe import Recipe
@@ -122,17 +123,22 @@ def renamed(values: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigError: an option under both names.
     """
-    out = {name: value for name, value in values.items() if name not in OLD_NAMES}
+    out = {name: value for name, value in values.items() if not is_old_name(name, value)}
     rank = values.get("lora_rank")
     if rank:
         out["lora"] = {"r": rank, "lora_alpha": values.get("lora_alpha", 32)}
-    for old in OLD_NAMES.keys() & values.keys() - {"lora_rank", "lora_alpha"}:
+    for old in OLD_NAMES.keys() & values.keys() - {"lora_rank", "lora_alpha"} - out.keys():
         if OLD_NAMES[old] in values:
             raise ConfigError(f"{old} is what {OLD_NAMES[old]} was called before: give {OLD_NAMES[old]} alone")
         out[OLD_NAMES[old]] = values[old]
     if isinstance(values.get("bf16"), bool):
         out["dtype"] = "bfloat16" if values["bf16"] else "float32"
     return out
+
+
+def is_old_name(name: str, value: Any) -> bool:
+    """Whether an option is given by its name of version 0.1.0; ``vllm``, a truth value then, is a section now."""
+    return name in OLD_NAMES and not (name == "vllm" and isinstance(value, Mapping))
 
 
 def warn_of_old_names(names: Iterable[str], where: str) -> None:
@@ -162,7 +168,7 @@ def suggestion(name: str, options: Iterable[str]) -> str:
 
 
 def check_sections(recipe: Recipe) -> None:
-    """Refuse what ``trl``, ``model_init`` and ``lora`` must not hold; needs neither TRL nor torch.
+    """Refuse what ``trl``, ``model_init``, ``lora`` and ``vllm`` must not hold; needs neither TRL nor torch.
 
     Raises:
         ConfigError: with the field, the reason and what to write instead.
@@ -170,6 +176,7 @@ def check_sections(recipe: Recipe) -> None:
     for section, reasons in _OF_SECTIONS.items():
         for name in reasons.keys() & getattr(recipe, section).keys():
             raise ConfigError(f"{section}: {name} is refused: {reasons[name]}")
+    check_engine_options(recipe.vllm, use_vllm=recipe.use_vllm, mode=recipe.vllm_mode)
     for name, value in recipe.trl.items():
         if hasattr(recipe, name):
             raise ConfigError(

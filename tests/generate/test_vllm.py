@@ -1,15 +1,17 @@
 """vLLM itself is not needed: a stand-in records what it was asked and replies like vLLM's documented objects."""
 
 import builtins
+import json
 import math
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
-from polymode.errors import MissingExtraError
+from polymode.errors import ConfigError, MissingExtraError
 from polymode.generate.p_true import Replier
 from polymode.generate.vllm import VLLMGenerator
 
@@ -23,17 +25,24 @@ class Engine:
     """What the template writes behind a prompt."""
     calls: list[tuple[str, Any, dict[str, Any]]] = field(default_factory=list)
     chat_template_kwargs: dict[str, Any] | None = None
+    adapters: Any = None
 
     def get_tokenizer(self) -> SimpleNamespace:
         return SimpleNamespace(chat_template=self.template, decode=lambda ids, **_: "".join(map(chr, ids)))
 
-    def generate(self, prompts: list[str], settings: dict[str, Any]) -> list[SimpleNamespace]:
+    def generate(self, prompts: list[str], settings: dict[str, Any], lora_request: Any = None) -> list[SimpleNamespace]:
+        self.adapters = lora_request
         self.calls.append(("generate", prompts, settings))
         return [self._result(prompt, settings["n"]) for prompt in prompts]
 
     def chat(
-        self, conversations: list[list[dict[str, str]]], settings: dict[str, Any], chat_template_kwargs: dict[str, Any]
+        self,
+        conversations: list[list[dict[str, str]]],
+        settings: dict[str, Any],
+        chat_template_kwargs: dict[str, Any],
+        lora_request: Any = None,
     ) -> list[SimpleNamespace]:
+        self.adapters = lora_request
         self.chat_template_kwargs = chat_template_kwargs
         self.calls.append(("chat", conversations, settings))
         return [self._result(conversation[-1]["content"], settings["n"]) for conversation in conversations]
@@ -52,6 +61,10 @@ def fake_vllm(monkeypatch: pytest.MonkeyPatch) -> None:
     module.LLM = lambda model, **options: Engine(model, options)
     module.SamplingParams = lambda **settings: settings
     monkeypatch.setitem(sys.modules, "vllm", module)
+    requests: Any = ModuleType("vllm.lora.request")
+    requests.LoRARequest = lambda name, number, path: (name, number, path)
+    monkeypatch.setitem(sys.modules, "vllm.lora", ModuleType("vllm.lora"))
+    monkeypatch.setitem(sys.modules, "vllm.lora.request", requests)
 
 
 @pytest.mark.usefixtures("fake_vllm")
@@ -81,6 +94,50 @@ def test_reasoning_that_the_template_opened_stands_in_the_text() -> None:
     generator.engine.template, generator.engine.ending = "a template", "<|assistant|>\n<think>\n"
     [[made]] = generator.generate(["p"], n=1, max_tokens=7, temperature=0.7, seed=3)
     assert made.text == "<think>\np-0"
+
+
+def write_adapters(folder: Path, **config: Any) -> Path:
+    plain = {"peft_type": "LORA", "base_model_name_or_path": "some/base", "r": 16}
+    folder.mkdir(exist_ok=True)
+    (folder / "adapter_config.json").write_text(json.dumps({**plain, **config}))
+    return folder
+
+
+@pytest.mark.usefixtures("fake_vllm")
+@pytest.mark.parametrize("template", [None, "a template"])
+def test_adapters_are_applied_to_their_base(template: str | None, tmp_path: Path) -> None:
+    folder = write_adapters(tmp_path / "model", rank_pattern={"q_proj": 40})
+    generator = VLLMGenerator(folder, enforce_eager=True)
+    generator.engine.template = template
+    assert generator.engine.model == "some/base"
+    lora = {"enable_lora": True, "max_lora_rank": 64, "enforce_eager": True}
+    assert generator.engine.options == {"tokenizer": "some/base", **lora}
+    generator.generate(["p"], n=1, max_tokens=7, temperature=0.7, seed=3)
+    assert generator.engine.adapters == ("model", 1, str(folder.resolve()))
+    (folder / "tokenizer_config.json").write_text("{}")
+    assert VLLMGenerator(folder, max_lora_rank=128).engine.options["tokenizer"] == str(folder)
+
+
+@pytest.mark.usefixtures("fake_vllm")
+@pytest.mark.parametrize(
+    ("config", "options", "message"),
+    [
+        ({"r": 16}, {"max_lora_rank": 8}, "rank 16 is above max_lora_rank = 8"),
+        ({"r": 600}, {}, "rank 600 is above 512"),
+        ({"modules_to_save": ["lm_head"]}, {}, "modules_to_save"),
+        ({"use_dora": True}, {}, "use_dora"),
+        ({"base_model_name_or_path": "FOLDER"}, {}, "holds adapters too"),
+    ],
+)
+def test_adapters_that_vllm_cannot_apply_are_to_be_merged(
+    config: dict[str, Any], options: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    if "base_model_name_or_path" in config:
+        config = {"base_model_name_or_path": str(write_adapters(tmp_path / "below"))}
+    folder = write_adapters(tmp_path / "model", **config)
+    with pytest.raises(ConfigError, match=message) as caught:
+        VLLMGenerator(folder, **options)
+    assert f"polymode merge {folder}" in str(caught.value)
 
 
 def test_without_vllm_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
