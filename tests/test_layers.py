@@ -33,6 +33,7 @@ EDGE = {
     "trl": {"training", "integrations"},
     "vllm": {"generate"},
     "tokenizers": {"training"},
+    "gguf": {"decoding"},
     "datasets": {"training", "tasks"},
     "huggingface_hub": {"tasks"},
     "pyarrow": {"training", "tasks", "runs", "report"},

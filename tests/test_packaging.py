@@ -8,10 +8,15 @@ import sys
 import tomllib
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.version import Version
 
+CONSTRAINTS = ("constraints.txt", "constraints-vllm.txt", "constraints-oldest.txt")
+SCRIPTS = ("scripts/setup", "scripts/demo", "scripts/test", "scripts/test-versions", ".ci/run")
 REQUIREMENT = re.compile(r"^(?P<name>[A-Za-z0-9_.-]+)(?:\[[a-z,]+\])?(?P<versions>.*)$")
 
 PYTHON = """#!/bin/sh
@@ -36,7 +41,7 @@ class Checkout:
         self.env.pop("PYTHON", None)
         folder.mkdir()
         shutil.copytree(root / "scripts", folder / "scripts")
-        for name in ("pyproject.toml", "constraints.txt"):
+        for name in ("pyproject.toml", *CONSTRAINTS):
             shutil.copy(root / name, folder)
 
     def make_venv(self) -> None:
@@ -171,15 +176,81 @@ def test_the_demo_resumes_in_the_checkout_and_passes_options_on(checkout: Checko
     assert done.stdout == f"reproduce|quick|--out|{checkout.folder}/runs/quick|--resume|--workers|1|"
 
 
+# --- scripts/test-versions -------------------------------------------------------------------------------------------
+
+PIP_SAYS = {
+    "reached": "ERROR: Could not find a version that satisfies the requirement torch==2.13.0 (from versions: none)",
+    "conflict": "ERROR: Cannot install trl and numpy because these package versions have conflicting dependencies.",
+}
+
+
+def versions(
+    checkout: Checkout, *arguments: str, pip: str = "", pytest_rc: int = 0
+) -> subprocess.CompletedProcess[str]:
+    """Run the script with a Python whose environments are stand-ins; pip fails and says ``pip``, or does nothing."""
+    python = checkout.folder / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True, exist_ok=True)
+    script = f"""#!/bin/sh
+echo "$@" >>"$NOTES"
+case "$*" in
+  "-m venv --clear "*) mkdir -p "$4/bin" && cp "$0" "$4/bin/python" ;;
+  "-m pip "*) [ -z "$PIP" ] || {{ echo "$PIP"; exit 1; }} ;;
+  "-m pytest "*) exit {pytest_rc} ;;
+  *"import hashlib"*|*"sys.exit(sys.version_info"*) exec {sys.executable} "$@" ;;
+  *) echo "$5: versions" ;;
+esac
+"""
+    python.write_text(script)
+    python.chmod(0o755)
+    return checkout.run("test-versions", *arguments, PIP=pip)
+
+
+def test_each_set_is_installed_once_with_its_constraints_and_tested(checkout: Checkout) -> None:
+    done = versions(checkout, "--quick")
+    assert (done.returncode, done.stdout.splitlines()[-2:]) == (
+        0,
+        ["versions: oldest: passed", "versions: vllm: passed"],
+    )
+    asked = checkout.asked()
+    for name in ("oldest", "vllm"):
+        assert any(f"-c constraints-{name}.txt -e .[train,gguf,http]" in line for line in asked)
+    assert sum("-m pytest" in line and "not slow" in line for line in asked) == 2
+
+    assert versions(checkout, "vllm").returncode == 0
+    assert not any("-m pip" in line for line in checkout.asked())
+    (checkout.folder / "constraints-vllm.txt").write_text("numpy==2.4.6\n")
+    assert versions(checkout).returncode == 0
+    assert sum("-m pip" in line for line in checkout.asked()) == 1
+
+
+def test_packages_out_of_reach_are_skipped_with_the_reason_and_conflicts_are_failures(checkout: Checkout) -> None:
+    done = versions(checkout, "vllm", pip=PIP_SAYS["reached"])
+    assert done.returncode == 0
+    assert f"vllm: SKIPPED, its packages cannot be installed here: {PIP_SAYS['reached']}" in done.stdout
+    assert done.stdout.endswith("versions: vllm: skipped\n")
+    done = versions(checkout, "vllm", pip=PIP_SAYS["conflict"])
+    assert done.returncode == 1
+    assert "vllm: FAILED, pip cannot install it: ERROR: Cannot install trl and numpy" in done.stdout
+    assert not any("-m pytest" in line for line in checkout.asked())
+
+
+def test_a_failing_test_or_an_unknown_argument_is_a_failure(checkout: Checkout) -> None:
+    done = versions(checkout, pytest_rc=1)
+    assert (done.returncode, done.stdout.count("FAILED")) == (1, 2)
+    done = versions(checkout, "newest")
+    assert done.returncode == 1
+    assert done.stderr == "versions: unknown argument newest: allowed are --quick, oldest and vllm\n"
+
+
 # --- the project's files ---------------------------------------------------------------------------------------------
 
 
-def project(root: Path) -> dict[str, object]:
+def project(root: Path) -> dict[str, Any]:
     return tomllib.loads((root / "pyproject.toml").read_text())["project"]
 
 
-def pins(root: Path) -> dict[str, str]:
-    lines = [line for line in (root / "constraints.txt").read_text().splitlines() if line and line[0] != "#"]
+def pins(root: Path, file: str = "constraints.txt") -> dict[str, str]:
+    lines = [line for line in (root / file).read_text().splitlines() if line and line[0] != "#"]
     return {name.lower().replace("_", "-"): version for name, version in (line.split("==") for line in lines)}
 
 
@@ -195,8 +266,29 @@ def test_every_dependency_that_setup_installs_is_pinned(root: Path) -> None:
 
 
 def test_the_pin_of_torch_admits_a_cpu_and_a_cuda_build(root: Path) -> None:
-    assert pins(root)["torch"] == "2.13.0"
-    assert all("+" not in version for version in pins(root).values())
+    for file in CONSTRAINTS:
+        assert pins(root, file)["torch"] == "2.13.0"
+        assert all("+" not in version for version in pins(root, file).values())
+
+
+def test_every_set_holds_what_training_needs_within_its_bounds(root: Path) -> None:
+    declared = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    extras = declared["optional-dependencies"]
+    for requirement in map(Requirement, [*declared["dependencies"], *extras["train"], *extras["gguf"]]):
+        for file in CONSTRAINTS:
+            assert pins(root, file)[requirement.name.lower()] in requirement.specifier, (file, requirement)
+        lowest = [bound.version for bound in requirement.specifier if bound.operator == ">="]
+        assert [Version(version) for version in lowest] == [
+            Version(pins(root, "constraints-oldest.txt")[requirement.name.lower()])
+        ], f"{requirement}: the oldest set must hold its lower bound"
+
+
+def test_the_set_for_vllm_holds_vllm_and_leaves_what_torch_brings_to_torch(root: Path) -> None:
+    versions = pins(root, "constraints-vllm.txt")
+    (vllm,) = (Requirement(text) for text in project(root)["optional-dependencies"]["vllm"])
+    assert versions["vllm"] in vllm.specifier
+    assert Version(versions["transformers"]) < Version("5.18")
+    assert not {"triton", "cuda-toolkit", "nvidia-cublas", "nvidia-cuda-runtime"} & versions.keys()
 
 
 def test_what_runs_here_is_what_is_pinned(root: Path) -> None:
@@ -205,7 +297,7 @@ def test_what_runs_here_is_what_is_pinned(root: Path) -> None:
 
 
 def test_no_index_address_is_written_anywhere(root: Path) -> None:
-    for name in ("pyproject.toml", "constraints.txt", "scripts/setup", "scripts/demo", "scripts/test", ".ci/run"):
+    for name in ("pyproject.toml", *CONSTRAINTS, *SCRIPTS):
         text = (root / name).read_text()
         assert not re.search(r"https?://|--(extra-)?index-url|--find-links|index_url", text), name
 
@@ -225,5 +317,5 @@ def test_the_licence_is_apache_2(root: Path) -> None:
 
 
 def test_the_commands_can_be_started(root: Path) -> None:
-    for name in ("scripts/setup", "scripts/demo", "scripts/test", ".ci/run"):
+    for name in SCRIPTS:
         assert os.access(root / name, os.X_OK), name

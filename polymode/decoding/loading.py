@@ -32,7 +32,9 @@ def load_tokenizer(model: str | Path, **options: Any) -> Any:
         return load_tokenizer(source, **options)
     if not is_gguf(model):
         return AutoTokenizer.from_pretrained(str(model), **options)
-    return _from_gguf(AutoTokenizer, Path(model), options)
+    tokenizer = _from_gguf(AutoTokenizer, Path(model), options)
+    _set_begin_and_end(tokenizer, Path(model))
+    return tokenizer
 
 
 def load_causal_lm(model: str | Path, *, dtype: Any, **options: Any) -> Any:
@@ -76,6 +78,17 @@ def configuration_of(model: str | Path, **options: Any) -> Any:
 def is_gguf(model: str | Path) -> bool:
     """Whether ``model`` names a GGUF file, by its ending."""
     return str(model).lower().endswith(".gguf")
+
+
+def _set_begin_and_end(tokenizer: Any, file: Path) -> None:
+    """The tokens that the file names; transformers up to 5.17 exchanges the two for models like Llama."""
+    from gguf import GGUFReader
+
+    fields = GGUFReader(file).fields
+    for name in ("bos_token", "eos_token"):
+        field = fields.get(f"tokenizer.ggml.{name}_id")
+        if field is not None:
+            setattr(tokenizer, name, tokenizer.convert_ids_to_tokens(int(field.contents())))
 
 
 def _from_gguf(auto_class: Any, file: Path, options: dict[str, Any]) -> Any:

@@ -75,10 +75,11 @@ def test_first_and_second_tokens_have_the_models_distribution(model_of: Build) -
         p = torch.softmax(logits.double() / 2.5, -1).numpy()
         counts = np.bincount(seen, minlength=len(p))
         is_common = p * len(seen) >= 5  # the others are counted as one
-        observed = np.append(counts[is_common], counts[~is_common].sum())
-        expected = np.append(p[is_common], p[~is_common].sum()) * len(seen)
+        observed = np.append(counts[is_common], counts[~is_common].sum()) + 1e-9
+        expected = np.append(p[is_common], p[~is_common].sum()) + 1e-9
         assert is_common.sum() > 3
-        assert stats.chisquare(observed + 1e-9, expected + 1e-9, sum_check=False).pvalue > 0.01
+        expected *= observed.sum() / expected.sum()  # scipy wants equal sums to the last digit
+        assert stats.chisquare(observed, expected).pvalue > 0.01
 
 
 def test_likelihood_of_whole_samples_is_what_the_model_expects(model_of: Build) -> None:
@@ -217,11 +218,18 @@ def test_adapters_take_part(model_of: Build) -> None:
     assert sample_tokens(model, PROMPTS, Settings(12, 0.0, (1,))) == expected
 
 
-@pytest.mark.parametrize("name", ["latent", "sliding"])
-def test_where_generate_is_needed_nothing_is_returned(name: str, model_of: Build) -> None:
-    model = model_of(name)
+def test_where_generate_is_needed_nothing_is_returned(model_of: Build) -> None:
+    model = model_of("sliding")
     asked = GenerationConfig(max_new_tokens=4, do_sample=False)
     assert complete(model, PROMPTS, asked) is None
     assert model.config._attn_implementation == "sdpa"
     assert complete(model_of("qwen3"), PROMPTS, asked) is not None
     assert complete(model_of("qwen3"), [[], [3]], asked) is None
+
+
+def test_latent_attention_is_left_to_generate_or_comes_to_the_same(model_of: Build) -> None:
+    """Whether its keys reach the cache as they are made depends on the version of transformers."""
+    model = model_of("latent")
+    made = complete(model, PROMPTS, GenerationConfig(max_new_tokens=4, do_sample=False, eos_token_id=1))
+    assert made in (None, generated(model, PROMPTS, max_new_tokens=4, eos_token_id=[1]))
+    assert model.config._attn_implementation == "sdpa"

@@ -19,7 +19,7 @@ from polymode.training.credit_trainer import TermCreditTrainer
 from polymode.training.recipe import Recipe
 from polymode.training.rl import _trl_config
 from polymode.training.shared_prompt import SharedPromptTrainer
-from polymode.training.trl_options import lora_config
+from polymode.training.trl_options import checkpointing_field, lora_config
 
 # TRL 1.16 calls transformers 5 by old names; `train` leaves these warnings out, here the trainer is built by hand.
 pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.*:FutureWarning")
@@ -150,7 +150,7 @@ def test_the_stock_code_does_what_cannot_be_shared(
         completions, _ = trainer._generate_single_turn([[3, 4, 5]] * 4, None, {}, 4)
         assert len(completions) == 4 and sizes[0] == 4 * 3
     else:
-        trainer.args.activation_checkpointing = True
+        setattr(trainer.args, checkpointing_field(trainer.args), True)
         gradients(trainer)
         assert len(sizes) == 1  # one pass over whole sequences
 

@@ -9,7 +9,7 @@ from trl import GRPOConfig
 from polymode.errors import ConfigError
 from polymode.training.recipe import Recipe
 from polymode.training.rl import _trl_config
-from polymode.training.trl_options import RESERVED, lora_config, trl_fields
+from polymode.training.trl_options import RESERVED, checkpointing_field, lora_config, trl_fields
 
 
 def test_what_is_handed_through_arrives_as_its_type(tmp_path: Path) -> None:
@@ -27,8 +27,9 @@ def test_what_is_handed_through_arrives_as_its_type(tmp_path: Path) -> None:
 def test_what_polymode_sets_is_what_it_sets(tmp_path: Path) -> None:
     """Every reserved field exists in the installed TRL, and no field that is free is overwritten in silence."""
     assert set(RESERVED) <= trl_fields().keys()
-    plain = GRPOConfig(output_dir=str(tmp_path), use_cpu=True, activation_checkpointing=False)
-    made = _trl_config(Recipe(), tmp_path)
+    no_checkpointing: dict[str, Any] = {checkpointing_field(GRPOConfig): False}
+    plain = GRPOConfig(output_dir=str(tmp_path), use_cpu=True, **no_checkpointing)
+    made = _trl_config(Recipe(dtype="bfloat16"), tmp_path)  # as TRL does by default
     differing = {name for name in trl_fields() if getattr(plain, name) != getattr(made, name)}
     own = {field for field in Recipe.__dataclass_fields__} | set(RESERVED)
     assert differing - own <= {"generation_batch_size", "steps_per_generation", "logging_dir"}
