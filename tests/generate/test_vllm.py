@@ -121,7 +121,7 @@ def test_adapters_are_applied_to_their_base(template: str | None, tmp_path: Path
     generator = VLLMGenerator(folder, enforce_eager=True)
     generator.engine.template = template
     assert generator.engine.model == "some/base"
-    lora = {"enable_lora": True, "max_lora_rank": 64, "enforce_eager": True}
+    lora = {"enable_lora": True, "max_lora_rank": 64, "enforce_eager": True, "generation_config": "vllm"}
     assert generator.engine.options == {"tokenizer": "some/base", **lora}
     generator.generate(["p"], n=1, max_tokens=7, temperature=0.7, seed=3)
     assert generator.engine.adapters == ("model", 1, str(folder.resolve()))

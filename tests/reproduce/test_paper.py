@@ -94,7 +94,7 @@ def test_adapters_take_ten_times_the_rate() -> None:
 @pytest.mark.parametrize("task", ["ddxplus", "hotpotqa", "mbpp"])
 def test_the_paper_plans_have_the_hyperparameters_of_the_recipe_files(root: Path, task: str) -> None:
     file = load_recipe(root / "recipes" / f"qwen3-8b-{task}-multi-rlcr.yaml")
-    machine = {"use_vllm": False, "dtype": "auto", "seed": 0, "model": None}
+    machine = {"use_vllm": False, "dtype": "auto", "seed": 0, "model": None, "trl": {}}
     assert replace(file, **machine) == PAPERS[task]
     assert PAPERS["ambigqa"] == replace(PAPER, task="ambigqa")
 
