@@ -20,11 +20,9 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from itertools import count
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import PartialState
 from datasets import Dataset
@@ -35,12 +33,12 @@ from transformers.trainer_utils import SchedulerType
 from trl import GRPOConfig, GRPOTrainer
 
 from polymode import runs
-from polymode.chat import check_reading, has_template
+from polymode.chat import has_template
 from polymode.decoding.loading import configuration_of, is_gguf, load_tokenizer
 from polymode.decoding.precision import compute_dtype
 from polymode.decoding.sampler import Sampler, neutralise
 from polymode.errors import ConfigError, DataNotFoundError, UserError, WriteError
-from polymode.prompts import encodable, prompt_for, reasoning_opened_by, style_of
+from polymode.prompts import reasoning_opened_by
 from polymode.rewards import METHODS
 from polymode.tasks import Demonstrates, Task
 from polymode.training.adapters import check_adapters, model_and_adapters
@@ -49,6 +47,7 @@ from polymode.training.credit_trainer import TermCreditTrainer
 from polymode.training.memory import announce
 from polymode.training.recipe import Recipe, chat_for, task_for, verifier_for
 from polymode.training.reward import ScoreLedger, make_reward_function
+from polymode.training.rows import check_room, longest_prompt, rows_of, with_template
 from polymode.training.shaping import check_questions, shaping_for
 from polymode.training.shared_prompt import SharedPromptTrainer
 from polymode.training.stalls import StallWarnings
@@ -60,8 +59,6 @@ from polymode.verifiers import QuestionVerifier, Verifier
 
 log = logging.getLogger(__name__)
 CHECKPOINTS, MODEL = "checkpoints", "model"
-_K_DRAW = 4_001
-"""Tells the draw of K from other draws of the same seed."""
 FULL_BELOW = 1 << 20
 """Bytes free on a disk that counts as full."""
 
@@ -168,9 +165,9 @@ def build_trainer(
     shaping = shaping_for(recipe)
     verifier = verifier_for(recipe, task) if verifier is None else verifier
     chat = chat_for(recipe, task)
-    rows = _rows(recipe, task, conversational=has_template(tokenizer))
-    longest = _longest_prompt(rows, tokenizer, recipe)
-    _check_room(recipe, task, tokenizer, longest, _context_of(source, recipe))
+    rows = rows_of(recipe, task, conversational=has_template(tokenizer))
+    longest = longest_prompt(rows, tokenizer, recipe)
+    check_room(recipe, task, tokenizer, longest, _context_of(source, recipe))
     config = _trl_config(recipe, folder)
     # Trained weights stay in float32 in any case: at a learning rate of 1e-6 a bfloat16 weight would round every update
     # away. The frozen weights under LoRA adapters need no such care.
@@ -179,7 +176,7 @@ def build_trainer(
         # Else vLLM keeps room for the longest text that the model could ever read.
         config.vllm_max_model_length = longest + recipe.max_completion_length
     _print_memory(recipe, source, longest, number=2 if config.bf16 else 4)
-    opening = reasoning_opened_by(_with_template(rows[0]["prompt"], tokenizer, recipe))
+    opening = reasoning_opened_by(with_template(rows[0]["prompt"], tokenizer, recipe))
     try:
         model, peft_config = model_and_adapters(recipe, source, dtype)
         neutralise(model, tokenizer)
@@ -301,73 +298,9 @@ def _loading(source: str) -> Iterator[None]:
         ) from exc
 
 
-def _rows(recipe: Recipe, task: Task, *, conversational: bool) -> list[dict[str, Any]]:
-    """One row per question, enough for all steps; a finite task is read again, shuffled anew, when it runs out."""
-    needed = recipe.max_steps * recipe.questions_per_step
-    method = METHODS[recipe.method]
-    style = style_of(recipe.prompt_style, recipe.format, task.prompt_style)
-    chat = chat_for(recipe, task)
-    # K of each question does not depend on how often a finite task is read again.
-    rng = np.random.default_rng([recipe.seed, _K_DRAW])
-    ks_N = rng.choice(recipe.k_choices or (recipe.k,), size=needed).tolist()
-    rows: list[dict[str, Any]] = []
-    for epoch in count():
-        examples = task.examples("train", needed - len(rows), seed=recipe.seed + 7919 * epoch)
-        if not examples:
-            raise ConfigError(f"task {recipe.task!r} has no training examples")
-        for example, k in zip(examples, ks_N[len(rows) :], strict=False):
-            prompt = prompt_for(example, method.answers(k), confidence=method.has_confidence, style=style)
-            row = {
-                "prompt": chat.messages(prompt) if conversational else chat.plain(prompt),
-                "references": json.dumps([{"text": ref.text, "aliases": ref.aliases} for ref in example.references]),
-                "question": encodable(example.question),
-                "question_id": encodable(example.id),
-            }
-            rows.append(row | ({"k": k} if recipe.k_choices else {}))
-        if len(rows) >= needed:
-            break
-    return rows
-
-
-def _longest_prompt(rows: list[dict[str, Any]], tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> int:
-    """Tokens of the longest prompt, with what the chat template adds."""
-    prompts = [_with_template(row["prompt"], tokenizer, recipe) for row in rows]
-    adds = not has_template(tokenizer)  # a chat template writes the special tokens itself
-    return max(len(tokenizer.encode(text, add_special_tokens=adds)) for text in prompts)
-
-
-def _check_room(
-    recipe: Recipe, task: Task, tokenizer: PreTrainedTokenizerBase, longest: int, context: int | None
-) -> None:
-    """Refuse a model that cannot read the prompts or write what they ask for, before hours are spent."""
-    limit = recipe.max_completion_length
-    room = check_reading(
-        tokenizer,
-        context,
-        longest,
-        k=recipe.answers,
-        confidence=METHODS[recipe.method].has_confidence,
-        style=style_of(recipe.prompt_style, recipe.format, task.prompt_style),
-        max_tokens=limit,
-    )
-    if room < limit:
-        raise ConfigError(
-            f"max_completion_length = {limit} after a prompt of {longest} tokens, and the model reads {context}: lower "
-            f"max_completion_length to {room}, shorten the prompts, or use a model with a longer context"
-        )
-
-
 def _context_of(source: str, recipe: Recipe) -> int | None:
     with _loading(source):
         return getattr(configuration_of(source, **_shared_options(recipe)), "max_position_embeddings", None)
-
-
-def _with_template(prompt: Any, tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> str:
-    """The text that the model goes on from."""
-    if not has_template(tokenizer):
-        return prompt
-    template: Any = tokenizer.apply_chat_template  # a text, where tokenize is False
-    return template(prompt, tokenize=False, add_generation_prompt=True, **recipe.chat_template)
 
 
 def _last_checkpoint(folder: Path) -> tuple[int, str | None]:

@@ -10,7 +10,8 @@ from polymode.generate.transformers import TransformersGenerator
 from polymode.sandbox import reason_unavailable
 from polymode.tasks import mbpp
 from polymode.training.recipe import Recipe, load_recipe
-from polymode.training.rl import _longest_prompt, _rows, _trl_config, train
+from polymode.training.rl import _trl_config, train
+from polymode.training.rows import longest_prompt, rows_of
 
 from ..chat_models import chat_checkpoint
 
@@ -119,9 +120,9 @@ def test_room_for_the_longest_prompt(chat_model: Path) -> None:
 
     tokenizer = AutoTokenizer.from_pretrained(chat_model)
     small = recipe("qwen3-0.6b-clinic", max_steps=1)
-    rows = _rows(small, open_task("clinic-diagnosis"), conversational=True)
+    rows = rows_of(small, open_task("clinic-diagnosis"), conversational=True)
     longest = max(
         rows, key=lambda row: len(tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True)["input_ids"])
     )
     shown = tokenizer.apply_chat_template(longest["prompt"], tokenize=False, add_generation_prompt=True)
-    assert _longest_prompt(rows, tokenizer, small) == len(tokenizer.encode(shown))
+    assert longest_prompt(rows, tokenizer, small) == len(tokenizer.encode(shown))

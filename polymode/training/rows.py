@@ -1,0 +1,84 @@
+"""The rows of a training data set: prompts as the model reads them, references and K, and whether they fit."""
+
+from __future__ import annotations
+
+import json
+from itertools import count
+from typing import Any
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from polymode.chat import check_reading, has_template
+from polymode.errors import ConfigError
+from polymode.prompts import encodable, prompt_for, style_of
+from polymode.rewards import METHODS
+from polymode.tasks import Task
+from polymode.training.recipe import Recipe, chat_for
+
+_K_DRAW = 4_001
+"""Tells the draw of K from other draws of the same seed."""
+
+
+def rows_of(recipe: Recipe, task: Task, *, conversational: bool) -> list[dict[str, Any]]:
+    """One row per question, enough for all steps; a finite task is read again, shuffled anew, when it runs out."""
+    needed = recipe.max_steps * recipe.questions_per_step
+    method = METHODS[recipe.method]
+    style = style_of(recipe.prompt_style, recipe.format, task.prompt_style)
+    chat = chat_for(recipe, task)
+    # K of each question does not depend on how often a finite task is read again.
+    rng = np.random.default_rng([recipe.seed, _K_DRAW])
+    ks_N = rng.choice(recipe.k_choices or (recipe.k,), size=needed).tolist()
+    rows: list[dict[str, Any]] = []
+    for epoch in count():
+        examples = task.examples("train", needed - len(rows), seed=recipe.seed + 7919 * epoch)
+        if not examples:
+            raise ConfigError(f"task {recipe.task!r} has no training examples")
+        for example, k in zip(examples, ks_N[len(rows) :], strict=False):
+            prompt = prompt_for(example, method.answers(k), confidence=method.has_confidence, style=style)
+            row = {
+                "prompt": chat.messages(prompt) if conversational else chat.plain(prompt),
+                "references": json.dumps([{"text": ref.text, "aliases": ref.aliases} for ref in example.references]),
+                "question": encodable(example.question),
+                "question_id": encodable(example.id),
+            }
+            rows.append(row | ({"k": k} if recipe.k_choices else {}))
+        if len(rows) >= needed:
+            break
+    return rows
+
+
+def longest_prompt(rows: list[dict[str, Any]], tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> int:
+    """Tokens of the longest prompt, with what the chat template adds."""
+    prompts = [with_template(row["prompt"], tokenizer, recipe) for row in rows]
+    adds = not has_template(tokenizer)  # a chat template writes the special tokens itself
+    return max(len(tokenizer.encode(text, add_special_tokens=adds)) for text in prompts)
+
+
+def check_room(
+    recipe: Recipe, task: Task, tokenizer: PreTrainedTokenizerBase, longest: int, context: int | None
+) -> None:
+    """Refuse a model that cannot read the prompts or write what they ask for, before hours are spent."""
+    limit = recipe.max_completion_length
+    room = check_reading(
+        tokenizer,
+        context,
+        longest,
+        k=recipe.answers,
+        confidence=METHODS[recipe.method].has_confidence,
+        style=style_of(recipe.prompt_style, recipe.format, task.prompt_style),
+        max_tokens=limit,
+    )
+    if room < limit:
+        raise ConfigError(
+            f"max_completion_length = {limit} after a prompt of {longest} tokens, and the model reads {context}: lower "
+            f"max_completion_length to {room}, shorten the prompts, or use a model with a longer context"
+        )
+
+
+def with_template(prompt: Any, tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> str:
+    """The text that the model goes on from."""
+    if not has_template(tokenizer):
+        return prompt
+    template: Any = tokenizer.apply_chat_template  # a text, where tokenize is False
+    return template(prompt, tokenize=False, add_generation_prompt=True, **recipe.chat_template)
