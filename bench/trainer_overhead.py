@@ -35,7 +35,8 @@ from polymode.tasks import open_task
 from polymode.training.callbacks import Progress, StepMetrics
 from polymode.training.lab_model import LabModelSize, build_model, build_tokenizer
 from polymode.training.recipe import Recipe
-from polymode.training.rl import _rows, build_trainer
+from polymode.training.rl import build_trainer
+from polymode.training.rows import rows_of
 from polymode.training.shared_prompt import SharedPromptTrainer
 
 TARGET = 0.05
@@ -113,7 +114,7 @@ def ours(recipe: Recipe, folder: Path, model: Path, timed: Timed) -> GRPOTrainer
 
 
 def stock(recipe: Recipe, folder: Path, model: Path) -> GRPOTrainer:
-    rows = _rows(recipe, open_task(recipe.task), conversational=False)
+    rows = rows_of(recipe, open_task(recipe.task), conversational=False)
     trainer = SharedPromptTrainer(
         model=str(model),
         reward_funcs=constant,

@@ -55,7 +55,9 @@ def test_every_command_explains_itself(verb: str, capsys: pytest.CaptureFixture[
         assert "\nExamples:\n  " in shown and f"\n  polymode {verb}" in shown
 
 
-@pytest.mark.parametrize(("verb", "names"), [("relabel", "[RUNS...]"), ("tasks", "[NAME]"), ("doctor", "doctor")])
+@pytest.mark.parametrize(
+    ("verb", "names"), [("relabel", "[RUNS...]"), ("tasks", "[NAME]"), ("doctor", "doctor [OPTIONS]")]
+)
 def test_the_usage_names_optional_arguments(verb: str, names: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([verb, "--help"]) == 0
     assert capsys.readouterr().out.splitlines()[0].endswith(f" {names}")
@@ -98,7 +100,7 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
     [
         (
             ["evalute"],
-            "'evalute' is not a command; did you mean evaluate? Commands: reproduce, warmup, train, generate, ",
+            "'evalute' is not a command; did you mean evaluate? Commands: reproduce, warmup, train, merge, ",
         ),
         (["train", "--kk", "3", "--out", "x"], "unknown option 'kk'; did you mean k?"),
         (["train", "--out", "x", "--steps", "3"], "option 'steps' is called max_steps now (see polymode train --help)"),

@@ -288,7 +288,7 @@ class Doctor:
         # does it fit into a card of 24 GB?
         polymode doctor --recipe recipes/qwen3-0.6b-clinic.yaml --memory 24
         # another model, on four GPUs with its weights spread over them
-        polymode doctor --recipe recipes/qwen3-8b-ddxplus-multi-rlcr.yaml --model models/mine --zero-stage 3
+        polymode doctor --recipe recipes/qwen3-8b-ddxplus-multi-rlcr.yaml --zero-stage 3
     """
 
     _: KW_ONLY
