@@ -43,7 +43,7 @@ def _reward_for(method_name: str) -> RewardFunction:
     name = method_name.replace("-", "_")
     made_for = cache(lambda limit: make_reward_function(method, DEFAULT_K, max_completion_length=limit, name=name))
 
-    def reward(completions: Sequence[Any], references: Sequence[Any], **columns: Any) -> list[float | None]:
+    def reward(completions: Sequence[Any], references: Any = None, **columns: Any) -> list[float | None]:
         trainer = getattr(columns.get("log_metric"), "__self__", None)
         if method.has_confidence:
             _check_scaling(trainer, name)

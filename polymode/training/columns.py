@@ -62,6 +62,8 @@ def examples_of(
     Raises:
         RecordError: a column of another length, or a row that is missing or unreadable; says which.
     """
+    if references is None:
+        raise RecordError("references: the data set has no such column; add one with the right answers of each row")
     rows = column("references", references, n)
     questions = [""] * n if question is None else column("question", question, n)
     examples: list[Example] = []

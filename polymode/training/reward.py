@@ -110,7 +110,7 @@ def make_reward_function(
 
     def reward_function(
         completions: Sequence[Any],
-        references: Sequence[Any],
+        references: Sequence[Any] | None = None,
         prompts: Sequence[Any] | None = None,
         completion_ids: Sequence[Sequence[int]] | None = None,
         k: Sequence[int] | None = None,

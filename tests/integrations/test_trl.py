@@ -115,7 +115,7 @@ def test_columns_may_be_arrays() -> None:
     [
         ({"references": []}, "references has 0 entries for 1 completions"),
         ({"references": [["tea"], ["milk"]]}, "references has 2 entries for 1 completions"),
-        ({"references": None}, "references = None is not allowed; give a list"),
+        ({"references": None}, "the data set has no such column"),
         ({"references": "tea"}, "references = 'tea' is not allowed; give a list with one entry for each completion"),
         ({"k": [None]}, "k, row 0: None is not allowed; give a whole number from 1 to 20 in every row"),
         ({"k": [math.nan]}, "k, row 0: nan is not allowed"),
@@ -204,3 +204,8 @@ def test_the_stock_default_is_refused_before_the_first_step(checkpoint: Path, tm
     assert done.returncode != 0
     assert "scale_rewards = 'group' (TRL's default) with reward multi_rlcr" in done.stderr
     assert not (tmp_path / "out" / "checkpoint-2").exists()
+
+
+def test_a_data_set_without_references_is_told() -> None:
+    with pytest.raises(RecordError, match="the data set has no such column"):
+        rewards.multi_rlvr([COMPLETION])
