@@ -34,7 +34,8 @@ from side_by_side import Job, print_failures, run_jobs
 from polymode import runs
 from polymode.reproduce.plans import CLINIC, HOPS
 from polymode.tasks import Split
-from polymode.training.recipe import Recipe, task_for, verifier_for
+from polymode.training.recipe import Recipe
+from polymode.training.recipe_parts import task_for, verifier_for
 from polymode.types import Completion
 
 TASKS: Mapping[str, Recipe] = {

@@ -21,7 +21,8 @@ from side_by_side import Job, print_failures, run_jobs
 
 from polymode import runs
 from polymode.reproduce.plans import CLINIC
-from polymode.training.recipe import Recipe, task_for, verifier_for
+from polymode.training.recipe import Recipe
+from polymode.training.recipe_parts import task_for, verifier_for
 
 EVERY_K = (1, 2, 3, 4, 5)
 QUESTIONS = 1000

@@ -32,7 +32,8 @@ from polymode.prompts import build_prompt
 from polymode.reproduce.plans import CLINIC, DIAGNOSIS, HOPS
 from polymode.rewards import score_set
 from polymode.rewards.slots import slot_scores
-from polymode.training.recipe import Recipe, task_for, verifier_for
+from polymode.training.recipe import Recipe
+from polymode.training.recipe_parts import task_for, verifier_for
 from polymode.training.rl import lab_model
 from polymode.training.token_starts import TokenStarts
 from polymode.types import Completion

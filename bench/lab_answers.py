@@ -8,7 +8,8 @@ from polymode.generate import sample_completions
 from polymode.generate.transformers import TransformersGenerator
 from polymode.rewards import METHODS
 from polymode.tasks import Split
-from polymode.training.recipe import Recipe, task_for
+from polymode.training.recipe import Recipe
+from polymode.training.recipe_parts import task_for
 from polymode.types import Completion
 
 

@@ -32,7 +32,8 @@ from side_by_side import Job, print_failures, run_jobs
 from polymode import runs
 from polymode.errors import PolymodeError
 from polymode.reproduce.plans import CLINIC, HOPS, Arm, Plan, arm
-from polymode.training.recipe import Recipe, task_for
+from polymode.training.recipe import Recipe
+from polymode.training.recipe_parts import task_for
 
 TASKS: Mapping[str, Recipe] = {"clinic": CLINIC, "hops": HOPS}
 

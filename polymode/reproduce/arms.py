@@ -21,7 +21,8 @@ from polymode.compare.columns import with_deep
 from polymode.prompts import Style, style_of
 from polymode.reproduce.plans import Arm, Plan, View
 from polymode.tasks import Task
-from polymode.training.recipe import Recipe, chat_for, task_for, verifier_for
+from polymode.training.recipe import Recipe
+from polymode.training.recipe_parts import chat_for, task_for, verifier_for
 from polymode.verifiers import QuestionVerifier, Verifier
 from polymode.verifiers.description import describe_verifier
 from polymode.warmup import MODEL

@@ -26,7 +26,8 @@ from polymode.reproduce import devices
 from polymode.reproduce.experiment import Experiment
 from polymode.reproduce.plans import PRETRAINED, Arm, Plan, plans
 from polymode.reproduce.smollm2 import default_folder, make_folder
-from polymode.training.recipe import Recipe, task_for
+from polymode.training.recipe import Recipe
+from polymode.training.recipe_parts import task_for
 
 log = logging.getLogger(__name__)
 _POLL_SECONDS = 1.0

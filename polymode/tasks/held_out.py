@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -17,7 +18,7 @@ from polymode.verifiers.text import TextVerifier
 File = Literal["train", "test"]
 
 
-class HeldOut:
+class HeldOut(ABC):
     """A task with a train and a test file, each read on demand.
 
     A question belongs to one split: train questions that also occur in the test file (after normalising, see
@@ -68,9 +69,9 @@ class HeldOut:
             self._load("test" if split == "test" else "train")
         return shuffled(self._split[split], split, n, seed)
 
+    @abstractmethod
     def read(self, file: File, paths: Sequence[Path]) -> list[Example]:
         """The examples of a file from the parts of it that are there; for the task to write."""
-        raise NotImplementedError
 
     def _paths(self, file: File) -> list[Path]:
         parts = ([*names, *(f"{name}l" for name in names if name.endswith(".json"))] for names in self.files[file])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ _NAMES = {
 }
 
 
-class StepCallback(TrainerCallback):
+class StepCallback(TrainerCallback, ABC):
     """Calls `on_figures` for each step that is logged, in one process of several."""
 
     def on_log(
@@ -34,9 +35,9 @@ class StepCallback(TrainerCallback):
                     figures[_NAMES.get(key, key)] = value
             self.on_figures(state.global_step, figures)
 
+    @abstractmethod
     def on_figures(self, step: int, figures: dict[str, Any]) -> None:
         """What a step has measured, by the names of ``metrics.jsonl``."""
-        raise NotImplementedError
 
 
 class StepMetrics(StepCallback):

@@ -16,13 +16,12 @@ import yaml
 from pydantic import ConfigDict, Field, Strict, ValidationError, ValidationInfo, field_validator
 from pydantic.dataclasses import dataclass
 
-from polymode.chat import Chat, shots_from
+from polymode.chat import Chat
 from polymode.errors import ConfigError, DataNotFoundError, UserError
-from polymode.prompts import check_k, style_of
+from polymode.prompts import check_k
 from polymode.rewards import METHODS, Reward, check_question, term_names
 from polymode.rewards.coverage import least_gain
 from polymode.runs import read_shots
-from polymode.tasks import Task, ask_of, open_task, verifier_of
 from polymode.training.trl_options import (
     check_sections,
     describe,
@@ -31,8 +30,7 @@ from polymode.training.trl_options import (
     unknown_option,
     warn_of_old_names,
 )
-from polymode.verifiers import QuestionVerifier, Verifier
-from polymode.verifiers.choice import check_verifier, open_verifier
+from polymode.verifiers.choice import check_verifier
 
 Flag = Annotated[bool, Strict()]
 Count = Annotated[int, Field(ge=1)]
@@ -354,27 +352,6 @@ def _one_line(invalid: ValidationError) -> str:
         allowed = details["expected"].replace("'", "")
         return f"{name} = {first['input']!r} is not known: use one of {allowed}"
     return f"{name} = {first['input']!r} {describe(first)}"
-
-
-def task_for(recipe: Recipe) -> Task:
-    """The recipe's task."""
-    options = dict(recipe.task_options)
-    if recipe.task == "records" and recipe.verifier is not None:
-        options.setdefault("verifier", recipe.verifier)
-    return open_task(recipe.task, data=recipe.data, **options)
-
-
-def chat_for(recipe: Recipe, task: Task) -> Chat:
-    """How the recipe puts prompts to its model."""
-    assert not isinstance(recipe.shots, Path)  # read when the recipe was made
-    style = style_of(recipe.prompt_style, recipe.format, task.prompt_style)
-    shots = shots_from(recipe.shots, style, ask=ask_of(task))
-    return Chat(recipe.chat_template, recipe.system, shots, recipe.stop)
-
-
-def verifier_for(recipe: Recipe, task: Task) -> Verifier | QuestionVerifier:
-    """The recipe's verifier, or the task's own when it names none."""
-    return open_verifier(recipe.verifier, **recipe.verifier_options) if recipe.verifier else verifier_of(task)
 
 
 def load_recipe(path: Path, overrides: Mapping[str, Any] | None = None) -> Recipe:

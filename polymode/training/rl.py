@@ -45,7 +45,8 @@ from polymode.training.adapters import check_adapters, model_and_adapters
 from polymode.training.callbacks import KeepsCounts, Progress, StepMetrics
 from polymode.training.credit_trainer import TermCreditTrainer
 from polymode.training.memory import announce
-from polymode.training.recipe import Recipe, chat_for, task_for, verifier_for
+from polymode.training.recipe import Recipe
+from polymode.training.recipe_parts import chat_for, task_for, verifier_for
 from polymode.training.reward import ScoreLedger, make_reward_function
 from polymode.training.rows import check_room, longest_prompt, rows_of, with_template
 from polymode.training.shaping import check_questions, shaping_for

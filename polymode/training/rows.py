@@ -14,7 +14,8 @@ from polymode.errors import ConfigError
 from polymode.prompts import encodable, prompt_for, style_of
 from polymode.rewards import METHODS
 from polymode.tasks import Task
-from polymode.training.recipe import Recipe, chat_for
+from polymode.training.recipe import Recipe
+from polymode.training.recipe_parts import chat_for
 
 _K_DRAW = 4_001
 """Tells the draw of K from other draws of the same seed."""

@@ -24,7 +24,8 @@ from polymode.parsing import parse_answers
 from polymode.prompts import prompt_for, style_of
 from polymode.rewards import METHODS, score_set
 from polymode.tasks import Task
-from polymode.training.recipe import Recipe, chat_for
+from polymode.training.recipe import Recipe
+from polymode.training.recipe_parts import chat_for
 from polymode.training.reward import summarise
 from polymode.types import Example, Score
 from polymode.verifiers import QuestionVerifier, Verifier, prepare_verifier

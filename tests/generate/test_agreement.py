@@ -31,15 +31,15 @@ class Scripted:
         ]
 
     def generate(self, prompts: Sequence[str], **_: object) -> list[list[Generated]]:
-        raise NotImplementedError
+        raise AssertionError("none of these tests asks for it")
 
     def continuation_probabilities(
         self, prompts: Sequence[str], texts: Sequence[str], groups: Sequence[Sequence[str]]
     ) -> list[list[float]]:
-        raise NotImplementedError
+        raise AssertionError("none of these tests asks for it")
 
     def openings(self, prompts: Sequence[str]) -> list[str]:
-        raise NotImplementedError
+        raise AssertionError("none of these tests asks for it")
 
 
 class Faulty(TextVerifier):

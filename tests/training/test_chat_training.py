@@ -15,7 +15,8 @@ from polymode.chat import Chat
 from polymode.errors import ConfigError, DataNotFoundError
 from polymode.generate.transformers import TransformersGenerator
 from polymode.prompts import build_prompt, prompt_for
-from polymode.training.recipe import Recipe, recipe_from, task_for
+from polymode.training.recipe import Recipe, recipe_from
+from polymode.training.recipe_parts import task_for
 from polymode.training.rl import train
 
 from ..chat_models import chat_checkpoint

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from polymode.errors import ConfigError, DataNotFoundError, RecordError
-from polymode.training.recipe import Recipe, load_recipe, recipe_from, task_for, verifier_for
+from polymode.training.recipe import Recipe, load_recipe, recipe_from
+from polymode.training.recipe_parts import task_for, verifier_for
 from polymode.verifiers.judge import JudgeVerifier
 from polymode.verifiers.text import TextVerifier
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
@@ -15,15 +16,15 @@ from polymode.types import Example
 _SPLIT_OF_BUCKET: dict[int, Split] = {0: "test", 1: "validation"}  # of ten buckets of a question's hash; rest: train
 
 
-class Endless:
+class Endless(ABC):
     """A task without an end; a question belongs to one split, whatever the seed that made it."""
 
     name: str
     prompt_style: Style = "brief"
 
+    @abstractmethod
     def draw(self, rng: np.random.Generator) -> Iterable[tuple[str, Callable[[str], Example]]]:
         """Some questions, each with a function from an identity to its example; for the task to write."""
-        raise NotImplementedError
 
     def examples(self, split: Split, n: int | None = None, *, seed: int = 0) -> Sequence[Example]:
         """``n`` questions of a split, a tenth each being test and validation; there is no end, so ``n`` is required.
