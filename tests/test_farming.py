@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from polymode.judging import judge
 from polymode.parsing import parse_answers
-from polymode.prompts import MAX_K
+from polymode.prompts import MAX_K, write_answers
 from polymode.rewards import METHODS, score_set
 from polymode.types import Example, Reference
 from polymode.verifiers import QuestionVerifier, Verifier, prepare_verifier
@@ -60,25 +60,27 @@ JUNK = ["", " ", "pear", "apple pie", "fig</answer2>", "<answer1>fig", "</think>
 
 @st.composite
 def farmed(draw: Any, names: Sequence[str], junk: Sequence[str], spell: Callable[[Any, str], str]) -> tuple[str, int]:
-    """A completion and the number of different right names that stand anywhere in it."""
-    chosen = draw(st.lists(st.sampled_from(names), max_size=3, unique=True))
+    """A completion, and the number of different right names that went into it.
+
+    Most draws keep the format, with as many slots as K, so that there is something to be paid for; `test_text` counts.
+    """
+    chosen = draw(st.lists(st.sampled_from(names), min_size=1, max_size=3, unique=True))
     k = draw(st.sampled_from([2, 3, 5, MAX_K]))
-    sources = draw(st.lists(st.sampled_from([*chosen, *junk]) if chosen else st.sampled_from(junk), max_size=k))
+    is_orderly = draw(st.integers(0, 3)) > 0
+    wrong = st.sampled_from(["pear", "apple pie", "plum"] if is_orderly else junk)
+    sources = draw(st.lists(st.sampled_from(chosen) | wrong, min_size=k if is_orderly else 0, max_size=k))
     texts = [spell(draw, text) if text in names else text for text in sources]
-    numbers = draw(st.lists(st.sampled_from(["1", "0", "0.5", "1.0", "2", "nan"]), min_size=k, max_size=k))
-    lines = draw(st.booleans())
-    order = draw(st.permutations(range(len(texts)))) if draw(st.booleans()) else range(len(texts))
-    parts = [
-        f"{i + 1}. {texts[i]} | {numbers[i]}\n"
-        if lines
-        else f"<answer{i + 1}>{texts[i]}</answer{i + 1}><confidence{i + 1}>{numbers[i]}</confidence{i + 1}>"
-        for i in order
-    ]
-    body = "".join(parts)
-    text = draw(st.sampled_from([body, f"<think>{body}</think>{body}", f"{body}</think>{body}", body * 2]))
-    # Junk may hold a right name inside what a parser would have to be fooled to read.
-    mentioned = {name for name in names if any(name in source for source in sources)}
-    return text, max(len(mentioned), len(set(chosen)))
+    good = st.sampled_from(["1", "0", "0.5", "1.0"])
+    number = good if is_orderly else good | st.sampled_from(["2", "nan", ""])
+    numbers = draw(st.lists(number, min_size=k, max_size=k)) if draw(st.booleans()) else None
+    notation: Any = draw(st.sampled_from(["full", "lines"]))
+    body = write_answers(texts, None if numbers is None else numbers[: len(texts)], notation)
+    wrapped = (
+        [body, f"<think>{body}</think>\n{body}"] if is_orderly else [f"{body}</think>{body}", body * 2, body[::-1]]
+    )
+    # Disorderly text may hold any right name inside what a parser would have to be fooled to read.
+    n_right = len(set(sources) & set(names)) if is_orderly else len(names)
+    return draw(st.sampled_from(wrapped)), n_right
 
 
 def scores(text: str, example: Example, verifier: Verifier | QuestionVerifier) -> Iterable[tuple[str, float | None]]:
@@ -92,14 +94,21 @@ def assert_bounded(text: str, n_right: int, example: Example, verifier: Verifier
     """Coverage at most the right answers, 1 for the format, and the Brier term is never positive."""
     for name, total in scores(text, example, verifier):
         assert total is None or total <= n_right + 1 + 1e-9, (name, text)
-        if total is not None and n_right == 0:
-            assert total <= 1
 
 
-@thorough
-@given(farmed(FRUIT, JUNK, disguised))
-def test_text(farm: tuple[str, int]) -> None:
-    assert_bounded(*farm, EXAMPLE, TextVerifier())
+def test_text() -> None:
+    n_drawn = n_paid = 0
+
+    @thorough
+    @given(farmed(FRUIT, JUNK, disguised))
+    def bounded(farm: tuple[str, int]) -> None:
+        nonlocal n_drawn, n_paid
+        assert_bounded(*farm, EXAMPLE, TextVerifier())
+        n_drawn += 1
+        n_paid += any((total or 0) > 1 for _, total in scores(farm[0], EXAMPLE, TextVerifier()))
+
+    bounded()
+    assert n_paid > n_drawn / 4  # else the bound would hold because nothing is ever paid
 
 
 @thorough
