@@ -89,14 +89,16 @@ def warm_up(
         )
         return clean_share(completions)
 
+    path = folder / DEMONSTRATIONS
+    is_collected = (path / runs.COMPLETIONS).exists()
+    # Those that need no model come first: a file that is missing or damaged is told before a model is loaded.
+    demonstrations = runs.read_completions(path) if is_collected else written(task, options)
     generator = open_model(None)
     _check_room(examples, generator, form, sampling)
     before = clean_share_of(generator)
-    path = folder / DEMONSTRATIONS
-    if (path / runs.COMPLETIONS).exists():
-        demonstrations = runs.read_completions(path)
-    else:
-        demonstrations = [in_notation(one, sampling.style) for one in collect(task, generator, options, sampling)]
+    if not is_collected:
+        demonstrations = demonstrations or sampled(task, generator, options, sampling)
+        demonstrations = [in_notation(one, sampling.style) for one in demonstrations]
         verifier = describe_verifier(verifier_of(task))
         runs.write_completions(path, demonstrations, task={"name": task.name, "options": {}}, verifier=verifier)
     if not (folder / MODEL).exists():
@@ -123,17 +125,28 @@ def _check_room(examples: Sequence[Example], generator: Any, form: Format, sampl
     check_reading(generator.tokenizer, generator.context, longest, k=form.k, max_tokens=sampling.max_tokens, **how)
 
 
-def collect(task: Task, generator: Generator, options: Warmup, sampling: Sampling) -> list[Completion]:
-    """The demonstrations that the options ask for.
+def written(task: Task, options: Warmup) -> list[Completion]:
+    """The demonstrations of the task or of a file, where the options ask for these; else none.
 
     Raises:
-        ConfigError: the task writes none, or no question has enough distinct answers among its samples.
+        ConfigError: the task writes none.
+        DataNotFoundError, RecordError: of the file.
+    """
+    if options.demonstrations == "self":
+        return []
+    if options.demonstrations == "task":
+        n = options.questions * len(options.formats)
+        return numbered(from_task(task, options.formats, n, seed=options.seed))
+    return numbered(from_file(Path(options.demonstrations), options.formats))
+
+
+def sampled(task: Task, generator: Generator, options: Warmup, sampling: Sampling) -> list[Completion]:
+    """The demonstrations that the model's own samples make.
+
+    Raises:
+        ConfigError: no question has enough distinct answers among its samples.
     """
     formats = options.formats
-    if options.demonstrations == "task":
-        return numbered(from_task(task, formats, options.questions * len(formats), seed=options.seed))
-    if options.demonstrations != "self":
-        return numbered(from_file(Path(options.demonstrations), formats))
     examples = task.examples("train", options.questions, seed=options.seed)
     sample = _plain_answers if options.sample_prompt == "plain" else _formatted_answers
     answers_PM = sample(examples, generator, options, sampling)

@@ -16,7 +16,7 @@ from polymode.prompts import build_prompt
 from polymode.training.demonstrations import Warmup, in_notation
 from polymode.training.warmup import clean_share, row_of, train_on
 from polymode.types import Completion, Example, Reference
-from polymode.warmup import Sampling, collect
+from polymode.warmup import Sampling, sampled
 
 EXAMPLE = Example("1", "likes tea milk", (Reference("tea"), Reference("milk")))
 SET = "<answer1>tea</answer1><answer2>milk</answer2>"
@@ -169,7 +169,7 @@ def test_a_model_that_keeps_the_format_is_sampled_in_it(drinks_task: Any) -> Non
     sampling = Sampling("brief", 40, 1.0)
     model = Replies("<answer>tea</answer>", "<answer>tea</answer>", "milk", "<answer>x = 1\n\ny</answer>")
     options = Warmup(questions=2, samples=4, k=2, methods=("multi-rlcr",), sample_prompt="format")
-    demonstrations = collect(drinks_task, model, options, sampling)
+    demonstrations = sampled(drinks_task, model, options, sampling)
     assert all(prompt.endswith("\nGive 1 answer\n") for prompt in model.prompts)
     # Of four samples three keep the format; an answer of several lines stays whole.
     expected = "<answer1>tea</answer1><confidence1>0.67</confidence1>\n"
@@ -181,13 +181,20 @@ def test_a_model_that_keeps_the_format_is_sampled_in_it(drinks_task: Any) -> Non
 def test_what_a_line_cannot_hold_is_left_out(drinks_task: Any) -> None:
     model = Replies("tea", "milk | water", "milk", "tea.")
     options = Warmup(questions=1, samples=4, k=2, methods=("multi-rlcr",))
-    (one,) = collect(drinks_task, model, options, Sampling("brief-lines", 40, 1.0))
+    (one,) = sampled(drinks_task, model, options, Sampling("brief-lines", 40, 1.0))
     assert "tea</answer1><confidence1>0.67<" in one.text and "milk</answer2><confidence2>0.33<" in one.text
 
 
 def test_lines_are_read_as_they_are_asked_for(drinks_task: Any) -> None:
     model = Replies("1. tea", "1. milk", "1. tea", "1. milk | water")
     options = Warmup(questions=1, samples=4, k=2, methods=("multi-rlcr",), sample_prompt="format")
-    (one,) = collect(drinks_task, model, options, Sampling("brief-lines", 40, 1.0))
+    (one,) = sampled(drinks_task, model, options, Sampling("brief-lines", 40, 1.0))
     assert model.prompts[0].endswith("\nGive 1 answer, as 1. answer\n")
     assert in_notation(one, "brief-lines").text == "1. tea | 0.67\n2. milk | 0.33"
+
+
+def test_a_file_that_is_missing_is_told_before_a_model_is_loaded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--model", tmp_path / "none", "--out", tmp_path / "w", "--demonstrations", tmp_path / "no.jsonl") == 2
+    assert "no.jsonl does not exist" in capsys.readouterr().err
