@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from statistics import median_low
 from typing import Any
 
 from polymode.errors import ConfigError, number_in
+from polymode.policy.json_fields import checked_fields, tuples_in
 from polymode.prompts import check_k
 
 MAX_VALUE = 60
@@ -109,6 +110,16 @@ class Conditions:
             number_in("conditions.temperature", self.temperature, 0)
         if self.max_tokens is not None:
             number_in("conditions.max_tokens", self.max_tokens, 1, whole=True)
+
+    @staticmethod
+    def from_json(row: object) -> Conditions:
+        """The conditions of a JSON object; what is missing is not known. Raises ConfigError."""
+        values = tuples_in(checked_fields(row, Conditions, "conditions"), "conditions", "prompts")
+        if values.get("questions") is not None:
+            where, needed = "conditions.questions", [one.name for one in fields(QuestionStatistics)]
+            questions = checked_fields(values["questions"], QuestionStatistics, where, needed=needed)
+            values["questions"] = QuestionStatistics(**tuples_in(questions, where, "characters", "scripts"))
+        return Conditions(**values)
 
     def differences(self, other: Conditions | None) -> tuple[str, ...]:
         """How ``other`` differs from these, one clause each; what either does not know differs."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Collection, Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from polymode.errors import ConfigError, number_in, one_of
-from polymode.policy.conditions import Conditions, QuestionStatistics
+from polymode.policy.conditions import Conditions
 from polymode.policy.guarantee import Guarantee
+from polymode.policy.json_fields import checked_fields
 from polymode.policy.recalibration import Recalibration
 from polymode.prompts import MAX_K, check_k
 
@@ -170,18 +171,18 @@ class Policy:
         Raises:
             ConfigError: not an object, an unknown field, a value that is not allowed, a guarantee for other rules.
         """
-        values = _checked(row, Policy, "policy")
+        values = checked_fields(row, Policy, "policy")
         if values.get("recalibration") is not None:
             values["recalibration"] = _recalibration(values["recalibration"])
         if values.get("conditions") is not None:
-            values["conditions"] = _conditions(values["conditions"])
+            values["conditions"] = Conditions.from_json(values["conditions"])
         listed, groups = values.get("guarantees", []), values.get("groups", {})
         if not isinstance(listed, list):
             raise ConfigError("guarantees: a list is needed")
         if not isinstance(groups, Mapping):
             raise ConfigError("groups: an object is needed, with the policy of each group")
         values["guarantees"] = tuple(
-            Guarantee(**_checked(item, Guarantee, "guarantee", needed=_NEEDED)) for item in listed
+            Guarantee(**checked_fields(item, Guarantee, "guarantee", needed=_NEEDED)) for item in listed
         )
         values["groups"] = {name: _group(name, group) for name, group in groups.items()}
         return Policy(**values)
@@ -212,41 +213,8 @@ def _group(name: object, row: object) -> Policy:
 
 
 def _recalibration(row: object) -> Recalibration:
-    values = _checked(row, Recalibration, "recalibration", needed=[one.name for one in fields(Recalibration)])
+    values = checked_fields(row, Recalibration, "recalibration", needed=[one.name for one in fields(Recalibration)])
     points = values["points"]
     if not isinstance(points, list) or not all(isinstance(point, list) and len(point) == 2 for point in points):
         raise ConfigError("recalibration.points: a list of pairs of numbers is needed")
     return Recalibration(**{**values, "points": tuple((x, r) for x, r in points)})
-
-
-def _conditions(row: object) -> Conditions:
-    values = _with_tuples(_checked(row, Conditions, "conditions"), "conditions", "prompts")
-    if values.get("questions") is not None:
-        questions = _checked(values["questions"], QuestionStatistics, "conditions.questions", needed=_OF_QUESTIONS)
-        values["questions"] = QuestionStatistics(
-            **_with_tuples(questions, "conditions.questions", "characters", "scripts")
-        )
-    return Conditions(**values)
-
-
-_OF_QUESTIONS = tuple(one.name for one in fields(QuestionStatistics) if one.default is MISSING)
-
-
-def _with_tuples(values: dict[str, Any], where: str, *names: str) -> dict[str, Any]:
-    for name in names:
-        if name in values and not isinstance(values[name], list):
-            raise ConfigError(f"{where}.{name}: a list is needed")
-    return {name: tuple(value) if name in names else value for name, value in values.items()}
-
-
-def _checked(row: object, kind: type[Any], where: str, *, needed: Collection[str] = ()) -> dict[str, Any]:
-    """The fields of a JSON object, none unknown and none of the needed ones missing."""
-    if not isinstance(row, Mapping):
-        raise ConfigError(f"{where}: a JSON object is needed, got {type(row).__name__}")
-    names = [field.name for field in fields(kind)]
-    for name in row:
-        if name not in names:
-            raise ConfigError(f"{where}: unknown field {name!r}; known: {', '.join(names)}")
-    if missing := [name for name in needed if name not in row]:
-        raise ConfigError(f"{where}: {missing[0]} is missing; calibrate again")
-    return dict(row)
