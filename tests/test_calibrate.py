@@ -15,7 +15,7 @@ from polymode.calibrate import read_judged as read_judged_file
 from polymode.errors import ConfigError, DataNotFoundError, RecordError
 from polymode.evaluation import evaluate
 from polymode.policy import Policy
-from polymode.policy.fitting import Calibration
+from polymode.policy.calibration import Calibration
 from polymode.runs import read_policy, write_policy
 from polymode.types import Completion, Example, Reference
 

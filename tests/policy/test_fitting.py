@@ -10,8 +10,8 @@ from polymode.errors import ConfigError
 from polymode.policy import Policy
 from polymode.policy.calibration import Calibration
 from polymode.policy.fitting import fit_policy
-from polymode.policy.records import Records, View
 from polymode.policy.guarantee import Guarantee
+from polymode.policy.records import Records, View
 from polymode.policy.thresholds import (
     Outcome,
     conformal,
