@@ -604,7 +604,19 @@ def test_calibrate_writes_a_policy_and_says_what_it_promises(
     assert (policy["answer_at"], policy["abstain_below"], policy["k"]) == (0.9, 0.3, 2)
     assert len(policy["guarantees"][0]["fingerprint"]) == 64 and policy["guarantees"][0]["date"].startswith("20")
     assert (
-        main(["calibrate", str(run / "judged.jsonl"), "--target", "conformal", "--design-share", "0.5", "--out", str(tmp_path / "p.json")]) == 0
+        main(
+            [
+                "calibrate",
+                str(run / "judged.jsonl"),
+                "--target",
+                "conformal",
+                "--design-share",
+                "0.5",
+                "--out",
+                str(tmp_path / "p.json"),
+            ]
+        )
+        == 0
     )
     assert json.loads((tmp_path / "p.json").read_text())["offer_at"] == 0.01
 

@@ -16,7 +16,7 @@ class Claim(NamedTuple):
     guarantee: str | None
     """The guarantee, as a sentence; None where there is none."""
     reason: str | None
-    """Why there is none; None where there is one, and where nothing is shown."""
+    """Why there is none; None where there is one, where nothing is shown, and where the policy guarantees nothing."""
 
 
 def claim(
@@ -41,7 +41,7 @@ def claim(
     Raises:
         ConfigError: a risk or group that the policy does not know.
     """
-    if kind in (DecisionKind.ABSTAIN, DecisionKind.ESCALATE):
+    if kind in (DecisionKind.ABSTAIN, DecisionKind.ESCALATE) or not policy.promises:
         return Claim(None, None)
     sentence = next(
         (one.statement for one in policy.rules_for(risk, meta).guarantees if one.decision == kind.value), None

@@ -35,8 +35,8 @@ QuestionText = Annotated[str, Field(min_length=1, max_length=MAX_QUESTION_CHARS,
 """A text that is not blank."""
 Risk = Annotated[str, Field(min_length=1, max_length=MAX_NAME, pattern=r"\S")]
 """Class of risk: one of the policy's, else normal or high."""
-Meta = Annotated[dict[str, str | bool | int], Field(max_length=20)]
-"""Fields by which a policy may tell questions apart."""
+Meta = Annotated[dict[str, str], Field(max_length=20)]
+"""Fields by which a policy may tell questions apart, with texts; a number or boolean as JSON writes it."""
 
 
 class Strict(BaseModel):
@@ -99,7 +99,8 @@ class AnswerSetReply(BaseModel):
         description="what the policy guarantees about decisions of this kind; null when it guarantees nothing here"
     )
     no_guarantee: str | None = Field(
-        description="why there is no guarantee; null when there is one, and when nothing is shown"
+        description="why there is no guarantee; null when there is one, when nothing is shown, and when the "
+        "policy guarantees nothing at all"
     )
     escalation_id: int | str | None = Field(
         description="of the question in the review queue; null when it was not escalated or the server has no queue"

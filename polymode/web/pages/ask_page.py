@@ -38,7 +38,7 @@ def ask_page(answer_service: AnswerService) -> APIRouter:
             default_k=answer_service.serving.k,
             risks=answer_service.serving.policy.risks,
             by=answer_service.by,
-            groups=answer_service.serving.policy.groups,
+            group_names=list(answer_service.serving.policy.groups),
             max_k=MAX_K,
             max_chars=MAX_QUESTION_CHARS,
             **{"reply": None, "problem": None, **result},
