@@ -189,7 +189,7 @@ def test_a_policy_may_tell_questions_apart_by_another_field(start: Start) -> Non
         ({"question": "q", "k": 3}, "k", 3, "2, which the policy was calibrated with", "leave k out"),
         ({"question": "q", "risk": "low"}, "risk", "low", "'normal', 'high'", "name one of these, or calibrate with"),
         ({"question": "q", "risk": " "}, "risk", " ", "risk of the question: a class of the policy", "change it"),
-        ({"question": "q", "meta": {"a": []}}, "meta.a", [], "an object with the field by which", "change it"),
+        ({"question": "q", "meta": {"a": []}}, "meta.a", "[]", "an object with the field by which", "change it"),
         ({"question": "q", "temprature": 0}, "temprature", 0, "one of question, k, risk", "leave it out"),
         ({"question": "q", "body": 1}, "body", 1, "one of question, k, risk", "leave it out"),
         ([], "body", None, "a JSON object with question, k, risk", "send an object"),
