@@ -85,7 +85,8 @@ def test_a_question_under_several_ids_is_one(read_judged) -> None:
 
 
 def test_near_repeats_are_warned_about(read_judged) -> None:
-    texts = ["Which of the two rivers is longer?", "Which of the two rivers is longer", "Name a noble gas."]
+    text = "A 31 year old man has headache, tremor, dizziness; no back pain"
+    texts = [text, text.replace("31", "32"), "Name a noble gas."]
     rows = [{**ROW, "id": str(i), "question": question_fingerprint(text)} for i, text in enumerate(texts)]
     judged = read_judged(rows)
     assert (judged.near, judged.n_repeats) == ((("0", "1"),), 0)
@@ -97,19 +98,19 @@ def test_near_repeats_are_warned_about(read_judged) -> None:
 def test_repeats_under_other_ids_do_not_break_the_promise(
     read_judged, has_fingerprints: bool, least: int, most: int
 ) -> None:
-    """80 worlds of 60 questions under 5 ids each, 21% wrong: every policy found is broken; delta = 0.1.
+    """80 worlds of 36 questions under 12 ids each, 21% wrong: every policy found is broken; delta = 0.1.
 
     P(Binomial(80, 0.1) > 18) < 0.1%. Without fingerprints the repeats count as further questions, and it breaks.
     """
     n_found = 0
     for seed in range(80):
         rng = np.random.default_rng(seed)
-        verdicts = ["wrong" if is_wrong else "correct" for is_wrong in rng.random(60) < 0.21]
+        verdicts = ["wrong" if is_wrong else "correct" for is_wrong in rng.random(36) < 0.21]
         rows = [
             {**ROW, "id": f"{i}-{copy}", "k": 1, "answers": ["a"], "confidences": [0.9], "verdicts": [verdicts[i]]}
             | ({"question": question_fingerprint(f"question {i * 7919}?")} if has_fingerprints else {})
-            for i in range(60)
-            for copy in range(5)
+            for i in range(36)
+            for copy in range(12)
         ]
         try:
             fit_policy(read_judged(rows).records, Calibration("answer", 0.2, 0.1, seed=seed))
@@ -124,9 +125,7 @@ def test_groups_need_a_field_that_every_question_has(read_judged) -> None:
     assert read_judged(rows, by="risk").labels == ("high", *["low"] * 59)
     with pytest.raises(ConfigError, match="by = 'n' has more than 50 values"):
         read_judged(rows, by="n")
-    with pytest.raises(
-        ConfigError, match="by = 'ward': question '0' has no such field in meta; it has n, risk; put it"
-    ):
+    with pytest.raises(ConfigError, match="question '0' has no such field in meta; it has n, risk; put it into the"):
         read_judged(rows, by="ward")
 
 
