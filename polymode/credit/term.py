@@ -13,7 +13,13 @@ Floats = NDArray[np.float64]
 
 
 def term_advantages(
-    scores: SlotScores, group: int, *, scale: str = "none", reasoning: float = 1.0, confidence: float = 1.0
+    scores: SlotScores,
+    group: int,
+    *,
+    scale: str = "none",
+    reasoning: float = 1.0,
+    confidence: float = 1.0,
+    own_confidence: bool = True,
 ) -> Floats:
     """Advantages of the parts of each completion, shape (N, 1 + 2 K): the whole, answers 1..K, confidences 1..K.
 
@@ -44,6 +50,8 @@ def term_advantages(
         reasoning: factor of the credit of tokens outside the slots, above 0.
         confidence: factor of the credit of confidences, above 0.
         scale: one of `SCALES`, of the scores, as in `group_advantages`.
+        own_confidence: whether a confidence is credited with its own score; not so where the gradient of that is taken
+            over all values that could have been stated (`polymode.training.expected_score`).
 
     Raises:
         ConfigError: another scale, or a factor that is not positive.
@@ -81,7 +89,8 @@ def term_advantages(
     # One ρ_i for each slot, the regression of C_i on P_i over the batch. Slot 1 has no past: 0 / tiny is 0.
     rho_K = -(to_go_NK * past_NK).sum(0) / np.maximum((past_NK**2).sum(0), 1e-12)
     answers_NK = to_go_NK + rho_K * past_NK + stated_NK + rest_N1
-    confidences_NK = confidence * (_against_same_verdict(own_NK, hits_NK) + rest_N1)
+    own_credit_NK = _against_same_verdict(own_NK, hits_NK) if own_confidence else 0.0
+    confidences_NK = confidence * (own_credit_NK + np.broadcast_to(rest_N1, own_NK.shape))
     outside_N = np.where(has_slots_N, reasoning * whole_N, whole_N)
 
     parts_NX = np.concatenate([outside_N[:, None], answers_NK, confidences_NK], 1)
