@@ -141,6 +141,13 @@ def test_stored_verdicts_are_taken_and_unscored_answers_left_out(run: Run) -> No
     assert "fitted to 320 answers" in shown and table(shown)["probe"][0] > 0.85
 
 
+def test_verdicts_in_a_folder_of_their_own_are_found_with_their_texts(run: Run) -> None:
+    run("evaluate", "train", "--n-boot", 0, "--out", "verdicts")
+    run("confidences", "test", "--from", "probe", "--fit", "verdicts", "--out", "a")
+    run("confidences", "test", *PROBE, "--out", "b")
+    assert [row["confidences"] for row in rows("a")] == [pytest.approx(row["confidences"]) for row in rows("b")]
+
+
 def test_a_fitted_probe_serves_again(run: Run) -> None:
     run("confidences", "test", *PROBE, "--out", "a")
     shown = run("confidences", "test", "--from", "probe", "--fit", "a/probe.npz", "--out", "b")
@@ -211,7 +218,9 @@ def test_without_a_right_answer_there_is_no_auroc(run: Run, model_folder: Path) 
     [
         ("test --from probe", "--fit is missing: a probe learns from judged answers"),
         ("test --from votes --fit train", "--fit is for --from probe: leave it out, votes learns nothing"),
-        ("test --from probe --fit nowhere", "--fit nowhere has no completions: give a run folder of judged answers"),
+        ("test --from probe --fit nowhere", "nowhere has no completions: give a run folder, or a file"),
+        ("test --from probe --fit nowhere.npz", "nowhere.npz does not exist: give a run folder, a file of completions"),
+        ("test --from probe --fit judged/judged.jsonl", "judged/judged.jsonl holds verdicts without the texts"),
         ("test --from probe --fit few", "few: 16 judged answers are too few for a probe: give at least 20"),
         ("test --from probe --fit right", "right: all 320 answers are right: a probe needs both verdicts"),
         ("test --from probe --fit wrong", "wrong: all 320 answers are wrong: a probe needs both verdicts"),
@@ -246,6 +255,8 @@ def test_what_is_wrong_is_said_in_one_line(run: Run, args: str, message: str, mo
     text = tags(["red", "blue"], ["0.5", "0.2"]) + "<answer2>red</answer2>"
     third = text.replace("<answer2>red</answer2>", "<answer3>red</answer3><confidence3>0.2</confidence3>")
     write_run("three", [replace(one, text=third, k=3) for one in test], model_folder)
+    write_run("judged", train[:9], model_folder)
+    run("evaluate", "judged", "--n-boot", 0)
     Path("broken.npz").write_bytes(b"PK\x03\x04 nothing")
     questions = [one.example.question for one in train]
     states = np.random.default_rng(0).standard_normal((len(train), 1, 32))
@@ -257,6 +268,13 @@ def test_what_is_wrong_is_said_in_one_line(run: Run, args: str, message: str, mo
     error = error.splitlines(keepends=True)[-1]  # above it, transformers' bar of loaded weights
     assert message in error and error.count("\n") == 1
     assert not list(Path().glob("*-probe"))
+
+
+def test_verdicts_on_other_completions_are_refused(run: Run) -> None:
+    run("evaluate", "train", "--n-boot", 0)
+    runs.write_completions(Path("train"), completions(80, 0)[1:])
+    error = run("confidences", "test", *PROBE, code=1)
+    assert "train/completions.jsonl has changed since it was judged into train: run polymode evaluate again" in error
 
 
 def test_generate_names_the_command_for_it(run: Run, model_folder: Path) -> None:

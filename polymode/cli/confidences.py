@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from polymode.cli.flags import Count, Whole
 from polymode.cli.options import PATIENCE, ModelOptions, VerifierOptions
-from polymode.errors import ConfigError, DataNotFoundError
+from polymode.errors import ConfigError
 from polymode.types import Completion
 
 LITTLE_MASS = 0.5
@@ -88,7 +88,16 @@ class Confidences(VerifierOptions):
 def measure(options: Confidences) -> int:
     """Measure the confidences and write completions that hold them."""
     from polymode import runs
-    from polymode.cli.probing import check_writer, comparison, fitted, judged_hits, read_training
+    from polymode.cli.probing import (
+        TrainingAnswers,
+        check_writer,
+        comparison,
+        completions_and_verdicts,
+        fit_record,
+        fitted,
+        judged_hits,
+        read_training,
+    )
     from polymode.cli.verbs import check_same, hint_at_resume
     from polymode.evaluation import read_completions
     from polymode.evaluation.recorded_verifier import recorded_verifier
@@ -101,8 +110,6 @@ def measure(options: Confidences) -> int:
         raise ConfigError("--fit is missing: a probe learns from judged answers; give a run folder of other questions")
     if options.fit is not None and not is_probe:
         raise ConfigError(f"--fit is for --from probe: leave it out, {options.method} learns nothing")
-    if options.fit is not None and not runs.file_in(options.fit, runs.COMPLETIONS).is_file():
-        raise DataNotFoundError(f"--fit {options.fit} has no completions: give a run folder of judged answers")
     source = runs.file_in(options.completions, runs.COMPLETIONS)
     out = options.out or _default_out(source, options.method)
     if out.resolve() == source.parent.resolve() and source.name == runs.COMPLETIONS:
@@ -117,6 +124,11 @@ def measure(options: Confidences) -> int:
     if has_model and not model:
         raise ConfigError(f"--model is missing: {options.method} asks the model, and {source} does not name it")
     record = _record(options, model_options, model if has_model else None, stored, source)
+    verdicts = None
+    if options.fit is not None:
+        record |= fit_record(options.fit, has_slots=options.slots)
+        check_stated(completions, source)
+        verdicts = completions_and_verdicts(source)[1] if named is None else None
     if (out / runs.CONFIG).exists():
         runs.create(out, record, resume=options.resume)
         check_same(record, out, free=("batch",))
@@ -133,14 +145,16 @@ def measure(options: Confidences) -> int:
     generator: Any = None
     probe, training, fit_style = None, None, style
     if options.fit is not None:
-        check_stated(completions, source)
         earlier = out / runs.PROBE  # of the command that was interrupted
         path = earlier if measured and earlier.is_file() else options.fit
-        fit_stored = _stored(path if path.is_dir() else path.parent)
-        fit_style = _style(_model_options(options, fit_stored), fit_stored) if fit_stored else style
         training = read_training(path, {"k": options.k, "confidence": asked, "verifier": named})
         check_writer(str(model), stored.get("model"), source)
-        check_writer(str(model), fit_stored.get("model") or getattr(training, "model", None), path)
+        if isinstance(training, TrainingAnswers):
+            fit_stored = _stored(training.folder)
+            fit_style = _style(_model_options(options, fit_stored), fit_stored) if fit_stored else style
+            check_writer(str(model), fit_stored.get("model"), path)
+        else:
+            check_writer(str(model), training.model, path)
     if has_model:
         generator = model_options.open_generator(str(model), batch=options.batch, show_progress=False, **PATIENCE)
         check_model(options.method, generator, ("probe",))
@@ -164,8 +178,7 @@ def measure(options: Confidences) -> int:
     part.remove()
     print(summary(options.method, measured))
     if probe is not None:
-        hits = judged_hits(source, completions, verifier, is_named=named is not None)
-        print(comparison(measured, hits, probe, seed=options.seed))
+        print(comparison(measured, judged_hits(completions, verdicts, verifier), probe, seed=options.seed))
     print(f"completions: {path}")
     return 0
 
@@ -242,9 +255,6 @@ def _record(
 
     own = {name: runs.to_json(options)[name] for name in ("verifier", "verifier_options", "k", "confidence")}
     how = {name: getattr(options, name) for name in ("reasoning", "checks", "seed", "batch")}
-    if options.fit is not None:
-        how |= {"fit": str(options.fit), "slots": options.slots}
-        how["fit_sha256"] = runs.fingerprint(runs.file_in(options.fit, runs.COMPLETIONS))
     return {
         **stored,
         **runs.to_json(model_options),

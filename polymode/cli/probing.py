@@ -8,39 +8,56 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polymode.errors import ConfigError, RecordError
+from polymode.errors import ConfigError, DataNotFoundError, RecordError
 from polymode.types import Completion
 
 if TYPE_CHECKING:
     from polymode.probe import Probe
     from polymode.uncertainty import Estimate
 
+PROBE_FILE = ".npz"
+"""Ending of what `polymode.runs.write_probe` writes."""
 Hits = dict[tuple[str, int], tuple[int | None, ...]]
 """y of each answer of a completion, by its question's id and its sample; None is unscored."""
 
 
-def judged_hits(path: Path, completions: Sequence[Completion], verifier: Any, *, is_named: bool) -> Hits:
-    """Verdicts of the completions at ``path``: the stored ones, or judged here where there are none.
+def completions_and_verdicts(path: Path) -> tuple[Path, Path | None]:
+    """The file of completions at ``path``, and the judged.jsonl that belongs to it, where there is one.
 
     Args:
-        path: file or folder of the completions.
-        completions: what was read from it.
-        verifier: what judges them.
-        is_named: whether the user named the verifier, who then wants its verdicts.
+        path: a file of completions, its folder, or a folder that polymode evaluate judged others' completions into.
 
     Raises:
-        RecordError: stored verdicts are of other completions.
+        ConfigError: it is a judged.jsonl.
+        DataNotFoundError: there are no completions.
+        RunIncompleteError: they have changed since they were judged.
     """
+    from polymode import runs
+
+    file = runs.file_in(path, runs.COMPLETIONS)
+    if file.name == runs.JUDGED:
+        raise ConfigError(f"{path} holds verdicts without the texts: name its folder")
+    verdicts = file.with_name(runs.JUDGED) if file.name == runs.COMPLETIONS else None
+    if verdicts is not None and verdicts.is_file():
+        texts = runs.completions_of(verdicts.parent)
+        if not file.is_file():
+            return texts, verdicts
+        if texts.resolve() == file.resolve():
+            return file, verdicts
+    if not file.is_file():
+        raise DataNotFoundError(f"{path} has no completions: give a run folder, or a file of completions")
+    return file, None
+
+
+def judged_hits(completions: Sequence[Completion], verdicts: Path | None, verifier: Any) -> Hits:
+    """The stored verdicts, or, where there are none, those of the verifier."""
     from polymode import runs
     from polymode.evaluation.judging import judge_completions
 
-    file = runs.file_in(path, runs.COMPLETIONS)
-    stored = file.with_name(runs.JUDGED)
-    if is_named or file.name != runs.COMPLETIONS or not stored.is_file():
+    if verdicts is None:
         judged, _ = judge_completions(completions, verifier=verifier)
     else:
-        runs.completions_of(file.parent)  # refuses verdicts on what the file held before
-        judged = [line.judged for line in runs.judged_lines(stored)]
+        judged = [line.judged for line in runs.judged_lines(verdicts)]
     return {(one.id, one.sample): one.hits for one in judged}
 
 
@@ -66,6 +83,9 @@ class TrainingAnswers:
     """Judged completions that a probe is to be fitted to."""
 
     path: Path
+    """As the user named them."""
+    folder: Path
+    """Where they stand."""
     completions: Sequence[Completion]
     labels: Mapping[tuple[int, int], int]
 
@@ -87,18 +107,32 @@ def read_training(path: Path, reading: Mapping[str, Any]) -> Probe | TrainingAns
     from polymode.generate.probing import check_fittable, check_stated, labels_of
     from polymode.verifiers.text import TextVerifier
 
-    if path.suffix == ".npz":
+    if path.suffix == PROBE_FILE:
         return runs.read_probe(path)
-    is_named = reading["verifier"] is not None
-    verifier = reading["verifier"] if is_named else recorded_verifier(path) or TextVerifier()
-    completions = runs.read_completions(path, **{**reading, "verifier": verifier})
+    file, verdicts = completions_and_verdicts(path)
+    verifier = reading["verifier"]
+    if verifier is not None:
+        verdicts = None  # the user wants those of this one
+    else:
+        verifier = recorded_verifier(file) or TextVerifier()
+    completions = runs.read_completions(file, **{**reading, "verifier": verifier})
     check_stated(completions, path)
-    labels = labels_of(completions, judged_hits(path, completions, verifier, is_named=is_named))
+    labels = labels_of(completions, judged_hits(completions, verdicts, verifier))
     try:
         check_fittable(completions, labels)
     except RecordError as exc:
         raise RecordError(f"{path}: {exc}") from None
-    return TrainingAnswers(path, completions, labels)
+    return TrainingAnswers(path, file.parent, completions, labels)
+
+
+def fit_record(path: Path, *, has_slots: bool) -> dict[str, Any]:
+    """What config.json says of a fit; raises as `completions_and_verdicts`, and DataNotFoundError without a file."""
+    from polymode import runs
+
+    file = path if path.suffix == PROBE_FILE else completions_and_verdicts(path)[0]
+    if not file.is_file():
+        raise DataNotFoundError(f"{path} does not exist: give a run folder, a file of completions or a {runs.PROBE}")
+    return {"fit": str(path), "fit_sha256": runs.fingerprint(file), "slots": has_slots}
 
 
 def fitted(training: Probe | TrainingAnswers, generator: Any, style: Any, **fitting: Any) -> Probe:

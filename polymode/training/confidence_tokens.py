@@ -26,10 +26,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polymode.decoding.texts import CompletionDecoder
+from polymode.decoding.token_starts import TokenStarts
 from polymode.errors import ConfigError
 from polymode.parsing import confidence_of, parse_answers
 from polymode.prompts import Style, write_answers
-from polymode.training.token_starts import TokenStarts
 from polymode.types import AnswerSet
 
 Floats = NDArray[np.float64]
@@ -100,7 +100,7 @@ def stated_confidences(
     Args:
         numbers: of the tokenizer.
         ids: the completion's tokens.
-        starts: first character of each (`polymode.training.token_starts.TokenStarts`).
+        starts: first character of each (`polymode.decoding.token_starts.TokenStarts`).
         answers: what was read from its text.
     """
     out = []
