@@ -9,7 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import NamedTuple
+from typing import Literal, NamedTuple
+
+
+Target = Literal["verdict", "distribution"]
+"""What confidences are scored against: whether the answer is a hit, or its mass in the reference distribution."""
 
 
 class ParseStatus(Enum):
@@ -77,6 +81,7 @@ class Example:
     """The N right answers, N >= 1 (N = 0 only for a question declared unanswerable by its task)."""
     distribution: Mapping[str, float] | None = None
     """Reference distribution over answers (sums to 1) when one is known: target of KL and total variation."""
+    target: Target = "verdict"
     p_correct: Mapping[str, float] | None = None
     """Exact probability that each possible answer is correct (lab only); an answer not listed has that of the
     verifier's method ``p_correct(text)``, or without one probability 0."""
@@ -86,6 +91,8 @@ class Example:
     """What several answers are asked for with (`polymode.prompts.build_prompt`); empty means the usual sentence."""
     meta: Mapping[str, object] = field(default_factory=dict)
     """Anything else the task wants to keep; JSON-serialisable."""
+    target: Target = "verdict"
+    """What confidences are scored against; ``distribution`` needs one, here or as the weights of the references."""
 
 
 class Span(NamedTuple):
@@ -150,6 +157,14 @@ class Judgement:
     """N, the number of references of the question."""
     faults: tuple[str, ...] = ()
     """Texts of verifier failures, one per UNSCORED answer."""
+    soft_labels: tuple[float | None, ...] | None = None
+    """Per answer w_i in [0, 1], its mass in the reference distribution (`polymode.soft_labels`); None when UNSCORED.
+    None for all where the question's target is the verdict."""
+
+    @property
+    def labels(self) -> tuple[float | None, ...]:
+        """Per answer what its confidence is scored against: ``soft_labels`` where there are some, else ``hits``."""
+        return self.hits if self.soft_labels is None else self.soft_labels
 
     @property
     def coverage(self) -> int:
