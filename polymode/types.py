@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal, NamedTuple
 
-
 Target = Literal["verdict", "distribution"]
 """What confidences are scored against: whether the answer is a hit, or its mass in the reference distribution."""
 
@@ -81,7 +80,6 @@ class Example:
     """The N right answers, N >= 1 (N = 0 only for a question declared unanswerable by its task)."""
     distribution: Mapping[str, float] | None = None
     """Reference distribution over answers (sums to 1) when one is known: target of KL and total variation."""
-    target: Target = "verdict"
     p_correct: Mapping[str, float] | None = None
     """Exact probability that each possible answer is correct (lab only); an answer not listed has that of the
     verifier's method ``p_correct(text)``, or without one probability 0."""

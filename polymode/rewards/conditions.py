@@ -32,6 +32,7 @@ from polymode.rewards.coverage import least_gain
 from polymode.rewards.reward import Reward
 from polymode.types import Target
 
+RELEASED_TARGET = "preset = 'released' with target = 'distribution': its formulas are fixed; use preset 'paper'"
 _SLACK = 1e-9
 """Relative, for weights like 1/3."""
 
@@ -65,7 +66,7 @@ def check_question(reward: Reward, *, k: int, n: int, target: Target = "verdict"
     """
     is_soft = target == "distribution"
     if reward.preset == "released" and reward.confidence_weight and is_soft:
-        raise ConfigError("preset = 'released' with target = 'distribution': its formulas are fixed; use preset 'paper'")
+        raise ConfigError(RELEASED_TARGET)
     if reward.preset == "released" or n == 0:  # where nothing is right, no answer can be worth too little
         return
     where = f"{n} reference{'s' if n != 1 else ''} and {k} answer{'s' if k != 1 else ''}"

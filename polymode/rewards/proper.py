@@ -13,14 +13,14 @@ https://doi.org/10.1198/016214506000001437). The cut is on the confidence, not o
 better than a small honest q. Every loss spans exactly 1 at q = 0, so one condition on the weights serves all
 (`polymode.rewards.conditions`); without the cut the log score has no such bound (https://arxiv.org/abs/2507.16806).
 
-*Soft labels.* Where the label is a probability w (the share of votes, a posterior) the loss is the expected one less its
-least value, the divergence of the score::
+*Soft labels.* Where the label is a probability w (the share of votes, a posterior) the loss is the expected one less
+its least value, the divergence of the score::
 
     D(q, w) = w S(q, 1) + (1 - w) S(q, 0) - [w S(w, 1) + (1 - w) S(w, 0)]          brier: D(q, w) = (q - w)²
 
-It differs from E_y S(q, y), y ~ Bernoulli(w), by a number that no confidence can change (for Brier w (1 - w)): so it has
-the same gradient in q, is least, 0, at q = w alone, and spans 0 to 1 as S does. What it leaves out depends on the
-answer, and would charge an uncertain answer although its uncertainty is not the model's. At w = 0 and 1 it is S itself.
+It differs from E_y S(q, y), y ~ Bernoulli(w), by a number that no confidence can change (for Brier w (1 - w)): so it
+has the same gradient in q, is least, 0, at q = w, and never above 1. What it leaves out depends on the answer, and
+would charge an uncertain answer although the uncertainty is the question's. At w = 0 and 1 it is S itself.
 
 ``other`` is the log score of a whole set when at most one answer can be right: K answers and the rest, "none of these",
 with probability 1 - Σ q (hypotheses with an "other" bucket, https://possibilities.kingdomofends.org/framework).

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from polymode.errors import ConfigError, RecordError, VerifierFault
+from polymode.rewards.conditions import RELEASED_TARGET
 from polymode.rewards.coverage import coverage_value
 from polymode.rewards.own_terms import OwnTerm, open_term, value_of
 from polymode.rewards.proper import SCORES, loss_of, other_loss, soft_loss
@@ -117,11 +118,13 @@ def _brier(judgement: Judgement, confidences: list[float], reward: Reward, terms
     labels: Any = judgement.labels  # of soft ones the divergence is the same square
     for q, y in zip(confidences, labels):  # noqa: B905  # the hot path; lengths are equal by construction
         error += (q - y) * (q - y)  # half the time of ** 2
-    return -reward.confidence_weight * (error / len(labels))  # exactly minus the weight at worst: format can outweigh it
+    return -reward.confidence_weight * (
+        error / len(labels)
+    )  # at worst exactly minus the weight, which format outweighs
 
 
 def answer_losses(judgement: Judgement, confidences: Sequence[float], score: str) -> list[float]:
-    """Loss of each confidence of a scored set against its label, hard or soft, in [0, 1] (`polymode.rewards.proper`)."""
+    """Loss of each confidence of a scored set against its label, hard or soft, in [0, 1]: `polymode.rewards.proper`."""
     loss, labels = loss_of(score), judgement.labels
     if judgement.soft_labels is None:
         return [loss(q, y) for q, y in zip(confidences, labels, strict=True)]
@@ -174,7 +177,7 @@ def _any_right(judgement: Judgement, confidences: list[float], reward: Reward, t
 def _gated_brier(judgement: Judgement, confidences: list[float], reward: Reward, terms: Mapping[str, float]) -> float:
     """`released`: 1 - mean Brier score on plain matches, nothing when texts repeat or confidences sum above 1."""
     if judgement.soft_labels is not None:
-        raise ConfigError("preset = 'released' with target = 'distribution': its formulas are fixed; use preset 'paper'")
+        raise ConfigError(RELEASED_TARGET)
     total = 0.0
     for q in confidences:  # left to right without compensation, as published: exact sums of 1 may come out above 1
         total += q

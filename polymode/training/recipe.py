@@ -20,6 +20,7 @@ from polymode.chat import Chat
 from polymode.errors import ConfigError, DataNotFoundError, UserError
 from polymode.prompts import check_k
 from polymode.rewards import METHODS, Reward, check_question, term_names
+from polymode.rewards.conditions import RELEASED_TARGET
 from polymode.rewards.coverage import least_gain
 from polymode.runs import read_shots
 from polymode.training.trl_options import (
@@ -30,6 +31,7 @@ from polymode.training.trl_options import (
     unknown_option,
     warn_of_old_names,
 )
+from polymode.types import Target
 from polymode.verifiers.choice import check_verifier
 
 Flag = Annotated[bool, Strict()]
@@ -70,6 +72,9 @@ class Recipe:
     confidences: Literal["independent", "exclusive"] = "independent"
     """`exclusive`, where at most one answer can be right: a soft penalty when confidences sum above 1."""
     exclusive_penalty: float = 1.0
+    target: Literal["task", "verdict", "distribution"] = "task"
+    """What confidences are scored against: whether the answer is a hit (verdict), or its mass in the question's
+    reference distribution, such as shares of votes or a posterior; `task`: what each question says."""
     repeat_penalty: float = 0.0
     """Weight of each answer that repeats an earlier one of its set."""
     terms: Mapping[str, Annotated[float, Strict()]] = field(default_factory=dict)
@@ -245,6 +250,16 @@ class Recipe:
                 f"credit = 'term' with preset = {self.preset!r}: its gates look at the whole set; use preset 'paper', "
                 "or credit 'sequence'"
             )
+        if self.target == "distribution":
+            if not has_confidence:
+                yield f"{self._setting('target')} with {method}: its answers carry no confidences; use multi-rlcr"
+            if self.preset != "paper":
+                yield RELEASED_TARGET
+            if self.verifier == "programs":
+                yield (
+                    f"{self._setting('target')} with verifier = 'programs': right programs are without number, so none "
+                    "has a mass; leave target out"
+                )
         if self.device_batch is not None and self.completions_per_step % self.device_batch:
             yield (
                 f"device_batch = {self.device_batch!r} must divide questions_per_step x num_generations = "
@@ -284,14 +299,14 @@ class Recipe:
                 f"{self.num_generations}: use objective_k from 1 to {self.num_generations - 1}"
             )
 
-    def check_weights(self, n: int) -> None:
+    def check_weights(self, n: int, target: Target = "verdict") -> None:
         """Refuse weights that on questions with n references pay for something else than right, honest answers.
 
         Raises:
             ConfigError: by `polymode.rewards.conditions`, or a bonus of exploration that beats a right answer.
         """
         reward = self.reward
-        check_question(reward, k=self.answers, n=n)
+        check_question(reward, k=self.answers, n=n, target=target)
         if self.exploration == "none" or self.objective != "mean":
             return
         novelty = self.exploration_weight / self.answers

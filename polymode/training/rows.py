@@ -10,10 +10,11 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from polymode.chat import check_reading, has_template
+from polymode.distributions import distribution_of
 from polymode.errors import ConfigError
 from polymode.prompts import encodable, prompt_for, style_of
 from polymode.rewards import METHODS
-from polymode.tasks import Task
+from polymode.tasks import Task, examples_of
 from polymode.training.recipe import Recipe
 from polymode.training.recipe_parts import chat_for
 
@@ -31,8 +32,9 @@ def rows_of(recipe: Recipe, task: Task, *, conversational: bool) -> list[dict[st
     rng = np.random.default_rng([recipe.seed, _K_DRAW])
     ks_N = rng.choice(recipe.k_choices or (recipe.k,), size=needed).tolist()
     rows: list[dict[str, Any]] = []
+    has_soft = False
     for epoch in count():
-        examples = task.examples("train", needed - len(rows), seed=recipe.seed + 7919 * epoch)
+        examples = examples_of(task, "train", needed - len(rows), seed=recipe.seed + 7919 * epoch, target=recipe.target)
         if not examples:
             raise ConfigError(f"task {recipe.task!r} has no training examples")
         for example, k in zip(examples, ks_N[len(rows) :], strict=False):
@@ -43,9 +45,15 @@ def rows_of(recipe: Recipe, task: Task, *, conversational: bool) -> list[dict[st
                 "question": encodable(example.question),
                 "question_id": encodable(example.id),
             }
+            soft = example.target == "distribution"  # a column must be in all rows or in none: see below
+            has_soft |= soft
+            row |= {"target": example.target, "distribution": json.dumps(distribution_of(example)) if soft else ""}
             rows.append(row | ({"k": k} if recipe.k_choices else {}))
         if len(rows) >= needed:
             break
+    if not has_soft:
+        for row in rows:
+            del row["target"], row["distribution"]
     return rows
 
 
