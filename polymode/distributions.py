@@ -61,7 +61,7 @@ def check_target(example: Example) -> None:
     references = example.references
     total = math.fsum(ref.weight or 0.0 for ref in references)
     if not references:
-        problem = "the question has no references, so nobody gave any answer"
+        problem = "the question has no references"
     elif (lacking := next((ref for ref in references if ref.weight is None), None)) is not None:
         problem = f"the reference {lacking.text!r} has no weight"
     elif abs(total - 1) > SUM_TOLERANCE:

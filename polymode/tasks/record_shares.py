@@ -13,11 +13,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from numbers import Real
-from typing import Any
+from typing import Any, cast
 
-from polymode.errors import RecordError
+from polymode.errors import RecordError, VerifierFault
 from polymode.references import is_missing
 from polymode.types import Reference
+from polymode.verifiers import QuestionVerifier, Verifier, depends_on_question
+from polymode.verifiers.faults import ask
 
 
 def with_shares(values: Sequence[Any]) -> list[Any]:
@@ -43,8 +45,10 @@ def without_weight(value: Any) -> Any:
     return {name: x for name, x in value.items() if name != "weight"} if isinstance(value, Mapping) else value
 
 
-def with_votes(references: Sequence[Reference], counts: Sequence[Any]) -> list[Reference]:
-    """The references that got votes, each weighted with its share of all.
+def with_votes(
+    references: Sequence[Reference], counts: Sequence[Any], verifier: Verifier | QuestionVerifier | None
+) -> list[Reference]:
+    """The references that got votes, each weighted with its share of all; those that a verifier calls the same as one.
 
     Raises:
         RecordError: a number of votes is missing or negative, or there are none.
@@ -57,7 +61,31 @@ def with_votes(references: Sequence[Reference], counts: Sequence[Any]) -> list[R
     total = math.fsum(counts)
     if references and not total:
         raise RecordError("weights = 'counts': all counts are 0; leave the record out, nobody answered it")
-    return [replace(ref, weight=n / total) for ref, n in zip(references, counts, strict=True) if n]
+    weighted = [replace(ref, weight=n / total) for ref, n in zip(references, counts, strict=True) if n]
+    return (
+        weighted if verifier is None or depends_on_question(verifier) else _joined(weighted, cast(Verifier, verifier))
+    )
+
+
+def _joined(references: Sequence[Reference], verifier: Verifier) -> list[Reference]:
+    """References whose texts are the same answer, put together under the first: people write one answer in many ways."""
+    joined: list[Reference] = []
+    for ref in references:
+        place = next((i for i, first in enumerate(joined) if _is_same(verifier, first.text, ref.text)), None)
+        if place is None:
+            joined.append(ref)
+            continue
+        first = joined[place]
+        weight = min(1.0, (first.weight or 0.0) + (ref.weight or 0.0))
+        joined[place] = Reference(first.text, (*first.aliases, *ref.names), weight)
+    return joined
+
+
+def _is_same(verifier: Verifier, a: str, b: str) -> bool:
+    try:
+        return bool(ask(verifier.same, a, b))
+    except VerifierFault:  # judging says of each answer what is wrong
+        return False
 
 
 def _is_number(value: Any) -> bool:

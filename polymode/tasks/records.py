@@ -51,8 +51,8 @@ class Records:
         references_field: column or key of the references.
         aliases_field: further aliases, one list per reference.
         weights_field: weights, one per reference.
-        weights: ``probabilities`` in [0, 1], or ``counts`` of votes, which are divided by their sum; an answer without
-            a vote is then no reference.
+        weights: ``probabilities`` in [0, 1], or ``counts`` of votes, which are divided by their sum; votes for wordings
+            that the verifier calls the same add up, and an answer without a vote is no reference.
         target: what confidences are scored against, ``verdict`` or ``distribution``: every record then needs weights
             that sum to 1.
         id_field: unique identity of each record; by default its file and number.
@@ -214,14 +214,17 @@ class Records:
 
     def _references(self, record: Record) -> tuple[Reference, ...]:
         where = f"{record.where}, field {self._references_field!r}"
-        values = with_shares(record.items(self._references_field, self.list_texts))
+        values = record.items(self._references_field, self.list_texts)
         if self.strings == "aliases" and values and all(isinstance(value, str) for value in values):
             values = [values]
         try:
+            values = with_shares(values)
             if self.list_texts == "keep":
                 values = [_as_object(value) for value in values]
             counts = votes_of(values) if self._has_counts else []
-            references = [reference_from(without_weight(value) if counts else value) for value in values]
+            if counts or self._weights_field is not None:  # which comes before numbers beside the answers
+                values = [without_weight(value) for value in values]
+            references = [reference_from(value) for value in values]
             if self._aliases_field is not None:
                 for i, names in enumerate(record.per_reference(self._aliases_field, len(references))):
                     references[i] = _with_aliases(references[i], names)
@@ -238,7 +241,7 @@ class Records:
                         for ref, weight in zip(references, weights, strict=True)
                     ]
             if self._has_counts:
-                references = with_votes(references, counts)
+                references = with_votes(references, counts, self._verifier)
             check_references(references, self._verifier)
         except RecordError as exc:
             problem = str(exc).removeprefix("references: ")
