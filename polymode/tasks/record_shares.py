@@ -68,7 +68,7 @@ def with_votes(
 
 
 def _joined(references: Sequence[Reference], verifier: Verifier) -> list[Reference]:
-    """References whose texts are the same answer, put together under the first: people write one answer in many ways."""
+    """References whose texts are the same answer as one: people write it in many ways."""
     joined: list[Reference] = []
     for ref in references:
         place = next((i for i, first in enumerate(joined) if _is_same(verifier, first.text, ref.text)), None)
