@@ -56,21 +56,24 @@ def judge(example: Example, answers: AnswerSet, verifier: Verifier | QuestionVer
     hits: list[int | None] = []
     matches: list[int | None] = []
     duplicates: list[int | None] = []
-    gains: list[int | None] = []
+    gains: dict[int, int] = {}  # slot -> reference by which it enlarges the matching
     faults: list[str] = []
     owner: dict[int, int] = {}  # reference -> slot of the answer that has it in the matching
     for slot, (own, earlier, fault) in enumerate(findings):
-        gain = None
         if fault is not None:
             faults.append(f"answer {slot + 1}: {fault}")
             verdicts.append(_UNSCORED)
             hits.append(None)
         else:
             verdicts.append(_CORRECT if own else _WRONG)
+            gain = None
             if own and earlier is None:
                 gain = own[0] if unlimited else _augment(slot, own, findings, owner)
-            hits.append(0 if gain is None else 1)
-        gains.append(gain)
+            if gain is None:
+                hits.append(0)
+            else:
+                hits.append(1)
+                gains[slot] = gain
         duplicates.append(earlier)
         matches.append(own[0] if own else None)
     for reference, slot in owner.items():

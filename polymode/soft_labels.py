@@ -14,7 +14,7 @@ verifier makes the answer UNSCORED, with the reason, never w_i = 0.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from polymode.distributions import distribution_of
@@ -36,10 +36,8 @@ class Masses:
     """Mass of what is no reference, by key where the verifier has keys, else by name."""
 
 
-def with_soft_labels(
-    judgement: Judgement, example: Example, verifier: Verifier, gains: Sequence[int | None]
-) -> Judgement:
-    """The judgement with its soft labels; ``gains`` are the references by which answers enlarge the matching.
+def with_soft_labels(judgement: Judgement, example: Example, verifier: Verifier, gains: Mapping[int, int]) -> Judgement:
+    """The judgement with its soft labels; ``gains`` has the reference by which each hit enlarges the matching, by slot.
 
     Raises:
         ConfigError: right answers are without number, so that no reference has a mass.
@@ -49,17 +47,17 @@ def with_soft_labels(
             "target = 'distribution' where right answers are without number (programs): no reference has a mass; leave "
             "target out"
         )
-    labels: list[float | None] = [None] * len(gains)
+    labels: list[float | None] = [None] * len(judgement.hits)
     faults: dict[int, str] = {}
     taken: set[str] = set()
     texts = [answer.text for answer in judgement.answer_set.answers]
-    for slot, gain in enumerate(gains):
-        if judgement.hits[slot] is None:
+    for slot, y in enumerate(judgement.hits):
+        if y is None:
             continue
         try:
             masses = _masses_of(example, verifier)
-            if gain is not None:
-                labels[slot] = masses.of_reference[gain]
+            if y:
+                labels[slot] = masses.of_reference[gains[slot]]
             elif judgement.duplicates[slot] is not None or judgement.matches[slot] is not None:
                 labels[slot] = 0.0
             else:

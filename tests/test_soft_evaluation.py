@@ -147,6 +147,37 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "the reference 'e' has no weight" in capsys.readouterr().err
 
 
+BACK_END = f"""
+from polymode.generate.scripted import ScriptedGenerator
+class Fixed(ScriptedGenerator):
+    def __init__(self, model):
+        super().__init__([{TEXT!r}])
+"""
+
+
+def test_generated_lines_say_their_target(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("fixed_back_end.py").write_text(BACK_END, encoding="utf-8")
+    write(Path("votes.jsonl"), {"question": "?", "references": {"e": 5, "n": 3, "c": 2}})
+    command = "generate --model m --backend fixed_back_end:Fixed --task records --data votes.jsonl --k 2 --n 1"
+    options = ["--split", "train", "--task-options", "weights=counts", "validation=0", "test=0"]
+    assert main([*command.split(), *options, "--target", "distribution", "--out", "run"]) == 0
+    assert main(["evaluate", "run", "--n-boot", "0"]) == 0
+    assert "ece                        0.0500" in capsys.readouterr().out
+    assert main([*command.split(), *options, "--target", "verdict", "--out", "run", "--resume"]) == 2
+    assert "target = 'verdict' differs from the run folder's 'distribution'" in capsys.readouterr().err
+    write(Path("plain.jsonl"), {"question": "?", "references": ["e", "n"]})
+    command = command.replace("votes.jsonl", "plain.jsonl")
+    options[3] = "weights=probabilities"
+    assert main([*command.split(), *options, "--target", "distribution", "--out", "other"]) == 2
+    assert "task 'records', question 'record-1': target = 'distribution': the reference 'e' has no weight" in (
+        capsys.readouterr().err
+    )
+    assert not Path("other").exists()
+
+
 def clinic_completion(target: str) -> Completion:
     [example] = Clinic(target=target).examples("test", 1)  # type: ignore[arg-type]
     assert example.distribution is not None

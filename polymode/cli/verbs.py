@@ -156,8 +156,15 @@ def check_same(options: Any, folder: Path, *, free: Sequence[str] = ()) -> None:
     from polymode import runs
 
     # A folder may be older than the option.
-    younger = {"chat_template": {}, "format": "tags", "system": None, "shots": None, "stop": [], "refused": "stop"}
-    younger["target"] = "task"
+    younger = {
+        "chat_template": {},
+        "format": "tags",
+        "system": None,
+        "shots": None,
+        "stop": [],
+        "refused": "stop",
+        "target": "task",
+    }
     stored = {**younger, **runs.read_configuration(folder).config}
     for name, value in runs.to_json(options).items():
         if name not in ("out", "resume", "unsafe_local", *free) and stored.get(name) != value:

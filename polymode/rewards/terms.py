@@ -115,7 +115,7 @@ def _coverage(judgement: Judgement, confidences: list[float], reward: Reward, te
 
 def _brier(judgement: Judgement, confidences: list[float], reward: Reward, terms: Mapping[str, float]) -> float:
     error = 0.0
-    labels: Any = judgement.labels  # of soft ones the divergence is the same square
+    labels: Any = judgement.soft_labels or judgement.hits  # of soft ones the divergence is the same square
     for q, y in zip(confidences, labels):  # noqa: B905  # the hot path; lengths are equal by construction
         error += (q - y) * (q - y)  # half the time of ** 2
     return -reward.confidence_weight * (

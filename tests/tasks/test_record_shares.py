@@ -18,7 +18,7 @@ CHAOS = {
     "label_count": [50, 30, 0],
     "example": {"premise": "A dog runs on a beach.", "hypothesis": "A dog is happy."},
 }
-PROTO = {
+PROTO: dict[str, Any] = {
     "metadata": {"id": "q1", "source": "mine"},
     "question": {"original": "Name something for a picnic.", "normalized": "name something for a picnic"},
     "answers": {
@@ -30,7 +30,7 @@ PROTO = {
     },
     "num": {"answers": 80, "clusters": 2},
 }
-SHARES = {"weights": "counts", "target": "distribution"}
+SHARES: dict[str, Any] = {"weights": "counts", "target": "distribution"}
 
 
 def only(tmp_path: Path, row: Any, **options: Any) -> Example:
@@ -53,7 +53,7 @@ def test_answers_to_numbers_as_in_chaosnli(tmp_path: Path) -> None:
 
 
 def test_clusters_as_in_protoqa(tmp_path: Path) -> None:
-    fields = {"question_field": "question.normalized", "id_field": "metadata.id"}
+    fields: dict[str, Any] = {"question_field": "question.normalized", "id_field": "metadata.id"}
     example = only(tmp_path, PROTO, references_field="answers.clusters", **fields, **SHARES)
     assert example.references == (
         Reference("sandwich", ("sandwiches",), 0.625),
@@ -64,7 +64,7 @@ def test_clusters_as_in_protoqa(tmp_path: Path) -> None:
     assert raw.references[0].names == ("sandwich", "sandwiches")
     assert raw.target == "verdict"
     # The hub's form: a list of clusters, or columns.
-    listed = {"question": "?", "clusters": list(PROTO["answers"]["clusters"].values())}  # type: ignore[index]
+    listed = {"question": "?", "clusters": list(PROTO["answers"]["clusters"].values())}
     assert only(tmp_path, listed, references_field="clusters", **SHARES).references == example.references
     columns = {"question": "?", "clusters": {"count": [50, 30], "answers": [["sandwich", "sandwiches"], ["blanket"]]}}
     found = only(

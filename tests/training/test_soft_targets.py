@@ -41,7 +41,7 @@ def test_columns_of_a_data_set() -> None:
     labels = [one.score.judgement.labels for one in ledger.take([TEXT] * 4)]
     assert labels == [(0.5, 0.3), (1, 1), (0.9, 0.1), (0.6, 0.3)]
     assert logged["coverage"] == 1.5
-    assert logged["hit_rate"] == pytest.approx(sum(map(sum, labels)) / 8)
+    assert logged["hit_rate"] == pytest.approx(sum(y or 0 for one in labels for y in one) / 8)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_released_rewards_of_stock_trl_refuse_soft_labels() -> None:
 
 def test_rows_carry_the_distribution(tmp_path: Path) -> None:
     task = votes_task(tmp_path, {"question": "?", "references": {"e": 5, "n": 3, "c": 2}})
-    small = {"max_steps": 1, "questions_per_step": 1, "num_generations": 2, "k": 2}
+    small: dict[str, Any] = {"max_steps": 1, "questions_per_step": 1, "num_generations": 2, "k": 2}
     recipe = Recipe(task="records", data=tmp_path / "votes.jsonl", target="distribution", **small)
     [row] = rows_of(recipe, task, conversational=False)
     assert row["target"] == "distribution"
@@ -151,7 +151,7 @@ def test_refused_before_a_model_is_loaded(tmp_path: Path) -> None:
         check_questions(released, Own(shares), TextVerifier())  # type: ignore[arg-type]
     # Several references and exclusive confidences go together where confidences are shares.
     task = votes_task(tmp_path, {"question": "?", "references": {"e": 5, "n": 3}})
-    exclusive = {"confidences": "exclusive", "confidence_score": "other"}
+    exclusive: dict[str, Any] = {"confidences": "exclusive", "confidence_score": "other"}
     check_questions(Recipe(target="distribution", **exclusive), task, TextVerifier())
     with pytest.raises(ConfigError, match="several can be right"):
         check_questions(Recipe(**exclusive), task, TextVerifier())
