@@ -32,7 +32,6 @@ from polymode.training.trl_options import (
     unknown_option,
     warn_of_old_names,
 )
-from polymode.types import Target
 from polymode.verifiers.choice import check_verifier
 
 Flag = Annotated[bool, Strict()]
@@ -74,8 +73,7 @@ class Recipe:
     """`exclusive`, where at most one answer can be right: a soft penalty when confidences sum above 1."""
     exclusive_penalty: float = 1.0
     target: Literal["task", "verdict", "distribution"] = "task"
-    """What confidences are scored against: whether the answer is a hit (verdict), or its mass in the question's
-    reference distribution, such as shares of votes or a posterior; `task`: what each question says."""
+    """What confidences are scored against: the verdict, or the answer's mass in the reference distribution."""
     repeat_penalty: float = 0.0
     """Weight of each answer that repeats an earlier one of its set."""
     terms: Mapping[str, Annotated[float, Strict()]] = field(default_factory=dict)
@@ -262,10 +260,8 @@ class Recipe:
             )
         yield from target_conflicts(self)
         if self.device_batch is not None and self.completions_per_step % self.device_batch:
-            yield (
-                f"device_batch = {self.device_batch!r} must divide questions_per_step x num_generations = "
-                f"{self.completions_per_step}"
-            )
+            steps = f"questions_per_step x num_generations = {self.completions_per_step}"
+            yield f"{self._setting('device_batch')} must divide {steps}"
 
     def _conflicts_of_objective(self) -> Iterator[str]:
         """What objective and exploration contradict; the first is reported."""
@@ -300,7 +296,7 @@ class Recipe:
                 f"{self.num_generations}: use objective_k from 1 to {self.num_generations - 1}"
             )
 
-    def check_weights(self, n: int, target: Target = "verdict") -> None:
+    def check_weights(self, n: int, target: Literal["verdict", "distribution"] = "verdict") -> None:
         """Refuse weights that on questions with n references pay for something else than right, honest answers.
 
         Raises:
