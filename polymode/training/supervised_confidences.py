@@ -15,7 +15,6 @@ model as it came is among them, so that training can only help there.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,53 +26,19 @@ from tqdm import tqdm
 from polymode import runs
 from polymode.decoding.texts import CompletionDecoder, ends_of, opening_of
 from polymode.decoding.token_starts import TokenStarts
-from polymode.errors import ConfigError, number_in
+from polymode.errors import ConfigError
 from polymode.prompts import Style
 from polymode.rewards.proper import loss_of
 from polymode.training.confidence_tokens import Choices, NumberTokens, Stated, stated_confidences
 from polymode.training.expected_score import JudgedConfidence, expected_losses
+from polymode.training.supervision_options import ConfidenceSupervision
 from polymode.training.warmup import Encoder, row_of
 from polymode.types import Completion, Judgement
 
+CHECKS = "checks.json"
+"""What was tried, with the loss of confidences on validation questions."""
 _NO_LOSS = -100
 _WARMUP_SHARE = 0.05
-
-
-@dataclass(frozen=True, kw_only=True)
-class ConfidenceSupervision:
-    """Options of the ceiling."""
-
-    questions: int = 6000
-    """Training questions, one completion each."""
-    check: int = 600
-    """Validation questions that choose among learning rates and steps."""
-    steps: int = 300
-    """Optimiser steps of each learning rate."""
-    batch: int = 64
-    """Completions a step."""
-    device_batch: int = 64
-    """Completions in one forward and backward pass."""
-    learning_rates: tuple[float, ...] = (5e-4, 1.5e-3)
-    """Peak rates to choose from; each rises over 5% of the steps, then falls linearly to zero."""
-    anchor: float = 0.01
-    """Weight of the cross-entropy of all other tokens."""
-    checks: int = 6
-    """How often each is checked on the way."""
-    confidence_score: str = "brier"
-    """Proper score."""
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse numbers out of their range, in one line that names the field."""
-        for name in ("questions", "check", "steps", "batch", "device_batch", "checks"):
-            number_in(name, getattr(self, name), 1, whole=True)
-        for rate in self.learning_rates:
-            number_in("learning_rates", rate, 0)
-        number_in("anchor", self.anchor, 0)
-        if not self.learning_rates:
-            raise ConfigError("learning_rates is empty: name at least one")
-        if self.batch % self.device_batch:
-            raise ConfigError(f"device_batch = {self.device_batch} must divide batch = {self.batch}")
 
 
 class Judged(NamedTuple):
@@ -108,7 +73,7 @@ def supervise_confidences(
         training: completions of the model itself, judged.
         validation: the same for other questions.
         encoder: what speaks to the model.
-        folder: run folder; gets metrics.jsonl with the loss of each check.
+        folder: run folder; gets checks.json with the loss of each check.
         options: how long, how fast.
         style: of the prompts.
         temperature: that completions are sampled with.
@@ -144,7 +109,7 @@ def supervise_confidences(
                     if loss < best:
                         best, weights = loss, {n: v.detach().clone() for n, v in model.state_dict().items()}
     model.load_state_dict(weights)
-    runs.write_steps(folder / runs.TRAIN_METRICS, log)
+    runs.write_json(folder / CHECKS, {"confidence_score": options.confidence_score, "checks": log})
     part, target = folder / ".model", folder / "model"
     model.save_pretrained(part)
     encoder.tokenizer.save_pretrained(part)
