@@ -2,7 +2,7 @@
 
     python bench/credit.py --choose                   learning rates first, on a separate seed and separate questions
     python bench/credit.py                            tasks, credits and five seeds, with those rates: many hours
-    python bench/credit.py --tasks harder-clinic --seeds 0 --steps 20            minutes
+    python bench/credit.py --tasks harder-clinic --seeds 0 --steps 20 --ceiling-questions 1000    one seed, short
     python bench/credit.py --tasks hops --credits sequence term expected --seeds 0 1
     python bench/credit.py --only-report              table and figure of the finished runs
 
@@ -109,13 +109,14 @@ def setting_of(out: Path, task: str, credit: str) -> Setting:
     path = out / CHOICE / CHOSEN
     rates = runs.read_json(path) if path.exists() else {}
     rate = rates.get(f"{task}/{credit}") or RATE.get((task, credit))
-    if rate is None and credit != CEILING:
+    if rate is None:
         print(f"{task}, {credit}: no learning rate was chosen (--choose), taking {DEFAULT_RATE:g}")
     return Setting(credit, rate or DEFAULT_RATE, OPTIONS.get(credit, {}))
 
 
-def recipe_of(task: str, setting: Setting, seed: int, steps: int, data: str | None) -> Recipe:
+def recipe_of(task: str, setting: Setting, seed: int, size: Mapping[str, Any]) -> Recipe:
     base = TASKS[task]
+    steps, data = size["steps"] or base.max_steps, size["data"]
     base = replace(
         base,
         method="multi-rlcr",
@@ -126,7 +127,8 @@ def recipe_of(task: str, setting: Setting, seed: int, steps: int, data: str | No
         warm_start_seed=seed if base.warm_start_demonstrations == "uninformative" else base.warm_start_seed,
         **setting.options,
     )
-    return replace(base, max_steps=steps or base.max_steps, save_steps=EVERY, save_total_limit=1000)
+    warm = size["warm_start_steps"] or base.warm_start_steps
+    return replace(base, max_steps=steps, warm_start_steps=warm, save_steps=EVERY, save_total_limit=1000)
 
 
 def folder_of(out: Path, task: str, setting: Setting, seed: int) -> Path:
@@ -137,10 +139,9 @@ def run_one(
     task: str,
     setting: Mapping[str, Any],
     seed: int,
-    steps: int,
     out: str,
     split: Split,
-    data: str | None = None,
+    size: Mapping[str, Any],
     is_warm_start: bool = False,
     ceiling_of: Mapping[str, Any] | None = None,
 ) -> None:
@@ -153,7 +154,7 @@ def run_one(
     from polymode.training.supervision_options import ConfidenceSupervision
 
     own = Setting(**setting)
-    recipe = recipe_of(task, own if ceiling_of is None else Setting(**ceiling_of), seed, steps, data)
+    recipe = recipe_of(task, own if ceiling_of is None else Setting(**ceiling_of), seed, size)
     if is_warm_start:
         lab_model(task_for(recipe), recipe)
         return
@@ -165,7 +166,7 @@ def run_one(
     else:
         model = folder_of(Path(out), task, Setting(**ceiling_of), seed) / MODEL
         start = replace(recipe, model=str(model.resolve()), warm_start_demonstrations="noisy")
-        saved = {recipe.max_steps: train_ceiling(start, folder, ConfidenceSupervision())}
+        saved = {recipe.max_steps: train_ceiling(start, folder, ConfidenceSupervision(**size[CEILING]))}
     answers = partial(lab_answers, recipe, split=split, n=QUESTIONS, seed=QUESTIONS_SEED, sampling_seed=SAMPLING_SEED)
     if not (folder / CURVE).exists():
         rows = [{"step": step, **measure(recipe, answers(model=saved[step]))} for step in sorted(saved)]
@@ -232,8 +233,7 @@ def share(base: np.ndarray, other: np.ndarray, *, lower: bool) -> tuple[float, f
 def report(
     out: Path, tasks: Sequence[str], settings: Mapping[str, Mapping[str, Setting]], seeds: Sequence[int]
 ) -> None:
-    """For each task and figure: levels at start and end, the paired difference to the first credit, and the share of
-    its completions that reach its final level."""
+    """For each task and figure: the levels, paired differences, and the share of completions that reach a level."""
     drawn: dict[str, dict[str, Curves]] = {}
     for task in tasks:
         baseline, *others = settings[task]
@@ -291,6 +291,8 @@ def main() -> int:
     parser.add_argument("--credits", nargs="+", default=list(CREDITS), help="the first is the baseline")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--steps", type=int, default=0, help="of each run; 0 means the recipe's")
+    parser.add_argument("--warm-start-steps", type=int, default=0, help="0 means the recipe's")
+    parser.add_argument("--ceiling-questions", type=int, default=6000, help="whose verdicts the ceiling learns from")
     parser.add_argument("--data", help="folder of the task's data, for ddxplus")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="runs at once, one thread each")
     parser.add_argument("--choose", action="store_true", help="run and show the candidate learning rates instead")
@@ -305,15 +307,19 @@ def main() -> int:
         parser.error("--credits: name at least one credit to start the ceiling from")
     has_ceiling = CEILING in options.credits and not options.choose
     out: Path = options.out / (CHOICE if options.choose else "comparison")
-    settings = {
-        task: {credit: setting_of(options.out, task, credit) for credit in credits + [CEILING] * has_ceiling}
-        for task in options.tasks
-    }
+    settings = {task: {credit: setting_of(options.out, task, credit) for credit in credits} for task in options.tasks}
+    if has_ceiling:
+        for own in settings.values():
+            own[CEILING] = Setting(CEILING, own[credits[-1]].rate, {"of": credits[-1]})
+
+    supervision = {"questions": options.ceiling_questions, "steps": -(-options.ceiling_questions // 20)}
+    size = {"steps": options.steps, "data": options.data, "warm_start_steps": options.warm_start_steps}
+    size[CEILING] = supervision  # three passes over the questions, 64 a step
 
     def ask(task: str, setting: Setting, seed: int) -> dict[str, Any]:
         split = "validation" if options.choose else "test"
-        own = {"task": task, "setting": asdict(setting), "seed": seed, "steps": options.steps, "out": str(out)}
-        return {**own, "split": split, "data": options.data}
+        own = {"task": task, "setting": asdict(setting), "seed": seed, "out": str(out), "split": split}
+        return {**own, "size": size}
 
     seeds = [CHOICE_SEED] if options.choose else options.seeds
     asked, ceilings = [], []

@@ -1,4 +1,4 @@
-"""What confidences know beyond the number of their slot, and in which order answers come: the figures of `credit.py`."""
+"""What confidences know beyond the number of their slot, and the order of answers: figures of `credit.py`."""
 
 from __future__ import annotations
 

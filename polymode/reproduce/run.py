@@ -76,7 +76,7 @@ def reproduce(
     """Run an experiment and return its reports.
 
     Args:
-        name: quick, lab, ddxplus, paper or smollm2.
+        name: quick, lab, harder-lab, ddxplus, paper or smollm2.
         out: folder of the experiment.
         resume: go on in an existing folder.
         data: folder of the task's data, for experiments that need one.
