@@ -128,6 +128,13 @@ def _losses_of_tokens(confidences: Sequence[JudgedConfidence], p_M_C: NDArray[np
     return losses_M_C
 
 
+def mean_loss(confidences: Sequence[JudgedConfidence], losses_M: torch.Tensor) -> float:
+    """Mean expected loss of the confidences, without weights: at the first token of each, which all of it follows."""
+    firsts = np.cumsum([0, *(len(one.choices) for one in confidences[:-1])])
+    weights = np.array([one.weight for one in confidences])
+    return float((losses_M.detach().double().cpu().numpy()[firsts] / weights).mean())
+
+
 def token_weights(trainer: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
     """What the trainer's loss multiplies the loss of each token by, shape (rows, tokens): its normalisation."""
     mask = inputs["completion_mask"] * inputs.get("tool_mask", 1)

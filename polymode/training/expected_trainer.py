@@ -23,7 +23,13 @@ from polymode.prompts import Style
 from polymode.rewards.proper import loss_of
 from polymode.training.confidence_tokens import Choices, NumberTokens, Stated, check_tokens, stated_confidences
 from polymode.training.credit_trainer import TermCreditTrainer
-from polymode.training.expected_score import JudgedConfidence, expected_losses, hidden_states_of, token_weights
+from polymode.training.expected_score import (
+    JudgedConfidence,
+    expected_losses,
+    hidden_states_of,
+    mean_loss,
+    token_weights,
+)
 from polymode.training.replay import JudgedCompletion, Replay
 from polymode.training.reward import ScoredText
 from polymode.training.rows import LEARNS
@@ -136,8 +142,7 @@ class ExpectedCreditTrainer(TermCreditTrainer):
             flat, self._numbers, hidden_N_T_H[place.row, place.column], causal, float(self.temperature)
         )
         weights_M = token_weights(self, inputs)[place.row, place.token]
-        mean = (losses_M.detach().sum() / sum(one.weight for one in flat)).item()
-        self._metrics["train"]["expected_confidence_loss"].append(mean)
+        self._metrics["train"]["expected_confidence_loss"].append(mean_loss(flat, losses_M))
         return loss + (weights_M * losses_M).sum()
 
 

@@ -33,7 +33,7 @@ from polymode.errors import RecordError
 from polymode.probe import cross_fitted
 from polymode.training.confidence_options import replay_options
 from polymode.training.confidence_tokens import Choices, Loss, NumberTokens, Stated
-from polymode.training.expected_score import JudgedConfidence, expected_losses, hidden_states_of
+from polymode.training.expected_score import JudgedConfidence, expected_losses, hidden_states_of, mean_loss
 
 _REFIT = 4
 """Steps of reinforcement learning between two fits of the probe."""
@@ -154,7 +154,7 @@ class Replay(TrainerCallback):
         heat = float(trainer.temperature)
         losses_M = expected_losses(confidences, self._numbers, hidden_M_H, causal, heat)
         score = losses_M.sum() / len(confidences)
-        return score + self.options.anchor * anchor, float(score.detach())
+        return score + self.options.anchor * anchor, mean_loss(confidences, losses_M)
 
     def _tensors(self, batch: Sequence[JudgedCompletion]) -> dict[str, torch.Tensor]:
         """The batch as TRL lays it out: prompts padded on the left, completions on the right."""
