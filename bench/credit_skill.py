@@ -23,12 +23,14 @@ def skill(judged: Iterable[JudgedCompletion]) -> dict[str, float]:
         share_beyond     (C - B) / (C - F), C the Brier score of the best constant for each slot, B that of the
                          confidences, F the Bayes floor; NaN without exact probabilities
         gain_beyond      C - B, which needs none
-        order            AUROC of "stands earlier" within each completion: 1 where right answers come first
+        order            AUROC of "stands earlier" within each completion: 1 where right answers come first; without
+                         repeats, which stand behind what they repeat and are wrong
     """
     rows = [row for owner, one in enumerate(judged) for row in _answers(owner, one)]
     if not rows:
         return dict.fromkeys(("auroc_slot", "auroc_question", "share_beyond", "gain_beyond", "order"), float("nan"))
-    owner_A, slot_A, q_A, y_A, p_A = np.array(rows, dtype=float).T
+    owner_A, slot_A, q_A, y_A, p_A, is_repeat_A = np.array(rows, dtype=float).T
+    is_first_A = is_repeat_A == 0
     rate_A = np.zeros_like(y_A)
     for slot in np.unique(slot_A):
         rate_A[slot_A == slot] = y_A[slot_A == slot].mean()
@@ -41,16 +43,16 @@ def skill(judged: Iterable[JudgedCompletion]) -> dict[str, float]:
         "auroc_question": _auroc_within(owner_A, q_A, y_A),
         "share_beyond": (constant - brier) / (constant - floor) if constant > floor else float("nan"),
         "gain_beyond": constant - brier,
-        "order": _auroc_within(owner_A, -slot_A, y_A),
+        "order": _auroc_within(owner_A[is_first_A], -slot_A[is_first_A], y_A[is_first_A]),
     }
 
 
 def _answers(owner: int, one: JudgedCompletion) -> Iterator[tuple[float, ...]]:
-    """Completion, slot, confidence, verdict and true probability of each answer that has a verdict and a confidence."""
+    """Completion, slot, q, y, true probability and whether it repeats, of each answer with a verdict and confidence."""
     for slot, (q, y) in enumerate(zip(one.confidences, one.hits, strict=True)):
         p = one.p_correct[slot] if one.p_correct else None
         if q is not None and y is not None:
-            yield owner, slot, q, y, float("nan") if p is None else p
+            yield owner, slot, q, y, float("nan") if p is None else p, one.duplicates[slot] is not None
 
 
 def _auroc_within(group_A: Floats, score_A: Floats, y_A: Floats) -> float:
