@@ -186,6 +186,9 @@ class Recipe:
     warm_start_steps: Whole = 2000
     """Supervised steps of the lab model's warm start."""
     warm_start_seed: Seed = 0
+    warm_start_demonstrations: Literal["noisy", "uninformative"] = "noisy"
+    """uninformative: random confidences and answers in random order, so that all skill of the confidences is learnt by
+    reinforcement."""
 
     @field_validator("*", mode="before")
     @classmethod
@@ -218,6 +221,11 @@ class Recipe:
         """Options that contradict each other; the first is reported."""
         method = f"method = {self.method!r}"
         has_confidence = METHODS[self.method].has_confidence
+        if self.model is not None and self.warm_start_demonstrations != "noisy":
+            yield (
+                f"{self._setting('warm_start_demonstrations')} with model = {self.model!r}: only the lab's "
+                "own model is warm-started; leave one of them out"
+            )
         if self.verifier is None and self.verifier_options:
             yield "verifier_options are given without verifier: name one, for example verifier: judge"
         if self.method.startswith("multi") and self.k == 1:
