@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from polymode.distributions import distribution_of
 from polymode.errors import VerifierFault
 from polymode.fingerprints import question_fingerprint
 from polymode.judging import judge
 from polymode.metrics import alignment, diversity
 from polymode.parsing import parse_answers
 from polymode.rewards import METHODS, Reward, score_set
-from polymode.runs import SCHEMA, JudgedCompletion, JudgedSet, labels_of
+from polymode.runs import SCHEMA, JudgedCompletion, JudgedSet, grouping_fields
 from polymode.types import Answer, AnswerSet, Completion, Example, Judgement, ParseStatus, Span, Verdict
 from polymode.verifiers import QuestionVerifier, Verifier, is_open, prepare_verifier, verifier_at
 from polymode.verifiers.faults import ask
@@ -56,8 +57,9 @@ class Equality:
         join = _added if example.exclusive else max
         self._p_correct = self._keyed(example.p_correct, join) if self._chance is None else None
         # Exclusive probabilities of being right are a distribution over answers.
-        self._distribution = self._keyed(example.distribution, _added)
-        if example.distribution is None and example.exclusive:
+        distribution = distribution_of(example)
+        self._distribution = self._keyed(distribution, _added)
+        if distribution is None and example.exclusive:
             self._distribution = self._p_correct
         self.has_masses = self._distribution is not None
         """Whether the question has a reference distribution."""
@@ -175,7 +177,7 @@ class CompletionJudge:
         """
         example = completions[0].example
         equality = Equality(example, self.prepared)
-        identity = {"question": question_fingerprint(example.question) or None, "meta": labels_of(example.meta)}
+        identity = {"question": question_fingerprint(example.question) or None, "meta": grouping_fields(example.meta)}
         lines = [self._judged(completion, equality, identity) for completion in completions]
         for start in range(0, len(lines) - pool + 1, pool) if pool else ():
             texts = [text for one in lines[start : start + pool] for text in one.answers]
@@ -232,6 +234,8 @@ class CompletionJudge:
             return facts
         texts = [answer.text for answer in judgement.answer_set.answers]
         answers = [equality.look_up(text, match) for text, match in zip(texts, matches, strict=True)]
+        if judgement.soft_labels is not None:
+            facts["labels"] = judgement.soft_labels
         facts["classes"] = tuple([answer.class_ for answer in answers])
         if equality.has_masses:
             facts["masses"] = tuple([answer.mass for answer in answers])
