@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import warnings
@@ -180,7 +181,7 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
         ),
         (
             ["answer", "Q?", "--model", "m", "--risk", "low"],
-            '"low" for --risk. Choose from: "normal", ',
+            "risk = 'low' is not known: use one of normal, high",
         ),
         (["answer", "Q?", "--model", "m", "--task", "chess"], "task = 'chess' is not known: use one of"),
         (
@@ -659,6 +660,48 @@ def test_groups_have_their_own_alpha_and_a_policy_is_checked_on_new_labels(
     assert main(["calibrate", str(bad), "--check", str(out)]) == 1
     printed = capsys.readouterr().out
     assert "IT IS BROKEN" in printed and "it is not known how the model is run here" in printed
+
+
+def test_a_policy_knows_what_it_was_fitted_on_from_generation_to_answer(
+    tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from polymode.generate import transformers
+    from polymode.generate.scripted import ScriptedGenerator
+
+    text = "<answer>flu</answer><confidence>0.9</confidence>"
+
+    class Scripted(ScriptedGenerator):
+        def __init__(self, model: str, *, chat: object = None, dtype: str = "auto") -> None:
+            super().__init__([text])
+
+    monkeypatch.setattr(transformers, "TransformersGenerator", Scripted)
+    rows = [{"question": f"Fever, case {1000 + 7 * i}?", "references": ["flu"], "risk": "low"} for i in range(60)]
+    write_lines(tmp_path / "data.jsonl", *rows)
+    task = ["--task", "records", "--data", str(tmp_path / "data.jsonl"), "--style", "full"]
+    model, run = shutil.copytree(tiny_model, tmp_path / "model"), tmp_path / "run"
+    split = ["--task-options", "validation=0", "test=0", "--split", "train"]
+    asked = ["generate", "--model", str(model), *task, *split, "--k", "1", "--n", "60", "--out", str(run)]
+    assert main(asked) == main(["evaluate", str(run), "--n-boot", "0"]) == 0
+    assert main(["calibrate", str(run), "--target", "answer", "--by", "risk"]) == 0
+    assert "note:" not in (printed := capsys.readouterr().out) and "low: answer_at = 0.9" in printed
+    policy = runs.read_policy(run / "policy.json")
+    assert policy.conditions is not None and len(policy.conditions.fingerprint) == 16
+    ask = ["answer", "Fever, case 1234?", "--model", str(model), "--policy", str(run / "policy.json"), "--risk", "low"]
+    assert main([*ask, *task]) == 0
+    assert "\nguarantee: With probability at least 0.95" in capsys.readouterr().out
+    for change, said in (
+        ([*task, "--temperature", "0.5"], "the temperature is 0.5 instead of 1"),
+        (["--style", "full"], "the task is clinic instead of records"),
+        ([*task, "--exclusive"], ""),  # with one answer the prompt is the same
+        ([*task, "--system", "Be brief."], "the system prompt, examples or chat template is another"),
+        ([*task, "--backend-options", "dtype=float32"], "the sampling is {'dtype': 'float32'} instead of {}"),
+    ):
+        assert main([*ask, *change]) == 0
+        printed = capsys.readouterr().out
+        assert f"no guarantee: {said}" in printed if said else "\nguarantee:" in printed
+    (model / "config.json").write_text((model / "config.json").read_text() + " ", encoding="utf-8")
+    assert main([*ask, *task]) == 0
+    assert f"no guarantee: the model is {model} (" in capsys.readouterr().out
 
 
 def test_options_of_groups_that_make_no_sense_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
