@@ -16,6 +16,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response, StreamingResponse
 
 from polymode.generate import Generator
+from polymode.policy import Policy
+from polymode.policy.policy import RISK
 from polymode.web.answer_service import AnswerService, ServingConfig
 from polymode.web.batching import Batcher
 from polymode.web.gate import Gate, Limits, ServerMetrics, refusal, run_until_disconnect
@@ -97,6 +99,7 @@ def create_app(
 
     app = _new_app(keys, lifespan)
     _add_questions(app, answer_service)
+    _describe_groups(app, serving.policy)
     _add_operations(app, answer_service, batcher, server_metrics)
     return _finished(app, answer_service, pages, keys, hosts, limits, server_metrics)
 
@@ -205,6 +208,29 @@ def _add_questions(app: FastAPI, answer_service: AnswerService) -> None:
         with_usage = bool(body.stream_options and body.stream_options.include_usage)
         events = chat_events(reply, with_usage=with_usage)
         return StreamingResponse(events, media_type="text/event-stream")  # type: ignore[return-value]
+
+
+def _describe_groups(app: FastAPI, policy: Policy) -> None:
+    """Say in the description which classes of risk, and which values of another field, the policy has rules for."""
+    describe = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        description = describe()
+        for body in _BODIES.values():
+            schema = description["components"]["schemas"][body.__name__]
+            needed = set(schema["required"])
+            schema["properties"]["risk"]["enum"] = list(policy.risks)
+            if "normal" not in policy.risks:
+                schema["properties"]["risk"].pop("default", None)
+                needed.add("risk")
+            if policy.by not in ("", RISK):
+                field = {"type": "string", "enum": list(policy.groups)}
+                schema["properties"]["meta"] |= {"properties": {policy.by: field}, "required": [policy.by]}
+                needed.add("meta")
+            schema["required"] = sorted(needed)
+        return description
+
+    app.openapi = openapi  # type: ignore[method-assign]
 
 
 def _add_operations(app: FastAPI, answer_service: AnswerService, batcher: Batcher, counters: ServerMetrics) -> None:

@@ -128,6 +128,25 @@ def test_missing_pyarrow_says_how_to_install_it(tmp_path: Path, monkeypatch: pyt
         Records(tmp_path / "q.parquet").examples("train")
 
 
+def test_a_record_carries_its_class_of_risk_and_further_fields(tmp_path: Path) -> None:
+    def meta(row: dict[str, Any], **options: Any) -> Any:
+        return only(write_jsonl(tmp_path / "a.jsonl", {"question": "q", "references": ["x"], **row}), **options).meta
+
+    assert meta({}) == {}
+    assert meta({"risk": "red flag", "meta": {"ward": 3}}) == {"ward": 3, "risk": "red flag"}
+    assert meta({"class": 2}, risk_field="class") == {"risk": "2"}
+    assert meta({"about": {"ward": 3}}, meta_field="about") == {"ward": 3}
+    # Other people's files may mean anything by these words.
+    assert meta({"risk": 0.3, "meta": "none"}) == meta({"risk": None, "meta": [1]}) == meta({"risk": " "}) == {}
+    for row, options, said in (
+        ({"risk": 0.3}, {"risk_field": "risk"}, "field 'risk': 0.3 is not allowed: give the name of a class"),
+        ({"meta": "x"}, {"meta_field": "meta"}, "field 'meta': 'x' is not allowed: give an object"),
+        ({}, {"risk_field": "class"}, "field 'class' is missing"),
+    ):
+        with pytest.raises(RecordError, match=said):
+            meta(row, **options)
+
+
 def test_blank_lines_are_skipped_but_counted(tmp_path: Path) -> None:
     path = tmp_path / "q.jsonl"
     path.write_text("\n" + json.dumps(GASES) + "\n\n", encoding="utf-8")

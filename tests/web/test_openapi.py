@@ -53,3 +53,16 @@ def test_the_description_names_every_path_field_and_failure(start: Start) -> Non
     for name in ("AnswerSetRequest", "ChatRequest"):
         for field, about in described["components"]["schemas"][name]["properties"].items():
             assert about.get("description"), field
+
+
+def test_the_description_names_the_classes_of_the_policy(start: Start) -> None:
+    def request(policy: Policy) -> dict[str, Any]:
+        return start({"policy": policy}).app.openapi()["components"]["schemas"]["AnswerSetRequest"]  # type: ignore[attr-defined]
+
+    by_risk = request(Policy(by="risk", groups={"low": Policy(), "red flag": Policy()}))
+    assert by_risk["properties"]["risk"]["enum"] == ["low", "red flag"]
+    assert by_risk["required"] == ["question", "risk"] and "default" not in by_risk["properties"]["risk"]
+    by_ward = request(Policy(by="ward", groups={"3": Policy()}))
+    assert by_ward["properties"]["meta"]["properties"] == {"ward": {"type": "string", "enum": ["3"]}}
+    assert by_ward["required"] == ["meta", "question"]
+    assert by_ward["properties"]["risk"]["enum"] == ["normal", "high"]
