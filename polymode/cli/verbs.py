@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from polymode.cli.options import PATIENCE, Compare, Doctor, Evaluate, Generate
+from polymode.cli.options import Compare, Doctor, Evaluate, Generate
 from polymode.errors import ConfigError, GeneratorFault, MissingExtraError, RunExistsError
 from polymode.prompts import Style
 from polymode.types import Completion
@@ -18,6 +18,7 @@ from polymode.types import Completion
 def generate(options: Generate) -> int:
     """Sample completions into a run folder."""
     from polymode import runs
+    from polymode.generate import PATIENCE
     from polymode.generate.batches import sample_batches
     from polymode.generate.confidences import check_model, measure_in_parts, needs_model
     from polymode.prompts import check_k, prompt_for
