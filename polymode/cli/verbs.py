@@ -85,17 +85,10 @@ def generate(options: Generate) -> int:
 
 
 def room_for(generator: Any, prompts: Sequence[str], k: int, confidence: bool, style: Style, max_tokens: int) -> int:
-    """Most tokens of a completion, as `check_room` says it; prints what is worth knowing before hours are spent."""
-    from polymode.chat import has_template
-
+    """Most tokens of a completion, as `check_room` says it; prints when they are fewer than asked for."""
     room = check_room(generator, prompts, k, confidence, style, max_tokens)
     if room < max_tokens:
         print(f"completions are cut off at {room:,} tokens, not {max_tokens:,}: the model reads {generator.context:,}")
-    chat = getattr(generator, "chat", None)
-    if chat is not None and not chat.shots and style in ("full", "lines"):
-        tokenizer = getattr(generator, "tokenizer", None)
-        if tokenizer is not None and not has_template(tokenizer):
-            print("the model has no chat template, so it goes on from the plain prompt: --shots can show it the format")
     return room
 
 
@@ -114,6 +107,7 @@ def check_room(generator: Any, prompts: Sequence[str], k: int, confidence: bool,
         return max_tokens
     longest = max((len(encode(prompt)) for prompt in prompts), default=0)
     how: dict[str, Any] = {"k": k, "confidence": confidence, "style": style, "max_tokens": max_tokens}
+    how["has_shots"] = bool(generator.chat.shots)
     return check_reading(generator.tokenizer, generator.context, longest, **how)
 
 
