@@ -1,99 +1,25 @@
-"""From scores to advantages (layer L2): one for each completion, or one for each part of a completion."""
+"""``credit: term``: an advantage for each part of a completion, of what it causes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from polymode.credit.group import SCALES, divisor_of, group_advantages
+from polymode.credit.slots import SlotScores
 from polymode.errors import ConfigError, RecordError, one_of
-from polymode.types import AnswerSet
 
 Floats = NDArray[np.float64]
 
-SCALES = ("none", "batch", "group")
-"""What centred scores may be divided by: nothing, the deviation of the whole batch, the deviation of each group."""
-EPSILON = 1e-4
-"""Added to the deviation before dividing, as in TRL."""
-
-
-def group_advantages(
-    totals_PG: ArrayLike | Sequence[float | None] | Sequence[Sequence[float | None]],
-    *,
-    scale: str = "none",
-    calibrated: bool = False,
-) -> Floats:
-    """Scores minus their group's mean, optionally divided by a standard deviation.
-
-    ::
-
-        A_g = R_g - mean_g R_g                    scale "none"
-        A_g = (R_g - mean_g R_g) / (s + ε)        s over all scores ("batch") or over the group's ("group"), n - 1
-
-    The group's own deviation rewards overconfidence (Bereket & Leskovec, https://arxiv.org/abs/2508.11800): it makes a
-    rare large Brier penalty no bigger than a frequent small gain. It is refused for calibrated rewards.
-
-    Args:
-        totals_PG: scores, shape (P, G), or (G,) for one group. None and NaN are unscored.
-        scale: one of `SCALES`.
-        calibrated: whether the scores hold a Brier term.
-
-    Returns:
-        Advantages of the same shape; 0 for an unscored completion, which is left out of mean and deviation.
-
-    Raises:
-        ConfigError: unknown scale, or ``group`` with a calibrated reward.
-        RecordError: a score that is infinite or no number, or another number of axes.
-    """
-    one_of("scale", scale, SCALES)
-    if scale == "group" and calibrated:
-        raise ConfigError(
-            "scale = 'group' with a calibrated reward: dividing by each group's deviation breaks proper scoring "
-            "(arXiv 2508.11800); use 'none' or 'batch'"
-        )
-    try:
-        scores_PG = np.asarray(totals_PG, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise RecordError("totals: give numbers or None, every group with the same number of completions") from None
-    if scores_PG.ndim not in (1, 2):
-        raise RecordError(
-            f"totals: shape {scores_PG.shape} is not allowed; give (groups, completions) or (completions,)"
-        )
-    if np.isinf(scores_PG).any():
-        raise RecordError("totals: an infinite score has no advantage; use None for an unscored completion")
-    n_P1 = (~np.isnan(scores_PG)).sum(axis=-1, keepdims=True)
-    centred_PG = np.nan_to_num(scores_PG - np.nansum(scores_PG, axis=-1, keepdims=True) / np.maximum(n_P1, 1))
-    return centred_PG / _divisor(scores_PG, centred_PG, scale)
-
-
-def _divisor(scores_PG: Floats, centred_PG: Floats, scale: str) -> Floats | float:
-    """What ``scale`` divides centred scores by, one number or shape (P, 1): a deviation with n - 1, or 1."""
-    is_scored_PG = ~np.isnan(scores_PG)
-    if scale == "batch":
-        return EPSILON + (scores_PG[is_scored_PG].std(ddof=1) if is_scored_PG.sum() > 1 else 0.0)
-    if scale == "group":
-        n_P1 = is_scored_PG.sum(axis=-1, keepdims=True)
-        return EPSILON + np.sqrt((centred_PG**2).sum(axis=-1, keepdims=True) / np.maximum(n_P1 - 1, 1))
-    return 1.0
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class SlotScores:
-    """Scores of N completions, taken apart by slot. Slots that a completion does not have are NaN."""
-
-    total_N: Floats
-    """The whole score; NaN when unscored."""
-    coverage_NK: Floats
-    """What answer i adds to the coverage term."""
-    confidence_NK: Floats
-    """What confidence i adds to the calibration term; NaN where none is asked for."""
-    hits_NK: Floats
-
 
 def term_advantages(
-    scores: SlotScores, group: int, *, scale: str = "none", reasoning: float = 1.0, confidence: float = 1.0
+    scores: SlotScores,
+    group: int,
+    *,
+    scale: str = "none",
+    reasoning: float = 1.0,
+    confidence: float = 1.0,
+    own_confidence: bool = True,
 ) -> Floats:
     """Advantages of the parts of each completion, shape (N, 1 + 2 K): the whole, answers 1..K, confidences 1..K.
 
@@ -124,6 +50,8 @@ def term_advantages(
         reasoning: factor of the credit of tokens outside the slots, above 0.
         confidence: factor of the credit of confidences, above 0.
         scale: one of `SCALES`, of the scores, as in `group_advantages`.
+        own_confidence: whether a confidence is credited with its own score; not so where the gradient of that is taken
+            over all values that could have been stated (`polymode.training.expected_score`).
 
     Raises:
         ConfigError: another scale, or a factor that is not positive.
@@ -161,37 +89,16 @@ def term_advantages(
     # One ρ_i for each slot, the regression of C_i on P_i over the batch. Slot 1 has no past: 0 / tiny is 0.
     rho_K = -(to_go_NK * past_NK).sum(0) / np.maximum((past_NK**2).sum(0), 1e-12)
     answers_NK = to_go_NK + rho_K * past_NK + stated_NK + rest_N1
-    confidences_NK = confidence * (_against_same_verdict(own_NK, hits_NK) + rest_N1)
+    own_credit_NK = _against_same_verdict(own_NK, hits_NK) if own_confidence else 0.0
+    confidences_NK = confidence * (own_credit_NK + np.broadcast_to(rest_N1, own_NK.shape))
     outside_N = np.where(has_slots_N, reasoning * whole_N, whole_N)
 
     parts_NX = np.concatenate([outside_N[:, None], answers_NK, confidences_NK], 1)
     has_part_NX = np.concatenate([np.ones((n, 1), bool), has_slot_NK, has_slot_NK], 1)
     parts_NX = np.where(has_part_NX, parts_NX, whole_N[:, None])
     # The divisors are those of `group_advantages`: of the scores, not of the parts, so that the parts keep their ratio.
-    divisor_PG = np.broadcast_to(_divisor(total_PG, whole_PG, scale), total_PG.shape)
+    divisor_PG = np.broadcast_to(divisor_of(total_PG, whole_PG, scale), total_PG.shape)
     return parts_NX / divisor_PG.reshape(n, 1)
-
-
-def token_parts(answers: AnswerSet, text: str, starts: Sequence[int], k: int) -> NDArray[np.int64]:
-    """Part of each token, shape (T,): 0 outside the slots, i for answer i in 1..K, K + i for confidence i.
-
-    A slot reaches from the ``<`` of its opening tag to the ``>`` of its closing tag. A token across a border belongs
-    where it starts.
-
-    Args:
-        answers: what was read from ``text``; without answers every token is of the whole.
-        text: the completion that the spans count in.
-        starts: first character of each token, not decreasing.
-        k: width of the advantages' K, at least the number of answers.
-    """
-    part_T = np.zeros(len(starts), dtype=np.int64)
-    for i, answer in enumerate(answers.answers, 1):
-        for span, part in ((answer.span, i), (answer.confidence_span, k + i)):
-            if span is not None:
-                slot = text.rfind("<", 0, span.start), text.index(">", text.index("<", span.end)) + 1
-                first, last = np.searchsorted(starts, slot)
-                part_T[first:last] = part
-    return part_T
 
 
 def _centred(values_NX: Floats, mask_NX: NDArray[np.bool_], group: int) -> Floats:

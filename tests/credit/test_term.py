@@ -256,6 +256,20 @@ def test_tokens_of_one_character_each_belong_to_the_slot_around_them() -> None:
         assert "".join(c for c, p in zip(TEXT, parts, strict=True) if p == part) == slot
 
 
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_in_lines_a_confidence_reaches_from_its_bar_to_the_end_of_the_line(end: str) -> None:
+    text = "<think>a\nb</think>\n1. x > y | 0.5\n2.  z| 1" + end
+    parts = token_parts(parse_answers(text, 2, confidence=True), text, range(len(text)), 2)
+    for part, slot in enumerate(["<think>a\nb</think>\n", "1. x > y ", "2.  z", "| 0.5\n", "| 1" + end]):
+        assert "".join(c for c, p in zip(text, parts, strict=True) if p == part) == slot
+
+
+def test_in_lines_without_confidences_a_line_is_its_answer() -> None:
+    text = "1. x > y\n2. z\n"
+    parts = token_parts(parse_answers(text, 2, confidence=False), text, range(len(text)), 2)
+    assert parts.tolist() == [1] * len("1. x > y\n") + [2] * len("2. z\n")
+
+
 def test_a_token_over_a_border_belongs_where_it_starts() -> None:
     answers = parse_answers(TEXT, 2, confidence=True)
     start = TEXT.index("y</answer1>")

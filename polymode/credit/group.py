@@ -1,0 +1,77 @@
+"""One advantage for each completion: its score against those of its group."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from polymode.errors import ConfigError, RecordError, one_of
+
+Floats = NDArray[np.float64]
+
+SCALES = ("none", "batch", "group")
+"""What centred scores may be divided by: nothing, the deviation of the whole batch, the deviation of each group."""
+EPSILON = 1e-4
+"""Added to the deviation before dividing, as in TRL."""
+
+
+def group_advantages(
+    totals_PG: ArrayLike | Sequence[float | None] | Sequence[Sequence[float | None]],
+    *,
+    scale: str = "none",
+    calibrated: bool = False,
+) -> Floats:
+    """Scores minus their group's mean, optionally divided by a standard deviation.
+
+    ::
+
+        A_g = R_g - mean_g R_g                    scale "none"
+        A_g = (R_g - mean_g R_g) / (s + ε)        s over all scores ("batch") or over the group's ("group"), n - 1
+
+    The group's own deviation rewards overconfidence (Bereket & Leskovec, https://arxiv.org/abs/2508.11800): it makes a
+    rare large Brier penalty no bigger than a frequent small gain. It is refused for calibrated rewards.
+
+    Args:
+        totals_PG: scores, shape (P, G), or (G,) for one group. None and NaN are unscored.
+        scale: one of `SCALES`.
+        calibrated: whether the scores hold a Brier term.
+
+    Returns:
+        Advantages of the same shape; 0 for an unscored completion, which is left out of mean and deviation.
+
+    Raises:
+        ConfigError: unknown scale, or ``group`` with a calibrated reward.
+        RecordError: a score that is infinite or no number, or another number of axes.
+    """
+    one_of("scale", scale, SCALES)
+    if scale == "group" and calibrated:
+        raise ConfigError(
+            "scale = 'group' with a calibrated reward: dividing by each group's deviation breaks proper scoring "
+            "(arXiv 2508.11800); use 'none' or 'batch'"
+        )
+    try:
+        scores_PG = np.asarray(totals_PG, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise RecordError("totals: give numbers or None, every group with the same number of completions") from None
+    if scores_PG.ndim not in (1, 2):
+        raise RecordError(
+            f"totals: shape {scores_PG.shape} is not allowed; give (groups, completions) or (completions,)"
+        )
+    if np.isinf(scores_PG).any():
+        raise RecordError("totals: an infinite score has no advantage; use None for an unscored completion")
+    n_P1 = (~np.isnan(scores_PG)).sum(axis=-1, keepdims=True)
+    centred_PG = np.nan_to_num(scores_PG - np.nansum(scores_PG, axis=-1, keepdims=True) / np.maximum(n_P1, 1))
+    return centred_PG / divisor_of(scores_PG, centred_PG, scale)
+
+
+def divisor_of(scores_PG: Floats, centred_PG: Floats, scale: str) -> Floats | float:
+    """What ``scale`` divides centred scores by, one number or shape (P, 1): a deviation with n - 1, or 1."""
+    is_scored_PG = ~np.isnan(scores_PG)
+    if scale == "batch":
+        return EPSILON + (scores_PG[is_scored_PG].std(ddof=1) if is_scored_PG.sum() > 1 else 0.0)
+    if scale == "group":
+        n_P1 = is_scored_PG.sum(axis=-1, keepdims=True)
+        return EPSILON + np.sqrt((centred_PG**2).sum(axis=-1, keepdims=True) / np.maximum(n_P1 - 1, 1))
+    return 1.0
