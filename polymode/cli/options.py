@@ -12,9 +12,6 @@ from polymode.cli.flags import Count, Temperature, Whole
 from polymode.errors import ConfigError
 from polymode.prompts import Style, style_of
 
-PATIENCE = {"patience": 1800.0, "retries": 8, "timeout": 600.0}
-"""Hints for a back-end behind a server in a long run: seconds for a completion, attempts, seconds for each."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class ProgramOptions:
