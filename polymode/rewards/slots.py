@@ -22,7 +22,7 @@ def slot_scores(scores: Sequence[Score], reward: Reward, k: int) -> SlotScores:
     ::
 
         coverage_i    weight x (v(y_1 + ... + y_i) - v(y_1 + ... + y_(i-1))), minus the penalty of a repeat
-        confidence_i  -weight x loss(q_i, y_i) / K
+        confidence_i  -weight x loss(q_i, y_i) / K, and the same with y_i = 1 and y_i = 0
 
     v is what ``reward.coverage`` makes of the references found. What an own term gives for single answers is added to
     coverage_i. Terms that belong to the set (format, `exclusive`, the score `other`, an own term's one number) stay in
@@ -34,7 +34,8 @@ def slot_scores(scores: Sequence[Score], reward: Reward, k: int) -> SlotScores:
     if reward.preset != "paper":
         raise ConfigError(f"preset = {reward.preset!r} cannot be credited by slot: use preset 'paper'")
     total_N = np.array([np.nan if score.total is None else score.total for score in scores])
-    coverage_NK, confidence_NK, hits_NK = (np.full((len(scores), k), np.nan) for _ in range(3))
+    coverage_NK, confidence_NK, hits_NK, if_hit_NK, if_miss_NK = (np.full((len(scores), k), np.nan) for _ in range(5))
+    is_blocked_N = np.zeros(len(scores))
     for row, score in enumerate(scores):
         judgement = score.judgement
         if score.total is None or not judgement.answer_set.is_clean:
@@ -50,11 +51,12 @@ def slot_scores(scores: Sequence[Score], reward: Reward, k: int) -> SlotScores:
         coverage_NK[row, :n_slots] = (
             reward.coverage_weight * np.diff(values) + own_K - reward.repeat_penalty * repeats_K
         )
+        answers: Any = judgement.answer_set.answers  # all with a confidence, or none
+        if answers[0].confidence_span is not None:
+            is_blocked_N[row] = answers[0].confidence_span.start > answers[-1].span.start
         if reward.confidence_weight and reward.confidence_score != "other":
-            loss = loss_of(reward.confidence_score)
-            answers: Any = (
-                judgement.answer_set.answers
-            )  # each with a confidence: a calibrated reward has refused others
-            losses = [loss(answer.confidence, y) for answer, y in zip(answers, hits_K, strict=True)]
-            confidence_NK[row, :n_slots] = -reward.confidence_weight * np.array(losses) / n_slots
-    return SlotScores(total_N, coverage_NK, confidence_NK, hits_NK)
+            loss, unit = loss_of(reward.confidence_score), -reward.confidence_weight / n_slots
+            if_hit_NK[row, :n_slots] = [unit * loss(answer.confidence, 1) for answer in answers]
+            if_miss_NK[row, :n_slots] = [unit * loss(answer.confidence, 0) for answer in answers]
+            confidence_NK[row, :n_slots] = np.where(hits_K, if_hit_NK[row, :n_slots], if_miss_NK[row, :n_slots])
+    return SlotScores(total_N, coverage_NK, confidence_NK, hits_NK, if_hit_NK, if_miss_NK, is_blocked_N)

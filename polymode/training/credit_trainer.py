@@ -55,14 +55,11 @@ class TermCreditTrainer(SharedPromptTrainer):
 
     def _advantages_of_parts(self, batch: list[ScoredText], device: torch.device) -> NDArray[np.float64]:
         """Advantages of the parts of all completions of the step, shape (N, 1 + 2 K), the same on every process."""
-        k = self._recipe.answers
-        own = slot_scores([scored.score for scored in batch], self._recipe.reward, k)
-        # One tensor, so that the processes exchange their scores in one call; its columns are taken apart again below.
-        columns = np.concatenate([own.total_N[:, None], own.coverage_NK, own.confidence_NK, own.hits_NK], 1)
-        gathered: Any = self.accelerator.gather(torch.from_numpy(columns).to(device))
-        total, coverage, confidence, hits = np.split(gathered.cpu().numpy(), [1, 1 + k, 1 + 2 * k], axis=1)
+        own = slot_scores([scored.score for scored in batch], self._recipe.reward, self._recipe.answers)
+        # One tensor, so that the processes exchange their scores in one call.
+        gathered: Any = self.accelerator.gather(torch.from_numpy(own.to_columns()).to(device))
         return term_advantages(
-            SlotScores(total[:, 0], coverage, confidence, hits),
+            SlotScores.from_columns(gathered.cpu().numpy()),
             self.num_generations,
             scale=str(self.scale_rewards),
             reasoning=self._recipe.reasoning_credit,
