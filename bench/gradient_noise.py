@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from polymode.credit import term_advantages, token_parts
 from polymode.decoding.texts import CompletionDecoder
+from polymode.decoding.token_starts import TokenStarts
 from polymode.generate import sample_completions
 from polymode.generate.transformers import TransformersGenerator
 from polymode.judging import judge
@@ -35,7 +36,6 @@ from polymode.rewards.slots import slot_scores
 from polymode.training.recipe import Recipe
 from polymode.training.recipe_parts import task_for, verifier_for
 from polymode.training.rl import lab_model
-from polymode.training.token_starts import TokenStarts
 from polymode.types import Completion
 
 TASKS = {"clinic": CLINIC, "hops": HOPS, "diagnosis": DIAGNOSIS}

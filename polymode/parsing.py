@@ -97,6 +97,11 @@ def states_confidences(completion: str) -> bool:
     return _CONFIDENCE_SLOT.search(final_part(completion)) is not None
 
 
+def confidence_of(text: str) -> float | None:
+    """The confidence that ``text`` states, or None where a completion with it would be malformed."""
+    return float(text) if _IS_NUMBER.fullmatch(text) else None
+
+
 def _parse_slowly(completion: str, start: int, k: int, confidence: bool, finished: bool, salvage: bool) -> AnswerSet:
     answers: tuple[Answer, ...] = ()
     opened = completion.find(_THINK, start)

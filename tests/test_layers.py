@@ -11,7 +11,7 @@ import pytest
 LAYERS = {
     0: ["types", "errors"],
     1: ["plugins", "prompts", "chat", "parsing", "references", "messages", "endpoint", "verifiers", "sandbox"],
-    2: ["judging", "rewards", "credit", "pass_at_k", "exploration", "metrics", "uncertainty", "policy"],
+    2: ["judging", "rewards", "credit", "pass_at_k", "exploration", "metrics", "uncertainty", "policy", "probe"],
     3: ["tasks", "runs", "decoding"],
     4: ["generate", "training", "evaluation", "calibrate", "relabel", "report", "integrations"],
     5: ["compare", "doctor", "warmup"],
@@ -32,7 +32,7 @@ EDGE = {
     "safetensors": {"decoding"},
     "trl": {"training", "integrations"},
     "vllm": {"generate"},
-    "tokenizers": {"training"},
+    "tokenizers": {"decoding", "training"},
     "gguf": {"decoding"},
     "datasets": {"training", "tasks"},
     "huggingface_hub": {"tasks"},

@@ -21,6 +21,7 @@ def term_advantages(
     reasoning: float = 1.0,
     confidence: float = 1.0,
     later: float = 0.0,
+    own_confidence: bool = True,
 ) -> Floats:
     """Advantages of the parts of each completion, shape (N, 1 + 2 K): the whole, answers 1..K, confidences 1..K.
 
@@ -56,6 +57,8 @@ def term_advantages(
         reasoning: factor of the credit of tokens outside the slots, above 0.
         confidence: factor of the credit of confidences, above 0.
         later: share of later slots in a confidence's credit, from 0 to 1.
+        own_confidence: whether a confidence is credited with its own score; not so where the gradient of that is taken
+            over all values that could have been stated (`polymode.training.expected_score`).
 
     Raises:
         ConfigError: another scale, or a factor out of its range.
@@ -96,8 +99,10 @@ def term_advantages(
         has_slot_NK,
         group,
     )
-    own_NK = stated_NK - same_verdict_mean(scores.if_hit_NK, scores.if_miss_NK, hits_NK, has_slot_NK)
-    confidences_NK = np.where(has_slot_NK, own_NK, 0.0) + against_others(rest_NK, has_slot_NK, group)
+    confidences_NK = against_others(rest_NK, has_slot_NK, group)
+    if own_confidence:
+        mean_NK = same_verdict_mean(scores.if_hit_NK, scores.if_miss_NK, hits_NK, has_slot_NK)
+        confidences_NK += np.where(has_slot_NK, stated_NK - mean_NK, 0.0)
     if later:
         later_NK = total_N1 - rest_NK - answers_before_NK - earlier_stated_NK - stated_NK
         past = (answers_before_NK, earlier_stated_NK, hits_NK)

@@ -14,7 +14,7 @@ def token_parts(answers: AnswerSet, text: str, starts: Sequence[int], k: int) ->
     """Part of each token, shape (T,): 0 outside the slots, i for answer i in 1..K, K + i for confidence i.
 
     In tags a slot reaches from the ``<`` of its opening tag to the ``>`` of its closing tag. In lines an answer reaches
-    from the start of its line to the ``|``, a confidence from there to the end of the line, its ``\\n`` included. A token
+    from the start of its line to the ``|``, a confidence from there to the end of the line and its line break. A token
     across a border belongs where it starts.
 
     Args:

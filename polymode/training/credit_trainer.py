@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from polymode.credit import SlotScores, term_advantages, token_parts
 from polymode.decoding.texts import CompletionDecoder
+from polymode.decoding.token_starts import TokenStarts
 from polymode.rewards.slots import slot_scores
 from polymode.training.recipe import Recipe
 from polymode.training.reward import ScoredText, ScoreLedger
 from polymode.training.shared_prompt import SharedPromptTrainer
-from polymode.training.token_starts import TokenStarts
 
 
 class TermCreditTrainer(SharedPromptTrainer):

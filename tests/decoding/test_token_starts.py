@@ -12,9 +12,9 @@ from transformers import PreTrainedTokenizerFast
 
 from polymode.credit import token_parts
 from polymode.decoding.texts import CompletionDecoder
+from polymode.decoding.token_starts import TokenStarts
 from polymode.parsing import parse_answers
 from polymode.training.lab_model import build_tokenizer
-from polymode.training.token_starts import TokenStarts
 
 
 def fast(tokenizer: Tokenizer, **special: Any) -> PreTrainedTokenizerFast:

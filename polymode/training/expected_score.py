@@ -1,0 +1,142 @@
+"""The expected score of confidences over everything that could have been stated: ``credit: expected``.
+
+Once answer i is judged, the score S(v, y_i) of every confidence v is known, not only that of the one that was sampled.
+So the gradient of the expected score is taken directly from the model's next-token probabilities. At each token t of a
+confidence that decides its value (`polymode.training.confidence_tokens`), with p(u) the probability of token u among
+those that lead to a confidence::
+
+    E_t = sum_u p(u) Q(u)        d E_t / d weights = sum_u (d p(u) / d weights) Q(u)
+
+Q(u) is S of what u leads to: looked up for the tokens that were not sampled, and for the one that was, the expectation
+E_(t + 1) at the next token of the same confidence, or S(q_i, y_i) at the last. Q counts as a constant. Given the
+answers and the text before the confidence nothing in this is sampled where one token decides, so its variance is 0; the
+sampled gradient S(q_i, y_i) d log p(q_i) has the same expectation (all-action policy gradients, Sutton et al. 2001;
+Ciosek & Whiteson, https://arxiv.org/abs/1706.05374). That a confidence is stated at all, and what it leads to further
+on, stays with the sampled credit of `polymode.credit`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from polymode.training.confidence_tokens import Choice, NumberTokens
+
+LOSS_TYPES = ("dapo", "grpo", "dr_grpo", "bnpo", "cispo")
+"""Losses of TRL that are a weighted sum over tokens."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class JudgedConfidence:
+    """A confidence with what it is scored by."""
+
+    choices: Sequence[Choice]
+    """In the order of its tokens, at least one."""
+    label: float
+    """y_i in [0, 1]."""
+    weight: float
+    """What its loss is multiplied by in the score of its completion."""
+
+
+@contextmanager
+def hidden_states_of(decoder: torch.nn.Module) -> Iterator[list[torch.Tensor]]:
+    """The last hidden states of every call of ``decoder``, (rows, tokens, width) each, while the context is open.
+
+    The decoder is watched, not the model around it: PEFT calls that one's ``forward`` directly, past all hooks.
+    """
+    states: list[torch.Tensor] = []
+    hook = decoder.register_forward_hook(lambda _module, _inputs, output: states.append(output[0]))
+    try:
+        yield states
+    finally:
+        hook.remove()
+
+
+def number_logits(head: Any, config: Any, hidden_M_H: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+    """Logits of some tokens of the vocabulary, as the model's own head gives them, in float32.
+
+    Args:
+        head: output embeddings.
+        config: of the model; some scale or squash their logits.
+        hidden_M_H: last hidden states.
+        tokens: ids, shape (C,) for all rows or (M, C) for each.
+    """
+    weight = head.weight[tokens].float()
+    hidden = hidden_M_H.float()
+    logits = hidden @ weight.T if tokens.ndim == 1 else (weight @ hidden[:, :, None])[:, :, 0]
+    if getattr(head, "bias", None) is not None:
+        logits = logits + head.bias[tokens].float()
+    if (scale := getattr(config, "logit_scale", None)) is not None:
+        logits = logits * scale
+    elif (scale := getattr(config, "logits_scaling", None)) is not None:
+        logits = logits / scale
+    if (cap := getattr(config, "final_logit_softcapping", None)) is not None:
+        logits = cap * torch.tanh(logits / cap)
+    return logits
+
+
+def expected_losses(
+    confidences: Sequence[JudgedConfidence], numbers: NumberTokens, hidden_M_H: torch.Tensor, model: Any, heat: float
+) -> torch.Tensor:
+    """-E_t of every choice, shape (M,), weighted, with gradients through the probabilities.
+
+    Args:
+        confidences: with M choices in all, in the order of ``hidden_M_H``.
+        numbers: of the tokenizer.
+        hidden_M_H: last hidden states at the token before each choice.
+        model: the causal language model, without wrappers.
+        heat: sampling temperature.
+    """
+    choices = [choice for confidence in confidences for choice in confidence.choices]
+    device = hidden_M_H.device
+    config, head = model.config.get_text_config(), model.get_output_embeddings()
+    columns = torch.as_tensor(numbers.ids, device=device)
+    # A number that ends its completion has no end token; its column is not allowed, so any id will do.
+    ends = torch.tensor([[0 if choice.end is None else choice.end] for choice in choices], device=device)
+    logits_M_C = torch.cat(
+        [number_logits(head, config, hidden_M_H, columns), number_logits(head, config, hidden_M_H, ends)], 1
+    )
+    allowed_M_C = torch.as_tensor(np.stack([choice.allowed_C for choice in choices]), device=device)
+    probabilities_M_C = torch.softmax((logits_M_C / heat).masked_fill(~allowed_M_C, -torch.inf), 1)
+    losses_M_C = _losses_of_tokens(confidences, probabilities_M_C.detach().double().cpu().numpy())
+    return (probabilities_M_C * torch.as_tensor(losses_M_C, device=device, dtype=probabilities_M_C.dtype)).sum(1)
+
+
+def _losses_of_tokens(confidences: Sequence[JudgedConfidence], p_M_C: NDArray[np.float64]) -> NDArray[np.float64]:
+    """-Q of every token at every choice, weighted: from the last token of a confidence to its first."""
+    losses_M_C = np.empty_like(p_M_C)
+    start = 0
+    for confidence in confidences:
+        expected = None
+        for m in range(start + len(confidence.choices) - 1, start - 1, -1):
+            choice = confidence.choices[m - start]
+            losses_C = choice.losses_CY @ (1 - confidence.label, confidence.label)
+            if expected is not None:
+                losses_C[choice.token] = expected
+            expected = p_M_C[m] @ losses_C
+            losses_M_C[m] = confidence.weight * losses_C
+        start += len(confidence.choices)
+    return losses_M_C
+
+
+def token_weights(trainer: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    """What the trainer's loss multiplies the loss of each token by, shape (rows, tokens): its normalisation."""
+    mask = inputs["completion_mask"] * inputs.get("tool_mask", 1)
+    steps = trainer.current_gradient_accumulation_steps
+    match trainer.loss_type:
+        case "grpo":
+            return mask / (mask.sum(1, keepdim=True).clamp(min=1.0) * len(mask) * steps)
+        case "bnpo":
+            return mask / (mask.sum().clamp(min=1.0) * steps)
+        case "dr_grpo":
+            return mask / (len(mask) * trainer.max_completion_length * steps)
+        case "dapo" | "cispo":
+            items = inputs["num_items_in_batch"].clamp(min=1.0) / trainer.accelerator.num_processes
+            return mask / (items * steps / trainer.args.steps_per_generation)
+    raise ValueError(f"loss_type = {trainer.loss_type!r} is no weighted sum over tokens: use one of {LOSS_TYPES}")
