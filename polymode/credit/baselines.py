@@ -10,6 +10,7 @@ the others does not.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +54,7 @@ def without_past(future_NK: Floats, past: Sequence[Floats], mask_NK: Mask, group
     moments_PKD = np.einsum("pgkd,pgk->pkd", past_PGKD, future_PGK)
     gram_PKDD = gram_PKDD.sum(0) - gram_PKDD + PRIOR * np.eye(len(past))
     moments_PKD = moments_PKD.sum(0) - moments_PKD
-    beta_PKD = np.linalg.solve(gram_PKDD, moments_PKD[..., None])[..., 0]
+    beta_PKD = cast(Floats, np.linalg.solve(gram_PKDD, moments_PKD[..., None]))[..., 0]
     return (future_PGK - np.einsum("pgkd,pkd->pgk", past_PGKD, beta_PKD)).reshape(n, k)
 
 
