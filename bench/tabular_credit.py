@@ -77,7 +77,8 @@ class Tabular:
         """Slot scores of completions, by their numbers, on questions with these labels."""
         at = completions, labels
         hits = self.hits_CLK[at]
-        by_slot = hits, self.stated_CLK[at], hits, self.if_hit_CLK[at], self.if_miss_CLK[at]
+        q = STATED[EVERY[completions][:, [2, 4]]]
+        by_slot = hits, self.stated_CLK[at], hits, self.if_hit_CLK[at], self.if_miss_CLK[at], q
         return SlotScores(self.total_CL[at], *by_slot, np.zeros(len(completions)))
 
     def sample(self, rng: np.random.Generator, questions: int, group: int) -> tuple[NDArray[np.int64], SlotScores]:

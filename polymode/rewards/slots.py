@@ -34,7 +34,7 @@ def slot_scores(scores: Sequence[Score], reward: Reward, k: int) -> SlotScores:
     if reward.preset != "paper":
         raise ConfigError(f"preset = {reward.preset!r} cannot be credited by slot: use preset 'paper'")
     total_N = np.array([np.nan if score.total is None else score.total for score in scores])
-    coverage_NK, confidence_NK, hits_NK, if_hit_NK, if_miss_NK = (np.full((len(scores), k), np.nan) for _ in range(5))
+    coverage_NK, confidence_NK, hits_NK, if_hit_NK, if_miss_NK, q_NK = np.full((6, len(scores), k), np.nan)
     is_blocked_N = np.zeros(len(scores))
     for row, score in enumerate(scores):
         judgement = score.judgement
@@ -53,10 +53,11 @@ def slot_scores(scores: Sequence[Score], reward: Reward, k: int) -> SlotScores:
         )
         answers: Any = judgement.answer_set.answers  # all with a confidence, or none
         if answers[0].confidence_span is not None:
+            q_NK[row, :n_slots] = [answer.confidence for answer in answers]
             is_blocked_N[row] = answers[0].confidence_span.start > answers[-1].span.start
         if reward.confidence_weight and reward.confidence_score != "other":
             loss, unit = loss_of(reward.confidence_score), -reward.confidence_weight / n_slots
             if_hit_NK[row, :n_slots] = [unit * loss(answer.confidence, 1) for answer in answers]
             if_miss_NK[row, :n_slots] = [unit * loss(answer.confidence, 0) for answer in answers]
             confidence_NK[row, :n_slots] = np.where(hits_K, if_hit_NK[row, :n_slots], if_miss_NK[row, :n_slots])
-    return SlotScores(total_N, coverage_NK, confidence_NK, hits_NK, if_hit_NK, if_miss_NK, is_blocked_N)
+    return SlotScores(total_N, coverage_NK, confidence_NK, hits_NK, if_hit_NK, if_miss_NK, q_NK, is_blocked_N)

@@ -22,6 +22,7 @@ from polymode.prompts import check_k
 from polymode.rewards import METHODS, Reward, check_question, term_names
 from polymode.rewards.coverage import least_gain
 from polymode.runs import read_shots
+from polymode.training import confidence_options
 from polymode.training.trl_options import (
     check_sections,
     describe,
@@ -129,12 +130,21 @@ class Recipe:
     """none or batch; group (division by each group's deviation) is refused for calibrated rewards."""
     allow_group_scale: Flag = False
     """Let group through with a calibrated reward, to measure what it breaks."""
-    credit: Literal["sequence", "term"] = "sequence"
-    """sequence: every token of a completion gets its score; term: each token what it causes (`polymode.credit`)."""
+    credit: Literal["sequence", "term", "expected", "dcpo"] = "sequence"
+    """sequence: every token of a completion gets its score; term: each token what it causes (`polymode.credit`);
+    expected: so too, and a confidence the expectation over all values (`polymode.training.expected_score`); dcpo: of
+    the field, to compare with (`polymode.credit.dcpo`)."""
     reasoning_credit: Positive = 1.0
     """`term` only: factor of the credit of tokens outside the slots; below 1 the noisiest part weighs less."""
     confidence_credit: Positive = 1.0
-    """`term` only: factor of the credit of confidences; above 1 they are learnt sooner, at no cost to the answers."""
+    """`term` only: factor of the credit of confidences; above 1 they are learnt sooner, answers later."""
+    confidence_questions: Literal["all", "first", "apart"] = "all"
+    """`expected` only, questions that confidences learn from: all; the first visit of each, before its answers were
+    trained; or a share of the questions apart (`apart_share`), whose answers are never trained."""
+    apart_share: Annotated[float, Field(gt=0, lt=1)] = 0.25
+    replay: Mapping[str, Any] = field(default_factory=dict)
+    """`expected` only: steps on judged completions of earlier steps, for example {steps: 2, teacher: probe}
+    (`polymode.training.replay`)."""
     loss_type: Literal["dapo", "grpo", "dr_grpo", "bnpo", "cispo", "sapo", "luspo", "vespo"] = "dapo"
     """Loss of TRL."""
     epsilon: Positive = 0.2
@@ -228,22 +238,18 @@ class Recipe:
             ("objective_k", 0, "objective", "pass@k"),
             ("exploration_weight", 0.1, "exploration", "batch"),
         ):
-            if getattr(self, name) != plain and getattr(self, switch) in ("sequence", "mean", "none"):
+            if getattr(self, name) != plain and getattr(self, switch) in ("sequence", "dcpo", "mean", "none"):
                 yield f"{self._setting(name)} is given without {switch}: add {switch}: {value}"
         if self.confidence_credit != 1 and not has_confidence:
             yield (
                 f"{self._setting('confidence_credit')} with {method}: its answers carry no confidences; use "
                 "single-rlcr or multi-rlcr"
             )
-        if self.credit == "term" and self.loss_type == "luspo":
+        yield from confidence_options.conflicts(self)
+        if self.credit != "sequence" and self.preset != "paper":
             yield (
-                "loss_type = 'luspo' with credit = 'term': it is made for one advantage for each completion; use "
-                "loss_type = 'dapo', or credit = 'sequence'"
-            )
-        if self.credit == "term" and self.preset != "paper":
-            yield (
-                f"credit = 'term' with preset = {self.preset!r}: its gates look at the whole set; use preset 'paper', "
-                "or credit 'sequence'"
+                f"{self._setting('credit')} with preset = {self.preset!r}: its gates look at the whole set; use preset "
+                "'paper', or credit 'sequence'"
             )
         if self.device_batch is not None and self.completions_per_step % self.device_batch:
             yield (
@@ -276,8 +282,8 @@ class Recipe:
                 f"{objective} with scale_rewards = 'group': the deviation of the group's values is not that of pass@k; "
                 "use 'none' or 'batch'"
             )
-        if self.credit == "term":
-            yield f"{objective} with credit = 'term': it is no sum over answers; use credit 'sequence'"
+        if self.credit != "sequence":
+            yield f"{objective} with {self._setting('credit')}: it is no sum over answers; use credit 'sequence'"
         if (self.objective_k or self.k) >= self.num_generations:
             yield (
                 f"{objective} with {self._setting('objective_k' if self.objective_k else 'k')} and num_generations = "

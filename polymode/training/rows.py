@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from hashlib import sha256
 from itertools import count
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
@@ -17,6 +18,9 @@ from polymode.tasks import Task
 from polymode.training.recipe import Recipe
 from polymode.training.recipe_parts import chat_for
 
+Learns = Literal["both", "answers", "confidences"]
+LEARNS = "learns"
+"""Column that says what the completions of a row train (``confidence_questions``); without it both."""
 _K_DRAW = 4_001
 """Tells the draw of K from other draws of the same seed."""
 
@@ -31,6 +35,7 @@ def rows_of(recipe: Recipe, task: Task, *, conversational: bool) -> list[dict[st
     rng = np.random.default_rng([recipe.seed, _K_DRAW])
     ks_N = rng.choice(recipe.k_choices or (recipe.k,), size=needed).tolist()
     rows: list[dict[str, Any]] = []
+    visited: set[str] = set()
     for epoch in count():
         examples = task.examples("train", needed - len(rows), seed=recipe.seed + 7919 * epoch)
         if not examples:
@@ -43,10 +48,26 @@ def rows_of(recipe: Recipe, task: Task, *, conversational: bool) -> list[dict[st
                 "question": encodable(example.question),
                 "question_id": encodable(example.id),
             }
+            if recipe.confidence_questions != "all":
+                row[LEARNS] = _learns(recipe, row["question_id"], is_first=row["question_id"] not in visited)
+                visited.add(row["question_id"])
             rows.append(row | ({"k": k} if recipe.k_choices else {}))
         if len(rows) >= needed:
             break
     return rows
+
+
+def _learns(recipe: Recipe, question_id: str, *, is_first: bool) -> Learns:
+    """What a visit of a question trains.
+
+    Answers to questions that were trained on are right more often than others, so confidences learnt there would be too
+    high elsewhere.
+    """
+    if recipe.confidence_questions == "first":
+        return "both" if is_first else "answers"
+    # By the id, so that every visit, process and resumed run agrees.
+    share = int.from_bytes(sha256(f"{recipe.seed}:{question_id}".encode()).digest()[:8], "big") / 2**64
+    return "confidences" if share < recipe.apart_share else "answers"
 
 
 def longest_prompt(rows: list[dict[str, Any]], tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> int:

@@ -19,7 +19,7 @@ def scores(y, q=None, *, format_=1.0) -> SlotScores:
     y = np.array(y, float)
     at = np.full(y.shape, NAN) if q is None else np.array(q, float)
     s, hit, miss = (-((at - label) ** 2) / y.shape[1] for label in (y, 1, 0))
-    return SlotScores(np.nansum(y, 1) + np.nansum(s, 1) + format_, y, s, y, hit, miss, np.zeros(len(y)))
+    return SlotScores(np.nansum(y, 1) + np.nansum(s, 1) + format_, y, s, y, hit, miss, at, np.zeros(len(y)))
 
 
 def test_two_completions_without_confidences_by_hand() -> None:
@@ -88,7 +88,7 @@ def test_malformed_completions_get_the_whole_score_everywhere_and_unscored_ones_
     blank = [NAN, NAN]
     hits = np.array([[1.0, 0.0], blank, [1.0, NAN]])
     none = np.full((3, 2), NAN)
-    found = term_advantages(SlotScores(np.array([2.0, 0.0, NAN]), hits, none, hits, none, none, np.zeros(3)), 3)
+    found = term_advantages(SlotScores(np.array([2.0, 0.0, NAN]), hits, none, hits, none, none, none, np.zeros(3)), 3)
     np.testing.assert_allclose(found, np.broadcast_to([[1.0], [-1.0], [0.0]], (3, 5)))
 
 
@@ -96,7 +96,7 @@ def test_good_format_is_credited_to_the_slots_too() -> None:
     """One group: two sets with a score of 2, two malformed with 0. The whole is +-1 and so is what every slot gets."""
     hits = np.array([[1.0], [1.0], [NAN], [NAN]])
     none = np.full((4, 1), NAN)
-    given = SlotScores(np.array([2.0, 2.0, 0.0, 0.0]), hits, none, hits, none, none, np.zeros(4))
+    given = SlotScores(np.array([2.0, 2.0, 0.0, 0.0]), hits, none, hits, none, none, none, np.zeros(4))
     np.testing.assert_allclose(term_advantages(given, 4), np.broadcast_to([[1.0], [1.0], [-1.0], [-1.0]], (4, 3)))
 
 
@@ -117,7 +117,7 @@ def test_factors_lengthen_the_credit_of_the_reasoning_and_of_confidences() -> No
 
 def test_a_step_whose_completions_are_all_malformed_is_zero() -> None:
     blank = np.full((4, 3), NAN)
-    found = term_advantages(SlotScores(np.zeros(4), blank, blank, blank, blank, blank, np.zeros(4)), 2)
+    found = term_advantages(SlotScores(np.zeros(4), blank, blank, blank, blank, blank, blank, np.zeros(4)), 2)
     np.testing.assert_array_equal(found, 0.0)
 
 

@@ -111,7 +111,7 @@ def order_gradient(p: tuple[float, float], later_scores: bool) -> float:
             q = np.array([[p[first], p[1 - first]] for first in orders])
             s, hit, miss = (-((q - label) ** 2) / 2 for label in (y, 1.0, 0.0))
             total = y.sum(1) + s.sum(1) if later_scores else y.sum(1) + s[:, 0]
-            slots = SlotScores(total, y, s, y, hit, miss, np.zeros(2))
+            slots = SlotScores(total, y, s, y, hit, miss, q, np.zeros(2))
             advantage = term_advantages(slots, 2)[0, 1]
             found += float(weight) / 4 * advantage * (1 if orders[0] == 0 else -1)
     return found
@@ -143,7 +143,7 @@ def test_a_rare_error_is_learnt_from() -> None:
         q, y = (np.array([kinds[kind][column] for kind in (own, *others)]) for column in (0, 1))
         q, y = values[q.astype(int)][:, None], y[:, None]
         s, hit, miss = (-((q - label) ** 2) for label in (y, 1.0, 0.0))
-        given = SlotScores(s[:, 0], 0 * s, s, y, hit, miss, np.zeros(4))
+        given = SlotScores(s[:, 0], 0 * s, s, y, hit, miss, q, np.zeros(4))
         advantage = term_advantages(given, 4)[0, 2] / (3 / 4)
         chosen = kinds[own][0]
         mean[chosen] += 3 * chances[own] * weight * np.prod(chances[others]) * advantage

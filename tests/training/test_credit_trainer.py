@@ -86,7 +86,7 @@ def test_every_token_has_the_advantage_of_its_part(pair_recipe: Callable[..., Re
     y, q = np.array([[1, 1], [0, 1], [1, 0], blank] * 2), np.array([[0.8, 0.5], [0.2, 0.5], [0.5, 0.2], blank] * 2)
     s, hit, miss = (-((q - label) ** 2) / 2 for label in (y, 1, 0))
     total = np.array([2.855, 1.855, 1.855, 0.0] * 2)
-    parts = term_advantages(SlotScores(total, y, s, y, hit, miss, np.zeros(8)), 4)
+    parts = term_advantages(SlotScores(total, y, s, y, hit, miss, q, np.zeros(8)), 4)
     np.testing.assert_allclose(parts[:4, 0], [1.21375, 0.21375, 0.21375, -1.64125])
     for row in (0, 1, 2, 4, 5, 6):
         whole, a1, a2, q1, q2 = parts[row]

@@ -1,0 +1,94 @@
+"""Options of ``credit: expected``, and what credit for tokens does not go with; read before torch is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, Strict, ValidationError
+from pydantic.dataclasses import dataclass
+
+from polymode.errors import ConfigError
+from polymode.rewards import METHODS
+from polymode.training.trl_options import describe, suggestion
+
+if TYPE_CHECKING:
+    from polymode.training.recipe import Recipe
+
+LOSS_TYPES = ("dapo", "grpo", "dr_grpo", "bnpo", "cispo")
+"""Losses of TRL that are a weighted sum over tokens."""
+Count = Annotated[int, Strict(), Field(ge=1)]
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class ReplayOptions:
+    """The section ``replay`` of a recipe (`polymode.training.replay`)."""
+
+    steps: Count = 2
+    """Steps after each step of reinforcement learning."""
+    batch: Count = 16
+    """Completions of a step, in each process."""
+    size: Count = 2048
+    """Completions that are remembered, in each process."""
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5e-5
+    anchor: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.01
+    """Weight of the cross-entropy of all other tokens."""
+    teacher: Literal["verdicts", "probe"] = "verdicts"
+    """What confidences are scored against."""
+    layer: Annotated[float, Field(gt=0, le=1)] = 0.67
+    """`teacher: probe` only: depth of the hidden states that the probe reads, as a share of the layers."""
+
+
+def replay_options(section: Mapping[str, Any]) -> ReplayOptions:
+    """The section of a recipe, checked; raises ConfigError for an unknown option or a value that is not allowed."""
+    names = [one.name for one in fields(ReplayOptions)]
+    for name, value in section.items():
+        if name not in names:
+            raise ConfigError(f"replay: unknown option {name!r}{suggestion(str(name), names)}")
+        if isinstance(value, bool):
+            raise ConfigError(f"replay: {name} = {value!r} is a truth value, which is not allowed here")
+    try:
+        return ReplayOptions(**section)
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        raise ConfigError(f"replay: {first['loc'][0]} = {first['input']!r} {describe(first)}") from None
+
+
+def conflicts(recipe: Recipe) -> Iterator[str]:
+    """What contradicts credit for single tokens, or needs ``credit: expected``; the first is reported."""
+    if recipe.credit in ("term", "dcpo") and recipe.loss_type == "luspo":
+        yield (
+            f"loss_type = 'luspo' with credit = {recipe.credit!r}: it is made for one advantage for each completion; "
+            "use loss_type = 'dapo', or credit = 'sequence'"
+        )
+    if recipe.credit == "dcpo" and not METHODS[recipe.method].has_confidence:
+        yield f"credit = 'dcpo' with method = {recipe.method!r}: no confidences to credit; use single-rlcr or multi-rlcr"
+    if recipe.credit == "dcpo" and recipe.scale_rewards != "none":
+        yield (
+            f"scale_rewards = {recipe.scale_rewards!r} with credit = 'dcpo': it divides each part by its group's "
+            "deviation itself; leave scale_rewards out"
+        )
+    given = {"replay": recipe.replay, "confidence_questions": recipe.confidence_questions != "all"}
+    if recipe.credit != "expected":
+        if name := next((name for name, value in given.items() if value), None):
+            yield f"{name} is given without credit = 'expected': add credit: expected"
+        return
+    if not METHODS[recipe.method].has_confidence:
+        yield f"credit = 'expected' with method = {recipe.method!r}: its answers carry no confidences; use credit: term"
+    if not recipe.confidence_weight:
+        yield "credit = 'expected' with confidence_weight = 0: confidences are not scored; use credit: term"
+    if recipe.confidence_score == "other":
+        yield (
+            "credit = 'expected' with confidence_score = 'other': it scores the set as a whole, so that no confidence "
+            "has a score of its own; use brier, log or spherical, or credit: term"
+        )
+    if recipe.loss_type not in LOSS_TYPES:
+        yield (
+            f"credit = 'expected' with loss_type = {recipe.loss_type!r}, which is no weighted sum over tokens: use one "
+            f"of {', '.join(LOSS_TYPES)}, or credit: term"
+        )
+    if recipe.scale_rewards == "group":
+        yield "credit = 'expected' with scale_rewards = 'group': use 'none' or 'batch'"
+    if recipe.replay:
+        replay_options(recipe.replay)
