@@ -63,7 +63,7 @@ def conflicts(recipe: Recipe) -> Iterator[str]:
             "use loss_type = 'dapo', or credit = 'sequence'"
         )
     if recipe.credit == "dcpo" and not METHODS[recipe.method].has_confidence:
-        yield f"credit = 'dcpo' with method = {recipe.method!r}: no confidences to credit; use single-rlcr or multi-rlcr"
+        yield f"credit = 'dcpo' with method = {recipe.method!r}: no confidences to credit; use single-rlcr, multi-rlcr"
     if recipe.credit == "dcpo" and recipe.scale_rewards != "none":
         yield (
             f"scale_rewards = {recipe.scale_rewards!r} with credit = 'dcpo': it divides each part by its group's "

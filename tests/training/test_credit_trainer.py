@@ -127,12 +127,18 @@ def test_reasoning_that_the_template_opened_is_seen_and_moves_no_credit(
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"method": "multi-rlvr"}, {"method": "single-rlcr"}, {"scale_rewards": "batch", "device_batch": 8}],
+    [
+        {},
+        {"method": "multi-rlvr"},
+        {"credit": "dcpo"},
+        {"method": "single-rlcr"},
+        {"scale_rewards": "batch", "device_batch": 8},
+    ],
 )
 def test_a_run_with_term_credit_learns_and_resumes(
     options: dict[str, Any], small_recipe: Callable[..., Recipe], tmp_path: Path
 ) -> None:
-    recipe = small_recipe(credit="term", max_steps=2, save_steps=1, **options)
+    recipe = small_recipe(**{"credit": "term", "max_steps": 2, "save_steps": 1, **options})
     target = train(recipe, tmp_path / "run")
     assert (target / "model.safetensors").exists()
     assert train(recipe, tmp_path / "run", resume=True) == target
