@@ -58,7 +58,7 @@ def without_past(future_NK: Floats, past: Sequence[Floats], mask_NK: Mask, group
     return (future_PGK - np.einsum("pgkd,pkd->pgk", past_PGKD, beta_PKD)).reshape(n, k)
 
 
-def same_verdict_mean(if_hit_NK: Floats, if_miss_NK: Floats, hits_NK: Floats, mask_NK: Mask) -> Floats:
+def same_verdict_mean(if_hit_NK: Floats, if_miss_NK: Floats, labels_NK: Floats, mask_NK: Mask) -> Floats:
     """What the confidences of the *other* completions of the batch would score under this completion's verdict.
 
     ::
@@ -69,7 +69,7 @@ def same_verdict_mean(if_hit_NK: Floats, if_miss_NK: Floats, hits_NK: Floats, ma
     as one more, so a verdict that is alone in its batch has a baseline too: rare errors are learnt from. It holds no
     q of the completion itself. Labels between 0 and 1 have w_j = y y_j + (1 - y)(1 - y_j).
     """
-    y_NK, not_y_NK = np.where(mask_NK, hits_NK, 0.0), np.where(mask_NK, 1 - hits_NK, 0.0)
+    y_NK, not_y_NK = np.where(mask_NK, labels_NK, 0.0), np.where(mask_NK, 1 - labels_NK, 0.0)
     hit_NK, miss_NK = (np.where(mask_NK, np.nan_to_num(x_NK), 0.0) for x_NK in (if_hit_NK, if_miss_NK))
 
     def of_others(x_NK: Floats) -> Floats:

@@ -47,15 +47,15 @@ def dcpo_advantages(scores: SlotScores, group: int, *, own_share: float = OWN_SH
     scores.check(group)
     if not 0 <= own_share <= 1:
         raise ConfigError(f"own_share = {own_share!r} must be from 0 (the group's rate) to 1 (the own verdict)")
-    n, k = scores.hits_NK.shape
+    n, k = scores.labels_NK.shape
     answers_N = scores.total_N - np.nansum(scores.confidence_NK, 1)
     whole_N1 = group_advantages(answers_N.reshape(-1, group), scale="group").reshape(n, 1)
 
     has_q_NK = ~np.isnan(scores.total_N)[:, None] & ~np.isnan(scores.q_NK)
-    hits_PGK = np.where(has_q_NK, scores.hits_NK, 0.0).reshape(-1, group, k)
+    hits_PGK = np.where(has_q_NK, scores.labels_NK, 0.0).reshape(-1, group, k)
     n_P1K = has_q_NK.reshape(-1, group, k).sum(1, keepdims=True)
     rate_NK = np.repeat(hits_PGK.sum(1) / np.maximum(n_P1K[:, 0], 1), group, 0)
-    target_NK = (1 - own_share) * rate_NK + own_share * scores.hits_NK
+    target_NK = (1 - own_share) * rate_NK + own_share * scores.labels_NK
     score_NK = np.where(has_q_NK, -np.abs(scores.q_NK - target_NK), np.nan)
     by_slot = [group_advantages(score_NK[:, i].reshape(-1, group), scale="group").reshape(n) for i in range(k)]
     confidences_NK = np.where(has_q_NK, np.stack(by_slot, 1), whole_N1)

@@ -22,12 +22,12 @@ class SlotScores:
     """What answer i adds to the coverage term."""
     confidence_NK: Floats
     """What confidence i adds to the calibration term; NaN where none is asked for."""
-    hits_NK: Floats
-    """y_i, 1 for a hit and 0 for none."""
+    labels_NK: Floats
+    """What confidence i is scored against: y_i, 1 for a hit and 0 for none, or a soft label in between."""
     if_hit_NK: Floats
-    """What confidence i would add if y_i were 1; NaN where none is asked for."""
+    """What confidence i would add if its label were 1; NaN where none is asked for."""
     if_miss_NK: Floats
-    """What confidence i would add if y_i were 0; NaN where none is asked for."""
+    """What confidence i would add if its label were 0; NaN where none is asked for."""
     q_NK: Floats
     """Confidence i; NaN where none is stated."""
     is_blocked_N: Floats
@@ -35,7 +35,7 @@ class SlotScores:
 
     def to_columns(self) -> Floats:
         """All of it as one array of shape (N, 2 + 6 K), for one exchange between processes."""
-        by_slot = (self.coverage_NK, self.confidence_NK, self.hits_NK, self.if_hit_NK, self.if_miss_NK, self.q_NK)
+        by_slot = (self.coverage_NK, self.confidence_NK, self.labels_NK, self.if_hit_NK, self.if_miss_NK, self.q_NK)
         return np.concatenate([self.total_N[:, None], self.is_blocked_N[:, None], *by_slot], 1)
 
     @classmethod
@@ -54,11 +54,11 @@ class SlotScores:
         shapes = {
             array.shape
             for array in (
-                *(self.coverage_NK, self.confidence_NK, self.hits_NK),
+                *(self.coverage_NK, self.confidence_NK, self.labels_NK),
                 *(self.if_hit_NK, self.if_miss_NK, self.q_NK),
             )
         }
-        if self.total_N.ndim != 1 or len(shapes) != 1 or self.hits_NK.ndim != 2 or len(self.hits_NK) != n:
+        if self.total_N.ndim != 1 or len(shapes) != 1 or self.labels_NK.ndim != 2 or len(self.labels_NK) != n:
             raise RecordError("slot scores: totals must have shape (N,), what is of single slots shape (N, K)")
         if group < 1 or n % group:
             raise RecordError(f"group = {group!r} does not divide the {n} completions: give those of every question")

@@ -79,9 +79,9 @@ def term_advantages(
     is_scored_N1 = ~np.isnan(scores.total_N)[:, None]
     has_slot_NK = is_scored_N1 & ~np.isnan(scores.coverage_NK)
     total_N1 = np.nan_to_num(scores.total_N)[:, None]
-    coverage_NK, stated_NK, hits_NK = (
+    coverage_NK, stated_NK, labels_NK = (
         np.where(has_slot_NK, np.nan_to_num(x_NK), 0.0)
-        for x_NK in (scores.coverage_NK, scores.confidence_NK, scores.hits_NK)
+        for x_NK in (scores.coverage_NK, scores.confidence_NK, scores.labels_NK)
     )
     all_coverage_N1, all_stated_N1 = coverage_NK.sum(1, keepdims=True), stated_NK.sum(1, keepdims=True)
     rest_NK = np.broadcast_to(total_N1 - all_coverage_N1 - all_stated_N1, has_slot_NK.shape)
@@ -101,11 +101,13 @@ def term_advantages(
     )
     confidences_NK = against_others(rest_NK, has_slot_NK, group)
     if own_confidence:
-        mean_NK = same_verdict_mean(scores.if_hit_NK, scores.if_miss_NK, hits_NK, has_slot_NK)
-        confidences_NK += np.where(has_slot_NK, stated_NK - mean_NK, 0.0)
+        # s_i but for what no confidence can change: soft labels are scored by the loss over its least.
+        own_NK = np.nan_to_num(labels_NK * scores.if_hit_NK + (1 - labels_NK) * scores.if_miss_NK)
+        mean_NK = same_verdict_mean(scores.if_hit_NK, scores.if_miss_NK, labels_NK, has_slot_NK)
+        confidences_NK += np.where(has_slot_NK, own_NK - mean_NK, 0.0)
     if later:
         later_NK = total_N1 - rest_NK - answers_before_NK - earlier_stated_NK - stated_NK
-        past = (answers_before_NK, earlier_stated_NK, hits_NK)
+        past = (answers_before_NK, earlier_stated_NK, labels_NK)
         confidences_NK += later * without_past(later_NK, past, has_slot_NK, group)
 
     # What a completion with slots is worth more than its group, which the centring within those with slots took out:

@@ -5,12 +5,14 @@
     ARM/seed-0/               training run folder (config.json, metrics.jsonl, checkpoints/, model/); of warm-up and
                               distillation that of `polymode.warmup`
     ARM/seed-0/VIEW/          evaluation of a view: completions.jsonl, judged.jsonl, metrics.json
+    ARM/seed-0/VIEW/temperature.json   single-answer arms: the sampling temperature, chosen on validation questions
     ARM/seed-0/VIEW/deep/     the same for fewer questions with 30 answers each
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -19,10 +21,13 @@ from polymode import runs
 from polymode.chat import Chat
 from polymode.compare.columns import with_deep
 from polymode.prompts import Style, style_of
+from polymode.reproduce.ceiling import train_ceiling
 from polymode.reproduce.plans import Arm, Plan, View
-from polymode.tasks import Task
+from polymode.reproduce.temperatures import choose_temperature
+from polymode.tasks import Task, examples_of
 from polymode.training.recipe import Recipe
 from polymode.training.recipe_parts import chat_for, task_for, verifier_for
+from polymode.types import Completion, Example
 from polymode.verifiers import QuestionVerifier, Verifier
 from polymode.verifiers.description import describe_verifier
 from polymode.warmup import MODEL
@@ -36,7 +41,8 @@ def run_arm(plan: Plan, arm: Arm, root: Path) -> None:
     """Run what is missing of one arm below ``root``: the training, then every view without a ``metrics.json``."""
     folder, recipe = root / arm.folder, arm.recipe
     if arm.starts_from is not None:
-        recipe = replace(recipe, model=str((root / arm.starts_from / MODEL).resolve()))
+        start = str((root / arm.starts_from / MODEL).resolve())
+        recipe = replace(recipe, model=start, warm_start_demonstrations="noisy")
     task = task_for(recipe)
     model = _model(arm, recipe, folder, task)
     missing = [view for view in arm.views if not (folder / view.name / runs.METRICS).exists()]
@@ -50,9 +56,11 @@ def run_arm(plan: Plan, arm: Arm, root: Path) -> None:
             _measure(generator, view, folder, _style(recipe, task), verifier)
             deep = runs.read_metrics(folder / view.of / "deep")
         else:
+            heat = _temperature(plan, generator, recipe, view, target, task, verifier)
+            own = replace(recipe, temperature=heat)
             deep_samples = math.ceil(plan.deep_answers / view.answers)
-            _sample(generator, recipe, view, target / "deep", task, verifier, (plan.deep_questions, deep_samples))
-            _sample(generator, recipe, view, target, task, verifier, (plan.questions, view.pool))
+            _sample(generator, own, view, target / "deep", task, verifier, (plan.deep_questions, deep_samples))
+            _sample(generator, own, view, target, task, verifier, (plan.questions, view.pool))
             deep = _evaluate(plan, view, target / "deep", verifier)
         _evaluate(plan, view, target, verifier, deep)
 
@@ -63,6 +71,8 @@ def _model(arm: Arm, recipe: Recipe, folder: Path, task: Task) -> str | Path:
 
     if arm.supervised is not None:
         return _train_on_demonstrations(arm, recipe, folder, task)
+    if arm.ceiling is not None:
+        return train_ceiling(recipe, folder, arm.ceiling)
     return train(recipe, folder, resume=True) if arm.is_trained else recipe.model or lab_model(task, recipe)
 
 
@@ -92,28 +102,54 @@ def _style(recipe: Recipe, task: Task) -> Style:
     return style_of(recipe.prompt_style, recipe.format, task.prompt_style)
 
 
-def _sample(
-    generator: Any, recipe: Recipe, view: View, out: Path, task: Task, verifier: AnyVerifier, size: tuple[int, int]
-) -> None:
-    """Completions of the test split, at the temperature and length limit of the training.
+def _temperature(
+    plan: Plan, generator: Any, recipe: Recipe, view: View, folder: Path, task: Task, verifier: AnyVerifier
+) -> float:
+    """The temperature of a view: chosen on validation questions for single-answer arms, else that of the training."""
+    if not plan.temperatures or not recipe.method.startswith("single"):
+        return recipe.temperature
+    from polymode.evaluation import evaluate
 
-    ``size`` is the number of questions and of completions of each.
-    """
+    def sample(examples: Sequence[Example], heat: float) -> list[Completion]:
+        return _completions(generator, replace(recipe, temperature=heat), view, examples, task, view.pool)
+
+    def coverage(completions: list[Completion]) -> float:
+        own = evaluate(completions, verifier=verifier, pooled=view.pool > 1, k=view.pool, n_boot=0)
+        return own.metrics["coverage"].value
+
+    examples = examples_of(task, "validation", plan.validation_questions, seed=_TEST_SEED, target=recipe.target)
+    return choose_temperature(folder, plan.temperatures, examples, sample, coverage) if examples else recipe.temperature
+
+
+def _completions(
+    generator: Any, recipe: Recipe, view: View, examples: Sequence[Example], task: Task, samples: int
+) -> list[Completion]:
     from polymode.generate import sample_completions
 
-    if (out / runs.COMPLETIONS).exists():
-        return
-    completions = sample_completions(
-        task.examples("test", size[0], seed=_TEST_SEED),
+    return sample_completions(
+        examples,
         generator,
         k=view.answers,
         confidence=view.has_confidence,
-        samples=size[1],
+        samples=samples,
         max_tokens=recipe.max_completion_length,
         temperature=recipe.temperature,
         seed=_SAMPLING_SEED,
         style=_style(recipe, task),
     )
+
+
+def _sample(
+    generator: Any, recipe: Recipe, view: View, out: Path, task: Task, verifier: AnyVerifier, size: tuple[int, int]
+) -> None:
+    """Completions of the test split, at the temperature of ``recipe`` and the length limit of the training.
+
+    ``size`` is the number of questions and of completions of each.
+    """
+    if (out / runs.COMPLETIONS).exists():
+        return
+    examples = examples_of(task, "test", size[0], seed=_TEST_SEED, target=recipe.target)
+    completions = _completions(generator, recipe, view, examples, task, size[1])
     origin = {"name": recipe.task, "options": dict(recipe.task_options)}
     runs.write_completions(out, completions, task=origin, verifier=describe_verifier(verifier))
 

@@ -66,6 +66,12 @@ def test_a_lonely_verdict_has_a_baseline_and_credit() -> None:
     assert found[0, 2] == pytest.approx(0.18)
 
 
+def test_soft_labels_are_a_verdict_each_way() -> None:
+    """Label 1/2, q = .5 and .9: half of a hit and half of a miss, -.25 and -.41; each is the other's baseline."""
+    found = term_advantages(scores([[0.5], [0.5]], [[0.5], [0.9]]), 2)
+    np.testing.assert_allclose(found[:, 2], [0.08, -0.08])
+
+
 def test_answers_before_all_confidences_are_credited_with_all_of_them() -> None:
     """One group, y = 0 everywhere, s_1 = -.125 or 0, s_2 = 0: in blocked text confidence 1 comes after answer 2."""
     slots = scores([[0, 0], [0, 0]], [[0.5, 0], [0, 0]])
@@ -105,7 +111,7 @@ def test_factors_lengthen_the_credit_of_the_reasoning_and_of_confidences() -> No
     plain, found = (term_advantages(given, 2, **factors) for factors in ({}, {"reasoning": 0.5, "confidence": 3}))
     np.testing.assert_allclose(found, plain * [0.5, 1, 3])
     blank = np.array([NAN])
-    for array in (given.coverage_NK, given.confidence_NK, given.hits_NK, given.if_hit_NK, given.if_miss_NK):
+    for array in (given.coverage_NK, given.confidence_NK, given.labels_NK, given.if_hit_NK, given.if_miss_NK):
         array[3] = blank
     given.total_N[3] = 0.0  # malformed: R̄ = .42, no factor
     np.testing.assert_allclose(term_advantages(given, 2, reasoning=0.5, confidence=3)[3], -0.42)

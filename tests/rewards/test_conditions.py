@@ -101,7 +101,7 @@ def paid(reward: Reward, p: float, q: float) -> float:
 @pytest.mark.parametrize("score", ["brier", "log", "spherical"])
 @pytest.mark.parametrize("weight", [0.5, 1.0, 1.25])
 def test_one_answer_cannot_be_hacked_under_the_conditions_of_2607_04332(score: str, weight: float) -> None:
-    """Its conditions for f(q), paid when right, and g(q), when wrong: f'/(q - 1) = g'/q <= 0 and f >= g at the lowest q.
+    """For f(q), paid when right, and g(q), when wrong: f'/(q - 1) = g'/q <= 0, and f >= g at the lowest q.
 
     The first makes honesty best, the second that a right answer never pays less than a wrong one that is stated as
     surely: f - g rises with q by the first. `least_coverage` is exactly the second. Where it fails, an answer that is

@@ -160,7 +160,7 @@ def test_a_chat_model_with_adapters(chat_model: Path, small_recipe: Callable[...
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"credit": "token"}, "credit = 'token' is not known: use one of sequence or term"),
+        ({"credit": "token"}, "credit = 'token' is not known: use one of sequence, term, expected or dcpo"),
         ({"scale_rewards": "group"}, "scale_rewards = 'group' with method = 'multi-rlcr'"),
         ({"preset": "released"}, "credit = 'term' with preset = 'released'"),
     ],
