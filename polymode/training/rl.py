@@ -200,6 +200,7 @@ def build_trainer(
         kind = {
             "sequence": SharedPromptTrainer,
             "term": partial(TermCreditTrainer, **of_parts),
+            "dcpo": partial(TermCreditTrainer, **of_parts),
             "expected": partial(ExpectedCreditTrainer, **of_parts, style=style),
         }[recipe.credit]
         with engine_options(recipe.vllm):
