@@ -10,8 +10,22 @@ import pytest
 
 LAYERS = {
     0: ["types", "errors"],
-    1: ["plugins", "prompts", "chat", "parsing", "references", "messages", "endpoint", "verifiers", "sandbox"],
-    2: ["judging", "rewards", "credit", "pass_at_k", "exploration", "metrics", "uncertainty", "policy", "probe"],
+    1: [
+        "plugins",
+        "prompts",
+        "chat",
+        "parsing",
+        "references",
+        "distributions",
+        "messages",
+        "endpoint",
+        "verifiers",
+        "sandbox",
+    ],
+    2: [
+        *("judging", "soft_labels", "rewards", "credit", "pass_at_k", "exploration", "metrics"),
+        *("uncertainty", "policy", "probe"),
+    ],
     3: ["tasks", "runs", "decoding"],
     4: ["generate", "training", "evaluation", "calibrate", "relabel", "report", "integrations"],
     5: ["compare", "doctor", "warmup"],

@@ -19,6 +19,7 @@ class Reproduce(ProgramOptions):
 
     - quick: single-rlvr and multi-rlcr on the clinic task.
     - lab: four methods and the usual baselines with three seeds on the four built-in tasks; K = 2, 4 and 5.
+    - harder-lab: confidences learnt from nothing, by credit per sequence and per term, and the ceiling of both models.
     - ddxplus: the four methods on DDXPlus patients (give --data, or set POLYMODE_DATA).
     - paper: the paper's arms with any model on --task: untrained, warm-up, distilled and the four methods.
     - smollm2: the same with SmolLM2-135M on list-questions, ddxplus and ambigqa; on two cores, without a GPU.
@@ -40,7 +41,7 @@ class Reproduce(ProgramOptions):
     """
 
     experiment: str = "quick"
-    """Experiment to run: quick, lab, ddxplus, paper or smollm2."""
+    """Experiment to run: quick, lab, harder-lab, ddxplus, paper or smollm2."""
     _: KW_ONLY
     out: Path | None = None
     """Folder of the experiment; by default runs/EXPERIMENT, for paper with the task behind it."""

@@ -5,6 +5,7 @@
     ARM/seed-0/               training run folder (config.json, metrics.jsonl, checkpoints/, model/); of warm-up and
                               distillation that of `polymode.warmup`
     ARM/seed-0/VIEW/          evaluation of a view: completions.jsonl, judged.jsonl, metrics.json
+    ARM/seed-0/VIEW/temperature.json   single-answer arms: the sampling temperature, chosen on validation questions
     ARM/seed-0/VIEW/deep/     the same for fewer questions with 30 answers each
 """
 
@@ -19,11 +20,13 @@ from polymode import runs
 from polymode.chat import Chat
 from polymode.compare.columns import with_deep
 from polymode.prompts import Style, style_of
+from polymode.reproduce.ceiling import train_ceiling
 from polymode.reproduce.plans import Arm, Plan, View
-from polymode.tasks import Task
+from polymode.reproduce.temperatures import choose_temperature
+from polymode.tasks import Task, examples_of
 from polymode.training.recipe import Recipe
 from polymode.training.recipe_parts import chat_for, task_for, verifier_for
-from polymode.types import Completion
+from polymode.types import Completion, Example
 from polymode.verifiers import QuestionVerifier, Verifier
 from polymode.verifiers.description import describe_verifier
 from polymode.warmup import MODEL
@@ -39,7 +42,8 @@ def run_arm(plan: Plan, arm: Arm, root: Path) -> None:
     """Run what is missing of one arm below ``root``: the training, then every view without a ``metrics.json``."""
     folder, recipe = root / arm.folder, arm.recipe
     if arm.starts_from is not None:
-        recipe = replace(recipe, model=str((root / arm.starts_from / MODEL).resolve()))
+        start = str((root / arm.starts_from / MODEL).resolve())
+        recipe = replace(recipe, model=start, warm_start_demonstrations="noisy")
     task = task_for(recipe)
     model = _model(arm, recipe, folder, task)
     missing = [view for view in arm.views if not (folder / view.name / runs.METRICS).exists()]
@@ -62,9 +66,11 @@ def _measure_views(plan: Plan, views: Sequence[View], folder: Path, generator: A
             _measure(generator, view, folder, _style(recipe, task), verifier)
             deep = runs.read_metrics(folder / view.of / "deep")
         else:
+            heat = _temperature(plan, generator, recipe, view, target, task, verifier)
+            own = replace(recipe, temperature=heat)
             how = {"task": task, "verifier": verifier, "refused": plan.refused}
-            _sample(generator, recipe, view, target / "deep", (plan.deep_questions, plan.deep_samples(view)), **how)
-            _sample(generator, recipe, view, target, (plan.questions, view.pool), **how)
+            _sample(generator, own, view, target / "deep", (plan.deep_questions, plan.deep_samples(view)), **how)
+            _sample(generator, own, view, target, (plan.questions, view.pool), **how)
             deep = _evaluate(plan, view, target / "deep", verifier)
         _evaluate(plan, view, target, verifier, deep)
 
@@ -73,6 +79,8 @@ def _model(arm: Arm, recipe: Recipe, folder: Path, task: Task) -> str | Path:
     """The arm's model, trained where it is not yet."""
     if arm.supervised is not None:
         return _train_on_demonstrations(arm, recipe, folder, task)
+    if arm.ceiling is not None:
+        return train_ceiling(recipe, folder, arm.ceiling)
     if not arm.is_trained and recipe.model is not None:
         return recipe.model
     from polymode.training.rl import lab_model, train  # loads torch, which a model behind a server does without
@@ -106,6 +114,43 @@ def _style(recipe: Recipe, task: Task) -> Style:
     return style_of(recipe.prompt_style, recipe.format, task.prompt_style)
 
 
+def _temperature(
+    plan: Plan, generator: Any, recipe: Recipe, view: View, folder: Path, task: Task, verifier: AnyVerifier
+) -> float:
+    """The temperature of a view: chosen on validation questions for single-answer arms, else that of the training."""
+    if not plan.temperatures or not recipe.method.startswith("single"):
+        return recipe.temperature
+    from polymode.evaluation import evaluate
+
+    def sample(examples: Sequence[Example], heat: float) -> list[Completion]:
+        return _completions(generator, replace(recipe, temperature=heat), view, examples, task, view.pool)
+
+    def coverage(completions: list[Completion]) -> float:
+        own = evaluate(completions, verifier=verifier, pooled=view.pool > 1, k=view.pool, n_boot=0)
+        return own.metrics["coverage"].value
+
+    examples = examples_of(task, "validation", plan.validation_questions, seed=_TEST_SEED, target=recipe.target)
+    return choose_temperature(folder, plan.temperatures, examples, sample, coverage) if examples else recipe.temperature
+
+
+def _completions(
+    generator: Any, recipe: Recipe, view: View, examples: Sequence[Example], task: Task, samples: int
+) -> list[Completion]:
+    from polymode.generate import sample_completions
+
+    return sample_completions(
+        examples,
+        generator,
+        k=view.answers,
+        confidence=view.has_confidence,
+        samples=samples,
+        max_tokens=recipe.max_completion_length,
+        temperature=recipe.temperature,
+        seed=_SAMPLING_SEED,
+        style=_style(recipe, task),
+    )
+
+
 def _sample(
     generator: Any,
     recipe: Recipe,
@@ -117,7 +162,7 @@ def _sample(
     verifier: AnyVerifier,
     refused: Literal["stop", "empty"],
 ) -> None:
-    """Completions of the test split, at the temperature and length limit of the training.
+    """Completions of the test split, at the temperature of ``recipe`` and the length limit of the training.
 
     ``size`` is the number of questions and of completions of each. Finished batches are kept and not sampled again.
     """
@@ -125,7 +170,8 @@ def _sample(
 
     if (out / runs.COMPLETIONS).exists():
         return
-    examples, part = task.examples("test", size[0], seed=_TEST_SEED), runs.CompletionsPart(out / runs.COMPLETIONS)
+    examples = examples_of(task, "test", size[0], seed=_TEST_SEED, target=recipe.target)
+    part = runs.CompletionsPart(out / runs.COMPLETIONS)
     origin = {
         "task": {"name": recipe.task, "options": dict(recipe.task_options)},
         "verifier": describe_verifier(verifier),

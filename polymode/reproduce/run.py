@@ -76,7 +76,7 @@ def reproduce(
     """Run an experiment and return its reports.
 
     Args:
-        name: quick, lab, ddxplus, paper or smollm2.
+        name: quick, lab, harder-lab, ddxplus, paper or smollm2.
         out: folder of the experiment.
         resume: go on in an existing folder.
         data: folder of the task's data, for experiments that need one.
@@ -167,7 +167,8 @@ def _run_plan(launch: Launch, plan: Plan, arms: Sequence[Arm], root: Path) -> Pa
     if model is None or (model == str(default_folder()) and not default_folder().exists()):
         # In a process of its own, so that its memory is free again before the arms start.
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as own:
-            own.submit(_prepare, plan.arms[0].recipe).result()
+            for recipe in _warm_starts(arms):
+                own.submit(_prepare, recipe).result()
     failure = _run_arms(launch, plan, arms, root)
     report = root / runs.REPORT
     if any(_is_done(root, arm) for arm in plan.arms):
@@ -176,6 +177,11 @@ def _run_plan(launch: Launch, plan: Plan, arms: Sequence[Arm], root: Path) -> Pa
     if failure is not None:
         raise failure
     return report
+
+
+def _warm_starts(arms: Sequence[Arm]) -> list[Recipe]:
+    """A recipe of each model that arms start from; seeds may start from models of their own."""
+    return list({(arm.recipe.model, arm.recipe.warm_start_seed): arm.recipe for arm in arms}.values())
 
 
 def _flags(launch: Launch) -> str:

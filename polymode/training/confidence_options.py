@@ -19,17 +19,20 @@ if TYPE_CHECKING:
 LOSS_TYPES = ("dapo", "grpo", "dr_grpo", "bnpo", "cispo")
 """Losses of TRL that are a weighted sum over tokens."""
 Count = Annotated[int, Strict(), Field(ge=1)]
+Whole = Annotated[int, Strict(), Field(ge=0)]
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class ReplayOptions:
     """The section ``replay`` of a recipe (`polymode.training.replay`)."""
 
-    steps: Count = 2
-    """Steps after each step of reinforcement learning."""
+    steps: Whole = 0
+    """Steps after each step of reinforcement learning, at a constant learning rate."""
+    last_steps: Whole = 60
+    """Steps after the last one, while the learning rate falls to 0."""
     batch: Count = 16
     """Completions of a step, in each process."""
-    size: Count = 2048
+    size: Count = 4096
     """Completions that are remembered, in each process."""
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5e-5
     anchor: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.01
@@ -49,10 +52,15 @@ def replay_options(section: Mapping[str, Any]) -> ReplayOptions:
         if isinstance(value, bool):
             raise ConfigError(f"replay: {name} = {value!r} is a truth value, which is not allowed here")
     try:
-        return ReplayOptions(**section)
+        options = ReplayOptions(**section)
     except ValidationError as exc:
         first = exc.errors()[0]
         raise ConfigError(f"replay: {first['loc'][0]} = {first['input']!r} {describe(first)}") from None
+    if not options.steps + options.last_steps:
+        raise ConfigError(
+            "replay: steps = 0 and last_steps = 0: nothing would be learnt; give one of them, or leave it out"
+        )
+    return options
 
 
 def conflicts(recipe: Recipe) -> Iterator[str]:

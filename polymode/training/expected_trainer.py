@@ -176,6 +176,5 @@ def places(confidences: Sequence[Sequence[JudgedConfidence]], width: int, inputs
 
 
 def labels_of(scored: ScoredText) -> list[float]:
-    """What each confidence of a completion is scored against: y_i in [0, 1]."""
-    judgement = scored.score.judgement
-    return [float(y or 0) for y in judgement.hits]
+    """What each confidence of a completion is scored against: y_i or a soft label, in [0, 1]."""
+    return [float(y or 0) for y in scored.score.judgement.labels]

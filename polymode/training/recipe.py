@@ -23,6 +23,7 @@ from polymode.rewards import METHODS, Reward, check_question, term_names
 from polymode.rewards.coverage import least_gain
 from polymode.runs import read_shots
 from polymode.training import confidence_options
+from polymode.training.target_options import target_conflicts
 from polymode.training.trl_options import (
     check_sections,
     describe,
@@ -71,6 +72,8 @@ class Recipe:
     confidences: Literal["independent", "exclusive"] = "independent"
     """`exclusive`, where at most one answer can be right: a soft penalty when confidences sum above 1."""
     exclusive_penalty: float = 1.0
+    target: Literal["task", "verdict", "distribution"] = "task"
+    """What confidences are scored against: the verdict, or the answer's mass in the reference distribution."""
     repeat_penalty: float = 0.0
     """Weight of each answer that repeats an earlier one of its set."""
     terms: Mapping[str, Annotated[float, Strict()]] = field(default_factory=dict)
@@ -183,6 +186,9 @@ class Recipe:
     warm_start_steps: Whole = 2000
     """Supervised steps of the lab model's warm start."""
     warm_start_seed: Seed = 0
+    warm_start_demonstrations: Literal["noisy", "uninformative"] = "noisy"
+    """uninformative: random confidences and answers in random order, so that all skill of the confidences is learnt by
+    reinforcement."""
 
     @field_validator("*", mode="before")
     @classmethod
@@ -215,6 +221,11 @@ class Recipe:
         """Options that contradict each other; the first is reported."""
         method = f"method = {self.method!r}"
         has_confidence = METHODS[self.method].has_confidence
+        if self.model is not None and self.warm_start_demonstrations != "noisy":
+            yield (
+                f"{self._setting('warm_start_demonstrations')} with model = {self.model!r}: only the lab's "
+                "own model is warm-started; leave one of them out"
+            )
         if self.verifier is None and self.verifier_options:
             yield "verifier_options are given without verifier: name one, for example verifier: judge"
         if self.method.startswith("multi") and self.k == 1:
@@ -255,11 +266,10 @@ class Recipe:
                 f"{self._setting('credit')} with preset = {self.preset!r}: its gates look at the whole set; use preset "
                 "'paper', or credit 'sequence'"
             )
+        yield from target_conflicts(self)
         if self.device_batch is not None and self.completions_per_step % self.device_batch:
-            yield (
-                f"device_batch = {self.device_batch!r} must divide questions_per_step x num_generations = "
-                f"{self.completions_per_step}"
-            )
+            steps = f"questions_per_step x num_generations = {self.completions_per_step}"
+            yield f"{self._setting('device_batch')} must divide {steps}"
 
     def _conflicts_of_objective(self) -> Iterator[str]:
         """What objective and exploration contradict; the first is reported."""
@@ -294,14 +304,14 @@ class Recipe:
                 f"{self.num_generations}: use objective_k from 1 to {self.num_generations - 1}"
             )
 
-    def check_weights(self, n: int) -> None:
+    def check_weights(self, n: int, target: Literal["verdict", "distribution"] = "verdict") -> None:
         """Refuse weights that on questions with n references pay for something else than right, honest answers.
 
         Raises:
             ConfigError: by `polymode.rewards.conditions`, or a bonus of exploration that beats a right answer.
         """
         reward = self.reward
-        check_question(reward, k=self.answers, n=n)
+        check_question(reward, k=self.answers, n=n, target=target)
         if self.exploration == "none" or self.objective != "mean":
             return
         novelty = self.exploration_weight / self.answers

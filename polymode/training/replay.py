@@ -1,9 +1,9 @@
 """Proper-score steps on judged completions of earlier steps: ``replay`` of a recipe.
 
 Whether answer i is right, given the text up to it, does not depend on the policy, so a judged completion stays a valid
-label for its confidences when the policy has moved on. A bounded buffer keeps the latest completions, and after each
-step of reinforcement learning a few steps of their own follow, with an optimiser of their own (AdamW, whose two moments
-take as much memory again as those of the first)::
+label for its confidences when the policy has moved on. A bounded buffer keeps the latest completions, and steps on
+them follow, a few after each step of reinforcement learning or more after the last, with an optimiser of their own
+(AdamW, whose two moments take as much memory again as those of the first)::
 
     loss = (sum over deciding tokens of sum_u p(u) loss(u, y_i)) / confidences + anchor x cross-entropy / tokens
 
@@ -104,14 +104,20 @@ class Replay(TrainerCallback):
         least = torch.tensor([len(self.buffer)], device=trainer.accelerator.device)
         if int(trainer.accelerator.gather(least).min()) < self.options.batch:
             return
-        if self.options.teacher == "probe" and (state.global_step - 1) % _REFIT == 0:
+        is_last = state.global_step >= state.max_steps
+        n = self.options.steps + (self.options.last_steps if is_last else 0)
+        if not n:
+            return
+        if self.options.teacher == "probe" and (is_last or (state.global_step - 1) % _REFIT == 0):
             self._fit_probe()
         model = trainer.model_wrapped
         if self._optimizer is None:
             self._optimizer = self._make_optimizer(model)
         model.train()
         choices = Choices(self._numbers, [one for c in self.buffer for one in c.stated], self._loss)
-        for _step in range(self.options.steps):
+        for step in range(n):
+            left = 1.0 if step < self.options.steps else (n - step) / self.options.last_steps
+            self._optimizer.param_groups[0]["lr"] = left * self.options.learning_rate
             chosen = self._rng.choice(len(self.buffer), self.options.batch, replace=False)
             loss, score = self._loss_of(model, [self.buffer[i] for i in chosen], choices)
             loss.backward()

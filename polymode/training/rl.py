@@ -333,7 +333,10 @@ def lab_model(task: Task, recipe: Recipe) -> Path:
             f"model is not given with {n} processes: the lab's model trains in one; run polymode train without "
             "accelerate launch"
         )
-    return warm_start(task, WarmStart(steps=recipe.warm_start_steps, seed=recipe.warm_start_seed))  # type: ignore[arg-type]
+    settings = WarmStart(
+        steps=recipe.warm_start_steps, seed=recipe.warm_start_seed, demonstrations=recipe.warm_start_demonstrations
+    )
+    return warm_start(task, settings)  # type: ignore[arg-type]
 
 
 def _config(recipe: Recipe, task: Task | None, verifier: Verifier | QuestionVerifier | None) -> dict[str, Any]:

@@ -159,8 +159,8 @@ def test_given_the_answers_the_value_that_was_sampled_does_not_matter(
         {"method": "single-rlcr"},
         {"device_batch": 8, "scale_rewards": "batch"},
         {"confidence_questions": "first"},
-        {"confidence_questions": "apart", "replay": {"batch": 4}},
-        {"replay": {"teacher": "probe", "batch": 4, "steps": 1}},
+        {"confidence_questions": "apart", "replay": {"batch": 4, "last_steps": 3}},
+        {"replay": {"teacher": "probe", "batch": 4, "steps": 1, "last_steps": 0}},
         {"activation_checkpointing": True},
     ],
 )
@@ -178,7 +178,11 @@ def test_a_run_learns_and_resumes(options: dict[str, Any], small_recipe: Callabl
 
 def test_a_resumed_run_with_replay_takes_the_same_steps(small_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
     recipe = small_recipe(
-        credit="expected", max_steps=3, save_steps=1, save_total_limit=3, replay={"teacher": "probe", "batch": 4}
+        credit="expected",
+        max_steps=3,
+        save_steps=1,
+        save_total_limit=3,
+        replay={"teacher": "probe", "batch": 4, "steps": 1, "last_steps": 2},
     )
     train(recipe, tmp_path / "whole")
     train(recipe, tmp_path / "cut")
@@ -215,7 +219,8 @@ def test_confidences_alone_are_learnt_on_questions_apart(recipe_of: Callable[...
         ({"preset": "released"}, "credit = 'expected' with preset = 'released'"),
         ({"confidence_weight": 0.0}, "confidence_weight = 0"),
         ({"replay": {"step": 2}}, "replay: unknown option 'step'"),
-        ({"replay": {"steps": 0}}, "replay: steps = 0"),
+        ({"replay": {"steps": 0, "last_steps": 0}}, "replay: steps = 0 and last_steps = 0"),
+        ({"replay": {"batch": 0}}, "replay: batch = 0"),
         ({"replay": {"teacher": "oracle"}}, "replay: teacher = 'oracle'"),
         ({"credit": "term", "replay": {"steps": 1}}, "replay is given without credit = 'expected'"),
         ({"credit": "sequence", "confidence_questions": "first"}, "confidence_questions is given without"),

@@ -99,6 +99,10 @@ def test_answers_are_k_or_one() -> None:
         ({"scale_rewards": "group", "method": "single-rlcr"}, "breaks calibration"),
         ({"reasoning_credit": 0.5}, "reasoning_credit = 0.5 is given without credit: add credit: term"),
         ({"credit": "term", "confidence_credit": -1.0}, "confidence_credit = -1.0 must be greater than 0"),
+        (
+            {"warm_start_demonstrations": "uninformative", "model": "some/model"},
+            "warm_start_demonstrations = 'uninformative' with model = 'some/model': only the lab's own model",
+        ),
         ({"credit": "term", "confidence_credit": 2, "method": "multi-rlvr"}, "its answers carry no confidences"),
         ({"k": 1}, "k = 1 with method = 'multi-rlcr': use the single method, or k from 2"),
         ({"k": 0}, "k = 0 is not allowed"),
