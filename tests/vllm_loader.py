@@ -32,7 +32,7 @@ def shapes_in(folder: Path) -> dict[str, list[int]]:
 def check_weights(folder: Path) -> None:
     """Every tensor is a parameter of the architecture, and every parameter is there, but for a tied head."""
     config = AutoConfig.from_pretrained(folder)
-    assert set(config.architectures) <= ARCHITECTURES
+    assert config.architectures and set(config.architectures) <= ARCHITECTURES
     with torch.device("meta"):
         expected = {name: list(p.shape) for name, p in AutoModelForCausalLM.from_config(config).named_parameters()}
     stored = shapes_in(folder)

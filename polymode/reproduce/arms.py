@@ -66,8 +66,9 @@ def _measure_views(plan: Plan, views: Sequence[View], folder: Path, generator: A
             _measure(generator, view, folder, _style(recipe, task), verifier)
             deep = runs.read_metrics(folder / view.of / "deep")
         else:
+            heat = _temperature(plan, generator, recipe, view, target, task, verifier)
+            own = replace(recipe, temperature=heat)
             how = {"task": task, "verifier": verifier, "refused": plan.refused}
-            own = replace(recipe, temperature=_temperature(plan, generator, recipe, view, target, task, verifier))
             _sample(generator, own, view, target / "deep", (plan.deep_questions, plan.deep_samples(view)), **how)
             _sample(generator, own, view, target, (plan.questions, view.pool), **how)
             deep = _evaluate(plan, view, target / "deep", verifier)

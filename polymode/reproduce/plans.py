@@ -82,16 +82,16 @@ class Plan:
     """Field of the questions' meta whose values are also measured by themselves."""
     backend: str = "transformers"
     """What samples the test split."""
-    temperatures: tuple[float, ...] = ()
-    """Sampling temperatures that single-answer arms choose from on validation questions; none: that of the training."""
-    validation_questions: int = 200
-    """On which they choose."""
     backend_options: Mapping[str, Any] = field(default_factory=dict)
     """Further options of it."""
     refused: Literal["stop", "empty"] = "stop"
     """What becomes of prompts that it refuses."""
     note: str = ""
     """What the user should know before anything runs."""
+    temperatures: tuple[float, ...] = ()
+    """Sampling temperatures that single-answer arms choose from on validation questions; none: that of the training."""
+    validation_questions: int = 200
+    """On which they choose."""
 
     @property
     def task(self) -> str:

@@ -179,9 +179,9 @@ def test_what_is_scored_beyond_the_context_is_refused(folder: Path) -> None:
         generator.token_log_probabilities(["red", "red"], ["blue", long])
     with pytest.raises(PromptRefusedError, match="and the model reads 128: shorten"):
         generator.continuation_probabilities([long], [""], [["one"]])
-    full = "red " * (SIZE.positions - len(generator.encode("red")))
+    full = " ".join(["red"] * (SIZE.positions - len(generator.encode("red"))))
     [tokens] = generator.token_log_probabilities(["red"], [full])  # the last token needs no room behind it
-    assert len(tokens) == SIZE.positions - 1
+    assert len(tokens) + len(generator.encode("red")) == SIZE.positions
 
 
 def test_a_card_without_room_for_the_model(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
