@@ -11,6 +11,7 @@ import pytest
 LAYERS = {
     0: ["types", "errors"],
     1: [
+        "fingerprints",
         "plugins",
         "prompts",
         "chat",

@@ -21,7 +21,7 @@ def generate(options: Generate) -> int:
     from polymode.generate import PATIENCE
     from polymode.generate.batches import sample_batches
     from polymode.generate.confidences import check_model, measure_in_parts, needs_model
-    from polymode.prompts import check_k, prompt_for
+    from polymode.prompts import QUESTION, build_prompt, check_k, prompt_for
     from polymode.tasks import examples_of, open_task, verifier_of
 
     check_k(options.k)
@@ -45,7 +45,13 @@ def generate(options: Generate) -> int:
     style = options.prompt_style(task)
     prompts = [prompt_for(one, options.k, confidence=options.confidence, style=style) for one in examples]
     max_tokens = room_for(generator, prompts, options.k, options.confidence, style, options.max_tokens)
-    runs.create(options.out, options, resume=options.resume)
+    kinds = {(one.exclusive, one.ask) for one in examples}
+    forms = [
+        build_prompt(QUESTION, options.k, confidence=options.confidence, exclusive=exclusive, style=style, ask=ask)
+        for exclusive, ask in kinds
+    ]
+    conditions = options.conditions(options.model, options.k, forms, style, confidences=options.confidences or "stated")
+    runs.create(options.out, options, resume=options.resume, conditions=conditions)
     origin = {"task": {"name": options.task, "options": dict(options.task_options)}, "verifier": _verifier_of(task)}
     if completions:
         print(f"resumed: {len(completions):,} completions are finished", flush=True)

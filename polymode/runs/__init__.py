@@ -54,6 +54,7 @@ from polymode.runs.folder import (
 from polymode.runs.judged import (
     JudgedCompletion,
     JudgedSet,
+    grouping_fields,
     judged_at,
     judged_lines,
     judged_path,
@@ -104,6 +105,7 @@ __all__ = [
     "judged_at",
     "judged_lines",
     "judged_path",
+    "grouping_fields",
     "named_verifiers",
     "provenance",
     "read_at",

@@ -14,7 +14,7 @@ from polymode.calibrate import calibrate, read_judged
 from polymode.errors import ConfigError, DataNotFoundError, WriteError
 from polymode.parsing import parse_answers
 from polymode.policy import Policy, decide
-from polymode.policy.fitting import Calibration
+from polymode.policy.calibration import Calibration
 from polymode.tasks import open_task
 from polymode.types import Verdict
 from polymode.web.reviews import export_judged, export_records
@@ -59,6 +59,7 @@ def test_records_hold_what_is_right_and_the_task_reads_them(review, tmp_path: Pa
         "id": "review-1",
         "question": "Headache?",
         "references": [{"text": "flu", "aliases": []}, {"text": "covid", "aliases": []}],
+        "risk": "normal",
         "meta": {
             "reviews": [
                 {"item": 1, "reviewer": "ann", "at": "2026-03-01T12:00:01+00:00", "model_id": "m", "policy_id": "p"}
