@@ -18,8 +18,6 @@ NOT_SAMPLING = (
     *("tensor_parallel_size", "gpu_memory_utilization", "max_num_seqs", "enforce_eager"),
 )
 """Options of back-ends that change where and how fast a model runs, not what it says."""
-PATIENCE = {"patience": 1800.0, "retries": 8, "timeout": 600.0}
-"""Hints for a back-end behind a server in a long run: seconds for a completion, attempts, seconds for each."""
 
 
 @dataclass(frozen=True, kw_only=True)

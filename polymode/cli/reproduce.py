@@ -35,6 +35,9 @@ class Reproduce(ProgramOptions):
         # the paper's model, with adapters, on one GPU
         polymode reproduce paper --task ddxplus --model Qwen/Qwen3-8B --data data/ddxplus \
             --lora r=64 lora_alpha=128 --recipe-options questions_per_step=8 device_batch=8
+        # a model behind a server, which is measured and not trained
+        polymode reproduce paper --task list-questions --model MODEL \
+            --backend openai --backend-options base_url=http://localhost:8000/v1
     """
 
     experiment: str = "quick"
@@ -65,10 +68,13 @@ def reproduce(options: Reproduce) -> int:
         raise ConfigError(
             f"--only {options.only!r} is not a part of {options.experiment}: use one of {', '.join(names)}"
         )
-    need_packages("train")
+    if options.changes.get("backend") != "openai":
+        need_packages("train")
     need_packages("report")
     from polymode.reproduce.run import reproduce
 
+    for note in filter(None, (plan.note for plan in every)):
+        print(note, flush=True)
     task = options.changes.get("task")
     out = options.out or Path("runs") / (options.experiment if task is None else f"{options.experiment}-{task}")
     flags: dict[str, Any] = {"resume": options.resume, "data": options.data, "workers": options.workers}

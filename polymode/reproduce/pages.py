@@ -12,6 +12,7 @@ from polymode.reproduce.plans import Plan
 from polymode.reproduce.published import beside_the_paper, markdown
 from polymode.reproduce.temperatures import chosen_temperatures
 from polymode.rewards import METHODS
+from polymode.training.recipe import Recipe
 
 _TEXT = {
     "clinic": "Patients of the lab's clinic. Every condition whose exact posterior reaches 3% is a right answer.",
@@ -51,6 +52,10 @@ _PRETRAINED = (
     "untrained is the model as it is. {start} The models trained by reinforcement learning saw equally many "
     "completions; distilled saw no reward, only its own sampled answers with their shares. All are compared at {k} "
     "answers per question on test questions that no choice was made on."
+)
+_AS_IT_IS = (
+    "{note}. untrained is the model as it is: {k} samples, the same with confidences measured by votes and, where the "
+    "server allows it, by P(True), and one completion that is asked for {k} answers with confidences."
 )
 _WARMED_UP = "warm-up was shown the answer format by demonstrations, and every arm below it starts from there."
 _NOT_WARMED_UP = "Every arm starts from it."
@@ -92,6 +97,8 @@ def write_page(plan: Plan, root: Path, *, command: str, seconds: float) -> Path:
 
 def _compared(plan: Plan) -> str:
     """How the arms came about, and at what they are compared."""
+    if not any(arm.steps for arm in plan.arms):
+        return _AS_IT_IS.format(k=plan.k, note=plan.note)
     if all(arm.supervised is None for arm in plan.arms):
         return _SAME_START.format(k=plan.k)
     is_warmed_up = any(arm.starts_from is not None for arm in plan.arms)
@@ -137,15 +144,22 @@ def _facts(plan: Plan, root: Path, command: str, seconds: float) -> dict[str, st
         ),
         "seeds": ", ".join(str(seed) for seed in sorted({arm.recipe.seed for arm in plan.arms})),
         "model": recipe.model or "lab model (Qwen3 architecture, built from a config, warm-started on demonstrations)",
-        "completions per arm": f"{recipe.max_steps * recipe.completions_per_step:,} "
-        f"({recipe.max_steps} steps x {recipe.questions_per_step} questions x {recipe.num_generations})",
         **{
             name: f"{one.steps} steps of {one.batch} demonstrations ({one.demonstrations}), rate {one.learning_rate:g}"
             for name, one in {arm.name: arm.supervised for arm in plan.arms if arm.supervised is not None}.items()
         },
-        "learning rate": f"{recipe.learning_rate:g}, {recipe.lr_scheduler_type}",
+        **(_training(recipe) if any(arm.steps for arm in plan.arms) else {}),
         **_budgets(plan, root),
         "test questions": f"{plan.questions:,}, of which {plan.deep_questions} with {plan.deep_answers} answers each",
         "time of this run": f"{seconds / 60:.1f} minutes (without stages finished earlier)",
         "largest process": f"{peak / unit:,.0f} MiB",
+    }
+
+
+def _training(recipe: Recipe) -> dict[str, str]:
+    """What every arm of reinforcement learning shares."""
+    return {
+        "completions per arm": f"{recipe.max_steps * recipe.completions_per_step:,} "
+        f"({recipe.max_steps} steps x {recipe.questions_per_step} questions x {recipe.num_generations})",
+        "learning rate": f"{recipe.learning_rate:g}, {recipe.lr_scheduler_type}",
     }

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from polymode.compare.columns import EQUAL_ANSWERS, Confidence, measured_view
 from polymode.errors import ConfigError
@@ -81,6 +82,12 @@ class Plan:
     """Field of the questions' meta whose values are also measured by themselves."""
     backend: str = "transformers"
     """What samples the test split."""
+    backend_options: Mapping[str, Any] = field(default_factory=dict)
+    """Further options of it."""
+    refused: Literal["stop", "empty"] = "stop"
+    """What becomes of prompts that it refuses."""
+    note: str = ""
+    """What the user should know before anything runs."""
     temperatures: tuple[float, ...] = ()
     """Sampling temperatures that single-answer arms choose from on validation questions; none: that of the training."""
     validation_questions: int = 200
@@ -90,6 +97,15 @@ class Plan:
     def task(self) -> str:
         """Name of the task all arms share."""
         return self.arms[0].recipe.task
+
+    def completions(self, arm: Arm) -> int:
+        """Completions that the views of an arm are made of, where the task has that many test questions."""
+        deep = sum(self.deep_questions * self.deep_samples(view) for view in arm.views if not view.of)
+        return deep + sum(self.questions * view.pool for view in arm.views)
+
+    def deep_samples(self, view: View) -> int:
+        """Completions of each question that hold 30 answers."""
+        return math.ceil(self.deep_answers / view.answers)
 
 
 def arm(
@@ -108,9 +124,7 @@ def arm(
     views = [View("samples", 1, k, confidence)]
     if prompted:
         views.append(View("prompted", k, 1, confidence))
-    for source in measured:
-        views.append(View(measured_view(source), 1, k, confidence, source, "samples"))
-    return Arm(method, recipe, tuple(views))
+    return Arm(method, recipe, (*views, *_measured(measured, k, confidence)))
 
 
 def at_equal_answers(own: Arm, *, k: int = 3) -> Arm:
@@ -131,14 +145,20 @@ def ceiling(of: Arm) -> Arm:
     return Arm(f"ceiling-of-{of.name}", of.recipe, of.views, ceiling=ConfidenceSupervision(), starts_from=of.folder)
 
 
-def untrained(base: Recipe, *, k: int = 3) -> Arm:
+def untrained(base: Recipe, *, k: int = 3, measured: Sequence[Confidence] = ()) -> Arm:
     """The model before reinforcement learning: K samples, and one completion asked for K with their probabilities.
 
     The latter is verbalized sampling (https://arxiv.org/abs/2510.01171): a prompt that asks for a distribution, and no
-    training.
+    training. The samples are looked at again with each of the ``measured`` confidences.
     """
     recipe = replace(base, method="multi-rlcr", k=k)
-    return Arm("untrained", recipe, (View("samples", 1, k, False), View("prompted", k, 1, True)), is_trained=False)
+    views = [View("samples", 1, k, False), View("prompted", k, 1, True)]
+    return Arm("untrained", recipe, (*views, *_measured(measured, k, False)), is_trained=False)
+
+
+def _measured(sources: Sequence[Confidence], k: int, has_confidence: bool) -> list[View]:
+    """The samples again, with confidences of each source."""
+    return [View(measured_view(source), 1, k, has_confidence, source, "samples") for source in sources]
 
 
 MEASURED: Mapping[str, tuple[Confidence, ...]] = {
