@@ -1,4 +1,4 @@
-"""What a question and a model are recognised by: short digests of their content (layer L1).
+"""What a question and a model are recognised by: short digests of their content (layer L0).
 
 A question's fingerprint has two parts, ``<16 hex digits>-<32 hex digits>``. The first is a digest of the text without
 regard to case and white space: equal where the question is the same, whatever its id. The second is a sketch in which

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 LAYERS = {
-    0: ["types", "errors"],
+    0: ["types", "errors", "fingerprints"],
     1: [
-        "fingerprints",
         "plugins",
         "prompts",
         "chat",

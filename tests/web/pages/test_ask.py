@@ -139,3 +139,16 @@ def test_dispersion_is_undefined_without_confidence() -> None:
 def test_pages_can_be_left_out(start: Start) -> None:
     reply = start().get("/")
     assert (reply.status_code, reply.headers["content-type"]) == (404, "application/problem+json")
+
+
+def test_the_classes_of_the_policy_can_be_chosen(visit: Visit) -> None:
+    by_risk = Policy(by="risk", groups={"low": Policy(answer_at=0.8, k=2), "red flag": Policy(k=2)}, k=2)
+    visitor = visit(settings={"policy": by_risk})
+    assert 'value="red flag"' in (page := visitor.get("/").text) and 'value="normal"' not in page
+    assert "red flag risk" in shown_text(visitor.post("/", {"question": "Fever?", "risk": "red flag"}).text)
+    assert "One answer" in shown_text(visitor.post("/", {"question": "Fever?", "risk": "low"}).text)
+    by_ward = Policy(by="ward", groups={"3": Policy(answer_at=0.8, k=2), "4": Policy(k=2)}, k=2)
+    visitor = visit(settings={"policy": by_ward})
+    assert "<option>4</option>" in visitor.get("/").text
+    assert "One answer" in shown_text(visitor.post("/", {"question": "Fever?", "group": "3"}).text)
+    assert "One answer" not in shown_text(visitor.post("/", {"question": "Fever?", "group": "4"}).text)
