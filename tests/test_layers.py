@@ -10,7 +10,18 @@ import pytest
 
 LAYERS = {
     0: ["types", "errors"],
-    1: ["plugins", "prompts", "chat", "parsing", "references", "messages", "endpoint", "verifiers", "sandbox"],
+    1: [
+        "fingerprints",
+        "plugins",
+        "prompts",
+        "chat",
+        "parsing",
+        "references",
+        "messages",
+        "endpoint",
+        "verifiers",
+        "sandbox",
+    ],
     2: ["judging", "rewards", "credit", "pass_at_k", "exploration", "metrics", "uncertainty", "policy", "probe"],
     3: ["tasks", "runs", "decoding"],
     4: ["generate", "training", "evaluation", "calibrate", "relabel", "report", "integrations"],

@@ -12,11 +12,12 @@ import numpy as np
 from tqdm import tqdm
 
 from polymode.errors import VerifierFault
+from polymode.fingerprints import question_fingerprint
 from polymode.judging import judge
 from polymode.metrics import alignment, diversity
 from polymode.parsing import parse_answers
 from polymode.rewards import METHODS, Reward, score_set
-from polymode.runs import SCHEMA, JudgedCompletion, JudgedSet
+from polymode.runs import SCHEMA, JudgedCompletion, JudgedSet, labels_of
 from polymode.types import Answer, AnswerSet, Completion, Example, Judgement, ParseStatus, Span, Verdict
 from polymode.verifiers import QuestionVerifier, Verifier, is_open, prepare_verifier, verifier_at
 from polymode.verifiers.faults import ask
@@ -172,19 +173,22 @@ class CompletionJudge:
             completions: in sample order.
             pool: put the answers of so many completions together as one set, stored at the first of them; 0 for none.
         """
-        equality = Equality(completions[0].example, self.prepared)
-        lines = [self._judged(completion, equality) for completion in completions]
+        example = completions[0].example
+        equality = Equality(example, self.prepared)
+        identity = {"question": question_fingerprint(example.question) or None, "meta": labels_of(example.meta)}
+        lines = [self._judged(completion, equality, identity) for completion in completions]
         for start in range(0, len(lines) - pool + 1, pool) if pool else ():
             texts = [text for one in lines[start : start + pool] for text in one.answers]
             lines[start] = replace(lines[start], pool=self._pooled(equality, texts, pool))
         return lines
 
-    def _judged(self, completion: Completion, equality: Equality) -> JudgedCompletion:
+    def _judged(self, completion: Completion, equality: Equality, identity: Mapping[str, Any]) -> JudgedCompletion:
         answers = _answers(completion)
         judgement = judge(completion.example, answers, self.prepared)
         score = score_set(judgement, self._rewards[completion.has_confidence])
         return JudgedCompletion(
             id=completion.example.id,
+            **identity,
             sample=completion.sample,
             k=completion.k,
             status=answers.status.value,

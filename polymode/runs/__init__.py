@@ -56,6 +56,7 @@ from polymode.runs.judged import (
     judged_at,
     judged_lines,
     judged_path,
+    labels_of,
     write_judged,
 )
 from polymode.runs.lines import (
@@ -101,6 +102,7 @@ __all__ = [
     "judged_at",
     "judged_lines",
     "judged_path",
+    "labels_of",
     "named_verifiers",
     "provenance",
     "read_at",

@@ -7,7 +7,7 @@ them: ``pool`` at the first completion of a pooled set, ``overlap`` at the first
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -32,6 +32,11 @@ Mark = Literal["hit", "repeat", "wrong", "unscored"]
 Share = Annotated[float, Field(ge=0, le=1)]
 Number = Annotated[float, Field(ge=-1e300, le=1e300)]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
+Label = str | bool | int
+"""A value by which questions are told apart."""
+MAX_LABEL = 100
+"""Longest text that tells questions apart."""
+QUESTION = r"^[0-9a-f]{16}-[0-9a-f]{32}$"
 _FIX = "judge again with polymode evaluate"
 
 
@@ -115,6 +120,10 @@ class JudgedCompletion(JudgedSet):
 
     id: str
     """Of the question."""
+    question: Annotated[str, Field(pattern=QUESTION)] | None = None
+    """Fingerprint of the question's text (`polymode.fingerprints`); None where there is none, or in older files."""
+    meta: dict[str, Label] | None = None
+    """What the question's ``meta`` tells it apart by: its texts, whole numbers and booleans (`labels_of`)."""
     sample: Count = 0
     """Number of this completion among those of its question."""
     k: Annotated[int, Field(ge=1, le=MAX_K)] | None = None
@@ -145,10 +154,13 @@ class JudgedCompletion(JudgedSet):
 
 
 _PER_ANSWER = ("hits", "matches", "duplicates", "reasons", "p_correct", "classes", "masses")
-_OPTIONAL = ("open", "complete", "classes", "masses", "best", "distinct", "reasons", "pool", "overlap")
+_OPTIONAL = (
+    *("open", "complete", "classes", "masses", "best", "distinct", "reasons", "pool", "overlap"),
+    *("question", "meta"),
+)
 _OF_SET = ("verdicts", "hits", "matches", "duplicates", "n_references", "faults", "p_correct", *_OPTIONAL[:7])
 _OF_LINE = (
-    *("id", "sample", "k", "status", "reason", "answers", "confidences", *_OF_SET),
+    *("id", "question", "meta", "sample", "k", "status", "reason", "answers", "confidences", *_OF_SET),
     *("score", "terms", "n_tokens", "pool", "overlap"),
 )
 
@@ -156,6 +168,16 @@ _OF_LINE = (
 def _row(judged: JudgedSet, names: Iterable[str]) -> dict[str, Any]:
     row = {name: getattr(judged, name) for name in names}
     return {name: x for name, x in row.items() if name not in _OPTIONAL or (x is not None and x is not False)}
+
+
+def labels_of(meta: Mapping[str, object]) -> dict[str, Label] | None:
+    """What questions can be told apart by in their ``meta``; None where it holds nothing of that kind."""
+    labels = {
+        name: value
+        for name, value in meta.items()
+        if (isinstance(value, str) and len(value) <= MAX_LABEL) or isinstance(value, (bool, int))
+    }
+    return labels or None
 
 
 class JudgedLine(NamedTuple):

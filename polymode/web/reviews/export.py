@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple
 
 from polymode import runs
 from polymode.errors import ConfigError, DataNotFoundError
+from polymode.fingerprints import question_fingerprint
 from polymode.policy.deciding import Same, equality
 from polymode.types import Verdict
 from polymode.web.reviews.queue import ReviewQueue
@@ -43,7 +44,7 @@ def export_records(queue: ReviewQueue, path: Path, *, model_id: str | None = Non
     questions: dict[str, _Question] = {}
     for item in _resolved(queue, None, model_id):
         text = item.question.strip()
-        questions.setdefault(text, _Question(text, equality(item.equality), item.id)).take(item)
+        questions.setdefault(text, _Question(text, equality(item.equality), item.id, item.risk)).take(item)
     rows = [question.row() for question in questions.values() if question.references]
     return Exported(runs.write_jsonl(path, rows), len(questions) - len(rows))
 
@@ -80,6 +81,8 @@ def judged_rows(items: Iterable[ReviewItem]) -> Iterator[dict[str, Any]]:
             hits.append(None if answer.verdict is Verdict.UNSCORED else 1 if is_hit else 0)
         judged = runs.JudgedCompletion(
             id=id_,
+            question=question_fingerprint(item.question) or None,
+            meta={"risk": item.risk},
             sample=n_samples[id_],
             k=item.k,
             status=item.status.value,
@@ -104,6 +107,7 @@ class _Question:
     text: str
     same: Same
     first_item: int
+    risk: str
     references: list[list[str]] = field(default_factory=list)
     """Names of each right answer, the canonical one first."""
     reviews: list[dict[str, Any]] = field(default_factory=list)
@@ -126,6 +130,7 @@ class _Question:
             "id": f"review-{self.first_item}",
             "question": self.text,
             "references": [{"text": text, "aliases": aliases} for text, *aliases in self.references],
+            "risk": self.risk,
             "meta": {"reviews": self.reviews},
         }
 

@@ -59,6 +59,7 @@ def test_records_hold_what_is_right_and_the_task_reads_them(review, tmp_path: Pa
         "id": "review-1",
         "question": "Headache?",
         "references": [{"text": "flu", "aliases": []}, {"text": "covid", "aliases": []}],
+        "risk": "normal",
         "meta": {
             "reviews": [
                 {"item": 1, "reviewer": "ann", "at": "2026-03-01T12:00:01+00:00", "model_id": "m", "policy_id": "p"}
