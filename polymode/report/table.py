@@ -144,6 +144,8 @@ def why_empty(data: ArmData, name: str) -> str:
     if name not in data.metrics:
         return "not computed by this evaluation"
     cell = data.cell(name)
+    if cell.reason:
+        return f"not reported: {cell.reason}"
     if cell.n == 0 and row.needs == "truth":
         return "undefined: no true probabilities, or no confidences to compare with them"
     return f"undefined (n = {cell.n}, unscored {cell.n_unscored})"
@@ -157,6 +159,8 @@ def explain(data: ArmData, name: str) -> str:
     parts = [f"{name} = {write_number(cell.value, row.decimals)}", f"n = {cell.n:,}"]
     if name in data.remarks:
         parts.append(data.remarks[name])
+    if cell.reason:
+        parts.append(cell.reason)
     if cell.n_unscored:
         parts.append(f"unscored {cell.n_unscored:,}")
     if len(cell.by_seed) > 1:

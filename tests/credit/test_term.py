@@ -270,7 +270,6 @@ def test_in_lines_without_confidences_a_line_is_its_answer() -> None:
     assert parts.tolist() == [1] * len("1. x > y\n") + [2] * len("2. z\n")
 
 
-
 def test_a_token_over_a_border_belongs_where_it_starts() -> None:
     answers = parse_answers(TEXT, 2, confidence=True)
     start = TEXT.index("y</answer1>")
