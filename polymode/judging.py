@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from polymode.errors import VerifierFault
+from polymode.soft_labels import with_soft_labels
 from polymode.types import Answer, AnswerSet, Example, Judgement, Reference, Verdict
 from polymode.verifiers import QuestionVerifier, Verifier, is_open, verifier_at
-from polymode.verifiers.faults import ask
+from polymode.verifiers.faults import ask, truth
 
 _CORRECT, _WRONG, _UNSCORED = Verdict.CORRECT, Verdict.WRONG, Verdict.UNSCORED
 
@@ -35,6 +36,8 @@ def judge(example: Example, answers: AnswerSet, verifier: Verifier | QuestionVer
         Verdicts with hits. A verifier that raises on an answer makes that answer UNSCORED (hit None) and leaves it out
         of the matching and of the search for duplicates; the text of the failure is in ``faults``.
 
+    Where the question's target is a distribution, the soft labels too (`polymode.soft_labels`).
+
     Where right answers are without number (`polymode.verifiers.is_open`), y_i = 1 iff answer i is right and no
     duplicate, a right answer is a duplicate only of an earlier right one, and N counts as K, the most that one set can
     find. There a question without references cannot be judged; anywhere else it has no right answer, and all are WRONG.
@@ -53,6 +56,7 @@ def judge(example: Example, answers: AnswerSet, verifier: Verifier | QuestionVer
     hits: list[int | None] = []
     matches: list[int | None] = []
     duplicates: list[int | None] = []
+    gains: dict[int, int] = {}  # slot -> reference by which it enlarges the matching
     faults: list[str] = []
     owner: dict[int, int] = {}  # reference -> slot of the answer that has it in the matching
     for slot, (own, earlier, fault) in enumerate(findings):
@@ -62,14 +66,21 @@ def judge(example: Example, answers: AnswerSet, verifier: Verifier | QuestionVer
             hits.append(None)
         else:
             verdicts.append(_CORRECT if own else _WRONG)
-            is_hit = own and earlier is None and (unlimited or _augment(slot, own, findings, owner))
-            hits.append(1 if is_hit else 0)
+            gain = None
+            if own and earlier is None:
+                gain = own[0] if unlimited else _augment(slot, own, findings, owner)
+            if gain is None:
+                hits.append(0)
+            else:
+                hits.append(1)
+                gains[slot] = gain
         duplicates.append(earlier)
         matches.append(own[0] if own else None)
     for reference, slot in owner.items():
         matches[slot] = reference
     n = answers.k if unlimited else len(references)
-    return Judgement(answers, tuple(verdicts), tuple(hits), tuple(matches), tuple(duplicates), n, tuple(faults))
+    found = Judgement(answers, tuple(verdicts), tuple(hits), tuple(matches), tuple(duplicates), n, tuple(faults))
+    return found if example.target == "verdict" else with_soft_labels(found, example, equality, gains)
 
 
 def _by_key(
@@ -115,11 +126,11 @@ def _pairwise(
     def compare(text: str) -> Finding:
         if unlimited and not references:
             raise VerifierFault("there is no reference to check it with; give the question its tests")
-        own = [number for number, reference in enumerate(references) if _truth(verifier.matches(text, reference))]
+        own = [number for number, reference in enumerate(references) if truth(verifier.matches(text, reference))]
         # Only with the first of a kind, also by an equality that is not transitive. Of an open verifier's answers, a
         # right one only with right ones: a program that fails for want of an import may have the same normal form.
         rivals = [slot for slot, is_right in firsts.items() if is_right or not (unlimited and own)]
-        return own, next((slot for slot in rivals if _truth(verifier.same(text, items[slot].text))), None), None
+        return own, next((slot for slot in rivals if truth(verifier.same(text, items[slot].text))), None), None
 
     findings: list[Finding] = []
     for slot, answer in enumerate(items):
@@ -134,15 +145,10 @@ def _pairwise(
     return findings
 
 
-def _truth(value: object) -> bool:
-    """What `same` or `matches` said; a forgotten return, or a text, is no verdict."""
-    if type(value).__name__ not in ("bool", "bool_"):  # NumPy's too, without importing it
-        raise VerifierFault(f"same or matches returned {value!r}: return True or False")
-    return bool(value)
+def _augment(slot: int, own: Sequence[int], findings: Sequence[Finding], owner: dict[int, int]) -> int | None:
+    """Give ``slot`` one of its ``own`` references, moving earlier slots to their other ones; None when impossible.
 
-
-def _augment(slot: int, own: Sequence[int], findings: Sequence[Finding], owner: dict[int, int]) -> bool:
-    """Give ``slot`` one of its ``own`` references, moving earlier slots to their other ones; False when impossible.
+    Returns the reference that no slot had before: what the matching gains.
 
     The first free reference is the usual case. Else a search for an augmenting path: the slot takes a reference from
     its owner, which takes another of its own, and so on to a free one; ``via`` says which slot would take each
@@ -152,19 +158,20 @@ def _augment(slot: int, own: Sequence[int], findings: Sequence[Finding], owner: 
     for reference in own:
         if reference not in owner:
             owner[reference] = slot
-            return True
+            return reference
     via: dict[int, int] = dict.fromkeys(own, slot)
     queue = list(via)
     for reference in queue:
         if reference not in owner:
+            free = reference
             while True:  # back along the path, each slot giving up its old reference to the slot before it
                 taker = via[reference]
                 previous = next((r for r, s in owner.items() if s == taker), None)
                 owner[reference] = taker
                 if previous is None:
-                    return True
+                    return free
                 reference = previous
         fresh = [r for r in findings[owner[reference]][0] if r not in via]
         via.update(dict.fromkeys(fresh, owner[reference]))
         queue.extend(fresh)
-    return False
+    return None

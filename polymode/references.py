@@ -132,7 +132,9 @@ def reference_from(value: Any) -> Reference:
     weight: Any = ref.weight
     is_number = isinstance(weight, (int, float)) and not isinstance(weight, bool)
     if weight is not None and not (is_number and 0 <= weight <= 1):
-        raise RecordError(f"references: weight {weight!r} of {ref.text!r} must be a number from 0 to 1")
+        raise RecordError(
+            f"references: weight {weight!r} of {ref.text!r} must be a number from 0 to 1; divide votes by their sum"
+        )
     return ref
 
 

@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import NamedTuple
+from typing import Literal, NamedTuple
+
+Target = Literal["verdict", "distribution"]
+"""What confidences are scored against: whether the answer is a hit, or its mass in the reference distribution."""
 
 
 class ParseStatus(Enum):
@@ -86,6 +89,8 @@ class Example:
     """What several answers are asked for with (`polymode.prompts.build_prompt`); empty means the usual sentence."""
     meta: Mapping[str, object] = field(default_factory=dict)
     """Anything else the task wants to keep; JSON-serialisable."""
+    target: Target = "verdict"
+    """What confidences are scored against; ``distribution`` needs one, here or as the weights of the references."""
 
 
 class Span(NamedTuple):
@@ -150,6 +155,14 @@ class Judgement:
     """N, the number of references of the question."""
     faults: tuple[str, ...] = ()
     """Texts of verifier failures, one per UNSCORED answer."""
+    soft_labels: tuple[float | None, ...] | None = None
+    """Per answer w_i in [0, 1], its mass in the reference distribution (`polymode.soft_labels`); None when UNSCORED.
+    None for all where the question's target is the verdict."""
+
+    @property
+    def labels(self) -> tuple[float | None, ...]:
+        """Per answer what its confidence is scored against: ``soft_labels`` where there are some, else ``hits``."""
+        return self.hits if self.soft_labels is None else self.soft_labels
 
     @property
     def coverage(self) -> int:

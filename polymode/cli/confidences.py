@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
 
 from polymode.cli.flags import Count, Whole
 from polymode.cli.options import PATIENCE, ModelOptions, VerifierOptions
@@ -27,6 +28,8 @@ class Confidences(VerifierOptions):
     - answer-probability: probability of the answer's tokens.
     - votes: share of the question's samples that hold an equal answer; no model is needed.
     - aggregation: probability of all sampled wordings of an answer together.
+    - probe: a linear probe of the model's hidden state where it states the confidence, fitted to judged answers of
+      other questions (--fit). Prints AUROC and Brier score of stated and probed confidences.
 
     Model, prompt and chat template are by default those of the run. Each finished part is kept in
     OUT/completions.jsonl.part; after an interruption the same command with --resume goes on from there.
@@ -38,13 +41,20 @@ class Confidences(VerifierOptions):
             --backend openai --backend-options base_url=http://localhost:8000/v1
         # share of the samples, without a model, as runs/mine/samples-votes
         polymode confidences runs/mine/samples --method votes
+        # what the model knows beyond what it states, learnt from judged answers of training questions
+        polymode confidences runs/mine/test --from probe --fit runs/mine/train
     """
 
     completions: Path
     """A completions.jsonl file, or a folder that contains one."""
     _: KW_ONLY
-    method: str
-    """What is measured: p-true, answer-probability, votes, aggregation or module:Name."""
+    method: Annotated[str, Parameter(alias="--from")]
+    """What is measured: p-true, answer-probability, votes, aggregation, probe or module:Name."""
+    fit: Path | None = None
+    """With probe, what it is fitted to: a run folder of training questions by the same model, judged or not, a file of
+    such completions, or the probe.npz of an earlier command."""
+    slots: bool = True
+    """With probe, give each slot a level of its own, so that the slot number is part of what the probe knows."""
     out: Path | None = None
     """Run folder to create; by default the folder of the completions with -METHOD behind its name."""
     model: str | None = None
@@ -78,13 +88,28 @@ class Confidences(VerifierOptions):
 def measure(options: Confidences) -> int:
     """Measure the confidences and write completions that hold them."""
     from polymode import runs
+    from polymode.cli.probing import (
+        TrainingAnswers,
+        check_writer,
+        comparison,
+        completions_and_verdicts,
+        fit_record,
+        fitted,
+        judged_hits,
+        read_training,
+    )
     from polymode.cli.verbs import check_same, hint_at_resume
     from polymode.evaluation import read_completions
     from polymode.evaluation.recorded_verifier import recorded_verifier
     from polymode.generate.confidences import check_model, measure_in_parts, needs_model
+    from polymode.generate.probing import check_probe, check_spelled, check_stated
     from polymode.verifiers.text import TextVerifier
 
-    has_model = needs_model(options.method)
+    has_model, is_probe = needs_model(options.method), options.method == "probe"
+    if is_probe and options.fit is None:
+        raise ConfigError("--fit is missing: a probe learns from judged answers; give a run folder of other questions")
+    if options.fit is not None and not is_probe:
+        raise ConfigError(f"--fit is for --from probe: leave it out, {options.method} learns nothing")
     source = runs.file_in(options.completions, runs.COMPLETIONS)
     out = options.out or _default_out(source, options.method)
     if out.resolve() == source.parent.resolve() and source.name == runs.COMPLETIONS:
@@ -99,6 +124,11 @@ def measure(options: Confidences) -> int:
     if has_model and not model:
         raise ConfigError(f"--model is missing: {options.method} asks the model, and {source} does not name it")
     record = _record(options, model_options, model if has_model else None, stored, source)
+    verdicts = None
+    if options.fit is not None:
+        record |= fit_record(options.fit, has_slots=options.slots)
+        check_stated(completions, source)
+        verdicts = completions_and_verdicts(source)[1] if named is None else None
     if (out / runs.CONFIG).exists():
         runs.create(out, record, resume=options.resume)
         check_same(record, out, free=("batch",))
@@ -109,27 +139,37 @@ def measure(options: Confidences) -> int:
     part = runs.CompletionsPart(out / runs.COMPLETIONS)
     by_id = {one.example.id: one.example for one in completions}
     measured = part.completions(list(by_id.values())) if (out / runs.CONFIG).exists() else []
-    generator = None
+    how: dict[str, Any] = {"style": style, "batch": options.batch, "verifier": verifier}
+    how |= {"reasoning": options.reasoning, "checks": options.checks, "seed": options.seed}
+    how |= {"max_tokens": model_options.max_tokens, "present": {(one.example.id, one.sample) for one in measured}}
+    generator: Any = None
+    probe, training, fit_style = None, None, style
+    if options.fit is not None:
+        earlier = out / runs.PROBE  # of the command that was interrupted
+        path = earlier if measured and earlier.is_file() else options.fit
+        training = read_training(path, {"k": options.k, "confidence": asked, "verifier": named})
+        check_writer(str(model), stored.get("model"), source)
+        if isinstance(training, TrainingAnswers):
+            fit_stored = _stored(training.folder)
+            fit_style = _style(_model_options(options, fit_stored), fit_stored) if fit_stored else style
+            check_writer(str(model), fit_stored.get("model"), path)
+        else:
+            check_writer(str(model), training.model, path)
     if has_model:
         generator = model_options.open_generator(str(model), batch=options.batch, show_progress=False, **PATIENCE)
-        check_model(options.method, generator)
+        check_model(options.method, generator, ("probe",))
+    if training is not None:
+        check_spelled(completions, generator, style, source)
+        fitting = {"has_slots": options.slots, "seed": options.seed, "model_name": str(model)}
+        how["probe"] = probe = fitted(training, generator, fit_style, **fitting)
+        check_probe(completions, generator, style, probe)
     runs.create(out, record, resume=options.resume)
+    if probe is not None:
+        runs.write_probe(out / runs.PROBE, probe)
     if measured:
         print(f"resumed: {len(measured):,} completions are measured", flush=True)
     with hint_at_resume(part, generator):
-        for batch in measure_in_parts(
-            options.method,
-            completions,
-            generator,
-            style=style,
-            batch=options.batch,
-            present={(one.example.id, one.sample) for one in measured},
-            verifier=verifier,
-            reasoning=options.reasoning,
-            checks=options.checks,
-            max_tokens=model_options.max_tokens,
-            seed=options.seed,
-        ):
+        for batch in measure_in_parts(options.method, completions, generator, **how):
             part.add_completions(batch)
             measured += batch
     place = {(one.example.id, one.sample): number for number, one in enumerate(completions)}
@@ -137,6 +177,8 @@ def measure(options: Confidences) -> int:
     path = runs.write_completions(out, measured)
     part.remove()
     print(summary(options.method, measured))
+    if probe is not None:
+        print(comparison(measured, judged_hits(completions, verdicts, verifier), probe, seed=options.seed))
     print(f"completions: {path}")
     return 0
 
@@ -213,8 +255,6 @@ def _record(
 
     own = {name: runs.to_json(options)[name] for name in ("verifier", "verifier_options", "k", "confidence")}
     how = {name: getattr(options, name) for name in ("reasoning", "checks", "seed", "batch")}
-    with source.open("rb") as handle:
-        digest = hashlib.file_digest(handle, "sha256").hexdigest()
     return {
         **stored,
         **runs.to_json(model_options),
@@ -223,5 +263,5 @@ def _record(
         "model": model,
         "confidences": options.method,
         "source": str(source),
-        "source_sha256": digest,
+        "source_sha256": runs.fingerprint(source),
     }

@@ -179,6 +179,9 @@ class Generate(ModelOptions, ProgramOptions):
     """Run folder that completions.jsonl is written into."""
     task_options: Mapping[str, Any] = field(default_factory=dict)
     """Options of the task, for example question_field=prompt (records) or hub=true (ddxplus)."""
+    target: Literal["task", "verdict", "distribution"] = "task"
+    """What confidences will be measured against: whether the answer is a hit (verdict) or its mass in the question's
+    reference distribution; task: what each question says. It is written into the lines."""
     split: Literal["train", "validation", "test"] = "test"
     """Part of the task's questions; no question is in two parts."""
     n: Count = 200
@@ -237,6 +240,9 @@ class Evaluate(MeasureOptions):
     """Number of answers requested (K); overrides the lines of the file."""
     confidence: Literal["auto", "yes", "no"] = "auto"
     """Whether confidences were requested; `auto`: what each line says, else whether its completion contains one."""
+    target: Literal["auto", "verdict", "distribution"] = "auto"
+    """What confidences are measured against: whether the answer is a hit (verdict), or its mass in the reference
+    distribution or the weights of the references; `auto`: what each line says in "target", else verdict."""
     pool: Count = 1
     """Combine this many independent completions of a question into one set."""
     votes: bool = False

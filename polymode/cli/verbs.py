@@ -21,7 +21,7 @@ def generate(options: Generate) -> int:
     from polymode.generate.batches import sample_batches
     from polymode.generate.confidences import check_model, measure_in_parts, needs_model
     from polymode.prompts import check_k, prompt_for
-    from polymode.tasks import open_task, verifier_of
+    from polymode.tasks import examples_of, open_task, verifier_of
 
     check_k(options.k)
     if options.confidences is not None:
@@ -36,7 +36,7 @@ def generate(options: Generate) -> int:
     if part.path.exists() and not (options.out / runs.CONFIG).exists():
         raise RunExistsError(f"{part.path} is there without its {runs.CONFIG}: put that back, or choose another --out")
     task = open_task(options.task, data=options.data, **options.task_options)
-    examples = task.examples(options.split, options.n)
+    examples = examples_of(task, options.split, options.n, target=options.target)
     completions = part.completions(examples)
     generator = options.open_generator(options.model, batch=options.batch, show_progress=False, **PATIENCE)
     if options.confidences is not None:
@@ -156,7 +156,15 @@ def check_same(options: Any, folder: Path, *, free: Sequence[str] = ()) -> None:
     from polymode import runs
 
     # A folder may be older than the option.
-    younger = {"chat_template": {}, "format": "tags", "system": None, "shots": None, "stop": [], "refused": "stop"}
+    younger = {
+        "chat_template": {},
+        "format": "tags",
+        "system": None,
+        "shots": None,
+        "stop": [],
+        "refused": "stop",
+        "target": "task",
+    }
     stored = {**younger, **runs.read_configuration(folder).config}
     for name, value in runs.to_json(options).items():
         if name not in ("out", "resume", "unsafe_local", *free) and stored.get(name) != value:
@@ -182,7 +190,8 @@ def evaluate(options: Evaluate) -> int:
     named = options.open_verifier()
     verifier = recorded_verifier(path) if named is None else named
     has_confidence = {"auto": None, "yes": True, "no": False}[options.confidence]
-    completions = read_completions(path, k=options.k, confidence=has_confidence, verifier=verifier)
+    target = None if options.target == "auto" else options.target
+    completions = read_completions(path, k=options.k, confidence=has_confidence, verifier=verifier, target=target)
     how: dict[str, Any] = {
         "verifier": verifier if verifier is not None else TextVerifier(),
         "by": options.by,
@@ -193,7 +202,8 @@ def evaluate(options: Evaluate) -> int:
         "n_boot": options.n_boot,
         "seed": options.seed,
         "resume": options.resume,
-        "read_with": {"k": options.k, "confidence": options.confidence},
+        "read_with": {"k": options.k, "confidence": options.confidence}
+        | ({} if target is None else {"target": target}),
     }
     out = options.out or path.parent
     evaluation, groups = evaluate_into(out, path, completions, **how)

@@ -84,7 +84,7 @@ def hidden_states(
         prompts_N_T: tokens of each prompt.
         completions_N_T: tokens of each completion.
         positions_N: tokens of each completion, -1 for the prompt's last; A in all.
-        layers: numbers of layers, as in `candidate_layers`.
+        layers: numbers of layers, as in `candidate_layers`; none reads nothing.
 
     Raises:
         ConfigError: a layer that the model does not have, or not even one text fits into memory.
@@ -109,6 +109,8 @@ def hidden_states(
     per_token = (config.num_hidden_layers + 2) * config.hidden_size * compute_dtype_of(model).itemsize
     per_token += 0 if keeps_last else 4 * config.vocab_size
     tokens = max(1, int(free_bytes(model.device) * _SHARE / per_token))
+    if not layers:
+        return states
     order = sorted((i for i, (_, places) in enumerate(rows) if places), key=lambda i: -len(rows[i][0]))
     start, most = 0, _ROWS
     while start < len(order):  # the longest first, so that what does not fit shows at once

@@ -49,13 +49,15 @@ def _points(estimates: Mapping[str, Estimate], prefix: str, x: str) -> Points:
 
 def _reliability(answers: JudgedTable) -> Points:
     has_q_A = ~np.isnan(answers.q)
-    q_A, y_A = answers.q[has_q_A], answers.y[has_q_A]
+    q_A, y_A = answers.q[has_q_A], answers.labels[has_q_A]
     return _bins(calibration.bin_sums(q_A, y_A, calibration.width_bins(q_A)), 1.0, "confidence", "hit_rate")
 
 
 def _expected_hits(sets: JudgedTable) -> Points:
     has_q_N = has_all_confidences(sets)
-    sum_N, hits_N, k_N = sets.per_set(np.nan_to_num(sets.q))[has_q_N], sets.hits[has_q_N], sets.k[has_q_N]
+    sum_N, hits_N, k_N = (
+        x_N[has_q_N] for x_N in (sets.per_set(np.nan_to_num(sets.q)), sets.per_set(sets.labels), sets.k)
+    )
     sums_B = calibration.bin_sums(sum_N, hits_N, calibration.width_bins(sum_N, top=k_N))
     return _bins(sums_B, float(sets.k.max(initial=1)), "expected", "hits")
 
@@ -75,7 +77,7 @@ def _unique_histogram(completions: JudgedTable) -> Points:
 
 
 def _risk_coverage(sets: JudgedTable) -> Points:
-    has_answer_N, q_N, y_N = coverage.top_answer(sets)
+    has_answer_N, q_N, y_N = coverage.top_answer(sets, labels_A=sets.labels)
     is_used_N = has_answer_N & ~np.isnan(q_N)
     share, risk = selective.risk_coverage(q_N[is_used_N], y_N[is_used_N])
     return [{"coverage": c, "risk": r} for c, r in zip(share.tolist(), risk.tolist(), strict=True)]
@@ -83,7 +85,7 @@ def _risk_coverage(sets: JudgedTable) -> Points:
 
 def _sum_by_n_true(sets: JudgedTable) -> Points:
     has_q_N = has_all_confidences(sets)
-    sum_N, hits_N = sets.per_set(np.nan_to_num(sets.q))[has_q_N], sets.hits[has_q_N]
+    sum_N, hits_N = sets.per_set(np.nan_to_num(sets.q))[has_q_N], sets.per_set(sets.labels)[has_q_N]
     n_true_N = sets.n_references[has_q_N]
     groups = [(n_true, n_true_N == n_true) for n_true in np.unique(n_true_N).tolist()]
     return [

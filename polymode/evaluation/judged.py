@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from polymode.distributions import distribution_of
 from polymode.errors import VerifierFault
 from polymode.fingerprints import question_fingerprint
 from polymode.judging import judge
@@ -56,8 +57,9 @@ class Equality:
         join = _added if example.exclusive else max
         self._p_correct = self._keyed(example.p_correct, join) if self._chance is None else None
         # Exclusive probabilities of being right are a distribution over answers.
-        self._distribution = self._keyed(example.distribution, _added)
-        if example.distribution is None and example.exclusive:
+        distribution = distribution_of(example)
+        self._distribution = self._keyed(distribution, _added)
+        if distribution is None and example.exclusive:
             self._distribution = self._p_correct
         self.has_masses = self._distribution is not None
         """Whether the question has a reference distribution."""
@@ -232,6 +234,8 @@ class CompletionJudge:
             return facts
         texts = [answer.text for answer in judgement.answer_set.answers]
         answers = [equality.look_up(text, match) for text, match in zip(texts, matches, strict=True)]
+        if judgement.soft_labels is not None:
+            facts["labels"] = judgement.soft_labels
         facts["classes"] = tuple([answer.class_ for answer in answers])
         if equality.has_masses:
             facts["masses"] = tuple([answer.mass for answer in answers])

@@ -108,6 +108,9 @@ def tabulate(rows: Sequence[SetRow], n_questions: int) -> JudgedTable:
     class_A = np.array([number or 0 for number in column("classes")], dtype=np.int64)
     q_A = np.array([q for row in scored for q in row.confidences], dtype=float)
     kl_N, variation_N = _divergences(question_N, owner_A, class_A, np.array(column("masses"), dtype=float), q_A)
+    hits_A, p_A = (np.array(column(name), dtype=float) for name in ("hits", "p_correct"))
+    labels_A = np.array(column("labels"), dtype=float)
+    is_soft_A = ~np.isnan(labels_A)
     is_complete_N = [row.judged.complete for row in scored]
     has_counts = any(row.judged.distinct is not None for row in scored)
     return JudgedTable(
@@ -122,8 +125,8 @@ def tabulate(rows: Sequence[SetRow], n_questions: int) -> JudgedTable:
         owner=owner_A,
         slot=np.arange(len(owner_A)) - (np.cumsum(size_N) - size_N)[owner_A],
         q=q_A,
-        y=np.array(column("hits"), dtype=float),
-        p=np.array(column("p_correct"), dtype=float),
+        y=hits_A,
+        p=np.where(is_soft_A, labels_A, p_A),
         is_duplicate=np.array([duplicate is not None for duplicate in column("duplicates")], dtype=bool),
         match=np.array(match_A, dtype=np.int64),
         answer_class=class_A,
@@ -131,6 +134,7 @@ def tabulate(rows: Sequence[SetRow], n_questions: int) -> JudgedTable:
         by_ast=_distinct(scored, "ast") if has_counts else None,
         by_behaviour=_distinct(scored, "behaviour") if has_counts else None,
         is_complete=np.array(is_complete_N) if any(is_complete_N) else None,
+        soft_labels=np.where(is_soft_A, labels_A, hits_A) if is_soft_A.any() else None,
     )
 
 

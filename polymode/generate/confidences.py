@@ -13,6 +13,7 @@ from typing import Any
 from polymode.errors import ConfigError
 from polymode.generate.calls import each_result, workers_of
 from polymode.generate.p_true import Replier
+from polymode.generate.probing import StateReader
 from polymode.generate.scoring import Scorer
 from polymode.plugins import Entry, Registry
 from polymode.prompts import Style
@@ -28,6 +29,9 @@ CONFIDENCES: Registry[Any] = Registry(
         "votes": Entry("polymode.generate.agreement:votes", "share of the question's samples that hold the answer"),
         "aggregation": Entry(
             "polymode.generate.agreement:aggregated", "probability of all sampled wordings of the answer together"
+        ),
+        "probe": Entry(
+            "polymode.generate.probing:probed", "a linear probe of the hidden state where the confidence is stated"
         ),
     },
 )
@@ -62,7 +66,7 @@ def measure_confidences(
     """
     measure, parameters = CONFIDENCES.load(name), CONFIDENCES.options(name)
     usable = {option: value for option, value in {"style": style, **options}.items() if option in parameters}
-    check_model(name, model)
+    check_model(name, model, options)
     return measure([replace(one, confidences=None, confidence_mass=None) for one in completions], model, **usable)
 
 
@@ -120,8 +124,29 @@ def _total(parts: Sequence[Sequence[Completion]]) -> int:
     return sum(map(len, parts))
 
 
-def check_model(name: str, model: object) -> None:
-    """Refuse a model on which the confidences called ``name`` cannot be measured; those of others judge themselves."""
+def check_model(name: str, model: object, options: Collection[str] = ()) -> None:
+    """Refuse a model on which the confidences called ``name`` cannot be measured; those of others judge themselves.
+
+    Args:
+        name: as for `measure_confidences`.
+        model: a generator.
+        options: names of the options that there will be.
+
+    Raises:
+        ConfigError: the model does not tell what is needed, or an option without a default is missing.
+    """
+    if name == "probe":
+        if "probe" not in options:
+            raise ConfigError(
+                "confidences 'probe' come from judged answers of other questions: generate without them, then measure "
+                "them with polymode confidences RUN --from probe --fit JUDGED_RUN"
+            )
+        if not isinstance(model, StateReader):
+            raise ConfigError(
+                f"confidences 'probe' need hidden states, which {type(model).__name__} does not tell: use --backend "
+                "transformers, or p-true, which works with any back-end"
+            )
+        return
     is_free = name not in CONFIDENCES.entries or not needs_model(name)
     if is_free or isinstance(model, Scorer) or (name == "p-true" and isinstance(model, Replier)):
         return

@@ -6,14 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from polymode.chat import Chat
 from polymode.decoding.loading import load_causal_lm, load_tokenizer
-from polymode.decoding.texts import opening_of
+from polymode.decoding.texts import CompletionDecoder, opening_of
+from polymode.decoding.token_starts import TokenStarts
 from polymode.errors import ConfigError, MissingExtraError, PromptRefusedError, UserError
 from polymode.generate import Generated, chat_of, generation_fields
 from polymode.generate.spellings import spelled_probabilities, tokens_of
+from polymode.types import AnswerSet
 
 _LOGIT_BYTES = 1 << 30
 """Most memory for logits when texts are scored."""
@@ -151,6 +154,41 @@ class TransformersGenerator:
             return out
 
         return spelled_probabilities(ids, spellings, len(groups), next_probabilities)
+
+    def candidate_layers(self) -> list[int]:
+        """Layers whose states are worth probing (`polymode.decoding.hidden_states.candidate_layers`)."""
+        from polymode.decoding.hidden_states import candidate_layers
+
+        return candidate_layers(self.model)
+
+    def confidence_states(
+        self, prompts: Sequence[str], texts: Sequence[str], answers: Sequence[AnswerSet], layers: Sequence[int]
+    ) -> list[Any]:
+        """Hidden states at the tokens that decide the confidences of each text, (K, layers, F) in float32.
+
+        None for a text that the tokens do not spell as it stands, or that is longer than what the model reads.
+
+        Args:
+            prompts: of the texts.
+            texts: completions, tokenised anew.
+            answers: read from each of them, with confidences.
+            layers: numbers of the layers; with none at all, only whether each text can be read.
+        """
+        from polymode.decoding.hidden_states import confidence_positions, hidden_states
+
+        starts_of = TokenStarts(CompletionDecoder(self.tokenizer))
+        prompt_ids = [self.encode(prompt) for prompt in prompts]
+        tails = [self._without_opening(text, ids_T) for text, ids_T in zip(texts, prompt_ids, strict=True)]
+        ids = [self.tokenizer(tail, add_special_tokens=False)["input_ids"] for tail in tails]
+        positions = [
+            confidence_positions(a, starts_of(ids_T, t), t) for a, ids_T, t in zip(answers, ids, texts, strict=True)
+        ]
+        for i, ids_T in enumerate(ids):
+            if self.context is not None and len(prompt_ids[i]) + len(ids_T) > self.context:
+                positions[i] = None
+        states = hidden_states(self.model, prompt_ids, ids, [own or () for own in positions], layers)
+        parts = iter(np.split(states, np.cumsum([len(own or ()) for own in positions])))
+        return [part if own else None for own, part in zip(positions, parts, strict=False)]
 
     def openings(self, prompts: Sequence[str]) -> list[str]:
         """What each prompt opens for its completion: ``<think>`` and white space, or nothing."""

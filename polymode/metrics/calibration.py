@@ -113,7 +113,7 @@ def ece(q_N: ArrayLike, y_N: ArrayLike, *, n_bins: int = N_BINS) -> float:
 
     Args:
         q_N: confidences in [0, 1], shape (n,).
-        y_N: labels, 1 for a right answer and 0 for a wrong one, shape (n,).
+        y_N: labels, 1 for a right answer and 0 for a wrong one, or soft labels in [0, 1], shape (n,).
         n_bins: number of bins; left-closed, the last one closed (`width_bins`).
 
     Returns:

@@ -105,10 +105,16 @@ def coverage_at(q_N_K: ArrayLike | None, y_N_K: ArrayLike, n: int) -> float:
     return float(ratio(hits, len(y_N_K)))
 
 
-def top_answer(table: JudgedTable, rank_A: Ints | None = None) -> tuple[Bools, Floats, Floats]:
-    """Which sets have an answer, and confidence (else NaN) and label (else 0) of the most confident one, each (N,)."""
+def top_answer(
+    table: JudgedTable, rank_A: Ints | None = None, labels_A: Floats | None = None
+) -> tuple[Bools, Floats, Floats]:
+    """Which sets have an answer, and confidence (else NaN) and label (else 0) of the most confident one, each (N,).
+
+    ``labels_A`` are y unless given.
+    """
+    labels_A = table.y if labels_A is None else labels_A
     is_first_A = (table.rank() if rank_A is None else rank_A) == 0
     owner_N = table.owner[is_first_A]
     confidence_N, label_N = np.full(table.n_sets, np.nan), np.zeros(table.n_sets)
-    confidence_N[owner_N], label_N[owner_N] = table.q[is_first_A], table.y[is_first_A]
+    confidence_N[owner_N], label_N[owner_N] = table.q[is_first_A], labels_A[is_first_A]
     return table.is_well_formed, confidence_N, label_N

@@ -29,12 +29,17 @@ class BrierParts(NamedTuple):
     within: Floats
 
 
+def brier_terms(q_N: Floats, y_N: Floats) -> Floats:
+    """(q - y)^2 of each observation; of a soft label w its expectation for y ~ Bernoulli(w), (q - w)^2 + w (1 - w)."""
+    return (q_N - y_N) ** 2 + y_N * (1 - y_N)
+
+
 def brier(q_N: ArrayLike, y_N: ArrayLike) -> float:
     """Brier score: the mean of (q - y)^2.
 
     Args:
         q_N: confidences in [0, 1], shape (n,).
-        y_N: labels 0 or 1, shape (n,).
+        y_N: labels 0 or 1, or soft labels in [0, 1] (`brier_terms`), shape (n,).
 
     Returns:
         A number in [0, 1], 0 is best; NaN without observations. Pairs in which one is NaN are left out.
@@ -98,13 +103,15 @@ def brier_decomposition(q_N: ArrayLike, y_N: ArrayLike, *, n_bins: int = N_BINS)
     check_count("n_bins", n_bins)
     q_N, y_N = observations(q_N, y_N)
     sums = bin_sums(q_N, y_N, width_bins(q_N, n_bins), n_bins)
-    return brier_parts_from_sums(*sums, np.sum((q_N - y_N) ** 2))
+    return brier_parts_from_sums(*sums, np.sum(brier_terms(q_N, y_N)))
 
 
 def log_loss_terms(q_N: Floats, y_N: Floats, eps: float = NLL_EPS) -> Floats:
     """-y log q' - (1 - y) log(1 - q') of each observation in nats, q' = q clipped to [eps, 1 - eps]."""
     clipped_N = np.clip(q_N, eps, 1 - eps)
-    return -np.log(np.where(y_N == 1, clipped_N, 1 - clipped_N))
+    with np.errstate(divide="ignore", invalid="ignore"):  # at eps = 0 a label that does not occur costs 0, not NaN
+        right_N = np.where(y_N > 0, -y_N * np.log(clipped_N), 0.0)
+        return right_N + np.where(y_N < 1, -(1 - y_N) * np.log(1 - clipped_N), 0.0)
 
 
 def log_loss(q_N: ArrayLike, y_N: ArrayLike, *, eps: float = NLL_EPS) -> float:

@@ -31,7 +31,8 @@ def auroc(q_N: ArrayLike, y_N: ArrayLike) -> float:
 
     Args:
         q_N: confidences in [0, 1], shape (n,).
-        y_N: labels, 1 for a right answer and 0 for a wrong one, shape (n,).
+        y_N: labels, 1 for a right answer and 0 for a wrong one, shape (n,); a soft label w counts as w right and 1 - w
+            wrong answers.
 
     Returns:
         A number in [0, 1], 1 is best and 0.5 is chance; NaN when only one class occurs. Pairs in which one is NaN are

@@ -96,9 +96,11 @@ def of_unique_references(completions: JudgedTable) -> dict[int, Statistic]:
 def of_answers(answers: JudgedTable) -> dict[str, Statistic]:
     """Calibration and ranking of single answers, pooled: ECE and its variants, Brier and its parts, NLL, AUROC."""
     has_q_A, n_questions = ~np.isnan(answers.q), answers.n_questions
-    q_N, y_N, p_N, question_N = (x_A[has_q_A] for x_A in (answers.q, answers.y, answers.p, answers.answer_question))
+    q_N, y_N, p_N, question_N = (
+        x_A[has_q_A] for x_A in (answers.q, answers.labels, answers.p, answers.answer_question)
+    )
     bins = calibration.clustered_bin_sums(q_N, y_N, calibration.width_bins(q_N), question_N, n_questions)
-    squares_P = question_sums(question_N, (q_N - y_N) ** 2, n_questions)
+    squares_P = question_sums(question_N, scores.brier_terms(q_N, y_N), n_questions)
     brier_parts = {
         "brier" if part == "brier" else f"brier_{part}": SumStatistic(
             (*bins, squares_P), _part_of_brier(i), len(q_N), gaps=scores.GAPS.get(part)
@@ -125,10 +127,11 @@ def of_answers(answers: JudgedTable) -> dict[str, Statistic]:
 def of_sets(sets: JudgedTable) -> dict[str, Statistic]:
     """Calibration of whole sets and of their top answer: expected hits, sums of confidences, KL, AURC."""
     has_q_N, question_N, n = has_all_confidences(sets), sets.question, sets.n_questions
-    sum_q, hits = sets.per_set(np.nan_to_num(sets.q))[has_q_N], sets.hits[has_q_N]
+    labels_N = sets.per_set(sets.labels)
+    sum_q, hits = sets.per_set(np.nan_to_num(sets.q))[has_q_N], labels_N[has_q_N]
     question, k = question_N[has_q_N], sets.k[has_q_N]
     has_several = sets.n_references[has_q_N] > 1
-    has_top_N, top_q_N, top_y_N = coverage.top_answer(sets)
+    has_top_N, top_q_N, top_y_N = coverage.top_answer(sets, labels_A=sets.labels)
     has_top_N = has_top_N & ~np.isnan(top_q_N)
     top_q, top_y, top_question = top_q_N[has_top_N], top_y_N[has_top_N], question_N[has_top_N]
     counted_N = has_q_N if has_q_N.any() else sets.is_well_formed  # hits are worth a mean without confidences, too
@@ -139,7 +142,7 @@ def of_sets(sets: JudgedTable) -> dict[str, Statistic]:
         ),
         "expected_hits_bias": mean_of_items(question, sum_q - hits, n),
         "mean_sum_confidence": mean_of_items(question, sum_q, n),
-        "mean_hits": mean_of_items(question_N[counted_N], sets.hits[counted_N], n),
+        "mean_hits": mean_of_items(question_N[counted_N], labels_N[counted_N], n),
         "sum_to_one_bias": mean_of_items(question[has_several], (sum_q - hits)[has_several], n),
         "kl": mean_of_items(question_N, sets.kl, n),
         "total_variation": mean_of_items(question_N, sets.total_variation, n),
@@ -219,7 +222,8 @@ def _against_truth(q_N: Floats, y_N: Floats, p_N: Floats, question_N: Ints, n_qu
     has_p_N = ~np.isnan(p_N)
     question, q, y, p = question_N[has_p_N], q_N[has_p_N], y_N[has_p_N], p_N[has_p_N]
     squares_P, floor_P, hits_P, excess_P, p_P, pp_P, count_P = (
-        question_sums(question, x, n_questions) for x in ((q - y) ** 2, p * (1 - p), y, (q - p) ** 2, p, p**2, None)
+        question_sums(question, x, n_questions)
+        for x in (scores.brier_terms(q, y), p * (1 - p), y, (q - p) ** 2, p, p**2, None)
     )
     all_sums = question_sums(question_N, y_N, n_questions), question_sums(question_N, None, n_questions)
 

@@ -48,7 +48,7 @@ class JudgedTable:
     y: Floats
     """_A: 1 for a new hit, else 0."""
     p: Floats
-    """_A: true probability that y = 1 (0 for a duplicate); NaN when unknown."""
+    """_A: true probability of the label (0 for a duplicate), a soft label itself; NaN when unknown."""
     is_duplicate: Bools
     """_A: equal to an earlier answer of the set."""
     match: Ints
@@ -64,6 +64,8 @@ class JudgedTable:
     """_N: right programs that differ in what they do, as ``by_ast``."""
     is_complete: Bools | None = None
     """_N: the references are all right answers of the question; None when that is known of none."""
+    soft_labels: Floats | None = None
+    """_A: labels in [0, 1] of confidences (`labels`), y of a set whose target is the verdict; None where all are."""
 
     @property
     def n_sets(self) -> int:
@@ -79,6 +81,11 @@ class JudgedTable:
     def n_answers(self) -> Ints:
         """_N: answers given; 0 for a malformed set."""
         return np.bincount(self.owner, minlength=self.n_sets)
+
+    @property
+    def labels(self) -> Floats:
+        """_A: what confidences are measured against: y, or where the target is a distribution the soft label."""
+        return self.y if self.soft_labels is None else self.soft_labels
 
     @property
     def hits(self) -> Floats:
@@ -105,7 +112,8 @@ class JudgedTable:
     def without_duplicates(self) -> JudgedTable:
         """The same sets with the first of equal answers only."""
         is_first_A = ~self.is_duplicate
-        names = ("owner", "slot", "q", "y", "p", "is_duplicate", "match", "answer_class")
+        names = ["owner", "slot", "q", "y", "p", "is_duplicate", "match", "answer_class"]
+        names += [] if self.soft_labels is None else ["soft_labels"]
         return replace(self, **{name: getattr(self, name)[is_first_A] for name in names})
 
 
@@ -125,18 +133,16 @@ def floats(name: str, values: ArrayLike, low: float = -np.inf, high: float = np.
 def observations(q_N: ArrayLike, y_N: ArrayLike) -> tuple[Floats, Floats]:
     """Confidences and labels without the pairs in which one is NaN, both (n,).
 
+    A label may be soft: a probability w counts as right w times and as wrong 1 - w times.
+
     Raises:
-        RecordError: confidences outside [0, 1], labels other than 0 and 1, or arrays that do not belong together.
+        RecordError: confidences or labels outside [0, 1], or arrays that do not belong together.
     """
     q, y = floats("q", q_N, 0, 1), floats("y", y_N, 0, 1)
     if q.shape != y.shape or q.ndim != 1:
         raise RecordError(f"q and y: shapes {q.shape} and {y.shape}; give one label for each confidence, both flat")
     is_defined = ~np.isnan(q + y)
-    q, y = q[is_defined], y[is_defined]
-    if not np.all((y == 0) | (y == 1)):
-        other = y[(y != 0) & (y != 1)][0]
-        raise RecordError(f"y: {other:g} is not a label; give 1 for a right answer, 0 for a wrong one")
-    return q, y
+    return q[is_defined], y[is_defined]
 
 
 def check_count(name: str, value: object) -> None:

@@ -124,10 +124,21 @@ def folds_of(question_N: Sequence[Hashable] | NDArray[Any], folds: int, seed: in
     if folds < 2:
         raise ConfigError(f"folds = {folds} is not allowed: give at least 2")
     number_of = {question: i for i, question in enumerate(dict.fromkeys(question_N))}
-    if len(number_of) < 2:
-        raise RecordError(f"{len(number_of)} question with judged answers: a probe needs at least 2, better hundreds")
     fold_P = np.random.default_rng(seed).permutation(len(number_of)) % min(folds, len(number_of))
     return fold_P[[number_of[question] for question in question_N]]
+
+
+def check_labels(y_N: Floats, question_N: Sequence[Hashable] | NDArray[Any]) -> None:
+    """Refuse labels that no probe can be fitted to; raises RecordError."""
+    n, n_questions = len(y_N), len(set(question_N))
+    if n < LEAST:
+        raise RecordError(f"{n} judged answers are too few for a probe: give at least {LEAST}, better thousands")
+    if not ((y_N >= 0) & (y_N <= 1)).all():  # NaN too
+        raise RecordError("y: give labels from 0 to 1; leave unscored answers out")
+    if y_N.min() == y_N.max() and y_N[0] in (0, 1):
+        raise RecordError(f"all {n} answers are {'right' if y_N[0] else 'wrong'}: a probe needs both verdicts")
+    if n_questions < 2:
+        raise RecordError(f"{n_questions} question with judged answers: a probe needs at least 2, better hundreds")
 
 
 def _held_out(
@@ -155,14 +166,9 @@ def _checked(
             f"features, y, question and slot: shapes {features_NF.shape}, {y_N.shape}, ({len(question_N)},) and "
             f"{slots_N.shape}; give (N, F), and one label, question and slot for each answer"
         )
-    if n < LEAST:
-        raise RecordError(f"{n} judged answers are too few for a probe: give at least {LEAST}, better thousands")
     if not np.isfinite(features_NF).all():
         raise RecordError("features: a hidden state is not finite; use dtype float32 or bfloat16")
-    if not ((y_N >= 0) & (y_N <= 1)).all():  # NaN too
-        raise RecordError("y: give labels from 0 to 1; leave unscored answers out")
-    if y_N.min() == y_N.max() and y_N[0] in (0, 1):
-        raise RecordError(f"all {n} answers are {'right' if y_N[0] else 'wrong'}: a probe needs both verdicts")
+    check_labels(y_N, question_N)
     if slots_N.dtype.kind not in "iu" or slots_N.min() < 0:
         raise RecordError("slot: give whole numbers from 0")
     return features_NF, y_N, slots_N.astype(int)

@@ -35,7 +35,8 @@ class AnswerLine:
     """``repeat``: equal to an earlier answer of the set, or right about a reference that was already found."""
     confidence: float | None
     probability: float | None
-    """True probability that it is correct, else its weight in the reference distribution; None for a repeat."""
+    """What its confidence should be: its soft label where the target is a distribution, else the true probability that
+    it is correct, else its weight in the reference distribution; None for a repeat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +189,8 @@ def _thought(text: str) -> str:
 
 
 def _probability(entry: JudgedCompletion, i: int, row: Mapping[str, Any]) -> float | None:
+    if entry.labels is not None:
+        return entry.labels[i]
     if entry.p_correct is not None:
         return entry.p_correct[i]
     distribution = row.get("distribution")

@@ -22,7 +22,8 @@ def reliability(arms: Styled) -> Figure | None:
             "reliability",
             "Share of hits by stated confidence (both 0 to 1)",
             "Dashed diagonal: perfect calibration. Whiskers: 95% Wilson intervals, treating answers as independent. "
-            "Bars: number of answers in each of ten bins of equal width. An arm without confidences has no panel.",
+            "Bars: number of answers in each of ten bins of equal width. Where confidences are scored against a "
+            "distribution, an answer counts as its mass there. An arm without confidences has no panel.",
         ),
         ("confidence", "stated confidence"),
         ("hit_rate", "share that are hits"),

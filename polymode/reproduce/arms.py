@@ -20,7 +20,7 @@ from polymode.chat import Chat
 from polymode.compare.columns import with_deep
 from polymode.prompts import Style, style_of
 from polymode.reproduce.plans import Arm, Plan, View
-from polymode.tasks import Task
+from polymode.tasks import Task, examples_of
 from polymode.training.recipe import Recipe
 from polymode.training.recipe_parts import chat_for, task_for, verifier_for
 from polymode.verifiers import QuestionVerifier, Verifier
@@ -104,7 +104,7 @@ def _sample(
     if (out / runs.COMPLETIONS).exists():
         return
     completions = sample_completions(
-        task.examples("test", size[0], seed=_TEST_SEED),
+        examples_of(task, "test", size[0], seed=_TEST_SEED, target=recipe.target),
         generator,
         k=view.answers,
         confidence=view.has_confidence,

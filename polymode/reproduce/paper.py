@@ -82,8 +82,10 @@ SMOLLM2 = Recipe(
     num_generations=8,
     learning_rate=1e-5,
     max_completion_length=48,
-    credit="term",
+    credit="expected",
     confidence_credit=4.0,
+    confidence_questions="first",
+    replay={"teacher": "probe"},
     device_batch=16,
     save_steps=10,
 )
@@ -226,7 +228,9 @@ def _values(recipe: Recipe) -> dict[str, Any]:
 
 def _without_credit(recipe: Recipe) -> Recipe:
     """For arms without confidences, whose score has one term alone."""
-    return replace(recipe, credit="sequence", reasoning_credit=1.0, confidence_credit=1.0)
+    plain = Recipe()
+    names = ("credit", "reasoning_credit", "confidence_credit", "confidence_questions", "replay")
+    return replace(recipe, **{name: getattr(plain, name) for name in names})
 
 
 def _warmup(warmup: Warmup, changes: Mapping[str, Any]) -> Warmup:

@@ -164,8 +164,19 @@ DDXPLUS = replace(
 
 
 def quick(data: Path | None = None) -> list[Plan]:
-    """Single-RLVR against Multi-RLCR on the clinic, one seed; with credit per term 100 steps teach confidences."""
-    base = replace(CLINIC, max_steps=100, questions_per_step=32, num_generations=4, warm_start_steps=1000)
+    """Single-RLVR against Multi-RLCR on the clinic, one seed; with credit per term 100 steps teach confidences.
+
+    Answers count when the differential lists them, and a confidence is scored against the posterior: so each number on
+    the page is the probability that the condition is the cause.
+    """
+    base = replace(
+        CLINIC,
+        task_options={"target": "distribution"},
+        max_steps=100,
+        questions_per_step=32,
+        num_generations=4,
+        warm_start_steps=1000,
+    )
     by_term = replace(base, credit="term", confidence_credit=4.0)
     arms = (arm(base, "single-rlvr", 0, prompted=True), arm(by_term, "multi-rlcr", 0))
     return [Plan("quick", arms, questions=300, deep_questions=100)]

@@ -13,8 +13,14 @@ score). Where it fails, an uncertain answer is worth less than junk with q = 0, 
 calibrated. For `count` it is c >= b / K, for `count/K` c >= b, for `count/N` c >= b N / K, for `vector` at alpha = 1
 c >= b N min(K, N) / K; `any` satisfies it only where at most one answer can be right.
 
+Where the target is a distribution, label 1 becomes a soft label w: then the term takes at most charge x w, with q = 0,
+so the same condition suffices (it is needed where w can come near 1). With honest confidences an answer costs nothing
+there, whatever w is, because the score is a divergence (`polymode.rewards.proper`): the best choice of answers is that
+of coverage alone.
+
 Honest confidences stay the best for given answers under every aggregation. They do not under ``exclusive`` confidences
-where several answers can be right: the penalty then falls on honest sums above 1.
+where several answers can be right: the penalty then falls on honest sums above 1. Soft labels of a set sum to at most
+1, so that there ``exclusive`` is right however many references a question has.
 """
 
 from __future__ import annotations
@@ -24,7 +30,9 @@ from math import ceil, floor, inf, log10
 from polymode.errors import ConfigError
 from polymode.rewards.coverage import least_gain
 from polymode.rewards.reward import Reward
+from polymode.types import Target
 
+RELEASED_TARGET = "preset = 'released' with target = 'distribution': its formulas are fixed; use preset 'paper'"
 _SLACK = 1e-9
 """Relative, for weights like 1/3."""
 
@@ -44,21 +52,25 @@ def least_coverage(reward: Reward, *, k: int, n: int) -> float:
     return charged / gain if gain > 0 else (inf if charged else 0.0)
 
 
-def check_question(reward: Reward, *, k: int, n: int) -> None:
+def check_question(reward: Reward, *, k: int, n: int, target: Target = "verdict") -> None:
     """Refuse weights that on such a question reward something else than right answers and honest confidences.
 
     Args:
         reward: the weights; those of preset `released` pass.
         k: answers asked for.
         n: references of the question, 0 where nothing is right; k where right answers are without number.
+        target: what the question's confidences are scored against.
 
     Raises:
         ConfigError: by the conditions above.
     """
+    is_soft = target == "distribution"
+    if reward.preset == "released" and reward.confidence_weight and is_soft:
+        raise ConfigError(RELEASED_TARGET)
     if reward.preset == "released" or n == 0:  # where nothing is right, no answer can be worth too little
         return
     where = f"{n} reference{'s' if n != 1 else ''} and {k} answer{'s' if k != 1 else ''}"
-    if reward.confidences == "exclusive" and min(k, n) > 1:
+    if reward.confidences == "exclusive" and min(k, n) > 1 and not is_soft:
         raise ConfigError(
             f"confidences = {reward.confidences!r} on a question with {where}: several can be right, so honest "
             "confidences may sum above 1 and would be penalised; use 'independent'"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from polymode.distributions import with_target
 from polymode.errors import ConfigError, one_of
 from polymode.judging import judge
 from polymode.messages import completion_text
@@ -13,7 +14,7 @@ from polymode.parsing import parse_answers
 from polymode.references import check_references, plain, references_from
 from polymode.rewards.reward import PRESETS, Reward, least_format
 from polymode.rewards.terms import score_set
-from polymode.types import Example, Reference, Score
+from polymode.types import Example, Reference, Score, Target
 from polymode.verifiers import QuestionVerifier, Verifier, depends_on_question
 from polymode.verifiers.text import TextVerifier
 
@@ -83,6 +84,7 @@ def score(
     verifier: Verifier | QuestionVerifier | str | None = None,
     preset: str = "paper",
     finished: bool = True,
+    target: Target = "verdict",
 ) -> Score:
     """Parse, judge and score one completion.
 
@@ -95,11 +97,13 @@ def score(
         verifier: equality of answers, or the name of one without options; `TextVerifier` when None.
         preset: ``paper`` or ``released``.
         finished: False when generation was cut off.
+        target: ``distribution`` scores confidences against the weights of the references, which then must sum to 1
+            (`polymode.soft_labels`).
 
     Raises:
-        ConfigError: unknown method, preset or verifier, k out of range, or k > 1 with a single method.
-        RecordError: references that are missing, unreadable, or only aliases of each other; a completion that is no
-            text.
+        ConfigError: unknown method, preset, target or verifier, k out of range, or k > 1 with a single method.
+        RecordError: references that are missing, unreadable, or only aliases of each other, or whose weights are no
+            distribution; a completion that is no text.
 
     >>> text = "<answer1>flu</answer1><confidence1>0.5</confidence1><answer2>cold</answer2><confidence2>0</confidence2>"
     >>> score(text, ["the flu", ["Covid", "COVID-19"]], k=2).terms
@@ -115,7 +119,10 @@ def score(
     equality = verifier if verifier is not None else _TEXT
     if isinstance(equality, str):
         equality = _named(equality)
-    return score_set(judge(_question(references, equality), answers, equality), _reward(method, preset))
+    question = _question(references, equality)
+    if target != "verdict":
+        question = with_target(question, target)
+    return score_set(judge(question, answers, equality), _reward(method, preset))
 
 
 @lru_cache

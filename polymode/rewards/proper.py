@@ -13,13 +13,22 @@ https://doi.org/10.1198/016214506000001437). The cut is on the confidence, not o
 better than a small honest q. Every loss spans exactly 1 at q = 0, so one condition on the weights serves all
 (`polymode.rewards.conditions`); without the cut the log score has no such bound (https://arxiv.org/abs/2507.16806).
 
+*Soft labels.* Where the label is a probability w (the share of votes, a posterior) the loss is the expected one less
+its least value, the divergence of the score::
+
+    D(q, w) = w S(q, 1) + (1 - w) S(q, 0) - [w S(w, 1) + (1 - w) S(w, 0)]          brier: D(q, w) = (q - w)²
+
+It differs from E_y S(q, y), y ~ Bernoulli(w), by a number that no confidence can change (for Brier w (1 - w)): so it
+has the same gradient in q, is least, 0, at q = w, and never above 1. What it leaves out depends on the answer, and
+would charge an uncertain answer although the uncertainty is the question's. At w = 0 and 1 it is S itself.
+
 ``other`` is the log score of a whole set when at most one answer can be right: K answers and the rest, "none of these",
 with probability 1 - Σ q (hypotheses with an "other" bucket, https://possibilities.kingdomofends.org/framework).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from math import fsum, hypot, log
 from typing import Any
@@ -57,11 +66,21 @@ def spherical_loss(q: float, y: float) -> float:
     return 1 - (q if y else 1 - q) / hypot(q, 1 - q)
 
 
+def soft_loss(loss: Callable[[float, float], float], q: float, w: float) -> float:
+    """The divergence D(q, w) of a proper score ``loss``, in [0, 1]; 0 at q = w.
+
+    >>> round(soft_loss(brier_loss, 0.75, 0.5), 4)  # (q - w)²
+    0.0625
+    """
+    excess = w * (loss(q, 1) - loss(w, 1)) + (1 - w) * (loss(q, 0) - loss(w, 0))
+    return 0.0 if -1e-12 < excess < 0 else excess
+
+
 loss_of = lru_cache(maxsize=64)(SCORES.load)
 """The loss of a single answer by the name of its score, which is looked up for every completion."""
 
 
-def other_loss(confidences: Sequence[float], hits: Sequence[float]) -> float:
+def other_loss(confidences: Sequence[float], labels: Sequence[float]) -> float:
     """Log score of K answers and "none of these", scaled to [0, 1].
 
     With π_i = q_i and π_0 = 1 - Σ q, or π_i = q_i / Σ q and π_0 = 0 where Σ q > 1, and i* the answer that is right
@@ -69,13 +88,17 @@ def other_loss(confidences: Sequence[float], hits: Sequence[float]) -> float:
 
         loss = (ln(1 - K ε) - ln π'_i*) / (ln(1 - K ε) - ln ε)
 
+    With soft labels w, and w_0 = 1 - Σ w, it is the expected loss less its least value, which is a KL divergence::
+
+        loss = Σ_i w_i (ln w'_i - ln π'_i) / (ln(1 - K ε) - ln ε)
+
     π' is the distribution with no mass below ε that is nearest to π (least Kullback-Leibler divergence), so honest
     confidences are best, small ones included. Where Σ q > 1 only the shares count, which alone would not keep Σ q down:
     pair it with the soft penalty of ``confidences = "exclusive"``.
 
     Args:
         confidences: q_i in [0, 1], K of them.
-        hits: labels, at most one of them 1.
+        labels: in [0, 1], with a sum of at most 1: one of them 1 or none, or soft labels.
 
     >>> round(other_loss([0.6, 0.3], [0, 0]), 4)  # π_0 = 0.1: ln(0.98 / 0.1) / ln(0.98 / 0.01)
     0.4978
@@ -83,9 +106,10 @@ def other_loss(confidences: Sequence[float], hits: Sequence[float]) -> float:
     total = fsum(confidences)
     masses = [q / total for q in confidences] if total > 1 else list(confidences)
     masses.append(max(0.0, 1 - total))
-    happened = next((i for i, y in enumerate(hits) if y), len(confidences))
+    happened = [*labels, max(0.0, 1 - fsum(labels))]
     best = 1 - len(confidences) * CLIP
-    return max(0.0, log(best / _raised(masses)[happened]) / log(best / CLIP))
+    losses = [w * log(b / a) for w, a, b in zip(happened, _raised(masses), _raised(happened), strict=True)]
+    return max(0.0, fsum(losses) / log(best / CLIP))
 
 
 def _raised(masses: Sequence[float]) -> list[float]:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Any
 
 import numpy as np
 
 from polymode.credit import SlotScores
 from polymode.errors import ConfigError
 from polymode.rewards.coverage import coverage_value
-from polymode.rewards.proper import loss_of
 from polymode.rewards.reward import Reward
+from polymode.rewards.terms import answer_losses
 from polymode.types import Score
 
 
@@ -22,7 +21,7 @@ def slot_scores(scores: Sequence[Score], reward: Reward, k: int) -> SlotScores:
     ::
 
         coverage_i    weight x (v(y_1 + ... + y_i) - v(y_1 + ... + y_(i-1))), minus the penalty of a repeat
-        confidence_i  -weight x loss(q_i, y_i) / K
+        confidence_i  -weight x loss(q_i, y_i) / K, against the soft label where the target is a distribution
 
     v is what ``reward.coverage`` makes of the references found. What an own term gives for single answers is added to
     coverage_i. Terms that belong to the set (format, `exclusive`, the score `other`, an own term's one number) stay in
@@ -51,10 +50,8 @@ def slot_scores(scores: Sequence[Score], reward: Reward, k: int) -> SlotScores:
             reward.coverage_weight * np.diff(values) + own_K - reward.repeat_penalty * repeats_K
         )
         if reward.confidence_weight and reward.confidence_score != "other":
-            loss = loss_of(reward.confidence_score)
-            answers: Any = (
-                judgement.answer_set.answers
-            )  # each with a confidence: a calibrated reward has refused others
-            losses = [loss(answer.confidence, y) for answer, y in zip(answers, hits_K, strict=True)]
+            # Each answer has a confidence: a calibrated reward has refused others.
+            stated: list[float] = [answer.confidence for answer in judgement.answer_set.answers]  # type: ignore[misc]
+            losses = answer_losses(judgement, stated, reward.confidence_score)
             confidence_NK[row, :n_slots] = -reward.confidence_weight * np.array(losses) / n_slots
     return SlotScores(total_N, coverage_NK, confidence_NK, hits_NK)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 from polymode.errors import ConfigError, RecordError, VerifierFault
+from polymode.rewards.conditions import RELEASED_TARGET
 from polymode.rewards.coverage import coverage_value
 from polymode.rewards.own_terms import OwnTerm, open_term, value_of
-from polymode.rewards.proper import SCORES, loss_of, other_loss
+from polymode.rewards.proper import SCORES, loss_of, other_loss, soft_loss
 from polymode.rewards.reward import Reward
 from polymode.types import Judgement, ParseStatus, Score, Verdict
 from polymode.verifiers.faults import ask
@@ -30,7 +31,7 @@ def score_set(judgement: Judgement, reward: Reward) -> Score:
 
     Raises:
         ConfigError: a calibration term without confidences, a format weight too small for what a clean set can lose, or
-            score `other` for a question with several right answers.
+            score `other` for a question with several right answers, or preset `released` with soft labels.
         RecordError: a confidence that is not a number in [0, 1], or a CLEAN set without K answers (sets made by hand).
     """
     answers = judgement.answer_set
@@ -114,34 +115,44 @@ def _coverage(judgement: Judgement, confidences: list[float], reward: Reward, te
 
 def _brier(judgement: Judgement, confidences: list[float], reward: Reward, terms: Mapping[str, float]) -> float:
     error = 0.0
-    hits: Any = judgement.hits
-    for q, y in zip(confidences, hits):  # noqa: B905  # the hot path; lengths are equal by construction
+    labels: Any = judgement.soft_labels or judgement.hits  # of soft ones the divergence is the same square
+    for q, y in zip(confidences, labels):  # noqa: B905  # the hot path; lengths are equal by construction
         error += (q - y) * (q - y)  # half the time of ** 2
-    return -reward.confidence_weight * (error / len(hits))  # exactly minus the weight at worst: format can outweigh it
+    return -reward.confidence_weight * (
+        error / len(labels)
+    )  # at worst exactly minus the weight, which format outweighs
+
+
+def answer_losses(judgement: Judgement, confidences: Sequence[float], score: str) -> list[float]:
+    """Loss of each confidence of a scored set against its label, hard or soft, in [0, 1]: `polymode.rewards.proper`."""
+    loss, labels = loss_of(score), judgement.labels
+    if judgement.soft_labels is None:
+        return [loss(q, y) for q, y in zip(confidences, labels, strict=True)]
+    return [soft_loss(loss, q, w) for q, w in zip(confidences, labels, strict=True)]  # type: ignore[arg-type]
 
 
 def _mean_loss(judgement: Judgement, confidences: list[float], reward: Reward, terms: Mapping[str, float]) -> float:
-    loss, hits = loss_of(reward.confidence_score), judgement.hits
-    losses = [loss(q, y) for q, y in zip(confidences, hits, strict=True)]  # type: ignore[arg-type]
+    losses = answer_losses(judgement, confidences, reward.confidence_score)
     return -reward.confidence_weight * (sum(losses) / len(losses))
 
 
 def _own_loss(judgement: Judgement, confidences: list[float], reward: Reward, terms: Mapping[str, float]) -> float:
     term = ask(_mean_loss, judgement, confidences, reward, terms)
     if not -reward.confidence_weight <= term <= 0:
-        raise VerifierFault(f"its mean loss is {-term / reward.confidence_weight!r}: return numbers from 0 to 1")
+        fix = "return numbers from 0 to 1" + ("" if judgement.soft_labels is None else ", least where q is the label")
+        raise VerifierFault(f"its mean loss is {-term / reward.confidence_weight!r}: {fix}")
     return term
 
 
 def _other(judgement: Judgement, confidences: list[float], reward: Reward, terms: Mapping[str, float]) -> float:
     """The set as one forecast."""
-    hits: Any = judgement.hits
-    if sum(hits) > 1:
+    labels: Any = judgement.labels
+    if judgement.soft_labels is None and sum(labels) > 1:
         raise ConfigError(
-            f"confidence_score = 'other': {sum(hits)} answers are right, but it is for questions with one reference; "
+            f"confidence_score = 'other': {sum(labels)} answers are right, but it is for questions with one reference; "
             "use confidence_score = 'brier', 'log' or 'spherical' and confidences = 'independent'"
         )
-    return -reward.confidence_weight * other_loss(confidences, hits)
+    return -reward.confidence_weight * other_loss(confidences, labels)
 
 
 def _format(judgement: Judgement, confidences: list[float], reward: Reward, terms: Mapping[str, float]) -> float:
@@ -165,6 +176,8 @@ def _any_right(judgement: Judgement, confidences: list[float], reward: Reward, t
 
 def _gated_brier(judgement: Judgement, confidences: list[float], reward: Reward, terms: Mapping[str, float]) -> float:
     """`released`: 1 - mean Brier score on plain matches, nothing when texts repeat or confidences sum above 1."""
+    if judgement.soft_labels is not None:
+        raise ConfigError(RELEASED_TARGET)
     total = 0.0
     for q in confidences:  # left to right without compensation, as published: exact sums of 1 may come out above 1
         total += q

@@ -10,6 +10,7 @@
     RUN/metrics.json       metrics with intervals                                    metrics
     RUN/*.jsonl.part       finished lines of completions or judged completions       partial
     RUN/policy.json        a `Policy` calibrated on judged.jsonl                     folder
+    RUN/probe.npz          a `Probe` that the run's confidences come from            probes
     RUN/report.html        the page
 
 Every reader and writer of these files is in this package, one module for each kind. ``files`` writes whole or not at
@@ -69,6 +70,7 @@ from polymode.runs.lines import (
 )
 from polymode.runs.metrics import CompletionsFile, Metrics, completions_of, fingerprint, read_metrics, remove_metrics
 from polymode.runs.partial import CompletionsPart, JudgedPart
+from polymode.runs.probes import PROBE, read_probe, write_probe
 from polymode.runs.steps import append_step, read_steps, write_steps
 
 __all__ = [
@@ -77,6 +79,7 @@ __all__ = [
     "JUDGED",
     "METRICS",
     "POLICY",
+    "PROBE",
     "REPORT",
     "SCHEMA",
     "TRAIN_METRICS",
@@ -113,6 +116,7 @@ __all__ = [
     "read_jsonl",
     "read_metrics",
     "read_policy",
+    "read_probe",
     "read_shots",
     "read_steps",
     "remove_metrics",
@@ -123,6 +127,7 @@ __all__ = [
     "write_jsonl",
     "write_judged",
     "write_policy",
+    "write_probe",
     "write_chat",
     "write_steps",
     "writing",

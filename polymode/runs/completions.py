@@ -22,6 +22,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter
 
+from polymode.distributions import SUM_TOLERANCE, with_target
 from polymode.errors import ConfigError, DataNotFoundError, RecordError, RunIncompleteError
 from polymode.parsing import final_part, states_confidences
 from polymode.prompts import check_k, reasoning_opened_by, with_reasoning_opened
@@ -31,17 +32,15 @@ from polymode.runs.folder import COMPLETIONS, file_in
 from polymode.runs.judged import Count, Share
 from polymode.runs.lines import Stamp, lines_at, parse_object, raw_lines
 from polymode.runs.validation import parsed_record
-from polymode.types import Completion, Example
+from polymode.types import Completion, Example, Target
 from polymode.verifiers import QuestionVerifier, Verifier
 from polymode.verifiers.text import TextVerifier
 
 log = logging.getLogger(__name__)
-SUM_TOLERANCE = 0.01
-"""A reference distribution may miss a sum of 1 by this much (rounding)."""
 Named = Mapping[str, Any]
 """A task or verifier as files hold it: ``{"name": ..., "options": {...}}``."""
 _FIX = "correct the line"
-_SHARED = ("question", "references", "exclusive", "ask", "distribution", "p_correct")
+_SHARED = ("question", "references", "exclusive", "ask", "distribution", "target", "p_correct")
 """Fields that samples of one question share."""
 
 
@@ -78,6 +77,7 @@ class _Row:
     finished: bool | None = None
     exclusive: bool | None = None
     distribution: Annotated[dict[str, Share] | None, AfterValidator(_sums_to_one)] = None
+    target: Target | None = None
     p_correct: dict[str, Share] | None = None
     confidences: list[Share] | None = None
     confidence_mass: list[Share] | None = None
@@ -95,14 +95,15 @@ def read_completions(
     k: int | None = None,
     confidence: bool | None = None,
     verifier: Verifier | QuestionVerifier | None = None,
+    target: Target | None = None,
 ) -> list[Completion]:
     """Completions of a JSONL file, or of the ``completions.jsonl`` in a folder.
 
     Fields of a line: ``completion`` and ``references`` are needed (each reference a string, a list of aliases or an
     object with text, aliases and weight); ``k`` too unless given here; optional are ``id``, ``question``,
-    ``confidence``, ``sample``, ``n_tokens``, ``finished``, ``exclusive``, ``distribution``, ``p_correct``, ``meta``,
-    ``confidences`` (one number per slot, measured outside the text and taken instead of stated ones) and ``prompt``
-    (text or messages; a ``<think>`` at its end opened the reasoning and is put in front of the completion).
+    ``confidence``, ``sample``, ``n_tokens``, ``finished``, ``exclusive``, ``distribution``, ``target``, ``p_correct``,
+    ``meta``, ``confidences`` (one number per slot, measured outside the text and taken instead of stated ones) and
+    ``prompt`` (text or messages; a ``<think>`` at its end opened the reasoning and is put in front of the completion).
     Lines with the same ``id`` are samples of one question; without an id, lines with the same question and references
     are, and a line without a question stands alone. ``sample`` counts from 0 by default.
 
@@ -113,16 +114,18 @@ def read_completions(
             to have asked for them when what it says after its last ``</think>`` has a confidence slot; that such lines
             of a file differ is logged as a warning.
         verifier: refuses references that it cannot tell apart (see `check_references`); `TextVerifier` when None.
+        target: what confidences are scored against, instead of what the lines say.
 
     Raises:
         DataNotFoundError: no such file.
-        RecordError: a line cannot be used; names line, field, value and fix.
+        RecordError: a line cannot be used, as one whose target is a distribution and whose weights are none; names
+            line, field, value and fix.
         ConfigError: k is not allowed.
     """
     path = file_in(path, COMPLETIONS)
     if k is not None:
         check_k(k)
-    reader = _Reader(k, confidence, verifier if verifier is not None else TextVerifier())
+    reader = _Reader(k, confidence, verifier if verifier is not None else TextVerifier(), target)
     completions: list[Completion] = []
     try:
         for number, _, content in raw_lines(path):
@@ -169,6 +172,7 @@ class _Reader:
     confidence: bool | None = None
     verifier: Verifier | QuestionVerifier | None = None
     """What references must be told apart by; None: they are not checked."""
+    target: Target | None = None
     guesses: dict[bool, list[int]] = field(default_factory=lambda: {False: [], True: []})
     """Lines with answers that do not say whether confidences were asked for, by whether they state some."""
     examples: dict[str, tuple[tuple[Any, ...], Example, int]] = field(default_factory=dict)
@@ -259,12 +263,13 @@ class _Reader:
                 ask=row.ask or "",
                 meta=row.meta or {},
             )
+            example = with_target(example, self.target or row.target or "verdict")
             self.examples[id_] = shared, example, line
         theirs, example, first = self.examples[id_]
         if theirs != shared:
             raise RecordError(
-                f"id {id_!r} stands in line {first} with another question, references or distribution; lines share "
-                "an id only when they are samples of one question"
+                f"id {id_!r} stands in line {first} with another question, references, distribution or target; "
+                "lines share an id only when they are samples of one question"
             )
         return example
 
@@ -353,6 +358,7 @@ def completion_to_row(completion: Completion, origin: Mapping[str, Named] | None
         "exclusive": example.exclusive,
         "ask": example.ask or None,
         "distribution": example.distribution,
+        "target": None if example.target == "verdict" else example.target,
         "p_correct": example.p_correct,
         "meta": {**example.meta, **(origin or {})} or None,
         "completion": completion.text,

@@ -46,18 +46,27 @@ def check_schema(value: object, where: str) -> None:
 def writing(path: Path) -> Iterator[IO[str]]:
     r"""Open ``path`` for text so that it appears whole or not at all; raises WriteError when the system refuses.
 
-    The text goes to a temporary file beside the target, is flushed to disk, and then renamed over it. Half of a
-    surrogate pair, which no encoding has, is written as ``\ud83d``: in JSON that is its escape.
+    Half of a surrogate pair, which no encoding has, is written as ``\ud83d``: in JSON that is its escape.
+    """
+    with replacing(path) as part, part.open("w", encoding="utf-8", errors="backslashreplace") as handle:
+        yield handle
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary file beside ``path``, to be written: it is flushed to disk, and then renamed over ``path``.
+
+    Raises:
+        WriteError: the system refuses.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("w", encoding="utf-8", errors="backslashreplace") as handle:
-            yield handle
-            handle.flush()
+        yield part
+        with part.open("rb") as handle:
             os.fsync(handle.fileno())
         os.replace(part, path)
-    except PolymodeError:  # raised by the code that makes the text; several of them are OSErrors too
+    except PolymodeError:  # raised by the code that makes the content; several of them are OSErrors too
         raise
     except OSError as exc:
         raise WriteError(f"cannot write {path}: {exc.strerror or exc}; free space or choose another folder") from exc

@@ -63,6 +63,9 @@ class JudgedSet:
     """Whether right answers are without number, as for programs; each class of right answers is then one find."""
     complete: bool = False
     """Whether the question says that its references are all right answers (``complete_references`` in its meta)."""
+    labels: tuple[Share | None, ...] | None = None
+    """Soft labels: what confidences are scored against where the target is a distribution (`polymode.soft_labels`);
+    None where it is the verdict."""
     classes: tuple[Count, ...] | None = None
     """Number of the equivalence class, shared by equal answers of all samples of the question; None in a set with an
     unscored answer, and in files of 0.1.0 unless ``open``."""
@@ -153,12 +156,12 @@ class JudgedCompletion(JudgedSet):
         return row if self.pool is None else {**row, "pool": self.pool.to_row()}
 
 
-_PER_ANSWER = ("hits", "matches", "duplicates", "reasons", "p_correct", "classes", "masses")
+_PER_ANSWER = ("hits", "matches", "duplicates", "reasons", "p_correct", "labels", "classes", "masses")
 _OPTIONAL = (
-    *("open", "complete", "classes", "masses", "best", "distinct", "reasons", "pool", "overlap"),
+    *("open", "complete", "labels", "classes", "masses", "best", "distinct", "reasons", "pool", "overlap"),
     *("question", "meta"),
 )
-_OF_SET = ("verdicts", "hits", "matches", "duplicates", "n_references", "faults", "p_correct", *_OPTIONAL[:7])
+_OF_SET = ("verdicts", "hits", "matches", "duplicates", "n_references", "faults", "p_correct", *_OPTIONAL[:8])
 _OF_LINE = (
     *("id", "question", "meta", "sample", "k", "status", "reason", "answers", "confidences", *_OF_SET),
     *("score", "terms", "n_tokens", "pool", "overlap"),

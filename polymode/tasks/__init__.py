@@ -12,7 +12,8 @@ from typing import Any, Literal, Protocol, TypeVar, get_args, runtime_checkable
 
 import numpy as np
 
-from polymode.errors import ConfigError, one_of
+from polymode.distributions import with_target
+from polymode.errors import ConfigError, RecordError, one_of
 from polymode.plugins import Entry, Registry
 from polymode.prompts import Style
 from polymode.types import Example
@@ -75,6 +76,31 @@ class Verifies(Protocol):
     def verifier(self) -> Verifier | QuestionVerifier:
         """What tells right from wrong and repeats from new answers, in training and evaluation alike."""
         ...
+
+
+def examples_of(
+    task: Task,
+    split: Split,
+    n: int | None = None,
+    *,
+    seed: int = 0,
+    target: Literal["task", "verdict", "distribution"] = "task",
+) -> Sequence[Example]:
+    """``task.examples`` with another target of the confidences, where it is not that of the task itself.
+
+    Raises:
+        ConfigError: the task has no distribution for a question; names it. Also what ``task.examples`` raises.
+    """
+    examples = task.examples(split, n, seed=seed)
+    if target == "task":
+        return examples
+    changed: list[Example] = []
+    for example in examples:
+        try:
+            changed.append(with_target(example, target))
+        except RecordError as exc:
+            raise ConfigError(f"task {task.name!r}, question {example.id!r}: {exc}") from None
+    return changed
 
 
 def ask_of(task: Task | str) -> str:

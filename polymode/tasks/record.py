@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -55,8 +56,11 @@ class Record:
     def text(self, field: str, hint: str = "") -> str:
         """A field that must be a text, or one message of a user, without space around it.
 
+        A ``field`` with names in braces is a text that the fields with these names are put into.
         ``hint`` ends the error. Raises RecordError.
         """
+        if "{" in field and field not in self.fields:
+            return re.sub(r"\{([^{}]+)\}", lambda name: self.text(name[1], hint), field).strip()
         value = question_text(self.get(field))
         if not isinstance(value, str) or not value.strip():
             raise RecordError(f"{self.where}, field {field!r}: {shorten(value)} must be a text that is not empty{hint}")

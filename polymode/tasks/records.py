@@ -5,10 +5,11 @@ One record per row. The shortest useful file, ``questions.jsonl``::
     {"question": "Name a noble gas.", "references": ["neon", ["argon", "Ar"], {"text": "xenon", "aliases": ["Xe"]}]}
 
 References are a list, each a string, a list of aliases (the first is canonical) or an object with ``text``, ``aliases``
-and ``weight``. In CSV and TSV the cell holds that list as JSON, or names separated by ``|``. Weights given to all
-references and summing to 1 become the reference distribution. An empty list says that the question has no right answer:
-whatever is answered is wrong, and honest confidences are 0. A reference that is missing (null, NaN, an empty cell) is
-an error.
+and ``weight``. In CSV and TSV the cell holds that list as JSON, or names separated by ``|``. Shares of a crowd may also
+stand as an object of answers to numbers, or of clusters (`record_shares`). Weights given to all references and summing
+to 1 become the reference distribution, and with ``target="distribution"`` what confidences are scored against. An empty
+list says that the question has no right answer: whatever is answered is wrong, and honest confidences are 0. A
+reference that is missing (null, NaN, an empty cell) is an error.
 
 A list that a file holds as text (``"['neon', 'argon']"``) is read as the list. Where it may as well be the answer
 itself (``"[0, 1]"``, an interval), the option ``list_texts`` must say.
@@ -24,6 +25,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from polymode.distributions import SUM_TOLERANCE, TARGETS, check_target, weights_distribution
 from polymode.errors import ConfigError, DataNotFoundError, RecordError, one_of
 from polymode.prompts import Style
 from polymode.references import check_references, is_missing, list_in_text, reference_from
@@ -31,13 +33,11 @@ from polymode.tasks import SPLITS, Split, check_request, shuffled
 from polymode.tasks.held_out import text_hash
 from polymode.tasks.record import ListTexts, Record
 from polymode.tasks.record_files import SPLIT_NAMES, format_of, load_hub, read_records, split_files
-from polymode.types import Example, Reference
+from polymode.tasks.record_shares import votes_of, with_shares, with_votes, without_weight
+from polymode.types import Example, Reference, Target
 from polymode.verifiers import QuestionVerifier, Verifier
 from polymode.verifiers.choice import VERIFIERS
 from polymode.verifiers.text import TextVerifier
-
-SUM_TOLERANCE = 0.01
-"""Weights whose sum is this close to 1 are a distribution and are renormalised; a larger sum is an error."""
 
 
 class Records:
@@ -46,10 +46,15 @@ class Records:
     Args:
         data: a data file (see `record_files.FORMATS`), a folder of files named by split, a mapping of split to file,
             or the name ``owner/name`` of a Hugging Face data set.
-        question_field: column or key of the question; dots select fields of nested objects (``item.question``).
+        question_field: column or key of the question; dots select fields of nested objects (``item.question``). A text
+            with braces puts several together: ``{premise} Does it follow that {hypothesis}?``.
         references_field: column or key of the references.
         aliases_field: further aliases, one list per reference.
-        weights_field: probabilities in [0, 1], one per reference.
+        weights_field: weights, one per reference.
+        weights: ``probabilities`` in [0, 1], or ``counts`` of votes, which are divided by their sum; votes for wordings
+            that the verifier calls the same add up, and an answer without a vote is no reference.
+        target: what confidences are scored against, ``verdict`` or ``distribution``: every record then needs weights
+            that sum to 1.
         id_field: unique identity of each record; by default its file and number.
         split_field: column that says ``train``, ``validation`` (``dev``, ``val``, ...) or ``test``.
         strings: the meaning of a flat list of strings: ``references`` that are all right and differ, or ``aliases`` of
@@ -85,6 +90,8 @@ class Records:
         references_field: str = "references",
         aliases_field: str | None = None,
         weights_field: str | None = None,
+        weights: Literal["probabilities", "counts"] = "probabilities",
+        target: Target = "verdict",
         id_field: str | None = None,
         split_field: str | None = None,
         strings: Literal["references", "aliases"] = "references",
@@ -99,6 +106,8 @@ class Records:
         verifier: Verifier | QuestionVerifier | str | None = None,
     ) -> None:
         one_of("strings", strings, ("references", "aliases"))
+        one_of("weights", weights, ("probabilities", "counts"))
+        one_of("target", target, TARGETS)
         one_of("list_texts", list_texts, get_args(ListTexts))
         one_of("style", style, get_args(Style))
         if not (0 <= validation < 1 and 0 <= test < 1 and validation + test < 1):
@@ -109,6 +118,8 @@ class Records:
         self.list_texts: ListTexts = list_texts
         self._question_field, self._references_field = question_field, references_field
         self._aliases_field, self._weights_field = aliases_field, weights_field
+        self._has_counts = weights == "counts"
+        self.target: Target = target
         self._id_field, self._split_field = id_field, split_field
         self._shares: dict[Split, float] = {"test": test, "validation": validation}
         self._split_seed = split_seed
@@ -180,24 +191,26 @@ class Records:
 
     def _example(self, record: Record, part: Split | None) -> Example:
         question, references = record.text(self._question_field), self._references(record)
-        weights = [ref.weight for ref in references if ref.weight is not None]
-        distribution = None
-        if weights:
-            total = math.fsum(weights)
-            if total > 1 + SUM_TOLERANCE:
-                raise RecordError(
-                    f"{record.where}: weights sum to {total:.4g}; they are probabilities, divide them by their sum"
-                )
-            if len(weights) == len(references) and abs(total - 1) <= SUM_TOLERANCE:
-                distribution = {ref.text: (ref.weight or 0.0) / total for ref in references}
-        return Example(
+        total = math.fsum(ref.weight or 0.0 for ref in references)
+        if total > 1 + SUM_TOLERANCE:
+            raise RecordError(
+                f"{record.where}: weights sum to {total:.4g}; they are probabilities: divide them by their sum, or say "
+                "weights = 'counts' where they count votes"
+            )
+        example = Example(
             f"{part or 'record'}-{record.number}" if self._id_field is None else record.identity(self._id_field),
             question,
             references,
-            distribution=distribution,
+            distribution=weights_distribution(references),
             exclusive=self.exclusive,
             ask=self.ask,
+            target=self.target,
         )
+        try:
+            check_target(example)
+        except RecordError as exc:
+            raise RecordError(f"{record.where}: {exc}") from None
+        return example
 
     def _references(self, record: Record) -> tuple[Reference, ...]:
         where = f"{record.where}, field {self._references_field!r}"
@@ -205,16 +218,30 @@ class Records:
         if self.strings == "aliases" and values and all(isinstance(value, str) for value in values):
             values = [values]
         try:
+            values = with_shares(values)
             if self.list_texts == "keep":
                 values = [_as_object(value) for value in values]
+            counts = votes_of(values) if self._has_counts else []
+            if counts or self._weights_field is not None:  # which comes before numbers beside the answers
+                values = [without_weight(value) for value in values]
             references = [reference_from(value) for value in values]
             if self._aliases_field is not None:
                 for i, names in enumerate(record.per_reference(self._aliases_field, len(references))):
                     references[i] = _with_aliases(references[i], names)
             if self._weights_field is not None:
-                for i, weight in enumerate(record.per_reference(self._weights_field, len(references))):
-                    weight = None if is_missing(weight) else _number(weight)
-                    references[i] = reference_from(replace(references[i], weight=weight))
+                weights = [
+                    None if is_missing(weight) else _number(weight)
+                    for weight in record.per_reference(self._weights_field, len(references))
+                ]
+                if self._has_counts:
+                    counts = weights
+                else:
+                    references = [
+                        reference_from(replace(ref, weight=weight))
+                        for ref, weight in zip(references, weights, strict=True)
+                    ]
+            if self._has_counts:
+                references = with_votes(references, counts, self._verifier)
             check_references(references, self._verifier)
         except RecordError as exc:
             problem = str(exc).removeprefix("references: ")

@@ -76,7 +76,11 @@ class StepMetrics(StepCallback):
 
     def on_figures(self, step: int, figures: dict[str, Any]) -> None:
         """Write the line of the step that was just logged."""
-        self._append(step, {**figures, **(self._measure(step) if self._measure is not None else {})})
+        figures |= self._measure(step) if self._measure is not None else {}
+        if {"hit_rate", "validation/sampled/hit_rate"} <= figures.keys():
+            # What training has made of its own questions: confidences learnt there are too high elsewhere by this much.
+            figures["validation/hit_gap"] = figures["hit_rate"] - figures["validation/sampled/hit_rate"]
+        self._append(step, figures)
 
     def _append(self, step: int, figures: Mapping[str, Any]) -> None:
         seconds = round(time.perf_counter() - self.started, 3)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
+from polymode.distributions import with_target
 from polymode.errors import ConfigError, RecordError
 from polymode.prompts import MAX_K
 from polymode.references import (
@@ -19,7 +21,7 @@ from polymode.references import (
     reference_from,
     references_from,
 )
-from polymode.types import Example, Reference
+from polymode.types import Example, Reference, Target
 from polymode.verifiers import QuestionVerifier, Verifier
 
 
@@ -47,7 +49,12 @@ def ks_of(values: Any, n: int) -> list[int]:
 
 
 def examples_of(
-    references: Any, question: Any, n: int, equality: Verifier | QuestionVerifier
+    references: Any,
+    question: Any,
+    n: int,
+    equality: Verifier | QuestionVerifier,
+    target: Any = None,
+    distribution: Any = None,
 ) -> tuple[list[Example], list[str]]:
     """The question of each completion, and a text for each that tells questions apart.
 
@@ -58,22 +65,35 @@ def examples_of(
         question: the column of questions, or None.
         n: completions.
         equality: refuses references that it cannot tell apart.
+        target: the column of targets, or None: ``verdict``, or ``distribution`` where the weights of the row's
+            references, or the row of ``distribution``, are the soft labels.
+        distribution: the column of reference distributions, mappings or their JSON, or None.
 
     Raises:
-        RecordError: a column of another length, or a row that is missing or unreadable; says which.
+        RecordError: a column of another length, or a row that is missing, unreadable or has no distribution for its
+            target; says which.
     """
     if references is None:
         raise RecordError("references: the data set has no such column; add one with the right answers of each row")
     rows = column("references", references, n)
     questions = [""] * n if question is None else column("question", question, n)
+    targets = [None] * n if target is None else column("target", target, n)
+    masses = [None] * n if distribution is None else column("distribution", distribution, n)
     examples: list[Example] = []
     texts: list[str] = []
-    for number, (row, own) in enumerate(zip(rows, questions, strict=True)):
+    for number, (row, own, aim, mass) in enumerate(zip(rows, questions, targets, masses, strict=True)):
         try:
             text = _json_of(row)
-            examples.append(_example(text, own if isinstance(own, str) else "", equality))
+            of_question = own if isinstance(own, str) else ""
+            if is_missing(aim) or aim == "verdict":
+                examples.append(_example(text, of_question, equality))
+            else:
+                mass = "" if is_missing(mass) else mass if isinstance(mass, str) else json.dumps(mass)
+                examples.append(_soft_example(text, of_question, equality, str(aim), mass))
         except RecordError as exc:
             raise RecordError(f"references, row {number}: {str(exc).removeprefix('references: ')}") from None
+        except ConfigError as exc:
+            raise ConfigError(f"row {number}: {exc}") from None
         texts.append(text)
     return examples, texts
 
@@ -118,6 +138,22 @@ def _example(text: str, question: str, equality: Verifier | QuestionVerifier) ->
     if not isinstance(equality, QuestionVerifier):  # another one's references are no answers, but what it checks with
         check_references(parsed, equality)
     return Example("", question, parsed)
+
+
+@lru_cache(maxsize=4096)
+def _soft_example(
+    text: str, question: str, equality: Verifier | QuestionVerifier, target: str, distribution: str
+) -> Example:
+    """The question with soft labels; the same one for all its completions, so that they share its masses."""
+    masses = None
+    if distribution:
+        try:
+            masses = json.loads(distribution)
+        except ValueError:
+            masses = None
+        if not isinstance(masses, dict):
+            raise RecordError(f"distribution = {distribution!r:.80} is not a mapping of answers to probabilities")
+    return with_target(replace(_example(text, question, equality), distribution=masses), cast("Target", target))
 
 
 def names_of(column_: Sequence[str] | None, n: int) -> list[str] | None:

@@ -26,16 +26,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polymode.decoding.texts import CompletionDecoder
+from polymode.decoding.token_starts import TokenStarts
 from polymode.errors import ConfigError
 from polymode.parsing import confidence_of, parse_answers
 from polymode.prompts import Style, write_answers
-from polymode.training.token_starts import TokenStarts
 from polymode.types import AnswerSet
 
 Floats = NDArray[np.float64]
 Loss = Callable[[float, float], float]
 """A proper score as a loss of confidence and label (`polymode.rewards.proper`)."""
 _OF_NUMBERS = re.compile(r"\s*[0-9.]+\s*")
+_EXAMPLES = (*(f"0.{i}" for i in range(1, 10)), *(f"0.{i:02}" for i in range(5, 100, 5)))
+"""Confidences of which a vocabulary of words has some."""
 _OPEN = ("0", "0.", ".")
 """Beginnings of many confidences. The first is also one itself, which is hardly ever what was meant."""
 
@@ -100,7 +102,7 @@ def stated_confidences(
     Args:
         numbers: of the tokenizer.
         ids: the completion's tokens.
-        starts: first character of each (`polymode.training.token_starts.TokenStarts`).
+        starts: first character of each (`polymode.decoding.token_starts.TokenStarts`).
         answers: what was read from its text.
     """
     out = []
@@ -183,15 +185,17 @@ def check_tokens(numbers: NumberTokens, decode: CompletionDecoder, style: Style,
     Raises:
         ConfigError: numbers are written with characters of the answer format in one token.
     """
-    confidences = [f"0.{1 + i % 9}" for i in range(k)]
-    text = write_answers(["a"] * k, confidences, style) + "\n"
-    ids = decode.tokenizer(text, add_special_tokens=False)["input_ids"]
-    answers = parse_answers(text, k, confidence=True)
-    stated = stated_confidences(numbers, ids, TokenStarts(decode)(ids, text), answers)
-    choices = Choices(numbers, stated, lambda q, y: (q - y) ** 2)
-    if not any(choices.of(one) for one in stated):
-        pieces = decode.tokenizer.convert_ids_to_tokens(ids)
-        raise ConfigError(
-            f"credit = 'expected' with this model: its tokenizer writes {text.splitlines()[0]!r} as {pieces[:12]}, "
-            "where no token decides a confidence alone; use the other format (lines or tags), or credit: term"
-        )
+    for confidence in _EXAMPLES:
+        text = write_answers(["a"] * k, [confidence] * k, style)
+        ids = decode.tokenizer(text, add_special_tokens=False)["input_ids"]
+        text = decode(ids)  # a vocabulary of words may lack the answer, which does not matter here
+        answers = parse_answers(text, k, confidence=True)
+        stated = stated_confidences(numbers, ids, TokenStarts(decode)(ids, text), answers)
+        choices = Choices(numbers, stated, lambda q, y: (q - y) ** 2)
+        if any(choices.of(one) for one in stated):
+            return
+    pieces = [decode.tokenizer.decode([i]) for i in ids]
+    raise ConfigError(
+        f"credit = 'expected' with this model: its tokenizer writes {text.splitlines()[0]!r} as {pieces[:12]}, where "
+        "no token decides a confidence alone; use the other format (lines or tags), or credit: term"
+    )

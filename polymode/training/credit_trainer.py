@@ -44,27 +44,45 @@ class TermCreditTrainer(SharedPromptTrainer):
         batch = self._ledger.take([self._decode(ids_T) for ids_T in ids_N_T])
         # The statistics are those of the whole step; this process has the rows of its own completions.
         first = self.accelerator.process_index * len(batch)
-        parts_N = self._advantages_of_parts(batch, device)[first : first + len(batch)]
+        scores = self._scores_of_step(batch, device)
+        parts_N = self._advantages_of_parts(scores)[first : first + len(batch)]
         advantages_N_T = np.zeros(output["completion_ids"].shape, dtype=np.float32)
-        for row, (scored, ids_T) in enumerate(zip(batch, ids_N_T, strict=True)):
-            starts_T = self._starts(ids_T, scored.text)
+        starts_N_T = [self._starts(ids_T, scored.text) for scored, ids_T in zip(batch, ids_N_T, strict=True)]
+        for row, (scored, starts_T) in enumerate(zip(batch, starts_N_T, strict=True)):
             part_of_token_T = token_parts(scored.score.answer_set, scored.text, starts_T, self._recipe.answers)
-            advantages_N_T[row, : len(ids_T)] = parts_N[row, part_of_token_T]
+            advantages_N_T[row, : len(starts_T)] = parts_N[row, part_of_token_T]
         output["advantages"] = torch.from_numpy(advantages_N_T).to(device)
+        return self._with_more_credit(output, inputs, batch, ids_N_T, starts_N_T, scores)
+
+    def _with_more_credit(
+        self,
+        output: dict[str, Any],
+        inputs: list[dict[str, Any]],
+        batch: list[ScoredText],
+        ids_N_T: list[list[int]],
+        starts_N_T: list[list[int]],
+        scores: SlotScores,
+    ) -> dict[str, Any]:
+        """For trainers that add to the credit of single tokens; ``inputs`` and ``batch`` are this process's own."""
         return output
 
-    def _advantages_of_parts(self, batch: list[ScoredText], device: torch.device) -> NDArray[np.float64]:
-        """Advantages of the parts of all completions of the step, shape (N, 1 + 2 K), the same on every process."""
+    def _scores_of_step(self, batch: list[ScoredText], device: torch.device) -> SlotScores:
+        """The scores of all completions of the step by slot, the same on every process."""
         k = self._recipe.answers
         own = slot_scores([scored.score for scored in batch], self._recipe.reward, k)
         # One tensor, so that the processes exchange their scores in one call; its columns are taken apart again below.
         columns = np.concatenate([own.total_N[:, None], own.coverage_NK, own.confidence_NK, own.hits_NK], 1)
         gathered: Any = self.accelerator.gather(torch.from_numpy(columns).to(device))
         total, coverage, confidence, hits = np.split(gathered.cpu().numpy(), [1, 1 + k, 1 + 2 * k], axis=1)
+        return SlotScores(total[:, 0], coverage, confidence, hits)
+
+    def _advantages_of_parts(self, scores: SlotScores) -> NDArray[np.float64]:
+        """Advantages of the parts of all completions of the step, shape (N, 1 + 2 K)."""
         return term_advantages(
-            SlotScores(total[:, 0], coverage, confidence, hits),
+            scores,
             self.num_generations,
             scale=str(self.scale_rewards),
             reasoning=self._recipe.reasoning_credit,
             confidence=self._recipe.confidence_credit,
+            own_confidence=self._recipe.credit != "expected",
         )

@@ -26,10 +26,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from polymode.training.confidence_options import LOSS_TYPES
 from polymode.training.confidence_tokens import Choice, NumberTokens
-
-LOSS_TYPES = ("dapo", "grpo", "dr_grpo", "bnpo", "cispo")
-"""Losses of TRL that are a weighted sum over tokens."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,12 +44,17 @@ class JudgedConfidence:
 
 @contextmanager
 def hidden_states_of(decoder: torch.nn.Module) -> Iterator[list[torch.Tensor]]:
-    """The last hidden states of every call of ``decoder``, (rows, tokens, width) each, while the context is open.
+    """The hidden states that every call of ``decoder`` gives, (rows, tokens, width) each, while the context is open.
 
-    The decoder is watched, not the model around it: PEFT calls that one's ``forward`` directly, past all hooks.
+    The decoder, or one of its blocks, is watched, not the model around it: PEFT calls that one's ``forward`` directly,
+    past all hooks.
     """
     states: list[torch.Tensor] = []
-    hook = decoder.register_forward_hook(lambda _module, _inputs, output: states.append(output[0]))
+
+    def keep(_module: torch.nn.Module, _inputs: Any, output: Any) -> None:
+        states.append(output if isinstance(output, torch.Tensor) else output[0])
+
+    hook = decoder.register_forward_hook(keep)
     try:
         yield states
     finally:
@@ -123,6 +126,13 @@ def _losses_of_tokens(confidences: Sequence[JudgedConfidence], p_M_C: NDArray[np
             losses_M_C[m] = confidence.weight * losses_C
         start += len(confidence.choices)
     return losses_M_C
+
+
+def mean_loss(confidences: Sequence[JudgedConfidence], losses_M: torch.Tensor) -> float:
+    """Mean expected loss of the confidences, without weights: at the first token of each, which all of it follows."""
+    firsts = np.cumsum([0, *(len(one.choices) for one in confidences[:-1])])
+    weights = np.array([one.weight for one in confidences])
+    return float((losses_M.detach().double().cpu().numpy()[firsts] / weights).mean())
 
 
 def token_weights(trainer: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:

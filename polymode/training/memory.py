@@ -204,6 +204,8 @@ def _whole(recipe: Recipe, shape: Shape, trained: int, number: int) -> dict[str,
         "gradients": 4.0 * trained,
         "optimiser": 8.0 * trained,
     }
+    if recipe.replay:
+        parts["optimiser of replay"] = 8.0 * trained
     if recipe.beta and not recipe.lora:
         parts["reference"] = 4.0 * shape.parameters
     return parts

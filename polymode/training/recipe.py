@@ -22,6 +22,8 @@ from polymode.prompts import check_k
 from polymode.rewards import METHODS, Reward, check_question, term_names
 from polymode.rewards.coverage import least_gain
 from polymode.runs import read_shots
+from polymode.training import confidence_options
+from polymode.training.target_options import target_conflicts
 from polymode.training.trl_options import (
     check_sections,
     describe,
@@ -70,6 +72,8 @@ class Recipe:
     confidences: Literal["independent", "exclusive"] = "independent"
     """`exclusive`, where at most one answer can be right: a soft penalty when confidences sum above 1."""
     exclusive_penalty: float = 1.0
+    target: Literal["task", "verdict", "distribution"] = "task"
+    """What confidences are scored against: the verdict, or the answer's mass in the reference distribution."""
     repeat_penalty: float = 0.0
     """Weight of each answer that repeats an earlier one of its set."""
     terms: Mapping[str, Annotated[float, Strict()]] = field(default_factory=dict)
@@ -129,12 +133,20 @@ class Recipe:
     """none or batch; group (division by each group's deviation) is refused for calibrated rewards."""
     allow_group_scale: Flag = False
     """Let group through with a calibrated reward, to measure what it breaks."""
-    credit: Literal["sequence", "term"] = "sequence"
-    """sequence: every token of a completion gets its score; term: each token what it causes (`polymode.credit`)."""
+    credit: Literal["sequence", "term", "expected"] = "sequence"
+    """sequence: every token of a completion gets its score; term: each token what it causes (`polymode.credit`);
+    expected: so too, and a confidence the expectation over all values (`polymode.training.expected_score`)."""
     reasoning_credit: Positive = 1.0
     """`term` only: factor of the credit of tokens outside the slots; below 1 the noisiest part weighs less."""
     confidence_credit: Positive = 1.0
     """`term` only: factor of the credit of confidences; above 1 they are learnt sooner, at no cost to the answers."""
+    confidence_questions: Literal["all", "first", "apart"] = "all"
+    """`expected` only, questions that confidences learn from: all; the first visit of each, before its answers were
+    trained; or a share of the questions apart (`apart_share`), whose answers are never trained."""
+    apart_share: Annotated[float, Field(gt=0, lt=1)] = 0.25
+    replay: Mapping[str, Any] = field(default_factory=dict)
+    """`expected` only: steps on judged completions of earlier steps, for example {steps: 2, teacher: probe}
+    (`polymode.training.replay`)."""
     loss_type: Literal["dapo", "grpo", "dr_grpo", "bnpo", "cispo", "sapo", "luspo", "vespo"] = "dapo"
     """Loss of TRL."""
     epsilon: Positive = 0.2
@@ -235,21 +247,21 @@ class Recipe:
                 f"{self._setting('confidence_credit')} with {method}: its answers carry no confidences; use "
                 "single-rlcr or multi-rlcr"
             )
+        yield from confidence_options.conflicts(self)
         if self.credit == "term" and self.loss_type == "luspo":
             yield (
                 "loss_type = 'luspo' with credit = 'term': it is made for one advantage for each completion; use "
                 "loss_type = 'dapo', or credit = 'sequence'"
             )
-        if self.credit == "term" and self.preset != "paper":
+        if self.credit != "sequence" and self.preset != "paper":
             yield (
-                f"credit = 'term' with preset = {self.preset!r}: its gates look at the whole set; use preset 'paper', "
-                "or credit 'sequence'"
+                f"{self._setting('credit')} with preset = {self.preset!r}: its gates look at the whole set; use preset "
+                "'paper', or credit 'sequence'"
             )
+        yield from target_conflicts(self)
         if self.device_batch is not None and self.completions_per_step % self.device_batch:
-            yield (
-                f"device_batch = {self.device_batch!r} must divide questions_per_step x num_generations = "
-                f"{self.completions_per_step}"
-            )
+            steps = f"questions_per_step x num_generations = {self.completions_per_step}"
+            yield f"{self._setting('device_batch')} must divide {steps}"
 
     def _conflicts_of_objective(self) -> Iterator[str]:
         """What objective and exploration contradict; the first is reported."""
@@ -276,22 +288,22 @@ class Recipe:
                 f"{objective} with scale_rewards = 'group': the deviation of the group's values is not that of pass@k; "
                 "use 'none' or 'batch'"
             )
-        if self.credit == "term":
-            yield f"{objective} with credit = 'term': it is no sum over answers; use credit 'sequence'"
+        if self.credit != "sequence":
+            yield f"{objective} with {self._setting('credit')}: it is no sum over answers; use credit 'sequence'"
         if (self.objective_k or self.k) >= self.num_generations:
             yield (
                 f"{objective} with {self._setting('objective_k' if self.objective_k else 'k')} and num_generations = "
                 f"{self.num_generations}: use objective_k from 1 to {self.num_generations - 1}"
             )
 
-    def check_weights(self, n: int) -> None:
+    def check_weights(self, n: int, target: Literal["verdict", "distribution"] = "verdict") -> None:
         """Refuse weights that on questions with n references pay for something else than right, honest answers.
 
         Raises:
             ConfigError: by `polymode.rewards.conditions`, or a bonus of exploration that beats a right answer.
         """
         reward = self.reward
-        check_question(reward, k=self.answers, n=n)
+        check_question(reward, k=self.answers, n=n, target=target)
         if self.exploration == "none" or self.objective != "mean":
             return
         novelty = self.exploration_weight / self.answers

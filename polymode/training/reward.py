@@ -100,12 +100,15 @@ def make_reward_function(
         aliases or an object (see `polymode.references.references_from`). A row that is an empty list has no right
         answer; a missing one is an error, as is a column of another length. A column ``k`` overrides ``k`` per row; a
         column ``question`` is what a verifier that reads the question gets to see, ``question_id`` tells questions
-        apart for exploration. Weights that are improper on a question (`polymode.rewards.conditions`) are refused.
+        apart for exploration. Where a column ``target`` says ``distribution``, confidences are scored against the
+        weights of the row's references, or against the row of a column ``distribution`` (a mapping of answers to
+        probabilities, or its JSON). Weights that are improper on a question (`polymode.rewards.conditions`) are
+        refused.
     """
     equality = verifier or TextVerifier()
     weights = method.reward(preset) if reward is None else reward
     terms = [*term_names(weights), *(shaping.term_names if shaping is not None else ())]
-    check = cache(lambda k, n: check_question(weights, k=k, n=n))
+    check = cache(lambda k, n, target: check_question(weights, k=k, n=n, target=target))
     default_k = method.answers(k)
 
     def reward_function(
@@ -116,6 +119,8 @@ def make_reward_function(
         k: Sequence[int] | None = None,
         question: Sequence[str] | None = None,
         question_id: Sequence[str] | None = None,
+        target: Sequence[str] | None = None,
+        distribution: Sequence[Any] | None = None,
         log_extra: Callable[[str, list[Any]], None] | None = None,
         log_metric: Callable[[str, float], None] | None = None,
         **_: Any,
@@ -130,7 +135,7 @@ def make_reward_function(
             ]
         n = len(texts)
         ks = [default_k] * n if k is None else [method.answers(k_of_row) for k_of_row in ks_of(k, n)]
-        examples, reference_texts = examples_of(references, question, n, equality)
+        examples, reference_texts = examples_of(references, question, n, equality, target, distribution)
         items = []
         for i, text in enumerate(texts):
             finished = (
@@ -144,8 +149,12 @@ def make_reward_function(
             equality, ((example, [answer.text for answer in answers.answers]) for example, answers in items)
         )
         judgements = [judge(example, answers, prepared) for example, answers in items]
-        for k_and_n in {(judgement.answer_set.k, judgement.n_references) for judgement in judgements}:
-            check(*k_and_n)
+        kinds = {
+            (judgement.answer_set.k, judgement.n_references, example.target)
+            for judgement, example in zip(judgements, examples, strict=True)
+        }
+        for kind in kinds:
+            check(*kind)
         scores = [score_set(judgement, weights) for judgement in judgements]
         if shaping is not None:
             names = names_of(question_id, n) or [example.question for example in examples]
@@ -176,7 +185,7 @@ def summarise(scores: Sequence[Score]) -> dict[str, float]:
     slots = [
         (answer.confidence, y, duplicate is not None)
         for j in (score.judgement for score in scored if score.answer_set.is_clean)
-        for answer, y, duplicate in zip(j.answer_set.answers, j.hits, j.duplicates, strict=True)
+        for answer, y, duplicate in zip(j.answer_set.answers, j.labels, j.duplicates, strict=True)
     ]
     if not slots:
         return out

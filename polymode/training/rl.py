@@ -38,12 +38,13 @@ from polymode.decoding.loading import configuration_of, is_gguf, load_tokenizer
 from polymode.decoding.precision import compute_dtype
 from polymode.decoding.sampler import Sampler, neutralise
 from polymode.errors import ConfigError, DataNotFoundError, UserError, WriteError
-from polymode.prompts import reasoning_opened_by
+from polymode.prompts import reasoning_opened_by, style_of
 from polymode.rewards import METHODS
 from polymode.tasks import Demonstrates, Task
 from polymode.training.adapters import check_adapters, model_and_adapters
 from polymode.training.callbacks import KeepsCounts, Progress, StepMetrics
 from polymode.training.credit_trainer import TermCreditTrainer
+from polymode.training.expected_trainer import ExpectedCreditTrainer
 from polymode.training.memory import announce
 from polymode.training.recipe import Recipe
 from polymode.training.recipe_parts import chat_for, task_for, verifier_for
@@ -193,10 +194,13 @@ def build_trainer(
             ledger=ledger,
             text_of=lambda ids: opening + decode(ids),
         )
-        by_term = recipe.credit == "term"
-        kind = (
-            partial(TermCreditTrainer, recipe=recipe, ledger=ledger, decode=decode) if by_term else SharedPromptTrainer
-        )
+        of_parts = {"recipe": recipe, "ledger": ledger, "decode": decode}
+        style = style_of(recipe.prompt_style, recipe.format, task.prompt_style)
+        kind = {
+            "sequence": SharedPromptTrainer,
+            "term": partial(TermCreditTrainer, **of_parts),
+            "expected": partial(ExpectedCreditTrainer, **of_parts, style=style),
+        }[recipe.credit]
         with engine_options(recipe.vllm):
             trainer = kind(
                 model=model,

@@ -14,12 +14,13 @@ from typing import Literal
 
 import numpy as np
 
-from polymode.errors import ConfigError
+from polymode.distributions import check_target
+from polymode.errors import ConfigError, RecordError
 from polymode.exploration import AnswerCounts, AnswerNames, batch_bonus
 from polymode.pass_at_k import pass_at_k_values, union_values
-from polymode.tasks import Task
+from polymode.tasks import Task, examples_of
 from polymode.training.recipe import Recipe
-from polymode.types import Example, Score
+from polymode.types import Example, Score, Target
 from polymode.verifiers import QuestionVerifier, Verifier, is_open, verifier_at
 
 
@@ -138,19 +139,31 @@ def check_questions(recipe: Recipe, task: Task, verifier: Verifier | QuestionVer
     Raises:
         ConfigError: with field, value, the question and what to do.
     """
+    first = examples_of(task, "train", 1, seed=recipe.seed, target=recipe.target)
+    is_soft = any(example.target == "distribution" for example in first)
     is_plain = (recipe.coverage, recipe.confidences, recipe.objective) == ("count", "independent", "mean")
-    if is_plain or recipe.preset != "paper":
+    if (is_plain or recipe.preset != "paper") and not is_soft:
         return  # the count gains the same everywhere, so reading the recipe has settled it
-    examples_by_n: dict[int, Example] = {}
-    for example in task.examples("train", recipe.max_steps * recipe.questions_per_step, seed=recipe.seed):
+    n_questions = recipe.max_steps * recipe.questions_per_step
+    examples_by_n: dict[tuple[int, Target], Example] = {}
+    for example in examples_of(task, "train", n_questions, seed=recipe.seed, target=recipe.target):
         unlimited = is_open(verifier_at(verifier, example))
+        if unlimited and example.target == "distribution":
+            raise ConfigError(
+                f"target = 'distribution' on task {task.name!r}: it has no end of right answers, so no reference has a "
+                "mass; leave target out"
+            )
         if unlimited and recipe.objective == "coverage@k":
             raise ConfigError(
                 f"objective = 'coverage@k' on task {task.name!r}: it has no end of right answers; use 'pass@k'"
             )
-        examples_by_n.setdefault(recipe.answers if unlimited else len(example.references), example)
-    for n, example in examples_by_n.items():
         try:
-            recipe.check_weights(n)
+            check_target(example)  # of a task of one's own, which may say anything
+        except RecordError as exc:
+            raise ConfigError(f"task {task.name!r}, question {example.id!r}: {exc}") from None
+        examples_by_n.setdefault((recipe.answers if unlimited else len(example.references), example.target), example)
+    for (n, target), example in examples_by_n.items():
+        try:
+            recipe.check_weights(n, target)
         except ConfigError as exc:
             raise ConfigError(f"task {task.name!r}, question {example.id!r}: {exc}") from None

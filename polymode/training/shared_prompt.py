@@ -34,9 +34,13 @@ class SharedPromptTrainer(GRPOTrainer):
     stops: StopStrings | None = None
     """Texts that end a completion; vLLM gets them with its own settings."""
 
+    @property
+    def _has_whole_weights(self) -> bool:
+        return self.accelerator.distributed_type in _WHOLE_WEIGHTS
+
     @cached_property
     def _fits(self) -> bool:
-        return self.accelerator.distributed_type in _WHOLE_WEIGHTS and can_share_forward(self.model)
+        return self._has_whole_weights and can_share_forward(self.model)
 
     @cached_property
     def _shares(self) -> bool:

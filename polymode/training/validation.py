@@ -23,7 +23,7 @@ from polymode.judging import judge
 from polymode.parsing import parse_answers
 from polymode.prompts import prompt_for, style_of
 from polymode.rewards import METHODS, score_set
-from polymode.tasks import Task
+from polymode.tasks import Task, examples_of
 from polymode.training.recipe import Recipe
 from polymode.training.recipe_parts import chat_for
 from polymode.training.reward import summarise
@@ -43,7 +43,7 @@ def validation_examples(recipe: Recipe, task: Task) -> Sequence[Example]:
         ConfigError: the task has none.
         DataNotFoundError: of the task, likewise.
     """
-    examples = task.examples("validation", recipe.validation_questions, seed=recipe.seed)
+    examples = examples_of(task, "validation", recipe.validation_questions, seed=recipe.seed, target=recipe.target)
     if not examples:
         raise ConfigError(
             f"validation_steps = {recipe.validation_steps}: task {recipe.task!r} has no validation questions; "

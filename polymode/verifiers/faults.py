@@ -27,6 +27,13 @@ def ask(question: Callable[..., T], *args: object) -> T:
         raise VerifierFault(describe_error(exc)) from exc
 
 
+def truth(value: object) -> bool:
+    """What `same` or `matches` said; a forgotten return, or a text, is no verdict. Raises VerifierFault."""
+    if type(value).__name__ not in ("bool", "bool_"):  # NumPy's too, without importing it
+        raise VerifierFault(f"same or matches returned {value!r}: return True or False")
+    return bool(value)
+
+
 @dataclass(frozen=True, slots=True)
 class FailedVerifier:
     """The equality on a question that the verifier cannot say anything about: each comparison is a fault."""

@@ -23,12 +23,13 @@ from typing import Literal
 
 import numpy as np
 
+from polymode.distributions import TARGETS
 from polymode.errors import one_of
 from polymode.tasks import check_share
 from polymode.tasks.lab.clinic_knowledge import AGE_BANDS, BACKGROUND_RATE, COMMON_BACKGROUND, CONDITIONS, FINDINGS
 from polymode.tasks.lab.demonstrations import FORMAT_TEXTS, write_demonstration
 from polymode.tasks.lab.endless import Endless
-from polymode.types import Example, Reference
+from polymode.types import Example, Reference, Target
 
 PRESENT_RECORDED = 0.40
 ABSENT_RECORDED = 0.025
@@ -48,16 +49,24 @@ class Clinic(Endless):
         references: ``differential`` or ``diagnosis`` (see the module's text).
         threshold: smallest posterior of a condition of the differential, in (0, 1). Where no condition reaches it, the
             most likely one stands alone, because a question needs a right answer.
+        target: what confidences are scored against: with ``distribution`` the posterior of each condition, also of one
+            that is only listed or not, so that every number about a condition is the probability that it is the cause.
     """
 
     name = "clinic"
 
     def __init__(
-        self, references: Literal["differential", "diagnosis"] = "differential", *, threshold: float = 0.03
+        self,
+        references: Literal["differential", "diagnosis"] = "differential",
+        *,
+        threshold: float = 0.03,
+        target: Target = "verdict",
     ) -> None:
         one_of("references", references, ("differential", "diagnosis"))
+        one_of("target", target, TARGETS)
         check_share("threshold", threshold)
         self.references, self.threshold = references, threshold
+        self.target: Target = target
         self.conditions: tuple[str, ...] = tuple(condition.name for condition in CONDITIONS)
         background = {name: COMMON_BACKGROUND.get(name, BACKGROUND_RATE) for name in FINDINGS}
         self._frequency_C_F = np.array([list((background | c.findings).values()) for c in CONDITIONS])
@@ -78,7 +87,7 @@ class Clinic(Endless):
             k,
             confidence=confidence,
             rng=rng,
-            threshold=None if self.references == "diagnosis" else self.threshold,
+            threshold=None if self.references == "diagnosis" or self.target == "distribution" else self.threshold,
         )
 
     def vocabulary(self) -> Sequence[str]:
@@ -131,6 +140,7 @@ class Clinic(Endless):
             p_correct=p_correct,
             exclusive=self.references == "diagnosis",
             meta={"drawn": self.conditions[drawn]},
+            target=self.target,
         )
 
     def _reasoning(self, example: Example) -> str:

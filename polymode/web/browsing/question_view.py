@@ -125,6 +125,7 @@ def _attempt(judged: runs.JudgedCompletion, completion: Completion | None, refer
 
 def _answer(judged: runs.JudgedCompletion, i: int, references: Sequence[Reference]) -> AnswerLine:
     mark, note = judged.mark(i), ""
+    truths = judged.labels or judged.p_correct
     match, earlier = judged.matches[i], judged.duplicates[i]
     if mark == "unscored":
         note = "; ".join(judged.faults)
@@ -138,7 +139,7 @@ def _answer(judged: runs.JudgedCompletion, i: int, references: Sequence[Referenc
         text=shorten(judged.answers[i]),
         mark=mark,
         confidence=judged.confidences[i],
-        probability=None if judged.p_correct is None or mark == "repeat" else judged.p_correct[i],
+        probability=None if truths is None or mark == "repeat" else truths[i],
         note=shorten(note, 300),
     )
 

@@ -1,0 +1,218 @@
+"""Proper-score steps on judged completions of earlier steps: ``replay`` of a recipe.
+
+Whether answer i is right, given the text up to it, does not depend on the policy, so a judged completion stays a valid
+label for its confidences when the policy has moved on. A bounded buffer keeps the latest completions, and steps on
+them follow, a few after each step of reinforcement learning or more after the last, with an optimiser of their own
+(AdamW, whose two moments take as much memory again as those of the first)::
+
+    loss = (sum over deciding tokens of sum_u p(u) loss(u, y_i)) / confidences + anchor x cross-entropy / tokens
+
+The cross-entropy is that of all other tokens of the completions, which holds the answers and the format where they are.
+
+Labels are verdicts, or with ``teacher: probe`` the probability that a linear probe of the hidden state in front of the
+confidence gives (`polymode.probe`), from a fit that never saw the question, with the mean of the verdicts in each slot.
+It says the same on average with far less noise; where the probe is no better than the slots' means it adds nothing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import TrainerCallback
+
+from polymode.decoding.settings import base_of
+from polymode.errors import RecordError
+from polymode.probe import cross_fitted
+from polymode.training.confidence_options import replay_options
+from polymode.training.confidence_tokens import Choices, Loss, NumberTokens, Stated
+from polymode.training.expected_score import JudgedConfidence, expected_losses, hidden_states_of, mean_loss
+
+_REFIT = 4
+"""Steps of reinforcement learning between two fits of the probe."""
+
+
+@dataclass(slots=True, eq=False)
+class JudgedCompletion:
+    """What the buffer holds."""
+
+    prompt: list[int]
+    """Tokens."""
+    ids: list[int]
+    stated: Sequence[Stated]
+    labels: Sequence[float]
+    """By slot."""
+    question: str
+    features: dict[int, NDArray[np.float32]] = field(default_factory=dict)
+    """Hidden state in front of each confidence, by slot."""
+    probe: dict[int, float] = field(default_factory=dict)
+    """What the probe says, by slot."""
+
+
+class Replay(TrainerCallback):
+    """The buffer and its steps; a callback of the trainer that fills it."""
+
+    def __init__(self, trainer: Any, numbers: NumberTokens, loss: Loss) -> None:
+        recipe = trainer._recipe
+        self._trainer, self._numbers, self._loss = trainer, numbers, loss
+        self.options = replay_options(recipe.replay)
+        self.buffer: deque[JudgedCompletion] = deque(maxlen=self.options.size)
+        self._batch: list[JudgedCompletion | None] = []
+        self._rng = np.random.default_rng([recipe.seed, trainer.accelerator.process_index])
+        self._optimizer: torch.optim.Optimizer | None = None
+
+    def begin(self, completions: Iterable[JudgedCompletion | None]) -> None:
+        """The judged completions of a step, None for one without usable confidences."""
+        self._batch = list(completions)
+        self.buffer.extend(one for one in self._batch if one is not None)
+
+    @contextmanager
+    def watch(self, causal: Any) -> Iterator[list[torch.Tensor]]:
+        """Hidden states of the probe's layer, while the context is open; of the last layer where there is no probe."""
+        with hidden_states_of(self._layer(causal)) as states:
+            yield states
+
+    def _layer(self, causal: Any) -> torch.nn.Module:
+        decoder = causal.base_model
+        n = causal.config.get_text_config().num_hidden_layers
+        blocks = next((m for m in decoder.modules() if isinstance(m, torch.nn.ModuleList) and len(m) == n), None)
+        return decoder if blocks is None else blocks[max(1, round(self.options.layer * n)) - 1]
+
+    def add_features(self, rows: Sequence[int], hidden_N_T_H: torch.Tensor, inputs: Mapping[str, Any]) -> None:
+        """Remember the states in front of the confidences of some rows of the step."""
+        if self.options.teacher != "probe":
+            return
+        n_prompt = inputs["prompt_ids"].shape[1]
+        is_whole = hidden_N_T_H.shape[1] == n_prompt + inputs["completion_ids"].shape[1]
+        shift = n_prompt - 1 if is_whole else 0
+        for index, row in enumerate(rows):
+            if (completion := self._batch[row]) is not None:
+                for one in completion.stated:
+                    state = hidden_N_T_H[index, one.first + shift].detach()
+                    completion.features[one.slot] = state.float().cpu().numpy()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Take the steps of replay; all processes or none."""
+        trainer = self._trainer
+        least = torch.tensor([len(self.buffer)], device=trainer.accelerator.device)
+        if int(trainer.accelerator.gather(least).min()) < self.options.batch:
+            return
+        is_last = state.global_step >= state.max_steps
+        n = self.options.steps + (self.options.last_steps if is_last else 0)
+        if not n:
+            return
+        if self.options.teacher == "probe" and (is_last or (state.global_step - 1) % _REFIT == 0):
+            self._fit_probe()
+        model = trainer.model_wrapped
+        if self._optimizer is None:
+            self._optimizer = self._make_optimizer(model)
+        model.train()
+        choices = Choices(self._numbers, [one for c in self.buffer for one in c.stated], self._loss)
+        for step in range(n):
+            left = 1.0 if step < self.options.steps else (n - step) / self.options.last_steps
+            self._optimizer.param_groups[0]["lr"] = left * self.options.learning_rate
+            chosen = self._rng.choice(len(self.buffer), self.options.batch, replace=False)
+            loss, score = self._loss_of(model, [self.buffer[i] for i in chosen], choices)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), args.max_grad_norm)
+            self._optimizer.step()
+            model.zero_grad()
+            trainer._metrics["train"]["replay_confidence_loss"].append(score)
+
+    def _make_optimizer(self, model: torch.nn.Module) -> torch.optim.Optimizer:
+        weights = [weight for weight in model.parameters() if weight.requires_grad]
+        return torch.optim.AdamW(weights, lr=self.options.learning_rate, weight_decay=0.0)
+
+    def _loss_of(self, model: Any, batch: Sequence[JudgedCompletion], choices: Choices) -> tuple[torch.Tensor, float]:
+        """Loss of a batch, and its mean confidence loss."""
+        trainer = self._trainer
+        causal = base_of(trainer.accelerator.unwrap_model(model))
+        inputs = self._tensors(batch)
+        n_prompt, n_completion = inputs["prompt_ids"].shape[1], inputs["completion_ids"].shape[1]
+        ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], 1)
+        mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], 1)
+        with hidden_states_of(causal.base_model) as states:
+            log_probs_N_T, _, _ = trainer._get_per_token_logps_and_entropies(model, ids, mask, n_completion)
+        hidden_N_T_H = [one for one in states if len(one) == len(batch)][-1]
+        shift = n_prompt - 1 if hidden_N_T_H.shape[1] == n_prompt + n_completion else 0
+        confidences, rows, columns = [], [], []
+        is_other_N_T = inputs["completion_mask"].clone()
+        for row, completion in enumerate(batch):
+            for one in completion.stated:
+                label = completion.probe.get(one.slot, completion.labels[one.slot])
+                of_one = choices.of(one)
+                if of_one:
+                    confidences.append(JudgedConfidence(of_one, label, 1.0))
+                    rows += [row] * len(of_one)
+                    columns += [choice.position for choice in of_one]
+        is_other_N_T[rows, columns] = 0
+        anchor = -(log_probs_N_T * is_other_N_T).sum() / is_other_N_T.sum().clamp(min=1)
+        if not confidences:
+            return self.options.anchor * anchor, float("nan")
+        hidden_M_H = hidden_N_T_H[rows, [column + shift for column in columns]]
+        heat = float(trainer.temperature)
+        losses_M = expected_losses(confidences, self._numbers, hidden_M_H, causal, heat)
+        score = losses_M.sum() / len(confidences)
+        return score + self.options.anchor * anchor, mean_loss(confidences, losses_M)
+
+    def _tensors(self, batch: Sequence[JudgedCompletion]) -> dict[str, torch.Tensor]:
+        """The batch as TRL lays it out: prompts padded on the left, completions on the right."""
+        device = self._trainer.accelerator.device
+        pad = self._trainer.processing_class.pad_token_id
+        out = {}
+        for name, side in (("prompt", "left"), ("completion", "right")):
+            texts = [torch.tensor(c.prompt if name == "prompt" else c.ids, device=device) for c in batch]
+            masks = [torch.ones_like(text) for text in texts]
+            out[f"{name}_ids"] = torch.nn.utils.rnn.pad_sequence(texts, True, pad, padding_side=side)
+            out[f"{name}_mask"] = torch.nn.utils.rnn.pad_sequence(masks, True, 0, padding_side=side)
+        return out
+
+    def _fit_probe(self) -> None:
+        """Cross-fitted probabilities for all answers of the buffer whose states are there; verdicts where it cannot."""
+        items = [(c, slot) for c in self.buffer for slot in c.features]
+        for c in self.buffer:
+            c.probe = {}
+        if not items:
+            return
+        try:
+            p_N = cross_fitted(
+                np.stack([c.features[slot] for c, slot in items]),
+                np.array([c.labels[slot] for c, slot in items]),
+                [c.question for c, _ in items],
+                np.array([slot for _, slot in items]),
+            )
+        except RecordError:  # too few answers yet, or all of one verdict
+            return
+        for (c, slot), p in zip(items, p_N, strict=True):
+            c.probe[slot] = float(p)
+
+    def save(self, folder: Path) -> None:
+        """Everything that the next steps depend on, into a checkpoint."""
+        torch.save(
+            {
+                "buffer": list(self.buffer),
+                "rng": self._rng.bit_generator.state,
+                "optimizer": None if self._optimizer is None else self._optimizer.state_dict(),
+            },
+            self._file(folder),
+        )
+
+    def load(self, folder: Path) -> None:
+        """Go on from a checkpoint."""
+        content = torch.load(self._file(folder), weights_only=False)
+        self.buffer.clear()
+        self.buffer.extend(content["buffer"])
+        self._rng.bit_generator.state = content["rng"]
+        if content["optimizer"] is not None:
+            self._optimizer = self._make_optimizer(self._trainer.model_wrapped)
+            self._optimizer.load_state_dict(content["optimizer"])
+
+    def _file(self, folder: Path) -> Path:
+        return folder / f"replay-{self._trainer.accelerator.process_index}.pt"

@@ -1,0 +1,168 @@
+"""Which tokens decide a confidence, and the expected score over them against a whole enumeration."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from polymode.decoding.token_starts import TokenStarts
+from polymode.errors import ConfigError
+from polymode.parsing import confidence_of, parse_answers
+from polymode.training.confidence_tokens import Choices, NumberTokens, Stated, check_tokens, stated_confidences
+from polymode.training.expected_score import JudgedConfidence, expected_losses
+
+
+class Characters:
+    """A tokenizer with one token for each character, and one for ``>0`` if asked."""
+
+    def __init__(self, *more: str) -> None:
+        self.pieces = [*(chr(i) for i in range(32, 127)), "\n", *more]
+
+    def __len__(self) -> int:
+        return len(self.pieces)
+
+    def decode(self, ids: Any, **_: Any) -> str:
+        return "".join(self.pieces[i] for i in ids)
+
+    def __call__(self, text: str, **_: Any) -> dict[str, list[int]]:
+        ids = []
+        while text:
+            piece = max((p for p in self.pieces if text.startswith(p)), key=len)
+            ids.append(self.pieces.index(piece))
+            text = text[len(piece) :]
+        return {"input_ids": ids}
+
+
+class Decoder:
+    """What `CompletionDecoder` is to the code under test."""
+
+    silent: frozenset[int] = frozenset()
+
+    def __init__(self, *more: str) -> None:
+        self.tokenizer = Characters(*more)
+
+    def __call__(self, ids: Any) -> str:
+        return self.tokenizer.decode(ids)
+
+
+def brier(q: float, y: float) -> float:
+    return (q - y) ** 2
+
+
+def ids_of(decode: Decoder, text: str) -> list[int]:
+    return decode.tokenizer(text)["input_ids"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<answer1>a</answer1><confidence1> 0.75</confidence1><answer2>b</answer2><confidence2>1</confidence2>",
+        "1. a | 0.75\n2. b |1",
+        "<think>0.5</think>\n1. a |  0.75 \n2. b | 1\n",
+    ],
+)
+def test_stated_confidences_are_the_tokens_of_their_numbers(text: str) -> None:
+    decode = Decoder()
+    numbers, ids = NumberTokens(decode), ids_of(decode, text)  # type: ignore[arg-type]
+    answers = parse_answers(text, 2, confidence=True)
+    one, two = stated_confidences(numbers, ids, TokenStarts(decode)(ids, text), answers)  # type: ignore[arg-type]
+    assert [decode(s.tokens) for s in (one, two)] == ["0.75", "1"]
+    assert [text[s.first] for s in (one, two)] == ["0", "1"]
+    assert two.end is None or decode([two.end]) in "<\n"
+
+
+def test_what_follows_is_looked_up_in_the_same_slot_of_the_batch() -> None:
+    decode = Decoder()
+    numbers = NumberTokens(decode)  # type: ignore[arg-type]
+    end = ids_of(decode, "<")[0]
+    batch = [
+        Stated(slot, 0, tuple(ids_of(decode, text)), end)
+        for slot, text in [(0, "0.7"), (0, "0.75"), (0, "0.2"), (1, "0.9"), (0, "1")]
+    ]
+    first, point, tenths, hundredths = Choices(numbers, batch, brier).of(batch[0])
+    column = {piece: numbers.column[i] for i, piece in numbers.pieces.items()}
+    # First: 0 is what the three others begin with, 1 stands for itself; .5 could begin with a point, which nobody did.
+    assert {p for p, c in column.items() if first.allowed_C[c]} == {"0", "1"}
+    np.testing.assert_allclose(
+        first.losses_CY[column["0"]], np.mean([[q**2, (1 - q) ** 2] for q in (0.7, 0.75, 0.2)], 0)
+    )
+    np.testing.assert_allclose(first.losses_CY[column["1"]], [1, 0])
+    # Behind 0: a point, or the end, which makes 0 the number.
+    assert point.allowed_C[column["."]] and point.allowed_C[-1] and point.allowed_C.sum() == 2
+    np.testing.assert_allclose(point.losses_CY[-1], [0, 1])
+    # Behind 0.: 7 leads to 0.7 and 0.75, 4 to itself; slot 2's 0.9 is none of this slot's.
+    np.testing.assert_allclose(tenths.losses_CY[column["7"]], np.mean([[q**2, (1 - q) ** 2] for q in (0.7, 0.75)], 0))
+    np.testing.assert_allclose(tenths.losses_CY[column["4"]], [0.16, 0.36])
+    assert hundredths.token == len(numbers.ids)
+    np.testing.assert_allclose(hundredths.losses_CY[-1], [0.49, 0.09])
+
+
+def test_without_any_example_an_open_beginning_is_left_out() -> None:
+    """All say 1: nothing is known about what would follow 0, and no value is put in its place."""
+    decode = Decoder()
+    stated = Stated(0, 0, tuple(ids_of(decode, "1")), ids_of(decode, "<")[0])
+    choices = Choices(NumberTokens(decode), [stated], brier).of(stated)  # type: ignore[arg-type]
+    assert all(choice.position > 0 for choice in choices)
+
+
+SHARES = {"0.2": 6, "0.5": 3, "0.9": 9, "1.0": 2}
+"""How often the policy states each confidence, of 20."""
+
+
+@pytest.mark.parametrize("label", [0.0, 1.0, 0.3])
+def test_the_mean_gradient_over_all_samples_is_that_of_the_expected_score(label: float) -> None:
+    """Digits: the policy is a table of next-token logits by what is written so far.
+
+    Everything that can be sampled is enumerated with its probability, and the batch that alternatives are looked up in
+    has the policy's own shares. The mean of the gradients must be that of sum_v p(v) S(v, y), written out.
+    """
+    decode = Decoder()
+    numbers = NumberTokens(decode)  # type: ignore[arg-type]
+    end = ids_of(decode, "<")[0]
+    texts = [text for text, share in SHARES.items() for _ in range(share)]
+    batch = [Stated(0, 0, tuple(ids_of(decode, text)), end) for text in texts]
+    contexts = sorted({text[:i] for text in SHARES for i in range(len(text) + 1)})
+    size = len(decode.tokenizer)
+    logits = torch.full((len(contexts), size), -60.0, dtype=torch.float32)
+    for row, context in enumerate(contexts):
+        for token in range(size):
+            n = sum(s for t, s in SHARES.items() if (t + "<").startswith(context + decode([token])))
+            logits[row, token] = float(np.log(n)) if n else -60.0
+    logits.requires_grad_()
+    model: Any = SimpleNamespace(
+        config=SimpleNamespace(get_text_config=SimpleNamespace),
+        # Hidden states are the logits themselves, the head is the identity.
+        get_output_embeddings=lambda: SimpleNamespace(weight=torch.eye(size), bias=None),
+    )
+    mean: Any = 0.0
+    choices = Choices(numbers, batch, brier)
+    for text, share in SHARES.items():
+        stated = Stated(0, 0, tuple(ids_of(decode, text)), end)
+        of_one = choices.of(stated)
+        hidden = torch.stack([logits[contexts.index(text[: choice.position])] for choice in of_one])
+        losses = expected_losses([JudgedConfidence(of_one, label, 1.0)], numbers, hidden, model, 1.0)
+        mean = mean + share / 20 * losses.sum()
+    log_p = torch.log_softmax(logits, 1)
+    exact: Any = 0.0
+    for text in SHARES:
+        steps = [(contexts.index(text[:i]), ids_of(decode, c)[0]) for i, c in enumerate(text + "<")]
+        p = torch.exp(torch.stack([log_p[step] for step in steps]).sum())
+        q = confidence_of(text)
+        assert q is not None
+        exact = exact + p * (label * (1 - q) ** 2 + (1 - label) * q**2)
+    (found,) = torch.autograd.grad(mean, logits)
+    (wanted,) = torch.autograd.grad(exact, logits)
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)
+    assert wanted.abs().max() > 0.01
+
+
+def test_numbers_that_begin_inside_a_token_of_the_format_are_refused() -> None:
+    check_tokens(NumberTokens(Decoder()), Decoder(), "full", 3)  # type: ignore[arg-type]
+    check_tokens(NumberTokens(Decoder()), Decoder(), "lines", 3)  # type: ignore[arg-type]
+    merged = Decoder(*(f">0.{i}</" for i in range(10)), *(f">0.{i:02}</" for i in range(100)))
+    with pytest.raises(ConfigError, match="no token decides a confidence alone"):
+        check_tokens(NumberTokens(merged), merged, "full", 3)  # type: ignore[arg-type]
