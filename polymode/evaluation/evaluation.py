@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from polymode import runs
 from polymode.errors import ConfigError, RecordError
-from polymode.evaluation.curves import CURVE, curves_of
+from polymode.evaluation.curves import CURVE, EXCESS, curves_of, excess_by_n_true
 from polymode.evaluation.judged import SHOW_AFTER
 from polymode.evaluation.judging import judge_completions, ordered
 from polymode.evaluation.older import completed
@@ -210,7 +210,7 @@ def measure(
             "n_unscored": n_unscored,
             "statuses": {status.value: statuses[status.value] for status in ParseStatus},
         },
-        metrics={name: estimate for name, estimate in estimates.items() if not name.startswith(CURVE)},
+        metrics={name: estimate for name, estimate in estimates.items() if not name.startswith((CURVE, EXCESS))},
         curves=curves_of(*tables, estimates),
         judged=tuple(judged),
         question_ids=questions,
@@ -267,7 +267,7 @@ def _measured(
     built_in = statistics_of(*tables, overlaps_of(judged, questions))
     own = own_statistics(metrics, tables.sets, built_in)
     curve = {f"{CURVE}{m}": one for m, one in of_unique_references(tables.completions).items()}
-    return tuple(questions), tables, {**built_in, **own, **curve}
+    return tuple(questions), tables, {**built_in, **own, **curve, **excess_by_n_true(tables.sets)}
 
 
 def _states_confidences(judged: Sequence[JudgedCompletion], tables: Tables) -> bool:
@@ -284,7 +284,5 @@ def _summary(view: Mapping[str, Any]) -> str:
     unscored = f", {view['n_unscored']:,} unscored" if view["n_unscored"] else ""
     return (
         f"{view['n_sets']:,} {kind}, {view['n_questions']:,} questions{different}, "
-        f"{view['n_completions']:,} completions"
-        + (f" ({bad})" if bad else "")
-        + unscored
+        f"{view['n_completions']:,} completions" + (f" ({bad})" if bad else "") + unscored
     )

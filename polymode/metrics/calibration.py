@@ -127,6 +127,27 @@ def ece(q_N: ArrayLike, y_N: ArrayLike, *, n_bins: int = N_BINS) -> float:
     return float(ece_from_sums(*_sums(q_N, y_N, width_bins, n_bins)))
 
 
+def pce_from_sums(count_B: Floats, q_B: Floats, y_B: Floats) -> Floats:
+    """sum_b max(sum_b q - sum_b y, 0) / n, shape (...)."""
+    return ratio(np.maximum(q_B - y_B, 0.0).sum(-1), count_B.sum(-1))
+
+
+GAPS_ABOVE = Gaps(bin_gaps, lambda gap_R_B: np.maximum(gap_R_B, 0.0).sum(-1))
+
+
+def pce(q_N: ArrayLike, y_N: ArrayLike, *, n_bins: int = N_BINS) -> float:
+    """Positive calibration error: the part of the `ece` that overconfident bins have, sum_b (n_b / n) max(d_b, 0).
+
+    d_b = mean_b q - mean_b y. Arguments as for `ece`, of which the rest is underconfidence.
+
+    >>> pce([0.75, 0.75, 0.25], [1, 1, 0])  # (1/3) (0.25 - 0); the ECE has (2/3) (1 - 0.75) besides
+    0.08333333333333333
+
+    Source: DCPO, https://arxiv.org/abs/2603.09117.
+    """
+    return float(pce_from_sums(*_sums(q_N, y_N, width_bins, n_bins)))
+
+
 def adaptive_ece(q_N: ArrayLike, y_N: ArrayLike, *, n_bins: int = N_BINS) -> float:
     """`ece` over bins with equal numbers of observations; equal confidences share a bin (`mass_bins`).
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from polymode.metrics import calibration, coverage, diversity, scores, selective
 from polymode.metrics.limits import SHARES, family_of, limits_of
+from polymode.metrics.skill import LEAST_FOR_GAP, of_skill
 from polymode.metrics.table import Bools, Floats, Ints, JudgedTable
 from polymode.uncertainty import (
     Divisor,
@@ -24,8 +25,6 @@ from polymode.uncertainty import (
 
 Key = TypeVar("Key", str, int)
 
-LEAST_FOR_GAP = 30
-"""Questions from which the share of a Brier gap is reported; tests simulate that its interval holds from there on."""
 ANSWERS_ON_CURVE = 30
 """The curve of distinct references found reaches this many answers."""
 
@@ -116,6 +115,7 @@ def of_answers(answers: JudgedTable) -> dict[str, Statistic]:
             gaps=calibration.GAPS,
             derive=calibration.debiasing_sums,
         ),
+        "pce": SumStatistic(bins, calibration.pce_from_sums, len(q_N), gaps=calibration.GAPS_ABOVE),
         "ece_equal_mass": calibration.ece_statistic(q_N, y_N, calibration.mass_bins(q_N), question_N, n_questions),
         **brier_parts,
         "nll": mean_of_items(question_N, scores.log_loss_terms(q_N, y_N), n_questions),
@@ -181,6 +181,7 @@ def statistics(
         **of_samples(completions),
         **_means_over_questions(dict(zip(diversity.OVERLAPS, overlaps_P4.T, strict=True))),
         **of_answers(answers),
+        **of_skill(answers),
         **of_sets(sets),
         **of_cost(sets, completions),
     }

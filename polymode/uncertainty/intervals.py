@@ -17,7 +17,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.special import betaincinv, ndtr, stdtrit
 
 from polymode.uncertainty.resampling import Resampled
 from polymode.uncertainty.statistics import Array, Limits, Statistic, SumStatistic
@@ -55,9 +54,23 @@ def percentiles(value_R: Array, n: int) -> Interval:
 
     Plain percentiles are too narrow by the factor sqrt((n-1) / n), and as a normal interval is beside a t interval.
     """
-    tail = ndtr(stdtrit(n - 1, ALPHA / 2) * math.sqrt(n / (n - 1)))
+    tail = _tail(n)
     low, high = np.quantile(value_R, [tail, 1 - tail])
     return float(low), float(high)
+
+
+def t_quantile(df: float) -> float:
+    """Quantile 1 - alpha/2 of Student's t; of a normal variable for infinite degrees of freedom."""
+    from scipy.special import stdtrit  # only here and below: the plain functions of polymode.metrics need no SciPy
+
+    return -float(stdtrit(df, ALPHA / 2))
+
+
+def _tail(n: int) -> float:
+    """Share of replicates that an interval leaves out on each side, for n questions."""
+    from scipy.special import ndtr
+
+    return float(ndtr(-t_quantile(n - 1) * math.sqrt(n / (n - 1))))
 
 
 def unseen_interval(value: float, n: int, limits: Limits) -> Interval:
@@ -79,6 +92,8 @@ def share_interval(count_P: Array, n_P: Array, *, limits: Limits = (0.0, 1.0)) -
     is that of Clopper & Pearson 1934 for p m of m, doi:10.1093/biomet/26.4.404. v is an estimate: m is reduced as t is
     wider than a normal interval. Where each question is one outcome, m = C, and the limits are exact.
     """
+    from scipy.special import betaincinv
+
     low, high = limits
     n_questions, total = int(np.count_nonzero(n_P)), n_P.sum()
     if not high > low:
@@ -92,8 +107,7 @@ def share_interval(count_P: Array, n_P: Array, *, limits: Limits = (0.0, 1.0)) -
         variance = n_questions / (n_questions - 1) * float(residual_P @ residual_P) / total**2
         if variance <= 1e-15:
             return unseen_interval(low + p * (high - low), n_questions, limits)
-        t, z = stdtrit(n_questions - 1, ALPHA / 2), stdtrit(math.inf, ALPHA / 2)
-        m = p * (1 - p) / variance * (z / t) ** 2
+        m = p * (1 - p) / variance * (t_quantile(math.inf) / t_quantile(n_questions - 1)) ** 2
     hits = min(max(p, 0.0), 1.0) * m
     ends = (
         0.0 if hits <= 1e-9 else float(betaincinv(hits, m - hits + 1, ALPHA / 2)),
@@ -108,7 +122,7 @@ def _gaps_interval(resampled: Resampled, n: int, power: int, limits: Limits) -> 
     size(gap + noise) <= size(gap) + size(noise), so what exceeds the 97.5% of resampled noise is no noise; this holds
     the 0 of a calibrated model. Above, a replicate has noise on noise: percentiles are moved down by that excess.
     """
-    tail = ndtr(stdtrit(n - 1, ALPHA / 2) * math.sqrt(n / (n - 1)))
+    tail = _tail(n)
     low = max(resampled.size - float(np.quantile(resampled.noise_R, 1 - tail)), 0.0) ** power
     size_R = resampled.size_R**power
     high = float(np.quantile(size_R, 1 - tail)) - float(size_R.mean() - resampled.size**power)

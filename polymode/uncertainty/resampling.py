@@ -12,7 +12,7 @@ AURC over many different confidences) are recomputed under the weights, with few
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -81,27 +81,34 @@ def replicate(
     """
     sums = {name: s for name, s in statistics.items() if isinstance(s, SumStatistic) and s.n}
     weighted = {name: s for name, s in statistics.items() if isinstance(s, WeightedStatistic) and s.n}
-    sums_P_S, places = _stack(sums, n_questions)
+    sums_P_S, places = _stack({name: s.all_sums for name, s in sums.items()}, n_questions)
+    own = {name: s.own_pairs(*s.sums) for name, s in sums.items() if s.own_pairs is not None}
+    own_P_S, own_places = _stack(own, n_questions)
     one_P = np.ones(n_questions)
     can_resample = n_questions >= 2 and n_boot >= 1
     limit = {name: min(n_boot, max(100, MAX_ITEM_VISITS // s.n)) for name, s in weighted.items()}
-    totals: list[Array] = [np.empty((0, sums_P_S.shape[1]))]
+    totals, own_totals = [np.empty((0, sums_P_S.shape[1]))], [np.empty((0, own_P_S.shape[1]))]
     recomputed: dict[Key, list[float]] = {name: [] for name in weighted}
     for weight_R_P in resample_questions(n_questions, n_boot, rng) if can_resample else ():
-        total_R_S = np.zeros((len(weight_R_P), sums_P_S.shape[1]))
-        for start in range(0, n_questions, _SLAB):  # slab by slab, so that only a slab of weights becomes float64
-            total_R_S += weight_R_P[:, start : start + _SLAB].astype(float) @ sums_P_S[start : start + _SLAB]
-        totals.append(total_R_S)
+        totals.append(_weighted(weight_R_P, sums_P_S))
+        own_totals.append(_weighted(weight_R_P, own_P_S, power=2))
         for name, s in weighted.items():
             n_missing = max(limit[name] - len(recomputed[name]), 0)
             recomputed[name].extend(s.compute(weight_P.astype(float)) for weight_P in weight_R_P[:n_missing])
         if advance is not None:
             advance(len(weight_R_P))
     total_1_S, total_R_S = one_P[None] @ sums_P_S, np.concatenate(totals)
+    own_1_S, own_R_S = one_P[None] @ own_P_S, np.concatenate(own_totals)
     undefined = Resampled(math.nan, _none())
     out = dict.fromkeys(statistics, undefined)
     for name, s in sums.items():
-        out[name] = _resampled(s, *([total[:, place] for place in places[name]] for total in (total_1_S, total_R_S)))
+        out[name] = _resampled(
+            s,
+            *(
+                [total[:, place] for place in places[name]] + [pairs[:, place] for place in own_places.get(name, ())]
+                for total, pairs in ((total_1_S, own_1_S), (total_R_S, own_R_S))
+            ),
+        )
     return out | {name: Resampled(s.compute(one_P), np.array(recomputed[name])) for name, s in weighted.items()}
 
 
@@ -117,13 +124,23 @@ def _resampled(s: SumStatistic, sums_1: list[Array], sums_R: list[Array]) -> Res
     return Resampled(float(s.finish(*sums_1)[0]), s.finish(*sums_R), size, size_R, noise_R, divisor, divisor_R)
 
 
-def _stack(sums: Mapping[Key, SumStatistic], n_questions: int) -> tuple[Array, dict[Key, list[int | slice]]]:
+def _weighted(weight_R_P: Array, sums_P_S: Array, power: int = 1) -> Array:
+    """Sums of every replicate (R, S), of weights to a power."""
+    total_R_S = np.zeros((len(weight_R_P), sums_P_S.shape[1]))
+    if total_R_S.size:
+        for start in range(0, len(sums_P_S), _SLAB):  # slab by slab, so that only a slab of weights becomes float64
+            weight = weight_R_P[:, start : start + _SLAB].astype(float) ** power
+            total_R_S += weight @ sums_P_S[start : start + _SLAB]
+    return total_R_S
+
+
+def _stack(sums: Mapping[Key, Sequence[Array]], n_questions: int) -> tuple[Array, dict[Key, list[int | slice]]]:
     """All per-question sums side by side (P, S), equal arrays once, and the columns of each statistic."""
     columns: dict[Hashable, int | slice] = {}
     places: dict[Key, list[int | slice]] = {name: [] for name in sums}
     blocks, width = [np.empty((n_questions, 0))], 0
-    for name, s in sums.items():
-        for a in s.all_sums:
+    for name, arrays in sums.items():
+        for a in arrays:
             key = a.shape, hash(a.tobytes())
             if key not in columns:
                 columns[key] = width if a.ndim == 1 else slice(width, width + a.shape[1])

@@ -80,6 +80,9 @@ class SumStatistic(_Common):
     """Of a quotient that is refused where its divisor may be 0."""
     derive: Callable[..., tuple[Array, ...]] | None = None
     """Further per-question sums, computed from the sums of a whole question: squares, which cannot be added up."""
+    own_pairs: Callable[..., tuple[Array, ...]] | None = None
+    """Products of a question's sums with each other, which a sum over pairs of different questions leaves out: those of
+    a question that is drawn w times count w^2 times."""
 
     @property
     def all_sums(self) -> tuple[Array, ...]:

@@ -11,6 +11,7 @@ from polymode import runs
 from polymode.cli import main
 from polymode.compare.columns import columns_of, find_runs
 from polymode.compare.compare import compare_runs, pick_against
+from polymode.compare.comparison import worked_examples
 from polymode.errors import ConfigError, RunExistsError
 from polymode.evaluation import evaluate
 from polymode.report.equal_tokens import METRIC as EQUAL_TOKENS
@@ -182,6 +183,21 @@ def test_without_the_texts_numbers_are_compared_and_examples_left_out(tmp_path: 
     assert comparison.differences["multi-rlcr-k3/set"]["coverage"].cell.value == 1
     [note] = comparison.notes
     assert note.startswith("without worked examples: ") and "is missing, so the texts" in note
+
+
+def test_worked_examples_are_those_of_the_strongest_single_answer_arm(tmp_path: Path) -> None:
+    root = tmp_path / "exp"
+    multi = write_training(root / "multi-rlcr-k3/seed-0", "multi-rlcr", 3)
+    write_run(multi / "set", {"q1": ["a b c"]}, k=3)
+    single = write_training(root / "single-rlvr/seed-0", "single-rlvr", 3)
+    write_run(single / "samples", {"q1": ["a", "a", "x"]}, pool=3)
+    asked = write_run(single / "set", {"q1": ["a b x"]}, k=3)  # two references, where samples find one
+    write_run(single / "set-of-2", {"q1": ["a b"]}, k=2)
+    columns = columns_of(find_runs(root))
+    [example] = worked_examples(columns)
+    label = next(column.arm.label for column in columns if column.arm.seeds == (asked,))
+    assert example.labels == ("multi-rlcr", label)
+    assert [side.n_hits for side in example.sides] == [3, 2]
 
 
 def test_an_evaluation_written_elsewhere_is_compared(tmp_path: Path) -> None:
