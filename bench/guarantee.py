@@ -34,7 +34,8 @@ from tqdm import tqdm  # noqa: E402
 from polymode.calibrate import read_judged  # noqa: E402
 from polymode.errors import ConfigError  # noqa: E402
 from polymode.policy import Policy  # noqa: E402
-from polymode.policy.fitting import Calibration, fit_policy  # noqa: E402
+from polymode.policy.calibration import Calibration  # noqa: E402
+from polymode.policy.fitting import fit_policy  # noqa: E402
 from polymode.policy.records import Records, View  # noqa: E402
 
 WORLD = 20_000

@@ -190,10 +190,11 @@ def check_reading(
     confidence: bool,
     style: Style,
     max_tokens: int,
+    has_shots: bool = False,
 ) -> int:
     """Check that a model can read the prompts and write what they ask for; returns the tokens left for a completion.
 
-    Warns where ``max_tokens`` has no room for the format.
+    Warns where ``max_tokens`` has no room for the format, and where nothing tells the model that it is asked.
 
     Args:
         tokenizer: of the model.
@@ -203,6 +204,7 @@ def check_reading(
         confidence: whether confidences are asked for.
         style: whose notation is asked for.
         max_tokens: longest completion.
+        has_shots: whether few-shot examples stand before each question.
 
     Raises:
         ConfigError: the tokenizer loses the format, or the context has no room for it.
@@ -222,6 +224,11 @@ def check_reading(
             f"the model's tokenizer does not keep the answer format: {form[:60]!r} comes back as {text[:60]!r}; use "
             f"format: {other}, or another model"
         )
+    if context is not None and longest_prompt + len(ids) > context:
+        raise ConfigError(
+            f"the longest prompt has {longest_prompt} tokens and the format of k = {k} answers {len(ids)}, and the "
+            f"model reads {context}: shorten the questions or shots, lower k, or use a model with a longer context"
+        )
     if len(ids) > max_tokens:
         log.warning(
             "k = %d needs %d tokens for the answer format alone, and completions are cut off at %d, so none can keep "
@@ -230,11 +237,10 @@ def check_reading(
             len(ids),
             max_tokens,
         )
-    if context is None:
-        return max_tokens
-    if longest_prompt + len(ids) > context:
-        raise ConfigError(
-            f"the longest prompt has {longest_prompt} tokens and the format of k = {k} answers {len(ids)}, and the "
-            f"model reads {context}: shorten the questions or shots, lower k, or use a model with a longer context"
+    if not has_template(tokenizer) and not has_shots and not style.startswith("brief"):
+        log.warning(
+            "the model has no chat template, so it goes on from the plain prompt: unless it was trained on such "
+            "prompts, show it the format by few-shot examples (shots) or polymode warmup, or use an instruction-tuned "
+            "model"
         )
-    return min(max_tokens, context - longest_prompt)
+    return max_tokens if context is None else min(max_tokens, context - longest_prompt)

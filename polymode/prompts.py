@@ -16,6 +16,8 @@ from polymode.types import Example
 MAX_K = 20
 """Largest number of answers that one completion may be asked for."""
 
+QUESTION = "{question}"
+"""Stands for the question where a prompt's own text is recorded."""
 Style = Literal["full", "brief", "lines", "brief-lines"]
 """How a question is asked: with tags in full or briefly, with lines in full or briefly."""
 Notation = Literal["tags", "lines"]

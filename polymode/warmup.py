@@ -56,6 +56,7 @@ def warm_up(
     options: Warmup,
     sampling: Sampling,
     open_model: Callable[[Path | None], Any],
+    begin: Callable[[], Any] = lambda: None,
 ) -> dict[str, Any]:
     """Collect demonstrations, train on them, and return what warmup.json holds.
 
@@ -63,10 +64,12 @@ def warm_up(
 
     Args:
         task: the questions.
-        folder: the run folder, which has its config.json.
+        folder: the run folder.
         options: where demonstrations come from, and how they are learnt.
         sampling: how completions are sampled.
         open_model: opens a model as a `TransformersGenerator`: None the one to train, else the folder.
+        begin: writes the folder's config.json, where it is not there; called when there are demonstrations, so that
+            a model or questions that cannot be used leave nothing behind.
     """
     if (folder / SUMMARY).exists():
         return runs.read_json(folder / SUMMARY)
@@ -100,6 +103,7 @@ def warm_up(
         demonstrations = demonstrations or sampled(task, generator, options, sampling)
         demonstrations = [in_notation(one, sampling.style) for one in demonstrations]
         verifier = describe_verifier(verifier_of(task))
+        begin()
         runs.write_completions(path, demonstrations, task={"name": task.name, "options": {}}, verifier=verifier)
     if not (folder / MODEL).exists():
         from polymode.training.warmup import train_on
@@ -121,7 +125,8 @@ def _check_room(examples: Sequence[Example], generator: Any, form: Format, sampl
     """Refuse a model that cannot read the questions or write the format, before anything is sampled."""
     prompts = [prompt_for(one, form.k, confidence=form.has_confidence, style=sampling.style) for one in examples]
     longest = max((len(generator.encode(prompt)) for prompt in prompts), default=0)
-    how: dict[str, Any] = {"confidence": form.has_confidence, "style": sampling.style}
+    # Of a model without a chat template nothing need be said here: this is what teaches it.
+    how: dict[str, Any] = {"confidence": form.has_confidence, "style": sampling.style, "has_shots": True}
     check_reading(generator.tokenizer, generator.context, longest, k=form.k, max_tokens=sampling.max_tokens, **how)
 
 

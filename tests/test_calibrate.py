@@ -14,8 +14,10 @@ from polymode.calibrate import Judged, calibrate, summary
 from polymode.calibrate import read_judged as read_judged_file
 from polymode.errors import ConfigError, DataNotFoundError, RecordError
 from polymode.evaluation import evaluate
+from polymode.fingerprints import question_fingerprint
 from polymode.policy import Policy
-from polymode.policy.fitting import Calibration
+from polymode.policy.calibration import Calibration
+from polymode.policy.fitting import fit_policy
 from polymode.runs import read_policy, write_policy
 from polymode.types import Completion, Example, Reference
 
@@ -65,6 +67,66 @@ def test_equality_of_the_policy_finds_the_repeats(read_judged) -> None:
     assert np.isnan(read_judged([repeat]).records.q[0]).tolist() == [False, True]
     assert not np.isnan(read_judged([repeat], equality="exact").records.q).any()
     assert not np.isnan(read_judged([repeat], same=lambda a, b: False).records.q).any()
+
+
+def test_a_question_under_several_ids_is_one(read_judged) -> None:
+    marked = {**ROW, "question": question_fingerprint("What is it?")}
+    again = {**marked, "id": "b", "question": question_fingerprint(" what IS it? "), "confidences": [0.1, 0.2]}
+    other = {**ROW, "id": "c", "question": question_fingerprint("Which one is it then?")}
+    judged = read_judged([marked, again, other])
+    assert (len(judged.records), judged.n_repeats, judged.n_left_out) == (2, 1, 0)
+    np.testing.assert_array_equal(judged.records.q, [[0.6, 0.3]] * 2)
+    policy = Policy(answer_at=0.5, k=2)
+    assert "1 ids left out: their questions stand under others" in summary(policy, judged)
+    assert "warning" not in summary(policy, judged)
+    unmarked = read_judged([marked, again, {**ROW, "id": "c"}])
+    assert unmarked.n_repeats is None and len(unmarked.records) == 2
+    assert "warning: some lines have no fingerprint of their question" in summary(policy, unmarked)
+
+
+def test_near_repeats_are_warned_about(read_judged) -> None:
+    text = "A 31 year old man has headache, tremor, dizziness; no back pain"
+    texts = [text, text.replace("31", "32"), "Name a noble gas."]
+    rows = [{**ROW, "id": str(i), "question": question_fingerprint(text)} for i, text in enumerate(texts)]
+    judged = read_judged(rows)
+    assert (judged.near, judged.n_repeats) == ((("0", "1"),), 0)
+    said = "warning: 1 pairs of questions are nearly the same, for example '0' and '1'"
+    assert said in summary(Policy(answer_at=0.5, k=2), judged)
+
+
+@pytest.mark.parametrize(("has_fingerprints", "least", "most"), [(True, 1, 18), (False, 19, 80)])
+def test_repeats_under_other_ids_do_not_break_the_promise(
+    read_judged, has_fingerprints: bool, least: int, most: int
+) -> None:
+    """80 worlds of 36 questions under 12 ids each, 21% wrong: every policy found is broken; delta = 0.1.
+
+    P(Binomial(80, 0.1) > 18) < 0.1%. Without fingerprints the repeats count as further questions, and it breaks.
+    """
+    n_found = 0
+    for seed in range(80):
+        rng = np.random.default_rng(seed)
+        verdicts = ["wrong" if is_wrong else "correct" for is_wrong in rng.random(36) < 0.21]
+        rows = [
+            {**ROW, "id": f"{i}-{copy}", "k": 1, "answers": ["a"], "confidences": [0.9], "verdicts": [verdicts[i]]}
+            | ({"question": question_fingerprint(f"question {i * 7919}?")} if has_fingerprints else {})
+            for i in range(36)
+            for copy in range(12)
+        ]
+        try:
+            fit_policy(read_judged(rows).records, Calibration("answer", 0.2, 0.1, seed=seed))
+        except ConfigError:
+            continue
+        n_found += 1
+    assert least <= n_found <= most
+
+
+def test_groups_need_a_field_that_every_question_has(read_judged) -> None:
+    rows = [{**ROW, "id": str(i), "meta": {"risk": "low" if i else "high", "n": i}} for i in range(60)]
+    assert read_judged(rows, by="risk").labels == ("high", *["low"] * 59)
+    with pytest.raises(ConfigError, match="by = 'n' has more than 50 values"):
+        read_judged(rows, by="n")
+    with pytest.raises(ConfigError, match="question '0' has no such field in meta; it has n, risk; put it into the"):
+        read_judged(rows, by="ward")
 
 
 @pytest.mark.parametrize(

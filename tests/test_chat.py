@@ -10,7 +10,7 @@ from polymode.decoding.texts import all_ends_of
 from polymode.errors import ConfigError
 from polymode.prompts import build_plain_prompt, build_prompt
 
-from .chat_models import NO_SYSTEM_TEMPLATE, byte_level_tokenizer
+from .chat_models import NO_SYSTEM_TEMPLATE, THINKING_TEMPLATE, byte_level_tokenizer
 
 SHOT = ("Name a colour.", "Red")
 
@@ -118,6 +118,22 @@ def test_a_context_or_limit_without_room_for_the_format(caplog: pytest.LogCaptur
         check_reading(tokenizer, 400, 390, **CHECK)
     assert check_reading(tokenizer, 4000, 10, **{**CHECK, "k": 20, "max_tokens": 60}) == 60
     assert "k = 20 needs " in caplog.text and "cut off at 60, so none can keep it: raise that limit" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("template", "changes", "is_told"),
+    [
+        (None, {}, True),
+        (None, {"has_shots": True}, False),
+        (None, {"style": "brief"}, False),  # only models that are trained on it are asked so
+        (THINKING_TEMPLATE, {}, False),
+    ],
+)
+def test_a_model_without_a_template_goes_on_from_the_plain_prompt(
+    template: str | None, changes: dict[str, Any], is_told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert check_reading(byte_level_tokenizer(template), None, 10, **{**CHECK, **changes}) == 200
+    assert ("has no chat template, so it goes on from the plain prompt" in caplog.text) == is_told
 
 
 @pytest.mark.parametrize("style", ["full", "lines"])

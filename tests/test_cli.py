@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import warnings
@@ -180,7 +181,7 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
         ),
         (
             ["answer", "Q?", "--model", "m", "--risk", "low"],
-            '"low" for --risk. Choose from: "normal", ',
+            "risk = 'low' is not known: use one of normal, high",
         ),
         (["answer", "Q?", "--model", "m", "--task", "chess"], "task = 'chess' is not known: use one of"),
         (
@@ -594,19 +595,130 @@ def test_calibrate_writes_a_policy_and_says_what_it_promises(
     # 60 - round(0.3 * 60) = 42 are tested; 0 of 42: 1 - 0.05^(1 / 42) = 6.9%.
     assert capsys.readouterr().out == (
         "60 questions, sets of 2\n"
+        "warning: some lines have no fingerprint of their question, so repeats under other ids count as further "
+        "questions, and delta does not hold if there are any: judge again with polymode evaluate\n"
         "answer_at = 0.9: 42 of 42 tested questions (100.0%) get ANSWER, 0 of them (0.0%) without anything right, "
         "upper limit 6.9%\n"
         "  With probability at least 0.95 over the draw of the calibration records, at most 0.1 of the questions that "
         "get ANSWER are answered wrongly.\n"
+        "note: the run folder does not record what made the completions, so answer and serve will claim no guarantee: "
+        "generate again, or name the model with --model\n"
         f"policy: {run / 'policy.json'}\n"
     )
     policy = json.loads((run / "policy.json").read_text())
     assert (policy["answer_at"], policy["abstain_below"], policy["k"]) == (0.9, 0.3, 2)
     assert len(policy["guarantees"][0]["fingerprint"]) == 64 and policy["guarantees"][0]["date"].startswith("20")
-    assert (
-        main(["calibrate", str(run / "judged.jsonl"), "--target", "conformal", "--out", str(tmp_path / "p.json")]) == 0
-    )
+    conformal = ["--target", "conformal", "--design-share", "0.5", "--out", str(tmp_path / "p.json")]
+    assert main(["calibrate", str(run / "judged.jsonl"), *conformal]) == 0
     assert json.loads((tmp_path / "p.json").read_text())["offer_at"] == 0.01
+
+
+def grouped_folder(folder: Path, n: int = 240, wrong: int = 0) -> Path:
+    """Questions of two classes; one in ``wrong`` of the class low is answered wrongly with the same confidence."""
+    text = "<answer>flu</answer><confidence>0.9</confidence>"
+    folder.mkdir()
+    rows = []
+    for i in range(n):
+        risk = "low" if i % 3 else "red flag"
+        right = "flu" if risk != "low" or not wrong or i % wrong else "gout"
+        meta = {"risk": risk, "ward": i % 2}
+        question = f"{i}: {'fever ' * (i % 5)}{i * 7919}?"
+        rows.append({"id": str(i), "question": question, "completion": text, "references": [right], "meta": meta})
+    write_lines(folder / "completions.jsonl", *({**row, "k": 1, "confidence": True} for row in rows))
+    assert main(["evaluate", str(folder), "--n-boot", "0"]) == 0
+    return folder
+
+
+def test_groups_have_their_own_alpha_and_a_policy_is_checked_on_new_labels(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, out = grouped_folder(tmp_path / "run"), tmp_path / "policy.json"
+    capsys.readouterr()
+    own = ["--target", "answer", "--by", "risk", "--groups", "red flag:alpha=0.01", "low:alpha=0.08"]
+    stated = ["--model", "m", "--backend", "openai", "--backend-options", "base_url=http://localhost:1/v1"]
+    stated += ["--style", "full", "--task", "records"]
+    assert main(["calibrate", str(run), *own, *stated, "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    # 80 questions of red flag: no failure among 56 proves no 0.01. 160 of low: 112 are tested, with all of delta.
+    assert "low: answer_at = 0.9: 112 of 112 tested questions (100.0%) get ANSWER" in printed
+    assert "risk = red flag: not promised: records: 80 are too few, alpha = 0.01" in printed
+    assert "every question with risk = red flag is escalated" in printed and "note: the run" not in printed
+    policy = runs.read_policy(out)
+    assert [(name, one.alpha, one.delta) for name, one in policy.promises] == [("low", 0.08, 0.05)]
+    assert policy.conditions is not None and policy.conditions.model == "m at http://localhost:1/v1"
+    assert policy.conditions.questions is not None and policy.conditions.questions.n == 240
+    assert policy.conditions.verifier == {"name": "text", "options": {}} and policy.conditions.k == 1
+    same = grouped_folder(tmp_path / "same")
+    assert main(["calibrate", str(same), "--check", str(out), *stated]) == 2
+    assert "is what the policy was calibrated on" in capsys.readouterr().err
+    good, bad = grouped_folder(tmp_path / "new", n=300), grouped_folder(tmp_path / "bad", n=300, wrong=4)
+    capsys.readouterr()
+    assert main(["calibrate", str(good), "--check", str(out), *stated]) == 0
+    printed = capsys.readouterr().out
+    assert "low, answer, at most 0.08: 0 of 200 shown (200 new questions)" in printed and "it holds" in printed
+    assert "not of what the policy was calibrated on" not in printed
+    assert main(["calibrate", str(bad), "--check", str(out)]) == 1
+    printed = capsys.readouterr().out
+    assert "IT IS BROKEN" in printed and "it is not known how the model is run here" in printed
+
+
+def test_a_policy_knows_what_it_was_fitted_on_from_generation_to_answer(
+    tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from polymode.generate import transformers
+    from polymode.generate.scripted import ScriptedGenerator
+
+    text = "<answer>flu</answer><confidence>0.9</confidence>"
+
+    class Scripted(ScriptedGenerator):
+        def __init__(self, model: str, *, chat: object = None, dtype: str = "auto") -> None:
+            super().__init__([text])
+
+    monkeypatch.setattr(transformers, "TransformersGenerator", Scripted)
+    rows = [{"question": f"Fever, case {1000 + 7 * i}?", "references": ["flu"], "risk": "low"} for i in range(60)]
+    write_lines(tmp_path / "data.jsonl", *rows)
+    task = ["--task", "records", "--data", str(tmp_path / "data.jsonl"), "--style", "full"]
+    model, run = shutil.copytree(tiny_model, tmp_path / "model"), tmp_path / "run"
+    split = ["--task-options", "validation=0", "test=0", "--split", "train"]
+    asked = ["generate", "--model", str(model), *task, *split, "--k", "1", "--n", "60", "--out", str(run)]
+    assert main(asked) == main(["evaluate", str(run), "--n-boot", "0"]) == 0
+    assert main(["calibrate", str(run), "--target", "answer", "--by", "risk"]) == 0
+    assert "note:" not in (printed := capsys.readouterr().out) and "low: answer_at = 0.9" in printed
+    policy = runs.read_policy(run / "policy.json")
+    assert policy.conditions is not None and len(policy.conditions.fingerprint) == 16
+    ask = ["answer", "Fever, case 1234?", "--model", str(model), "--policy", str(run / "policy.json"), "--risk", "low"]
+    assert main([*ask, *task]) == 0
+    assert "\nguarantee: With probability at least 0.95" in capsys.readouterr().out
+    for change, said in (
+        ([*task, "--temperature", "0.5"], "the temperature is 0.5 instead of 1"),
+        (["--style", "full"], "the task is clinic instead of records"),
+        ([*task, "--exclusive"], ""),  # with one answer the prompt is the same
+        ([*task, "--system", "Be brief."], "the system prompt, examples or chat template is another"),
+        ([*task, "--backend-options", "dtype=float32"], "the sampling is {'dtype': 'float32'} instead of {}"),
+    ):
+        assert main([*ask, *change]) == 0
+        printed = capsys.readouterr().out
+        assert f"no guarantee: {said}" in printed if said else "\nguarantee:" in printed
+    (model / "config.json").write_text((model / "config.json").read_text() + " ", encoding="utf-8")
+    assert main([*ask, *task]) == 0
+    assert f"no guarantee: the model is {model} (" in capsys.readouterr().out
+
+
+def test_options_of_groups_that_make_no_sense_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = grouped_folder(tmp_path / "run")
+    capsys.readouterr()
+    for given, said in (
+        (["--groups", "low:alpha=0.1"], "--groups needs --by"),
+        (["--by", "risk", "--groups", "low=0.1"], "write GROUP:NAME=VALUE"),
+        (["--by", "risk", "--groups", "low:beta=0.1"], "groups, low: option = 'beta' is not known"),
+        (["--by", "risk", "--groups", "low:alpha=2"], "groups, low: alpha = 2 is not allowed"),
+        (["--by", "risk", "--groups", "low:alpha=x"], "groups, low: alpha = 'x' is not allowed"),
+        (["--by", "risk", "--groups", "none:alpha=0.1"], "no record has risk = 'none'; they have low, red flag"),
+        (["--by", "room"], "by = 'room': question '0' has no such field in meta; it has risk, ward"),
+        (["--by", "risk", "--correction", "holm"], "correction = 'holm' is not known: use one of bonferroni, fixed-se"),
+        (["--check", str(run), "--alpha", "0.1"], "--alpha does not go with --check"),
+    ):
+        assert said in refused(capsys, "calibrate", run, *given)
 
 
 def test_a_calibration_that_is_refused_leaves_no_policy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

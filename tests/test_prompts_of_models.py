@@ -126,8 +126,7 @@ def test_a_shorter_context_cuts_completions_off_and_says_so(run: Run, questions:
     folder = chat_checkpoint(tmp_path / "model", byte_level_tokenizer(None), positions=600)
     command = ["generate", "--model", folder, "--task", "records", "--data", questions, "--n", 1, "--k", 1]
     code, shown, _ = run(*command, "--out", tmp_path / "run")
-    assert code == 0
-    assert "not 1,536: the model reads 600" in shown and "the model has no chat template" in shown
+    assert code == 0 and "not 1,536: the model reads 600" in shown
     [one] = runs.read_completions(tmp_path / "run")
     assert one.n_tokens is not None and one.n_tokens < 600
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import shutil
 import sys
-from dataclasses import KW_ONLY, dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any
 
 from polymode.cli.flags import Whole
 from polymode.cli.options import DecisionOptions
 from polymode.cli.verbs import room_for
 from polymode.errors import ConfigError
 from polymode.policy import Policy, decide
+from polymode.policy.claims import claim
 from polymode.types import AnswerSet, Decision
 
 
@@ -19,7 +21,8 @@ from polymode.types import AnswerSet, Decision
 class AnswerQuestion(DecisionOptions):
     """Answer one question with a model: ranked answers with confidences and, with a policy, a decision and its reason.
 
-    A guarantee of the policy holds for the model, prompt and sampling settings that it was calibrated with.
+    A guarantee of the policy is printed where model, prompt, sampling settings and question are like those that it was
+    calibrated on; else why it does not hold.
 
     Examples:
         polymode answer "Name a noble gas." --model Qwen/Qwen3-8B --style full
@@ -31,8 +34,11 @@ class AnswerQuestion(DecisionOptions):
     _: KW_ONLY
     model: str
     """Hugging Face model name or folder, for example RUN/model."""
-    risk: Literal["normal", "high"] = "normal"
-    """Risk of the question; at high risk no single answer is given."""
+    risk: str = "normal"
+    """Class of risk of the question: one of the policy's, without classes normal or high. At high risk no single answer
+    is given."""
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    """Further fields of the question, for a policy that tells questions apart by one of them: department=cardiology."""
     seed: Whole = 0
     """Random seed; the same seed gives the same completion."""
     show_text: bool = False
@@ -49,11 +55,12 @@ def run_answer(options: AnswerQuestion) -> int:
     """Ask the model once and print its answers and the decision."""
     from polymode import runs
     from polymode.parsing import parse_answers
-    from polymode.prompts import build_prompt, check_k
+    from polymode.prompts import QUESTION, build_prompt, check_k
 
     if not options.question.strip():
         raise ConfigError("question is empty: write it in quotes after the command")
     policy = None if options.policy is None else runs.read_policy(options.policy)
+    rules = (policy or Policy()).rules_for(options.risk, options.meta)
     calibrated_k = None if policy is None else policy.k
     k = check_k(options.k if options.k is not None else calibrated_k or 3)
     if calibrated_k not in (None, k):
@@ -74,10 +81,17 @@ def run_answer(options: AnswerQuestion) -> int:
     answers = parse_answers(generated.text, k, confidence=True, finished=generated.is_finished)
     if not generated.is_finished:
         print(f"note: the completion is cut off: raise --max-tokens ({options.max_tokens})", file=sys.stderr)
-    decision = decide(answers, policy or Policy(), risk=options.risk)
+    decision = decide(answers, policy or Policy(), risk=options.risk, meta=options.meta)
     width = shutil.get_terminal_size((100, 24)).columns
     block = "█" if "utf" in (sys.stdout.encoding or "").lower() else "#"
-    print(render(answers, decision, policy, width=width, block=block))
+    print(render(answers, decision, None if policy is None else rules, width=width, block=block))
+    if policy is not None and policy.promises:
+        form = build_prompt(QUESTION, k, confidence=True, exclusive=options.exclusive, style=style, ask=options.ask())
+        served = options.conditions(options.model, k, [form], style)
+        how: dict[str, Any] = {"served": served, "risk": options.risk, "meta": options.meta}
+        guarantee, reason = claim(policy, decision.kind, options.question, **how)
+        if guarantee or reason:
+            print(f"guarantee: {guarantee}" if guarantee else f"no guarantee: {printable(reason or '')}")
     return 0
 
 

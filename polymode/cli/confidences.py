@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from polymode.cli.flags import Count, Whole
-from polymode.cli.options import PATIENCE, ModelOptions, VerifierOptions
+from polymode.cli.options import ModelOptions, VerifierOptions
 from polymode.errors import ConfigError
 from polymode.types import Completion
 
@@ -101,6 +101,7 @@ def measure(options: Confidences) -> int:
     from polymode.cli.verbs import check_same, hint_at_resume
     from polymode.evaluation import read_completions
     from polymode.evaluation.recorded_verifier import recorded_verifier
+    from polymode.generate import PATIENCE
     from polymode.generate.confidences import check_model, measure_in_parts, needs_model
     from polymode.generate.probing import check_probe, check_spelled, check_stated
     from polymode.verifiers.text import TextVerifier

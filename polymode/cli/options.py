@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -10,10 +10,14 @@ from typing import Any, Literal
 from polymode.chat import Chat, shots_from
 from polymode.cli.flags import Count, Temperature, Whole
 from polymode.errors import ConfigError
+from polymode.policy import Conditions
 from polymode.prompts import Style, style_of
 
-PATIENCE = {"patience": 1800.0, "retries": 8, "timeout": 600.0}
-"""Hints for a back-end behind a server in a long run: seconds for a completion, attempts, seconds for each."""
+NOT_SAMPLING = (
+    *("base_url", "api_key_env", "timeout", "retries", "patience", "concurrency", "batch", "show_progress"),
+    *("tensor_parallel_size", "gpu_memory_utilization", "max_num_seqs", "enforce_eager"),
+)
+"""Options of back-ends that change where and how fast a model runs, not what it says."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,12 +111,49 @@ class ModelOptions(PromptOptions):
 
     def open_generator(self, model: str, **hints: Any) -> Any:
         """The back-end with the model; ``hints`` as in `polymode.generate.open_generator`."""
-        from polymode.generate import chat_of, open_generator
+        from polymode.generate import open_generator
 
         self.check_backend(model)
-        own = Chat() if self.backend == "openai" else chat_of(model)
-        chat = self.chat_with(own, self.prompt_style() if self.shots is not None else "full", self.ask())
+        chat = self._chat(self._own_chat(model))
         return open_generator(self.backend, model, self.backend_options, chat=chat, **hints)
+
+    def conditions(self, model: str, k: int, prompts: Iterable[str], style: Style, **more: Any) -> Conditions:
+        """What these options make completions with; a model of a name should be in the Hub's cache by now.
+
+        Args:
+            model: name or folder, as for `open_generator`.
+            k: answers asked for.
+            prompts: texts of the prompts for the question ``{question}``.
+            style: prompt style.
+            more: further fields of `Conditions`.
+        """
+        from polymode.fingerprints import model_fingerprint
+        from polymode.verifiers.description import without_secrets
+
+        is_served = self.backend == "openai"
+        options = without_secrets(self.backend_options)
+        own = self._own_chat(model)
+        return Conditions(
+            model=f"{model} at {options.get('base_url')}" if is_served else model,
+            fingerprint="" if is_served else model_fingerprint(model),
+            task=self.task,
+            style=style,
+            prompts=tuple(sorted(set(prompts))),
+            chat=(self._chat(own) or own).to_json(),
+            k=k,
+            temperature=float(self.temperature),
+            max_tokens=self.max_tokens,
+            sampling={name: value for name, value in sorted(options.items()) if name not in NOT_SAMPLING},
+            **more,
+        )
+
+    def _own_chat(self, model: str) -> Chat:
+        from polymode.generate import chat_of
+
+        return Chat() if self.backend == "openai" else chat_of(model)
+
+    def _chat(self, own: Chat) -> Chat | None:
+        return self.chat_with(own, self.prompt_style() if self.shots is not None else "full", self.ask())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ class Reproduce(ProgramOptions):
 
     - quick: single-rlvr and multi-rlcr on the clinic task.
     - lab: four methods and the usual baselines with three seeds on the four built-in tasks; K = 2, 4 and 5.
+    - harder-lab: confidences learnt from nothing, by credit per sequence and per term, and the ceiling of both models.
     - ddxplus: the four methods on DDXPlus patients (give --data, or set POLYMODE_DATA).
     - paper: the paper's arms with any model on --task: untrained, warm-up, distilled and the four methods.
     - smollm2: the same with SmolLM2-135M on list-questions, ddxplus and ambigqa; on two cores, without a GPU.
@@ -34,10 +35,13 @@ class Reproduce(ProgramOptions):
         # the paper's model, with adapters, on one GPU
         polymode reproduce paper --task ddxplus --model Qwen/Qwen3-8B --data data/ddxplus \
             --lora r=64 lora_alpha=128 --recipe-options questions_per_step=8 device_batch=8
+        # a model behind a server, which is measured and not trained
+        polymode reproduce paper --task list-questions --model MODEL \
+            --backend openai --backend-options base_url=http://localhost:8000/v1
     """
 
     experiment: str = "quick"
-    """Experiment to run: quick, lab, ddxplus, paper or smollm2."""
+    """Experiment to run: quick, lab, harder-lab, ddxplus, paper or smollm2."""
     _: KW_ONLY
     out: Path | None = None
     """Folder of the experiment; by default runs/EXPERIMENT, for paper with the task behind it."""
@@ -64,10 +68,13 @@ def reproduce(options: Reproduce) -> int:
         raise ConfigError(
             f"--only {options.only!r} is not a part of {options.experiment}: use one of {', '.join(names)}"
         )
-    need_packages("train")
+    if options.changes.get("backend") != "openai":
+        need_packages("train")
     need_packages("report")
     from polymode.reproduce.run import reproduce
 
+    for note in filter(None, (plan.note for plan in every)):
+        print(note, flush=True)
     task = options.changes.get("task")
     out = options.out or Path("runs") / (options.experiment if task is None else f"{options.experiment}-{task}")
     flags: dict[str, Any] = {"resume": options.resume, "data": options.data, "workers": options.workers}

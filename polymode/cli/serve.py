@@ -15,7 +15,8 @@ from cyclopts.validators import Number
 from polymode.cli.options import DecisionOptions
 from polymode.cli.verbs import check_room
 from polymode.errors import ConfigError, MissingExtraError
-from polymode.prompts import build_prompt
+from polymode.policy.claims import unlike
+from polymode.prompts import QUESTION, build_prompt
 
 if TYPE_CHECKING:
     from polymode.web.answer_service import ServingConfig
@@ -27,8 +28,8 @@ class Serve(DecisionOptions):
     r"""Answer questions over HTTP: ranked answers with confidences, a decision and its reason, for many clients.
 
     Web pages are at /. The API has POST /v1/answer-sets and /v1/chat/completions (OpenAI-compatible), and GET
-    /v1/models, /health, /ready, /metrics and /openapi.json. A guarantee of the policy holds for the model, prompt and
-    sampling settings that it was calibrated with.
+    /v1/models, /health, /ready, /metrics and /openapi.json. A guarantee of the policy is claimed where model, prompt,
+    sampling settings and question are like those that it was calibrated on; else replies say why not.
 
     Examples:
         polymode serve --model runs/mine/model --policy runs/mine/validation/policy.json
@@ -117,6 +118,16 @@ def run_serve(options: Serve) -> int:
             generator = options.open_generator(
                 options.model or "", batch=options.batch, show_progress=False, timeout=BACK_END_SHARE * options.seconds
             )
+            form = build_prompt(
+                QUESTION,
+                settings.k,
+                confidence=True,
+                exclusive=settings.exclusive,
+                style=settings.style,
+                ask=settings.ask,
+            )
+            served = options.conditions(options.model or "", settings.k, [form], settings.style)
+            settings = replace(settings, conditions=served)
             shortest = build_prompt("?", settings.k, confidence=True, style=settings.style)
             check_room(generator, [shortest], settings.k, True, settings.style, settings.max_tokens)
             is_concurrent = getattr(generator, "is_concurrent", False)
@@ -220,6 +231,8 @@ def _announce(url: str, settings: ServingConfig | None, keys: Sized, options: Se
     print(f"serving {settings.model_id} at {url}, k = {settings.k}, policy {policy.digest()}\n{has_keys}")
     if options.reviews is None:
         print("note: without --reviews only the client learns of an escalated question")
-    if policy.answer_at is None and policy.offer_at is None:
+    if not policy.shows_anything:
         print("note: the policy has no threshold, so every question is escalated")
+    if policy.promises and (reason := unlike(policy, settings.conditions)):
+        print(f"note: no guarantee is claimed: {reason}")
     sys.stdout.flush()

@@ -8,7 +8,7 @@ from typing import Any
 
 from polymode.cli.flags import Count
 from polymode.cli.options import ProgramOptions, PromptOptions
-from polymode.errors import ConfigError, DataNotFoundError
+from polymode.errors import ConfigError, DataNotFoundError, UserError
 from polymode.types import Example
 
 
@@ -108,6 +108,8 @@ def _show_prompts(options: Tasks, task: Any, examples: list[Example]) -> None:
     chat = options.chat_with(own, style, ask_of(task)) or own
     try:
         tokenizer = load_tokenizer(options.model)
+    except UserError:
+        raise
     except (OSError, ValueError) as exc:
         raise ConfigError(
             f"model = {options.model!r} cannot be loaded: give a folder with a tokenizer, or the name of a model that "

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from polymode.cli.options import PATIENCE, Compare, Doctor, Evaluate, Generate
+from polymode.cli.options import Compare, Doctor, Evaluate, Generate
 from polymode.errors import ConfigError, GeneratorFault, MissingExtraError, RunExistsError
 from polymode.prompts import Style
 from polymode.types import Completion
@@ -18,9 +18,10 @@ from polymode.types import Completion
 def generate(options: Generate) -> int:
     """Sample completions into a run folder."""
     from polymode import runs
+    from polymode.generate import PATIENCE
     from polymode.generate.batches import sample_batches
     from polymode.generate.confidences import check_model, measure_in_parts, needs_model
-    from polymode.prompts import check_k, prompt_for
+    from polymode.prompts import QUESTION, build_prompt, check_k, prompt_for
     from polymode.tasks import examples_of, open_task, verifier_of
 
     check_k(options.k)
@@ -44,7 +45,13 @@ def generate(options: Generate) -> int:
     style = options.prompt_style(task)
     prompts = [prompt_for(one, options.k, confidence=options.confidence, style=style) for one in examples]
     max_tokens = room_for(generator, prompts, options.k, options.confidence, style, options.max_tokens)
-    runs.create(options.out, options, resume=options.resume)
+    kinds = {(one.exclusive, one.ask) for one in examples}
+    forms = [
+        build_prompt(QUESTION, options.k, confidence=options.confidence, exclusive=exclusive, style=style, ask=ask)
+        for exclusive, ask in kinds
+    ]
+    conditions = options.conditions(options.model, options.k, forms, style, confidences=options.confidences or "stated")
+    runs.create(options.out, options, resume=options.resume, conditions=conditions)
     origin = {"task": {"name": options.task, "options": dict(options.task_options)}, "verifier": _verifier_of(task)}
     if completions:
         print(f"resumed: {len(completions):,} completions are finished", flush=True)
@@ -84,17 +91,10 @@ def generate(options: Generate) -> int:
 
 
 def room_for(generator: Any, prompts: Sequence[str], k: int, confidence: bool, style: Style, max_tokens: int) -> int:
-    """Most tokens of a completion, as `check_room` says it; prints what is worth knowing before hours are spent."""
-    from polymode.chat import has_template
-
+    """Most tokens of a completion, as `check_room` says it; prints when they are fewer than asked for."""
     room = check_room(generator, prompts, k, confidence, style, max_tokens)
     if room < max_tokens:
         print(f"completions are cut off at {room:,} tokens, not {max_tokens:,}: the model reads {generator.context:,}")
-    chat = getattr(generator, "chat", None)
-    if chat is not None and not chat.shots and style in ("full", "lines"):
-        tokenizer = getattr(generator, "tokenizer", None)
-        if tokenizer is not None and not has_template(tokenizer):
-            print("the model has no chat template, so it goes on from the plain prompt: --shots can show it the format")
     return room
 
 
@@ -113,6 +113,7 @@ def check_room(generator: Any, prompts: Sequence[str], k: int, confidence: bool,
         return max_tokens
     longest = max((len(encode(prompt)) for prompt in prompts), default=0)
     how: dict[str, Any] = {"k": k, "confidence": confidence, "style": style, "max_tokens": max_tokens}
+    how["has_shots"] = bool(generator.chat.shots)
     return check_reading(generator.tokenizer, generator.context, longest, **how)
 
 

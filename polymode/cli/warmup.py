@@ -59,15 +59,17 @@ def warm_up(options: WarmUp) -> int:
     task = open_task(options.task, data=options.data, **options.task_options)
     config = {name: value for name, value in runs.to_json(options).items() if name != "changes"}
     config |= runs.to_json(settings)
-    if (options.out / runs.CONFIG).exists() and options.resume:
+    if (options.out / runs.CONFIG).exists():  # refuse before a model is loaded
+        runs.create(options.out, config, resume=options.resume)
         check_same(config, options.out, free=("sample_batch", "device_batch"))
-    runs.create(options.out, config, resume=options.resume)
 
     def open_model(folder: Path | None) -> Any:
         return options.open_generator(str(folder or options.model), batch=options.sample_batch)
 
     sampling = Sampling(options.prompt_style(task), options.max_tokens, options.temperature)
-    summary = warm_up(task, options.out, settings, sampling, open_model)
+    summary = warm_up(
+        task, options.out, settings, sampling, open_model, lambda: runs.create(options.out, config, resume=True)
+    )
     checked = summary["checked"]
     print(
         f"{summary['demonstrations']} demonstrations of {summary['questions']} questions; clean completions of "

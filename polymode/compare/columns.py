@@ -31,6 +31,8 @@ def measured_view(source: str) -> str:
     return f"samples-{source.lower().replace(' ', '-').replace('(', '-').rstrip(')')}"
 
 
+EQUAL_ANSWERS = "-equal-answers"
+"""Ends the name of a single-answer arm that was trained until as many answers were graded as of a multi-answer one."""
 DEEP = "deep"
 """Folder, inside a view's, of the same for fewer questions with 30 answers each."""
 DEEP_METRICS = (
@@ -62,6 +64,8 @@ class Run:
     seed: int | None = None
     credit: str = "sequence"
     """How scores were credited to tokens in training."""
+    is_longer: bool = False
+    """Whether it was trained for as many graded answers as a multi-answer arm, not as many completions."""
     is_arm: bool = False
     """Whether it stands in an experiment, so that method and view say everything about it."""
 
@@ -74,20 +78,24 @@ class Run:
     def label(self) -> str:
         """How tables name it."""
         if self.pool > 1:
-            label = f"{self.method if self.is_arm else self.name}, {self.pool} samples"
+            label = f"{self._trained if self.is_arm else self.name}, {self.pool} samples"
             return label if self.confidence == "stated" else f"{label}, {self.confidence}"
         if not self.is_arm:
             return self.name
         if self.method.startswith("multi"):
             return f"{self.kind}, one completion of {self.view.get('k')}"
-        return f"{self.method}, asked for {self.view.get('k')}"
+        return f"{self._trained}, asked for {self.view.get('k')}"
 
     @property
     def kind(self) -> str:
         """What figures tell arms apart by: the method, and how it is asked where that is not its own way."""
         is_own_way = self.pool > 1 or self.method.startswith("multi") or not self.is_arm
-        method = self.method if self.credit == "sequence" else f"{self.method} by {self.credit}"
+        method = self._trained if self.credit == "sequence" else f"{self.method} by {self.credit}"
         return method if is_own_way else f"{method} asked for {self.view.get('k')}"
+
+    @property
+    def _trained(self) -> str:
+        return f"{self.method} at equal graded answers" if self.is_longer else self.method
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +129,7 @@ def run_at(folder: Path) -> Run:
         train=train,
         seed=int(numbered[1]) if numbered else config.get("seed"),
         credit=config.get("credit") or "sequence",
+        is_longer=arm.endswith(EQUAL_ANSWERS),
         is_arm=numbered is not None,
     )
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from polymode.errors import RecordError
+
 Floats = NDArray[np.float64]
 
 
@@ -20,4 +22,43 @@ class SlotScores:
     """What answer i adds to the coverage term."""
     confidence_NK: Floats
     """What confidence i adds to the calibration term; NaN where none is asked for."""
-    hits_NK: Floats
+    labels_NK: Floats
+    """What confidence i is scored against: y_i, 1 for a hit and 0 for none, or a soft label in between."""
+    if_hit_NK: Floats
+    """What confidence i would add if its label were 1; NaN where none is asked for."""
+    if_miss_NK: Floats
+    """What confidence i would add if its label were 0; NaN where none is asked for."""
+    q_NK: Floats
+    """Confidence i; NaN where none is stated."""
+    is_blocked_N: Floats
+    """1 where all answers come before all confidences, 0 where each confidence follows its answer."""
+
+    def to_columns(self) -> Floats:
+        """All of it as one array of shape (N, 2 + 6 K), for one exchange between processes."""
+        by_slot = (self.coverage_NK, self.confidence_NK, self.labels_NK, self.if_hit_NK, self.if_miss_NK, self.q_NK)
+        return np.concatenate([self.total_N[:, None], self.is_blocked_N[:, None], *by_slot], 1)
+
+    @classmethod
+    def from_columns(cls, columns_NX: Floats) -> SlotScores:
+        """What `to_columns` wrote, of any number of completions."""
+        coverage, confidence, hits, if_hit, if_miss, q = np.split(columns_NX[:, 2:], 6, axis=1)
+        return cls(columns_NX[:, 0], coverage, confidence, hits, if_hit, if_miss, q, columns_NX[:, 1])
+
+    def check(self, group: int) -> None:
+        """Refuse arrays that do not fit together, or that are not whole groups of ``group`` completions.
+
+        Raises:
+            RecordError: one of these.
+        """
+        n = len(self.total_N)
+        shapes = {
+            array.shape
+            for array in (
+                *(self.coverage_NK, self.confidence_NK, self.labels_NK),
+                *(self.if_hit_NK, self.if_miss_NK, self.q_NK),
+            )
+        }
+        if self.total_N.ndim != 1 or len(shapes) != 1 or self.labels_NK.ndim != 2 or len(self.labels_NK) != n:
+            raise RecordError("slot scores: totals must have shape (N,), what is of single slots shape (N, K)")
+        if group < 1 or n % group:
+            raise RecordError(f"group = {group!r} does not divide the {n} completions: give those of every question")

@@ -41,14 +41,21 @@ def load_causal_lm(model: str | Path, *, dtype: Any, **options: Any) -> Any:
     """The model with weights of ``dtype``; ``options`` are those of ``AutoModelForCausalLM.from_pretrained``.
 
     Raises:
-        ConfigError, MissingExtraError, OSError, ValueError: as `load_tokenizer`.
+        ConfigError: damaged weights, and as `load_tokenizer`.
+        MissingExtraError, OSError, ValueError: as `load_tokenizer`.
     """
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
     if has_adapters(model):
         return load_merged(model, dtype=dtype, **options)
     if not is_gguf(model):
-        return AutoModelForCausalLM.from_pretrained(str(model), dtype=dtype, **options)
+        try:
+            return AutoModelForCausalLM.from_pretrained(str(model), dtype=dtype, **options)
+        except SafetensorError as exc:
+            raise ConfigError(
+                f"the weights of model = {str(model)!r} are damaged ({exc}): copy or download them again"
+            ) from exc
     loaded = _from_gguf(AutoModelForCausalLM, Path(model), {"dtype": dtype, **options})
     config = type(loaded.config).from_dict(
         {name: value for name, value in loaded.config.to_dict().items() if name != "quantization_config"}

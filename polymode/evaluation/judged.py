@@ -18,7 +18,7 @@ from polymode.judging import judge
 from polymode.metrics import alignment, diversity
 from polymode.parsing import parse_answers
 from polymode.rewards import METHODS, Reward, score_set
-from polymode.runs import SCHEMA, JudgedCompletion, JudgedSet, labels_of
+from polymode.runs import SCHEMA, JudgedCompletion, JudgedSet, grouping_fields
 from polymode.types import Answer, AnswerSet, Completion, Example, Judgement, ParseStatus, Span, Verdict
 from polymode.verifiers import QuestionVerifier, Verifier, is_open, prepare_verifier, verifier_at
 from polymode.verifiers.faults import ask
@@ -177,7 +177,7 @@ class CompletionJudge:
         """
         example = completions[0].example
         equality = Equality(example, self.prepared)
-        identity = {"question": question_fingerprint(example.question) or None, "meta": labels_of(example.meta)}
+        identity = {"question": question_fingerprint(example.question) or None, "meta": grouping_fields(example.meta)}
         lines = [self._judged(completion, equality, identity) for completion in completions]
         for start in range(0, len(lines) - pool + 1, pool) if pool else ():
             texts = [text for one in lines[start : start + pool] for text in one.answers]

@@ -59,6 +59,10 @@ GENERATORS: Registry[Generator] = Registry(
 """What runs a model, by name. Each class takes the model's name or folder as its argument ``model``."""
 
 
+PATIENCE = {"patience": 1800.0, "retries": 8, "timeout": 600.0}
+"""Hints for a back-end behind a server in a long run: seconds for a completion, attempts, seconds for each."""
+
+
 def open_generator(
     name: str,
     model: str | Path,

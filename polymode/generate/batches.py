@@ -111,6 +111,7 @@ def sample_batches(
     total = len(done) + sum(map(len, batches))
 
     empty: list[Completion] = []
+    n_refused = 0
 
     def call(one: Batch) -> list[Completion]:
         texts_P = [prompts[i] for i in one.questions]
@@ -119,6 +120,8 @@ def sample_batches(
                 texts_P, n=len(one.samples), max_tokens=max_tokens, temperature=temperature, seed=one.seed(seed)
             )
         except PromptRefusedError:
+            nonlocal n_refused
+            n_refused += 1
             if refused == "empty" and len(one) == 1:
                 empty.append(
                     _completion(examples[one.questions[0]], Generated("", None, True), k, confidence, one.samples[0])
@@ -136,8 +139,11 @@ def sample_batches(
         for completions in results:
             n_answered += len(completions)
             yield completions
-    except GeneratorFault:
+    except GeneratorFault as exc:
         n_missing = total - n_answered
+        if refused == "stop" and n_refused and n_answered:
+            advice = f"--refused empty counts the {n_refused:,} refused prompts as empty completions"
+            raise GeneratorFault(str(exc), f"{exc.advice}; {advice}".removeprefix("; ")) from exc
         if not empty or not n_answered or len(empty) < n_missing:
             raise
     if empty and n_answered:

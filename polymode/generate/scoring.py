@@ -56,13 +56,15 @@ def answer_probabilities(completions: Sequence[Completion], model: Scorer, *, st
     The usual baseline "answer probability" (Kadavath et al. 2022, https://arxiv.org/abs/2207.05221, section 2;
     method.md of the RLCR line calls it the same). Completions that are not clean are left as they are.
     """
-    prompts = [prompt_for(c.example, c.k, confidence=c.has_confidence, style=style) for c in completions]
-    scored = model.token_log_probabilities(prompts, [c.text for c in completions])
-    out = []
-    for completion, tokens in zip(completions, scored, strict=True):
+    answers = {number: own for number, c in enumerate(completions) if (own := answers_of(c))}
+    clean = [completions[number] for number in answers]  # one that was cut off may be as long as the context
+    prompts = [prompt_for(c.example, c.k, confidence=c.has_confidence, style=style) for c in clean]
+    out = list(completions)
+    scored = model.token_log_probabilities(prompts, [c.text for c in clean])
+    for (number, own), tokens in zip(answers.items(), scored, strict=True):
         values = tuple(
             min(1.0, math.exp(sum(lp for start, end, lp in tokens if start < a.span.end and end > a.span.start)))
-            for a in answers_of(completion)
+            for a in own
         )
-        out.append(replace(completion, confidences=values, confidence_mass=None) if values else completion)
+        out[number] = replace(out[number], confidences=values, confidence_mass=None)
     return out

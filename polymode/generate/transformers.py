@@ -77,10 +77,22 @@ class TransformersGenerator:
             ) from exc
         if self.tokenizer.pad_token is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token
-        self.model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+        self._move(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
         self.chat.check(self.tokenizer)
         own = neutralise(self.model, self.tokenizer)
         self._sampler = Sampler(self.model, self.tokenizer, self.chat, own if asked is None else asked)
+
+    def _move(self, device: Any) -> None:
+        import torch
+
+        try:
+            self.model.to(device).eval()
+        except torch.OutOfMemoryError as exc:
+            n_bytes = sum(p.numel() * p.element_size() for p in self.model.parameters())
+            raise ConfigError(
+                f"the GPU has no room for the model, whose weights take {n_bytes / 1e9:.1f} GB: use dtype=bfloat16, a "
+                "smaller model, or the CPU (CUDA_VISIBLE_DEVICES=), or end what else runs on the GPU"
+            ) from exc
 
     def generate(
         self, prompts: Sequence[str], *, n: int, max_tokens: int, temperature: float, seed: int
@@ -93,11 +105,7 @@ class TransformersGenerator:
         import torch
 
         ids = [self.encode(prompt) for prompt in prompts]
-        longest = max(map(len, ids), default=0)
-        if self.context is not None and longest >= self.context:
-            raise PromptRefusedError(
-                f"a prompt has {longest} tokens and the model reads {self.context}: shorten the question or shots"
-            )
+        self._check_length(ids)
         out: list[list[Generated]] = [[] for _ in prompts]
         rows = [i for i in range(len(prompts)) for _ in range(n)]
         with torch.random.fork_rng(), torch.inference_mode():
@@ -121,6 +129,7 @@ class TransformersGenerator:
         tails = [self._without_opening(text, ids_T) for text, ids_T in zip(texts, prompt_ids, strict=True)]
         encoded = [self.tokenizer(tail, add_special_tokens=False, return_offsets_mapping=True) for tail in tails]
         ids = [ids_T + tail["input_ids"] for ids_T, tail in zip(prompt_ids, encoded, strict=True)]
+        self._check_length(ids, room=0)
         out: list[list[tuple[int, int, float]]] = [[] for _ in texts]
         for row, values in self._log_probabilities(ids, [len(tail["input_ids"]) for tail in encoded]):
             offsets, shift = encoded[row]["offset_mapping"], len(texts[row]) - len(tails[row])
@@ -143,6 +152,7 @@ class TransformersGenerator:
         ids = [self.encode(prompt) for prompt in prompts]
         for ids_T, text in zip(ids, texts, strict=True):
             ids_T += self.tokenizer(self._without_opening(text, ids_T), add_special_tokens=False)["input_ids"]
+        self._check_length(ids)
 
         def next_probabilities(rows: list[list[int]], wanted: Sequence[int]) -> list[list[float]]:
             out: list[list[float]] = [[] for _ in rows]
@@ -267,6 +277,15 @@ class TransformersGenerator:
     def context(self) -> int | None:
         """Tokens that the model reads; None when its configuration does not say."""
         return getattr(self.model.config, "max_position_embeddings", None)
+
+    def _check_length(self, ids: Sequence[Sequence[int]], room: int = 1) -> None:
+        """Refuse texts after which the model has no ``room`` for so many tokens."""
+        longest = max(map(len, ids), default=0)
+        if self.context is not None and longest + room > self.context:
+            raise PromptRefusedError(
+                f"a prompt has {longest} tokens and the model reads {self.context}: shorten the question or shots, or "
+                "use a model with a longer context"
+            )
 
     def _without_opening(self, text: str, prompt_ids: Sequence[int]) -> str:
         """What follows the prompt: a completion without what `generate` put in front of it."""

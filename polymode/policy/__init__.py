@@ -6,8 +6,18 @@
 Nothing here uses a reference: a policy is fitted to records that only state which answers were right.
 """
 
+from polymode.policy.conditions import Conditions, QuestionStatistics
 from polymode.policy.deciding import decide, effective_number
-from polymode.policy.policy import Guarantee, Policy
+from polymode.policy.guarantee import Guarantee
+from polymode.policy.policy import Policy
 from polymode.policy.recalibration import Recalibration
 
-__all__ = ["Guarantee", "Policy", "Recalibration", "decide", "effective_number"]
+__all__ = [
+    "Conditions",
+    "Guarantee",
+    "Policy",
+    "QuestionStatistics",
+    "Recalibration",
+    "decide",
+    "effective_number",
+]

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate
 
-from polymode.errors import ConfigError, VerifierFault, one_of
+from polymode.errors import ConfigError, VerifierFault
 from polymode.policy.policy import Policy
 from polymode.types import Answer, AnswerSet, Decision, DecisionKind
 from polymode.verifiers.text import TextVerifier
 
-RISKS = ("normal", "high")
 TOLERANCE = 1e-9
 """A value that misses a threshold by no more than this reaches it: 0.1 + 0.2 reaches 0.3."""
 
 Same = Callable[[str, str], bool]
 
 
-def decide(answers: AnswerSet, policy: Policy, *, risk: str = "normal", same: Same | None = None) -> Decision:
+def decide(
+    answers: AnswerSet,
+    policy: Policy,
+    *,
+    risk: str = "normal",
+    meta: Mapping[str, object] | None = None,
+    same: Same | None = None,
+) -> Decision:
     """ANSWER, OFFER_SET, ABSTAIN or ESCALATE, by the first rule of the policy that applies.
 
     The mass of some answers is the sum of their (recalibrated) confidences, the expected number of right ones among
@@ -36,14 +42,16 @@ def decide(answers: AnswerSet, policy: Policy, *, risk: str = "normal", same: Sa
 
     Args:
         answers: the result of `parse_answers`.
-        policy: the rules.
-        risk: of the question. ``high`` allows only ESCALATE and OFFER_SET: rule 4 is skipped, ABSTAIN becomes ESCALATE.
+        policy: the rules; one with groups applies those of the question's group (`Policy.rules_for`).
+        risk: of the question: a class of the policy, without classes normal or high. ``high`` allows only ESCALATE and
+            OFFER_SET in every policy: rule 4 is skipped, ABSTAIN becomes ESCALATE.
+        meta: further fields of the question, for a policy that tells questions apart by one of them.
         same: equality of answers, instead of the policy's; use the one that the policy was fitted with.
 
     Raises:
-        ConfigError: unknown risk, or a K other than the policy's.
+        ConfigError: a risk or group that the policy does not know, or a K other than the policy's.
     """
-    one_of("risk", risk, RISKS)
+    policy = policy.rules_for(risk, meta)
     if policy.k is not None and answers.k != policy.k:
         raise ConfigError(
             f"k = {answers.k} does not suit the policy, which was calibrated with k = {policy.k}: ask for {policy.k} "

@@ -9,11 +9,19 @@ for any model and any confidences, however poor. The guarantees:
   probability at least 1 - delta** over the draw of the calibration records. Questions that do not reach the threshold
   are escalated, so it is possible even where often none of the K answers is right. When no threshold passes its
   test, fitting refuses.
-- ``both``: the first two at once, from a test part each, at delta / 2 each: both hold together with probability at
-  least 1 - delta. The sets are those of questions that do not get ANSWER.
+- ``both``: the first two at once, each on a test part of its own. The sets are those of questions that get no ANSWER.
 - ``conformal``: every usable question gets a set, and the rate of sets without a right answer is at most alpha **on
-  average** over calibration records and questions (marginally); for one calibration it may be higher. Nothing can be
-  left out, so fitting refuses when even all K answers miss too often.
+  average** over calibrations; for one calibration it may be higher. Nothing can be left out, so fitting refuses unless
+  the design part proves, at level delta, that all K answers miss rarely enough (`thresholds.conformal`).
+
+**Groups.** Questions may be told apart by a field (a class of risk). Each group is then split, tested and given
+thresholds by itself, with its own alpha, target and rules; what cannot be promised for a group is left out, noted, and
+its questions are escalated. All guarantees hold together with probability at least 1 - delta:
+
+- ``bonferroni``: each of m has delta / m.
+- ``fixed-sequence``: each has delta, and they are tested one after the other: each sequence of thresholds ends where
+  the design part expects a failure, and the first failure ends the testing. Groups are in the order in which they are
+  named, then the larger ones first; neither depends on a test record.
 
 The design part costs records but saves more: without it every threshold would need its share of delta (Bonferroni), as
 an order that the tested records choose themselves is no fixed order.
@@ -21,47 +29,21 @@ an order that the tested records choose themselves is no fixed order.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from itertools import count
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from polymode.errors import ConfigError, one_of
+from polymode.errors import ConfigError
 from polymode.policy import thresholds
-from polymode.policy.maps import MIN_ANSWERS, fit_map
-from polymode.policy.policy import Guarantee, Policy
-from polymode.policy.recalibration import METHODS
-from polymode.policy.records import Ints, Records, View
-
-TARGETS = ("answer", "set", "both", "conformal")
-MIN_DESIGN = 10
-"""Fewest records of the design part."""
-
-
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """The request to `fit_policy`."""
-
-    target: str = "set"
-    """What the guarantee is about: answer, set, both or conformal."""
-    alpha: float = 0.1
-    """Largest tolerated share of failures."""
-    delta: float = 0.05
-    """Probability that the guarantee fails because the records were unrepresentative; not used by conformal."""
-    recalibrate: str = "none"
-    """How confidences are recalibrated first, to match how often answers are right: none, isotonic, platt or
-    temperature."""
-    design_share: float = 0.3
-    """Share of the records that recalibration and the order of the tests are fitted on; the rest is for testing."""
-    seed: int = 0
-    """Random seed of the split into the two parts."""
-
-    def __post_init__(self) -> None:
-        one_of("target", self.target, TARGETS)
-        one_of("recalibrate", self.recalibrate, ("none", *METHODS))
-        for name in ("alpha", "delta", "design_share"):
-            if not 0 < getattr(self, name) < 1:
-                raise ConfigError(f"{name} = {getattr(self, name)} is not allowed: give a number between 0 and 1")
+from polymode.policy.calibration import Calibration
+from polymode.policy.groups import Group, groups_of, split
+from polymode.policy.guarantee import Guarantee
+from polymode.policy.maps import fit_map
+from polymode.policy.policy import Policy
+from polymode.policy.recalibration import Recalibration
+from polymode.policy.records import Records, View
 
 
 def fit_policy(
@@ -69,9 +51,10 @@ def fit_policy(
     calibration: Calibration,
     *,
     rules: Policy | None = None,
-    n_unscored: int = 0,
-    fingerprint: str = "",
-    date: str = "",
+    by: str = "",
+    labels: Sequence[str] = (),
+    groups: Mapping[str, Mapping[str, Any]] | None = None,
+    **about: Any,
 ) -> Policy:
     """A policy whose thresholds satisfy the guarantee of the module docstring and show as much as it allows.
 
@@ -80,78 +63,93 @@ def fit_policy(
         calibration: the guarantee.
         rules: further rules (``abstain_below``, ``max_effective``, ``when_malformed``, ``equality``), chosen before the
             records were seen; its thresholds and guarantees are replaced.
-        n_unscored: records with an answer that could not be judged, noted in the guarantee.
-        fingerprint: of the calibration file, noted in the guarantee.
-        date: noted in the guarantee.
+        by: field by which the questions are told apart; empty for one policy for all.
+        labels: with ``by``, the group of each record.
+        groups: with ``by``, by group what differs there (`groups.OPTIONS`).
+        about: fields of each guarantee: ``n_unscored``, ``n_repeats``, ``fingerprint``, ``date``.
 
     Raises:
-        ConfigError: too few records, or no threshold satisfies the guarantee.
+        ConfigError: too few records, or no threshold satisfies the guarantee, in any group; an unknown group, or an
+            option that groups do not have.
     """
-    design, *tests = _split(len(records), calibration)
     bare = replace(
         rules or Policy(),
         answer_at=None,
         offer_at=None,
-        offer_all=calibration.target == "conformal",
+        offer_all=False,
         k=records.k,
         recalibration=None,
         guarantees=(),
     )
-    if calibration.recalibrate != "none":
-        bare = replace(bare, recalibration=fit_map(calibration.recalibrate, *records.at(design).answers()))
-    about = {"n_design": len(design), "n_unscored": n_unscored, "fingerprint": fingerprint, "date": date}
-    policy, guarantees = bare, list[Guarantee]()
-    design_view, *test_views = [View.of(records.at(part), bare) for part in (design, *tests)]
-    alpha, delta = calibration.alpha, calibration.delta / len(tests)
-    if calibration.target == "conformal":
-        guarantees.append(thresholds.conformal(test_views[0], alpha))
-        policy = replace(policy, offer_at=guarantees[-1].threshold)
-    if calibration.target in ("answer", "both"):
-        outcome, top = thresholds.single_answers, design_view.top
-        guarantees.append(thresholds.learn_then_test("answer", outcome, top, design_view, test_views[0], alpha, delta))
-        policy = replace(policy, answer_at=guarantees[-1].threshold)
-    if calibration.target in ("set", "both"):
-        outcome, mass = thresholds.sets_beside(policy.answer_at), design_view.mass
-        try:
-            guarantees.append(
-                thresholds.learn_then_test("offer_set", outcome, mass, design_view, test_views[-1], alpha, delta)
-            )
-        except ConfigError as exc:
-            if policy.answer_at is None:
-                raise
-            alone = f"target 'answer' alone can be promised, with answer_at = {policy.answer_at:g}"
-            raise ConfigError(f"{exc}; {alone}") from None
-        policy = replace(policy, offer_at=guarantees[-1].threshold)
-    return policy.with_guarantees(*(replace(guarantee, **about) for guarantee in guarantees))
+    parts = groups_of(records, calibration, bare, by, labels, groups or {})
+    testable = split(parts, calibration, is_only=not by)
+    if calibration.recalibrate != "none" and testable:
+        map_ = _map(calibration.recalibrate, [part.design for part in testable if part.design is not None])
+        for part in testable:
+            part.policy = replace(part.policy, recalibration=map_)
+    _test(testable, calibration, is_only=not by)
+    for part in parts:
+        promised = [replace(one, n_design=part.n_design, **about) for one in part.guarantees]
+        part.policy = replace(part.policy, note="; ".join(part.notes)).with_guarantees(*promised)
+    if not by:
+        return parts[0].policy
+    if not any(part.guarantees for part in parts):
+        reasons = "; ".join(f"{part.name}: {part.policy.note}" for part in parts)
+        raise ConfigError(f"by = {by!r}: nothing can be promised for any group ({reasons})")
+    return replace(bare, by=by, groups={part.name: part.policy for part in parts})
 
 
-def _split(n: int, calibration: Calibration) -> list[Ints]:
-    """Record numbers of the design part and of one test part per promise, after saying when they are too few."""
-    is_conformal = calibration.target == "conformal"
-    has_map = calibration.recalibrate != "none"
-    share = calibration.design_share if has_map or not is_conformal else 0.0
-    n_tests = 2 if calibration.target == "both" else 1
-    alpha, delta = calibration.alpha, calibration.delta / n_tests
-    least = thresholds.records_to_conform(alpha) if is_conformal else thresholds.records_to_test(alpha, delta)
-    least_design = (MIN_ANSWERS if has_map else MIN_DESIGN) if share else 0
+def _map(method: str, designs: Sequence[Records]) -> Recalibration:
+    """One map for all groups, fitted to the design parts of all of them."""
+    answers = [design.answers() for design in designs]
+    q, y = (np.concatenate(values) for values in zip(*answers, strict=True))
+    return fit_map(method, q, y)
 
-    def parts(n: int) -> tuple[int, int]:
-        n_design = round(share * n)
-        return n_design, (n - n_design) // n_tests
 
-    def suffices(n: int) -> bool:
-        n_design, n_test = parts(n)
-        return n_design >= least_design and n_test >= least
+def _test(parts: list[Group], calibration: Calibration, *, is_only: bool) -> None:
+    """Thresholds and guarantees of each group, one decision after the other."""
+    ended_at = ""
+    for part in parts:
+        for number, decision in enumerate(part.calibration.decisions):
+            where = f"{decision}{part.who}"
+            if ended_at:
+                part.notes.append(f"{decision}: not tested, as the fixed sequence ended at {ended_at}")
+                continue
+            try:
+                guarantee, is_complete = _promise(part, number, decision, calibration.correction)
+            except ConfigError as exc:
+                if is_only:
+                    raise ConfigError(f"{exc}{_alternative(part.policy)}") from None
+                part.notes.append(f"{decision}: {exc}")
+                is_complete = False
+            else:
+                part.guarantees.append(guarantee)
+                name = {"answer": "answer_at", "offer_set": "offer_at"}[decision]
+                part.policy = replace(part.policy, **{name: guarantee.threshold})
+            if calibration.correction == "fixed-sequence" and not is_complete:
+                ended_at = where
 
-    if not suffices(n):
-        rough = max(least * n_tests / (1 - share), least_design / share if share else 0)
-        needed = next(m for m in count(max(n + 1, int(rough) - n_tests - 2)) if suffices(m))
-        what = f"alpha = {alpha:g}" + ("" if is_conformal else f", delta = {calibration.delta:g}")
-        raise ConfigError(
-            f"records: {n} are too few, {what} and target = {calibration.target!r} need at least {needed} even when "
-            "nothing fails: judge more questions, or allow a larger alpha"
-        )
-    n_design, n_test = parts(n)
-    order = np.random.default_rng(calibration.seed).permutation(n)
-    ends = [n_design + (i + 1) * n_test for i in range(n_tests - 1)]
-    return np.split(order, [n_design, *ends])
+
+def _promise(part: Group, number: int, decision: str, correction: str) -> tuple[Guarantee, bool]:
+    """The guarantee of one decision, and whether all its tests passed; raises ConfigError where there is none."""
+    assert part.design is not None
+    alpha, delta = part.calibration.alpha_of(decision), part.calibration.delta
+    design, test = (View.of(records, part.policy) for records in (part.design, part.tests[number]))
+    if part.calibration.target == "conformal":
+        return thresholds.conformal(design, test, alpha, delta, who=part.who), True
+    is_answer = decision == "answer"
+    outcome = thresholds.single_answers if is_answer else thresholds.sets_beside(part.policy.answer_at)
+    statistic = design.top if is_answer else design.mass
+    is_limited = correction == "fixed-sequence"
+    order = thresholds.order_of_tests(
+        decision, outcome, statistic, design, len(test.top), alpha, delta, is_limited=is_limited
+    )
+    guarantee = thresholds.learn_then_test(decision, outcome, order, test, alpha, delta, who=part.who)
+    return guarantee, guarantee.threshold == order[-1]
+
+
+def _alternative(policy: Policy) -> str:
+    """What can be promised where the rest cannot."""
+    if policy.answer_at is None:
+        return ""
+    return f"; target 'answer' alone can be promised, with answer_at = {policy.answer_at:g}"

@@ -6,68 +6,24 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from polymode.errors import ConfigError, number_in, one_of
+from polymode.policy.conditions import Conditions
+from polymode.policy.guarantee import Guarantee
+from polymode.policy.json_fields import checked_fields
 from polymode.policy.recalibration import Recalibration
 from polymode.prompts import MAX_K, check_k
 
 MALFORMED = ("escalate", "abstain")
 EQUALITIES = ("text", "exact")
-
-
-@dataclass(frozen=True, slots=True)
-class Guarantee:
-    """The guarantee of one calibration, with its evidence. The guaranteed rate is ``alpha``, not ``bound``.
-
-    It covers questions and completions drawn like the calibration records: the same model, prompt, K, sampling settings
-    and mix of questions, risk ``normal``. It does not cover a single question or a subset of the questions.
-    """
-
-    decision: str
-    """The decision it covers: answer or offer_set."""
-    statement: str
-    """The guarantee, as a sentence."""
-    method: str
-    """learn-then-test or conformal."""
-    alpha: float
-    """Guaranteed largest failure rate."""
-    delta: float | None
-    """Probability, over the draw of the calibration records, that the guarantee fails; None when it holds on average
-    over that draw."""
-    threshold: float
-    """The chosen threshold."""
-    bound: float
-    """learn-then-test: upper Clopper-Pearson limit at 1 - delta of the failure rate at the threshold; conformal:
-    (failures + 1) / (n + 1). Never above alpha."""
-    n: int
-    """Records in the test part."""
-    n_shown: int
-    """Of them, those that get the decision."""
-    n_failed: int
-    """Of these, those where no answer shown is right."""
-    n_design: int = 0
-    """Further records, which determined the recalibration and the order of tests."""
-    n_unscored: int = 0
-    """Calibration records with an answer that no verifier could judge; it counts as not right."""
-    fingerprint: str = ""
-    """SHA-256 of the calibration file."""
-    date: str = ""
-    """Day of the calibration."""
-    rules: str = ""
-    """Digest of the policy's rules: with other rules the guarantee is void, and such a policy is refused."""
-
-    def __post_init__(self) -> None:
-        for name in ("decision", "statement", "method", "fingerprint", "date", "rules"):
-            if not isinstance(getattr(self, name), str):
-                raise ConfigError(f"guarantee.{name} = {getattr(self, name)!r} is not allowed: give a text")
-        for name in ("n", "n_shown", "n_failed", "n_design", "n_unscored"):
-            number_in(f"guarantee.{name}", getattr(self, name), 0, whole=True)
-        number_in("guarantee.alpha", self.alpha, 0, 1)
-        number_in("guarantee.delta", 0 if self.delta is None else self.delta, 0, 1)
-        number_in("guarantee.bound", self.bound, 0, 1)
-        number_in("guarantee.threshold", self.threshold, 0, MAX_K)
+RISK = "risk"
+"""Name of the field by which questions are told apart by their risk."""
+RISKS = ("normal", "high")
+"""Classes of risk that a policy without classes of its own knows."""
+MAX_NAME = 100
+"""Longest name of a group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +50,14 @@ class Policy:
     """Answers requested in the calibration; answer sets of another K are refused. None: any K."""
     guarantees: tuple[Guarantee, ...] = ()
     """Guarantees of the calibration; empty for thresholds set by hand."""
+    by: str = ""
+    """Field by which questions are told apart: ``risk``, or one of their ``meta``; empty: one policy for all."""
+    groups: Mapping[str, Policy] = field(default_factory=dict)
+    """Rules, thresholds and guarantees of the questions with each value of ``by``; the policy's own are not used."""
+    note: str = ""
+    """What the calibration could not promise, and why."""
+    conditions: Conditions | None = None
+    """What the guarantees were fitted on; they hold for nothing else. None where that is not known."""
 
     def __post_init__(self) -> None:
         one_of("when_malformed", self.when_malformed, MALFORMED)
@@ -113,6 +77,10 @@ class Policy:
                 object.__setattr__(self, name, float(number_in(name, value, low, high)))
         if self.k is not None:
             check_k(self.k)
+        for name in ("by", "note"):
+            if not isinstance(getattr(self, name), str):
+                raise ConfigError(f"{name} = {getattr(self, name)!r} is not allowed: give a text")
+        self._check_groups()
         rules = self.digest() if self.guarantees else ""
         if any(guarantee.rules != rules for guarantee in self.guarantees):
             raise ConfigError(
@@ -120,9 +88,68 @@ class Policy:
                 "leave guarantees out"
             )
 
+    def _check_groups(self) -> None:
+        if bool(self.by) != bool(self.groups):
+            raise ConfigError("by, groups: give both or neither, the field and the policy of each of its values")
+        own = (self.answer_at, self.offer_at, self.recalibration, self.offer_all or None)
+        if self.groups and (self.guarantees or any(value is not None for value in own)):
+            raise ConfigError("groups: thresholds, recalibration and guarantees belong to each group, not beside them")
+        for name, group in self.groups.items():
+            where = f"groups, {name!r}"
+            check_group_name("groups", name)
+            if group.groups or group.conditions is not None:
+                raise ConfigError(f"{where}: groups and conditions belong to the whole policy")
+            for shared in ("k", "equality"):
+                if getattr(group, shared) != getattr(self, shared):
+                    raise ConfigError(
+                        f"{where}: {shared} = {getattr(group, shared)!r} differs from the policy's "
+                        f"{getattr(self, shared)!r}: it must be the same in all groups"
+                    )
+            if (self.by, name) == (RISK, "high") and group.answer_at is not None:
+                raise ConfigError(f"{where}: answer_at is not allowed: at high risk no single answer is given")
+
+    @property
+    def risks(self) -> tuple[str, ...]:
+        """Classes of risk that it has rules for."""
+        return tuple(self.groups) if self.by == RISK else RISKS
+
+    def rules_for(self, risk: str = "normal", meta: Mapping[str, object] | None = None) -> Policy:
+        """The policy of the questions with this risk and these fields; itself where it does not tell them apart.
+
+        Raises:
+            ConfigError: a class of risk, or a value of the field ``by``, that it has no rules for.
+        """
+        if risk not in self.risks:
+            raise ConfigError(f"risk = {risk!r} is not known: use one of {', '.join(self.risks)}")
+        if not self.by or self.by == RISK:
+            return self.groups.get(risk, self)
+        if self.by not in (meta or {}):
+            raise ConfigError(
+                f"{self.by} is missing: the policy tells questions apart by it; use one of {', '.join(self.groups)}"
+            )
+        name = group_name((meta or {})[self.by])
+        if name not in self.groups:
+            raise ConfigError(f"{self.by} = {name!r} is not known: use one of {', '.join(self.groups)}")
+        return self.groups[name]
+
+    @property
+    def promises(self) -> list[tuple[str, Guarantee]]:
+        """Every guarantee with the name of its group, "" where there are no groups."""
+        parts = self.groups or {"": self}
+        return [(name, guarantee) for name, part in parts.items() for guarantee in part.guarantees]
+
+    @property
+    def shows_anything(self) -> bool:
+        """Whether some threshold allows an answer or a set."""
+        return any(part.answer_at is not None or part.offer_at is not None for part in (self, *self.groups.values()))
+
     def digest(self) -> str:
-        """Short hash of the rules, without the guarantees."""
-        rules = {name: value for name, value in self.to_json().items() if name != "guarantees"}
+        """Short hash of the rules, without the guarantees and what they were fitted on."""
+        rules = self.to_json()
+        for name in ("guarantees", *_LATER):
+            rules.pop(name, None)
+        if self.groups:  # a policy without groups has the digest that it had before there were any
+            rules |= {"by": self.by, "groups": {name: group.digest() for name, group in self.groups.items()}}
         return hashlib.sha256(json.dumps(rules, sort_keys=True).encode()).hexdigest()[:16]
 
     def with_guarantees(self, *guarantees: Guarantee) -> Policy:
@@ -132,7 +159,10 @@ class Policy:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types; `from_json` reads them back unchanged."""
-        return json.loads(json.dumps(asdict(self), allow_nan=False))
+        row = {one.name: getattr(self, one.name) for one in fields(self)}
+        row["groups"] = {name: group.to_json() for name, group in self.groups.items()}
+        row = {name: value for name, value in row.items() if value or name not in _LATER}
+        return json.loads(json.dumps(row, allow_nan=False, default=asdict))
 
     @staticmethod
     def from_json(row: object) -> Policy:
@@ -141,33 +171,50 @@ class Policy:
         Raises:
             ConfigError: not an object, an unknown field, a value that is not allowed, a guarantee for other rules.
         """
-        values = _checked(row, Policy, "policy")
+        values = checked_fields(row, Policy, "policy")
         if values.get("recalibration") is not None:
             values["recalibration"] = _recalibration(values["recalibration"])
-        listed = values.get("guarantees", [])
+        if values.get("conditions") is not None:
+            values["conditions"] = Conditions.from_json(values["conditions"])
+        listed, groups = values.get("guarantees", []), values.get("groups", {})
         if not isinstance(listed, list):
             raise ConfigError("guarantees: a list is needed")
-        values["guarantees"] = tuple(Guarantee(**_checked(item, Guarantee, "guarantee", whole=True)) for item in listed)
+        if not isinstance(groups, Mapping):
+            raise ConfigError("groups: an object is needed, with the policy of each group")
+        values["guarantees"] = tuple(
+            Guarantee(**checked_fields(item, Guarantee, "guarantee", needed=_NEEDED)) for item in listed
+        )
+        values["groups"] = {name: _group(name, group) for name, group in groups.items()}
         return Policy(**values)
 
 
+_LATER = ("by", "groups", "note", "conditions")
+"""Fields that files of older versions lack; written only where they say something."""
+_NEEDED = tuple(one.name for one in fields(Guarantee) if one.name != "n_repeats")
+"""Fields that a guarantee had from the beginning."""
+
+
+def group_name(value: object) -> str:
+    """A value of a field as the name of its group: a text itself, anything else as JSON writes it."""
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
+
+
+def check_group_name(label: str, name: object) -> None:
+    """Refuse what is no name of a group or class of risk, with a ConfigError."""
+    if not isinstance(name, str) or not name.strip() or not name.isprintable() or len(name) > MAX_NAME:
+        raise ConfigError(f"{label} = {name!r:.80} is not allowed: give a printable text of 1 to {MAX_NAME} characters")
+
+
+def _group(name: object, row: object) -> Policy:
+    try:
+        return Policy.from_json(row)
+    except ConfigError as exc:
+        raise ConfigError(f"groups, {name!r}: {exc}") from None
+
+
 def _recalibration(row: object) -> Recalibration:
-    values = _checked(row, Recalibration, "recalibration", whole=True)
+    values = checked_fields(row, Recalibration, "recalibration", needed=[one.name for one in fields(Recalibration)])
     points = values["points"]
     if not isinstance(points, list) or not all(isinstance(point, list) and len(point) == 2 for point in points):
         raise ConfigError("recalibration.points: a list of pairs of numbers is needed")
     return Recalibration(**{**values, "points": tuple((x, r) for x, r in points)})
-
-
-def _checked(row: object, kind: type[Any], where: str, *, whole: bool = False) -> dict[str, Any]:
-    """The fields of a JSON object, none unknown and, with ``whole``, none missing."""
-    if not isinstance(row, Mapping):
-        raise ConfigError(f"{where}: a JSON object is needed, got {type(row).__name__}")
-    names = [field.name for field in fields(kind)]
-    for name in row:
-        if name not in names:
-            raise ConfigError(f"{where}: unknown field {name!r}; known: {', '.join(names)}")
-    missing = [name for name in names if name not in row]
-    if whole and missing:
-        raise ConfigError(f"{where}: {missing[0]} is missing; calibrate again")
-    return dict(row)

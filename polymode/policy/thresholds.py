@@ -10,7 +10,7 @@ from scipy.stats import beta, binom
 
 from polymode.errors import ConfigError
 from polymode.policy.deciding import TOLERANCE
-from polymode.policy.policy import Guarantee
+from polymode.policy.guarantee import Guarantee
 from polymode.policy.records import Bools, Floats, Ints, View
 
 MAX_THRESHOLDS = 100
@@ -39,10 +39,18 @@ def sets_beside(answer_at: float | None) -> Outcome:
     return sets
 
 
-def learn_then_test(
-    decision: str, outcome: Outcome, statistic: Floats, design: View, test: View, alpha: float, delta: float
-) -> Guarantee:
-    """The last threshold that passes its test, in an order that the design part suggests.
+def order_of_tests(
+    decision: str,
+    outcome: Outcome,
+    statistic: Floats,
+    design: View,
+    n_test: int,
+    alpha: float,
+    delta: float,
+    *,
+    is_limited: bool = False,
+) -> Floats:
+    """Thresholds in the order in which they are to be tested, as the design part suggests.
 
     Args:
         decision: answer or offer_set.
@@ -50,21 +58,47 @@ def learn_then_test(
         statistic: the value compared with the threshold, of the design records, shape (N,) or (N, K); thresholds are
             taken from its values.
         design: records that may suggest anything.
-        test: independent records.
+        n_test: records of the test part.
         alpha: largest rate of failures among the records that get the decision.
         delta: probability that the guarantee fails.
+        is_limited: end where a test is likely to fail, for a sequence in which further tests follow.
 
     Raises:
-        ConfigError: not even the first threshold passes.
+        ConfigError: no design record can get the decision.
     """
     thresholds = _candidates(statistic[outcome(design, -np.inf)[0]].ravel())
     if not len(thresholds):
         raise ConfigError(f"alpha = {alpha:g}: no record of the design part can get {decision}; loosen the other rules")
     n, failed = _counts(outcome, design, thresholds)
-    ratio = len(test.top) / len(design.top)
-    guess = p_values(np.round(failed * ratio).astype(np.int64), np.round(n * ratio).astype(np.int64), alpha)
+    ratio = n_test / len(design.top)
+    n, failed = np.round(n * ratio).astype(np.int64), failed * ratio
+    guess = p_values(np.round(failed).astype(np.int64), n, alpha)
     # Start where a rejection is likeliest, of equal ones at the lowest threshold, and go down from there.
-    order = thresholds[len(guess) - 1 - int(np.argmin(guess[::-1])) :]
+    start = len(guess) - 1 - int(np.argmin(guess[::-1]))
+    if not is_limited:
+        return thresholds[start:]
+    failed += np.sqrt(failed + 1)  # by chance there may be so many more in the test part
+    likely = fixed_sequence(p_values(np.ceil(failed[start:]).astype(np.int64), n[start:], alpha), delta)
+    return thresholds[start : start + max(likely, 1)]
+
+
+def learn_then_test(
+    decision: str, outcome: Outcome, order: Floats, test: View, alpha: float, delta: float, *, who: str = ""
+) -> Guarantee:
+    """The last threshold that passes its test, in a given order.
+
+    Args:
+        decision: answer or offer_set.
+        outcome: the effect of a threshold.
+        order: thresholds (T,), of `order_of_tests`.
+        test: records that the order does not depend on.
+        alpha: largest rate of failures among the records that get the decision.
+        delta: probability that the guarantee fails.
+        who: which questions it is about, as `` with risk = high``; empty for all.
+
+    Raises:
+        ConfigError: not even the first threshold passes.
+    """
     n, failed = _counts(outcome, test, order)
     last = fixed_sequence(p_values(failed, n, alpha), delta) - 1
     if last < 0:
@@ -74,14 +108,11 @@ def learn_then_test(
             f"among {n[0]} (of {len(test.top)} tested records) do not prove a rate of at most {alpha:g} with "
             f"probability {1 - delta:g}; use more records, a larger alpha, or better (or recalibrated) confidences"
         )
-    who = {
-        "answer": "the questions that get ANSWER are answered wrongly",
-        "offer_set": "the questions that get OFFER_SET get a set without a right answer",
-    }[decision]
+    fate = {"answer": "ANSWER are answered wrongly", "offer_set": "OFFER_SET get a set without a right answer"}
     return Guarantee(
         decision=decision,
         statement=f"With probability at least {1 - delta:g} over the draw of the calibration records, at most "
-        f"{alpha:.4g} of {who}.",
+        f"{alpha:.4g} of the questions{who} that get {fate[decision]}.",
         method="learn-then-test",
         alpha=alpha,
         delta=delta,
@@ -93,39 +124,62 @@ def learn_then_test(
     )
 
 
-def conformal(view: View, alpha: float) -> Guarantee:
+def conformal(design: View, test: View, alpha: float, delta: float, *, who: str = "") -> Guarantee:
     """The lowest threshold, every usable question being offered a set, whose sets miss rarely enough on average.
 
+    Conformal risk control bounds the average over calibrations only if the full set, all K answers, misses with a rate
+    m of at most alpha: refusing the calibrations in which it seems to miss more often would leave, where m is above
+    alpha, the lucky ones alone, each of which misses at m or more. So the design part tests that first, and chooses
+    nothing else here. Then
+
+        m > alpha:   a policy comes about with probability at most delta;
+        m <= alpha:  E[rate | a policy comes about] <= alpha,
+
+    the second because the two parts are independent and the threshold k, which offers all answers, is always there to
+    fall back on.
+
+    Args:
+        design: records that test the full set.
+        test: records that the threshold is chosen on.
+        alpha: largest rate of sets without a right answer.
+        delta: probability that the full set passes its test although it misses more often.
+        who: as for `learn_then_test`.
+
     Raises:
-        ConfigError: too few usable records, or even all K answers miss too often.
+        ConfigError: too few usable records, or all K answers may miss too often.
     """
-    n, k = int(view.eligible.sum()), view.mass.shape[1]
+    n, k = int(test.eligible.sum()), test.mass.shape[1]
     least = records_to_conform(alpha)
     if n < least:
         raise ConfigError(
-            f"records: {n} of {len(view.top)} can be used, alpha = {alpha:g} needs at least {least}: judge more "
+            f"records: {n} of {len(test.top)} can be used, alpha = {alpha:g} needs at least {least}: judge more "
             "questions, or allow a larger alpha"
+        )
+    n_design = int(design.eligible.sum())
+    missed = int((design.eligible & (design.first_right == k)).sum())
+    if upper_limit(missed, n_design, delta) > alpha:
+        raise ConfigError(
+            f"alpha = {alpha:g} cannot be promised for every question: even all k = {k} answers hold no right one for "
+            f"{missed} of {n_design} (of {len(design.top)} records of the design part), which does not prove a rate of "
+            f"at most {alpha:g} with probability {1 - delta:g}; use target 'set', which escalates the doubtful ones, "
+            "more records, a larger k or a larger alpha"
         )
     steps: Ints = np.arange(1, round(k / STEP) + 1)
     thresholds: Floats = np.round(steps * STEP, 10)
-    failed = _missing(view, thresholds)
-    level = conformal_level(failed, n)
-    if level[-1] > alpha:
-        raise ConfigError(
-            f"alpha = {alpha:g} cannot be promised for every question: even all k = {k} answers hold no right one for "
-            f"{failed[-1]} of {n}; use target 'set', which escalates the doubtful ones, a larger k or a larger alpha"
-        )
-    first = int(np.argmax(level <= alpha))
+    failed = _missing(test, thresholds)
+    is_low = conformal_level(failed, n) <= alpha
+    first = int(np.argmax(is_low)) if is_low.any() else len(thresholds) - 1
     return Guarantee(
         decision="offer_set",
-        statement=f"On average over calibration records and questions, at most {alpha:.4g} of the questions with a "
-        "usable completion get a set without a right answer; every one of them gets a set.",
+        statement=f"Each question{who} with a usable completion gets a set. On average over calibrations, at most "
+        f"{alpha:.4g} of these sets contain no right answer; for this one calibration the share may be higher, but not "
+        f"that of the sets of all {k} answers: with probability at least {1 - delta:g} it is at most {alpha:.4g}.",
         method="conformal",
         alpha=alpha,
-        delta=None,
+        delta=delta,
         threshold=float(thresholds[first]),
-        bound=float(level[first]),
-        n=len(view.top),
+        bound=upper_limit(missed, n_design, delta),
+        n=len(test.top),
         n_shown=n,
         n_failed=int(failed[first]),
     )

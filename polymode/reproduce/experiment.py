@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
 from polymode.errors import ConfigError, number_in
 
 WARMUPS = ("auto", "none", "task", "self")
+_OF_TRAINING = ("warmup", "steps", "seeds", "lora", "dtype", "device", "warmup_options")
+_OF_TRANSPORT = ("base_url", "api_key_env", "concurrency", "timeout", "retries", "patience")
+"""Options of the back-end `openai` that change no text."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +47,14 @@ class Experiment:
     """What is computed in; trained weights are float32 in any case."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where models run; auto: on the GPUs where there are some. cuda refuses to go on without one."""
-    backend: Literal["transformers", "vllm"] = "transformers"
-    """What samples, in training and in evaluation; warm-up and distillation use transformers in any case."""
+    backend: Literal["transformers", "vllm", "openai"] = "transformers"
+    """What samples, in training and in evaluation; warm-up and distillation use transformers in any case. paper with
+    openai measures a model behind a server, which is not trained."""
+    backend_options: Mapping[str, Any] = field(default_factory=dict)
+    """Options of what samples in evaluation, as for `polymode generate`; openai needs base_url."""
+    refused: Literal["stop", "empty"] = "stop"
+    """What becomes of prompts that a server refuses: the experiment waits for them, or they count as empty
+    completions."""
     recipe_options: Mapping[str, Any] = field(default_factory=dict)
     """Any other option of `polymode train`, for example learning_rate=1e-5 num_generations=16 credit=term."""
     warmup_options: Mapping[str, Any] = field(default_factory=dict)
@@ -61,7 +70,27 @@ class Experiment:
                 f"warmup = {self.warmup!r} is no file: use {', '.join(WARMUPS)}, or the path of a completions file"
             )
 
+        if self.backend == "openai":
+            self._check_server()
+
+    def _check_server(self) -> None:
+        """Refuse options of training for a model that is behind a server."""
+        if not self.backend_options.get("base_url"):
+            raise ConfigError(
+                "backend = 'openai' needs the address of the server: add --backend-options "
+                "base_url=http://localhost:8000/v1"
+            )
+        defaults = {one.name: one.default for one in fields(self)}
+        for name in _OF_TRAINING:
+            value = getattr(self, name)
+            if value and value != defaults[name] and (name, value) != ("warmup", "none"):
+                raise ConfigError(
+                    f"{name} = {value!r} with backend = 'openai': a model behind a server is not trained; leave it out"
+                )
+
     @property
     def content(self) -> dict[str, Any]:
         """What decides the results of an arm: all but how many there are and where they are computed."""
-        return {name: value for name, value in asdict(self).items() if name not in ("device", "seeds")}
+        values = {name: value for name, value in asdict(self).items() if name not in ("device", "seeds", "refused")}
+        asked = {name: value for name, value in self.backend_options.items() if name not in _OF_TRANSPORT}
+        return {**values, "backend_options": asked}

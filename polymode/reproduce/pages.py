@@ -10,7 +10,9 @@ from polymode import runs
 from polymode.compare.columns import columns_of, run_at
 from polymode.reproduce.plans import Plan
 from polymode.reproduce.published import beside_the_paper, markdown
+from polymode.reproduce.temperatures import chosen_temperatures
 from polymode.rewards import METHODS
+from polymode.training.recipe import Recipe
 
 _TEXT = {
     "clinic": "Patients of the lab's clinic. Every condition whose exact posterior reaches 3% is a right answer.",
@@ -42,13 +44,18 @@ _TEXT = {
     ),
 }
 _SAME_START = (
-    "All models start from the same warm start and train on the same number of completions; they are compared at {k} "
-    "answers per question on test questions that no choice was made on."
+    "All models of a seed start from the same warm start and train on the same number of completions, but for those at "
+    "equal graded answers; they are compared at {k} answers per question on test questions that no choice was made on."
 )
+_HARDER = "The warm start's confidences and order of answers say nothing: what confidences know was learnt afterwards."
 _PRETRAINED = (
     "untrained is the model as it is. {start} The models trained by reinforcement learning saw equally many "
     "completions; distilled saw no reward, only its own sampled answers with their shares. All are compared at {k} "
     "answers per question on test questions that no choice was made on."
+)
+_AS_IT_IS = (
+    "{note}. untrained is the model as it is: {k} samples, the same with confidences measured by votes and, where the "
+    "server allows it, by P(True), and one completion that is asked for {k} answers with confidences."
 )
 _WARMED_UP = "warm-up was shown the answer format by demonstrations, and every arm below it starts from there."
 _NOT_WARMED_UP = "Every arm starts from it."
@@ -72,12 +79,13 @@ def write_page(plan: Plan, root: Path, *, command: str, seconds: float) -> Path:
         title=f"polymode: {plan.name}",
         intro=(
             _TEXT.get(plan.task, f"Task {plan.task}."),
+            *([_HARDER] if plan.arms[0].recipe.warm_start_demonstrations == "uninformative" else []),
             _compared(plan),
         ),
         arms=arms,
         reference={} if best is None else {"best_coverage": best.value},
         facts={
-            **_facts(plan, command, seconds),
+            **_facts(plan, root, command, seconds),
             **{
                 f"paper, {row.metric}, {row.arm}": f"{row.paper:g} (read off its figures); here {row.ours}"
                 for row in published
@@ -89,13 +97,40 @@ def write_page(plan: Plan, root: Path, *, command: str, seconds: float) -> Path:
 
 def _compared(plan: Plan) -> str:
     """How the arms came about, and at what they are compared."""
+    if not any(arm.steps for arm in plan.arms):
+        return _AS_IT_IS.format(k=plan.k, note=plan.note)
     if all(arm.supervised is None for arm in plan.arms):
         return _SAME_START.format(k=plan.k)
     is_warmed_up = any(arm.starts_from is not None for arm in plan.arms)
     return _PRETRAINED.format(k=plan.k, start=_WARMED_UP if is_warmed_up else _NOT_WARMED_UP)
 
 
-def _facts(plan: Plan, command: str, seconds: float) -> dict[str, str]:
+def _budgets(plan: Plan, root: Path) -> dict[str, str]:
+    """What each arm was trained on, and the temperature that single-answer arms chose."""
+    facts = {}
+    for name in dict.fromkeys(
+        arm.name for arm in plan.arms if arm.is_trained and arm.supervised is None and arm.ceiling is None
+    ):
+        seeds = [arm for arm in plan.arms if arm.name == name]
+        recipe = seeds[0].recipe
+        files = [path for arm in seeds if (path := root / arm.folder / runs.TRAIN_METRICS).exists()]
+        tokens = [sum(row.get("tokens", 0.0) for row in runs.read_steps(path.parent)) for path in files]
+        if tokens:
+            n = recipe.max_steps * recipe.completions_per_step
+            facts[f"training budget, {name}"] = (
+                f"{n:,} completions, {n * recipe.answers:,} graded answers, "
+                f"{sum(tokens) / len(tokens) * recipe.completions_per_step:,.0f} tokens"
+            )
+        for view in seeds[0].views:
+            if heats := chosen_temperatures([root / arm.folder / view.name for arm in seeds]):
+                facts[f"sampling temperature, {name}/{view.name}"] = (
+                    f"{', '.join(f'{heat:g}' for heat in heats)}, chosen on validation questions among "
+                    f"{', '.join(f'{heat:g}' for heat in plan.temperatures)}"
+                )
+    return facts
+
+
+def _facts(plan: Plan, root: Path, command: str, seconds: float) -> dict[str, str]:
     recipe = plan.arms[0].recipe
     peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     unit = 2**20 if sys.platform == "darwin" else 2**10  # bytes there, kibibytes elsewhere
@@ -109,14 +144,22 @@ def _facts(plan: Plan, command: str, seconds: float) -> dict[str, str]:
         ),
         "seeds": ", ".join(str(seed) for seed in sorted({arm.recipe.seed for arm in plan.arms})),
         "model": recipe.model or "lab model (Qwen3 architecture, built from a config, warm-started on demonstrations)",
-        "completions per arm": f"{recipe.max_steps * recipe.completions_per_step:,} "
-        f"({recipe.max_steps} steps x {recipe.questions_per_step} questions x {recipe.num_generations})",
         **{
             name: f"{one.steps} steps of {one.batch} demonstrations ({one.demonstrations}), rate {one.learning_rate:g}"
             for name, one in {arm.name: arm.supervised for arm in plan.arms if arm.supervised is not None}.items()
         },
-        "learning rate": f"{recipe.learning_rate:g}, {recipe.lr_scheduler_type}",
+        **(_training(recipe) if any(arm.steps for arm in plan.arms) else {}),
+        **_budgets(plan, root),
         "test questions": f"{plan.questions:,}, of which {plan.deep_questions} with {plan.deep_answers} answers each",
         "time of this run": f"{seconds / 60:.1f} minutes (without stages finished earlier)",
         "largest process": f"{peak / unit:,.0f} MiB",
+    }
+
+
+def _training(recipe: Recipe) -> dict[str, str]:
+    """What every arm of reinforcement learning shares."""
+    return {
+        "completions per arm": f"{recipe.max_steps * recipe.completions_per_step:,} "
+        f"({recipe.max_steps} steps x {recipe.questions_per_step} questions x {recipe.num_generations})",
+        "learning rate": f"{recipe.learning_rate:g}, {recipe.lr_scheduler_type}",
     }

@@ -3,7 +3,7 @@
 Arms, each on the same test questions:
 
 =============  ======================================================================================
-untrained      the model as it is: K samples, and asked for K
+untrained      the model as it is: K samples, and asked for K; behind a server the only arm
 warm-up        the answer format alone, from demonstrations; every later arm starts from it
 distilled      its own sampled answers with their shares, as one set of K; no reinforcement learning
 single-*       reinforcement learning with one answer: K samples, and asked for K
@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from polymode.compare.columns import Confidence
 from polymode.errors import ConfigError
 from polymode.prompts import style_of
 from polymode.reproduce.experiment import Experiment
@@ -33,6 +34,10 @@ WARM_UP, DISTILLED = "warm-up", "distilled"
 _PROGRAMS = ("mbpp", "programs", "humaneval")
 _LORA_FACTOR = 10
 """Adapters bear about ten times the learning rate of all weights."""
+_NOT_TRAINED = (
+    "is behind a server and cannot be trained: warm-up, distilled and the four methods are left out, and semantic "
+    "aggregation, which needs probabilities of given texts; --backend transformers or vllm with its weights runs them"
+)
 _FIXED = ("task", "task_options", "data", "model", "method", "seed")
 """Options of a recipe that the experiment sets itself."""
 
@@ -144,6 +149,8 @@ def smollm2(data: Path | None, options: Experiment) -> list[Plan]:
     """
     if options.task is not None:
         raise ConfigError(f"--task {options.task} with smollm2, which has three tasks: use --only {options.task}")
+    if options.backend == "openai":
+        raise ConfigError("backend = 'openai' with smollm2, which trains its model: use transformers or vllm, or paper")
     options = replace(options, model=options.model or str(default_folder()))
     out = []
     for preset in SMOLLM2_PRESETS:
@@ -156,6 +163,29 @@ def smollm2(data: Path | None, options: Experiment) -> list[Plan]:
 
 def _plan(name: str, preset: Preset, options: Experiment, data: Path | None) -> Plan:
     recipe = _recipe(preset.recipe, options, data)
+    plan = Plan(
+        name,
+        (),
+        k=recipe.k,
+        questions=options.questions or preset.questions,
+        deep_questions=min(options.deep_questions or preset.deep_questions, options.questions or preset.questions),
+        backend=options.backend,
+        backend_options=options.backend_options,
+        refused=options.refused,
+    )
+    if options.backend == "openai":
+        return replace(plan, arms=(_behind_a_server(recipe),), note=f"{options.model} {_NOT_TRAINED}")
+    return replace(plan, arms=_arms(preset, recipe, options))
+
+
+def _behind_a_server(recipe: Recipe) -> Arm:
+    """The one arm of a model that cannot be trained: its samples, also with votes and P(True), and asked for K."""
+    # What a server tells of a reply's probabilities is its first word; `brief` would need those in its middle.
+    by_server: tuple[Confidence, ...] = ("votes",) if recipe.prompt_style == "brief" else ("votes", "P(True)")
+    return untrained(_without_credit(recipe), k=recipe.k, measured=by_server)
+
+
+def _arms(preset: Preset, recipe: Recipe, options: Experiment) -> tuple[Arm, ...]:
     source = _demonstrations(options, recipe)
     common: dict[str, Any] = {"k": recipe.k, "lora": recipe.lora, "dtype": recipe.dtype}
     factor = _LORA_FACTOR if recipe.lora else 1
@@ -186,14 +216,7 @@ def _plan(name: str, preset: Preset, options: Experiment, data: Path | None) -> 
         for method in METHODS:
             own = recipe if METHODS[method].has_confidence else _without_credit(recipe)
             arms.append(replace(arm(own, method, seed, k=k, prompted=True), starts_from=start))
-    return Plan(
-        name,
-        tuple(arms),
-        k=k,
-        questions=options.questions or preset.questions,
-        deep_questions=min(options.deep_questions or preset.deep_questions, options.questions or preset.questions),
-        backend=options.backend,
-    )
+    return tuple(arms)
 
 
 def _recipe(recipe: Recipe, options: Experiment, data: Path | None) -> Recipe:
@@ -206,7 +229,8 @@ def _recipe(recipe: Recipe, options: Experiment, data: Path | None) -> Recipe:
         "data": data,
         "model": options.model,
         "task_options": {**recipe.task_options, **options.task_options},
-        "prompt_style": options.style,
+        # `brief` is for models that are trained on it.
+        "prompt_style": options.style or ("full" if options.backend == "openai" else None),
         "format": options.format,
         "max_steps": options.steps,
         "dtype": options.dtype,

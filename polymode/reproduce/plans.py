@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from polymode.compare.columns import Confidence, measured_view
+from polymode.compare.columns import EQUAL_ANSWERS, Confidence, measured_view
 from polymode.errors import ConfigError
+from polymode.reproduce.temperatures import TEMPERATURES
 from polymode.rewards import METHODS
 from polymode.training.demonstrations import Warmup
 from polymode.training.recipe import Recipe
+from polymode.training.supervision_options import ConfidenceSupervision
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,8 @@ class Arm:
     """False: the recipe's starting model as it is."""
     supervised: Warmup | None = None
     """Supervised training on these demonstrations instead of reinforcement learning."""
+    ceiling: ConfidenceSupervision | None = None
+    """Supervised training of its confidences on verdicts of its own answers instead of reinforcement learning."""
     starts_from: Path | None = None
     """Folder of the arm whose trained model it starts from, instead of the recipe's."""
 
@@ -57,7 +62,7 @@ class Arm:
         """Optimiser steps of its training."""
         if self.supervised is not None:
             return self.supervised.steps
-        return self.recipe.max_steps if self.is_trained else 0
+        return self.recipe.max_steps if self.is_trained and self.ceiling is None else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +82,30 @@ class Plan:
     """Field of the questions' meta whose values are also measured by themselves."""
     backend: str = "transformers"
     """What samples the test split."""
+    backend_options: Mapping[str, Any] = field(default_factory=dict)
+    """Further options of it."""
+    refused: Literal["stop", "empty"] = "stop"
+    """What becomes of prompts that it refuses."""
+    note: str = ""
+    """What the user should know before anything runs."""
+    temperatures: tuple[float, ...] = ()
+    """Sampling temperatures that single-answer arms choose from on validation questions; none: that of the training."""
+    validation_questions: int = 200
+    """On which they choose."""
 
     @property
     def task(self) -> str:
         """Name of the task all arms share."""
         return self.arms[0].recipe.task
+
+    def completions(self, arm: Arm) -> int:
+        """Completions that the views of an arm are made of, where the task has that many test questions."""
+        deep = sum(self.deep_questions * self.deep_samples(view) for view in arm.views if not view.of)
+        return deep + sum(self.questions * view.pool for view in arm.views)
+
+    def deep_samples(self, view: View) -> int:
+        """Completions of each question that hold 30 answers."""
+        return math.ceil(self.deep_answers / view.answers)
 
 
 def arm(
@@ -100,19 +124,41 @@ def arm(
     views = [View("samples", 1, k, confidence)]
     if prompted:
         views.append(View("prompted", k, 1, confidence))
-    for source in measured:
-        views.append(View(measured_view(source), 1, k, confidence, source, "samples"))
-    return Arm(method, recipe, tuple(views))
+    return Arm(method, recipe, (*views, *_measured(measured, k, confidence)))
 
 
-def untrained(base: Recipe, *, k: int = 3) -> Arm:
+def at_equal_answers(own: Arm, *, k: int = 3) -> Arm:
+    """A single-answer arm that is trained until as many of its answers were graded as a multi-answer arm's of K = k.
+
+    At equal completions a multi-answer model has K graded answers for each of its own; here it trains K times as long.
+    """
+    return replace(
+        own,
+        name=f"{own.name}{EQUAL_ANSWERS}",
+        recipe=replace(own.recipe, max_steps=k * own.recipe.max_steps),
+        views=own.views[:2],
+    )
+
+
+def ceiling(of: Arm) -> Arm:
+    """The model of a multi-rlcr arm with its confidences trained on verdicts: how much this model can know."""
+    return Arm(f"ceiling-of-{of.name}", of.recipe, of.views, ceiling=ConfidenceSupervision(), starts_from=of.folder)
+
+
+def untrained(base: Recipe, *, k: int = 3, measured: Sequence[Confidence] = ()) -> Arm:
     """The model before reinforcement learning: K samples, and one completion asked for K with their probabilities.
 
     The latter is verbalized sampling (https://arxiv.org/abs/2510.01171): a prompt that asks for a distribution, and no
-    training.
+    training. The samples are looked at again with each of the ``measured`` confidences.
     """
     recipe = replace(base, method="multi-rlcr", k=k)
-    return Arm("untrained", recipe, (View("samples", 1, k, False), View("prompted", k, 1, True)), is_trained=False)
+    views = [View("samples", 1, k, False), View("prompted", k, 1, True)]
+    return Arm("untrained", recipe, (*views, *_measured(measured, k, False)), is_trained=False)
+
+
+def _measured(sources: Sequence[Confidence], k: int, has_confidence: bool) -> list[View]:
+    """The samples again, with confidences of each source."""
+    return [View(measured_view(source), 1, k, has_confidence, source, "samples") for source in sources]
 
 
 MEASURED: Mapping[str, tuple[Confidence, ...]] = {
@@ -163,6 +209,17 @@ DDXPLUS = replace(
 )
 
 
+HARDER: Mapping[str, Recipe] = {
+    name: replace(base, warm_start_demonstrations="uninformative", max_steps=60)
+    for name, base in (
+        ("harder-clinic", replace(CLINIC, questions_per_step=64, num_generations=4)),
+        ("harder-diagnosis", replace(DIAGNOSIS, temperature=1.0)),
+        ("harder-hops", replace(HOPS, temperature=1.0)),
+    )
+}
+"""The harder lab: the confidences and the order of a warm-started model carry no information."""
+
+
 def quick(data: Path | None = None) -> list[Plan]:
     """Single-RLVR against Multi-RLCR on the clinic, one seed; with credit per term 100 steps teach confidences.
 
@@ -179,7 +236,7 @@ def quick(data: Path | None = None) -> list[Plan]:
     )
     by_term = replace(base, credit="term", confidence_credit=4.0)
     arms = (arm(base, "single-rlvr", 0, prompted=True), arm(by_term, "multi-rlcr", 0))
-    return [Plan("quick", arms, questions=300, deep_questions=100)]
+    return [Plan("quick", arms, questions=300, deep_questions=100, temperatures=TEMPERATURES, validation_questions=100)]
 
 
 def lab(data: Path | None = None) -> list[Plan]:
@@ -194,28 +251,57 @@ def lab(data: Path | None = None) -> list[Plan]:
     }
     differential = (*_compared(CLINIC), *(arm(CLINIC, "multi-rlvr", 0, k=k) for k in (2, 4, 5)))
     return [
-        Plan("clinic", differential),
-        Plan("clinic-diagnosis", (*_compared(DIAGNOSIS), *by_term["clinic-diagnosis"]), questions=2000),
-        Plan("hops", (*_compared(HOPS), *by_term["hops"]), groups_by="answerable"),
-        Plan("programs", tuple(_compared(PROGRAMS))),
+        Plan("clinic", differential, temperatures=TEMPERATURES),
+        Plan(
+            "clinic-diagnosis",
+            (*_compared(DIAGNOSIS), *by_term["clinic-diagnosis"]),
+            questions=2000,
+            temperatures=TEMPERATURES,
+        ),
+        Plan("hops", (*_compared(HOPS), *by_term["hops"]), groups_by="answerable", temperatures=TEMPERATURES),
+        Plan("programs", tuple(_compared(PROGRAMS)), temperatures=TEMPERATURES),
     ]
+
+
+def harder_lab(data: Path | None = None) -> list[Plan]:
+    """Confidences learnt by reinforcement alone: credit by sequence and by term, and the ceiling of both models.
+
+    Three seeds, each of the warm start too, so that intervals over seeds hold both.
+    """
+    return [Plan(name, tuple(_harder(base)), temperatures=TEMPERATURES) for name, base in HARDER.items()]
+
+
+def _harder(base: Recipe) -> Iterator[Arm]:
+    for seed in range(3):
+        own = replace(base, warm_start_seed=seed)
+        yield replace(untrained(own), recipe=replace(own, method="multi-rlcr", seed=seed))
+        yield arm(own, "single-rlcr", seed, prompted=True)
+        for credit in (own, replace(own, credit="term", confidence_credit=4.0)):
+            trained = arm(credit, "multi-rlcr", seed)
+            yield from (trained, ceiling(trained))
 
 
 def ddxplus(data: Path | None = None) -> list[Plan]:
     """The four methods on real DDXPlus patients, small model from scratch: train on train, test on test."""
     base = replace(DDXPLUS, data=data)
     arms = [arm(base, name, 0, prompted=True) for name in METHODS]
-    return [Plan("ddxplus", tuple(arms), questions=1306)]
+    return [Plan("ddxplus", tuple(arms), questions=1306, temperatures=TEMPERATURES)]
 
 
 def _compared(base: Recipe) -> list[Arm]:
     arms = [
         arm(base, name, seed, prompted=True, measured=MEASURED.get(name, ())) for seed in range(3) for name in METHODS
     ]
-    return [*arms, untrained(base)]
+    longer = [at_equal_answers(one) for one in arms if one.recipe.method.startswith("single")]
+    return [*arms, *longer, untrained(base)]
 
 
-PLANS: Mapping[str, Callable[[Path | None], list[Plan]]] = {"quick": quick, "lab": lab, "ddxplus": ddxplus}
+PLANS: Mapping[str, Callable[[Path | None], list[Plan]]] = {
+    "quick": quick,
+    "lab": lab,
+    "harder-lab": harder_lab,
+    "ddxplus": ddxplus,
+}
 """Experiments with the lab's small model."""
 PRETRAINED = ("paper", "smollm2")
 """Experiments with a pretrained model (`polymode.reproduce.paper`)."""

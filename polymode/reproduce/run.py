@@ -76,7 +76,7 @@ def reproduce(
     """Run an experiment and return its reports.
 
     Args:
-        name: quick, lab, ddxplus, paper or smollm2.
+        name: quick, lab, harder-lab, ddxplus, paper or smollm2.
         out: folder of the experiment.
         resume: go on in an existing folder.
         data: folder of the task's data, for experiments that need one.
@@ -167,7 +167,8 @@ def _run_plan(launch: Launch, plan: Plan, arms: Sequence[Arm], root: Path) -> Pa
     if model is None or (model == str(default_folder()) and not default_folder().exists()):
         # In a process of its own, so that its memory is free again before the arms start.
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as own:
-            own.submit(_prepare, plan.arms[0].recipe).result()
+            for recipe in _warm_starts(arms):
+                own.submit(_prepare, recipe).result()
     failure = _run_arms(launch, plan, arms, root)
     report = root / runs.REPORT
     if any(_is_done(root, arm) for arm in plan.arms):
@@ -176,6 +177,11 @@ def _run_plan(launch: Launch, plan: Plan, arms: Sequence[Arm], root: Path) -> Pa
     if failure is not None:
         raise failure
     return report
+
+
+def _warm_starts(arms: Sequence[Arm]) -> list[Recipe]:
+    """A recipe of each model that arms start from; seeds may start from models of their own."""
+    return list({(arm.recipe.model, arm.recipe.warm_start_seed): arm.recipe for arm in arms}.values())
 
 
 def _flags(launch: Launch) -> str:
@@ -202,9 +208,10 @@ def _run_arms(launch: Launch, plan: Plan, arms: Sequence[Arm], root: Path) -> Ar
     waiting = [arm for arm in arms if not _is_done(root, arm)]
     running: dict[int, tuple[Path, subprocess.Popen[bytes]]] = {}  # by slot
     failed: list[Path] = []
-    with tqdm(
-        total=sum(arm.steps for arm in arms), desc=plan.name, unit="step", initial=_steps_done(root, arms)
-    ) as bar:
+    # A model behind a server is not trained: what takes the time are its replies.
+    amount, unit = (_steps_done, "step") if any(arm.steps for arm in arms) else (_completions_done, " completions")
+    total = sum(arm.steps or (0 if unit == "step" else plan.completions(arm)) for arm in arms)
+    with tqdm(total=total, desc=plan.name, unit=unit, initial=amount(root, arms)) as bar:
         try:
             while waiting or running:
                 for slot in sorted(set(range(launch.workers)) - running.keys()):
@@ -218,7 +225,7 @@ def _run_arms(launch: Launch, plan: Plan, arms: Sequence[Arm], root: Path) -> Ar
                     folder, process = running.pop(slot)
                     if process.returncode:
                         failed.append(folder)
-                bar.n = _steps_done(root, arms)
+                bar.n = amount(root, arms)
                 bar.set_postfix_str(", ".join(str(folder) for folder, _ in running.values()), refresh=True)
         finally:
             for _, process in running.values():
@@ -259,4 +266,11 @@ def _is_done(root: Path, arm: Arm) -> bool:
 
 def _steps_done(root: Path, arms: Sequence[Arm]) -> int:
     files = [root / arm.folder / runs.TRAIN_METRICS for arm in arms]
+    return sum(path.read_bytes().count(b"\n") for path in files if path.exists())
+
+
+def _completions_done(root: Path, arms: Sequence[Arm]) -> int:
+    folders = [root / arm.folder / view.name for arm in arms for view in arm.views]
+    names = (runs.COMPLETIONS, f"{runs.COMPLETIONS}.part")
+    files = [place / name for folder in folders for place in (folder, folder / "deep") for name in names]
     return sum(path.read_bytes().count(b"\n") for path in files if path.exists())

@@ -9,7 +9,7 @@ import threading
 import time
 from pathlib import Path
 
-from polymode.errors import PolymodeError
+from polymode.errors import GeneratorFault, PolymodeError
 from polymode.reproduce.arms import run_arm
 from polymode.reproduce.plans import plans
 
@@ -26,7 +26,10 @@ def main(job: str) -> int:
     try:
         run_arm(plan, arm, Path(values["root"]))
     except PolymodeError as exc:
-        print(f"error: {exc}", file=sys.stderr)
+        advice = f"{text}; " if (text := getattr(exc, "advice", "")) else ""
+        finished = "what is finished is kept, and --resume asks only for the rest"
+        ending = f": {advice}{finished}" if isinstance(exc, GeneratorFault) else ""
+        print(f"error: {' '.join(f'{exc}{ending}'.split())}", file=sys.stderr)
         return exc.exit_code
     return 0
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate
+from typing import Any
 
 import numpy as np
 
 from polymode.credit import SlotScores
 from polymode.errors import ConfigError
 from polymode.rewards.coverage import coverage_value
+from polymode.rewards.proper import loss_of
 from polymode.rewards.reward import Reward
 from polymode.rewards.terms import answer_losses
 from polymode.types import Score
@@ -21,7 +23,8 @@ def slot_scores(scores: Sequence[Score], reward: Reward, k: int) -> SlotScores:
     ::
 
         coverage_i    weight x (v(y_1 + ... + y_i) - v(y_1 + ... + y_(i-1))), minus the penalty of a repeat
-        confidence_i  -weight x loss(q_i, y_i) / K, against the soft label where the target is a distribution
+        confidence_i  -weight x loss(q_i, y_i) / K, against the soft label where the target is a distribution;
+                      the same with the labels 1 and 0
 
     v is what ``reward.coverage`` makes of the references found. What an own term gives for single answers is added to
     coverage_i. Terms that belong to the set (format, `exclusive`, the score `other`, an own term's one number) stay in
@@ -33,7 +36,8 @@ def slot_scores(scores: Sequence[Score], reward: Reward, k: int) -> SlotScores:
     if reward.preset != "paper":
         raise ConfigError(f"preset = {reward.preset!r} cannot be credited by slot: use preset 'paper'")
     total_N = np.array([np.nan if score.total is None else score.total for score in scores])
-    coverage_NK, confidence_NK, hits_NK = (np.full((len(scores), k), np.nan) for _ in range(3))
+    coverage_NK, confidence_NK, labels_NK, if_hit_NK, if_miss_NK, q_NK = np.full((6, len(scores), k), np.nan)
+    is_blocked_N = np.zeros(len(scores))
     for row, score in enumerate(scores):
         judgement = score.judgement
         if score.total is None or not judgement.answer_set.is_clean:
@@ -45,13 +49,19 @@ def slot_scores(scores: Sequence[Score], reward: Reward, k: int) -> SlotScores:
         ]
         repeats_K = np.array([earlier is not None for earlier in judgement.duplicates])
         own_K = np.sum(list(score.by_answer.values()), axis=0)
-        hits_NK[row, :n_slots] = hits_K
+        labels_NK[row, :n_slots] = [label or 0 for label in judgement.labels]
         coverage_NK[row, :n_slots] = (
             reward.coverage_weight * np.diff(values) + own_K - reward.repeat_penalty * repeats_K
         )
+        answers: Any = judgement.answer_set.answers  # all with a confidence, or none
+        if answers[0].confidence_span is not None:
+            q_NK[row, :n_slots] = [answer.confidence for answer in answers]
+            is_blocked_N[row] = answers[0].confidence_span.start > answers[-1].span.start
         if reward.confidence_weight and reward.confidence_score != "other":
             # Each answer has a confidence: a calibrated reward has refused others.
-            stated: list[float] = [answer.confidence for answer in judgement.answer_set.answers]  # type: ignore[misc]
-            losses = answer_losses(judgement, stated, reward.confidence_score)
-            confidence_NK[row, :n_slots] = -reward.confidence_weight * np.array(losses) / n_slots
-    return SlotScores(total_N, coverage_NK, confidence_NK, hits_NK)
+            loss, unit = loss_of(reward.confidence_score), -reward.confidence_weight / n_slots
+            stated = [answer.confidence for answer in answers]
+            if_hit_NK[row, :n_slots] = [unit * loss(q, 1) for q in stated]
+            if_miss_NK[row, :n_slots] = [unit * loss(q, 0) for q in stated]
+            confidence_NK[row, :n_slots] = unit * np.array(answer_losses(judgement, stated, reward.confidence_score))
+    return SlotScores(total_N, coverage_NK, confidence_NK, labels_NK, if_hit_NK, if_miss_NK, q_NK, is_blocked_N)

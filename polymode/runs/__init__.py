@@ -54,10 +54,10 @@ from polymode.runs.folder import (
 from polymode.runs.judged import (
     JudgedCompletion,
     JudgedSet,
+    grouping_fields,
     judged_at,
     judged_lines,
     judged_path,
-    labels_of,
     write_judged,
 )
 from polymode.runs.lines import (
@@ -105,7 +105,7 @@ __all__ = [
     "judged_at",
     "judged_lines",
     "judged_path",
-    "labels_of",
+    "grouping_fields",
     "named_verifiers",
     "provenance",
     "read_at",

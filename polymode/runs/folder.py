@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from polymode.errors import ConfigError, DataNotFoundError, RecordError, RunExistsError, RunIncompleteError
-from polymode.policy import Policy
+from polymode.policy import Conditions, Policy
 from polymode.runs.files import read_json, to_json, write_document
 
 CONFIG, COMPLETIONS, JUDGED, METRICS, TRAIN_METRICS, POLICY, REPORT = (
@@ -34,8 +34,14 @@ def file_in(path: Path | str, name: str) -> Path:
     return path / name if path.is_dir() else path
 
 
-def create(folder: Path, config: Any, *, resume: bool = False) -> Path:
+def create(folder: Path, config: Any, *, resume: bool = False, conditions: Conditions | None = None) -> Path:
     """Make a run folder and write its config; an existing one needs ``resume``.
+
+    Args:
+        folder: to make.
+        config: the options of the run.
+        resume: go on in a folder that is there.
+        conditions: how its completions come about, for a policy that is fitted to them.
 
     Raises:
         RunExistsError: the folder holds a config already and ``resume`` is False.
@@ -45,7 +51,8 @@ def create(folder: Path, config: Any, *, resume: bool = False) -> Path:
         if not resume:
             raise RunExistsError(f"run folder {folder} exists already: pass --resume to go on, or choose another --out")
         return folder
-    write_document(folder / CONFIG, {"config": to_json(config), "made_with": provenance()})
+    how = {} if conditions is None else {"conditions": to_json(conditions)}
+    write_document(folder / CONFIG, {"config": to_json(config), **how, "made_with": provenance()})
     return folder
 
 
@@ -57,6 +64,8 @@ class Configuration:
     """Options by name; those of a task or verifier as a mapping, also where 0.1.0 wrote NAME=VALUE texts."""
     made_with: Mapping[str, Any] = field(default_factory=dict)
     """Versions and the git commit."""
+    conditions: Conditions | None = None
+    """How the completions of the folder come about; None where none is recorded, as in older folders."""
 
     @property
     def versions(self) -> str:
@@ -75,6 +84,7 @@ def read_configuration(folder: Path, label: str | None = None) -> Configuration:
     Raises:
         RunIncompleteError: there is none.
         RecordError: it is damaged or of a newer schema.
+        ConfigError: the conditions in it cannot be used.
         OSError: it cannot be read.
     """
     content = read_json(file_in(folder, CONFIG), label)
@@ -82,7 +92,12 @@ def read_configuration(folder: Path, label: str | None = None) -> Configuration:
     if not isinstance(config, Mapping):
         return Configuration()
     options = {name: _options(config[name]) for name in ("task_options", "verifier_options") if name in config}
-    return Configuration({**config, **options}, made_with if isinstance(made_with, Mapping) else {})
+    recorded = content.get("conditions")
+    return Configuration(
+        {**config, **options},
+        made_with if isinstance(made_with, Mapping) else {},
+        None if recorded is None else Conditions.from_json(recorded),
+    )
 
 
 def is_training(folder: Path) -> bool:

@@ -32,9 +32,9 @@ Mark = Literal["hit", "repeat", "wrong", "unscored"]
 Share = Annotated[float, Field(ge=0, le=1)]
 Number = Annotated[float, Field(ge=-1e300, le=1e300)]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
-Label = str | bool | int
+FieldValue = str | bool | int
 """A value by which questions are told apart."""
-MAX_LABEL = 100
+MAX_FIELD = 100
 """Longest text that tells questions apart."""
 QUESTION = r"^[0-9a-f]{16}-[0-9a-f]{32}$"
 _FIX = "judge again with polymode evaluate"
@@ -125,8 +125,8 @@ class JudgedCompletion(JudgedSet):
     """Of the question."""
     question: Annotated[str, Field(pattern=QUESTION)] | None = None
     """Fingerprint of the question's text (`polymode.fingerprints`); None where there is none, or in older files."""
-    meta: dict[str, Label] | None = None
-    """What the question's ``meta`` tells it apart by: its texts, whole numbers and booleans (`labels_of`)."""
+    meta: dict[str, FieldValue] | None = None
+    """What the question's ``meta`` tells it apart by: its texts, whole numbers and booleans (`grouping_fields`)."""
     sample: Count = 0
     """Number of this completion among those of its question."""
     k: Annotated[int, Field(ge=1, le=MAX_K)] | None = None
@@ -173,14 +173,14 @@ def _row(judged: JudgedSet, names: Iterable[str]) -> dict[str, Any]:
     return {name: x for name, x in row.items() if name not in _OPTIONAL or (x is not None and x is not False)}
 
 
-def labels_of(meta: Mapping[str, object]) -> dict[str, Label] | None:
+def grouping_fields(meta: Mapping[str, object]) -> dict[str, FieldValue] | None:
     """What questions can be told apart by in their ``meta``; None where it holds nothing of that kind."""
-    labels = {
+    fields = {
         name: value
         for name, value in meta.items()
-        if (isinstance(value, str) and len(value) <= MAX_LABEL) or isinstance(value, (bool, int))
+        if (isinstance(value, str) and len(value) <= MAX_FIELD) or isinstance(value, (bool, int))
     }
-    return labels or None
+    return fields or None
 
 
 class JudgedLine(NamedTuple):

@@ -39,6 +39,8 @@ from polymode.verifiers import QuestionVerifier, Verifier
 from polymode.verifiers.choice import VERIFIERS
 from polymode.verifiers.text import TextVerifier
 
+_RISK, _META = "risk", "meta"
+
 
 class Records:
     """Questions and references of your own.
@@ -56,6 +58,8 @@ class Records:
         target: what confidences are scored against, ``verdict`` or ``distribution``: every record then needs weights
             that sum to 1.
         id_field: unique identity of each record; by default its file and number.
+        risk_field: column or key of the question's class of risk, any name; by default ``risk``, where it is one.
+        meta_field: column or key of an object with further fields that tell questions apart; by default ``meta``.
         split_field: column that says ``train``, ``validation`` (``dev``, ``val``, ...) or ``test``.
         strings: the meaning of a flat list of strings: ``references`` that are all right and differ, or ``aliases`` of
             the one right answer.
@@ -93,6 +97,8 @@ class Records:
         weights: Literal["probabilities", "counts"] = "probabilities",
         target: Target = "verdict",
         id_field: str | None = None,
+        risk_field: str | None = None,
+        meta_field: str | None = None,
         split_field: str | None = None,
         strings: Literal["references", "aliases"] = "references",
         list_texts: ListTexts = "detect",
@@ -121,6 +127,7 @@ class Records:
         self._has_counts = weights == "counts"
         self.target: Target = target
         self._id_field, self._split_field = id_field, split_field
+        self._risk_field, self._meta_field = risk_field, meta_field
         self._shares: dict[Split, float] = {"test": test, "validation": validation}
         self._split_seed = split_seed
         if isinstance(verifier, str):
@@ -204,6 +211,7 @@ class Records:
             distribution=weights_distribution(references),
             exclusive=self.exclusive,
             ask=self.ask,
+            meta=self._meta(record),
             target=self.target,
         )
         try:
@@ -211,6 +219,29 @@ class Records:
         except RecordError as exc:
             raise RecordError(f"{record.where}: {exc}") from None
         return example
+
+    def _meta(self, record: Record) -> dict[str, Any]:
+        """What tells the question apart: its class of risk and further fields.
+
+        Files of other people may mean anything by ``risk`` and ``meta``, so only a field that an option names must be
+        what is needed.
+        """
+        meta = record.fields.get(_META) if self._meta_field is None else record.get(self._meta_field)
+        risk = record.fields.get(_RISK) if self._risk_field is None else record.get(self._risk_field)
+        if not isinstance(meta, Mapping):
+            if self._meta_field is not None and not is_missing(meta):
+                raise RecordError(
+                    f"{record.where}, field {self._meta_field!r}: {meta!r:.80} is not allowed: give an object"
+                )
+            meta = {}
+        risk = str(risk) if isinstance(risk, int) and not isinstance(risk, bool) else risk
+        if not isinstance(risk, str) or not risk.strip() or not risk.isprintable():
+            if self._risk_field is not None and not is_missing(risk):
+                raise RecordError(
+                    f"{record.where}, field {self._risk_field!r}: {risk!r:.80} is not allowed: give the name of a class"
+                )
+            return dict(meta)
+        return {**meta, "risk": risk}
 
     def _references(self, record: Record) -> tuple[Reference, ...]:
         where = f"{record.where}, field {self._references_field!r}"

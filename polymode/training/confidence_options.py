@@ -1,4 +1,4 @@
-"""Options of ``credit: expected``, and what it does not go together with; read before torch is loaded."""
+"""Options of ``credit: expected``, and what credit for tokens does not go with; read before torch is loaded."""
 
 from __future__ import annotations
 
@@ -64,7 +64,19 @@ def replay_options(section: Mapping[str, Any]) -> ReplayOptions:
 
 
 def conflicts(recipe: Recipe) -> Iterator[str]:
-    """What contradicts ``credit: expected`` or needs it; the first is reported."""
+    """What contradicts credit for single tokens, or needs ``credit: expected``; the first is reported."""
+    if recipe.credit in ("term", "dcpo") and recipe.loss_type == "luspo":
+        yield (
+            f"loss_type = 'luspo' with credit = {recipe.credit!r}: it is made for one advantage for each completion; "
+            "use loss_type = 'dapo', or credit = 'sequence'"
+        )
+    if recipe.credit == "dcpo" and not METHODS[recipe.method].has_confidence:
+        yield f"credit = 'dcpo' with method = {recipe.method!r}: no confidences to credit; use single-rlcr, multi-rlcr"
+    if recipe.credit == "dcpo" and recipe.scale_rewards != "none":
+        yield (
+            f"scale_rewards = {recipe.scale_rewards!r} with credit = 'dcpo': it divides each part by its group's "
+            "deviation itself; leave scale_rewards out"
+        )
     given = {"replay": recipe.replay, "confidence_questions": recipe.confidence_questions != "all"}
     if recipe.credit != "expected":
         if name := next((name for name, value in given.items() if value), None):

@@ -1,4 +1,4 @@
-"""TRL's GRPO trainer with an advantage for each token: ``credit: term`` (formulas in `polymode.credit`).
+"""TRL's GRPO trainer with an advantage for each token: ``credit: term`` and ``dcpo`` (formulas in `polymode.credit`).
 
 TRL generates, scores, logs and computes the loss as always; its loss takes advantages of shape (completions, tokens),
 and only they are replaced. Statistics are over all completions of the step, of every process and accumulation step.
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from polymode.credit import SlotScores, term_advantages, token_parts
+from polymode.credit import SlotScores, dcpo_advantages, term_advantages, token_parts
 from polymode.decoding.texts import CompletionDecoder
 from polymode.decoding.token_starts import TokenStarts
 from polymode.rewards.slots import slot_scores
@@ -68,16 +68,15 @@ class TermCreditTrainer(SharedPromptTrainer):
 
     def _scores_of_step(self, batch: list[ScoredText], device: torch.device) -> SlotScores:
         """The scores of all completions of the step by slot, the same on every process."""
-        k = self._recipe.answers
-        own = slot_scores([scored.score for scored in batch], self._recipe.reward, k)
-        # One tensor, so that the processes exchange their scores in one call; its columns are taken apart again below.
-        columns = np.concatenate([own.total_N[:, None], own.coverage_NK, own.confidence_NK, own.hits_NK], 1)
-        gathered: Any = self.accelerator.gather(torch.from_numpy(columns).to(device))
-        total, coverage, confidence, hits = np.split(gathered.cpu().numpy(), [1, 1 + k, 1 + 2 * k], axis=1)
-        return SlotScores(total[:, 0], coverage, confidence, hits)
+        own = slot_scores([scored.score for scored in batch], self._recipe.reward, self._recipe.answers)
+        # One tensor, so that the processes exchange their scores in one call.
+        gathered: Any = self.accelerator.gather(torch.from_numpy(own.to_columns()).to(device))
+        return SlotScores.from_columns(gathered.cpu().numpy())
 
     def _advantages_of_parts(self, scores: SlotScores) -> NDArray[np.float64]:
         """Advantages of the parts of all completions of the step, shape (N, 1 + 2 K)."""
+        if self._recipe.credit == "dcpo":
+            return dcpo_advantages(scores, self.num_generations)
         return term_advantages(
             scores,
             self.num_generations,

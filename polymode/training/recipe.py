@@ -133,13 +133,14 @@ class Recipe:
     """none or batch; group (division by each group's deviation) is refused for calibrated rewards."""
     allow_group_scale: Flag = False
     """Let group through with a calibrated reward, to measure what it breaks."""
-    credit: Literal["sequence", "term", "expected"] = "sequence"
+    credit: Literal["sequence", "term", "expected", "dcpo"] = "sequence"
     """sequence: every token of a completion gets its score; term: each token what it causes (`polymode.credit`);
-    expected: so too, and a confidence the expectation over all values (`polymode.training.expected_score`)."""
+    expected: so too, and a confidence the expectation over all values (`polymode.training.expected_score`); dcpo: of
+    the field, to compare with (`polymode.credit.dcpo`)."""
     reasoning_credit: Positive = 1.0
     """`term` only: factor of the credit of tokens outside the slots; below 1 the noisiest part weighs less."""
     confidence_credit: Positive = 1.0
-    """`term` only: factor of the credit of confidences; above 1 they are learnt sooner, at no cost to the answers."""
+    """`term` only: factor of the credit of confidences; above 1 they are learnt sooner, answers later."""
     confidence_questions: Literal["all", "first", "apart"] = "all"
     """`expected` only, questions that confidences learn from: all; the first visit of each, before its answers were
     trained; or a share of the questions apart (`apart_share`), whose answers are never trained."""
@@ -186,6 +187,9 @@ class Recipe:
     warm_start_steps: Whole = 2000
     """Supervised steps of the lab model's warm start."""
     warm_start_seed: Seed = 0
+    warm_start_demonstrations: Literal["noisy", "uninformative"] = "noisy"
+    """uninformative: random confidences and answers in random order, so that all skill of the confidences is learnt by
+    reinforcement."""
 
     @field_validator("*", mode="before")
     @classmethod
@@ -218,6 +222,11 @@ class Recipe:
         """Options that contradict each other; the first is reported."""
         method = f"method = {self.method!r}"
         has_confidence = METHODS[self.method].has_confidence
+        if self.model is not None and self.warm_start_demonstrations != "noisy":
+            yield (
+                f"{self._setting('warm_start_demonstrations')} with model = {self.model!r}: only the lab's "
+                "own model is warm-started; leave one of them out"
+            )
         if self.verifier is None and self.verifier_options:
             yield "verifier_options are given without verifier: name one, for example verifier: judge"
         if self.method.startswith("multi") and self.k == 1:
@@ -240,7 +249,7 @@ class Recipe:
             ("objective_k", 0, "objective", "pass@k"),
             ("exploration_weight", 0.1, "exploration", "batch"),
         ):
-            if getattr(self, name) != plain and getattr(self, switch) in ("sequence", "mean", "none"):
+            if getattr(self, name) != plain and getattr(self, switch) in ("sequence", "dcpo", "mean", "none"):
                 yield f"{self._setting(name)} is given without {switch}: add {switch}: {value}"
         if self.confidence_credit != 1 and not has_confidence:
             yield (
@@ -248,11 +257,6 @@ class Recipe:
                 "single-rlcr or multi-rlcr"
             )
         yield from confidence_options.conflicts(self)
-        if self.credit == "term" and self.loss_type == "luspo":
-            yield (
-                "loss_type = 'luspo' with credit = 'term': it is made for one advantage for each completion; use "
-                "loss_type = 'dapo', or credit = 'sequence'"
-            )
         if self.credit != "sequence" and self.preset != "paper":
             yield (
                 f"{self._setting('credit')} with preset = {self.preset!r}: its gates look at the whole set; use preset "

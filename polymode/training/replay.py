@@ -152,7 +152,9 @@ class Replay(TrainerCallback):
                     confidences.append(JudgedConfidence(of_one, label, 1.0))
                     rows += [row] * len(of_one)
                     columns += [choice.position for choice in of_one]
-        is_other_N_T[rows, columns] = 0
+                for position in range(one.first, one.first + len(one.tokens)):
+                    # Only the number: what ends it is format too, above all the end of the completion.
+                    is_other_N_T[row, position] = 0
         anchor = -(log_probs_N_T * is_other_N_T).sum() / is_other_N_T.sum().clamp(min=1)
         if not confidences:
             return self.options.anchor * anchor, float("nan")

@@ -114,14 +114,14 @@ def train(
     chat_for(recipe, task).check(tokenizer)
     if recipe.validation_steps:
         validation_examples(recipe, task)
-    if processes.is_main_process:
-        runs.create(folder, config, resume=resume)
-    processes.wait_for_everyone()
     set_seed(recipe.seed)
     with warnings.catch_warnings():
         # TRL 1.16 calls transformers 5 by these old names in every step.
         warnings.filterwarnings("ignore", r"`\w*gradient_checkpointing\w*` is deprecated", FutureWarning)
         trainer = build_trainer(recipe, folder, task, source, tokenizer, verifier)
+        if processes.is_main_process:  # what was refused until here leaves no run behind
+            runs.create(folder, config, resume=resume)
+        processes.wait_for_everyone()
         first_step, checkpoint = _last_checkpoint(folder / CHECKPOINTS)
         measure = validation_for(recipe, task, verifier, trainer) if recipe.validation_steps else None
         trainer.add_callback(StepMetrics(folder / runs.TRAIN_METRICS, first_step, recipe.completions_per_step, measure))
@@ -180,7 +180,8 @@ def build_trainer(
     _print_memory(recipe, source, longest, number=2 if config.bf16 else 4)
     opening = reasoning_opened_by(with_template(rows[0]["prompt"], tokenizer, recipe))
     try:
-        model, peft_config = model_and_adapters(recipe, source, dtype)
+        with _loading(source, (OSError,)):
+            model, peft_config = model_and_adapters(recipe, source, dtype)
         neutralise(model, tokenizer)
         sampler = Sampler(model, tokenizer, chat)
         decode = sampler.text_of
@@ -199,6 +200,7 @@ def build_trainer(
         kind = {
             "sequence": SharedPromptTrainer,
             "term": partial(TermCreditTrainer, **of_parts),
+            "dcpo": partial(TermCreditTrainer, **of_parts),
             "expected": partial(ExpectedCreditTrainer, **of_parts, style=style),
         }[recipe.credit]
         with engine_options(recipe.vllm):
@@ -290,13 +292,13 @@ def _shared_options(recipe: Recipe) -> dict[str, Any]:
 
 
 @contextmanager
-def _loading(source: str) -> Iterator[None]:
+def _loading(source: str, kinds: tuple[type[Exception], ...] = (OSError, ValueError)) -> Iterator[None]:
     """What transformers raises for a model that it cannot load, in one line."""
     try:
         yield
     except UserError:
         raise
-    except (OSError, ValueError) as exc:
+    except kinds as exc:
         raise DataNotFoundError(
             f"model = {source!r} cannot be loaded: give a folder with a checkpoint and tokenizer, or a Hugging Face "
             f"model name ({str(exc).splitlines()[0]})"
@@ -332,7 +334,10 @@ def lab_model(task: Task, recipe: Recipe) -> Path:
             f"model is not given with {n} processes: the lab's model trains in one; run polymode train without "
             "accelerate launch"
         )
-    return warm_start(task, WarmStart(steps=recipe.warm_start_steps, seed=recipe.warm_start_seed))  # type: ignore[arg-type]
+    settings = WarmStart(
+        steps=recipe.warm_start_steps, seed=recipe.warm_start_seed, demonstrations=recipe.warm_start_demonstrations
+    )
+    return warm_start(task, settings)  # type: ignore[arg-type]
 
 
 def _config(recipe: Recipe, task: Task | None, verifier: Verifier | QuestionVerifier | None) -> dict[str, Any]:

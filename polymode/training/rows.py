@@ -98,6 +98,7 @@ def check_room(
         confidence=METHODS[recipe.method].has_confidence,
         style=style_of(recipe.prompt_style, recipe.format, task.prompt_style),
         max_tokens=limit,
+        has_shots=bool(recipe.shots),
     )
     if room < limit:
         raise ConfigError(

@@ -104,7 +104,7 @@ _BREAKS_TERM_CREDIT: Mapping[str, tuple[Any, str]] = {
     "importance_sampling_level": ("token", "one ratio for the sequence spreads the advantage of a token over all"),
     "use_liger_kernel": (False, "its loss takes one advantage for a completion"),
 }
-"""Fields that ``credit: term`` refuses: the harmless value, and why others are not."""
+"""Fields that credit for single tokens refuses: the harmless value, and why others are not."""
 
 _OF_SECTIONS: Mapping[str, Mapping[str, str]] = {
     "trl": RESERVED,
@@ -184,7 +184,7 @@ def check_sections(recipe: Recipe) -> None:
             )
         for applies, table, why in (
             (METHODS[recipe.method].has_confidence, _BREAKS_CALIBRATION, "a method with confidences"),
-            (recipe.credit == "term", _BREAKS_TERM_CREDIT, "credit = 'term'"),
+            (recipe.credit in ("term", "dcpo"), _BREAKS_TERM_CREDIT, f"credit = {recipe.credit!r}"),
         ):
             if applies and name in table and value != table[name][0]:
                 reason = table[name][1]

@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from polymode.prompts import prompt_for
 from polymode.tasks import Demonstrates, Task
 from polymode.tasks.data_files import cache_folder
 from polymode.training.lab_model import LabModelSize, build_model, build_tokenizer
+from polymode.training.uninformative import check_vocabulary, without_information
 
 FORMATS: tuple[tuple[int, float], ...] = ((1, 0.2), (2, 0.1), (3, 0.4), (4, 0.15), (5, 0.15))
 """Answers asked for in a demonstration, with their shares; half of each state confidences."""
@@ -51,12 +52,17 @@ class WarmStart:
     """Peak learning rate; linear warm-up over 5% of the steps, then cosine to zero."""
     seed: int = 0
     """Seed of the weights, the examples and the demonstrations."""
+    demonstrations: Literal["noisy", "uninformative"] = "noisy"
+    """noisy: as the task writes them; uninformative: confidences and the order of the answers say nothing
+    (`polymode.training.uninformative`)."""
     size: LabModelSize = field(default_factory=LabModelSize)
 
 
 def warm_start(task: DemonstrationTask, settings: WarmStart) -> Path:
     """Folder of the warm-started model and tokenizer; trains it when the cache does not hold it."""
     tokenizer = build_tokenizer(task.vocabulary())
+    if settings.demonstrations == "uninformative":
+        check_vocabulary(tokenizer, task.name)
     target = cache_folder() / "warm-start" / f"{task.name}-{_fingerprint(task, settings, tokenizer)}"
     if (target / "config.json").exists():
         return target
@@ -126,13 +132,18 @@ def _texts(task: DemonstrationTask, settings: WarmStart, n: int) -> Iterator[tup
             raise ConfigError(f"task {task.name!r} has no training examples to demonstrate: check its data")
         for example, k, confidence in zip(examples, ks_N[start:], has_confidence_N[start:], strict=False):
             prompt = prompt_for(example, k, confidence=confidence, style=task.prompt_style)
-            yield prompt, task.demonstrate(example, k, confidence=confidence, rng=rng)
+            text = task.demonstrate(example, k, confidence=confidence, rng=rng)
+            if settings.demonstrations == "uninformative":
+                text = without_information(text, k, confidence=confidence, rng=rng)
+            yield prompt, text
         start, chunk = start + len(examples), chunk + 1
 
 
 def _fingerprint(task: DemonstrationTask, settings: WarmStart, tokenizer: PreTrainedTokenizerFast) -> str:
+    options = asdict(settings)
+    del options["demonstrations"]  # the sample tells them apart
     content = {
-        "settings": asdict(settings),
+        "settings": options,
         "formats": FORMATS,
         "vocabulary": sorted(tokenizer.get_vocab()),
         "sample": list(_texts(task, settings, _FINGERPRINT_EXAMPLES)),

@@ -29,17 +29,17 @@ def describe_verifier(verifier: Verifier | QuestionVerifier) -> dict[str, Any]:
         options = {field.name: getattr(verifier, field.name) for field in fields(verifier) if field.init}
     return {
         "name": name if isinstance(name, str) else VERIFIERS.name_of(type(verifier)),
-        "options": _plain(options) if isinstance(options, Mapping) else {},
+        "options": without_secrets(options) if isinstance(options, Mapping) else {},
     }
 
 
-def _plain(value: Any) -> Any:
+def without_secrets(value: Any) -> Any:
     """Plain JSON types without secrets; what has no such form is left out of objects and null in lists."""
     if isinstance(value, Mapping):
-        items = {str(name): _plain(item) for name, item in value.items() if not _SECRET.search(str(name))}
+        items = {str(name): without_secrets(item) for name, item in value.items() if not _SECRET.search(str(name))}
         return {name: item for name, item in items.items() if item is not None}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [without_secrets(item) for item in value]
     if isinstance(value, str):
         if "://" not in value:
             return value

@@ -7,13 +7,15 @@ import math
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from polymode.errors import ConfigError, GeneratorFault, PolymodeError, PromptRefusedError
 from polymode.generate import Generated
 from polymode.parsing import parse_answers
-from polymode.policy import Policy, decide
+from polymode.policy import Conditions, Policy, decide
+from polymode.policy.claims import claim
+from polymode.policy.policy import RISK
 from polymode.prompts import Style, build_prompt, check_k
 from polymode.types import Answer, AnswerSet, Decision, DecisionKind
 from polymode.verifiers.text import TextVerifier
@@ -39,7 +41,7 @@ nothing else."""
 
 @dataclass(frozen=True, slots=True)
 class ServingConfig:
-    """What is served, and how the model is sampled. A guarantee of the policy holds for these settings only."""
+    """What is served, and how the model is sampled."""
 
     model_id: str
     """Name of the model, as clients see it."""
@@ -56,6 +58,8 @@ class ServingConfig:
     temperature: float = 1.0
     seconds: float = 60.0
     """Limit from a request's arrival to its completion."""
+    conditions: Conditions | None = None
+    """How completions come about, to compare with what the policy was fitted on; None: no guarantee is claimed."""
 
     def __post_init__(self) -> None:
         check_k(self.k)
@@ -81,6 +85,8 @@ class AnswerService:
     ) -> None:
         self.serving, self._batcher, self._metrics, self._escalations = serving, batcher, metrics, escalations
         self.policy_id = serving.policy.digest()
+        self.by = "" if serving.policy.by == RISK else serving.policy.by
+        """Field other than the risk by which the policy tells questions apart."""
         self._model_problem: str | None = None
         self._model_problem_until = 0.0
         self._probe_task: asyncio.Task[None] | None = None
@@ -107,6 +113,7 @@ class AnswerService:
         """
         serving = self.serving
         k = self._k(request.k)
+        self._check_group(request)
         prompt = build_prompt(
             request.question, k, confidence=True, exclusive=serving.exclusive, style=serving.style, ask=serving.ask
         )
@@ -115,16 +122,17 @@ class AnswerService:
         generated = await self._generate(PromptRequest(prompt, k, limit, temperature, seed), serving.seconds)
         is_finished = generated.is_finished
         answer_set = await asyncio.to_thread(parse_answers, generated.text, k, confidence=True, finished=is_finished)
-        decision = await asyncio.to_thread(decide, answer_set, serving.policy, risk=request.risk)
+        question = {"risk": request.risk, "meta": request.meta}
+        decision = await asyncio.to_thread(decide, answer_set, serving.policy, **question)
         escalation_id = await self._escalate(request, answer_set, decision, generated.text, request_id)
         self._metrics.decisions.labels(decision.kind.value, request.risk).inc()
         self._metrics.completions.labels(answer_set.status.value).inc()
         usage = Usage(prompt_tokens=generated.n_prompt_tokens, completion_tokens=generated.n_tokens)
         self._metrics.tokens.labels("prompt").inc(usage.prompt_tokens or 0)
         self._metrics.tokens.labels("completion").inc(usage.completion_tokens or 0)
-        is_as_served = (temperature, limit) == (serving.temperature, serving.max_tokens) and request.risk == "normal"
+        served = serving.conditions and replace(serving.conditions, k=k, temperature=temperature, max_tokens=limit)
+        claimed = claim(serving.policy, decision.kind, request.question, served=served, **question)
         n_released = len(decision.answers)
-        guarantees = [g.statement for g in serving.policy.guarantees if g.decision == decision.kind.value]
         candidates = [
             AnswerItem(text=one.text, confidence=one.confidence or 0.0, rationale=rationale(generated.text, one))
             for one in decision.ranked
@@ -134,7 +142,8 @@ class AnswerService:
             reason=decision.reason,
             answers=candidates[:n_released],
             candidates=candidates,
-            guarantee=guarantees[0] if guarantees and is_as_served else None,
+            guarantee=claimed.guarantee,
+            no_guarantee=claimed.reason,
             escalation_id=escalation_id,
             k=k,
             risk=request.risk,
@@ -198,6 +207,18 @@ class AnswerService:
         """The model answered (None), or failed for this reason."""
         self._model_problem = problem
         self._model_problem_until = time.monotonic() + (GOOD_SECONDS if problem is None else BAD_SECONDS)
+
+    def _check_group(self, request: AnswerSetRequest) -> None:
+        """Refuse a class of risk, or a group, that the policy has no rules for; before the model is asked."""
+        policy = self.serving.policy
+        try:
+            policy.rules_for(request.risk, request.meta)
+        except ConfigError as exc:
+            is_risk = request.risk not in policy.risks
+            field, value = ("risk", request.risk) if is_risk else (f"meta.{policy.by}", request.meta.get(policy.by))
+            allowed = ", ".join(map(repr, policy.risks if is_risk else policy.groups))
+            fix = "name one of these, or calibrate with questions of that kind"
+            raise Problem(422, str(exc).partition(":")[0], field=field, value=value, allowed=allowed, fix=fix) from None
 
     def _k(self, k: int | None) -> int:
         fixed = self.serving.policy.k

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from polymode.policy.policy import MAX_NAME
 from polymode.prompts import MAX_K
 from polymode.web.problems import Problem, dumped
 
@@ -32,7 +33,10 @@ Answers = Annotated[int, Field(ge=1, le=MAX_K), WHOLE]
 """Answers that may be asked for."""
 QuestionText = Annotated[str, Field(min_length=1, max_length=MAX_QUESTION_CHARS, pattern=r"\S")]
 """A text that is not blank."""
-Risk = Literal["normal", "high"]
+Risk = Annotated[str, Field(min_length=1, max_length=MAX_NAME, pattern=r"\S")]
+"""Class of risk: one of the policy's, else normal or high."""
+Meta = Annotated[dict[str, str], Field(max_length=20)]
+"""Fields by which a policy may tell questions apart, with texts; a number or boolean as JSON writes it."""
 
 
 class Strict(BaseModel):
@@ -53,7 +57,12 @@ class AnswerSetRequest(Strict):
         description=f"answers to ask for, a whole number from 1 to {MAX_K}; a policy made for one K allows no other",
     )
     risk: Risk = Field(
-        "normal", description="risk of the question, normal or high; with high no single answer is given"
+        "normal",
+        description="risk of the question: a class of the policy, without classes normal or high; with high no single "
+        "answer is given",
+    )
+    meta: Meta = Field(
+        {}, description="an object with the field by which the policy tells questions apart, if it does so by another"
     )
 
 
@@ -87,13 +96,17 @@ class AnswerSetReply(BaseModel):
         "completion cannot be used"
     )
     guarantee: str | None = Field(
-        description="what the policy guarantees about decisions of this kind; null when it guarantees nothing"
+        description="what the policy guarantees about decisions of this kind; null when it guarantees nothing here"
+    )
+    no_guarantee: str | None = Field(
+        description="why there is no guarantee; null when there is one, when nothing is shown, and when the "
+        "policy guarantees nothing at all"
     )
     escalation_id: int | str | None = Field(
         description="of the question in the review queue; null when it was not escalated or the server has no queue"
     )
     k: int = Field(description="answers asked for")
-    risk: Risk
+    risk: str
     completion_status: Literal["clean", "partial", "malformed", "truncated"] = Field(
         description="whether the model followed the answer format"
     )
@@ -147,7 +160,8 @@ class ChatRequest(Strict):
         max_length=1,
     )
     k: Answers | None = Field(None, description=f"answers to ask for, a whole number from 1 to {MAX_K}")
-    risk: Risk = Field("normal", description="risk of the question, normal or high")
+    risk: Risk = Field("normal", description="risk of the question: a class of the policy, else normal or high")
+    meta: Meta = Field({}, description="an object with the field by which the policy tells questions apart")
     temperature: float | None = Field(None, description="sampling temperature, a number from 0 to 2", ge=0, le=2)
     max_tokens: TokenLimit | None = Field(None, description="longest completion in tokens, a whole number from 1")
     max_completion_tokens: TokenLimit | None = Field(None, description="as max_tokens, a whole number from 1")
@@ -190,7 +204,7 @@ class ChatRequest(Strict):
             title, field = "the question is too long", "messages.0.content"
             allowed = f"{MAX_QUESTION_CHARS:,} characters in all parts together"
             raise Problem(422, title, field=field, value=question, allowed=allowed, fix="shorten it")
-        return AnswerSetRequest(question=question, k=self.k, risk=self.risk)
+        return AnswerSetRequest(question=question, k=self.k, risk=self.risk, meta=self.meta)
 
     def sampling(self) -> dict[str, Any]:
         """How it wants the completion sampled, as `AnswerService.answer` takes it."""

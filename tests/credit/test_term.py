@@ -1,8 +1,8 @@
-"""Credit for each part of a completion: hand-worked numbers, exact gradients by enumeration, tokens and their parts."""
+"""Credit for each part of a completion, by hand; tokens and their parts."""
 
 from __future__ import annotations
 
-from itertools import product
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,15 +17,16 @@ NAN = float("nan")
 def scores(y, q=None, *, format_=1.0) -> SlotScores:
     """Slot scores of the paper's reward: coverage y, confidence -(q - y)^2 / K, format."""
     y = np.array(y, float)
-    s = np.full(y.shape, NAN) if q is None else -((np.array(q, float) - y) ** 2) / y.shape[1]
-    return SlotScores(np.nansum(y, 1) + np.nansum(s, 1) + format_, y, s, y)
+    at = np.full(y.shape, NAN) if q is None else np.array(q, float)
+    s, hit, miss = (-((at - label) ** 2) / y.shape[1] for label in (y, 1, 0))
+    return SlotScores(np.nansum(y, 1) + np.nansum(s, 1) + format_, y, s, y, hit, miss, at, np.zeros(len(y)))
 
 
 def test_two_completions_without_confidences_by_hand() -> None:
     """One group. A finds both references, B only the second: R = 3 and 2, mean 2.5.
 
-    Answer 1: C = (2, 1), centred (0.5, -0.5), nothing before it. Answer 2: C = (1, 1), centred 0; P = (1, 0), centred
-    (0.5, -0.5), covariance 0, so rho = 0 and the advantage is 0.
+    Answer 1: all is to come, 3 and 2: half of 3 - 2 and of 2 - 3. Answer 2: 3 - 1 and 2 - 0, equal. A single group has
+    no other to fit coefficients on: they are 0.
     """
     found = term_advantages(scores([[1, 1], [0, 1]]), 2)
     np.testing.assert_allclose(found[:, :3], [[0.5, 0.5, 0.0], [-0.5, -0.5, 0.0]])
@@ -33,54 +34,86 @@ def test_two_completions_without_confidences_by_hand() -> None:
 
 
 def test_control_variate_by_hand() -> None:
-    """Exclusive answers: who found it first cannot find it again. y = (1,0), (0,1), (0,0), (0,0).
+    """Exclusive answers: who found it first cannot find it again. y = (1,0), (0,1), (0,0), (0,0), two such groups.
 
-    Answer 2: C = (0, 1, 0, 0) - 1/4, P = (1, 0, 0, 0) - 1/4; sum C P = -1/4 (3/4 x -1/4 twice, 1/16 twice),
-    sum P^2 = 3/4, rho = 1/3. First: -1/4 + 1/3 x 3/4 = 0; second: 3/4 - 1/12 = 2/3; others -1/4 - 1/12 = -1/3.
+    Answer 2: to come F = 0, 1, 0, 0 (+ format), minus the others' mean F' = -1/3, 1, -1/3, -1/3; X' = 1, -1/3, -1/3,
+    -1/3. On the other group: sum X' F' = -1/3 - 1/3 + 2/9 = -4/9, sum X'^2 = 4/3, slope -4/9 / (4/3 + 1) = -4/21.
+    F' + 4/21 X' = -1/7, 59/63, -25/63, -25/63, times 3/4.
     """
-    found = term_advantages(scores([[1, 0], [0, 1], [0, 0], [0, 0]]), 4)
-    np.testing.assert_allclose(found[:, 2], [0, 2 / 3, -1 / 3, -1 / 3], atol=1e-12)
+    found = term_advantages(scores([[1, 0], [0, 1], [0, 0], [0, 0]] * 2), 4)
+    np.testing.assert_allclose(found[:, 2], [-3 / 28, 59 / 84, -25 / 84, -25 / 84] * 2, atol=1e-12)
 
 
-def test_confidences_are_held_against_others_of_the_same_verdict() -> None:
+def test_confidences_are_held_against_what_others_would_score_under_the_same_verdict() -> None:
     """K = 1, two groups of two. y = 1, 1, 0, 0 and q = .9, .5, .4, 0: s = -.01, -.25, -.16, 0.
 
-    The one other of the same verdict is the baseline: -.01 + .25 = .24, -.24, -.16, .16.
+    As hits the four would score -.01, -.25, -.36, -1. First: the other hit -.25, all others (-.25 - .36 - 1) / 3 =
+    -1.61 / 3, half of both. Second: -.01 and (-.01 - .36 - 1) / 3 = -1.37 / 3. As misses -.81, -.25, -.16, 0. Third:
+    0 and -1.06 / 3. Fourth: -.16 and -1.22 / 3. All times (G - 1) / G = 1/2.
     """
     found = term_advantages(scores([[1], [1], [0], [0]], [[0.9], [0.5], [0.4], [0.0]]), 2)
-    np.testing.assert_allclose(found[:, 2], [0.24, -0.24, -0.16, 0.16])
-    # Answer: C is equal within the groups, so only its own confidence score is left, centred in its group.
+    baseline = np.array([-0.25 - 1.61 / 3, -0.01 - 1.37 / 3, 0 - 1.06 / 3, -0.16 - 1.22 / 3]) / 2
+    np.testing.assert_allclose(found[:, 2], (np.array([-0.01, -0.25, -0.16, 0]) - baseline) / 2)
+    # Answer: coverage is equal within the groups, so only its own confidence score is left, centred in its group.
     np.testing.assert_allclose(found[:, 1], [0.12, -0.12, -0.08, 0.08])
+    without = term_advantages(scores([[1], [1], [0], [0]], [[0.9], [0.5], [0.4], [0.0]]), 2, own_confidence=False)
+    np.testing.assert_allclose(without[:, 2], 0, atol=1e-12)
 
 
-def test_a_lonely_verdict_has_no_baseline_and_no_credit() -> None:
+def test_a_lonely_verdict_has_a_baseline_and_credit() -> None:
+    """Others said .5 and would have scored -.25 as hits; it said .9: -.01 + .25, times 3/4."""
     found = term_advantages(scores([[1], [0], [0], [0]], [[0.9], [0.5], [0.5], [0.5]]), 4)
-    np.testing.assert_allclose(found[:, 2], 0.0)
+    assert found[0, 2] == pytest.approx(0.18)
+
+
+def test_soft_labels_are_a_verdict_each_way() -> None:
+    """Label 1/2, q = .5 and .9: half of a hit and half of a miss, -.25 and -.41; each is the other's baseline."""
+    found = term_advantages(scores([[0.5], [0.5]], [[0.5], [0.9]]), 2)
+    np.testing.assert_allclose(found[:, 2], [0.08, -0.08])
+
+
+def test_answers_before_all_confidences_are_credited_with_all_of_them() -> None:
+    """One group, y = 0 everywhere, s_1 = -.125 or 0, s_2 = 0: in blocked text confidence 1 comes after answer 2."""
+    slots = scores([[0, 0], [0, 0]], [[0.5, 0], [0, 0]])
+    np.testing.assert_allclose(term_advantages(slots, 2)[:, 2], 0, atol=1e-12)
+    blocked = replace(slots, is_blocked_N=np.ones(2))
+    np.testing.assert_allclose(term_advantages(blocked, 2)[:, 2], [-0.0625, 0.0625])
+
+
+def test_later_slots_are_credited_to_a_confidence_on_request() -> None:
+    """One group of two, K = 2, y = 01 and 00, q = 0: later than confidence 1 are coverage 1 and 0, s_2 = -.5 and 0."""
+    slots = scores([[0, 1], [0, 0]], [[0, 0], [0, 0]])
+    np.testing.assert_allclose(term_advantages(slots, 2)[:, 3], 0, atol=1e-12)
+    np.testing.assert_allclose(term_advantages(slots, 2, later=1)[:, 3], [0.25, -0.25])
+    with pytest.raises(ConfigError, match=r"later = 2 must be from 0 .own score only. to 1 .later slots too."):
+        term_advantages(slots, 2, later=2)
 
 
 def test_malformed_completions_get_the_whole_score_everywhere_and_unscored_ones_nothing() -> None:
-    """R = 2, 0 (malformed), unscored: mean 1 over the two scored ones."""
+    """R = 2, 0 (malformed), unscored: mean 1 over the two scored ones. The first is alone with slots: all is 1."""
     blank = [NAN, NAN]
-    given = SlotScores(
-        np.array([2.0, 0.0, NAN]),
-        np.array([[1.0, 0.0], blank, [1.0, NAN]]),
-        np.full((3, 2), NAN),
-        np.array([[1.0, 0.0], blank, [1.0, NAN]]),
-    )
-    found = term_advantages(given, 3)
-    np.testing.assert_allclose(found[1], -1.0)
-    np.testing.assert_allclose(found[2], 0.0)
-    assert found[0, 0] == 1.0 and np.isfinite(found).all()
+    hits = np.array([[1.0, 0.0], blank, [1.0, NAN]])
+    none = np.full((3, 2), NAN)
+    found = term_advantages(SlotScores(np.array([2.0, 0.0, NAN]), hits, none, hits, none, none, none, np.zeros(3)), 3)
+    np.testing.assert_allclose(found, np.broadcast_to([[1.0], [-1.0], [0.0]], (3, 5)))
+
+
+def test_good_format_is_credited_to_the_slots_too() -> None:
+    """One group: two sets with a score of 2, two malformed with 0. The whole is +-1 and so is what every slot gets."""
+    hits = np.array([[1.0], [1.0], [NAN], [NAN]])
+    none = np.full((4, 1), NAN)
+    given = SlotScores(np.array([2.0, 2.0, 0.0, 0.0]), hits, none, hits, none, none, none, np.zeros(4))
+    np.testing.assert_allclose(term_advantages(given, 4), np.broadcast_to([[1.0], [1.0], [-1.0], [-1.0]], (4, 3)))
 
 
 def test_factors_lengthen_the_credit_of_the_reasoning_and_of_confidences() -> None:
-    """The example above with q: K = 1, R = .99 + 1, .75 + 1, -.16 + 1, 1: centred .12, -.12, -.08, .08."""
     given = scores([[1], [1], [0], [0]], [[0.9], [0.5], [0.4], [0.0]])
-    found = term_advantages(given, 2, reasoning=0.5, confidence=3)
-    np.testing.assert_allclose(found[:, 0], [0.06, -0.06, -0.04, 0.04])
-    np.testing.assert_allclose(found[:, 1], [0.12, -0.12, -0.08, 0.08])
-    np.testing.assert_allclose(found[:, 2], [0.72, -0.72, -0.48, 0.48])
-    given.total_N[3], given.coverage_NK[3], given.confidence_NK[3] = 0.0, NAN, NAN  # malformed: R̄ = .42, no factor
+    plain, found = (term_advantages(given, 2, **factors) for factors in ({}, {"reasoning": 0.5, "confidence": 3}))
+    np.testing.assert_allclose(found, plain * [0.5, 1, 3])
+    blank = np.array([NAN])
+    for array in (given.coverage_NK, given.confidence_NK, given.labels_NK, given.if_hit_NK, given.if_miss_NK):
+        array[3] = blank
+    given.total_N[3] = 0.0  # malformed: R̄ = .42, no factor
     np.testing.assert_allclose(term_advantages(given, 2, reasoning=0.5, confidence=3)[3], -0.42)
     with pytest.raises(ConfigError, match="reasoning = 0 must be a positive number"):
         term_advantages(given, 2, reasoning=0)
@@ -90,7 +123,7 @@ def test_factors_lengthen_the_credit_of_the_reasoning_and_of_confidences() -> No
 
 def test_a_step_whose_completions_are_all_malformed_is_zero() -> None:
     blank = np.full((4, 3), NAN)
-    found = term_advantages(SlotScores(np.zeros(4), blank, blank, blank), 2)
+    found = term_advantages(SlotScores(np.zeros(4), blank, blank, blank, blank, blank, blank, np.zeros(4)), 2)
     np.testing.assert_array_equal(found, 0.0)
 
 
@@ -106,6 +139,13 @@ def test_the_whole_is_the_published_advantage() -> None:
     np.testing.assert_allclose(by_group * (deviation + 1e-4), term_advantages(given, 8).reshape(by_group.shape))
 
 
+def test_columns_hold_everything_and_are_read_back() -> None:
+    given = scores([[1, 0], [0, 1]], [[0.5, 0.2], [0.1, 0.9]])
+    again = SlotScores.from_columns(given.to_columns())
+    for name in SlotScores.__slots__:
+        np.testing.assert_array_equal(getattr(again, name), getattr(given, name))
+
+
 @pytest.mark.parametrize(
     ("group", "scale", "error", "text"),
     [
@@ -117,122 +157,7 @@ def test_what_cannot_be_credited_is_refused(group, scale, error, text) -> None:
     with pytest.raises(error, match=text):
         term_advantages(scores([[1], [0], [0], [0]]), group, scale=scale)
     with pytest.raises(RecordError, match="shape"):
-        term_advantages(SlotScores(np.zeros(2), np.zeros((2, 1)), np.zeros((2, 2)), np.zeros((2, 1))), 2)
-
-
-class Tabular:
-    """Policy z -> a1 -> q1 -> a2 -> q2 with a table of logits each; one label, drawn with the question.
-
-    Answers are two of three names without a check for repeats; q is 0.2 or 0.8. All choices can be enumerated:
-    2 x 3 x 2 x 3 x 2 = 72 completions, x 3 labels.
-    """
-
-    SIZES = ((2,), (2, 3), (2, 3, 2), (2, 3, 3), (2, 3, 3, 2))
-    LABEL = np.array([0.5, 0.3, 0.2])
-
-    def __init__(self, rng: np.random.Generator) -> None:
-        self.p = [softmax(rng.normal(size=size)) for size in self.SIZES]
-
-    def contexts(self, c):
-        z, a1, q1, a2, q2 = c
-        return ((), (z,), (z, a1), (z, a1), (z, a1, a2)), (z, a1, q1, a2, q2)
-
-    def probability(self, c) -> float:
-        contexts, chosen = self.contexts(c)
-        return float(np.prod([p[(*at, x)] for p, at, x in zip(self.p, contexts, chosen, strict=True)]))
-
-    def outcome(self, c, label) -> tuple[list[float], list[float]]:
-        _, a1, q1, a2, q2 = c
-        y = [float(a1 == label), float(a2 == label and a1 != label)]
-        return y, [-((0.2 + 0.6 * q - v) ** 2) / 2 for q, v in zip((q1, q2), y, strict=True)]
-
-    def every(self):
-        return product(range(2), range(3), range(2), range(3), range(2))
-
-    def gradient(self, table: int, value) -> np.ndarray:
-        """d/d logits of E[value(completion, label)], by score functions, of one table."""
-        out = np.zeros(self.SIZES[table])
-        for c in self.every():
-            for label, p_label in enumerate(self.LABEL):
-                out += p_label * self.probability(c) * value(c, label) * self.score(table, c)
-        return out
-
-    def score(self, table: int, c) -> np.ndarray:
-        contexts, chosen = self.contexts(c)
-        out = np.zeros(self.SIZES[table])
-        at = contexts[table]
-        out[at] = -self.p[table][at]
-        out[(*at, chosen[table])] += 1
-        return out
-
-
-def softmax(x: np.ndarray) -> np.ndarray:
-    e = np.exp(x)
-    return e / e.sum(-1, keepdims=True)
-
-
-def sampled_gradients(policy: Tabular, n: int, group: int, batch: int, rng: np.random.Generator, credit) -> np.ndarray:
-    """Gradient estimates of every batch, (batches, 5 tables flattened), with the advantages ``credit(given)`` gives."""
-    every = list(policy.every())
-    p = np.array([policy.probability(c) for c in every])
-    table_scores = [np.array([policy.score(t, c).ravel() for c in every]) for t in range(5)]
-    outcomes = [[policy.outcome(c, label) for label in range(3)] for c in every]
-    y_CL = np.array([[o[0] for o in row] for row in outcomes])  # (completions, labels, K)
-    s_CL = np.array([[o[1] for o in row] for row in outcomes])
-    out = []
-    for _ in range(n):
-        drawn = rng.choice(len(every), p=p, size=batch)
-        label = np.repeat(rng.choice(3, p=policy.LABEL, size=batch // group), group)
-        y, s = y_CL[drawn, label], s_CL[drawn, label]
-        advantages = credit(SlotScores(y.sum(1) + s.sum(1), y, s, y))
-        estimates = [advantages[:, part] @ table[drawn] for part, table in zip(PARTS, table_scores, strict=True)]
-        out.append(np.concatenate(estimates) / batch)
-    return np.array(out)
-
-
-PARTS = (0, 1, 3, 2, 4)  # z, a1, q1, a2, q2 in columns of term_advantages for K = 2
-
-
-def test_gradients_are_those_of_what_each_part_is_said_to_cause() -> None:
-    """The mean of many estimates against enumeration: the whole for z, C_i + s_i for answers, s_i for confidences."""
-    rng = np.random.default_rng(1)
-    policy, group, batch = Tabular(rng), 8, 512
-    causes = (
-        lambda y, s: sum(y) + sum(s),
-        lambda y, s: y[0] + y[1] + s[0],
-        lambda y, s: s[0],
-        lambda y, s: y[1] + s[1],
-        lambda y, s: s[1],
-    )
-    true = [
-        policy.gradient(t, lambda c, label, f=cause: f(*policy.outcome(c, label))).ravel()
-        for t, cause in enumerate(causes)
-    ]
-    # Centring by a mean that holds the completion itself shrinks all but the confidences' gradients by (G - 1) / G.
-    expected = np.concatenate([g * (1 if t in (2, 4) else (group - 1) / group) for t, g in enumerate(true)])
-    found = sampled_gradients(policy, 3000, group, batch, rng, lambda given: term_advantages(given, group))
-    error = np.linalg.norm(found.mean(0) - expected) / np.linalg.norm(expected)
-    assert error < 0.01
-
-
-def test_variance_is_below_that_of_one_advantage_for_all_tokens() -> None:
-    rng = np.random.default_rng(2)
-    policy, group, batch = Tabular(rng), 8, 512
-
-    def sequence(given: SlotScores) -> np.ndarray:
-        return np.repeat(group_advantages(given.total_N.reshape(-1, group)).reshape(-1, 1), 5, 1)
-
-    of_term = sampled_gradients(policy, 300, group, batch, rng, lambda given: term_advantages(given, group))
-    of_sequence = sampled_gradients(policy, 300, group, batch, rng, sequence)
-    ends = np.cumsum([np.prod(size) for size in Tabular.SIZES])
-    ratios = [
-        a.var(0).sum() / b.var(0).sum()
-        for a, b in zip(np.split(of_term, ends[:-1], 1), np.split(of_sequence, ends[:-1], 1), strict=True)
-    ]
-    # The reasoning's advantage is the same (the two samples differ); answers gain a little, confidences much.
-    assert 0.8 < ratios[0] < 1.25
-    assert max(ratios[1], ratios[3]) < 0.95
-    assert max(ratios[2], ratios[4]) < 0.5
+        term_advantages(replace(scores([[1], [0]]), confidence_NK=np.zeros((2, 2))), 2)
 
 
 TEXT = (

@@ -163,3 +163,11 @@ def test_a_model_in_a_gguf_file_generates_as_from_its_folder(llama: LlamaForCaus
     assert texts[0] == texts[1]
     with pytest.raises(ConfigError, match="does not exist: give the path of a GGUF file"):
         TransformersGenerator(tmp_path / "none.gguf")
+
+
+def test_damaged_weights_are_said_to_be(llama: LlamaForCausalLM, tmp_path: Path) -> None:
+    llama.save_pretrained(tmp_path)
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-8])
+    with pytest.raises(ConfigError, match=r"the weights of model = .* are damaged .*: copy or download them again"):
+        load_causal_lm(tmp_path, dtype=torch.float32)

@@ -9,7 +9,7 @@ import torch
 
 from polymode import runs
 from polymode.chat import Chat
-from polymode.errors import ConfigError
+from polymode.errors import ConfigError, PromptRefusedError
 from polymode.generate.transformers import TransformersGenerator
 from polymode.training.lab_model import LabModelSize, build_model, build_tokenizer
 
@@ -171,3 +171,23 @@ def test_special_tokens_of_the_format_are_generated_as_text(tmp_path: Path) -> N
     tokenizer.save_pretrained(tmp_path)
     made = "".join(texts(make(tmp_path), ["red"], n=50)[0])
     assert "<think>" in made and "<answer>" in made and "<pad>" not in made and "<end>" not in made
+
+
+def test_what_is_scored_beyond_the_context_is_refused(folder: Path) -> None:
+    generator, long = make(folder), "red " * SIZE.positions
+    with pytest.raises(PromptRefusedError, match="and the model reads 128: shorten"):
+        generator.token_log_probabilities(["red", "red"], ["blue", long])
+    with pytest.raises(PromptRefusedError, match="and the model reads 128: shorten"):
+        generator.continuation_probabilities([long], [""], [["one"]])
+    full = " ".join(["red"] * (SIZE.positions - len(generator.encode("red"))))
+    [tokens] = generator.token_log_probabilities(["red"], [full])  # the last token needs no room behind it
+    assert len(tokens) + len(generator.encode("red")) == SIZE.positions
+
+
+def test_a_card_without_room_for_the_model(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def move(*_: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB")
+
+    monkeypatch.setattr("transformers.PreTrainedModel.to", move)
+    with pytest.raises(ConfigError, match=r"the GPU has no room for the model, whose weights take 0\.0 GB: use dtype"):
+        make(folder)

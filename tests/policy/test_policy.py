@@ -118,3 +118,43 @@ def test_a_promise_has_numbers_and_texts(change: dict, said: str) -> None:
     with pytest.raises(ConfigError) as caught:
         replace(PROMISE, **change)
     assert said in str(caught.value)
+
+
+OLDER = {
+    "when_malformed": "escalate",
+    "abstain_below": 0.1,
+    "max_effective": None,
+    "answer_at": None,
+    "offer_at": 0.81,
+    "offer_all": True,
+    "equality": "text",
+    "recalibration": None,
+    "k": 3,
+    "guarantees": [
+        {
+            "decision": "offer_set",
+            "statement": "On average.",
+            "method": "conformal",
+            "alpha": 0.2,
+            "delta": None,
+            "threshold": 0.81,
+            "bound": 0.18333333333333332,
+            "n": 1500,
+            "n_shown": 1499,
+            "n_failed": 274,
+            "n_design": 0,
+            "n_unscored": 4,
+            "fingerprint": "f",
+            "date": "2026-11-21",
+            "rules": "da6b0852d58fd2a7",
+        }
+    ],
+}
+"""A policy.json of the version before groups and conditions, with the digest that it computed."""
+
+
+def test_a_policy_of_an_older_version_is_read() -> None:
+    policy = Policy.from_json(OLDER)
+    assert policy.digest() == "da6b0852d58fd2a7" and policy.guarantees[0].n_repeats is None
+    assert (policy.conditions, policy.by, policy.groups) == (None, "", {})
+    assert set(policy.to_json()) == set(OLDER)  # and one without groups is written in the same fields

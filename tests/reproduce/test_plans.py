@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from polymode.compare.columns import EQUAL_ANSWERS
 from polymode.errors import ConfigError, RunExistsError
 from polymode.reproduce import plans as plans_module
 from polymode.reproduce import run as run_module
@@ -29,6 +30,7 @@ from polymode.reproduce.plans import (
     untrained,
 )
 from polymode.reproduce.run import ArmFailedError, Launch, reproduce
+from polymode.reproduce.temperatures import TEMPERATURES
 from polymode.rewards import METHODS
 from polymode.training.recipe import Recipe, load_recipe
 
@@ -56,6 +58,13 @@ def test_the_arms_of_a_plan_differ_in_method_k_seed_and_credit_only(name: str) -
         first = plan.arms[0].recipe
         for other in plan.arms:
             own = {name: getattr(first, name) for name in ("method", "k", "seed", "credit", "confidence_credit")}
+            if name == "harder-lab":
+                assert other.recipe.warm_start_seed == other.recipe.seed  # and one warm start for each seed
+                own["warm_start_seed"] = first.warm_start_seed
+            if other.name.endswith(EQUAL_ANSWERS):
+                # As many graded answers as a multi-answer arm of K = 3 has in its completions.
+                assert other.recipe.answers == 1 and other.recipe.max_steps == 3 * first.max_steps
+                own["max_steps"] = first.max_steps
             same = replace(other.recipe, **own)
             assert same == first  # equal numbers of completions, one warm start
             assert all(view.answers * view.pool in (plan.k, other.recipe.k) for view in other.views)
@@ -77,14 +86,29 @@ def test_what_each_experiment_compares() -> None:
     for plan, has_several in zip(lab, (True, False, False, False), strict=True):
         others = [(a.recipe.method, a.recipe.k) for a in plan.arms if a.recipe.k != 3]
         assert others == ([("multi-rlvr", 2), ("multi-rlvr", 4), ("multi-rlvr", 5)] if has_several else [])
+    for plan in lab:
+        longer = {(a.name, a.recipe.seed) for a in plan.arms if a.name.endswith(EQUAL_ANSWERS)}
+        assert longer == {(f"{name}{EQUAL_ANSWERS}", seed) for name in METHODS if "single" in name for seed in range(3)}
+        assert plan.temperatures == TEMPERATURES
     by_term = [(plan.task, str(a.folder)) for plan in lab for a in plan.arms if a.recipe.credit == "term"]
     one_answer = ("clinic-diagnosis", "hops")
     assert by_term == [(task, f"multi-rlcr-term-k3/seed-{seed}") for task in one_answer for seed in range(3)]
     assert [plan.groups_by for plan in lab] == [None, None, "answerable", None]
+    harder = plans("harder-lab")
+    assert [(plan.name, plan.task) for plan in harder] == [
+        ("harder-clinic", "clinic"),
+        ("harder-diagnosis", "clinic-diagnosis"),
+        ("harder-hops", "hops"),
+    ]
+    for plan in harder:
+        assert {a.recipe.warm_start_demonstrations for a in plan.arms} == {"uninformative"}
+        ceilings = [a for a in plan.arms if a.ceiling is not None]
+        assert [str(a.folder) for a in ceilings] == [f"ceiling-of-{a.starts_from}" for a in ceilings]
+        assert len(ceilings) == 6 and all(a.starts_from in [b.folder for b in plan.arms] for a in ceilings)
     (ddxplus,) = plans("ddxplus", Path("somewhere"))
     assert {a.recipe.data for a in ddxplus.arms} == {Path("somewhere")}
     assert {a.recipe.method for a in ddxplus.arms} == set(METHODS)
-    with pytest.raises(ConfigError, match=r"experiment 'slow' is not known: use one of quick, lab, ddxplus"):
+    with pytest.raises(ConfigError, match="experiment 'slow' is not known: use one of quick, lab, harder-lab"):
         plans("slow")
 
 
@@ -113,7 +137,8 @@ def mini(data: Path | None = None) -> list[Plan]:
         arm(BASE, "multi-rlcr", 0),
         untrained(BASE),
     )
-    return [Plan("mini", arms, questions=6, deep_questions=2, n_boot=20)]
+    heats = {"temperatures": (0.5, 1.0), "validation_questions": 3}
+    return [Plan("mini", arms, questions=6, deep_questions=2, n_boot=20, **heats)]
 
 
 @pytest.fixture(scope="module")
@@ -170,6 +195,21 @@ def test_every_arm_is_trained_sampled_and_measured(finished: tuple[Path, list[Pa
         deep = json.loads((out / view / "deep" / "metrics.json").read_text())
         assert metrics["metrics"]["unique_answers@30"] == deep["metrics"]["unique_answers@30"]
         assert metrics["curves"]["unique_references"] == deep["curves"]["unique_references"]
+
+
+def test_single_answer_arms_choose_their_temperature_on_validation_questions(
+    finished: tuple[Path, list[Path]],
+) -> None:
+    out, _ = finished
+    for view in VIEWS[:2]:
+        stored = json.loads((out / view / "temperature.json").read_text())
+        assert (stored["split"], stored["questions"]) == ("validation", 3)
+        best = max(one["coverage"] for one in stored["tried"])
+        assert stored["temperature"] == min(o["temperature"] for o in stored["tried"] if o["coverage"] == best)
+    assert not (out / VIEWS[2] / "temperature.json").exists()
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "sampling temperature, single-rlvr/samples" in page and "among 0.5, 1" in page
+    assert "8 completions, 8 graded answers" in page and "8 completions, 24 graded answers" in page
 
 
 def test_measured_confidences_are_those_of_the_same_completions(finished: tuple[Path, list[Path]]) -> None:

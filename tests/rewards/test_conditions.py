@@ -93,6 +93,39 @@ def test_accepted_iff_no_right_answer_ever_costs(reward: Reward, k: int, n: int)
         assert worst >= -1e-9
 
 
+def paid(reward: Reward, p: float, q: float) -> float:
+    """Expected total of one answer that is right with p and stated with q."""
+    return p * total(reward, (1,), (q,), 1) + (1 - p) * total(reward, (0,), (q,), 1)
+
+
+@pytest.mark.parametrize("score", ["brier", "log", "spherical"])
+@pytest.mark.parametrize("weight", [0.5, 1.0, 1.25])
+def test_one_answer_cannot_be_hacked_under_the_conditions_of_2607_04332(score: str, weight: float) -> None:
+    """For f(q), paid when right, and g(q), when wrong: f'/(q - 1) = g'/q <= 0, and f >= g at the lowest q.
+
+    The first makes honesty best, the second that a right answer never pays less than a wrong one that is stated as
+    surely: f - g rises with q by the first. `least_coverage` is exactly the second. Where it fails, an answer that is
+    known to be wrong, stated with 0, earns more than one that is right with a small p (the hack).
+    """
+    reward = Reward(confidence_score=score, confidence_weight=weight, format_weight=weight)
+    f, g = (lambda q: total(reward, (1,), (q,), 1)), (lambda q: total(reward, (0,), (q,), 1))
+    step = 1e-6
+    for q in (0.05, 0.3, 0.5, 0.7, 0.95):  # the log score is cut below .01 and above .99
+        of_f, of_g = ((value(q + step) - value(q - step)) / (2 * step) for value in (f, g))
+        assert of_f / (q - 1) == pytest.approx(of_g / q, rel=1e-5)
+        assert of_g / q < 0
+    honest = [paid(reward, p, p) for p in (0.0, 0.02, 0.1, 0.3, 0.6, 1.0)]
+    is_safe = f(0.0) >= g(0.0) - 1e-9
+    assert is_safe == (reward.coverage_weight >= least_coverage(reward, k=1, n=1) - 1e-9) == (weight <= 1)
+    assert is_safe == (honest == sorted(honest))
+
+
+def test_an_absolute_error_has_no_honest_optimum() -> None:
+    """-|q - y| (DCPO's, with the own verdict alone): f' = 1 and g' = -1, so f'/(q - 1) = g'/q at q = 1/2 alone."""
+    ratios = [(1 / (q - 1), -1 / q) for q in (0.25, 0.5, 0.75)]
+    assert [left == right for left, right in ratios] == [False, True, False]
+
+
 def test_any_correct_gives_up_an_uncertain_second_answer() -> None:
     # Right with .9 and, independently, .5; K = 3; junk for the third, and for the second to compare with. Weights .5:
     # P(any) rises from .9 to .95, worth .025; doubt costs .5 x .25 / 3 = .0417. The count gains .25 for it.

@@ -73,6 +73,8 @@ def test_numbers_of_answers_are_credited_to_answers_and_one_number_to_the_set() 
     slots = slot_scores([score_set(SET, reward)], reward, 3)
     np.testing.assert_allclose(slots.coverage_NK, [[1 + 0.4 / 4, 1 + 0.4 / 8, math.nan]])
     np.testing.assert_allclose(slots.confidence_NK, [[-0.125, -0.28125, math.nan]])
+    np.testing.assert_allclose(slots.if_hit_NK, [[-0.125, -0.28125, math.nan]])
+    np.testing.assert_allclose(slots.if_miss_NK, [[-0.125, -(0.25**2) / 2, math.nan]])
     rest = slots.total_N - np.nansum(slots.coverage_NK) - np.nansum(slots.confidence_NK)
     np.testing.assert_allclose(rest, 4 - 0.75)  # format and the one number of the set
 

@@ -169,7 +169,7 @@ def test_slots_have_the_verdict_for_coverage_and_the_mass_for_confidence() -> No
         reward = Reward(confidence_score=name)
         one = scored(texts, qs, reward)
         slots = slot_scores([one], reward, 3)
-        assert slots.hits_NK.tolist() == [[1, 0, 0]]
+        assert slots.labels_NK.tolist() == [[0.3, 0.1, 0.0]]
         assert slots.coverage_NK.tolist() == [[1, 0, 0]]
         losses = [soft_loss(loss_of(name), 0.5, w) for w in (0.3, 0.1, 0.0)]
         assert slots.confidence_NK[0] == pytest.approx(-np.array(losses) / 3)

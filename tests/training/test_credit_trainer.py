@@ -14,6 +14,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
+from polymode.credit import SlotScores, term_advantages
 from polymode.errors import ConfigError
 from polymode.tasks.records import Records
 from polymode.training.recipe import Recipe
@@ -72,37 +73,29 @@ def pair_recipe(small_recipe: Callable[..., Recipe]) -> Callable[..., Recipe]:
 
 
 def test_every_token_has_the_advantage_of_its_part(pair_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
-    """References tea and milk. y = 11, 01, 10 (the second tea is a repeat), malformed.
+    """References tea and milk. y = 11, 01, 10 (the second tea is a repeat), malformed; the second question has twins.
 
     s = -(q - y)^2 / 2: (-.02, -.125), (-.02, -.125), (-.125, -.02). R = 1 + sum y + sum s = 2.855, 1.855, 1.855, 0,
-    mean 1.64125. The malformed one has -1.64125 everywhere. The rest is 1 for all three with slots.
-
-    Answer 1: C = 2, 1, 1, mean 4/3; s mean -.055: 2/3 + .035, -1/3 + .035, -1/3 - .07.
-    Answer 2: C = 1, 1, 0, mean 2/3; P = 1, 0, 1, mean 2/3; C.P = (1 - 2 - 2) / 9 = -1/3, P.P = 2/3, rho = 1/2:
-    1/3 + 1/6 - .035 = .465, 1/3 - 1/3 - .035 = -.035, -2/3 + 1/6 + .07 = -.43.
-    Confidence 1, y = 1: first and third, -.02 against -.125: +-.105; y = 0: alone, 0. Confidence 2, y = 1: equal.
-
-    The second question has the same completions, so each has a twin: C.P and P.P double, rho stays, and the baseline of
-    a confidence is over two groups: y = 1 in slot 1 has -.02, -.125 twice, others' mean of the first
-    (-.02 - .25) / 3 = -.09, so .07; y = 0 in slot 1 has its twin.
+    mean 1.64125. The malformed one has -1.64125 everywhere.
     """
     recipe = pair_recipe()
     references = json.dumps(["tea", "milk"])
     found = advantages(recipe, tmp_path, [*TEXTS, *TEXTS], [references] * 8)
     tokenizer = AutoTokenizer.from_pretrained(str(recipe.model))
-    parts = {
-        0: (1.21375, 2 / 3 + 0.035, 0.07, 0.465, 0.0),
-        1: (0.21375, -1 / 3 + 0.035, 0.0, -0.035, 0.0),
-        2: (0.21375, -1 / 3 - 0.07, -0.07, -0.43, 0.0),
-    }
-    for row, (whole, a1, q1, a2, q2) in parts.items():
+    blank = [np.nan, np.nan]
+    y, q = np.array([[1, 1], [0, 1], [1, 0], blank] * 2), np.array([[0.8, 0.5], [0.2, 0.5], [0.5, 0.2], blank] * 2)
+    s, hit, miss = (-((q - label) ** 2) / 2 for label in (y, 1, 0))
+    total = np.array([2.855, 1.855, 1.855, 0.0] * 2)
+    parts = term_advantages(SlotScores(total, y, s, y, hit, miss, q, np.zeros(8)), 4)
+    np.testing.assert_allclose(parts[:4, 0], [1.21375, 0.21375, 0.21375, -1.64125])
+    for row in (0, 1, 2, 4, 5, 6):
+        whole, a1, a2, q1, q2 = parts[row]
         expected = [whole] * 5 + [a1] * 3 + [q1] * 3 + [a2] * 3 + [q2] * 3 + [whole]
         tokens = found["completion_ids"][row].tolist()
         n = int(found["completion_mask"][row].sum())
         assert n == 5 + 12 + 1, tokenizer.convert_ids_to_tokens(tokens)
-        for twin in (row, row + 4):
-            np.testing.assert_allclose(found["advantages"][twin, :n].numpy(), expected, atol=1e-6)
-            assert not found["advantages"][twin, n:].any()
+        np.testing.assert_allclose(found["advantages"][row, :n].numpy(), expected, atol=1e-6)
+        assert not found["advantages"][row, n:].any()
     n = int(found["completion_mask"][3].sum())
     np.testing.assert_allclose(found["advantages"][3, :n].numpy(), -1.64125, atol=1e-6)
 
@@ -134,12 +127,18 @@ def test_reasoning_that_the_template_opened_is_seen_and_moves_no_credit(
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"method": "multi-rlvr"}, {"method": "single-rlcr"}, {"scale_rewards": "batch", "device_batch": 8}],
+    [
+        {},
+        {"method": "multi-rlvr"},
+        {"credit": "dcpo"},
+        {"method": "single-rlcr"},
+        {"scale_rewards": "batch", "device_batch": 8},
+    ],
 )
 def test_a_run_with_term_credit_learns_and_resumes(
     options: dict[str, Any], small_recipe: Callable[..., Recipe], tmp_path: Path
 ) -> None:
-    recipe = small_recipe(credit="term", max_steps=2, save_steps=1, **options)
+    recipe = small_recipe(**{"credit": "term", "max_steps": 2, "save_steps": 1, **options})
     target = train(recipe, tmp_path / "run")
     assert (target / "model.safetensors").exists()
     assert train(recipe, tmp_path / "run", resume=True) == target
@@ -161,7 +160,7 @@ def test_a_chat_model_with_adapters(chat_model: Path, small_recipe: Callable[...
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"credit": "token"}, "credit = 'token' is not known: use one of sequence or term"),
+        ({"credit": "token"}, "credit = 'token' is not known: use one of sequence, term, expected or dcpo"),
         ({"scale_rewards": "group"}, "scale_rewards = 'group' with method = 'multi-rlcr'"),
         ({"preset": "released"}, "credit = 'term' with preset = 'released'"),
     ],

@@ -99,6 +99,10 @@ def test_answers_are_k_or_one() -> None:
         ({"scale_rewards": "group", "method": "single-rlcr"}, "breaks calibration"),
         ({"reasoning_credit": 0.5}, "reasoning_credit = 0.5 is given without credit: add credit: term"),
         ({"credit": "term", "confidence_credit": -1.0}, "confidence_credit = -1.0 must be greater than 0"),
+        (
+            {"warm_start_demonstrations": "uninformative", "model": "some/model"},
+            "warm_start_demonstrations = 'uninformative' with model = 'some/model': only the lab's own model",
+        ),
         ({"credit": "term", "confidence_credit": 2, "method": "multi-rlvr"}, "its answers carry no confidences"),
         ({"k": 1}, "k = 1 with method = 'multi-rlcr': use the single method, or k from 2"),
         ({"k": 0}, "k = 0 is not allowed"),
@@ -181,3 +185,20 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_a_folder_is_no_recipe(tmp_path: Path) -> None:
     with pytest.raises(DataNotFoundError, match="is a folder"):
         load_recipe(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"method": "multi-rlvr"}, "credit = 'dcpo' with method = 'multi-rlvr': no confidences to credit"),
+        ({"scale_rewards": "batch"}, "scale_rewards = 'batch' with credit = 'dcpo': it divides each part by its group"),
+        ({"loss_type": "luspo"}, "loss_type = 'luspo' with credit = 'dcpo'"),
+        ({"preset": "released"}, "credit = 'dcpo' with preset = 'released'"),
+        ({"confidence_credit": 4.0}, "confidence_credit = 4.0 is given without credit: add credit: term"),
+        ({"trl": {"use_liger_kernel": True}}, "use_liger_kernel = True with credit = 'dcpo' is refused"),
+    ],
+)
+def test_what_dcpo_credit_does_not_go_with_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Recipe(credit="dcpo", **options)
+    assert Recipe(credit="dcpo").credit == "dcpo"

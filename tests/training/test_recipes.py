@@ -1,22 +1,30 @@
 """The recipes that come with the package: each is valid and says how it is run; those of full-size models start."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
 from polymode import runs
+from polymode.cli import main
 from polymode.generate.transformers import TransformersGenerator
+from polymode.generate.vllm import VLLMGenerator
+from polymode.prompts import build_prompt
 from polymode.sandbox import reason_unavailable
 from polymode.tasks import mbpp
 from polymode.training.recipe import Recipe, load_recipe
 from polymode.training.rl import _trl_config, train
 from polymode.training.rows import longest_prompt, rows_of
 
+from .. import vllm_loader
 from ..chat_models import chat_checkpoint
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 NAMES = sorted(path.stem for path in RECIPES.glob("*.yaml"))
+FULL_SIZE = [name for name in NAMES if name.startswith("qwen")]
+Trained = Callable[[str, pytest.FixtureRequest], Path]
 
 
 def recipe(name: str, **overrides: object) -> Recipe:
@@ -81,36 +89,88 @@ def thinking_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return chat_checkpoint(tmp_path_factory.mktemp("thinking"), positions=32_768)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("qwen")])
-def test_full_size_recipes_start_on_a_tiny_checkpoint(
-    name: str, thinking_model: Path, request: pytest.FixtureRequest, tmp_path: Path
-) -> None:
-    data = {}
-    if "ddxplus" in name:
-        data = {"data": str(request.getfixturevalue("shared_data") / "ddxplus"), "task_options": {"limit": 200}}
-    if "hotpotqa" in name:
-        data = {"data": str(request.getfixturevalue("shared_data") / "hotpotqa")}
-    if "mbpp" in name:
-        if (reason := reason_unavailable()) is not None:
+@pytest.fixture(scope="module")
+def trained(thinking_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """Each recipe's run of one step on the tiny checkpoint, made once."""
+    made: dict[str, Path] = {}
+
+    def run_of(name: str, request: pytest.FixtureRequest) -> Path:
+        if name not in made:
+            made[name] = tmp_path_factory.mktemp(name)
+            train(small(name, thinking_model, request), made[name])
+        return made[name]
+
+    return run_of
+
+
+def small(name: str, model: Path, request: pytest.FixtureRequest) -> Recipe:
+    """A recipe of a full-size model with one step of four short completions of a tiny one."""
+    data: dict[str, object] = {}
+    if set_ := next((one for one in ("ddxplus", "hotpotqa", "mbpp") if one in name), None):
+        if set_ == "mbpp" and (reason := reason_unavailable()) is not None:
             pytest.skip(f"no sandbox here: {reason}")
-        data = {"data": str(request.getfixturevalue("shared_data") / "mbpp")}
-    tiny = {"model": str(thinking_model), "max_steps": 1, "questions_per_step": 2, "num_generations": 2}
-    tiny |= {"device_batch": 2, "validation_questions": 1}
-    small = recipe(name, **tiny, **data, max_completion_length=120, dtype="float32", use_vllm=False)
-    target = train(small, tmp_path / "run")
+        data = {"data": str(request.getfixturevalue("shared_data") / set_)}
+        data |= {"task_options": {"limit": 200}} if set_ == "ddxplus" else {}
+    tiny = {"model": str(model), "max_steps": 1, "questions_per_step": 2, "num_generations": 2}
+    tiny |= {"device_batch": 2, "validation_questions": 1, "max_completion_length": 120}
+    return recipe(name, **tiny, **data, dtype="float32", use_vllm=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FULL_SIZE)
+def test_full_size_recipes_start_on_a_tiny_checkpoint(
+    name: str, trained: Trained, thinking_model: Path, request: pytest.FixtureRequest
+) -> None:
+    run, used = trained(name, request), small(name, thinking_model, request)
+    target = run / "model"
     assert (target / "adapter_config.json").exists() == ("lora" in name)
-    *before, line = runs.read_jsonl(tmp_path / "run" / runs.TRAIN_METRICS)
-    assert len(before) == ("validation/questions" in line) == bool(small.validation_steps)
+    *before, line = runs.read_jsonl(run / runs.TRAIN_METRICS)
+    assert len(before) == ("validation/questions" in line) == bool(used.validation_steps)
     assert line["completions"] == 4
-    table = pq.read_table(tmp_path / "run" / "checkpoints" / "completions" / "completions_00001.parquet").to_pydict()
+    table = pq.read_table(run / "checkpoints" / "completions" / "completions_00001.parquet").to_pydict()
     [message] = table["prompt"][0]
     assert "Give exactly 3 " in message["content"] and "<confidence3>" in message["content"]
     generator = TransformersGenerator(target, show_progress=False)  # with the recipe's arguments of the template
     [[made]] = generator.generate([message["content"]], n=1, max_tokens=4, temperature=1.0, seed=0)
     assert made.n_prompt_tokens == len(generator.encode(message["content"])) and made.n_tokens
-    is_off = small.chat_template.get("enable_thinking") is False
+    is_off = used.chat_template.get("enable_thinking") is False
     assert generator.tokenizer.decode(generator.encode("Q")).endswith("</think>\n\n") == is_off
+
+
+@pytest.mark.slow
+# PEFT calls transformers 5 by these old names.
+@pytest.mark.filterwarnings(r"ignore:`\w*gradient_checkpointing\w*` is deprecated:FutureWarning")
+@pytest.mark.parametrize("name", FULL_SIZE)
+def test_vllm_reads_what_full_size_recipes_train(
+    name: str, trained: Trained, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = trained(name, request) / "model"
+    vllm_loader.install(monkeypatch)
+    asked = {"n": 1, "max_tokens": 6, "temperature": 0.0, "seed": 0}
+    prompts = ["Name a colour.", "Name a metal."]
+    ours = TransformersGenerator(target, show_progress=False).generate(prompts, **asked)
+    theirs = VLLMGenerator(target).generate(prompts, **asked)
+    assert [(g.text, g.n_prompt_tokens) for [g] in theirs] == [(g.text, g.n_prompt_tokens) for [g] in ours]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FULL_SIZE)
+def test_what_full_size_recipes_train_is_served(
+    name: str, trained: Trained, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    testclient = pytest.importorskip("fastapi.testclient", reason="the extra serve is not installed")
+    target = trained(name, request) / "model"
+    (tmp_path / "policy.json").write_text('{"answer_at": 0.8, "k": 3}', encoding="utf-8")
+    apps: list[Any] = []
+    monkeypatch.setattr("polymode.web.server.serve", lambda app, **_: apps.append(app))
+    policy = str(tmp_path / "policy.json")
+    assert main(["serve", "--model", str(target), "--policy", policy, "--style", "full", "--max-tokens", "40"]) == 0
+    with testclient.TestClient(apps[0], base_url="http://localhost") as client:
+        body = client.post("/v1/answer-sets", json={"question": "Name a colour."}).json()
+    assert body["decision"] == "escalate" and body["completion_status"] != "clean"
+    prompt = build_prompt("Name a colour.", 3, confidence=True, style="full")
+    tokens = TransformersGenerator(target, show_progress=False).encode(prompt)
+    assert body["usage"]["prompt_tokens"] == len(tokens)  # with the recipe's arguments of the template
 
 
 def test_room_for_the_longest_prompt(chat_model: Path) -> None:

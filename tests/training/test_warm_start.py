@@ -74,6 +74,15 @@ def test_other_demonstrations_or_sizes_make_another_model() -> None:
     assert len(set(keys)) == 3 and keys[0] == keys[3]
 
 
+def test_uninformative_demonstrations_make_another_model_and_need_a_grid_of_confidences() -> None:
+    tokenizer = build_tokenizer(Colours().vocabulary())
+    uninformative = replace(TINY, demonstrations="uninformative")
+    keys = {module._fingerprint(Colours(), settings, tokenizer) for settings in (TINY, uninformative)}  # type: ignore[arg-type]
+    assert len(keys) == 2
+    with pytest.raises(ConfigError, match=r"the vocabulary of task 'colours' lacks the confidences 0.00, 0.05, 0.10"):
+        warm_start(Colours(), uninformative)  # type: ignore[arg-type]
+
+
 def test_the_same_settings_give_the_same_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     first = AutoModelForCausalLM.from_pretrained(warm_start(Colours(), TINY)).state_dict()  # type: ignore[arg-type]
     monkeypatch.setenv("POLYMODE_CACHE", str(tmp_path / "another"))

@@ -151,6 +151,7 @@ def test_questions_without_enough_answers(chat_model: Path, tmp_path: Path, caps
     args += ["--samples", 1, "--questions", 2, "--check", 1, "--max-tokens", 3, "--methods", "multi-rlvr"]
     assert run(*args) == 2
     assert "raise --samples" in capsys.readouterr().err
+    assert not (tmp_path / "w").exists()  # the same folder serves the next try
 
 
 class Replies:

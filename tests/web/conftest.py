@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from fastapi.testclient import TestClient
 
 from polymode.generate import Generated
 from polymode.generate.scripted import ScriptedGenerator
-from polymode.policy import Policy
+from polymode.policy import Conditions, Policy, QuestionStatistics
 from polymode.web.answer_service import ServingConfig
 from polymode.web.app import create_app
 
@@ -22,6 +23,20 @@ SURE = (
     "<answer2>migraine</answer2><confidence2>0.40</confidence2>"
 )
 POLICY = Policy(answer_at=0.8, offer_at=0.5, k=2)
+CONDITIONS = Conditions(
+    model="clinic",
+    fingerprint="0123456789abcdef",
+    task="clinic",
+    style="brief",
+    prompts=("{question}\nGive 2 answers with confidence\n",),
+    chat={"system": ""},
+    k=2,
+    temperature=1.0,
+    max_tokens=1536,
+)
+"""How the scripted model is said to be run."""
+FITTED = replace(CONDITIONS, questions=QuestionStatistics(100, (1, 10, 40), ("LATIN",)))
+"""What a policy was fitted on that suits it."""
 
 
 class Model:
@@ -58,9 +73,8 @@ def model() -> Iterator[Model]:
 
 
 def serving(**changes: Any) -> ServingConfig:
-    return ServingConfig(
-        **{"model_id": "clinic", "policy": POLICY, "k": 2, "style": "brief", "seconds": 20.0, **changes}
-    )
+    own = {"model_id": "clinic", "policy": POLICY, "k": 2, "style": "brief", "seconds": 20.0, "conditions": CONDITIONS}
+    return ServingConfig(**{**own, **changes})
 
 
 Start = Callable[..., TestClient]

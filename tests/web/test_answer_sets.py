@@ -4,10 +4,12 @@ import asyncio
 import json
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import httpx2
 import pytest
+from fastapi.testclient import TestClient
 
 from polymode.errors import GeneratorFault, PromptRefusedError, ReviewStoreError
 from polymode.generate import Generated
@@ -16,7 +18,7 @@ from polymode.policy import Guarantee, Policy
 from polymode.types import AnswerSet, Decision
 from polymode.web.app import create_app
 
-from .conftest import POLICY, SURE, Model, Start, serving
+from .conftest import CONDITIONS, FITTED, POLICY, SURE, Model, Start, serving
 
 URL = "/v1/answer-sets"
 UNSURE = "<answer1>flu</answer1><confidence1>0.30</confidence1><answer2>cold</answer2><confidence2>0.10</confidence2>"
@@ -51,6 +53,7 @@ def test_a_sure_answer_is_given_with_confidence_rationale_and_reason(start: Star
         "answers": [first],
         "candidates": [first, {"text": "migraine", "confidence": 0.4, "rationale": "headache"}],
         "guarantee": None,
+        "no_guarantee": None,
         "escalation_id": None,
         "k": 2,
         "risk": "normal",
@@ -98,11 +101,76 @@ def test_another_k_is_asked_for_where_the_policy_allows_it(start: Start, model: 
     assert model.calls[0][0].endswith("Give 1 answer with confidence\n")
 
 
+PROMISE = Guarantee("answer", "Of those, at most 1 in 10.", "learn-then-test", 0.1, 0.05, 0.8, 0.09, 50, 40, 1)
+PROMISED = replace(POLICY, conditions=FITTED).with_guarantees(PROMISE)
+
+
+def claimed(client: TestClient, **request: object) -> tuple[str | None, str | None]:
+    body = client.post(URL, json={"question": "Fever?", **request}).json()
+    return body["guarantee"], body["no_guarantee"]
+
+
 def test_a_guarantee_is_claimed_for_its_decision_and_normal_risk_only(start: Start) -> None:
-    promise = Guarantee("answer", "Of those, at most 1 in 10.", "learn-then-test", 0.1, 0.05, 0.8, 0.09, 50, 40, 1)
-    client = start({"policy": Policy(answer_at=0.8, offer_at=0.5, k=2).with_guarantees(promise)})
-    assert client.post(URL, json={"question": "q"}).json()["guarantee"] == "Of those, at most 1 in 10."
-    assert client.post(URL, json={"question": "q", "risk": "high"}).json()["guarantee"] is None
+    client = start({"policy": PROMISED})
+    assert claimed(client) == ("Of those, at most 1 in 10.", None)
+    assert claimed(client, risk="high") == (None, "the policy guarantees nothing about such decisions")
+    assert claimed(start()) == (None, None)  # a policy made by hand
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"fingerprint": "ff"}, "the model is clinic (ff) instead of clinic (0123456789abcdef)"),
+        ({"task": "hops"}, "the task is hops instead of clinic"),
+        ({"style": "full", "prompts": ("?",)}, "the prompt style is full instead of brief; the prompt's text is anoth"),
+        ({"chat": {"system": "Be brief."}}, "the system prompt, examples or chat template is another"),
+        ({"temperature": 0.7, "max_tokens": 64}, ""),  # those of the server count
+        ({"sampling": {"top_k": 5}}, "the sampling is {'top_k': 5} instead of {}"),
+    ],
+)
+def test_a_guarantee_is_dropped_where_something_differs(start: Start, change: dict, said: str) -> None:
+    guarantee, reason = claimed(start({"policy": PROMISED, "conditions": replace(CONDITIONS, **change)}))
+    assert (guarantee is None) == bool(said) and said in (reason or "")
+
+
+def test_a_guarantee_is_dropped_for_other_settings_questions_and_unknown_origin(start: Start) -> None:
+    assert claimed(start({"policy": PROMISED, "temperature": 0.5}))[1] == "the temperature is 0.5 instead of 1"
+    assert claimed(start({"policy": PROMISED, "max_tokens": 99}))[1] == "the token limit is 99 instead of 1536"
+    assert claimed(start({"policy": PROMISED, "conditions": None}))[1] == "it is not known how the model is run here"
+    older = replace(PROMISED, conditions=None)
+    assert claimed(start({"policy": older}))[1] == "the policy does not record what it was calibrated on"
+    client = start({"policy": PROMISED})
+    assert claimed(client, question="Fever? " * 9)[1] == (
+        "the question has 62 characters, those of the calibration 1 to 40"
+    )
+    assert claimed(client, question="Лихорадка?")[1] == (
+        "the question is written in CYRILLIC, those of the calibration are not"
+    )
+
+
+def test_classes_of_risk_have_rules_and_guarantees_of_their_own(start: Start, model: Model) -> None:
+    low = Policy(answer_at=0.8, k=2).with_guarantees(PROMISE)
+    groups = {"low": low, "red flag": Policy(offer_at=1.2, k=2), "high": Policy(offer_at=0.5, k=2)}
+    client = start({"policy": Policy(k=2, by="risk", groups=groups, conditions=FITTED)})
+    assert claimed(client, risk="low") == ("Of those, at most 1 in 10.", None)
+    decisions = [client.post(URL, json={"question": "q", "risk": risk}).json()["decision"] for risk in groups]
+    assert decisions == ["answer", "offer_set", "offer_set"]
+    n_asked = len(model.calls)
+    problem = client.post(URL, json={"question": "q"})
+    assert problem.status_code == 422 and problem.json()["allowed"] == "'low', 'red flag', 'high'"
+    assert (problem.json()["field"], problem.json()["value"]) == ("risk", "normal")
+    assert len(model.calls) == n_asked  # refused before the model is asked
+
+
+def test_a_policy_may_tell_questions_apart_by_another_field(start: Start) -> None:
+    groups = {"cardiology": Policy(answer_at=0.8, k=2).with_guarantees(PROMISE), "3": Policy(k=2)}
+    client = start({"policy": Policy(k=2, by="department", groups=groups, conditions=FITTED)})
+    assert claimed(client, meta={"department": "cardiology"})[0] == "Of those, at most 1 in 10."
+    reply = client.post(URL, json={"question": "q", "meta": {"department": "3"}})
+    assert reply.json()["decision"] == "escalate"
+    for meta in ({}, {"department": "surgery"}):
+        problem = client.post(URL, json={"question": "q", "meta": meta})
+        assert problem.status_code == 422 and problem.json()["field"] == "meta.department"
 
 
 # --- what is refused -------------------------------------------------------------------------------------------------
@@ -119,7 +187,9 @@ def test_a_guarantee_is_claimed_for_its_decision_and_normal_risk_only(start: Sta
         ({"question": "q", "k": 2.5}, "k", 2.5, "a whole number from 1 to 20", "change it"),
         ({"question": "q", "k": True}, "k", True, "a whole number from 1 to 20", "change it"),
         ({"question": "q", "k": 3}, "k", 3, "2, which the policy was calibrated with", "leave k out"),
-        ({"question": "q", "risk": "low"}, "risk", "low", "risk of the question, normal or high", "'normal' or 'high'"),
+        ({"question": "q", "risk": "low"}, "risk", "low", "'normal', 'high'", "name one of these, or calibrate with"),
+        ({"question": "q", "risk": " "}, "risk", " ", "risk of the question: a class of the policy", "change it"),
+        ({"question": "q", "meta": {"a": []}}, "meta.a", "[]", "an object with the field by which", "change it"),
         ({"question": "q", "temprature": 0}, "temprature", 0, "one of question, k, risk", "leave it out"),
         ({"question": "q", "body": 1}, "body", 1, "one of question, k, risk", "leave it out"),
         ([], "body", None, "a JSON object with question, k, risk", "send an object"),

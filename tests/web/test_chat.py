@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import httpx2
@@ -15,7 +16,7 @@ from polymode.policy import Guarantee, Policy
 from polymode.web.app import create_app
 from polymode.web.keys import Keys, hash_of
 
-from .conftest import POLICY, SURE, Model, Start, serving
+from .conftest import FITTED, POLICY, SURE, Model, Start, serving
 
 T = TypeVar("T")
 ASK: Any = {"model": "clinic", "messages": [{"role": "user", "content": "Fever?"}]}
@@ -86,7 +87,8 @@ def test_k_and_risk_are_extra_fields_and_parts_are_one_question(model: Model) ->
 
 def test_sampling_fields_are_kept_to_and_void_the_guarantee(model: Model) -> None:
     promise = Guarantee("answer", "Promised.", "learn-then-test", 0.1, 0.05, 0.8, 0.09, 50, 40, 1)
-    settings = {"policy": Policy(answer_at=0.8, k=2).with_guarantees(promise), "max_tokens": 50}
+    policy = replace(Policy(answer_at=0.8, k=2), conditions=replace(FITTED, max_tokens=50)).with_guarantees(promise)
+    settings = {"policy": policy, "max_tokens": 50}
 
     def guarantee(**fields: Any) -> str | None:
         ask = {**ASK, **fields}

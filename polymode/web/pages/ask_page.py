@@ -36,6 +36,9 @@ def ask_page(answer_service: AnswerService) -> APIRouter:
             form=form,
             fixed_k=answer_service.serving.policy.k,
             default_k=answer_service.serving.k,
+            risks=answer_service.serving.policy.risks,
+            by=answer_service.by,
+            group_names=list(answer_service.serving.policy.groups),
             max_k=MAX_K,
             max_chars=MAX_QUESTION_CHARS,
             **{"reply": None, "problem": None, **result},
@@ -50,7 +53,7 @@ def ask_page(answer_service: AnswerService) -> APIRouter:
         form = await read_form(request)
         start_time = time.monotonic()
         try:
-            question = _answer_request(form)
+            question = _answer_request(form, answer_service.by)
             answer = answer_service.answer(question, request.state.request_id)
             reply, completion = await run_until_disconnect(request, answer)
         except Problem as problem:
@@ -89,13 +92,14 @@ def dispersion(candidates: Sequence[AnswerItem]) -> tuple[float, float]:
     return effective, math.log(effective) + 0.0
 
 
-def _answer_request(form: Form) -> AnswerSetRequest:
+def _answer_request(form: Form, by: str) -> AnswerSetRequest:
     k = form.get("k").strip() or None
     number = k and number_in(k)
     fields = {
         "question": form.get("question"),
         "risk": form.get("risk", "normal"),
         "k": k if number is None else number,
+        **({"meta": {by: form.get("group")}} if by and form.get("group") else {}),
     }
     try:
         return AnswerSetRequest.model_validate(fields)

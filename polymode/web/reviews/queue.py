@@ -15,9 +15,8 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from polymode.errors import ConfigError, ReviewConflictError
-from polymode.policy.deciding import RISKS
-from polymode.policy.policy import EQUALITIES
+from polymode.errors import ConfigError, ReviewConflictError, one_of
+from polymode.policy.policy import EQUALITIES, check_group_name
 from polymode.types import AnswerSet, Decision, Verdict
 from polymode.web.reviews.records import ReviewCounts, ReviewEvent, ReviewItem, ReviewState
 from polymode.web.reviews.steps import SYSTEM, Steps, checked_name, checked_text, conflict, new_answers
@@ -91,17 +90,16 @@ class ReviewQueue(AbstractContextManager["ReviewQueue"]):
             completion: the model's whole text.
             model_id: of the model.
             policy_id: of the policy.
-            risk: of the question; ``high`` is reviewed first.
+            risk: class of the question, any name; ``high`` is reviewed first.
             equality: the policy's.
             request_id: with one, adding again what was added does nothing and returns the same id.
 
         Raises:
-            ConfigError: an unknown risk or equality, or a decision on other answers.
+            ConfigError: a risk that is no name, an unknown equality, or a decision on other answers.
             ReviewConflictError: the request_id names another question.
         """
-        for name, value, allowed in (("risk", risk, RISKS), ("equality", equality, EQUALITIES)):
-            if value not in allowed:
-                raise ConfigError(f"{name} = {value!r} is not known: use one of {', '.join(allowed)}")
+        check_group_name("risk", risk)
+        one_of("equality", equality, EQUALITIES)
         now = self._clock()
         row = {
             "request_id": None if request_id is None else storable(request_id),

@@ -80,7 +80,7 @@ def test_malformed_output_is_shown_as_such(visit: Visit, model: Model) -> None:
         ({"question": "q", "k": "21"}, "a value is not allowed (k;"),
         ({"question": "q", "k": "9" * 5000}, "a value is not allowed (k;"),
         ({"question": "q", "k": "3"}, "k does not suit the policy (k; allowed: 2, which the policy was"),
-        ({"question": "q", "risk": "odd"}, "a value is not allowed (risk;"),
+        ({"question": "q", "risk": "odd"}, "risk = 'odd' is not known (risk;"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_asked_is_explained_and_kept(

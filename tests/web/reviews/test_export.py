@@ -14,7 +14,7 @@ from polymode.calibrate import calibrate, read_judged
 from polymode.errors import ConfigError, DataNotFoundError, WriteError
 from polymode.parsing import parse_answers
 from polymode.policy import Policy, decide
-from polymode.policy.fitting import Calibration
+from polymode.policy.calibration import Calibration
 from polymode.tasks import open_task
 from polymode.types import Verdict
 from polymode.web.reviews import export_judged, export_records

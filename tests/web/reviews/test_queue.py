@@ -85,8 +85,8 @@ def test_what_cannot_be_added_is_refused(queue: ReviewQueue, add: Add) -> None:
     other = replace(decision, ranked=(replace(decision.ranked[0], text="cold"),))
     with pytest.raises(ConfigError, match="decision ranks 'cold', which is no answer of the set"):
         queue.add("What?", answer_set, other)
-    with pytest.raises(ConfigError, match="risk = 'low' is not known: use one of normal, high"):
-        queue.add("What?", answer_set, decision, risk="low")
+    with pytest.raises(ConfigError, match="risk = '' is not allowed: give a printable text"):
+        queue.add("What?", answer_set, decision, risk="")
     with pytest.raises(ConfigError, match="equality = 'fuzzy' is not known: use one of text, exact"):
         queue.add("What?", answer_set, decision, equality="fuzzy")
     assert queue.counts().open == 0

@@ -1,0 +1,43 @@
+"""What a run folder records of how its completions came about and were judged (layer L4)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from polymode import runs
+from polymode.errors import RunIncompleteError
+from polymode.policy import Conditions, QuestionStatistics
+
+
+def recorded_conditions(judged: Path, stated: Conditions | None = None) -> Conditions | None:
+    """The conditions of the completions that a judged.jsonl is about, with the verifier and the questions' statistics.
+
+    Args:
+        judged: the file; metrics.json beside it says where the completions stand, and config.json beside these, what
+            they were sampled with.
+        stated: what the user says they were sampled with, instead of what is recorded.
+
+    Returns:
+        None where nothing is recorded or stated, as in folders of older versions and for completions of other programs.
+
+    Raises:
+        RecordError, ConfigError: a file is damaged.
+    """
+    try:
+        completions = runs.completions_of(judged.parent)
+    except RunIncompleteError:
+        completions = None
+    found = stated
+    if stated is None and completions is not None and (completions.parent / runs.CONFIG).is_file():
+        found = runs.read_configuration(completions.parent).conditions
+    if found is None:
+        return None
+    more: dict[str, Any] = {}
+    if (judged.parent / runs.METRICS).is_file():
+        more["verifier"] = runs.read_metrics(judged.parent).view.get("verifier")
+    if completions is not None:
+        texts = {str(row.get("question") or "") for row in runs.read_jsonl(completions)}
+        more["questions"] = QuestionStatistics.of(texts)
+    return replace(found, **more)
