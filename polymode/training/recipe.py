@@ -137,7 +137,7 @@ class Recipe:
     """sequence: every token gets the completion's score; term: what it causes; expected: a confidence also what all
     other values would have caused; dcpo: to compare with (docs/credit.md)."""
     reasoning_credit: Positive = 1.0
-    """`term` and `expected`: factor of the credit of tokens outside the slots; below 1 the noisiest part weighs less."""
+    """`term` and `expected`: factor of the credit of tokens outside the slots, the noisiest part."""
     confidence_credit: Positive = 1.0
     """`term` and `expected`: factor of the credit of confidences; above 1 they are learnt sooner, answers later."""
     confidence_questions: Literal["all", "first", "apart"] = "all"
