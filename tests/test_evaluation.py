@@ -219,13 +219,34 @@ def test_files_are_written_and_judging_again_gives_the_same(tmp_path: Path) -> N
     assert "coverage" in evaluation.table()
 
 
+def test_points_by_n_and_the_isotonic_curve_are_those_of_the_answers() -> None:
+    judged = [
+        completion(FLU_OR_COLD, ("flu", 0.5), ("x", 0.3)),  # N = 2: sums .8 and 1.5, hits 1 and 2
+        completion(dataclasses.replace(FLU_OR_COLD, id="b", question="ache?"), ("flu", 0.9), ("cold", 0.6)),
+        completion(dataclasses.replace(ONE_OF_THREE, id="c"), ("cold", 0.7), ("y", 0.2)),
+    ]
+    evaluation = evaluate(judged, n_boot=50)
+    points = {point["n_true"]: point for point in evaluation.curves["sum_by_n_true"]}
+    two = points[2]
+    assert (two["count"], two["questions"], two["value"]) == (2, 2, pytest.approx((-0.2 - 0.5) / 2))
+    assert two["low"] <= two["value"] <= two["high"]
+    assert sum(point["count"] for point in points.values()) == 3
+    assert not any(name.startswith("sum_minus_hits") for name in evaluation.metrics)
+    steps = evaluation.curves["reliability_isotonic"]
+    assert sum(step["count"] for step in steps) == 6
+    rates = [step["hit_rate"] for step in steps]
+    assert rates == sorted(rates) and rates[-1] == 1  # .2, .3 wrong; .5, .6, .9 right, and cold at .7
+
+
 def test_compare_pairs_on_shared_questions() -> None:
     both = [completion(FLU_OR_COLD, ("flu", 0.5), ("cold", 0.5)), completion(ONE_OF_THREE, ("cold", 0.7), ("y", 0.2))]
     worse = [completion(ONE_OF_THREE, ("flu", 0.5), ("x", 0.1)), completion(FLU_OR_COLD, ("flu", 0.5), ("x", 0.1))]
     extra = completion(dataclasses.replace(FLU_OR_COLD, id="c"), ("x", 0.5), ("z", 0.5))
     difference = compare(evaluate(both, n_boot=0), evaluate([*worse, extra], n_boot=0), n_boot=50)["coverage"]
     assert difference.value == 1.0  # 2 - 1 and 1 - 0
-    assert (difference.low, difference.high, difference.n) == (1.0, 1.0, 2)
+    unseen = 1 - 0.025 ** (1 / 2)  # share of questions with another difference, from 0 - 5/3 to 3/2 - 0 hits
+    assert (difference.low, difference.high) == pytest.approx((1 - unseen * (1 + 5 / 3), 1 + unseen * (1.5 - 1)))
+    assert difference.n == 2
     with pytest.raises(ConfigError, match="share no question id"):
         compare(evaluate(both, n_boot=0), evaluate([extra], n_boot=0))
 

@@ -106,9 +106,11 @@ def test_what_the_states_know_becomes_the_confidences(run: Run) -> None:
     assert "probe: 40 of 40 completions have confidences, 80 answers" in shown
     values = table(shown)
     assert values["probe"][0] > 0.85 and abs(values["stated"][0] - 0.5) < 0.2  # AUROC in question
-    assert (
-        values["probe"][2] < 0.15 < values["best constant per slot"][0] <= values["best constant"][0] <= 0.25
-    )  # Brier
+    assert values["probe"][2] < 0.15  # Brier
+    # Slots tell nothing here, and constants are scored without the bias of choosing them: 1/4 but for noise.
+    assert [values[name][0] for name in ("best constant", "best constant per slot")] == pytest.approx(
+        [0.25] * 2, abs=0.02
+    )
     # The numbers are those that evaluation finds in the files.
     metrics = evaluate(runs.read_completions("test-probe"), n_boot=0).metrics
     assert values["probe"][1:] == [pytest.approx(metrics[name].value, abs=6e-4) for name in ("auroc", "brier")]

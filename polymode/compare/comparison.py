@@ -10,12 +10,13 @@ from typing import Any, ClassVar
 from polymode import runs
 from polymode.compare.columns import Column
 from polymode.report.arm_selection import of_several_k
-from polymode.report.arms import ArmData
+from polymode.report.arms import ArmData, read_arm
 from polymode.report.charts import assign_styles
 from polymode.report.differences import MARK, Difference, Differences, differences_markdown, write_difference
 from polymode.report.equal_tokens import METRIC as EQUAL_TOKENS
 from polymode.report.equal_tokens import TokenBudget
 from polymode.report.examples import WorkedExample, pick_examples
+from polymode.report.headline import strongest
 from polymode.report.table import own_metrics, row_of, table_markdown, write_interval, write_number
 
 TABLE = (
@@ -168,17 +169,17 @@ def _table(title: str, names: Sequence[str], rows: Sequence[tuple[str, list[str]
 
 
 def worked_examples(columns: Sequence[Column]) -> list[WorkedExample]:
-    """Questions with the answers of the multi-rlcr arm and of independent samples; none without such a pair.
+    """Questions with the answers of the multi-rlcr arm and of a single-answer arm; none without such a pair.
 
-    Multi: the first multi-rlcr arm with as many answers as the samples. Single: samples of single-rlvr, else of
-    single-rlcr.
+    Multi: the first multi-rlcr arm with a single-answer arm of the same K. Single: of these the one that finds most,
+    as in the headline, whether it is sampled K times or asked for K answers.
     """
-    pooled = [column for column in columns if column.runs[0].pool > 1 and not column.arm.is_remeasured]
-    singles = [column for name in ("single-rlvr", "single-rlcr") for column in pooled if column.runs[0].method == name]
-    for single in singles[:1]:
-        for multi in columns:
-            if multi.runs[0].method == "multi-rlcr" and multi.runs[0].is_arm and multi.arm.k == single.arm.k:
-                folders = (multi.arm.seeds[0], single.arm.seeds[0])
-                if all((folder / runs.JUDGED).exists() for folder in folders):
-                    return pick_examples(*folders, labels=("multi-rlcr", single.arm.label))
+    judged = [c for c in columns if not c.arm.is_remeasured and (c.arm.seeds[0] / runs.JUDGED).exists()]
+    for multi in judged:
+        if multi.runs[0].method != "multi-rlcr" or not multi.runs[0].is_arm:
+            continue
+        singles = [c.arm for c in judged if c.runs[0].method.startswith("single") and c.arm.k == multi.arm.k]
+        if singles:
+            single = strongest([read_arm(arm) for arm in singles]).arm
+            return pick_examples(multi.arm.seeds[0], single.seeds[0], labels=("multi-rlcr", single.label))
     return []

@@ -1,7 +1,7 @@
 """Paired differences between columns, seed by seed.
 
 Like seeds make a pair, or where no seed is alike every seed of the one with every seed of the other. A pair gives the
-difference with a bootstrap over the questions both hold; pairs are averaged, value and interval ends.
+difference with a bootstrap over the questions both hold. The mean over the pairs has an interval that includes seeds.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from polymode import runs
 from polymode.compare.columns import DEEP_METRICS, Column, Run, deep_folder, with_deep
 from polymode.errors import ConfigError
 from polymode.evaluation import Evaluation, compare, evaluate
-from polymode.evaluation.curves import CURVE
+from polymode.evaluation.curves import CURVE, EXCESS
 from polymode.report.arms import combine
 from polymode.report.differences import Difference
 from polymode.report.equal_tokens import METRIC as EQUAL_TOKENS
-from polymode.uncertainty import N_BOOT, Estimate, Statistic, SumStatistic
+from polymode.uncertainty import N_BOOT, Estimate, SeedVariance, Statistic, SumStatistic
 from polymode.verifiers import QuestionVerifier, Verifier
 
 
@@ -93,7 +93,7 @@ def differences_of(
     Raises:
         ConfigError: they share no question.
     """
-    estimates: dict[str, list[Estimate]] = {}
+    estimates: dict[str, list[tuple[Run, Run, Estimate]]] = {}
     for a, b in pairs_of(column.runs, against.runs):
         sides = evaluations.of(a), evaluations.of(b)
         if not _share(*sides):
@@ -103,11 +103,23 @@ def differences_of(
             )
         pair = _pair(sides, (evaluations.deep(a), evaluations.deep(b)), completions, n_boot)
         for name, estimate in pair.items():
-            estimates.setdefault(name, []).append(estimate)
-    return {
-        name: Difference(replace(combine(own), n=min(estimate.n for estimate in own)), len(combine(own).by_seed))
-        for name, own in estimates.items()
-    }
+            estimates.setdefault(name, []).append((a, b, estimate))
+    return {name: _mean_difference(own) for name, own in estimates.items()}
+
+
+def _mean_difference(pairs: Sequence[tuple[Run, Run, Estimate]]) -> Difference:
+    """Mean over the pairs; n: questions of a pair. Pairs of every seed with every seed vary as both sides' means do."""
+    defined = [pair for pair in pairs if math.isfinite(pair[2].value)]
+    variances = None
+    if any(a.seed != b.seed for a, b, _ in defined):
+        variances = []
+        for side in (0, 1):
+            by_run: dict[Path, list[float]] = {}
+            for pair in defined:
+                by_run.setdefault(pair[side].folder, []).append(pair[2].value)
+            variances.append(SeedVariance.of([sum(own) / len(own) for own in by_run.values()]))
+    cell = combine([estimate for *_, estimate in pairs], variances=variances)
+    return Difference(replace(cell, n=min(estimate.n for *_, estimate in pairs)), len(cell.by_seed))
 
 
 def pairs_of(first: Sequence[Run], second: Sequence[Run]) -> list[tuple[Run, Run]]:
@@ -129,7 +141,7 @@ def _pair(
         names, used = [EQUAL_TOKENS, *DEEP_METRICS], (deep[0], deep[1])
     first, second = (_only(_with_equal_tokens(side, m), names) for side, m in zip(used, completions, strict=True))
     differences |= compare(first, second, n_boot=n_boot)
-    return {name: estimate for name, estimate in differences.items() if not name.startswith(CURVE)}
+    return {name: estimate for name, estimate in differences.items() if not name.startswith((CURVE, EXCESS))}
 
 
 def _share(first: Evaluation, second: Evaluation) -> bool:
@@ -155,4 +167,5 @@ def _with_equal_tokens(evaluation: Evaluation, m: float) -> Evaluation:
 def _between(low: SumStatistic, high: SumStatistic, share: float) -> Statistic:
     """Mean over questions of ``(1 - share) low + share high``, for the questions that have both."""
     has = high.sums[1]  # fewer or the same: a question with m + 1 completions has m
-    return SumStatistic(((1 - share) * low.sums[0] * has + share * high.sums[0], has), high.finish, high.n)
+    sums = ((1 - share) * low.sums[0] * has + share * high.sums[0], has)
+    return SumStatistic(sums, high.finish, high.n, limits=(0.0, math.inf))

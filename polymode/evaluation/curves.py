@@ -8,13 +8,16 @@ from typing import Any
 import numpy as np
 
 from polymode.metrics import calibration, coverage, diversity, selective
+from polymode.metrics.isotonic import isotonic_reliability
 from polymode.metrics.statistics import has_all_confidences
 from polymode.metrics.table import JudgedTable
-from polymode.uncertainty import Estimate
+from polymode.uncertainty import Estimate, Statistic, mean_of_items
 
 Points = list[dict[str, Any]]
 CURVE = "unique_references@"
 """Before the number of answers m, the name of the statistic U(m): a point of a curve, not a metric."""
+EXCESS = "sum_minus_hits@"
+"""Before the number N of true answers, the name of a point of the curve ``sum_by_n_true``."""
 
 
 def curves_of(
@@ -32,10 +35,11 @@ def curves_of(
         "unique_references": _points(estimates, CURVE, "answers"),
         "coverage_at": _points(estimates, "coverage@", "n"),
         "reliability": _reliability(answers),
+        "reliability_isotonic": _reliability_isotonic(answers),
         "expected_hits": _expected_hits(sets),
         "unique_answers_histogram": _unique_histogram(completions),
         "risk_coverage": _risk_coverage(sets),
-        "sum_by_n_true": _sum_by_n_true(sets),
+        "sum_by_n_true": _sum_by_n_true(sets, estimates),
     }
 
 
@@ -51,6 +55,11 @@ def _reliability(answers: JudgedTable) -> Points:
     has_q_A = ~np.isnan(answers.q)
     q_A, y_A = answers.q[has_q_A], answers.labels[has_q_A]
     return _bins(calibration.bin_sums(q_A, y_A, calibration.width_bins(q_A)), 1.0, "confidence", "hit_rate")
+
+
+def _reliability_isotonic(answers: JudgedTable) -> Points:
+    columns = (column.tolist() for column in isotonic_reliability(answers.q, answers.labels))
+    return [{"confidence": q, "hit_rate": y, "count": int(n)} for q, y, n in zip(*columns, strict=True)]
 
 
 def _expected_hits(sets: JudgedTable) -> Points:
@@ -83,10 +92,22 @@ def _risk_coverage(sets: JudgedTable) -> Points:
     return [{"coverage": c, "risk": r} for c, r in zip(share.tolist(), risk.tolist(), strict=True)]
 
 
-def _sum_by_n_true(sets: JudgedTable) -> Points:
+def excess_by_n_true(sets: JudgedTable) -> dict[str, Statistic]:
+    """Mean sum of confidences minus hits of the sets with N true answers, by `EXCESS` and N."""
+    excess_N = sets.per_set(np.nan_to_num(sets.q)) - sets.per_set(sets.labels)
+    excess_N[~has_all_confidences(sets)] = np.nan
+    return {
+        f"{EXCESS}{n_true}": mean_of_items(
+            sets.question, np.where(sets.n_references == n_true, excess_N, np.nan), sets.n_questions
+        )
+        for n_true in np.unique(sets.n_references).tolist()
+    }
+
+
+def _sum_by_n_true(sets: JudgedTable, estimates: Mapping[str, Estimate]) -> Points:
     has_q_N = has_all_confidences(sets)
     sum_N, hits_N = sets.per_set(np.nan_to_num(sets.q))[has_q_N], sets.per_set(sets.labels)[has_q_N]
-    n_true_N = sets.n_references[has_q_N]
+    n_true_N, question_N = sets.n_references[has_q_N], sets.question[has_q_N]
     groups = [(n_true, n_true_N == n_true) for n_true in np.unique(n_true_N).tolist()]
     return [
         {
@@ -94,6 +115,8 @@ def _sum_by_n_true(sets: JudgedTable) -> Points:
             "count": int(is_here_N.sum()),
             "mean_sum_confidence": float(sum_N[is_here_N].mean()),
             "mean_hits": float(hits_N[is_here_N].mean()),
+            "questions": len(np.unique(question_N[is_here_N])),
+            **{name: getattr(estimates[f"{EXCESS}{n_true}"], name) for name in ("value", "low", "high")},
         }
         for n_true, is_here_N in groups
     ]

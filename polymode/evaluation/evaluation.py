@@ -14,11 +14,12 @@ from tqdm import tqdm
 
 from polymode import runs
 from polymode.errors import ConfigError, RecordError
-from polymode.evaluation.curves import CURVE, curves_of
+from polymode.evaluation.curves import CURVE, EXCESS, curves_of, excess_by_n_true
 from polymode.evaluation.judged import SHOW_AFTER
 from polymode.evaluation.judging import judge_completions, ordered
 from polymode.evaluation.older import completed
 from polymode.evaluation.sets import Tables, overlaps_of, tables_of
+from polymode.fingerprints import same_question
 from polymode.metrics.own import METRICS, own_statistics
 from polymode.metrics.statistics import of_unique_references
 from polymode.metrics.statistics import statistics as statistics_of
@@ -47,6 +48,8 @@ class Evaluation:
     """Questions in the order of the statistics."""
     statistics: Mapping[str, Statistic] = field(repr=False)
     """What the metrics are computed from, for `compare`; ``unique_references@m`` are the points of that curve."""
+    repeats: tuple[str, ...] = field(default=(), repr=False)
+    """What each question is recognised by: equal for one question under several ids, which intervals take as one."""
 
     @classmethod
     def read(cls, folder: Path | str, *, metrics: Sequence[str] = ()) -> Evaluation:
@@ -71,7 +74,8 @@ class Evaluation:
         if any(one.schema == 0 for one in judged):
             judged = completed(judged, folder, stored.pool if stored.view.get("pooled") else 0)
         questions, _, statistics = _measured(judged, stored.view, metrics)
-        return cls(stored.view, stored.metrics, stored.curves, tuple(judged), questions, statistics)
+        repeats = _repeats(judged)
+        return cls(stored.view, stored.metrics, stored.curves, tuple(judged), questions, statistics, repeats)
 
     def write(self, folder: Path | str, *, completions: Path | str | None = None) -> None:
         """Write ``judged.jsonl`` and ``metrics.json`` into ``folder``, each whole or not at all.
@@ -112,13 +116,14 @@ class Evaluation:
     def table(self) -> str:
         """Defined metrics as text: name, value, 95% interval, n."""
         rows = [
-            (name, f"{e.value:.4f}", f"[{e.low:.4f}, {e.high:.4f}]" if e.low == e.low else "", f"n = {e.n:,}")
+            (name, f"{e.value:.4f}", f"[{e.low:.4f}, {e.high:.4f}]" if e.low == e.low else e.reason, f"n = {e.n:,}")
             for name, e in self.metrics.items()
             if e.n and e.value == e.value
         ]
         widths = [max((len(row[i]) for row in rows), default=0) for i in range(3)]
         lines = [f"{a:<{widths[0]}}  {b:>{widths[1]}}  {c:<{widths[2]}}  {d}" for a, b, c, d in rows]
-        return "\n".join([_summary(self.view), *lines])
+        refused = [f"{name}: {e.reason}" for name, e in self.metrics.items() if e.value != e.value and e.reason]
+        return "\n".join([_summary(self.view), *lines, *refused])
 
 
 def evaluate(
@@ -181,7 +186,8 @@ def measure(
     Undefined metrics are NaN, with n = 0: all of them where nothing could be scored.
     """
     questions, tables, statistics = _measured(judged, how, metrics)
-    n_unscored = tables.completions.n_unscored
+    n_unscored, repeats = tables.completions.n_unscored, _repeats(judged)
+    n_different = len(set(repeats))
     with tqdm(total=n_boot, desc="intervals", unit=" resamples", delay=SHOW_AFTER, leave=False) as bar:
         estimates = bootstrap(
             statistics,
@@ -189,6 +195,7 @@ def measure(
             rng=np.random.default_rng(seed),
             n_boot=n_boot,
             n_unscored=n_unscored,
+            repeats_P=np.array(repeats),
             advance=bar.update,
         )
     statuses = Counter(one.status for one in judged)
@@ -197,16 +204,18 @@ def measure(
             **how,
             "has_confidence": _states_confidences(judged, tables),
             "n_questions": len(questions),
+            **({"n_different_questions": n_different} if n_different < len(questions) else {}),
             "n_completions": len(judged),
             "n_sets": tables.sets.n_sets,
             "n_unscored": n_unscored,
             "statuses": {status.value: statuses[status.value] for status in ParseStatus},
         },
-        metrics={name: estimate for name, estimate in estimates.items() if not name.startswith(CURVE)},
+        metrics={name: estimate for name, estimate in estimates.items() if not name.startswith((CURVE, EXCESS))},
         curves=curves_of(*tables, estimates),
         judged=tuple(judged),
         question_ids=questions,
         statistics=statistics,
+        repeats=repeats,
     )
 
 
@@ -238,7 +247,14 @@ def compare(first: Evaluation, second: Evaluation, *, n_boot: int = N_BOOT, seed
         for name in first.statistics
         if name in second.statistics
     }
-    return paired_differences(pairs, len(shared), rng=np.random.default_rng(seed), n_boot=n_boot)
+    repeats_P = np.array(first.repeats)[a] if first.repeats else None
+    rng = np.random.default_rng(seed)
+    return paired_differences(pairs, len(shared), rng=rng, n_boot=n_boot, repeats_P=repeats_P)
+
+
+def _repeats(judged: Iterable[JudgedCompletion]) -> tuple[str, ...]:
+    """What each question is recognised by, in order of first appearance; its id in files that do not tell."""
+    return tuple({one.id: same_question(one.question) if one.question else f"id {one.id}" for one in judged}.values())
 
 
 def _measured(
@@ -251,7 +267,7 @@ def _measured(
     built_in = statistics_of(*tables, overlaps_of(judged, questions))
     own = own_statistics(metrics, tables.sets, built_in)
     curve = {f"{CURVE}{m}": one for m, one in of_unique_references(tables.completions).items()}
-    return tuple(questions), tables, {**built_in, **own, **curve}
+    return tuple(questions), tables, {**built_in, **own, **curve, **excess_by_n_true(tables.sets)}
 
 
 def _states_confidences(judged: Sequence[JudgedCompletion], tables: Tables) -> bool:
@@ -263,9 +279,10 @@ def _states_confidences(judged: Sequence[JudgedCompletion], tables: Tables) -> b
 def _summary(view: Mapping[str, Any]) -> str:
     kind = f"pools of {view['k']} single answers" if view["pooled"] else f"sets of {view['k']}"
     bad = ", ".join(f"{n:,} {status}" for status, n in view["statuses"].items() if n and status != "clean")
+    n_different = view.get("n_different_questions")
+    different = f" ({n_different:,} different ones)" if n_different else ""
     unscored = f", {view['n_unscored']:,} unscored" if view["n_unscored"] else ""
     return (
-        f"{view['n_sets']:,} {kind}, {view['n_questions']:,} questions, {view['n_completions']:,} completions"
-        + (f" ({bad})" if bad else "")
-        + unscored
+        f"{view['n_sets']:,} {kind}, {view['n_questions']:,} questions{different}, "
+        f"{view['n_completions']:,} completions" + (f" ({bad})" if bad else "") + unscored
     )

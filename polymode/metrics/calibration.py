@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from polymode.metrics.table import Floats, Ints, check_count, floats, observations
-from polymode.uncertainty import SumStatistic, ratio
+from polymode.uncertainty import Gaps, SumStatistic, ratio
 
 N_BINS = 10
 
@@ -100,6 +100,14 @@ def ece_from_sums(count_B: Floats, q_B: Floats, y_B: Floats) -> Floats:
     return ratio(np.abs(q_B - y_B).sum(-1), count_B.sum(-1))
 
 
+def bin_gaps(count_B: Floats, q_B: Floats, y_B: Floats, *_: Floats) -> Floats:
+    """(sum_b q - sum_b y) / n of each bin, shape (..., B): the ECE is the sum of their absolute values."""
+    return ratio(q_B - y_B, count_B.sum(-1)[..., None])
+
+
+GAPS = Gaps(bin_gaps, lambda gap_R_B: np.abs(gap_R_B).sum(-1))
+
+
 def ece(q_N: ArrayLike, y_N: ArrayLike, *, n_bins: int = N_BINS) -> float:
     """Expected calibration error: sum_b (n_b / n) |mean_b q - mean_b y|, over bins of equal width on [0, 1].
 
@@ -119,6 +127,27 @@ def ece(q_N: ArrayLike, y_N: ArrayLike, *, n_bins: int = N_BINS) -> float:
     return float(ece_from_sums(*_sums(q_N, y_N, width_bins, n_bins)))
 
 
+def pce_from_sums(count_B: Floats, q_B: Floats, y_B: Floats) -> Floats:
+    """sum_b max(sum_b q - sum_b y, 0) / n, shape (...)."""
+    return ratio(np.maximum(q_B - y_B, 0.0).sum(-1), count_B.sum(-1))
+
+
+GAPS_ABOVE = Gaps(bin_gaps, lambda gap_R_B: np.maximum(gap_R_B, 0.0).sum(-1))
+
+
+def pce(q_N: ArrayLike, y_N: ArrayLike, *, n_bins: int = N_BINS) -> float:
+    """Positive calibration error: the part of the `ece` that overconfident bins have, sum_b (n_b / n) max(d_b, 0).
+
+    d_b = mean_b q - mean_b y. Arguments as for `ece`, of which the rest is underconfidence.
+
+    >>> pce([0.75, 0.75, 0.25], [1, 1, 0])  # (1/3) (0.25 - 0); the ECE has (2/3) (1 - 0.75) besides
+    0.08333333333333333
+
+    Source: DCPO, https://arxiv.org/abs/2603.09117.
+    """
+    return float(pce_from_sums(*_sums(q_N, y_N, width_bins, n_bins)))
+
+
 def adaptive_ece(q_N: ArrayLike, y_N: ArrayLike, *, n_bins: int = N_BINS) -> float:
     """`ece` over bins with equal numbers of observations; equal confidences share a bin (`mass_bins`).
 
@@ -134,6 +163,8 @@ def debiased_ece_from_sums(
     count_B: Floats, q_B: Floats, y_B: Floats, rr_B: Floats, rn_B: Floats, nn_B: Floats, clusters_B: Floats
 ) -> Floats:
     """`debiased_ece` from sums over questions, each (..., B): n, q, y, r^2, r n, n^2 and 1[n > 0], with r = q - y."""
+    # The gap of a bin with one question is all noise, for all that the bin can tell.
+    count_B, q_B, y_B = (np.where(np.rint(clusters_B) > 1, x_B, 0.0) for x_B in (count_B, q_B, y_B))
     gap_B = ratio(q_B - y_B, count_B)
     spread_B = ratio(rr_B - 2 * gap_B * rn_B + gap_B**2 * nn_B, count_B**2)
     variance_B = np.nan_to_num(spread_B * ratio(clusters_B, clusters_B - 1))
@@ -150,7 +181,7 @@ def debiased_ece(q_N: ArrayLike, y_N: ArrayLike, question_N: ArrayLike | None = 
     The plain ECE is above 0 even for perfect confidences, because |d_b| cannot average out. d_b^2 - s_b^2 is unbiased
     for the squared gap; its positive part removes about half of the bias where the gap is 0, more where there is one.
     s_b^2 takes the C questions of the bin as independent (r_Q, n_Q: a question's sum of q - y and its count in the
-    bin); a bin with one question is left uncorrected.
+    bin). Bins with one question are left out; NaN where there is no other.
 
     Arguments as for `ece`, and:
         question_N: question of each observation, as numbers, shape (n,); each its own question when None.
@@ -168,13 +199,13 @@ def debiased_ece(q_N: ArrayLike, y_N: ArrayLike, question_N: ArrayLike | None = 
     name_P, index_N = np.unique(label_N, return_inverse=True)
     bin_N = width_bins(observed_q_N, n_bins)
     sums = clustered_bin_sums(observed_q_N, observed_y_N, bin_N, index_N, len(name_P), n_bins)
-    return float(debiased_ece_from_sums(*(sum_P_B.sum(0) for sum_P_B in debiasing_sums(sums))))
+    return float(debiased_ece_from_sums(*(sum_P_B.sum(0) for sum_P_B in (*sums, *debiasing_sums(*sums)))))
 
 
-def debiasing_sums(sums: BinSums) -> tuple[Floats, ...]:
-    """Per-question arrays whose sums `debiased_ece_from_sums` needs, from per-question bin sums."""
-    r_P_B, count_P_B = sums.q - sums.y, sums.count
-    return (*sums, r_P_B * r_P_B, r_P_B * count_P_B, count_P_B**2, (count_P_B > 0).astype(float))
+def debiasing_sums(count_P_B: Floats, q_P_B: Floats, y_P_B: Floats) -> tuple[Floats, ...]:
+    """Per-question arrays that `debiased_ece_from_sums` needs beside the sums per question and bin."""
+    r_P_B = q_P_B - y_P_B
+    return (r_P_B * r_P_B, r_P_B * count_P_B, count_P_B**2, (count_P_B > 0).astype(float))
 
 
 def expected_hits_error(sum_q_N: ArrayLike, hits_N: ArrayLike, k: ArrayLike, *, n_bins: int = N_BINS) -> float:
@@ -202,4 +233,4 @@ def ece_statistic(
 ) -> SumStatistic:
     """ECE over given bins, with its per-question sums; the bins stay those of the whole sample in every resample."""
     sums = clustered_bin_sums(q_N, y_N, bin_N, question_N, n_questions, n_bins)
-    return SumStatistic(sums, ece_from_sums, len(q_N), is_absolute=True)
+    return SumStatistic(sums, ece_from_sums, len(q_N), gaps=GAPS)

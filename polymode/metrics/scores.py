@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from polymode.errors import ConfigError
 from polymode.metrics.calibration import N_BINS, bin_sums, width_bins
 from polymode.metrics.table import Floats, check_count, observations
-from polymode.uncertainty import ratio
+from polymode.uncertainty import Gaps, ratio
 
 NLL_EPS = 1e-3
 """Confidences are clipped to [eps, 1 - eps] in the log loss: a certain answer that is wrong costs 6.9 nats."""
@@ -62,6 +62,26 @@ def brier_parts_from_sums(count_B: Floats, q_B: Floats, y_B: Floats, squares: Fl
     uncertainty = base * (1 - base)
     total = ratio(squares, n)
     return BrierParts(total, reliability, resolution, uncertainty, total - (reliability - resolution + uncertainty))
+
+
+def _reliability_gaps(count_B: Floats, q_B: Floats, y_B: Floats, *_: Floats) -> Floats:
+    return np.sqrt(ratio(count_B, count_B.sum(-1)[..., None])) * np.nan_to_num(ratio(q_B - y_B, count_B))
+
+
+def _resolution_gaps(count_B: Floats, _q_B: Floats, y_B: Floats, *_: Floats) -> Floats:
+    share_B, base = ratio(count_B, count_B.sum(-1)[..., None]), ratio(y_B.sum(-1), count_B.sum(-1))
+    return np.sqrt(share_B) * np.where(count_B > 0, np.nan_to_num(ratio(y_B, count_B)) - base[..., None], 0.0)
+
+
+def _root_of_squares(gap_R_B: Floats) -> Floats:
+    return np.sqrt((gap_R_B**2).sum(-1))
+
+
+GAPS = {
+    "reliability": Gaps(_reliability_gaps, _root_of_squares, power=2),
+    "resolution": Gaps(_resolution_gaps, _root_of_squares, power=2),
+}
+"""Gaps whose squares add up to a part of the Brier score."""
 
 
 def brier_decomposition(q_N: ArrayLike, y_N: ArrayLike, *, n_bins: int = N_BINS) -> BrierParts:

@@ -118,14 +118,19 @@ def _group_sums(q_N: Floats, y_N: Floats) -> tuple[Floats, Floats]:
 def ranking_statistic(
     formula: Callable[[Floats, Floats], Floats], q_N: Floats, y_N: Floats, question_N: Ints, n_questions: int
 ) -> Statistic:
-    """`auroc_from_groups` or `aurc_from_groups` for the bootstrap, by sums over questions or anew in each replicate."""
+    """A formula on sums of equal q, rising, for the bootstrap: by sums over questions or anew in each replicate.
+
+    Such as `auroc_from_groups` or `aurc_from_groups`.
+    """
     if len(q_N) == 0:
         return SumStatistic((np.zeros(n_questions), np.zeros(n_questions)), ratio, 0)
     group_N, n_groups = _groups(q_N)
+    has_right_P, has_wrong_P = (question_sums(question_N, x_N, n_questions) > 0 for x_N in (y_N, 1 - y_N))
+    support = (has_right_P | has_wrong_P,) if formula is aurc_from_groups else (has_right_P, has_wrong_P)
     if n_groups <= MAX_GROUPS and n_groups * n_questions <= MAX_CELLS:
         cell_N, size = question_N * n_groups + group_N, n_questions * n_groups
         sums = (question_sums(cell_N, x_N, size).reshape(n_questions, n_groups) for x_N in (None, y_N))
-        return SumStatistic(tuple(sums), formula, len(q_N))
+        return SumStatistic(tuple(sums), formula, len(q_N), support=support)
     order_N = np.argsort(group_N, kind="stable")
     group_N, owner_N, label_N = group_N[order_N], question_N[order_N].astype(np.int32), y_N[order_N]
     start_U = np.flatnonzero(np.diff(group_N, prepend=-1))
@@ -135,4 +140,4 @@ def ranking_statistic(
         count_N = weight_P[owner_N]
         return float(formula(np.add.reduceat(count_N, start_U), np.add.reduceat(count_N * label_N, start_U)))
 
-    return WeightedStatistic(compute, len(q_N))
+    return WeightedStatistic(compute, len(q_N), support=support)

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
 
 from polymode.metrics import calibration, coverage, diversity, scores, selective
+from polymode.metrics.limits import SHARES, family_of, limits_of
+from polymode.metrics.skill import LEAST_FOR_GAP, of_skill
 from polymode.metrics.table import Bools, Floats, Ints, JudgedTable
-from polymode.uncertainty import Statistic, SumStatistic, mean_of_items, mean_of_questions, question_sums, ratio
+from polymode.uncertainty import (
+    Divisor,
+    Statistic,
+    SumStatistic,
+    mean_of_items,
+    mean_of_questions,
+    question_sums,
+    ratio,
+)
 
 Key = TypeVar("Key", str, int)
 
@@ -38,8 +50,24 @@ def of_coverage(sets: JudgedTable) -> dict[str, Statistic]:
         per_set["distinct_by_behaviour"] = sets.by_behaviour
     per_set["coverage_of_best"] = np.where(np.isnan(sets.best), np.nan, hits_N)
     means = {name: mean_of_questions(sets.question, x_N, sets.n_questions) for name, x_N in per_set.items()}
+    means |= _most_hits(sets, means)
     hits, best = means["coverage_of_best"], means["best_coverage"]
     return {**means, "coverage_of_best": SumStatistic((hits.sums[0], best.sums[0]), ratio, best.n)}
+
+
+def _most_hits(sets: JudgedTable, means: Mapping[str, SumStatistic]) -> dict[str, SumStatistic]:
+    """The counts of hits, limited by what the questions and the number of answers allow: min(N, K) hits of a set."""
+    most_N = np.minimum(sets.n_references, sets.k).astype(float)
+    most = {"coverage": most_N, "precision": most_N / np.maximum(sets.k, 1), "recall": ratio(most_N, sets.n_references)}
+    for name in means:
+        if name.startswith("coverage@"):
+            most[name] = np.minimum(most_N, int(name.removeprefix("coverage@")))
+    limited = {}
+    for name, x_N in most.items():
+        mean = mean_of_questions(sets.question, x_N, sets.n_questions)
+        if mean.n:
+            limited[name] = replace(means[name], limits=(0.0, float(ratio(mean.sums[0].sum(), mean.sums[1].sum()))))
+    return limited
 
 
 def of_samples(completions: JudgedTable) -> dict[str, Statistic]:
@@ -71,17 +99,23 @@ def of_answers(answers: JudgedTable) -> dict[str, Statistic]:
         x_A[has_q_A] for x_A in (answers.q, answers.labels, answers.p, answers.answer_question)
     )
     bins = calibration.clustered_bin_sums(q_N, y_N, calibration.width_bins(q_N), question_N, n_questions)
-    debiasing_sums = calibration.debiasing_sums(bins)
     squares_P = question_sums(question_N, scores.brier_terms(q_N, y_N), n_questions)
     brier_parts = {
         "brier" if part == "brier" else f"brier_{part}": SumStatistic(
-            (*bins, squares_P), _part_of_brier(i), len(q_N), is_absolute=part in ("reliability", "resolution")
+            (*bins, squares_P), _part_of_brier(i), len(q_N), gaps=scores.GAPS.get(part)
         )
         for i, part in enumerate(scores.BrierParts._fields)
     }
     return {
-        "ece": SumStatistic(bins, calibration.ece_from_sums, len(q_N), is_absolute=True),
-        "ece_debiased": SumStatistic(debiasing_sums, calibration.debiased_ece_from_sums, len(q_N), is_absolute=True),
+        "ece": SumStatistic(bins, calibration.ece_from_sums, len(q_N), gaps=calibration.GAPS),
+        "ece_debiased": SumStatistic(
+            bins,
+            calibration.debiased_ece_from_sums,
+            len(q_N),
+            gaps=calibration.GAPS,
+            derive=calibration.debiasing_sums,
+        ),
+        "pce": SumStatistic(bins, calibration.pce_from_sums, len(q_N), gaps=calibration.GAPS_ABOVE),
         "ece_equal_mass": calibration.ece_statistic(q_N, y_N, calibration.mass_bins(q_N), question_N, n_questions),
         **brier_parts,
         "nll": mean_of_items(question_N, scores.log_loss_terms(q_N, y_N), n_questions),
@@ -142,14 +176,24 @@ def statistics(
     """
     if overlaps_P4 is None:
         overlaps_P4 = np.full((sets.n_questions, len(diversity.OVERLAPS)), np.nan)
-    return {
+    everything = {
         **of_coverage(sets),
         **of_samples(completions),
         **_means_over_questions(dict(zip(diversity.OVERLAPS, overlaps_P4.T, strict=True))),
         **of_answers(answers),
+        **of_skill(answers),
         **of_sets(sets),
         **of_cost(sets, completions),
     }
+    return {name: _with_limits(name, s, int(sets.k.max(initial=1))) for name, s in everything.items()}
+
+
+def _with_limits(name: str, statistic: Statistic, k: int) -> Statistic:
+    """The statistic with the limits of its metric, unless the questions set closer ones."""
+    limits = statistic.limits if math.isfinite(statistic.limits[1]) else limits_of(name, k)
+    if isinstance(statistic, SumStatistic):
+        return replace(statistic, limits=limits, is_share=family_of(name) in SHARES)
+    return replace(statistic, limits=limits)
 
 
 def has_all_confidences(table: JudgedTable) -> Bools:
@@ -195,11 +239,27 @@ def _against_truth(q_N: Floats, y_N: Floats, p_N: Floats, question_N: Ints, n_qu
         variance = ratio(pp, count) - ratio(p, count) ** 2
         return 1 - ratio(ratio(excess, count), np.where(variance > 1e-12, variance, 0.0))
 
+    def gap(_squares: Floats, floor: Floats, hits: Floats, count: Floats) -> Floats:
+        return constant(hits, count) - ratio(floor, count)
+
+    def spread(_excess: Floats, p: Floats, pp: Floats, count: Floats) -> Floats:
+        return ratio(pp, count) - ratio(p, count) ** 2 - 1e-12
+
     n = int(has_p_N.sum())
     return {
         "brier_constant": SumStatistic(all_sums, constant, len(q_N)),
         "brier_floor": SumStatistic((floor_P, count_P), ratio, n),
         "brier_excess": SumStatistic((excess_P, count_P), ratio, n),
-        "brier_gap_closed": SumStatistic((squares_P, floor_P, hits_P, count_P), gap_closed, n),
-        "brier_gap_closed_expected": SumStatistic((excess_P, p_P, pp_P, count_P), expected_gap_closed, n),
+        "brier_gap_closed": SumStatistic(
+            (squares_P, floor_P, hits_P, count_P),
+            gap_closed,
+            n,
+            divisor=Divisor(gap, "the gap from the best constant to the floor", LEAST_FOR_GAP),
+        ),
+        "brier_gap_closed_expected": SumStatistic(
+            (excess_P, p_P, pp_P, count_P),
+            expected_gap_closed,
+            n,
+            divisor=Divisor(spread, "the variance of the true probabilities", LEAST_FOR_GAP),
+        ),
     }

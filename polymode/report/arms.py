@@ -1,8 +1,7 @@
 """The arms of a report, read from run folders: metrics over seeds, curves and training rows (layer L4).
 
-Several seeds become one number so: value = mean of the seeds' values; interval = mean of the seeds' interval ends (each
-a bootstrap clustered by question), because a t-interval over three seeds says more about the number three than about
-the method; the smallest and largest seed are kept beside it.
+Several seeds become one number so: value = mean of the seeds' values; the interval includes what varies between
+questions and what varies between seeds (`polymode.uncertainty.seeds`); smallest and largest seed are kept beside it.
 """
 
 from __future__ import annotations
@@ -20,7 +19,8 @@ from numpy.typing import NDArray
 
 from polymode import runs
 from polymode.errors import ConfigError
-from polymode.uncertainty import Estimate
+from polymode.metrics.limits import limits_of
+from polymode.uncertainty import Estimate, Limits, SeedVariance, over_seeds
 
 FloatArray = NDArray[np.float64]
 
@@ -58,6 +58,8 @@ class Cell:
     n_unscored: int = 0
     by_seed: tuple[float, ...] = ()
     """The defined values, one per seed."""
+    reason: str = ""
+    """Why there is no value or no interval, of the first seed that lacks it."""
 
     @property
     def is_defined(self) -> bool:
@@ -122,7 +124,9 @@ def read_arm(arm: Arm, seeds: Sequence[runs.Metrics] | None = None) -> ArmData:
     return ArmData(
         arm=arm,
         view=_add_views([one.view for one in seeds]),
-        metrics={name: combine([one.metrics.get(name, _UNDEFINED) for one in seeds]) for name in names},
+        metrics={
+            name: combine([one.metrics.get(name, _UNDEFINED) for one in seeds], limits_of(name)) for name in names
+        },
         curves=tuple(one.curves for one in seeds),
         training=tuple(tuple(runs.read_steps(folder)) for folder in arm.train),
     )
@@ -131,16 +135,21 @@ def read_arm(arm: Arm, seeds: Sequence[runs.Metrics] | None = None) -> ArmData:
 _UNDEFINED = Estimate(math.nan, math.nan, math.nan, 0)
 
 
-def combine(seeds: Sequence[Estimate]) -> Cell:
-    """One `Cell` from the metric of several seeds."""
-    values = [one.value for one in seeds]
+def combine(
+    seeds: Sequence[Estimate],
+    limits: Limits = (-math.inf, math.inf),
+    variances: Sequence[SeedVariance] | None = None,
+) -> Cell:
+    """One `Cell` from the metric of several seeds; arguments as for `over_seeds`."""
+    value, low, high = over_seeds(seeds, limits, variances)
     return Cell(
-        value=_mean(values),
-        low=_mean([one.low for one in seeds]),
-        high=_mean([one.high for one in seeds]),
+        value=value,
+        low=low,
+        high=high,
         n=sum(one.n for one in seeds),
         n_unscored=sum(one.n_unscored for one in seeds),
-        by_seed=tuple(value for value in values if math.isfinite(value)),
+        by_seed=tuple(one.value for one in seeds if math.isfinite(one.value)),
+        reason=next((one.reason for one in seeds if one.reason), ""),
     )
 
 
@@ -215,8 +224,3 @@ def _add_views(views: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         statuses.update({status: int(count or 0) for status, count in (view.get("statuses") or {}).items()})
     merged["statuses"] = dict(statuses)
     return merged
-
-
-def _mean(values: Sequence[float]) -> float:
-    finite = [value for value in values if math.isfinite(value)]
-    return sum(finite) / len(finite) if finite else math.nan

@@ -19,7 +19,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from polymode.errors import MissingExtraError
-from polymode.report.arms import Cell, Line
+from polymode.report.arms import Cell, FloatArray, Line
 
 try:
     from markupsafe import Markup, escape
@@ -123,11 +123,19 @@ def line_chart(
 
 
 def bins_chart(
-    bins: Sequence[Mapping[str, float]], style: Style, *, alt: str, x_label: str, y_label: str, intervals: bool
+    bins: Sequence[Mapping[str, float]],
+    style: Style,
+    *,
+    alt: str,
+    x_label: str,
+    y_label: str,
+    intervals: bool,
+    steps: FloatArray | None = None,
 ) -> Markup:
     """Outcome against prediction with the diagonal of perfect calibration; counts per bin as bars below.
 
-    ``intervals`` draws 95% Wilson intervals of a rate, taking answers as independent.
+    ``intervals`` draws 95% Wilson intervals of a rate, taking answers as independent; ``steps`` are points (n, 2) of a
+    rising curve.
     """
     limit = max([1.0, *(v for b in bins for v in (b["high"], b["x"], b["y"]) if math.isfinite(v))])
     filled = [b for b in bins if b["count"] > 0]
@@ -139,6 +147,8 @@ def bins_chart(
         if intervals:
             lows, highs = zip(*(wilson(b["y"], b["count"]) for b in filled), strict=True)
             top.vlines(xs, lows, highs, color=colour, linewidth=1.4, alpha=0.75)
+        if steps is not None and len(steps):
+            top.step(*steps.T, where="mid", color=COLOURS["muted"][0], linewidth=1.1)
         top.plot(xs, ys, color=colour, linewidth=1.2, marker=style.marker, markersize=4.8)
         top.set(xlim=(0, limit), ylim=(-0.02 * limit, limit * 1.02), ylabel=y_label)
         widths = [(b["high"] - b["low"]) * 0.86 for b in bins]

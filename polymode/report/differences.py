@@ -17,7 +17,7 @@ class Difference:
     """One metric of an arm minus that of the baseline, over pairs of seeds."""
 
     cell: Cell
-    """Mean over the pairs; interval: mean of the pairs' interval ends; n: questions of a pair."""
+    """Mean over the pairs, with an interval that includes seeds; n: questions of a pair."""
     n_pairs: int
 
     @property

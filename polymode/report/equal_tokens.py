@@ -80,7 +80,9 @@ def _with_metric(data: ArmData, budget: TokenBudget) -> ArmData:
     m = completions_for(budget, data)
     answers = 1 if data.view.get("pooled") else data.k or 1
     try:
-        cell = combine([coverage_of(curves.get("unique_references") or (), answers, m) for curves in data.curves])
+        cell = combine(
+            [coverage_of(curves.get("unique_references") or (), answers, m) for curves in data.curves], (0.0, math.inf)
+        )
         remark = f"U({m:.2f}), for {budget.tokens:.1f} tokens"
     except LookupError as exc:
         cell, remark = Cell(), f"undefined: {exc.args[0]}"

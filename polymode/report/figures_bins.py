@@ -6,12 +6,15 @@ import math
 from collections import Counter
 from dataclasses import replace
 from itertools import chain
+from typing import Any
 
 import numpy as np
+from scipy.optimize import isotonic_regression
 
 from polymode.report import charts
-from polymode.report.arms import ArmData, Line, mean_line, merge_bins, number
+from polymode.report.arms import ArmData, FloatArray, Line, merge_bins, number
 from polymode.report.panels import Figure, Panel, Styled, curves_of, figure_of_curves
+from polymode.uncertainty import Estimate, over_seeds
 
 
 def reliability(arms: Styled) -> Figure | None:
@@ -22,8 +25,9 @@ def reliability(arms: Styled) -> Figure | None:
             "reliability",
             "Share of hits by stated confidence (both 0 to 1)",
             "Dashed diagonal: perfect calibration. Whiskers: 95% Wilson intervals, treating answers as independent. "
-            "Bars: number of answers in each of ten bins of equal width. Where confidences are scored against a "
-            "distribution, an answer counts as its mass there. An arm without confidences has no panel.",
+            "Steps: the rising curve that fits the answers best, without bins (isotonic). Bars: number of answers in "
+            "each of ten bins of equal width. Where confidences are scored against a distribution, an answer counts as "
+            "its mass there. An arm without confidences has no panel.",
         ),
         ("confidence", "stated confidence"),
         ("hit_rate", "share that are hits"),
@@ -63,9 +67,23 @@ def _bin_figure(
             f"{y[1]} against {x[1]} for {data.arm.label}, with counts per bin: {len(filled)} bins with data, "
             f"{int(total):,} in all, mean distance from the diagonal {gap:.3f}."
         )
-        svg = charts.bins_chart(bins, style, alt=alt, x_label=x[1], y_label=y[1], intervals=intervals)
+        steps = _steps(data, f"{figure.id}_isotonic", x[0], y[0])
+        svg = charts.bins_chart(bins, style, alt=alt, x_label=x[1], y_label=y[1], intervals=intervals, steps=steps)
         panels.append(Panel(svg, data.arm.label, style))
     return replace(figure, panels=tuple(panels)) if panels else None
+
+
+def _steps(data: ArmData, curve: str, x: str, y: str) -> FloatArray:
+    """Points (steps, 2) of the isotonic curve; steps of several seeds that do not rise are joined again."""
+    names = (x, y, "count")
+    rows = [[number(p.get(name)) for name in names] for p in chain.from_iterable(data.rows(curve))]
+    x_S, y_S, count_S = np.array(sorted(rows), dtype=float).reshape(-1, 3).T
+    if len(data.rows(curve)) < 2:
+        return np.column_stack([x_S, y_S])
+    fitted: Any = isotonic_regression(y_S, weights=count_S)
+    start = fitted.blocks[:-1]
+    count, x_sum, y_sum = (np.add.reduceat(a_S, start) for a_S in (count_S, count_S * x_S, count_S * y_S))
+    return np.column_stack([x_sum / count, y_sum / count])
 
 
 def sum_by_n_true(arms: Styled) -> Figure | None:
@@ -74,7 +92,7 @@ def sum_by_n_true(arms: Styled) -> Figure | None:
         "sum-by-n-true",
         "Sum of confidences minus hits (count) by true answers (N)",
         "Zero is calibrated. A model whose confidences sum to one however many answers are true falls below zero as N "
-        "grows.",
+        f"grows. Band: 95% interval over questions, and over seeds where there are several. {_counts_by_n(arms)}",
         curves_of(arms, _excess),
         "true answers of the question, N",
         "sum of confidences \N{MINUS SIGN} hits",
@@ -83,13 +101,25 @@ def sum_by_n_true(arms: Styled) -> Figure | None:
 
 
 def _excess(data: ArmData) -> Line | None:
-    seeds = data.rows("sum_by_n_true")
-    bins = [[{**p, "low": p.get("n_true"), "high": p.get("n_true")} for p in seed] for seed in seeds]
-    points = [p for p in merge_bins(bins, "mean_sum_confidence", "mean_hits") if p["count"] > 0]
-    if not points:
+    by_n: dict[float, list[Estimate]] = {}
+    for p in chain.from_iterable(data.rows("sum_by_n_true")):
+        value = number(p.get("mean_sum_confidence")) - number(p.get("mean_hits"))
+        if math.isfinite(value):
+            low, high = number(p.get("low")), number(p.get("high"))  # none in older files
+            by_n.setdefault(number(p.get("n_true")), []).append(Estimate(value, low, high, int(p["count"])))
+    if not by_n:
         return None
-    x, y = np.array([[p["low"], p["x"] - p["y"]] for p in points]).T
-    return mean_line(x, y[None])
+    xs = sorted(by_n)
+    y, low, high = np.array([over_seeds(by_n[x], (-math.inf, math.inf)) for x in xs]).T
+    return Line(np.array(xs), y, low, high)
+
+
+def _counts_by_n(arms: Styled) -> str:
+    """How many questions each point is of, which all arms share; else nothing."""
+    seeds = [seed for data, _ in arms for seed in data.rows("sum_by_n_true")]
+    counts = [{p.get("n_true"): p.get("questions") for p in seed if p.get("questions")} for seed in seeds]
+    most = max(counts, key=len, default={})
+    return f"Questions: {', '.join(f'{n:,} with N = {n_true}' for n_true, n in most.items())}." if most else ""
 
 
 def unique_answers(arms: Styled) -> Figure | None:

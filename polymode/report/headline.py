@@ -31,8 +31,8 @@ _COMPARED = (
 def pick_pair(arms: Sequence[ArmData]) -> tuple[ArmData, ArmData] | None:
     """The multi-answer arm and the single-answer arm that the headline compares; None when there is no such pair.
 
-    Multi: the first arm of a ``multi-`` method with confidences, else the first of a ``multi-`` method. Single: the
-    first arm of a ``single-`` method with the same K, preferring pooled independent completions, else the first one.
+    Multi: the first arm of a ``multi-`` method with confidences, else the first of a ``multi-`` method. Single: of the
+    arms of a ``single-`` method with the same K, however they are prompted, the one that finds most; else of all.
     """
     multis = [data for data in arms if data.arm.method.startswith("multi")]
     singles = [data for data in arms if data.arm.method.startswith("single")]
@@ -40,7 +40,12 @@ def pick_pair(arms: Sequence[ArmData]) -> tuple[ArmData, ArmData] | None:
         return None
     multi = next((data for data in multis if data.view.get("has_confidence")), multis[0])
     same_k = [data for data in singles if data.k == multi.k] or singles
-    return multi, next((data for data in same_k if data.view.get("pooled")), same_k[0])
+    return multi, strongest([data for data in same_k if not data.arm.is_remeasured] or same_k)
+
+
+def strongest(arms: Sequence[ArmData]) -> ArmData:
+    """The first of the arms with the highest coverage; the first where none has one."""
+    return max(arms, key=lambda data: data.cell("coverage").value if data.cell("coverage").is_defined else -math.inf)
 
 
 def write_tiles(arms: Sequence[ArmData]) -> list[Tile]:
@@ -72,7 +77,8 @@ def write_headline(arms: Sequence[ArmData], reference: Mapping[str, float]) -> l
     n_questions, n_seeds = multi.view.get("n_questions"), len(multi.arm.seeds)
     over = f" on {n_questions:,} test questions" if isinstance(n_questions, int) else ""
     over += f", with {n_seeds} seeds" if n_seeds > 1 else ""
-    sentences = [f"Compared{over}: {_quote(multi)} (multi) against {_quote(single)} (single)."]
+    rank = f"single, the strongest of K = {multi.k}" if single.k == multi.k else "single"
+    sentences = [f"Compared{over}: {_quote(multi)} (multi) against {_quote(single)} ({rank})."]
     best = known_best(arms, reference)
     for name, subject, _, more_is_better in _COMPARED:
         a, b = multi.cell(name), single.cell(name)

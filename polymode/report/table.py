@@ -63,11 +63,19 @@ GROUPS: Mapping[str, tuple[Row, ...]] = {
         Row("brier_within", "Brier: within-bin part", 4),
         Row("ece", "expected calibration error, 10 equal-width bins", 4, _DOWN, "confidences"),
         Row("ece_debiased", "the same, bias from small bins removed", 4, _DOWN, "confidences"),
+        Row("pce", "the same, overconfident bins only", 4, _DOWN, "confidences"),
         Row("ece_equal_mass", "the same, bins of equal count", 4, _DOWN, "confidences"),
         Row("ece_top1", "the same, most confident answer only", 4, _DOWN, "confidences"),
         Row("expected_hits_error", "|expected hits - hits|, binned", 4, _DOWN, "confidences"),
         Row("expected_hits_bias", "expected hits - hits", 4, "", "confidences"),
         Row("auroc", "AUROC of confidence", 3, UP, "confidences"),
+        Row("auroc_within_question", "AUROC among answers to the same question", 3, UP, "confidences"),
+        Row("auroc_within_slot", "AUROC among answers of the same slot", 3, UP, "confidences"),
+        Row("brier_slot_constant", "Brier score of the best constant confidence of each slot", 4),
+        Row("brier_beyond_slots", "1 \N{MINUS SIGN} Brier score / that of these constants", 3, UP, "confidences"),
+        Row("brier_gap_closed_beyond_slots", "share of the gap from these constants to floor closed", 3, UP, "truth"),
+        Row("confidently_wrong@", "answers that are wrong and stated with at least n", 4, _DOWN, "confidences"),
+        Row("wrong_above@", "of the answers stated with at least n, those that are wrong", 4, _DOWN, "confidences"),
         Row("nll", "negative log-likelihood, clipped (nats)", 4, _DOWN, "confidences"),
     ),
     "Alignment": (
@@ -144,6 +152,8 @@ def why_empty(data: ArmData, name: str) -> str:
     if name not in data.metrics:
         return "not computed by this evaluation"
     cell = data.cell(name)
+    if cell.reason:
+        return f"not reported: {cell.reason}"
     if cell.n == 0 and row.needs == "truth":
         return "undefined: no true probabilities, or no confidences to compare with them"
     return f"undefined (n = {cell.n}, unscored {cell.n_unscored})"
@@ -157,6 +167,8 @@ def explain(data: ArmData, name: str) -> str:
     parts = [f"{name} = {write_number(cell.value, row.decimals)}", f"n = {cell.n:,}"]
     if name in data.remarks:
         parts.append(data.remarks[name])
+    if cell.reason:
+        parts.append(cell.reason)
     if cell.n_unscored:
         parts.append(f"unscored {cell.n_unscored:,}")
     if len(cell.by_seed) > 1:

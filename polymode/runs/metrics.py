@@ -111,6 +111,9 @@ def fingerprint(path: Path) -> str:
 
 
 def _without_empty(content: dict[str, Any]) -> dict[str, Any]:
+    for estimate in content["metrics"].values():
+        if not estimate["reason"]:
+            del estimate["reason"]
     groups = {label: _without_empty(group) for label, group in content["groups"].items()}
     return {name: part for name, part in {**content, "groups": groups}.items() if part}
 
@@ -139,6 +142,7 @@ class _Estimate(BaseModel):
     high: _Float
     n: int
     n_unscored: int = 0
+    reason: str = ""
 
 
 class _View(BaseModel):

@@ -134,20 +134,18 @@ class Recipe:
     allow_group_scale: Flag = False
     """Let group through with a calibrated reward, to measure what it breaks."""
     credit: Literal["sequence", "term", "expected", "dcpo"] = "sequence"
-    """sequence: every token of a completion gets its score; term: each token what it causes (`polymode.credit`);
-    expected: so too, and a confidence the expectation over all values (`polymode.training.expected_score`); dcpo: of
-    the field, to compare with (`polymode.credit.dcpo`)."""
+    """sequence: every token gets the completion's score; term: what it causes; expected: a confidence also what all
+    other values would have caused; dcpo: to compare with (docs/credit.md)."""
     reasoning_credit: Positive = 1.0
-    """`term` only: factor of the credit of tokens outside the slots; below 1 the noisiest part weighs less."""
+    """`term` and `expected`: factor of the credit of tokens outside the slots, the noisiest part."""
     confidence_credit: Positive = 1.0
-    """`term` only: factor of the credit of confidences; above 1 they are learnt sooner, answers later."""
+    """`term` and `expected`: factor of the credit of confidences; above 1 they are learnt sooner, answers later."""
     confidence_questions: Literal["all", "first", "apart"] = "all"
-    """`expected` only, questions that confidences learn from: all; the first visit of each, before its answers were
-    trained; or a share of the questions apart (`apart_share`), whose answers are never trained."""
+    """`expected` only: where confidences are learnt: on all questions, at the first visit of each, or on a share apart,
+    whose answers are never trained."""
     apart_share: Annotated[float, Field(gt=0, lt=1)] = 0.25
     replay: Mapping[str, Any] = field(default_factory=dict)
-    """`expected` only: steps on judged completions of earlier steps, for example {steps: 2, teacher: probe}
-    (`polymode.training.replay`)."""
+    """`expected` only: steps on completions judged earlier, for example {teacher: probe} (docs/credit.md)."""
     loss_type: Literal["dapo", "grpo", "dr_grpo", "bnpo", "cispo", "sapo", "luspo", "vespo"] = "dapo"
     """Loss of TRL."""
     epsilon: Positive = 0.2

@@ -95,8 +95,11 @@ def test_debiased_ece_by_hand() -> None:
     # y = 1, 0, 0, 0 at q = .55: r = -.45, .55, .55, .55; d = .3; s^2 = 4/3 (3 * .25^2 + .75^2) / 16 = .0625.
     q, y = np.full(4, 0.55), np.array([1.0, 0, 0, 0])
     assert calibration.debiased_ece(q, y, np.arange(4)) == pytest.approx(np.sqrt(0.3**2 - 0.0625))
-    # The same four answers from one question are one observation: no variance is known, nothing is taken off.
-    assert calibration.debiased_ece(q, y, np.zeros(4, dtype=int)) == pytest.approx(0.3)
+    # The same four answers from one question are one observation, whose gap may all be noise.
+    assert np.isnan(calibration.debiased_ece(q, y, np.zeros(4, dtype=int)))
+    # A bin of one question is left out, whatever its gap.
+    alone = calibration.debiased_ece(np.append(q, 0.95), np.append(y, 0.0), np.arange(5))
+    assert alone == pytest.approx(np.sqrt(0.3**2 - 0.0625))
 
 
 def test_debiasing_leaves_a_certain_gap_alone() -> None:

@@ -156,7 +156,9 @@ def test_calibrated_and_reversed_confidences(pairs: list[tuple[float, int]]) -> 
 def test_debiased_ece_takes_the_observations_of_a_question_together() -> None:
     # Worked by hand in test_calibration; here the questions have names with gaps, and one observation is unknown.
     q, y = [0.55] * 5, [1, 0, 0, 0, math.nan]
-    assert metrics.debiased_ece(q, y, [7, 7, 7, 7, 3]) == pytest.approx(0.3)
+    assert math.isnan(metrics.debiased_ece(q, y, [7, 7, 7, 7, 3]))  # of one question no noise is known
+    # Two questions with r = 0.65 of 3 and 0.55 of 1: d = 0.3, s^2 = 2 (0.25^2 + 0.25^2) / 4^2.
+    assert metrics.debiased_ece(q, y, [7, 7, 7, 3, 3]) == pytest.approx(math.sqrt(0.09 - 0.015625))
     assert (
         metrics.debiased_ece(q, y, [9, 4, 5, 1, 1])
         == metrics.debiased_ece(q, y)

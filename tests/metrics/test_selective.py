@@ -71,9 +71,9 @@ def test_replicates_equal_the_metric_on_repeated_answers(name: str, decimals: in
     formula = getattr(selective, f"{name}_from_groups")
     statistic = selective.ranking_statistic(formula, q, y, question, 60)
     assert isinstance(statistic, WeightedStatistic) == (decimals == 12)
-    values, replicates = replicate({name: statistic}, 60, rng=np.random.default_rng(5), n_boot=3)
-    assert values[name] == pytest.approx(metric(q, y), abs=1e-9)
+    resampled = replicate({name: statistic}, 60, rng=np.random.default_rng(5), n_boot=3)[name]
+    assert resampled.value == pytest.approx(metric(q, y), abs=1e-9)
     drawn = np.random.default_rng(5)
-    for got in replicates[name]:
+    for got in resampled.value_R:
         weight = np.bincount(drawn.integers(0, 60, 60, dtype=np.int32), minlength=60)[question]
         assert got == pytest.approx(metric(np.repeat(q, weight), np.repeat(y, weight)), abs=1e-9)

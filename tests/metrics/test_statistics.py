@@ -1,19 +1,27 @@
 """Named metrics of the small table, worked by hand."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from polymode.metrics import calibration, scores
 from polymode.metrics.statistics import of_unique_references, statistics
-from polymode.uncertainty import replicate
+from polymode.uncertainty import Statistic, replicate
+
+
+def values_of(statistics_of_table: Mapping[Any, Statistic], n_questions: int) -> dict[Any, float]:
+    """The values without intervals."""
+    resampled = replicate(statistics_of_table, n_questions, rng=np.random.default_rng(0), n_boot=0)
+    return {name: one.value for name, one in resampled.items()}
 
 
 @pytest.fixture
 def values(small_table) -> dict[str, float]:
     found = statistics(small_table, small_table, small_table)
-    return replicate(found, small_table.n_questions, rng=np.random.default_rng(0), n_boot=0)[0]
+    return values_of(found, small_table.n_questions)
 
 
 @pytest.mark.parametrize(
@@ -54,8 +62,10 @@ def test_gap_closed_follows_from_its_parts(values: dict[str, float]) -> None:
     assert values["brier_gap_closed"] == pytest.approx((constant - brier) / (constant - floor), abs=1e-12)
 
 
-def test_pooled_calibration_equals_the_plain_functions(values: dict[str, float], small_table) -> None:
-    q, y = small_table.q, small_table.y
+def test_pooled_calibration_equals_the_plain_functions(small_table) -> None:
+    q, y = np.array([0.2, 0.9, 0.9, 0.6, 0.25, 0.95, 0.0]), small_table.y  # two bins with both questions
+    table = replace(small_table, q=q)
+    values = values_of(statistics(table, table, table), 2)
     assert values["ece"] == pytest.approx(calibration.ece(q, y), abs=1e-12)
     assert values["ece_equal_mass"] == pytest.approx(calibration.adaptive_ece(q, y), abs=1e-12)
     assert values["ece_debiased"] == pytest.approx(
@@ -77,7 +87,7 @@ def test_counts_of_programs_are_means_over_questions_and_absent_without_programs
     nan = np.nan
     table = replace(small_table, by_ast=np.array([2.0, 0, 1, 2]), by_behaviour=np.array([1.0, 0, nan, nan]))
     found = statistics(table, table, table)
-    counts = replicate(found, 2, rng=np.random.default_rng(0), n_boot=0)[0]
+    counts = values_of(found, 2)
     assert counts["distinct_by_ast"] == (2 / 2 + 3 / 2) / 2
     assert (counts["distinct_by_behaviour"], found["distinct_by_behaviour"].n) == (1 / 2, 1)  # unknown for question 1
     nothing = statistics(replace(table, by_behaviour=np.full(4, nan)), table, table)
@@ -87,6 +97,6 @@ def test_counts_of_programs_are_means_over_questions_and_absent_without_programs
 def test_u_of_one_completion_is_coverage(values: dict[str, float], small_table) -> None:
     curve = of_unique_references(small_table)
     assert list(curve) == [3, 6]  # m = 1, 2 completions of up to three answers
-    found = replicate(curve, 2, rng=np.random.default_rng(0), n_boot=0)[0]
+    found = values_of(curve, 2)
     assert found[3] == pytest.approx(values["coverage"], abs=1e-12)
     assert found[6] == pytest.approx((2 + 1) / 2, abs=1e-12)

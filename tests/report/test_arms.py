@@ -2,16 +2,19 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import t
 
 from polymode.errors import ConfigError, RunIncompleteError
 from polymode.report.arms import Arm, combine, line_over_seeds, merge_bins, read_arm, training_line
 from polymode.uncertainty import Estimate
 
 
-def test_combining_seeds_averages_values_and_interval_ends_and_keeps_each_seed():
+def test_combining_seeds_keeps_each_seed_and_its_interval_includes_how_they_vary():
     cell = combine([Estimate(1.0, 0.8, 1.3, 10, 1), Estimate(2.0, 1.6, 2.5, 10)])
     assert (cell.value, cell.n, cell.n_unscored, cell.by_seed) == (1.5, 20, 1, (1.0, 2.0))
-    assert (cell.low, cell.high) == (pytest.approx(1.2), pytest.approx(1.9))
+    of_seeds = t.ppf(0.975, 1) * 0.5  # s / sqrt(2) = 1/2; the seeds' own intervals reach 0.3 and 0.4 on average
+    expected = 1.5 - math.hypot(0.3, of_seeds), 1.5 + math.hypot(0.4, of_seeds)
+    assert (cell.low, cell.high) == pytest.approx(expected)
 
 
 def test_an_undefined_seed_is_left_out_and_all_undefined_is_undefined():

@@ -52,16 +52,21 @@ def test_an_arm_without_confidences_has_no_calibration_sentence_made_up(make_arm
     assert "states no confidences" in write_headline([multi, single], {})[-1]
 
 
-def test_pair_prefers_confidences_then_equal_k_then_pooled_sets(make_arm):
+def test_pair_prefers_confidences_then_equal_k_then_what_finds_most(make_arm):
     arms = [
         read_arm(make_arm("plain", "multi-rlvr", confidence=False)),
         read_arm(make_arm("sure", "multi-rlcr")),
-        read_arm(make_arm("other k", "single-rlvr", k=1)),
-        read_arm(make_arm("prompted", "single-rlvr")),
-        read_arm(make_arm("pooled", "single-rlvr", pooled=True)),
+        with_metric(read_arm(make_arm("other k", "single-rlvr", k=1)), "coverage", 2.9, 2.8, 3.0),
+        with_metric(read_arm(make_arm("pooled", "single-rlvr", pooled=True)), "coverage", 1.5, 1.4, 1.6),
+        with_metric(read_arm(make_arm("asked for three", "single-rlvr")), "coverage", 1.7, 1.6, 1.8),
+        with_metric(read_arm(make_arm("unknown", "single-rlvr")), "coverage"),
     ]
-    found = pick_pair(arms)
-    assert found is not None and (found[0].arm.label, found[1].arm.label) == ("sure", "pooled")
+    chosen = pick_pair(arms)
+    assert chosen is not None and (chosen[0].arm.label, chosen[1].arm.label) == ("sure", "asked for three")
+    text = write_headline(arms, {})[0]
+    assert text.endswith("“sure” (multi) against “asked for three” (single, the strongest of K = 3).")
+    other_k = write_headline([arms[1], arms[2]], {})[0]
+    assert other_k.endswith("“other k” (single).")
 
 
 def test_without_a_pair_arms_are_described(make_arm):

@@ -80,7 +80,9 @@ def test_an_evaluation_comes_back(tmp_path: Path, make: Callable[[], list[Comple
     assert [n for n, one in evaluation.statistics.items() if not same_statistic(one, again.statistics[n])] == []
     difference = compare(again, evaluation, n_boot=20)
     defined = [estimate for estimate in difference.values() if not math.isnan(estimate.value)]
-    assert defined and all(estimate.value == estimate.low == estimate.high == 0 for estimate in defined)
+    assert defined and all(estimate.value == 0 for estimate in defined)
+    # Three questions without a difference do not exclude one elsewhere.
+    assert not any(estimate.low > 0 or estimate.high < 0 for estimate in defined)
     assert json.loads((tmp_path / runs.METRICS).read_text())["view"]["verifier"] == evaluation.view["verifier"]
 
 

@@ -1,10 +1,18 @@
-"""The bootstrap against direct resampling and known variances."""
+"""The bootstrap against direct resampling and known variances; pairs; questions that repeat."""
 
 import numpy as np
 import pytest
 
 from polymode import uncertainty
-from polymode.uncertainty import SumStatistic, WeightedStatistic, bootstrap, mean_of_items, paired_differences
+from polymode.uncertainty import (
+    SumStatistic,
+    WeightedStatistic,
+    bootstrap,
+    join_repeats,
+    mean_of_items,
+    paired_differences,
+    resampling,
+)
 
 
 def clustered(n_questions: int = 80, per: int = 6, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -26,8 +34,8 @@ def test_sums_and_weights_give_the_same_replicates() -> None:
     by_sums = mean_of_items(question, x, 80)
     by_weights = WeightedStatistic(lambda w: float(np.average(x, weights=w[question])), len(x))
     a = uncertainty.replicate({"a": by_sums, "b": by_weights}, 80, rng=np.random.default_rng(4), n_boot=50)
-    assert a[0]["a"] == pytest.approx(a[0]["b"], abs=1e-12)
-    assert a[1]["a"] == pytest.approx(a[1]["b"], abs=1e-12)
+    assert a["a"].value == pytest.approx(a["b"].value, abs=1e-12)
+    assert a["a"].value_R == pytest.approx(a["b"].value_R, abs=1e-12)
 
 
 def test_interval_is_that_of_the_question_means() -> None:
@@ -54,8 +62,8 @@ def test_slabs_and_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
     question, x = clustered()
     statistic = {"x": mean_of_items(question, x, 80)}
     before = bootstrap(statistic, 80, rng=np.random.default_rng(1), n_boot=30)["x"]
-    monkeypatch.setattr(uncertainty, "_SLAB", 7)
-    monkeypatch.setattr(uncertainty, "_BLOCK_BYTES", 800)
+    monkeypatch.setattr(resampling, "_SLAB", 7)
+    monkeypatch.setattr(resampling, "_BLOCK_BYTES", 800)
     after = bootstrap(statistic, 80, rng=np.random.default_rng(1), n_boot=30)["x"]
     assert (after.low, after.high) == pytest.approx((before.low, before.high), abs=1e-12)
 
@@ -76,28 +84,22 @@ def test_one_question_has_a_value_and_no_interval() -> None:
 
 
 def test_an_interval_needs_half_of_its_replicates() -> None:
-    assert np.isnan(uncertainty.percentile_interval(1.0, np.array([1.0, np.nan, np.nan]))).all()
-    assert uncertainty.percentile_interval(1.0, np.array([1.0, 1.0, np.nan])) == (1.0, 1.0)
+    # A question of ten is drawn in 1 - 0.9^10 = 65% of the resamples, two of them both in 1 - 2 0.9^10 + 0.8^10 = 41%.
+    def of_resamples_with(*required: int) -> uncertainty.Estimate:
+        need = WeightedStatistic(lambda w: float(w @ np.arange(10.0)) if w[list(required)].all() else np.nan, 10)
+        return bootstrap({"x": need}, 10, rng=np.random.default_rng(0), n_boot=200)["x"]
+
+    enough, too_few = of_resamples_with(3), of_resamples_with(3, 5)
+    assert enough.low < enough.value == 45 < enough.high and not enough.reason
+    assert (too_few.value, too_few.reason) == (45, "no interval: undefined in most resamples of 10 questions")
+    assert np.isnan([too_few.low, too_few.high]).all()
 
 
 def test_mean_of_questions_weighs_questions_equally() -> None:
     # Question 0: mean of 1, 3 = 2; question 1: 10 (NaN left out); question 2: nothing.
     statistic = uncertainty.mean_of_questions(np.array([0, 0, 1, 1]), np.array([1.0, 3, 10, np.nan]), 3)
-    value = uncertainty.replicate({"x": statistic}, 3, rng=np.random.default_rng(0), n_boot=0)[0]["x"]
+    value = uncertainty.replicate({"x": statistic}, 3, rng=np.random.default_rng(0), n_boot=0)["x"].value
     assert (value, statistic.n) == (6.0, 2)
-
-
-def test_interval_of_an_absolute_error_holds_it() -> None:
-    # Sum of |noise| per bin: every resample adds noise, so plain percentiles lie well above the value.
-    rng = np.random.default_rng(0)
-    noise = rng.normal(size=(100, 60))
-    statistic = SumStatistic((noise,), lambda s: np.abs(s).sum(-1) / 100, 100)
-    plain = bootstrap({"x": statistic}, 100, rng=np.random.default_rng(1), n_boot=500)["x"]
-    absolute = SumStatistic(statistic.sums, statistic.finish, 100, is_absolute=True)
-    shifted = bootstrap({"x": absolute}, 100, rng=np.random.default_rng(1), n_boot=500)["x"]
-    assert (plain.low + plain.high) / 2 > plain.value + 1
-    assert shifted.low < shifted.value < shifted.high
-    assert shifted.high - shifted.low == pytest.approx(plain.high - plain.low)
 
 
 def test_pairing_removes_shared_variation() -> None:
@@ -123,16 +125,63 @@ def test_restricting_keeps_only_the_named_questions(kind: str) -> None:
         else WeightedStatistic(lambda w: float(np.average(x, weights=w[question])), len(x))
     )
     index = np.array([7, 2])
-    kept = uncertainty.restrict(statistic, index, 10)
-    value = uncertainty.replicate({"x": kept}, 2, rng=np.random.default_rng(0), n_boot=0)[0]["x"]
+    part = uncertainty.restrict(statistic, index, 10)
+    value = uncertainty.replicate({"x": part}, 2, rng=np.random.default_rng(0), n_boot=0)["x"].value
     assert value == pytest.approx(x[np.isin(question, index)].mean())
 
 
-def test_coverage_of_the_interval() -> None:
-    # 95% intervals of a mean over 60 questions should hold the true mean 0 in about 95 of 100 data sets.
-    held = 0
-    for seed in range(100):
-        question, x = clustered(60, 3, seed)
-        e = bootstrap({"x": mean_of_items(question, x, 60)}, 60, rng=np.random.default_rng(seed), n_boot=300)["x"]
-        held += e.low <= 0 <= e.high
-    assert 88 <= held <= 99
+# --- questions that repeat -------------------------------------------------------------------------------------------
+
+
+def test_a_question_under_three_ids_counts_once() -> None:
+    rng = np.random.default_rng(3)
+    once = rng.normal(size=20)
+    thrice = mean_of_items(np.arange(60), np.tile(once, 3), 60)
+    repeats = np.tile([f"question {i}" for i in range(20)], 3)
+    joined = bootstrap({"x": thrice}, 60, rng=np.random.default_rng(1), n_boot=100, repeats_P=repeats)["x"]
+    order = np.argsort(np.unique(repeats[:20], return_inverse=True)[1])  # clusters stand in the order of their names
+    by_name = mean_of_items(np.arange(20), once[order], 20)
+    expected = bootstrap({"x": by_name}, 20, rng=np.random.default_rng(1), n_boot=100)["x"]
+    assert (joined.value, joined.low, joined.high) == pytest.approx((expected.value, expected.low, expected.high))
+    assert joined.n == 60
+    apart = bootstrap({"x": thrice}, 60, rng=np.random.default_rng(1), n_boot=100)["x"]
+    assert apart.high - apart.low < 0.7 * (joined.high - joined.low)
+
+
+@pytest.mark.parametrize("kind", ["sums", "weights"])
+def test_repeats_hold_the_truth_only_as_one(kind: str) -> None:
+    # 15 questions, each under three ids: intervals of 45 independent ones are too narrow by sqrt(3).
+    held = {True: 0, False: 0}
+    for seed in range(60):
+        x = np.repeat(np.random.default_rng(seed).normal(size=15), 3)
+        statistic = (
+            mean_of_items(np.arange(45), x, 45)
+            if kind == "sums"
+            else WeightedStatistic(lambda w, x=x: float(np.average(x, weights=w)), 45)
+        )
+        for is_joined in held:
+            repeats = np.repeat(np.arange(15), 3) if is_joined else None
+            rng = np.random.default_rng(seed)
+            e = bootstrap({"x": statistic}, 45, rng=rng, n_boot=100, repeats_P=repeats)["x"]
+            held[is_joined] += e.low <= 0 <= e.high
+    assert held[True] >= 54 and held[False] <= 50
+
+
+def test_paired_differences_join_repeats() -> None:
+    x = np.random.default_rng(0).normal(size=12)
+    repeats = np.repeat(np.arange(6), 2)
+    pairs = {"x": (mean_of_items(np.arange(12), np.repeat(x[:6], 2), 12), mean_of_items(np.arange(12), 0 * x, 12))}
+    joined = paired_differences(pairs, 12, rng=np.random.default_rng(0), n_boot=100, repeats_P=repeats)["x"]
+    apart = paired_differences(pairs, 12, rng=np.random.default_rng(0), n_boot=100)["x"]
+    assert joined.value == apart.value == pytest.approx(x[:6].mean())
+    assert joined.high - joined.low > 1.2 * (apart.high - apart.low)
+    assert joined.n == 12
+
+
+def test_squares_are_those_of_a_whole_question() -> None:
+    # y = 1, 0 of one question under two ids: together (1 + 0)^2 = 1, apart 1 + 0; y = 1, 1: 4 or 2.
+    s = SumStatistic((np.array([1.0, 1]),), lambda y, yy: yy, 2, derive=lambda y: (y**2,))
+    joined = join_repeats(s, np.zeros(2, int))
+    assert isinstance(joined, SumStatistic)
+    assert [a.tolist() for a in s.all_sums] == [[1, 1], [1, 1]]
+    assert [a.tolist() for a in joined.all_sums] == [[2], [4]]

@@ -1,0 +1,53 @@
+"""Intervals for metrics: a bootstrap that resamples whole questions, exact limits, seeds (layer L2).
+
+Completions of one question share its difficulty, so they are not independent observations; questions are. Which
+interval a metric gets is said in `polymode.uncertainty.intervals`; docs/metrics.md holds the rules and what was
+simulated. Axes: ``_P`` question, ``_R`` replicate, ``_S`` column of sums, ``_N`` flat items, ``_B`` bin.
+"""
+
+from polymode.uncertainty.estimates import bootstrap, paired_differences
+from polymode.uncertainty.intervals import LEVEL
+from polymode.uncertainty.resampling import N_BOOT, Resampled, replicate, resample_questions
+from polymode.uncertainty.seeds import SeedVariance, over_seeds
+from polymode.uncertainty.statistics import (
+    Array,
+    Divisor,
+    Estimate,
+    Gaps,
+    Limits,
+    Statistic,
+    SumStatistic,
+    WeightedStatistic,
+    join_repeats,
+    mean_of_items,
+    mean_of_questions,
+    question_sums,
+    ratio,
+    restrict,
+)
+
+__all__ = [
+    "LEVEL",
+    "N_BOOT",
+    "Array",
+    "Divisor",
+    "Estimate",
+    "Gaps",
+    "Limits",
+    "Resampled",
+    "SeedVariance",
+    "Statistic",
+    "SumStatistic",
+    "WeightedStatistic",
+    "bootstrap",
+    "join_repeats",
+    "mean_of_items",
+    "mean_of_questions",
+    "over_seeds",
+    "paired_differences",
+    "question_sums",
+    "ratio",
+    "replicate",
+    "resample_questions",
+    "restrict",
+]

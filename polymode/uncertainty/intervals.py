@@ -1,0 +1,139 @@
+"""Which 95% interval a metric gets, from its value and its replicates.
+
+==================================== ==================================================================================
+a share of outcomes                  Clopper-Pearson limits for as many independent outcomes as vary as much
+                                     (Korn & Graubard 1998, Survey Methodology 24:193); exact for one per question
+a sum of absolute or squared gaps    what exceeds resampled noise, up to the percentile shifted by its mean excess
+any other metric                     percentiles, expanded for few questions (Hesterberg 2015, arXiv 1411.5279)
+the same value for every question    an unseen share of other questions, ``1 - (alpha/2)^(1/n)``, at either limit
+==================================== ==================================================================================
+
+Percentiles over resampled clusters: Field & Welsh 2007, doi:10.1111/j.1467-9868.2007.00593.x. n: questions that the
+metric has to do with (`n_support`); alpha = 0.05.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from polymode.uncertainty.resampling import Resampled
+from polymode.uncertainty.statistics import Array, Limits, Statistic, SumStatistic
+
+LEVEL = 0.95
+"""Share of samples whose interval holds the truth."""
+ALPHA = 1 - LEVEL
+Interval = tuple[float, float]
+_UNDEFINED = (math.nan, math.nan)
+
+
+def interval_of(statistic: Statistic, resampled: Resampled) -> Interval:
+    """The interval of a statistic by the rules above; NaN where it cannot be known.
+
+    That is where the value or more than half of the replicates are undefined, or n is 1; an end is NaN, and with it the
+    interval, where all questions have the same value and the metric has no limit on that side.
+    """
+    n = statistic.n_support
+    value, value_R = resampled.value, resampled.value_R
+    finite_R = value_R[np.isfinite(value_R)]
+    if math.isnan(value) or n < 2 or finite_R.size == 0 or finite_R.size * 2 < value_R.size:
+        return _UNDEFINED
+    if isinstance(statistic, SumStatistic):
+        if statistic.is_share:
+            return share_interval(*statistic.sums, limits=statistic.limits)
+        if statistic.gaps is not None and np.ptp(resampled.size_R) > 1e-12:
+            return _gaps_interval(resampled, n, statistic.gaps.power, statistic.limits)
+    if np.ptp(finite_R) <= 1e-12 * max(1.0, abs(value)):
+        return unseen_interval(value, n, statistic.limits)
+    return percentiles(finite_R, n)
+
+
+def percentiles(value_R: Array, n: int) -> Interval:
+    """Percentiles of replicates, as far out as makes up for n: those of a normal variable at t(n - 1) sqrt(n / (n-1)).
+
+    Plain percentiles are too narrow by the factor sqrt((n-1) / n), and as a normal interval is beside a t interval.
+    """
+    tail = _tail(n)
+    low, high = np.quantile(value_R, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def t_quantile(df: float) -> float:
+    """Quantile 1 - alpha/2 of Student's t; of a normal variable for infinite degrees of freedom."""
+    from scipy.special import stdtrit  # only here and below: the plain functions of polymode.metrics need no SciPy
+
+    return -float(stdtrit(df, ALPHA / 2))
+
+
+def _tail(n: int) -> float:
+    """Share of replicates that an interval leaves out on each side, for n questions."""
+    from scipy.special import ndtr
+
+    return float(ndtr(-t_quantile(n - 1) * math.sqrt(n / (n - 1))))
+
+
+def unseen_interval(value: float, n: int, limits: Limits) -> Interval:
+    """Where n questions all have one value: those that have another, none of which was drawn, are at a limit.
+
+    With probability 1 - alpha/2 their share is below 1 - (alpha/2)^(1/n). At a limit of a share these are the exact
+    binomial limits: 20 right of 20 is [0.832, 1].
+    """
+    share = 1 - (ALPHA / 2) ** (1 / n)
+    low, high = value - share * (value - limits[0]), value + share * (limits[1] - value)
+    return (low, high) if math.isfinite(low) and math.isfinite(high) else _UNDEFINED
+
+
+def share_interval(count_P: Array, n_P: Array, *, limits: Limits = (0.0, 1.0)) -> Interval:
+    """Limits of sum(count) / sum(n), whose outcomes within a question depend on each other.
+
+    The share p, on the scale of its limits, has the variance v = C / (C-1) sum_P (count - p n)^2 / (sum n)^2 over C
+    questions, so it is worth m = p (1 - p) / v independent outcomes; at a limit there is no v, and m = C. The interval
+    is that of Clopper & Pearson 1934 for p m of m, doi:10.1093/biomet/26.4.404. v is an estimate: m is reduced as t is
+    wider than a normal interval. Where each question is one outcome, m = C, and the limits are exact.
+    """
+    from scipy.special import betaincinv
+
+    low, high = limits
+    n_questions, total = int(np.count_nonzero(n_P)), n_P.sum()
+    if not high > low:
+        return low, high
+    count_P = (count_P - low * n_P) / (high - low)
+    p = float(count_P.sum() / total)
+    is_outcome_P = (np.abs(count_P) < 1e-9) | (np.abs(count_P - 1) < 1e-9)
+    m: float = n_questions
+    if 1e-12 < p < 1 - 1e-12 and not (is_outcome_P.all() and np.isin(n_P, (0, 1)).all()):
+        residual_P = count_P - p * n_P
+        variance = n_questions / (n_questions - 1) * float(residual_P @ residual_P) / total**2
+        if variance <= 1e-15:
+            return unseen_interval(low + p * (high - low), n_questions, limits)
+        m = p * (1 - p) / variance * (t_quantile(math.inf) / t_quantile(n_questions - 1)) ** 2
+    hits = min(max(p, 0.0), 1.0) * m
+    ends = (
+        0.0 if hits <= 1e-9 else float(betaincinv(hits, m - hits + 1, ALPHA / 2)),
+        1.0 if hits >= m - 1e-9 else float(betaincinv(hits + 1, m - hits, 1 - ALPHA / 2)),
+    )
+    return low + ends[0] * (high - low), low + ends[1] * (high - low)
+
+
+def _gaps_interval(resampled: Resampled, n: int, power: int, limits: Limits) -> Interval:
+    """What a sum of gaps can be: noise alone makes it positive, so its plain percentiles lie too high.
+
+    size(gap + noise) <= size(gap) + size(noise), so what exceeds the 97.5% of resampled noise is no noise; this holds
+    the 0 of a calibrated model. Above, a replicate has noise on noise: percentiles are moved down by that excess.
+    """
+    tail = _tail(n)
+    low = max(resampled.size - float(np.quantile(resampled.noise_R, 1 - tail)), 0.0) ** power
+    size_R = resampled.size_R**power
+    high = float(np.quantile(size_R, 1 - tail)) - float(size_R.mean() - resampled.size**power)
+    return min(low, resampled.value), min(max(high, resampled.value), limits[1])
+
+
+def difference_interval(value: float, value_R: Array, n: int, limits: Limits, *, is_of_gaps: bool) -> Interval:
+    """The interval of a difference of two statistics; replicates of sums of gaps are moved until their mean is it."""
+    finite_R = value_R[np.isfinite(value_R)]
+    if math.isnan(value) or n < 2 or finite_R.size == 0 or finite_R.size * 2 < value_R.size:
+        return _UNDEFINED
+    if np.ptp(finite_R) <= 1e-12:
+        return unseen_interval(value, n, limits)
+    return percentiles(finite_R - (finite_R.mean() - value) if is_of_gaps else finite_R, n)

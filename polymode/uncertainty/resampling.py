@@ -1,0 +1,150 @@
+"""Replicates: all statistics recomputed on the same resamples of questions.
+
+One replicate draws P questions with replacement, which is a vector of integer weights w_1..w_P with sum P
+(multinomial). Almost every metric is a function of sums over questions, so that all replicates are one matrix product
+
+    sums_R_S = weights_R_P @ sums_P_S          value_R = finish(sums_R_S)
+
+and a million answers cost no more than their per-question sums. Metrics that need the order of the answers (AUROC and
+AURC over many different confidences) are recomputed under the weights, with fewer replicates when that gets long.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+
+from polymode.uncertainty.statistics import Array, Statistic, SumStatistic, WeightedStatistic
+
+Key = TypeVar("Key", bound=Hashable)
+
+N_BOOT = 1000
+"""Replicates of an interval by default."""
+MAX_ITEM_VISITS = 50_000_000
+"""A statistic that is recomputed item by item gets min(n_boot, MAX_ITEM_VISITS / items) replicates, at least 100."""
+_BLOCK_BYTES, _SLAB = 96 * 2**20, 8192
+
+
+def _none() -> Array:
+    return np.empty(0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Resampled:
+    """A statistic on the questions as they are, and on resamples of them."""
+
+    value: float
+    value_R: Array
+    """At most ``n_boot``; none with fewer than two questions."""
+    size: float = math.nan
+    """Size of the gaps, without the power and what a corrected metric takes off; NaN for other statistics."""
+    size_R: Array = field(default_factory=_none)
+    noise_R: Array = field(default_factory=_none)
+    """Size of what the gaps of each resample differ by from those of the sample."""
+    divisor: float = math.nan
+    divisor_R: Array = field(default_factory=_none)
+
+
+def resample_questions(n_questions: int, n_boot: int, rng: np.random.Generator) -> Iterator[Array]:
+    """Yield blocks (R, P) of question weights, ``n_boot`` rows in all; every row has sum P."""
+    # Whole numbers below 2^16 suffice for how often a question is drawn, and a block stays below `_BLOCK_BYTES`. Rows
+    # are drawn one by one, so the resamples of a seed do not depend on the size of the blocks.
+    rows = max(1, min(n_boot, 250, _BLOCK_BYTES // (2 * max(n_questions, 1))))
+    for start in range(0, n_boot, rows):
+        weight_R_P = np.empty((min(rows, n_boot - start), n_questions), dtype=np.uint16)
+        for weight_P in weight_R_P:
+            draws_P = rng.integers(0, n_questions, n_questions, dtype=np.int32)
+            weight_P[:] = np.bincount(draws_P, minlength=n_questions)
+        yield weight_R_P
+
+
+def replicate(
+    statistics: Mapping[Key, Statistic],
+    n_questions: int,
+    *,
+    rng: np.random.Generator,
+    n_boot: int = N_BOOT,
+    advance: Callable[[int], object] | None = None,
+) -> dict[Key, Resampled]:
+    """Values on the questions as they are, and on ``n_boot`` resamples that all statistics share.
+
+    Args:
+        statistics: by name, all over the same P questions in the same order.
+        n_questions: P. With P < 2 there is nothing to resample and the replicates are empty.
+        rng: source of the resamples.
+        n_boot: replicates; a `WeightedStatistic` over many items gets fewer (`MAX_ITEM_VISITS`).
+        advance: called with the number of replicates that have just been done.
+    """
+    sums = {name: s for name, s in statistics.items() if isinstance(s, SumStatistic) and s.n}
+    weighted = {name: s for name, s in statistics.items() if isinstance(s, WeightedStatistic) and s.n}
+    sums_P_S, places = _stack({name: s.all_sums for name, s in sums.items()}, n_questions)
+    own = {name: s.own_pairs(*s.sums) for name, s in sums.items() if s.own_pairs is not None}
+    own_P_S, own_places = _stack(own, n_questions)
+    one_P = np.ones(n_questions)
+    can_resample = n_questions >= 2 and n_boot >= 1
+    limit = {name: min(n_boot, max(100, MAX_ITEM_VISITS // s.n)) for name, s in weighted.items()}
+    totals, own_totals = [np.empty((0, sums_P_S.shape[1]))], [np.empty((0, own_P_S.shape[1]))]
+    recomputed: dict[Key, list[float]] = {name: [] for name in weighted}
+    for weight_R_P in resample_questions(n_questions, n_boot, rng) if can_resample else ():
+        totals.append(_weighted(weight_R_P, sums_P_S))
+        own_totals.append(_weighted(weight_R_P, own_P_S, power=2))
+        for name, s in weighted.items():
+            n_missing = max(limit[name] - len(recomputed[name]), 0)
+            recomputed[name].extend(s.compute(weight_P.astype(float)) for weight_P in weight_R_P[:n_missing])
+        if advance is not None:
+            advance(len(weight_R_P))
+    total_1_S, total_R_S = one_P[None] @ sums_P_S, np.concatenate(totals)
+    own_1_S, own_R_S = one_P[None] @ own_P_S, np.concatenate(own_totals)
+    undefined = Resampled(math.nan, _none())
+    out = dict.fromkeys(statistics, undefined)
+    for name, s in sums.items():
+        out[name] = _resampled(
+            s,
+            *(
+                [total[:, place] for place in places[name]] + [pairs[:, place] for place in own_places.get(name, ())]
+                for total, pairs in ((total_1_S, own_1_S), (total_R_S, own_R_S))
+            ),
+        )
+    return out | {name: Resampled(s.compute(one_P), np.array(recomputed[name])) for name, s in weighted.items()}
+
+
+def _resampled(s: SumStatistic, sums_1: list[Array], sums_R: list[Array]) -> Resampled:
+    size, divisor = math.nan, math.nan
+    size_R, noise_R, divisor_R = _none(), _none(), _none()
+    if s.gaps is not None:
+        gap_1_B, gap_R_B = (np.nan_to_num(s.gaps.of(*sums)) for sums in (sums_1, sums_R))
+        size, size_R = float(s.gaps.size(gap_1_B)[0]), s.gaps.size(gap_R_B)
+        noise_R = s.gaps.size(gap_R_B - gap_1_B)
+    if s.divisor is not None:
+        divisor, divisor_R = float(s.divisor.of(*sums_1)[0]), s.divisor.of(*sums_R)
+    return Resampled(float(s.finish(*sums_1)[0]), s.finish(*sums_R), size, size_R, noise_R, divisor, divisor_R)
+
+
+def _weighted(weight_R_P: Array, sums_P_S: Array, power: int = 1) -> Array:
+    """Sums of every replicate (R, S), of weights to a power."""
+    total_R_S = np.zeros((len(weight_R_P), sums_P_S.shape[1]))
+    if total_R_S.size:
+        for start in range(0, len(sums_P_S), _SLAB):  # slab by slab, so that only a slab of weights becomes float64
+            weight = weight_R_P[:, start : start + _SLAB].astype(float) ** power
+            total_R_S += weight @ sums_P_S[start : start + _SLAB]
+    return total_R_S
+
+
+def _stack(sums: Mapping[Key, Sequence[Array]], n_questions: int) -> tuple[Array, dict[Key, list[int | slice]]]:
+    """All per-question sums side by side (P, S), equal arrays once, and the columns of each statistic."""
+    columns: dict[Hashable, int | slice] = {}
+    places: dict[Key, list[int | slice]] = {name: [] for name in sums}
+    blocks, width = [np.empty((n_questions, 0))], 0
+    for name, arrays in sums.items():
+        for a in arrays:
+            key = a.shape, hash(a.tobytes())
+            if key not in columns:
+                columns[key] = width if a.ndim == 1 else slice(width, width + a.shape[1])
+                width += 1 if a.ndim == 1 else a.shape[1]
+                blocks.append(a)
+            places[name].append(columns[key])
+    return np.column_stack(blocks), places

@@ -1,0 +1,177 @@
+"""Intervals against exact limits, and how often they hold the truth of samples that are drawn here."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from scipy.stats import binom, binomtest
+
+from polymode.metrics import calibration
+from polymode.uncertainty import (
+    Divisor,
+    Estimate,
+    Gaps,
+    Statistic,
+    SumStatistic,
+    bootstrap,
+    mean_of_items,
+    mean_of_questions,
+    paired_differences,
+    ratio,
+)
+from polymode.uncertainty.intervals import share_interval, unseen_interval
+
+
+def interval(statistic: Statistic, n: int, seed: int = 0, n_boot: int = 200) -> Estimate:
+    return bootstrap({"x": statistic}, n, rng=np.random.default_rng(seed), n_boot=n_boot)["x"]
+
+
+def n_held(draw: Callable[[np.random.Generator], tuple[Statistic, int]], truth: float, n: int, n_boot: int) -> int:
+    """Of n samples, those whose interval holds the truth."""
+    held = 0
+    for seed in range(n):
+        statistic, n_questions = draw(np.random.default_rng(seed))
+        e = interval(statistic, n_questions, seed, n_boot)
+        held += e.low <= truth <= e.high
+    return held
+
+
+# --- shares ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("right", [0, 1, 13, 19, 20])
+def test_a_share_of_questions_has_the_exact_limits(right: int) -> None:
+    y = np.repeat([1.0, 0.0], [right, 20 - right])
+    exact = binomtest(right, 20).proportion_ci(method="exact")
+    e = interval(mean_of_questions(np.arange(20), y, 20, is_share=True, limits=(0.0, 1.0)), 20)
+    assert (e.low, e.high) == pytest.approx((exact.low, exact.high), abs=1e-9)
+
+
+@pytest.mark.parametrize("n", [5, 20, 50])
+def test_exact_limits_hold_every_share(n: int) -> None:
+    # By enumeration: the probability of the counts whose interval holds p is at least 95% for each p.
+    counts = np.arange(n + 1)
+    ends = np.array([share_interval(np.repeat([1.0, 0.0], [c, n - c]), np.ones(n)) for c in counts])
+    for p in np.linspace(0.005, 0.995, 67):
+        holds = (ends[:, 0] <= p) & (p <= ends[:, 1])
+        assert binom.pmf(counts[holds], n, p).sum() >= 0.95
+
+
+def test_outcomes_of_a_question_that_agree_are_one() -> None:
+    # Ten questions of three outcomes that are all alike: no narrower than one outcome each.
+    right = np.repeat([1.0, 0.0], [6, 4])
+    one, three = share_interval(right, np.ones(10)), share_interval(3 * right, np.full(10, 3.0))
+    assert three[0] <= one[0] and one[1] <= three[1]
+    # Outcomes that do not depend on the question: close to the exact limits of all 600.
+    rng = np.random.default_rng(0)
+    hits = rng.binomial(3, 0.6, 200).astype(float)
+    exact = binomtest(int(hits.sum()), 600).proportion_ci(method="exact")
+    assert share_interval(hits, np.full(200, 3.0)) == pytest.approx((exact.low, exact.high), abs=0.012)
+
+
+@pytest.mark.parametrize(("a", "b"), [(2.0, 2.0), (9.0, 1.0), (49.0, 1.0)])
+def test_shares_of_answers_hold_the_truth(a: float, b: float) -> None:
+    # Three answers a question, whose difficulty varies: 300 samples of 20 questions.
+    rng, held = np.random.default_rng(1), 0
+    for _ in range(300):
+        hits = rng.binomial(3, rng.beta(a, b, 20)).astype(float)
+        low, high = share_interval(hits, np.full(20, 3.0))
+        held += low <= a / (a + b) <= high
+    assert held >= 279  # 93%: 95% less 1.6 standard errors
+
+
+def test_a_share_has_the_limits_of_its_questions() -> None:
+    # Every question has two references, and both are found by each: the exact limits of 20 of 20, times two.
+    e = interval(mean_of_questions(np.arange(20), np.full(20, 2.0), 20, is_share=True, limits=(0.0, 2.0)), 20)
+    assert (e.low, e.high) == pytest.approx((2 * 0.025 ** (1 / 20), 2.0))
+
+
+# --- other metrics ---------------------------------------------------------------------------------------------------
+
+
+def test_equal_values_leave_an_unseen_share_of_others() -> None:
+    share = 1 - 0.025 ** (1 / 10)  # of questions, 31%
+    assert unseen_interval(0.25, 10, (0.0, 1.0)) == pytest.approx((0.25 - share * 0.25, 0.25 + share * 0.75))
+    e = interval(mean_of_items(np.arange(10), np.full(10, 0.25), 10, limits=(0.0, 1.0)), 10)
+    assert (e.low, e.high) == pytest.approx(unseen_interval(0.25, 10, (0.0, 1.0)))
+    without_limit = interval(mean_of_items(np.arange(10), np.full(10, 7.0), 10, limits=(0.0, math.inf)), 10)
+    assert math.isnan(without_limit.low) and without_limit.value == 7
+    assert "all 10 questions have the same value" in without_limit.reason
+
+
+@pytest.mark.parametrize(("n", "least"), [(5, 88), (12, 91), (60, 91)])  # of five, resamples know little of the tails
+def test_means_of_few_questions_hold_the_truth(n: int, least: int) -> None:
+    def draw(rng: np.random.Generator) -> tuple[Statistic, int]:
+        level = np.repeat(rng.normal(size=n), 2)
+        return mean_of_items(np.repeat(np.arange(n), 2), level + 0.1 * rng.normal(size=2 * n), n), n
+
+    assert n_held(draw, 0.0, 100, 200) >= least
+
+
+# --- sums of gaps ----------------------------------------------------------------------------------------------------
+
+
+def _ece(n: int, factor: float, name: str) -> Callable[[np.random.Generator], tuple[Statistic, int]]:
+    def draw(rng: np.random.Generator) -> tuple[Statistic, int]:
+        q = rng.random(n)
+        y = (rng.random(n) < factor * q).astype(float)
+        sums = calibration.clustered_bin_sums(q, y, calibration.width_bins(q), np.arange(n), n)
+        if name == "ece":
+            return SumStatistic(sums, calibration.ece_from_sums, n, gaps=calibration.GAPS, limits=(0.0, 1.0)), n
+        return SumStatistic(
+            sums,
+            calibration.debiased_ece_from_sums,
+            n,
+            gaps=calibration.GAPS,
+            derive=calibration.debiasing_sums,
+            limits=(0.0, 1.0),
+        ), n
+
+    return draw
+
+
+@pytest.mark.parametrize("name", ["ece", "ece_debiased"])
+@pytest.mark.parametrize("n", [20, 200])
+def test_the_interval_of_a_calibrated_model_holds_0(n: int, name: str) -> None:
+    assert n_held(_ece(n, 1.0, name), 0.0, 100, 100) >= 93
+
+
+@pytest.mark.parametrize("name", ["ece", "ece_debiased"])
+def test_the_interval_of_an_overconfident_model_holds_its_gap_and_not_0(name: str) -> None:
+    draw = _ece(200, 0.5, name)  # the gap is q / 2, on average 1/4
+    assert n_held(draw, 0.25, 60, 100) >= 54
+    assert n_held(draw, 0.0, 60, 100) == 0
+
+
+def test_noise_alone_has_a_low_end_of_0() -> None:
+    # Sum of |noise| per bin: every resample adds noise, so plain percentiles lie well above the value.
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(100, 60))
+    statistic = SumStatistic((noise,), lambda s: np.abs(s).sum(-1) / 100, 100)
+    plain = bootstrap({"x": statistic}, 100, rng=np.random.default_rng(1), n_boot=500)["x"]
+    gaps = Gaps(lambda s: s / 100, lambda g: np.abs(g).sum(-1))
+    absolute = SumStatistic(statistic.sums, statistic.finish, 100, gaps=gaps)
+    shifted = bootstrap({"x": absolute}, 100, rng=np.random.default_rng(1), n_boot=500)["x"]
+    assert (plain.low + plain.high) / 2 > plain.value + 1
+    assert shifted.low == 0 < shifted.value < shifted.high < plain.high  # the truth is 0
+
+
+# --- quotients -------------------------------------------------------------------------------------------------------
+
+
+def _quotient(top: np.ndarray, bottom: np.ndarray, least: int = 0) -> SumStatistic:
+    return SumStatistic((top, bottom), ratio, len(top), divisor=Divisor(lambda _, b: b, "the bottom", least))
+
+
+def test_a_quotient_by_what_may_be_0_is_refused_with_its_reason() -> None:
+    rng = np.random.default_rng(0)
+    refused = interval(_quotient(np.ones(40), rng.normal(size=40)), 40)
+    assert math.isnan(refused.value) and "the bottom is not clearly above 0 on 40 questions" in refused.reason
+    few = interval(_quotient(np.ones(9), np.ones(9), least=30), 9)
+    assert math.isnan(few.value) and few.reason == "needs at least 30 questions, has 9"
+    sure = interval(_quotient(rng.normal(1, 0.1, 40), rng.normal(2, 0.1, 40)), 40)
+    assert sure.low < sure.value < sure.high and not sure.reason
+    uncertain = _quotient(np.ones(40), rng.normal(size=40))
+    difference = paired_differences({"x": (uncertain, uncertain)}, 40, rng=rng, n_boot=100)["x"]
+    assert math.isnan(difference.value) and "not clearly above 0" in difference.reason
