@@ -139,7 +139,7 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
             '"-1.0" for --temperature. Must be >= 0',
         ),
         (["generate", "--model", "m", "--out", "x", "--task", "chess"], "task = 'chess' is not known: use one of"),
-        (["reproduce", "slow"], "experiment 'slow' is not known: use one of quick, lab, ddxplus"),
+        (["reproduce", "slow"], "experiment 'slow' is not known: use one of quick, lab, harder-lab, ddxplus"),
         (["reproduce", "lab", "--only", "quick"], "--only 'quick' is not a part of lab: use one of clinic, "),
         (["reproduce", "--workers", "-1"], 'invalid value "-1" for --workers. Must be >= 0'),
         (["evaluate"], "COMPLETIONS is missing: A completions.jsonl file, or a folder that contains one"),

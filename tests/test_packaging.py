@@ -213,7 +213,7 @@ def test_each_set_is_installed_once_with_its_constraints_and_tested(checkout: Ch
     )
     asked = checkout.asked()
     for name in ("oldest", "vllm"):
-        assert any(f"-c constraints-{name}.txt -e .[train,gguf,http]" in line for line in asked)
+        assert any(f"-c constraints-{name}.txt -e .[train,gguf,http,serve]" in line for line in asked)
     assert sum("-m pytest" in line and "not slow" in line for line in asked) == 2
 
     assert versions(checkout, "vllm").returncode == 0

@@ -114,7 +114,7 @@ def test_smollm2_runs_three_tasks_in_lines(tmp_path: Path) -> None:
     assert demonstrations == ["task", "task", "self"]
     for plan in every:
         assert {arm.recipe.format for arm in plan.arms} == {"lines"}
-        by_credit = {arm.recipe.method for arm in plan.arms if arm.recipe.credit == "term"}
+        by_credit = {arm.recipe.method for arm in plan.arms if arm.recipe.credit == "expected"}
         assert by_credit == {"single-rlcr", "multi-rlcr"}  # the others have one term alone
     assert every[0].questions == len(open_task("list-questions", conditions=1).examples("test")) >= 300
     assert len(SMOLLM2_PRESETS) == 3

@@ -85,7 +85,7 @@ def test_options_out_of_their_range_are_refused(option: dict[str, Any], message:
 def test_the_ceiling_of_a_trained_model(small_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
     recipe = small_recipe(k=2, task_options={"style": "brief", "validation": 0.3, "test": 0.0})
     target = train_ceiling(recipe, tmp_path / "ceiling-of-x" / "seed-5", OPTIONS)
-    config = json.loads((target.parent / "config.json").read_text())
+    config = json.loads((target.parent / "config.json").read_text())["config"]
     assert (config["method"], config["seed"], config["model"]) == ("ceiling-of-x", 5, recipe.model)
     before = target.stat().st_mtime_ns
     assert train_ceiling(recipe, target.parent, OPTIONS) == target and target.stat().st_mtime_ns == before
