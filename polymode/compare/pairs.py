@@ -113,10 +113,10 @@ def _mean_difference(pairs: Sequence[tuple[Run, Run, Estimate]]) -> Difference:
     variances = None
     if any(a.seed != b.seed for a, b, _ in defined):
         variances = []
-        for side in (0, 1):
+        for side in zip(*((a, b) for a, b, _ in defined), strict=True):
             by_run: dict[Path, list[float]] = {}
-            for pair in defined:
-                by_run.setdefault(pair[side].folder, []).append(pair[2].value)
+            for run, (*_, estimate) in zip(side, defined, strict=True):
+                by_run.setdefault(run.folder, []).append(estimate.value)
             variances.append(SeedVariance.of([sum(own) / len(own) for own in by_run.values()]))
     cell = combine([estimate for *_, estimate in pairs], variances=variances)
     return Difference(replace(cell, n=min(estimate.n for *_, estimate in pairs)), len(cell.by_seed))

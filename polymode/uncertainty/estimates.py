@@ -109,7 +109,8 @@ def paired_differences(
     resampled = replicate(joined, n_different, rng=rng, n_boot=n_boot)
     out = {}
     for name in pairs:
-        (a, b), (first, second) = (tuple(of[name, arm] for arm in (0, 1)) for of in (joined, resampled))
+        a, b = joined[name, 0], joined[name, 1]
+        first, second = resampled[name, 0], resampled[name, 1]
         refusal = next((why for s, one in ((a, first), (b, second)) if n_boot and (why := _refusal(s, one))), "")
         if refusal:
             out[name] = Estimate(math.nan, math.nan, math.nan, n_questions, reason=refusal)

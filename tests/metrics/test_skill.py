@@ -91,8 +91,8 @@ def test_the_slot_constant_is_a_sum_over_pairs_of_different_questions() -> None:
     share = value_of(skill.beyond_slots(q, y, slot, question, 3), 3)
     assert share == pytest.approx(1 - 0.25 / expected)
     # A slot that one question alone has says nothing of others: it is left out on both sides.
-    more = [np.append(a, x) for a, x in ((q, 1.0), (y, 0.0), (slot, 2), (question, 2))]
-    assert value_of(skill.beyond_slots(*more, 3), 3) == pytest.approx(share)
+    more = skill.beyond_slots(np.append(q, 1.0), np.append(y, 0.0), np.append(slot, 2), np.append(question, 2), 3)
+    assert value_of(more, 3) == pytest.approx(share)
 
 
 @settings(deadline=None)

@@ -29,7 +29,7 @@ OPTIONS = ConfidenceSupervision(
 def judged(n: int, seed: int, *, confidence: bool = True) -> list[Judged]:
     """Completions whose answer is right when the question names it, with random confidences."""
     rng, out = np.random.default_rng(seed), []
-    examples = Drinks().examples("train") * 4
+    examples = [*Drinks().examples("train")] * 4
     for example in examples[:n]:
         text = Drinks().demonstrate(example, 2, confidence=True, rng=rng)
         one = Completion(example, text, 2, True)
