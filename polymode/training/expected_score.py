@@ -17,7 +17,7 @@ on, stays with the sampled credit of `polymode.credit`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -59,6 +59,27 @@ def hidden_states_of(decoder: torch.nn.Module) -> Iterator[list[torch.Tensor]]:
         yield states
     finally:
         hook.remove()
+
+
+def completion_states(calls: Sequence[torch.Tensor], inputs: Mapping[str, Any]) -> torch.Tensor:
+    """The hidden state in front of each token of the completions, (rows, tokens, width).
+
+    Args:
+        calls: what `hidden_states_of` saw while the batch went through the model. A prompt that was read once for
+            several completions is a call of its own, with fewer rows, before that of the completions, which then begins
+            with the last token of the prompt; otherwise the rows are whole sequences.
+        inputs: the batch as TRL has it.
+    """
+    rows, n_completion = inputs["completion_ids"].shape
+    n_prompt = inputs["prompt_ids"].shape[1]
+    hidden_N_T_H = [call for call in calls if len(call) == rows][-1]
+    return hidden_N_T_H[:, n_prompt - 1 :] if hidden_N_T_H.shape[1] == n_prompt + n_completion else hidden_N_T_H
+
+
+def choice_places(confidences: Sequence[Sequence[JudgedConfidence]]) -> tuple[list[int], list[int]]:
+    """Row and token of every choice of a batch, in order, from the confidences of each row."""
+    places = [(row, choice.position) for row, own in enumerate(confidences) for one in own for choice in one.choices]
+    return [row for row, _ in places], [token for _, token in places]
 
 
 def number_logits(head: Any, config: Any, hidden_M_H: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:

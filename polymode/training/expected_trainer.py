@@ -9,7 +9,6 @@ completions; DDP sums the gradients of the output embeddings as it does those of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,8 @@ from polymode.training.confidence_tokens import Choices, NumberTokens, Stated, c
 from polymode.training.credit_trainer import TermCreditTrainer
 from polymode.training.expected_score import (
     JudgedConfidence,
+    choice_places,
+    completion_states,
     expected_losses,
     hidden_states_of,
     mean_loss,
@@ -128,51 +129,17 @@ class ExpectedCreditTrainer(TermCreditTrainer):
             if self._replay is None:
                 loss = super()._compute_loss(model, inputs)
             else:
-                with self._replay.watch(causal) as features:
+                with self._replay.watch(causal, rows, inputs):
                     loss = super()._compute_loss(model, inputs)
-                self._replay.add_features(rows, [one for one in features if len(one) == len(rows)][-1], inputs)
         confidences = [self._confidences[row] for row in rows]
         if not any(confidences):
             return loss
-        # A prompt that was read once for several completions has fewer rows, and comes first.
-        hidden_N_T_H = [one for one in states if len(one) == len(rows)][-1]
-        place = places(confidences, hidden_N_T_H.shape[1], inputs)
+        places = choice_places(confidences)
         flat = [one for row in confidences for one in row]
-        losses_M = expected_losses(
-            flat, self._numbers, hidden_N_T_H[place.row, place.column], causal, float(self.temperature)
-        )
-        weights_M = token_weights(self, inputs)[place.row, place.token]
+        hidden_M_H = completion_states(states, inputs)[places]
+        losses_M = expected_losses(flat, self._numbers, hidden_M_H, causal, float(self.temperature))
         self._metrics["train"]["expected_confidence_loss"].append(mean_loss(flat, losses_M))
-        return loss + (weights_M * losses_M).sum()
-
-
-class Places:
-    """Where the choices of some rows stand: in the completions, and in the hidden states of one call of the model."""
-
-    def __init__(self, row: torch.Tensor, token: torch.Tensor, column: torch.Tensor) -> None:
-        self.row, self.token, self.column = row, token, column
-
-
-def places(confidences: Sequence[Sequence[JudgedConfidence]], width: int, inputs: dict[str, Any]) -> Places:
-    """The places of all choices, in order.
-
-    Args:
-        confidences: of each row.
-        width: columns of the hidden states. Those of whole sequences begin with the prompt; with a shared prompt they
-            begin with its last token.
-        inputs: the batch as TRL has it.
-    """
-    device = inputs["completion_ids"].device
-    pairs = [
-        (row, choice.position)
-        for row, own in enumerate(confidences)
-        for confidence in own
-        for choice in confidence.choices
-    ]
-    row, token = torch.tensor(pairs, device=device).T
-    n_prompt = inputs["prompt_ids"].shape[1]
-    is_whole = width == n_prompt + inputs["completion_ids"].shape[1]
-    return Places(row, token, token + (n_prompt - 1 if is_whole else 0))
+        return loss + (token_weights(self, inputs)[places] * losses_M).sum()
 
 
 def labels_of(scored: ScoredText) -> list[float]:

@@ -33,7 +33,14 @@ from polymode.errors import RecordError
 from polymode.probe import cross_fitted
 from polymode.training.confidence_options import replay_options
 from polymode.training.confidence_tokens import Choices, Loss, NumberTokens, Stated
-from polymode.training.expected_score import JudgedConfidence, expected_losses, hidden_states_of, mean_loss
+from polymode.training.expected_score import (
+    JudgedConfidence,
+    choice_places,
+    completion_states,
+    expected_losses,
+    hidden_states_of,
+    mean_loss,
+)
 
 _REFIT = 4
 """Steps of reinforcement learning between two fits of the probe."""
@@ -55,6 +62,10 @@ class JudgedCompletion:
     probe: dict[int, float] = field(default_factory=dict)
     """What the probe says, by slot."""
 
+    def label(self, slot: int) -> float:
+        """What the confidence is scored against: the probe's probability where there is one, else the verdict."""
+        return self.probe.get(slot, self.labels[slot])
+
 
 class Replay(TrainerCallback):
     """The buffer and its steps; a callback of the trainer that fills it."""
@@ -74,29 +85,25 @@ class Replay(TrainerCallback):
         self.buffer.extend(one for one in self._batch if one is not None)
 
     @contextmanager
-    def watch(self, causal: Any) -> Iterator[list[torch.Tensor]]:
-        """Hidden states of the probe's layer, while the context is open; of the last layer where there is no probe."""
-        with hidden_states_of(self._layer(causal)) as states:
-            yield states
+    def watch(self, causal: Any, rows: Sequence[int], inputs: Mapping[str, Any]) -> Iterator[None]:
+        """While some rows of the step go through the model, remember the states in front of their confidences."""
+        if self.options.teacher != "probe":
+            yield
+            return
+        with hidden_states_of(self._layer(causal)) as calls:
+            yield
+        states = completion_states(calls, inputs).detach()
+        for index, row in enumerate(rows):
+            if (completion := self._batch[row]) is not None:
+                for one in completion.stated:
+                    completion.features[one.slot] = states[index, one.first].float().cpu().numpy()
 
     def _layer(self, causal: Any) -> torch.nn.Module:
+        """The block whose output the probe reads; the whole decoder where its blocks are not found."""
         decoder = causal.base_model
         n = causal.config.get_text_config().num_hidden_layers
         blocks = next((m for m in decoder.modules() if isinstance(m, torch.nn.ModuleList) and len(m) == n), None)
         return decoder if blocks is None else blocks[max(1, round(self.options.layer * n)) - 1]
-
-    def add_features(self, rows: Sequence[int], hidden_N_T_H: torch.Tensor, inputs: Mapping[str, Any]) -> None:
-        """Remember the states in front of the confidences of some rows of the step."""
-        if self.options.teacher != "probe":
-            return
-        n_prompt = inputs["prompt_ids"].shape[1]
-        is_whole = hidden_N_T_H.shape[1] == n_prompt + inputs["completion_ids"].shape[1]
-        shift = n_prompt - 1 if is_whole else 0
-        for index, row in enumerate(rows):
-            if (completion := self._batch[row]) is not None:
-                for one in completion.stated:
-                    state = hidden_N_T_H[index, one.first + shift].detach()
-                    completion.features[one.slot] = state.float().cpu().numpy()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Take the steps of replay; all processes or none."""
@@ -135,34 +142,26 @@ class Replay(TrainerCallback):
         trainer = self._trainer
         causal = base_of(trainer.accelerator.unwrap_model(model))
         inputs = self._tensors(batch)
-        n_prompt, n_completion = inputs["prompt_ids"].shape[1], inputs["completion_ids"].shape[1]
+        n_completion = inputs["completion_ids"].shape[1]
         ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], 1)
         mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], 1)
-        with hidden_states_of(causal.base_model) as states:
+        with hidden_states_of(causal.base_model) as calls:
             log_probs_N_T, _, _ = trainer._get_per_token_logps_and_entropies(model, ids, mask, n_completion)
-        hidden_N_T_H = [one for one in states if len(one) == len(batch)][-1]
-        shift = n_prompt - 1 if hidden_N_T_H.shape[1] == n_prompt + n_completion else 0
-        confidences, rows, columns = [], [], []
+        confidences: list[list[JudgedConfidence]] = []
         is_other_N_T = inputs["completion_mask"].clone()
         for row, completion in enumerate(batch):
+            of_row = [(choices.of(one), completion.label(one.slot)) for one in completion.stated]
+            confidences.append([JudgedConfidence(own, label, 1.0) for own, label in of_row if own])
             for one in completion.stated:
-                label = completion.probe.get(one.slot, completion.labels[one.slot])
-                of_one = choices.of(one)
-                if of_one:
-                    confidences.append(JudgedConfidence(of_one, label, 1.0))
-                    rows += [row] * len(of_one)
-                    columns += [choice.position for choice in of_one]
-                for position in range(one.first, one.first + len(one.tokens)):
-                    # Only the number: what ends it is format too, above all the end of the completion.
-                    is_other_N_T[row, position] = 0
+                # Only the number: what ends it is format too, above all the end of the completion.
+                is_other_N_T[row, one.first : one.first + len(one.tokens)] = 0
         anchor = -(log_probs_N_T * is_other_N_T).sum() / is_other_N_T.sum().clamp(min=1)
-        if not confidences:
+        flat = [one for row in confidences for one in row]
+        if not flat:
             return self.options.anchor * anchor, float("nan")
-        hidden_M_H = hidden_N_T_H[rows, [column + shift for column in columns]]
-        heat = float(trainer.temperature)
-        losses_M = expected_losses(confidences, self._numbers, hidden_M_H, causal, heat)
-        score = losses_M.sum() / len(confidences)
-        return score + self.options.anchor * anchor, mean_loss(confidences, losses_M)
+        hidden_M_H = completion_states(calls, inputs)[choice_places(confidences)]
+        losses_M = expected_losses(flat, self._numbers, hidden_M_H, causal, float(trainer.temperature))
+        return losses_M.sum() / len(flat) + self.options.anchor * anchor, mean_loss(flat, losses_M)
 
     def _tensors(self, batch: Sequence[JudgedCompletion]) -> dict[str, torch.Tensor]:
         """The batch as TRL lays it out: prompts padded on the left, completions on the right."""
