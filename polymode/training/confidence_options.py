@@ -63,7 +63,7 @@ def replay_options(section: Mapping[str, Any]) -> ReplayOptions:
     return options
 
 
-def conflicts(recipe: Recipe) -> Iterator[str]:
+def credit_conflicts(recipe: Recipe) -> Iterator[str]:
     """What contradicts credit for single tokens, or needs ``credit: expected``; the first is reported."""
     if recipe.credit in ("term", "dcpo") and recipe.loss_type == "luspo":
         yield (
@@ -82,6 +82,8 @@ def conflicts(recipe: Recipe) -> Iterator[str]:
         if name := next((name for name, value in given.items() if value), None):
             yield f"{name} is given without credit = 'expected': add credit: expected"
         return
+    if recipe.apart_share != 0.25 and recipe.confidence_questions != "apart":
+        yield f"apart_share = {recipe.apart_share!r} is given without apart: add confidence_questions: apart"
     if not METHODS[recipe.method].has_confidence:
         yield f"credit = 'expected' with method = {recipe.method!r}: its answers carry no confidences; use credit: term"
     if not recipe.confidence_weight:

@@ -6,7 +6,7 @@ are the lab's; `recipes/` holds those of full-size runs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import field, fields
 from functools import cached_property, wraps
 from pathlib import Path
@@ -22,8 +22,7 @@ from polymode.prompts import check_k
 from polymode.rewards import METHODS, Reward, check_question, term_names
 from polymode.rewards.coverage import least_gain
 from polymode.runs import read_shots
-from polymode.training import confidence_options
-from polymode.training.target_options import target_conflicts
+from polymode.training.conflicts import conflicts, objective_conflicts
 from polymode.training.trl_options import (
     check_sections,
     describe,
@@ -208,95 +207,13 @@ class Recipe:
         for k in (self.k, *self.k_choices):
             check_k(k)
         Chat(template=self.chat_template, stop=self.stop)
-        for problem in self._conflicts():
+        for problem in conflicts(self):
             raise ConfigError(problem)
         check_sections(self)
         term_names(self.reward)
-        for problem in self._conflicts_of_objective():
+        for problem in objective_conflicts(self):
             raise ConfigError(problem)
         self.check_weights(1)
-
-    def _conflicts(self) -> Iterator[str]:
-        """Options that contradict each other; the first is reported."""
-        method = f"method = {self.method!r}"
-        has_confidence = METHODS[self.method].has_confidence
-        if self.model is not None and self.warm_start_demonstrations != "noisy":
-            yield (
-                f"{self._setting('warm_start_demonstrations')} with model = {self.model!r}: only the lab's "
-                "own model is warm-started; leave one of them out"
-            )
-        if self.verifier is None and self.verifier_options:
-            yield "verifier_options are given without verifier: name one, for example verifier: judge"
-        if self.method.startswith("multi") and self.k == 1:
-            yield f"k = 1 with {method}: use the single method, or k from 2"
-        if len(set(self.k_choices)) != len(self.k_choices):
-            yield f"k_choices = {self.k_choices!r} names a number twice: name each once"
-        for name, plain in (("coverage", "count"), ("objective", "mean"), ("exploration", "none"), ("preset", "paper")):
-            if self.k_choices and getattr(self, name) != plain:
-                yield f"k_choices with {self._setting(name)}: its conditions are of one k; use k, or {name} = {plain!r}"
-        if self.k_choices and not self.method.startswith("multi"):
-            yield f"k_choices with {method}: a single method asks for one answer; use k"
-        if self.scale_rewards == "group" and has_confidence and not self.allow_group_scale:
-            yield (
-                f"scale_rewards = 'group' with {method}: dividing by each group's deviation breaks calibration (arXiv "
-                "2508.11800); use 'none' or 'batch' (allow_group_scale: true lets it through, to measure that)"
-            )
-        for name, plain, switch, value in (
-            ("reasoning_credit", 1, "credit", "term"),
-            ("confidence_credit", 1, "credit", "term"),
-            ("objective_k", 0, "objective", "pass@k"),
-            ("exploration_weight", 0.1, "exploration", "batch"),
-        ):
-            if getattr(self, name) != plain and getattr(self, switch) in ("sequence", "dcpo", "mean", "none"):
-                yield f"{self._setting(name)} is given without {switch}: add {switch}: {value}"
-        if self.confidence_credit != 1 and not has_confidence:
-            yield (
-                f"{self._setting('confidence_credit')} with {method}: its answers carry no confidences; use "
-                "single-rlcr or multi-rlcr"
-            )
-        yield from confidence_options.conflicts(self)
-        if self.credit != "sequence" and self.preset != "paper":
-            yield (
-                f"{self._setting('credit')} with preset = {self.preset!r}: its gates look at the whole set; use preset "
-                "'paper', or credit 'sequence'"
-            )
-        yield from target_conflicts(self)
-        if self.device_batch is not None and self.completions_per_step % self.device_batch:
-            steps = f"questions_per_step x num_generations = {self.completions_per_step}"
-            yield f"{self._setting('device_batch')} must divide {steps}"
-
-    def _conflicts_of_objective(self) -> Iterator[str]:
-        """What objective and exploration contradict; the first is reported."""
-        for name, plain in (("objective", "mean"), ("exploration", "none")):
-            if self.preset != "paper" and getattr(self, name) != plain:
-                yield f"{self._setting(name)} with preset = {self.preset!r}: use preset 'paper'"
-        if self.exploration != "none" and self.exploration_weight == 0:
-            yield f"{self._setting('exploration')} has exploration_weight = 0: give a weight, for example 0.1"
-        if self.objective == "mean":
-            return
-        objective = self._setting("objective")
-        if self.reward.confidence_weight:
-            yield (
-                f"{objective} with method = {self.method!r}: a right answer that others of the group found too adds "
-                "nothing, doubt about it still costs, so junk with confidence 0 would be worth more; use single-rlvr "
-                "or multi-rlvr"
-            )
-        if self.coverage != "count":
-            yield f"{objective} with {self._setting('coverage')}: it has its own count; leave coverage out"
-        if not self.coverage_weight:
-            yield f"{objective} with coverage_weight = 0: nothing would be learnt; give it a weight"
-        if self.scale_rewards == "group":
-            yield (
-                f"{objective} with scale_rewards = 'group': the deviation of the group's values is not that of pass@k; "
-                "use 'none' or 'batch'"
-            )
-        if self.credit != "sequence":
-            yield f"{objective} with {self._setting('credit')}: it is no sum over answers; use credit 'sequence'"
-        if (self.objective_k or self.k) >= self.num_generations:
-            yield (
-                f"{objective} with {self._setting('objective_k' if self.objective_k else 'k')} and num_generations = "
-                f"{self.num_generations}: use objective_k from 1 to {self.num_generations - 1}"
-            )
 
     def check_weights(self, n: int, target: Literal["verdict", "distribution"] = "verdict") -> None:
         """Refuse weights that on questions with n references pay for something else than right, honest answers.
