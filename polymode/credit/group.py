@@ -75,3 +75,13 @@ def divisor_of(scores_PG: Floats, centred_PG: Floats, scale: str) -> Floats | fl
         n_P1 = is_scored_PG.sum(axis=-1, keepdims=True)
         return EPSILON + np.sqrt((centred_PG**2).sum(axis=-1, keepdims=True) / np.maximum(n_P1 - 1, 1))
     return 1.0
+
+
+def shrink_of(total_PG: Floats) -> Floats:
+    """(n - 1) / n of each group's n scored completions, shape (P, 1): by what a mean over the group shrinks credit.
+
+    The expected gradient of a score minus its group's mean, the completion itself included, is (n - 1) / n of the
+    score's own. Parts of credit that need no such mean are multiplied by it, so that all parts keep their ratio.
+    """
+    n_P1 = (~np.isnan(total_PG)).sum(1, keepdims=True)
+    return (n_P1 - 1) / np.maximum(n_P1, 1)

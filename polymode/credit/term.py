@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polymode.credit.baselines import against_others, same_verdict_mean, without_past
-from polymode.credit.group import SCALES, divisor_of, group_advantages
+from polymode.credit.group import SCALES, divisor_of, group_advantages, shrink_of
 from polymode.credit.slots import SlotScores
 from polymode.errors import ConfigError, one_of
 
@@ -116,8 +116,7 @@ def term_advantages(
     is_scored_NK = np.broadcast_to(is_scored_N1, has_slot_NK.shape)
     with_slots_NK, scored_NK = (against_others(totals_NK, mask, group) for mask in (has_slot_NK, is_scored_NK))
     format_NK = np.where(has_slot_NK, scored_NK - with_slots_NK, 0.0)
-    n_P1 = (~np.isnan(total_PG)).sum(1, keepdims=True)
-    shrink_N1 = np.repeat((n_P1 - 1) / np.maximum(n_P1, 1), group, 0)  # as the mean with the completion itself does
+    shrink_N1 = np.repeat(shrink_of(total_PG), group, 0)
     answers_NK = shrink_N1 * (answers_NK + format_NK)
     confidences_NK = confidence * shrink_N1 * (confidences_NK + format_NK)
     outside_N = np.where(has_slot_NK.any(1), reasoning * whole_N, whole_N)

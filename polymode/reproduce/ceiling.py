@@ -7,7 +7,7 @@ has not seen, where the task has no end, and those that choose among rates and s
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from polymode import runs
 from polymode.judging import judge
 from polymode.parsing import parse_answers
 from polymode.prompts import style_of
-from polymode.tasks import Split
+from polymode.tasks import Split, examples_of
 from polymode.training.recipe import Recipe
 from polymode.training.recipe_parts import chat_for, task_for, verifier_for
 from polymode.training.supervision_options import ConfidenceSupervision
@@ -53,9 +53,11 @@ def train_ceiling(recipe: Recipe, folder: Path, options: ConfidenceSupervision) 
         _judged(recipe, task, generator, "validation", options.check, recipe.seed),
         generator,
         folder,
-        replace(options, seed=recipe.seed),
+        options,
         style=style_of(recipe.prompt_style, recipe.format, task.prompt_style),
         temperature=recipe.temperature,
+        confidence_score=recipe.confidence_score,
+        seed=recipe.seed,
     )
 
 
@@ -65,7 +67,7 @@ def _judged(recipe: Recipe, task: Any, generator: Any, split: Split, n: int, see
     from polymode.training.supervised_confidences import Judged
 
     completions = sample_completions(
-        task.examples(split, n, seed=seed),
+        examples_of(task, split, n, seed=seed, target=recipe.target),
         generator,
         k=recipe.answers,
         confidence=True,

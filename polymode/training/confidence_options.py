@@ -60,6 +60,8 @@ def replay_options(section: Mapping[str, Any]) -> ReplayOptions:
         raise ConfigError(
             "replay: steps = 0 and last_steps = 0: nothing would be learnt; give one of them, or leave it out"
         )
+    if options.batch > options.size:
+        raise ConfigError(f"replay: batch = {options.batch} is more than size = {options.size}: raise size")
     return options
 
 

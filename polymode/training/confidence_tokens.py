@@ -83,7 +83,6 @@ class Choice:
 
     position: int
     """Index of the token in the completion."""
-    slot: int
     token: int
     """Column of the token that was sampled, C for the end of the number."""
     end: int | None
@@ -147,7 +146,7 @@ class Choices:
                 allowed_C = np.append(allowed_C[:-1], False)
             column = len(allowed_C) - 1 if token is None else self._numbers.column[token]
             if allowed_C.sum() > 1 and allowed_C[column]:
-                out.append(Choice(stated.first + i, stated.slot, column, stated.end, allowed_C, losses_CY))
+                out.append(Choice(stated.first + i, column, stated.end, allowed_C, losses_CY))
         return out
 
     def _rule(self, slot: int, before: tuple[int, ...]) -> tuple[NDArray[np.bool_], Floats]:

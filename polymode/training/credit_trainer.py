@@ -6,6 +6,7 @@ and only they are replaced. Statistics are over all completions of the step, of 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,23 @@ from polymode.rewards.slots import slot_scores
 from polymode.training.recipe import Recipe
 from polymode.training.reward import ScoredText, ScoreLedger
 from polymode.training.shared_prompt import SharedPromptTrainer
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StepCredit:
+    """What the credit of a step is computed from; all but ``scores`` of this process's own completions."""
+
+    inputs: list[dict[str, Any]]
+    """Rows of the training data."""
+    batch: list[ScoredText]
+    ids_N_T: list[list[int]]
+    """Tokens, without padding."""
+    starts_N_T: list[list[int]]
+    """First character of each token."""
+    scores: SlotScores
+    """Of all completions of the step."""
+    first: int
+    """Place of this process's first completion among them."""
 
 
 class TermCreditTrainer(SharedPromptTrainer):
@@ -52,19 +70,11 @@ class TermCreditTrainer(SharedPromptTrainer):
             part_of_token_T = token_parts(scored.score.answer_set, scored.text, starts_T, self._recipe.answers)
             advantages_N_T[row, : len(starts_T)] = parts_N[row, part_of_token_T]
         output["advantages"] = torch.from_numpy(advantages_N_T).to(device)
-        return self._with_more_credit(output, inputs, batch, ids_N_T, starts_N_T, scores)
-
-    def _with_more_credit(
-        self,
-        output: dict[str, Any],
-        inputs: list[dict[str, Any]],
-        batch: list[ScoredText],
-        ids_N_T: list[list[int]],
-        starts_N_T: list[list[int]],
-        scores: SlotScores,
-    ) -> dict[str, Any]:
-        """For trainers that add to the credit of single tokens; ``inputs`` and ``batch`` are this process's own."""
+        self._add_credit(output, StepCredit(inputs, batch, ids_N_T, starts_N_T, scores, first))
         return output
+
+    def _add_credit(self, output: dict[str, Any], step: StepCredit) -> None:
+        """For trainers that add to the credit of single tokens."""
 
     def _scores_of_step(self, batch: list[ScoredText], device: torch.device) -> SlotScores:
         """The scores of all completions of the step by slot, the same on every process."""

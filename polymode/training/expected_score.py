@@ -11,7 +11,9 @@ Q(u) is S of what u leads to: looked up for the tokens that were not sampled, an
 E_(t + 1) at the next token of the same confidence, or S(q_i, y_i) at the last. Q counts as a constant. Given the
 answers and the text before the confidence nothing in this is sampled where one token decides, so its variance is 0; the
 sampled gradient S(q_i, y_i) d log p(q_i) has the same expectation (all-action policy gradients, Sutton et al. 2001;
-Ciosek & Whiteson, https://arxiv.org/abs/1706.05374). That a confidence is stated at all, and what it leads to further
+Ciosek & Whiteson, https://arxiv.org/abs/1706.05374). As all credit of a step it is
+multiplied by (n - 1) / n of the group's n scored completions (`polymode.credit.group.shrink_of`). That a confidence is
+stated at all, and what it leads to further
 on, stays with the sampled credit of `polymode.credit`.
 """
 
@@ -26,8 +28,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from polymode.errors import ConfigError
 from polymode.training.confidence_options import LOSS_TYPES
-from polymode.training.confidence_tokens import Choice, NumberTokens
+from polymode.training.confidence_tokens import Choice, Choices, NumberTokens, Stated
+
+_LOGITS_DIFFER = 0.1
+"""Log-probabilities in bfloat16 differ by less."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,6 +102,11 @@ def number_logits(head: Any, config: Any, hidden_M_H: torch.Tensor, tokens: torc
     logits = hidden @ weight.T if tokens.ndim == 1 else (weight @ hidden[:, :, None])[:, :, 0]
     if getattr(head, "bias", None) is not None:
         logits = logits + head.bias[tokens].float()
+    return as_the_model(config, logits)
+
+
+def as_the_model(config: Any, logits: torch.Tensor) -> torch.Tensor:
+    """What the head gives, scaled and squashed as some models do it; `check_logits` finds the others."""
     if (scale := getattr(config, "logit_scale", None)) is not None:
         logits = logits * scale
     elif (scale := getattr(config, "logits_scaling", None)) is not None:
@@ -103,6 +114,36 @@ def number_logits(head: Any, config: Any, hidden_M_H: torch.Tensor, tokens: torc
     if (cap := getattr(config, "final_logit_softcapping", None)) is not None:
         logits = cap * torch.tanh(logits / cap)
     return logits
+
+
+@torch.no_grad()
+def check_logits(model: Any, numbers: NumberTokens) -> None:
+    """Compare `number_logits` with the model's own logits on a short text.
+
+    Raises:
+        ConfigError: they differ, so that the probabilities of confidences would be wrong.
+    """
+    tokens = torch.as_tensor(numbers.ids, device=model.device)
+    was_training = model.training
+    model.eval()
+    with hidden_states_of(model.base_model) as calls:
+        own = model(input_ids=tokens[None, :8]).logits[:, -1, tokens]
+    model.train(was_training)
+    config, head = model.config.get_text_config(), model.get_output_embeddings()
+    computed = number_logits(head, config, calls[-1][:, -1], tokens)
+    if not torch.allclose(computed.log_softmax(-1), own.float().log_softmax(-1), atol=_LOGITS_DIFFER):
+        raise ConfigError(
+            f"credit = 'expected' with a model of type {config.model_type!r}: it makes its logits in a way that "
+            "polymode does not know; use credit: term"
+        )
+
+
+def judged_confidences(
+    choices: Choices, stated: Sequence[Stated], labels: Sequence[float], weight: float
+) -> list[JudgedConfidence]:
+    """The confidences of a completion that some token decides; ``labels`` by slot."""
+    own = [(choices.of(one), labels[one.slot]) for one in stated]
+    return [JudgedConfidence(of_one, label, weight) for of_one, label in own if of_one]
 
 
 def expected_losses(

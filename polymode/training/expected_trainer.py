@@ -9,30 +9,32 @@ completions; DDP sums the gradients of the output embeddings as it does those of
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
-from polymode.credit import SlotScores
-from polymode.credit.group import divisor_of
+from polymode.credit.group import divisor_of, shrink_of
 from polymode.decoding.settings import base_of
 from polymode.errors import ConfigError
 from polymode.prompts import Style
 from polymode.rewards.proper import loss_of
 from polymode.training.confidence_tokens import Choices, NumberTokens, Stated, check_tokens, stated_confidences
-from polymode.training.credit_trainer import TermCreditTrainer
+from polymode.training.credit_trainer import StepCredit, TermCreditTrainer
 from polymode.training.expected_score import (
     JudgedConfidence,
+    check_logits,
     choice_places,
     completion_states,
     expected_losses,
     hidden_states_of,
+    judged_confidences,
     mean_loss,
     token_weights,
 )
 from polymode.training.replay import JudgedCompletion, Replay
-from polymode.training.reward import ScoredText
 from polymode.training.rows import LEARNS
 
 ROW = "row_of_step"
@@ -47,7 +49,8 @@ class ExpectedCreditTrainer(TermCreditTrainer):
         options: as for `TermCreditTrainer`.
 
     Raises:
-        ConfigError: no token decides a confidence, or this process does not hold all weights.
+        ConfigError: no token decides a confidence, the model makes its logits in a way of its own, or this process does
+            not hold all weights.
     """
 
     def __init__(self, *, style: Style, **options: Any) -> None:
@@ -59,6 +62,7 @@ class ExpectedCreditTrainer(TermCreditTrainer):
             )
         self._numbers = NumberTokens(self._decode)
         check_tokens(self._numbers, self._decode, style, self._recipe.answers)
+        check_logits(base_of(self.accelerator.unwrap_model(self.model)), self._numbers)
         self._loss = loss_of(self._recipe.confidence_score)
         self._confidences: list[list[JudgedConfidence]] = []
         """Of each completion of the generated batch."""
@@ -66,51 +70,41 @@ class ExpectedCreditTrainer(TermCreditTrainer):
         if self._replay is not None:
             self.add_callback(self._replay)
 
-    def _with_more_credit(
-        self,
-        output: dict[str, Any],
-        inputs: list[dict[str, Any]],
-        batch: list[ScoredText],
-        ids_N_T: list[list[int]],
-        starts_N_T: list[list[int]],
-        scores: SlotScores,
-    ) -> dict[str, Any]:
-        learns_N = [row.get(LEARNS, "both") for row in inputs]
+    def _add_credit(self, output: dict[str, Any], step: StepCredit) -> None:
+        learns_N = [row.get(LEARNS, "both") for row in step.inputs]
         stated_N: list[list[Stated]] = [
             stated_confidences(self._numbers, ids_T, starts_T, scored.score.answer_set)
             if scored.score.total is not None and learns != "answers"
             else []
-            for ids_T, starts_T, scored, learns in zip(ids_N_T, starts_N_T, batch, learns_N, strict=True)
+            for ids_T, starts_T, scored, learns in zip(step.ids_N_T, step.starts_N_T, step.batch, learns_N, strict=True)
         ]
+        labels_N = [[float(y or 0) for y in scored.score.judgement.labels] for scored in step.batch]  # None: unscored
         choices = Choices(self._numbers, [one for row in stated_N for one in row], self._loss)
-        totals_PG = scores.total_N.reshape(-1, self.num_generations)
-        weight = self._recipe.reward.confidence_weight * self._recipe.confidence_credit
-        weight /= float(divisor_of(totals_PG, totals_PG, str(self.scale_rewards)))
-        self._confidences = []
-        for stated, scored in zip(stated_N, batch, strict=True):
-            labels, slots = labels_of(scored), len(scored.score.answer_set.answers)
-            of_row = [(choices.of(one), labels[one.slot]) for one in stated]
-            self._confidences.append([JudgedConfidence(c, label, weight / slots) for c, label in of_row if c])
+        self._confidences = [
+            judged_confidences(choices, stated, labels, weight / max(1, len(labels)))
+            for stated, labels, weight in zip(stated_N, labels_N, self._weights_of(step), strict=True)
+        ]
+        output[ROW] = torch.arange(len(step.batch), device=output["completion_ids"].device)
         for row, learns in enumerate(learns_N):
             if learns == "confidences":
                 output["advantages"][row] = 0.0
-        output[ROW] = torch.arange(len(batch), device=output["completion_ids"].device)
         if self._replay is not None:
-            prompts = output["prompt_ids"].tolist()
-            masks = output["prompt_mask"].bool().tolist()
-            self._replay.begin(
-                JudgedCompletion(
-                    prompt=[token for token, is_token in zip(prompts[row], masks[row], strict=True) if is_token],
-                    ids=ids_N_T[row],
-                    stated=stated_N[row],
-                    labels=labels_of(batch[row]),
-                    question=str(inputs[row].get("question_id", inputs[row].get("question", row))),
-                )
-                if stated_N[row]
-                else None
-                for row in range(len(batch))
+            prompts_N_T = [
+                ids[mask.bool()].tolist() for ids, mask in zip(output["prompt_ids"], output["prompt_mask"], strict=True)
+            ]
+            rows = zip(prompts_N_T, step.ids_N_T, stated_N, labels_N, step.inputs, strict=True)
+            self._replay.remember(
+                JudgedCompletion(prompt, ids, stated, labels, row["question_id"]) if stated else None
+                for prompt, ids, stated, labels, row in rows
             )
-        return output
+
+    def _weights_of(self, step: StepCredit) -> list[float]:
+        """What the loss of a confidence, summed over its set, is multiplied by, for each own completion."""
+        totals_PG = step.scores.total_N.reshape(-1, self.num_generations)
+        weight = self._recipe.reward.confidence_weight * self._recipe.confidence_credit
+        weight /= float(divisor_of(totals_PG, totals_PG, str(self.scale_rewards)))
+        weights_N = weight * np.repeat(shrink_of(totals_PG)[:, 0], self.num_generations)
+        return weights_N[step.first : step.first + len(step.batch)].tolist()
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)  # before the trainer's state, so a whole checkpoint has both
@@ -125,12 +119,9 @@ class ExpectedCreditTrainer(TermCreditTrainer):
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
         causal = base_of(self.accelerator.unwrap_model(model))
         rows = inputs[ROW].tolist()
-        with hidden_states_of(causal.base_model) as states:
-            if self._replay is None:
-                loss = super()._compute_loss(model, inputs)
-            else:
-                with self._replay.watch(causal, rows, inputs):
-                    loss = super()._compute_loss(model, inputs)
+        watch = nullcontext() if self._replay is None else self._replay.remember_states(causal, rows, inputs)
+        with hidden_states_of(causal.base_model) as states, watch:
+            loss = super()._compute_loss(model, inputs)
         confidences = [self._confidences[row] for row in rows]
         if not any(confidences):
             return loss
@@ -140,8 +131,3 @@ class ExpectedCreditTrainer(TermCreditTrainer):
         losses_M = expected_losses(flat, self._numbers, hidden_M_H, causal, float(self.temperature))
         self._metrics["train"]["expected_confidence_loss"].append(mean_loss(flat, losses_M))
         return loss + (token_weights(self, inputs)[places] * losses_M).sum()
-
-
-def labels_of(scored: ScoredText) -> list[float]:
-    """What each confidence of a completion is scored against: y_i or a soft label, in [0, 1]."""
-    return [float(y or 0) for y in scored.score.judgement.labels]

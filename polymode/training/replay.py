@@ -16,6 +16,7 @@ It says the same on average with far less noise; where the probe is no better th
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ from transformers import TrainerCallback
 from polymode.decoding.settings import base_of
 from polymode.errors import RecordError
 from polymode.probe import cross_fitted
+from polymode.probe.fitting import check_labels
 from polymode.training.confidence_options import replay_options
 from polymode.training.confidence_tokens import Choices, Loss, NumberTokens, Stated
 from polymode.training.expected_score import (
@@ -39,9 +41,11 @@ from polymode.training.expected_score import (
     completion_states,
     expected_losses,
     hidden_states_of,
+    judged_confidences,
     mean_loss,
 )
 
+log = logging.getLogger(__name__)
 _REFIT = 4
 """Steps of reinforcement learning between two fits of the probe."""
 
@@ -79,24 +83,29 @@ class Replay(TrainerCallback):
         self._rng = np.random.default_rng([recipe.seed, trainer.accelerator.process_index])
         self._optimizer: torch.optim.Optimizer | None = None
 
-    def begin(self, completions: Iterable[JudgedCompletion | None]) -> None:
+    def remember(self, completions: Iterable[JudgedCompletion | None]) -> None:
         """The judged completions of a step, None for one without usable confidences."""
         self._batch = list(completions)
         self.buffer.extend(one for one in self._batch if one is not None)
 
     @contextmanager
-    def watch(self, causal: Any, rows: Sequence[int], inputs: Mapping[str, Any]) -> Iterator[None]:
-        """While some rows of the step go through the model, remember the states in front of their confidences."""
+    def remember_states(self, causal: Any, rows: Sequence[int], inputs: Mapping[str, Any]) -> Iterator[None]:
+        """While some rows of the step go through the model, take the states in front of their confidences."""
         if self.options.teacher != "probe":
             yield
             return
         with hidden_states_of(self._layer(causal)) as calls:
             yield
-        states = completion_states(calls, inputs).detach()
-        for index, row in enumerate(rows):
-            if (completion := self._batch[row]) is not None:
-                for one in completion.stated:
-                    completion.features[one.slot] = states[index, one.first].float().cpu().numpy()
+        items = [
+            (index, one, completion)
+            for index, row in enumerate(rows)
+            if (completion := self._batch[row]) is not None
+            for one in completion.stated
+        ]
+        places = [index for index, _, _ in items], [one.first for _, one, _ in items]
+        states_M_H = completion_states(calls, inputs).detach()[places].float().cpu().numpy()
+        for (_, one, completion), state_H in zip(items, states_M_H, strict=True):
+            completion.features[one.slot] = state_H
 
     def _layer(self, causal: Any) -> torch.nn.Module:
         """The block whose output the probe reads; the whole decoder where its blocks are not found."""
@@ -109,7 +118,9 @@ class Replay(TrainerCallback):
         """Take the steps of replay; all processes or none."""
         trainer = self._trainer
         least = torch.tensor([len(self.buffer)], device=trainer.accelerator.device)
-        if int(trainer.accelerator.gather(least).min()) < self.options.batch:
+        if (n_judged := int(trainer.accelerator.gather(least).min())) < self.options.batch:
+            if state.global_step >= state.max_steps:
+                log.warning("replay: only %d completions could be read; no step was taken", n_judged)
             return
         is_last = state.global_step >= state.max_steps
         n = self.options.steps + (self.options.last_steps if is_last else 0)
@@ -131,14 +142,17 @@ class Replay(TrainerCallback):
             torch.nn.utils.clip_grad_norm_(model.parameters(), args.max_grad_norm)
             self._optimizer.step()
             model.zero_grad()
-            trainer._metrics["train"]["replay_confidence_loss"].append(score)
+            if score is not None:
+                trainer._metrics["train"]["replay_confidence_loss"].append(score)
 
     def _make_optimizer(self, model: torch.nn.Module) -> torch.optim.Optimizer:
         weights = [weight for weight in model.parameters() if weight.requires_grad]
         return torch.optim.AdamW(weights, lr=self.options.learning_rate, weight_decay=0.0)
 
-    def _loss_of(self, model: Any, batch: Sequence[JudgedCompletion], choices: Choices) -> tuple[torch.Tensor, float]:
-        """Loss of a batch, and its mean confidence loss."""
+    def _loss_of(
+        self, model: Any, batch: Sequence[JudgedCompletion], choices: Choices
+    ) -> tuple[torch.Tensor, float | None]:
+        """Loss of a batch, and its mean confidence loss, if any token of it decides a confidence."""
         trainer = self._trainer
         causal = base_of(trainer.accelerator.unwrap_model(model))
         inputs = self._tensors(batch)
@@ -150,15 +164,15 @@ class Replay(TrainerCallback):
         confidences: list[list[JudgedConfidence]] = []
         is_other_N_T = inputs["completion_mask"].clone()
         for row, completion in enumerate(batch):
-            of_row = [(choices.of(one), completion.label(one.slot)) for one in completion.stated]
-            confidences.append([JudgedConfidence(own, label, 1.0) for own, label in of_row if own])
+            labels = [completion.label(slot) for slot in range(len(completion.labels))]
+            confidences.append(judged_confidences(choices, completion.stated, labels, 1.0))
             for one in completion.stated:
                 # Only the number: what ends it is format too, above all the end of the completion.
                 is_other_N_T[row, one.first : one.first + len(one.tokens)] = 0
         anchor = -(log_probs_N_T * is_other_N_T).sum() / is_other_N_T.sum().clamp(min=1)
         flat = [one for row in confidences for one in row]
         if not flat:
-            return self.options.anchor * anchor, float("nan")
+            return self.options.anchor * anchor, None
         hidden_M_H = completion_states(calls, inputs)[choice_places(confidences)]
         losses_M = expected_losses(flat, self._numbers, hidden_M_H, causal, float(trainer.temperature))
         return losses_M.sum() / len(flat) + self.options.anchor * anchor, mean_loss(flat, losses_M)
@@ -180,17 +194,15 @@ class Replay(TrainerCallback):
         items = [(c, slot) for c in self.buffer for slot in c.features]
         for c in self.buffer:
             c.probe = {}
-        if not items:
-            return
+        labels_N = np.array([c.labels[slot] for c, slot in items])
+        questions_N = [c.question for c, _ in items]
         try:
-            p_N = cross_fitted(
-                np.stack([c.features[slot] for c, slot in items]),
-                np.array([c.labels[slot] for c, slot in items]),
-                [c.question for c, _ in items],
-                np.array([slot for _, slot in items]),
-            )
+            check_labels(labels_N, questions_N)
         except RecordError:  # too few answers yet, or all of one verdict
             return
+        features_NF = np.stack([c.features[slot] for c, slot in items])
+        slots_N = np.array([slot for _, slot in items])
+        p_N = cross_fitted(features_NF, labels_N, questions_N, slots_N)
         for (c, slot), p in zip(items, p_N, strict=True):
             c.probe[slot] = float(p)
 

@@ -7,9 +7,8 @@ own and the loss of every confidence that it could have stated, shows how much i
 
 with E[S] the expected score over everything that could have been stated (`polymode.training.expected_score`). The
 second part holds the answers where they are: at samples of the model itself, and at the temperature that they were
-sampled with, its expected gradient is 0. Several
-learning rates are tried, and the weights with the lowest loss of confidences on validation questions are kept; the
-model as it came is among them, so that training can only help there.
+sampled with, its expected gradient is 0. Several learning rates are tried, and the weights with the lowest loss of
+confidences on validation questions are kept; the model as it came is among them, so that training can only help there.
 """
 
 from __future__ import annotations
@@ -30,7 +29,15 @@ from polymode.errors import ConfigError
 from polymode.prompts import Style
 from polymode.rewards.proper import loss_of
 from polymode.training.confidence_tokens import Choices, NumberTokens, Stated, stated_confidences
-from polymode.training.expected_score import JudgedConfidence, expected_losses
+from polymode.training.expected_score import (
+    JudgedConfidence,
+    as_the_model,
+    check_logits,
+    choice_places,
+    expected_losses,
+    judged_confidences,
+    mean_loss,
+)
 from polymode.training.supervision_options import ConfidenceSupervision
 from polymode.training.warmup import Encoder, row_of
 from polymode.types import Completion, Judgement
@@ -52,9 +59,8 @@ class _Row(NamedTuple):
     ids: list[int]
     labels: list[int]
     """`ids` where the anchor counts, else `_NO_LOSS`."""
+    n_prompt: int
     confidences: list[JudgedConfidence]
-    positions: list[int]
-    """Of the token before each choice, in `ids`."""
 
 
 def supervise_confidences(
@@ -66,6 +72,8 @@ def supervise_confidences(
     *,
     style: Style,
     temperature: float,
+    confidence_score: str = "brier",
+    seed: int = 0,
 ) -> Path:
     """Train the confidences of ``encoder.model`` on the verdicts into ``folder``/model, and return that folder.
 
@@ -77,6 +85,8 @@ def supervise_confidences(
         options: how long, how fast.
         style: of the prompts.
         temperature: that completions are sampled with.
+        confidence_score: proper score of single answers.
+        seed: of the batches.
 
     Raises:
         ConfigError: no confidence that tokens decide and a verdict was reached for.
@@ -84,8 +94,9 @@ def supervise_confidences(
     model: Any = encoder.model
     decode = CompletionDecoder(encoder.tokenizer, ends_of(model))
     numbers = NumberTokens(decode)
+    check_logits(model, numbers)
     rows, check_rows = (
-        _rows(judged, encoder, decode, numbers, style, options.confidence_score) for judged in (training, validation)
+        _rows(judged, encoder, decode, numbers, style, confidence_score) for judged in (training, validation)
     )
     if not any(row.confidences for row in rows) or not any(row.confidences for row in check_rows):
         raise ConfigError(
@@ -94,7 +105,7 @@ def supervise_confidences(
         )
     model.float()
     started = {name: value.detach().clone() for name, value in model.state_dict().items()}
-    train = _Supervision(model, numbers, int(encoder.tokenizer.pad_token_id or 0), temperature, options)
+    train = _Supervision(model, numbers, int(encoder.tokenizer.pad_token_id or 0), temperature, options, seed)
     best, weights = train.loss(check_rows), started
     log: list[dict[str, Any]] = [{"step": 0, "learning_rate": None, "validation/loss": best}]
     every = max(1, options.steps // options.checks)
@@ -109,7 +120,7 @@ def supervise_confidences(
                     if loss < best:
                         best, weights = loss, {n: v.detach().clone() for n, v in model.state_dict().items()}
     model.load_state_dict(weights)
-    runs.write_json(folder / CHECKS, {"confidence_score": options.confidence_score, "checks": log})
+    runs.write_json(folder / CHECKS, {"confidence_score": confidence_score, "checks": log})
     part, target = folder / ".model", folder / "model"
     model.save_pretrained(part)
     encoder.tokenizer.save_pretrained(part)
@@ -142,17 +153,13 @@ def _rows(
     choices = Choices(numbers, [one for _, _, stated, _ in read for one in stated], loss_of(score))
     out = []
     for row, n_prompt, stated, judgement in read:
-        confidences: list[JudgedConfidence] = []
-        positions: list[int] = []
         labels = list(row["labels"])
         for one in stated:
             for place in range(one.first, one.first + len(one.tokens)):
                 labels[n_prompt + place] = _NO_LOSS
-            own, y = choices.of(one), judgement.hits[one.slot]
-            if own and y is not None:
-                confidences.append(JudgedConfidence(own, float(y), 1.0))
-                positions += [n_prompt + choice.position - 1 for choice in own]
-        out.append(_Row(row["input_ids"], labels, confidences, positions))
+        judged_ones = [one for one in stated if judgement.labels[one.slot] is not None]
+        confidences = judged_confidences(choices, judged_ones, [float(y or 0) for y in judgement.labels], 1.0)
+        out.append(_Row(row["input_ids"], labels, n_prompt, confidences))
     return out
 
 
@@ -160,9 +167,10 @@ class _Supervision:
     """One model, and how it is trained and checked."""
 
     def __init__(
-        self, model: Any, numbers: NumberTokens, pad: int, temperature: float, options: ConfidenceSupervision
+        self, model: Any, numbers: NumberTokens, pad: int, temperature: float, options: ConfidenceSupervision, seed: int
     ) -> None:
-        self.model, self.numbers, self.pad, self.temperature, self.options = model, numbers, pad, temperature, options
+        self.model, self.numbers, self.pad, self.temperature = model, numbers, pad, temperature
+        self.options, self.seed = options, seed
 
     def steps(self, rows: Sequence[_Row], rate: float) -> Iterator[int]:
         """Train, a step for each number that is taken."""
@@ -173,11 +181,12 @@ class _Supervision:
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda i: min((i + 1) / warmup, (options.steps - i) / max(1, options.steps - warmup))
         )
-        for step, chosen in enumerate(islice(_batches(len(rows), options.batch, options.seed), options.steps), 1):
+        for step, chosen in enumerate(islice(_batches(len(rows), options.batch, self.seed), options.steps), 1):
             for start in range(0, len(chosen), options.device_batch):
                 part = [rows[i] for i in chosen[start : start + options.device_batch]]
-                confidence, anchor = self._losses(part)
-                loss = confidence.sum() / max(1, len(confidence)) + options.anchor * anchor
+                hidden, labels = self._read(part)
+                flat, losses_M = self._confidence_losses(part, hidden)
+                loss = losses_M.sum() / max(1, len(flat)) + options.anchor * self._anchor(hidden, labels)
                 (loss * len(part) / len(chosen)).backward()
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
             optimizer.step()
@@ -187,16 +196,20 @@ class _Supervision:
 
     @torch.no_grad()
     def loss(self, rows: Sequence[_Row]) -> float:
-        """Mean loss of a choice over all rows."""
+        """Mean loss of a confidence over all rows."""
         was_training = self.model.training
         self.model.eval()
-        size = self.options.device_batch
-        losses = torch.cat([self._losses(rows[i : i + size])[0] for i in range(0, len(rows), size)])
+        size, total, n = self.options.device_batch, 0.0, 0
+        for start in range(0, len(rows), size):
+            part = rows[start : start + size]
+            flat, losses_M = self._confidence_losses(part, self._read(part)[0])
+            if flat:
+                total, n = total + len(flat) * mean_loss(flat, losses_M), n + len(flat)
         self.model.train(was_training)
-        return float(losses.mean())
+        return total / n
 
-    def _losses(self, rows: Sequence[_Row]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Expected loss at every choice (M,), and the mean cross-entropy of the anchor's tokens."""
+    def _read(self, rows: Sequence[_Row]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Last hidden states of the rows, and their labels, padded on the right."""
         width = max(len(row.ids) for row in rows)
         device = self.model.device
         ids, labels, mask = (
@@ -207,17 +220,25 @@ class _Supervision:
                 (lambda row: [1] * len(row.ids), 0),
             )
         )
-        hidden = self.model.get_decoder()(input_ids=ids, attention_mask=mask)[0]
+        return self.model.base_model(input_ids=ids, attention_mask=mask)[0], labels
+
+    def _anchor(self, hidden: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Mean cross-entropy of the anchor's tokens."""
         is_anchor = labels[:, 1:] != _NO_LOSS
         logits = self.model.get_output_embeddings()(hidden[:, :-1][is_anchor])
-        anchor = torch.nn.functional.cross_entropy(logits.float() / self.temperature, labels[:, 1:][is_anchor])
-        places = [(i, position) for i, row in enumerate(rows) for position in row.positions]
-        if not places:
-            return hidden.new_zeros(0), anchor
-        row_M, position_M = zip(*places, strict=True)
-        confidences = [one for row in rows for one in row.confidences]
-        states_M_H = hidden[list(row_M), list(position_M)]
-        return expected_losses(confidences, self.numbers, states_M_H, self.model, self.temperature), anchor
+        logits = as_the_model(self.model.config.get_text_config(), logits.float())
+        return torch.nn.functional.cross_entropy(logits / self.temperature, labels[:, 1:][is_anchor])
+
+    def _confidence_losses(
+        self, rows: Sequence[_Row], hidden: torch.Tensor
+    ) -> tuple[list[JudgedConfidence], torch.Tensor]:
+        """The confidences of the rows, and the expected loss at every choice, shape (M,)."""
+        flat = [one for row in rows for one in row.confidences]
+        if not flat:
+            return flat, hidden.new_zeros(0)
+        row_M, token_M = choice_places([row.confidences for row in rows])
+        columns = [rows[row].n_prompt + token - 1 for row, token in zip(row_M, token_M, strict=True)]
+        return flat, expected_losses(flat, self.numbers, hidden[row_M, columns], self.model, self.temperature)
 
 
 def _batches(n: int, size: int, seed: int) -> Iterator[list[int]]:

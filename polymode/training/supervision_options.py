@@ -27,9 +27,6 @@ class ConfidenceSupervision:
     """Weight of the cross-entropy of all other tokens."""
     checks: int = 6
     """How often each is checked on the way."""
-    confidence_score: str = "brier"
-    """Proper score."""
-    seed: int = 0
 
     def __post_init__(self) -> None:
         """Refuse numbers out of their range, in one line that names the field."""

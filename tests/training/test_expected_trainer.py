@@ -41,7 +41,7 @@ def recipe_of(small_recipe: Callable[..., Recipe]) -> Callable[..., Recipe]:
     return build
 
 
-def trainer_with(recipe: Recipe, folder: Path, texts: list[str]) -> tuple[Any, dict[str, torch.Tensor]]:
+def trainer_with(recipe: Recipe, folder: Path, texts: list[str], **column: str) -> tuple[Any, dict[str, torch.Tensor]]:
     """A trainer and what it makes of given completions of one question, with the references tea and milk."""
     tokenizer: Any = AutoTokenizer.from_pretrained(str(recipe.model), padding_side="left")
     task = Records(Path(str(recipe.data)), style="brief", validation=0.0, test=0.0)
@@ -54,7 +54,10 @@ def trainer_with(recipe: Recipe, folder: Path, texts: list[str]) -> tuple[Any, d
 
     trainer._generate = generate
     references = json.dumps(["tea", "milk"])
-    rows = [{"prompt": PROMPT, "question": PROMPT, "references": references, "k": 2} for _ in texts]
+    rows = [
+        {"prompt": PROMPT, "question": PROMPT, "references": references, "k": 2, "question_id": "0", **column}
+        for _ in texts
+    ]
     # The toy vocabulary has digits too, of other words; here numbers are one token.
     ids_of_values = {tokenizer(value, add_special_tokens=False)["input_ids"][0] for value in VALUES}
     numbers = trainer._numbers
@@ -100,7 +103,8 @@ def test_the_gradient_is_that_of_the_enumerated_expected_score(
 
     The difference of two losses of the same batch, with factor 3 and factor 1 of the confidences' credit, is 2 x the
     confidence part. It must equal the sum over all values of the vocabulary, written out here with the model's own
-    next-token probabilities and the score's definition.
+    next-token probabilities and the score's definition, times 3/4: of four completions of a question, whose mean
+    shrinks all other credit so.
     """
     texts = [SET.format("tea", "0.2", "water", "0.8"), SET.format("milk", "0.5", "tea", "0.5")] * 2
     grads = []
@@ -131,7 +135,7 @@ def test_the_gradient_is_that_of_the_enumerated_expected_score(
                 "grpo": 1 / (4 * float(lengths[row])),
                 "dr_grpo": 1 / (4 * recipe.max_completion_length),
             }[loss_type]
-            expected = expected + weight * (p * values).sum() / 2
+            expected = expected + 3 / 4 * weight * (p * values).sum() / 2
     exact = gradient(model, expected)
     torch.testing.assert_close(grads[0] - grads[1], 2 * exact, rtol=2e-3, atol=1e-6)
     assert exact.norm() > 1e-4
@@ -164,7 +168,7 @@ def test_given_the_answers_the_value_that_was_sampled_does_not_matter(
         {"activation_checkpointing": True},
     ],
 )
-def test_a_run_learns_and_resumes(options: dict[str, Any], small_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+def test_a_run_goes_through_with(options: dict[str, Any], small_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
     recipe = small_recipe(credit="expected", max_steps=2, save_steps=1, **options)
     target = train(recipe, tmp_path / "run")
     assert (target / "model.safetensors").exists()
@@ -205,9 +209,21 @@ def test_confidences_alone_are_learnt_on_questions_apart(recipe_of: Callable[...
     texts = [SET.format("tea", "0.2", "water", "0.8"), SET.format("milk", "0.5", "tea", "0.5")] * 2
     trainer, output = trainer_with(recipe, tmp_path, texts)
     assert output["advantages"].abs().sum() > 0  # rows without the column train both
+    _, apart = trainer_with(recipe, tmp_path / "apart", texts, learns="confidences")
+    assert not apart["advantages"].any()
     rows = list(trainer.train_dataset)
-    assert {row["learns"] for row in rows} <= {"confidences", "answers"}
-    assert "confidences" in {row["learns"] for row in rows}
+    assert {row["learns"] for row in rows} == {"confidences"}  # 999 in a thousand, of 35 questions
+
+
+@pytest.mark.parametrize(("learns", "is_scored"), [("both", True), ("confidences", True), ("answers", False)])
+def test_confidences_are_learnt_where_the_row_says_so(
+    learns: str, is_scored: bool, recipe_of: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    texts = [SET.format("tea", "0.2", "water", "0.8"), SET.format("milk", "0.5", "tea", "0.5")] * 2
+    trainer, output = trainer_with(recipe_of(confidence_questions="first"), tmp_path, texts, learns=learns)
+    output["advantages"] = torch.zeros_like(output["advantages"])
+    loss = trainer._compute_loss(trainer.model, output)
+    assert bool(gradient(trainer.model, loss).any()) is is_scored
 
 
 @pytest.mark.parametrize(
