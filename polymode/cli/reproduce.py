@@ -17,7 +17,7 @@ from polymode.reproduce.experiment import Experiment
 class Reproduce(ProgramOptions):
     r"""Run a whole experiment: train, sample, evaluate, and write one page that compares the methods.
 
-    - quick: single-rlvr and multi-rlcr on the clinic task.
+    - quick: single-rlvr and multi-rlcr on the clinic task, and the model before training.
     - lab: four methods and the usual baselines with three seeds on the four built-in tasks; K = 2, 4 and 5.
     - harder-lab: confidences learnt from nothing, by credit per sequence and per term, and the ceiling of both models.
     - ddxplus: the four methods on DDXPlus patients (give --data, or set POLYMODE_DATA).

@@ -68,7 +68,7 @@ def write_tiles(arms: Sequence[ArmData]) -> list[Tile]:
 
 
 def write_headline(arms: Sequence[ArmData], reference: Mapping[str, float]) -> list[str]:
-    """Up to five sentences that compare multi-answer with single-answer training, each from the metrics."""
+    """Up to six sentences that compare multi-answer with single-answer training, each from the metrics."""
     pair = pick_pair(arms)
     if pair is None:
         described = [data for data in arms[:4] if data.cell("coverage").is_defined]
@@ -92,7 +92,19 @@ def write_headline(arms: Sequence[ArmData], reference: Mapping[str, float]) -> l
             sentences.append(f"{text}.")
     stating = [data for data in arms if data.arm.method.startswith("single") and data.cell("brier").is_defined]
     rival = single if single.cell("brier").is_defined else next(iter(stating), None)
-    return [*sentences, _calibration(multi, rival)]
+    return [*sentences, *_without_reinforcement(arms, multi), _calibration(multi, rival)]
+
+
+def _without_reinforcement(arms: Sequence[ArmData], multi: ArmData) -> list[str]:
+    """What the strongest arm of the same K reaches that no reinforcement learning was needed for."""
+    others = [data for data in arms if not data.arm.method.startswith(("multi", "single"))]
+    others = [data for data in others if data.k == multi.k and not data.arm.is_remeasured]
+    if not others or not (best := strongest(others)).cell("coverage").is_defined:
+        return []
+    text = f"Without reinforcement learning {_quote(best)} finds {_with_interval(best, 'coverage')} references per set"
+    if math.isfinite(gap := best.cell("brier_gap_closed").value):
+        text += f" and closes {write_number(100 * gap, 0)}% of the Brier gap of its own answers"
+    return [f"{text}."]
 
 
 def known_best(arms: Sequence[ArmData], reference: Mapping[str, float]) -> float:

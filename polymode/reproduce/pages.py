@@ -58,6 +58,10 @@ _AS_IT_IS = (
     "server allows it, by P(True), and one completion that is asked for {k} answers with confidences."
 )
 _WARMED_UP = "warm-up was shown the answer format by demonstrations, and every arm below it starts from there."
+_SHARES = (
+    "Confidences are scored against the question's distribution: a stated 0.3 says that this answer is the one with "
+    "probability 0.3, not that it is among the right ones."
+)
 _NOT_WARMED_UP = "Every arm starts from it."
 
 
@@ -79,6 +83,7 @@ def write_page(plan: Plan, root: Path, *, command: str, seconds: float) -> Path:
         title=f"polymode: {plan.name}",
         intro=(
             _TEXT.get(plan.task, f"Task {plan.task}."),
+            *([_SHARES] if _has_shares(plan.arms[0].recipe) else []),
             *([_HARDER] if plan.arms[0].recipe.warm_start_demonstrations == "uninformative" else []),
             _compared(plan),
         ),
@@ -93,6 +98,10 @@ def write_page(plan: Plan, root: Path, *, command: str, seconds: float) -> Path:
         },
         examples=worked_examples(columns),
     )
+
+
+def _has_shares(recipe: Recipe) -> bool:
+    return "distribution" in (recipe.target, recipe.task_options.get("target"))
 
 
 def _compared(plan: Plan) -> str:

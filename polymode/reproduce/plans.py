@@ -221,7 +221,7 @@ HARDER: Mapping[str, Recipe] = {
 
 
 def quick(data: Path | None = None) -> list[Plan]:
-    """Single-RLVR against Multi-RLCR on the clinic, one seed; with credit per term 100 steps teach confidences.
+    """Single-RLVR, Multi-RLCR and the model before training on the clinic, one seed.
 
     Answers count when the differential lists them, and a confidence is scored against the posterior: so each number on
     the page is the probability that the condition is the cause.
@@ -235,7 +235,7 @@ def quick(data: Path | None = None) -> list[Plan]:
         warm_start_steps=1000,
     )
     by_term = replace(base, credit="term", confidence_credit=4.0)
-    arms = (arm(base, "single-rlvr", 0, prompted=True), arm(by_term, "multi-rlcr", 0))
+    arms = (untrained(base), arm(base, "single-rlvr", 0, prompted=True), arm(by_term, "multi-rlcr", 0))
     return [Plan("quick", arms, questions=300, deep_questions=100, temperatures=TEMPERATURES, validation_questions=100)]
 
 

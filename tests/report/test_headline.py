@@ -79,3 +79,13 @@ def test_a_given_best_coverage_wins_over_the_measured_one(make_arm):
     arms = list(pair(make_arm))
     assert known_best(arms, {"best_coverage": 2.9}) == 2.9
     assert known_best(arms, {}) == 2.6
+
+
+def test_what_needs_no_reinforcement_is_told_with_its_strongest_arm(make_arm):
+    multi, single = pair(make_arm)
+    asked = with_metric(read_arm(make_arm("U", "untrained")), "coverage", 1.7, 1.6, 1.8)
+    weaker = with_metric(read_arm(make_arm("V", "untrained")), "coverage", 1.5, 1.4, 1.6)
+    asked = with_metric(asked, "brier_gap_closed", 0.49, 0.39, 0.58)
+    text = write_headline([weaker, asked, multi, single], {})[-2].replace("\N{NO-BREAK SPACE}", " ")
+    assert "finds 1.70 [1.60, 1.80] references per set and closes 49% of the Brier gap of its own answers." in text
+    assert not any(one.startswith("Without") for one in write_headline([multi, single], {}))

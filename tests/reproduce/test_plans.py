@@ -74,6 +74,7 @@ def test_the_arms_of_a_plan_differ_in_method_k_seed_and_credit_only(name: str) -
 def test_what_each_experiment_compares() -> None:
     (quick,) = plans("quick")
     assert [(a.name, a.recipe.method) for a in quick.arms] == [
+        ("untrained", "multi-rlcr"),
         ("single-rlvr", "single-rlvr"),
         ("multi-rlcr-term-k3", "multi-rlcr"),
     ]
