@@ -88,9 +88,9 @@ def _mixed(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
 def model_fingerprint(model: str | Path) -> str:
     """Digest of a model's files: weights, configuration, tokenizer; "" where the model is not on this machine.
 
-    A file above 4 MiB is read in 64 parts of 64 KiB, spread evenly over it, beside its size: any training changes some
-    of them, and no time is spent on reading all weights. An adapter counts with its base model. A name is looked up in
-    the cache of the Hugging Face Hub.
+    A file above 4 MiB is read in 64 parts of 64 KiB, spread evenly over it, beside its size: training of all weights
+    changes some of them (a change of a few tensors may be missed), and no time is spent on reading all. An adapter
+    counts with its base model. A name is looked up in the cache of the Hugging Face Hub.
     """
     path = _local(model)
     if path is None:

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from polymode.credit.group import group_advantages
 from polymode.credit.slots import SlotScores
-from polymode.errors import ConfigError
 
 Floats = NDArray[np.float64]
 
@@ -19,7 +18,7 @@ OWN_SHARE = 0.5
 """1 - λ: weight of the completion's own verdict in the target of its confidence, as in the published code."""
 
 
-def dcpo_advantages(scores: SlotScores, group: int, *, own_share: float = OWN_SHARE) -> Floats:
+def dcpo_advantages(scores: SlotScores, group: int) -> Floats:
     """Advantages of the parts of each completion, shape (N, 1 + 2 K), as `term_advantages` returns them.
 
     ::
@@ -38,15 +37,11 @@ def dcpo_advantages(scores: SlotScores, group: int, *, own_share: float = OWN_SH
     Args:
         scores: of N = P x G completions, those of a question next to each other.
         group: G.
-        own_share: 1 - λ, from 0 to 1.
 
     Raises:
-        ConfigError: own_share out of its range.
         RecordError: N is no multiple of G, or the shapes differ.
     """
     scores.check(group)
-    if not 0 <= own_share <= 1:
-        raise ConfigError(f"own_share = {own_share!r} must be from 0 (the group's rate) to 1 (the own verdict)")
     n, k = scores.labels_NK.shape
     answers_N = scores.total_N - np.nansum(scores.confidence_NK, 1)
     whole_N1 = group_advantages(answers_N.reshape(-1, group), scale="group").reshape(n, 1)
@@ -55,7 +50,7 @@ def dcpo_advantages(scores: SlotScores, group: int, *, own_share: float = OWN_SH
     hits_PGK = np.where(has_q_NK, scores.labels_NK, 0.0).reshape(-1, group, k)
     n_P1K = has_q_NK.reshape(-1, group, k).sum(1, keepdims=True)
     rate_NK = np.repeat(hits_PGK.sum(1) / np.maximum(n_P1K[:, 0], 1), group, 0)
-    target_NK = (1 - own_share) * rate_NK + own_share * scores.labels_NK
+    target_NK = (1 - OWN_SHARE) * rate_NK + OWN_SHARE * scores.labels_NK
     score_NK = np.where(has_q_NK, -np.abs(scores.q_NK - target_NK), np.nan)
     by_slot = [group_advantages(score_NK[:, i].reshape(-1, group), scale="group").reshape(n) for i in range(k)]
     confidences_NK = np.where(has_q_NK, np.stack(by_slot, 1), whole_N1)

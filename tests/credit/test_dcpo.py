@@ -1,10 +1,8 @@
 """DCPO's credit by hand, and what its score of a confidence is best at."""
 
 import numpy as np
-import pytest
 
 from polymode.credit import EPSILON, SlotScores, dcpo_advantages
-from polymode.errors import ConfigError
 
 NAN = float("nan")
 
@@ -33,12 +31,3 @@ def test_malformed_completions_get_the_answers_credit_everywhere_and_unscored_on
     np.testing.assert_allclose(found[2], -1 / (1 + EPSILON))
     np.testing.assert_allclose(found[3], 0)
     np.testing.assert_allclose(found[:2, 2], dcpo_advantages(scores([[1], [0]], [[0.9], [0.5]]), 2)[:, 2])
-
-
-def test_with_the_own_verdict_alone_certainty_beats_honesty() -> None:
-    """Right with .7: an absolute error of .7 (1 - q) + .3 q falls in q, so 1 is better than .7."""
-    p, q = 0.7, np.linspace(0, 1, 11)
-    hits, misses = ([-np.abs(value - label) for value in q] for label in (1.0, 0.0))
-    assert q[np.argmax(p * np.array(hits) + (1 - p) * np.array(misses))] == 1
-    with pytest.raises(ConfigError, match="own_share = 2 must be from 0"):
-        dcpo_advantages(scores([[1], [0]], [[0.9], [0.5]]), 2, own_share=2)

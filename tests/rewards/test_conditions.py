@@ -120,12 +120,6 @@ def test_one_answer_cannot_be_hacked_under_the_conditions_of_2607_04332(score: s
     assert is_safe == (honest == sorted(honest))
 
 
-def test_an_absolute_error_has_no_honest_optimum() -> None:
-    """-|q - y| (DCPO's, with the own verdict alone): f' = 1 and g' = -1, so f'/(q - 1) = g'/q at q = 1/2 alone."""
-    ratios = [(1 / (q - 1), -1 / q) for q in (0.25, 0.5, 0.75)]
-    assert [left == right for left, right in ratios] == [False, True, False]
-
-
 def test_any_correct_gives_up_an_uncertain_second_answer() -> None:
     # Right with .9 and, independently, .5; K = 3; junk for the third, and for the second to compare with. Weights .5:
     # P(any) rises from .9 to .95, worth .025; doubt costs .5 x .25 / 3 = .0417. The count gains .25 for it.
