@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sized
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -20,7 +21,11 @@ from polymode.prompts import QUESTION, build_prompt
 
 if TYPE_CHECKING:
     from polymode.web.answer_service import ServingConfig
+    from polymode.web.keys import Keys
     from polymode.web.reviews import ReviewQueue
+
+Scope = Literal["ask", "review", "operate"]
+"""As in polymode/web/keys.py."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,7 @@ class Serve(DecisionOptions):
         polymode serve --model MODEL --style full --policy policy.json \
             --backend openai --base-url http://localhost:8001/v1
         # create an API key, then serve other machines
-        polymode serve --new-key anna --keys keys.txt
+        polymode serve --new-key anna --scopes ask review --keys keys.txt
         polymode serve --model runs/mine/model --policy policy.json --host 0.0.0.0 --keys keys.txt
     """
 
@@ -53,6 +58,12 @@ class Serve(DecisionOptions):
     """File with the hashes of API keys; the environment variable POLYMODE_API_KEYS can hold more."""
     new_key: str | None = None
     """Create an API key with this name, add its hash to --keys, print the key and exit."""
+    scopes: tuple[Scope, ...] = ("ask",)
+    """What the new key allows: ask (put questions), review (the review queue and withheld candidates), operate (metrics
+    and runs)."""
+    public_url: str | None = None
+    """Address by which browsers reach the server through a proxy, for example https://answers.example.org. With https
+    the cookie of the web pages is only ever sent over TLS."""
     allow_without_keys: bool = False
     """Allow other machines to connect although there are no API keys."""
     reviews: str | None = None
@@ -109,7 +120,8 @@ def run_serve(options: Serve) -> int:
     check_binding(options.host, keys, allow_without_keys=options.allow_without_keys)
     settings = None if _is_pages_only(options) else _settings(options)
     check_address(options.host, options.port)
-    hosts = None if keys or not is_local(options.host) else {*LOCAL_HOSTS, options.host}
+    public_host = _public_host(options)
+    hosts = None if keys or not is_local(options.host) else {*LOCAL_HOSTS, options.host, *public_host}
     with _review_queue(options.reviews) as escalations:
         pages = _pages(options, escalations)
         if settings is None:
@@ -154,7 +166,7 @@ def _make_key(options: Serve) -> int:
 
     if options.keys is None:
         raise ConfigError("--keys FILE is missing: name the file for the new key's hash")
-    key = new_key(options.keys, options.new_key or "")
+    key = new_key(options.keys, options.new_key or "", options.scopes)
     print(f"{key}\nThis key is not shown again; {options.keys} has its hash under the name {options.new_key}")
     return 0
 
@@ -212,6 +224,24 @@ def _review_queue(address: str | None) -> AbstractContextManager[ReviewQueue | N
     return ReviewQueue(address)
 
 
+def _public_host(options: Serve) -> set[str]:
+    """Host name of --public-url, as one more name of the server."""
+    if options.public_url is None:
+        return set()
+    try:
+        url = urlsplit(options.public_url)
+        name, _ = url.hostname, url.port
+    except ValueError:
+        name, url = None, urlsplit("")
+    has_more = url.path not in ("", "/") or url.query or url.fragment or url.username is not None
+    if url.scheme not in ("http", "https") or not name or has_more:
+        raise ConfigError(
+            f"--public-url = {options.public_url!r} is not allowed: give http:// or https:// and a host name, with a "
+            "port if it is not the usual one, and nothing else"
+        )
+    return {name}
+
+
 def _pages(options: Serve, reviews: ReviewQueue | None) -> Any:
     """What the pages show; None without pages."""
     if not options.pages:
@@ -219,11 +249,14 @@ def _pages(options: Serve, reviews: ReviewQueue | None) -> Any:
     from polymode.web.pages.site import open_pages
 
     names = ("runs", "proposals", "data", "relabelled", "data_fields")
-    return open_pages(reviews, **{name: getattr(options, name) for name in names})
+    public_url = options.public_url or ""
+    return open_pages(reviews, public_url=public_url, **{name: getattr(options, name) for name in names})
 
 
-def _announce(url: str, settings: ServingConfig | None, keys: Sized, options: Serve) -> None:
+def _announce(url: str, settings: ServingConfig | None, keys: Keys, options: Serve) -> None:
     has_keys = f"API keys: {len(keys)}" if keys else "API keys: none, so anyone who can reach the server can use it"
+    if only_ask := ", ".join(keys.without_scopes()):
+        has_keys += f"\nnote: these keys may only ask: {only_ask}"
     if settings is None:
         print(f"pages at {url}, without a model\n{has_keys}", flush=True)
         return

@@ -19,8 +19,9 @@ from polymode.policy.policy import RISK
 from polymode.prompts import Style, build_prompt, check_k
 from polymode.types import Answer, AnswerSet, Decision, DecisionKind
 from polymode.verifiers.text import TextVerifier
-from polymode.web.batching import Batcher, ClosedError, PromptRequest, QueueFullError
+from polymode.web.batching import Batcher, ClosedError, PromptRequest, QueueFullError, ShareFullError
 from polymode.web.gate import ServerMetrics
+from polymode.web.keys import EVERYBODY, Caller
 from polymode.web.problems import Problem
 from polymode.web.reviews.queue import ReviewQueue
 from polymode.web.schema import AnswerItem, AnswerSetReply, AnswerSetRequest, Usage
@@ -101,6 +102,7 @@ class AnswerService:
         request: AnswerSetRequest,
         request_id: str,
         *,
+        caller: Caller = EVERYBODY,
         temperature: float | None = None,
         max_tokens: int | None = None,
         seed: int | None = None,
@@ -119,12 +121,12 @@ class AnswerService:
         )
         temperature = serving.temperature if temperature is None else temperature
         limit = serving.max_tokens if max_tokens is None else min(max_tokens, serving.max_tokens)
-        generated = await self._generate(PromptRequest(prompt, k, limit, temperature, seed), serving.seconds)
+        generated = await self._generate(PromptRequest(prompt, k, limit, temperature, seed), serving.seconds, caller)
         is_finished = generated.is_finished
         answer_set = await asyncio.to_thread(parse_answers, generated.text, k, confidence=True, finished=is_finished)
         question = {"risk": request.risk, "meta": request.meta}
         decision = await asyncio.to_thread(decide, answer_set, serving.policy, **question)
-        escalation_id = await self._escalate(request, answer_set, decision, generated.text, request_id)
+        escalation_id = await self._escalate(request, answer_set, decision, generated.text, request_id, caller)
         self._metrics.decisions.labels(decision.kind.value, request.risk).inc()
         self._metrics.completions.labels(answer_set.status.value).inc()
         usage = Usage(prompt_tokens=generated.n_prompt_tokens, completion_tokens=generated.n_tokens)
@@ -155,15 +157,17 @@ class AnswerService:
         )
         return reply, generated.text
 
-    async def _generate(self, request: PromptRequest, seconds: float) -> Generated:
+    async def _generate(self, request: PromptRequest, seconds: float, caller: Caller = EVERYBODY) -> Generated:
         try:
-            future = self._batcher.submit(request)
+            future = self._batcher.submit(request, owner=caller.name, share=caller.share)
             async with asyncio.timeout(seconds):
                 generated = await asyncio.wrap_future(future)
-        except QueueFullError:
+        except QueueFullError as exc:
             wait = str(math.ceil(self._batcher.seconds_until_room()))
-            headers = {"Retry-After": wait}
-            raise Problem(429, "too many requests wait", fix=f"ask again in {wait} s", headers=headers) from None
+            title = (
+                "too many requests of this key wait" if isinstance(exc, ShareFullError) else "too many requests wait"
+            )
+            raise Problem(429, title, fix=f"ask again in {wait} s", headers={"Retry-After": wait}) from None
         except ClosedError:
             raise _unavailable("the server is shutting down") from None
         except TimeoutError:
@@ -228,7 +232,13 @@ class AnswerService:
         return self.serving.k if k is None else k
 
     async def _escalate(
-        self, request: AnswerSetRequest, answer_set: AnswerSet, decision: Decision, completion: str, request_id: str
+        self,
+        request: AnswerSetRequest,
+        answer_set: AnswerSet,
+        decision: Decision,
+        completion: str,
+        request_id: str,
+        caller: Caller,
     ) -> int | None:
         if self._escalations is None or decision.kind is not DecisionKind.ESCALATE:
             return None
@@ -243,6 +253,7 @@ class AnswerService:
             risk=request.risk,
             equality=self.serving.policy.equality,
             request_id=request_id,
+            asked_by=caller.name,
         )
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, add)

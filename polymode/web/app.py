@@ -21,7 +21,7 @@ from polymode.policy.policy import RISK
 from polymode.web.answer_service import AnswerService, ServingConfig
 from polymode.web.batching import Batcher
 from polymode.web.gate import Gate, Limits, ServerMetrics, refusal, run_until_disconnect
-from polymode.web.keys import Keys
+from polymode.web.keys import Caller, Keys
 from polymode.web.problems import PROBLEM_TYPE, Problem, ProblemBody, SafeJSON, problem_of
 from polymode.web.reviews.queue import ReviewQueue
 from polymode.web.schema import (
@@ -40,6 +40,7 @@ _BODIES = {"/v1/answer-sets": AnswerSetRequest, "/v1/chat/completions": ChatRequ
 _STATUS_TEXT = {
     400: "the body is not JSON",
     401: "no API key, or one that is not known",
+    403: "the API key lacks the scope",
     404: "the model is not served here",
     408: "the body came too slowly",
     413: "the body is too long",
@@ -49,7 +50,7 @@ _STATUS_TEXT = {
     503: "the model, or the review queue, cannot be used now",
     504: "no completion in time",
 }
-_QUESTION_STATUSES = (400, 401, 408, 413, 421, 422, 429, 503, 504)
+_QUESTION_STATUSES = (400, 401, 403, 408, 413, 421, 422, 429, 503, 504)
 _SHUTDOWN_SECONDS = 5.0
 
 
@@ -121,7 +122,7 @@ def _new_app(keys: Keys, lifespan: Any = None) -> FastAPI:
         docs_url=None,  # its page loads scripts from elsewhere
         redoc_url=None,
         default_response_class=SafeJSON,
-        dependencies=[Depends(HTTPBearer(auto_error=False))] if keys else [],
+        dependencies=[Depends(HTTPBearer(auto_error=False))] if keys.are_required else [],
     )
 
 
@@ -185,12 +186,14 @@ def _add_questions(app: FastAPI, answer_service: AnswerService) -> None:
     @app.post("/v1/answer-sets", responses=_responses(*_QUESTION_STATUSES))
     async def answer_sets(body: AnswerSetRequest, request: Request) -> AnswerSetReply:
         """Ranked answers to one question, and what to do with them."""
-        reply, _ = await run_until_disconnect(request, answer_service.answer(body, request.state.request_id))
-        return SafeJSON(reply.model_dump())  # type: ignore[return-value]  # the annotation describes its content
+        caller: Caller = request.state.caller
+        answer = answer_service.answer(body, request.state.request_id, caller=caller)
+        reply, _ = await run_until_disconnect(request, answer)
+        return SafeJSON(reply.visible_to(caller).model_dump())  # type: ignore[return-value]  # the annotation describes its content
 
     created = int(time.time())
 
-    @app.get("/v1/models", responses=_responses(401, 408, 413, 421, openai=True))
+    @app.get("/v1/models", responses=_responses(401, 403, 408, 413, 421, openai=True))
     async def models() -> dict[str, Any]:
         """The model that is served, as OpenAI's API lists models."""
         return model_list(answer_service.serving.model_id, created)
@@ -201,8 +204,10 @@ def _add_questions(app: FastAPI, answer_service: AnswerService) -> None:
     async def chat_completions(body: ChatRequest, request: Request) -> dict[str, Any]:
         """The answer set as the content of a chat completion, for clients of OpenAI's API."""
         question = body.answer_request(answer_service.serving.model_id)
-        answer = answer_service.answer(question, request.state.request_id, **body.sampling())
+        caller: Caller = request.state.caller
+        answer = answer_service.answer(question, request.state.request_id, caller=caller, **body.sampling())
         reply, _ = await run_until_disconnect(request, answer)
+        reply = reply.visible_to(caller)
         if not body.stream:
             return SafeJSON(chat_completion(reply))  # type: ignore[return-value]
         with_usage = bool(body.stream_options and body.stream_options.include_usage)
@@ -242,7 +247,7 @@ def _add_operations(app: FastAPI, answer_service: AnswerService, batcher: Batche
             raise Problem(503, problem, fix="wait, or look into the server's log", headers={"Retry-After": "2"})
         return {"status": "ready", "model_id": answer_service.serving.model_id, "policy_id": answer_service.policy_id}
 
-    @app.get("/metrics", responses=_responses(401, 408, 413, 421), response_class=Response)
+    @app.get("/metrics", responses=_responses(401, 403, 408, 413, 421), response_class=Response)
     async def metrics() -> Response:
         """Counters for Prometheus."""
         return Response(counters.text(), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -31,6 +31,10 @@ class QueueFullError(Exception):
     """The queue has no room for another request."""
 
 
+class ShareFullError(QueueFullError):
+    """One owner's share of the queue has no room for another request."""
+
+
 class ClosedError(Exception):
     """The server is shutting down."""
 
@@ -58,6 +62,7 @@ class _Waiting:
     request: PromptRequest
     since: float
     future: Future[Generated]
+    owner: str
 
 
 class Batcher:
@@ -96,11 +101,16 @@ class Batcher:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, request: PromptRequest) -> Future[Generated]:
+    def submit(self, request: PromptRequest, *, owner: str = "", share: float = 1.0) -> Future[Generated]:
         """The completion to come; cancelling it while it waits takes it out of the queue.
 
+        Args:
+            request: the prompt and how to sample.
+            owner: whose request it is.
+            share: of the waiting places, the most that this owner's requests may take, but always one.
+
         Raises:
-            QueueFullError: too many wait.
+            QueueFullError: too many wait; ShareFullError when they are this owner's.
             ClosedError: `close` was called.
         """
         with self._changed:
@@ -109,7 +119,9 @@ class Batcher:
             self._drop_cancelled()
             if len(self._queue) >= self._room:
                 raise QueueFullError
-            waiting = _Waiting(request, time.monotonic(), Future())
+            if sum(waiting.owner == owner for waiting in self._queue) >= max(1, int(share * self._room)):
+                raise ShareFullError
+            waiting = _Waiting(request, time.monotonic(), Future(), owner)
             self._queue.append(waiting)
             self._changed.notify_all()
         return waiting.future

@@ -24,7 +24,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from polymode.web.keys import Keys
+from polymode.web.keys import EVERYBODY, NOBODY, Caller, Keys
 from polymode.web.problems import Problem, problem_response
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ log = logging.getLogger("polymode.web")
 
 OPEN_PATHS = ("/health", "/ready")
 """Paths that need no key: process supervisors and load balancers call them."""
+API_SCOPES = {"/v1/": "ask", "/metrics": "operate"}
+"""Scope that a key needs, by how a path begins; any key may read the rest (the description of the API)."""
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
@@ -43,7 +45,8 @@ CLIENT_CLOSED_REQUEST = 499
 HEADERS = {
     "x-content-type-options": "nosniff",
     "cache-control": "no-store",
-    "referrer-policy": "no-referrer",
+    # Not no-referrer: browsers would then call the origin of this server's own forms null.
+    "referrer-policy": "same-origin",
     # No script runs, whatever a user or a model wrote, and no other site shows a page inside its own.
     "content-security-policy": "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; "
     "frame-ancestors 'none'; base-uri 'none'",
@@ -68,7 +71,9 @@ class ServerMetrics:
         self._registry = CollectorRegistry()
         counter = partial(Counter, registry=self._registry)
         histogram = partial(Histogram, registry=self._registry)
-        self.requests = counter("polymode_requests", "Requests, by path and status", ["path", "status"])
+        self.requests = counter(
+            "polymode_requests", "Requests, by path, status and name of the key", ["path", "status", "key"]
+        )
         self.seconds = histogram(
             "polymode_request_seconds", "Seconds from a request to its reply", ["path"], buckets=SECONDS
         )
@@ -131,7 +136,8 @@ class Gate:
         try:
             try:
                 request = Request(scope, receive)
-                self._check(request.headers, scope)
+                self._check_host(request.headers)
+                scope["state"]["caller"] = self._caller(request.headers, scope)
                 body = await self._body(request)
             except Problem as problem:
                 await refusal(problem, scope, self.pages)(scope, receive, send_with_headers)
@@ -142,9 +148,11 @@ class Gate:
         finally:
             seconds = time.monotonic() - start
             path = self._path_label(scope["path"])
-            self.metrics.requests.labels(path, status).inc()
+            caller: Caller = scope["state"].get("caller", NOBODY)
+            self.metrics.requests.labels(path, status, caller.name).inc()
             self.metrics.seconds.labels(path).observe(seconds)
-            log.info("%s %s %d %.0f ms %s", scope["method"], path, status, 1000 * seconds, request_id)
+            name = caller.name or "-"
+            log.info("%s %s %d %.0f ms %s %s", scope["method"], path, status, 1000 * seconds, request_id, name)
 
     def _path_label(self, path: str) -> str:
         """The path as counters and log name it: one of a few, whatever was requested."""
@@ -152,7 +160,7 @@ class Gate:
             return path
         return "/" + path[1:].partition("/")[0] if self.pages is not None and self.pages.owns(path) else "other"
 
-    def _check(self, headers: Headers, scope: Scope) -> None:
+    def _check_host(self, headers: Headers) -> None:
         if self.hosts is not None and _host(headers.get("host", "")) not in self.hosts:
             raise Problem(
                 421,
@@ -162,14 +170,19 @@ class Gate:
                 allowed=", ".join(sorted(self.hosts)),
                 fix="use the address that the server printed when it started",
             )
-        if not self.keys or scope["path"] in OPEN_PATHS:
-            return
-        if self.pages is not None and self.pages.owns(scope["path"]):
-            if not self.pages.admits(scope):
-                raise Problem(401, "nobody is signed in", fix="sign in, and send it again; nothing was changed")
-            return
+
+    def _caller(self, headers: Headers, scope: Scope) -> Caller:
+        """Who sends the request; raises Problem when their key does not allow it."""
+        path = scope["path"]
+        if not self.keys.are_required:
+            return EVERYBODY
+        if path in OPEN_PATHS:
+            return NOBODY
+        if self.pages is not None and self.pages.owns(path):
+            return self.pages.caller(scope)
         scheme, _, key = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or self.keys.owner(key.strip()) is None:
+        caller = self.keys.owner(key.strip()) if scheme.lower() == "bearer" else None
+        if caller is None:
             raise Problem(
                 401,
                 "no API key" if not key else "the API key is not known",
@@ -178,6 +191,11 @@ class Gate:
                 fix="send the key that the operator of the server gave you in the header Authorization",
                 headers={"WWW-Authenticate": "Bearer"},
             )
+        scope["state"]["caller"] = caller  # so that a refusal is logged and counted with its name
+        needed = next((needed for start, needed in API_SCOPES.items() if path.startswith(start)), None)
+        if needed is not None and needed not in caller.scopes:
+            raise out_of_scope(needed)
+        return caller
 
     async def _body(self, request: Request) -> bytes:
         """The whole body; raises Problem when it is too long or too slow, and ClientDisconnect."""
@@ -205,6 +223,17 @@ class Gate:
             slow = Problem(408, "the body came too slowly", field="body", allowed=allowed, fix=fix, headers=close)
             raise slow from None
         return bytes(body)
+
+
+def out_of_scope(scope: str) -> Problem:
+    """The refusal of a request that the caller's key does not allow."""
+    return Problem(
+        403,
+        "the API key does not allow this",
+        field="Authorization",
+        allowed=f"a key with the scope {scope}",
+        fix="ask the operator of the server for a key with that scope",
+    )
 
 
 def refusal(problem: Problem, scope: Scope, pages: Site | None) -> Response:

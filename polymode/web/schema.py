@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from polymode.policy.policy import MAX_NAME
 from polymode.prompts import MAX_K
+from polymode.web.keys import Caller
 from polymode.web.problems import Problem, dumped
 
 MAX_QUESTION_CHARS = 16_000
@@ -92,8 +93,8 @@ class AnswerSetReply(BaseModel):
         description="what may be shown: one for answer, several for offer_set, none for abstain and escalate"
     )
     candidates: list[AnswerItem] = Field(
-        description="all distinct answers, the most confident first, also where none may be shown; empty when the "
-        "completion cannot be used"
+        description="all distinct answers, the most confident first, also where none may be shown, for keys with the "
+        "scope review; for others the same as answers. Empty when the completion cannot be used"
     )
     guarantee: str | None = Field(
         description="what the policy guarantees about decisions of this kind; null when it guarantees nothing here"
@@ -114,6 +115,10 @@ class AnswerSetReply(BaseModel):
     policy_id: str = Field(description="hash of the policy's rules")
     usage: Usage
     request_id: str
+
+    def visible_to(self, caller: Caller) -> AnswerSetReply:
+        """What this caller may see: what the policy withholds is for those who review."""
+        return self if "review" in caller.scopes else self.model_copy(update={"candidates": self.answers})
 
 
 def _off(value: bool) -> bool:

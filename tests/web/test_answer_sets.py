@@ -467,10 +467,10 @@ def test_metrics_count_requests_decisions_batches_and_tokens(start: Start, model
     reply = client.get("/metrics")
     assert reply.headers["content-type"].startswith("text/plain; version=0.0.4")
     for line, value in {
-        'polymode_requests_total{path="/v1/answer-sets",status="200"}': 2,
-        'polymode_requests_total{path="/v1/answer-sets",status="422"}': 1,
-        'polymode_requests_total{path="/v1/answer-sets",status="503"}': 1,
-        'polymode_requests_total{path="other",status="404"}': 1,
+        'polymode_requests_total{key="",path="/v1/answer-sets",status="200"}': 2,
+        'polymode_requests_total{key="",path="/v1/answer-sets",status="422"}': 1,
+        'polymode_requests_total{key="",path="/v1/answer-sets",status="503"}': 1,
+        'polymode_requests_total{key="",path="other",status="404"}': 1,
         'polymode_request_seconds_count{path="/v1/answer-sets"}': 4,
         'polymode_decisions_total{kind="answer",risk="normal"}': 1,
         'polymode_decisions_total{kind="offer_set",risk="high"}': 1,

@@ -14,7 +14,7 @@ from polymode.errors import GeneratorFault
 from polymode.generate import Generated
 from polymode.policy import Guarantee, Policy
 from polymode.web.app import create_app
-from polymode.web.keys import Keys, hash_of
+from polymode.web.keys import Caller, Keys, hash_of
 
 from .conftest import FITTED, POLICY, SURE, Model, Start, serving
 
@@ -154,7 +154,7 @@ def test_failures_are_the_clients_own_exceptions(model: Model) -> None:
 
     with pytest.raises(openai.NotFoundError, match="the model is not served here"):
         with_client(create(model="gpt"), model)
-    keys = Keys({"anna": hash_of("right")})
+    keys = Keys({hash_of("right"): Caller("anna")})
     with pytest.raises(openai.AuthenticationError, match="the API key is not known"):
         with_client(create(), model, key="wrong", keys=keys)
     assert with_client(create(), model, key="right", keys=keys).choices

@@ -2,18 +2,19 @@
 
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from starlette.websockets import WebSocketDisconnect
 
 from polymode.web.gate import LOCAL_HOSTS, Limits
-from polymode.web.keys import Keys, hash_of
+from polymode.web.keys import Caller, Keys, hash_of, new_key, read_keys
 
-from .conftest import Live, Model, Start
+from .conftest import SURE, Live, Model, Start
 
 URL = "/v1/answer-sets"
-KEYS = Keys({"anna": hash_of("right"), "ben": hash_of("other")})
+KEYS = Keys({hash_of("right"): Caller("anna"), hash_of("other"): Caller("ben")})
 HEAD = b"POST /v1/answer-sets HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 
 
@@ -49,6 +50,99 @@ def test_each_known_key_opens(start: Start, header: str) -> None:
     client = start(keys=KEYS)
     assert client.post(URL, json={"question": "q"}, headers={"authorization": header}).status_code == 200
     assert client.get("/metrics", headers={"authorization": header}).status_code == 200
+
+
+SCOPED = Keys({hash_of(scope): Caller(f"{scope}-key", frozenset({scope})) for scope in ("ask", "review", "operate")})
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "needs"),
+    [
+        ("POST", URL, "ask"),
+        ("POST", "/v1/chat/completions", "ask"),
+        ("GET", "/v1/models", "ask"),
+        ("GET", "/v1/none", "ask"),
+        ("GET", "/metrics", "operate"),
+        ("GET", "/openapi.json", ""),
+    ],
+)
+def test_a_key_opens_what_its_scopes_say(start: Start, model: Model, method: str, path: str, needs: str) -> None:
+    client = start(keys=SCOPED)
+    for scope in ("ask", "review", "operate"):
+        reply = client.request(method, path, headers={"authorization": f"Bearer {scope}"})
+        if needs in ("", scope):
+            assert reply.status_code in (200, 404, 422)
+            continue
+        problem = reply.json().get("error", reply.json())
+        title, allowed = "the API key does not allow this", f"a key with the scope {needs}"
+        assert (reply.status_code, problem["title"], problem["allowed"]) == (403, title, allowed)
+    assert model.calls == []
+
+
+def test_what_the_policy_withholds_is_for_those_who_review(start: Start, model: Model) -> None:
+    both = Caller("both", frozenset({"ask", "review"}))
+    client = start(keys=Keys({hash_of("ask"): Caller("ask", frozenset({"ask"})), hash_of("both"): both}))
+    for key, texts in (("ask", ["panic attack"]), ("both", ["panic attack", "migraine"])):
+        headers = {"authorization": f"Bearer {key}"}
+        body = client.post(URL, json={"question": "q"}, headers=headers).json()
+        assert [one["text"] for one in body["answers"]] == ["panic attack"]
+        assert [one["text"] for one in body["candidates"]] == texts
+        chat = {"model": "clinic", "messages": [{"role": "user", "content": "q"}]}
+        for stream in (False, True):
+            said = client.post("/v1/chat/completions", json={**chat, "stream": stream}, headers=headers).text
+            assert ("migraine" in said) == (key == "both")
+    model.scripted = Model(SURE.replace("0.85", "0.30").replace("0.40", "0.10")).scripted
+    escalated = client.post(URL, json={"question": "q"}, headers={"authorization": "Bearer ask"}).json()
+    assert (escalated["decision"], escalated["candidates"]) == ("escalate", [])
+
+
+def test_log_and_metrics_name_the_key(start: Start, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="polymode.web")
+    client = start(keys=SCOPED)
+    client.post(URL, json={"question": "q"}, headers={"authorization": "Bearer ask"})
+    client.post(URL, json={"question": "q"}, headers={"authorization": "Bearer operate"})
+    client.post(URL, json={"question": "q"}, headers={"authorization": "Bearer wrong"})
+    lines = [record.getMessage().split() for record in caplog.records if record.name == "polymode.web"]
+    assert [(line[2], line[-1]) for line in lines] == [("200", "ask-key"), ("403", "operate-key"), ("401", "-")]
+    counted = client.get("/metrics", headers={"authorization": "Bearer operate"}).text
+    assert f'polymode_requests_total{{key="ask-key",path="{URL}",status="200"}} 1.0' in counted
+    assert f'polymode_requests_total{{key="operate-key",path="{URL}",status="403"}} 1.0' in counted
+    assert f'polymode_requests_total{{key="",path="{URL}",status="401"}} 1.0' in counted
+
+
+def test_a_key_is_taken_away_without_a_restart(start: Start, tmp_path: Any) -> None:
+    path = tmp_path / "keys.txt"
+    key = new_key(path, "anna")
+    client = start(keys=read_keys(path))
+    headers = {"authorization": f"Bearer {key}"}
+    assert client.get("/v1/models", headers=headers).status_code == 200
+    path.write_text("")
+    assert client.get("/v1/models", headers=headers).status_code == 401
+
+
+def test_no_key_takes_all_places(start: Start, model: Model) -> None:
+    callers = {hash_of("a"): Caller("a", share=0.5), hash_of("b"): Caller("b", share=0.5)}
+    client = start(keys=Keys(callers), room=4, size=1)
+    model.gate.clear()
+    with ThreadPoolExecutor(8) as pool:
+
+        def ask(key: str, wait_for: int) -> Any:
+            reply = pool.submit(client.post, URL, json={"question": "q"}, headers={"authorization": f"Bearer {key}"})
+            end = time.monotonic() + 20
+            while not reply.done() and time.monotonic() < end:
+                n = client.get("/metrics", headers={"authorization": "Bearer b"}).text
+                if f"polymode_queue_length {wait_for}.0" in n and len(model.calls) == 1:
+                    break
+                time.sleep(0.01)
+            return reply
+
+        first = [ask("a", n) for n in (0, 1, 2)]  # one is with the model, two wait
+        refused = ask("a", 99).result()
+        assert (refused.status_code, refused.json()["title"]) == (429, "too many requests of this key wait")
+        others = [ask("b", n) for n in (3, 4)]
+        assert ask("b", 99).result().json()["title"] == "too many requests wait"
+        model.gate.set()
+        assert [reply.result().status_code for reply in (*first, *others)] == [200] * 5
 
 
 def test_what_keeps_the_server_running_needs_no_key(start: Start) -> None:

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, Phase, settings
 
 from polymode.policy import Policy
 from polymode.web.app import create_app
-from polymode.web.keys import Keys
+from polymode.web.keys import Caller, Keys
 
 from .conftest import Model, Start, serving
 
@@ -43,11 +43,11 @@ def test_every_reply_is_one_that_the_description_allows(case: schemathesis.Case)
 
 
 def test_the_description_names_every_path_field_and_failure(start: Start) -> None:
-    described = start(keys=Keys({"a": "0" * 64})).app.openapi()  # type: ignore[attr-defined]
+    described = start(keys=Keys({"0" * 64: Caller("a")})).app.openapi()  # type: ignore[attr-defined]
     paths = described["paths"]
     assert set(paths) == {"/v1/answer-sets", "/v1/chat/completions", "/v1/models", "/health", "/ready", "/metrics"}
     post = paths["/v1/answer-sets"]["post"]
-    assert set(post["responses"]) == {"200", "400", "401", "408", "413", "421", "422", "429", "503", "504"}
+    assert set(post["responses"]) == {"200", "400", "401", "403", "408", "413", "421", "422", "429", "503", "504"}
     assert post["security"] == [{"HTTPBearer": []}]
     assert "security" not in create_app(serving(), Model()).openapi()["paths"]["/v1/answer-sets"]["post"]
     for name in ("AnswerSetRequest", "ChatRequest"):

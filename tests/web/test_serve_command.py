@@ -128,10 +128,11 @@ def test_keys_are_made_shown_once_and_asked_for(
     assert main(["serve", "--new-key", "anna", "--keys", str(path)]) == 0
     key, note = capsys.readouterr().out.splitlines()
     assert note == f"This key is not shown again; {path} has its hash under the name anna"
-    assert read_keys(path).owner(key) == "anna"
+    owner = read_keys(path).owner(key)
+    assert owner is not None and (owner.name, owner.scopes) == ("anna", {"ask"})
     args = ["serve", "--model", "m", "--policy", policy, "--port", 0, "--host", "0.0.0.0", "--keys", path]
     assert main(list(map(str, args))) == 0
-    assert "API keys: 1\n" in capsys.readouterr().out
+    assert "API keys: 1\nnote: these keys may only ask: anna\n" in capsys.readouterr().out
     with TestClient(started.app, base_url="http://any.example") as client:
         assert client.get("/v1/models").status_code == 401
         assert client.get("/v1/models", headers={"authorization": f"Bearer {key}"}).status_code == 200

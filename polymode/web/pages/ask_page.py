@@ -19,7 +19,7 @@ from polymode.prompts import MAX_K
 from polymode.web.answer_service import AnswerService
 from polymode.web.gate import run_until_disconnect
 from polymode.web.pages.forms import Form, read_form
-from polymode.web.pages.rendering import number_in, pages_of, render
+from polymode.web.pages.rendering import caller_of, number_in, pages_of, render
 from polymode.web.problems import Problem, problem_of
 from polymode.web.schema import MAX_QUESTION_CHARS, AnswerItem, AnswerSetReply, AnswerSetRequest
 
@@ -54,18 +54,21 @@ def ask_page(answer_service: AnswerService) -> APIRouter:
         start_time = time.monotonic()
         try:
             question = _answer_request(form, answer_service.by)
-            answer = answer_service.answer(question, request.state.request_id)
+            caller = caller_of(request)
+            answer = answer_service.answer(question, request.state.request_id, caller=caller)
             reply, completion = await run_until_disconnect(request, answer)
+            reply = reply.visible_to(caller)
         except Problem as problem:
             response = page(request, form, problem.status, problem=problem.body(request.state.request_id))
             response.headers.update(problem.headers)
             return response
-        has_reviews = "/reviews" in dict(pages_of(request).navigation)
+        is_reviewer = "review" in caller.scopes
+        has_reviews = is_reviewer and pages_of(request).has("reviews")
         return page(
             request,
             form,
             reply=reply,
-            completion=completion,
+            completion=completion if is_reviewer else None,
             groups=grouped(reply),
             dispersion=dispersion(reply.candidates),
             seconds=time.monotonic() - start_time,

@@ -17,7 +17,6 @@ from starlette.responses import RedirectResponse, Response
 
 from polymode.errors import UserError
 from polymode.web.pages.rendering import pages_of, render
-from polymode.web.pages.sessions import give_cookie
 from polymode.web.problems import Problem
 
 TOKEN_FIELD = "csrf"
@@ -72,11 +71,12 @@ async def read_form(request: Request) -> Form:
 def _check_origin(request: Request) -> None:
     """Refuse forms that come from elsewhere, according to the browser.
 
-    Because the pages forbid the header Referer, browsers call the origin of their forms ``null``.
+    A browser that hides where its forms come from says ``null``; then the cookie and the token decide.
     """
     site = request.headers.get("sec-fetch-site", "same-origin")
-    origin = request.headers.get("origin", "null")
-    is_own = origin == "null" or origin.partition("://")[2].lower() == request.headers.get("host", "").lower()
+    origin = request.headers.get("origin", "null").lower()
+    own_hosts = {request.headers.get("host", "").lower(), pages_of(request).sessions.public_host}
+    is_own = origin == "null" or origin.partition("://")[2] in own_hosts
     if site not in ("same-origin", "none") or not is_own:
         title, allowed = "the form was sent from another site", "a page of this server"
         fix = "open the page at this server's address and send its form; nothing was changed"
@@ -106,7 +106,7 @@ def sign_in_page() -> APIRouter:
             return _form(request, form.get("next"), name=form.get("name"), error=error, status=status)
         pages_of(request).sessions.sign_out(request)
         response = RedirectResponse(own_path(form.get("next")), 303)
-        give_cookie(response, request, token)
+        pages_of(request).sessions.give_cookie(response, request, token)
         return response
 
     @router.post("/sign-out")

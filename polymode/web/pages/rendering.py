@@ -17,11 +17,12 @@ from urllib.parse import quote, urlencode
 
 import jinja2
 from markupsafe import Markup
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, Response
 
 from polymode.report.table import row_of
-from polymode.web.pages.sessions import give_cookie, new_token
+from polymode.web.keys import NOBODY, Caller
+from polymode.web.pages.sessions import new_token
 from polymode.web.problems import Problem
 
 if TYPE_CHECKING:
@@ -35,6 +36,11 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 def pages_of(request: Request) -> Site:
     """What the pages of the request's server share."""
     return request.app.state.pages
+
+
+def caller_of(request: HTTPConnection) -> Caller:
+    """Who sends the request; nobody where it was refused before that was known."""
+    return request.scope.get("state", {}).get("caller", NOBODY)
 
 
 def render(request: Request, name: str, /, *, status: int = 200, **context: Any) -> Response:
@@ -54,7 +60,7 @@ def render(request: Request, name: str, /, *, status: int = 200, **context: Any)
 
     template = _templates().get_template(name)
     shared = {
-        "navigation": pages_of(request).navigation,
+        "navigation": pages_of(request).navigation_for(caller_of(request)),
         "here": request.scope["path"],
         "session": sessions.of(request),
         "needs_key": sessions.needs_key,
@@ -62,7 +68,7 @@ def render(request: Request, name: str, /, *, status: int = 200, **context: Any)
     }
     response = HTMLResponse(template.render(shared, **context), status)
     for cookie in cookies:
-        give_cookie(response, request, cookie)
+        sessions.give_cookie(response, request, cookie)
     return response
 
 

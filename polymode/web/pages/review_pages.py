@@ -226,7 +226,8 @@ def line_of(event: ReviewEvent, answers: Sequence[ReviewAnswer]) -> str:
     """One line of the audit trail."""
     detail: Mapping[str, Any] = event.detail
     if event.what == "added":
-        return f"added it to the queue ({detail['kind'].replace('_', ' ')}, risk {detail['risk']})"
+        key = f", asked with the key {detail['key']}" if detail.get("key") else ""
+        return f"added it to the queue ({detail['kind'].replace('_', ' ')}, risk {detail['risk']}{key})"
     if event.what == "claimed":
         return f"claimed it until {datetime.fromisoformat(detail['until']):%H:%M} UTC"
     if event.what == "marked":

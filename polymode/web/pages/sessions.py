@@ -6,6 +6,8 @@ made from the cookie and a secret of the process, so a form belongs to one brows
 Starlette's SessionMiddleware is not used: it keeps the session in a signed cookie, so that a copied cookie would still
 be signed in after its owner signed out, and it has one cookie name and one Secure flag for all requests, where this
 server names the cookie by port and marks it Secure behind TLS only.
+
+What somebody may do follows from their key as the file of keys is now: a key that is deleted ends its sessions.
 """
 
 from __future__ import annotations
@@ -18,11 +20,12 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
-from polymode.web.keys import Keys
+from polymode.web.keys import EVERYBODY, Caller, Keys, hash_of
 from polymode.web.problems import Problem
 from polymode.web.reviews.steps import checked_name
 
@@ -41,6 +44,8 @@ class Session:
     """As the audit trail names them."""
     until: float
     """On the clock of `Sessions`."""
+    key_hash: str = ""
+    """Of the key that they signed in with; empty where the server has no keys."""
 
 
 class Sessions:
@@ -48,11 +53,15 @@ class Sessions:
 
     Args:
         keys: with any, signing in takes one of them.
+        public_url: address by which browsers reach the server; with https the cookie is never sent without TLS.
         clock: seconds.
     """
 
-    def __init__(self, keys: Keys, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, keys: Keys, *, public_url: str = "", clock: Callable[[], float] = time.monotonic) -> None:
         self._keys, self._clock = keys, clock
+        self._is_tls = public_url.startswith("https://")
+        self.public_host = urlsplit(public_url).netloc.lower()
+        """Host and port of the public address; empty for none."""
         self._secret = secrets.token_bytes(32)
         self._lock = threading.Lock()
         self._sessions: dict[str, Session] = {}
@@ -60,7 +69,7 @@ class Sessions:
     @property
     def needs_key(self) -> bool:
         """Whether signing in takes an API key."""
-        return len(self._keys) > 0
+        return self._keys.are_required
 
     def token(self, connection: HTTPConnection) -> str | None:
         """The browser's cookie, if it has the form of ours."""
@@ -70,7 +79,17 @@ class Sessions:
     def of(self, connection: HTTPConnection) -> Session | None:
         """The session of this browser, if it has one that has not ended."""
         session = self._sessions.get(_digest(self.token(connection) or ""))
-        return session if session is not None and session.until > self._clock() else None
+        if session is None or session.until <= self._clock() or self._rights(session) is None:
+            return None
+        return session
+
+    def caller(self, connection: HTTPConnection) -> Caller | None:
+        """Who the browser's session belongs to, with what they may do; None when nobody signed in."""
+        session = self.of(connection)
+        return None if session is None else self._rights(session)
+
+    def _rights(self, session: Session) -> Caller | None:
+        return self._keys.owner_of_hash(session.key_hash) if self.needs_key else EVERYBODY
 
     def sign_in(self, name: str, key: str) -> str:
         """A new cookie for a person. The old one never becomes a session, so planting one gains nothing.
@@ -86,16 +105,18 @@ class Sessions:
         if self.needs_key and owner is None:
             fix = "give the key that the operator of the server gave you"
             raise Problem(403, "the API key is not known", field="key", allowed="a key that the server knows", fix=fix)
-        reviewer = owner if owner is not None and name.strip() in ("", owner) else checked_name(name)
-        if owner not in (None, reviewer):
-            reviewer = f"{reviewer} ({owner})"
+        reviewer = owner.name if owner is not None and name.strip() in ("", owner.name) else checked_name(name)
+        if owner is not None and owner.name != reviewer:
+            reviewer = f"{reviewer} ({owner.name})"
         token = new_token()
         with self._lock:
             now = self._clock()
             self._sessions = {key: session for key, session in self._sessions.items() if session.until > now}
             while len(self._sessions) >= MAX_SESSIONS:
                 del self._sessions[next(iter(self._sessions))]
-            self._sessions[_digest(token)] = Session(reviewer, now + SESSION_SECONDS)
+            self._sessions[_digest(token)] = Session(
+                reviewer, now + SESSION_SECONDS, hash_of(key.strip()) if self.needs_key else ""
+            )
         return token
 
     def sign_out(self, connection: HTTPConnection) -> None:
@@ -107,16 +128,16 @@ class Sessions:
         """The token that forms of the browser with this cookie must contain."""
         return hmac.new(self._secret, token.encode(), hashlib.sha256).hexdigest()
 
+    def give_cookie(self, response: Response, connection: HTTPConnection, token: str) -> None:
+        """Set the cookie: for this server only, out of reach of scripts, and never sent along from other sites."""
+        is_secure = self._is_tls or "https" in (connection.url.scheme, connection.headers.get("origin", "")[:5])
+        name = _cookie_name(connection)
+        response.set_cookie(name, token, path="/", httponly=True, samesite="strict", secure=is_secure)
+
 
 def new_token() -> str:
     """A value for a cookie that nobody can guess."""
     return secrets.token_urlsafe(32)
-
-
-def give_cookie(response: Response, connection: HTTPConnection, token: str) -> None:
-    """Set the cookie: for this server only, out of reach of scripts, and never sent along from other sites."""
-    is_secure = connection.url.scheme == "https" or connection.headers.get("origin", "").startswith("https://")
-    response.set_cookie(_cookie_name(connection), token, path="/", httponly=True, samesite="strict", secure=is_secure)
 
 
 def _cookie_name(connection: HTTPConnection) -> str:

@@ -20,11 +20,12 @@ from polymode.errors import ConfigError, PolymodeError
 from polymode.relabel import DataFields, Desk
 from polymode.web.answer_service import AnswerService
 from polymode.web.browsing.run_folders import RunFolders
-from polymode.web.keys import Keys
+from polymode.web.gate import out_of_scope
+from polymode.web.keys import NOBODY, Caller, Keys
 from polymode.web.pages.ask_page import ask_page
 from polymode.web.pages.forms import SIGN_IN, sign_in_page
 from polymode.web.pages.relabel_page import relabel_page
-from polymode.web.pages.rendering import render, style_sheet
+from polymode.web.pages.rendering import caller_of, render, style_sheet
 from polymode.web.pages.review_pages import review_pages
 from polymode.web.pages.run_pages import compare_page, run_pages
 from polymode.web.pages.run_reader import NotReadyError, RunReader
@@ -48,6 +49,8 @@ class PageOptions:
     """The folder of runs to browse and compare."""
     proposals: Desk | None = None
     """Proposed references to decide on."""
+    public_url: str = ""
+    """Address by which browsers reach the server, where a proxy stands in front."""
 
 
 def open_pages(
@@ -58,6 +61,7 @@ def open_pages(
     data: Path | None = None,
     relabelled: Path | None = None,
     data_fields: Mapping[str, object] | None = None,
+    public_url: str = "",
 ) -> PageOptions:
     """The parts of the pages, from the paths that `polymode serve` takes.
 
@@ -68,6 +72,7 @@ def open_pages(
         data: the records that the proposals were made for.
         relabelled: the new version of the records.
         data_fields: names of the fields in the records, and which answers are equal.
+        public_url: address by which browsers reach the server.
 
     Raises:
         ConfigError: a flag is missing or not allowed.
@@ -86,7 +91,7 @@ def open_pages(
     elif relabelled or data_fields:
         flag = "relabelled" if relabelled else "data-fields"
         raise ConfigError(f"--{flag} is given without --proposals: name the proposals file, or leave it out")
-    return PageOptions(reviews, None if runs is None else RunFolders(runs), desk)
+    return PageOptions(reviews, None if runs is None else RunFolders(runs), desk, public_url)
 
 
 class Page(NamedTuple):
@@ -100,14 +105,16 @@ class Page(NamedTuple):
     """Makes its routes."""
     needs: str = ""
     """What ``routes`` gets: the answer service, or a part of `PageOptions`; without it there is no page."""
+    scope: str = ""
+    """Scope that a visitor's key needs; empty for none."""
 
 
 PAGES = (
-    Page("", "Ask", ask_page, "answer_service"),
-    Page("reviews", "Reviews", review_pages, "reviews"),
-    Page("runs", "Runs", run_pages, "runs"),
-    Page("compare", "Compare", compare_page, "runs"),
-    Page("relabel", "Relabel", relabel_page, "proposals"),
+    Page("", "Ask", ask_page, "answer_service", "ask"),
+    Page("reviews", "Reviews", review_pages, "reviews", "review"),
+    Page("runs", "Runs", run_pages, "runs", "operate"),
+    Page("compare", "Compare", compare_page, "runs", "operate"),
+    Page("relabel", "Relabel", relabel_page, "proposals", "review"),
     Page("sign-in", "", sign_in_page),
     Page("sign-out", "", APIRouter),  # beside signing in
     Page("static", "", APIRouter),  # the style sheet, see `add_pages`
@@ -118,20 +125,37 @@ PAGES = (
 class Site:
     """What the gate and every page know of the pages."""
 
-    def __init__(self, keys: Keys) -> None:
-        self.sessions = Sessions(keys)
-        self.navigation: tuple[tuple[str, str], ...] = ()
-        self._names = {page.name for page in PAGES}
+    def __init__(self, keys: Keys, public_url: str = "") -> None:
+        self.sessions = Sessions(keys, public_url=public_url)
+        self.pages: tuple[Page, ...] = ()
+        """Those that this server has."""
+        self._scopes = {page.name: page.scope for page in PAGES}
 
     def owns(self, path: str) -> bool:
         """Whether a path is a page's: its visitors sign in instead of sending a key."""
-        return path.startswith("/") and path[1:].partition("/")[0] in self._names and path != "//"
+        return path.startswith("/") and path[1:].partition("/")[0] in self._scopes and path != "//"
 
-    def admits(self, scope: Scope) -> bool:
-        """Whether the visitor may see the page: where there are keys, only after signing in with one."""
-        if not self.sessions.needs_key or scope["path"] in OPEN_PATHS:
-            return True
-        return self.sessions.of(HTTPConnection(scope)) is not None
+    def has(self, name: str) -> bool:
+        """Whether this server has a page."""
+        return any(page.name == name for page in self.pages)
+
+    def navigation_for(self, caller: Caller) -> tuple[tuple[str, str], ...]:
+        """Address and label of the pages that a visitor may see."""
+        may_see = {"", *caller.scopes}
+        return tuple((f"/{page.name}", page.label) for page in self.pages if page.label and page.scope in may_see)
+
+    def caller(self, scope: Scope) -> Caller:
+        """The visitor of a page, where the server has keys; raises Problem when their key does not allow it."""
+        caller = self.sessions.caller(HTTPConnection(scope))
+        if scope["path"] in OPEN_PATHS:
+            return caller or NOBODY
+        if caller is None:
+            raise Problem(401, "nobody is signed in", fix="sign in, and send it again; nothing was changed")
+        scope["state"]["caller"] = caller
+        needed = self._scopes[scope["path"][1:].partition("/")[0]]
+        if needed and needed not in caller.scopes:
+            raise out_of_scope(needed)
+        return caller
 
     def problem(self, problem: Problem, scope: Scope) -> Response:
         """The page that says why a request is not answered; a visitor who must sign in first is sent there."""
@@ -140,6 +164,10 @@ class Site:
             query = scope["query_string"].decode("latin-1")
             target = scope["path"] + (f"?{query}" if query else "")
             return RedirectResponse(f"{SIGN_IN}?{urlencode({'next': target})}", 303)
+        if problem.status == 403 and request.method == "GET" and scope["path"] == "/":
+            others = self.navigation_for(caller_of(request))
+            if others:  # signing in leads to the start page, which is for those who ask
+                return RedirectResponse(others[0][0], 303)
         body = problem.body(request.state.request_id)
         form = request.scope.get("state", {}).get("form")
         resend = form.fields if form is not None and problem.status in (429, 503, 504) else ()
@@ -159,7 +187,7 @@ def add_pages(app: FastAPI, answer_service: AnswerService | None, options: PageO
         options: what there are pages of.
         keys: of those who may sign in.
     """
-    site = Site(keys)
+    site = Site(keys, options.public_url)
     app.state.pages = site
     parts = {
         "answer_service": answer_service,
@@ -172,13 +200,12 @@ def add_pages(app: FastAPI, answer_service: AnswerService | None, options: PageO
         if None in arguments:
             continue
         app.include_router(page.routes(*arguments), include_in_schema=False)
-        if page.label:
-            site.navigation += ((f"/{page.name}", page.label),)
+        site.pages += (page,)
     if answer_service is None:
 
         @app.get("/", include_in_schema=False)
-        async def start() -> Response:
-            return RedirectResponse(site.navigation[0][0], 307)
+        async def start(request: Request) -> Response:
+            return RedirectResponse(site.navigation_for(caller_of(request))[0][0], 307)
 
     @app.get("/static/style.css", include_in_schema=False)
     async def style() -> Response:

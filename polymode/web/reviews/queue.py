@@ -78,6 +78,7 @@ class ReviewQueue(AbstractContextManager["ReviewQueue"]):
         risk: str = "normal",
         equality: str = "text",
         request_id: str | None = None,
+        asked_by: str = "",
     ) -> int:
         """Add a question to the queue and return its id, once it is on disk.
 
@@ -93,6 +94,7 @@ class ReviewQueue(AbstractContextManager["ReviewQueue"]):
             risk: class of the question, any name; ``high`` is reviewed first.
             equality: the policy's.
             request_id: with one, adding again what was added does nothing and returns the same id.
+            asked_by: name of the API key with which it was asked, for the audit trail.
 
         Raises:
             ConfigError: a risk that is no name, an unknown equality, or a decision on other answers.
@@ -134,7 +136,9 @@ class ReviewQueue(AbstractContextManager["ReviewQueue"]):
                 return existing.id
             steps = Steps(connection, item_id, SYSTEM, now)
             steps.insert_answers(review_answers)
-            steps.record("added", {"kind": decision.kind.value, "risk": risk})
+            steps.record(
+                "added", {"kind": decision.kind.value, "risk": risk, **({"key": asked_by} if asked_by else {})}
+            )
         return item_id
 
     def counts(self) -> ReviewCounts:

@@ -9,7 +9,7 @@ from polymode.errors import GeneratorFault
 from polymode.parsing import parse_answers
 from polymode.policy import Policy, decide
 from polymode.types import Verdict
-from polymode.web.keys import Keys, hash_of
+from polymode.web.keys import Caller, Keys, hash_of
 from polymode.web.reviews import ReviewQueue, ReviewState
 
 from ..conftest import Model
@@ -223,7 +223,7 @@ def test_with_the_keyboard_alone(window: Opens, served: Started, queue: ReviewQu
 
 def test_with_keys_one_signs_in_first_and_comes_back(window: Opens, served: Started, queue: ReviewQueue) -> None:
     add(queue)
-    one = window(served(keys=Keys({"anna": hash_of("right")})))
+    one = window(served(keys=Keys({hash_of("right"): Caller("anna")})))
     one.open("/reviews/1")
     one.page.get_by_label("API key").fill("wrong")
     one.press("Sign in")

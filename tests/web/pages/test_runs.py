@@ -15,7 +15,7 @@ from polymode.compare.figures import DrawnFigure, DrawnPanel
 from polymode.compare.two_runs import columns_apart
 from polymode.report.arms import read_arm
 from polymode.web.app import create_app
-from polymode.web.keys import Keys, hash_of
+from polymode.web.keys import Caller, Keys, hash_of
 from polymode.web.pages import run_reader
 from polymode.web.pages.rendering import number
 from polymode.web.pages.site import PageOptions, open_pages
@@ -330,7 +330,7 @@ def test_text_of_models_and_files_is_inert(visit: Visit, tmp_path: Path) -> None
 
 
 def test_pages_of_runs_need_a_session_where_there_are_keys(visit: Visit, folder: Path) -> None:
-    pages = visit(shown(folder), keys=Keys({"anna": hash_of("pm-secret")}))
+    pages = visit(shown(folder), keys=Keys({hash_of("pm-secret"): Caller("anna")}))
     for path in ("/runs", "/runs/mine", "/runs/lab?part=report", "/compare"):
         assert pages.get(path).status_code == 303
     pages.sign_in("anna", key="pm-secret")

@@ -1,15 +1,19 @@
 """Signing in and out: with and without keys, where it leads, and what the cookie is."""
 
+from pathlib import Path
+
 import pytest
 
 from polymode.web.gate import HEADERS
-from polymode.web.keys import Keys, hash_of
+from polymode.web.keys import Caller, Keys, hash_of, new_key, read_keys
 from polymode.web.pages import sessions
 from polymode.web.pages.forms import own_path
+from polymode.web.pages.site import PageOptions
+from polymode.web.reviews import ReviewQueue
 
 from .conftest import Visit, shown_text
 
-KEYS = Keys({"anna": hash_of("right"), "team": hash_of("shared")})
+KEYS = Keys({hash_of("right"): Caller("anna"), hash_of("shared"): Caller("team")})
 
 
 def test_without_keys_a_name_is_enough(visit: Visit) -> None:
@@ -81,6 +85,40 @@ def test_the_cookie_is_out_of_reach_and_changes_when_somebody_signs_in(visit: Vi
     planted = "polymode=" + "a" * 43
     reply = other.client.get("/sign-in", headers={"cookie": planted})
     assert "set-cookie" not in reply.headers and "Signed in" not in reply.text
+
+
+def test_a_public_address_with_tls_keeps_the_cookie_within_it(visit: Visit) -> None:
+    for url, is_secure in (("https://answers.example", True), ("http://answers.example", False), ("", False)):
+        visitor = visit(PageOptions(public_url=url))
+        first = visitor.get("/sign-in").headers["set-cookie"]
+        token = first.partition("=")[2].partition(";")[0]
+        assert ("; Secure" in first) == is_secure
+        sent = {"csrf": visitor.client.app.state.pages.sessions.form_token(token), "name": "a"}  # type: ignore[attr-defined]
+        headers = {"origin": "https://answers.example", "cookie": f"polymode={token}", "sec-fetch-site": "same-origin"}
+        reply = visitor.client.post("/sign-in", data=sent, headers=headers)
+        assert (reply.status_code, "; Secure" in reply.headers.get("set-cookie", "")) == (
+            (303, True) if url else (403, False)
+        )
+
+
+def test_a_session_may_do_what_its_key_may(visit: Visit, tmp_path: Path) -> None:
+    path = tmp_path / "keys.txt"
+    keys = {scope: new_key(path, f"{scope}-key", [scope]) for scope in ("ask", "review", "operate")}
+    with ReviewQueue(tmp_path / "reviews.db") as queue:
+        visitor = visit(PageOptions(reviews=queue), keys=read_keys(path), escalations=queue)
+        visitor.sign_in("", key=keys["ask"])
+        page = visitor.get("/")
+        assert page.status_code == 200 and 'href="/reviews"' not in page.text
+        assert visitor.get("/reviews").status_code == visitor.get("/reviews/1").status_code == 403
+        assert "a key with the scope review" in shown_text(visitor.get("/reviews").text)
+        answered = visitor.post("/", {"question": "q", "risk": "normal"}, form_at="/").text
+        assert "panic attack" in answered and "migraine" not in answered and "Model output" not in answered
+        visitor.sign_in("", key=keys["review"])
+        assert visitor.get("/").headers["location"] == "/reviews"  # what they may do
+        assert visitor.get("/reviews").status_code == 200
+        assert visitor.post("/", {"question": "q"}, form_at="/reviews").status_code == 403
+        path.write_text("\n".join(line for line in path.read_text().splitlines() if "review-key" not in line))
+        assert visitor.get("/reviews").headers["location"].startswith("/sign-in")
 
 
 def test_behind_tls_the_cookie_never_leaves_it(visit: Visit) -> None:

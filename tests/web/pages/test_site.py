@@ -5,7 +5,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from polymode.web.keys import Keys, hash_of
+from polymode.web.keys import Caller, Keys, hash_of
 from polymode.web.pages import site
 from polymode.web.pages.rendering import render
 from polymode.web.pages.site import PageOptions
@@ -48,7 +48,7 @@ def test_without_what_it_needs_there_is_no_page(visit: Visit) -> None:
 
 @pytest.mark.usefixtures("one_more")
 def test_a_new_page_asks_for_the_key_like_all_others(visit: Visit, queue: ReviewQueue) -> None:
-    visitor = visit(PageOptions(reviews=queue), keys=Keys({"anna": hash_of("right")}))
+    visitor = visit(PageOptions(reviews=queue), keys=Keys({hash_of("right"): Caller("anna")}))
     assert visitor.get("/queue").headers["location"] == "/sign-in?next=%2Fqueue"
 
 
