@@ -3,8 +3,8 @@
     taskset -c 0 python bench/reward_path.py      all tables, about 30 seconds
     python bench/reward_path.py --completions 20000
 
-Targets for K = 3 and texts of 400 words: 50,000 completions/s for the three steps, and 40,000/s for `polymode.score`,
-which also reads and checks the references, in every layout of the grammar. Completions are all different. `common
+Targets for K = 3 and texts of 400 words: 50,000 completions/s for the three steps, and 45,000/s for `reward_of`, which
+also reads and checks the references, in every layout of the grammar. Completions are all different. `common
 answers` draws the answers from 60 conditions, as in a diagnosis task, so their normalised forms are cached; `new
 answers` never repeats an answer, the worst case. Figures are processor time, the best of `--rounds`: other work on the
 machine can only slow them.
@@ -20,12 +20,12 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from polymode import METHODS, Example, Reference, Reward, TextVerifier, judge, parse_answers, score, score_set
+from polymode import METHODS, Example, Reference, Reward, TextVerifier, judge, parse_answers, reward_of, score_set
 from polymode.rewards import Method
 from polymode.verifiers import Verifier
 
 TARGET = 50_000
-SCORE_TARGET = 40_000
+SCORE_TARGET = 45_000
 SCORED = 4000
 K = 3
 WORDS = 400
@@ -131,14 +131,14 @@ def laid_out(layout: str, conditions: Sequence[str], words: Sequence[str], rng: 
 
 def score_texts(texts: Sequence[str], references: Sequence[object]) -> None:
     for text, right in zip(texts, references, strict=True):
-        score(text, right, k=K)
+        reward_of(text, right, k=K)
 
 
 def measure_score(rounds: int) -> None:
     rng = random.Random(1)
     conditions = [f"{random_word(rng)} {random_word(rng)}".capitalize() for _ in range(60)]
     words = [random_word(rng) for _ in range(2000)]
-    print(f"\npolymode.score: {SCORED} completions of {WORDS} words, K = {K}, four references, best of {rounds}")
+    print(f"\npolymode.reward_of: {SCORED} completions of {WORDS} words, K = {K}, four references, best of {rounds}")
     print(f"{'layout':48} {'completions/s':>14}   target {SCORE_TARGET}/s")
     layouts = {
         "reasoning, pairs": "tp",

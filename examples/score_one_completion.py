@@ -10,7 +10,7 @@ COMPLETION = """<think>Fever, aches and a sudden start point to influenza; covid
 # Two right answers, each with the names it goes by.
 REFERENCES = [["influenza", "flu"], ["covid", "covid 19", "covid-19"]]
 
-score = polymode.score(COMPLETION, REFERENCES, k=3, method="multi-rlcr")
+score = polymode.reward_of(COMPLETION, REFERENCES, k=3, method="multi-rlcr")
 print(f"status {score.answer_set.status.value}, total {score.total:.4f}")
 for name, value in score.terms.items():
     print(f"  {name:<8} {value:+.4f}")

@@ -21,8 +21,10 @@ if _typing.TYPE_CHECKING:
     from polymode.prompts import build_prompt as build_prompt
     from polymode.rewards import METHODS as METHODS
     from polymode.rewards import Reward as Reward
-    from polymode.rewards import score as score
+    from polymode.rewards import reward_of as reward_of
+    from polymode.rewards import rewards_of as rewards_of
     from polymode.rewards import score_set as score_set
+    from polymode.rewards.shaping import Shaping as Shaping
     from polymode.tasks import Task as Task
     from polymode.tasks import open_task as open_task
     from polymode.training.recipe import Recipe as Recipe
@@ -47,8 +49,9 @@ if _typing.TYPE_CHECKING:
     from polymode.verifiers.text import TextVerifier as TextVerifier
 
 _NAMES = {
-    # score one completion: in one call, and step by step
-    "rewards": ("score", "score_set", "Reward", "METHODS"),
+    # score completions: one or many in one call, and step by step
+    "rewards": ("reward_of", "rewards_of", "score_set", "Reward", "METHODS"),
+    "rewards.shaping": ("Shaping",),
     "parsing": ("parse_answers",),
     "judging": ("judge",),
     # evaluate completions
@@ -87,6 +90,11 @@ def __getattr__(name: str) -> _typing.Any:
     if name in _MODULES:
         value = globals()[name] = getattr(_import_module(f"polymode.{_MODULES[name]}"), name)
         return value
+    if name == "score":
+        import warnings
+
+        warnings.warn("polymode.score is now polymode.reward_of; version 0.3 removes it", FutureWarning, 2)
+        return _import_module("polymode.rewards").reward_of
     errors = _import_module("polymode.errors")
     if isinstance(kind := getattr(errors, name, None), type) and issubclass(kind, errors.PolymodeError):
         import warnings

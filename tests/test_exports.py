@@ -49,7 +49,7 @@ def test_the_promised_names_are_there() -> None:
     promised = """Answer AnswerSet Completion Decision DecisionKind Estimate Evaluation Example Generated Generator
     Judgement METHODS ParseStatus Policy QuestionVerifier Recipe Reference Reward Score Span Task TextVerifier Verdict
     Verifier build_prompt decide evaluate group_advantages judge load_recipe open_task open_verifier parse_answers
-    read_completions score score_set train"""
+    read_completions reward_of rewards_of score_set train Shaping"""
     assert set(promised.split()) == set(polymode.__all__)
 
 
@@ -88,7 +88,7 @@ def test_import_is_light() -> None:
 
 
 def test_scoring_needs_no_more_than_the_standard_library() -> None:
-    code = "import polymode; polymode.score('<answer>flu</answer>', 'flu', k=1, method='single-rlvr')"
+    code = "import polymode; polymode.reward_of('<answer>flu</answer>', 'flu', k=1, method='single-rlvr')"
     assert loaded_by(code) == set()
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from polymode import runs, score
+from polymode import reward_of, runs
 from polymode.calibrate import read_judged
 from polymode.cli import main
 from polymode.errors import ConfigError, RecordError
@@ -17,8 +17,8 @@ from polymode.policy import decide
 from polymode.policy.calibration import Calibration
 from polymode.policy.fitting import fit_policy
 from polymode.rewards import AGGREGATIONS, METHODS, Reward, check_question, score_set
+from polymode.rewards.shaping import Shaping
 from polymode.training.reward import make_reward_function
-from polymode.training.shaping import Shaping
 from polymode.types import Completion, DecisionKind, Example, Reference, Verdict
 from polymode.verifiers.choice import open_verifier
 from polymode.verifiers.text import TextVerifier
@@ -32,7 +32,7 @@ def text(first: float, second: float) -> str:
 
 
 def test_every_answer_is_wrong_and_honest_confidence_is_0() -> None:
-    scores = [score(text(q, q), [], k=2) for q in (0, 0.5, 1)]
+    scores = [reward_of(text(q, q), [], k=2) for q in (0, 0.5, 1)]
     assert [s.total for s in scores] == [1, 0.75, 0]  # 0 - q² + 1
     assert scores[0].judgement.verdicts == (Verdict.WRONG, Verdict.WRONG)
     assert (scores[0].judgement.n_references, scores[0].judgement.coverage) == (0, 0)
@@ -58,7 +58,7 @@ def test_honesty_is_best_under_every_reward(aggregation: str, loss: str) -> None
 @pytest.mark.parametrize("name", ["text", "symbolic"])
 def test_verifiers_by_name(name: str) -> None:
     pytest.importorskip("math_verify")
-    assert score(text(0, 0), [], k=2, verifier=name).total == 1
+    assert reward_of(text(0, 0), [], k=2, verifier=name).total == 1
 
 
 def test_a_judge_is_not_asked_and_programs_need_tests() -> None:
@@ -74,8 +74,8 @@ def test_a_judge_is_not_asked_and_programs_need_tests() -> None:
 
 @pytest.mark.parametrize("objective", ["mean", "pass@k", "coverage@k"])
 def test_training_rewards_honesty_alone(objective: Any) -> None:
-    shaping = Shaping(num_generations=2, objective=objective, objective_k=1)
-    reward = make_reward_function(METHODS["multi-rlcr"], 2, shaping=shaping)
+    shaping = Shaping(objective=objective, objective_k=1)
+    reward = make_reward_function(METHODS["multi-rlcr"], 2, shaping=shaping, num_generations=2)
     texts = [text(0, 0), text(1, 1), text(1, 0), text(0, 0)]
     assert reward(texts, ["[]", "[]", [["flu"]], [["flu"]]]) == [1, 0, 2, pytest.approx(1.5)]
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from polymode import METHODS, ParseStatus, Reference, Score, Verdict, score
+from polymode import METHODS, ParseStatus, Reference, Score, Verdict, reward_of
 from polymode.errors import ConfigError, RecordError
 from polymode.verifiers.scripted import ScriptedVerifier
 
@@ -26,15 +26,15 @@ def completion(*answers: str | tuple[str, float], think: str = "hm") -> str:
 
 
 def rlvr(text: str, references: Any, k: int = 3, preset: str = "paper") -> Score:
-    return score(text, references, k=k, method="multi-rlvr", preset=preset)
+    return reward_of(text, references, k=k, method="multi-rlvr", preset=preset)
 
 
 def rlcr(text: str, references: Any, k: int = 3, preset: str = "paper") -> Score:
-    return score(text, references, k=k, preset=preset)
+    return reward_of(text, references, k=k, preset=preset)
 
 
 def test_one_call() -> None:
-    found = score(completion(("the Flu", 0.8), ("mumps", 0.5)), ["flu", ["cold", "common cold"]], k=2)
+    found = reward_of(completion(("the Flu", 0.8), ("mumps", 0.5)), ["flu", ["cold", "common cold"]], k=2)
     # Coverage 1; errors .2² + .5² = .29, over 2: .145; format 1.
     assert found.total == pytest.approx(1.855)
     assert found.terms == pytest.approx({"coverage": 1, "brier": -0.145, "format": 1})
@@ -54,14 +54,14 @@ def test_one_call() -> None:
     ],
 )
 def test_methods(method: str, text: str, k: int, total: float) -> None:
-    assert score(text, ["flu", "cold"], k=k, method=method).total == total
+    assert reward_of(text, ["flu", "cold"], k=k, method=method).total == total
 
 
 def test_truncated_and_unscored() -> None:
-    cut = score("<think>still", ["flu"], k=2, finished=False)
+    cut = reward_of("<think>still", ["flu"], k=2, finished=False)
     assert (cut.total, cut.answer_set.status) == (0, ParseStatus.TRUNCATED)
     failing = ScriptedVerifier({"boom": TimeoutError("too slow")})
-    found = score(completion(("boom", 0.5), ("flu", 0.5)), ["flu"], k=2, verifier=failing)
+    found = reward_of(completion(("boom", 0.5), ("flu", 0.5)), ["flu"], k=2, verifier=failing)
     assert (found.total, found.terms) == (None, {})
     assert found.judgement.faults == ("answer 1: TimeoutError: too slow",)
 
@@ -82,23 +82,23 @@ def test_truncated_and_unscored() -> None:
 )
 def test_mistakes(options: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message) as caught:
-        score("<answer>flu</answer>", **{"references": ["flu"], **options})
+        reward_of("<answer>flu</answer>", **{"references": ["flu"], **options})
     assert "\n" not in str(caught.value)
 
 
 def test_references_may_change_between_calls() -> None:
     text = completion(("flu", 1.0))
     references: list[Any] = [["flu", "influenza"]]
-    assert score(text, references, k=1).judgement.coverage == 1
+    assert reward_of(text, references, k=1).judgement.coverage == 1
     references[0][0] = "grippe"
-    assert score(text, references, k=1).judgement.coverage == 0
+    assert reward_of(text, references, k=1).judgement.coverage == 0
     references.append("grippe")
     for _ in range(2):  # a list that is refused is refused each time
-        assert score(text, references, k=1).judgement.n_references == 2
+        assert reward_of(text, references, k=1).judgement.n_references == 2
         with pytest.raises(RecordError, match="are the same answer"):
-            score(text, ["flu", "Flu"], k=1)
+            reward_of(text, ["flu", "Flu"], k=1)
         with pytest.raises(RecordError, match="is not a reference"):
-            score(text, [["flu", True]], k=1)
+            reward_of(text, [["flu", True]], k=1)
 
 
 def test_equal_references_are_read_anew_for_another_verifier() -> None:
@@ -117,9 +117,9 @@ def test_equal_references_are_read_anew_for_another_verifier() -> None:
 
     text = completion(("Flu", 1.0))
     for verifier in (Exact(), Unhashable()):
-        assert score(text, ["Flu", "flu"], k=1, verifier=verifier).judgement.matches == (0,)
+        assert reward_of(text, ["Flu", "flu"], k=1, verifier=verifier).judgement.matches == (0,)
         with pytest.raises(RecordError, match="are the same answer"):
-            score(text, ["Flu", "flu"], k=1)
+            reward_of(text, ["Flu", "flu"], k=1)
 
 
 @pytest.mark.parametrize("form", [list, tuple])
@@ -131,7 +131,7 @@ def test_every_form_of_the_same_references_scores_alike(form: Any) -> None:
         form([Reference("flu"), Reference("catarrh", ("cold",))]),
         form([Reference("flu"), form(["catarrh", "cold"])]),
     ]
-    scores = [score(text, references, k=2) for references in forms for _ in range(2)]
+    scores = [reward_of(text, references, k=2) for references in forms for _ in range(2)]
     assert scores == scores[:1] * len(scores)
     assert scores[0].judgement.matches == (1, 0)
 
@@ -139,7 +139,7 @@ def test_every_form_of_the_same_references_scores_alike(form: Any) -> None:
 @steady
 @given(st.text(), st.sampled_from(list(METHODS)), st.sampled_from(["paper", "released"]))
 def test_any_text_has_a_score(text: str, method: str, preset: str) -> None:
-    found = score(text, ["flu"], k=2 if method.startswith("multi") else 1, method=method, preset=preset)
+    found = reward_of(text, ["flu"], k=2 if method.startswith("multi") else 1, method=method, preset=preset)
     assert found.total == sum(found.terms.values())
 
 
@@ -147,9 +147,9 @@ def test_any_text_has_a_score(text: str, method: str, preset: str) -> None:
 
 
 def test_trap_1_a_bare_string_is_one_reference() -> None:
-    found = score(completion("u"), "flu", k=1, method="single-rlvr")
+    found = reward_of(completion("u"), "flu", k=1, method="single-rlvr")
     assert (found.judgement.n_references, found.judgement.coverage) == (1, 0)
-    assert score(completion("flu"), "flu", k=1, method="single-rlvr").judgement.coverage == 1
+    assert reward_of(completion("flu"), "flu", k=1, method="single-rlvr").judgement.coverage == 1
 
 
 def test_trap_2_coverage_is_a_count() -> None:
@@ -236,6 +236,6 @@ def test_trap_10_malformed_text_is_no_perfect_brier_score() -> None:
 
 
 def test_a_verifier_by_name() -> None:
-    assert score("<answer>The Flu</answer>", "flu", k=1, method="single-rlvr", verifier="text").total == 2
+    assert reward_of("<answer>The Flu</answer>", "flu", k=1, method="single-rlvr", verifier="text").total == 2
     with pytest.raises(ConfigError, match="verifier = 'maths' is not known: use one of text, symbolic"):
-        score("<answer>1</answer>", "1", k=1, method="single-rlvr", verifier="maths")
+        reward_of("<answer>1</answer>", "1", k=1, method="single-rlvr", verifier="maths")

@@ -9,9 +9,18 @@ tokens: which part a token belongs to.
 """
 
 from polymode.credit.dcpo import dcpo_advantages
-from polymode.credit.group import EPSILON, SCALES, group_advantages
+from polymode.credit.group import EPSILON, SCALES, centred_by_group, group_advantages
 from polymode.credit.slots import SlotScores
 from polymode.credit.term import term_advantages
 from polymode.credit.tokens import token_parts
 
-__all__ = ["EPSILON", "SCALES", "SlotScores", "dcpo_advantages", "group_advantages", "term_advantages", "token_parts"]
+__all__ = [
+    "EPSILON",
+    "SCALES",
+    "SlotScores",
+    "centred_by_group",
+    "dcpo_advantages",
+    "group_advantages",
+    "term_advantages",
+    "token_parts",
+]

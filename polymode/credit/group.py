@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -64,6 +64,39 @@ def group_advantages(
     n_P1 = (~np.isnan(scores_PG)).sum(axis=-1, keepdims=True)
     centred_PG = np.nan_to_num(scores_PG - np.nansum(scores_PG, axis=-1, keepdims=True) / np.maximum(n_P1, 1))
     return centred_PG / divisor_of(scores_PG, centred_PG, scale)
+
+
+def centred_by_group(
+    totals_N: ArrayLike | Sequence[float | None], groups_N: Sequence[Hashable], *, scale: str = "none"
+) -> Floats:
+    """`group_advantages` of flat scores: ``groups_N`` says which group each belongs to, of any sizes in any order.
+
+    Args:
+        totals_N: scores, shape (N,); None and NaN are unscored.
+        groups_N: anything hashable for each score, for example the uid of its question.
+        scale: ``none`` or ``batch``; the deviation of a group is for rewards without confidences and for equal groups.
+
+    Returns:
+        Advantages, shape (N,); 0 for an unscored completion and for one that is alone in its group.
+
+    Raises:
+        ConfigError: another scale.
+        RecordError: another number of groups than of scores, and as in `group_advantages`.
+
+    >>> centred_by_group([1.0, 0.0, 4.0, None], ["a", "b", "a", "b"])
+    array([-1.5,  0. ,  1.5,  0. ])
+    """
+    one_of("scale", scale, SCALES[:2])
+    flat_N = np.asarray(totals_N, dtype=np.float64)
+    if flat_N.shape != (len(groups_N),):
+        raise RecordError(f"groups: {len(groups_N)} for totals of shape {flat_N.shape}; give one for each completion")
+    number: dict[Hashable, int] = {}
+    group_of_N = np.array([number.setdefault(group, len(number)) for group in groups_N], dtype=np.int64)
+    centred_N = np.zeros_like(flat_N)
+    for group in range(len(number)):
+        rows = group_of_N == group
+        centred_N[rows] = group_advantages(flat_N[rows])
+    return centred_N / divisor_of(flat_N, centred_N, scale)
 
 
 def divisor_of(scores_PG: Floats, centred_PG: Floats, scale: str) -> Floats | float:

@@ -18,9 +18,10 @@ table (`terms`), to which a recipe adds its own by ``module:Name`` (`own_terms`)
 
 from polymode.rewards.conditions import check_question
 from polymode.rewards.coverage import AGGREGATIONS
-from polymode.rewards.methods import METHODS, Method, find_method, score
+from polymode.rewards.methods import METHODS, Method, find_method
 from polymode.rewards.proper import SCORES
 from polymode.rewards.reward import CONFIDENCES, PRESETS, Reward
+from polymode.rewards.scoring import reward_of, rewards_of
 from polymode.rewards.terms import score_set, term_names
 
 __all__ = [
@@ -33,7 +34,8 @@ __all__ = [
     "Reward",
     "check_question",
     "find_method",
-    "score",
+    "reward_of",
+    "rewards_of",
     "score_set",
     "term_names",
 ]

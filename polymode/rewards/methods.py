@@ -1,22 +1,12 @@
-"""The four methods by name, and the score of one completion by one of them."""
+"""The four methods by name."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
-from polymode.distributions import with_target
 from polymode.errors import ConfigError, one_of
-from polymode.judging import judge
-from polymode.messages import completion_text
-from polymode.parsing import parse_answers
-from polymode.references import check_references, plain, references_from
 from polymode.rewards.reward import PRESETS, Reward, least_format
-from polymode.rewards.terms import score_set
-from polymode.types import Example, Reference, Score, Target
-from polymode.verifiers import QuestionVerifier, Verifier, depends_on_question
-from polymode.verifiers.text import TextVerifier
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,95 +60,3 @@ def find_method(name: str) -> Method:
     """The method called ``name``; raises ConfigError for an unknown one."""
     one_of("method", name, tuple(METHODS))
     return METHODS[name]
-
-
-_TEXT = TextVerifier()
-
-
-def score(
-    completion: Any,
-    references: Any,
-    *,
-    k: int,
-    method: str = "multi-rlcr",
-    verifier: Verifier | QuestionVerifier | str | None = None,
-    preset: str = "paper",
-    finished: bool = True,
-    target: Target = "verdict",
-) -> Score:
-    """Parse, judge and score one completion.
-
-    Args:
-        completion: the model's whole text, or a conversation whose last message is it (`polymode.messages`).
-        references: the right answers: each a string, a list of aliases, an object or a `Reference`. A bare string is
-            one reference; with an empty list no answer is right, and honest confidences are 0.
-        k: answers asked for; 1 for the single methods.
-        method: one of `METHODS`.
-        verifier: equality of answers, or the name of one without options; `TextVerifier` when None.
-        preset: ``paper`` or ``released``.
-        finished: False when generation was cut off.
-        target: ``distribution`` scores confidences against the weights of the references, which then must sum to 1
-            (`polymode.soft_labels`).
-
-    Raises:
-        ConfigError: unknown method, preset, target or verifier, k out of range, or k > 1 with a single method.
-        RecordError: references that are missing, unreadable, or only aliases of each other, or whose weights are no
-            distribution; a completion that is no text.
-
-    >>> text = "<answer1>flu</answer1><confidence1>0.5</confidence1><answer2>cold</answer2><confidence2>0</confidence2>"
-    >>> score(text, ["the flu", ["Covid", "COVID-19"]], k=2).terms
-    {'coverage': 1.0, 'brier': -0.125, 'format': 1.0}
-    """
-    chosen = find_method(method)
-    text = completion if completion.__class__ is str else completion_text(completion)
-    if k.__class__ is not int:
-        k = plain(k)  # NumPy's whole numbers
-    answers = parse_answers(text, k, confidence=chosen.has_confidence, finished=finished)
-    if not chosen.is_multi and k != 1:
-        raise ConfigError(f"k = {k!r} with method = {method!r}: a single method asks for one answer; use k = 1")
-    equality = verifier if verifier is not None else _TEXT
-    if isinstance(equality, str):
-        equality = _named(equality)
-    question = _question(references, equality)
-    if target != "verdict":
-        question = with_target(question, target)
-    return score_set(judge(question, answers, equality), _reward(method, preset))
-
-
-@lru_cache
-def _named(verifier: str) -> Verifier | QuestionVerifier:
-    from polymode.verifiers.choice import open_verifier
-
-    return open_verifier(verifier)
-
-
-@lru_cache
-def _reward(method: str, preset: str) -> Reward:
-    return METHODS[method].reward(preset)  # checking its weights takes longer than scoring a set
-
-
-def _question(references: Any, verifier: Verifier | QuestionVerifier) -> Example:
-    """The references as a question, read and checked, or as remembered from an earlier call.
-
-    Only strings and lists of strings are remembered, by their texts: a caller may change a list between two calls.
-    """
-    if references.__class__ is list or references.__class__ is tuple:
-        texts = tuple([tuple(item) if item.__class__ is list else item for item in references])
-        if all([item.__class__ is str or item.__class__ is tuple for item in texts]):
-            try:
-                return _remembered(texts, verifier)
-            except TypeError:  # no hash: an unusual verifier, or an item that is no text and is refused below
-                pass
-    return _read(references, verifier)
-
-
-def _read(references: Any, verifier: Verifier | QuestionVerifier) -> Example:
-    if references.__class__ is not tuple or not all([isinstance(item, Reference) for item in references]):
-        references = references_from(references)
-    if not depends_on_question(verifier):  # what such a verifier has as references need not be answers
-        check_references(references, verifier)
-    return Example("", "", references)
-
-
-_remembered = lru_cache(maxsize=4096)(_read)
-"""Lists of references are remembered with their checks, because a question has many completions."""

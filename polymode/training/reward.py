@@ -1,4 +1,4 @@
-"""The one reward function: parse, judge and score every completion, and log the terms and verdicts (TRL's signature).
+"""The reward as TRL calls it: takes texts out of what TRL hands over, scores them and logs terms and verdicts.
 
 No torch and no trl here, so the same function serves `polymode train`, stock TRL and the tests.
 """
@@ -6,22 +6,19 @@ No torch and no trl here, so the same function serves `polymode train`, stock TR
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
 from statistics import fmean
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from polymode.judging import judge
+from polymode.errors import ConfigError
 from polymode.messages import completion_text
-from polymode.parsing import parse_answers
 from polymode.prompts import encodable, reasoning_opened_by, with_reasoning_opened
-from polymode.rewards import Method, Reward, check_question, score_set, term_names
-from polymode.training.columns import examples_of, ks_of, names_of
-from polymode.training.shaping import Shaping
+from polymode.rewards import Method, Reward, rewards_of, term_names
+from polymode.rewards.columns import ks_of
+from polymode.rewards.shaping import Shaping
 from polymode.types import Judgement, ParseStatus, Score, Verdict
-from polymode.verifiers import QuestionVerifier, Verifier, prepare_verifier
-from polymode.verifiers.text import TextVerifier
+from polymode.verifiers import QuestionVerifier, Verifier
 
 RewardFunction = Callable[..., list[float | None]]
 
@@ -72,6 +69,7 @@ def make_reward_function(
     preset: str = "paper",
     reward: Reward | None = None,
     shaping: Shaping | None = None,
+    num_generations: int | None = None,
     verifier: Verifier | QuestionVerifier | None = None,
     max_completion_length: int | None = None,
     name: str = "polymode",
@@ -86,6 +84,7 @@ def make_reward_function(
         preset: reward preset.
         reward: weights of one's own instead of a preset.
         shaping: what changes scores by their group; needs all completions of a question in one call, side by side.
+        num_generations: G, their number, which ``shaping`` needs.
         verifier: equality of answers; text equality when None.
         max_completion_length: length in tokens at which completions are cut off, to tell TRUNCATED from MALFORMED.
         name: what TRL calls the reward in its logs.
@@ -105,11 +104,9 @@ def make_reward_function(
         probabilities, or its JSON). Weights that are improper on a question (`polymode.rewards.conditions`) are
         refused.
     """
-    equality = verifier or TextVerifier()
     weights = method.reward(preset) if reward is None else reward
+    default_k = k
     terms = [*term_names(weights), *(shaping.term_names if shaping is not None else ())]
-    check = cache(lambda k, n, target: check_question(weights, k=k, n=n, target=target))
-    default_k = method.answers(k)
 
     def reward_function(
         completions: Sequence[Any],
@@ -134,31 +131,31 @@ def make_reward_function(
                 for completion, opening in zip(completions, openings, strict=True)
             ]
         n = len(texts)
-        ks = [default_k] * n if k is None else [method.answers(k_of_row) for k_of_row in ks_of(k, n)]
-        examples, reference_texts = examples_of(references, question, n, equality, target, distribution)
-        items = []
-        for i, text in enumerate(texts):
-            finished = (
+        if shaping is not None and (not num_generations or n % num_generations):
+            raise ConfigError(
+                f"num_generations = {num_generations} does not divide the {n} completions of a process: choose "
+                "questions_per_step as a multiple of the processes, so that each has whole groups"
+            )
+        scores = rewards_of(
+            texts,
+            references,
+            k=default_k if k is None else ks_of(k, n),
+            method=method,
+            reward=weights,
+            verifier=verifier,
+            question=question,
+            finished=[
                 completion_ids is None
                 or max_completion_length is None
                 or len(completion_ids[i]) < max_completion_length
-            )
-            answers = parse_answers(text, ks[i], confidence=method.has_confidence, finished=finished)
-            items.append((examples[i], answers))
-        prepared = prepare_verifier(
-            equality, ((example, [answer.text for answer in answers.answers]) for example, answers in items)
+                for i in range(n)
+            ],
+            target=target,
+            distribution=distribution,
+            shaping=shaping,
+            groups=[i // num_generations for i in range(n)] if num_generations else None,
+            question_id=question_id,
         )
-        judgements = [judge(example, answers, prepared) for example, answers in items]
-        kinds = {
-            (judgement.answer_set.k, judgement.n_references, example.target)
-            for judgement, example in zip(judgements, examples, strict=True)
-        }
-        for kind in kinds:
-            check(*kind)
-        scores = [score_set(judgement, weights) for judgement in judgements]
-        if shaping is not None:
-            names = names_of(question_id, n) or [example.question for example in examples]
-            scores = shaping(scores, examples, prepared, names if all(names) else reference_texts)
         if ledger is not None:
             ledger.record(texts, scores)
         if log_extra is not None:

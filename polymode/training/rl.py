@@ -190,6 +190,7 @@ def build_trainer(
             recipe.k,
             reward=recipe.reward,
             shaping=shaping,
+            num_generations=recipe.num_generations,
             verifier=verifier,
             max_completion_length=recipe.max_completion_length,
             ledger=ledger,

@@ -63,7 +63,7 @@ def test_the_check_sees_what_a_page_loads() -> None:
 
 def test_the_reference_shows_signatures_and_docstrings(site: Path) -> None:
     page = (site / "reference" / "polymode" / "index.html").read_text(encoding="utf-8")
-    assert 'id="polymode.score"' in page
+    assert 'id="polymode.reward_of"' in page
     assert "multi-rlcr" in re.sub(r"<[^>]+>", "", page)
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from polymode.errors import ConfigError, RecordError
 from polymode.judging import judge
-from polymode.rewards import METHODS, Reward, check_question, score, score_set
+from polymode.rewards import METHODS, Reward, check_question, reward_of, score_set
 from polymode.rewards.proper import brier_loss, log_loss, loss_of, other_loss, soft_loss
 from polymode.rewards.slots import slot_scores
 from polymode.types import Answer, AnswerSet, Example, Judgement, ParseStatus, Reference, Score, Span, Verdict
@@ -48,16 +48,16 @@ def test_by_hand() -> None:
     # Shares .5 / .3 / .2 and answers stated at .6 and .3: ((.6 - .5)² + 0) / 2 = .005, not ((.4)² + (.7)²) / 2 = .325.
     votes = [{"text": name, "weight": w} for name, w in (("e", 0.5), ("n", 0.3), ("c", 0.2))]
     text = "<answer1>e</answer1><confidence1>{}</confidence1><answer2>n</answer2><confidence2>{}</confidence2>"
-    found = score(text.format(0.6, 0.3), votes, k=2, target="distribution")
+    found = reward_of(text.format(0.6, 0.3), votes, k=2, target="distribution")
     assert found.terms == pytest.approx({"coverage": 2, "brier": -0.005, "format": 1})
-    assert score(text.format(0.6, 0.3), votes, k=2).terms["brier"] == pytest.approx(-0.325)
+    assert reward_of(text.format(0.6, 0.3), votes, k=2).terms["brier"] == pytest.approx(-0.325)
     # The shares themselves are best, and (1, 1), which verdicts prefer, is worse: (.25 + .49) / 2.
-    assert score(text.format(0.5, 0.3), votes, k=2, target="distribution").terms["brier"] == 0
-    assert score(text.format(1, 1), votes, k=2, target="distribution").terms["brier"] == pytest.approx(-0.37)
+    assert reward_of(text.format(0.5, 0.3), votes, k=2, target="distribution").terms["brier"] == 0
+    assert reward_of(text.format(1, 1), votes, k=2, target="distribution").terms["brier"] == pytest.approx(-0.37)
     with pytest.raises(RecordError, match=r"the weights of the references sum to 0\.8"):
-        score(text.format(1, 1), votes[:2], k=2, target="distribution")
+        reward_of(text.format(1, 1), votes[:2], k=2, target="distribution")
     with pytest.raises(ConfigError, match="preset = 'released' with target = 'distribution'"):
-        score(text.format(1, 1), votes, k=2, target="distribution", preset="released")
+        reward_of(text.format(1, 1), votes, k=2, target="distribution", preset="released")
 
 
 @steady

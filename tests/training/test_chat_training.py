@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from transformers import AutoTokenizer, GenerationConfig
 
-from polymode import runs, score
+from polymode import reward_of, runs
 from polymode.chat import Chat
 from polymode.errors import ConfigError, DataNotFoundError
 from polymode.generate.transformers import TransformersGenerator
@@ -103,14 +103,14 @@ def test_validation_says_what_the_model_does_and_changes_nothing(
         assert lines[line["step"]]["reward"] == pytest.approx(line["reward"])
     assert lines[0]["validation/questions"] == 6 and lines[0]["validation/seconds"] > 0
 
-    # The last greedy figures, from the saved model by way of the generator and `polymode.score`.
+    # The last greedy figures, from the saved model by way of the generator and `polymode.reward_of`.
     task = task_for(checked)
     examples = task.examples("validation", 6, seed=checked.seed)
     prompts = [prompt_for(one, 3, confidence=True, style="brief") for one in examples]
     generator = TransformersGenerator(model, show_progress=False)
     made = generator.generate(prompts, n=1, max_tokens=40, temperature=0.0, seed=0)
     scores = [
-        score(one.text, [ref.text for ref in example.references], k=3)
+        reward_of(one.text, [ref.text for ref in example.references], k=3)
         for example, [one] in zip(examples, made, strict=True)
     ]
     assert lines[4]["validation/greedy/reward"] == pytest.approx(sum(one.total or 0 for one in scores) / 6, abs=1e-6)

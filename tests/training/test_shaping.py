@@ -10,8 +10,8 @@ from polymode.errors import ConfigError
 from polymode.exploration import AnswerCounts
 from polymode.pass_at_k import pass_at_k_advantages
 from polymode.rewards import METHODS, Reward
+from polymode.rewards.shaping import Shaping
 from polymode.training.reward import make_reward_function
-from polymode.training.shaping import Shaping
 from polymode.types import Reference
 from polymode.verifiers.text import TextVerifier
 
@@ -36,7 +36,9 @@ class Columns:
 
 def test_pass_at_k_takes_the_place_of_coverage() -> None:
     log = Columns()
-    reward = make_reward_function(METHODS["single-rlvr"], 1, shaping=Shaping(4, objective="pass@k", objective_k=2))
+    reward = make_reward_function(
+        METHODS["single-rlvr"], 1, shaping=Shaping(objective="pass@k", objective_k=2), num_generations=4
+    )
     completions = [*single("tea", "milk", "milk"), "malformed", *single("tea", "Tea", "the tea", "milk")]
     totals = reward(completions, [["tea"]] * 8, log_extra=log)
     # Group 1: the right one 1, a wrong one 1/3 (one of its three pairs holds the right one), also the malformed one,
@@ -50,9 +52,13 @@ def test_pass_at_k_takes_the_place_of_coverage() -> None:
 
 
 def test_coverage_at_k_counts_references_found_together() -> None:
-    shaping = Shaping(3, objective="coverage@k", objective_k=2, coverage_weight=0.5)
+    shaping = Shaping(objective="coverage@k", objective_k=2)
     reward = make_reward_function(
-        METHODS["multi-rlvr"], 2, reward=Reward(coverage_weight=0.5, confidence_weight=0), shaping=shaping
+        METHODS["multi-rlvr"],
+        2,
+        reward=Reward(coverage_weight=0.5, confidence_weight=0),
+        shaping=shaping,
+        num_generations=3,
     )
     completions = [two("tea", "milk"), two("tea", "gin"), two("gin", "rum")]
     # Pairs 1+2 find tea and milk, 1+3 both, 2+3 tea: means 2, 1.5, 1.5; half of them, format 1.
@@ -72,8 +78,8 @@ class Broken(TextVerifier):
 
 
 def test_unscored_completions_take_no_part() -> None:
-    shaping = Shaping(4, objective="pass@k", objective_k=2, exploration="batch", exploration_weight=1)
-    reward = make_reward_function(METHODS["single-rlvr"], 1, verifier=Broken(), shaping=shaping)
+    shaping = Shaping(objective="pass@k", objective_k=2, exploration="batch", exploration_weight=1)
+    reward = make_reward_function(METHODS["single-rlvr"], 1, verifier=Broken(), shaping=shaping, num_generations=4)
     totals = reward(single("milk", "tea", "gin", "gin"), [["tea"]] * 4)
     # Three are left: each wrong one is in two pairs, one with the right one. Novelty: 1, and 1/2 for gin.
     assert totals == pytest.approx([None, 1 + 1 + 1, 1 / 2 + 1 + 1 / 2, 1 / 2 + 1 + 1 / 2])
@@ -81,8 +87,8 @@ def test_unscored_completions_take_no_part() -> None:
 
 def test_the_batch_bonus_is_a_term_of_its_own() -> None:
     log = Columns()
-    shaping = Shaping(3, exploration="batch", exploration_weight=0.5)
-    reward = make_reward_function(METHODS["multi-rlvr"], 2, shaping=shaping)
+    shaping = Shaping(exploration="batch", exploration_weight=0.5)
+    reward = make_reward_function(METHODS["multi-rlvr"], 2, shaping=shaping, num_generations=3)
     totals = reward([two("tea", "gin"), two("Chai", "rum"), "malformed"], [[["tea", "chai"]]] * 3, log_extra=log)
     # tea and chai are one answer: novelty 1/2 each, gin and rum 1: mean 3/4, times 1/2.
     assert log.columns["term_exploration"] == pytest.approx([0.375, 0.375, 0])
@@ -90,8 +96,8 @@ def test_the_batch_bonus_is_a_term_of_its_own() -> None:
 
 
 def test_the_historical_bonus_counts_by_question() -> None:
-    shaping = Shaping(2, exploration="historical", exploration_weight=1)
-    reward = make_reward_function(METHODS["single-rlvr"], 1, shaping=shaping)
+    shaping = Shaping(exploration="historical", exploration_weight=1)
+    reward = make_reward_function(METHODS["single-rlvr"], 1, shaping=shaping, num_generations=2)
     names = ["q", "q", "r", "r"]
     first = reward(single("gin", "gin", "gin", "rum"), [["tea"]] * 4, question_id=names)
     assert first == pytest.approx([1 + 0.5**0.5, 1 + 0.5**0.5, 2, 2])
@@ -101,8 +107,8 @@ def test_the_historical_bonus_counts_by_question() -> None:
     assert shaping.counts is not None
     assert shaping.counts.state() == {"q": {"~gin": 3, "~rum": 1}, "r": {"~gin": 1, "~rum": 3}}
     # Without ids the text of the question tells them apart, and without that the references.
-    other = Shaping(2, exploration="historical", exploration_weight=1)
-    plain = make_reward_function(METHODS["single-rlvr"], 1, shaping=other)
+    other = Shaping(exploration="historical", exploration_weight=1)
+    plain = make_reward_function(METHODS["single-rlvr"], 1, shaping=other, num_generations=2)
     plain(single("gin", "gin", "gin", "rum"), [["tea"]] * 2 + [["milk"]] * 2)
     assert isinstance(other.counts, AnswerCounts) and len(other.counts.state()) == 2
 
@@ -112,8 +118,8 @@ def test_totals_are_the_sums_of_the_logged_terms() -> None:
     weights = Reward(
         coverage="vector", confidence_weight=0.25, confidence_score="spherical", repeat_penalty=0.1, format_weight=1
     )
-    shaping = Shaping(2, exploration="batch", exploration_weight=0.1)
-    reward = make_reward_function(METHODS["multi-rlcr"], 2, reward=weights, shaping=shaping)
+    shaping = Shaping(exploration="batch", exploration_weight=0.1)
+    reward = make_reward_function(METHODS["multi-rlcr"], 2, reward=weights, shaping=shaping, num_generations=2)
     slots = "<answer1>tea</answer1><confidence1>0.5</confidence1><answer2>{}</answer2><confidence2>0.2</confidence2>"
     totals = reward([slots.format("tea"), slots.format("gin")], [["tea", "milk"]] * 2, log_extra=log)
     terms = [column for name, column in log.columns.items() if name.startswith("term_")]
@@ -125,7 +131,9 @@ def test_totals_are_the_sums_of_the_logged_terms() -> None:
 
 
 def test_groups_must_be_whole() -> None:
-    reward = make_reward_function(METHODS["single-rlvr"], 1, shaping=Shaping(4, objective="pass@k", objective_k=2))
+    reward = make_reward_function(
+        METHODS["single-rlvr"], 1, shaping=Shaping(objective="pass@k", objective_k=2), num_generations=4
+    )
     with pytest.raises(ConfigError, match="num_generations = 4 does not divide the 6 completions of a process"):
         reward(single(*["tea"] * 6), [["tea"]] * 6)
 
@@ -139,8 +147,8 @@ class Endless(TextVerifier):
 
 def test_references_without_number_cannot_be_counted_together() -> None:
     for objective in ("coverage@k", "pass@k"):
-        shaping = Shaping(2, objective=objective, objective_k=1)
-        reward = make_reward_function(METHODS["multi-rlvr"], 2, verifier=Endless(), shaping=shaping)
+        shaping = Shaping(objective=objective, objective_k=1)
+        reward = make_reward_function(METHODS["multi-rlvr"], 2, verifier=Endless(), shaping=shaping, num_generations=2)
         batch = [two("good a", "good b"), two("bad", "worse")]
         if objective == "pass@k":
             assert reward(batch, ['["tests"]'] * 2) == [2, 1]
