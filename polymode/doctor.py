@@ -49,6 +49,7 @@ PARTS: Mapping[str, tuple[str, str]] = {
         "the verifier `symbolic`: equality of mathematical expressions",
     ),
     "http": ("httpx2 anyio", "judges and models behind an HTTP endpoint"),
+    "inspect": ("zstandard", "`polymode evaluate` on logs of inspect_ai (.eval); pyarrow of `train` does as well"),
     "docs": ("mkdocs mkdocs-material mkdocstrings", "the documentation site"),
     "vllm": ("vllm", "fast generation on a CUDA GPU"),
     "serve": (

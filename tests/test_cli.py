@@ -142,7 +142,7 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
         (["reproduce", "slow"], "experiment 'slow' is not known: use one of quick, lab, harder-lab, ddxplus"),
         (["reproduce", "lab", "--only", "quick"], "--only 'quick' is not a part of lab: use one of clinic, "),
         (["reproduce", "--workers", "-1"], 'invalid value "-1" for --workers. Must be >= 0'),
-        (["evaluate"], "COMPLETIONS is missing: A completions.jsonl file, or a folder that contains one"),
+        (["evaluate"], "COMPLETIONS is missing: A completions.jsonl file, a log of inspect_ai or lm-eval, or a folder"),
         (["evaluate", "none.jsonl"], "none.jsonl does not exist: check the path"),
         (["evaluate", "none.jsonl", "--votes"], "--votes needs pooled sets: give --pool too"),
         (["evaluate", "none.jsonl", "--pool", "0"], 'invalid value "0" for --pool. Must be >= 1'),

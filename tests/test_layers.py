@@ -50,6 +50,7 @@ EDGE = {
     "gguf": {"decoding"},
     "datasets": {"training", "tasks"},
     "huggingface_hub": {"tasks"},
+    "zstandard": {"runs"},
     "pyarrow": {"training", "tasks", "runs", "report"},
     "matplotlib": {"report"},
     "jinja2": {"report", "web"},

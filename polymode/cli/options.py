@@ -256,11 +256,16 @@ class Evaluate(MeasureOptions):
     The number of answers and whether confidences were requested are given by "k" and "confidence" in each line, or by
     --k and --confidence. Neither torch nor a GPU is needed.
 
+    Logs of inspect_ai (.eval, .json) and files of samples of lm-eval are read too, into a folder of their own name
+    beside them. What a log holds that is no completion is counted.
+
     Examples:
         # a run folder, judged as its task does
         polymode evaluate runs/mine/test
         # completions of any model
         polymode evaluate answers.jsonl --k 3
+        # what inspect_ai logged
+        polymode evaluate logs/2026-11-27_task_ID.eval --k 3
         # three independent single answers pooled into one set
         polymode evaluate samples.jsonl --k 1 --pool 3
         # go on after an interruption
@@ -273,10 +278,10 @@ class Evaluate(MeasureOptions):
     """
 
     completions: Path
-    """A completions.jsonl file, or a folder that contains one."""
+    """A completions.jsonl file, a log of inspect_ai or lm-eval, or a folder that contains one."""
     _: KW_ONLY
     out: Path | None = None
-    """Folder for judged.jsonl and metrics.json; by default that of the completions."""
+    """Folder for judged.jsonl and metrics.json; by default that of the completions, or one named after the log."""
     k: int | None = None
     """Number of answers requested (K); overrides the lines of the file."""
     confidence: Literal["auto", "yes", "no"] = "auto"

@@ -188,6 +188,10 @@ def evaluate(options: Evaluate) -> int:
     path = runs.file_in(options.completions, runs.COMPLETIONS)
     if path.name == runs.JUDGED:
         raise ConfigError(f"{path} is what evaluate writes: name the completions; --resume judges nothing twice")
+    if (log := runs.log_at(options.completions)) is not None:
+        imported = runs.import_log(log, options.out or log.with_suffix(""))
+        path = imported.path
+        print(*imported.notes, f"completions: {path} (from {log.name})", sep="\n")
     named = options.open_verifier()
     verifier = recorded_verifier(path) if named is None else named
     has_confidence = {"auto": None, "yes": True, "no": False}[options.confidence]

@@ -42,10 +42,11 @@ def recorded_verifier(path: Path) -> AnyVerifier | None:
         names = [f"line {number} {word}" for (number, _), word in zip(named, words, strict=False)]
         raise ConfigError(f"{path}: {' and '.join(names)}: judge them apart, or name what judges all with --verifier")
     line, verifier = named[0] if named else (0, None)  # what is wrong with an empty file is said when it is read
-    return _of_folder(path.parent) if verifier is None else _opened(verifier, f"{path}, line {line}")
+    return _of_folder(path.parent) if verifier is None else open_recorded(verifier, f"{path}, line {line}")
 
 
-def _opened(verifier: runs.Named, where: str) -> AnyVerifier | None:
+def open_recorded(verifier: runs.Named, where: str) -> AnyVerifier | None:
+    """A verifier that a file names; None for text equality. Raises as `recorded_verifier`."""
     name = str(verifier["name"])
     if name.startswith(_OF_TASK):
         return _of_task({**verifier, "name": name.removeprefix(_OF_TASK)}, where)
@@ -95,7 +96,7 @@ def _of_folder(folder: Path) -> AnyVerifier | None:
     same = [config for config in configs if config["task"] == configs[0]["task"]]
     for config in same:
         if config.get("verifier") is not None:
-            return _opened({"name": config["verifier"], "options": config.get("verifier_options")}, str(folder))
+            return open_recorded({"name": config["verifier"], "options": config.get("verifier_options")}, str(folder))
     if not same:
         return None
     return _of_task({"name": same[0]["task"], "options": same[0].get("task_options")}, str(folder), same[0].get("data"))

@@ -13,6 +13,7 @@
     RUN/probe.npz          a `Probe` that the run's confidences come from            probes
     RUN/report.html        the page
 
+``logs`` makes a completions.jsonl of what inspect_ai (``inspect_logs``) or lm-eval (``lm_eval_samples``) logged.
 Every reader and writer of these files is in this package, one module for each kind. ``files`` writes whole or not at
 all and knows the schema version; ``lines`` reads large files in order or at known offsets.
 """
@@ -20,9 +21,11 @@ all and knows the schema version; ``lines`` reads large files in order or at kno
 from polymode.runs.chats import read_chat, read_shots, write_chat
 from polymode.runs.completions import (
     Named,
+    completion_of,
     completion_offsets,
     completion_to_row,
     completions_at,
+    named_verifier,
     named_verifiers,
     read_completions,
     write_completions,
@@ -68,6 +71,7 @@ from polymode.runs.lines import (
     read_jsonl,
     stamp_of,
 )
+from polymode.runs.logs import ImportedLog, import_log, log_at
 from polymode.runs.metrics import CompletionsFile, Metrics, completions_of, fingerprint, read_metrics, remove_metrics
 from polymode.runs.partial import CompletionsPart, JudgedPart
 from polymode.runs.probes import PROBE, read_probe, write_probe
@@ -86,6 +90,7 @@ __all__ = [
     "ChangedError",
     "CompletionsFile",
     "CompletionsPart",
+    "ImportedLog",
     "JudgedCompletion",
     "JudgedPart",
     "JudgedSet",
@@ -93,6 +98,7 @@ __all__ = [
     "Named",
     "Stamp",
     "append_step",
+    "completion_of",
     "completion_offsets",
     "completion_to_row",
     "completions_at",
@@ -100,12 +106,15 @@ __all__ = [
     "create",
     "file_in",
     "fingerprint",
+    "import_log",
     "is_training",
     "json_objects",
+    "log_at",
     "judged_at",
     "judged_lines",
     "judged_path",
     "grouping_fields",
+    "named_verifier",
     "named_verifiers",
     "provenance",
     "read_at",

@@ -287,13 +287,21 @@ def named_verifiers(path: Path) -> list[tuple[int, Named | None]]:
     for number, _, content in raw_lines(path):
         verifier = None
         if b'"meta"' in content:
-            meta = parse_object(content, f"{path}, line {number}", _FIX).get("meta")
-            meta = meta if isinstance(meta, Mapping) else {}
-            verifier, task = _named(meta.get("verifier")), _named(meta.get("task"))
-            if verifier is None and task is not None:
-                verifier = {**task, "name": f"task:{task['name']}"}
+            verifier = named_verifier(parse_object(content, f"{path}, line {number}", _FIX).get("meta"))
         first.setdefault(json.dumps(verifier, sort_keys=True), (number, verifier))
     return list(first.values())
+
+
+def named_verifier(meta: Any) -> Named | None:
+    """The verifier that the ``meta`` of a line names, by itself or by its task; None where it names none."""
+    meta = meta if isinstance(meta, Mapping) else {}
+    verifier, task = _named(meta.get("verifier")), _named(meta.get("task"))
+    return {**task, "name": f"task:{task['name']}"} if verifier is None and task is not None else verifier
+
+
+def completion_of(row: Mapping[str, Any], where: str) -> Completion:
+    """A line that is an object already, by itself; raises RecordError as `read_completions`."""
+    return _Reader().read(json.dumps(row).encode(), where, 0)
 
 
 def _named(value: Any) -> Named | None:

@@ -103,14 +103,14 @@ def json_objects(lines: Iterable[str], source: Path) -> Iterator[tuple[int, dict
         raise RecordError(f"{source}: not UTF-8 text ({exc.reason}); convert the file to UTF-8") from None
 
 
-def parse_object(content: bytes | str, where: str, fix: str) -> dict[str, Any]:
+def parse_object(content: bytes | str, where: str, fix: str, longest: int = MAX_LINE) -> dict[str, Any]:
     """One JSON object.
 
     Raises:
-        RecordError: it is none, or longer than ``MAX_LINE`` bytes; says where, why and what to do.
+        RecordError: it is none, or longer than ``longest`` bytes; says where, why and what to do.
     """
-    if len(content) > MAX_LINE:
-        raise RecordError(f"{where}: longer than {MAX_LINE:,} bytes; {fix}")
+    if len(content) > longest:
+        raise RecordError(f"{where}: longer than {longest:,} bytes; {fix}")
     try:
         row = json.loads(content.decode("utf-8-sig") if isinstance(content, bytes) else content)
     except UnicodeDecodeError as exc:
