@@ -15,11 +15,13 @@ from polymode.calibrate import read_judged as read_judged_file
 from polymode.errors import ConfigError, DataNotFoundError, RecordError
 from polymode.evaluation import evaluate
 from polymode.fingerprints import question_fingerprint
-from polymode.policy import Policy
+from polymode.policy import Policy, decide
 from polymode.policy.calibration import Calibration
+from polymode.policy.deciding import equality
 from polymode.policy.fitting import fit_policy
+from polymode.policy.pooling import pool_sets
 from polymode.runs import read_policy, write_policy
-from polymode.types import Completion, Example, Reference
+from polymode.types import Answer, AnswerSet, Completion, Example, ParseStatus, Reference, Span
 
 ROW = {
     "id": "a",
@@ -50,6 +52,41 @@ def test_a_question_gives_its_first_sample(read_judged) -> None:
     np.testing.assert_array_equal(judged.records.q, [[0.6, 0.3]] * 2)
     np.testing.assert_array_equal(judged.records.right, [[True, False]] * 2)
     assert (judged.n_left_out, judged.n_unusable, judged.n_unscored) == (1, 0, 0)
+
+
+def test_a_question_gives_its_first_samples_pooled(read_judged) -> None:
+    samples = [
+        ROW,
+        {**ROW, "sample": 1, "answers": ["gout", "Cold"], "confidences": [0.5, 0.2], "verdicts": ["wrong", "correct"]},
+        {**ROW, "sample": 2, "confidences": [1.0, 1.0]},  # one more than are pooled
+    ]
+    judged = read_judged([*samples[::-1], *({**one, "id": "b"} for one in samples)], pool=2)
+    np.testing.assert_allclose(judged.records.q, [[0.4, 0.25, 0.15]] * 2)
+    np.testing.assert_array_equal(judged.records.right, [[True, False, False]] * 2)
+    assert (judged.records.k, judged.pool, judged.n_left_out) == (2, 2, 2)
+    with pytest.raises(ConfigError, match=r"pool = 4 is too large: question 'a' has 3 samples; generate with --sampl"):
+        read_judged(samples, pool=4)
+
+
+def test_pooled_records_are_what_is_decided_on_in_service(read_judged) -> None:
+    rng = np.random.default_rng(0)
+    names, rows, sets = ["flu", "The flu", "cold", "gout"], [], {}
+    for i in range(40):
+        for sample in range(3):
+            texts = [str(name) for name in rng.choice(names, 2, replace=False)]
+            q = [float(x) for x in np.round(rng.random(2), 2)]
+            is_clean = rng.random() < 0.8
+            verdicts = ["correct" if text == "cold" else "wrong" for text in texts]
+            own = {"id": str(i), "sample": sample, "answers": texts, "confidences": q, "verdicts": verdicts}
+            malformed = {**own, "status": "malformed", "answers": [], "confidences": [], "verdicts": []}
+            rows.append({**ROW, **(own if is_clean else malformed)})
+            slots = [Answer(text, Span(0, 0), x) for text, x in zip(texts, q, strict=True)]
+            status = ParseStatus.CLEAN if is_clean else ParseStatus.MALFORMED
+            sets.setdefault(i, []).append(AnswerSet(status, tuple(slots) if is_clean else (), 2, True))
+    records = read_judged(rows, pool=3).records
+    for i, own in sets.items():
+        ranked = decide(pool_sets(own, equality("text")), Policy(k=2)).ranked
+        assert [q for q in records.q[i].tolist() if q == q] == [answer.confidence for answer in ranked]
 
 
 def test_what_cannot_be_used_or_judged_is_counted(read_judged) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,11 +52,12 @@ def check_policy(
         raise ConfigError(
             f"{path} is what the policy was calibrated on, and says nothing new about it: judge other questions"
         )
-    judged = read_judged(path, equality=policy.equality, by=policy.by)
+    pool = 1 if policy.conditions is None else policy.conditions.pool
+    judged = read_judged(path, equality=policy.equality, by=policy.by, pool=pool)
     notes = ["; ".join(notes_on(judged)), *warnings_on(judged)]
     if policy.conditions is not None:
         now = recorded_conditions(path, conditions)
-        differences = list(policy.conditions.differences(now))
+        differences = list(policy.conditions.differences(now and replace(now, pool=pool)))
         if now is not None and now.verifier != policy.conditions.verifier:
             differences.append("the verifier is another")
         if differences:

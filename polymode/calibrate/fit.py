@@ -26,6 +26,7 @@ def calibrate(
     same: Same | None = None,
     date: str = "",
     conditions: Conditions | None = None,
+    pool: int = 1,
 ) -> tuple[Policy, Judged]:
     """The policy that `fit_policy` finds for a judged.jsonl, or the folder that holds one.
 
@@ -38,6 +39,7 @@ def calibrate(
         same: equality of answers, instead of that of ``rules``; then give it to `decide` too.
         date: kept in the guarantee.
         conditions: what the completions were sampled with, where the run folder does not record it.
+        pool: samples of a question that make one set, as in service.
 
     Raises:
         DataNotFoundError: no judged.jsonl.
@@ -45,7 +47,7 @@ def calibrate(
     """
     path = runs.judged_path(path)
     rules = rules or Policy()
-    judged = read_judged(path, equality=rules.equality, same=same, by=by)
+    judged = read_judged(path, equality=rules.equality, same=same, by=by, pool=pool)
     policy = fit_policy(
         judged.records,
         calibration,
@@ -58,7 +60,8 @@ def calibrate(
         fingerprint=runs.fingerprint(path),
         date=date,
     )
-    return replace(policy, conditions=recorded_conditions(path, conditions)), judged
+    recorded = recorded_conditions(path, conditions)
+    return replace(policy, conditions=recorded and replace(recorded, pool=pool)), judged
 
 
 def summary(policy: Policy, judged: Judged) -> str:
@@ -82,7 +85,8 @@ def summary(policy: Policy, judged: Judged) -> str:
 def notes_on(judged: Judged) -> list[str]:
     """What was read, and what was left out of it."""
     return [
-        f"{len(judged.records):,} questions, sets of {judged.records.k}",
+        f"{len(judged.records):,} questions, sets of {judged.records.k}"
+        + (f", each pooled from {judged.pool} completions" if judged.pool > 1 else ""),
         *([f"{judged.n_left_out:,} further samples left out"] if judged.n_left_out else []),
         *([f"{judged.n_repeats:,} ids left out: their questions stand under others"] if judged.n_repeats else []),
         *([f"{judged.n_unusable:,} completions that cannot be used"] if judged.n_unusable else []),

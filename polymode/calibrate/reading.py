@@ -1,25 +1,36 @@
 """judged.jsonl as records, one per question (layer L4).
 
-A question gives one record, its first sample: samples of one question are not independent, and what is promised is a
-rate over questions. The same question under other ids is one question, told by its fingerprint.
+A question gives one record, its first sample or the first samples pooled: samples of one question are not independent,
+and what is promised is a rate over questions. The same question under other ids is one question, told by its
+fingerprint.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from polymode import runs
-from polymode.errors import ConfigError, RecordError
+from polymode.errors import ConfigError, RecordError, VerifierFault
 from polymode.fingerprints import near_repeats, same_question
 from polymode.policy.deciding import Same
+from polymode.policy.deciding import equality as equality_of
 from polymode.policy.policy import group_name
+from polymode.policy.pooling import check_pool, pool_answers
 from polymode.policy.records import JudgedSet, Records
 from polymode.runs import JudgedCompletion
 from polymode.types import ParseStatus, Verdict
 
 MAX_GROUPS = 50
 """Most values of a field that are worth a policy each; more are rather an identity."""
+
+
+class _Line(NamedTuple):
+    """A judged completion and where it stands."""
+
+    one: JudgedCompletion
+    where: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,31 +41,35 @@ class Judged:
     n_left_out: int
     """Further samples of questions that have a record already."""
     n_unusable: int
-    """Records whose completion is not CLEAN."""
+    """Records without a CLEAN completion."""
     n_unscored: int
     """Records with an answer that no verifier could judge."""
     n_repeats: int | None = None
     """Ids that were left out, as their question stands under another; None where lines have no fingerprint."""
     near: tuple[tuple[str, str], ...] = ()
     """Ids of questions that are nearly the same."""
+    pool: int = 1
+    """Samples that make one record."""
     labels: tuple[str, ...] = ()
     """Group of each record, where they are told apart."""
 
 
-def read_judged(path: Path, *, equality: str = "text", same: Same | None = None, by: str = "") -> Judged:
-    """Records of a judged.jsonl, the lowest sample of each question.
+def read_judged(path: Path, *, equality: str = "text", same: Same | None = None, by: str = "", pool: int = 1) -> Judged:
+    """Records of a judged.jsonl, the lowest sample of each question, or its ``pool`` lowest ones pooled.
 
     Args:
         path: the file.
         equality: of answers, by the name that policies use.
         same: equality of answers, instead.
         by: field of ``meta`` by which questions are told apart; empty: they are not.
+        pool: samples that make one record (`polymode.policy.pooling`).
 
     Raises:
         RecordError: a line cannot be used, sets of several K, or missing confidences; no answer could be judged.
-        ConfigError: a question lacks the field ``by``, or it has more than ``MAX_GROUPS`` values.
+        ConfigError: a question lacks the field ``by``, or it has more than ``MAX_GROUPS`` values; one has fewer samples
+            than ``pool``.
     """
-    first: dict[str, tuple[JudgedCompletion, str]] = {}
+    lowest: dict[str, list[_Line]] = {}
     k, n_lines = None, 0
     for number, _, one in runs.judged_lines(path):
         where = f"{path}, line {number}"
@@ -64,31 +79,58 @@ def read_judged(path: Path, *, equality: str = "text", same: Same | None = None,
         if k is not None and one.k != k:
             raise RecordError(f"{where}: k = {one.k}, lines before it have k = {k}; calibrate one K at a time")
         k = one.k
-        if one.id not in first or one.sample < first[one.id][0].sample:
-            first[one.id] = one, where
+        own = lowest.setdefault(one.id, [])
+        if len(own) < check_pool(pool) or one.sample < own[-1].one.sample:
+            own.append(_Line(one, where))
+            own.sort(key=lambda line: line.one.sample)
+            del own[pool:]
     if k is None:
         raise RecordError(f"{path} holds no record: judge some completions first (polymode evaluate)")
-    verdicts = {verdict for one, _ in first.values() for verdict in one.verdicts}
-    if verdicts == {Verdict.UNSCORED.value}:
-        reason = next(fault for one, _ in first.values() for fault in one.faults or ("no reason is recorded",))
+    read = [line.one for own in lowest.values() for line in own]
+    if {verdict for one in read for verdict in one.verdicts} == {Verdict.UNSCORED.value}:
+        reason = next(fault for one in read for fault in one.faults or ("no reason is recorded",))
         raise RecordError(
-            f"{path}: no answer of its {len(first):,} questions could be judged (the first: {reason}): put that right, "
-            "and judge again with polymode evaluate"
+            f"{path}: no answer of its {len(lowest):,} questions could be judged (the first: {reason}): put that "
+            "right, and judge again with polymode evaluate"
         )
-    questions: dict[tuple[str, bool], tuple[JudgedCompletion, str]] = {}
-    for one, where in first.values():
-        questions.setdefault((same_question(one.question), True) if one.question else (one.id, False), (one, where))
+    questions: dict[tuple[str, bool], list[_Line]] = {}
+    for id_, own in lowest.items():
+        if len(own) < pool:
+            raise ConfigError(
+                f"pool = {pool} is too large: question {id_!r} has {len(own)} samples; generate with --samples {pool}"
+            )
+        name = own[0].one.question
+        questions.setdefault((same_question(name), True) if name else (id_, False), own)
     has_fingerprints = all(is_text for _, is_text in questions)
-    lines = [one for one, _ in questions.values()]
-    sets = [_judged_set(one, where, k) for one, where in questions.values()]
+    lines = [own[0].one for own in questions.values()]
+    is_same = same or equality_of(equality)
+    sets = [_pooled([_judged_set(*line, k) for line in own], is_same) for own in questions.values()]
     return Judged(
         records=Records.of(sets, k, policy_equality=equality, same=same),
-        n_left_out=n_lines - len(first),
+        n_left_out=n_lines - len(lowest) * pool,
         n_unusable=sum(not judged.is_clean for judged in sets),
-        n_unscored=sum(not one.is_scored for one in lines),
-        n_repeats=len(first) - len(questions) if has_fingerprints else None,
+        n_unscored=sum(not all(line.one.is_scored for line in own) for own in questions.values()),
+        n_repeats=len(lowest) - len(questions) if has_fingerprints else None,
+        pool=pool,
         near=tuple((lines[a].id, lines[b].id) for a, b in near_repeats([one.question or "" for one in lines])),
         labels=_labels(lines, by) if by else (),
+    )
+
+
+def _pooled(sets: list[JudgedSet], same: Same) -> JudgedSet:
+    """The samples of a question as one set, as `polymode.policy.pooling.pool_sets` makes it in service."""
+    if len(sets) == 1:
+        return sets[0]
+    usable = [list(zip(one.texts, one.confidences, strict=True)) if one.is_clean else [] for one in sets]
+    try:
+        answers = pool_answers(usable, same)
+    except VerifierFault:
+        answers = []
+    return JudgedSet(
+        is_clean=bool(answers),
+        texts=[sets[one.completion].texts[one.slot] for one in answers],
+        confidences=[one.confidence for one in answers],
+        right=[sets[one.completion].right[one.slot] for one in answers],
     )
 
 

@@ -14,6 +14,8 @@ from polymode.cli.verbs import room_for
 from polymode.errors import ConfigError
 from polymode.policy import Policy, decide
 from polymode.policy.claims import claim
+from polymode.policy.deciding import equality
+from polymode.policy.pooling import pool_sets
 from polymode.types import AnswerSet, Decision
 
 
@@ -40,9 +42,10 @@ class AnswerQuestion(DecisionOptions):
     meta: Mapping[str, Any] = field(default_factory=dict)
     """Further fields of the question, for a policy that tells questions apart by one of them: department=cardiology."""
     seed: Whole = 0
-    """Random seed; the same seed gives the same completion."""
+    """Another seed gives another answer; under any of them the same question always gets the same answer, which is also
+    that of polymode serve."""
     show_text: bool = False
-    """Print the whole completion first."""
+    """Print the whole completions first."""
 
 
 BAR = 20
@@ -52,7 +55,7 @@ MIN_TEXT = 12
 
 
 def run_answer(options: AnswerQuestion) -> int:
-    """Ask the model once and print its answers and the decision."""
+    """Ask the model and print its answers and the decision."""
     from polymode import runs
     from polymode.parsing import parse_answers
     from polymode.prompts import QUESTION, build_prompt, check_k
@@ -73,21 +76,27 @@ def run_answer(options: AnswerQuestion) -> int:
     )
     generator = options.open_generator(options.model, batch=1, show_progress=False)
     room = room_for(generator, [prompt], k, True, style, options.max_tokens)
-    [[generated]] = generator.generate(
-        [prompt], n=1, max_tokens=room, temperature=options.temperature, seed=options.seed
-    )
-    if options.show_text:
-        print(printable(generated.text, keep_lines=True), end="\n\n")
-    answers = parse_answers(generated.text, k, confidence=True, finished=generated.is_finished)
-    if not generated.is_finished:
-        print(f"note: the completion is cut off: raise --max-tokens ({options.max_tokens})", file=sys.stderr)
+    form = build_prompt(QUESTION, k, confidence=True, exclusive=options.exclusive, style=style, ask=options.ask())
+    pool = options.pool_for(policy)
+    served = options.conditions(options.model, k, [form], style, pool=pool)
+    seed: Any = served.seed_for(options.question, options.seed)
+    if getattr(generator, "takes_seeds", False):
+        seed = [seed]  # so that it is sampled as in a batch of polymode serve
+    [generated] = generator.generate([prompt], n=pool, max_tokens=room, temperature=options.temperature, seed=seed)
+    for one in generated if options.show_text else ():
+        print(printable(one.text, keep_lines=True), end="\n\n")
+    sets = [parse_answers(one.text, k, confidence=True, finished=one.is_finished) for one in generated]
+    answers = pool_sets(sets, equality((policy or Policy()).equality))
+    if n_cut := sum(not one.is_finished for one in generated):
+        which = "the completion is" if pool == 1 else f"{n_cut} of {pool} completions are"
+        print(f"note: {which} cut off: raise --max-tokens ({options.max_tokens})", file=sys.stderr)
     decision = decide(answers, policy or Policy(), risk=options.risk, meta=options.meta)
     width = shutil.get_terminal_size((100, 24)).columns
     block = "█" if "utf" in (sys.stdout.encoding or "").lower() else "#"
     print(render(answers, decision, None if policy is None else rules, width=width, block=block))
+    average = f", the average over {pool} completions" if pool > 1 else ""
+    print(f"confidence: the probability that the answer {options.meaning_of_confidences()}{average}")
     if policy is not None and policy.promises:
-        form = build_prompt(QUESTION, k, confidence=True, exclusive=options.exclusive, style=style, ask=options.ask())
-        served = options.conditions(options.model, k, [form], style)
         how: dict[str, Any] = {"served": served, "risk": options.risk, "meta": options.meta}
         guarantee, reason = claim(policy, decision.kind, options.question, **how)
         if guarantee or reason:

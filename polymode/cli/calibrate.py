@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import yaml
 
-from polymode.cli.flags import FLAGS_OF
+from polymode.cli.flags import FLAGS_OF, Count
 from polymode.cli.options import ModelOptions
 from polymode.errors import ConfigError
 from polymode.policy import Conditions
@@ -58,6 +58,8 @@ class Calibrate(ModelOptions):
     """Policy file to write; by default policy.json beside judged.jsonl. An earlier one is replaced."""
     check: Path | None = None
     """Policy file to test on these labels; nothing is written."""
+    pool: Count = 1
+    """Completions of each question that are pooled into one set, as polymode serve --pool does."""
     by: str = ""
     """Field that tells groups of questions apart: risk, or another field of meta."""
     groups: tuple[str, ...] = ()
@@ -89,6 +91,8 @@ def run_calibrate(options: Calibrate) -> int:
     if options.check is not None:
         if others := sorted(set(options.calibration) - {"delta"}):
             raise ConfigError(f"--{others[0].replace('_', '-')} does not go with --check: the policy is as it is")
+        if options.pool != 1:
+            raise ConfigError("--pool does not go with --check: the policy says what its sets are pooled from")
         policy = runs.read_policy(options.check)
         result = check_policy(policy, options.judged, conditions=_stated(options), **options.calibration)
         print(result)
@@ -109,6 +113,7 @@ def run_calibrate(options: Calibrate) -> int:
         groups=groups,
         date=datetime.now(UTC).date().isoformat(),
         conditions=_stated(options),
+        pool=options.pool,
     )
     folder = options.judged if options.judged.is_dir() else options.judged.parent
     out = options.out or folder / runs.POLICY

@@ -10,7 +10,8 @@ from typing import Any, Literal
 from polymode.chat import Chat, shots_from
 from polymode.cli.flags import Count, Temperature, Whole
 from polymode.errors import ConfigError
-from polymode.policy import Conditions
+from polymode.policy import Conditions, Policy
+from polymode.policy.pooling import check_pool
 from polymode.prompts import Style, style_of
 
 NOT_SAMPLING = (
@@ -166,6 +167,23 @@ class DecisionOptions(ModelOptions):
     """Number of answers to request (K); by default the policy's, else 3."""
     exclusive: bool = False
     """State in the prompt that at most one answer is right (style full)."""
+    pool: Count | None = None
+    """Completions of the question that are pooled into one ranked set, with the average of their confidences; by
+    default the policy's number, else 1."""
+    meaning: str | None = None
+    """What a confidence is the probability of, in words that follow "the answer": "is the cause"; by default as the
+    task says it."""
+
+    def pool_for(self, policy: Policy | None) -> int:
+        """Completions of a question that make one set, under a policy."""
+        fitted = policy.conditions if policy is not None else None
+        return check_pool(self.pool if self.pool is not None else fitted.pool if fitted is not None else 1)
+
+    def meaning_of_confidences(self) -> str:
+        """What the answer is with the probability that its confidence states."""
+        from polymode.tasks import meaning_of
+
+        return self.meaning or meaning_of(self.task) or ("is the one right answer" if self.exclusive else "is correct")
 
 
 @dataclass(frozen=True, kw_only=True)

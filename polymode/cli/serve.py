@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from polymode.cli.flags import Whole
 from polymode.cli.options import DecisionOptions
 from polymode.cli.verbs import check_room
 from polymode.errors import ConfigError, MissingExtraError
@@ -84,10 +85,11 @@ class Serve(DecisionOptions):
     """With --backend openai: environment variable that holds the API key of that server."""
     name: str | None = None
     """Model name shown to clients; by default --model, or the last two parts of a folder."""
-    seed: Annotated[int | None, Parameter(validator=Number(gte=0))] = None
-    """Random seed of the sampling; by default a new one at each start."""
+    seed: Whole = 0
+    """Another seed gives other answers; under any of them the same question always gets the same answer."""
     batch: Annotated[int, Parameter(validator=Number(gte=1, lte=256))] = 16
-    """Largest number of questions that the model processes at the same time."""
+    """Largest number of completions that the model writes at the same time; 1 rules out that a neighbour's length
+    changes an answer by rounding."""
     wait_ms: Annotated[float, Parameter(validator=Number(gte=0, lte=10_000))] = 10.0
     """Milliseconds that a question waits for others to share its batch (transformers)."""
     queue: Annotated[int, Parameter(validator=Number(gte=1, lte=100_000))] = 64
@@ -138,7 +140,7 @@ def run_serve(options: Serve) -> int:
                 style=settings.style,
                 ask=settings.ask,
             )
-            served = options.conditions(options.model or "", settings.k, [form], settings.style)
+            served = options.conditions(options.model or "", settings.k, [form], settings.style, pool=settings.pool)
             settings = replace(settings, conditions=served)
             shortest = build_prompt("?", settings.k, confidence=True, style=settings.style)
             check_room(generator, [shortest], settings.k, True, settings.style, settings.max_tokens)
@@ -153,7 +155,6 @@ def run_serve(options: Serve) -> int:
                 wait=options.wait_ms / 1000,
                 room=options.queue,
                 workers=options.batch if is_concurrent else 1,
-                seed=options.seed,
                 pages=pages,
             )
         serve(app, host=options.host, port=options.port, ready=lambda url: _announce(url, settings, keys, options))
@@ -206,6 +207,9 @@ def _settings(options: Serve) -> ServingConfig:
         ask=of_task.ask(),
         max_tokens=options.max_tokens,
         temperature=options.temperature,
+        pool=options.pool_for(policy),
+        seed=options.seed,
+        meaning=of_task.meaning_of_confidences(),
         seconds=options.seconds,
     )
 
@@ -261,7 +265,8 @@ def _announce(url: str, settings: ServingConfig | None, keys: Keys, options: Ser
         print(f"pages at {url}, without a model\n{has_keys}", flush=True)
         return
     policy = settings.policy
-    print(f"serving {settings.model_id} at {url}, k = {settings.k}, policy {policy.digest()}\n{has_keys}")
+    sets = f"k = {settings.k}" + (f", {settings.pool} completions pooled" if settings.pool > 1 else "")
+    print(f"serving {settings.model_id} at {url}, {sets}, policy {policy.digest()}\n{has_keys}")
     if options.reviews is None:
         print("note: without --reviews only the client learns of an escalated question")
     if not policy.shows_anything:

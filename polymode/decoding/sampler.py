@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from transformers import GenerationConfig
 
 from polymode.chat import Chat
@@ -63,8 +64,22 @@ class Sampler:
         """Finds stop strings; None without any."""
         check_fields(self._fields)
 
-    def sample(self, prompts: Sequence[Sequence[int]], max_tokens: int, temperature: float) -> list[list[int]]:
-        """One completion of each prompt up to its first end token or stop string, which belongs to it."""
+    def sample(
+        self,
+        prompts: Sequence[Sequence[int]],
+        max_tokens: int,
+        temperature: float,
+        seeds: Sequence[int] | None = None,
+    ) -> list[list[int]]:
+        """One completion of each prompt up to its first end token or stop string, which belongs to it.
+
+        Args:
+            prompts: tokens of each prompt.
+            max_tokens: longest completion.
+            temperature: of the sampling; 0 takes the most likely token.
+            seeds: of each completion, which makes it independent of the others; by default torch's global generator
+                decides. Where only transformers' own `generate` will do, completions with seeds are sampled one by one.
+        """
         fields: dict[str, Any] = {"temperature": temperature, "top_k": 0, "top_p": 1.0, **self._fields}
         if temperature == 0:
             fields = {name: value for name, value in self._fields.items() if name not in _SAMPLING}
@@ -75,17 +90,26 @@ class Sampler:
             do_sample=temperature > 0,
             **fields,
         )
-        tokens = complete(self.model, prompts, settings, self.stops)
-        if tokens is None:
-            batch = self.tokenizer.pad({"input_ids": [list(ids) for ids in prompts]}, return_tensors="pt")
-            width = batch["input_ids"].shape[1]
-            extra = {"stopping_criteria": [self.stops.criteria(width)]} if self.stops else {}
-            tokens = self.model.generate(**batch.to(self.model.device), generation_config=settings, **extra)
-            tokens = tokens[:, width:].tolist()
+        tokens = complete(self.model, prompts, settings, self.stops, seeds)
+        if tokens is None and seeds is None:
+            tokens = self._generate(prompts, settings)
+        elif tokens is None:
+            tokens = []
+            for ids, seed in zip(prompts, seeds or (), strict=True):
+                torch.manual_seed(seed)
+                tokens += self._generate([ids], settings)
         # The first end token or stop string counts, and nothing behind it does.
         lengths = [next((i + 1 for i, t in enumerate(row) if t in self.ends), len(row)) for row in tokens]
         rows = [row[:length] for row, length in zip(tokens, lengths, strict=True)]
         return rows if self.stops is None else [self.stops.until_stop(row) for row in rows]
+
+    def _generate(self, prompts: Sequence[Sequence[int]], settings: GenerationConfig) -> list[list[int]]:
+        """What transformers' own `generate` adds to the prompts."""
+        batch = self.tokenizer.pad({"input_ids": [list(ids) for ids in prompts]}, return_tensors="pt")
+        width = batch["input_ids"].shape[1]
+        extra = {"stopping_criteria": [self.stops.criteria(width)]} if self.stops else {}
+        tokens = self.model.generate(**batch.to(self.model.device), generation_config=settings, **extra)
+        return tokens[:, width:].tolist()
 
     def is_finished(self, tokens: Sequence[int]) -> bool:
         """Whether a completion ended by itself, not at its length limit."""

@@ -4,7 +4,9 @@ Tokens are drawn from softmax(logits / temperature) in float32 over the whole vo
 draws them with top_k = 0 and top_p = 1, from one uniform number per completion and step: the first token whose
 cumulative probability exceeds it. (`torch.multinomial` draws one number per token of the vocabulary, which on a CPU
 takes a seventh of a small model's time.) One number of torch's global generator seeds a call, and row and step decide
-the rest, so a completion depends neither on when others leave nor on how many are sampled side by side.
+the rest, so a completion depends neither on when others leave nor on how many are sampled side by side. With a seed for
+each completion it does not even depend on which others there are, but for rounding: logits of a batch differ from those
+of a single text in their last digits, so that a number close to a boundary may fall to the other side of it.
 
 That number is what memory allows (`polymode.decoding.memory`); it is halved when memory runs out all the same.
 """
@@ -12,7 +14,7 @@ That number is what memory allows (`polymode.decoding.memory`); it is halved whe
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -33,17 +35,23 @@ BLOCK = 1024
 """Tokens of the vocabulary whose probabilities are added up first."""
 _SEEDS = 1 << 62
 _STEP = 0x9E3779B97F4A7C15 % _SEEDS  # an odd number far from round ones, so that seeds of steps do not meet
+Draw = Callable[[int], torch.Tensor]
+"""A uniform number in [0, 1) of double precision for each completion of a step, on the CPU."""
 
 
 def complete(
-    model: Any, prompts: Sequence[Sequence[int]], config: GenerationConfig, stops: StopStrings | None = None
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    config: GenerationConfig,
+    stops: StopStrings | None = None,
+    seeds: Sequence[int] | None = None,
 ) -> list[list[int]] | None:
     """`sample_tokens` by a generation config, or None where only transformers' `generate` can do what is asked."""
     settings = settings_of(model, config)
     if settings is None or not all(prompts):
         return None
     try:
-        rows = sample_tokens(model, prompts, settings, stops=stops)
+        rows = sample_tokens(model, prompts, settings, stops=stops, seeds=seeds)
         return rows if stops is None else [stops.until_stop(row) for row in rows]
     except UnshareableError:
         return None
@@ -57,6 +65,7 @@ def sample_tokens(
     *,
     at_once: int | None = None,
     stops: StopStrings | None = None,
+    seeds: Sequence[int] | None = None,
 ) -> list[list[int]]:
     """One completion of each prompt, the end token included; equal prompts share their keys and values.
 
@@ -68,12 +77,13 @@ def sample_tokens(
         settings: how to sample.
         at_once: most completions side by side; None means what memory allows.
         stops: texts that end a completion too; some tokens behind one may be there still.
+        seeds: of each completion; by default torch's global generator seeds them all.
 
     Raises:
         UnshareableError: the model's attention turns out to need more.
         ConfigError: a single completion does not fit.
     """
-    seed = int(torch.randint(_SEEDS, ()))
+    draw = _by_call(len(prompts)) if seeds is None else _by_completion(seeds, settings.max_tokens)
     number_of = {prompt: i for i, prompt in enumerate(dict.fromkeys(map(tuple, prompts)))}
     # The cache wants a question's completions together.
     order = sorted(range(len(prompts)), key=lambda i: number_of[tuple(prompts[i])])
@@ -83,7 +93,7 @@ def sample_tokens(
     while start < len(order):
         rows = order[start : start + size]
         try:
-            tokens = _sample_rows(model, [prompts[i] for i in rows], rows, len(prompts), settings, seed, stops)
+            tokens = _sample_rows(model, [prompts[i] for i in rows], rows, settings, draw, stops)
         except (torch.OutOfMemoryError, RuntimeError) as exc:
             if not is_out_of_memory(exc):
                 raise
@@ -107,12 +117,11 @@ def _sample_rows(
     model: Any,
     prompts: Sequence[Sequence[int]],
     rows: Sequence[int],
-    n_rows: int,
     settings: Settings,
-    seed: int,
+    draw: Draw,
     stops: StopStrings | None,
 ) -> list[list[int]]:
-    """Completions of prompts that lie together by question; ``rows`` are their numbers among ``n_rows`` in all."""
+    """Completions of prompts that lie together by question; ``rows`` are their numbers among all."""
     questions = list(dict.fromkeys(map(tuple, prompts)))
     number_of = {question: i for i, question in enumerate(questions)}
     device = model.device
@@ -133,7 +142,7 @@ def _sample_rows(
             if settings.temperature == 0:
                 chosen_N = logits_NV.argmax(-1)
             else:
-                uniform_N = _uniform(seed, step, n_rows)[row_R].to(device)[place_N]
+                uniform_N = draw(step)[row_R].to(device)[place_N]
                 chosen_N = choose(logits_NV / settings.temperature, uniform_N)
             tokens_RT[place_N, step] = chosen_N
             is_done_N |= torch.isin(chosen_N, ends)
@@ -179,10 +188,22 @@ def _read_prompts(model: Any, prompts: Sequence[Sequence[int]]) -> tuple[torch.T
     return out.logits[:, -1].float(), is_token_PT, cache
 
 
-def _uniform(seed: int, step: int, n_rows: int) -> torch.Tensor:
-    """A uniform number in [0, 1) of double precision for each row of a step, on the CPU."""
-    generator = torch.Generator().manual_seed((seed + step * _STEP) % _SEEDS)
-    return torch.rand(n_rows, dtype=torch.float64, generator=generator)
+def _by_call(n_rows: int) -> Draw:
+    """One seed for all completions, from torch's global generator."""
+    seed = int(torch.randint(_SEEDS, ()))
+
+    def draw(step: int) -> torch.Tensor:
+        generator = torch.Generator().manual_seed((seed + step * _STEP) % _SEEDS)
+        return torch.rand(n_rows, dtype=torch.float64, generator=generator)
+
+    return draw
+
+
+def _by_completion(seeds: Sequence[int], n_steps: int) -> Draw:
+    """A seed for each completion, whose numbers do not depend on the others."""
+    rows = [torch.rand(n_steps, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+    uniform_RT = torch.stack(rows) if rows else torch.zeros(0, n_steps)
+    return lambda step: uniform_RT[:, step]
 
 
 def choose(logits_NV: torch.Tensor, uniform_N: torch.Tensor) -> torch.Tensor:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from polymode import runs
 from polymode.chat import Chat
 from polymode.errors import ConfigError
@@ -32,7 +34,9 @@ class Generated:
 class Generator(Protocol):
     """A source of completions; the same prompts, settings and seed give the same texts.
 
-    An attribute ``batch`` may say how many completions one call should ask for (`polymode.generate.batches`).
+    An attribute ``batch`` may say how many completions one call should ask for (`polymode.generate.batches`), and one
+    ``takes_seeds`` that ``seed`` may be a list, with one for each prompt: then a prompt's completions do not depend on
+    those beside it, and `polymode serve` puts requests together (`polymode.web.batching`).
     """
 
     def generate(
@@ -40,6 +44,11 @@ class Generator(Protocol):
     ) -> list[list[Generated]]:
         """``n`` completions of each prompt, in the order of the prompts."""
         ...
+
+
+def seeds_of(seed: int, n: int) -> list[int]:
+    """Seeds of ``n`` completions of a prompt, in 0..2^31 - 1: its own, then ones that the first ones do not move."""
+    return [seed, *(int(np.random.SeedSequence((seed, i)).generate_state(1)[0] >> 1) for i in range(1, n))]
 
 
 GENERATORS: Registry[Generator] = Registry(

@@ -47,6 +47,7 @@ class OpenAIGenerator:
         ConfigError: an option out of its range, or no key.
     """
 
+    takes_seeds = True
     is_concurrent = True
     """Each prompt is a request of its own: `polymode serve` makes no batches, and asks from several threads."""
 
@@ -102,7 +103,7 @@ class OpenAIGenerator:
         self._chat.stop()
 
     def generate(
-        self, prompts: Sequence[str], *, n: int, max_tokens: int, temperature: float, seed: int
+        self, prompts: Sequence[str], *, n: int, max_tokens: int, temperature: float, seed: int | Sequence[int]
     ) -> list[list[Generated]]:
         """``n`` completions of each prompt; whether a seed is kept to is the server's affair.
 
@@ -111,14 +112,15 @@ class OpenAIGenerator:
             GeneratorFault: no usable reply in time.
         """
         fields = {"model": self.model, "max_tokens": max_tokens, "temperature": temperature, "top_p": 1.0}
+        firsts = range(seed, seed + n * len(prompts), n) if isinstance(seed, int) else seed
         bodies = [
             {
                 **fields,
-                "seed": seed + number * n + sample,
+                "seed": first + sample,
                 **self._options,
                 "messages": self.chat.messages(prompt),
             }
-            for number, prompt in enumerate(prompts)
+            for prompt, first in zip(prompts, firsts, strict=True)
             for sample in range(n)
         ]
         if len(bodies) == 1:

@@ -16,11 +16,13 @@ class ScriptedGenerator:
             Tokens are counted as words.
     """
 
+    takes_seeds = True
+
     def __init__(self, script: Mapping[str, Sequence[str]] | Sequence[str]) -> None:
         self.script = script
 
     def generate(
-        self, prompts: Sequence[str], *, n: int, max_tokens: int, temperature: float, seed: int
+        self, prompts: Sequence[str], *, n: int, max_tokens: int, temperature: float, seed: int | Sequence[int]
     ) -> list[list[Generated]]:
         """``n`` scripted texts of each prompt; a text of more than ``max_tokens`` words is cut off."""
         out = []

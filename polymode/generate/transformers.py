@@ -14,7 +14,7 @@ from polymode.decoding.loading import load_causal_lm, load_tokenizer
 from polymode.decoding.texts import CompletionDecoder, opening_of
 from polymode.decoding.token_starts import TokenStarts
 from polymode.errors import ConfigError, MissingExtraError, PromptRefusedError, UserError
-from polymode.generate import Generated, chat_of, generation_fields
+from polymode.generate import Generated, chat_of, generation_fields, seeds_of
 from polymode.generate.spellings import spelled_probabilities, tokens_of
 from polymode.types import AnswerSet
 
@@ -43,6 +43,8 @@ class TransformersGenerator:
         MissingExtraError: torch or transformers is not installed.
         ConfigError: the model cannot be loaded.
     """
+
+    takes_seeds = True
 
     def __init__(
         self,
@@ -95,9 +97,12 @@ class TransformersGenerator:
             ) from exc
 
     def generate(
-        self, prompts: Sequence[str], *, n: int, max_tokens: int, temperature: float, seed: int
+        self, prompts: Sequence[str], *, n: int, max_tokens: int, temperature: float, seed: int | Sequence[int]
     ) -> list[list[Generated]]:
         """``n`` completions of each prompt; temperature 0 takes the most likely token each time.
+
+        With a list of seeds, one for each prompt, a completion depends on its own prompt and seed alone, but for
+        rounding.
 
         Raises:
             PromptRefusedError: a prompt is as long as what the model reads.
@@ -108,10 +113,13 @@ class TransformersGenerator:
         self._check_length(ids)
         out: list[list[Generated]] = [[] for _ in prompts]
         rows = [i for i in range(len(prompts)) for _ in range(n)]
+        own = None if isinstance(seed, int) else [iter(seeds_of(one, n)) for one in seed]
         with torch.random.fork_rng(), torch.inference_mode():
-            torch.manual_seed(seed)
+            if isinstance(seed, int):
+                torch.manual_seed(seed)
             for chunk in self._batches(rows, ids, self.batch, "generate"):
-                sampled = self._sample([ids[i] for i in chunk], max_tokens, temperature)
+                seeds = None if own is None else [next(own[i]) for i in chunk]
+                sampled = self._sample([ids[i] for i in chunk], max_tokens, temperature, seeds)
                 for row, generated in zip(chunk, sampled, strict=True):
                     out[row].append(generated)
         return out
@@ -291,7 +299,9 @@ class TransformersGenerator:
         """What follows the prompt: a completion without what `generate` put in front of it."""
         return text.removeprefix(opening_of(self.tokenizer, prompt_ids))
 
-    def _sample(self, ids: list[list[int]], max_tokens: int, temperature: float) -> list[Generated]:
+    def _sample(
+        self, ids: list[list[int]], max_tokens: int, temperature: float, seeds: Sequence[int] | None
+    ) -> list[Generated]:
         sampler = self._sampler
         return [
             Generated(
@@ -300,5 +310,5 @@ class TransformersGenerator:
                 sampler.is_finished(row),
                 len(prompt),
             )
-            for row, prompt in zip(sampler.sample(ids, max_tokens, temperature), ids, strict=True)
+            for row, prompt in zip(sampler.sample(ids, max_tokens, temperature, seeds), ids, strict=True)
         ]

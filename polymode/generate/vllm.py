@@ -39,6 +39,7 @@ class VLLMGenerator:
         MissingExtraError: vLLM is not installed.
     """
 
+    takes_seeds = True
     batch = 1024
     """Completions of one call. vLLM forms batches of its own, which want many; each call's completions are kept."""
 
@@ -76,20 +77,24 @@ class VLLMGenerator:
         return self.chat.encode(self.tokenizer, prompt)
 
     def generate(
-        self, prompts: Sequence[str], *, n: int, max_tokens: int, temperature: float, seed: int
+        self, prompts: Sequence[str], *, n: int, max_tokens: int, temperature: float, seed: int | Sequence[int]
     ) -> list[list[Generated]]:
         """``n`` completions of each prompt; a chat template is applied when the tokenizer has one."""
         from vllm import SamplingParams  # pyright: ignore[reportAttributeAccessIssue]  # absent, it is this module
 
         # Special tokens stay in the text, because <think> may be one; vLLM leaves out the end token in any case.
-        ours: dict[str, Any] = {"n": n, "max_tokens": max_tokens, "temperature": temperature, "seed": seed}
+        ours: dict[str, Any] = {"n": n, "max_tokens": max_tokens, "temperature": temperature}
         ours |= {"skip_special_tokens": False} | ({"stop": list(self.chat.stop)} if self.chat.stop else {})
-        if self._fields is None:
+
+        def settings_of(own_seed: int) -> Any:
+            if self._fields is not None:
+                return SamplingParams(**{**NEUTRAL, **self._fields, **ours, "seed": own_seed})
             settings = self.engine.get_default_sampling_params()  # of the model
-            for name, value in ours.items():
+            for name, value in {**ours, "seed": own_seed}.items():
                 setattr(settings, name, value)
-        else:
-            settings = SamplingParams(**{**NEUTRAL, **self._fields, **ours})
+            return settings
+
+        settings = settings_of(seed) if isinstance(seed, int) else [settings_of(one) for one in seed]
         return [
             [
                 Generated(opening + out.text, len(out.token_ids), out.finish_reason == "stop", n_prompt)

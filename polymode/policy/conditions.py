@@ -7,6 +7,8 @@ same way, for questions of the same kind. `Conditions` records what can be recor
 
 from __future__ import annotations
 
+import hashlib
+import json
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
@@ -15,6 +17,7 @@ from typing import Any
 
 from polymode.errors import ConfigError, number_in
 from polymode.policy.json_fields import checked_fields, tuples_in
+from polymode.policy.pooling import MAX_POOL, check_pool
 from polymode.prompts import check_k
 
 MAX_VALUE = 60
@@ -88,6 +91,8 @@ class Conditions:
     max_tokens: int | None = None
     sampling: Mapping[str, Any] = field(default_factory=dict)
     """Further options that change what is sampled; none where empty."""
+    pool: int = 1
+    """Completions of a question that are pooled into one answer set (`polymode.policy.pooling`)."""
     confidences: str = "stated"
     """Where confidences come from: stated, or the method that measured them."""
     verifier: Mapping[str, Any] | None = None
@@ -110,6 +115,20 @@ class Conditions:
             number_in("conditions.temperature", self.temperature, 0)
         if self.max_tokens is not None:
             number_in("conditions.max_tokens", self.max_tokens, 1, whole=True)
+        check_pool(self.pool)
+
+    def seed_for(self, question: str, seed: int = 0) -> int:
+        """Seed of a question's completions, in 0..2^31 - 65: the same question gets the same answer.
+
+        It depends on the question, without regard to case and white space, on what decides how a completion is drawn
+        (model, prompt, K, temperature, further sampling options), and on ``seed``: never on time or other questions.
+        """
+        from polymode.fingerprints import question_fingerprint, same_question  # numpy, which deciding does without
+
+        model = self.fingerprint or self.model
+        own = (same_question(question_fingerprint(question)), model, self.prompts, self.chat, self.k)
+        text = json.dumps([seed, *own, float(self.temperature or 0), dict(self.sampling)], sort_keys=True, default=str)
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) % (2**31 - MAX_POOL)
 
     @staticmethod
     def from_json(row: object) -> Conditions:
@@ -154,6 +173,7 @@ _LABELS = {
     "temperature": "temperature",
     "max_tokens": "token limit",
     "sampling": "sampling",
+    "pool": "number of pooled completions",
     "confidences": "source of the confidences",
 }
 

@@ -35,9 +35,14 @@ class Records:
     """Distinct answers of N judged sets, the most confident first, as `decide` ranks them."""
 
     q: Floats
-    """Stated confidences (N, K), NaN after the last answer and for sets that cannot be used."""
+    """Stated confidences (N, K or more), NaN after the last answer and for sets that cannot be used."""
     right: Bools
     """Whether the answer is right (N, K); False where there is none."""
+    k: int = 0
+    """Answers requested, of which pooled sets may hold more; by default the width of the arrays."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "k", self.k or self.q.shape[1])
 
     @classmethod
     def of(
@@ -45,7 +50,8 @@ class Records:
     ) -> Records:
         """Records of judged sets of ``k`` answers; ``same`` instead of the policy's equality, as in `decide`."""
         rows = list(sets)
-        q, right = np.full((len(rows), k), np.nan), np.zeros((len(rows), k), dtype=bool)
+        width = max([k, *(len(judged.texts) for judged in rows)])
+        q, right = np.full((len(rows), width), np.nan), np.zeros((len(rows), width), dtype=bool)
         is_same = same or equality(policy_equality)
         for row, judged in enumerate(rows):
             if not judged.is_clean or not judged.texts:
@@ -56,19 +62,14 @@ class Records:
                 continue
             q[row, : len(slots)] = [judged.confidences[slot] for slot in slots]
             right[row, : len(slots)] = [judged.right[slot] for slot in slots]
-        return cls(q, right)
+        return cls(q, right, k)
 
     def __len__(self) -> int:
         return len(self.q)
 
-    @property
-    def k(self) -> int:
-        """Answers requested."""
-        return self.q.shape[1]
-
     def at(self, rows: NDArray[Any]) -> Records:
         """The records with these numbers."""
-        return Records(self.q[rows], self.right[rows])
+        return Records(self.q[rows], self.right[rows], self.k)
 
     def answers(self) -> tuple[Floats, Floats]:
         """Confidence and label, 0 or 1, of every distinct answer of the usable sets, shape (n,) each."""
@@ -88,7 +89,7 @@ class View:
     """Mass of the first 1..K answers (N, K), constant after the last answer."""
     top_is_right: Bools
     first_right: Ints
-    """Rank of the first right answer from 0, K where none is right."""
+    """Rank of the first right answer from 0, the largest size of a set where none is right."""
 
     @classmethod
     def of(cls, records: Records, policy: Policy) -> View:
@@ -103,7 +104,7 @@ class View:
             spread = np.array([effective_number(row[~np.isnan(row)].tolist()) for row in q])
             eligible &= ~(spread > policy.max_effective + TOLERANCE)
         none = ~records.right.any(axis=1)
-        first = np.where(none, records.k, records.right.argmax(axis=1)).astype(np.int64)
+        first = np.where(none, records.right.shape[1], records.right.argmax(axis=1)).astype(np.int64)
         return cls(eligible, np.nan_to_num(q[:, 0]), mass, records.right[:, 0], first)
 
     def answered(self, threshold: float | None) -> Bools:

@@ -111,6 +111,18 @@ def ask_of(task: Task | str) -> str:
     return getattr(TASKS.load(task) if isinstance(task, str) else task, "ask", "")
 
 
+def meaning_of(task: str) -> str:
+    """What the confidence of an answer is the probability of, after "the answer": "is the cause"; "" without words.
+
+    A task says so in an attribute ``meaning``: a text, or one for each value of the option that decides it.
+    """
+    meaning = getattr(TASKS.load(task), "meaning", "")
+    if isinstance(meaning, str):
+        return meaning
+    fixed = TASKS.entries[task].options.values() if task in TASKS.entries else ()
+    return next((meaning[value] for value in fixed if value in meaning), next(iter(meaning.values()), ""))
+
+
 def verifier_of(task: Task) -> Verifier | QuestionVerifier:
     """The task's own verifier, or equality of normalised text."""
     return task.verifier() if isinstance(task, Verifies) else TextVerifier()

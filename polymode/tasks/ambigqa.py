@@ -47,6 +47,7 @@ class AmbigQA(HeldOut):
     """
 
     name = "ambigqa"
+    meaning = "is right in one of the question's readings"
     ask = (
         "The question may be read in several ways. Give exactly {k} different answers, each for a reading that "
         "somebody may have in mind, the most likely first."

@@ -12,7 +12,7 @@ rest renormalised; training rows that ask the same question as a test or validat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -69,6 +69,7 @@ class DDXPlus:
     """
 
     name = "ddxplus"
+    meaning: Mapping[str, str] = {"differential": "is one of the conditions to consider", "pathology": "is the cause"}
 
     def __init__(
         self,

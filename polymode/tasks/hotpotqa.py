@@ -96,6 +96,7 @@ class HotpotQA(HeldOut):
     """
 
     name = "hotpotqa"
+    meaning = "is the right one"
     files: Mapping[File, Sequence[Sequence[str]]] = {
         "train": [("hotpot_train_v1.1.json", "hotpot_train_distractor_100.json")],
         "test": [("hotpot_dev_distractor_v1.json", "hotpot_dev_distractor.json"), (PARAGRAPHS,)],

@@ -6,6 +6,7 @@ import asyncio
 import math
 import re
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,7 +16,9 @@ from polymode.generate import Generated
 from polymode.parsing import parse_answers
 from polymode.policy import Conditions, Policy, decide
 from polymode.policy.claims import claim
+from polymode.policy.deciding import equality
 from polymode.policy.policy import RISK
+from polymode.policy.pooling import check_pool, pool_sets
 from polymode.prompts import Style, build_prompt, check_k
 from polymode.types import Answer, AnswerSet, Decision, DecisionKind
 from polymode.verifiers.text import TextVerifier
@@ -57,6 +60,12 @@ class ServingConfig:
     max_tokens: int = 1536
     """Completions are cut off at this length."""
     temperature: float = 1.0
+    pool: int = 1
+    """Completions of each question that are pooled into one answer set."""
+    seed: int = 0
+    """Another one gives other answers, repeatable all the same."""
+    meaning: str = "is correct"
+    """What a confidence is the probability of, after "the answer "."""
     seconds: float = 60.0
     """Limit from a request's arrival to its completion."""
     conditions: Conditions | None = None
@@ -68,6 +77,7 @@ class ServingConfig:
             raise ConfigError(
                 f"k = {self.k} does not suit the policy, which was calibrated with k = {self.policy.k}: leave k out"
             )
+        check_pool(self.pool)
         if not self.model_id or not self.model_id.isprintable():
             raise ConfigError(f"model_id = {self.model_id!r} is not allowed: give a name")
         if self.max_tokens < 1:
@@ -105,9 +115,8 @@ class AnswerService:
         caller: Caller = EVERYBODY,
         temperature: float | None = None,
         max_tokens: int | None = None,
-        seed: int | None = None,
-    ) -> tuple[AnswerSetReply, str]:
-        """The decided answer set, and the completion that it was parsed from; None stands for the server's setting.
+    ) -> tuple[AnswerSetReply, list[str]]:
+        """The decided answer set, and the completions that it was parsed from; None stands for the server's setting.
 
         Raises:
             Problem: k does not suit the policy (422), the queue is full (429), the model or the review queue fails
@@ -121,22 +130,27 @@ class AnswerService:
         )
         temperature = serving.temperature if temperature is None else temperature
         limit = serving.max_tokens if max_tokens is None else min(max_tokens, serving.max_tokens)
-        generated = await self._generate(PromptRequest(prompt, k, limit, temperature, seed), serving.seconds, caller)
-        is_finished = generated.is_finished
-        answer_set = await asyncio.to_thread(parse_answers, generated.text, k, confidence=True, finished=is_finished)
+        how = {"k": k, "temperature": temperature, "max_tokens": limit, "pool": serving.pool}
+        served = serving.conditions and replace(serving.conditions, **how)
+        seed = serving.seed if request.seed is None else request.seed
+        own_seed = (served or Conditions(**how)).seed_for(request.question, seed)
+        generated = await self._generate(
+            PromptRequest(prompt, k, limit, temperature, own_seed, serving.pool), serving.seconds, caller
+        )
+        answer_set = await asyncio.to_thread(self._answer_set, generated, k)
         question = {"risk": request.risk, "meta": request.meta}
         decision = await asyncio.to_thread(decide, answer_set, serving.policy, **question)
-        escalation_id = await self._escalate(request, answer_set, decision, generated.text, request_id, caller)
+        texts = [one.text for one in generated]
+        escalation_id = await self._escalate(request, answer_set, decision, joined(texts), request_id, caller)
         self._metrics.decisions.labels(decision.kind.value, request.risk).inc()
         self._metrics.completions.labels(answer_set.status.value).inc()
-        usage = Usage(prompt_tokens=generated.n_prompt_tokens, completion_tokens=generated.n_tokens)
+        usage = Usage(prompt_tokens=generated[0].n_prompt_tokens, completion_tokens=total_tokens(generated))
         self._metrics.tokens.labels("prompt").inc(usage.prompt_tokens or 0)
         self._metrics.tokens.labels("completion").inc(usage.completion_tokens or 0)
-        served = serving.conditions and replace(serving.conditions, k=k, temperature=temperature, max_tokens=limit)
         claimed = claim(serving.policy, decision.kind, request.question, served=served, **question)
         n_released = len(decision.answers)
         candidates = [
-            AnswerItem(text=one.text, confidence=one.confidence or 0.0, rationale=rationale(generated.text, one))
+            AnswerItem(text=one.text, confidence=one.confidence or 0.0, rationale=rationale(texts, one))
             for one in decision.ranked
         ]
         reply = AnswerSetReply(
@@ -144,10 +158,12 @@ class AnswerService:
             reason=decision.reason,
             answers=candidates[:n_released],
             candidates=candidates,
+            confidence_meaning=f"the probability that the answer {serving.meaning}",
             guarantee=claimed.guarantee,
             no_guarantee=claimed.reason,
             escalation_id=escalation_id,
             k=k,
+            pool=serving.pool,
             risk=request.risk,
             completion_status=answer_set.status.value,
             model_id=serving.model_id,
@@ -155,9 +171,14 @@ class AnswerService:
             usage=usage,
             request_id=request_id,
         )
-        return reply, generated.text
+        return reply, texts
 
-    async def _generate(self, request: PromptRequest, seconds: float, caller: Caller = EVERYBODY) -> Generated:
+    def _answer_set(self, generated: Sequence[Generated], k: int) -> AnswerSet:
+        """What the completions of a question say together."""
+        sets = [parse_answers(one.text, k, confidence=True, finished=one.is_finished) for one in generated]
+        return pool_sets(sets, equality(self.serving.policy.equality))
+
+    async def _generate(self, request: PromptRequest, seconds: float, caller: Caller = EVERYBODY) -> list[Generated]:
         try:
             future = self._batcher.submit(request, owner=caller.name, share=caller.share)
             async with asyncio.timeout(seconds):
@@ -265,7 +286,25 @@ def _unavailable(title: str) -> Problem:
     return Problem(503, title, fix="ask again later", headers={"Retry-After": "2"})
 
 
-def rationale(completion: str, answer: Answer) -> str | None:
+def total_tokens(generated: Sequence[Generated]) -> int | None:
+    """Tokens of all completions; None where one was not counted."""
+    counts = [one.n_tokens for one in generated if one.n_tokens is not None]
+    return sum(counts) if len(counts) == len(generated) else None
+
+
+def joined(texts: Sequence[str]) -> str:
+    """Completions as one text, each of several under its number."""
+    if len(texts) == 1:
+        return texts[0]
+    return "\n\n".join(f"--- completion {i} of {len(texts)} ---\n{text}" for i, text in enumerate(texts, 1))
+
+
+def rationale(completions: Sequence[str], answer: Answer) -> str | None:
+    """What the first completion that says something for ``answer`` says for it (`rationale_in`)."""
+    return next((found for one in completions if (found := rationale_in(one, answer)) is not None), None)
+
+
+def rationale_in(completion: str, answer: Answer) -> str | None:
     """Findings that support ``answer``, in the order of the reasoning, such as ``tremor, dizziness``.
 
     The lab's models and those trained like them reason in clauses ``finding : answer that it supports``. Only such

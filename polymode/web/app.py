@@ -66,7 +66,6 @@ def create_app(
     wait: float = 0.01,
     room: int = 64,
     workers: int = 1,
-    seed: int | None = None,
     pages: PageOptions | None = None,
 ) -> FastAPI:
     """The server as an ASGI application.
@@ -78,17 +77,14 @@ def create_app(
         escalations: queue of the questions that a person must answer.
         limits: of a request's body.
         hosts: names by which clients may call the server; any by default.
-        size: most requests in a batch.
+        size: most completions in a batch.
         wait: seconds that a request waits for others to share a batch with.
         room: requests that may wait; more get status 429.
         workers: batches at once, for a generator that may be called from several threads.
-        seed: of the sampling.
         pages: what the pages for people show; no pages by default.
     """
     server_metrics, keys = ServerMetrics(), keys or Keys()
-    batcher = Batcher(
-        generator, size=size, wait=wait, room=room, workers=workers, seed=seed, on_batch=server_metrics.count_batch
-    )
+    batcher = Batcher(generator, size=size, wait=wait, room=room, workers=workers, on_batch=server_metrics.count_batch)
     server_metrics.watch_queue(lambda: batcher.n_waiting)
     answer_service = AnswerService(serving, batcher, server_metrics, escalations)
 

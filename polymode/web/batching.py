@@ -3,18 +3,21 @@
 A worker takes the oldest waiting request and those behind it that can share a batch with it: as soon as there are
 enough of them, or when the oldest has waited long enough. The queue is bounded, and a cancelled request leaves it. No
 request fails because of another: when a batch fails for a reason that may lie in one prompt, each is asked alone.
+
+Each request has a seed, and what it gets depends on that, not on its neighbours: only a generator that takes a seed for
+each prompt is given several at once.
 """
 
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import Any
 
 from polymode.errors import GeneratorFault, PromptRefusedError
 from polymode.generate import Generated, Generator
@@ -48,20 +51,21 @@ class PromptRequest:
     """Answers that it asks for; longer sets would hold up shorter ones of the same batch."""
     max_tokens: int
     temperature: float
-    seed: int | None = None
-    """With a seed it is sampled alone, so that nothing but the seed decides."""
+    seed: int = 0
+    n: int = 1
+    """Completions of it."""
 
     def joins(self, other: PromptRequest) -> bool:
         """Whether both may be in one batch."""
-        alike = (self.k, self.max_tokens, self.temperature) == (other.k, other.max_tokens, other.temperature)
-        return alike and self.seed is None and other.seed is None
+        own, others = ((one.k, one.max_tokens, one.temperature, one.n) for one in (self, other))
+        return own == others
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Waiting:
     request: PromptRequest
     since: float
-    future: Future[Generated]
+    future: Future[list[Generated]]
     owner: str
 
 
@@ -70,12 +74,11 @@ class Batcher:
 
     Args:
         generator: called from the worker threads only.
-        size: most requests in a batch.
+        size: most completions in a batch, where that is more than those of one request.
         wait: seconds that the oldest request waits for others to join it.
         room: requests that may wait; more are refused.
         workers: threads; more than one for a generator that may be called from several (a server elsewhere).
-        seed: of the sampling; None draws one.
-        on_batch: called with the size and the duration in seconds of every batch.
+        on_batch: called with the number of requests and the duration in seconds of every batch.
     """
 
     def __init__(
@@ -86,11 +89,10 @@ class Batcher:
         wait: float = 0.01,
         room: int = 64,
         workers: int = 1,
-        seed: int | None = None,
         on_batch: Callable[[int, float], None] = lambda size, seconds: None,
     ) -> None:
         self._generator, self._size, self._wait, self._room, self._on_batch = generator, size, wait, room, on_batch
-        self._seeds = random.Random(seed)
+        self._takes_seeds = bool(getattr(generator, "takes_seeds", False))
         self._changed = threading.Condition()
         self._queue: deque[_Waiting] = deque()
         self._is_closing = False
@@ -101,8 +103,8 @@ class Batcher:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, request: PromptRequest, *, owner: str = "", share: float = 1.0) -> Future[Generated]:
-        """The completion to come; cancelling it while it waits takes it out of the queue.
+    def submit(self, request: PromptRequest, *, owner: str = "", share: float = 1.0) -> Future[list[Generated]]:
+        """The completions to come; cancelling it while it waits takes it out of the queue.
 
         Args:
             request: the prompt and how to sample.
@@ -177,9 +179,10 @@ class Batcher:
                     self._changed.wait()
                     continue
                 first = self._queue[0]
-                batch = [w for w in self._queue if w is first or w.request.joins(first.request)][: self._size]
+                size = max(1, self._size // first.request.n) if self._takes_seeds else 1
+                batch = [w for w in self._queue if w is first or w.request.joins(first.request)][:size]
                 patience = first.since + self._wait - time.monotonic()
-                if len(batch) == self._size or first.request.seed is not None or patience <= 0:
+                if len(batch) == size or patience <= 0:
                     self._queue = deque(w for w in self._queue if w not in batch)
                     return batch
                 self._changed.wait(patience)
@@ -188,20 +191,21 @@ class Batcher:
     def _drop_cancelled(self) -> None:
         self._queue = deque(waiting for waiting in self._queue if not waiting.future.cancelled())
 
-    def _outcomes(self, batch: list[_Waiting]) -> list[Generated | GeneratorFault]:
-        """Completion or fault of each request; a batch that fails, though the server is up, is asked one by one."""
+    def _outcomes(self, batch: list[_Waiting]) -> list[list[Generated] | GeneratorFault]:
+        """Completions or fault of each request; a batch that fails, though the server is up, is asked one by one."""
         request = batch[0].request
         try:
+            seeds: Any = [waiting.request.seed for waiting in batch]
             generated = self._generator.generate(
                 [waiting.request.prompt for waiting in batch],
-                n=1,
+                n=request.n,
                 max_tokens=request.max_tokens,
                 temperature=request.temperature,
-                seed=self._seeds.getrandbits(31) if request.seed is None else request.seed,
+                seed=seeds if self._takes_seeds else request.seed,
             )
-            texts: list[Generated | GeneratorFault] = [text for [text] in generated]
-            if len(texts) != len(batch):
-                raise ValueError(f"{len(texts)} completions of {len(batch)} prompts")
+            sizes = [len(texts) for texts in generated]
+            if sizes != [request.n] * len(batch):
+                raise ValueError(f"{sizes} completions of {len(batch)} prompts, {request.n} of each are needed")
         except Exception as exc:  # the requests of the batch get the error; the thread must live on
             is_down = isinstance(exc, GeneratorFault) and not isinstance(exc, PromptRefusedError)
             if len(batch) > 1 and not is_down:
@@ -210,4 +214,4 @@ class Batcher:
                 log.error("the model failed", exc_info=exc)
                 exc = GeneratorFault(f"the model failed with {type(exc).__name__}; the log of the server says more")
             return [exc] * len(batch)
-        return texts
+        return list(generated)

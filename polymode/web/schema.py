@@ -40,6 +40,9 @@ Meta = Annotated[dict[str, str], Field(max_length=20)]
 """Fields by which a policy may tell questions apart, with texts; a number or boolean as JSON writes it."""
 
 
+Seed = Annotated[int, Field(ge=0, lt=2**31), WHOLE]
+
+
 class Strict(BaseModel):
     """A request's body."""
 
@@ -65,20 +68,25 @@ class AnswerSetRequest(Strict):
     meta: Meta = Field(
         {}, description="an object with the field by which the policy tells questions apart, if it does so by another"
     )
+    seed: Seed | None = Field(
+        None, description="another seed gives other answers; by default the same question gets the same answers"
+    )
 
 
 class AnswerItem(BaseModel):
     """One answer."""
 
     text: str
-    confidence: float = Field(description="probability that it is right, after the policy's map", ge=0, le=1)
+    confidence: float = Field(
+        description="a probability, in the words of confidence_meaning, after the policy's map", ge=0, le=1
+    )
     rationale: str | None = Field(
         description="findings in the model's reasoning that support it; null where none can be parsed"
     )
 
 
 class Usage(BaseModel):
-    """Tokens of the one completion; null where the back-end does not count."""
+    """Tokens of the prompt, and of all completions; null where the back-end does not count."""
 
     prompt_tokens: int | None
     completion_tokens: int | None
@@ -96,6 +104,10 @@ class AnswerSetReply(BaseModel):
         description="all distinct answers, the most confident first, also where none may be shown, for keys with the "
         "scope review; for others the same as answers. Empty when the completion cannot be used"
     )
+    confidence_meaning: str = Field(
+        description="what the confidences are probabilities of, for example: the probability that the answer is the "
+        "cause; with a pool the average over its completions, 0 where a completion lacks the answer"
+    )
     guarantee: str | None = Field(
         description="what the policy guarantees about decisions of this kind; null when it guarantees nothing here"
     )
@@ -107,6 +119,7 @@ class AnswerSetReply(BaseModel):
         description="of the question in the review queue; null when it was not escalated or the server has no queue"
     )
     k: int = Field(description="answers asked for")
+    pool: int = Field(description="completions that the answers were pooled from")
     risk: str
     completion_status: Literal["clean", "partial", "malformed", "truncated"] = Field(
         description="whether the model followed the answer format"
@@ -170,9 +183,7 @@ class ChatRequest(Strict):
     temperature: float | None = Field(None, description="sampling temperature, a number from 0 to 2", ge=0, le=2)
     max_tokens: TokenLimit | None = Field(None, description="longest completion in tokens, a whole number from 1")
     max_completion_tokens: TokenLimit | None = Field(None, description="as max_tokens, a whole number from 1")
-    seed: Annotated[int, Field(ge=0, lt=2**31), WHOLE] | None = Field(
-        None, description="seed of the sampling, a whole number from 0"
-    )
+    seed: Seed | None = Field(None, description="another seed gives other answers, a whole number from 0")
     stream: bool | None = Field(None, description="true to get the reply as server-sent events, in a single chunk")
     stream_options: StreamOptions | None = Field(None, description="include_usage: true or false")
     response_format: dict[str, Any] | None = Field(
@@ -209,12 +220,12 @@ class ChatRequest(Strict):
             title, field = "the question is too long", "messages.0.content"
             allowed = f"{MAX_QUESTION_CHARS:,} characters in all parts together"
             raise Problem(422, title, field=field, value=question, allowed=allowed, fix="shorten it")
-        return AnswerSetRequest(question=question, k=self.k, risk=self.risk, meta=self.meta)
+        return AnswerSetRequest(question=question, k=self.k, risk=self.risk, meta=self.meta, seed=self.seed)
 
     def sampling(self) -> dict[str, Any]:
         """How it wants the completion sampled, as `AnswerService.answer` takes it."""
         limits = [limit for limit in (self.max_completion_tokens, self.max_tokens) if limit is not None]
-        return {"temperature": self.temperature, "max_tokens": min(limits, default=None), "seed": self.seed}
+        return {"temperature": self.temperature, "max_tokens": min(limits, default=None)}
 
 
 def chat_completion(reply: AnswerSetReply) -> dict[str, Any]:

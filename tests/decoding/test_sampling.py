@@ -64,6 +64,20 @@ def test_a_prompt_is_read_once_and_finished_completions_leave(model_of: Build) -
     assert [row[: len(kept)] for row, kept in zip(free, done, strict=True)] == done
 
 
+@pytest.mark.parametrize("name", ["qwen3", "gpt2"])
+def test_a_completion_with_a_seed_of_its_own_does_not_depend_on_the_others(name: str, model_of: Build) -> None:
+    model, settings = model_of(name), Settings(24, 1.0, (5,))
+    seeds = [11, 12, 13, 11, 12, 16, 2**31 - 1, 0]
+    together = sample_tokens(model, PROMPTS, settings, seeds=seeds)
+    alone = [sample_tokens(model, [p], settings, seeds=[seed])[0] for p, seed in zip(PROMPTS, seeds, strict=True)]
+    assert together == alone
+    assert together == sample_tokens(model, PROMPTS, settings, seeds=seeds, at_once=3)
+    mixed = sample_tokens(model, PROMPTS[::-1], settings, seeds=seeds[::-1])
+    assert together == mixed[::-1]
+    assert sample_tokens(model, [PROMPTS[1]] * 2, settings, seeds=[12, 13]) == together[1:3]
+    assert together[1] != together[2]  # one prompt, two seeds
+
+
 def test_first_and_second_tokens_have_the_models_distribution(model_of: Build) -> None:
     model, question, n = model_of("qwen3"), QUESTIONS[1], 6000
     torch.manual_seed(0)

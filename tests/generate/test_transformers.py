@@ -44,6 +44,18 @@ def test_the_same_seed_gives_the_same_texts_and_another_seed_others(folder: Path
     assert texts(generator, prompts, n=4, seed=1) != first
 
 
+def test_with_a_seed_for_each_prompt_neighbours_change_nothing(folder: Path) -> None:
+    generator, prompts = make(folder), ["a", "a b", "b a b a"]
+    how = {"max_tokens": 12, "temperature": 1.0}
+    together = generator.generate(prompts, n=3, seed=[1, 2, 3], **how)
+    for prompt, seed, own in zip(prompts, [1, 2, 3], together, strict=True):
+        assert generator.generate([prompt], n=3, seed=[seed], **how) == [own]
+        assert generator.generate([prompt], n=1, seed=[seed], **how) == [own[:1]]  # more samples move none
+    slow = TransformersGenerator(folder, show_progress=False, generation_config={"repetition_penalty": 1.2})
+    penalised = slow.generate(prompts, n=2, seed=[1, 2, 3], **how)  # by transformers' own `generate`
+    assert [slow.generate([p], n=2, seed=[s], **how)[0] for p, s in zip(prompts, [1, 2, 3], strict=True)] == penalised
+
+
 def test_the_callers_random_state_is_left_alone(folder: Path) -> None:
     generator = make(folder)
     torch.manual_seed(5)

@@ -79,6 +79,17 @@ def test_conditions_that_are_none_are_refused(row: object, said: str) -> None:
     assert said in str(caught.value)
 
 
+def test_the_seed_of_a_question_depends_on_what_decides_its_answer() -> None:
+    own = FITTED.seed_for("Fever?")
+    assert own == FITTED.seed_for(" fever? ") == replace(FITTED, task="x", max_tokens=9, pool=3).seed_for("Fever?")
+    assert own == replace(FITTED, temperature=1).seed_for("Fever?") == replace(FITTED, model="copy").seed_for("Fever?")
+    changes = {"fingerprint": "cd", "prompts": ("?",), "chat": {"system": "x"}, "k": 3, "temperature": 0.5}
+    others = [replace(FITTED, **{name: value}).seed_for("Fever?") for name, value in changes.items()]
+    others += [FITTED.seed_for("Cough?"), FITTED.seed_for("Fever?", 1)]
+    others += [replace(FITTED, sampling={"top_k": 5}).seed_for("Fever?")]
+    assert len({own, *others}) == 1 + len(others)
+
+
 def test_what_is_not_known_differs() -> None:
     assert FITTED.differences(FITTED) == ()
     assert FITTED.differences(replace(FITTED, verifier=None, questions=None)) == ()  # nothing is judged in service
@@ -87,6 +98,7 @@ def test_what_is_not_known_differs() -> None:
     unknown = replace(FITTED, temperature=None)
     assert unknown.differences(FITTED) == ("the temperature of the calibration is not recorded",)
     assert FITTED.differences(unknown) == ("the temperature is None instead of 1",)
+    assert FITTED.differences(replace(FITTED, pool=5)) == ("the number of pooled completions is 5 instead of 1",)
     assert FITTED.differences(replace(FITTED, model="a copy")) == ()  # the same files under another name
     server = replace(FITTED, fingerprint="", model="m at http://a")
     assert server.differences(replace(server, model="m at http://b")) == (

@@ -45,6 +45,8 @@ class Model:
     ``gate`` holds every call until it is set; ``fault`` is raised instead of an answer.
     """
 
+    takes_seeds = True
+
     def __init__(self, *texts: str) -> None:
         self.scripted = ScriptedGenerator(list(texts) or [SURE])
         self.calls: list[list[str]] = []
@@ -54,7 +56,7 @@ class Model:
         self.fault: Callable[[Sequence[str]], Exception | None] = lambda prompts: None
 
     def generate(
-        self, prompts: Sequence[str], *, n: int, max_tokens: int, temperature: float, seed: int
+        self, prompts: Sequence[str], *, n: int, max_tokens: int, temperature: float, seed: int | Sequence[int]
     ) -> list[list[Generated]]:
         self.calls.append(list(prompts))
         self.settings.append({"n": n, "max_tokens": max_tokens, "temperature": temperature, "seed": seed})

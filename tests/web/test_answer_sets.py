@@ -52,10 +52,12 @@ def test_a_sure_answer_is_given_with_confidence_rationale_and_reason(start: Star
         "reason": "The most confident answer has a confidence of 0.85, at least the 0.8 required for a single answer.",
         "answers": [first],
         "candidates": [first, {"text": "migraine", "confidence": 0.4, "rationale": "headache"}],
+        "confidence_meaning": "the probability that the answer is correct",
         "guarantee": None,
         "no_guarantee": None,
         "escalation_id": None,
         "k": 2,
+        "pool": 1,
         "risk": "normal",
         "completion_status": "clean",
         "model_id": "clinic",
@@ -99,6 +101,50 @@ def test_another_k_is_asked_for_where_the_policy_allows_it(start: Start, model: 
     body = start({"policy": Policy(answer_at=0.5)}).post(URL, json={"question": "Fever?", "k": 1}).json()
     assert (body["k"], body["decision"]) == (1, "escalate")  # the scripted completion has two answers
     assert model.calls[0][0].endswith("Give 1 answer with confidence\n")
+
+
+def test_the_same_question_has_the_same_seed_whatever_is_asked_beside_it(start: Start, model: Model) -> None:
+    client = start({"policy": Policy(answer_at=0.5)}, size=1)
+
+    def seed(**request: object) -> int:
+        assert client.post(URL, json={"question": "Fever?", **request}).status_code == 200
+        [own] = model.settings[-1]["seed"]
+        return own
+
+    own = seed()
+    assert 0 <= own < 2**31 - 64
+    assert seed(question="Cough?") != own == seed() == seed(question=" fever?\n")
+    assert seed(risk="high") == own  # of another decision about the same answers
+    others = [seed(seed=1), seed(seed=2), seed(k=1)]
+    assert len({own, *others}) == 4 and seed(seed=1) == others[0]
+    other_model = start({"policy": Policy(answer_at=0.5), "conditions": replace(CONDITIONS, fingerprint="ff")})
+    assert other_model.post(URL, json={"question": "Fever?"}).status_code == 200
+    assert model.settings[-1]["seed"] != [own]
+
+
+@pytest.mark.parametrize("seed", [-1, 2**31, 0.5, "1", True])
+def test_a_seed_that_is_none_is_refused(start: Start, seed: object) -> None:
+    assert fault_of(start().post(URL, json={"question": "Fever?", "seed": seed}), 422)["field"] == "seed"
+
+
+def test_several_completions_are_pooled_into_one_set(start: Start) -> None:
+    model = Model(PAIR, "I do not know.", UNSURE)
+    settings = {"pool": 3, "meaning": "is the cause", "policy": Policy(offer_at=0.3, k=2)}
+    body = start(settings, generator=model).post(URL, json={"question": "Fever?"}).json()
+    assert model.settings[0]["n"] == 3
+    assert [(one["text"], one["confidence"]) for one in body["candidates"]] == [
+        ("flu", pytest.approx(0.6 / 3)),
+        ("cold", pytest.approx(0.4 / 3)),
+    ]
+    assert (body["pool"], body["decision"], body["completion_status"]) == (3, "offer_set", "clean")
+    assert body["confidence_meaning"] == "the probability that the answer is the cause"
+    assert body["usage"]["completion_tokens"] == len(f"{PAIR} I do not know. {UNSURE}".split(" "))
+
+
+def test_a_guarantee_belongs_to_its_number_of_pooled_completions(start: Start) -> None:
+    assert claimed(start({"policy": PROMISED, "pool": 2}))[1] == "the number of pooled completions is 2 instead of 1"
+    pooled = replace(POLICY, conditions=replace(FITTED, pool=2)).with_guarantees(PROMISE)
+    assert claimed(start({"policy": pooled, "pool": 2}))[0] == "Of those, at most 1 in 10."
 
 
 PROMISE = Guarantee("answer", "Of those, at most 1 in 10.", "learn-then-test", 0.1, 0.05, 0.8, 0.09, 50, 40, 1)

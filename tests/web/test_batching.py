@@ -50,7 +50,7 @@ def test_what_waits_while_the_model_is_busy_becomes_one_batch(model: Model) -> N
     rest = [batcher.submit(ask(f"p{i}")) for i in range(5)]
     assert batcher.n_waiting == 5
     model.gate.set()
-    assert [future.result(SECONDS).text for future in rest] == ["x"] * 5
+    assert [future.result(SECONDS)[0].text for future in rest] == ["x"] * 5
     assert model.calls == [["first"], ["p0", "p1", "p2"], ["p3", "p4"]]
     batcher.close()
 
@@ -66,15 +66,33 @@ def test_only_requests_of_like_k_and_temperature_share_a_batch_and_the_oldest_go
     batcher.close()
 
 
-def test_a_request_with_a_seed_is_sampled_alone_and_by_it(model: Model) -> None:
-    batcher = held(model, seed=0)
-    futures = [batcher.submit(ask("a", seed=7)), batcher.submit(ask("b", seed=7)), batcher.submit(ask("c"))]
+def test_each_request_keeps_its_seed_in_a_batch(model: Model) -> None:
+    batcher = held(model)
+    futures = [batcher.submit(ask("a", seed=7)), batcher.submit(ask("b", seed=8)), batcher.submit(ask("c", seed=7))]
     model.gate.set()
     wait(futures, SECONDS)
-    assert model.calls == [["first"], ["a"], ["b"], ["c"]]
-    seeds = [call["seed"] for call in model.settings]
-    assert seeds[1:3] == [7, 7]
-    assert seeds[0] != seeds[3]  # the others draw anew each time
+    assert model.calls == [["first"], ["a", "b", "c"]]
+    assert model.settings[1]["seed"] == [7, 8, 7]
+    batcher.close()
+
+
+def test_a_model_with_one_seed_for_all_is_asked_one_by_one(model: Model) -> None:
+    model.takes_seeds = False
+    batcher = held(model)
+    futures = [batcher.submit(ask("a", seed=7)), batcher.submit(ask("b", seed=8))]
+    model.gate.set()
+    wait(futures, SECONDS)
+    assert model.calls == [["first"], ["a"], ["b"]]
+    assert [call["seed"] for call in model.settings[1:]] == [7, 8]
+    batcher.close()
+
+
+def test_several_completions_of_a_request_count_in_its_batch(model: Model) -> None:
+    batcher = held(model, size=4)
+    several = [batcher.submit(PromptRequest(f"p{i}", 2, 100, 1.0, i, n=2)) for i in range(3)]
+    model.gate.set()
+    assert [len(future.result(SECONDS)) for future in several] == [2, 2, 2]
+    assert model.calls == [["first"], ["p0", "p1"], ["p2"]]
     batcher.close()
 
 
@@ -122,7 +140,7 @@ def test_several_workers_ask_at_once() -> None:
 
     batcher = Batcher(Elsewhere(), size=1, workers=2)
     futures = [batcher.submit(ask("a")), batcher.submit(ask("b"))]
-    assert [future.result(SECONDS).text for future in futures] == ["a", "b"]
+    assert [future.result(SECONDS)[0].text for future in futures] == ["a", "b"]
     batcher.close()
 
 
@@ -136,7 +154,7 @@ def test_a_server_that_is_down_fails_the_batch_once(model: Model) -> None:
             future.result(SECONDS)
     assert model.calls == [["first"], ["a", "b"]]  # not asked again one by one
     model.fault = lambda _: None
-    assert batcher.submit(ask("c")).result(SECONDS).text == "x"
+    assert batcher.submit(ask("c")).result(SECONDS)[0].text == "x"
     batcher.close()
 
 
@@ -154,7 +172,7 @@ def test_a_prompt_that_fails_fails_nobody_else(model: Model, fault: Exception, s
     model.gate.set()
     with pytest.raises(GeneratorFault, match=said):
         futures["bad"].result(SECONDS)
-    assert futures["a"].result(SECONDS).text == futures["c"].result(SECONDS).text == "x"
+    assert futures["a"].result(SECONDS)[0].text == futures["c"].result(SECONDS)[0].text == "x"
     assert batcher.is_alive
     batcher.close()
 
@@ -184,7 +202,7 @@ def test_closing_fails_what_waits_and_lets_what_runs_end(model: Model) -> None:
         batcher.submit(ask())
     assert not batcher.is_alive
     model.gate.set()
-    assert running.result(SECONDS).text == "x"
+    assert running.result(SECONDS)[0].text == "x"
     closing.join(SECONDS)
     assert not closing.is_alive()
 
@@ -227,7 +245,7 @@ def test_everybody_gets_the_reply_to_the_own_prompt(
     # The prompt says which group it belongs to.
     sent = [ask(f"{i} k{k} t{t} s{s}", k, t, s) for i, (k, t, s) in enumerate(asks)]
     futures = [batcher.submit(one) for one in sent]
-    assert [future.result(SECONDS).text for future in futures] == [one.prompt for one in sent]
+    assert [future.result(SECONDS)[0].text for future in futures] == [one.prompt for one in sent]
     batcher.close()
     assert sorted(prompt for prompts, _, _ in echo.calls for prompt in prompts) == sorted(a.prompt for a in sent)
     for prompts, _, temperature in echo.calls:

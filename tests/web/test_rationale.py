@@ -1,7 +1,7 @@
 import pytest
 
 from polymode.parsing import parse_answers
-from polymode.web.answer_service import MAX_CHARS, rationale
+from polymode.web.answer_service import MAX_CHARS, rationale_in
 
 SLOT = "<answer>{}</answer><confidence>0.5</confidence>"
 
@@ -10,7 +10,7 @@ def of(thought: str, answer: str = "flu") -> str | None:
     text = thought + SLOT.format(answer)
     answers = parse_answers(text, 1, confidence=True)
     assert answers.is_clean
-    return rationale(text, answers.answers[0])
+    return rationale_in(text, answers.answers[0])
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ Educational, not medical advice. Example of a question::
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Literal
 
@@ -54,6 +54,7 @@ class Clinic(Endless):
     """
 
     name = "clinic"
+    meaning: Mapping[str, str] = {"differential": "is one of the conditions to consider", "diagnosis": "is the cause"}
 
     def __init__(
         self,

@@ -82,6 +82,7 @@ class Hops(Endless):
     """
 
     name = "hops"
+    meaning = "is the right one"
 
     def __init__(self) -> None:
         self._p_town = p_towns()  # (places, towns)

@@ -44,6 +44,7 @@ class ListQuestions:
     """
 
     name = "list-questions"
+    meaning = "belongs on the list"
     prompt_style: Style = "full"
 
     def __init__(self, *, conditions: int = MAX_CONDITIONS) -> None:

@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from polymode.policy.deciding import effective_number
 from polymode.prompts import MAX_K
-from polymode.web.answer_service import AnswerService
+from polymode.web.answer_service import AnswerService, joined
 from polymode.web.gate import run_until_disconnect
 from polymode.web.pages.forms import Form, read_form
 from polymode.web.pages.rendering import caller_of, number_in, pages_of, render
@@ -56,7 +56,7 @@ def ask_page(answer_service: AnswerService) -> APIRouter:
             question = _answer_request(form, answer_service.by)
             caller = caller_of(request)
             answer = answer_service.answer(question, request.state.request_id, caller=caller)
-            reply, completion = await run_until_disconnect(request, answer)
+            reply, completions = await run_until_disconnect(request, answer)
             reply = reply.visible_to(caller)
         except Problem as problem:
             response = page(request, form, problem.status, problem=problem.body(request.state.request_id))
@@ -68,7 +68,7 @@ def ask_page(answer_service: AnswerService) -> APIRouter:
             request,
             form,
             reply=reply,
-            completion=completion if is_reviewer else None,
+            completion=joined(completions) if is_reviewer else None,
             groups=grouped(reply),
             dispersion=dispersion(reply.candidates),
             seconds=time.monotonic() - start_time,

@@ -1,0 +1,86 @@
+"""Several completions as one ranked set: the average, against hand-worked numbers and its definition."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from polymode.errors import ConfigError, VerifierFault
+from polymode.parsing import parse_answers
+from polymode.policy.deciding import equality
+from polymode.policy.pooling import PooledAnswer, check_pool, pool_answers, pool_sets
+from polymode.prompts import MAX_K
+from polymode.types import AnswerSet, ParseStatus
+
+TEXT = equality("text")
+SETS = st.lists(
+    st.lists(st.tuples(st.sampled_from(["flu", "The Flu", "cold", "gout"]), st.floats(0, 1)), max_size=4),
+    min_size=1,
+    max_size=5,
+)
+
+
+def parsed(*slots: tuple[str, float]) -> AnswerSet:
+    tags = enumerate(slots, 1)
+    text = "".join(f"<answer{i}>{t}</answer{i}><confidence{i}>{q}</confidence{i}>" for i, (t, q) in tags)
+    return parse_answers(text, len(slots), confidence=True)
+
+
+def test_confidences_are_averages_with_nothing_for_an_answer_that_is_absent() -> None:
+    completions = [[("flu", 0.6), ("cold", 0.3)], [("gout", 0.5), ("The flu", 0.2)], [], [("Cold.", 0.4)]]
+    assert pool_answers(completions, TEXT) == [
+        PooledAnswer(0, 0, pytest.approx((0.6 + 0.2) / 4)),
+        PooledAnswer(0, 1, pytest.approx((0.3 + 0.4) / 4)),
+        PooledAnswer(1, 0, pytest.approx(0.5 / 4)),
+    ]
+
+
+@given(SETS)
+def test_it_is_the_average_over_completions_of_the_first_of_equal_answers(completions) -> None:
+    pooled = pool_answers(completions, TEXT)
+    texts = [completions[one.completion][one.slot][0] for one in pooled]
+    assert not any(TEXT(a, b) for i, a in enumerate(texts) for b in texts[:i])
+    assert [one.confidence for one in pooled] == sorted((one.confidence for one in pooled), reverse=True)
+    assert {text for own in completions for text, _ in own if not any(TEXT(text, other) for other in texts)} == set()
+    for text, one in zip(texts, pooled, strict=True):
+        stated = [next((q for other, q in own if TEXT(text, other)), 0.0) for own in completions]
+        assert one.confidence == pytest.approx(sum(stated) / len(stated))
+
+
+@given(SETS, st.lists(st.booleans(), min_size=4, max_size=4))
+def test_the_brier_score_of_the_average_is_no_worse_than_the_average_one(completions, right) -> None:
+    labels = dict(zip(["flu", "The Flu", "cold", "gout"], [right[0], right[0], right[1], right[2]], strict=True))
+    for one in pool_answers(completions, TEXT):
+        text = completions[one.completion][one.slot][0]
+        stated = [next((q for other, q in own if TEXT(text, other)), 0.0) for own in completions]
+        each = sum((q - labels[text]) ** 2 for q in stated) / len(stated)
+        assert (one.confidence - labels[text]) ** 2 <= each + 1e-12
+
+
+def test_a_pooled_set_holds_the_answers_of_those_that_can_be_used() -> None:
+    bad = parse_answers("I do not know.", 2, confidence=True)
+    pooled = pool_sets([bad, parsed(("cold", 0.4), ("flu", 0.2)), parsed(("flu", 0.9), ("gout", 0.1))], TEXT)
+    assert (pooled.status, pooled.k) == (ParseStatus.CLEAN, 2)
+    assert [(a.text, a.confidence) for a in pooled.answers] == [
+        ("flu", pytest.approx(1.1 / 3)),
+        ("cold", pytest.approx(0.4 / 3)),
+        ("gout", pytest.approx(0.1 / 3)),
+    ]
+    assert pool_sets([bad, bad], TEXT) is bad
+    one = parsed(("cold", 0.1), ("flu", 0.2))
+    assert pool_sets([one], TEXT) is one  # neither ranked nor changed
+
+
+def test_answers_that_cannot_be_compared_and_too_many_of_them() -> None:
+    def fails(a: str, b: str) -> bool:
+        raise VerifierFault("down")
+
+    pooled = pool_sets([parsed(("a", 0.1), ("c", 0.2)), parsed(("b", 0.1), ("c", 0.2))], fails)
+    assert (pooled.status, pooled.reason) == (ParseStatus.MALFORMED, "its answers cannot be compared: down")
+    many = pool_answers([[(f"a{i}", i / 100)] for i in range(30)], TEXT)
+    assert len(many) == MAX_K and many[0].completion == 29  # the least confident are left out
+
+
+@pytest.mark.parametrize("n", [0, -1, 65, 1.5, True])
+def test_sizes_of_pools(n) -> None:
+    with pytest.raises(ConfigError, match="pool = "):
+        check_pool(n)
