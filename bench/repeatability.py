@@ -52,11 +52,11 @@ def main() -> None:
             clients = rng.randint(1, MOST_CLIENTS)
             rounds.append(asyncio.run(replies(url, rng.sample(questions, len(questions)), clients)))
             print(f"round {number + 1}: {clients} clients")
-    shown = [(lambda r: (r["decision"], str(r["answers"]))), (lambda r: str(r["candidates"]))]
-    decisions, candidates = (
-        sum(len({of(one[question]) for one in rounds}) == 1 for question in questions) for of in shown
-    )
-    print(f"{decisions} of {len(questions)} questions had one decision in {options.calls} calls, {candidates} the same")
+    n_same = [
+        sum(len({str([one[question][name] for name in names]) for one in rounds}) == 1 for question in questions)
+        for names in (("decision", "answers"), ("candidates",))
+    ]
+    print(f"{n_same[0]} of {len(questions)} questions had one decision in {options.calls} calls, {n_same[1]} the same")
     print("candidates and confidences in all of them")
 
 
