@@ -198,8 +198,21 @@ def mean_loss(confidences: Sequence[JudgedConfidence], losses_M: torch.Tensor) -
 
 
 def token_weights(trainer: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-    """What the trainer's loss multiplies the loss of each token by, shape (rows, tokens): its normalisation."""
+    """What the trainer's loss multiplies the loss of each token by, shape (rows, tokens): its normalisation.
+
+    Of vLLM's correction the ratio of a whole completion, shape (rows, 1), belongs to it: a completion that the policy
+    would hardly write is taken out with its confidences. The ratio of a token does not: no token was sampled for this.
+    """
     mask = inputs["completion_mask"] * inputs.get("tool_mask", 1)
+    return _normalised(trainer, inputs, mask) * _ratio_of_completions(inputs, mask)
+
+
+def _ratio_of_completions(inputs: dict[str, torch.Tensor], mask: torch.Tensor) -> torch.Tensor | float:
+    ratio = inputs.get("importance_sampling_ratio")
+    return 1.0 if ratio is None or ratio.shape == mask.shape else ratio
+
+
+def _normalised(trainer: Any, inputs: dict[str, torch.Tensor], mask: torch.Tensor) -> torch.Tensor:
     steps = trainer.current_gradient_accumulation_steps
     match trainer.loss_type:
         case "grpo":

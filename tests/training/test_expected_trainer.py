@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from transformers import AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from polymode.errors import ConfigError
 from polymode.tasks.records import Records
@@ -203,6 +206,36 @@ def test_a_resumed_run_with_replay_takes_the_same_steps(small_recipe: Callable[.
         assert [cut.get(name) for name in names] == [whole.get(name) for name in names]
 
 
+@pytest.mark.parametrize("is_of_completions", [False, True])
+def test_correction_of_vllm(is_of_completions: bool, recipe_of: Callable[..., Recipe], tmp_path: Path) -> None:
+    """Ratios of tokens (mode token_truncate) leave the expectation as it is; those of completions weight it.
+
+    TRL's default mode, sequence_mask, is of the second kind. The confidences' part is the difference of two losses that
+    differ in its factor.
+    """
+    texts = [SET.format("tea", "0.2", "water", "0.8"), SET.format("milk", "0.5", "tea", "0.5")] * 2
+    ratio_N = torch.tensor([[0.5], [2.0], [0.25], [1e-9]])
+    parts = []
+    for is_corrected in (False, True):
+        grads = []
+        for factor in (3.0, 1.0):
+            trainer, output = trainer_with(recipe_of(confidence_credit=factor), tmp_path, texts)
+            output["advantages"] = torch.zeros_like(output["advantages"])
+            if is_corrected:
+                trainer.use_vllm = True
+                width = 1 if is_of_completions else output["completion_ids"].shape[1]
+                output["importance_sampling_ratio"] = ratio_N.expand(-1, width)
+            elif is_of_completions:  # by hand: the loss of a completion is linear in its confidences' weights
+                for row, ratio in enumerate(ratio_N[:, 0].tolist()):
+                    of_row = trainer._confidences[row]
+                    trainer._confidences[row] = [replace(one, weight=one.weight * ratio) for one in of_row]
+            trainer.model.eval()
+            grads.append(gradient(trainer.model, trainer._compute_loss(trainer.model, output)))
+        parts.append(grads[0] - grads[1])
+    assert parts[0].norm() > 1e-4
+    torch.testing.assert_close(parts[1], parts[0], rtol=1e-4, atol=1e-7)
+
+
 def test_confidences_alone_are_learnt_on_questions_apart(recipe_of: Callable[..., Recipe], tmp_path: Path) -> None:
     """Their answers get no credit at all."""
     recipe = recipe_of(confidence_questions="apart", apart_share=0.999)
@@ -245,3 +278,75 @@ def test_confidences_are_learnt_where_the_row_says_so(
 def test_what_cannot_be_credited_by_expectation_is_refused(options: dict[str, Any], text: str) -> None:
     with pytest.raises(ConfigError, match=text):
         Recipe(**{"credit": "expected", **options})
+
+
+SCRIPT = """
+import json, sys
+from pathlib import Path
+import torch
+from transformers import AutoTokenizer
+from polymode.tasks.records import Records
+from polymode.training.recipe import Recipe
+from polymode.training.rl import build_trainer
+values, texts, folder = json.loads(Path(sys.argv[1]).read_text()), json.loads(sys.argv[2]), Path(sys.argv[3])
+values["data"] = Path(values["data"])
+recipe = Recipe(**values)
+tokenizer = AutoTokenizer.from_pretrained(recipe.model, padding_side="left")
+task = Records(values["data"], style="brief", validation=0.0, test=0.0)
+trainer = build_trainer(recipe, folder / "run", task, recipe.model, tokenizer)
+
+def generate(prompts, *_, **__):
+    first = trainer.accelerator.process_index * len(prompts)
+    own = texts[first : first + len(prompts)]
+    return [[*tokenizer(one, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id] for one in own], None
+
+trainer._generate_single_turn = generate
+trainer.args.optim = "sgd"
+trainer.train()
+if trainer.is_world_process_zero():
+    torch.save(trainer.accelerator.unwrap_model(trainer.model).state_dict(), folder / "weights.pt")
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_take_the_step_of_one(
+    recipe_of: Callable[..., Recipe], drinks_file: Path, tmp_path: Path
+) -> None:
+    """A group of 8 over two processes; plain gradient descent, and a factor that makes the confidences' part large."""
+    draft = SET.replace("<think> tea </think>", "<think> tea milk juice </think>")
+    texts = [
+        *(SET.format("tea", "0.2", "water", "0.8"), draft.format("milk", "0.5", "tea", "0.5")),
+        *(draft.format("water", "0.8", "milk", "0.2"), "<think> tea tea tea"),
+    ]
+    texts = [*texts, *reversed([text.replace("0.2", "0.5") for text in texts])]
+    (tmp_path / "script.py").write_text(SCRIPT)
+    weights = []
+    for processes in (1, 2):
+        values = {
+            **{"task": "records", "task_options": {"style": "brief", "validation": 0.0, "test": 0.0}, "k": 2},
+            **{"model": recipe_of().model, "credit": "expected", "confidence_credit": 20.0, "max_steps": 1},
+            **{"questions_per_step": 1, "num_generations": 8, "device_batch": 4, "max_completion_length": 40},
+            **{"learning_rate": 1.0, "max_grad_norm": 1e9, "data": str(drinks_file)},
+        }
+        folder = tmp_path / str(processes)
+        folder.mkdir()
+        (folder / "values.json").write_text(json.dumps(values))
+        several = ["--multi_gpu", "--num_processes", "2", "--main_process_port", "0"]  # without a GPU it uses gloo
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "accelerate.commands.launch", "--num_machines", "1", "--mixed_precision", "no"),
+                *("--dynamo_backend", "no"),
+                *(several if processes == 2 else ["--num_processes", "1", "--cpu"]),
+                *(str(tmp_path / "script.py"), str(folder / "values.json"), json.dumps(texts), str(folder)),
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        weights.append(torch.load(folder / "weights.pt"))
+    start = AutoModelForCausalLM.from_pretrained(str(recipe_of().model)).state_dict()
+    assert any((weights[0][name] - start[name]).abs().max() > 1e-3 for name in start)
+    for name, value in weights[0].items():
+        torch.testing.assert_close(weights[1][name], value, rtol=1e-3, atol=1e-5)
