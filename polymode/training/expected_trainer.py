@@ -3,8 +3,9 @@
 Answers and reasoning get their credit as with ``credit: term``. What a confidence earns by its own score comes from
 `polymode.training.expected_score` instead, added to TRL's loss with the weight that TRL gives each token, so that
 normalisation and accumulation are the same. It is a sum of probabilities, hence needs no importance ratio of a token:
-that of vLLM's correction stays on the tokens that were sampled, and one of a whole completion is on both. With several processes each computes it for its own
-completions; DDP sums the gradients of the output embeddings as it does those of the loss.
+that of vLLM's correction stays on the tokens that were sampled, and one of a whole completion is on both. With several
+processes each computes it for its own completions; DDP sums the gradients of the output embeddings as it does those of
+the loss.
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from tqdm import tqdm
 from transformers import TrainerCallback
 
 from polymode.decoding.settings import base_of
@@ -133,7 +134,8 @@ class Replay(TrainerCallback):
             self._optimizer = self._make_optimizer(model)
         model.train()
         choices = Choices(self._numbers, [one for c in self.buffer for one in c.stated], self._loss)
-        for step in range(n):
+        is_quiet = not is_last or not trainer.is_world_process_zero()
+        for step in tqdm(range(n), desc="replay", unit="step", disable=is_quiet):
             left = 1.0 if step < self.options.steps else (n - step) / self.options.last_steps
             self._optimizer.param_groups[0]["lr"] = left * self.options.learning_rate
             chosen = self._rng.choice(len(self.buffer), self.options.batch, replace=False)
