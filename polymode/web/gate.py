@@ -14,6 +14,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Collection, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -47,9 +48,10 @@ HEADERS = {
     "cache-control": "no-store",
     # Not no-referrer: browsers would then call the origin of this server's own forms null.
     "referrer-policy": "same-origin",
-    # No script runs, whatever a user or a model wrote, and no other site shows a page inside its own.
-    "content-security-policy": "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; "
-    "frame-ancestors 'none'; base-uri 'none'",
+    # No script but the server's own file runs, whatever a user or a model wrote, and no other site shows a page inside
+    # its own.
+    "content-security-policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
+    "img-src 'self' data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
 }
 """Headers of every reply that does not set them itself: a file of a run folder has a content policy of its own."""
 
@@ -120,8 +122,7 @@ class Gate:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        request_id = uuid.uuid4().hex
-        scope.setdefault("state", {})["request_id"] = request_id
+        scope.setdefault("state", {})["request_id"] = uuid.uuid4().hex
         start, status = time.monotonic(), 500
 
         async def send_with_headers(message: Message) -> None:
@@ -129,7 +130,7 @@ class Gate:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
-                for name, value in {"x-request-id": request_id, **HEADERS}.items():
+                for name, value in {"x-request-id": scope["state"]["request_id"], **HEADERS}.items():
                     headers.setdefault(name, value)
             await send(message)
 
@@ -140,6 +141,7 @@ class Gate:
                 scope["state"]["caller"] = self._caller(request.headers, scope)
                 body = await self._body(request)
             except Problem as problem:
+                await self._keep_form(problem, Request(scope, receive))
                 await refusal(problem, scope, self.pages)(scope, receive, send_with_headers)
             except ClientDisconnect:
                 status = CLIENT_CLOSED_REQUEST
@@ -152,7 +154,15 @@ class Gate:
             self.metrics.requests.labels(path, status, caller.name).inc()
             self.metrics.seconds.labels(path).observe(seconds)
             name = caller.name or "-"
+            request_id = scope["state"]["request_id"]  # a page's form may have one already, see ask_page
             log.info("%s %s %d %.0f ms %s %s", scope["method"], path, status, 1000 * seconds, request_id, name)
+
+    async def _keep_form(self, problem: Problem, request: Request) -> None:
+        """Read the form of somebody who must sign in first, so that what they typed comes back afterwards."""
+        is_form = request.method == "POST" and self.pages is not None and self.pages.owns(request.url.path)
+        if problem.status == 401 and is_form:
+            with suppress(Problem, ClientDisconnect):
+                request.state.form_body = await self._body(request)
 
     def _path_label(self, path: str) -> str:
         """The path as counters and log name it: one of a few, whatever was requested."""

@@ -5,14 +5,18 @@ It works as POST /v1/answer-sets does: the same batches, limits, policy and revi
 
 from __future__ import annotations
 
+import hashlib
 import math
+import re
 import time
+import uuid
 from collections.abc import Sequence
+from urllib.parse import quote
 
 from fastapi import APIRouter
 from pydantic import ValidationError
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from polymode.policy.deciding import effective_number
 from polymode.prompts import MAX_K
@@ -22,6 +26,8 @@ from polymode.web.pages.forms import Form, read_form
 from polymode.web.pages.rendering import caller_of, number_in, pages_of, render
 from polymode.web.problems import Problem, problem_of
 from polymode.web.schema import MAX_QUESTION_CHARS, AnswerItem, AnswerSetReply, AnswerSetRequest
+
+_ONCE = re.compile("[0-9a-f]{32}")
 
 
 def ask_page(answer_service: AnswerService) -> APIRouter:
@@ -41,12 +47,14 @@ def ask_page(answer_service: AnswerService) -> APIRouter:
             group_names=list(answer_service.serving.policy.groups),
             max_k=MAX_K,
             max_chars=MAX_QUESTION_CHARS,
+            once=form.get("once") if status != 200 and _ONCE.fullmatch(form.get("once")) else uuid.uuid4().hex,
             **{"reply": None, "problem": None, **result},
         )
 
     @router.get("/")
     async def start(request: Request) -> Response:
-        return page(request, Form(()))
+        path, fields = pages_of(request).sessions.typed(request)
+        return page(request, Form(fields if path == "/" else ()))
 
     @router.post("/")
     async def ask(request: Request) -> Response:
@@ -55,6 +63,7 @@ def ask_page(answer_service: AnswerService) -> APIRouter:
         try:
             question = _answer_request(form, answer_service.by)
             caller = caller_of(request)
+            request.state.request_id = _request_id(form) or request.state.request_id
             answer = answer_service.answer(question, request.state.request_id, caller=caller)
             reply, completions = await run_until_disconnect(request, answer)
             reply = reply.visible_to(caller)
@@ -62,8 +71,9 @@ def ask_page(answer_service: AnswerService) -> APIRouter:
             response = page(request, form, problem.status, problem=problem.body(request.state.request_id))
             response.headers.update(problem.headers)
             return response
+        if reply.escalation_id is not None and pages_of(request).has("escalations"):
+            return RedirectResponse(f"/escalations/{quote(request.state.request_id)}", 303)
         is_reviewer = "review" in caller.scopes
-        has_reviews = is_reviewer and pages_of(request).has("reviews")
         return page(
             request,
             form,
@@ -72,7 +82,6 @@ def ask_page(answer_service: AnswerService) -> APIRouter:
             groups=grouped(reply),
             dispersion=dispersion(reply.candidates),
             seconds=time.monotonic() - start_time,
-            review=f"/reviews/{reply.escalation_id}" if has_reviews and reply.escalation_id is not None else None,
         )
 
     return router
@@ -93,6 +102,15 @@ def dispersion(candidates: Sequence[AnswerItem]) -> tuple[float, float]:
     """Effective number and entropy in nats of the confidences divided by their sum; NaN when no answer has any."""
     effective = effective_number([item.confidence for item in candidates])
     return effective, math.log(effective) + 0.0
+
+
+def _request_id(form: Form) -> str | None:
+    """One name for one question sent from one form, so that sending it twice never adds two items to the queue."""
+    once = form.get("once")
+    if not _ONCE.fullmatch(once):
+        return None
+    content = "\0".join([once, *(form.get(name) for name in ("question", "risk", "k", "group"))])
+    return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def _answer_request(form: Form, by: str) -> AnswerSetRequest:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _HERE = Path(__file__).parent
+SCRIPT = "/static/desk.js"
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -70,6 +71,12 @@ def render(request: Request, name: str, /, *, status: int = 200, **context: Any)
     for cookie in cookies:
         sessions.give_cookie(response, request, cookie)
     return response
+
+
+@lru_cache(maxsize=1)
+def script() -> str:
+    """The one script: shortcuts, drafts, progress and counts. Every page works without it."""
+    return (_HERE / "static" / "desk.js").read_text(encoding="utf-8")
 
 
 @lru_cache(maxsize=1)

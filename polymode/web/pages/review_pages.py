@@ -1,10 +1,12 @@
-"""Pages of the review queue: the list, one item, and what a reviewer does with it (layer L6).
+"""The page of a review item, and what a reviewer does with it (layer L6).
 
-Every action is one of the queue's methods, so what a page reports as saved is on disk. Database work runs in threads.
+Every action is one of the queue's methods, so what a page reports as saved is on disk. What cannot be saved is kept as
+the reviewer's draft, and is in the form again whenever they open it. Database work runs in threads.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,18 +20,19 @@ from starlette.responses import RedirectResponse, Response
 from polymode.errors import ConfigError, ReviewConflictError
 from polymode.types import Verdict
 from polymode.web.pages.forms import Form, read_form, reviewer_of
-from polymode.web.pages.rendering import ListPart, number_in, pages_of, render
+from polymode.web.pages.rendering import number_in, pages_of, render
 from polymode.web.problems import Problem
 from polymode.web.reviews.queue import ReviewQueue
-from polymode.web.reviews.records import ReviewAnswer, ReviewEvent, ReviewItem, ReviewState, repeats
+from polymode.web.reviews.records import Draft, ReviewAnswer, ReviewEvent, ReviewItem, ReviewState, repeats
 
 REVIEWS = "/reviews"
-PAGE = 50
-"""Items of one page of the list."""
 MAX_ID = 2**31 - 1
 """Highest id that every database takes."""
 CONFIRMATIONS: Mapping[str, str] = {
     "none": "There is no open item to claim.",
+    "last": "Done. There is no further open item for you.",
+    "next": "Done. This is the next item; you have claimed it.",
+    "assign": "Assigned.",
     "claim": "You have claimed this item: no other reviewer can take it while you work on it.",
     "claimed": "You have claimed this item: no other reviewer can take it while you work on it.",
     "save": "Saved. The item is still claimed by you.",
@@ -41,6 +44,7 @@ CONFIRMATIONS: Mapping[str, str] = {
 """Shown once after an action. The address holds only the name, so that no address can put other words on a page."""
 MAX_NAMED = 60
 """Longest text of an answer within a sentence."""
+_REVIEW_FIELD = re.compile(r"(verdict|same)-[0-9]{1,4}|missing|note")
 VERDICTS: Mapping[str, str] = {"correct": "correct", "wrong": "wrong", "unscored": "undecided"}
 
 
@@ -59,6 +63,11 @@ class VerdictForm:
     """What the form shows as verdict."""
     link_values: Mapping[int, int | None]
     """What the form shows as the same answer."""
+
+
+def typed_in(form: Form) -> tuple[tuple[str, str], ...]:
+    """The fields of a review that hold something."""
+    return tuple((name, value) for name, value in form.fields if value and _REVIEW_FIELD.fullmatch(name))
 
 
 def verdict_form(form: Form | None, item: ReviewItem) -> VerdictForm:
@@ -88,18 +97,8 @@ def verdict_form(form: Form | None, item: ReviewItem) -> VerdictForm:
 
 
 def review_pages(queue: ReviewQueue) -> APIRouter:
-    """Routes of the list and of the items."""
+    """Routes of the items."""
     router = APIRouter()
-
-    @router.get(REVIEWS)
-    async def show_list(request: Request) -> Response:
-        return await run_in_threadpool(_list, request, queue)
-
-    @router.post(REVIEWS)
-    async def claim_next(request: Request) -> Response:
-        await read_form(request)
-        item = await run_in_threadpool(queue.claim, reviewer_of(request))
-        return RedirectResponse(f"{REVIEWS}?done=none" if item is None else f"{REVIEWS}/{item.id}?done=claimed", 303)
 
     @router.get(REVIEWS + "/{item_id:int}")
     async def item(request: Request, item_id: int) -> Response:
@@ -114,46 +113,45 @@ def review_pages(queue: ReviewQueue) -> APIRouter:
     return router
 
 
-def _list(request: Request, queue: ReviewQueue) -> Response:
-    query, reviewer = request.query_params, _reviewer(request)
-    chosen = query.get("state", "open")
-    state = next((state for state in ReviewState if state.value == chosen), None)
-    is_mine = chosen == "mine" and reviewer is not None
-    if state is None and chosen != "all" and not is_mine:
-        chosen, state = "open", ReviewState.OPEN
-    page = number_in(query.get("page", "1")) or 1
-    claimed_by = reviewer if is_mine else None
-    first = (page - 1) * PAGE
-    items = queue.items(None if is_mine else state, claimed_by=claimed_by, limit=PAGE + 1, offset=first)
-    counts = queue.counts()
-    totals = {state.value: getattr(counts, state.value) for state in ReviewState}
-    totals["all"] = sum(totals.values())
-    return render(
-        request,
-        "reviews.html",
-        counts=counts,
-        part=ListPart(items[:PAGE], first + 1, totals.get(chosen, 0), page, page + (len(items) > PAGE)),
-        totals=totals,
-        chosen=chosen,
-        page_url=lambda page: f"{REVIEWS}?state={chosen}&page={page}",
-        message=CONFIRMATIONS.get(query.get("done", "")),
-    )
-
-
 def _apply(request: Request, queue: ReviewQueue, item_id: int, posted: Form, reviewer: str) -> Response:
-    act = posted.get("act")
-    if act not in _ACTS:
+    act, _, after = posted.get("act").partition("+")
+    if act not in _ACTS or after not in ("", "next"):
         raise Problem(
             422, "no such act", field="act", value=act, allowed=", ".join(_ACTS), fix="use the page's buttons"
         )
     item = queue.item(item_id)
-    form = verdict_form(posted, item)
+    if act == "assign":
+        return _assign(request, queue, item_id, posted, reviewer)
+    form, typed = verdict_form(posted, item), typed_in(posted)
+    if act == "draft":
+        if item.finished_by != reviewer:  # a draft that arrives after its reviewer has finished is no draft any more
+            queue.save_draft(item_id, reviewer, typed)
+        return Response(status_code=204)
     try:
         _ACTS[act](queue, item, reviewer, form)
     except (ConfigError, ReviewConflictError) as exc:
         status = 422 if isinstance(exc, ConfigError) else 409
+        if typed and status == 409:  # there may be no form to show it in
+            queue.save_draft(item_id, reviewer, typed)
         return _item_page(request, queue, item_id, status=status, error=str(exc), form=form)
+    if act not in ("claim", "reopen"):
+        # Texts that this act does not save stay the reviewer's draft.
+        texts = {"save": ("note",), "release": ("note", "missing"), "dismiss": ()}.get(act, ())
+        queue.save_draft(item_id, reviewer, [field for field in typed if field[0] in texts])
+    if after == "next":
+        following = queue.claim(reviewer)
+        target = f"{REVIEWS}?done=last" if following is None else f"{REVIEWS}/{following.id}?done=next"
+        return RedirectResponse(target, 303)
     return RedirectResponse(f"{REVIEWS}/{item_id}?done={act}", 303)
+
+
+def _assign(request: Request, queue: ReviewQueue, item_id: int, posted: Form, reviewer: str) -> Response:
+    try:
+        queue.assign(item_id, reviewer, posted.get("to").strip() or None)
+    except (ConfigError, ReviewConflictError) as exc:
+        status = 422 if isinstance(exc, ConfigError) else 409
+        return _item_page(request, queue, item_id, status=status, error=str(exc))
+    return RedirectResponse(f"{REVIEWS}/{item_id}?done=assign", 303)
 
 
 def _item_page(
@@ -167,6 +165,15 @@ def _item_page(
     message: str | None = None,
 ) -> Response:
     item, reviewer = queue.item(item_id), _reviewer(request)
+    draft = None
+    if reviewer is not None:
+        path, fields = pages_of(request).sessions.typed(request)
+        if path == f"{REVIEWS}/{item_id}":  # of before signing in again
+            queue.save_draft(item_id, reviewer, typed_in(Form(fields)))
+            pages_of(request).sessions.forget_typed(request)
+        draft = queue.draft(item_id, reviewer) if form is None or status == 409 else None
+    if draft is not None and form is None:
+        form = verdict_form(Form(draft.fields), item)
     is_finished = item.state in (ReviewState.RESOLVED, ReviewState.DISMISSED)
     return render(
         request,
@@ -179,6 +186,8 @@ def _item_page(
         # A reviewer whose claim expired may continue until somebody else claims the item.
         is_mine=reviewer is not None and not is_finished and item.claimed_by == reviewer,
         draft=form or verdict_form(None, item),
+        draft_at=None if draft is None else draft.at,
+        draft_lines=[] if draft is None else _draft_lines(draft, item),
         error=error,
         message=message,
     )
@@ -201,7 +210,23 @@ def _release(queue: ReviewQueue, item: ReviewItem, reviewer: str, form: VerdictF
     queue.release(item.id, reviewer)
 
 
+def _draft_lines(draft: Draft, item: ReviewItem) -> list[tuple[str, str]]:
+    """A draft to read, where there is no form for it."""
+    lines: list[tuple[str, str]] = []
+    for name, value in draft.fields:
+        field, _, number = name.partition("-")
+        if field == "verdict":
+            lines.append((_name(number, item.answers), VERDICTS.get(value, value)))
+        elif field == "same":
+            lines.append((_name(number, item.answers), f"says the same as {_name(value, item.answers)}"))
+        else:
+            lines.append(({"missing": "Missing answer", "note": "Note"}[field], value))
+    return lines
+
+
 _ACTS: dict[str, Any] = {
+    "assign": None,
+    "draft": None,
     "claim": lambda queue, item, reviewer, form: queue.claim(reviewer, item.id),
     "save": _save,
     "resolve": _resolve,
@@ -230,6 +255,8 @@ def line_of(event: ReviewEvent, answers: Sequence[ReviewAnswer]) -> str:
         return f"added it to the queue ({detail['kind'].replace('_', ' ')}, risk {detail['risk']}{key})"
     if event.what == "claimed":
         return f"claimed it until {datetime.fromisoformat(detail['until']):%H:%M} UTC"
+    if event.what == "assigned":
+        return f"assigned it to {detail['to']}" if detail["to"] else "assigned it to nobody"
     if event.what == "marked":
         changes = [f"{_name(n, answers)} {VERDICTS.get(v, v)}" for n, v in detail["verdicts"].items()]
         for number, other in detail.get("same_as", {}).items():
@@ -243,7 +270,9 @@ def line_of(event: ReviewEvent, answers: Sequence[ReviewAnswer]) -> str:
 
 
 def _name(number: object, answers: Sequence[ReviewAnswer]) -> str:
-    place = int(str(number))
+    place = number_in(str(number))
+    if place is None:
+        return "an answer"
     return repr(shortened(answers[place].text)) if place < len(answers) else f"answer {place + 1}"
 
 

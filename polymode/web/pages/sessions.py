@@ -33,6 +33,9 @@ SESSION_SECONDS = 12 * 3600.0
 """How long somebody stays signed in."""
 MAX_SESSIONS = 10_000
 """With more, the oldest end."""
+MAX_TYPED = 100
+"""Forms that are kept for people who sign in again; each is at most as long as a body."""
+Fields = tuple[tuple[str, str], ...]
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
@@ -65,6 +68,7 @@ class Sessions:
         self._secret = secrets.token_bytes(32)
         self._lock = threading.Lock()
         self._sessions: dict[str, Session] = {}
+        self._typed: dict[str, tuple[str, Fields]] = {}
 
     @property
     def needs_key(self) -> bool:
@@ -123,6 +127,23 @@ class Sessions:
         """End the browser's session."""
         with self._lock:
             self._sessions.pop(_digest(self.token(connection) or ""), None)
+
+    def keep_typed(self, token: str, path: str, fields: Fields) -> None:
+        """Keep the form that a browser posted to ``path`` until `forget_typed`."""
+        with self._lock:
+            self._typed.pop(_digest(token), None)
+            self._typed[_digest(token)] = path, fields
+            while len(self._typed) > MAX_TYPED:
+                del self._typed[next(iter(self._typed))]
+
+    def typed(self, connection: HTTPConnection) -> tuple[str, Fields]:
+        """Path and fields of the form that is kept for a browser; empty for none."""
+        return self._typed.get(_digest(self.token(connection) or ""), ("", ()))
+
+    def forget_typed(self, connection: HTTPConnection) -> None:
+        """The browser has posted, or its form is kept elsewhere."""
+        with self._lock:
+            self._typed.pop(_digest(self.token(connection) or ""), None)
 
     def form_token(self, token: str) -> str:
         """The token that forms of the browser with this cookie must contain."""

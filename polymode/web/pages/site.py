@@ -23,17 +23,18 @@ from polymode.web.browsing.run_folders import RunFolders
 from polymode.web.gate import out_of_scope
 from polymode.web.keys import NOBODY, Caller, Keys
 from polymode.web.pages.ask_page import ask_page
-from polymode.web.pages.forms import SIGN_IN, sign_in_page
+from polymode.web.pages.escalation_page import escalation_page
+from polymode.web.pages.forms import SIGN_IN, StaleFormError, give_back, sign_in_page, typed_fields
 from polymode.web.pages.relabel_page import relabel_page
-from polymode.web.pages.rendering import caller_of, render, style_sheet
-from polymode.web.pages.review_pages import review_pages
+from polymode.web.pages.rendering import SCRIPT, caller_of, render, script, style_sheet
+from polymode.web.pages.review_list import review_list
 from polymode.web.pages.run_pages import compare_page, run_pages
 from polymode.web.pages.run_reader import NotReadyError, RunReader
 from polymode.web.pages.sessions import Sessions
 from polymode.web.problems import Problem, problem_of_error
 from polymode.web.reviews.queue import ReviewQueue
 
-OPEN_PATHS = (SIGN_IN, "/static/style.css")
+OPEN_PATHS = (SIGN_IN, "/static/style.css", SCRIPT)
 """Pages for everybody, also where the server has keys."""
 DATA_FIELDS = ("question", "references", "id", "strings", "equality")
 """What may be named in ``data_fields``."""
@@ -111,11 +112,13 @@ class Page(NamedTuple):
 
 PAGES = (
     Page("", "Ask", ask_page, "answer_service", "ask"),
-    Page("reviews", "Reviews", review_pages, "reviews", "review"),
+    Page("reviews", "Reviews", review_list, "reviews", "review"),
+    Page("escalations", "", escalation_page, "reviews", "ask"),
     Page("runs", "Runs", run_pages, "runs", "operate"),
     Page("compare", "Compare", compare_page, "runs", "operate"),
     Page("relabel", "Relabel", relabel_page, "proposals", "review"),
     Page("sign-in", "", sign_in_page),
+    Page("resend", "", APIRouter),  # beside signing in
     Page("sign-out", "", APIRouter),  # beside signing in
     Page("static", "", APIRouter),  # the style sheet, see `add_pages`
 )
@@ -168,6 +171,11 @@ class Site:
             others = self.navigation_for(caller_of(request))
             if others:  # signing in leads to the start page, which is for those who ask
                 return RedirectResponse(others[0][0], 303)
+        if request.method == "POST" and (problem.status == 401 or isinstance(problem, StaleFormError)):
+            fields = typed_fields(request)
+            response = give_back(request, problem, fields) if fields else None
+            if response is not None:
+                return response
         body = problem.body(request.state.request_id)
         form = request.scope.get("state", {}).get("form")
         resend = form.fields if form is not None and problem.status in (429, 503, 504) else ()
@@ -210,6 +218,10 @@ def add_pages(app: FastAPI, answer_service: AnswerService | None, options: PageO
     @app.get("/static/style.css", include_in_schema=False)
     async def style() -> Response:
         return Response(style_sheet(), media_type="text/css")
+
+    @app.get(SCRIPT, include_in_schema=False)
+    async def own_script() -> Response:
+        return Response(script(), media_type="text/javascript")
 
     async def on_error(request: Request, exc: Any) -> Response:
         if not site.owns(request.url.path):

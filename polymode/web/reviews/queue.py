@@ -18,16 +18,17 @@ from sqlalchemy.dialects import postgresql, sqlite
 from polymode.errors import ConfigError, ReviewConflictError, one_of
 from polymode.policy.policy import EQUALITIES, check_group_name
 from polymode.types import AnswerSet, Decision, Verdict
-from polymode.web.reviews.records import ReviewCounts, ReviewEvent, ReviewItem, ReviewState
+from polymode.web.reviews.listing import ItemFilter, order_of
+from polymode.web.reviews.records import Draft, ReviewCounts, ReviewEvent, ReviewItem, ReviewState
 from polymode.web.reviews.steps import SYSTEM, Steps, checked_name, checked_text, conflict, new_answers
 from polymode.web.reviews.store import Store
-from polymode.web.reviews.tables import events, items, read_item, read_items, state_is, storable
+from polymode.web.reviews.tables import drafts, events, items, read_item, read_items, state_is, storable
 
 CLAIM_SECONDS = 1800.0
 """How long a claim keeps others away."""
 
-_ORDER = (items.c.turn, items.c.id)
-"""High risk first, then the oldest."""
+MAX_DRAFT = 100_000
+"""Characters of a draft; the forms hold less."""
 
 
 class ReviewQueue(AbstractContextManager["ReviewQueue"]):
@@ -120,6 +121,7 @@ class ReviewQueue(AbstractContextManager["ReviewQueue"]):
             "turn": 0 if risk == "high" else 1,
             "state": ReviewState.OPEN,
             "note": "",
+            "asked_by": asked_by or None,
         }
         review_answers = new_answers(answer_set, decision)
         insert = postgresql.insert if self.store.dialect == "postgresql" else sqlite.insert
@@ -159,18 +161,31 @@ class ReviewQueue(AbstractContextManager["ReviewQueue"]):
         with self.store.reading() as connection:
             return read_item(connection, item_id, self._clock())
 
-    def items(
-        self, state: ReviewState | None = None, *, claimed_by: str | None = None, limit: int = 50, offset: int = 0
-    ) -> tuple[ReviewItem, ...]:
-        """Items in queue order, by default in all states; with ``claimed_by`` those that a reviewer claimed."""
-        now = self._clock()
-        query = sa.select(items).order_by(*_ORDER).limit(limit).offset(offset)
-        if state is not None:
-            query = query.where(state_is(state, now))
-        if claimed_by is not None:
-            query = query.where(state_is(ReviewState.CLAIMED, now), items.c.claimed_by == claimed_by)
+    def item_of_request(self, request_id: str) -> ReviewItem | None:
+        """The item that was added with a request_id."""
+        query = sa.select(items).where(items.c.request_id == storable(request_id))
         with self.store.reading() as connection:
-            return read_items(connection, query, now)
+            return next(iter(read_items(connection, query, self._clock())), None)
+
+    def items(
+        self, chosen: ItemFilter | None = None, *, sort: str = "line", limit: int = 50, offset: int = 0
+    ) -> tuple[ReviewItem, ...]:
+        """Items, by default all, in the order in which they are claimed; raises ConfigError for an unknown order."""
+        now = self._clock()
+        query = sa.select(items).where(*(chosen or ItemFilter()).conditions(now)).order_by(*order_of(sort))
+        with self.store.reading() as connection:
+            return read_items(connection, query.limit(limit).offset(offset), now)
+
+    def count(self, chosen: ItemFilter) -> int:
+        """How many items a list has."""
+        query = sa.select(sa.func.count()).select_from(items).where(*chosen.conditions(self._clock()))
+        with self.store.reading() as connection:
+            return connection.execute(query).scalar_one()
+
+    def risks(self) -> tuple[str, ...]:
+        """Classes of risk that items have."""
+        with self.store.reading() as connection:
+            return tuple(connection.execute(sa.select(items.c.risk).distinct().order_by(items.c.risk)).scalars())
 
     def events(self, item_id: int) -> tuple[ReviewEvent, ...]:
         """What happened to an item, who did it and when; empty for an unknown one."""
@@ -190,7 +205,8 @@ class ReviewQueue(AbstractContextManager["ReviewQueue"]):
     def claim(self, reviewer: str, item_id: int | None = None) -> ReviewItem | None:
         """Claim the next item, or a certain one; no other reviewer can have it until release or expiry.
 
-        A reviewer who claims an item again extends the claim. None when no item is open.
+        The next item is one that is assigned to the reviewer, else one that is assigned to nobody; high risk comes
+        first, then the oldest. A reviewer who claims an item again extends the claim. None when there is no such item.
 
         Raises:
             DataNotFoundError: no item with this id.
@@ -199,7 +215,10 @@ class ReviewQueue(AbstractContextManager["ReviewQueue"]):
         reviewer, now = checked_name(reviewer), self._clock()
         free = state_is(ReviewState.OPEN, now)
         if item_id is None:
-            first = sa.select(items.c.id).where(free).order_by(*_ORDER).limit(1)
+            is_own = items.c.assigned_to == reviewer
+            line = (sa.case((is_own, 0), else_=1), *order_of("line"))
+            for_them = sa.or_(items.c.assigned_to.is_(None), is_own)
+            first = sa.select(items.c.id).where(free, for_them).order_by(*line).limit(1)
             target = sa.and_(items.c.id == first.with_for_update(skip_locked=True).scalar_subquery(), free)
         else:
             own = sa.and_(items.c.state == ReviewState.OPEN, items.c.claimed_by == reviewer)
@@ -214,6 +233,48 @@ class ReviewQueue(AbstractContextManager["ReviewQueue"]):
             steps = Steps(connection, claimed_id, reviewer, now)
             steps.record("claimed", {"until": (now + self._lease).isoformat()})
             return steps.item()
+
+    def assign(self, item_id: int, by: str, to: str | None) -> ReviewItem:
+        """Say who is to take an item; None: anybody.
+
+        Raises:
+            DataNotFoundError: no such item.
+            ReviewConflictError: it is finished.
+            ConfigError: a name that is not allowed.
+        """
+        name = None if to is None else checked_name(to)
+        with self.store.writing() as connection:
+            steps = Steps(connection, item_id, checked_name(by), self._clock())
+            if not steps.update(items.c.state == ReviewState.OPEN, assigned_to=name):
+                raise conflict(steps.item())
+            steps.record("assigned", {"to": name})
+            return steps.item()
+
+    def save_draft(self, item_id: int, reviewer: str, fields: Sequence[tuple[str, str]]) -> None:
+        """Keep what a reviewer has typed until they save it; no fields delete the draft.
+
+        Raises:
+            DataNotFoundError: no such item.
+            ConfigError: more than a form holds.
+        """
+        row = {"item_id": item_id, "reviewer": checked_name(reviewer), "at": self._clock()}
+        pairs = [[storable(name), storable(value)] for name, value in fields]
+        if sum(len(name) + len(value) for name, value in pairs) > MAX_DRAFT:
+            raise ConfigError(f"the draft is too long: write at most {MAX_DRAFT:,} characters")
+        with self.store.writing() as connection:
+            if pairs:
+                read_item(connection, item_id, row["at"])
+            own = (drafts.c.item_id == item_id, drafts.c.reviewer == row["reviewer"])
+            connection.execute(sa.delete(drafts).where(*own))
+            if pairs:
+                connection.execute(sa.insert(drafts).values(fields=pairs, **row))
+
+    def draft(self, item_id: int, reviewer: str) -> Draft | None:
+        """What a reviewer had typed about an item; None for nothing."""
+        own = (drafts.c.item_id == item_id, drafts.c.reviewer == reviewer)
+        with self.store.reading() as connection:
+            row = connection.execute(sa.select(drafts.c.at, drafts.c.fields).where(*own)).first()
+        return None if row is None else Draft(row.at, tuple((name, value) for name, value in row.fields))
 
     def release(self, item_id: int, reviewer: str) -> ReviewItem:
         """Give an item back; verdicts stay as a draft. Raises as `mark`."""

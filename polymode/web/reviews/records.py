@@ -80,6 +80,18 @@ class ReviewItem:
     finished_at: datetime | None
     note: str
     """What the reviewer wrote at the end."""
+    assigned_to: str | None = None
+    """Reviewer who is to take it; others get it only when they claim this very item."""
+    asked_by: str | None = None
+    """Name of the API key with which it was asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What a reviewer has typed and not saved yet, as the fields of the form."""
+
+    at: datetime
+    fields: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +104,7 @@ class ReviewEvent:
     who: str
     """A reviewer, or ``system`` for what the queue was given."""
     what: str
-    """added, claimed, renewed, released, marked, answer_added, resolved, dismissed or reopened."""
+    """added, assigned, claimed, renewed, released, marked, answer_added, resolved, dismissed or reopened."""
     detail: Mapping[str, object]
     """What was said, JSON types."""
 

@@ -108,6 +108,15 @@ events = sa.Table(
     sqlite_autoincrement=True,
 )
 
+drafts = sa.Table(
+    "review_drafts",
+    metadata,
+    sa.Column("item_id", sa.ForeignKey("review_items.id"), primary_key=True, autoincrement=False),
+    sa.Column("reviewer", sa.Text, primary_key=True),
+    sa.Column("at", UtcTime, nullable=False),
+    sa.Column("fields", sa.JSON, nullable=False),
+)
+
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 

@@ -50,11 +50,14 @@ def test_ask(window: Opens, served: Started, model: Model, look: str) -> None:
         [(SET, "A set to choose from"), (UNSURE, "A person decides"), (MALFORMED, "malformed output")]
     ):
         model.scripted = Model(text).scripted
+        one.open("/")
         one.page.get_by_label("Question").fill(QUESTION)
         one.press("Ask")
         one.see(says)
         one.look(f"answer-{number}")
     model.fault = lambda prompts: GeneratorFault("server behind: Connection refused")
+    one.open("/")
+    one.page.get_by_label("Question").fill(QUESTION)
     one.press("Ask")
     one.see("the model cannot answer now")
     assert one.page.get_by_label("Question").input_value() == QUESTION
@@ -217,7 +220,7 @@ def test_with_the_keyboard_alone(window: Opens, served: Started, queue: ReviewQu
     go_to("Resolve")
     one.look("focus")
     press("Enter")
-    one.see("Resolved by Ann")
+    one.see("There is no further open item for you.")
     assert [answer.verdict for answer in queue.item(1).answers] == [*[Verdict.WRONG] * 3, Verdict.CORRECT]
 
 

@@ -27,7 +27,8 @@ HOSTILE = (
 SHORT = "<script>alert(1)</script>\"'>"
 TAGS = {"html", "head", "meta", "title", "link", "body", "a", "header", "nav", "form", "input", "span", "bdi", "button",
         "main", "h1", "h2", "h3", "p", "section", "div", "strong", "dl", "dt", "dd", "details", "summary", "pre", "ul",
-        "ol", "li", "textarea", "fieldset", "legend", "label", "select", "option", "svg", "rect", "time"}  # fmt: skip
+        "ol", "li", "kbd", "datalist", "textarea",
+        "fieldset", "legend", "label", "select", "option", "svg", "rect", "time"}  # fmt: skip
 
 
 class Tags(HTMLParser):
@@ -40,7 +41,8 @@ class Tags(HTMLParser):
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
+        if (tag, attrs) != ("script", [("src", "/static/desk.js"), ("defer", None)]):  # the one that is ours
+            self.tags.add(tag)
         self.attributes |= {name for name, _ in attrs}
 
 
@@ -128,10 +130,13 @@ def test_a_form_without_the_right_token_is_refused(
     for csrf in ({}, {"csrf": ""}, {"csrf": "0" * 64}, {"csrf": right[:-1]}, {"csrf": right.upper() + "é"},
                  {"csrf": [right, right]}, {"csrf": other.token()}, {"csrf": stranger}):  # fmt: skip
         reply = ann.client.post(path, data={**fields, **csrf}, headers=HERE)
-        assert reply.status_code == 403, csrf
-        assert "not one that this server gave to this browser" in reply.text
+        if reply.status_code == 303:  # nothing was done: the form comes back to whom it was sent from
+            assert reply.headers["location"] in (path, "/resend"), csrf
+        else:
+            assert reply.status_code == 403, csrf
+            assert "not one that this server gave to this browser" in reply.text or 'name="typed"' in reply.text
     bare = ann.client.post(path, data={**fields, "csrf": right}, headers={**HERE, "cookie": "polymode=" + "a" * 43})
-    assert bare.status_code == 403
+    assert bare.status_code in (303, 403)
     assert queue.item(1).claimed_by is None and model.calls == []
     assert "Signed in: ann" in shown_text(ann.get("/sign-in").text)
 

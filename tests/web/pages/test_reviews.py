@@ -7,7 +7,7 @@ import pytest
 from polymode.parsing import parse_answers
 from polymode.policy import Policy, decide
 from polymode.types import Verdict
-from polymode.web.pages import review_pages
+from polymode.web.pages import review_list
 from polymode.web.pages.site import PageOptions
 from polymode.web.reviews import ReviewQueue, ReviewState
 
@@ -52,7 +52,7 @@ def test_the_list_shows_counts_states_and_who_has_what(ann: Visitor, queue: Revi
 
 
 def test_a_long_list_has_pages(ann: Visitor, queue: ReviewQueue, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(review_pages, "PAGE", 2)
+    monkeypatch.setattr(review_list, "PAGE", 2)
     for number in range(3):
         add(queue, f"Question {number}")
     first, second = (shown_text(ann.get(f"/reviews?page={page}").text) for page in (1, 2))
@@ -196,7 +196,7 @@ def test_without_a_name_one_may_look_and_nothing_else(visit: Visit, queue: Revie
     assert f'href="/sign-in?next=/reviews/{item_id}"' in page and "<form" not in page
     for path in ("/reviews", f"/reviews/{item_id}"):
         reply = nobody.post(path, {"act": "claim"})
-        assert reply.status_code == 401 and f'href="/sign-in?next={path}"' in reply.text
+        assert reply.status_code == 401 and f'name="next" value="{path}"' in reply.text
     assert queue.item(item_id).state is ReviewState.OPEN
 
 

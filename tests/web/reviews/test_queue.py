@@ -10,6 +10,7 @@ from polymode.parsing import parse_answers
 from polymode.policy import Policy, Recalibration, decide
 from polymode.types import DecisionKind, ParseStatus, Verdict
 from polymode.web.reviews import ReviewState
+from polymode.web.reviews.listing import ItemFilter
 from polymode.web.reviews.queue import ReviewQueue
 
 RIGHT, WRONG, UNSCORED = Verdict.CORRECT, Verdict.WRONG, Verdict.UNSCORED
@@ -116,10 +117,10 @@ def test_counts_and_lists_tell_the_states_apart(queue: ReviewQueue, add: Add, cl
     counts = queue.counts()
     assert (counts.open, counts.claimed, counts.resolved, counts.dismissed) == (1, 1, 1, 1)
     assert counts.oldest_open == began
-    ids = {state: [item.id for item in queue.items(state)] for state in ReviewState}
+    ids = {state: [item.id for item in queue.items(ItemFilter(state))] for state in ReviewState}
     assert list(ids.values()) == [[waiting], [held], [done], [bad]]
-    assert [item.id for item in queue.items(claimed_by="ann")] == [held]
-    assert queue.items(claimed_by="bob") == ()
+    assert [item.id for item in queue.items(ItemFilter(claimed_by="ann"))] == [held]
+    assert queue.items(ItemFilter(claimed_by="bob")) == ()
     queue.claim("ann")
     assert queue.counts().oldest_open is None
 
