@@ -11,6 +11,7 @@
     │   ├── ReviewConflictError (RuntimeError)  a review item that somebody else holds, or that is finished
     │   └── MissingExtraError (ImportError)
     ├── RunIncompleteError (RuntimeError)  a run folder lacks a file that a later stage needs
+    ├── WorkerDiedError (RuntimeError)     a process that did a part of the work ended before it was done
     ├── WriteError (OSError)               a file could not be written (disk full, no permission)
     ├── ReviewStoreError (OSError)         the database of the review queue cannot be used now
     ├── GeneratorFault (RuntimeError)      a model, or the server that runs it, cannot answer now
@@ -75,6 +76,10 @@ class MissingExtraError(UserError, ImportError):
 
 class RunIncompleteError(PolymodeError, RuntimeError):
     """A run folder lacks a file that a later stage needs."""
+
+
+class WorkerDiedError(PolymodeError, RuntimeError):
+    """A process that did a part of the work ended before it was done."""
 
 
 class WriteError(PolymodeError, OSError):

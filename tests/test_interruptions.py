@@ -206,7 +206,7 @@ def test_what_was_judged_is_on_disk_before_metrics_begin(
 
 
 def test_a_long_judging_keeps_its_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("polymode.evaluation.judging.BATCH", 2)
+    monkeypatch.setattr("polymode.evaluation.folder.BATCH", 2)
     write_questions()
     usual = CompletionJudge.prepare
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from polymode.evaluation.losses import COMMONEST, describe_losses, loss_of
+from polymode.evaluation.losses import COMMONEST, Losses, loss_of
 from polymode.parsing import parse_answers
 from polymode.runs import JudgedCompletion
 
@@ -65,7 +65,7 @@ def test_the_commonest_are_told_with_their_count_an_example_and_the_fix() -> Non
         judged(PAIR[:40], finished=False, sample=6),
         judged("", sample=7),
     ]
-    told = describe_losses(lines).splitlines()
+    told = Losses.of(lines).describe().splitlines()
     assert told[0] == "not in the asked format: 7 of 8 completions, most of them for"
     assert len(told) == 1 + COMMONEST
     assert told[1] == (
@@ -78,4 +78,4 @@ def test_the_commonest_are_told_with_their_count_an_example_and_the_fix() -> Non
 
 def test_of_clean_completions_there_is_nothing_to_tell() -> None:
     assert loss_of(judged(PAIR)) is None
-    assert describe_losses([judged(PAIR)]) == describe_losses([]) == ""
+    assert Losses.of([judged(PAIR)]).describe() == Losses.of([]).describe() == ""

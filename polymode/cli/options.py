@@ -317,6 +317,9 @@ class Evaluate(MeasureOptions):
     """Random seed of the bootstrap."""
     resume: bool = False
     """Go on with an interrupted evaluation: what was judged is taken, except unscored answers."""
+    workers: Count | None = None
+    """Processes that judge; by default all cores where the file is large. A verifier with workers of its own is asked
+    by one. The numbers do not depend on it."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -178,10 +177,8 @@ def check_same(options: Any, folder: Path, *, free: Sequence[str] = ()) -> None:
 def evaluate(options: Evaluate) -> int:
     """Measure a file of completions, print the table and write it."""
     from polymode import runs
-    from polymode.evaluation import evaluate_into, read_completions
-    from polymode.evaluation.losses import describe_losses
+    from polymode.evaluation import evaluate_into
     from polymode.evaluation.recorded_verifier import recorded_verifier
-    from polymode.verifiers.text import TextVerifier
 
     if options.votes and options.pool == 1:
         raise ConfigError("--votes needs pooled sets: give --pool too, for example --pool 3")
@@ -194,30 +191,28 @@ def evaluate(options: Evaluate) -> int:
         print(*imported.notes, f"completions: {path} (from {log.name})", sep="\n")
     named = options.open_verifier()
     verifier = recorded_verifier(path) if named is None else named
-    has_confidence = {"auto": None, "yes": True, "no": False}[options.confidence]
     target = None if options.target == "auto" else options.target
-    completions = read_completions(path, k=options.k, confidence=has_confidence, verifier=verifier, target=target)
-    how: dict[str, Any] = {
-        "verifier": verifier if verifier is not None else TextVerifier(),
-        "by": options.by,
-        "pooled": options.pool > 1,
-        "k": options.pool if options.pool > 1 else None,
-        "confidence_from": "votes" if options.votes else "stated",
-        "metrics": options.metrics,
-        "n_boot": options.n_boot,
-        "seed": options.seed,
-        "resume": options.resume,
-        "read_with": {"k": options.k, "confidence": options.confidence}
-        | ({} if target is None else {"target": target}),
-    }
+    confidence = {"auto": None, "yes": True, "no": False}[options.confidence]
     out = options.out or path.parent
-    evaluation, groups = evaluate_into(out, path, completions, **how)
+    evaluation, groups = evaluate_into(
+        out,
+        path,
+        verifier=verifier,
+        reading=runs.Reading(options.k, confidence, target=target),
+        by=options.by,
+        pooled=options.pool > 1,
+        k=options.pool if options.pool > 1 else None,
+        confidence_from="votes" if options.votes else "stated",
+        metrics=options.metrics,
+        n_boot=options.n_boot,
+        seed=options.seed,
+        resume=options.resume,
+        read_with={"k": options.k, "confidence": options.confidence} | ({} if target is None else {"target": target}),
+        workers=options.workers,
+    )
     print(evaluation.table())
-    if losses := describe_losses(evaluation.judged):
+    if losses := evaluation.losses.describe():
         print(losses)
-    reasons = Counter(fault.partition(": ")[2] for one in evaluation.judged for fault in one.faults)
-    for reason, count in reasons.most_common(1):
-        print(f"commonest of the {reasons.total():,} faults that left answers unscored ({count:,}): {reason}")
     if named is None:
         name = evaluation.view["verifier"]["name"]
         print(f"judged as {path} says: {name}" if name != "text" else f"judged by text equality: {path} names no other")

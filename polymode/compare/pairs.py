@@ -46,7 +46,7 @@ class Evaluations:
                 evaluation = Evaluation.read(folder, metrics=self.own_metrics)
             else:
                 evaluation = self._judged_again(run, folder)
-            self._by_folder[key] = replace(evaluation, judged=())  # answers are most of its memory
+            self._by_folder[key] = replace(evaluation, source=tuple)  # answers are most of its memory
             self.advance()
         return self._by_folder[key]
 

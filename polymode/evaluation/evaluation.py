@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 from tqdm import tqdm
 
 from polymode import runs
 from polymode.errors import ConfigError, RecordError
+from polymode.evaluation.columns import STATUSES, Columns, columns_of
 from polymode.evaluation.curves import CURVE, EXCESS, curves_of, excess_by_n_true
 from polymode.evaluation.judged import SHOW_AFTER
-from polymode.evaluation.judging import judge_completions, ordered
-from polymode.evaluation.older import completed
-from polymode.evaluation.sets import Tables, overlaps_of, tables_of
-from polymode.fingerprints import same_question
+from polymode.evaluation.judging import judge_completions
+from polymode.evaluation.losses import Losses
+from polymode.evaluation.sets import Tables
+from polymode.evaluation.stored import read_columns
 from polymode.metrics.own import METRICS, own_statistics
 from polymode.metrics.statistics import of_unique_references
 from polymode.metrics.statistics import statistics as statistics_of
 from polymode.rewards import Reward
 from polymode.runs import JudgedCompletion
-from polymode.types import Completion, ParseStatus
+from polymode.types import Completion
 from polymode.uncertainty import N_BOOT, Estimate, Statistic, bootstrap, paired_differences, restrict
 from polymode.verifiers import QuestionVerifier, Verifier
-
-Sampled = TypeVar("Sampled", Completion, JudgedCompletion)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,14 +41,21 @@ class Evaluation:
     """By name; docs/metrics.md holds the formulas."""
     curves: Mapping[str, list[dict[str, Any]]]
     """Points of the report's figures, by name."""
-    judged: tuple[JudgedCompletion, ...] = field(repr=False)
-    """Every completion, in the order question, sample."""
+    source: Callable[[], Iterable[JudgedCompletion]] = field(repr=False)
+    """Where the judged completions are: in memory, or in a file."""
     question_ids: tuple[str, ...] = field(repr=False)
     """Questions in the order of the statistics."""
     statistics: Mapping[str, Statistic] = field(repr=False)
     """What the metrics are computed from, for `compare`; ``unique_references@m`` are the points of that curve."""
     repeats: tuple[str, ...] = field(default=(), repr=False)
     """What each question is recognised by: equal for one question under several ids, which intervals take as one."""
+    losses: Losses = field(default_factory=Losses, repr=False)
+    """Departures from the format, and faults."""
+
+    @cached_property
+    def judged(self) -> tuple[JudgedCompletion, ...]:
+        """Every completion, in the order question, sample; read when asked for, where they stand in a file."""
+        return tuple(self.source())
 
     @classmethod
     def read(cls, folder: Path | str, *, metrics: Sequence[str] = ()) -> Evaluation:
@@ -68,14 +74,11 @@ class Evaluation:
         for name in ("k", "pooled"):
             if name not in stored.view:
                 raise RecordError(f"{folder / runs.METRICS}: view.{name} is missing: evaluate again")
-        lines = runs.judged_lines(folder / runs.JUDGED)
-        rows = tqdm(lines, desc="reading judged.jsonl", unit=" completions", delay=SHOW_AFTER, leave=False)
-        judged = ordered([line.judged for line in rows], lambda one: one.id)
-        if any(one.schema == 0 for one in judged):
-            judged = completed(judged, folder, stored.pool if stored.view.get("pooled") else 0)
-        questions, _, statistics = _measured(judged, stored.view, metrics)
-        repeats = _repeats(judged)
-        return cls(stored.view, stored.metrics, stored.curves, tuple(judged), questions, statistics, repeats)
+        votes = stored.view.get("confidence_from") == "votes"
+        columns, source = read_columns(folder, pool_of(stored.view), votes=votes)
+        _, statistics = _measured(columns, stored.view, metrics)
+        ids, repeats = tuple(columns.ids), tuple(columns.repeats)
+        return cls(stored.view, stored.metrics, stored.curves, source, ids, statistics, repeats)
 
     def write(self, folder: Path | str, *, completions: Path | str | None = None) -> None:
         """Write ``judged.jsonl`` and ``metrics.json`` into ``folder``, each whole or not at all.
@@ -162,7 +165,14 @@ def evaluate(
     judged, how = judge_completions(
         completions, verifier=verifier, reward=reward, k=k, pooled=pooled, confidence_from=confidence_from
     )
-    return measure(judged, how, metrics=metrics, n_boot=n_boot, seed=seed)
+    columns = columns_of(judged, pool_of(how), votes=confidence_from == "votes")
+    measured = measure(columns, how, source=lambda: judged, metrics=metrics, n_boot=n_boot, seed=seed)
+    return replace(measured, losses=Losses.of(judged))
+
+
+def pool_of(view: Mapping[str, Any]) -> int:
+    """Completions of a pooled set; 0 where a completion is a set by itself."""
+    return int(view.get("k") or 1) if view.get("pooled") else 0
 
 
 def check_measures(metrics: Sequence[str], n_boot: int) -> None:
@@ -174,48 +184,49 @@ def check_measures(metrics: Sequence[str], n_boot: int) -> None:
 
 
 def measure(
-    judged: Sequence[JudgedCompletion],
+    columns: Columns,
     how: Mapping[str, Any],
     *,
+    source: Callable[[], Iterable[JudgedCompletion]],
     metrics: Sequence[str] = (),
     n_boot: int = N_BOOT,
     seed: int = 0,
 ) -> Evaluation:
-    """Metrics of what `judge_completions` returned, or of the questions of a part; nothing is judged.
+    """Metrics of judged completions, or of the questions of a part; nothing is judged.
 
     Undefined metrics are NaN, with n = 0: all of them where nothing could be scored.
     """
-    questions, tables, statistics = _measured(judged, how, metrics)
-    n_unscored, repeats = tables.completions.n_unscored, _repeats(judged)
-    n_different = len(set(repeats))
+    tables, statistics = _measured(columns, how, metrics)
+    n_questions, n_unscored = len(columns.ids), int(columns.unscored_P_2[:, 0].sum())
+    n_different = len(set(columns.repeats))
     with tqdm(total=n_boot, desc="intervals", unit=" resamples", delay=SHOW_AFTER, leave=False) as bar:
         estimates = bootstrap(
             statistics,
-            len(questions),
+            n_questions,
             rng=np.random.default_rng(seed),
             n_boot=n_boot,
             n_unscored=n_unscored,
-            repeats_P=np.array(repeats),
+            repeats_P=np.array(columns.repeats) if n_different < n_questions else None,
             advance=bar.update,
         )
-    statuses = Counter(one.status for one in judged)
+    statuses = columns.statuses_P_4.sum(axis=0, dtype=np.int64).tolist()
     return Evaluation(
         view={
             **how,
-            "has_confidence": _states_confidences(judged, tables),
-            "n_questions": len(questions),
-            **({"n_different_questions": n_different} if n_different < len(questions) else {}),
-            "n_completions": len(judged),
+            "has_confidence": bool(columns.states_P.any() or (~np.isnan(tables.answers.q)).any()),
+            "n_questions": n_questions,
+            **({"n_different_questions": n_different} if n_different < n_questions else {}),
+            "n_completions": sum(statuses),
             "n_sets": tables.sets.n_sets,
             "n_unscored": n_unscored,
-            "statuses": {status.value: statuses[status.value] for status in ParseStatus},
+            "statuses": dict(zip(STATUSES, statuses, strict=True)),
         },
         metrics={name: estimate for name, estimate in estimates.items() if not name.startswith((CURVE, EXCESS))},
         curves=curves_of(*tables, estimates),
-        judged=tuple(judged),
-        question_ids=questions,
+        source=source,
+        question_ids=tuple(columns.ids),
         statistics=statistics,
-        repeats=repeats,
+        repeats=tuple(columns.repeats),
     )
 
 
@@ -252,28 +263,13 @@ def compare(first: Evaluation, second: Evaluation, *, n_boot: int = N_BOOT, seed
     return paired_differences(pairs, len(shared), rng=rng, n_boot=n_boot, repeats_P=repeats_P)
 
 
-def _repeats(judged: Iterable[JudgedCompletion]) -> tuple[str, ...]:
-    """What each question is recognised by, in order of first appearance; its id in files that do not tell."""
-    return tuple({one.id: same_question(one.question) if one.question else f"id {one.id}" for one in judged}.values())
-
-
-def _measured(
-    judged: Sequence[JudgedCompletion], view: Mapping[str, Any], metrics: Sequence[str]
-) -> tuple[tuple[str, ...], Tables, dict[str, Statistic]]:
-    """Questions, the columns of what was judged, and every statistic by name."""
-    questions = {id_: number for number, id_ in enumerate(dict.fromkeys(one.id for one in judged))}
-    pool = int(view.get("k") or 1) if view.get("pooled") else 0
-    tables = tables_of(judged, questions, pool, votes=view.get("confidence_from") == "votes")
-    built_in = statistics_of(*tables, overlaps_of(judged, questions))
+def _measured(columns: Columns, view: Mapping[str, Any], metrics: Sequence[str]) -> tuple[Tables, dict[str, Statistic]]:
+    """The columns of what was judged, and every statistic by name."""
+    tables = columns.tables(votes=view.get("confidence_from") == "votes")
+    built_in = statistics_of(*tables, columns.overlaps_P_4)
     own = own_statistics(metrics, tables.sets, built_in)
     curve = {f"{CURVE}{m}": one for m, one in of_unique_references(tables.completions).items()}
-    return tuple(questions), tables, {**built_in, **own, **curve, **excess_by_n_true(tables.sets)}
-
-
-def _states_confidences(judged: Sequence[JudgedCompletion], tables: Tables) -> bool:
-    """Whether there are confidences, also where no answer could be scored."""
-    is_stated = any(q is not None for one in judged for q in one.confidences)
-    return is_stated or bool((~np.isnan(tables.answers.q)).any())
+    return tables, {**built_in, **own, **curve, **excess_by_n_true(tables.sets)}
 
 
 def _summary(view: Mapping[str, Any]) -> str:

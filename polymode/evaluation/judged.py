@@ -257,16 +257,26 @@ def with_overlaps(judged: Sequence[JudgedCompletion], completions: Sequence[Comp
 
     Only some questions when there are very many.
     """
-    texts: dict[str, list[str]] = {}
+    groups: dict[str, list[Completion]] = {}
     for completion in completions:
-        texts.setdefault(completion.example.id, []).append(completion.text)
-    several = [id_ for id_, group in texts.items() if len(group) > 1]
-    count = min(len(several), diversity.MAX_OVERLAP_QUESTIONS)
-    chosen = [several[i * len(several) // count] for i in range(count)]
+        groups.setdefault(completion.example.id, []).append(completion)
+    several = [id_ for id_, group in groups.items() if len(group) > 1]
+    chosen = [several[i] for i in compared(len(several))]
     bar = tqdm(chosen, desc="overlap", unit=" questions", delay=SHOW_AFTER, leave=False)
-    overlaps = {id_: tuple(_or_none(x) for x in diversity.text_overlaps(texts[id_])) for id_ in bar}
+    overlaps = {id_: overlap_of(groups[id_]) for id_ in bar}
     # The first completion of a question takes its overlap.
     return [replace(one, overlap=overlaps.pop(one.id)) if one.id in overlaps else one for one in judged]
+
+
+def compared(n_several: int) -> list[int]:
+    """Which of the questions with several completions have their texts compared: all, or so many evenly spaced."""
+    count = min(n_several, diversity.MAX_OVERLAP_QUESTIONS)
+    return [i * n_several // count for i in range(count)]
+
+
+def overlap_of(completions: Sequence[Completion]) -> tuple[float | None, ...]:
+    """The overlaps of the texts of one question."""
+    return tuple(_or_none(x) for x in diversity.text_overlaps([one.text for one in completions]))
 
 
 def _or_none(value: float) -> float | None:

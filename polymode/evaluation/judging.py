@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby, pairwise
 from typing import Any, TypeVar
 
@@ -35,53 +35,67 @@ def judge_completions(
     k: int | None = None,
     pooled: bool = False,
     confidence_from: str = "stated",
-    present: Iterable[JudgedCompletion] = (),
-    keep: Callable[[list[JudgedCompletion]], object] | None = None,
 ) -> tuple[list[JudgedCompletion], dict[str, Any]]:
     """Every completion judged, in the order question, sample, and how: k, pooled, confidence_from, verifier.
 
-    Arguments and errors as for `polymode.evaluation.evaluate`, and:
-        present: what was judged already, in the same way; a question with an unscored answer is judged again.
-        keep: called with each batch that has just been judged.
+    Arguments and errors as for `polymode.evaluation.evaluate`.
     """
     in_order = ordered(list(completions), lambda completion: completion.example.id)
-    _check(in_order, k, pooled, confidence_from)
-    questions = {id_: list(own) for id_, own in groupby(in_order, lambda completion: completion.example.id)}
-    if pooled and not any(len(own) >= (k or 0) for own in questions.values()):
-        raise ConfigError(f"k = {k} is too large for pooled sets: no question has {k} samples; generate more samples")
+    if not in_order:
+        raise ConfigError("completions is empty: give at least one completion")
+    for completion, after in pairwise(in_order):
+        first, example = completion.example, after.example
+        if first.id == example.id and first is not example and first != example:
+            raise ConfigError(f"id {example.id!r} stands for two different questions: give each question its own id")
+    questions = [list(own) for _, own in groupby(in_order, lambda completion: completion.example.id)]
+    several = next(((c.example.id, c.k) for c in in_order if c.k != 1), None)
+    largest = max(map(len, questions))
+    how = view_of(max(c.k for c in in_order), largest, several, k=k, pooled=pooled, confidence_from=confidence_from)
     judge = CompletionJudge(verifier if verifier is not None else TextVerifier(), reward)
-    pool = k or 0 if pooled else 0
-    judged = _finished(questions, present)
-    missing = [question for id_, question in questions.items() if id_ not in judged]
+    judged: list[JudgedCompletion] = []
     with tqdm(total=len(in_order), desc="judging", unit=" completions", delay=SHOW_AFTER, leave=False) as bar:
-        bar.update(len(in_order) - sum(map(len, missing)))
-        for batch in _batches(missing):
+        for batch in _batches(questions):
             judge.prepare([completion for question in batch for completion in question])
             for question in batch:
-                judged[question[0].example.id] = judge.judged(question, pool)
+                judged += judge.judged(question, how["k"] if pooled else 0)
                 bar.update(len(question))
-            if keep is not None:
-                keep([one for question in batch for one in judged[question[0].example.id]])
-    how = {
-        "k": k if pooled else max(c.k for c in in_order),
-        "pooled": pooled,
-        "confidence_from": confidence_from,
-        "verifier": describe_verifier(judge.verifier),
-    }
-    return with_overlaps([one for id_ in questions for one in judged[id_]], in_order), how
+    return with_overlaps(judged, in_order), {**how, "verifier": describe_verifier(judge.verifier)}
 
 
-def _finished(
-    questions: Mapping[str, Question], present: Iterable[JudgedCompletion]
-) -> dict[str, list[JudgedCompletion]]:
-    """By id, the questions of which all is there and scored: what a verifier failed on may succeed by now."""
-    by_sample = {(one.id, one.sample): one for one in present}
-    finished = {}
-    for id_, question in questions.items() if by_sample else ():
-        own = [by_sample[id_, one.sample] for one in question if (id_, one.sample) in by_sample]
-        if len(own) == len(question) and all(one.is_scored and (one.pool is None or one.pool.is_scored) for one in own):
-            finished[id_] = own
-    return finished
+def view_of(
+    most: int, n_samples: int, several: tuple[str, int] | None, *, k: int | None, pooled: bool, confidence_from: str
+) -> dict[str, Any]:
+    """How completions are measured: k, pooled, confidence_from.
+
+    Args:
+        most: largest k that was asked for.
+        n_samples: most completions of a question.
+        several: id and k of the first completion that was asked for more than one answer; None where none was.
+        k: answers of a pooled set.
+        pooled: whether completions are put together.
+        confidence_from: of a pooled answer.
+
+    Raises:
+        ConfigError: they cannot be measured so.
+    """
+    if confidence_from not in ("stated", "votes"):
+        raise ConfigError(f"confidence_from = {confidence_from!r} is not known: use 'stated' or 'votes'")
+    if confidence_from == "votes" and not pooled:
+        raise ConfigError("confidence_from = 'votes' counts answers of pooled sets: pass pooled=True and k")
+    if pooled:
+        if k is None:
+            raise ConfigError("k is missing: pooled=True needs the number of completions that make one set")
+        check_k(k)
+        if several is not None:
+            raise ConfigError(
+                f"pooled = True needs single-answer completions, but id {several[0]!r} asks for k = {several[1]}: "
+                "leave pooled out for multi-answer completions"
+            )
+        if n_samples < k:
+            raise ConfigError(
+                f"k = {k} is too large for pooled sets: no question has {k} samples; generate more samples"
+            )
+    return {"k": k if pooled else most, "pooled": pooled, "confidence_from": confidence_from}
 
 
 def ordered(items: list[Sampled], id_of: Callable[[Sampled], str]) -> list[Sampled]:
@@ -100,27 +114,3 @@ def _batches(questions: Sequence[Question]) -> Iterator[list[Question]]:
             batch = []
     if batch:
         yield batch
-
-
-def _check(in_order: list[Completion], k: int | None, pooled: bool, confidence_from: str) -> None:
-    if not in_order:
-        raise ConfigError("completions is empty: give at least one completion")
-    if confidence_from not in ("stated", "votes"):
-        raise ConfigError(f"confidence_from = {confidence_from!r} is not known: use 'stated' or 'votes'")
-    if confidence_from == "votes" and not pooled:
-        raise ConfigError("confidence_from = 'votes' counts answers of pooled sets: pass pooled=True and k")
-    for completion, after in pairwise(in_order):
-        first, example = completion.example, after.example
-        if first.id == example.id and first is not example and first != example:
-            raise ConfigError(f"id {example.id!r} stands for two different questions: give each question its own id")
-    if not pooled:
-        return
-    if k is None:
-        raise ConfigError("k is missing: pooled=True needs the number of completions that make one set")
-    check_k(k)
-    several = next((c for c in in_order if c.k != 1), None)
-    if several is not None:
-        raise ConfigError(
-            f"pooled = True needs single-answer completions, but id {several.example.id!r} asks for k = {several.k}: "
-            "leave pooled out for multi-answer completions"
-        )

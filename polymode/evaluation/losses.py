@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from polymode.runs import JudgedCompletion
@@ -104,22 +105,49 @@ def loss_of(judged: JudgedCompletion) -> Loss | None:
     return next((loss for pattern, loss in _KINDS if re.match(pattern, judged.reason)), _OTHER)
 
 
-def describe_losses(judged: Iterable[JudgedCompletion]) -> str:
-    """The commonest reasons, a line each, with their number, an example and the fix; "" when all are clean."""
-    counts: Counter[tuple[str, Loss]] = Counter()
-    first: dict[tuple[str, Loss], JudgedCompletion] = {}
-    n = 0
-    for one in judged:
-        n += 1
-        if (loss := loss_of(one)) is not None:
-            counts[one.status, loss] += 1
-            first.setdefault((one.status, loss), one)
-    if not counts:
-        return ""
-    lines = [f"not in the asked format: {counts.total():,} of {n:,} completions, most of them for"]
-    for (status, loss), count in counts.most_common(COMMONEST):
-        one = first[status, loss]
-        lines.append(
-            f"  {loss.name}: {count:,} {status}, first id {one.id!r} sample {one.sample} ({one.reason}); {loss.fix}"
-        )
-    return "\n".join(lines)
+@dataclass(slots=True)
+class Losses:
+    """What was lost of some completions, in numbers that add up: departures from the format, and faults."""
+
+    n: int = 0
+    """Completions."""
+    counts: Counter[tuple[str, Loss]] = field(default_factory=Counter)
+    """By status and kind."""
+    first: dict[tuple[str, Loss], tuple[str, int, str]] = field(default_factory=dict)
+    """Id, sample and reason of the first of each kind."""
+    faults: Counter[str] = field(default_factory=Counter)
+    """Why answers could not be judged."""
+
+    @classmethod
+    def of(cls, judged: Iterable[JudgedCompletion]) -> Losses:
+        """Those of completions."""
+        losses = cls()
+        for one in judged:
+            losses.n += 1
+            losses.faults.update(fault.partition(": ")[2] for fault in one.faults)
+            if (loss := loss_of(one)) is not None:
+                losses.counts[one.status, loss] += 1
+                losses.first.setdefault((one.status, loss), (one.id, one.sample, one.reason))
+        return losses
+
+    def add(self, later: Losses) -> None:
+        """Count those of later completions too."""
+        self.n += later.n
+        self.counts.update(later.counts)
+        self.faults.update(later.faults)
+        self.first = {**later.first, **self.first}
+
+    def describe(self) -> str:
+        """The commonest reasons, a line each, with their number, an example and the fix; "" when all are clean."""
+        lines = []
+        if self.counts:
+            lines.append(
+                f"not in the asked format: {self.counts.total():,} of {self.n:,} completions, most of them for"
+            )
+        for (status, loss), count in self.counts.most_common(COMMONEST):
+            id_, sample, reason = self.first[status, loss]
+            lines.append(f"  {loss.name}: {count:,} {status}, first id {id_!r} sample {sample} ({reason}); {loss.fix}")
+        for reason, count in self.faults.most_common(1):
+            total = self.faults.total()
+            lines.append(f"commonest of the {total:,} faults that left answers unscored ({count:,}): {reason}")
+        return "\n".join(lines)

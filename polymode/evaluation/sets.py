@@ -37,20 +37,19 @@ class SetRow(NamedTuple):
     n_tokens: float
 
 
-def tables_of(judged: Sequence[JudgedCompletion], questions: Mapping[str, int], pool: int, *, votes: bool) -> Tables:
-    """Columns of judged completions.
+def completions_table(judged: Sequence[JudgedCompletion], questions: Mapping[str, int]) -> JudgedTable:
+    """Columns of judged completions, in the order question, sample; ``questions`` numbers the ids."""
+    rows = [SetRow(questions[one.id], one.k or 1, one, one.confidences, _tokens([one])) for one in judged]
+    return tabulate(rows, len(questions))
 
-    Args:
-        judged: in the order question, sample; with ``pool`` > 1 the first of each pool holds the pooled set.
-        questions: number of each question by id.
-        pool: completions that make one set; 0 when a completion is a set by itself.
-        votes: confidence of a pooled answer is its share of the pool, and its calibration is checked.
+
+def pools_table(
+    judged: Sequence[JudgedCompletion], questions: Mapping[str, int], pool: int, *, votes: bool
+) -> JudgedTable:
+    """Columns of the pooled sets, each of which the first of its ``pool`` completions holds.
+
+    With ``votes``, the confidence of a pooled answer is its share of the pool.
     """
-    completions = tabulate(
-        [SetRow(questions[one.id], one.k or 1, one, one.confidences, _tokens([one])) for one in judged], len(questions)
-    )
-    if not pool:
-        return Tables(completions, completions, completions)
     rows = [
         SetRow(
             question=questions[members[0].id],
@@ -64,8 +63,7 @@ def tables_of(judged: Sequence[JudgedCompletion], questions: Mapping[str, int], 
         for members in pools_of(judged, pool)
         if members[0].pool is not None
     ]
-    sets = tabulate(rows, len(questions))
-    return Tables(sets, completions, sets.without_duplicates() if votes else completions)
+    return tabulate(rows, len(questions))
 
 
 def overlaps_of(judged: Iterable[JudgedCompletion], questions: Mapping[str, int]) -> np.ndarray:

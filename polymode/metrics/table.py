@@ -109,12 +109,36 @@ class JudgedTable:
         rank_A[order_A] = np.arange(len(order_A)) - first_N[self.owner[order_A]]
         return rank_A
 
+    def of_questions(self, places_P: Ints, n_unscored: int = 0) -> JudgedTable:
+        """The sets of the questions at ``places_P``, rising, which are numbered anew."""
+        number_P = np.full(self.n_questions, -1)
+        number_P[places_P] = np.arange(len(places_P))
+        is_here_N = number_P[self.question] >= 0
+        is_here_A = is_here_N[self.owner]
+        columns = {
+            name: values[is_here]
+            for names, is_here in ((SET_COLUMNS, is_here_N), (ANSWER_COLUMNS, is_here_A))
+            for name in names
+            if (values := getattr(self, name)) is not None
+        }
+        columns["question"] = number_P[columns["question"]]
+        columns["owner"] = (np.cumsum(is_here_N) - 1)[columns["owner"]]
+        return replace(self, n_questions=len(places_P), n_unscored=n_unscored, **columns)
+
     def without_duplicates(self) -> JudgedTable:
         """The same sets with the first of equal answers only."""
         is_first_A = ~self.is_duplicate
-        names = ["owner", "slot", "q", "y", "p", "is_duplicate", "match", "answer_class"]
-        names += [] if self.soft_labels is None else ["soft_labels"]
-        return replace(self, **{name: getattr(self, name)[is_first_A] for name in names})
+        columns = {name: getattr(self, name) for name in ANSWER_COLUMNS}
+        return replace(self, **{name: x_A[is_first_A] for name, x_A in columns.items() if x_A is not None})
+
+
+SET_COLUMNS = (
+    *("question", "k", "n_references", "n_tokens", "best", "kl", "total_variation"),
+    *("by_ast", "by_behaviour", "is_complete"),
+)
+"""Columns of sets; the last three may be absent."""
+ANSWER_COLUMNS = ("owner", "slot", "q", "y", "p", "is_duplicate", "match", "answer_class", "soft_labels")
+"""Columns of answers; the last may be absent."""
 
 
 def floats(name: str, values: ArrayLike, low: float = -np.inf, high: float = np.inf) -> Floats:

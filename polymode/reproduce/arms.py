@@ -241,13 +241,12 @@ def _evaluate(
     plan: Plan, view: View, folder: Path, verifier: AnyVerifier, deep: runs.Metrics | None = None
 ) -> runs.Metrics:
     """Judge and measure one folder; figures that need 30 answers a question come from ``deep``."""
-    from polymode.evaluation import evaluate_into, read_completions
+    from polymode.evaluation import evaluate_into
 
     source = folder / runs.COMPLETIONS
     evaluate_into(
         folder,
         source,
-        read_completions(source, verifier=verifier),
         verifier=verifier,
         by=plan.groups_by,
         pooled=view.pool > 1,

@@ -19,6 +19,8 @@ all and knows the schema version; ``lines`` reads large files in order or at kno
 """
 
 from polymode.runs.chats import read_chat, read_shots, write_chat
+from polymode.runs.completion_blocks import Reading
+from polymode.runs.completion_index import CompletionIndex, Map, Questions, index_completions
 from polymode.runs.completions import (
     Named,
     completion_of,
@@ -59,6 +61,7 @@ from polymode.runs.judged import (
     JudgedSet,
     grouping_fields,
     judged_at,
+    judged_line,
     judged_lines,
     judged_path,
     write_judged,
@@ -88,14 +91,18 @@ __all__ = [
     "SCHEMA",
     "TRAIN_METRICS",
     "ChangedError",
+    "CompletionIndex",
     "CompletionsFile",
     "CompletionsPart",
     "ImportedLog",
     "JudgedCompletion",
     "JudgedPart",
     "JudgedSet",
+    "Map",
     "Metrics",
     "Named",
+    "Questions",
+    "Reading",
     "Stamp",
     "append_step",
     "completion_of",
@@ -108,9 +115,11 @@ __all__ = [
     "fingerprint",
     "import_log",
     "is_training",
+    "index_completions",
     "json_objects",
     "log_at",
     "judged_at",
+    "judged_line",
     "judged_lines",
     "judged_path",
     "grouping_fields",

@@ -13,23 +13,29 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter
-
-from polymode.distributions import SUM_TOLERANCE, with_target
 from polymode.errors import ConfigError, DataNotFoundError, RecordError, RunIncompleteError
-from polymode.parsing import final_part, states_confidences
-from polymode.prompts import check_k, reasoning_opened_by, with_reasoning_opened
-from polymode.references import check_references, reference_from
+from polymode.parsing import final_part
+from polymode.prompts import check_k
+from polymode.runs.completion_lines import (
+    FIX,
+    LINES,
+    SHARED,
+    Row,
+    completion_from,
+    difference_of,
+    example_of,
+    other_question,
+    repeated_sample,
+    shared_fields,
+)
 from polymode.runs.files import SCHEMA, to_json, write_jsonl
 from polymode.runs.folder import COMPLETIONS, file_in
-from polymode.runs.judged import Count, Share
 from polymode.runs.lines import Stamp, lines_at, parse_object, raw_lines
 from polymode.runs.validation import parsed_record
 from polymode.types import Completion, Example, Target
@@ -39,54 +45,6 @@ from polymode.verifiers.text import TextVerifier
 log = logging.getLogger(__name__)
 Named = Mapping[str, Any]
 """A task or verifier as files hold it: ``{"name": ..., "options": {...}}``."""
-_FIX = "correct the line"
-_SHARED = ("question", "references", "exclusive", "ask", "distribution", "target", "p_correct")
-"""Fields that samples of one question share."""
-
-
-def _sums_to_one(masses: dict[str, float] | None) -> dict[str, float] | None:
-    if masses is not None and abs((total := math.fsum(masses.values())) - 1) > SUM_TOLERANCE:
-        raise ValueError(
-            f"distribution: probabilities sum to {total:.6g}; they must sum to 1, with the missing answers added"
-        )
-    return masses
-
-
-def _is_name(value: Any) -> Any:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, (str, int))):
-        raise ValueError(f"id = {value!r:.80} is not allowed: give a string or a whole number")
-    return value
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """The fields of a line."""
-
-    __pydantic_config__ = ConfigDict(strict=True, allow_inf_nan=False)
-
-    completion: str
-    references: list[Any]
-    """None of them: the question has no right answer."""
-    question: str = ""
-    id: Annotated[Any, AfterValidator(_is_name)] = None
-    k: int | None = None
-    confidence: bool | None = None
-    prompt: Any = None
-    sample: Count | None = None
-    n_tokens: Count | None = None
-    finished: bool | None = None
-    exclusive: bool | None = None
-    distribution: Annotated[dict[str, Share] | None, AfterValidator(_sums_to_one)] = None
-    target: Target | None = None
-    p_correct: dict[str, Share] | None = None
-    confidences: list[Share] | None = None
-    confidence_mass: list[Share] | None = None
-    ask: str | None = None
-    meta: dict[str, Any] | None = None
-    schema: Annotated[int, Field(ge=0, le=SCHEMA)] = 0
-
-
-_ADAPTER = TypeAdapter(_Row)
 
 
 def read_completions(
@@ -183,46 +141,23 @@ class _Reader:
 
     def read(self, content: bytes, where: str, line: int) -> Completion:
         """The completion of a line; raises RecordError, which says where."""
-        row = parsed_record(_ADAPTER, content, where, _FIX)
+        row = parsed_record(LINES, content, where, FIX)
         try:
             return self._completion(row, line)
         except (RecordError, ConfigError) as exc:
             raise RecordError(f"{where}: {exc}") from None
 
-    def _completion(self, row: _Row, line: int) -> Completion:
+    def _completion(self, row: Row, line: int) -> Completion:
         example = self._example(row, line)
-        k = self.k if self.k is not None else row.k
-        if k is None:
-            raise RecordError('k is missing: add "k", the number of answers asked for, or give it as an option (--k)')
-        text = with_reasoning_opened(row.completion, reasoning_opened_by(row.prompt))
-        has_confidence = self.confidence if self.confidence is not None else row.confidence
-        if has_confidence is None:
-            has_confidence = states_confidences(text)
-            if "<answer" in final_part(text):
-                self.guesses[has_confidence].append(line)
-        if row.confidences is not None and len(row.confidences) != k:
-            raise RecordError(f"confidences = {row.confidences} is not allowed: give k = {k} numbers, one per slot")
-        return Completion(
-            example=example,
-            text=text,
-            k=check_k(k),
-            has_confidence=has_confidence,
-            sample=self.sample_of(row.sample, example.id, line),
-            n_tokens=row.n_tokens,
-            is_finished=row.finished is not False,
-            confidences=None if row.confidences is None else tuple(row.confidences),
-            confidence_mass=None if row.confidence_mass is None else tuple(row.confidence_mass),
-        )
+        made = completion_from(row, example, 0, k=self.k, confidence=self.confidence)
+        if self.confidence is None and row.confidence is None and "<answer" in final_part(made.text):
+            self.guesses[made.has_confidence].append(line)
+        return replace(made, sample=self.sample_of(row.sample, example.id, line))
 
     def difference(self) -> str:
         """How lines that do not say whether confidences were asked for differ; "" when they do not."""
-        if not all(self.guesses.values()):
-            return ""
-        counts = {is_stated: f"{len(lines):,} (first: line {lines[0]})" for is_stated, lines in self.guesses.items()}
-        return (
-            f"confidences are stated in {counts[True]} of the lines without the field 'confidence' and not in "
-            f'{counts[False]}; each line is read as it is. Add "confidence": true or false to the lines, or give '
-            "--confidence yes or no for all"
+        return difference_of(
+            {is_stated: (len(lines), lines[0] if lines else 0) for is_stated, lines in self.guesses.items()}
         )
 
     def id_of(self, id_: Any, content: Iterable[Any], has_question: bool, line: int) -> str:
@@ -239,38 +174,18 @@ class _Reader:
         if sample is None:
             sample = next(number for number in count(len(lines)) if number not in lines)
         if sample in lines:
-            raise RecordError(
-                f"sample {sample} of id {id_!r} stands in line {lines[sample]} already; number the samples of a "
-                "question"
-            )
+            raise RecordError(repeated_sample(id_, sample, lines[sample]))
         lines[sample] = line
         return sample
 
-    def _example(self, row: _Row, line: int) -> Example:
-        shared = tuple(getattr(row, name) for name in _SHARED)
+    def _example(self, row: Row, line: int) -> Example:
+        shared = shared_fields(row)
         id_ = self.id_of(row.id, shared, bool(row.question), line)
         if id_ not in self.examples:
-            references = tuple(map(reference_from, row.references))
-            if self.verifier is not None:
-                check_references(references, self.verifier)
-            example = Example(
-                id=id_,
-                question=row.question,
-                references=references,
-                distribution=row.distribution,
-                p_correct=row.p_correct,
-                exclusive=bool(row.exclusive),
-                ask=row.ask or "",
-                meta=row.meta or {},
-            )
-            example = with_target(example, self.target or row.target or "verdict")
-            self.examples[id_] = shared, example, line
+            self.examples[id_] = shared, example_of(row, id_, self.verifier, self.target), line
         theirs, example, first = self.examples[id_]
         if theirs != shared:
-            raise RecordError(
-                f"id {id_!r} stands in line {first} with another question, references, distribution or target; "
-                "lines share an id only when they are samples of one question"
-            )
+            raise RecordError(other_question(id_, first))
         return example
 
 
@@ -287,7 +202,7 @@ def named_verifiers(path: Path) -> list[tuple[int, Named | None]]:
     for number, _, content in raw_lines(path):
         verifier = None
         if b'"meta"' in content:
-            verifier = named_verifier(parse_object(content, f"{path}, line {number}", _FIX).get("meta"))
+            verifier = named_verifier(parse_object(content, f"{path}, line {number}", FIX).get("meta"))
         first.setdefault(json.dumps(verifier, sort_keys=True), (number, verifier))
     return list(first.values())
 
@@ -324,8 +239,8 @@ def completion_offsets(path: Path, label: str | None = None) -> dict[tuple[str, 
     reader = _Reader()
     offsets: dict[tuple[str, int], int] = {}
     for number, offset, content in raw_lines(path, label):
-        row = parse_object(content, f"{label}, line {number}", _FIX)
-        shared = [row.get(name) for name in _SHARED]
+        row = parse_object(content, f"{label}, line {number}", FIX)
+        shared = [row.get(name) for name in SHARED]
         id_, sample = reader.id_of(row.get("id"), shared, bool(row.get("question")), number), row.get("sample")
         if not isinstance(sample, int) or sample in reader.samples.get(id_, {}):
             sample = None

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
+from json import JSONEncoder
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -228,7 +229,9 @@ def judged_lines(
             yield JudgedLine(number, offset, judged)
 
 
-def judged_at(path: Path, stamp: Stamp, offsets: Iterable[int], label: str | None = None) -> list[JudgedCompletion]:
+def judged_at(
+    path: Path, stamp: Stamp | None, offsets: Iterable[int], label: str | None = None
+) -> list[JudgedCompletion]:
     """The judged completions that start at the offsets; raises as `judged_lines` and `lines_at`."""
     return [parsed_record(_ADAPTER, content, where, _FIX) for where, content in lines_at(path, stamp, offsets, label)]
 
@@ -239,6 +242,14 @@ def judged_path(path: Path | str) -> Path:
     if not path.is_file():
         raise DataNotFoundError(f"{path} does not exist: check the path, or judge the completions (polymode evaluate)")
     return path
+
+
+def judged_line(judged: JudgedCompletion) -> bytes:
+    """A line of judged.jsonl."""
+    return f"{_encode(judged.to_row())}\n".encode(errors="backslashreplace")
+
+
+_encode = JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
 def write_judged(path: Path, judged: Iterable[JudgedCompletion]) -> int:

@@ -70,8 +70,10 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
         yield parse_object(content, f"{path}, line {number}", _FIX)
 
 
-def lines_at(path: Path, stamp: Stamp, offsets: Iterable[int], label: str | None = None) -> list[tuple[str, bytes]]:
-    """What stands at the offsets, each with the place that errors name.
+def lines_at(
+    path: Path, stamp: Stamp | None, offsets: Iterable[int], label: str | None = None
+) -> list[tuple[str, bytes]]:
+    """What stands at the offsets, each with the place that errors name; ``stamp`` None: of a file that still grows.
 
     Raises:
         ChangedError: the file is no longer the one with this stamp.
@@ -79,7 +81,7 @@ def lines_at(path: Path, stamp: Stamp, offsets: Iterable[int], label: str | None
     """
     label = label or str(path)
     with path.open("rb") as handle:
-        if stamp_of(handle.fileno()) != stamp:
+        if stamp is not None and stamp_of(handle.fileno()) != stamp:
             raise ChangedError(f"{label} has changed: read it again")
         lines = []
         for offset in offsets:

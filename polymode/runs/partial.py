@@ -7,18 +7,22 @@ A kill can leave half a line at the end, which is cut off when the part is read.
 
 from __future__ import annotations
 
+import fcntl
 import json
+import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from polymode.errors import RecordError, WriteError
+from polymode.errors import RecordError, RunExistsError, WriteError
 from polymode.runs.completions import Named, completion_to_row
-from polymode.runs.files import SCHEMA, check_schema, to_json
-from polymode.runs.judged import JudgedCompletion, judged_lines
-from polymode.runs.lines import read_jsonl
+from polymode.runs.files import SCHEMA, check_schema, replacing, to_json
+from polymode.runs.lines import parse_object, raw_lines, read_jsonl
 from polymode.types import Completion, Example
+
+log = logging.getLogger(__name__)
 
 
 class Part:
@@ -44,14 +48,50 @@ class Part:
     def add(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Add finished lines; raises WriteError. They outlive this process from now on."""
         text = "".join(f"{json.dumps(to_json(row), allow_nan=False)}\n" for row in rows)
+        with self._appending() as handle:
+            handle.write(text.encode("ascii"))
+
+    @contextmanager
+    def _appending(self) -> Iterator[IO[bytes]]:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a", encoding="ascii") as handle:
-                handle.write(text)
+            with self.path.open("ab") as handle:
+                yield handle
         except OSError as exc:
             raise WriteError(
                 f"cannot write {self.path}: {exc.strerror or exc}; free space, then go on with --resume"
             ) from exc
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Nobody else writes this part meanwhile; the system takes the lock back when a process ends, however it ends.
+
+        Raises:
+            RunExistsError: another process does.
+            WriteError: the lock cannot be written.
+        """
+        lock = self.target.with_name(f".{self.target.name}.lock")
+        try:
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            handle = lock.open("a+b")
+        except OSError as exc:
+            raise WriteError(f"cannot write {lock}: {exc.strerror or exc}; choose another folder") from exc
+        with handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # Whoever had the lock may have removed its file since it was opened here.
+                is_removed = not lock.exists() or not os.path.samestat(os.fstat(handle.fileno()), lock.stat())
+            except OSError:
+                is_removed = True
+            if is_removed:
+                raise RunExistsError(
+                    f"{self.target}: another process is writing it now: wait until it is done, or choose another --out"
+                )
+            try:
+                yield
+            finally:
+                with suppress(OSError):
+                    lock.unlink()
 
     def remove(self) -> None:
         """Remove the part, when its target is written or nothing in it is wanted; raises WriteError."""
@@ -135,25 +175,53 @@ class JudgedPart(Part):
         self.remove()
         self.add([{"schema": SCHEMA, "settings": settings}])
 
-    def judged(self, settings: Mapping[str, Any]) -> list[JudgedCompletion]:
-        """What was judged with these settings; nothing where there is no part.
+    def places(self, settings: Mapping[str, Any]) -> Iterator[tuple[str, int, int]]:
+        """Id, sample and place in bytes of what was judged with these settings; nothing where there is no part.
+
+        A damaged line is left out, so that its completion is judged again, and logged as a warning.
 
         Raises:
-            RecordError: it was judged with others; names the first that differs, and what to do. Or damage.
+            RecordError: it was judged with others; names the first that differs, and what to do.
+            WriteError: half a line at the end cannot be cut off.
         """
-        rows = iter(self.rows())
-        head = next(rows, None)
-        if head is None:
-            return []
-        stored, current = head.get("settings") or {}, to_json(settings)
+        if not self.path.is_file():
+            return
+        self._cut()
+        lines = raw_lines(self.path)
+        _, _, head = next(lines, (0, 0, b"{}"))
+        stored = parse_object(head, f"{self.path}, line 1", _AGAIN)
+        check_schema(stored.get("schema"), f"{self.path}, line 1")
+        stored, current = stored.get("settings") or {}, to_json(settings)
         for name, value in current.items():
             if stored.get(name) != value:
                 raise RecordError(
                     f"{name} = {value!r} differs from {stored.get(name)!r}, with which {self.path} was judged: resume "
                     "with the same options, or leave --resume out to judge all again"
                 )
-        return [line.judged for line in judged_lines(self.path, skip=1)]
+        for number, offset, content in lines:
+            try:
+                row = parse_object(content, f"line {number}", "judged again")
+                yield str(row["id"]), int(row["sample"]), offset
+            except (RecordError, KeyError, TypeError, ValueError):
+                log.warning("%s, line %d is damaged: what it held is judged again", self.path, number)
 
-    def add_judged(self, judged: Iterable[JudgedCompletion]) -> None:
-        """Add what was judged; raises WriteError."""
-        self.add(one.to_row() for one in judged)
+    def append(self, lines: bytes) -> int:
+        """Add encoded lines and return the place of the first, in bytes; raises WriteError."""
+        with self._appending() as handle:
+            start = handle.seek(0, os.SEEK_END)
+            handle.write(lines)
+        return start
+
+    def finish(self, offsets: Iterable[int]) -> None:
+        """Write the target from the lines at ``offsets``, in that order, whole or not at all; raises WriteError."""
+        with replacing(self.target) as target, target.open("wb") as out, self.path.open("rb") as handle:
+            place = 0
+            for offset in offsets:
+                if offset != place:
+                    handle.seek(offset)
+                line = handle.readline()
+                out.write(line)
+                place = offset + len(line)
+
+
+_AGAIN = "leave --resume out to judge all again"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from polymode import runs
-from polymode.errors import RecordError
+from polymode.errors import RecordError, RunExistsError
 from polymode.runs import CompletionsPart, JudgedCompletion, JudgedPart
 from polymode.types import Completion, Example, Reference
 
@@ -64,17 +64,56 @@ def test_damage_and_other_questions_are_named(part: CompletionsPart) -> None:
         part.completions(EXAMPLES)
 
 
+SETTINGS = {"completions": "abc", "verifier": {"name": "text", "options": {}}, "k": None}
+
+
 def test_verdicts_come_back_only_with_the_settings_they_were_made_with(tmp_path: Path) -> None:
     part = JudgedPart(tmp_path / runs.JUDGED)
-    settings = {"completions": "abc", "verifier": {"name": "text", "options": {}}, "k": None}
-    assert part.judged(settings) == []
-    part.begin(settings)
-    assert part.judged(settings) == []
-    part.add_judged(JUDGED)
-    assert [(one.id, one.answers, one.reason) for one in part.judged(settings)] == [
+    assert list(part.places(SETTINGS)) == []
+    part.begin(SETTINGS)
+    assert list(part.places(SETTINGS)) == []
+    start = part.append(b"".join(map(runs.judged_line, JUDGED)))
+    places = list(part.places(SETTINGS))
+    assert [(id_, sample) for id_, sample, _ in places] == [(one.id, one.sample) for one in JUDGED]
+    assert places[0][2] == start
+    stored = runs.judged_at(part.path, None, [offset for *_, offset in places])
+    assert [(one.id, one.answers, one.reason) for one in stored] == [
         (one.id, one.answers, one.reason) for one in JUDGED
     ]
     with pytest.raises(RecordError, match="k = 2 differs from None, with which .*judged.jsonl.part was judged: resume"):
-        part.judged({**settings, "k": 2})
-    part.begin({**settings, "k": 2})
-    assert part.judged({**settings, "k": 2}) == []
+        list(part.places({**SETTINGS, "k": 2}))
+    part.begin({**SETTINGS, "k": 2})
+    assert list(part.places({**SETTINGS, "k": 2})) == []
+
+
+@pytest.mark.parametrize("damage", [b"[]\n", b"{\n", b"\xff\n", b'{"id": "a"}\n', b'{"id": "a", "sample": "x"}\n'])
+def test_a_damaged_line_of_verdicts_is_named_and_left_out(
+    tmp_path: Path, damage: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    part = JudgedPart(tmp_path / runs.JUDGED)
+    part.begin(SETTINGS)
+    part.append(damage)
+    part.append(runs.judged_line(JUDGED[1]))
+    assert [id_ for id_, *_ in part.places(SETTINGS)] == ["b"]
+    [message] = caplog.messages
+    assert "judged.jsonl.part, line 2 is damaged" in message and "judged again" in message
+
+
+def test_lines_are_put_in_order_whatever_order_they_were_finished_in(tmp_path: Path) -> None:
+    part = JudgedPart(tmp_path / runs.JUDGED)
+    part.begin(SETTINGS)
+    places = [part.append(runs.judged_line(one)) for one in reversed(JUDGED)]
+    part.finish(reversed(places))
+    assert part.target.read_bytes() == b"".join(map(runs.judged_line, JUDGED))
+
+
+def test_only_one_process_at_a_time_writes_a_part(tmp_path: Path) -> None:
+    part = JudgedPart(tmp_path / "new" / runs.JUDGED)
+    with part.alone():
+        with pytest.raises(RunExistsError, match="another process is writing it now"), part.alone():
+            pass
+        with JudgedPart(tmp_path / runs.JUDGED).alone():
+            pass
+    with part.alone():
+        pass
+    assert list(part.target.parent.iterdir()) == []

@@ -12,7 +12,7 @@ from polymode import runs
 from polymode.errors import RecordError
 from polymode.evaluation import read_completions
 from polymode.runs import surrogates
-from polymode.runs.completions import _ADAPTER
+from polymode.runs.completion_lines import LINES as _ADAPTER
 from polymode.runs.validation import parsed_record
 from polymode.types import Example, Reference
 

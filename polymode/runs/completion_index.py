@@ -1,0 +1,258 @@
+"""Where the completions of each question stand in a file, so that a large one is read question by question (layer L3).
+
+`read_completions` holds every text; an index holds four numbers for a completion and the id of each question. It is
+made from blocks of lines, which may be scanned side by side, and refuses what `read_completions` refuses. Samples of a
+question may stand anywhere in the file. Axes: ``_N`` completions in the order question, sample; ``_P`` questions in
+order of first appearance.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polymode.errors import ConfigError, DataNotFoundError, RecordError
+from polymode.prompts import check_k
+from polymode.runs.completion_blocks import BLOCK, Label, Reading, Scan, blocks_of, scan_block
+from polymode.runs.completion_lines import (
+    FIX,
+    LINES,
+    completion_from,
+    difference_of,
+    example_of,
+    other_question,
+    repeated_sample,
+    shared_fields,
+)
+from polymode.runs.lines import Stamp, lines_at, stamp_of
+from polymode.runs.validation import parsed_record
+from polymode.types import Completion
+
+log = logging.getLogger(__name__)
+Ints = NDArray[Any]
+Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
+"""`map`, or anything that does the same elsewhere: results in the order of the items."""
+
+
+class Questions(NamedTuple):
+    """Some questions, and where their completions stand; what a worker is sent."""
+
+    ids: tuple[str, ...]
+    start: Ints
+    """Of each question's completions in the arrays below, and the end of the last."""
+    offset_N: Ints
+    sample_N: Ints
+
+    def read(self, path: Path, stamp: Stamp, reading: Reading, number: int) -> list[Completion]:
+        """The completions of one of them, in sample order; raises ChangedError, RecordError and OSError."""
+        part = slice(int(self.start[number]), int(self.start[number + 1]))
+        offsets, samples = self.offset_N[part], self.sample_N[part].tolist()
+        order = np.argsort(offsets)  # the first line of a question says what it is
+        lines = lines_at(path, stamp, offsets[order].tolist())
+        rows = [parsed_record(LINES, content, where, FIX) for where, content in lines]
+        example = example_of(rows[0], self.ids[number], target=reading.target)
+        of_sample = {
+            samples[place]: completion_from(row, example, samples[place], k=reading.k, confidence=reading.confidence)
+            for place, row in zip(order.tolist(), rows, strict=True)
+        }
+        return [of_sample[sample] for sample in samples]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CompletionIndex:
+    """Where the completions of a file stand."""
+
+    path: Path
+    stamp: Stamp
+    sha256: str
+    """Of the file."""
+    ids: list[str]
+    """_P."""
+    start_P: Ints
+    """Of each question's completions, and the end of the last: shape (P + 1,)."""
+    offset_N: Ints
+    """In bytes."""
+    sample_N: Ints
+    k_N: Ints
+    label_P: list[str]
+    """The label of each question; empty where none was asked for."""
+
+    def __len__(self) -> int:
+        """Number of completions."""
+        return len(self.offset_N)
+
+    def questions(self, first: int, end: int) -> Questions:
+        """The questions ``first`` to ``end``, which is none of them."""
+        start, stop = int(self.start_P[first]), int(self.start_P[end])
+        return Questions(
+            tuple(self.ids[first:end]),
+            self.start_P[first : end + 1] - start,
+            self.offset_N[start:stop],
+            self.sample_N[start:stop],
+        )
+
+    def batches(self, size: int) -> Iterator[tuple[int, int]]:
+        """First question and end of batches of whole questions, ``size`` completions or somewhat more in each."""
+        first, n_questions = 0, len(self.ids)
+        while first < n_questions:
+            end = int(np.searchsorted(self.start_P, self.start_P[first] + size))
+            end = min(max(end, first + 1), n_questions)
+            yield first, end
+            first = end
+
+
+def index_completions(path: Path, reading: Reading, map_: Map = map, *, label: Label | None = None) -> CompletionIndex:
+    """Index a file of completions, block by block.
+
+    Args:
+        path: the file.
+        reading: how its lines are read.
+        map_: how the scan is applied to the blocks.
+        label: of each question, from its first line.
+
+    Raises:
+        DataNotFoundError: no such file.
+        RecordError: a line cannot be used; names line, field, value and fix.
+        ConfigError: k is not allowed, or a question has no label.
+    """
+    if reading.k is not None:
+        check_k(reading.k)
+    try:
+        stamp, digest = stamp_of(path), hashlib.sha256()
+        merged = _Merged(path)
+        scan: Scan
+        for scan in map_(partial(scan_block, path, reading, label), blocks_of(path, digest)):
+            merged.add(scan, has_label=label is not None)
+    except FileNotFoundError:
+        raise DataNotFoundError(f"{path} does not exist: check the path, or generate completions first") from None
+    except IsADirectoryError as exc:
+        raise DataNotFoundError(f"{path} cannot be read: {exc.strerror}") from None
+    return merged.index(stamp, digest.hexdigest())
+
+
+class _Merged:
+    """The blocks so far, in the order of the file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.numbers: dict[str, int] = {}
+        self.anonymous: dict[bytes, str] = {}
+        self.digests: list[bytes] = []
+        self.lines: list[int] = []
+        self.offsets: list[int] = []
+        self.labels: list[str] = []
+        self.columns: dict[str, list[Ints]] = {"offset": [], "question": [], "sample": [], "k": []}
+        self.guesses = {False: (0, 0), True: (0, 0)}
+
+    def add(self, scan: Scan, *, has_label: bool) -> None:
+        number_U = np.empty(len(scan.name_U), dtype=np.int32)
+        for u, (name, line) in enumerate(zip(scan.name_U, scan.line_U, strict=True)):
+            if isinstance(name, bytes):
+                id_ = self.anonymous.setdefault(name, str(line))
+            else:
+                id_ = str(line) if name is None else name
+            number_U[u] = number = self.numbers.setdefault(id_, len(self.digests))
+            if number == len(self.digests):
+                self.digests.append(scan.digest_U[u])
+                self.lines.append(line)
+                self.offsets.append(scan.offset_U[u])
+                if has_label:
+                    self._label(scan.label_U[u])
+            elif self.digests[number] != scan.digest_U[u] and self._differ(number, scan.offset_U[u]):
+                raise RecordError(f"{self.path}, line {line}: {other_question(id_, self.lines[number])}")
+        if scan.error is not None:
+            problem = scan.error.problem
+            if not problem:
+                number = int(number_U[scan.error.question])
+                id_ = next(id_ for id_, other in self.numbers.items() if other == number)
+                problem = f"{self.path}, line {scan.error.line}: {other_question(id_, self.lines[number])}"
+            raise RecordError(problem)
+        self.columns["offset"].append(np.array(scan.offset_N, dtype=np.int64))
+        self.columns["question"].append(number_U[np.array(scan.question_N, dtype=np.int64)])
+        self.columns["sample"].append(np.array(scan.sample_N, dtype=np.int64))
+        self.columns["k"].append(np.array(scan.k_N, dtype=np.int16))
+        for is_stated, (n, first) in scan.guesses.items():
+            before, earliest = self.guesses[is_stated]
+            self.guesses[is_stated] = before + n, earliest or first
+
+    def _label(self, label: str | ConfigError) -> None:
+        if isinstance(label, ConfigError):
+            raise label
+        self.labels.append(label)
+
+    def _differ(self, number: int, offset: int) -> bool:
+        """Whether two lines say different questions: 1 and 1.0 have different digests and are equal."""
+        first, second = (
+            shared_fields(parsed_record(LINES, content, where, FIX))
+            for where, content in lines_at(self.path, stamp_of(self.path), (self.offsets[number], offset))
+        )
+        return first != second
+
+    def index(self, stamp: Stamp, sha256: str) -> CompletionIndex:
+        """All of it, in the order question, sample."""
+        offset_N, question_N, sample_N, k_N = (
+            np.concatenate(parts) if parts else np.empty(0, dtype=np.int64) for parts in self.columns.values()
+        )
+        if not len(offset_N):
+            raise RecordError(
+                f"{self.path}: no completions; write one JSON object a line with 'completion' and 'references'"
+            )
+        if note := difference_of(self.guesses):
+            log.warning("%s: %s", self.path, note)
+        _number_samples(question_N, sample_N)
+        order_N = np.lexsort((sample_N, question_N))
+        question_N, sample_N, offset_N = question_N[order_N], sample_N[order_N], offset_N[order_N]
+        ids = list(self.numbers)
+        self._refuse_repeats(ids, question_N, sample_N, offset_N)
+        start_P = np.searchsorted(question_N, np.arange(len(ids) + 1))
+        return CompletionIndex(self.path, stamp, sha256, ids, start_P, offset_N, sample_N, k_N[order_N], self.labels)
+
+    def _refuse_repeats(self, ids: list[str], question_N: Ints, sample_N: Ints, offset_N: Ints) -> None:
+        is_repeat_N = (question_N[1:] == question_N[:-1]) & (sample_N[1:] == sample_N[:-1])
+        repeats = np.flatnonzero(is_repeat_N) + 1
+        if not len(repeats):
+            return
+        later = int(repeats[np.argmin(offset_N[repeats])])
+        first_line, line = (_line_at(self.path, int(offset_N[n])) for n in (later - 1, later))
+        problem = repeated_sample(ids[question_N[later]], int(sample_N[later]), first_line)
+        raise RecordError(f"{self.path}, line {line}: {problem}")
+
+
+def _number_samples(question_N: Ints, sample_N: Ints) -> None:
+    """Give lines without a sample number, in the order of the file, the first that no earlier line of theirs has."""
+    is_open_N = sample_N < 0
+    if not is_open_N.any():
+        return
+    order_N = np.argsort(question_N, kind="stable")
+    is_open_N, question_N = is_open_N[order_N], question_N[order_N]
+    start_P = np.flatnonzero(np.diff(question_N, prepend=-1))
+    size_P = np.diff(np.append(start_P, len(order_N)))
+    n_open_P = np.add.reduceat(is_open_N, start_P, dtype=np.int64)
+    place_N = np.arange(len(order_N)) - np.repeat(start_P, size_P)
+    is_alone_N = np.repeat(n_open_P == size_P, size_P)  # none of the question says a number: 0, 1, 2, ...
+    sample_N[order_N[is_alone_N]] = place_N[is_alone_N]
+    for p in np.flatnonzero((n_open_P > 0) & (n_open_P < size_P)).tolist():
+        numbers: set[int] = set()
+        for place in range(int(start_P[p]), int(start_P[p] + size_P[p])):
+            n = int(order_N[place])
+            if is_open_N[place]:
+                sample_N[n] = next(number for number in count(len(numbers)) if number not in numbers)
+            numbers.add(int(sample_N[n]))
+
+
+def _line_at(path: Path, offset: int) -> int:
+    """Number of the line that starts at an offset."""
+    line = 1
+    with path.open("rb") as handle:
+        while offset and (content := handle.read(min(BLOCK, offset))):
+            line, offset = line + content.count(b"\n"), offset - len(content)
+    return line

@@ -1,0 +1,150 @@
+"""One line of completions.jsonl: its fields, and the question and completion that it says (layer L3).
+
+What is wrong with a line is worded here, for the reader of a file and for the index of a large one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter
+
+from polymode.distributions import SUM_TOLERANCE, with_target
+from polymode.errors import RecordError
+from polymode.parsing import states_confidences
+from polymode.prompts import check_k, reasoning_opened_by, with_reasoning_opened
+from polymode.references import check_references, reference_from
+from polymode.runs.files import SCHEMA
+from polymode.runs.judged import Count, Share
+from polymode.types import Completion, Example, Target
+from polymode.verifiers import QuestionVerifier, Verifier
+
+FIX = "correct the line"
+SHARED = ("question", "references", "exclusive", "ask", "distribution", "target", "p_correct")
+"""Fields that samples of one question share."""
+
+
+def _sums_to_one(masses: dict[str, float] | None) -> dict[str, float] | None:
+    if masses is not None and abs((total := math.fsum(masses.values())) - 1) > SUM_TOLERANCE:
+        raise ValueError(
+            f"distribution: probabilities sum to {total:.6g}; they must sum to 1, with the missing answers added"
+        )
+    return masses
+
+
+def _is_name(value: Any) -> Any:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, (str, int))):
+        raise ValueError(f"id = {value!r:.80} is not allowed: give a string or a whole number")
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The fields of a line."""
+
+    __pydantic_config__ = ConfigDict(strict=True, allow_inf_nan=False)
+
+    completion: str
+    references: list[Any]
+    """None of them: the question has no right answer."""
+    question: str = ""
+    id: Annotated[Any, AfterValidator(_is_name)] = None
+    k: int | None = None
+    confidence: bool | None = None
+    prompt: Any = None
+    sample: Count | None = None
+    n_tokens: Count | None = None
+    finished: bool | None = None
+    exclusive: bool | None = None
+    distribution: Annotated[dict[str, Share] | None, AfterValidator(_sums_to_one)] = None
+    target: Target | None = None
+    p_correct: dict[str, Share] | None = None
+    confidences: list[Share] | None = None
+    confidence_mass: list[Share] | None = None
+    ask: str | None = None
+    meta: dict[str, Any] | None = None
+    schema: Annotated[int, Field(ge=0, le=SCHEMA)] = 0
+
+
+LINES = TypeAdapter(Row)
+"""Checks a line while it is parsed."""
+
+
+def shared_fields(row: Row) -> tuple[Any, ...]:
+    """What samples of one question share."""
+    return tuple(getattr(row, name) for name in SHARED)
+
+
+def example_of(
+    row: Row, id_: str, verifier: Verifier | QuestionVerifier | None = None, target: Target | None = None
+) -> Example:
+    """The question of a line; raises RecordError for references that cannot be used, or not be told apart."""
+    references = tuple(map(reference_from, row.references))
+    if verifier is not None:
+        check_references(references, verifier)
+    example = Example(
+        id=id_,
+        question=row.question,
+        references=references,
+        distribution=row.distribution,
+        p_correct=row.p_correct,
+        exclusive=bool(row.exclusive),
+        ask=row.ask or "",
+        meta=row.meta or {},
+    )
+    return with_target(example, target or row.target or "verdict")
+
+
+def completion_from(
+    row: Row, example: Example, sample: int, *, k: int | None = None, confidence: bool | None = None
+) -> Completion:
+    """The completion of a line; raises RecordError for a k or confidences that are not there or not allowed."""
+    k = row.k if k is None else k
+    if k is None:
+        raise RecordError('k is missing: add "k", the number of answers asked for, or give it as an option (--k)')
+    text = with_reasoning_opened(row.completion, reasoning_opened_by(row.prompt))
+    has_confidence = row.confidence if confidence is None else confidence
+    if row.confidences is not None and len(row.confidences) != k:
+        raise RecordError(f"confidences = {row.confidences} is not allowed: give k = {k} numbers, one per slot")
+    return Completion(
+        example=example,
+        text=text,
+        k=check_k(k),
+        has_confidence=states_confidences(text) if has_confidence is None else has_confidence,
+        sample=sample,
+        n_tokens=row.n_tokens,
+        is_finished=row.finished is not False,
+        confidences=None if row.confidences is None else tuple(row.confidences),
+        confidence_mass=None if row.confidence_mass is None else tuple(row.confidence_mass),
+    )
+
+
+def difference_of(guesses: Mapping[bool, tuple[int, int]]) -> str:
+    """How lines that do not say whether confidences were asked for differ; "" when they do not.
+
+    ``guesses`` are, by whether they state some, their number and the first of them.
+    """
+    if not all(count for count, _ in guesses.values()):
+        return ""
+    counts = {is_stated: f"{count:,} (first: line {first})" for is_stated, (count, first) in guesses.items()}
+    return (
+        f"confidences are stated in {counts[True]} of the lines without the field 'confidence' and not in "
+        f'{counts[False]}; each line is read as it is. Add "confidence": true or false to the lines, or give '
+        "--confidence yes or no for all"
+    )
+
+
+def other_question(id_: str, first: int) -> str:
+    """What is wrong with a line whose id is that of another question, which begins in line ``first``."""
+    return (
+        f"id {id_!r} stands in line {first} with another question, references, distribution or target; "
+        "lines share an id only when they are samples of one question"
+    )
+
+
+def repeated_sample(id_: str, sample: int, line: int) -> str:
+    """What is wrong with a line whose sample stands in an earlier one."""
+    return f"sample {sample} of id {id_!r} stands in line {line} already; number the samples of a question"
