@@ -2,20 +2,28 @@
 
     python bench/evaluation.py                    both confidence kinds, each in its own process
     python bench/evaluation.py --samples 1        a third of a million questions with one completion each
+    python bench/evaluation.py --completions 200000    `polymode evaluate` on a file of so many, from reading to metrics
 
-Limits: 20 s and 2 GiB. `grid` confidences are multiples of 0.05, the usual case; `continuous` ones are all different,
-the worst case (ranking metrics must be recomputed answer by answer, with fewer replicates). CPU seconds are printed
-beside the wall clock because other work on the machine lengthens the latter.
+The last writes texts of 40 words with three answers each and prints seconds, processor time of all processes (user and
+system) and the most memory that they held together, looked up every tenth of a second.
+
+Limits of the others: 20 s and 2 GiB. `grid` confidences are multiples of 0.05, the usual case; `continuous` ones are
+all different, the worst case (ranking metrics must be recomputed answer by answer, with fewer replicates). CPU seconds
+are printed beside the wall clock because other work on the machine lengthens the latter.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import random
 import resource
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[name] = "1"
@@ -84,6 +92,57 @@ def measure(confidences: str, n_answers: int, k: int, samples: int, n_boot: int)
     )
 
 
+def write_file(path: Path, n_completions: int, samples: int, k: int) -> None:
+    """Completions of ``samples`` to a question: 25 words of reasoning, ``k`` answers with confidences on a grid."""
+    rng = random.Random(0)
+    words = ["".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=rng.randint(3, 9))) for _ in range(3000)]
+    with path.open("w", encoding="ascii") as handle:
+        for place in range(n_completions):
+            if place % samples == 0:
+                references, question = rng.sample(words, 4), " ".join(rng.choices(words, k=20)) + "?"
+            answers = [rng.choice(references if rng.random() < 0.4 else words) for _ in range(k)]
+            slots = "".join(
+                f"<answer{i}>{answer}</answer{i}><confidence{i}>{rng.randint(0, 20) / 20:.2f}</confidence{i}>"
+                for i, answer in enumerate(answers, 1)
+            )
+            row = {"id": f"q{place // samples}", "question": question, "references": references, "k": k}
+            row |= {"confidence": True, "sample": place % samples, "n_tokens": 60}
+            row["completion"] = f"<think>{' '.join(rng.choices(words, k=25))}</think>{slots}"
+            handle.write(json.dumps(row) + "\n")
+
+
+def measure_file(n_completions: int, k: int, samples: int, workers: int | None) -> None:
+    """Run `polymode evaluate` on a file and print what it took."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "completions.jsonl"
+        write_file(path, n_completions, samples, k)
+        command = [sys.executable, "-m", "polymode", "evaluate", str(path)]
+        command += [] if workers is None else ["--workers", str(workers)]
+        before, start, peak = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter(), 0
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        while process.poll() is None:
+            peak = max(peak, resident(process.pid))
+            time.sleep(0.1)
+        after, seconds = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter() - start
+        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        print(
+            f"{n_completions:,} completions, {n_completions * k:,} answers: {seconds:.1f} s, {cpu:.1f} s of processor "
+            f"time, at most {peak / 2**30:.2f} GiB in all processes, exit code {process.returncode}"
+        )
+
+
+def resident(pid: int) -> int:
+    """Bytes of memory that a process and its descendants hold."""
+    total = 0
+    try:
+        total += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            total += sum(resident(int(child)) for child in (task / "children").read_text().split())
+    except (OSError, IndexError):  # it has just ended
+        pass
+    return total
+
+
 def main() -> None:
     """Read the options and measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -92,7 +151,12 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=10, help="completions per question")
     parser.add_argument("--n-boot", type=int, default=1000)
     parser.add_argument("--confidences", choices=("grid", "continuous"), help="only this kind, in this process")
+    parser.add_argument("--completions", type=int, help="a file of so many, instead of arrays")
+    parser.add_argument("--workers", type=int, help="processes that judge the file")
     options = parser.parse_args()
+    if options.completions:
+        measure_file(options.completions, options.k, options.samples, options.workers)
+        return
     if options.confidences:
         measure(options.confidences, options.answers, options.k, options.samples, options.n_boot)
         return
