@@ -14,6 +14,8 @@ from polymode.policy import Conditions, Guarantee, Policy
 from polymode.policy.calibration import Calibration
 from polymode.policy.deciding import Same
 from polymode.policy.fitting import fit_policy
+from polymode.policy.inputs import ALPHA, LEAST
+from polymode.policy.thresholds import upper_limit
 
 
 def calibrate(
@@ -74,6 +76,17 @@ def summary(policy: Policy, judged: Judged) -> str:
             lines.append(f"{f'{policy.by} = {name}: ' if name else ''}not promised: {part.note}")
         if name and not part.guarantees:
             lines.append(f"  every question with {policy.by} = {name} is escalated")
+    if (inputs := policy.inputs) is not None:
+        most = upper_limit(inputs.n_alarms, inputs.n_tested, 0.05)
+        lines.append(
+            f"input check: {inputs.n_alarms:,} of {inputs.n_tested:,} calibration questions with no part in it are "
+            f"taken for others (at most {most:.1%} with probability 0.95); the limit is set for {ALPHA:.0%}"
+        )
+    elif policy.conditions is not None:
+        lines.append(
+            f"note: there is no input check, which needs the texts of {LEAST:,} different questions: questions of "
+            "another kind are decided like those of the calibration"
+        )
     if policy.conditions is None:
         lines.append(
             "note: the run folder does not record what made the completions, so answer and serve will claim no "

@@ -9,6 +9,7 @@ from typing import Any
 from polymode import runs
 from polymode.errors import RunIncompleteError
 from polymode.policy import Conditions, QuestionStatistics
+from polymode.policy.inputs import fit_input_check
 
 
 def recorded_conditions(judged: Path, stated: Conditions | None = None) -> Conditions | None:
@@ -40,4 +41,5 @@ def recorded_conditions(judged: Path, stated: Conditions | None = None) -> Condi
     if completions is not None:
         texts = {str(row.get("question") or "") for row in runs.read_jsonl(completions)}
         more["questions"] = QuestionStatistics.of(texts)
+        more["inputs"] = fit_input_check(texts)
     return replace(found, **more)

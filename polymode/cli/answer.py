@@ -15,6 +15,7 @@ from polymode.errors import ConfigError
 from polymode.policy import Policy, decide
 from polymode.policy.claims import claim
 from polymode.policy.deciding import equality
+from polymode.policy.inputs import screened
 from polymode.policy.pooling import pool_sets
 from polymode.types import AnswerSet, Decision
 
@@ -91,6 +92,8 @@ def run_answer(options: AnswerQuestion) -> int:
         which = "the completion is" if pool == 1 else f"{n_cut} of {pool} completions are"
         print(f"note: {which} cut off: raise --max-tokens ({options.max_tokens})", file=sys.stderr)
     decision = decide(answers, policy or Policy(), risk=options.risk, meta=options.meta)
+    if policy is not None and options.input_check:
+        decision = screened(decision, policy.inputs, options.question)
     width = shutil.get_terminal_size((100, 24)).columns
     block = "█" if "utf" in (sys.stdout.encoding or "").lower() else "#"
     print(render(answers, decision, None if policy is None else rules, width=width, block=block))

@@ -170,6 +170,8 @@ class DecisionOptions(ModelOptions):
     pool: Count | None = None
     """Completions of the question that are pooled into one ranked set, with the average of their confidences; by
     default the policy's number, else 1."""
+    input_check: bool = True
+    """Escalate questions unlike those that the policy was calibrated on; without it they only lose the guarantee."""
     meaning: str | None = None
     """What a confidence is the probability of, in words that follow "the answer": "is the cause"; by default as the
     task says it."""

@@ -210,6 +210,7 @@ def _settings(options: Serve) -> ServingConfig:
         pool=options.pool_for(policy),
         seed=options.seed,
         meaning=of_task.meaning_of_confidences(),
+        input_check=options.input_check,
         seconds=options.seconds,
     )
 

@@ -56,7 +56,8 @@ def claim(
     questions = policy.conditions.questions
     if questions is None:
         return Claim(None, "the questions of the calibration are not recorded")
-    difference = questions.difference(question)
+    inputs = policy.conditions.inputs
+    difference = questions.difference(question) or (inputs.difference(question) if inputs is not None else "")
     return Claim(None, difference) if difference else Claim(sentence, None)
 
 

@@ -16,6 +16,7 @@ from statistics import median_low
 from typing import Any
 
 from polymode.errors import ConfigError, number_in
+from polymode.policy.inputs import InputCheck
 from polymode.policy.json_fields import checked_fields, tuples_in
 from polymode.policy.pooling import MAX_POOL, check_pool
 from polymode.prompts import check_k
@@ -99,6 +100,8 @@ class Conditions:
     """Name and options of what told right from wrong. Nothing is judged in service, so only `--check` compares it."""
     questions: QuestionStatistics | None = None
     """Of the calibration; compared with each question."""
+    inputs: InputCheck | None = None
+    """Tells questions unlike those of the calibration, which are escalated; None where there were too few to fit it."""
 
     def __post_init__(self) -> None:
         for name in ("model", "fingerprint", "task", "style", "confidences"):
@@ -138,6 +141,10 @@ class Conditions:
             where, needed = "conditions.questions", [one.name for one in fields(QuestionStatistics)]
             questions = checked_fields(values["questions"], QuestionStatistics, where, needed=needed)
             values["questions"] = QuestionStatistics(**tuples_in(questions, where, "characters", "scripts"))
+        if values.get("inputs") is not None:
+            where, needed = "conditions.inputs", [one.name for one in fields(InputCheck)]
+            inputs = checked_fields(values["inputs"], InputCheck, where, needed=needed)
+            values["inputs"] = InputCheck(**tuples_in(inputs, where, "sketches", "medians", "spreads"))
         return Conditions(**values)
 
     def differences(self, other: Conditions | None) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from typing import Any
 from polymode.errors import ConfigError, number_in, one_of
 from polymode.policy.conditions import Conditions
 from polymode.policy.guarantee import Guarantee
+from polymode.policy.inputs import InputCheck
 from polymode.policy.json_fields import checked_fields
 from polymode.policy.recalibration import Recalibration
 from polymode.prompts import MAX_K, check_k
@@ -137,6 +138,11 @@ class Policy:
         """Every guarantee with the name of its group, "" where there are no groups."""
         parts = self.groups or {"": self}
         return [(name, guarantee) for name, part in parts.items() for guarantee in part.guarantees]
+
+    @property
+    def inputs(self) -> InputCheck | None:
+        """What tells questions unlike those of the calibration; None where nothing does."""
+        return None if self.conditions is None else self.conditions.inputs
 
     @property
     def shows_anything(self) -> bool:

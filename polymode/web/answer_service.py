@@ -17,6 +17,7 @@ from polymode.parsing import parse_answers
 from polymode.policy import Conditions, Policy, decide
 from polymode.policy.claims import claim
 from polymode.policy.deciding import equality
+from polymode.policy.inputs import screened
 from polymode.policy.policy import RISK
 from polymode.policy.pooling import check_pool, pool_sets
 from polymode.prompts import Style, build_prompt, check_k
@@ -66,6 +67,8 @@ class ServingConfig:
     """Another one gives other answers, repeatable all the same."""
     meaning: str = "is correct"
     """What a confidence is the probability of, after "the answer "."""
+    input_check: bool = True
+    """Escalate questions unlike those of the calibration, where the policy can tell them."""
     seconds: float = 60.0
     """Limit from a request's arrival to its completion."""
     conditions: Conditions | None = None
@@ -140,6 +143,8 @@ class AnswerService:
         answer_set = await asyncio.to_thread(self._answer_set, generated, k)
         question = {"risk": request.risk, "meta": request.meta}
         decision = await asyncio.to_thread(decide, answer_set, serving.policy, **question)
+        if serving.input_check:
+            decision = await asyncio.to_thread(screened, decision, serving.policy.inputs, request.question)
         texts = [one.text for one in generated]
         escalation_id = await self._escalate(request, answer_set, decision, joined(texts), request_id, caller)
         self._metrics.decisions.labels(decision.kind.value, request.risk).inc()

@@ -14,7 +14,9 @@ from fastapi.testclient import TestClient
 from polymode.errors import GeneratorFault, PromptRefusedError, ReviewStoreError
 from polymode.generate import Generated
 from polymode.generate.scripted import ScriptedGenerator
-from polymode.policy import Guarantee, Policy
+from polymode.policy import Guarantee, Policy, QuestionStatistics
+from polymode.policy.inputs import fit_input_check
+from polymode.tasks.lab.clinic import Clinic
 from polymode.types import AnswerSet, Decision
 from polymode.web.app import create_app
 
@@ -139,6 +141,22 @@ def test_several_completions_are_pooled_into_one_set(start: Start) -> None:
     assert (body["pool"], body["decision"], body["completion_status"]) == (3, "offer_set", "clean")
     assert body["confidence_meaning"] == "the probability that the answer is the cause"
     assert body["usage"]["completion_tokens"] == len(f"{PAIR} I do not know. {UNSURE}".split(" "))
+
+
+def test_a_question_unlike_those_of_the_calibration_goes_to_a_person(start: Start) -> None:
+    questions = [example.question for example in Clinic().examples("validation", 500)]
+    fitted = replace(FITTED, questions=QuestionStatistics.of(questions), inputs=fit_input_check(questions))
+    policy = replace(POLICY, conditions=fitted).with_guarantees(PROMISE)
+
+    def reply(question: str, **settings: object) -> dict[str, Any]:
+        return start({"policy": policy, **settings}).post(URL, json={"question": question}).json()
+
+    assert reply(questions[0])["guarantee"] == PROMISE.statement
+    body = reply("What is the capital of France?")
+    assert (body["decision"], body["answers"], body["guarantee"]) == ("escalate", [], None)
+    assert body["reason"].startswith("The question is unlike those of the calibration") and body["candidates"]
+    off = reply("What is the capital of France?", input_check=False)
+    assert (off["decision"], off["guarantee"]) == ("answer", None) and off["no_guarantee"]
 
 
 def test_a_guarantee_belongs_to_its_number_of_pooled_completions(start: Start) -> None:
