@@ -1,0 +1,108 @@
+"""Advantage estimators in the signature that verl and SkyRL share; tensors in, tensors out, no trainer imported.
+
+Every estimator takes ``token_level_rewards`` and ``response_mask``, both (B, T), and ``index``, the uid of each row's
+question, and returns advantages and returns, both (B, T). A row's rewards are summed over its tokens. A row whose sum
+is NaN is unscored: it has no part in its group and advantage 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from polymode.credit import centred_by_group
+from polymode.errors import ConfigError
+from polymode.pass_at_k import pass_at_k_values, union_values
+
+FORMAT_WEIGHT = 1.0
+"""What a clean completion without a right answer is worth under `single-rlvr` and `multi-rlvr`."""
+
+
+def centered(token_level_rewards: Any, response_mask: Any, index: Any = None, config: Any = None, **_: Any) -> Any:
+    """Rewards minus the mean of their group, undivided: the scale that keeps calibration (arXiv 2508.11800)."""
+    totals_N = _totals(token_level_rewards)
+    return _spread(centred_by_group(totals_N, _groups(index)), token_level_rewards, response_mask)
+
+
+def pass_at_k(token_level_rewards: Any, response_mask: Any, index: Any = None, config: Any = None, **_: Any) -> Any:
+    """The objective "one of k completions is right" (`polymode.pass_at_k`), k from ``config.polymode_k``, else 2.
+
+    From totals alone, which only `single-rlvr` and `multi-rlvr` allow: right is above the format's weight, 1.
+    """
+    totals_N = np.array(_totals(token_level_rewards))
+    format_N = np.minimum(totals_N, FORMAT_WEIGHT)
+    right_N = np.where(np.isnan(totals_N), np.nan, totals_N > FORMAT_WEIGHT)
+    groups, values_N = _groups(index), np.full(len(totals_N), np.nan)
+    for rows in _rows_of(groups):
+        values_N[rows] = pass_at_k_values(right_N[rows], _k(config))
+    return _spread(centred_by_group(values_N + format_N, groups), token_level_rewards, response_mask)
+
+
+def coverage_at_k(
+    token_level_rewards: Any,
+    response_mask: Any,
+    index: Any = None,
+    config: Any = None,
+    non_tensor_batch: Mapping[str, Any] | None = None,
+    **_: Any,
+) -> Any:
+    """References found by k completions together (`polymode.pass_at_k.union_values`) in place of each one's own.
+
+    Which references a completion finds is no number of its reward: ``non_tensor_batch["found"]``, as `compute_score` of
+    `polymode.integrations.verl` reports it (bit n for reference n), must reach the estimator.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    if non_tensor_batch is None or "found" not in non_tensor_batch:
+        raise ConfigError(
+            "adv_estimator = 'polymode_coverage_at_k' gets no non_tensor_batch['found']: the trainer hands the columns "
+            "of the reward to no registered estimator; use 'polymode_pass_at_k' or 'polymode_centered'"
+        )
+    totals_N = np.array(_totals(token_level_rewards))
+    found_N = [int(found) for found in non_tensor_batch["found"]]
+    groups, values_N = _groups(index), np.full(len(totals_N), np.nan)
+    width = max(1, *(found.bit_length() for found in found_N))
+    finds_N = np.array([[found >> n & 1 for n in range(width)] for found in found_N], dtype=float)
+    finds_N[np.isnan(totals_N)] = np.nan
+    own_N = np.nansum(finds_N, axis=1)
+    for rows in _rows_of(groups):
+        values_N[rows] = union_values(finds_N[rows], _k(config))
+    return _spread(centred_by_group(totals_N - own_N + values_N, groups), token_level_rewards, response_mask)
+
+
+ESTIMATORS = {
+    "polymode_centered": centered,
+    "polymode_pass_at_k": pass_at_k,
+    "polymode_coverage_at_k": coverage_at_k,
+}
+"""The names under which trainers find them."""
+
+
+def _totals(token_level_rewards: Any) -> list[float]:
+    return token_level_rewards.double().sum(-1).tolist()
+
+
+def _groups(index: Any) -> list[Hashable]:
+    if index is None:
+        raise ConfigError("index is missing: the estimator needs the uid of each completion's question")
+    return list(index.tolist() if hasattr(index, "tolist") else index)
+
+
+def _rows_of(groups: Sequence[Hashable]) -> list[list[int]]:
+    rows: dict[Hashable, list[int]] = {}
+    for row, group in enumerate(groups):
+        rows.setdefault(group, []).append(row)
+    return list(rows.values())
+
+
+def _k(config: Any) -> int:
+    get = getattr(config, "get", None)
+    return int((get("polymode_k", None) if get else getattr(config, "polymode_k", None)) or 2)
+
+
+def _spread(advantages_N: Any, token_level_rewards: Any, response_mask: Any) -> Any:
+    advantages_N_T = token_level_rewards.new_tensor(advantages_N.tolist()).unsqueeze(-1) * response_mask
+    return advantages_N_T, advantages_N_T.clone()

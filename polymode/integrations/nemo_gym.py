@@ -1,0 +1,73 @@
+"""NeMo Gym 0.4: a resources server whose ``/verify`` returns the total and, as ``reward_components``, every term.
+
+::
+
+    # app.py of a resources server
+    from polymode.integrations.nemo_gym import PolymodeResourcesServer
+
+    PolymodeResourcesServer.run_webserver()
+
+A row has ``references`` beside ``responses_create_params``, and may have ``k``, ``question``, ``target`` and
+``distribution``. The server's configuration may have a mapping ``polymode`` with the fields of
+`polymode.integrations.options.Options`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nemo_gym.base_resources_server import (  # pyright: ignore[reportMissingImports]
+    BaseResourcesServerConfig,
+    BaseVerifyRequest,
+    BaseVerifyResponse,
+    SimpleResourcesServer,
+)
+from pydantic import Field
+
+from polymode.integrations.options import Options
+
+
+class PolymodeServerConfig(BaseResourcesServerConfig):
+    """Options of the reward."""
+
+    polymode: dict[str, Any] = Field(default_factory=dict)
+
+
+class PolymodeVerifyRequest(BaseVerifyRequest):
+    """A reply and the references of its question."""
+
+    references: Any
+    k: int | None = None
+    question: str | None = None
+    target: str | None = None
+    distribution: dict[str, float] | None = None
+
+
+class PolymodeVerifyResponse(BaseVerifyResponse):
+    """The total as ``reward``, its terms as ``reward_components``, which sum to it."""
+
+    reward_components: dict[str, float] | None = None
+    """None where the verifier could not judge the reply."""
+
+
+class PolymodeResourcesServer(SimpleResourcesServer):
+    """Scores the last message of a response."""
+
+    config: PolymodeServerConfig
+
+    async def verify(self, body: PolymodeVerifyRequest) -> PolymodeVerifyResponse:  # pyright: ignore
+        """NeMo Gym's hook."""
+        rule = Options.from_mapping(self.config.polymode)
+        score = rule.score(_text_of(body.response.output), body.references, body.model_dump(include={*_ROW}))
+        components = None if score.total is None else dict(score.terms)
+        return PolymodeVerifyResponse(**body.model_dump(), reward=rule.total(score), reward_components=components)
+
+
+_ROW = ("k", "question", "target", "distribution")
+
+
+def _text_of(output: list[Any]) -> str:
+    """The last message's text; a response that ends with a call of a tool holds no answer."""
+    if not output or output[-1].type != "message":
+        return ""
+    return "".join(part.text for part in output[-1].content if part.type == "output_text")

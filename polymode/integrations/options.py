@@ -1,0 +1,129 @@
+"""What a shell needs to know to score the rows of somebody else's trainer, and what it makes of them. Pure data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from polymode.errors import ConfigError
+from polymode.references import list_in_text
+from polymode.rewards import METHODS, find_method, reward_of, rewards_of, term_names
+from polymode.rewards.shaping import Shaping
+from polymode.types import Score
+from polymode.verifiers.choice import open_verifier
+
+ROW_FIELDS = ("k", "question", "target", "distribution")
+"""Fields of a row that take the place of an option, where the row has them."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How completions are scored. Can be pickled; made from the keyword arguments or the YAML of a trainer."""
+
+    k: int = 3
+    """Answers asked for by the multi methods, where a row has no ``k``."""
+    method: str = "multi-rlcr"
+    preset: str = "paper"
+    verifier: str = "text"
+    """Name, or ``module:Name`` (`polymode.open_verifier`)."""
+    verifier_options: Mapping[str, Any] = field(default_factory=dict)
+    unscored: float = 0.0
+    """What a trainer gets for a completion that the verifier could not judge: most take numbers only. NaN has no part
+    in its group and advantage 0 with the estimators of `polymode.integrations.estimators`, and breaks any other."""
+    objective: str = "mean"
+    objective_k: int = 2
+    exploration: str = "none"
+    exploration_weight: float = 0.0
+
+    @classmethod
+    def from_mapping(cls, options: Mapping[str, Any] | None) -> Options:
+        """Checked at once; raises ConfigError for a name or value that is not allowed."""
+        options = dict(options or {})
+        if unknown := sorted(options.keys() - cls.__dataclass_fields__.keys()):
+            allowed = ", ".join(cls.__dataclass_fields__)
+            raise ConfigError(f"{unknown[0]} = {options[unknown[0]]!r} is no option: use {allowed}")
+        made = cls(**options)
+        find_method(made.method).reward(made.preset)
+        return made
+
+    def score(
+        self, text: Any, references: Any, row: Mapping[str, Any] | None = None, *, finished: bool = True
+    ) -> Score:
+        """One completion; ``row`` may have `ROW_FIELDS`."""
+        own = self._row(row)
+        k = own.pop("k", self.k)
+        return reward_of(
+            text,
+            references,
+            k=k if METHODS[self.method].is_multi else 1,
+            method=self.method,
+            preset=self.preset,
+            verifier=self._verifier(),
+            finished=finished,
+            **own,
+        )
+
+    def scores(
+        self,
+        texts: Sequence[Any],
+        references: Sequence[Any],
+        rows: Sequence[Mapping[str, Any] | None],
+        *,
+        finished: Sequence[bool],
+        groups: Sequence[Any],
+    ) -> list[Score]:
+        """A batch with its groups, and what the objective makes of them."""
+        own = [self._row(row) for row in rows]
+        is_plain = (self.objective, self.exploration) == ("mean", "none")
+        of_groups: Any = (self.objective, self.objective_k, self.exploration, self.exploration_weight)
+        shaping = None if is_plain else Shaping(*of_groups)
+        return rewards_of(
+            texts,
+            list(references),
+            k=[row.get("k", self.k) for row in own],
+            method=self.method,
+            preset=self.preset,
+            verifier=self._verifier(),
+            question=[row.get("question", "") for row in own],
+            finished=list(finished),
+            target=[row.get("target") for row in own],  # type: ignore[misc]
+            distribution=[row.get("distribution") for row in own],
+            shaping=shaping,
+            groups=groups,
+        )
+
+    def numbers(self, score: Score) -> dict[str, float]:
+        """Every term of the method, the same names for every completion, and how it went: numbers only."""
+        names = term_names(METHODS[self.method].reward(self.preset))
+        clean, scored = score.answer_set.is_clean, score.total is not None
+        return {**{name: score.terms.get(name, 0.0) for name in names}, "clean": float(clean), "scored": float(scored)}
+
+    def total(self, score: Score) -> float:
+        """The total, or ``unscored``."""
+        return self.unscored if score.total is None else score.total
+
+    def _verifier(self) -> Any:
+        return open_verifier(self.verifier, **self.verifier_options) if self.verifier != "text" else None
+
+    @staticmethod
+    def _row(row: Mapping[str, Any] | None) -> dict[str, Any]:
+        return {name: row[name] for name in ROW_FIELDS if row and row.get(name) is not None}
+
+
+def references_and_row(label: Any) -> tuple[Any, dict[str, Any]]:
+    """A label as trainers with one column for it have it: references, or JSON of an object with them and `ROW_FIELDS`.
+
+    >>> references_and_row('{"references": ["flu"], "k": 2}')
+    (['flu'], {'k': 2})
+    """
+    value = label
+    if isinstance(label, str) and list_in_text(label) is None:
+        try:
+            value = json.loads(label)
+        except ValueError:
+            value = label
+    if isinstance(value, Mapping) and "references" in value:
+        return value["references"], {name: field for name, field in value.items() if name != "references"}
+    return label, {}
