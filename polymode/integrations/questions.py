@@ -19,8 +19,9 @@ from polymode.evaluation import evaluate
 from polymode.evaluation.judged import CompletionJudge
 from polymode.evaluation.recorded_verifier import open_recorded
 from polymode.prompts import check_k, prompt_for, style_of
+from polymode.rewards import reward_of
 from polymode.tasks import Split, examples_of, open_task, verifier_of
-from polymode.types import Completion
+from polymode.types import Completion, Score
 from polymode.verifiers import QuestionVerifier, Verifier
 from polymode.verifiers.choice import open_verifier
 from polymode.verifiers.description import describe_verifier
@@ -109,6 +110,15 @@ def score_rows(rows: Sequence[Row], where: str) -> list[tuple[Completion, dict[s
         values = {"score": one.score, **{name: one.terms.get(name) for name in TERMS}}
         scored.append((completion, {name: math.nan if x is None else float(x) for name, x in values.items()}))
     return scored
+
+
+def score_row(row: Row) -> Score:
+    """The reward of a line with a completion, as in training; its total is None where the verifier failed."""
+    one = runs.completion_of(row, f"question {row.get('id')!r}")
+    method = "multi-rlcr" if one.has_confidence else "multi-rlvr"
+    return reward_of(
+        one.text, one.example, k=one.k, method=method, verifier=verifier_named(row), finished=one.is_finished
+    )
 
 
 def mean_values(values: Iterable[Mapping[str, float]]) -> dict[str, float]:
