@@ -55,8 +55,11 @@ TASKS: Mapping[str, Recipe] = {
 """The lab's recipes with 64 x 4 completions a step at temperature 1: a step of many questions, and room to learn."""
 CEILING = "ceiling"
 CREDITS = ("sequence", "term", "expected", CEILING)
-OPTIONS: Mapping[str, Mapping[str, Any]] = {"term": {"confidence_credit": 4.0}}
-"""Options of a recipe that belong to a credit."""
+OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "term": {"confidence_credit": 4.0},
+    "expected": {"confidence_credit": 16.0},
+}
+"""Options of a recipe that belong to a credit; that of ``expected`` was chosen on validation questions."""
 RATES = (2.5e-4, 5e-4, 1e-3)
 """What ``--choose`` tries for every credit."""
 

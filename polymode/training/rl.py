@@ -25,7 +25,6 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
-from datasets import Dataset
 from transformers import PreTrainedTokenizerBase, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
@@ -49,7 +48,7 @@ from polymode.training.memory import announce
 from polymode.training.recipe import Recipe
 from polymode.training.recipe_parts import chat_for, task_for, verifier_for
 from polymode.training.reward import ScoreLedger, make_reward_function
-from polymode.training.rows import check_room, longest_prompt, rows_of, with_template
+from polymode.training.rows import TrainingRows, check_room, longest_prompt, with_template
 from polymode.training.shaping import check_questions, shaping_for
 from polymode.training.shared_prompt import SharedPromptTrainer
 from polymode.training.stalls import StallWarnings
@@ -167,8 +166,8 @@ def build_trainer(
     shaping = shaping_for(recipe)
     verifier = verifier_for(recipe, task) if verifier is None else verifier
     chat = chat_for(recipe, task)
-    rows = rows_of(recipe, task, conversational=has_template(tokenizer))
-    longest = longest_prompt(rows, tokenizer, recipe)
+    rows = TrainingRows(recipe, task, conversational=has_template(tokenizer))
+    longest = longest_prompt(rows.first_reading(), tokenizer, recipe)
     check_room(recipe, task, tokenizer, longest, _context_of(source, recipe))
     config = _trl_config(recipe, folder)
     # Trained weights stay in float32 in any case: at a learning rate of 1e-6 a bfloat16 weight would round every update
@@ -209,7 +208,7 @@ def build_trainer(
                 model=model,
                 processing_class=tokenizer,
                 reward_funcs=reward,
-                train_dataset=Dataset.from_list(rows),
+                train_dataset=rows.as_dataset(),
                 args=config,
                 peft_config=peft_config,
             )

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
-from itertools import count
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import numpy as np
+import pyarrow as pa
+from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from polymode.chat import check_reading, has_template
 from polymode.distributions import distribution_of
 from polymode.errors import ConfigError
-from polymode.prompts import encodable, prompt_for, style_of
+from polymode.prompts import Style, encodable, prompt_for, style_of
 from polymode.rewards import METHODS
 from polymode.tasks import Task, examples_of
 from polymode.training.recipe import Recipe
 from polymode.training.recipe_parts import chat_for
+from polymode.types import Example
 
+Row = dict[str, Any]
+ROW = "row"
+"""Column of the numbers of rows that are not yet made."""
+BLOCK = 16_384
+"""Questions that are drawn at a time from a task without an end."""
 Learns = Literal["both", "answers", "confidences"]
 LEARNS = "learns"
 """Column that says what the completions of a row train (``confidence_questions``); without it both."""
@@ -26,43 +35,114 @@ _K_DRAW = 4_001
 """Tells the draw of K from other draws of the same seed."""
 
 
-def rows_of(recipe: Recipe, task: Task, *, conversational: bool) -> list[dict[str, Any]]:
-    """One row per question, enough for all steps; a finite task is read again, shuffled anew, when it runs out."""
-    needed = recipe.max_steps * recipe.questions_per_step
-    method = METHODS[recipe.method]
-    style = style_of(recipe.prompt_style, recipe.format, task.prompt_style)
-    chat = chat_for(recipe, task)
-    # K of each question does not depend on how often a finite task is read again.
-    rng = np.random.default_rng([recipe.seed, _K_DRAW])
-    ks_N = rng.choice(recipe.k_choices or (recipe.k,), size=needed).tolist()
-    rows: list[dict[str, Any]] = []
-    has_soft = False
-    visited: set[str] = set()
-    for epoch in count():
-        examples = examples_of(task, "train", needed - len(rows), seed=recipe.seed + 7919 * epoch, target=recipe.target)
-        if not examples:
+class TrainingRows(Sequence[Row]):
+    """One row per question, enough for all steps, each made when it is read.
+
+    A finite task is read again, shuffled anew, when it runs out; one without an end is drawn in blocks of `BLOCK`. Only
+    the examples of two readings are held at a time, so neither memory nor the time before the first step depends on how
+    long the run is.
+
+    Args:
+        recipe: names the questions, how many, and what is asked of each.
+        task: whose training questions they are.
+        conversational: whether prompts are messages.
+
+    Raises:
+        ConfigError: the task has no training questions; or, while reading, what its questions raise.
+    """
+
+    def __init__(self, recipe: Recipe, task: Task, *, conversational: bool) -> None:
+        self._recipe, self._task, self._is_conversational = recipe, task, conversational
+        self._method = METHODS[recipe.method]
+        self._style: Style = style_of(recipe.prompt_style, recipe.format, task.prompt_style)
+        self._chat = chat_for(recipe, task)
+        self._n = recipe.max_steps * recipe.questions_per_step
+        self._size = _size_of(task, recipe.seed)
+        if self._size == 0:
             raise ConfigError(f"task {recipe.task!r} has no training examples")
-        for example, k in zip(examples, ks_N[len(rows) :], strict=False):
-            prompt = prompt_for(example, method.answers(k), confidence=method.has_confidence, style=style)
-            row: dict[str, Any] = {
-                "prompt": chat.messages(prompt) if conversational else chat.plain(prompt),
-                "references": json.dumps([{"text": ref.text, "aliases": ref.aliases} for ref in example.references]),
-                "question": encodable(example.question),
-                "question_id": encodable(example.id),
-            }
-            soft = example.target == "distribution"  # a column stands in all rows or in none
-            has_soft |= soft
+        self.n_reading = self._size or BLOCK
+        """Rows after which a finite task begins anew, or the next block is drawn."""
+        self._readings: dict[int, _Reading] = {}
+        # A column stands in all rows or in none.
+        self._has_soft = any(example.target == "distribution" for example in self._reading(0).examples)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What datasets makes a fingerprint of: not the questions, which may be millions."""
+        return {"recipe": self._recipe, "conversational": self._is_conversational}
+
+    def __len__(self) -> int:
+        return self._n
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Row]: ...
+    def __getitem__(self, index: int | slice) -> Row | list[Row]:
+        places = range(self._n)[index]
+        return self._row(places) if isinstance(places, int) else [self._row(place) for place in places]
+
+    def first_reading(self) -> Iterator[Row]:
+        """Every row before a question can come again."""
+        return (self._row(place) for place in range(min(self._n, self.n_reading)))
+
+    def columns(self, batch: Mapping[str, Sequence[int]]) -> dict[str, list[Any]]:
+        """The rows whose numbers stand in the column `ROW`, for `datasets.Dataset.with_transform`."""
+        rows = [self._row(place) for place in batch[ROW]]
+        return {name: [row[name] for row in rows] for name in rows[0]}
+
+    def as_dataset(self) -> Dataset:
+        """What TRL takes: the numbers of the rows, which become rows when they are read."""
+        table = pa.table({ROW: np.arange(self._n)})
+        # Its own fingerprint would be made from a copy of the whole table.
+        return Dataset(table, fingerprint=f"{ROW}-{self._n}").with_transform(self.columns)
+
+    def _reading(self, number: int) -> _Reading:
+        if number not in self._readings:
+            recipe = self._recipe
+            n = min(self.n_reading, self._n - number * self.n_reading)
+            seed = recipe.seed + 7919 * number
+            examples = examples_of(self._task, "train", n, seed=seed, target=recipe.target)
+            rng = np.random.default_rng([recipe.seed, _K_DRAW, *([number] if number else [])])
+            ks_N = rng.choice(recipe.k_choices or (recipe.k,), size=n).tolist()
+            self._readings.pop(number - 2, None)  # a batch may lie in two readings
+            self._readings[number] = _Reading(examples, ks_N)
+        return self._readings[number]
+
+    def _row(self, place: int) -> Row:
+        number, index = divmod(place, self.n_reading)
+        reading, recipe = self._reading(number), self._recipe
+        example, k = reading.examples[index], reading.ks_N[index]
+        prompt = prompt_for(example, self._method.answers(k), confidence=self._method.has_confidence, style=self._style)
+        row: Row = {
+            "prompt": self._chat.messages(prompt) if self._is_conversational else self._chat.plain(prompt),
+            "references": json.dumps([{"text": ref.text, "aliases": ref.aliases} for ref in example.references]),
+            "question": encodable(example.question),
+            "question_id": encodable(example.id),
+        }
+        if self._has_soft:
+            soft = example.target == "distribution"
             row |= {"target": example.target, "distribution": json.dumps(distribution_of(example)) if soft else ""}
-            if recipe.confidence_questions != "all":
-                row[LEARNS] = _learns(recipe, row["question_id"], is_first=row["question_id"] not in visited)
-                visited.add(row["question_id"])
-            rows.append(row | ({"k": k} if recipe.k_choices else {}))
-        if len(rows) >= needed:
-            break
-    if not has_soft:
-        for row in rows:
-            del row["target"], row["distribution"]
-    return rows
+        if recipe.confidence_questions != "all":
+            # Questions without an end have an id of their own in each block, so every visit is the first.
+            is_first = number == 0 or self._size is None
+            row[LEARNS] = _learns(recipe, row["question_id"], is_first=is_first)
+        return row | ({"k": k} if recipe.k_choices else {})
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """One pass over a finite task, or a block of one without an end."""
+
+    examples: Sequence[Example]
+    ks_N: list[int]
+
+
+def _size_of(task: Task, seed: int) -> int | None:
+    """Training questions of a finite task; None for one without an end, which wants to know how many to draw."""
+    try:
+        return len(task.examples("train", None, seed=seed))
+    except ConfigError:
+        return None
 
 
 def _learns(recipe: Recipe, question_id: str, *, is_first: bool) -> Learns:
@@ -78,7 +158,7 @@ def _learns(recipe: Recipe, question_id: str, *, is_first: bool) -> Learns:
     return "confidences" if share < recipe.apart_share else "answers"
 
 
-def longest_prompt(rows: list[dict[str, Any]], tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> int:
+def longest_prompt(rows: Iterable[Row], tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> int:
     """Tokens of the longest prompt, with what the chat template adds."""
     prompts = [with_template(row["prompt"], tokenizer, recipe) for row in rows]
     adds = not has_template(tokenizer)  # a chat template writes the special tokens itself

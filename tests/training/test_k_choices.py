@@ -15,19 +15,19 @@ from polymode.errors import ConfigError
 from polymode.tasks import open_task
 from polymode.training.recipe import Recipe, recipe_from
 from polymode.training.rl import train
-from polymode.training.rows import rows_of
+from polymode.training.rows import TrainingRows
 
 
 def test_k_is_drawn_per_question_and_said_in_its_prompt() -> None:
     recipe = Recipe(k_choices=(1, 2, 3, 4, 5), max_steps=20, questions_per_step=25, seed=3)
-    rows = rows_of(recipe, open_task("clinic"), conversational=False)
+    rows = TrainingRows(recipe, open_task("clinic"), conversational=False)
     asked = [int(m[1]) for row in rows if (m := re.search(r"Give (\d) answers?", row["prompt"]))]
     assert asked == [row["k"] for row in rows]
     counts = Counter(asked)
     assert set(counts) == {1, 2, 3, 4, 5} and min(counts.values()) > 60  # 500 questions: 100 each, deviation 9
-    again = rows_of(recipe, open_task("clinic"), conversational=False)
-    assert again == rows
-    assert "k" not in rows_of(Recipe(max_steps=1), open_task("clinic"), conversational=False)[0]
+    again = TrainingRows(recipe, open_task("clinic"), conversational=False)
+    assert list(again) == list(rows)
+    assert "k" not in TrainingRows(Recipe(max_steps=1), open_task("clinic"), conversational=False)[0]
 
 
 @pytest.mark.parametrize("credit", ["sequence", "term"])

@@ -16,7 +16,7 @@ from polymode.sandbox import reason_unavailable
 from polymode.tasks import mbpp
 from polymode.training.recipe import Recipe, load_recipe
 from polymode.training.rl import _trl_config, train
-from polymode.training.rows import longest_prompt, rows_of
+from polymode.training.rows import TrainingRows, longest_prompt
 
 from .. import vllm_loader
 from ..chat_models import chat_checkpoint
@@ -180,7 +180,7 @@ def test_room_for_the_longest_prompt(chat_model: Path) -> None:
 
     tokenizer = AutoTokenizer.from_pretrained(chat_model)
     small = recipe("qwen3-0.6b-clinic", max_steps=1)
-    rows = rows_of(small, open_task("clinic-diagnosis"), conversational=True)
+    rows = TrainingRows(small, open_task("clinic-diagnosis"), conversational=True)
     longest = max(
         rows, key=lambda row: len(tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True)["input_ids"])
     )

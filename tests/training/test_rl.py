@@ -287,11 +287,11 @@ def test_a_model_is_needed_where_the_task_has_no_demonstrations(
 
 def test_a_short_data_set_is_read_again(small_recipe: Callable[..., Recipe], drinks_file: Path) -> None:
     from polymode.tasks import open_task
-    from polymode.training.rows import rows_of
+    from polymode.training.rows import TrainingRows
 
     recipe = small_recipe(max_steps=20)  # 80 questions of the file's 35
     task = open_task(recipe.task, data=recipe.data, **recipe.task_options)
-    rows = rows_of(recipe, task, conversational=False)
+    rows = TrainingRows(recipe, task, conversational=False)
     assert len(rows) == 80
     assert len({row["prompt"] for row in rows[:35]}) == len({row["prompt"] for row in rows[35:70]}) == 35
     assert [row["prompt"] for row in rows[:35]] != [row["prompt"] for row in rows[35:70]]

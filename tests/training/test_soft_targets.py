@@ -12,7 +12,7 @@ from polymode.tasks.lab.clinic import Clinic
 from polymode.tasks.records import Records
 from polymode.training.recipe import Recipe, load_recipe
 from polymode.training.reward import ScoreLedger, make_reward_function
-from polymode.training.rows import rows_of
+from polymode.training.rows import TrainingRows
 from polymode.training.shaping import check_questions
 from polymode.training.validation import validation_examples
 from polymode.types import Example, Reference
@@ -71,19 +71,19 @@ def test_rows_carry_the_distribution(tmp_path: Path) -> None:
     task = votes_task(tmp_path, {"question": "?", "references": {"e": 5, "n": 3, "c": 2}})
     small: dict[str, Any] = {"max_steps": 1, "questions_per_step": 1, "num_generations": 2, "k": 2}
     recipe = Recipe(task="records", data=tmp_path / "votes.jsonl", target="distribution", **small)
-    [row] = rows_of(recipe, task, conversational=False)
+    [row] = TrainingRows(recipe, task, conversational=False)
     assert row["target"] == "distribution"
     assert json.loads(row["distribution"]) == {"e": 0.5, "n": 0.3, "c": 0.2}
     reward = make_reward_function(METHODS["multi-rlcr"], 2)
     columns = {name: [row[name]] for name in ("references", "target", "distribution")}
     assert reward([TEXT], **columns) == pytest.approx([3 - 0.005])
-    [plain] = rows_of(Recipe(task="records", data=tmp_path / "votes.jsonl", **small), task, conversational=False)
+    [plain] = TrainingRows(Recipe(task="records", data=tmp_path / "votes.jsonl", **small), task, conversational=False)
     assert not {"target", "distribution"} & plain.keys()
 
 
 def test_the_clinics_posterior_as_target() -> None:
     task = Clinic(target="distribution")
-    [row] = rows_of(Recipe(max_steps=1, questions_per_step=1, num_generations=2), task, conversational=False)
+    [row] = TrainingRows(Recipe(max_steps=1, questions_per_step=1, num_generations=2), task, conversational=False)
     [example] = task.examples("train", 1)
     masses = json.loads(row["distribution"])
     assert masses == example.distribution
