@@ -22,7 +22,8 @@ def world(n: int, wrong: float, rng: np.random.Generator) -> Records:
 
 
 def joined(parts: dict[str, Records]) -> tuple[Records, list[str]]:
-    records = Records(*(np.concatenate([getattr(one, name) for one in parts.values()]) for name in ("q", "right")))
+    q, right = (np.concatenate([getattr(one, name) for one in parts.values()]) for name in ("q", "right"))
+    records = Records(q, right)
     return records, [name for name, part in parts.items() for _ in range(len(part))]
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from polymode.errors import ConfigError, VerifierFault
 from polymode.parsing import parse_answers
 from polymode.policy.deciding import equality
-from polymode.policy.pooling import PooledAnswer, check_pool, pool_answers, pool_sets
+from polymode.policy.pooling import check_pool, pool_answers, pool_sets
 from polymode.prompts import MAX_K
 from polymode.types import AnswerSet, ParseStatus
 
@@ -27,11 +27,10 @@ def parsed(*slots: tuple[str, float]) -> AnswerSet:
 
 def test_confidences_are_averages_with_nothing_for_an_answer_that_is_absent() -> None:
     completions = [[("flu", 0.6), ("cold", 0.3)], [("gout", 0.5), ("The flu", 0.2)], [], [("Cold.", 0.4)]]
-    assert pool_answers(completions, TEXT) == [
-        PooledAnswer(0, 0, pytest.approx((0.6 + 0.2) / 4)),
-        PooledAnswer(0, 1, pytest.approx((0.3 + 0.4) / 4)),
-        PooledAnswer(1, 0, pytest.approx(0.5 / 4)),
-    ]
+    pooled = pool_answers(completions, TEXT)
+    assert [(one.completion, one.slot) for one in pooled] == [(0, 0), (0, 1), (1, 0)]
+    means = [(0.6 + 0.2) / 4, (0.3 + 0.4) / 4, 0.5 / 4]
+    assert [one.confidence for one in pooled] == pytest.approx(means)
 
 
 @given(SETS)

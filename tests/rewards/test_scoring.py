@@ -49,7 +49,7 @@ def test_a_batch_scores_as_its_completions_do() -> None:
     [
         *(None, math.nan, np.float64("nan"), pd.NA, pd.NaT, "null", "None", "nan", "<NA>", "", " ", [None], [""]),
         *([["flu", None]], [["flu", ""]], [3], [["flu", True]], [["flu"], "Flu"], ["['a', 'b']"], True, {"flu"}),
-        *(b"flu", {"name": "flu"}, [{"text": ["flu"]}], [[["flu"]]], [{"text": "flu", "weight": 2}], object()),
+        *(b"flu", {"name": "flu"}, [{"text": ["flu"]}], [[["flu"]]], [{"text": "flu", "weight": 2}], 3j),
     ],
     ids=repr,
 )

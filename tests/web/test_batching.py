@@ -18,7 +18,7 @@ from .conftest import Model
 SECONDS = 20
 
 
-def ask(prompt: str = "p", k: int = 2, temperature: float = 1.0, seed: int | None = None) -> PromptRequest:
+def ask(prompt: str = "p", k: int = 2, temperature: float = 1.0, seed: int = 0) -> PromptRequest:
     return PromptRequest(prompt, k, 100, temperature, seed)
 
 
