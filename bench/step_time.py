@@ -38,7 +38,7 @@ from polymode.tasks import open_task
 from polymode.training.lab_model import END, PAD, LabModelSize, build_model, build_tokenizer
 from polymode.training.recipe import Recipe
 from polymode.training.rl import _trl_config
-from polymode.training.rows import rows_of
+from polymode.training.rows import TrainingRows
 from polymode.training.shared_prompt import SharedPromptTrainer
 
 TARGET = 1.2
@@ -105,7 +105,7 @@ def lab(folder: Path, steps: int) -> Case:
     tokenizer = build_tokenizer(task.vocabulary())
     build_model(tokenizer, LabModelSize(), seed=0).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    return Case(recipe, [row["prompt"] for row in rows_of(recipe, task, conversational=False)], folder)
+    return Case(recipe, [row["prompt"] for row in TrainingRows(recipe, task, conversational=False)], folder)
 
 
 def long(folder: Path, steps: int, *, width: int = 512, layers: int = 6) -> Case:

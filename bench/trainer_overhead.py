@@ -26,7 +26,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from datasets import Dataset
 from transformers import AutoTokenizer, TrainerCallback
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from trl import GRPOConfig, GRPOTrainer
@@ -36,7 +35,7 @@ from polymode.training.callbacks import Progress, StepMetrics
 from polymode.training.lab_model import LabModelSize, build_model, build_tokenizer
 from polymode.training.recipe import Recipe
 from polymode.training.rl import build_trainer
-from polymode.training.rows import rows_of
+from polymode.training.rows import TrainingRows
 from polymode.training.shared_prompt import SharedPromptTrainer
 
 TARGET = 0.05
@@ -114,11 +113,11 @@ def ours(recipe: Recipe, folder: Path, model: Path, timed: Timed) -> GRPOTrainer
 
 
 def stock(recipe: Recipe, folder: Path, model: Path) -> GRPOTrainer:
-    rows = rows_of(recipe, open_task(recipe.task), conversational=False)
+    rows = TrainingRows(recipe, open_task(recipe.task), conversational=False)
     trainer = SharedPromptTrainer(
         model=str(model),
         reward_funcs=constant,
-        train_dataset=Dataset.from_list(rows),
+        train_dataset=rows.as_dataset(),
         args=GRPOConfig(
             output_dir=str(folder),
             max_steps=recipe.max_steps,
