@@ -683,7 +683,10 @@ def test_a_policy_knows_what_it_was_fitted_on_from_generation_to_answer(
     asked = ["generate", "--model", str(model), *task, *split, "--k", "1", "--n", "60", "--out", str(run)]
     assert main(asked) == main(["evaluate", str(run), "--n-boot", "0"]) == 0
     assert main(["calibrate", str(run), "--target", "answer", "--by", "risk"]) == 0
-    assert "note:" not in (printed := capsys.readouterr().out) and "low: answer_at = 0.9" in printed
+    printed = capsys.readouterr().out
+    assert "low: answer_at = 0.9" in printed
+    [note] = [line for line in printed.splitlines() if line.startswith("note:")]
+    assert note.startswith("note: there is no input check, which needs the texts of")  # these are 60
     policy = runs.read_policy(run / "policy.json")
     assert policy.conditions is not None and len(policy.conditions.fingerprint) == 16
     ask = ["answer", "Fever, case 1234?", "--model", str(model), "--policy", str(run / "policy.json"), "--risk", "low"]
@@ -748,12 +751,13 @@ def test_answer_shows_a_table_and_decides_by_the_policy(
         "\n"
         "decision: ANSWER: flu\n"
         "reason: The most confident answer has a confidence of 0.55, at least the 0.5 required for a single answer.\n"
+        "confidence: the probability that the answer is one of the conditions to consider\n"
     )
     assert main([*ask, "--policy", str(policy), "--risk", "high", "--show-text"]) == 0
     shown = capsys.readouterr().out
     assert shown.startswith(f"{text}\n\n> 1  flu") and "\ndecision: OFFER_SET: flu; covid\n" in shown
     assert main([*ask, "--k", "2"]) == 0
-    assert capsys.readouterr().out.endswith("\n\ndecision: none, as no --policy was given\n")
+    assert "\n\ndecision: none, as no --policy was given\nconfidence: the prob" in capsys.readouterr().out
     assert "--k 3 does not suit the policy, which was calibrated with k = 2" in refused(
         capsys, *ask, "--policy", policy, "--k", "3"
     )

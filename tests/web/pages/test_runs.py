@@ -326,7 +326,9 @@ def test_text_of_models_and_files_is_inert(visit: Visit, tmp_path: Path) -> None
         assert found.tags <= TABLES, (path, found.tags - TABLES)
         assert not {a for a in found.attributes if a.startswith("on") or a == "style"}
         assert "\x1b" not in reply.text
-        assert "script" not in reply.headers["content-security-policy"]
+        policy = reply.headers["content-security-policy"]
+        assert "script-src 'self';" in policy and "unsafe" not in policy
+        assert re.findall(r"<script[^>]*>", reply.text) == ['<script src="/static/desk.js" defer>']
 
 
 def test_pages_of_runs_need_a_session_where_there_are_keys(visit: Visit, folder: Path) -> None:
