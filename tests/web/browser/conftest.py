@@ -80,6 +80,7 @@ class Window:
         self.page.get_by_label("Your name").fill(name)
         self.page.get_by_role("button", name="Sign in").click()
         self.page.get_by_text(f"Signed in: {name}").wait_for()
+        self.page.wait_for_load_state()  # what the page does with keys comes with its script
 
     def press(self, name: str) -> None:
         """Click a button and wait for the page that follows."""
