@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -119,3 +121,27 @@ def small_recipe(drinks_model: Path, drinks_file: Path) -> Callable[..., Recipe]
         return recipe_from({**values, **overrides})
 
     return build
+
+
+def run_processes(n: int, script: Path, *arguments: Path | str) -> None:
+    """Run a script in ``n`` processes of accelerate, which talk through gloo where there is no GPU."""
+    several = ["--multi_gpu", "--num_processes", str(n), "--main_process_port", "0"]
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "accelerate.commands.launch", "--num_machines", "1", "--mixed_precision", "no"),
+            *("--dynamo_backend", "no"),
+            *(several if n > 1 else ["--num_processes", "1", "--cpu"]),
+            *(str(script), *map(str, arguments)),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.fixture
+def launch() -> Callable[..., None]:
+    """`run_processes`."""
+    return run_processes

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -190,7 +188,7 @@ torch.save(found["advantages"], f"{sys.argv[3]}/advantages-{state.process_index}
 
 @pytest.mark.slow
 def test_two_processes_give_the_same_advantages_as_one(
-    pair_recipe: Callable[..., Recipe], drinks_file: Path, tmp_path: Path
+    pair_recipe: Callable[..., Recipe], drinks_file: Path, tmp_path: Path, launch: Callable[..., None]
 ) -> None:
     """A group lies in two processes: 4 completions each of 8, a group of 8."""
     recipe = pair_recipe(num_generations=8, questions_per_step=1)
@@ -209,19 +207,7 @@ def test_two_processes_give_the_same_advantages_as_one(
     }
     (tmp_path / "values.json").write_text(json.dumps([values, texts, asked]))
     (tmp_path / "script.py").write_text(SCRIPT)
-    here = str(Path(__file__).parent)
-    done = subprocess.run(  # --multi_gpu is accelerate's word for several processes; without a GPU they use gloo
-        [
-            *(sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"),
-            *("--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"),
-            *(str(tmp_path / "script.py"), here, str(tmp_path / "values.json"), str(tmp_path)),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
+    launch(2, tmp_path / "script.py", Path(__file__).parent, tmp_path / "values.json", tmp_path)
     parts = [torch.load(tmp_path / f"advantages-{i}.pt") for i in (0, 1)]
     width = max(part.shape[1] for part in (*parts, alone))
     together = torch.cat([torch.nn.functional.pad(part, (0, width - part.shape[1])) for part in parts])

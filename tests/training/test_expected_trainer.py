@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -310,7 +308,7 @@ if trainer.is_world_process_zero():
 
 @pytest.mark.slow
 def test_two_processes_take_the_step_of_one(
-    recipe_of: Callable[..., Recipe], drinks_file: Path, tmp_path: Path
+    recipe_of: Callable[..., Recipe], drinks_file: Path, tmp_path: Path, launch: Callable[..., None]
 ) -> None:
     """A group of 8 over two processes; plain gradient descent, and a factor that makes the confidences' part large."""
     draft = SET.replace("<think> tea </think>", "<think> tea milk juice </think>")
@@ -331,20 +329,7 @@ def test_two_processes_take_the_step_of_one(
         folder = tmp_path / str(processes)
         folder.mkdir()
         (folder / "values.json").write_text(json.dumps(values))
-        several = ["--multi_gpu", "--num_processes", "2", "--main_process_port", "0"]  # without a GPU it uses gloo
-        done = subprocess.run(
-            [
-                *(sys.executable, "-m", "accelerate.commands.launch", "--num_machines", "1", "--mixed_precision", "no"),
-                *("--dynamo_backend", "no"),
-                *(several if processes == 2 else ["--num_processes", "1", "--cpu"]),
-                *(str(tmp_path / "script.py"), str(folder / "values.json"), json.dumps(texts), str(folder)),
-            ],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-        )
-        assert done.returncode == 0, done.stderr[-2000:]
+        launch(processes, tmp_path / "script.py", folder / "values.json", json.dumps(texts), folder)
         weights.append(torch.load(folder / "weights.pt"))
     start = AutoModelForCausalLM.from_pretrained(str(recipe_of().model)).state_dict()
     assert any((weights[0][name] - start[name]).abs().max() > 1e-3 for name in start)

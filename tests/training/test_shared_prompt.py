@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -181,7 +179,7 @@ if trainer.is_world_process_zero():
 
 @pytest.mark.slow
 def test_two_processes_take_the_step_of_one(
-    small_recipe: Callable[..., Recipe], drinks_file: Path, tmp_path: Path
+    small_recipe: Callable[..., Recipe], drinks_file: Path, tmp_path: Path, launch: Callable[..., None]
 ) -> None:
     """Groups of 4 over two processes of 8 completions, in two device batches each; plain gradient descent."""
     (tmp_path / "script.py").write_text(SCRIPT)
@@ -198,20 +196,7 @@ def test_two_processes_take_the_step_of_one(
         folder = tmp_path / str(processes)
         folder.mkdir()
         (folder / "values.json").write_text(json.dumps({**values, "data": str(drinks_file)}))
-        several = ["--multi_gpu", "--num_processes", "2", "--main_process_port", "0"]  # without a GPU it uses gloo
-        done = subprocess.run(
-            [
-                *(sys.executable, "-m", "accelerate.commands.launch", "--num_machines", "1", "--mixed_precision", "no"),
-                *("--dynamo_backend", "no"),
-                *(several if processes == 2 else ["--num_processes", "1", "--cpu"]),
-                *(str(tmp_path / "script.py"), str(Path(__file__).parent), str(folder / "values.json"), str(folder)),
-            ],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-        )
-        assert done.returncode == 0, done.stderr[-2000:]
+        launch(processes, tmp_path / "script.py", Path(__file__).parent, folder / "values.json", folder)
         weights.append(torch.load(folder / "weights.pt"))
     start = AutoModelForCausalLM.from_pretrained(str(small_recipe().model)).state_dict()
     assert any((weights[0][name] - start[name]).abs().max() > 1e-3 for name in start)
