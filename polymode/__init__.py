@@ -94,7 +94,12 @@ def __getattr__(name: str) -> _typing.Any:
         import warnings
 
         warnings.warn("polymode.score is now polymode.reward_of; version 0.3 removes it", FutureWarning, 2)
-        return _import_module("polymode.rewards").reward_of
+        reward_of = _import_module("polymode.rewards").reward_of
+
+        def score(completion: _typing.Any, references: _typing.Any, **options: _typing.Any) -> _typing.Any:
+            return reward_of(completion, references, **options)
+
+        return score
     errors = _import_module("polymode.errors")
     if isinstance(kind := getattr(errors, name, None), type) and issubclass(kind, errors.PolymodeError):
         import warnings

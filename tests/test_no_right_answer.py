@@ -17,7 +17,6 @@ from polymode.policy import decide
 from polymode.policy.calibration import Calibration
 from polymode.policy.fitting import fit_policy
 from polymode.rewards import AGGREGATIONS, METHODS, Reward, check_question, score_set
-from polymode.rewards.shaping import Shaping
 from polymode.training.reward import make_reward_function
 from polymode.types import Completion, DecisionKind, Example, Reference, Verdict
 from polymode.verifiers.choice import open_verifier
@@ -72,10 +71,8 @@ def test_a_judge_is_not_asked_and_programs_need_tests() -> None:
     assert "no reference to check it with; give the question its tests" in judged.faults[0]
 
 
-@pytest.mark.parametrize("objective", ["mean", "pass@k", "coverage@k"])
-def test_training_rewards_honesty_alone(objective: Any) -> None:
-    shaping = Shaping(objective=objective, objective_k=1)
-    reward = make_reward_function(METHODS["multi-rlcr"], 2, shaping=shaping, num_generations=2)
+def test_training_rewards_honesty_alone() -> None:
+    reward = make_reward_function(METHODS["multi-rlcr"], 2, num_generations=2)
     texts = [text(0, 0), text(1, 1), text(1, 0), text(0, 0)]
     assert reward(texts, ["[]", "[]", [["flu"]], [["flu"]]]) == [1, 0, 2, pytest.approx(1.5)]
 

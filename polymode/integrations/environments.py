@@ -4,30 +4,26 @@
 
     trainer = GRPOTrainer(MODEL, environment_factory=AnswerSetEnvironment, args=..., train_dataset=...)
 
-The data set has the columns ``prompt``, ``references`` and optionally ``k``, ``method`` and ``question``, which TRL
-hands to ``reset``. The model's answer set is the argument of its last call of the tool ``submit``; a rollout without a
-call gets what a malformed completion gets, 0. Its advantage must not be divided by a group's deviation
-(``scale_rewards="none"``).
+The data set has the columns ``prompt``, ``references`` and optionally ``k``, ``method``, ``question``, ``target`` and
+``distribution``, which TRL hands to ``reset``. The model's answer set is the argument of its last call of the tool
+``submit``; a rollout without a call gets what a malformed completion gets, 0. Its advantage must not be divided by a
+group's deviation (``scale_rewards="none"``).
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from polymode.rewards import find_method, reward_of
-
-DEFAULT_K = 3
+from polymode.integrations.options import ROW_FIELDS, Options
 
 
 class AnswerSetEnvironment:
     """One question, one answer set (TRL)."""
 
-    def reset(
-        self, references: Any = None, k: int = DEFAULT_K, method: str = "multi-rlcr", question: str = "", **_: Any
-    ) -> None:
+    def reset(self, references: Any = None, method: str = "multi-rlcr", **row: Any) -> None:
         """Begin with a row of the data set."""
-        find_method(method)
-        self._question = {"references": references, "k": k, "method": method, "question": question}
+        self._options = Options(method=method)
+        self._references, self._row = references, {name: row[name] for name in ROW_FIELDS if name in row}
         self._text = ""
         return None
 
@@ -45,4 +41,4 @@ class AnswerSetEnvironment:
 
     def get_reward(self) -> float | None:
         """The total; None, which TRL leaves out of the group, where a verifier failed."""
-        return reward_of(self._text, **self._question).total
+        return self._options.score(self._text, self._references, self._row).total

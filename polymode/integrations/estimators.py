@@ -29,7 +29,8 @@ def centered(token_level_rewards: Any, response_mask: Any, index: Any = None, co
 def pass_at_k(token_level_rewards: Any, response_mask: Any, index: Any = None, config: Any = None, **_: Any) -> Any:
     """The objective "one of k completions is right" (`polymode.pass_at_k`), k from ``config.polymode_k``, else 2.
 
-    From totals alone, which only `single-rlvr` and `multi-rlvr` allow: right is above the format's weight, 1.
+    From totals alone, which only `single-rlvr` and `multi-rlvr` of the preset ``paper`` allow: right is above the
+    format's weight, 1.
     """
     totals_N = np.array(_totals(token_level_rewards))
     format_N = np.minimum(totals_N, FORMAT_WEIGHT)

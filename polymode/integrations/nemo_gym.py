@@ -14,6 +14,7 @@ A row has ``references`` beside ``responses_create_params``, and may have ``k``,
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from nemo_gym.base_resources_server import (  # pyright: ignore[reportMissingImports]
@@ -24,7 +25,7 @@ from nemo_gym.base_resources_server import (  # pyright: ignore[reportMissingImp
 )
 from pydantic import Field
 
-from polymode.integrations.options import Options
+from polymode.integrations.options import ROW_FIELDS, Options
 
 
 class PolymodeServerConfig(BaseResourcesServerConfig):
@@ -58,12 +59,11 @@ class PolymodeResourcesServer(SimpleResourcesServer):
     async def verify(self, body: PolymodeVerifyRequest) -> PolymodeVerifyResponse:  # pyright: ignore
         """NeMo Gym's hook."""
         rule = Options.from_mapping(self.config.polymode)
-        score = rule.score(_text_of(body.response.output), body.references, body.model_dump(include={*_ROW}))
+        row = body.model_dump(include={*ROW_FIELDS})
+        # A verifier may take a while: the server goes on with other requests.
+        score = await asyncio.to_thread(rule.score, _text_of(body.response.output), body.references, row)
         components = None if score.total is None else dict(score.terms)
         return PolymodeVerifyResponse(**body.model_dump(), reward=rule.total(score), reward_components=components)
-
-
-_ROW = ("k", "question", "target", "distribution")
 
 
 def _text_of(output: list[Any]) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from polymode.errors import ConfigError
 from polymode.references import list_in_text
 from polymode.rewards import METHODS, find_method, reward_of, rewards_of, term_names
-from polymode.rewards.shaping import Shaping
+from polymode.rewards.scoring import IMPROPER_OBJECTIVE
+from polymode.rewards.shaping import OBJECTIVES, Shaping
 from polymode.types import Score
 from polymode.verifiers.choice import open_verifier
 
@@ -35,7 +37,24 @@ class Options:
     objective: str = "mean"
     objective_k: int = 2
     exploration: str = "none"
+    """``none`` or ``batch``: no trainer of another tool would keep what ``historical`` remembers."""
     exploration_weight: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be scored, before the first completion."""
+        find_method(self.method).reward(self.preset)
+        if self.exploration == "historical":
+            raise ConfigError(
+                "exploration = 'historical' needs a memory over the whole training, which polymode train has: use batch"
+            )
+        self._shaping()
+        if self.preset != "paper" and (self.objective, self.exploration) != ("mean", "none"):
+            raise ConfigError(f"objective and exploration with preset = {self.preset!r}: use preset 'paper'")
+        if self.objective in OBJECTIVES[1:] and METHODS[self.method].has_confidence:
+            raise ConfigError(
+                f"objective = {self.objective!r} with method = {self.method!r}: {IMPROPER_OBJECTIVE}; use single-rlvr "
+                "or multi-rlvr"
+            )
 
     @classmethod
     def from_mapping(cls, options: Mapping[str, Any] | None) -> Options:
@@ -44,14 +63,22 @@ class Options:
         if unknown := sorted(options.keys() - cls.__dataclass_fields__.keys()):
             allowed = ", ".join(cls.__dataclass_fields__)
             raise ConfigError(f"{unknown[0]} = {options[unknown[0]]!r} is no option: use {allowed}")
-        made = cls(**options)
-        find_method(made.method).reward(made.preset)
-        return made
+        return cls(**options)
 
     def score(
         self, text: Any, references: Any, row: Mapping[str, Any] | None = None, *, finished: bool = True
     ) -> Score:
-        """One completion; ``row`` may have `ROW_FIELDS`."""
+        """One completion; ``row`` may have `ROW_FIELDS`.
+
+        Raises:
+            ConfigError: an objective or exploration, which only a whole group can be scored by.
+        """
+        if self._shaping() is not None:
+            name = "exploration" if self.objective == "mean" else "objective"
+            raise ConfigError(
+                f"{name} = {getattr(self, name)!r} needs whole groups, and this reward sees one completion at a time: "
+                "leave it out"
+            )
         own = self._row(row)
         k = own.pop("k", self.k)
         return reward_of(
@@ -76,9 +103,6 @@ class Options:
     ) -> list[Score]:
         """A batch with its groups, and what the objective makes of them."""
         own = [self._row(row) for row in rows]
-        is_plain = (self.objective, self.exploration) == ("mean", "none")
-        of_groups: Any = (self.objective, self.objective_k, self.exploration, self.exploration_weight)
-        shaping = None if is_plain else Shaping(*of_groups)
         return rewards_of(
             texts,
             list(references),
@@ -90,13 +114,14 @@ class Options:
             finished=list(finished),
             target=[row.get("target") for row in own],  # type: ignore[misc]
             distribution=[row.get("distribution") for row in own],
-            shaping=shaping,
+            shaping=self._shaping(),
             groups=groups,
         )
 
     def numbers(self, score: Score) -> dict[str, float]:
         """Every term of the method, the same names for every completion, and how it went: numbers only."""
-        names = term_names(METHODS[self.method].reward(self.preset))
+        shaping = self._shaping()
+        names = (*_terms(self.method, self.preset), *(() if shaping is None else shaping.term_names))
         clean, scored = score.answer_set.is_clean, score.total is not None
         return {**{name: score.terms.get(name, 0.0) for name in names}, "clean": float(clean), "scored": float(scored)}
 
@@ -104,12 +129,28 @@ class Options:
         """The total, or ``unscored``."""
         return self.unscored if score.total is None else score.total
 
+    def _shaping(self) -> Shaping | None:
+        of_groups: Any = (self.objective, self.objective_k, self.exploration, self.exploration_weight)
+        shaping = Shaping(*of_groups)
+        return None if (self.objective, self.exploration) == ("mean", "none") else shaping
+
     def _verifier(self) -> Any:
-        return open_verifier(self.verifier, **self.verifier_options) if self.verifier != "text" else None
+        return _opened(self.verifier, json.dumps(self.verifier_options, sort_keys=True))
 
     @staticmethod
     def _row(row: Mapping[str, Any] | None) -> dict[str, Any]:
         return {name: row[name] for name in ROW_FIELDS if row and row.get(name) is not None}
+
+
+@lru_cache
+def _opened(name: str, options: str) -> Any:
+    """One verifier for all completions: a slow one has processes or connections of its own."""
+    return None if name == "text" and options == "{}" else open_verifier(name, **json.loads(options))
+
+
+@lru_cache
+def _terms(method: str, preset: str) -> tuple[str, ...]:
+    return tuple(term_names(METHODS[method].reward(preset)))
 
 
 def references_and_row(label: Any) -> tuple[Any, dict[str, Any]]:

@@ -122,9 +122,10 @@ def score_row(row: Row) -> Score:
 
 
 def mean_values(values: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    """Means by name."""
+    """Means by name, over the values that are there: a completion that could not be judged counts for none."""
     table = list(values)
-    return {name: fmean(one[name] for one in table) for name in table[0]}
+    columns = {name: [one[name] for one in table if not math.isnan(one[name])] for name in table[0]}
+    return {name: fmean(column) if column else math.nan for name, column in columns.items()}
 
 
 def measure_rows(rows: Iterable[Row], where: str) -> dict[str, float]:

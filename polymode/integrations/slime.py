@@ -16,11 +16,12 @@ them pass ``--disable-grpo-std-normalization``, because dividing by a group's de
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from polymode.credit import centred_by_group, term_advantages, token_parts
-from polymode.errors import ConfigError
+from polymode.errors import ConfigError, one_of
 from polymode.integrations.options import Options, references_and_row
 from polymode.rewards import METHODS
 from polymode.types import Score
@@ -48,12 +49,21 @@ def post_process_rewards(args: Any, samples: Sequence[Any]) -> tuple[list[float]
     """Raw rewards and centred ones; with ``credit: term`` each sample carries an advantage for each of its tokens."""
     rewards_N = [sample.reward for sample in samples]
     centred_N = centred_by_group(rewards_N, [sample.group_index for sample in samples])
-    if _settings(args).get("credit", "sequence") == "term":
+    credit = _settings(args).get("credit", "sequence")
+    one_of("credit", credit, ("sequence", "term"))
+    if credit == "term":
         from polymode.decoding.texts import CompletionDecoder
         from polymode.decoding.token_starts import TokenStarts
         from polymode.rewards.slots import slot_scores
 
         rule, size = _options(args), args.n_samples_per_prompt
+        if rule.preset != "paper" or rule.objective != "mean":
+            raise ConfigError(
+                "credit = 'term' is the credit of a sum over answers: use preset 'paper' and objective 'mean'"
+            )
+        sizes = sorted(Counter(sample.group_index for sample in samples).values())
+        if set(sizes) != {size}:
+            raise ConfigError(f"credit = 'term' needs whole groups of {size} samples: the groups have {sizes}")
         order = sorted(range(len(samples)), key=lambda i: samples[i].group_index)
         ordered = [samples[i] for i in order]
         scores = _scores(rule, ordered)

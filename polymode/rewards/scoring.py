@@ -19,7 +19,7 @@ from polymode.parsing import parse_answers
 from polymode.references import plain
 from polymode.rewards.columns import column, examples_of, ks_of
 from polymode.rewards.conditions import check_question
-from polymode.rewards.methods import METHODS, Method, find_method
+from polymode.rewards.methods import Method, find_method
 from polymode.rewards.questions import Equality, question_from
 from polymode.rewards.reward import Reward
 from polymode.rewards.terms import score_set
@@ -31,6 +31,11 @@ if TYPE_CHECKING:
     from polymode.rewards.shaping import Shaping  # which loads NumPy; scoring a completion does not need it
 
 _TEXT = TextVerifier()
+IMPROPER_OBJECTIVE = (
+    "a right answer that others of the group found too adds nothing, doubt about it still costs, so junk with "
+    "confidence 0 would be worth more"
+)
+"""Why objectives over a group and confidences do not go together."""
 
 
 def reward_of(
@@ -94,7 +99,7 @@ def reward_of(
     judgement = judge(example, answers, equality)
     if reward is not None:
         _check(reward, k, judgement.n_references, example.target)
-    return score_set(judgement, _reward(chosen.name, preset) if reward is None else reward)
+    return score_set(judgement, _reward(chosen, preset) if reward is None else reward)
 
 
 def rewards_of(
@@ -135,13 +140,15 @@ def rewards_of(
         question_id: tells questions apart for exploration over a whole training; else their texts do.
 
     Raises:
-        ConfigError: as in `reward_of`; ``shaping`` without groups.
+        ConfigError: as in `reward_of`; ``shaping`` without groups, or with an objective other than the mean where
+            confidences are scored.
         RecordError: as in `reward_of`, with the row; a column of another length.
     """
     chosen = find_method(method) if isinstance(method, str) else method
-    weights = _reward(chosen.name, preset) if reward is None else reward
+    weights = _reward(chosen, preset) if reward is None else reward
     equality = _TEXT if verifier is None else _named(verifier) if isinstance(verifier, str) else verifier
     n = len(texts)
+    k, finished = plain(k), plain(finished)  # NumPy's scalars
     if isinstance(k, int) and not isinstance(k, bool):
         ks = [chosen.answers(k)] * n
     else:
@@ -170,6 +177,11 @@ def rewards_of(
     scores = [score_set(judgement, weights) for judgement in judgements]
     if shaping is None:
         return scores
+    if shaping.objective != "mean" and weights.confidence_weight:
+        raise ConfigError(
+            f"objective = {shaping.objective!r} with method = {chosen.name!r}: {IMPROPER_OBJECTIVE}; use single-rlvr "
+            "or multi-rlvr"
+        )
     if groups is None:
         raise ConfigError("groups is missing: shaping needs to know which completions belong to one question")
     if len(groups) != n:
@@ -186,8 +198,8 @@ def _named(verifier: str) -> Equality:
 
 
 @lru_cache
-def _reward(method: str, preset: str) -> Reward:
-    return METHODS[method].reward(preset)  # checking its weights takes longer than scoring a set
+def _reward(method: Method, preset: str) -> Reward:
+    return method.reward(preset)  # checking its weights takes longer than scoring a set
 
 
 @lru_cache(maxsize=1024)

@@ -15,16 +15,23 @@ from typing import Literal
 
 import numpy as np
 
-from polymode.errors import ConfigError
+from polymode.errors import ConfigError, number_in, one_of
 from polymode.exploration import AnswerCounts, AnswerNames, batch_bonus
 from polymode.pass_at_k import pass_at_k_values, union_values
 from polymode.types import Example, Score
 from polymode.verifiers import QuestionVerifier, Verifier, is_open, verifier_at
 
+OBJECTIVES = ("mean", "pass@k", "coverage@k")
+EXPLORATIONS = ("none", "batch", "historical")
+
 
 @dataclass(frozen=True)
 class Shaping:
-    """Changes the scores of each group: a new coverage term, or a further term ``exploration``."""
+    """Changes the scores of each group: a new coverage term, or a further term ``exploration``.
+
+    Raises:
+        ConfigError: an unknown objective or exploration, or a number out of its range.
+    """
 
     objective: Literal["mean", "pass@k", "coverage@k"] = "mean"
     """By the last two the coverage term of a completion becomes its weight times the completion's value
@@ -34,6 +41,13 @@ class Shaping:
     exploration: Literal["none", "batch", "historical"] = "none"
     """Bonus for rare answers (`polymode.exploration`), with its weight."""
     exploration_weight: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse what is not known, in one line that names the field."""
+        one_of("objective", self.objective, OBJECTIVES)
+        one_of("exploration", self.exploration, EXPLORATIONS)
+        number_in("objective_k", self.objective_k, 1, whole=True)
+        number_in("exploration_weight", self.exploration_weight, 0)
 
     @cached_property
     def counts(self) -> AnswerCounts | None:

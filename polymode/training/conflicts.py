@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from polymode.rewards import METHODS
+from polymode.rewards.scoring import IMPROPER_OBJECTIVE
 from polymode.training.confidence_options import credit_conflicts
 from polymode.training.target_options import target_conflicts
 
@@ -74,11 +75,7 @@ def objective_conflicts(recipe: Recipe) -> Iterator[str]:
         return
     objective = _setting(recipe, "objective")
     if recipe.reward.confidence_weight:
-        yield (
-            f"{objective} with method = {recipe.method!r}: a right answer that others of the group found too adds "
-            "nothing, doubt about it still costs, so junk with confidence 0 would be worth more; use single-rlvr "
-            "or multi-rlvr"
-        )
+        yield (f"{objective} with method = {recipe.method!r}: {IMPROPER_OBJECTIVE}; use single-rlvr or multi-rlvr")
     if recipe.coverage != "count":
         yield f"{objective} with {_setting(recipe, 'coverage')}: it has its own count; leave coverage out"
     if not recipe.coverage_weight:

@@ -29,6 +29,13 @@ def test_the_environment_of_trl_gives_the_total_of_what_was_submitted_last() -> 
     assert environment.get_reward() == 0
     with pytest.raises(ConfigError, match="method = 'best' is not known"):
         environment.reset(**row, method="best")
+    environment.reset(references=["neon"], method="single-rlvr", k=None)  # k is the multi methods'
+    environment.submit("<answer>neon</answer>")
+    assert environment.get_reward() == 2
+    shares = {"neon": 0.9, "argon": 0.1}
+    environment.reset(references=[["neon", "Ne"], "argon"], k=2, target="distribution", distribution=shares)
+    environment.submit(SURE.replace("0.2", "0.0"))
+    assert environment.get_reward() == 2  # neon: 0.9 as its share; iron: 0 as its own
 
 
 def test_trl_finds_one_tool_with_a_description() -> None:

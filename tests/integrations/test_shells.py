@@ -30,7 +30,8 @@ def test_options_are_checked_and_can_be_pickled() -> None:
     rule = Options.from_mapping({"k": 2})
     assert pickle.loads(pickle.dumps(rule)) == rule
     assert rule.score(RIGHT, REFERENCES) == reward_of(RIGHT, REFERENCES, k=2)
-    for wrong in ({"kk": 2}, {"method": "ppo"}, {"preset": "best"}):
+    unfit = {"objective": "pass@k", "method": "multi-rlcr"}
+    for wrong in ({"kk": 2}, {"method": "ppo"}, {"preset": "best"}, {"exploration": "historical"}, unfit):
         with pytest.raises(ConfigError) as caught:
             Options.from_mapping(wrong)
         assert "\n" not in str(caught.value)
@@ -134,9 +135,17 @@ def test_slime_scores_one_and_groups() -> None:
     one = sample(RIGHT, 0)
     assert asyncio.run(slime.custom_rm(args, one)) == TOTAL
     assert one.metadata["polymode"]["brier"] == -0.125
-    samples = [sample(RIGHT, 0), sample("<think>", 0, status=Status.TRUNCATED), sample(RIGHT, 1)]
-    args.polymode = {"method": "multi-rlcr", "objective": "pass@k", "objective_k": 1}
-    assert asyncio.run(slime.batched_custom_rm(args, samples)) == [TOTAL, 0, TOTAL]
+    right, wrong = (
+        "".join(f"<answer{i}>{one}</answer{i}>" for i, one in ((1, name), (2, "cold"))) for name in ("flu", "x")
+    )
+    args.polymode = {"method": "multi-rlvr", "objective": "pass@k", "exploration": "batch", "exploration_weight": 0.0}
+    samples = [sample(text, 0) for text in (right, wrong, wrong)]
+    samples += [sample(right, 1), sample("<think>", 1, status=Status.TRUNCATED)]
+    # Of the two pairs that the right one is in, both succeed; each wrong one is in one pair that does. Format 1 each.
+    assert asyncio.run(slime.batched_custom_rm(args, samples)) == [2, 1.5, 1.5, 2, 1]
+    assert samples[0].metadata["polymode"].keys() >= {"coverage", "format", "exploration"}
+    with pytest.raises(ConfigError, match="objective = 'pass@k' needs whole groups"):
+        asyncio.run(slime.custom_rm(args, samples[0]))
     with pytest.raises(RecordError, match="None is missing"):
         asyncio.run(slime.custom_rm(SimpleNamespace(), sample(RIGHT, 0, label=None)))
 
@@ -240,3 +249,21 @@ def test_nemo_gym_returns_the_components(monkeypatch: pytest.MonkeyPatch) -> Non
     result = verify([message])
     assert result.reward == sum(result.reward_components.values()) == TOTAL
     assert verify([message, SimpleNamespace(type="function_call")]).reward == 0
+
+
+def test_one_verifier_serves_all_completions() -> None:
+    """A slow one has processes of its own."""
+    rule = Options(k=1, method="single-rlvr", verifier="symbolic")
+    assert rule._verifier() is Options(k=3, verifier="symbolic")._verifier()
+
+
+def test_credit_of_slime_is_checked() -> None:
+    samples = [sample(RIGHT, 0, reward=1.0), sample(RIGHT, 0, reward=0.0)]
+    for settings, text in (
+        ({"credit": "trem"}, "credit = 'trem' is not known"),
+        ({"credit": "term", "preset": "released"}, "use preset 'paper'"),
+        ({"credit": "term"}, r"whole groups of 4 samples: the groups have \[2\]"),
+    ):
+        args = SimpleNamespace(polymode=settings, n_samples_per_prompt=4)
+        with pytest.raises(ConfigError, match=text):
+            slime.post_process_rewards(args, samples)

@@ -2,6 +2,7 @@
 
 import math
 import pickle
+import re
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -167,14 +168,15 @@ def test_arguments_and_results_cross_processes() -> None:
 @steady
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(TEXTS)), min_size=1, max_size=12))
 def test_groups_may_come_in_any_order(rows: list[tuple[str, str]]) -> None:
-    groups, texts = [group for group, _ in rows], [one for _, one in rows]
+    groups, texts = [group for group, _ in rows], [re.sub("<confidence.*?</confidence.>", "", one) for _, one in rows]
     shaping = Shaping(objective="pass@k", objective_k=2, exploration="batch", exploration_weight=0.25)
-    scores = rewards_of(texts, [["flu"]] * len(rows), k=2, shaping=shaping, groups=groups)
+    options = {"k": 2, "method": "multi-rlvr", "shaping": shaping}
+    scores = rewards_of(texts, [["flu"]] * len(rows), groups=groups, **options)  # type: ignore[arg-type]
     for group in set(groups):
         own = [row for row, name in enumerate(groups) if name == group]
-        alone = rewards_of([texts[i] for i in own], [["flu"]] * len(own), k=2, shaping=shaping, groups=[0] * len(own))
+        alone = rewards_of([texts[i] for i in own], [["flu"]] * len(own), groups=[0] * len(own), **options)  # type: ignore[arg-type]
         assert [scores[i] for i in own] == alone
-        right = [texts[i] == TEXTS[0] for i in own]
+        right = ["flu" in texts[i] for i in own]
         assert [score.terms["coverage"] for score in alone] == pytest.approx(pass_at_k_values(right, 2))
         advantages = centred_by_group([score.total for score in scores], groups)
         assert advantages[own] == pytest.approx(group_advantages([score.total for score in alone]))
@@ -183,9 +185,30 @@ def test_groups_may_come_in_any_order(rows: list[tuple[str, str]]) -> None:
 def test_shaping_needs_to_know_the_groups() -> None:
     shaping = Shaping(objective="pass@k")
     with pytest.raises(ConfigError, match="groups is missing"):
-        rewards_of(TEXTS[:1], ["flu"], k=2, shaping=shaping)
+        rewards_of(TEXTS[:1], ["flu"], k=2, method="multi-rlvr", shaping=shaping)
     with pytest.raises(RecordError, match="groups has 2 entries for 1 completions"):
-        rewards_of(TEXTS[:1], ["flu"], k=2, shaping=shaping, groups=["a", "b"])
+        rewards_of(TEXTS[:1], ["flu"], k=2, method="multi-rlvr", shaping=shaping, groups=["a", "b"])
+    with pytest.raises(ConfigError, match="'pass@k' with method = 'multi-rlcr': .* junk with confidence 0"):
+        rewards_of(TEXTS[:1], ["flu"], k=2, shaping=shaping, groups=["a"])
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"objective": "pass@K"}, "objective = 'pass@K' is not known"),
+        ({"exploration": "often"}, "exploration = 'often' is not known"),
+        ({"objective_k": 0}, "objective_k = 0"),
+        ({"exploration_weight": -1}, "exploration_weight = -1"),
+    ],
+)
+def test_shaping_that_is_not_known_is_refused(options: Any, text: str) -> None:
+    with pytest.raises(ConfigError, match=text):
+        Shaping(**options)
+
+
+def test_scalars_of_numpy_count_as_numbers() -> None:
+    scores = rewards_of(TEXTS[:2], ["flu", "flu"], k=np.int64(2), finished=np.bool_(True))  # type: ignore[arg-type]
+    assert scores == rewards_of(TEXTS[:2], ["flu", "flu"], k=2)
 
 
 def test_advantages_by_group() -> None:
@@ -204,4 +227,5 @@ def test_the_former_name_still_works_and_says_so() -> None:
     import polymode
 
     with pytest.warns(FutureWarning, match="polymode.score is now polymode.reward_of"):
-        assert polymode.score is reward_of  # type: ignore[attr-defined]
+        score = polymode.score  # type: ignore[attr-defined]
+    assert score(completion=TEXTS[0], references=["flu"], k=2) == reward_of(TEXTS[0], ["flu"], k=2)
