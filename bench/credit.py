@@ -15,6 +15,9 @@ test split to compare. So curves differ by what was learned and not by which que
 verdicts of its own answers (`polymode.reproduce.ceiling`): what this model can know. On the harder tasks the warm
 start's confidences and order say nothing, and its seed is that of the run.
 
+``recalibrated`` rows are of the final model's stated confidences after a map, or a constant for each slot, that was
+fitted to its answers to ``QUESTIONS`` validation questions: what a user can do after any training, hence the baseline.
+
 "Reached" is where the mean curve over seeds first crosses the level of the baseline's mean curve (the first credit's)
 at its end, interpolated linearly between two saved models; its interval resamples the seeds. Runs are processes of one
 thread; the same command resumes after a stop.
@@ -35,7 +38,7 @@ from typing import Any
 
 import numpy as np
 from credit_figure import draw
-from credit_skill import skill
+from credit_skill import RECALIBRATIONS, recalibrated, skill
 from side_by_side import Job, print_failures, run_jobs
 
 from polymode import runs
@@ -93,7 +96,7 @@ EVERY = 10
 QUESTIONS = 600
 QUESTIONS_SEED = 2
 SAMPLING_SEED = 20_261
-CURVE = "curve.jsonl"
+CURVE, RECALIBRATED = "curve.jsonl", "recalibrated.json"
 EVALUATION = "set"
 MEASURED = (
     *("coverage", "order", "pass@1", "brier", "brier_excess", "gain_beyond", "share_beyond"),
@@ -178,9 +181,14 @@ def run_one(
                 row["step_time"] for row in runs.read_steps(folder) if row.get("step_time") is not None
             )
         runs.write_jsonl(folder / CURVE, rows)
-    last = answers(model=saved[recipe.max_steps])  # as `polymode compare` reads it
-    runs.write_completions(folder / EVALUATION, last)
-    evaluate(last, verifier=verifier_for(recipe, task_for(recipe))).write(folder / EVALUATION)
+    last, verifier = saved[recipe.max_steps], verifier_for(recipe, task_for(recipe))
+    completions = answers(model=last)  # as `polymode compare` reads it
+    runs.write_completions(folder / EVALUATION, completions)
+    measured = evaluate(completions, verifier=verifier)
+    measured.write(folder / EVALUATION)
+    if split == "test":
+        fit_on = evaluate(answers(model=last, split="validation"), verifier=verifier, n_boot=0)
+        runs.write_json(folder / RECALIBRATED, recalibrated(fit_on.judged, measured.judged))
 
 
 def measure(recipe: Recipe, completions: list[Completion]) -> dict[str, Any]:
@@ -195,7 +203,8 @@ def measure(recipe: Recipe, completions: list[Completion]) -> dict[str, Any]:
 def job_of(asked: Mapping[str, Any]) -> Job:
     """The process of `run_one`."""
     folder = folder_of(Path(asked["out"]), asked["task"], Setting(**asked["setting"]), asked["seed"])
-    done = None if asked.get("is_warm_start") else folder / EVALUATION / runs.METRICS
+    last = folder / (RECALIBRATED if asked["split"] == "test" else Path(EVALUATION) / runs.METRICS)
+    done = None if asked.get("is_warm_start") else last
     return Job((__file__, "--job", json.dumps(asked)), folder / "log.txt", done)
 
 
@@ -255,11 +264,27 @@ def report(
                     value, low, high = share(base, found[credit], lower=LOWER_IS_BETTER[name])
                     line += f"  {value:.2f} [{low:.2f}, {high:.2f}]"
                 print(line)
+        _report_recalibrated(out, task, settings[task], seeds)
         lines = {credit: setting for credit, setting in settings[task].items() if credit != CEILING}
         drawn[task] = {name: curves(out, task, name, lines, seeds) for name in DRAWN}
     draw(out / "credit.png", drawn, EVERY)
     for task in tasks:
         print(f"page: polymode compare {out / task} --out {out / task}-page")
+
+
+def _report_recalibrated(out: Path, task: str, settings: Mapping[str, Setting], seeds: Sequence[int]) -> None:
+    """Means over the seeds that every credit has."""
+    folders = [[folder_of(out, task, setting, seed) for setting in settings.values()] for seed in seeds]
+    rows_SC = [
+        [runs.read_json(folder / RECALIBRATED) for folder in of_seed]
+        for of_seed in folders
+        if all((folder / RECALIBRATED).exists() for folder in of_seed)
+    ]
+    for name in RECALIBRATIONS if rows_SC else ():
+        for figure in ("brier", "ece"):
+            means = (np.mean([row_C[c][f"{figure}_{name}"] for row_C in rows_SC]) for c in range(len(settings)))
+            line = "  ".join(f"{credit} {mean:.4f}" for credit, mean in zip(settings, means, strict=True))
+            print(f"recalibrated, {figure} by {name:9} n = {len(rows_SC)}  {line}")
 
 
 def _difference(gain_N: np.ndarray) -> str:

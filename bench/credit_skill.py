@@ -1,4 +1,7 @@
-"""What confidences know beyond the number of their slot, and the order of answers: figures of `credit.py`."""
+"""What confidences know beyond the number of their slot, and the order of answers: figures of `credit.py`.
+
+Also what they come to when they are recalibrated after training, the baseline of every credit.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
+from polymode.metrics import brier, ece
+from polymode.policy.maps import fit_map
 from polymode.runs import JudgedCompletion
 
 Floats = NDArray[np.float64]
+RECALIBRATIONS = ("slots", "platt", "isotonic")
+"""Ways of `recalibrated`: a constant for each slot, and maps of the stated confidence."""
 
 
 def skill(judged: Iterable[JudgedCompletion]) -> dict[str, float]:
@@ -44,6 +51,34 @@ def skill(judged: Iterable[JudgedCompletion]) -> dict[str, float]:
         "share_beyond": (constant - brier) / (constant - floor) if constant > floor else float("nan"),
         "gain_beyond": constant - brier,
         "order": _auroc_within(owner_A[is_first_A], -slot_A[is_first_A], y_A[is_first_A]),
+    }
+
+
+def recalibrated(fit_on: Iterable[JudgedCompletion], judged: Iterable[JudgedCompletion]) -> dict[str, float]:
+    """Brier score and ECE of ``judged`` with recalibrated confidences, by each of `RECALIBRATIONS`.
+
+    Nothing is fitted on the completions that are measured: rates and maps come from ``fit_on``, which answers other
+    questions. ``slots`` states the rate of hits of the answer's slot, whatever the model states.
+
+    Raises:
+        ValueError: one of the two has no answer with a verdict and a confidence.
+    """
+    fit_A4, own_A4 = (
+        np.array([row[:4] for owner, one in enumerate(completions) for row in _answers(owner, one)], dtype=float)
+        for completions in (fit_on, judged)
+    )
+    if not len(fit_A4) or not len(own_A4):
+        raise ValueError("recalibration needs answers with a verdict and a confidence, to fit and to measure")
+    _, slot_A, q_A, y_A = fit_A4.T
+    _, own_slot_A, own_q_A, own_y_A = own_A4.T
+    rates = {slot: float(y_A[slot_A == slot].mean()) for slot in np.unique(slot_A)}
+    maps = {name: fit_map(name, q_A, y_A) for name in RECALIBRATIONS[1:]}
+    stated = {"slots": [rates.get(slot, float(y_A.mean())) for slot in own_slot_A]}
+    stated |= {name: [map_(q) for q in own_q_A] for name, map_ in maps.items()}
+    return {
+        f"{figure.__name__}_{name}": float(figure(stated[name], own_y_A))
+        for name in RECALIBRATIONS
+        for figure in (brier, ece)
     }
 
 
