@@ -39,6 +39,8 @@ from polymode.verifiers.description import describe_verifier
 
 log = logging.getLogger(__name__)
 DEMONSTRATIONS, SUMMARY, MODEL = "demonstrations", "warmup.json", "model"
+_CLEAN_ENOUGH = 0.5
+"""Share of clean completions below which the user is warned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,7 @@ def warm_up(
     if not is_collected:
         demonstrations = demonstrations or sampled(task, generator, options, sampling)
         demonstrations = [in_notation(one, sampling.style) for one in demonstrations]
+        demonstrations = _short_enough(demonstrations, generator.tokenizer, sampling.max_tokens)
         verifier = describe_verifier(verifier_of(task))
         begin()
         runs.write_completions(path, demonstrations, task={"name": task.name, "options": {}}, verifier=verifier)
@@ -117,8 +120,42 @@ def warm_up(
         "clean_before": before,
         "clean_after": clean_share_of(open_model(folder / MODEL)),
     }
+    if summary["clean_after"] < _CLEAN_ENOUGH:
+        log.warning(
+            "only %.0f%% of %d checked completions keep the format after the warm-up: what is trained from here will "
+            "learn little. Look at %s, then raise --steps or --max-tokens, or use other demonstrations",
+            100 * summary["clean_after"],
+            len(examples),
+            path / runs.COMPLETIONS,
+        )
     runs.write_json(folder / SUMMARY, {"schema": runs.SCHEMA, **summary})
     return summary
+
+
+def _short_enough(demonstrations: Sequence[Completion], tokenizer: Any, max_tokens: int) -> list[Completion]:
+    """The demonstrations that a completion of at most ``max_tokens`` tokens, with its end, can hold.
+
+    A longer one would teach the model to write what is then cut off.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    n_tokens_N = [len(tokenizer(one.text, add_special_tokens=False)["input_ids"]) + 1 for one in demonstrations]
+    short = [one for one, n in zip(demonstrations, n_tokens_N, strict=True) if n <= max_tokens]
+    if not short:
+        raise ConfigError(
+            f"max_tokens = {max_tokens}: every one of the {len(demonstrations)} demonstrations is longer (the shortest "
+            f"has {min(n_tokens_N)} tokens): raise --max-tokens, or use shorter demonstrations"
+        )
+    if len(short) < len(demonstrations):
+        log.warning(
+            "%d of %d demonstrations are longer than %d tokens and left out; the longest has %d (--max-tokens)",
+            len(demonstrations) - len(short),
+            len(demonstrations),
+            max_tokens,
+            max(n_tokens_N),
+        )
+    return short
 
 
 def _check_room(examples: Sequence[Example], generator: Any, form: Format, sampling: Sampling) -> None:

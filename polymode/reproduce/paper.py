@@ -115,8 +115,8 @@ SMOLLM2_PRESETS = (
         deep_questions=30,
     ),
     Preset(
-        replace(SMOLLM2, task="ambigqa", task_options={}),
-        replace(_SFT, questions=160, samples=8),
+        replace(SMOLLM2, task="ambigqa", task_options={}, max_completion_length=64),
+        replace(_SFT, steps=60),
         _DISTILLATION,
         questions=300,
         deep_questions=50,

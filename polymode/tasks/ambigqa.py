@@ -18,16 +18,27 @@ accident (about 1 in 100) are merged too. The dev file is the test split, as the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from polymode.errors import RecordError, number_in
+from polymode.tasks.guesses import write_guesses
 from polymode.tasks.held_out import File, HeldOut
+from polymode.tasks.lab.demonstrations import FORMAT_TEXTS
 from polymode.tasks.record import Record, transposed
 from polymode.tasks.record_files import read_records
 from polymode.types import Example, Reference
 from polymode.verifiers.text import TextVerifier
+
+_ASKS = re.compile(r"\b(?:who|whose|when|where|why|which|what|how (?:many|much|long|old))\b", re.IGNORECASE)
+"""What a question asks for, by its first such words."""
+_TRIED = 24
+"""Answers to other questions that are looked at for each wrong one of a demonstration."""
 
 
 class AmbigQA(HeldOut):
@@ -69,6 +80,44 @@ class AmbigQA(HeldOut):
         """Examples of the questions with enough references."""
         examples = (ambigqa_example(row) for path in paths for row in read_records(path))
         return [example for example in examples if len(example.references) >= self.at_least]
+
+    def demonstrate(self, example: Example, k: int, *, confidence: bool, rng: np.random.Generator) -> str:
+        """Right answers and answers to other training questions that ask for the like (`write_guesses`).
+
+        Args:
+            example: one of this task's training questions.
+            k: answers to give.
+            confidence: state a confidence after each.
+            rng: source of all randomness.
+        """
+        key = TextVerifier().key
+        used = {key(name) for reference in example.references for name in reference.names}
+        wrong: list[str] = []
+        own, everything = self._answers_by_kind[_kind(example.question)], self._answers_by_kind[""]
+        for pool in (own, everything):
+            for i in rng.integers(0, len(pool), _TRIED * k):
+                if len(wrong) < k and key(pool[i]) not in used:
+                    used.add(key(pool[i]))
+                    wrong.append(pool[i])
+        return write_guesses([one.text for one in example.references], wrong, k, confidence=confidence, rng=rng)
+
+    def vocabulary(self) -> Sequence[str]:
+        """Texts that hold every word of a training question or demonstration."""
+        return [*(one.question for one in self.examples("train")), *self._answers_by_kind[""], *FORMAT_TEXTS]
+
+    @cached_property
+    def _answers_by_kind(self) -> dict[str, list[str]]:
+        """A right answer to each training question, by what the question asks for; all of them under ""."""
+        out: dict[str, list[str]] = {}
+        for one in self.examples("train"):
+            for kind in {_kind(one.question), ""}:
+                out.setdefault(kind, []).append(one.references[0].text)
+        return out
+
+
+def _kind(question: str) -> str:
+    asked = _ASKS.search(question)
+    return asked[0].lower() if asked else ""
 
 
 def merge_answers(answers: Sequence[Sequence[str]]) -> list[tuple[Reference, list[int]]]:

@@ -6,26 +6,22 @@ The name is that of the TREC question answering track, whose list questions ask 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from polymode.errors import number_in
-from polymode.prompts import CONFIDENCE_TEXTS, Style
+from polymode.prompts import Style
 from polymode.tasks import Split, check_request, shuffled
+from polymode.tasks.guesses import write_guesses
 from polymode.tasks.held_out import text_hash
-from polymode.tasks.lab.demonstrations import CONFIDENCE_NOISE, FORMAT_TEXTS
+from polymode.tasks.lab.demonstrations import FORMAT_TEXTS
 from polymode.tasks.list_questions.sets import ListQuestion, list_questions
 from polymode.types import Example
 
 _BUCKETS, _TEST, _VALIDATION = 20, 9, 2
 MAX_CONDITIONS = 2
 """Most conditions of a question."""
-RIGHT_SHARE = 0.6
-"""Share of right answers in demonstrations; the others are of the same kind, such as a country elsewhere."""
-CONFIDENCE_OF_RIGHT, CONFIDENCE_OF_WRONG = 0.8, 0.4
-"""What demonstrations state, before noise: better than a constant, and far from calibrated."""
 
 
 class ListQuestions:
@@ -72,19 +68,8 @@ class ListQuestions:
             rng: source of all randomness.
         """
         question = self._by_text[example.question]
-        n_right = int(rng.binomial(k, RIGHT_SHARE)) if question.others else k
         right = [reference.text for reference in question.references]
-        n_right = min(max(n_right, k - len(question.others)), len(right))
-        log_odds = [_log_odds(CONFIDENCE_OF_RIGHT)] * n_right + [_log_odds(CONFIDENCE_OF_WRONG)] * (k - n_right)
-        noisy_K = np.array(log_odds) + CONFIDENCE_NOISE * rng.standard_normal(k)
-        names = [*rng.permutation(right)[:n_right], *rng.permutation(list(question.others))[: k - n_right]]
-        slots: list[str] = []
-        for number, i in enumerate(np.argsort(-noisy_K, kind="stable"), 1):
-            tag = "" if k == 1 else str(number)
-            stated = CONFIDENCE_TEXTS[round(20 / (1 + math.exp(-noisy_K[i])))]
-            slots.append(f"<answer{tag}>{names[i]}</answer{tag}>")
-            slots.append(f"<confidence{tag}>{stated}</confidence{tag}>" if confidence else "")
-        return "".join(slots)
+        return write_guesses(right, question.others, k, confidence=confidence, rng=rng)
 
     def vocabulary(self) -> Sequence[str]:
         """Texts that hold every word of a question, prompt or demonstration."""
@@ -104,7 +89,3 @@ def _example(question: ListQuestion) -> Example:
         question.references,
         meta={"topic": question.topic, "conditions": question.n_conditions, "complete_references": True},
     )
-
-
-def _log_odds(p: float) -> float:
-    return math.log(p / (1 - p))
