@@ -76,7 +76,7 @@ def test_the_papers_model_needs_no_warm_up() -> None:
     assert distilled is not None and distilled.sample_prompt == "plain"
     (warmed,) = plans("paper", None, {**QWEN, "warmup": "self"})
     assert arms_of(warmed)["multi-rlcr-k3/seed-0"].starts_from == Path("warm-up/seed-0")
-    (asked,) = plans("paper", None, {"task": "ambigqa", "model": "other"})  # a task without demonstrations
+    (asked,) = plans("paper", None, {"task": "hotpotqa", "model": "other"})  # a task without demonstrations
     own = arms_of(asked)["warm-up/seed-0"].supervised
     assert own is not None and own.demonstrations == "self"
 
@@ -111,7 +111,7 @@ def test_smollm2_runs_three_tasks_in_lines(tmp_path: Path) -> None:
     data = [{arm.recipe.data for arm in plan.arms} for plan in every]
     assert data == [{None}, {tmp_path / "ddxplus"}, {tmp_path}]
     demonstrations = [arms_of(plan)["warm-up/seed-0"].supervised.demonstrations for plan in every]  # type: ignore[union-attr]
-    assert demonstrations == ["task", "task", "self"]
+    assert demonstrations == ["task", "task", "task"]
     for plan in every:
         assert {arm.recipe.format for arm in plan.arms} == {"lines"}
         by_credit = {arm.recipe.method for arm in plan.arms if arm.recipe.credit == "expected"}

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from polymode.errors import ConfigError, DataNotFoundError, RecordError
@@ -142,3 +143,43 @@ def test_the_real_subset(shared_data: Path) -> None:
             assert len(set(keys)) == len(keys), example.id
             readings = example.meta["readings"]
             assert isinstance(readings, list) and len(readings) == len(example.references)
+
+
+def test_demonstrations_hold_right_answers_and_answers_to_other_questions(shared_data: Path) -> None:
+    task, verifier, rng = AmbigQA(shared_data / "ambigqa"), TextVerifier(), np.random.default_rng(0)
+    stated: dict[bool, list[float]] = {True: [], False: []}
+    own = 0
+    for example in task.examples("train", 300):
+        text = task.demonstrate(example, 3, confidence=True, rng=rng)
+        answers = parse_answers(text, 3, confidence=True)
+        assert answers.is_clean
+        verdicts = judge(example, answers, verifier)
+        assert set(verdicts.duplicates) == {None}
+        for answer, match in zip(answers.answers, verdicts.matches, strict=True):
+            assert answer.confidence is not None
+            stated[match is not None].append(answer.confidence)
+        own += sum(match is not None for match in verdicts.matches)
+    # As many right ones as the smaller of the references and a binomial of three with 0.6.
+    chances = [0.064, 0.288, 0.432, 0.216]
+    sizes = [len(example.references) for example in task.examples("train", 300)]
+    expected = sum(p * min(n, size) for size in sizes for n, p in enumerate(chances))
+    assert own == pytest.approx(expected, rel=0.1)
+    assert np.mean(stated[True]) == pytest.approx(0.8, abs=0.03) and np.mean(stated[False]) == pytest.approx(
+        0.4, abs=0.03
+    )
+
+
+def test_wrong_answers_are_of_the_kind_that_is_asked_for(tmp_path: Path) -> None:
+    rows = [{**record(i, single(f"person {i}")), "question": f"Who is {i}?"} for i in range(20)]
+    rows += [{**record(i, single(f"year {i}")), "question": f"When was {i}?"} for i in range(20, 40)]
+    task = AmbigQA(write(tmp_path, train=rows), validation=0.01)
+    for example in task.examples("train"):
+        text = task.demonstrate(example, 3, confidence=False, rng=np.random.default_rng(1))
+        kind = "person" if example.question.startswith("Who") else "year"
+        assert all(answer.text.startswith(kind) for answer in parse_answers(text, 3, confidence=False).answers)
+
+
+def test_too_few_answers_to_demonstrate(tmp_path: Path) -> None:
+    task = AmbigQA(write(tmp_path, train=[record(1, single("x")), record(2, single("X"))]), validation=0.01)
+    with pytest.raises(ConfigError, match="k = 3 in demonstrations: the data hold only 1 different answers"):
+        task.demonstrate(task.examples("train")[0], 3, confidence=False, rng=np.random.default_rng(0))

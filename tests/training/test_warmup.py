@@ -199,3 +199,36 @@ def test_a_file_that_is_missing_is_told_before_a_model_is_loaded(
 ) -> None:
     assert run("--model", tmp_path / "none", "--out", tmp_path / "w", "--demonstrations", tmp_path / "no.jsonl") == 2
     assert "no.jsonl does not exist" in capsys.readouterr().err
+
+
+def completions_file(folder: Path, *texts: str) -> Path:
+    examples = [
+        Example(f"d{i}", "Name two drinks.", (Reference("tea"), Reference("coffee"))) for i in range(len(texts))
+    ]
+    path = folder / "demonstrations.jsonl"
+    runs.write_completions(path, [Completion(e, text, 2, False) for e, text in zip(examples, texts, strict=True)])
+    return path
+
+
+def test_demonstrations_longer_than_a_completion_are_left_out(
+    drinks_model: Path,
+    drinks_file: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    short = "<answer1>tea</answer1>\n<answer2>coffee</answer2>"
+    long = f"<answer1>{'tea ' * 60}</answer1><answer2>coffee</answer2>"
+    args = ["--model", drinks_model, "--task", "records", "--data", drinks_file, "--style", "brief", "--k", 2]
+    args += ["--task-options", "test=0.2", "validation=0.2", "--methods", "multi-rlvr", "--check", 2, "--steps", 1]
+    args += ["--batch", 1, "--device-batch", 1, "--max-tokens", 40]
+    out = tmp_path / "warm"
+    assert run(*args, "--out", out, "--demonstrations", completions_file(tmp_path, short, long, short)) == 0
+    assert "1 of 3 demonstrations are longer than 40 tokens and left out" in caplog.text
+    is_poor = runs.read_json(out / "warmup.json")["clean_after"] < 0.5
+    assert ("completions keep the format after the warm-up" in caplog.text) is is_poor
+    assert [one.text for one in runs.read_completions(out / "demonstrations")] == [short, short]
+    refused = tmp_path / "refused"
+    assert run(*args, "--out", refused, "--demonstrations", completions_file(tmp_path, long)) == 2
+    assert "max_tokens = 40: every one of the 1 demonstrations is longer" in capsys.readouterr().err
+    assert not refused.exists()
