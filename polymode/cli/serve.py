@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -65,6 +66,10 @@ class Serve(DecisionOptions):
     public_url: str | None = None
     """Address by which browsers reach the server through a proxy, for example https://answers.example.org. With https
     the cookie of the web pages is only ever sent over TLS."""
+    base_path: str = ""
+    """Path under which a proxy shows the server, for example /answers; the proxy may take it off or pass it on."""
+    allow_origins: tuple[str, ...] = ()
+    """Other sites whose scripts may call the API from a browser, for example https://app.example.org; * for all."""
     allow_without_keys: bool = False
     """Allow other machines to connect although there are no API keys."""
     reviews: str | None = None
@@ -118,6 +123,7 @@ def run_serve(options: Serve) -> int:
     server = {name: value for name, value in server.items() if value is not None}
     options = replace(options, backend_options={**server, **options.backend_options})
     _check(options)
+    base_path, origins = _base_path(options.base_path), [_origin(origin) for origin in options.allow_origins]
     keys = read_keys(options.keys)
     check_binding(options.host, keys, allow_without_keys=options.allow_without_keys)
     settings = None if _is_pages_only(options) else _settings(options)
@@ -127,7 +133,7 @@ def run_serve(options: Serve) -> int:
     with _review_queue(options.reviews) as escalations:
         pages = _pages(options, escalations)
         if settings is None:
-            app = create_pages_app(pages, keys=keys, hosts=hosts)
+            app = create_pages_app(pages, keys=keys, hosts=hosts, base_path=base_path)
         else:
             generator = options.open_generator(
                 options.model or "", batch=options.batch, show_progress=False, timeout=BACK_END_SHARE * options.seconds
@@ -156,6 +162,8 @@ def run_serve(options: Serve) -> int:
                 room=options.queue,
                 workers=options.batch if is_concurrent else 1,
                 pages=pages,
+                base_path=base_path,
+                allow_origins=origins,
             )
         serve(app, host=options.host, port=options.port, ready=lambda url: _announce(url, settings, keys, options))
     print("stopped")
@@ -242,9 +250,30 @@ def _public_host(options: Serve) -> set[str]:
     if url.scheme not in ("http", "https") or not name or has_more:
         raise ConfigError(
             f"--public-url = {options.public_url!r} is not allowed: give http:// or https:// and a host name, with a "
-            "port if it is not the usual one, and nothing else"
+            "port if it is not the usual one, and nothing else; a path is given by --base-path"
         )
     return {name}
+
+
+def _base_path(path: str) -> str:
+    """The path without a slash at its end; empty for the root."""
+    path = path.rstrip("/")
+    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)*", path) or {".", ".."} & set(path.split("/")):
+        raise ConfigError(
+            f"--base-path = {path!r} is not allowed: give a path that begins with /, of letters, digits and . _ ~ - "
+            "between slashes, for example /answers"
+        )
+    return path
+
+
+def _origin(origin: str) -> str:
+    """An origin as browsers write it."""
+    if not re.fullmatch(r"\*|https?://[a-z0-9.-]+(:\d{1,5})?|https?://\[[0-9a-f:]+\](:\d{1,5})?", origin.lower()):
+        raise ConfigError(
+            f"--allow-origins = {origin!r} is not allowed: give http:// or https:// and a host name, with a port if it "
+            "is not the usual one and nothing behind it, or * for all"
+        )
+    return origin.lower()
 
 
 def _pages(options: Serve, reviews: ReviewQueue | None) -> Any:

@@ -15,7 +15,7 @@ from polymode.errors import ConfigError, GeneratorFault, PolymodeError, PromptRe
 from polymode.generate import Generated
 from polymode.parsing import parse_answers
 from polymode.policy import Conditions, Policy, decide
-from polymode.policy.claims import claim
+from polymode.policy.claims import Claim, claim
 from polymode.policy.deciding import equality
 from polymode.policy.inputs import screened
 from polymode.policy.policy import RISK
@@ -118,8 +118,17 @@ class AnswerService:
         caller: Caller = EVERYBODY,
         temperature: float | None = None,
         max_tokens: int | None = None,
+        unlike: str | None = None,
     ) -> tuple[AnswerSetReply, list[str]]:
         """The decided answer set, and the completions that it was parsed from; None stands for the server's setting.
+
+        Args:
+            request: the question.
+            request_id: names it in the log and the review queue.
+            caller: who asks.
+            temperature: of the sampling.
+            max_tokens: longest completion, up to the server's limit.
+            unlike: why the question is unlike those of the calibration, where that cannot be seen in its text.
 
         Raises:
             Problem: k does not suit the policy (422), the queue is full (429), the model or the review queue fails
@@ -153,6 +162,8 @@ class AnswerService:
         self._metrics.tokens.labels("prompt").inc(usage.prompt_tokens or 0)
         self._metrics.tokens.labels("completion").inc(usage.completion_tokens or 0)
         claimed = claim(serving.policy, decision.kind, request.question, served=served, **question)
+        if unlike is not None and claimed.guarantee is not None:
+            claimed = Claim(None, unlike)
         n_released = len(decision.answers)
         candidates = [
             AnswerItem(text=one.text, confidence=one.confidence or 0.0, rationale=rationale(texts, one))

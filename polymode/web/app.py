@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -13,44 +13,25 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
-from starlette.responses import Response, StreamingResponse
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
 
 from polymode.generate import Generator
-from polymode.policy import Policy
-from polymode.policy.policy import RISK
 from polymode.web.answer_service import AnswerService, ServingConfig
 from polymode.web.batching import Batcher
+from polymode.web.chat_paths import chat_paths
+from polymode.web.chat_schema import ChatRequest
+from polymode.web.description import PLAIN_TEXT, QUESTION_STATUSES, TAGS, describe, responses
 from polymode.web.gate import Gate, Limits, ServerMetrics, refusal, run_until_disconnect
 from polymode.web.keys import Caller, Keys
-from polymode.web.problems import PROBLEM_TYPE, Problem, ProblemBody, SafeJSON, problem_of
+from polymode.web.problems import Problem, SafeJSON, problem_of_exception
 from polymode.web.reviews.queue import ReviewQueue
-from polymode.web.schema import (
-    AnswerSetReply,
-    AnswerSetRequest,
-    ChatRequest,
-    chat_completion,
-    chat_events,
-    model_list,
-)
+from polymode.web.schema import AnswerSetReply, AnswerSetRequest, Health, Readiness
 
 if TYPE_CHECKING:
     from polymode.web.pages.site import PageOptions
 
 _BODIES = {"/v1/answer-sets": AnswerSetRequest, "/v1/chat/completions": ChatRequest}
-_STATUS_TEXT = {
-    400: "the body is not JSON",
-    401: "no API key, or one that is not known",
-    403: "the API key lacks the scope",
-    404: "the model is not served here",
-    408: "the body came too slowly",
-    413: "the body is too long",
-    421: "the server is not called by this name",
-    422: "a field is not allowed",
-    429: "too many requests wait; Retry-After says when to ask again",
-    503: "the model, or the review queue, cannot be used now",
-    504: "no completion in time",
-}
-_QUESTION_STATUSES = (400, 401, 403, 408, 413, 421, 422, 429, 503, 504)
 _SHUTDOWN_SECONDS = 5.0
 
 
@@ -67,6 +48,8 @@ def create_app(
     room: int = 64,
     workers: int = 1,
     pages: PageOptions | None = None,
+    base_path: str = "",
+    allow_origins: Sequence[str] = (),
 ) -> FastAPI:
     """The server as an ASGI application.
 
@@ -82,8 +65,13 @@ def create_app(
         room: requests that may wait; more get status 429.
         workers: batches at once, for a generator that may be called from several threads.
         pages: what the pages for people show; no pages by default.
+        base_path: where a proxy shows the server, such as ``/answers``; whether it takes that off or passes it on.
+        allow_origins: other sites whose scripts may call the API from a browser; ``*`` for all.
     """
-    server_metrics, keys = ServerMetrics(), keys or Keys()
+    server_metrics, access = (
+        ServerMetrics(),
+        Access(keys or Keys(), hosts, limits or Limits(), base_path, allow_origins),
+    )
     batcher = Batcher(generator, size=size, wait=wait, room=room, workers=workers, on_batch=server_metrics.count_batch)
     server_metrics.watch_queue(lambda: batcher.n_waiting)
     answer_service = AnswerService(serving, batcher, server_metrics, escalations)
@@ -94,22 +82,37 @@ def create_app(
         await asyncio.to_thread(batcher.close, _SHUTDOWN_SECONDS)
         answer_service.close()
 
-    app = _new_app(keys, lifespan)
+    app = _new_app(access, lifespan)
     _add_questions(app, answer_service)
-    _describe_groups(app, serving.policy)
     _add_operations(app, answer_service, batcher, server_metrics)
-    return _finished(app, answer_service, pages, keys, hosts, limits, server_metrics)
+    return _finished(app, answer_service, pages, access, server_metrics)
 
 
 def create_pages_app(
-    pages: PageOptions, *, keys: Keys | None = None, limits: Limits | None = None, hosts: Collection[str] | None = None
+    pages: PageOptions,
+    *,
+    keys: Keys | None = None,
+    limits: Limits | None = None,
+    hosts: Collection[str] | None = None,
+    base_path: str = "",
 ) -> FastAPI:
     """The pages alone, without a model: to review, to look at runs, to relabel. Arguments as of `create_app`."""
-    keys = keys or Keys()
-    return _finished(_new_app(keys), None, pages, keys, hosts, limits, ServerMetrics())
+    access = Access(keys or Keys(), hosts, limits or Limits(), base_path)
+    return _finished(_new_app(access), None, pages, access, ServerMetrics())
 
 
-def _new_app(keys: Keys, lifespan: Any = None) -> FastAPI:
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who reaches the server, and how; arguments of `create_app`."""
+
+    keys: Keys
+    hosts: Collection[str] | None
+    limits: Limits
+    base_path: str = ""
+    allow_origins: Sequence[str] = ()
+
+
+def _new_app(access: Access, lifespan: Any = None) -> FastAPI:
     return FastAPI(
         title="polymode",
         summary="Ranked answers with confidences, and a decision about them",
@@ -118,7 +121,9 @@ def _new_app(keys: Keys, lifespan: Any = None) -> FastAPI:
         docs_url=None,  # its page loads scripts from elsewhere
         redoc_url=None,
         default_response_class=SafeJSON,
-        dependencies=[Depends(HTTPBearer(auto_error=False))] if keys.are_required else [],
+        openapi_tags=TAGS,
+        servers=[{"url": access.base_path}] if access.base_path else None,
+        dependencies=[Depends(HTTPBearer(auto_error=False))] if access.keys.are_required else [],
     )
 
 
@@ -126,60 +131,53 @@ def _finished(
     app: FastAPI,
     answer_service: AnswerService | None,
     pages: PageOptions | None,
-    keys: Keys,
-    hosts: Collection[str] | None,
-    limits: Limits | None,
+    access: Access,
     server_metrics: ServerMetrics,
 ) -> FastAPI:
     """The application with its pages and the replies to errors, behind its gate."""
 
-    @app.get("/health", responses=_responses(408, 413, 421))
-    async def health() -> dict[str, str]:
+    @app.get("/health", tags=["operation"], operation_id="getHealth", responses=responses(408, 413, 421, 500))
+    async def health() -> Health:
         """Whether the process answers; nothing else is looked at."""
-        return {"status": "ok"}
+        return Health()
 
     site = None
     if pages is not None:
         from polymode.web.pages.site import add_pages
 
-        site = add_pages(app, answer_service, pages, keys)
+        site = add_pages(app, answer_service, pages, access.keys)
 
     async def on_error(request: Request, exc: Exception) -> Response:
-        return refusal(_problem(exc, request.url.path), request.scope, site)
+        return refusal(problem_of_exception(exc, _BODIES.get(request.scope["path"])), request.scope, site)
 
-    for kind in (Problem, RequestValidationError, HTTPException, Exception):
+    for kind in (Problem, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, on_error)
     app.add_middleware(
         Gate,
-        keys=keys,
-        hosts=hosts,
-        limits=limits or Limits(),
+        keys=access.keys,
+        hosts=access.hosts,
+        limits=access.limits,
         metrics=server_metrics,
         paths={getattr(route, "path", "") for route in app.routes},
         pages=site,
+        base_path=access.base_path,
     )
+    if access.allow_origins:  # outside the gate, so that a browser lets its page read refusals too
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=access.allow_origins,
+            allow_methods=["GET", "HEAD", "POST"],
+            allow_headers=["*"],
+            expose_headers=["Retry-After", "X-Request-Id"],
+        )
+    describe(app, None if answer_service is None else answer_service.serving.policy)
     return app
 
 
-def _problem(exc: Exception, path: str) -> Problem:
-    """Why a request is not answered, whatever was raised."""
-    if isinstance(exc, Problem):
-        return exc
-    if isinstance(exc, RequestValidationError):
-        return problem_of(exc.errors(), _BODIES[path])
-    if isinstance(exc, HTTPException):
-        messages = {
-            400: ("the body cannot be read", "send valid JSON"),
-            404: ("no such path", "GET /openapi.json lists the paths"),
-            405: ("no such method here", f"use {(exc.headers or {}).get('Allow', 'another one')}"),
-        }
-        title, fix = messages.get(exc.status_code, (str(exc.detail), "GET /openapi.json describes the requests"))
-        return Problem(exc.status_code, title, fix=fix, headers=exc.headers)
-    return Problem(500, "the server failed", fix="report it with the request_id and the log")
-
-
 def _add_questions(app: FastAPI, answer_service: AnswerService) -> None:
-    @app.post("/v1/answer-sets", responses=_responses(*_QUESTION_STATUSES))
+    @app.post(
+        "/v1/answer-sets", tags=["answers"], operation_id="createAnswerSet", responses=responses(*QUESTION_STATUSES)
+    )
     async def answer_sets(body: AnswerSetRequest, request: Request) -> AnswerSetReply:
         """Ranked answers to one question, and what to do with them."""
         caller: Caller = request.state.caller
@@ -187,71 +185,25 @@ def _add_questions(app: FastAPI, answer_service: AnswerService) -> None:
         reply, _ = await run_until_disconnect(request, answer)
         return SafeJSON(reply.visible_to(caller).model_dump())  # type: ignore[return-value]  # the annotation describes its content
 
-    created = int(time.time())
-
-    @app.get("/v1/models", responses=_responses(401, 403, 408, 413, 421, openai=True))
-    async def models() -> dict[str, Any]:
-        """The model that is served, as OpenAI's API lists models."""
-        return model_list(answer_service.serving.model_id, created)
-
-    streamed: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {"schema": {}}}}}
-
-    @app.post("/v1/chat/completions", responses=streamed | _responses(*_QUESTION_STATUSES, 404, openai=True))
-    async def chat_completions(body: ChatRequest, request: Request) -> dict[str, Any]:
-        """The answer set as the content of a chat completion, for clients of OpenAI's API."""
-        question = body.answer_request(answer_service.serving.model_id)
-        caller: Caller = request.state.caller
-        answer = answer_service.answer(question, request.state.request_id, caller=caller, **body.sampling())
-        reply, _ = await run_until_disconnect(request, answer)
-        reply = reply.visible_to(caller)
-        if not body.stream:
-            return SafeJSON(chat_completion(reply))  # type: ignore[return-value]
-        with_usage = bool(body.stream_options and body.stream_options.include_usage)
-        events = chat_events(reply, with_usage=with_usage)
-        return StreamingResponse(events, media_type="text/event-stream")  # type: ignore[return-value]
-
-
-def _describe_groups(app: FastAPI, policy: Policy) -> None:
-    """Say in the description which classes of risk, and which values of another field, the policy has rules for."""
-    describe = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        description = describe()
-        for body in _BODIES.values():
-            schema = description["components"]["schemas"][body.__name__]
-            needed = set(schema["required"])
-            schema["properties"]["risk"]["enum"] = list(policy.risks)
-            if "normal" not in policy.risks:
-                schema["properties"]["risk"].pop("default", None)
-                needed.add("risk")
-            if policy.by not in ("", RISK):
-                field = {"type": "string", "enum": list(policy.groups)}
-                schema["properties"]["meta"] |= {"properties": {policy.by: field}, "required": [policy.by]}
-                needed.add("meta")
-            schema["required"] = sorted(needed)
-        return description
-
-    app.openapi = openapi  # type: ignore[method-assign]
+    app.include_router(chat_paths(answer_service))
 
 
 def _add_operations(app: FastAPI, answer_service: AnswerService, batcher: Batcher, counters: ServerMetrics) -> None:
-    @app.get("/ready", responses=_responses(408, 413, 421, 503))
-    async def ready() -> dict[str, str]:
+    @app.get("/ready", tags=["operation"], operation_id="getReadiness", responses=responses(408, 413, 421, 500, 503))
+    async def ready() -> Readiness:
         """Whether the model answers, as far as its last reply or one token asked for now tells."""
         problem = await answer_service.model_problem() if batcher.is_alive else "the server is shutting down"
         if problem is not None:
             raise Problem(503, problem, fix="wait, or look into the server's log", headers={"Retry-After": "2"})
-        return {"status": "ready", "model_id": answer_service.serving.model_id, "policy_id": answer_service.policy_id}
+        return Readiness(model_id=answer_service.serving.model_id, policy_id=answer_service.policy_id)
 
-    @app.get("/metrics", responses=_responses(401, 403, 408, 413, 421), response_class=Response)
+    @app.get(
+        "/metrics",
+        tags=["operation"],
+        operation_id="getMetrics",
+        responses=PLAIN_TEXT | responses(401, 403, 408, 413, 421, 500),
+        response_class=Response,
+    )
     async def metrics() -> Response:
         """Counters for Prometheus."""
         return Response(counters.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
-
-
-def _responses(*statuses: int, openai: bool = False) -> dict[int | str, dict[str, Any]]:
-    """Descriptions of the replies to requests that are not answered."""
-    problem = ProblemBody.model_json_schema()
-    error = {"type": "object", "properties": {"error": problem}, "required": ["error"]}
-    content = {"application/json": {"schema": error}} if openai else {PROBLEM_TYPE: {"schema": problem}}
-    return {status: {"description": _STATUS_TEXT[status], "content": content} for status in statuses}

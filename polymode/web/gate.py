@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 import uuid
 from collections.abc import Callable, Collection, Coroutine
@@ -26,7 +27,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from polymode.web.keys import EVERYBODY, NOBODY, Caller, Keys
-from polymode.web.problems import Problem, problem_response
+from polymode.web.problems import Problem, problem_of_exception, problem_response
 
 if TYPE_CHECKING:
     from polymode.web.pages.site import Site
@@ -36,6 +37,7 @@ log = logging.getLogger("polymode.web")
 
 OPEN_PATHS = ("/health", "/ready")
 """Paths that need no key: process supervisors and load balancers call them."""
+MODELS = "/v1/models/"
 API_SCOPES = {"/v1/": "ask", "/metrics": "operate"}
 """Scope that a key needs, by how a path begins; any key may read the rest (the description of the API)."""
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
@@ -116,22 +118,31 @@ class Gate:
     paths: Collection[str]
     """That exist; all others are counted as one."""
     pages: Site | None = None
+    base_path: str = ""
+    """Where a proxy shows the server. Within the server every path begins at its root; what leaves gets it in front."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        scope.setdefault("state", {})["request_id"] = uuid.uuid4().hex
-        start, status = time.monotonic(), 500
+        method, state = scope["method"], scope.setdefault("state", {})
+        state |= {"request_id": uuid.uuid4().hex, "base_path": self.base_path}
+        # A HEAD is answered as the GET would be, without its body.
+        scope = {**scope, "method": "GET" if method == "HEAD" else method, "path": self._own_path(scope["path"])}
+        start, status, is_started = time.monotonic(), 500, False
 
         async def send_with_headers(message: Message) -> None:
-            nonlocal status
+            nonlocal status, is_started
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, is_started = message["status"], True
                 headers = MutableHeaders(scope=message)
                 for name, value in {"x-request-id": scope["state"]["request_id"], **HEADERS}.items():
                     headers.setdefault(name, value)
+                if "location" in headers:
+                    headers["location"] = self._address(headers["location"], scope)
+            elif method == "HEAD":
+                message = {**message, "body": b""}
             await send(message)
 
         try:
@@ -147,6 +158,11 @@ class Gate:
                 status = CLIENT_CLOSED_REQUEST
             else:
                 await self.app(scope, _replayed(body, receive), send_with_headers)
+        except Exception as exc:
+            log.exception("the server failed")
+            if is_started:
+                raise
+            await refusal(problem_of_exception(exc), scope, self.pages)(scope, receive, send_with_headers)
         finally:
             seconds = time.monotonic() - start
             path = self._path_label(scope["path"])
@@ -155,7 +171,18 @@ class Gate:
             self.metrics.seconds.labels(path).observe(seconds)
             name = caller.name or "-"
             request_id = scope["state"]["request_id"]  # a page's form may have one already, see ask_page
-            log.info("%s %s %d %.0f ms %s %s", scope["method"], path, status, 1000 * seconds, request_id, name)
+            log.info("%s %s %d %.0f ms %s %s", method, path, status, 1000 * seconds, request_id, name)
+
+    def _own_path(self, path: str) -> str:
+        """A path without the base path, which some proxies pass on and others take off."""
+        rest = path.removeprefix(self.base_path)
+        return (rest or "/") if rest[:1] in ("", "/") else path
+
+    def _address(self, location: str, scope: Scope) -> str:
+        """Where a redirect leads, as the browser must call it: without a host, which a proxy changes."""
+        host = Headers(scope=scope).get("host", "")
+        own = re.sub(rf"^https?://{re.escape(host)}(?=/)", "", location) if host else location
+        return self.base_path + own if own.startswith("/") and not own.startswith("//") else location
 
     async def _keep_form(self, problem: Problem, request: Request) -> None:
         """Read the form of somebody who must sign in first, so that what they typed comes back afterwards."""
@@ -168,6 +195,8 @@ class Gate:
         """The path as counters and log name it: one of a few, whatever was requested."""
         if path in self.paths:
             return path
+        if path.startswith(MODELS):
+            return MODELS + "{model}"
         return "/" + path[1:].partition("/")[0] if self.pages is not None and self.pages.owns(path) else "other"
 
     def _check_host(self, headers: Headers) -> None:

@@ -1,7 +1,8 @@
 """Error replies: one line of JSON with field, value, what is allowed, and the fix.
 
-The format is RFC 9457 (application/problem+json); under the OpenAI-compatible paths it is inside ``error``, where
-clients of that API look for it. All JSON of the server is written here, so that no text of a user or a model can be
+The format is RFC 9457 (application/problem+json) for the paths of this server's own API and for its operation; under
+/v1 every other path answers as OpenAI's API does, inside ``error``, where clients of that API look for it, also for
+paths that do not exist here. All JSON of the server is written here, so that no text of a user or a model can be
 mistaken for HTML.
 """
 
@@ -12,7 +13,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from polymode import runs
@@ -29,7 +32,10 @@ from polymode.errors import (
 MAX_VALUE = 100
 """Characters of a refused value that are sent back."""
 PROBLEM_TYPE = "application/problem+json"
-OPENAI_PATHS = ("/v1/chat/", "/v1/models")
+OWN_PATHS = ("/v1/answer-sets", "/v1/outcomes")
+"""The paths under /v1 that are no part of OpenAI's API."""
+_CODES = {401: "invalid_api_key", 403: "insufficient_permissions", 429: "rate_limit_exceeded"}
+_TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 
 
 class Problem(Exception):
@@ -45,8 +51,11 @@ class Problem(Exception):
         allowed: str | None = None,
         fix: str,
         headers: Mapping[str, str] | None = None,
+        code: str | None = None,
     ) -> None:
         super().__init__(title)
+        self.code = code
+        """What OpenAI's API calls it."""
         self.status, self.title, self.headers = status, title, dict(headers or {})
         self.field, self.value, self.allowed, self.fix = field, _shortened(value), allowed, fix
 
@@ -75,6 +84,23 @@ class ProblemBody(BaseModel):
     request_id: str
 
 
+class OpenAIProblem(ProblemBody):
+    """The same for clients of OpenAI's API."""
+
+    message: str
+    """Title, field, what is allowed and fix in one sentence."""
+    type: str
+    param: str | None
+    """The field."""
+    code: str | None
+
+
+class ErrorReply(BaseModel):
+    """Why a request is not answered, in the form of OpenAI's API."""
+
+    error: OpenAIProblem
+
+
 class SafeJSON(JSONResponse):
     """JSON on one line whose ``<``, ``>`` and ``&`` are escaped, so that it is inert wherever it ends up."""
 
@@ -93,12 +119,22 @@ def dumped(content: Any) -> str:
 
 def problem_response(problem: Problem, request_id: str, path: str) -> SafeJSON:
     """The reply to a request that is not answered."""
-    body = problem.body(request_id)
-    if path.startswith(OPENAI_PATHS):
-        kind = "invalid_request_error" if problem.status < 500 else "server_error"
-        error = {"message": problem.line(), "type": kind, "param": problem.field, "code": None, **body}
-        return SafeJSON({"error": error}, problem.status, problem.headers)
-    return SafeJSON(body, problem.status, problem.headers, PROBLEM_TYPE)
+    if is_openai(path):
+        return SafeJSON(error_of(problem, request_id), problem.status, problem.headers)
+    return SafeJSON(problem.body(request_id), problem.status, problem.headers, PROBLEM_TYPE)
+
+
+def is_openai(path: str) -> bool:
+    """Whether clients of OpenAI's API call a path, or may take it for one of that API."""
+    return (path == "/v1" or path.startswith("/v1/")) and not path.startswith(OWN_PATHS)
+
+
+def error_of(problem: Problem, request_id: str) -> dict[str, Any]:
+    """A refusal in the form of OpenAI's API: the fields of `ErrorReply`."""
+    kind = _TYPES.get(problem.status, "invalid_request_error" if problem.status < 500 else "server_error")
+    code = problem.code or _CODES.get(problem.status)
+    own = {"message": problem.line(), "type": kind, "param": problem.field, "code": code}
+    return {"error": {**own, **problem.body(request_id)}}
 
 
 def problem_of(errors: Sequence[Mapping[str, Any]], model: type[BaseModel]) -> Problem:
@@ -123,6 +159,28 @@ def problem_of(errors: Sequence[Mapping[str, Any]], model: type[BaseModel]) -> P
     message = " ".join(str(error["msg"]).split())
     fix = f"change it: {message[:1].lower()}{message[1:]}"
     return Problem(422, "a value is not allowed", field=field, value=value, allowed=description, fix=fix)
+
+
+def problem_of_exception(exc: Exception, model: type[BaseModel] | None = None) -> Problem:
+    """Why a request is not answered, whatever was raised.
+
+    Args:
+        exc: what was raised.
+        model: of the request's body, where a body was refused.
+    """
+    if isinstance(exc, Problem):
+        return exc
+    if isinstance(exc, RequestValidationError) and model is not None:
+        return problem_of(exc.errors(), model)
+    if isinstance(exc, HTTPException):
+        messages = {
+            400: ("the body cannot be read", "send valid JSON"),
+            404: ("no such path", "GET /openapi.json lists the paths"),
+            405: ("no such method here", f"use {(exc.headers or {}).get('Allow', 'another one')}"),
+        }
+        title, fix = messages.get(exc.status_code, (str(exc.detail), "GET /openapi.json describes the requests"))
+        return Problem(exc.status_code, title, fix=fix, headers=exc.headers)
+    return Problem(500, "the server failed", fix="report it with the request_id and the log")
 
 
 def _shortened(value: object) -> str | int | float | bool | None:

@@ -9,12 +9,15 @@ from typing import Any, TypeVar
 import httpx2
 import openai
 import pytest
+from pydantic import BaseModel
 
 from polymode.errors import GeneratorFault
 from polymode.generate import Generated
 from polymode.policy import Guarantee, Policy
 from polymode.web.app import create_app
+from polymode.web.gate import Limits
 from polymode.web.keys import Caller, Keys, hash_of
+from polymode.web.schema import AnswerSetReply
 
 from .conftest import FITTED, POLICY, SURE, Model, Start, serving
 
@@ -75,6 +78,10 @@ def test_the_model_is_listed(model: Model) -> None:
         return [one.id async for one in client.models.list()]
 
     assert with_client(use, model) == ["clinic"]
+    one = with_client(lambda client: client.models.retrieve("mine/model"), model, settings={"model_id": "mine/model"})
+    assert (one.id, one.object, one.owned_by) == ("mine/model", "model", "polymode")
+    with pytest.raises(openai.NotFoundError, match="the model is not served here"):
+        with_client(lambda client: client.models.retrieve("gpt"), model)
 
 
 def test_k_and_risk_are_extra_fields_and_parts_are_one_question(model: Model) -> None:
@@ -111,6 +118,11 @@ def test_sampling_fields_are_kept_to_and_void_the_guarantee(model: Model) -> Non
         {"n": 1, "top_p": 1, "presence_penalty": 0, "frequency_penalty": 0.0, "logprobs": False, "stop": None},
         {"stop": [], "tools": [], "logit_bias": {}, "stream": False, "response_format": {"type": "json_object"}},
         {"user": "anna", "metadata": {"a": "b"}, "store": False},
+        {"tool_choice": "none", "parallel_tool_calls": True, "service_tier": "auto", "modalities": ["text"]},
+        {"prompt_cache_key": "a", "safety_identifier": "b", "prompt_cache_retention": "24h", "audio": None},
+        {"tool_choice": "none", "tools": [{"type": "function", "function": {"name": "f"}}]},
+        {"tool_choice": "auto", "function_call": "none", "functions": [{"name": "f"}]},
+        {"response_format": {"type": "text"}, "stop": "", "reasoning_effort": None},
     ],
 )
 def test_fields_that_change_nothing_are_taken(model: Model, fields: dict[str, Any]) -> None:
@@ -124,10 +136,18 @@ def test_fields_that_change_nothing_are_taken(model: Model, fields: dict[str, An
         ({"n": 2}, "n", "a value is not allowed (n; allowed: 1): change it"),
         ({"top_p": 0.9}, "top_p", "allowed: 1)"),
         ({"stop": "x"}, "stop", "allowed: nothing)"),
-        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools", "allowed: nothing)"),
+        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools", "unless tool_choice is none)"),
+        ({"tool_choice": "required"}, "tool_choice", "allowed: none or auto"),
+        ({"modalities": ["text", "audio"]}, "modalities.1", "allowed: text)"),
+        ({"audio": {"voice": "ash", "format": "mp3"}}, "audio", "allowed: nothing)"),
+        ({"reasoning_effort": "high"}, "reasoning_effort", "allowed: nothing"),
         ({"temperature": 3}, "temperature", "a number from 0 to 2"),
         ({"messages": [{"role": "system", "content": "x"}]}, "messages.0.role", "one message with role user"),
-        ({"messages": [*ASK["messages"], *ASK["messages"]]}, "messages", "one message with role user"),
+        ({"messages": [*ASK["messages"], {"role": "assistant", "content": "x"}]}, "messages.1.role", "at the end"),
+        ({"messages": [{"role": "tool", "content": "x", "tool_call_id": "1"}]}, "messages.0.role", "role user"),
+        ({"messages": []}, "messages", "the last one with role user"),
+        ({"messages": [{"role": "user", "content": "x" * 9_000}] * 2}, "messages", "too long"),
+        ({"response_format": {"type": "grammar"}}, "response_format.type", "AnswerSetReply"),
         ({"messages": [{"role": "user", "content": "  "}]}, "messages.0.content", "not blank"),
         (
             {"messages": [{"role": "user", "content": [{"type": "text", "text": "x" * 9_000}] * 2}]},
@@ -149,13 +169,88 @@ def test_what_cannot_be_done_is_refused_where_the_client_looks(
     assert model.calls == []
 
 
+class Report(BaseModel):
+    """A schema that answer sets do not have."""
+
+    title: str
+
+
+class Twisted(BaseModel):
+    """One that contains itself."""
+
+    more: "Twisted | None"
+
+
+def test_the_content_has_the_schema_of_an_answer_set_and_no_other(model: Model) -> None:
+    async def use(client: openai.AsyncOpenAI) -> Any:
+        return await client.chat.completions.parse(**ASK, response_format=AnswerSetReply)
+
+    parsed = with_client(use, model).choices[0].message.parsed
+    assert isinstance(parsed, AnswerSetReply) and parsed.answers[0].text == "panic attack"
+    asked = len(model.calls)
+    empty = {"type": "json_schema", "json_schema": {"name": "x", "schema": {}}}
+    for foreign in (Report, Twisted, empty, {"type": "json_schema"}):
+        form: Any = foreign
+        with pytest.raises(openai.UnprocessableEntityError, match="the content cannot have this schema") as caught:
+            with_client(lambda client, form=form: client.chat.completions.parse(**ASK, response_format=form), model)
+        assert caught.value.param == "response_format.json_schema"
+    assert len(model.calls) == asked
+
+
+def test_a_conversation_is_one_question_without_a_guarantee(model: Model) -> None:
+    promise = Guarantee("answer", "Promised.", "learn-then-test", 0.1, 0.05, 0.8, 0.09, 50, 40, 1)
+    settings = {"policy": replace(Policy(answer_at=0.8, k=2), conditions=FITTED).with_guarantees(promise)}
+
+    def content(*messages: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        ask = {**ASK, "messages": messages}
+        reply = with_client(lambda client: client.chat.completions.create(**ask), model, settings=settings)
+        return model.calls[-1][0], json.loads(reply.choices[0].message.content or "")
+
+    last = {"role": "user", "content": "Fever?"}
+    prompt, alone = content(last)
+    assert alone["guarantee"] == "Promised." and prompt.startswith("Fever?\n")
+    prompt, other = content({"role": "system", "content": "Be brief."}, {"role": "developer", "content": " "}, last)
+    assert prompt.startswith("Be brief.\n\nFever?\n")
+    assert other["guarantee"] is None and "system message or earlier turns" in other["no_guarantee"]
+    replied = {"role": "assistant", "content": json.dumps(alone), "refusal": None, "tool_calls": []}
+    prompt, _ = content({"role": "user", "content": "Cough?"}, replied, {"role": "assistant", "content": "Yes."}, last)
+    history = "User: Cough?\nAssistant: panic attack\nAssistant: Yes."
+    assert prompt.startswith(f"Earlier in this conversation:\n{history}\n\nFever?\n")
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1", "/v1/", "/v1/embeddings", "/v1/chat/completions", "/v1/models/gpt", "/v1/models/"]
+)
+def test_every_path_under_v1_fails_as_openai_does(start: Start, path: str) -> None:
+    client = start(limits=Limits(body_bytes=1000))
+    for method in ("GET", "POST", "DELETE"):
+        reply = client.request(method, path)
+        error = reply.json().get("error")
+        if reply.status_code == 200:  # the list of models, behind a redirect
+            continue
+        assert reply.status_code in (404, 405, 422) and error["type"] in ("not_found_error", "invalid_request_error")
+        assert error["message"] and {"param", "code"} <= set(error)
+    assert client.post(path, content=b"x" * 2000).json()["error"]["status"] == 413
+
+
+def test_a_failure_of_the_server_has_the_form_of_its_api(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = start()
+    monkeypatch.setattr("polymode.web.answer_service.build_prompt", lambda *_, **__: 1 / 0)
+    chat = client.post("/v1/chat/completions", json=ASK)
+    assert (chat.status_code, chat.json()["error"]["type"]) == (500, "server_error")
+    own = client.post("/v1/answer-sets", json={"question": "q"})
+    assert (own.status_code, own.json()["title"]) == (500, "the server failed")
+    assert own.headers["content-type"] == "application/problem+json" and own.headers["x-request-id"]
+
+
 def test_failures_are_the_clients_own_exceptions(model: Model) -> None:
     def create(**changes: Any) -> Callable[[openai.AsyncOpenAI], Awaitable[Any]]:
         ask = {**ASK, **changes}
         return lambda client: client.chat.completions.create(**ask)
 
-    with pytest.raises(openai.NotFoundError, match="the model is not served here"):
+    with pytest.raises(openai.NotFoundError, match="the model is not served here") as missing:
         with_client(create(model="gpt"), model)
+    assert missing.value.code == "model_not_found"
     keys = Keys({hash_of("right"): Caller("anna")})
     with pytest.raises(openai.AuthenticationError, match="the API key is not known"):
         with_client(create(), model, key="wrong", keys=keys)

@@ -170,6 +170,38 @@ def test_a_page_that_renames_this_machine_is_refused(start: Start, host: str, st
     assert start(hosts=LOCAL_HOSTS).get("/health", headers={"host": host}).status_code == status
 
 
+def test_head_is_get_without_its_body(live: Live) -> None:
+    port = live()
+    for path, status in (
+        ("/health", 200),
+        ("/ready", 200),
+        ("/v1/models", 200),
+        ("/none", 404),
+        ("/v1/answer-sets", 405),
+    ):
+        said = reply_to(port, f"HEAD {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        head, _, body = said.partition(b"\r\n\r\n")
+        assert (
+            head.startswith(f"HTTP/1.1 {status} ".encode()) and body == b"" and b"content-length: 0" not in head.lower()
+        )
+
+
+def test_scripts_of_other_sites_may_call_the_api_by_option_only(start: Start) -> None:
+    ask = {"origin": "https://app.example", "access-control-request-method": "POST"}
+    ask["access-control-request-headers"] = "authorization,content-type,x-stainless-os"
+    closed = start(keys=KEYS)
+    assert "access-control-allow-origin" not in closed.options(URL, headers=ask).headers
+    client = start(keys=KEYS, allow_origins=["https://app.example"])
+    allowed = client.options(URL, headers=ask)  # a preflight has no key
+    assert allowed.status_code == 200 and allowed.headers["access-control-allow-origin"] == "https://app.example"
+    assert "x-stainless-os" in allowed.headers["access-control-allow-headers"]
+    refused = client.post(URL, json={"question": "q"}, headers={"origin": "https://app.example"})
+    assert refused.status_code == 401 and refused.headers["access-control-allow-origin"] == "https://app.example"
+    assert "access-control-allow-credentials" not in refused.headers
+    other = client.options(URL, headers={**ask, "origin": "https://evil.example"})
+    assert other.status_code == 400 and "access-control-allow-origin" not in other.headers
+
+
 # --- bodies ----------------------------------------------------------------------------------------------------------
 
 

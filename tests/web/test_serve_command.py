@@ -78,6 +78,12 @@ def test_what_is_wrong_is_said_before_a_model_is_loaded(refused: Refused, policy
     assert "generator 'transformers': unknown option 'top_k'" in refused(*ask, "--backend-options", "top_k=0")
     assert "host = '0.0.0.0' lets other machines ask" in refused(*ask, "--host", "0.0.0.0")
     assert "keys none cannot be read" in refused(*ask, "--keys", "none")
+    for path in ("answers", "//x", "/a/../b", "/a?b", "https://x/a", "/a b"):
+        assert f"--base-path = '{path}' is not allowed: give a path that begins with /" in refused(
+            *ask, "--base-path", path
+        )
+    for origin in ("app.example", "https://app.example/", "https://app.example/x", "null", "https://*.example"):
+        assert f"--allow-origins = '{origin}' is not allowed" in refused(*ask, "--allow-origins", origin)
     assert "port = 70000 is not allowed" in refused(*ask[:-1], 70000)
     assert "cannot be loaded" in refused("--model", tmp_path, "--policy", policy, "--port", 0)
 
@@ -108,6 +114,17 @@ def test_options_reach_the_server(
         assert client.get("/health", headers={"host": "evil.example"}).status_code == 421
     assert (model.settings[0]["max_tokens"], model.settings[0]["temperature"]) == (77, 0.5)
     assert model.calls == [["Fever?\nGive 2 answers with confidence\n"]]  # the style of the task clinic
+
+
+def test_a_server_behind_a_proxy_and_called_by_other_sites(started: Started, policy: Path) -> None:
+    origins = ["https://App.example:8443", "http://[::1]:5173"]
+    args = ["serve", "--model", "a/b", "--policy", policy, "--port", 0, "--base-path", "/deep/answers/"]
+    assert main([*map(str, args), "--allow-origins", *origins]) == 0
+    with TestClient(started.app, base_url="http://localhost") as client:
+        reply = client.get("/deep/answers/health", headers={"origin": "https://app.example:8443"})
+        assert reply.json() == client.get("/health").json() == {"status": "ok"}
+        assert reply.headers["access-control-allow-origin"] == "https://app.example:8443"
+        assert 'href="/deep/answers/static/style.css"' in client.get("/").text
 
 
 def test_a_policy_that_shows_nothing_is_pointed_out(

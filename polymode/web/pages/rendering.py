@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _HERE = Path(__file__).parent
 SCRIPT = "/static/desk.js"
+_ADDRESS = re.compile(r' (?:href|action|formaction|src)="(?=/(?!/))')
+"""Where an address of this server begins in a page. Templates write it from the root, and the base path is put in front
+of all of them at once, so that no page can forget it. Inserted texts have no quotation marks that are not escaped."""
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -42,6 +45,11 @@ def pages_of(request: Request) -> Site:
 def caller_of(request: HTTPConnection) -> Caller:
     """Who sends the request; nobody where it was refused before that was known."""
     return request.scope.get("state", {}).get("caller", NOBODY)
+
+
+def base_path_of(connection: HTTPConnection) -> str:
+    """Where a proxy shows the server; empty at the root."""
+    return connection.scope.get("state", {}).get("base_path", "")
 
 
 def render(request: Request, name: str, /, *, status: int = 200, **context: Any) -> Response:
@@ -67,7 +75,10 @@ def render(request: Request, name: str, /, *, status: int = 200, **context: Any)
         "needs_key": sessions.needs_key,
         "csrf_field": csrf_field,
     }
-    response = HTMLResponse(template.render(shared, **context), status)
+    text = template.render(shared, **context)
+    if base_path := base_path_of(request):
+        text = _ADDRESS.sub(rf"\g<0>{base_path}", text)
+    response = HTMLResponse(text, status)
     for cookie in cookies:
         sessions.give_cookie(response, request, cookie)
     return response

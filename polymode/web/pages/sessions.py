@@ -153,7 +153,8 @@ class Sessions:
         """Set the cookie: for this server only, out of reach of scripts, and never sent along from other sites."""
         is_secure = self._is_tls or "https" in (connection.url.scheme, connection.headers.get("origin", "")[:5])
         name = _cookie_name(connection)
-        response.set_cookie(name, token, path="/", httponly=True, samesite="strict", secure=is_secure)
+        path = connection.scope.get("state", {}).get("base_path") or "/"
+        response.set_cookie(name, token, path=path, httponly=True, samesite="strict", secure=is_secure)
 
 
 def new_token() -> str:

@@ -1,6 +1,7 @@
 // Shortcuts, drafts, progress and live counts. Every page works without this file; it loads nothing from elsewhere.
 "use strict";
 (() => {
+  const basePath = new URL(document.currentScript.src).pathname.replace(/\/static\/desk\.js$/, "");
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
   const one = (selector) => document.querySelector(selector);
   const isTyping = (element) => element.matches("textarea, select, input:not([type=radio]):not([type=checkbox])");
@@ -138,7 +139,7 @@
     setInterval(async () => {
       if (document.hidden) return;
       try {
-        const counts = await (await fetch("/reviews/counts", { redirect: "error" })).json();
+        const counts = await (await fetch(`${basePath}/reviews/counts`, { redirect: "error" })).json();
         counts.all = Object.values(counts).reduce((sum, n) => sum + n, 0);
         for (const counter of counters) {
           const count = counts[counter.dataset.count];
