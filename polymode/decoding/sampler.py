@@ -13,7 +13,7 @@ import torch
 from transformers import GenerationConfig
 
 from polymode.chat import Chat
-from polymode.decoding.sampling import complete
+from polymode.decoding.sampling import Watch, complete
 from polymode.decoding.settings import base_of
 from polymode.decoding.stops import StopStrings
 from polymode.decoding.texts import CompletionDecoder, all_ends_of
@@ -70,6 +70,7 @@ class Sampler:
         max_tokens: int,
         temperature: float,
         seeds: Sequence[int] | None = None,
+        watch: Watch | None = None,
     ) -> list[list[int]]:
         """One completion of each prompt up to its first end token or stop string, which belongs to it.
 
@@ -79,6 +80,7 @@ class Sampler:
             temperature: of the sampling; 0 takes the most likely token.
             seeds: of each completion, which makes it independent of the others; by default torch's global generator
                 decides. Where only transformers' own `generate` will do, completions with seeds are sampled one by one.
+            watch: called as completions grow, except where only transformers' own `generate` will do.
         """
         fields: dict[str, Any] = {"temperature": temperature, "top_k": 0, "top_p": 1.0, **self._fields}
         if temperature == 0:
@@ -90,7 +92,7 @@ class Sampler:
             do_sample=temperature > 0,
             **fields,
         )
-        tokens = complete(self.model, prompts, settings, self.stops, seeds)
+        tokens = complete(self.model, prompts, settings, self.stops, seeds, watch)
         if tokens is None and seeds is None:
             tokens = self._generate(prompts, settings)
         elif tokens is None:

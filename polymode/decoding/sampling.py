@@ -37,6 +37,8 @@ _SEEDS = 1 << 62
 _STEP = 0x9E3779B97F4A7C15 % _SEEDS  # an odd number far from round ones, so that seeds of steps do not meet
 Draw = Callable[[int], torch.Tensor]
 """A uniform number in [0, 1) of double precision for each completion of a step, on the CPU."""
+Watch = Callable[[int, Callable[[], list[int]]], None]
+"""Called with the number of a completion that grows, and what gives its tokens so far; copying them costs time."""
 
 
 def complete(
@@ -45,13 +47,14 @@ def complete(
     config: GenerationConfig,
     stops: StopStrings | None = None,
     seeds: Sequence[int] | None = None,
+    watch: Watch | None = None,
 ) -> list[list[int]] | None:
     """`sample_tokens` by a generation config, or None where only transformers' `generate` can do what is asked."""
     settings = settings_of(model, config)
     if settings is None or not all(prompts):
         return None
     try:
-        rows = sample_tokens(model, prompts, settings, stops=stops, seeds=seeds)
+        rows = sample_tokens(model, prompts, settings, stops=stops, seeds=seeds, watch=watch)
         return rows if stops is None else [stops.until_stop(row) for row in rows]
     except UnshareableError:
         return None
@@ -66,6 +69,7 @@ def sample_tokens(
     at_once: int | None = None,
     stops: StopStrings | None = None,
     seeds: Sequence[int] | None = None,
+    watch: Watch | None = None,
 ) -> list[list[int]]:
     """One completion of each prompt, the end token included; equal prompts share their keys and values.
 
@@ -78,6 +82,7 @@ def sample_tokens(
         at_once: most completions side by side; None means what memory allows.
         stops: texts that end a completion too; some tokens behind one may be there still.
         seeds: of each completion; by default torch's global generator seeds them all.
+        watch: called with the number of each completion and its tokens so far, every few steps.
 
     Raises:
         UnshareableError: the model's attention turns out to need more.
@@ -93,7 +98,7 @@ def sample_tokens(
     while start < len(order):
         rows = order[start : start + size]
         try:
-            tokens = _sample_rows(model, [prompts[i] for i in rows], rows, settings, draw, stops)
+            tokens = _sample_rows(model, [prompts[i] for i in rows], rows, settings, draw, stops, watch)
         except (torch.OutOfMemoryError, RuntimeError) as exc:
             if not is_out_of_memory(exc):
                 raise
@@ -120,6 +125,7 @@ def _sample_rows(
     settings: Settings,
     draw: Draw,
     stops: StopStrings | None,
+    watch: Watch | None,
 ) -> list[list[int]]:
     """Completions of prompts that lie together by question; ``rows`` are their numbers among all."""
     questions = list(dict.fromkeys(map(tuple, prompts)))
@@ -149,6 +155,9 @@ def _sample_rows(
             if step + 1 == settings.max_tokens:
                 break
             if step % LOOK == LOOK - 1:
+                if watch is not None:
+                    for i in place_N.tolist():
+                        watch(rows[i], lambda i=i, n=step + 1: _until_end(tokens_RT[i, :n].tolist(), settings.ends))
                 if stops is not None:
                     first = max(0, step + 1 - LOOK - stops.window)
                     tails = tokens_RT[place_N, first : step + 1].tolist()

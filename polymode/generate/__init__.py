@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -31,12 +31,17 @@ class Generated:
     """Tokens of the prompt; None when the back-end does not tell."""
 
 
+OnText = Callable[[int, int, str], None]
+"""Called with the number of a prompt, the number of its completion, and the text so far; from any thread."""
+
+
 class Generator(Protocol):
     """A source of completions; the same prompts, settings and seed give the same texts.
 
     An attribute ``batch`` may say how many completions one call should ask for (`polymode.generate.batches`), and one
     ``takes_seeds`` that ``seed`` may be a list, with one for each prompt: then a prompt's completions do not depend on
-    those beside it, and `polymode serve` puts requests together (`polymode.web.batching`).
+    those beside it, and `polymode serve` puts requests together (`polymode.web.batching`). One ``tells_texts`` says
+    that `generate` takes ``on_text``, an `OnText` that is called as completions grow.
     """
 
     def generate(

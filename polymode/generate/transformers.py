@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from polymode.decoding.loading import load_causal_lm, load_tokenizer
 from polymode.decoding.texts import CompletionDecoder, opening_of
 from polymode.decoding.token_starts import TokenStarts
 from polymode.errors import ConfigError, MissingExtraError, PromptRefusedError, UserError
-from polymode.generate import Generated, chat_of, generation_fields, seeds_of
+from polymode.generate import Generated, OnText, chat_of, generation_fields, seeds_of
 from polymode.generate.spellings import spelled_probabilities, tokens_of
 from polymode.types import AnswerSet
 
@@ -22,6 +23,8 @@ _LOGIT_BYTES = 1 << 30
 """Most memory for logits when texts are scored."""
 _COPIES = 3
 """Arrays of the size of the logits: theirs, in float32, log-probabilities."""
+TELL_SECONDS = 0.1
+"""Between two texts of a completion that grows."""
 _LEAST_BLOCK = 16
 """Positions of each text that are worth a pass of the model."""
 
@@ -44,7 +47,7 @@ class TransformersGenerator:
         ConfigError: the model cannot be loaded.
     """
 
-    takes_seeds = True
+    takes_seeds = tells_texts = True
 
     def __init__(
         self,
@@ -97,12 +100,19 @@ class TransformersGenerator:
             ) from exc
 
     def generate(
-        self, prompts: Sequence[str], *, n: int, max_tokens: int, temperature: float, seed: int | Sequence[int]
+        self,
+        prompts: Sequence[str],
+        *,
+        n: int,
+        max_tokens: int,
+        temperature: float,
+        seed: int | Sequence[int],
+        on_text: OnText | None = None,
     ) -> list[list[Generated]]:
         """``n`` completions of each prompt; temperature 0 takes the most likely token each time.
 
         With a list of seeds, one for each prompt, a completion depends on its own prompt and seed alone, but for
-        rounding.
+        rounding. ``on_text`` is called with each completion as it grows, a few times a second.
 
         Raises:
             PromptRefusedError: a prompt is as long as what the model reads.
@@ -119,7 +129,8 @@ class TransformersGenerator:
                 torch.manual_seed(seed)
             for chunk in self._batches(rows, ids, self.batch, "generate"):
                 seeds = None if own is None else [next(own[i]) for i in chunk]
-                sampled = self._sample([ids[i] for i in chunk], max_tokens, temperature, seeds)
+                watch = None if on_text is None else self._watch(chunk, [len(out[i]) for i in chunk], ids, on_text)
+                sampled = self._sample([ids[i] for i in chunk], max_tokens, temperature, seeds, watch)
                 for row, generated in zip(chunk, sampled, strict=True):
                     out[row].append(generated)
         return out
@@ -299,8 +310,26 @@ class TransformersGenerator:
         """What follows the prompt: a completion without what `generate` put in front of it."""
         return text.removeprefix(opening_of(self.tokenizer, prompt_ids))
 
+    def _watch(self, chunk: Sequence[int], before: Sequence[int], ids: list[list[int]], on_text: OnText) -> Any:
+        """What tells the texts of a batch: its prompts, and how many completions each of them has already."""
+        samples = [before[row] + chunk[:row].count(i) for row, i in enumerate(chunk)]
+        due = [0.0] * len(chunk)
+
+        def watch(row: int, tokens: Callable[[], list[int]]) -> None:
+            if (now := time.monotonic()) >= due[row]:
+                due[row] = now + TELL_SECONDS
+                opening = opening_of(self.tokenizer, ids[chunk[row]])
+                on_text(chunk[row], samples[row], opening + self._sampler.text_of(tokens()))
+
+        return watch
+
     def _sample(
-        self, ids: list[list[int]], max_tokens: int, temperature: float, seeds: Sequence[int] | None
+        self,
+        ids: list[list[int]],
+        max_tokens: int,
+        temperature: float,
+        seeds: Sequence[int] | None,
+        watch: Any = None,
     ) -> list[Generated]:
         sampler = self._sampler
         return [
@@ -310,5 +339,5 @@ class TransformersGenerator:
                 sampler.is_finished(row),
                 len(prompt),
             )
-            for row, prompt in zip(sampler.sample(ids, max_tokens, temperature, seeds), ids, strict=True)
+            for row, prompt in zip(sampler.sample(ids, max_tokens, temperature, seeds, watch), ids, strict=True)
         ]

@@ -6,7 +6,7 @@ import asyncio
 import math
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -29,6 +29,7 @@ from polymode.web.keys import EVERYBODY, Caller
 from polymode.web.problems import Problem
 from polymode.web.reviews.queue import ReviewQueue
 from polymode.web.schema import AnswerItem, AnswerSetReply, AnswerSetRequest, Usage
+from polymode.web.slots import OnSlot, SlotReader
 
 TRIAL_SECONDS = 5.0
 """Longest wait for the one token that shows whether the model answers."""
@@ -119,6 +120,7 @@ class AnswerService:
         temperature: float | None = None,
         max_tokens: int | None = None,
         unlike: str | None = None,
+        on_slot: OnSlot | None = None,
     ) -> tuple[AnswerSetReply, list[str]]:
         """The decided answer set, and the completions that it was parsed from; None stands for the server's setting.
 
@@ -129,6 +131,7 @@ class AnswerService:
             temperature: of the sampling.
             max_tokens: longest completion, up to the server's limit.
             unlike: why the question is unlike those of the calibration, where that cannot be seen in its text.
+            on_slot: called from any thread with each slot of each completion once it is written; in the end with all.
 
         Raises:
             Problem: k does not suit the policy (422), the queue is full (429), the model or the review queue fails
@@ -146,10 +149,17 @@ class AnswerService:
         served = serving.conditions and replace(serving.conditions, **how)
         seed = serving.seed if request.seed is None else request.seed
         own_seed = (served or Conditions(**how)).seed_for(request.question, seed)
+        slots = None if on_slot is None else SlotReader(k, serving.pool, on_slot)
         generated = await self._generate(
-            PromptRequest(prompt, k, limit, temperature, own_seed, serving.pool), serving.seconds, caller
+            PromptRequest(prompt, k, limit, temperature, own_seed, serving.pool),
+            serving.seconds,
+            caller,
+            None if slots is None else slots.read,
         )
-        answer_set = await asyncio.to_thread(self._answer_set, generated, k)
+        sets = [parse_answers(one.text, k, confidence=True, finished=one.is_finished) for one in generated]
+        if slots is not None:
+            slots.finish(sets)
+        answer_set = await asyncio.to_thread(pool_sets, sets, equality(serving.policy.equality))
         question = {"risk": request.risk, "meta": request.meta}
         decision = await asyncio.to_thread(decide, answer_set, serving.policy, **question)
         if serving.input_check:
@@ -189,14 +199,15 @@ class AnswerService:
         )
         return reply, texts
 
-    def _answer_set(self, generated: Sequence[Generated], k: int) -> AnswerSet:
-        """What the completions of a question say together."""
-        sets = [parse_answers(one.text, k, confidence=True, finished=one.is_finished) for one in generated]
-        return pool_sets(sets, equality(self.serving.policy.equality))
-
-    async def _generate(self, request: PromptRequest, seconds: float, caller: Caller = EVERYBODY) -> list[Generated]:
+    async def _generate(
+        self,
+        request: PromptRequest,
+        seconds: float,
+        caller: Caller = EVERYBODY,
+        on_text: Callable[[int, str], None] | None = None,
+    ) -> list[Generated]:
         try:
-            future = self._batcher.submit(request, owner=caller.name, share=caller.share)
+            future = self._batcher.submit(request, owner=caller.name, share=caller.share, on_text=on_text)
             async with asyncio.timeout(seconds):
                 generated = await asyncio.wrap_future(future)
         except QueueFullError as exc:

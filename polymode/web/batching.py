@@ -67,6 +67,7 @@ class _Waiting:
     since: float
     future: Future[list[Generated]]
     owner: str
+    on_text: Callable[[int, str], None] | None
 
 
 class Batcher:
@@ -93,6 +94,7 @@ class Batcher:
     ) -> None:
         self._generator, self._size, self._wait, self._room, self._on_batch = generator, size, wait, room, on_batch
         self._takes_seeds = bool(getattr(generator, "takes_seeds", False))
+        self._tells_texts = bool(getattr(generator, "tells_texts", False))
         self._changed = threading.Condition()
         self._queue: deque[_Waiting] = deque()
         self._is_closing = False
@@ -103,13 +105,22 @@ class Batcher:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, request: PromptRequest, *, owner: str = "", share: float = 1.0) -> Future[list[Generated]]:
+    def submit(
+        self,
+        request: PromptRequest,
+        *,
+        owner: str = "",
+        share: float = 1.0,
+        on_text: Callable[[int, str], None] | None = None,
+    ) -> Future[list[Generated]]:
         """The completions to come; cancelling it while it waits takes it out of the queue.
 
         Args:
             request: the prompt and how to sample.
             owner: whose request it is.
             share: of the waiting places, the most that this owner's requests may take, but always one.
+            on_text: called from the worker with the number of a completion and its text so far, as it grows; never
+                where the generator does not tell.
 
         Raises:
             QueueFullError: too many wait; ShareFullError when they are this owner's.
@@ -123,7 +134,7 @@ class Batcher:
                 raise QueueFullError
             if sum(waiting.owner == owner for waiting in self._queue) >= max(1, int(share * self._room)):
                 raise ShareFullError
-            waiting = _Waiting(request, time.monotonic(), Future(), owner)
+            waiting = _Waiting(request, time.monotonic(), Future(), owner, on_text)
             self._queue.append(waiting)
             self._changed.notify_all()
         return waiting.future
@@ -131,7 +142,9 @@ class Batcher:
     @property
     def n_waiting(self) -> int:
         """Requests that wait for a worker."""
-        return len(self._queue)
+        with self._changed:
+            self._drop_cancelled()
+            return len(self._queue)
 
     @property
     def is_alive(self) -> bool:
@@ -194,6 +207,9 @@ class Batcher:
     def _outcomes(self, batch: list[_Waiting]) -> list[list[Generated] | GeneratorFault]:
         """Completions or fault of each request; a batch that fails, though the server is up, is asked one by one."""
         request = batch[0].request
+        extra = {}
+        if self._tells_texts and any(waiting.on_text for waiting in batch):
+            extra = {"on_text": lambda i, sample, text: (tell := batch[i].on_text) and tell(sample, text)}
         try:
             seeds: Any = [waiting.request.seed for waiting in batch]
             generated = self._generator.generate(
@@ -202,6 +218,7 @@ class Batcher:
                 max_tokens=request.max_tokens,
                 temperature=request.temperature,
                 seed=seeds if self._takes_seeds else request.seed,
+                **extra,
             )
             sizes = [len(texts) for texts in generated]
             if sizes != [request.n] * len(batch):

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Coroutine
+from typing import Any
 
 from fastapi import APIRouter, Request
-from starlette.responses import StreamingResponse
 
 from polymode.web.answer_service import AnswerService
-from polymode.web.chat_replies import ChatCompletion, Model, ModelList, chat_completion, chat_events
+from polymode.web.chat_replies import ChatCompletion, Model, ModelList, chat_completion
 from polymode.web.chat_schema import CONVERSATION, ChatRequest, unknown_model
+from polymode.web.chat_stream import stream_answer
 from polymode.web.description import QUESTION_STATUSES, STREAM, responses
 from polymode.web.gate import run_until_disconnect
 from polymode.web.keys import Caller
 from polymode.web.problems import SafeJSON
+from polymode.web.schema import AnswerSetReply
+from polymode.web.slots import OnSlot
 
 
 def chat_paths(answer_service: AnswerService) -> APIRouter:
@@ -44,19 +48,28 @@ def chat_paths(answer_service: AnswerService) -> APIRouter:
     async def chat_completions(body: ChatRequest, request: Request) -> ChatCompletion:
         """The answer set as the content of a chat completion, for clients of OpenAI's API."""
         caller: Caller = request.state.caller
-        answer = answer_service.answer(
-            body.answer_request(model_id),
-            request.state.request_id,
-            caller=caller,
-            unlike=CONVERSATION if body.is_conversation else None,
-            **body.sampling(),
-        )
-        reply, _ = await run_until_disconnect(request, answer)
-        reply = reply.visible_to(caller)
-        if not body.stream:
-            return SafeJSON(chat_completion(reply))  # type: ignore[return-value]
-        with_usage = bool(body.stream_options and body.stream_options.include_usage)
-        events = chat_events(reply, with_usage=with_usage)
-        return StreamingResponse(events, media_type="text/event-stream")  # type: ignore[return-value]
+        question = body.answer_request(model_id)
+
+        def answering(on_slot: OnSlot | None = None) -> Coroutine[Any, Any, tuple[AnswerSetReply, list[str]]]:
+            return answer_service.answer(
+                question,
+                request.state.request_id,
+                caller=caller,
+                unlike=CONVERSATION if body.is_conversation else None,
+                on_slot=on_slot,
+                **body.sampling(),
+            )
+
+        if body.stream:
+            return await stream_answer(  # type: ignore[return-value]
+                request,
+                answering,
+                model_id=model_id,
+                caller=caller,
+                has_slots=not body.wants_schema,
+                with_usage=bool(body.stream_options and body.stream_options.include_usage),
+            )
+        reply, _ = await run_until_disconnect(request, answering())
+        return SafeJSON(chat_completion(reply.visible_to(caller)))  # type: ignore[return-value]
 
     return router

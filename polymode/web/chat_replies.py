@@ -6,7 +6,6 @@ The content of a completion is the answer set as JSON.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
@@ -101,7 +100,7 @@ def chat_completion(reply: AnswerSetReply) -> dict[str, Any]:
         created=int(time.time()),
         model=reply.model_id,
         choices=[Choice(message=message)],
-        usage=_usage(reply),
+        usage=usage_of(reply),
     ).model_dump()
 
 
@@ -110,23 +109,9 @@ def completion_id(request_id: str) -> str:
     return f"chatcmpl-{request_id}"
 
 
-def _usage(reply: AnswerSetReply) -> ChatUsage | None:
+def usage_of(reply: AnswerSetReply) -> ChatUsage | None:
     """Tokens of the request; None when the back-end does not count both kinds."""
     prompt, completion = reply.usage.prompt_tokens, reply.usage.completion_tokens
     if prompt is None or completion is None:
         return None
     return ChatUsage(prompt_tokens=prompt, completion_tokens=completion, total_tokens=prompt + completion)
-
-
-def chat_events(reply: AnswerSetReply, *, with_usage: bool) -> Iterator[str]:
-    """A reply as server-sent events: the whole content, the end, with ``with_usage`` the tokens, and the end mark."""
-    head = {"id": completion_id(reply.request_id), "created": int(time.time()), "model": reply.model_id}
-    content = Delta(role="assistant", content=dumped(reply.model_dump()))
-    chunks = [
-        ChatChunk(**head, choices=[ChunkChoice(delta=content)]),
-        ChatChunk(**head, choices=[ChunkChoice(delta=Delta(), finish_reason="stop")]),
-    ]
-    if with_usage:
-        chunks.append(ChatChunk(**head, choices=[], usage=_usage(reply)))
-    yield from (f"data: {dumped(chunk.model_dump())}\n\n" for chunk in chunks)
-    yield "data: [DONE]\n\n"

@@ -131,7 +131,11 @@ class ChatRequest(Strict):
     max_tokens: TokenLimit | None = Field(None, description="longest completion in tokens, a whole number from 1")
     max_completion_tokens: TokenLimit | None = Field(None, description="as max_tokens, a whole number from 1")
     seed: Seed | None = Field(None, description="another seed gives other answers, a whole number from 0")
-    stream: bool | None = Field(None, description="true to get the reply as server-sent events")
+    stream: bool | None = Field(
+        None,
+        description="true to get the reply as server-sent events, for keys "
+        "with the scope review each answer as soon as it is written",
+    )
     stream_options: StreamOptions | None = Field(None, description="include_usage: true or false")
     response_format: ResponseFormat | None = Field(
         None,
@@ -191,6 +195,11 @@ class ChatRequest(Strict):
     def is_conversation(self) -> bool:
         """Whether there is more than the question."""
         return len(self.messages) > 1
+
+    @property
+    def wants_schema(self) -> bool:
+        """Whether the content must be an answer set and nothing else."""
+        return self.response_format is not None and self.response_format.type == "json_schema"
 
     def sampling(self) -> dict[str, Any]:
         """How it wants the completion sampled, as `AnswerService.answer` takes it."""

@@ -56,15 +56,12 @@ def responses(*statuses: int, openai: bool = False) -> dict[int | str, dict[str,
     }
 
 
-STREAM: dict[int | str, dict[str, Any]] = {
-    200: {
-        "content": {
-            "text/event-stream": {
-                "schema": {"type": "string", "description": "with stream: events, each with a ChatChunk, then [DONE]"}
-            }
-        }
-    }
+_CHUNK = {
+    "type": "string",
+    "description": "a ChatChunk as JSON, an ErrorReply where the answer fails half-way, [DONE] in the end",
 }
+_EVENT = {"type": "object", "properties": {"data": _CHUNK}, "required": ["data"]}
+STREAM: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {"schema": _EVENT}}}}
 """The further form of a chat completion."""
 PLAIN_TEXT: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/plain; version=0.0.4; charset=utf-8": {"schema": {"type": "string"}}}}

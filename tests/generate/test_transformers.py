@@ -56,6 +56,23 @@ def test_with_a_seed_for_each_prompt_neighbours_change_nothing(folder: Path) -> 
     assert [slow.generate([p], n=2, seed=[s], **how)[0] for p, s in zip(prompts, [1, 2, 3], strict=True)] == penalised
 
 
+def test_texts_are_told_as_they_grow_and_telling_changes_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("polymode.generate.transformers.TELL_SECONDS", 0.0)
+    how = {"n": 3, "max_tokens": 13, "temperature": 1.0, "seed": [1, 2]}
+    plain = make(folder).generate(["a", "a b"], **how)
+    for batch in (256, 4):  # with 4 the completions of a prompt are spread over two batches
+        told: dict[tuple[int, int], list[str]] = defaultdict(list)
+        out = make(folder, batch).generate(
+            ["a", "a b"], **how, on_text=lambda i, n, text, told=told: told[i, n].append(text)
+        )
+        assert out == plain
+        long = {(i, n) for i, own in enumerate(plain) for n, one in enumerate(own) if (one.n_tokens or 0) > 4}
+        assert long and long <= set(told) <= {(i, n) for i in range(2) for n in range(3)}
+        for (i, n), parts in told.items():
+            assert all(plain[i][n].text.startswith(part) for part in parts)
+            assert sorted(parts, key=len) == parts and len(parts) <= 3  # every 4 of 13 tokens
+
+
 def test_the_callers_random_state_is_left_alone(folder: Path) -> None:
     generator = make(folder)
     torch.manual_seed(5)

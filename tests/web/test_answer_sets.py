@@ -285,7 +285,7 @@ def test_a_form_from_a_web_page_is_not_read(start: Start, model: Model) -> None:
 
 def test_unknown_paths_and_methods(start: Start) -> None:
     client = start()
-    assert fault_of(client.get("/v1/answers"), 404)["title"] == "no such path"
+    assert fault_of(client.get("/answers"), 404)["title"] == "no such path"
     wrong = client.get(URL)
     assert fault_of(wrong, 405)["fix"] == "use POST"
     assert wrong.headers["allow"] == "POST"

@@ -61,18 +61,6 @@ def test_tokens_are_told_where_they_are_known() -> None:
     assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) == (7, 20, 27)
 
 
-def test_a_stream_comes_in_one_piece(model: Model) -> None:
-    async def use(client: openai.AsyncOpenAI) -> list[Any]:
-        stream = await client.chat.completions.create(**ASK, stream=True, stream_options={"include_usage": True})
-        return [chunk async for chunk in stream]
-
-    text, end, usage = with_client(use, model)
-    assert json.loads(text.choices[0].delta.content)["decision"] == "answer"
-    assert (text.choices[0].finish_reason, end.choices[0].finish_reason) == (None, "stop")
-    assert usage.choices == [] and usage.object == "chat.completion.chunk"
-    assert len({chunk.id for chunk in (text, end, usage)}) == 1
-
-
 def test_the_model_is_listed(model: Model) -> None:
     async def use(client: openai.AsyncOpenAI) -> list[str]:
         return [one.id async for one in client.models.list()]
