@@ -116,5 +116,5 @@ def test_litellm_knows_the_refusals(base_url: str) -> None:
         litellm.completion(model="openai/gpt", api_key=KEY, **how)
     with pytest.raises(litellm.AuthenticationError):
         litellm.completion(model="openai/mine/model", api_key="wrong", **how)
-    with pytest.raises(litellm.exceptions.APIError, match="top_p"):
+    with pytest.raises(litellm.BadRequestError, match="top_p"):
         litellm.completion(model="openai/mine/model", api_key=KEY, top_p=0.5, **how)
