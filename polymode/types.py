@@ -116,6 +116,9 @@ class Answer:
     """Stated probability q in [0, 1]; None when the format has no confidences."""
     confidence_span: Span | None = None
     """Where the number stands in the completion."""
+    rationale: str | None = None
+    """What is said to speak for it: of a parsed completion what stands there, of a decided set (`polymode.rationales`)
+    words of the question only. None for nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from polymode import parsing
 from polymode.errors import ConfigError
 from polymode.parsing import (
     MAX_ANSWER_CHARS,
@@ -14,6 +13,8 @@ from polymode.parsing import (
     parse_answers,
     states_confidences,
 )
+from polymode.parsing.grammar import TAG
+from polymode.parsing.reading import parse_slowly
 from polymode.prompts import MAX_K, Style, build_prompt, write_answers
 from polymode.types import AnswerSet, ParseStatus
 
@@ -373,10 +374,10 @@ def test_no_text_raises_and_spans_slice_back(
 def test_the_quick_way_and_the_grammar_agree(text: str, k: int, confidence: bool) -> None:
     quick = parse_answers(text, k, confidence=confidence)
     start = text.rfind("</think>") + len("</think>") if "</think>" in text else 0
-    assert quick == parsing._parse_slowly(text, start, k, confidence, True, False)
+    assert quick == parse_slowly(text, start, k, confidence, True, False)
 
 
-answer_text = st.text(min_size=1, max_size=30).map(str.strip).filter(lambda t: t and not parsing._TAG.search(t))
+answer_text = st.text(min_size=1, max_size=30).map(str.strip).filter(lambda t: t and not TAG.search(t))
 grid = st.integers(0, 1000).map(lambda n: f"{n / 1000:.3f}")
 
 
@@ -396,9 +397,7 @@ def test_render_then_parse_gives_the_same_answers(
     assert found.is_clean, found.reason
     assert texts(found) == [a for a, _ in pairs]
     assert confidences(found) == [float(q) if confidence else None for _, q in pairs]
-    assert found == parsing._parse_slowly(
-        text, len(thought) + len("<think></think>"), len(pairs), confidence, True, False
-    )
+    assert found == parse_slowly(text, len(thought) + len("<think></think>"), len(pairs), confidence, True, False)
 
 
 @steady
@@ -431,7 +430,7 @@ def test_every_layout_is_read_the_same_way_with_and_without_the_quick_one(
         "both": analysis.join(blocks) + analysis,
     }[layout]
     found = parse_answers(text, len(pairs), confidence=confidence)
-    assert found == parsing._parse_slowly(text, 0, len(pairs), confidence, True, False)
+    assert found == parse_slowly(text, 0, len(pairs), confidence, True, False)
     assert found.is_clean is (layout not in ("analysis pairs", "both"))
     assert texts(found) == [a for a, _ in pairs] * found.is_clean
 
@@ -451,7 +450,7 @@ def test_lines_are_read_the_same_way_with_and_without_the_quick_one(
     assert texts(found) == [a for a, _ in pairs]
     assert confidences(found) == [float(q) if confidence else None for _, q in pairs]
     start = text.rfind("</think>") + len("</think>")
-    assert found == parsing._parse_slowly(text, start, len(pairs), confidence, True, False)
+    assert found == parse_slowly(text, start, len(pairs), confidence, True, False)
 
 
 @pytest.mark.parametrize(
