@@ -1,8 +1,9 @@
-"""Prompts that request the answer format (layer L1). ``parsing.py`` reads it.
+"""Prompts that request the answer format (layer L1). ``parsing`` reads it.
 
 The format has two notations, which the parser tells apart: **tags** (``<answer1>Peru</answer1>``) hold any text, and
 **lines** (``1. Peru | 0.7``) take less than half the tokens where answers are short and of one line. Each is requested
-in two styles: in full for instruction-tuned models, briefly for models that learnt the format in a warm start.
+in two styles: in full for instruction-tuned models, briefly for models that learnt the format in a warm start. In full
+it may also ask for a **rationale** with each answer: the words of the question that speak for it.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ MAX_K = 20
 
 QUESTION = "{question}"
 """Stands for the question where a prompt's own text is recorded."""
-Style = Literal["full", "brief", "lines", "brief-lines"]
-"""How a question is asked: with tags in full or briefly, with lines in full or briefly."""
+Style = Literal["full", "brief", "lines", "brief-lines", "rationale", "rationale-lines"]
+"""How a question is asked: with tags in full or briefly, with lines in full or briefly; ``rationale`` is in full and
+asks for a rationale too."""
 Notation = Literal["tags", "lines"]
 _THINK = "<think>"
 
@@ -34,17 +36,26 @@ def check_k(k: int) -> int:
     return k
 
 
-def style_of(style: str, notation: str, of_task: Style) -> Style:
+def style_of(style: str, notation: str, of_task: Style, *, rationale: bool = False) -> Style:
     """The style that options name: ``style`` is full, brief or `task` (the task's own), ``notation`` tags or lines.
 
+    With ``rationale`` it asks for a rationale with each answer.
+
     Raises:
-        ConfigError: another name.
+        ConfigError: another name, or a rationale in a style that explains nothing.
     """
     one_of("style", style, ("task", *get_args(Style)))
     one_of("format", notation, get_args(Notation))
     name = of_task if style == "task" else style
     if notation == "lines" and not name.endswith("lines"):
-        name = "lines" if name == "full" else "brief-lines"
+        name = {"full": "lines", "rationale": "rationale-lines"}.get(name, "brief-lines")
+    if rationale and name.startswith("brief"):
+        raise ConfigError(
+            f"rationale = true does not suit the prompt style {name}, which explains nothing: use style full, which a "
+            "model must know how to follow, or leave rationale out"
+        )
+    if rationale:
+        name = "rationale-lines" if name.endswith("lines") else "rationale"
     return cast(Style, name)
 
 
@@ -65,8 +76,8 @@ def build_prompt(
         k: answers to request, 1..MAX_K. k = 1 uses ``<answer>`` without a number.
         confidence: also request the probability that each answer is correct.
         exclusive: state that at most one answer is right, so the probabilities sum to at most 1.
-        style: ``full`` and ``lines`` explain the format, with tags or lines; ``brief`` and ``brief-lines`` only name K
-            and whether confidences are wanted.
+        style: ``full`` and ``lines`` explain the format, with tags or lines, as do ``rationale`` and
+            ``rationale-lines``; ``brief`` and ``brief-lines`` only name K and whether confidences are wanted.
         ask: what several answers are asked for with, instead of "Give exactly {k} answers that differ in meaning, the
             most likely first."; ``{k}`` stands for their number. Explained styles only.
 
@@ -87,6 +98,12 @@ def build_prompt(
             "{k}", str(k)
         )
     parts = [f"Think first, between <think> and </think>. {asked}"]
+    has_rationale = style.startswith("rationale")
+    if has_rationale:
+        parts.append(
+            "After each answer quote the words of the question that speak for it, exactly as they stand there, several "
+            "separated by semicolons, and nothing else; leave it empty where the question holds none."
+        )
     if confidence:
         parts.append(
             "After each answer state the probability that this answer is correct, as a decimal number from 0 to 1."
@@ -97,22 +114,41 @@ def build_prompt(
                 if exclusive
                 else "Several answers may be correct, so judge each one by itself; the probabilities need not sum to 1."
             )
-    place = "A line" if style == "lines" else "An answer tag"
-    parts.append(f"{place} holds only the answer, without explanation. After </think> write exactly:")
-    return f"{question}\n\n{' '.join(parts)}\n{write_answers(['...'] * k, ['...'] * k if confidence else None, style)}"
+    if not style.endswith("lines"):
+        parts.append("An answer tag holds only the answer, without explanation.")
+    elif not has_rationale:
+        parts.append("A line holds only the answer, without explanation.")
+    parts.append("After </think> write exactly:")
+    dots = ["..."] * k
+    form = write_answers(dots, dots if confidence else None, style, rationales=dots if has_rationale else None)
+    return f"{question}\n\n{' '.join(parts)}\n{form}"
 
 
-def write_answers(texts: Sequence[str], confidences: Sequence[str] | None, style: Style) -> str:
-    """Answers, with the texts of their confidences, in the notation of a style: what `polymode.parse_answers` reads."""
+def write_answers(
+    texts: Sequence[str],
+    confidences: Sequence[str] | None,
+    style: Style,
+    *,
+    rationales: Sequence[str] | None = None,
+) -> str:
+    """Answers, with the texts of their confidences, in the notation of a style: what `polymode.parse_answers` reads.
+
+    ``rationales`` stand behind their answers, nothing where one is empty.
+    """
     numbers = confidences if confidences is not None else [""] * len(texts)
+    whys = rationales if rationales is not None else [""] * len(texts)
+    slots = list(zip(texts, whys, numbers, strict=True))
     if style.endswith("lines"):
         return "\n".join(
-            f"{i}. {text}{f' | {q}' if q else ''}" for i, (text, q) in enumerate(zip(texts, numbers, strict=True), 1)
+            f"{i}. {text}{f' | why: {why}' if why else ''}{f' | {q}' if q else ''}"
+            for i, (text, why, q) in enumerate(slots, 1)
         )
     tags = [""] if len(texts) == 1 else range(1, len(texts) + 1)
     return "\n".join(
-        f"<answer{tag}>{text}</answer{tag}>{f'<confidence{tag}>{q}</confidence{tag}>' if q else ''}"
-        for tag, text, q in zip(tags, texts, numbers, strict=True)
+        f"<answer{n}>{text}</answer{n}>"
+        + (f"<why{n}>{why}</why{n}>" if why else "")
+        + (f"<confidence{n}>{q}</confidence{n}>" if q else "")
+        for n, (text, why, q) in zip(tags, slots, strict=True)
     )
 
 

@@ -117,8 +117,8 @@ class Answer:
     confidence_span: Span | None = None
     """Where the number stands in the completion."""
     rationale: str | None = None
-    """What is said to speak for it: of a parsed completion what stands there, of a decided set (`polymode.rationales`)
-    words of the question only. None for nothing."""
+    """What speaks for it, as a completion says; in a decided set only what the question holds
+    (`polymode.policy.rationales`). None for nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -316,7 +316,7 @@ def test_whether_confidences_are_stated_is_read_from_what_counts(text: str, is_s
 # --- any text --------------------------------------------------------------------------------------------------------
 
 PIECES = [
-    *(f"<{slash}{name}{n}>" for slash in ("", "/") for name in ("answer", "confidence") for n in ("", 1, 2, 3)),
+    *(f"<{slash}{name}{n}>" for slash in ("", "/") for name in ("answer", "confidence", "why") for n in ("", 1, 2, 3)),
     *(
         "<think>",
         "</think>",
@@ -330,6 +330,8 @@ PIECES = [
         "1. ",
         "2. ",
         "\n2. cold | 0.5",
+        "| why: fever",
+        "why:",
         "|",
         " ",
         "\n",
@@ -498,6 +500,96 @@ def test_lines_in_reasoning_that_was_cut_off_are_not_answers() -> None:
     assert bare.status is TRUNCATED and "may be drafts" in bare.reason
 
 
+# --- what speaks for an answer ---------------------------------------------------------------------------------------
+
+
+@steady
+@given(
+    st.lists(st.tuples(answer_text, grid, st.none() | answer_text | st.just("")), min_size=1, max_size=4),
+    st.sampled_from(["pairs", "blocks", "lines"]),
+    st.booleans(),
+)
+def test_a_rationale_changes_neither_status_nor_answers_nor_confidences(
+    slots: list[tuple[str, str, str | None]], layout: str, confidence: bool
+) -> None:
+    if layout == "lines":
+        slots = [(a.replace("|", "/").replace("\n", " "), q, w) for a, q, w in slots]
+        slots = [(a, q, None if w is None else w.replace("|", "/").replace("\n", " ")) for a, q, w in slots]
+
+    def written(*, with_why: bool) -> str:
+        whys = [w if with_why else None for _, _, w in slots]
+        if layout == "lines":
+            parts = [
+                f"{i}. {a}{'' if w is None else f' | why: {w}'}{f' | {q}' if confidence else ''}"
+                for i, ((a, q, _), w) in enumerate(zip(slots, whys, strict=True), 1)
+            ]
+            return "\n".join(parts)
+        numbers = [""] if len(slots) == 1 else [str(i) for i in range(1, len(slots) + 1)]
+        answers = [
+            f"<answer{n}>{a}</answer{n}>{'' if w is None else f' <why{n}> {w} </why{n}>'}"
+            for n, (a, _, _), w in zip(numbers, slots, whys, strict=True)
+        ]
+        qs = [f"<confidence{n}>{q}</confidence{n}>" * confidence for n, (_, q, _) in zip(numbers, slots, strict=True)]
+        pairs = [x for pair in zip(answers, qs, strict=True) for x in pair]
+        return "\n".join(pairs if layout == "pairs" else [*answers, *qs])
+
+    plain, text = (parse_answers(written(with_why=w), len(slots), confidence=confidence) for w in (False, True))
+    assert text == parse_slowly(written(with_why=True), 0, len(slots), confidence, True, False)
+    assert text.is_clean, text.reason
+    assert (texts(text), confidences(text)) == (texts(plain), confidences(plain))
+    assert [one.rationale for one in text.answers] == [(w or "").strip() or None for _, _, w in slots]
+    assert [one.rationale for one in plain.answers] == [None] * len(slots)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("<why1>w</why1>" + TWO, "slot 1: <answer1> expected, found <why1>"),  # in front of its answer
+        (TWO + "<why2>w</why2>", "after the last slot: <why2> is one tag too many"),  # behind its confidence
+        (TWO.replace("</answer1>", "</answer1><why2>w</why2>"), "slot 1: <confidence1> expected, found <why2>"),
+        (TWO.replace("</answer1>", "</answer1><why>w</why>"), "slot 1: <confidence1> expected, found <why>"),
+        (
+            TWO.replace("</answer1>", "</answer1><why1>w</why1><why1>x</why1>"),
+            "slot 1: <confidence1> expected, found <why1>",
+        ),
+        (TWO.replace("</answer1>", "</answer1><why1>w"), "slot 1: </why1> expected, found <confidence1>"),
+        (TWO.replace("</answer1>", "</answer1>w</why1>"), "slot 1: text outside the tags: 'w'"),
+        (TWO.replace("</answer1>", "</answer1><why1><why1>w</why1></why1>"), "slot 1: </why1> expected, found <why1>"),
+        (TWO.replace("</answer1>", "</answer1><why1>a<answer2>"), "slot 1: </why1> expected, found <answer2>"),
+        (TWO.replace("flu", "flu<why1>w</why1>"), "slot 1: </answer1> expected, found <why1>"),  # inside its answer
+        (
+            TWO.replace("</answer1>", f"</answer1><why1>{'w' * (MAX_ANSWER_CHARS + 1)}</why1>"),
+            "slot 1: <why1> has 20001 characters, at most 20000 are allowed",
+        ),
+        ("1. a | why: w | x | 0.5\n2. b | 0.5", "line 1: one | expected: 'a | why: w | x | 0.5'"),
+        ("1. a | why: w | why: x | 0.5\n2. b | 0.5", "line 1: one | expected: 'a | why: w | why: x | 0.5'"),
+        ("1. a | 0.5 | why: w\n2. b | 0.5", "line 1: one | expected: 'a | 0.5 | why: w'"),
+        ("1. a | w | 0.5\n2. b | 0.5", "line 1: one | expected: 'a | w | 0.5'"),
+        ("1. a | Why: w | 0.5\n2. b | 0.5", "line 1: one | expected: 'a | Why: w | 0.5'"),
+        ("1. a | why: w\n2. b | 0.5", "line 1: the confidence is 'why: w', not a plain decimal from 0 to 1"),
+        ("1. a | why: <why1> | 0.5\n2. b | 0.5", "line 1: <why1> inside a line"),
+    ],
+)
+def test_rationales_in_the_wrong_place(text: str, reason: str) -> None:
+    found = parse_answers(text, 2, confidence=True)
+    assert (found.status, found.answers, found.reason) == (MALFORMED, (), reason)
+
+
+def test_a_salvaged_answer_has_no_rationale_and_loses_nothing_by_one() -> None:
+    text = "So: " + TWO.replace("</answer1>", "</answer1><why1>w</why1>")
+    found = parse_answers(text, 2, confidence=True, salvage=True)
+    assert (found.status, texts(found), confidences(found)) == (PARTIAL, ["flu", "common cold"], [0.6, 0.25])
+    assert [one.rationale for one in found.answers] == [None, None]
+
+
+def test_a_rationale_is_no_confidence() -> None:
+    assert not states_confidences("1. a | why: w\n2. b | why: x")
+    assert states_confidences("1. a | why: w | high")
+    assert not states_confidences("<answer1>a</answer1><why1>0.5</why1>")
+    assert parse_answers("1. a | why: 0.5", 1, confidence=False).answers[0].rationale == "0.5"
+    assert not parse_answers("1. a | 0.5", 1, confidence=False).is_clean
+
+
 @pytest.mark.parametrize("style", ["full", "lines"])
 @pytest.mark.parametrize("k", [1, 3])
 @pytest.mark.parametrize("confidence", [True, False])
@@ -520,6 +612,9 @@ def test_the_format_the_prompt_shows_is_the_format_that_is_read(k: int, confiden
         "<answer1>a</answer1><confidence1>.5</confidence1>",
         "<",
         "</answer1",
+        "<why1>",
+        "a</answer1><why1>",
+        "1. a | why: b",
         " ",
     ],
 )

@@ -17,6 +17,7 @@ from polymode.policy.claims import claim
 from polymode.policy.deciding import equality
 from polymode.policy.inputs import screened
 from polymode.policy.pooling import pool_sets
+from polymode.policy.rationales import supported
 from polymode.types import AnswerSet, Decision
 
 
@@ -87,7 +88,8 @@ def run_answer(options: AnswerQuestion) -> int:
     for one in generated if options.show_text else ():
         print(printable(one.text, keep_lines=True), end="\n\n")
     sets = [parse_answers(one.text, k, confidence=True, finished=one.is_finished) for one in generated]
-    answers = pool_sets(sets, equality((policy or Policy()).equality))
+    same = equality((policy or Policy()).equality)
+    answers = supported(pool_sets(sets, same), options.question, [one.text for one in generated], sets, same)
     if n_cut := sum(not one.is_finished for one in generated):
         which = "the completion is" if pool == 1 else f"{n_cut} of {pool} completions are"
         print(f"note: {which} cut off: raise --max-tokens ({options.max_tokens})", file=sys.stderr)
@@ -136,6 +138,8 @@ def _table(decision: Decision, width: int, block: str) -> list[str]:
         rows.append(
             f"{mark} {i + 1:>{number}}  {shorten(text, column):<{column}}  {q:.2f}  {block * round(q * BAR)}".rstrip()
         )
+        if answer.rationale is not None:
+            rows.append(shorten(f"{' ' * (number + 4)}supported by: {printable(answer.rationale)}", width))
     return rows
 
 

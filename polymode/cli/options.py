@@ -39,6 +39,8 @@ class PromptOptions:
     """Prompt style; `task` is the task's own."""
     format: Literal["tags", "lines"] = "tags"
     """Notation of the answers: tags, or lines (1. Peru | 0.7), which take fewer tokens; answers of one line only."""
+    rationale: bool = False
+    """Ask with each answer for the words of the question that speak for it (<why1>...</why1>); style full only."""
     chat_template: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of the model's chat template, for example enable_thinking=false; by default those of the training that
     made the model."""
@@ -92,7 +94,8 @@ class ModelOptions(PromptOptions):
 
         if task is None and self.style == "task":
             task = open_task(self.task, data=self.data)
-        return style_of(self.style, self.format, task.prompt_style if task is not None else "full")
+        of_task = task.prompt_style if task is not None else "full"
+        return style_of(self.style, self.format, of_task, rationale=self.rationale)
 
     def ask(self) -> str:
         """What the task asks for several answers with; empty means the usual sentence."""

@@ -92,7 +92,7 @@ def _show_prompts(options: Tasks, task: Any, examples: list[Example]) -> None:
     from polymode.tasks import ask_of
 
     check_k(options.k)
-    style = style_of(options.style, options.format, task.prompt_style)
+    style = style_of(options.style, options.format, task.prompt_style, rationale=options.rationale)
     prompts = [prompt_for(one, options.k, confidence=options.confidence, style=style) for one in examples]
     if options.model is None:
         for example, prompt in zip(examples, prompts, strict=True):

@@ -159,6 +159,7 @@ def check_same(options: Any, folder: Path, *, free: Sequence[str] = ()) -> None:
     younger = {
         "chat_template": {},
         "format": "tags",
+        "rationale": False,
         "system": None,
         "shots": None,
         "stop": [],

@@ -62,7 +62,8 @@ def stripped(text: str, start: int, end: int) -> Span:
 def answer_at(completion: str, span: Span, number: Span | None = None, rationale: Span | None = None) -> Answer:
     """The answer that stands at a span, with its confidence and what speaks for it."""
     q = float(number.slice(completion)) if number else None
-    return Answer(span.slice(completion), span, q, number, rationale.slice(completion) if rationale else None)
+    why = rationale.slice(completion) if rationale else ""
+    return Answer(span.slice(completion), span, q, number, why or None)
 
 
 def length_problem(text: str, limit: int = MAX_ANSWER_CHARS) -> str:

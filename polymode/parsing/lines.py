@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from polymode.parsing.grammar import (
     TAG,
@@ -63,7 +64,7 @@ def salvaged_lines(completion: str, start: int, end: int, k: int, confidence: bo
         answers.append(answer)
     if confidence and any(answer.confidence is None for answer in answers):
         answers = [Answer(answer.text, answer.span) for answer in answers]
-    return tuple(answers)
+    return tuple(replace(answer, rationale=None) for answer in answers)
 
 
 def _line_answer(completion: str, line: Span, number: int, confidence: bool) -> Answer:
@@ -84,7 +85,7 @@ def _line_answer(completion: str, line: Span, number: int, confidence: bool) -> 
         raise Deviation(f"line {number}: what speaks for the answer {problem}")
     if confidence and (problem := number_problem(parts[1].slice(completion))):
         raise Deviation(f"line {number}: the confidence {problem}")
-    return answer_at(completion, *parts, *([] if confidence else [None]), rationale)
+    return answer_at(completion, parts[0], parts[1] if confidence else None, rationale)
 
 
 def _parts(completion: str, line: Span) -> Iterator[Span]:

@@ -19,13 +19,13 @@ from typing import Any, Literal
 from polymode import runs
 from polymode.chat import Chat
 from polymode.compare.columns import with_deep
-from polymode.prompts import Style, style_of
+from polymode.prompts import Style
 from polymode.reproduce.ceiling import train_ceiling
 from polymode.reproduce.plans import Arm, Plan, View
 from polymode.reproduce.temperatures import choose_temperature
 from polymode.tasks import Task, examples_of
 from polymode.training.recipe import Recipe
-from polymode.training.recipe_parts import chat_for, task_for, verifier_for
+from polymode.training.recipe_parts import chat_for, style_for, task_for, verifier_for
 from polymode.types import Completion, Example
 from polymode.verifiers import QuestionVerifier, Verifier
 from polymode.verifiers.description import describe_verifier
@@ -63,7 +63,7 @@ def _measure_views(plan: Plan, views: Sequence[View], folder: Path, generator: A
     for view in views:
         target = folder / view.name
         if view.of:
-            _measure(generator, view, folder, _style(recipe, task), verifier)
+            _measure(generator, view, folder, style_for(recipe, task), verifier)
             deep = runs.read_metrics(folder / view.of / "deep")
         else:
             heat = _temperature(plan, generator, recipe, view, target, task, verifier)
@@ -95,7 +95,7 @@ def _train_on_demonstrations(arm: Arm, recipe: Recipe, folder: Path, task: Task)
     names = ("task", "task_options", "data", "model", "prompt_style", "format", "chat_template", "temperature")
     config = {name: getattr(recipe, name) for name in names} | asdict(arm.supervised) | {"method": arm.name}
     runs.create(folder, config, resume=True)
-    sampling = Sampling(_style(recipe, task), recipe.max_completion_length, recipe.temperature)
+    sampling = Sampling(style_for(recipe, task), recipe.max_completion_length, recipe.temperature)
     chat = chat_for(recipe, task)
     warm_up(
         task, folder, arm.supervised, sampling, lambda own: _open("transformers", own or recipe.model, recipe, chat)
@@ -108,10 +108,6 @@ def _open(backend: str, model: str | Path | None, recipe: Recipe, chat: Chat, **
 
     assert model is not None
     return open_generator(backend, model, options, chat=chat, dtype=recipe.dtype, **PATIENCE)
-
-
-def _style(recipe: Recipe, task: Task) -> Style:
-    return style_of(recipe.prompt_style, recipe.format, task.prompt_style)
 
 
 def _temperature(
@@ -147,7 +143,7 @@ def _completions(
         max_tokens=recipe.max_completion_length,
         temperature=recipe.temperature,
         seed=_SAMPLING_SEED,
-        style=_style(recipe, task),
+        style=style_for(recipe, task),
     )
 
 
@@ -186,7 +182,7 @@ def _sample(
         max_tokens=recipe.max_completion_length,
         temperature=recipe.temperature,
         seed=_SAMPLING_SEED,
-        style=_style(recipe, task),
+        style=style_for(recipe, task),
         batch=_BATCH,
         present={(one.example.id, one.sample) for one in completions},
         refused=refused,

@@ -14,10 +14,9 @@ from typing import Any
 from polymode import runs
 from polymode.judging import judge
 from polymode.parsing import parse_answers
-from polymode.prompts import style_of
 from polymode.tasks import Split, examples_of
 from polymode.training.recipe import Recipe
-from polymode.training.recipe_parts import chat_for, task_for, verifier_for
+from polymode.training.recipe_parts import chat_for, style_for, task_for, verifier_for
 from polymode.training.supervision_options import ConfidenceSupervision
 from polymode.verifiers import prepare_verifier
 from polymode.warmup import MODEL
@@ -54,7 +53,7 @@ def train_ceiling(recipe: Recipe, folder: Path, options: ConfidenceSupervision) 
         generator,
         folder,
         options,
-        style=style_of(recipe.prompt_style, recipe.format, task.prompt_style),
+        style=style_for(recipe, task),
         temperature=recipe.temperature,
         confidence_score=recipe.confidence_score,
         seed=recipe.seed,
@@ -75,7 +74,7 @@ def _judged(recipe: Recipe, task: Any, generator: Any, split: Split, n: int, see
         max_tokens=recipe.max_completion_length,
         temperature=recipe.temperature,
         seed=seed,
-        style=style_of(recipe.prompt_style, recipe.format, task.prompt_style),
+        style=style_for(recipe, task),
     )
     sets = [parse_answers(one.text, one.k, confidence=True, finished=one.is_finished) for one in completions]
     texts = [[answer.text for answer in own.answers] for own in sets]

@@ -242,7 +242,7 @@ def _recipe(recipe: Recipe, options: Experiment, data: Path | None) -> Recipe:
     merged = recipe_from({**_values(recipe), **changes, **options.recipe_options}, where="recipe_options")
     if merged.format == "lines" and merged.task in _PROGRAMS:
         raise ConfigError(f"format = 'lines' with task = {merged.task!r}: a line holds no program; use tags")
-    style_of(merged.prompt_style, merged.format, "full")
+    style_of(merged.prompt_style, merged.format, "full", rationale=merged.rationale)
     return merged
 
 

@@ -229,11 +229,13 @@ def in_notation(demonstration: Completion, style: Style) -> Completion:
     """
     text = demonstration.text
     answers = parse_answers(text, demonstration.k, confidence=demonstration.has_confidence).answers
-    if style.endswith("lines") and (bad := [a.text for a in answers if "\n" in a.text or "|" in a.text]):
+    texts = [a.text for a in answers]
+    whys = [a.rationale or "" for a in answers]
+    if style.endswith("lines") and (bad := [text for text in (*texts, *whys) if "\n" in text or "|" in text]):
         raise ConfigError(f"format = 'lines' cannot hold the answer {bad[0]!r:.60}: use format = 'tags'")
     numbers = [a.confidence_span.slice(text) for a in answers if a.confidence_span is not None]
     thought = "".join(text.rpartition("</think>")[:2])
-    written = write_answers([a.text for a in answers], numbers or None, style)
+    written = write_answers(texts, numbers or None, style, rationales=whys)
     return replace(demonstration, text=f"{thought}\n{written}" if thought else written)
 
 

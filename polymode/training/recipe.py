@@ -98,6 +98,8 @@ class Recipe:
     """Prompt style; `task` uses the task's own."""
     format: Literal["tags", "lines"] = "tags"
     """Notation of the answers: tags, or lines (`1. Peru | 0.7`), which take fewer tokens; answers of one line only."""
+    rationale: Flag = False
+    """Ask with each answer for the words of the question that speak for it (`<why1>`); style full only, no reward."""
     chat_template: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of the model's chat template, for example enable_thinking."""
     system: str = ""

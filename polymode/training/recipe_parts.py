@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from polymode.chat import Chat, shots_from
-from polymode.prompts import style_of
+from polymode.prompts import Style, style_of
 from polymode.tasks import Task, ask_of, open_task, verifier_of
 from polymode.training.recipe import Recipe
 from polymode.verifiers import QuestionVerifier, Verifier
@@ -20,11 +20,15 @@ def task_for(recipe: Recipe) -> Task:
     return open_task(recipe.task, data=recipe.data, **options)
 
 
+def style_for(recipe: Recipe, task: Task) -> Style:
+    """How the recipe asks the task's questions."""
+    return style_of(recipe.prompt_style, recipe.format, task.prompt_style, rationale=recipe.rationale)
+
+
 def chat_for(recipe: Recipe, task: Task) -> Chat:
     """How the recipe puts prompts to its model."""
     assert not isinstance(recipe.shots, Path)  # read when the recipe was made
-    style = style_of(recipe.prompt_style, recipe.format, task.prompt_style)
-    shots = shots_from(recipe.shots, style, ask=ask_of(task))
+    shots = shots_from(recipe.shots, style_for(recipe, task), ask=ask_of(task))
     return Chat(recipe.chat_template, recipe.system, shots, recipe.stop)
 
 

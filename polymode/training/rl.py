@@ -37,7 +37,7 @@ from polymode.decoding.loading import configuration_of, is_gguf, load_tokenizer
 from polymode.decoding.precision import compute_dtype
 from polymode.decoding.sampler import Sampler, neutralise
 from polymode.errors import ConfigError, DataNotFoundError, UserError, WriteError
-from polymode.prompts import reasoning_opened_by, style_of
+from polymode.prompts import reasoning_opened_by
 from polymode.rewards import METHODS
 from polymode.tasks import Demonstrates, Task
 from polymode.training.adapters import check_adapters, model_and_adapters
@@ -46,7 +46,7 @@ from polymode.training.credit_trainer import TermCreditTrainer
 from polymode.training.expected_trainer import ExpectedCreditTrainer
 from polymode.training.memory import announce
 from polymode.training.recipe import Recipe
-from polymode.training.recipe_parts import chat_for, task_for, verifier_for
+from polymode.training.recipe_parts import chat_for, style_for, task_for, verifier_for
 from polymode.training.reward import ScoreLedger, make_reward_function
 from polymode.training.rows import TrainingRows, check_room, longest_prompt, with_template
 from polymode.training.shaping import check_questions, shaping_for
@@ -196,7 +196,7 @@ def build_trainer(
             text_of=lambda ids: opening + decode(ids),
         )
         of_parts = {"recipe": recipe, "ledger": ledger, "decode": decode}
-        style = style_of(recipe.prompt_style, recipe.format, task.prompt_style)
+        style = style_for(recipe, task)
         kind = {
             "sequence": SharedPromptTrainer,
             "term": partial(TermCreditTrainer, **of_parts),

@@ -16,11 +16,11 @@ from transformers import PreTrainedTokenizerBase
 from polymode.chat import check_reading, has_template
 from polymode.distributions import distribution_of
 from polymode.errors import ConfigError
-from polymode.prompts import Style, encodable, prompt_for, style_of
+from polymode.prompts import Style, encodable, prompt_for
 from polymode.rewards import METHODS
 from polymode.tasks import Task, examples_of
 from polymode.training.recipe import Recipe
-from polymode.training.recipe_parts import chat_for
+from polymode.training.recipe_parts import chat_for, style_for
 from polymode.types import Example
 
 Row = dict[str, Any]
@@ -54,7 +54,7 @@ class TrainingRows(Sequence[Row]):
     def __init__(self, recipe: Recipe, task: Task, *, conversational: bool) -> None:
         self._recipe, self._task, self._is_conversational = recipe, task, conversational
         self._method = METHODS[recipe.method]
-        self._style: Style = style_of(recipe.prompt_style, recipe.format, task.prompt_style)
+        self._style: Style = style_for(recipe, task)
         self._chat = chat_for(recipe, task)
         self._n = recipe.max_steps * recipe.questions_per_step
         self._size = _size_of(task, recipe.seed)
@@ -176,7 +176,7 @@ def check_room(
         longest,
         k=recipe.answers,
         confidence=METHODS[recipe.method].has_confidence,
-        style=style_of(recipe.prompt_style, recipe.format, task.prompt_style),
+        style=style_for(recipe, task),
         max_tokens=limit,
         has_shots=bool(recipe.shots),
     )

@@ -21,11 +21,11 @@ from polymode.decoding.texts import opening_of
 from polymode.errors import ConfigError
 from polymode.judging import judge
 from polymode.parsing import parse_answers
-from polymode.prompts import prompt_for, style_of
+from polymode.prompts import prompt_for
 from polymode.rewards import METHODS, score_set
 from polymode.tasks import Task, examples_of
 from polymode.training.recipe import Recipe
-from polymode.training.recipe_parts import chat_for
+from polymode.training.recipe_parts import chat_for, style_for
 from polymode.training.reward import summarise
 from polymode.types import Example, Score
 from polymode.verifiers import QuestionVerifier, Verifier, prepare_verifier
@@ -64,7 +64,7 @@ def validation_for(recipe: Recipe, task: Task, verifier: Verifier | QuestionVeri
             f"{trainer.accelerator.distributed_type.value}: set validation_steps: 0"
         )
     chat, tokenizer, method = chat_for(recipe, task), trainer.processing_class, METHODS[recipe.method]
-    style = style_of(recipe.prompt_style, recipe.format, task.prompt_style)
+    style = style_for(recipe, task)
     examples = validation_examples(recipe, task)
     choices = recipe.k_choices or (recipe.k,)
     ks = [method.answers(choices[i % len(choices)]) for i in range(len(examples))]

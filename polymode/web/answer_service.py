@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import re
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,9 +19,9 @@ from polymode.policy.deciding import equality
 from polymode.policy.inputs import screened
 from polymode.policy.policy import RISK
 from polymode.policy.pooling import check_pool, pool_sets
+from polymode.policy.rationales import supported
 from polymode.prompts import Style, build_prompt, check_k
-from polymode.types import Answer, AnswerSet, Decision, DecisionKind
-from polymode.verifiers.text import TextVerifier
+from polymode.types import AnswerSet, Decision, DecisionKind
 from polymode.web.batching import Batcher, ClosedError, PromptRequest, QueueFullError, ShareFullError
 from polymode.web.gate import ServerMetrics
 from polymode.web.keys import EVERYBODY, Caller
@@ -37,9 +36,6 @@ GOOD_SECONDS = 10.0
 """How long after an answer the model counts as ready."""
 BAD_SECONDS = 2.0
 """How long after a failure the model is not tried again."""
-MAX_CHARS = 80
-"""Longest rationale; whole clauses are left out beyond it."""
-_SAME = TextVerifier().same
 ESCALATION_THREADS = 4
 """Escalated questions that are stored at once. They have threads of their own, so that a locked review queue holds up
 nothing else."""
@@ -159,12 +155,12 @@ class AnswerService:
         sets = [parse_answers(one.text, k, confidence=True, finished=one.is_finished) for one in generated]
         if slots is not None:
             slots.finish(sets)
-        answer_set = await asyncio.to_thread(pool_sets, sets, equality(serving.policy.equality))
+        texts = [one.text for one in generated]
+        answer_set = await asyncio.to_thread(self._answer_set, request.question, texts, sets)
         question = {"risk": request.risk, "meta": request.meta}
         decision = await asyncio.to_thread(decide, answer_set, serving.policy, **question)
         if serving.input_check:
             decision = await asyncio.to_thread(screened, decision, serving.policy.inputs, request.question)
-        texts = [one.text for one in generated]
         escalation_id = await self._escalate(request, answer_set, decision, joined(texts), request_id, caller)
         self._metrics.decisions.labels(decision.kind.value, request.risk).inc()
         self._metrics.completions.labels(answer_set.status.value).inc()
@@ -176,7 +172,7 @@ class AnswerService:
             claimed = Claim(None, unlike)
         n_released = len(decision.answers)
         candidates = [
-            AnswerItem(text=one.text, confidence=one.confidence or 0.0, rationale=rationale(texts, one))
+            AnswerItem(text=one.text, confidence=one.confidence or 0.0, rationale=one.rationale)
             for one in decision.ranked
         ]
         reply = AnswerSetReply(
@@ -198,6 +194,11 @@ class AnswerService:
             request_id=request_id,
         )
         return reply, texts
+
+    def _answer_set(self, question: str, texts: Sequence[str], sets: Sequence[AnswerSet]) -> AnswerSet:
+        """What the completions of a question say together, and what of the question they say it for."""
+        same = equality(self.serving.policy.equality)
+        return supported(pool_sets(sets, same), question, texts, sets, same)
 
     async def _generate(
         self,
@@ -324,31 +325,3 @@ def joined(texts: Sequence[str]) -> str:
     if len(texts) == 1:
         return texts[0]
     return "\n\n".join(f"--- completion {i} of {len(texts)} ---\n{text}" for i, text in enumerate(texts, 1))
-
-
-def rationale(completions: Sequence[str], answer: Answer) -> str | None:
-    """What the first completion that says something for ``answer`` says for it (`rationale_in`)."""
-    return next((found for one in completions if (found := rationale_in(one, answer)) is not None), None)
-
-
-def rationale_in(completion: str, answer: Answer) -> str | None:
-    """Findings that support ``answer``, in the order of the reasoning, such as ``tremor, dizziness``.
-
-    The lab's models and those trained like them reason in clauses ``finding : answer that it supports``. Only such
-    clauses are parsed; other reasoning gives None, never a guess. A clause ends with ``;`` or at the end of a line and
-    contains one colon; the text after it must equal the answer after normalising. None when there is no such clause, or
-    none short enough.
-    """
-    head, end, _ = completion.rpartition("</think>")
-    if not end:
-        return None
-    findings: list[str] = []
-    for clause in re.split(r"[;\n]", head.rpartition("<think>")[2]):
-        finding, colon, named = clause.partition(":")
-        finding = finding.strip(" \t\r-*")
-        is_usable = colon and ":" not in named and finding.isprintable() and finding not in findings
-        if finding and is_usable and _SAME(named, answer.text):
-            findings.append(finding)
-    while findings and len(", ".join(findings)) > MAX_CHARS:
-        findings.pop()
-    return ", ".join(findings) or None

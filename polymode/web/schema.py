@@ -74,7 +74,7 @@ class AnswerItem(BaseModel):
         description="a probability, in the words of confidence_meaning, after the policy's map", ge=0, le=1
     )
     rationale: str | None = Field(
-        description="findings in the model's reasoning that support it; null where none can be parsed"
+        description="words of the question that speak for it, as the model says; null where it quotes none"
     )
 
 

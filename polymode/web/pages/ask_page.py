@@ -88,14 +88,16 @@ def ask_page(answer_service: AnswerService) -> APIRouter:
 
 
 def grouped(reply: AnswerSetReply) -> list[tuple[str | None, list[tuple[int, AnswerItem]]]]:
-    """The candidates, each with its rank from 1, by their support in the reasoning.
+    """The candidates, each with its rank from 1, by what of the question speaks for them, in any order.
 
     Groups are in the order of their best candidate, the one without a rationale last.
     """
-    groups: dict[str | None, list[tuple[int, AnswerItem]]] = {}
+    groups: dict[frozenset[str], list[tuple[int, AnswerItem]]] = {}
     for rank, item in enumerate(reply.candidates, 1):
-        groups.setdefault(item.rationale, []).append((rank, item))
-    return sorted(groups.items(), key=lambda group: group[0] is None)
+        parts = (item.rationale or "").casefold().split(", ")
+        groups.setdefault(frozenset(filter(None, parts)), []).append((rank, item))
+    ordered = sorted(groups.values(), key=lambda group: group[0][1].rationale is None)
+    return [(group[0][1].rationale, group) for group in ordered]
 
 
 def dispersion(candidates: Sequence[AnswerItem]) -> tuple[float, float]:

@@ -26,25 +26,30 @@ OPEN = {"settings": {"policy": Policy(answer_at=0.8, offer_at=0.7), "k": 3}}
 
 def test_one_answer(visit: Visit, model: Model) -> None:
     visitor = visit()
-    reply = visitor.post("/", {"question": "Fever?", "risk": "normal"})
+    reply = visitor.post("/", {"question": "Headache, tremor, dizziness?", "risk": "normal"})
     said = shown_text(reply.text)
     assert reply.status_code == 200
     reason = "The most confident answer has a confidence of 0.85, at least"
-    assert said.index("One answer") < said.index("Fever?") < said.index(reason)
+    assert said.index("One answer") < said.index("Headache, tremor") < said.index(reason)
     assert "Supported by: tremor, dizziness 1. panic attack 0.85" in said
-    assert "Supported by: headache 2. migraine withheld 0.40" in said
+    assert "Supported by: Headache 2. migraine withheld 0.40" in said
     assert "effective number of answers 1.87 of 2; entropy 0.63 nats" in said
     assert f"Model clinic Policy {POLICY.digest()}" in said
     assert "Model output " + SURE in said
-    assert model.calls == [["Fever?\nGive 2 answers with confidence\n"]]
+    assert model.calls == [["Headache, tremor, dizziness?\nGive 2 answers with confidence\n"]]
 
 
 def test_a_set_grouped_by_what_speaks_for_it(visit: Visit, model: Model) -> None:
     model.scripted = Model(THREE).scripted
-    said = shown_text(visit(**OPEN).post("/", {"question": "q", "k": "3"}).text)
+    said = shown_text(visit(**OPEN).post("/", {"question": "tremor and headache", "k": "3"}).text)
     assert "A set to choose from" in said
     assert "Supported by: tremor 1. panic attack 0.40 Supported by: headache 2. migraine 0.30 3. tension" in said
     assert "tension headache withheld 0.10" in said and "panic attack withheld" not in said
+
+
+def test_what_the_question_does_not_hold_is_not_shown(visit: Visit) -> None:
+    said = shown_text(visit().post("/", {"question": "dizziness; no tremor", "risk": "normal"}).text)
+    assert "Supported by: dizziness 1. panic attack 0.85 Nothing of the question is quoted for these 2. mig" in said
 
 
 def test_nothing_is_let_through(visit: Visit, queue: ReviewQueue) -> None:
