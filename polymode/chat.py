@@ -21,6 +21,8 @@ Message = dict[str, str]
 _RESERVED = ("chat_template", "conversation", "tokenize", "add_generation_prompt", "return_dict", "messages")
 _MAX_STOP = 200
 """Longest stop string, in characters."""
+_TRIAL = "Which gas is noble?"
+"""A prompt that a template is tried with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,8 @@ class Chat:
         """Refuse what the model's chat template would silently ignore, or loudly reject.
 
         Raises:
-            ConfigError: arguments without a template, or that it does not read; a system prompt that it refuses.
+            ConfigError: arguments without a template, or that it does not read; a system prompt that it refuses; a
+                prompt, system prompt or example that it leaves out, as templates for messages with images do.
         """
         if self.template and not has_template(tokenizer):
             raise ConfigError(
@@ -104,7 +107,13 @@ class Chat:
                         "leave it out"
                     )
         if has_template(tokenizer):
-            self.encode(tokenizer, "question")
+            rendered = " ".join(self.text(tokenizer, _TRIAL).split())
+            shots = ("\n".join(part.rpartition("</think>")[2] for part in shot) for shot in self.shots)
+            for name, text in (("the prompt", _TRIAL), ("system", self.system), *(("shots", shot) for shot in shots)):
+                # Templates trim what they are given, and drop the reasoning of earlier replies.
+                if any(" ".join(line.split()) not in rendered for line in text.splitlines()):
+                    remedy = "use an instruction-tuned model for text" if text == _TRIAL else f"leave {name} out"
+                    raise ConfigError(f"the model's chat template leaves out {name}, so nobody would read it: {remedy}")
 
     def _render(self, tokenizer: Any, prompt: str, **options: Any) -> Any:
         try:
@@ -165,17 +174,32 @@ def shots_from(rows: Sequence[Mapping[str, str]], style: Style, *, ask: str = ""
     )
 
 
-def _prompt_of(question: str, completion: str, style: Style, ask: str, number: int) -> str:
+def format_of(completion: str) -> tuple[int, bool]:
+    """K and whether there are confidences in a completion in the answer format; K is 0 where it does not begin it.
+
+    Raises:
+        ConfigError: it begins the format and breaks it; says how.
+    """
     reason = ""
     for k in range(1, MAX_K + 1):
         for confidence in (True, False):
             answers = parse_answers(completion, k, confidence=confidence)
             if answers.is_clean:
-                return build_prompt(question, k, confidence=confidence, style=style, ask=ask)
+                return k, confidence
             reason = reason or answers.reason
     if "<answer" in completion:
-        raise ConfigError(f"shots, number {number}: the completion does not keep the answer format ({reason})")
-    return build_plain_prompt(encodable(question))
+        raise ConfigError(f"the completion does not keep the answer format ({reason})")
+    return 0, False
+
+
+def _prompt_of(question: str, completion: str, style: Style, ask: str, number: int) -> str:
+    try:
+        k, confidence = format_of(completion)
+    except ConfigError as exc:
+        raise ConfigError(f"shots, number {number}: {exc}") from None
+    if not k:
+        return build_plain_prompt(encodable(question))
+    return build_prompt(question, k, confidence=confidence, style=style, ask=ask)
 
 
 _TAGS = re.compile(r"</?(?:answer|confidence)\d*>")

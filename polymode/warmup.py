@@ -97,7 +97,7 @@ def warm_up(
     path = folder / DEMONSTRATIONS
     is_collected = (path / runs.COMPLETIONS).exists()
     # Those that need no model come first: a file that is missing or damaged is told before a model is loaded.
-    demonstrations = runs.read_completions(path) if is_collected else written(task, options)
+    demonstrations = runs.read_demonstrations(path) if is_collected else written(task, options)
     generator = open_model(None)
     _check_room(examples, generator, form, sampling)
     before = clean_share_of(generator)
@@ -107,7 +107,9 @@ def warm_up(
         demonstrations = _short_enough(demonstrations, generator.tokenizer, sampling.max_tokens)
         verifier = describe_verifier(verifier_of(task))
         begin()
-        runs.write_completions(path, demonstrations, task={"name": task.name, "options": {}}, verifier=verifier)
+        is_own = options.demonstrations in ("self", "task")
+        origin: dict[str, Any] = {"task": {"name": task.name, "options": {}}, "verifier": verifier}
+        runs.write_completions(path, demonstrations, **origin, has_references=is_own)
     if not (folder / MODEL).exists():
         from polymode.training.warmup import train_on
 

@@ -1,6 +1,7 @@
-"""Tiny models with real-looking chat templates and byte-level tokenizers, as today's instruction-tuned models have."""
+"""Tiny models with real chat templates and byte-level tokenizers, as today's instruction-tuned models have them."""
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -9,30 +10,16 @@ from transformers import GenerationConfig, PreTrainedTokenizerFast
 
 from polymode.training.lab_model import LabModelSize, build_model
 
-THINKING_TEMPLATE = """\
-{%- if messages[0].role == 'system' %}
-    {{- '<|im_start|>system\\n' + messages[0].content + '<|im_end|>\\n' }}
-{%- endif %}
-{%- for message in messages %}
-    {%- if message.role == 'user' or (message.role == 'system' and not loop.first) %}
-        {{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}
-    {%- elif message.role == 'assistant' %}
-        {%- set content = message.content.split('</think>')[-1].lstrip('\\n') %}
-        {%- if loop.last %}
-            {{- '<|im_start|>assistant\\n<think>\\n\\n</think>\\n\\n' + content }}
-        {%- else %}
-            {{- '<|im_start|>assistant\\n' + content }}
-        {%- endif %}
-        {{- '<|im_end|>\\n' }}
-    {%- endif %}
-{%- endfor %}
-{%- if add_generation_prompt %}
-    {{- '<|im_start|>assistant\\n' }}
-    {%- if enable_thinking is defined and enable_thinking is false %}
-        {{- '<think>\\n\\n</think>\\n\\n' }}
-    {%- endif %}
-{%- endif %}"""
-"""In the manner of Qwen3's: earlier replies lose their reasoning, and an argument opens and closes an empty one."""
+
+def real_template(name: str) -> str:
+    """A chat template word for word as its models have it; TRL knows those of many families."""
+    spec = find_spec("trl")  # without loading it
+    assert spec is not None and spec.origin is not None
+    return (Path(spec.origin).parent / "chat_templates" / f"{name}.jinja").read_text(encoding="utf-8")
+
+
+THINKING_TEMPLATE = real_template("qwen3")
+"""Qwen3's: earlier replies lose their reasoning, and an argument opens and closes an empty one."""
 
 NO_SYSTEM_TEMPLATE = (
     "{{ bos_token }}"

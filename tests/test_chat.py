@@ -10,7 +10,7 @@ from polymode.decoding.texts import all_ends_of
 from polymode.errors import ConfigError
 from polymode.prompts import build_plain_prompt, build_prompt
 
-from .chat_models import NO_SYSTEM_TEMPLATE, THINKING_TEMPLATE, byte_level_tokenizer
+from .chat_models import NO_SYSTEM_TEMPLATE, THINKING_TEMPLATE, byte_level_tokenizer, real_template
 
 SHOT = ("Name a colour.", "Red")
 
@@ -56,6 +56,47 @@ def test_what_a_template_would_ignore_or_reject_is_refused(template: str | None,
 def test_what_every_template_takes_passes() -> None:
     for options in ({}, {"template": None}, {"template": NO_SYSTEM_TEMPLATE}):
         Chat(shots=(SHOT,), stop=("\n\n",)).check(byte_level_tokenizer(**options))
+
+
+REAL = ("qwen2_5", "qwen3", "qwen3_instruct_2507", "qwen3_8", "deepseek_r1_distill", "llama3_1", "phi3_5", "gemma3")
+
+
+@pytest.mark.parametrize("name", [*REAL, "gptoss", "glm4moe", "lfm2", "cohere2", "nemotron_3_nano"])
+def test_real_templates_read_system_prompts_and_examples(name: str) -> None:
+    tokenizer = byte_level_tokenizer(real_template(name))
+    chat = Chat(system="Be\n  brief. ", shots=(("Which?\n\nName one.", "<think>hm</think>\n<answer>Red</answer>\n"),))
+    chat.check(tokenizer)
+    text = chat.text(tokenizer, "Q2")
+    assert text.index("brief.") < text.index("Name one.") < text.index("<answer>Red</answer>") < text.index("Q2")
+
+
+IGNORES_SYSTEM = (
+    "{% for m in messages %}{% if m.role != 'system' %}{{ m.role + ': ' + m.content }}{% endif %}{% endfor %}"
+)
+LAST_ONLY = "{{ messages[-1].content }}"
+CAPITALS = "{% for m in messages %}{{ m.content | upper }}{% endfor %}"
+
+
+@pytest.mark.parametrize("name", ["smolvlm", "idefics3", "llava_next"])
+def test_a_template_for_messages_with_images_would_lose_the_question(name: str) -> None:
+    with pytest.raises(ConfigError, match="leaves out the prompt, so nobody would read it: use an instruction-tuned"):
+        Chat().check(byte_level_tokenizer(real_template(name)))
+
+
+@pytest.mark.parametrize(
+    ("template", "chat", "lost"),
+    [
+        (IGNORES_SYSTEM, Chat(system="Be brief."), "system"),
+        (LAST_ONLY, Chat(system="Be brief."), "system"),
+        (LAST_ONLY, Chat(shots=(SHOT,)), "shots"),
+        (CAPITALS, Chat(), "the prompt"),
+    ],
+)
+def test_what_a_template_leaves_out_is_refused(template: str, chat: Chat, lost: str) -> None:
+    with pytest.raises(ConfigError, match=f"chat template leaves out {lost}, so nobody would read it"):
+        chat.check(byte_level_tokenizer(template))
+    if lost != "the prompt":
+        Chat().check(byte_level_tokenizer(template))
 
 
 @pytest.mark.parametrize("values", [{"template": {"tokenize": False}}, {"stop": ("",)}, {"stop": ("x" * 201,)}])

@@ -30,6 +30,7 @@ from polymode.runs.completions import (
     named_verifier,
     named_verifiers,
     read_completions,
+    read_demonstrations,
     write_completions,
 )
 from polymode.runs.files import (
@@ -129,6 +130,7 @@ __all__ = [
     "read_at",
     "read_chat",
     "read_completions",
+    "read_demonstrations",
     "read_configuration",
     "read_json",
     "read_jsonl",

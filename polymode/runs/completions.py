@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+from polymode.chat import format_of
 from polymode.errors import ConfigError, DataNotFoundError, RecordError, RunIncompleteError
 from polymode.parsing import final_part
 from polymode.prompts import check_k
@@ -84,18 +85,51 @@ def read_completions(
     if k is not None:
         check_k(k)
     reader = _Reader(k, confidence, verifier if verifier is not None else TextVerifier(), target)
+    completions = _read_all(path, reader.read, "'completion' and 'references'")
+    if note := reader.difference():
+        log.warning("%s: %s", path, note)
+    return completions
+
+
+def read_demonstrations(path: Path | str) -> list[Completion]:
+    """Completions to learn from, as `read_completions`, but a line needs ``question`` and ``completion`` alone.
+
+    K and whether there are confidences are those of the completion where the line does not say. A line without
+    references has none: it is not judged.
+
+    Raises:
+        DataNotFoundError, RecordError: as `read_completions`; a completion in no answer format where k is not said.
+    """
+    reader = _Reader()
+
+    def read(content: bytes, where: str, number: int) -> Completion:
+        row = {"references": [], **parse_object(content, where, FIX)}
+        if not isinstance(row.get("question"), str) or not row["question"].strip():
+            raise RecordError(f"{where}: question = {row.get('question')!r:.60} is not allowed: give what it answers")
+        if row.get("k") is None and isinstance(row.get("completion"), str):
+            try:
+                k, has_confidence = format_of(row["completion"])
+            except ConfigError as exc:
+                raise RecordError(f"{where}: {exc}: {FIX}, or leave it out") from None
+            if not k:
+                raise RecordError(f"{where}: {row['completion']!r:.60} is not in the answer format: {FIX}")
+            row |= {"k": k, "confidence": has_confidence}
+        return reader.read(json.dumps(row).encode(), where, number)
+
+    return _read_all(file_in(path, COMPLETIONS), read, "'question' and 'completion'")
+
+
+def _read_all(path: Path, read: Callable[[bytes, str, int], Completion], needed: str) -> list[Completion]:
     completions: list[Completion] = []
     try:
         for number, _, content in raw_lines(path):
-            completions.append(reader.read(content, f"{path}, line {number}", number))
+            completions.append(read(content, f"{path}, line {number}", number))
     except RunIncompleteError:
         raise DataNotFoundError(f"{path} does not exist: check the path, or generate completions first") from None
     except OSError as exc:
         raise DataNotFoundError(f"{path} cannot be read: {exc.strerror or exc}") from None
     if not completions:
-        raise RecordError(f"{path}: no completions; write one JSON object a line with 'completion' and 'references'")
-    if note := reader.difference():
-        log.warning("%s: %s", path, note)
+        raise RecordError(f"{path}: no completions; write one JSON object a line with {needed}")
     return completions
 
 
@@ -249,7 +283,12 @@ def completion_offsets(path: Path, label: str | None = None) -> dict[tuple[str, 
 
 
 def write_completions(
-    folder: Path, completions: Iterable[Completion], *, task: Named | None = None, verifier: Named | None = None
+    folder: Path,
+    completions: Iterable[Completion],
+    *,
+    task: Named | None = None,
+    verifier: Named | None = None,
+    has_references: bool = True,
 ) -> Path:
     """Write ``completions.jsonl`` of a run folder, whole or not at all, and return its path.
 
@@ -258,13 +297,17 @@ def write_completions(
         completions: what was sampled.
         task: name and options of the task, kept in the ``meta`` of each line.
         verifier: name and options of what judges them (`describe_verifier`), kept beside it.
+        has_references: False where no references means that they are not known, so that nothing is judged by them.
 
     Raises:
         WriteError: the file cannot be written.
     """
     origin = {name: to_json(value) for name, value in (("task", task), ("verifier", verifier)) if value is not None}
     path = folder / COMPLETIONS
-    write_jsonl(path, (completion_to_row(completion, origin) for completion in completions))
+    rows = (completion_to_row(completion, origin) for completion in completions)
+    if not has_references:
+        rows = ({name: value for name, value in row.items() if value or name != "references"} for row in rows)
+    write_jsonl(path, rows)
     return path
 
 

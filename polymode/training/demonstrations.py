@@ -22,7 +22,7 @@ from polymode.judging import judge
 from polymode.parsing import parse_answers
 from polymode.prompts import Style, check_k, write_answers
 from polymode.rewards import METHODS
-from polymode.runs import read_completions
+from polymode.runs import read_demonstrations
 from polymode.tasks import Demonstrates, Task
 from polymode.types import Answer, AnswerSet, Completion, Example, ParseStatus, Span, Verdict
 from polymode.verifiers import QuestionVerifier, Verifier, prepare_verifier
@@ -60,7 +60,7 @@ class Warmup:
     batch: int = 16
     """Demonstrations a step."""
     device_batch: int = 8
-    """Demonstrations in one forward and backward pass."""
+    """Most demonstrations in one forward and backward pass; the largest number up to it that divides batch is taken."""
     learning_rate: float = 2e-5
     """Peak learning rate; it rises over a tenth of the steps, then falls linearly to zero."""
     dtype: Literal["auto", "bfloat16", "float32"] = "auto"
@@ -81,10 +81,13 @@ class Warmup:
             one_of("methods", method, tuple(METHODS))
         if not self.methods:
             raise ConfigError(f"methods = {self.methods!r} is empty: name at least one of {', '.join(METHODS)}")
-        if self.batch % self.device_batch:
-            raise ConfigError(f"device_batch = {self.device_batch} must divide batch = {self.batch}")
         if self.references != "none" and self.demonstrations != "self":
             raise ConfigError(f"references = {self.references!r} needs demonstrations = 'self'; leave it out")
+
+    @property
+    def rows_at_once(self) -> int:
+        """Demonstrations in one pass."""
+        return max(n for n in range(1, min(self.device_batch, self.batch) + 1) if self.batch % n == 0)
 
     @property
     def formats(self) -> tuple[Format, ...]:
@@ -128,13 +131,13 @@ def from_task(task: Task, formats: Sequence[Format], n: int, *, seed: int) -> li
 
 
 def from_file(path: Path, formats: Sequence[Format]) -> list[Completion]:
-    """Demonstrations of a completions file, each of which must keep the answer format.
+    """Demonstrations of a file with a question and a completion a line, each of which must keep the answer format.
 
     Raises:
         DataNotFoundError: no such file.
         RecordError: a line that is no clean completion, or none of the formats; names the line.
     """
-    completions = read_completions(path)
+    completions = read_demonstrations(path)
     for number, one in enumerate(completions, 1):
         answers = parse_answers(one.text, one.k, confidence=one.has_confidence)
         if not answers.is_clean:

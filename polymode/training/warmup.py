@@ -73,8 +73,8 @@ def train_on(
             args=SFTConfig(
                 output_dir=str(part),
                 max_steps=options.steps,
-                per_device_train_batch_size=options.device_batch,
-                gradient_accumulation_steps=max(1, options.batch // options.device_batch),
+                per_device_train_batch_size=options.rows_at_once,
+                gradient_accumulation_steps=options.batch // options.rows_at_once,
                 learning_rate=options.learning_rate,
                 lr_scheduler_type="linear",
                 warmup_steps=max(1, options.steps // 10),

@@ -1,9 +1,11 @@
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from polymode import runs
 from polymode.errors import ConfigError, RecordError
 from polymode.parsing import parse_answers
 from polymode.tasks import open_task
@@ -115,6 +117,63 @@ def test_a_file_of_demonstrations(tmp_path: Path) -> None:
         from_file(write(tmp_path / "other.jsonl", good), (Format(3, True),))
 
 
+def lines(path: Path, *rows: object) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def test_a_question_and_a_completion_are_a_demonstration(tmp_path: Path) -> None:
+    answers = (
+        "<answer1>Mars</answer1><confidence1>.9</confidence1>",
+        "<answer2>Io</answer2><confidence2>.1</confidence2>",
+    )
+    two = f"<think>hm</think>{''.join(answers)}"
+    path = lines(
+        tmp_path / "d.jsonl",
+        {"question": "Name a planet.", "completion": two},
+        {"question": "Name a planet.", "completion": "1. Venus\n2. Mars"},
+        {"question": "Name a metal.", "completion": "<answer>Iron</answer>"},
+    )
+    formats = (Format(2, True), Format(2, False), Format(1, False))
+    made = from_file(path, formats)
+    assert [(one.k, one.has_confidence, one.example.references) for one in made] == [(*form, ()) for form in formats]
+    assert [one.example.id == made[0].example.id for one in made] == [True, True, False]
+
+    # What a run keeps of it says nothing of references, so nobody can judge by them; and it is read back.
+    folder = tmp_path / "run"
+    runs.write_completions(folder, made, has_references=False)
+    with pytest.raises(RecordError, match="references is missing"):
+        runs.read_completions(folder)
+    assert runs.read_demonstrations(folder) == made
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"completion": "<answer>a</answer>"}, "d.jsonl, line 2: question = None is not allowed"),
+        ({"question": " ", "completion": "<answer>a</answer>"}, "line 2: question = ' ' is not allowed"),
+        ({"question": "Q"}, "line 2: completion is missing"),
+        ({"question": "Q", "completion": 3}, "line 2: completion"),
+        ({"question": "Q", "completion": "Peru"}, "line 2: 'Peru' is not in the answer format: correct the line"),
+        (
+            {"question": "Q", "completion": "<answer1>a</answer1><answer3>b</answer3>"},
+            "line 2: the completion does not",
+        ),
+        ({"question": "Q", "completion": "<answer>a</answer>", "k": 0}, "line 2: k = 0"),
+        ("Q", "line 2"),
+    ],
+)
+def test_a_line_that_demonstrates_nothing(row: object, message: str, tmp_path: Path) -> None:
+    path = lines(tmp_path / "d.jsonl", {"question": "Q", "completion": "<answer>a</answer>"}, row)
+    with pytest.raises(RecordError, match=re.escape(message)):
+        from_file(path, (Format(1, False),))
+
+
+@pytest.mark.parametrize(("batch", "most", "rows"), [(16, 8, 8), (2, 8, 2), (12, 8, 6), (13, 8, 1), (16, 5, 4)])
+def test_a_pass_takes_what_divides_a_step(batch: int, most: int, rows: int) -> None:
+    assert Warmup(batch=batch, device_batch=most).rows_at_once == rows
+
+
 def test_samples_of_a_question_are_numbered() -> None:
     completions, _ = from_samples([METALS], [["gold", "iron"]], TEXT, (Format(1, True), Format(2, True)))
     assert [one.sample for one in numbered(completions)] == [0, 1]
@@ -128,7 +187,7 @@ def test_samples_of_a_question_are_numbered() -> None:
         ({"steps": -1}, "steps = -1"),
         ({"methods": ("single",)}, "methods = 'single'"),
         ({"methods": ()}, "methods"),
-        ({"batch": 16, "device_batch": 5}, "device_batch = 5 must divide batch = 16"),
+        ({"device_batch": 0}, "device_batch = 0"),
         ({"demonstrations": "task", "references": "filter"}, "references = 'filter'"),
     ],
 )
