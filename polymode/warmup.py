@@ -57,7 +57,7 @@ def warm_up(
     folder: Path,
     options: Warmup,
     sampling: Sampling,
-    open_model: Callable[[Path | None], Any],
+    open_model: Callable[[Path | None, str], Any],
     begin: Callable[[], Any] = lambda: None,
 ) -> dict[str, Any]:
     """Collect demonstrations, train on them, and return what warmup.json holds.
@@ -69,7 +69,7 @@ def warm_up(
         folder: the run folder.
         options: where demonstrations come from, and how they are learnt.
         sampling: how completions are sampled.
-        open_model: opens a model as a `TransformersGenerator`: None the one to train, else the folder.
+        open_model: opens a model as a `TransformersGenerator` in a dtype: None the one to train, else the folder.
         begin: writes the folder's config.json, where it is not there; called when there are demonstrations, so that
             a model or questions that cannot be used leave nothing behind.
     """
@@ -98,7 +98,7 @@ def warm_up(
     is_collected = (path / runs.COMPLETIONS).exists()
     # Those that need no model come first: a file that is missing or damaged is told before a model is loaded.
     demonstrations = runs.read_demonstrations(path) if is_collected else written(task, options)
-    generator = open_model(None)
+    generator = open_model(None, options.dtype)
     _check_room(examples, generator, form, sampling)
     before = clean_share_of(generator)
     if not is_collected:
@@ -113,6 +113,8 @@ def warm_up(
     if not (folder / MODEL).exists():
         from polymode.training.warmup import train_on
 
+        del generator  # its weights may be rounded to bfloat16
+        generator = open_model(None, "float32")
         train_on(demonstrations, generator, folder, options, style=sampling.style)
     del generator
     summary = {
@@ -120,7 +122,7 @@ def warm_up(
         "questions": len({one.example.id for one in demonstrations}),
         "checked": {"n": len(examples), "k": form.k, "confidence": form.has_confidence},
         "clean_before": before,
-        "clean_after": clean_share_of(open_model(folder / MODEL)),
+        "clean_after": clean_share_of(open_model(folder / MODEL, options.dtype)),
     }
     if summary["clean_after"] < _CLEAN_ENOUGH:
         log.warning(

@@ -698,6 +698,7 @@ def test_a_policy_knows_what_it_was_fitted_on_from_generation_to_answer(
         ([*task, "--exclusive"], ""),  # with one answer the prompt is the same
         ([*task, "--system", "Be brief."], "the system prompt, examples or chat template is another"),
         ([*task, "--backend-options", "dtype=float32"], "the sampling is {'dtype': 'float32'} instead of {}"),
+        ([*task, "--dtype", "float32"], "the sampling is {'dtype': 'float32'} instead of {}"),
     ):
         assert main([*ask, *change]) == 0
         printed = capsys.readouterr().out

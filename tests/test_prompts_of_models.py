@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from polymode import runs
-from polymode.cli import main
+from polymode.cli import main, parse
 from polymode.cli.serve import Serve, _settings
 from polymode.policy import Policy
 from polymode.prompts import build_prompt, prompt_for
@@ -169,3 +170,39 @@ def test_the_wording_is_kept_with_the_completion(tmp_path: Path) -> None:
     runs.write_completions(tmp_path, [Completion(example, "text", 3, True)])
     [one] = runs.read_completions(tmp_path)
     assert one.example.ask == "Give {k} programs."
+
+
+def test_dtype_reaches_every_verb_that_runs_a_model(run: Run, model: Path, questions: Path, tmp_path: Path) -> None:
+    task = ["--task", "records", "--data", questions, "--k", 1, "--style", "full"]
+    out = tmp_path / "run"
+    made = ["generate", "--model", model, *task, "--n", 1, "--max-tokens", 30, "--out", out]
+    assert run(*made, "--dtype", "bfloat16")[0] == 0
+    config = runs.read_configuration(out).config
+    assert (config["dtype"], config["backend_options"]) == ("bfloat16", {"dtype": "bfloat16"})
+    assert run(*made, "--resume")[:1] == (2,)  # another dtype is another run
+    (tmp_path / "policy.json").write_text('{"answer_at": 0.8, "k": 1}', encoding="utf-8")
+    for verb in (["answer", "Q"], ["serve", "--policy", tmp_path / "policy.json"]):
+        options = parse(verb[0], *map(str, [*verb[1:], "--model", model, "--dtype", "float32"]))
+        assert options.open_generator(str(model)).model.dtype == torch.float32
+    assert parse("calibrate", str(out), "--dtype", "float32").backend_options == {"dtype": "float32"}
+
+    # Confidences are measured as the run was sampled, unless a flag says otherwise.
+    assert run("confidences", out, "--method", "p-true")[0] == 0
+    assert run("confidences", out, "--method", "p-true", "--dtype", "float32", "--out", tmp_path / "f")[0] == 0
+    for folder, dtype in ((tmp_path / "run-p-true", "bfloat16"), (tmp_path / "f", "float32")):
+        assert runs.read_configuration(folder).config["backend_options"] == {"dtype": dtype}
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (
+            ["--backend", "openai", "--backend-options", "base_url=http://h/v1"],
+            "with --backend openai: the server decides",
+        ),
+        (["--backend-options", "dtype=bfloat16"], "--dtype float32 and --backend-options dtype=bfloat16 differ"),
+    ],
+)
+def test_a_dtype_that_cannot_be_kept_to_is_refused(run: Run, tmp_path: Path, flags: list[str], message: str) -> None:
+    code, _, error = run("generate", "--model", "m", "--out", tmp_path / "o", "--dtype", "float32", *flags)
+    assert code == 2 and message in error

@@ -11,14 +11,14 @@ from typing import Any, Literal
 import yaml
 
 from polymode.cli.flags import FLAGS_OF, Count
-from polymode.cli.options import ModelOptions
+from polymode.cli.options import SamplingOptions
 from polymode.errors import ConfigError
 from polymode.policy import Conditions
 from polymode.policy.calibration import Calibration
 
 
 @dataclass(frozen=True)
-class Calibrate(ModelOptions):
+class Calibrate(SamplingOptions):
     r"""Choose the thresholds of a policy on judged questions, with a guarantee for later questions.
 
     - answer: at most a share alpha of the single answers given is wrong.

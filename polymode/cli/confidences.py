@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from polymode.cli.flags import Count, Whole
-from polymode.cli.options import ModelOptions, VerifierOptions
+from polymode.cli.options import ModelOptions, VerifierOptions, with_dtype
 from polymode.errors import ConfigError
 from polymode.types import Completion
 
@@ -63,6 +63,9 @@ class Confidences(VerifierOptions):
     """What runs the model: transformers, openai (a server) or module:Name; by default the run's."""
     backend_options: Mapping[str, Any] = field(default_factory=dict)
     """Options of the back-end; openai needs base_url. By default the run's."""
+    dtype: Literal["auto", "bfloat16", "float32"] = "auto"
+    """What the model computes in; auto: as in the run, and where it does not say, bfloat16 where the machine is fast at
+    it and the model is not small."""
     chat_template: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of the model's chat template; by default the run's."""
     style: Literal["run", "full", "brief"] = "run"
@@ -237,6 +240,10 @@ def _model_options(options: Confidences, stored: Mapping[str, Any]) -> ModelOpti
     if options.backend not in (None, own.get("backend", "transformers")):
         own.pop("backend_options", None)  # they belong to the other back-end
     own |= {name: value for name, value in flags.items() if value}
+    if options.dtype != "auto":
+        others = {name: value for name, value in own.get("backend_options", {}).items() if name != "dtype"}
+        stated = options.backend_options or others
+        own["backend_options"] = with_dtype(own.get("backend", "transformers"), stated, options.dtype)
     return ModelOptions(**(own if options.style == "run" else {**own, "style": options.style}))
 
 

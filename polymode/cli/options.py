@@ -161,7 +161,34 @@ class ModelOptions(PromptOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DecisionOptions(ModelOptions):
+class SamplingOptions(ModelOptions):
+    """Options of every verb that runs a model and does not train it."""
+
+    dtype: Literal["auto", "bfloat16", "float32"] = "auto"
+    """What the model computes in; auto: bfloat16 where the machine is fast at it and the model is not small (vllm: the
+    model's own)."""
+
+    def __post_init__(self) -> None:
+        """Pass the dtype on to the back-end."""
+        if self.dtype != "auto":
+            object.__setattr__(self, "backend_options", with_dtype(self.backend, self.backend_options, self.dtype))
+
+
+def with_dtype(backend: str, options: Mapping[str, Any], dtype: str) -> Mapping[str, Any]:
+    """Options of a back-end with what it computes in.
+
+    Raises:
+        ConfigError: a server, which was started with a dtype, or options that name another.
+    """
+    if backend == "openai":
+        raise ConfigError(f"--dtype {dtype} is not allowed with --backend openai: the server decides, leave it out")
+    if (other := options.get("dtype", dtype)) != dtype:
+        raise ConfigError(f"--dtype {dtype} and --backend-options dtype={other} differ: give one of them")
+    return {**options, "dtype": dtype}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecisionOptions(SamplingOptions):
     """Options of every verb that decides what to do with answers."""
 
     policy: Path | None = None
@@ -221,7 +248,7 @@ class MeasureOptions(VerifierOptions):
 
 
 @dataclass(frozen=True)
-class Generate(ModelOptions, ProgramOptions):
+class Generate(SamplingOptions, ProgramOptions):
     r"""Sample completions for the questions of a task and write them to OUT/completions.jsonl.
 
     Each finished batch is kept in OUT/completions.jsonl.part. After an interruption the same command with --resume

@@ -165,6 +165,7 @@ def check_same(options: Any, folder: Path, *, free: Sequence[str] = ()) -> None:
         "stop": [],
         "refused": "stop",
         "target": "task",
+        "dtype": "auto",
     }
     stored = {**younger, **runs.read_configuration(folder).config}
     for name, value in runs.to_json(options).items():

@@ -63,8 +63,8 @@ def warm_up(options: WarmUp) -> int:
         runs.create(options.out, config, resume=options.resume)
         check_same(config, options.out, free=("sample_batch", "device_batch"))
 
-    def open_model(folder: Path | None) -> Any:
-        return options.open_generator(str(folder or options.model), batch=options.sample_batch)
+    def open_model(folder: Path | None, dtype: str) -> Any:
+        return options.open_generator(str(folder or options.model), batch=options.sample_batch, dtype=dtype)
 
     sampling = Sampling(options.prompt_style(task), options.max_tokens, options.temperature)
     summary = warm_up(

@@ -97,9 +97,11 @@ def _train_on_demonstrations(arm: Arm, recipe: Recipe, folder: Path, task: Task)
     runs.create(folder, config, resume=True)
     sampling = Sampling(style_for(recipe, task), recipe.max_completion_length, recipe.temperature)
     chat = chat_for(recipe, task)
-    warm_up(
-        task, folder, arm.supervised, sampling, lambda own: _open("transformers", own or recipe.model, recipe, chat)
-    )
+
+    def open_model(own: Path | None, dtype: Any) -> Any:
+        return _open("transformers", own or recipe.model, replace(recipe, dtype=dtype), chat)
+
+    warm_up(task, folder, arm.supervised, sampling, open_model)
     return folder / MODEL
 
 

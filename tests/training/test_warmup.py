@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from polymode import runs
 from polymode.cli import main
@@ -125,6 +126,20 @@ def test_warmup_from_the_models_own_samples(
     assert run(*args) == 2
     assert run(*args, "--resume", "--seed", 5) == 2
     assert "seed = 5" in capsys.readouterr().err
+
+
+def test_weights_are_trained_as_they_are_where_samples_are_made_in_bfloat16(
+    chat_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("polymode.decoding.precision.has_fast_bfloat16", lambda: True)
+    monkeypatch.setattr("polymode.decoding.precision.SMALL", 0)
+    assert TransformersGenerator(chat_model).model.dtype == torch.bfloat16
+    file = tmp_path / "d.jsonl"
+    file.write_text(json.dumps({"question": EXAMPLE.question, "completion": SET}), encoding="utf-8")
+    sizes = ["--check", 1, "--steps", 1, "--batch", 2, "--max-tokens", 20, "--k", 2, "--learning-rate", 0]
+    assert run("--model", chat_model, "--demonstrations", file, "--out", tmp_path / "w", *sizes) == 0
+    before, after = (load_file(folder / "model.safetensors") for folder in (chat_model, tmp_path / "w" / "model"))
+    assert all(torch.equal(before[name], weights) for name, weights in after.items())
 
 
 def test_warmup_needs_transformers(drinks_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
