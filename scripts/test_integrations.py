@@ -87,7 +87,10 @@ def install(entry: dict[str, Any], folder: Path, log: Path, end: float) -> str:
     if "shares" in entry:
         shared = (folder / "bin/python").exists()
         return "" if shared else f"needs the environment {entry['shares']}: run scripts/setup first"
-    python = interpreter(entry["python"])
+    base = ROOT / entry["over"] if "over" in entry else None
+    if base is not None and not (base / "bin/python").exists():
+        return f"needs the environment {entry['over']}: run scripts/setup first"
+    python = interpreter(entry["python"]) if base is None else str((base / "bin/python").resolve())
     if python is None:
         return f"needs Python {' or '.join(entry['python'])}, which this machine does not have"
     parts = [
@@ -102,10 +105,13 @@ def install(entry: dict[str, Any], folder: Path, log: Path, end: float) -> str:
         return ""
     log.write_text("", encoding="utf-8")
     pip = [folder / "bin/python", "-m", "pip", "install", "-q", "--no-input", "--disable-pip-version-check"]
-    steps: list[list[Any]] = [
-        [python, "-m", "venv", "--clear", folder],
-        [*pip, "-e", ".", *entry.get("install", []), "pytest", "pytest-timeout"],
-    ]
+    steps: list[list[Any]] = [[python, "-m", "venv", "--clear", folder]]
+    if base is None:
+        steps.append([*pip, "-e", ".", *entry.get("install", []), "pytest", "pytest-timeout"])
+    else:  # a .pth file adds the other environment's packages behind one's own
+        [packages] = base.glob("lib/python*/site-packages")
+        code = "import sys, sysconfig; open(sysconfig.get_path('purelib') + '/over.pth', 'w').write(sys.argv[1])"
+        steps.append([folder / "bin/python", "-c", code, packages])
     if entry.get("alone"):
         steps.append([*pip, "--no-deps", *entry["alone"]])
     for command in steps:

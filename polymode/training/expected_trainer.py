@@ -37,6 +37,7 @@ from polymode.training.expected_score import (
 )
 from polymode.training.replay import JudgedCompletion, Replay
 from polymode.training.rows import LEARNS
+from polymode.training.sharding import has_whole_weights, name_of
 
 ROW = "row_of_step"
 """Which completion of the generated batch a row is; TRL shuffles and splits them."""
@@ -56,10 +57,10 @@ class ExpectedCreditTrainer(TermCreditTrainer):
 
     def __init__(self, *, style: Style, **options: Any) -> None:
         super().__init__(**options)
-        if not self._has_whole_weights:
+        if self.is_deepspeed_enabled or not has_whole_weights(self.accelerator):
             raise ConfigError(
-                "credit = 'expected' with weights spread over processes (FSDP, ZeRO-3): the output embeddings must be "
-                "whole on each; use DDP, or credit: term"
+                f"credit = 'expected' with {name_of(self.accelerator)}: the output embeddings must be whole in each "
+                "process, and the steps its own; use DDP, or credit: term"
             )
         self._numbers = NumberTokens(self._decode)
         check_tokens(self._numbers, self._decode, style, self._recipe.answers)

@@ -36,7 +36,7 @@ from polymode.chat import has_template
 from polymode.decoding.loading import configuration_of, is_gguf, load_tokenizer
 from polymode.decoding.precision import compute_dtype
 from polymode.decoding.sampler import Sampler, neutralise
-from polymode.errors import ConfigError, DataNotFoundError, UserError, WriteError
+from polymode.errors import ConfigError, DataNotFoundError, GeneratorFault, UserError, WriteError
 from polymode.prompts import reasoning_opened_by
 from polymode.rewards import METHODS
 from polymode.tasks import Demonstrates, Task
@@ -50,6 +50,7 @@ from polymode.training.recipe_parts import chat_for, style_for, task_for, verifi
 from polymode.training.reward import ScoreLedger, make_reward_function
 from polymode.training.rows import TrainingRows, check_room, longest_prompt, with_template
 from polymode.training.shaping import check_questions, shaping_for
+from polymode.training.sharding import check_shared, holds_model, prepare_engine, save_whole
 from polymode.training.shared_prompt import SharedPromptTrainer
 from polymode.training.stalls import StallWarnings
 from polymode.training.trl_options import checked, checkpointing_field, lora_config, renamed, trl_fields
@@ -98,7 +99,7 @@ def train(
     if is_begun:
         runs.create(folder, config, resume=resume)
         _check_same(folder, config)
-        if (target / "config.json").exists() or (target / "adapter_config.json").exists():
+        if holds_model(target):
             return target
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
@@ -121,13 +122,15 @@ def train(
         if processes.is_main_process:  # what was refused until here leaves no run behind
             runs.create(folder, config, resume=resume)
         processes.wait_for_everyone()
+        check_shared(folder / runs.CONFIG)
         first_step, checkpoint = _last_checkpoint(folder / CHECKPOINTS)
         measure = validation_for(recipe, task, verifier, trainer) if recipe.validation_steps else None
         trainer.add_callback(StepMetrics(folder / runs.TRAIN_METRICS, first_step, recipe.completions_per_step, measure))
         part = folder / f".{MODEL}"
+        prepare_engine(trainer)
         try:
             trainer.train(resume_from_checkpoint=checkpoint)
-            trainer.save_model(str(part))  # every process: weights may be spread over them
+            save_whole(trainer, part)
         except Exception as exc:  # what a full disk raises depends on the library that was writing
             if shutil.disk_usage(folder).free < FULL_BELOW:
                 raise WriteError(f"the disk of {folder} is full: free space, then go on with --resume") from exc
@@ -135,6 +138,7 @@ def train(
     if trainer.is_world_process_zero():
         tokenizer.save_pretrained(part)
         runs.write_chat(part, chat_for(recipe, task))
+        shutil.rmtree(target, ignore_errors=True)  # without weights, or it would have been returned above
         part.rename(target)
     trainer.accelerator.wait_for_everyone()
     return target
@@ -213,6 +217,13 @@ def build_trainer(
                 peft_config=peft_config,
             )
         trainer.stops = sampler.stops
+    except OSError as exc:  # of TRL's client
+        if isinstance(exc, UserError) or not (recipe.use_vllm and recipe.vllm_mode == "server"):
+            raise
+        raise GeneratorFault(
+            f"the vLLM server cannot be reached ({' '.join(str(exc).split())[:160]}): start trl vllm-serve there, or "
+            "correct trl: {vllm_server_base_url: ...}"
+        ) from exc
     except (TypeError, ValueError) as exc:
         sections = [name for name in ("model_init", "lora", "trl", "vllm") if getattr(recipe, name)]
         if not sections or isinstance(exc, UserError):

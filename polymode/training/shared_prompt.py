@@ -1,8 +1,9 @@
 """TRL's GRPO trainer with each prompt read once for all completions of its question, in sampling and in the loss.
 
 The same distribution of samples and the same gradients as the stock trainer's (`polymode.decoding`,
-`polymode.training.shared_forward`). The stock code still runs where a prompt cannot be shared: sampling with vLLM,
-weights spread over processes, recomputed activations, images, and models with attention of another kind.
+`polymode.training.shared_forward`), with DDP, ZeRO-1 and ZeRO-2 too. The stock code still runs where a prompt cannot be
+shared: sampling with vLLM, weights spread over processes (ZeRO-3, FSDP), recomputed activations, images, and models
+with attention of another kind.
 """
 
 from __future__ import annotations
@@ -11,17 +12,15 @@ from functools import cached_property, partial
 from typing import Any
 
 import torch
-from accelerate import DistributedType
 from trl import GRPOConfig, GRPOTrainer
 from trl.models import unwrap_model_for_generation
 
 from polymode.decoding.sampling import complete
 from polymode.decoding.stops import StopStrings
 from polymode.training.device_batches import arrange
+from polymode.training.sharding import has_whole_weights
 from polymode.training.shared_forward import can_share_forward, shared_log_probs
 
-_WHOLE_WEIGHTS = {DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU}
-"""Every process holds all weights, so it may call the model as often as it likes."""
 _PER_BATCH_MEAN = "bnpo"
 """The loss that divides by the tokens of each device batch, so that it depends on their arrangement."""
 
@@ -34,13 +33,9 @@ class SharedPromptTrainer(GRPOTrainer):
     stops: StopStrings | None = None
     """Texts that end a completion; vLLM gets them with its own settings."""
 
-    @property
-    def _has_whole_weights(self) -> bool:
-        return self.accelerator.distributed_type in _WHOLE_WEIGHTS
-
     @cached_property
     def _fits(self) -> bool:
-        return self._has_whole_weights and can_share_forward(self.model)
+        return has_whole_weights(self.accelerator) and can_share_forward(self.model)
 
     @cached_property
     def _shares(self) -> bool:

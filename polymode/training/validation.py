@@ -13,7 +13,6 @@ from statistics import fmean
 from typing import Any
 
 import torch
-from accelerate import DistributedType
 from trl.models import unwrap_model_for_generation
 
 from polymode.decoding.sampler import Sampler
@@ -27,11 +26,11 @@ from polymode.tasks import Task, examples_of
 from polymode.training.recipe import Recipe
 from polymode.training.recipe_parts import chat_for, style_for
 from polymode.training.reward import summarise
+from polymode.training.sharding import has_whole_weights, name_of
 from polymode.types import Example, Score
 from polymode.verifiers import QuestionVerifier, Verifier, prepare_verifier
 
 Measure = Callable[[int], Mapping[str, Any]]
-_WHOLE_WEIGHTS = {DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU}
 _SEED = 7_127
 """Tells the sampling of validation from other sampling with the same seed."""
 
@@ -58,10 +57,10 @@ def validation_for(recipe: Recipe, task: Task, verifier: Verifier | QuestionVeri
     Raises:
         ConfigError: no validation questions, or weights that are spread over processes.
     """
-    if trainer.accelerator.distributed_type not in _WHOLE_WEIGHTS:
+    if not has_whole_weights(trainer.accelerator):
         raise ConfigError(
             f"validation_steps = {recipe.validation_steps} needs the whole model in each process, not "
-            f"{trainer.accelerator.distributed_type.value}: set validation_steps: 0"
+            f"{name_of(trainer.accelerator)}: set validation_steps: 0"
         )
     chat, tokenizer, method = chat_for(recipe, task), trainer.processing_class, METHODS[recipe.method]
     style = style_for(recipe, task)
