@@ -228,6 +228,30 @@ def test_what_is_cut_off_or_withheld_is_counted(run: Run, server: Server) -> Non
     assert f"{n_cut + n_withheld} of 12 completions were cut off: raise --max-tokens (1536)" in shown
 
 
+def test_a_model_that_refuses_or_calls_a_tool_is_said_to(run: Run, server: Server) -> None:
+    replies = {0: reply(None, refusal="I cannot."), 1: reply(None, "tool_calls"), 2: reply("1", "insufficient_memory")}
+    server.script = lambda body: replies.get(number_in(body) % 4) or successor(body)
+    shown = generate(run, n=20)
+    texts = [json.loads(line) for line in Path("run/completions.jsonl").read_text().splitlines()]
+    n_refused, n_tools = (
+        sum(not t["completion"] and t["finished"] == is_end for t in texts) for is_end in (True, False)
+    )
+    n_other = [t["completion"] for t in texts].count("1")
+    assert min(n_refused, n_tools, n_other) > 0
+    assert f"; {n_refused} without any text, as where a model refuses to answer; {n_other} ended with" in shown
+    assert (
+        f"finish_reason insufficient_memory: counted as cut off; {n_tools} ended with finish_reason tool_calls" in shown
+    )
+
+
+@pytest.mark.parametrize("reason", ["eos_token", "stop_sequence", "end_turn", None])
+def test_what_servers_call_an_end(run: Run, server: Server, reason: Any) -> None:
+    server.script = lambda body: reply(f"<answer1>{number_in(body) + 1}</answer1><answer2>x</answer2>", reason)
+    assert "cut off" not in generate(run, "--no-confidence", n=2)
+    run("evaluate", "run", "--n-boot", 0, api=False)
+    assert runs.read_metrics(Path("run")).metrics["coverage"].value == 1.0
+
+
 @pytest.mark.slow
 def test_kills_lose_nothing_that_was_recorded(root: Path) -> None:
     command = [sys.executable, str(root / "bench" / "api_requests.py"), "--n", "300", "--every", "120"]

@@ -32,6 +32,15 @@ _ADVICE = {
 }
 
 
+FINISHED = (None, "stop", "stop_sequence", "eos_token", "end_turn")
+"""What servers call a completion that ended by itself; some say nothing, so those are taken for finished too."""
+_NOTES = {
+    "length": "raise --max-tokens",
+    "content_filter": "the server withheld the text",
+    "tool_calls": "the model called a tool, counted as cut off",
+}
+
+
 def advice_on(problem: str) -> str:
     """What to set after a failure, by its words; empty where there is nothing to say."""
     return next((advice for words, advice in _ADVICE.items() if words in problem), "")
@@ -46,17 +55,20 @@ class Usage:
     """Replies without a count of tokens."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
-    finish_reasons: Counter[str] = field(default_factory=Counter)
+    finish_reasons: Counter[str | None] = field(default_factory=Counter)
+    n_empty: int = 0
+    """Replies that ended by themselves and hold no text."""
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def add(self, one: Generated, finish_reason: object) -> None:
+    def add(self, one: Generated, finish_reason: str | None) -> None:
         """Count a reply."""
         with self._lock:
             self.n_replies += 1
             self.n_uncounted += one.n_tokens is None or one.n_prompt_tokens is None
             self.prompt_tokens += one.n_prompt_tokens or 0
             self.completion_tokens += one.n_tokens or 0
-            self.finish_reasons[str(finish_reason)] += 1
+            self.finish_reasons[finish_reason] += 1
+            self.n_empty += one.is_finished and not one.text.strip()
 
     def __str__(self) -> str:
         """In one line, with what the server cut off or withheld."""
@@ -65,13 +77,17 @@ class Usage:
         ]
         if self.n_uncounted:
             parts.append(f"{self.n_uncounted:,} without a count")
-        for reason, advice in (("length", "raise --max-tokens"), ("content_filter", "the server withheld the text")):
-            if n := self.finish_reasons[reason]:
-                parts.append(f"{n:,} ended with finish_reason {reason}: {advice}")
+        if self.n_empty:
+            parts.append(f"{self.n_empty:,} without any text, as where a model refuses to answer")
+        for reason, n in sorted(self.finish_reasons.items(), key=lambda one: (one[0] != "length", str(one[0]))):
+            if reason not in FINISHED:
+                parts.append(
+                    f"{n:,} ended with finish_reason {reason}: {_NOTES.get(str(reason), 'counted as cut off')}"
+                )
         return "; ".join(parts)
 
 
-def completion_in(reply: Any) -> tuple[Generated, object]:
+def completion_in(reply: Any) -> tuple[Generated, str | None]:
     """The first choice and its finish_reason; reasoning that the server cut out of the text is put back in front.
 
     It is left open where generation was cut off inside it.
@@ -86,7 +102,9 @@ def completion_in(reply: Any) -> tuple[Generated, object]:
     if not isinstance(text, str) or not isinstance(thought, str):
         raise ValueError
     usage, reason = reply.get("usage") or {}, choice.get("finish_reason")
-    is_finished = reason == "stop"
+    if reason is not None and not isinstance(reason, str):
+        raise ValueError
+    is_finished = reason in FINISHED
     if thought:
         text = f"<think>{thought}</think>{text}" if is_finished or text.strip() else f"<think>{thought}"
     generated = Generated(
