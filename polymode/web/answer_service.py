@@ -212,7 +212,7 @@ class AnswerService:
             async with asyncio.timeout(seconds):
                 generated = await asyncio.wrap_future(future)
         except QueueFullError as exc:
-            wait = str(math.ceil(self._batcher.seconds_until_room()))
+            wait = str(max(1, math.ceil(exc.seconds)))
             title = (
                 "too many requests of this key wait" if isinstance(exc, ShareFullError) else "too many requests wait"
             )

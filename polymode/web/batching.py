@@ -26,12 +26,19 @@ log = logging.getLogger(__name__)
 
 FIRST_GUESS = 1.0
 """Assumed seconds of a batch before the first one was measured."""
-MEMORY = 0.8
-"""Weight of the past in the running mean of how long a batch lasts."""
+MEMORY = 16
+"""Last batches by which the speed is measured."""
+OVERDUE = 0.25
+"""A batch that lasts longer than the mean is expected to last this share of what it has lasted, once more."""
 
 
 class QueueFullError(Exception):
     """The queue has no room for another request."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+        """After which a place is expected to be free."""
 
 
 class ShareFullError(QueueFullError):
@@ -80,6 +87,7 @@ class Batcher:
         room: requests that may wait; more are refused.
         workers: threads; more than one for a generator that may be called from several (a server elsewhere).
         on_batch: called with the number of requests and the duration in seconds of every batch.
+        clock: in seconds, by which the speed is measured.
     """
 
     def __init__(
@@ -91,6 +99,7 @@ class Batcher:
         room: int = 64,
         workers: int = 1,
         on_batch: Callable[[int, float], None] = lambda size, seconds: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._generator, self._size, self._wait, self._room, self._on_batch = generator, size, wait, room, on_batch
         self._takes_seeds = bool(getattr(generator, "takes_seeds", False))
@@ -98,7 +107,12 @@ class Batcher:
         self._changed = threading.Condition()
         self._queue: deque[_Waiting] = deque()
         self._is_closing = False
-        self._mean_seconds = FIRST_GUESS
+        self._clock = clock
+        self._durations: deque[float] = deque(maxlen=MEMORY)
+        self._starts: dict[int, float] = {}
+        """When the batches under way began, by the worker."""
+        self._n_refused = 0
+        """Requests refused since a worker last took some; they come back before those that are refused after them."""
         self._threads = [
             threading.Thread(target=self._work, name=f"polymode-batch-{i}", daemon=True) for i in range(workers)
         ]
@@ -130,10 +144,11 @@ class Batcher:
             if self._is_closing:
                 raise ClosedError
             self._drop_cancelled()
+            own = [place for place, waiting in enumerate(self._queue) if waiting.owner == owner]
             if len(self._queue) >= self._room:
-                raise QueueFullError
-            if sum(waiting.owner == owner for waiting in self._queue) >= max(1, int(share * self._room)):
-                raise ShareFullError
+                raise QueueFullError(self._seconds_until_room(0))
+            if len(own) >= max(1, int(share * self._room)):
+                raise ShareFullError(self._seconds_until_room(own[0]))
             waiting = _Waiting(request, time.monotonic(), Future(), owner, on_text)
             self._queue.append(waiting)
             self._changed.notify_all()
@@ -151,9 +166,20 @@ class Batcher:
         """Whether every worker runs."""
         return not self._is_closing and all(thread.is_alive() for thread in self._threads)
 
-    def seconds_until_room(self) -> float:
-        """A guess at how long the queue takes to empty."""
-        return (self.n_waiting / (self._size * len(self._threads)) + 1) * self._mean_seconds
+    def _seconds_until_room(self, n_ahead: int) -> float:
+        """Seconds until a worker takes the request with ``n_ahead`` before it, and each earlier refusal has its place.
+
+        Workers take a batch whenever one ends. Batches are expected to last as long as the last ones did on average,
+        and to be as large as the next one would be.
+        """
+        now = self._clock()
+        lasted = [now - start for start in self._starts.values()]
+        mean = sum(self._durations) / len(self._durations) if self._durations else max([FIRST_GUESS, *lasted])
+        left = [mean - seconds if seconds < mean else OVERDUE * seconds for seconds in lasted]
+        first = min(left) if len(left) == len(self._threads) else self._wait
+        n_batches = (n_ahead + self._n_refused) // len(self._batch_of(self._queue[0]))
+        self._n_refused = min(self._n_refused + 1, self._room)
+        return first + n_batches * mean / len(self._threads)
 
     def close(self, seconds: float = 5.0) -> None:
         """Refuse new requests, fail the waiting ones, and give the batches under way some time to end."""
@@ -172,10 +198,13 @@ class Batcher:
         while batch := self._next_batch():
             live = [waiting for waiting in batch if waiting.future.set_running_or_notify_cancel()]
             if live:
-                start = time.monotonic()
+                worker, start = threading.get_ident(), self._clock()
+                self._starts[worker] = start
                 outcomes = self._outcomes(live)
-                seconds = time.monotonic() - start
-                self._mean_seconds = MEMORY * self._mean_seconds + (1 - MEMORY) * seconds
+                seconds = self._clock() - start
+                with self._changed:
+                    del self._starts[worker]
+                    self._durations.append(seconds)
                 self._on_batch(len(live), seconds)  # counted before its answers are returned
                 for waiting, outcome in zip(live, outcomes, strict=True):
                     if isinstance(outcome, GeneratorFault):
@@ -192,14 +221,22 @@ class Batcher:
                     self._changed.wait()
                     continue
                 first = self._queue[0]
-                size = max(1, self._size // first.request.n) if self._takes_seeds else 1
-                batch = [w for w in self._queue if w is first or w.request.joins(first.request)][:size]
+                batch = self._batch_of(first)
                 patience = first.since + self._wait - time.monotonic()
-                if len(batch) == size or patience <= 0:
+                if len(batch) == self._size_for(first) or patience <= 0:
                     self._queue = deque(w for w in self._queue if w not in batch)
+                    self._n_refused = 0
                     return batch
                 self._changed.wait(patience)
             return []
+
+    def _size_for(self, first: _Waiting) -> int:
+        """Most requests in a batch with this one."""
+        return max(1, self._size // first.request.n) if self._takes_seeds else 1
+
+    def _batch_of(self, first: _Waiting) -> list[_Waiting]:
+        """The oldest request and those behind it that can share a batch with it."""
+        return [w for w in self._queue if w is first or w.request.joins(first.request)][: self._size_for(first)]
 
     def _drop_cancelled(self) -> None:
         self._queue = deque(waiting for waiting in self._queue if not waiting.future.cancelled())

@@ -66,12 +66,16 @@ class Limits:
     """Longest body; a longer one gets status 413."""
     body_seconds: float = 10.0
     """Longest time to send a body; a slower one gets status 408."""
+    active: int = 1000
+    """Requests at once; more get status 503, except on the paths that supervisors call."""
 
 
 class ServerMetrics:
     """Metrics of one server, in a registry of their own."""
 
     def __init__(self) -> None:
+        self.n_active = 0
+        """Requests that are being answered now."""
         self._registry = CollectorRegistry()
         counter = partial(Counter, registry=self._registry)
         histogram = partial(Histogram, registry=self._registry)
@@ -82,6 +86,8 @@ class ServerMetrics:
             "polymode_request_seconds", "Seconds from a request to its reply", ["path"], buckets=SECONDS
         )
         self._waiting = Gauge("polymode_queue_length", "Requests that wait for the model", registry=self._registry)
+        active = Gauge("polymode_active_requests", "Requests that are being answered", registry=self._registry)
+        active.set_function(lambda: self.n_active)
         self._batch_size = histogram("polymode_batch_size", "Requests of a batch", buckets=SIZES)
         self._batch_seconds = histogram("polymode_batch_seconds", "Seconds of a batch", buckets=SECONDS)
         self.decisions = counter("polymode_decisions", "Decisions, by kind and risk", ["kind", "risk"])
@@ -145,10 +151,12 @@ class Gate:
                 message = {**message, "body": b""}
             await send(message)
 
+        self.metrics.n_active += 1
         try:
             try:
                 request = Request(scope, receive)
                 self._check_host(request.headers)
+                self._check_room(scope["path"])
                 scope["state"]["caller"] = self._caller(request.headers, scope)
                 body = await self._body(request)
             except Problem as problem:
@@ -164,6 +172,7 @@ class Gate:
                 raise
             await refusal(problem_of_exception(exc), scope, self.pages)(scope, receive, send_with_headers)
         finally:
+            self.metrics.n_active -= 1
             seconds = time.monotonic() - start
             path = self._path_label(scope["path"])
             caller: Caller = scope["state"].get("caller", NOBODY)
@@ -209,6 +218,11 @@ class Gate:
                 allowed=", ".join(sorted(self.hosts)),
                 fix="use the address that the server printed when it started",
             )
+
+    def _check_room(self, path: str) -> None:
+        if self.metrics.n_active > self.limits.active and path not in OPEN_PATHS:
+            title, fix = "the server answers as many requests as it can", "send it again in a moment"
+            raise Problem(503, title, fix=fix, headers={"Retry-After": "1", "Connection": "close"})
 
     def _caller(self, headers: Headers, scope: Scope) -> Caller:
         """Who sends the request; raises Problem when their key does not allow it."""

@@ -1,4 +1,4 @@
-"""Listening, and shutting down without dropping requests (layer L6; the only place that imports uvicorn)."""
+"""Listening, and shutting down without dropping requests (layer L6; with `connections` all that imports uvicorn)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from typing import Any
 import uvicorn
 
 from polymode.errors import ConfigError
+from polymode.web.connections import bounded_protocol, most_connections
 
 GRACE_SECONDS = 30
 """How long requests in progress may take after the signal to shut down."""
-MAX_CONNECTIONS = 1000
-"""More connections at once get status 503 without being read."""
 LOG: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -49,7 +48,7 @@ def serve(app: Any, *, host: str, port: int, ready: Callable[[str], None] = lamb
             proxy_headers=False,
             ws="none",
             lifespan="on",
-            limit_concurrency=MAX_CONNECTIONS,
+            http=bounded_protocol(most_connections()),
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
         server = uvicorn.Server(config)

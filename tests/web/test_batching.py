@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, wait
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -112,12 +113,79 @@ def test_requests_shortly_after_each_other_share_a_batch(model: Model) -> None:
     batcher.close()
 
 
+class Clock:
+    """Seconds that pass when told."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def refusal(batcher: Batcher, **options: Any) -> float:
+    """The seconds of a request that finds no room."""
+    with pytest.raises(QueueFullError) as caught:
+        batcher.submit(ask(), **options)
+    return caught.value.seconds
+
+
+def test_a_refusal_says_when_the_next_places_are_free(model: Model) -> None:
+    clock = Clock()
+    batcher = held(model, room=4, size=2, clock=clock)
+    waiting = [batcher.submit(ask(f"p{i}")) for i in range(4)]
+    clock.now = 3.0  # nothing has been measured: the batch under way has lasted 3 s, and lasts a while yet
+    assert refusal(batcher) == pytest.approx(0.25 * 3.0)
+    clock.now = 12.0
+    model.gate.set()  # the first batch took 12 s; those behind it take no time
+    wait(waiting, SECONDS)
+    until(lambda: len(batcher._durations) == 3)
+    mean = 12.0 / 3
+
+    model.gate.clear()
+    batcher.submit(ask("under way"))
+    until(lambda: len(model.calls) == 4)
+    clock.now += 1.0
+    waiting = [batcher.submit(ask(f"q{i}")) for i in range(4)]
+    # Two places are free at the end of the batch, two more a batch later; who is refused first comes back first.
+    assert [refusal(batcher) for _ in range(5)] == pytest.approx([mean - 1] * 2 + [2 * mean - 1] * 2 + [3 * mean - 1])
+    model.gate.set()
+    wait(waiting, SECONDS)
+    batcher.submit(ask()).result(SECONDS)
+    batcher.close()
+
+
+def test_an_owner_without_a_share_waits_for_a_place_of_their_own(model: Model) -> None:
+    clock = Clock()
+    batcher = held(model, room=8, size=1, clock=clock)
+    others = [batcher.submit(ask(), owner="b") for _ in range(3)]
+    mine = [batcher.submit(ask(), owner="a", share=0.25) for _ in range(2)]
+    clock.now = 2.0  # of the batch under way, and nothing is measured
+    assert refusal(batcher, owner="a", share=0.25) == pytest.approx(0.25 * 2.0 + 3 * 2.0)  # three are before mine
+    assert refusal(batcher, owner="a", share=0.25) == pytest.approx(0.25 * 2.0 + 4 * 2.0)
+    model.gate.set()
+    wait([*others, *mine], SECONDS)
+    batcher.close()
+
+
+def test_without_seeds_each_request_is_a_batch(model: Model) -> None:
+    model.takes_seeds = False  # type: ignore[misc]
+    clock = Clock()
+    batcher = held(model, room=2, size=16, clock=clock)
+    waiting = [batcher.submit(ask()) for _ in range(2)]
+    clock.now = 1.0
+    assert [refusal(batcher) for _ in range(2)] == pytest.approx([0.25, 1.25])
+    model.gate.set()
+    wait(waiting, SECONDS)
+    batcher.close()
+
+
 def test_the_queue_is_bounded_and_who_left_makes_room(model: Model) -> None:
     batcher = held(model, room=2)
     gone, stays = batcher.submit(ask("gone")), batcher.submit(ask("stays"))
-    with pytest.raises(QueueFullError):
+    with pytest.raises(QueueFullError) as caught:
         batcher.submit(ask())
-    assert batcher.seconds_until_room() > 0
+    assert caught.value.seconds > 0
     assert gone.cancel()
     late = batcher.submit(ask("late"))
     model.gate.set()
