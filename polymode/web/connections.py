@@ -18,6 +18,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 HEAD_SECONDS = 10.0
 """From the start of a connection, or the first byte of a later request, to the end of the request's head."""
 MAX_CONNECTIONS = 4096
+GRACE_SECONDS = 2.0
+"""A connection that is younger has not had time to send its request, and is not closed for another."""
+BEYOND = 128
+"""Connections beyond the limit that may be open because of that."""
 SPARE_FILES = 256
 """Open files for everything but connections: model, review queue, runs."""
 LEAST_CONNECTIONS = 64
@@ -38,14 +42,17 @@ def most_connections() -> int:
     return max(LEAST_CONNECTIONS, min(MAX_CONNECTIONS, files - SPARE_FILES))
 
 
-def bounded_protocol(limit: int, head_seconds: float = HEAD_SECONDS) -> type[H11Protocol]:
+def bounded_protocol(
+    limit: int, head_seconds: float = HEAD_SECONDS, grace_seconds: float = GRACE_SECONDS
+) -> type[H11Protocol]:
     """The protocol of one server.
 
     Args:
         limit: connections at once, as long as one of them waits.
         head_seconds: longest time for the head of a request.
+        grace_seconds: how long a connection may wait in any case, up to `BEYOND` the limit.
     """
-    waiting: dict[Any, None] = {}  # connections without a request, the one that has waited longest first
+    waiting: dict[Any, float] = {}  # since when connections have had no request, the one that has waited longest first
 
     class BoundedProtocol(H11Protocol):
         """One connection."""
@@ -55,7 +62,9 @@ def bounded_protocol(limit: int, head_seconds: float = HEAD_SECONDS) -> type[H11
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
             if len(self.connections) > limit and waiting:
-                next(iter(waiting)).close()
+                longest, since = next(iter(waiting.items()))
+                if self.loop.time() - since >= grace_seconds or len(self.connections) > limit + BEYOND:
+                    longest.close()
             self._note_state()
 
         def data_received(self, data: bytes) -> None:
@@ -83,7 +92,7 @@ def bounded_protocol(limit: int, head_seconds: float = HEAD_SECONDS) -> type[H11
                 waiting.pop(self, None)
                 self._end_timer()
                 return
-            waiting.setdefault(self)
+            waiting.setdefault(self, self.loop.time())
             if self.head_timer is None and not is_kept:
                 self.head_timer = self.loop.call_later(head_seconds, self.close)
 

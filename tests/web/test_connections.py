@@ -31,11 +31,11 @@ def serve(model: Model) -> Iterator[Serve]:
     """Starts a server with the limits of `bounded_protocol`, and returns its port."""
     running: list[tuple[uvicorn.Server, threading.Thread, socket.socket]] = []
 
-    def begin(limit: int, head_seconds: float = SECONDS) -> int:
+    def begin(limit: int, head_seconds: float = SECONDS, grace_seconds: float = connections.GRACE_SECONDS) -> int:
         sock = socket.create_server(("127.0.0.1", 0), backlog=2048)
         config = uvicorn.Config(
             create_app(serving(), model),
-            http=bounded_protocol(limit, head_seconds),
+            http=bounded_protocol(limit, head_seconds, grace_seconds),
             log_level="critical",
             ws="none",
             timeout_graceful_shutdown=1,
@@ -92,7 +92,7 @@ def test_a_thousand_idle_connections_keep_nobody_out(serve: Serve, text: bytes) 
 
 @pytest.mark.parametrize("text", [b"", HALF])
 def test_beyond_the_limit_the_one_that_has_waited_longest_is_closed(serve: Serve, text: bytes) -> None:
-    port = serve(8)
+    port = serve(8, grace_seconds=0.0)
     with ExitStack() as stack:
         first = idle(stack, port, 8, text)
         assert status(port) == 200
@@ -102,6 +102,18 @@ def test_beyond_the_limit_the_one_that_has_waited_longest_is_closed(serve: Serve
         assert all(is_closed(one) for one in first[1:])
         more[-1].sendall(b"\r\n\r\n" if text else b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
         assert more[-1].recv(100).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_connection_has_time_to_send_its_request(serve: Serve) -> None:
+    port = serve(2, grace_seconds=SECONDS)
+    with ExitStack() as stack:
+        young = idle(stack, port, 10)
+        for one in young:
+            one.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert one.recv(100).startswith(b"HTTP/1.1 200 ")
+        first = idle(stack, port, 1)
+        idle(stack, port, connections.BEYOND + 2)  # so many that it is not waited for
+        assert is_closed(first[0])
 
 
 def test_who_waits_for_an_answer_is_never_closed_for_others(serve: Serve, model: Model) -> None:
