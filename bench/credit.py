@@ -7,9 +7,10 @@
     python bench/credit.py --only-report              table and figure of the finished runs
 
 Every run is multi-rlcr by the recipe in `TASKS` and differs in credit, learning rate and seed alone; ``--credits``
-takes any credit of a recipe by name. Every ``EVERY`` steps the model is saved, and afterwards each saved model answers
-the same ``QUESTIONS`` questions, sampled as in training: from the validation split to choose a learning rate, from the
-test split to compare. So curves differ by what was learned and not by which questions a step happened to draw.
+takes any credit of a recipe by name. Only ``coca`` differs in its format too, hence in its warm start. Every ``EVERY``
+steps the model is saved, and afterwards each saved model answers the same ``QUESTIONS`` questions, sampled as in
+training: from the validation split to choose a learning rate, from the test split to compare. So curves differ by what
+was learned and not by which questions a step happened to draw.
 
 ``ceiling`` is the final model of the last of the other credits, its confidences then trained with supervision on
 verdicts of its own answers (`polymode.reproduce.ceiling`): what this model can know. On the harder tasks the warm
@@ -61,6 +62,7 @@ CREDITS = ("sequence", "term", "expected", CEILING)
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "term": {"confidence_credit": 4.0},
     "expected": {"confidence_credit": 16.0},
+    "coca": {"format": "confidence-first"},
 }
 """Options of a recipe that belong to a credit; that of ``expected`` was chosen on validation questions."""
 RATES = (2.5e-4, 5e-4, 1e-3)
@@ -362,7 +364,8 @@ def main() -> int:
                 ceilings.append({**ask(task, settings[task][CEILING], seed), "ceiling_of": start})
     failed: list[Path] = []
     if not options.only_report:
-        first = {(one["task"], one["seed"]): one for one in asked}  # made once, before the runs need them
+        # Made once, before the runs need them.
+        first = {(one["task"], one["seed"], one["setting"]["options"].get("format")): one for one in asked}
         warm = [job_of({**one, "is_warm_start": True}) for one in first.values()]
         failed = run_jobs(warm, options.workers, label="warm starts")
         failed = failed or run_jobs([job_of(one) for one in asked], options.workers, label="runs")

@@ -9,7 +9,7 @@ from polymode.generate.transformers import TransformersGenerator
 from polymode.rewards import METHODS
 from polymode.tasks import Split
 from polymode.training.recipe import Recipe
-from polymode.training.recipe_parts import task_for
+from polymode.training.recipe_parts import style_for, task_for
 from polymode.types import Completion
 
 
@@ -27,5 +27,5 @@ def lab_answers(
         max_tokens=recipe.max_completion_length,
         temperature=recipe.temperature,
         seed=sampling_seed,
-        style=task.prompt_style,
+        style=style_for(recipe, task),
     )

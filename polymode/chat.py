@@ -14,7 +14,7 @@ from typing import Any
 
 from polymode.errors import ConfigError
 from polymode.parsing import parse_answers
-from polymode.prompts import MAX_K, Style, build_plain_prompt, build_prompt, encodable, write_answers
+from polymode.prompts import MAX_K, Style, build_plain_prompt, build_prompt, encodable, notation_of, write_answers
 
 log = logging.getLogger(__name__)
 Message = dict[str, str]
@@ -202,7 +202,8 @@ def _prompt_of(question: str, completion: str, style: Style, ask: str, number: i
     return build_prompt(question, k, confidence=confidence, style=style, ask=ask)
 
 
-_TAGS = re.compile(r"</?(?:answer|confidence)\d*>")
+_MARKS = re.compile(r"</?(?:answer|confidence)\d*>|(?m:^\d+\.)|\|")
+"""What the notations tell their parts apart by."""
 
 
 def check_reading(
@@ -241,9 +242,9 @@ def check_reading(
     is_lost = not any(parse_answers(one, k, confidence=confidence).is_clean for one in texts)
     unknown = getattr(tokenizer, "unk_token", None)
     if is_lost and unknown and unknown in text:  # a vocabulary of words may lack these numbers, and still have the tags
-        is_lost = _TAGS.findall(text) != _TAGS.findall(form)
+        is_lost = _MARKS.findall(text) != _MARKS.findall(form)
     if is_lost:
-        other = "tags" if style.endswith("lines") else "lines"
+        other = "tags" if notation_of(style) == "lines" else "lines"
         raise ConfigError(
             f"the model's tokenizer does not keep the answer format: {form[:60]!r} comes back as {text[:60]!r}; use "
             f"format: {other}, or another model"

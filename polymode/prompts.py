@@ -1,9 +1,10 @@
 """Prompts that request the answer format (layer L1). ``parsing`` reads it.
 
-The format has two notations, which the parser tells apart: **tags** (``<answer1>Peru</answer1>``) hold any text, and
-**lines** (``1. Peru | 0.7``) take less than half the tokens where answers are short and of one line. Each is requested
-in two styles: in full for instruction-tuned models, briefly for models that learnt the format in a warm start. In full
-it may also ask for a **rationale** with each answer: the words of the question that speak for it.
+The format has three notations, which the parser tells apart: **tags** (``<answer1>Peru</answer1>``) hold any text,
+**lines** (``1. Peru | 0.7``) take less than half the tokens where answers are short and of one line, and
+**confidence-first** are tags with each confidence before its answer (without confidences they are `tags`). Each is
+requested in two styles: in full for instruction-tuned models, briefly for models that learnt the format in a warm
+start. In full it may also ask for a **rationale** with each answer: the words of the question that speak for it.
 """
 
 from __future__ import annotations
@@ -19,10 +20,20 @@ MAX_K = 20
 
 QUESTION = "{question}"
 """Stands for the question where a prompt's own text is recorded."""
-Style = Literal["full", "brief", "lines", "brief-lines", "rationale", "rationale-lines"]
-"""How a question is asked: with tags in full or briefly, with lines in full or briefly; ``rationale`` is in full and
-asks for a rationale too."""
-Notation = Literal["tags", "lines"]
+Notation = Literal["tags", "lines", "confidence-first"]
+"""How answers are written (`format` of recipes and commands)."""
+Style = Literal[
+    "full",
+    "brief",
+    "rationale",
+    "lines",
+    "brief-lines",
+    "rationale-lines",
+    "confidence-first",
+    "brief-confidence-first",
+    "rationale-confidence-first",
+]
+"""How a question is asked: in full, briefly, or in full with a rationale; in tags or in the notation that is named."""
 _THINK = "<think>"
 
 CONFIDENCE_TEXTS: tuple[str, ...] = tuple(f"{i / 20:.2f}" for i in range(21))
@@ -37,9 +48,13 @@ def check_k(k: int) -> int:
 
 
 def style_of(style: str, notation: str, of_task: Style, *, rationale: bool = False) -> Style:
-    """The style that options name: ``style`` is full, brief or `task` (the task's own), ``notation`` tags or lines.
+    """The style that options name.
 
-    With ``rationale`` it asks for a rationale with each answer.
+    Args:
+        style: full, brief or `task` (the task's own).
+        notation: a `Notation`; ``tags`` leaves the notation of a style that has one.
+        of_task: the task's own style.
+        rationale: whether it asks for a rationale with each answer.
 
     Raises:
         ConfigError: another name, or a rationale in a style that explains nothing.
@@ -47,16 +62,21 @@ def style_of(style: str, notation: str, of_task: Style, *, rationale: bool = Fal
     one_of("style", style, ("task", *get_args(Style)))
     one_of("format", notation, get_args(Notation))
     name = of_task if style == "task" else style
-    if notation == "lines" and not name.endswith("lines"):
-        name = {"full": "lines", "rationale": "rationale-lines"}.get(name, "brief-lines")
     if rationale and name.startswith("brief"):
         raise ConfigError(
             f"rationale = true does not suit the prompt style {name}, which explains nothing: use style full, which a "
             "model must know how to follow, or leave rationale out"
         )
-    if rationale:
-        name = "rationale-lines" if name.endswith("lines") else "rationale"
+    manner = next((one for one in ("brief", "rationale") if name.startswith(one)), "full")
+    manner = "rationale" if rationale else manner
+    form = notation_of(name) if notation == "tags" else notation
+    name = manner if form == "tags" else form if manner == "full" else f"{manner}-{form}"
     return cast(Style, name)
+
+
+def notation_of(style: str) -> Notation:
+    """The notation that a style writes answers in."""
+    return next((one for one in get_args(Notation) if style.endswith(one)), "tags")
 
 
 def prompt_for(example: Example, k: int, *, confidence: bool, style: Style) -> str:
@@ -76,8 +96,8 @@ def build_prompt(
         k: answers to request, 1..MAX_K. k = 1 uses ``<answer>`` without a number.
         confidence: also request the probability that each answer is correct.
         exclusive: state that at most one answer is right, so the probabilities sum to at most 1.
-        style: ``full`` and ``lines`` explain the format, with tags or lines, as do ``rationale`` and
-            ``rationale-lines``; ``brief`` and ``brief-lines`` only name K and whether confidences are wanted.
+        style: those that begin with ``brief`` only name K, whether confidences are wanted, and lines where it is
+            lines; the others explain the format, those that begin with ``rationale`` with a rationale.
         ask: what several answers are asked for with, instead of "Give exactly {k} answers that differ in meaning, the
             most likely first."; ``{k}`` stands for their number. Explained styles only.
 
@@ -87,10 +107,14 @@ def build_prompt(
     check_k(k)
     one_of("style", style, get_args(Style))
     question = encodable(question)
+    notation = notation_of(style)
+    is_first = notation == "confidence-first"
     if style.startswith("brief"):
-        with_confidence = " with confidence" if confidence else ""
-        line = f", as 1. answer{' | confidence' if confidence else ''}" if style == "brief-lines" else ""
-        return f"{question}\nGive {k} answer{'s' if k > 1 else ''}{with_confidence}{line}\n"
+        answers = f"{k} answer{'s' if k > 1 else ''}"
+        if confidence:  # the same words in both orders: a word-level tokenizer made from one knows the other
+            answers = f"confidence with {answers}" if is_first else f"{answers} with confidence"
+        line = f", as 1. answer{' | confidence' if confidence else ''}" if notation == "lines" else ""
+        return f"{question}\nGive {answers}{line}\n"
     if k == 1:
         asked = "Give the one answer that is most likely correct."
     else:
@@ -105,16 +129,19 @@ def build_prompt(
             "separated by semicolons, and nothing else; leave it empty where the question holds none."
         )
     if confidence:
-        parts.append(
-            "After each answer state the probability that this answer is correct, as a decimal number from 0 to 1."
+        what = (
+            "Before each answer state the probability that the answer you will give is correct"
+            if is_first
+            else "After each answer state the probability that this answer is correct"
         )
+        parts.append(f"{what}, as a decimal number from 0 to 1.")
         if k > 1:
             parts.append(
                 "At most one answer can be correct, so the probabilities sum to at most 1."
                 if exclusive
                 else "Several answers may be correct, so judge each one by itself; the probabilities need not sum to 1."
             )
-    if not style.endswith("lines"):
+    if notation != "lines":
         parts.append("An answer tag holds only the answer, without explanation.")
     elif not has_rationale:
         parts.append("A line holds only the answer, without explanation.")
@@ -138,18 +165,19 @@ def write_answers(
     numbers = confidences if confidences is not None else [""] * len(texts)
     whys = rationales if rationales is not None else [""] * len(texts)
     slots = list(zip(texts, whys, numbers, strict=True))
-    if style.endswith("lines"):
+    notation = notation_of(style)
+    if notation == "lines":
         return "\n".join(
             f"{i}. {text}{f' | why: {why}' if why else ''}{f' | {q}' if q else ''}"
             for i, (text, why, q) in enumerate(slots, 1)
         )
     tags = [""] if len(texts) == 1 else range(1, len(texts) + 1)
-    return "\n".join(
-        f"<answer{n}>{text}</answer{n}>"
-        + (f"<why{n}>{why}</why{n}>" if why else "")
-        + (f"<confidence{n}>{q}</confidence{n}>" if q else "")
-        for n, (text, why, q) in zip(tags, slots, strict=True)
-    )
+    lines = []
+    for n, (text, why, q) in zip(tags, slots, strict=True):
+        answer = f"<answer{n}>{text}</answer{n}>" + (f"<why{n}>{why}</why{n}>" if why else "")
+        stated = f"<confidence{n}>{q}</confidence{n}>" if q else ""
+        lines.append(stated + answer if notation == "confidence-first" else answer + stated)
+    return "\n".join(lines)
 
 
 def reasoning_opened_by(prompt: object) -> str:

@@ -11,6 +11,7 @@ import pytest
 
 from polymode import runs
 from polymode.cli import main
+from polymode.cli.confidences import Confidences, _model_options, _stored, _style
 from polymode.evaluation import evaluate
 from polymode.types import Completion, Example, Reference
 
@@ -200,3 +201,12 @@ def test_what_is_wrong_is_said_before_anything_is_made(run: Run, args: str, mess
     error = run("confidences", *args.split(), code=2)
     assert message in error and error.count("\n") == 1
     assert sorted(path.name for path in Path().iterdir()) == ["my_scorer.py", "run"]
+
+
+def test_the_sets_of_a_training_run_are_asked_for_as_it_asked(tmp_path: Path) -> None:
+    recipe = {"task": "clinic", "prompt_style": "full", "format": "confidence-first", "method": "multi-rlcr"}
+    runs.create(tmp_path / "run", recipe)
+    runs.write_steps(tmp_path / "run" / runs.TRAIN_METRICS, [])
+    options = Confidences(tmp_path / "run" / "set", method="votes")
+    stored = _stored(tmp_path / "run" / "set")
+    assert _style(_model_options(options, stored), stored) == "confidence-first"

@@ -73,7 +73,7 @@ def farmed(draw: Any, names: Sequence[str], junk: Sequence[str], spell: Callable
     good = st.sampled_from(["1", "0", "0.5", "1.0"])
     number = good if is_orderly else good | st.sampled_from(["2", "nan", ""])
     numbers = draw(st.lists(number, min_size=k, max_size=k)) if draw(st.booleans()) else None
-    notation: Any = draw(st.sampled_from(["full", "lines"]))
+    notation: Any = draw(st.sampled_from(["full", "lines", "confidence-first"]))
     body = write_answers(texts, None if numbers is None else numbers[: len(texts)], notation)
     wrapped = (
         [body, f"<think>{body}</think>\n{body}"] if is_orderly else [f"{body}</think>{body}", body * 2, body[::-1]]

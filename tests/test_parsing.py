@@ -248,10 +248,6 @@ def test_salvage_keeps_the_last_answer_of_each_slot(text: str, kept: list[str]) 
         ),
         ("<answer1>a</answer1><answer2>b</answer2>", [None, None]),
         ("<answer1>a</answer1><confidence1>0.5</confidence1><answer2>b</answer2>", [None, None]),
-        (
-            "<confidence1>0.5</confidence1><answer1>a</answer1><confidence2>0.5</confidence2><answer2>b</answer2>",
-            [None, None],
-        ),
         (f"{TWO} Slot 2 is <answer2>c</answer2>", [None, None]),
         *((slots(("a", "0.9"), ("b", odd)), [None, None]) for odd in ODD),
     ],
@@ -506,7 +502,7 @@ def test_lines_in_reasoning_that_was_cut_off_are_not_answers() -> None:
 @steady
 @given(
     st.lists(st.tuples(answer_text, grid, st.none() | answer_text | st.just("")), min_size=1, max_size=4),
-    st.sampled_from(["pairs", "blocks", "lines"]),
+    st.sampled_from(["pairs", "blocks", "first", "lines"]),
     st.booleans(),
 )
 def test_a_rationale_changes_neither_status_nor_answers_nor_confidences(
@@ -530,8 +526,8 @@ def test_a_rationale_changes_neither_status_nor_answers_nor_confidences(
             for n, (a, _, _), w in zip(numbers, slots, whys, strict=True)
         ]
         qs = [f"<confidence{n}>{q}</confidence{n}>" * confidence for n, (_, q, _) in zip(numbers, slots, strict=True)]
-        pairs = [x for pair in zip(answers, qs, strict=True) for x in pair]
-        return "\n".join(pairs if layout == "pairs" else [*answers, *qs])
+        pairs = [x for pair in zip(answers, qs, strict=True) for x in (pair[::-1] if layout == "first" else pair)]
+        return "\n".join([*answers, *qs] if layout == "blocks" else pairs)
 
     plain, text = (parse_answers(written(with_why=w), len(slots), confidence=confidence) for w in (False, True))
     assert text == parse_slowly(written(with_why=True), 0, len(slots), confidence, True, False)
@@ -590,7 +586,7 @@ def test_a_rationale_is_no_confidence() -> None:
     assert not parse_answers("1. a | 0.5", 1, confidence=False).is_clean
 
 
-@pytest.mark.parametrize("style", ["full", "lines"])
+@pytest.mark.parametrize("style", ["full", "lines", "confidence-first"])
 @pytest.mark.parametrize("k", [1, 3])
 @pytest.mark.parametrize("confidence", [True, False])
 def test_the_format_the_prompt_shows_is_the_format_that_is_read(k: int, confidence: bool, style: Style) -> None:

@@ -225,8 +225,9 @@ def _stored(folder: Path) -> dict[str, Any]:
     if not runs.is_training(run):
         return {}
     recipe = runs.read_configuration(run).config
-    named = {name: recipe[name] for name in ("task", "task_options", "data") if recipe.get(name) is not None}
-    return {**named, "model": str(run / "model"), "style": "task"}
+    names = ("task", "task_options", "data", "format", "rationale")
+    named = {name: recipe[name] for name in names if recipe.get(name) is not None}
+    return {**named, "model": str(run / "model"), "style": recipe.get("prompt_style", "task")}
 
 
 def _model_options(options: Confidences, stored: Mapping[str, Any]) -> ModelOptions:

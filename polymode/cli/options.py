@@ -12,7 +12,7 @@ from polymode.cli.flags import Count, Temperature, Whole
 from polymode.errors import ConfigError
 from polymode.policy import Conditions, Policy
 from polymode.policy.pooling import check_pool
-from polymode.prompts import Style, style_of
+from polymode.prompts import Notation, Style, style_of
 
 NOT_SAMPLING = (
     *("base_url", "api_key_env", "timeout", "retries", "patience", "concurrency", "batch", "show_progress"),
@@ -37,8 +37,9 @@ class PromptOptions:
     """Folder or file of the task's data."""
     style: Literal["task", "full", "brief"] = "task"
     """Prompt style; `task` is the task's own."""
-    format: Literal["tags", "lines"] = "tags"
-    """Notation of the answers: tags, or lines (1. Peru | 0.7), which take fewer tokens; answers of one line only."""
+    format: Notation = "tags"
+    """Notation of the answers: tags; lines (1. Peru | 0.7), which take fewer tokens, for answers of one line;
+    confidence-first, tags with the confidence before its answer."""
     rationale: bool = False
     """Ask with each answer for the words of the question that speak for it (<why1>...</why1>); style full only."""
     chat_template: Mapping[str, Any] = field(default_factory=dict)

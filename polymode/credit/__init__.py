@@ -1,24 +1,26 @@
 """From scores to advantages (layer L2): one for each completion, or one for each part of a completion.
 
 baselines: what may be subtracted from an advantage.
-dcpo:   ``credit: dcpo``, a baseline of the field.
-group:  one advantage for each completion.
-slots:  what each slot adds to the score.
-term:   ``credit: term``, an advantage for each part of a completion.
-tokens: which part a token belongs to.
+group:     one advantage for each completion.
+segments:  ``credit: dcpo`` and ``credit: coca``, baselines of the field.
+slots:     what each slot adds to the score.
+term:      ``credit: term``, an advantage for each part of a completion.
+tokens:    which part a token belongs to.
 """
 
-from polymode.credit.dcpo import dcpo_advantages
 from polymode.credit.group import EPSILON, SCALES, centred_by_group, group_advantages
-from polymode.credit.slots import SlotScores
+from polymode.credit.segments import coca_advantages, dcpo_advantages
+from polymode.credit.slots import Order, SlotScores
 from polymode.credit.term import term_advantages
 from polymode.credit.tokens import token_parts
 
 __all__ = [
     "EPSILON",
     "SCALES",
+    "Order",
     "SlotScores",
     "centred_by_group",
+    "coca_advantages",
     "dcpo_advantages",
     "group_advantages",
     "term_advantages",

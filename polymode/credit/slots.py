@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,17 @@ from numpy.typing import NDArray
 from polymode.errors import RecordError
 
 Floats = NDArray[np.float64]
+
+
+class Order(IntEnum):
+    """Where a completion states its confidences."""
+
+    INTERLEAVED = 0
+    """Each behind its answer."""
+    BLOCKED = 1
+    """All behind all answers."""
+    CONFIDENCE_FIRST = 2
+    """Each in front of its answer, whose verdict is not fixed when the confidence is sampled."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,13 +42,13 @@ class SlotScores:
     """What confidence i would add if its label were 0; NaN where none is asked for."""
     q_NK: Floats
     """Confidence i; NaN where none is stated."""
-    is_blocked_N: Floats
-    """1 where all answers come before all confidences, 0 where each confidence follows its answer."""
+    order_N: Floats
+    """`Order` of each completion."""
 
     def to_columns(self) -> Floats:
         """All of it as one array of shape (N, 2 + 6 K), for one exchange between processes."""
         by_slot = (self.coverage_NK, self.confidence_NK, self.labels_NK, self.if_hit_NK, self.if_miss_NK, self.q_NK)
-        return np.concatenate([self.total_N[:, None], self.is_blocked_N[:, None], *by_slot], 1)
+        return np.concatenate([self.total_N[:, None], self.order_N[:, None], *by_slot], 1)
 
     @classmethod
     def from_columns(cls, columns_NX: Floats) -> SlotScores:

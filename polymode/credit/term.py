@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from polymode.credit.baselines import against_others, same_verdict_mean, without_past
 from polymode.credit.group import SCALES, divisor_of, group_advantages, shrink_of
-from polymode.credit.slots import SlotScores
+from polymode.credit.slots import Order, SlotScores
 from polymode.errors import ConfigError, one_of
 
 Floats = NDArray[np.float64]
@@ -42,10 +42,11 @@ def term_advantages(
     nothing but its own proper score a confidence is best when honest, whatever later answers make of it
     (docs/credit.md has the figures).
 
-    **Malformed completions** get their whole score everywhere, since their slots cannot be told apart; the others of
-    the group get the difference of their mean score to the group's on top. What is not exact then is what the past
-    does to the format, which is taken out of the one kind and not of the other. An unscored completion gets 0. One
-    that is alone in its group with slots gets its whole score.
+    **Malformed completions** get their whole score everywhere, since their slots cannot be told apart, and so do those
+    that state each confidence before its answer, since y_i is not fixed when q_i is sampled; the others of the group
+    get the difference of their mean score to the group's on top. What is not exact then is what the past does to the
+    format, which is taken out of the one kind and not of the other. An unscored completion gets 0. One that is alone
+    in its group with slots gets its whole score.
 
     ``reasoning`` and ``confidence`` multiply the first and the last line (of completions with slots): how fast each
     learns. Where all parts share their weights and their step, that is paid for by the other parts.
@@ -77,7 +78,8 @@ def term_advantages(
 
     # NaN is a slot that is not there. Sums need 0 in its place, baselines must leave it out: hence the masks.
     is_scored_N1 = ~np.isnan(scores.total_N)[:, None]
-    has_slot_NK = is_scored_N1 & ~np.isnan(scores.coverage_NK)
+    is_in_order_N1 = scores.order_N[:, None] != Order.CONFIDENCE_FIRST
+    has_slot_NK = is_scored_N1 & is_in_order_N1 & ~np.isnan(scores.coverage_NK)
     total_N1 = np.nan_to_num(scores.total_N)[:, None]
     coverage_NK, stated_NK, labels_NK = (
         np.where(has_slot_NK, np.nan_to_num(x_NK), 0.0)
@@ -87,7 +89,7 @@ def term_advantages(
     rest_NK = np.broadcast_to(total_N1 - all_coverage_N1 - all_stated_N1, has_slot_NK.shape)
 
     # What is fixed before answer i, and before confidence i. In blocked text all answers come before all confidences.
-    is_blocked_N1 = scores.is_blocked_N[:, None] > 0
+    is_blocked_N1 = scores.order_N[:, None] == Order.BLOCKED
     earlier_coverage_NK = np.cumsum(coverage_NK, 1) - coverage_NK
     earlier_stated_NK = np.cumsum(stated_NK, 1) - stated_NK
     stated_before_answer_NK = np.where(is_blocked_N1, 0.0, earlier_stated_NK)

@@ -73,10 +73,11 @@ _KINDS: tuple[tuple[str, Loss], ...] = (
     ),
     (r"after the last slot: <", Loss("more slots than k", "give the k that was asked for (--k)")),
     (
-        r"slot \d+: <answer\d*> expected, found <(?:answer|think|analysis)",
+        r"slot \d+: (?:<confidence\d*> out of order|<answer\d*> expected, found <(?:answer|think|analysis))",
         Loss(
             "slots in another order or with other numbers",
-            "k = 1 writes <answer>, k > 1 <answer1>, <answer2>, ...; see --k",
+            "k = 1 writes <answer>, k > 1 <answer1>, <answer2>, ...; see --k; confidences stand before all answers, or "
+            "behind them",
         ),
     ),
     (

@@ -9,7 +9,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 from polymode.errors import ConfigError, one_of
 from polymode.generate.scoring import Scorer, answers_of
-from polymode.prompts import CONFIDENCE_TEXTS, Style, build_check_prompt, prompt_for
+from polymode.prompts import CONFIDENCE_TEXTS, Style, build_check_prompt, notation_of, prompt_for
 from polymode.types import Completion
 
 Reasoning = Literal["empty", "sampled"]
@@ -43,7 +43,7 @@ def p_true(
 ) -> list[Completion]:
     """Confidence of each answer = what the same model says when it is asked whether that answer is right.
 
-    Styles ``full`` and ``lines`` show question and answer and compare the words True and False, each in all its
+    Styles that explain the format show question and answer and compare the words True and False, each in all its
     spellings: q = P(True) / (P(True) + P(False)), after Kadavath et al. 2022, https://arxiv.org/abs/2207.05221. A
     model that would reason first is taken behind its reasoning: with an empty one in place of its own,
 
@@ -52,9 +52,10 @@ def p_true(
     where the first term is left out if the prompt opens the reasoning, or else with one that it samples. What True and
     False hold together, P(True) + P(False), becomes `Completion.confidence_mass`.
 
-    Style ``brief`` speaks only the answer format, so there the answer is put into the format with a confidence and q is
-    the mean of the confidence that the model would state: q = sum_g g P(g) / sum_g P(g) over the numbers of the grid.
-    Completions that are not clean are left as they are.
+    A model of a ``brief`` style speaks only the answer format, so there the answer is put into the format with a
+    confidence and q is the mean of the confidence that the model would state: q = sum_g g P(g) / sum_g P(g) over the
+    numbers of the grid; where the confidence stands first, nothing can be asked. Completions that are not clean are
+    left as they are.
 
     Args:
         completions: what is measured.
@@ -74,7 +75,12 @@ def p_true(
                 "p-true of a model of the brief style needs probabilities of a reply's middle, which a server does not "
                 "tell: use --backend transformers, or --style full for a model that follows instructions"
             )
-        begun = "<answer>{}</answer><confidence>" if style == "brief" else "1. {} | "
+        if notation_of(style) == "confidence-first":
+            raise ConfigError(
+                "p-true of a model of the brief style with format confidence-first: it states a confidence before the "
+                "answer, so it has none for an answer that is named to it; measure votes or answer-probability"
+            )
+        begun = "1. {} | " if notation_of(style) == "lines" else "<answer>{}</answer><confidence>"
         prompts = [prompt_for(completions[i].example, 1, confidence=True, style=style) for i, _ in rows]
         texts = [f"{_thought(completions[i])}{begun.format(a.text)}" for i, a in rows]
         worth = [float(g) for g in CONFIDENCE_TEXTS]

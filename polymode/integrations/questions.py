@@ -69,7 +69,7 @@ def questions_of(
         k: answers asked for.
         confidence: ask for confidences too.
         style: full, brief or `task` (the task's own).
-        notation: tags or lines.
+        notation: tags, lines or confidence-first.
         options: of the task.
 
     Raises:

@@ -7,6 +7,8 @@ says counts::
     blocked      <answer1>text</answer1> ... K times, <confidence1>q</confidence1> ... K times, with at most one
                  <analysis>..</analysis>, before or after the confidences
 
+    first        <confidence1>q</confidence1><answer1>text</answer1> ... K times, <analysis>..</analysis> or nothing
+
     lines        1. text | q                                             ... K lines, with nothing else
 
 Without confidences these are the answers alone (``1. text``). K = 1 writes ``<answer>`` and ``<confidence>`` without a

@@ -45,6 +45,7 @@ def layouts(k: int, confidence: bool) -> tuple[Layout, ...]:
         Layout(re.compile(_interleaved(answers, confidences)), slice(0, None, 2), slice(1, None, 2)),
         Layout(re.compile(_blocked(answers, confidences, k)), slice(0, k), slice(k + 1, None)),
         Layout(re.compile(rf"\s*+{lines}\s*+"), slice(0, None, 2), slice(1, None, 2)),
+        Layout(re.compile(_interleaved(confidences, answers)), slice(1, None, 2), slice(0, None, 2)),
     )
 
 
@@ -74,6 +75,7 @@ def layouts_with_rationales(k: int, confidence: bool) -> tuple[Layout, ...]:
         Layout(re.compile(_interleaved(answers, confidences)), *triples),
         Layout(re.compile(_blocked(answers, confidences, 2 * k)), *blocks),
         Layout(re.compile(rf"\s*+{lines}\s*+"), *triples),
+        Layout(re.compile(_interleaved(confidences, answers)), slice(1, None, 3), slice(0, None, 3), slice(2, None, 3)),
     )
 
 
@@ -89,8 +91,8 @@ def _confidences(numbers: list[str]) -> list[str]:
     return [_tag_pattern(f"confidence{n}", rf"({NUMBER})\s*+") for n in numbers]
 
 
-def _interleaved(answers: list[str], confidences: list[str]) -> str:
-    pairs = "".join(part for pair in zip(answers, confidences, strict=True) for part in pair)
+def _interleaved(firsts: list[str], seconds: list[str]) -> str:
+    pairs = "".join(part for pair in zip(firsts, seconds, strict=True) for part in pair)
     return rf"\s*+{pairs}{_ANALYSIS}?+"
 
 

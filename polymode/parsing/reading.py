@@ -27,7 +27,7 @@ def parse_answers(
         completion: the model's whole text, unmodified, with a ``<think>`` that its prompt opened in front
             (`polymode.prompts.with_reasoning_opened`).
         k: answers asked for, 1..MAX_K.
-        confidence: whether the format asks for a confidence after each answer.
+        confidence: whether the format asks for a confidence with each answer.
         finished: False when generation was cut off, which turns MALFORMED into TRUNCATED.
         salvage: for evaluation only: when the format was not followed, keep the last answer of each slot, up to the
             first slot without one, as PARTIAL, whatever stands around them. Their confidences are kept where all can

@@ -25,11 +25,16 @@ def scan_tags(completion: str, start: int, k: int, confidence: bool) -> tuple[An
     confidences: list[Span] = []
     rationales: list[Span | None] = []
     has_analysis = is_blocked = False
+    is_first = confidence and scanner.tag == f"<confidence{numbers[0]}>"
     for n in numbers:
+        if is_first:
+            confidences.append(scanner.slot("confidence", n, number_problem))
+        elif confidence:
+            scanner.refuse_another_order(n)
         answers.append(scanner.slot("answer", n, answer_problem))
         has_why = scanner.tag == f"<why{n}>"
         rationales.append(scanner.slot("why", n, length_problem) if has_why else None)
-        if not confidence or is_blocked:
+        if not confidence or is_blocked or is_first:
             continue
         # After the first answer the next tag tells the two layouts apart; with K = 1 only <analysis> makes it blocked.
         if not confidences and scanner.tag in ("<answer2>" if n else "<answer>", "<analysis>"):
@@ -51,15 +56,20 @@ def scan_tags(completion: str, start: int, k: int, confidence: bool) -> tuple[An
 def salvaged_tags(completion: str, start: int, end: int, k: int, confidence: bool) -> tuple[Answer, ...]:
     """The last answer of each slot between ``start`` and ``end``, up to the first slot without one.
 
-    A confidence belongs to the answer that it follows. One that is missing or no plain decimal leaves the answers as
-    they are and the whole set without confidences: calibration measured on the slots that happen to be readable would
-    be that of other sets.
+    A confidence belongs to the answer that it follows, or where a confidence stands before all answers, to the answer
+    that it precedes: the last one between this answer and another of the same slot. One that is missing or no plain
+    decimal leaves the answers as they are and the whole set without confidences: calibration measured on the slots that
+    happen to be readable would be that of other sets.
     """
     last: dict[str, Span] = {}  # of every <name>text</name> without a tag inside, by opening tag
-    opening = ""
+    before: dict[str, Span | None] = {}  # the confidence in front of each of these answers, by its tag
+    opening = first = ""
     for span, tag in _pieces(completion, start, end):
         if opening and tag == f"</{opening[1:]}" and span.end > span.start:
             last[opening] = span
+            first = first or (opening if opening.startswith(("<answer", "<confidence")) else "")
+            if opening.startswith("<answer"):
+                before[opening] = last.pop(opening.replace("answer", "confidence"), None)
         opening = tag
     answers: list[Span] = []
     confidences: list[Span] = []
@@ -68,8 +78,9 @@ def salvaged_tags(completion: str, start: int, end: int, k: int, confidence: boo
         if span is None or answer_problem(span.slice(completion)):
             break
         answers.append(span)
-        number = last.get(f"<confidence{n}>") if confidence else None
-        if number is not None and number.start > span.end and not number_problem(number.slice(completion)):
+        # A confidence that was followed by an answer of its slot is in `before`, so one that is left follows the last.
+        number = before[f"<answer{n}>"] if first.startswith("<confidence") else last.get(f"<confidence{n}>")
+        if confidence and number is not None and not number_problem(number.slice(completion)):
             confidences.append(number)
     if len(confidences) < len(answers):
         confidences = []
@@ -101,6 +112,13 @@ class _Scanner:
         if problem := problem_of(span.slice(self.completion)):
             raise Deviation(f"slot {n or 1}: <{name}{n}> {problem}")
         return span
+
+    def refuse_another_order(self, n: str) -> None:
+        """Refuse a confidence where an answer should stand."""
+        where = f"slot {n or 1}"
+        self.refuse_text(where)
+        if self.tag.startswith("<confidence"):
+            raise Deviation(f"{where}: {self.tag} out of order, <answer{n}> expected")
 
     def skip_analysis(self) -> bool:
         has_analysis = self.tag == "<analysis>"

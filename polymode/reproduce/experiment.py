@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from polymode.errors import ConfigError, number_in
+from polymode.prompts import Notation
 
 WARMUPS = ("auto", "none", "task", "self")
 _OF_TRAINING = ("warmup", "steps", "seeds", "lora", "dtype", "device", "warmup_options")
@@ -27,8 +28,8 @@ class Experiment:
     """Hugging Face name or folder of the model, or a GGUF file; smollm2 makes its own when it is left out."""
     style: Literal["task", "full", "brief"] | None = None
     """Prompt style; `task` is the task's own."""
-    format: Literal["tags", "lines"] | None = None
-    """Notation of the answers: tags, or lines (1. Peru | 0.7), which take fewer tokens."""
+    format: Notation | None = None
+    """Notation of the answers: tags; lines (1. Peru | 0.7), which take fewer tokens; confidence-first."""
     warmup: str = "auto"
     """Where the demonstrations come from that teach the format first: task, self (the model's samples) or a completions
     file; none starts every arm from the model as it is. auto: none for the paper's model, else the task where it

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from polymode.credit import SlotScores
+from polymode.credit import Order, SlotScores
 from polymode.errors import ConfigError
 from polymode.rewards.coverage import coverage_value
 from polymode.rewards.proper import loss_of
@@ -37,7 +37,7 @@ def slot_scores(scores: Sequence[Score], reward: Reward, k: int) -> SlotScores:
         raise ConfigError(f"preset = {reward.preset!r} cannot be credited by slot: use preset 'paper'")
     total_N = np.array([np.nan if score.total is None else score.total for score in scores])
     coverage_NK, confidence_NK, labels_NK, if_hit_NK, if_miss_NK, q_NK = np.full((6, len(scores), k), np.nan)
-    is_blocked_N = np.zeros(len(scores))
+    order_N = np.zeros(len(scores))
     for row, score in enumerate(scores):
         judgement = score.judgement
         if score.total is None or not judgement.answer_set.is_clean:
@@ -56,7 +56,7 @@ def slot_scores(scores: Sequence[Score], reward: Reward, k: int) -> SlotScores:
         answers: Any = judgement.answer_set.answers  # all with a confidence, or none
         if answers[0].confidence_span is not None:
             q_NK[row, :n_slots] = [answer.confidence for answer in answers]
-            is_blocked_N[row] = answers[0].confidence_span.start > answers[-1].span.start
+            order_N[row] = _order_of(answers)
         if reward.confidence_weight and reward.confidence_score != "other":
             # Each answer has a confidence: a calibrated reward has refused others.
             loss, unit = loss_of(reward.confidence_score), -reward.confidence_weight / n_slots
@@ -64,4 +64,12 @@ def slot_scores(scores: Sequence[Score], reward: Reward, k: int) -> SlotScores:
             if_hit_NK[row, :n_slots] = [unit * loss(q, 1) for q in stated]
             if_miss_NK[row, :n_slots] = [unit * loss(q, 0) for q in stated]
             confidence_NK[row, :n_slots] = unit * np.array(answer_losses(judgement, stated, reward.confidence_score))
-    return SlotScores(total_N, coverage_NK, confidence_NK, labels_NK, if_hit_NK, if_miss_NK, q_NK, is_blocked_N)
+    return SlotScores(total_N, coverage_NK, confidence_NK, labels_NK, if_hit_NK, if_miss_NK, q_NK, order_N)
+
+
+def _order_of(answers: Any) -> Order:
+    """Where the answers of a clean completion have their confidences: all in one way, so the first one tells."""
+    first = answers[0].confidence_span.start
+    if first < answers[0].span.start:
+        return Order.CONFIDENCE_FIRST
+    return Order.BLOCKED if first > answers[-1].span.start else Order.INTERLEAVED

@@ -207,7 +207,7 @@ class DDXPlus:
     def _example(self, row: Row, split: Split) -> Example:
         findings = in_order(row.tokens, self._evidences)
         initial = finding_of(row.initial, self._evidences)
-        if self.prompt_style == "brief":
+        if self.prompt_style.startswith("brief"):
             question = describe_briefly(row.age, row.sex, initial, findings)
         else:
             ask = "Which condition explains" if self.target == "pathology" else "Which conditions could explain"

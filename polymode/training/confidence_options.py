@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 LOSS_TYPES = ("dapo", "grpo", "dr_grpo", "bnpo", "cispo")
 """Losses of TRL that are a weighted sum over tokens."""
+_SEGMENTED = ("dcpo", "coca")
+"""Credits that score confidences themselves."""
 Count = Annotated[int, Strict(), Field(ge=1)]
 Whole = Annotated[int, Strict(), Field(ge=0)]
 
@@ -67,17 +69,33 @@ def replay_options(section: Mapping[str, Any]) -> ReplayOptions:
 
 def credit_conflicts(recipe: Recipe) -> Iterator[str]:
     """What contradicts credit for single tokens, or needs ``credit: expected``; the first is reported."""
-    if recipe.credit in ("term", "dcpo") and recipe.loss_type == "luspo":
+    credit = f"credit = {recipe.credit!r}"
+    if recipe.credit in ("term", *_SEGMENTED) and recipe.loss_type == "luspo":
         yield (
-            f"loss_type = 'luspo' with credit = {recipe.credit!r}: it is made for one advantage for each completion; "
+            f"loss_type = 'luspo' with {credit}: it is made for one advantage for each completion; "
             "use loss_type = 'dapo', or credit = 'sequence'"
         )
-    if recipe.credit == "dcpo" and not METHODS[recipe.method].has_confidence:
-        yield f"credit = 'dcpo' with method = {recipe.method!r}: no confidences to credit; use single-rlcr, multi-rlcr"
-    if recipe.credit == "dcpo" and recipe.scale_rewards != "none":
+    if recipe.credit in _SEGMENTED:
+        if not METHODS[recipe.method].has_confidence:
+            yield f"{credit} with method = {recipe.method!r}: no confidences to credit; use single-rlcr, multi-rlcr"
+        if recipe.scale_rewards != "none":
+            yield (
+                f"scale_rewards = {recipe.scale_rewards!r} with {credit}: it divides each part by its group's "
+                "deviation itself; leave scale_rewards out"
+            )
+        for name, plain in (("confidence_score", "brier"), ("confidence_weight", 1.0)):
+            if (value := getattr(recipe, name)) != plain:
+                yield f"{name} = {value!r} with {credit}: it scores confidences in its own way; leave {name} out"
+    is_first = recipe.format == "confidence-first"
+    if recipe.credit == "coca" and not is_first:
         yield (
-            f"scale_rewards = {recipe.scale_rewards!r} with credit = 'dcpo': it divides each part by its group's "
-            "deviation itself; leave scale_rewards out"
+            f"credit = 'coca' with format = {recipe.format!r}: it is for a confidence that stands before its answer; "
+            "use format: confidence-first, or credit: dcpo"
+        )
+    if recipe.credit in ("term", "expected", "dcpo") and is_first and METHODS[recipe.method].has_confidence:
+        yield (
+            f"format = 'confidence-first' with {credit}: whether an answer is right is not fixed when a confidence "
+            "before it is sampled; use credit: coca or sequence, or format: tags"
         )
     given = {"replay": recipe.replay, "confidence_questions": recipe.confidence_questions != "all"}
     if recipe.credit != "expected":

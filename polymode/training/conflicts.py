@@ -45,7 +45,7 @@ def conflicts(recipe: Recipe) -> Iterator[str]:
         ("objective_k", 0, "objective", "pass@k"),
         ("exploration_weight", 0.1, "exploration", "batch"),
     ):
-        if getattr(recipe, name) != plain and getattr(recipe, switch) in ("sequence", "dcpo", "mean", "none"):
+        if getattr(recipe, name) != plain and getattr(recipe, switch) in ("sequence", "dcpo", "coca", "mean", "none"):
             yield f"{_setting(recipe, name)} is given without {switch}: add {switch}: {value}"
     if recipe.confidence_credit != 1 and not has_confidence:
         yield (

@@ -1,4 +1,4 @@
-"""TRL's GRPO trainer with an advantage for each token: ``credit: term`` and ``dcpo`` (formulas in `polymode.credit`).
+"""TRL's GRPO trainer with an advantage for each token: ``credit: term``, ``dcpo`` and ``coca`` (`polymode.credit`).
 
 TRL generates, scores, logs and computes the loss as always; its loss takes advantages of shape (completions, tokens),
 and only they are replaced. Statistics are over all completions of the step, of every process and accumulation step.
@@ -13,13 +13,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from polymode.credit import SlotScores, dcpo_advantages, term_advantages, token_parts
+from polymode.credit import SlotScores, coca_advantages, dcpo_advantages, term_advantages, token_parts
 from polymode.decoding.texts import CompletionDecoder
 from polymode.decoding.token_starts import TokenStarts
 from polymode.rewards.slots import slot_scores
 from polymode.training.recipe import Recipe
 from polymode.training.reward import ScoredText, ScoreLedger
 from polymode.training.shared_prompt import SharedPromptTrainer
+
+BY_SEGMENT = {"dcpo": dcpo_advantages, "coca": coca_advantages}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,8 +87,8 @@ class TermCreditTrainer(SharedPromptTrainer):
 
     def _advantages_of_parts(self, scores: SlotScores) -> NDArray[np.float64]:
         """Advantages of the parts of all completions of the step, shape (N, 1 + 2 K)."""
-        if self._recipe.credit == "dcpo":
-            return dcpo_advantages(scores, self.num_generations)
+        if self._recipe.credit in BY_SEGMENT:
+            return BY_SEGMENT[self._recipe.credit](scores, self.num_generations)
         return term_advantages(
             scores,
             self.num_generations,

@@ -20,7 +20,7 @@ import numpy as np
 from polymode.errors import ConfigError, RecordError, number_in, one_of
 from polymode.judging import judge
 from polymode.parsing import parse_answers
-from polymode.prompts import Style, check_k, write_answers
+from polymode.prompts import Style, check_k, notation_of, write_answers
 from polymode.rewards import METHODS
 from polymode.runs import read_demonstrations
 from polymode.tasks import Demonstrates, Task
@@ -225,21 +225,28 @@ def write_set(candidates: Sequence[Candidate], *, has_confidence: bool, style: S
 
 
 def in_notation(demonstration: Completion, style: Style) -> Completion:
-    """The demonstration with its answers in the notation of a style; its reasoning stays.
+    """The demonstration with its answers in the notation of a style (`rewritten`)."""
+    k, confidence = demonstration.k, demonstration.has_confidence
+    return replace(demonstration, text=rewritten(demonstration.text, k, confidence=confidence, style=style))
+
+
+def rewritten(text: str, k: int, *, confidence: bool, style: Style) -> str:
+    """A well-formed completion with its answers in the notation of a style; its reasoning stays.
 
     Raises:
-        ConfigError: an answer that a line cannot hold.
+        ConfigError: the text does not keep the answer format, or has an answer that a line cannot hold.
     """
-    text = demonstration.text
-    answers = parse_answers(text, demonstration.k, confidence=demonstration.has_confidence).answers
-    texts = [a.text for a in answers]
-    whys = [a.rationale or "" for a in answers]
-    if style.endswith("lines") and (bad := [text for text in (*texts, *whys) if "\n" in text or "|" in text]):
+    read = parse_answers(text, k, confidence=confidence)
+    if not read.is_clean:
+        raise ConfigError(f"a demonstration cannot be read ({read.reason}): correct it, or the task's demonstrate")
+    texts, whys = [a.text for a in read.answers], [a.rationale or "" for a in read.answers]
+    is_lines = notation_of(style) == "lines"
+    if is_lines and (bad := [part for part in (*texts, *whys) if "\n" in part or "|" in part]):
         raise ConfigError(f"format = 'lines' cannot hold the answer {bad[0]!r:.60}: use format = 'tags'")
-    numbers = [a.confidence_span.slice(text) for a in answers if a.confidence_span is not None]
+    numbers = [a.confidence_span.slice(text) for a in read.answers if a.confidence_span is not None]
     thought = "".join(text.rpartition("</think>")[:2])
     written = write_answers(texts, numbers or None, style, rationales=whys)
-    return replace(demonstration, text=f"{thought}\n{written}" if thought else written)
+    return f"{thought}\n{written}" if thought else written
 
 
 def plain_answer(text: str) -> str:

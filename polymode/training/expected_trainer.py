@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from polymode.credit.group import divisor_of, shrink_of
+from polymode.credit.slots import Order
 from polymode.decoding.settings import base_of
 from polymode.errors import ConfigError
 from polymode.prompts import Style
@@ -74,11 +75,16 @@ class ExpectedCreditTrainer(TermCreditTrainer):
 
     def _add_credit(self, output: dict[str, Any], step: StepCredit) -> None:
         learns_N = [row.get(LEARNS, "both") for row in step.inputs]
+        # What a confidence in front of its answer would have led to is not known: the answer might have been another.
+        order_N = step.scores.order_N[step.first : step.first + len(step.batch)]
+        is_fixed_N = (order_N != Order.CONFIDENCE_FIRST).tolist()
         stated_N: list[list[Stated]] = [
             stated_confidences(self._numbers, ids_T, starts_T, scored.score.answer_set)
-            if scored.score.total is not None and learns != "answers"
+            if is_fixed and scored.score.total is not None and learns != "answers"
             else []
-            for ids_T, starts_T, scored, learns in zip(step.ids_N_T, step.starts_N_T, step.batch, learns_N, strict=True)
+            for ids_T, starts_T, scored, learns, is_fixed in zip(
+                step.ids_N_T, step.starts_N_T, step.batch, learns_N, is_fixed_N, strict=True
+            )
         ]
         labels_N = [[float(y or 0) for y in scored.score.judgement.labels] for scored in step.batch]  # None: unscored
         choices = Choices(self._numbers, [one for row in stated_N for one in row], self._loss)

@@ -18,7 +18,7 @@ from pydantic.dataclasses import dataclass
 
 from polymode.chat import Chat
 from polymode.errors import ConfigError, DataNotFoundError, UserError
-from polymode.prompts import check_k
+from polymode.prompts import Notation, check_k
 from polymode.rewards import METHODS, Reward, check_question, term_names
 from polymode.rewards.coverage import least_gain
 from polymode.runs import read_shots
@@ -96,8 +96,9 @@ class Recipe:
     """Further arguments of from_pretrained, for example attn_implementation or revision."""
     prompt_style: Literal["task", "full", "brief"] = "task"
     """Prompt style; `task` uses the task's own."""
-    format: Literal["tags", "lines"] = "tags"
-    """Notation of the answers: tags, or lines (`1. Peru | 0.7`), which take fewer tokens; answers of one line only."""
+    format: Notation = "tags"
+    """Notation of the answers: tags; lines (`1. Peru | 0.7`), which take fewer tokens, for answers of one line;
+    confidence-first, tags with the confidence before its answer."""
     rationale: Flag = False
     """Ask with each answer for the words of the question that speak for it (`<why1>`); style full only, no reward."""
     chat_template: Mapping[str, Any] = field(default_factory=dict)
@@ -134,9 +135,9 @@ class Recipe:
     """none or batch; group (division by each group's deviation) is refused for calibrated rewards."""
     allow_group_scale: Flag = False
     """Let group through with a calibrated reward, to measure what it breaks."""
-    credit: Literal["sequence", "term", "expected", "dcpo"] = "sequence"
+    credit: Literal["sequence", "term", "expected", "dcpo", "coca"] = "sequence"
     """sequence: every token gets the completion's score; term: what it causes; expected: a confidence also what all
-    other values would have caused; dcpo: to compare with (docs/credit.md)."""
+    other values would have caused; dcpo, and coca with confidence-first: to compare with (docs/credit.md)."""
     reasoning_credit: Positive = 1.0
     """`term` and `expected`: factor of the credit of tokens outside the slots, the noisiest part."""
     confidence_credit: Positive = 1.0

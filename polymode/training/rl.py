@@ -205,6 +205,7 @@ def build_trainer(
             "sequence": SharedPromptTrainer,
             "term": partial(TermCreditTrainer, **of_parts),
             "dcpo": partial(TermCreditTrainer, **of_parts),
+            "coca": partial(TermCreditTrainer, **of_parts),
             "expected": partial(ExpectedCreditTrainer, **of_parts, style=style),
         }[recipe.credit]
         with engine_options(recipe.vllm):
@@ -346,7 +347,10 @@ def lab_model(task: Task, recipe: Recipe) -> Path:
             "accelerate launch"
         )
     settings = WarmStart(
-        steps=recipe.warm_start_steps, seed=recipe.warm_start_seed, demonstrations=recipe.warm_start_demonstrations
+        steps=recipe.warm_start_steps,
+        seed=recipe.warm_start_seed,
+        demonstrations=recipe.warm_start_demonstrations,
+        notation=recipe.format,
     )
     return warm_start(task, settings)  # type: ignore[arg-type]
 

@@ -184,7 +184,7 @@ def check_sections(recipe: Recipe) -> None:
             )
         for applies, table, why in (
             (METHODS[recipe.method].has_confidence, _BREAKS_CALIBRATION, "a method with confidences"),
-            (recipe.credit in ("term", "dcpo"), _BREAKS_TERM_CREDIT, f"credit = {recipe.credit!r}"),
+            (recipe.credit in ("term", "dcpo", "coca"), _BREAKS_TERM_CREDIT, f"credit = {recipe.credit!r}"),
         ):
             if applies and name in table and value != table[name][0]:
                 reason = table[name][1]

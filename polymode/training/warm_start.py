@@ -20,10 +20,12 @@ import torch
 from datasets import Dataset
 from transformers import DataCollatorForSeq2Seq, PreTrainedTokenizerFast, Trainer, TrainingArguments
 
+from polymode.chat import check_reading
 from polymode.errors import ConfigError
-from polymode.prompts import prompt_for
+from polymode.prompts import Notation, prompt_for, style_of
 from polymode.tasks import Demonstrates, Task
 from polymode.tasks.data_files import cache_folder
+from polymode.training.demonstrations import rewritten
 from polymode.training.lab_model import LabModelSize, build_model, build_tokenizer
 from polymode.training.uninformative import check_vocabulary, without_information
 
@@ -33,6 +35,8 @@ _FINGERPRINT_EXAMPLES = 64
 _CHUNK = 4096
 _SORTED_BATCHES = 50
 _NO_LOSS = -100
+_ANY = 1_000_000
+"""Tokens: no limit on a completion."""
 _SEED_OFFSET = 1_000_000  # examples of the warm start are not those of reinforcement learning
 
 
@@ -55,6 +59,8 @@ class WarmStart:
     demonstrations: Literal["noisy", "uninformative"] = "noisy"
     """noisy: as the task writes them; uninformative: confidences and the order of the answers say nothing
     (`polymode.training.uninformative`)."""
+    notation: Notation = "tags"
+    """How their answers are written and asked for."""
     size: LabModelSize = field(default_factory=LabModelSize)
 
 
@@ -63,6 +69,9 @@ def warm_start(task: DemonstrationTask, settings: WarmStart) -> Path:
     tokenizer = build_tokenizer(task.vocabulary())
     if settings.demonstrations == "uninformative":
         check_vocabulary(tokenizer, task.name)
+    if settings.notation != "tags":  # its words may be missing; the task itself writes tags
+        style = style_of("task", settings.notation, task.prompt_style)
+        check_reading(tokenizer, None, 0, k=1, confidence=True, style=style, max_tokens=_ANY, has_shots=True)
     target = cache_folder() / "warm-start" / f"{task.name}-{_fingerprint(task, settings, tokenizer)}"
     if (target / "config.json").exists():
         return target
@@ -122,6 +131,7 @@ def _demonstrations(
 def _texts(task: DemonstrationTask, settings: WarmStart, n: int) -> Iterator[tuple[str, str]]:
     """``n`` pairs of prompt and demonstration; the examples of a finite task come again, each time shown anew."""
     rng = np.random.default_rng([settings.seed, 1])
+    style = style_of("task", settings.notation, task.prompt_style)
     ks, shares = zip(*FORMATS, strict=True)
     ks_N, has_confidence_N = rng.choice(ks, p=shares, size=n).tolist(), (rng.random(n) < 0.5).tolist()
     start = chunk = 0
@@ -131,17 +141,19 @@ def _texts(task: DemonstrationTask, settings: WarmStart, n: int) -> Iterator[tup
         if not examples:
             raise ConfigError(f"task {task.name!r} has no training examples to demonstrate: check its data")
         for example, k, confidence in zip(examples, ks_N[start:], has_confidence_N[start:], strict=False):
-            prompt = prompt_for(example, k, confidence=confidence, style=task.prompt_style)
+            prompt = prompt_for(example, k, confidence=confidence, style=style)
             text = task.demonstrate(example, k, confidence=confidence, rng=rng)
             if settings.demonstrations == "uninformative":
                 text = without_information(text, k, confidence=confidence, rng=rng)
+            if style != task.prompt_style:
+                text = rewritten(text, k, confidence=confidence, style=style)
             yield prompt, text
         start, chunk = start + len(examples), chunk + 1
 
 
 def _fingerprint(task: DemonstrationTask, settings: WarmStart, tokenizer: PreTrainedTokenizerFast) -> str:
     options = asdict(settings)
-    del options["demonstrations"]  # the sample tells them apart
+    del options["demonstrations"], options["notation"]  # the sample tells them apart
     content = {
         "settings": options,
         "formats": FORMATS,

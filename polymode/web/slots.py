@@ -10,11 +10,13 @@ from collections.abc import Callable, Sequence
 
 from pydantic import BaseModel, Field
 
-from polymode.parsing import parse_answers
+from polymode.parsing import final_part, parse_answers
 from polymode.types import Answer, AnswerSet
 
 _END = re.compile(r"</confidence\d*>|\n")
-"""What ends a slot, in either form that answers are written in."""
+"""What ends a slot, in tags or lines."""
+_END_FIRST = re.compile(r"</answer\d*>")
+"""What ends a slot that begins with its confidence."""
 
 
 class Slot(BaseModel):
@@ -59,7 +61,9 @@ class SlotReader:
 
 def written(text: str, k: int) -> tuple[Answer, ...]:
     """The slots that are complete in the beginning of a completion; none while it reasons."""
-    end = max((match.end() for match in _END.finditer(text)), default=0)
+    answer, confidence = (final_part(text).find(tag) for tag in ("<answer", "<confidence"))
+    is_first = confidence >= 0 and not 0 <= answer < confidence
+    end = max((match.end() for match in (_END_FIRST if is_first else _END).finditer(text)), default=0)
     if not end:
         return ()
     answers = parse_answers(text[:end], k, confidence=True, finished=True, salvage=True).answers

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from polymode.credit import SlotScores, group_advantages, term_advantages, token_parts
+from polymode.credit import Order, SlotScores, group_advantages, term_advantages, token_parts
 from polymode.errors import ConfigError, RecordError
 from polymode.parsing import parse_answers
 
@@ -76,7 +76,7 @@ def test_answers_before_all_confidences_are_credited_with_all_of_them() -> None:
     """One group, y = 0 everywhere, s_1 = -.125 or 0, s_2 = 0: in blocked text confidence 1 comes after answer 2."""
     slots = scores([[0, 0], [0, 0]], [[0.5, 0], [0, 0]])
     np.testing.assert_allclose(term_advantages(slots, 2)[:, 2], 0, atol=1e-12)
-    blocked = replace(slots, is_blocked_N=np.ones(2))
+    blocked = replace(slots, order_N=np.full(2, float(Order.BLOCKED)))
     np.testing.assert_allclose(term_advantages(blocked, 2)[:, 2], [-0.0625, 0.0625])
 
 
@@ -96,6 +96,20 @@ def test_malformed_completions_get_the_whole_score_everywhere_and_unscored_ones_
     none = np.full((3, 2), NAN)
     found = term_advantages(SlotScores(np.array([2.0, 0.0, NAN]), hits, none, hits, none, none, none, np.zeros(3)), 3)
     np.testing.assert_allclose(found, np.broadcast_to([[1.0], [-1.0], [0.0]], (3, 5)))
+
+
+@pytest.mark.parametrize("options", [{}, {"later": 1}, {"own_confidence": False}])
+def test_a_confidence_before_its_answer_is_credited_with_the_whole_score(options) -> None:
+    """Its y is not fixed when it is sampled: such a completion counts as one whose slots cannot be told apart."""
+    rng = np.random.default_rng(1)
+    given = scores(rng.random((8, 2)) < 0.4, rng.random((8, 2)))
+    first = replace(given, order_N=np.array([Order.CONFIDENCE_FIRST, *[Order.INTERLEAVED] * 7], float))
+    found = term_advantages(first, 4, **options)
+    whole = group_advantages(given.total_N.reshape(2, 4)).ravel()
+    np.testing.assert_allclose(found[0], whole[0])
+    for array in (given.coverage_NK, given.confidence_NK, given.labels_NK, given.if_hit_NK, given.if_miss_NK):
+        array[0] = NAN
+    np.testing.assert_allclose(found, term_advantages(given, 4, **options))
 
 
 def test_good_format_is_credited_to_the_slots_too() -> None:
@@ -179,6 +193,16 @@ def test_tokens_of_one_character_each_belong_to_the_slot_around_them() -> None:
         ]
     ):
         assert "".join(c for c, p in zip(TEXT, parts, strict=True) if p == part) == slot
+
+
+@pytest.mark.parametrize("space", ["", "\n "])
+def test_a_confidence_before_its_answer_has_its_own_tokens(space: str) -> None:
+    slots = ["<confidence1>0.5</confidence1>", "<answer1>x < y</answer1>", "<confidence2> 1</confidence2>"]
+    slots += ["<answer2>z</answer2>"]
+    text = "<think>a</think>" + space.join(slots)
+    parts = token_parts(parse_answers(text, 2, confidence=True), text, range(len(text)), 2)
+    for part, slot in zip((3, 1, 4, 2), slots, strict=True):
+        assert "".join(c for c, p in zip(text, parts, strict=True) if p == part) == slot
 
 
 @pytest.mark.parametrize("end", ["", "\n"])

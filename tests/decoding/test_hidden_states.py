@@ -1,4 +1,4 @@
-"""Where a confidence is decided, in both formats, and the states there, against one plain pass for each text."""
+"""Where a confidence is decided, in every notation, and the states there, against one plain pass for each text."""
 
 from collections.abc import Callable
 from typing import Any
@@ -23,6 +23,7 @@ TAGS = "<think> hm </think><answer1>flu</answer1><confidence1>0.55</confidence1>
 )
 LINES = "1. flu | 0.55\n2. cold, or é | .3"
 BLOCKED = "<answer1>flu</answer1><answer2>cold</answer2><confidence1>1</confidence1><confidence2> 0.5 </confidence2>"
+FIRST = "<confidence1>0.55</confidence1><answer1>flu</answer1>\n<confidence2>.3</confidence2><answer2>cold</answer2>"
 
 
 def digit_wise() -> PreTrainedTokenizerFast:
@@ -36,13 +37,13 @@ def digit_wise() -> PreTrainedTokenizerFast:
 
 
 TOKENIZERS: dict[str, Callable[[], Any]] = {
-    "words": lambda: build_tokenizer([TAGS, LINES, BLOCKED]),
+    "words": lambda: build_tokenizer([TAGS, LINES, BLOCKED, FIRST]),
     "bytes": digit_wise,
 }
 
 
 @pytest.mark.parametrize("tokenizer_name", TOKENIZERS)
-@pytest.mark.parametrize("text", [TAGS, LINES, BLOCKED])
+@pytest.mark.parametrize("text", [TAGS, LINES, BLOCKED, FIRST])
 def test_the_token_after_the_position_is_the_first_that_writes_the_number(text: str, tokenizer_name: str) -> None:
     tokenizer = TOKENIZERS[tokenizer_name]()
     ids: Any = tokenizer(text, add_special_tokens=False)["input_ids"]

@@ -128,6 +128,21 @@ def test_p_true_of_a_brief_prompt_is_the_mean_confidence_the_model_would_state()
     assert broken.confidences is None and len(scorer.seen) == 2
 
 
+def test_a_model_that_states_its_confidence_first_has_none_for_an_answer_that_is_named_to_it() -> None:
+    text = (
+        "<confidence1>0.5</confidence1><answer1>red</answer1><confidence2>0</confidence2><answer2>dark blue</answer2>"
+    )
+    stated = Completion(EXAMPLE, text, 2, True)
+    with pytest.raises(
+        ConfigError, match="p-true of a model of the brief style with format confidence-first: it states"
+    ):
+        p_true([stated], Scripted({}), style="brief-confidence-first")
+    (measured,) = p_true([stated], Scripted({"True": 0.3, "False": 0.1}), style="confidence-first")
+    assert measured.confidences == pytest.approx((0.75, 0.75))
+    (measured,) = answer_probabilities([stated], Scripted({}), style="confidence-first")
+    assert measured.confidences == pytest.approx((math.exp(-3 / 4), math.exp(-9 / 4)))
+
+
 def test_a_model_that_gives_no_candidate_any_mass_knows_nothing() -> None:
     (measured,) = p_true([completion(TEXT)], Scripted({}), style="full")
     assert measured.confidences == (0.5, 0.5) and measured.confidence_mass == (0.0, 0.0)

@@ -1,22 +1,27 @@
-"""`credit: term` in the trainer: each token's advantage by hand, and the same ones from one process and from two."""
+"""Credit for tokens in the trainer: each token's advantage by hand, and the same from one process and from two."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from transformers import AutoTokenizer
 
-from polymode.credit import SlotScores, term_advantages
+from polymode.credit import Order, SlotScores, coca_advantages, term_advantages
 from polymode.errors import ConfigError
+from polymode.parsing import parse_answers
 from polymode.tasks.records import Records
+from polymode.training.lab_model import LabModelSize
 from polymode.training.recipe import Recipe
 from polymode.training.rl import build_trainer, train
+from polymode.training.warm_start import WarmStart, warm_start
 
 # TRL 1.16 calls transformers 5 by old names; `train` leaves these warnings out, here the trainer is built by hand.
 pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.*:FutureWarning")
@@ -98,6 +103,42 @@ def test_every_token_has_the_advantage_of_its_part(pair_recipe: Callable[..., Re
     np.testing.assert_allclose(found["advantages"][3, :n].numpy(), -1.64125, atol=1e-6)
 
 
+FIRST = tuple(re.sub(r"(<answer.>.*?</answer.>)(<confidence.>.*?</confidence.>)", r"\2\1", text) for text in TEXTS)
+"""The same with each confidence before its answer."""
+
+
+def test_confidences_before_answers_have_the_advantages_of_coca(
+    pair_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    """References tea and milk, y = 11, 01, 10, malformed; q as above, at the tokens in front of the answers."""
+    recipe = pair_recipe(credit="coca", format="confidence-first", questions_per_step=1)
+    found = advantages(recipe, tmp_path, list(FIRST), [json.dumps(["tea", "milk"])] * 4)
+    blank = [np.nan, np.nan]
+    y, q = np.array([[1, 1], [0, 1], [1, 0], blank]), np.array([[0.8, 0.5], [0.2, 0.5], [0.5, 0.2], blank])
+    s, hit, miss = (-((q - label) ** 2) / 2 for label in (y, 1, 0))
+    total = np.array([2.855, 1.855, 1.855, 0.0])
+    order_N = np.array([*[Order.CONFIDENCE_FIRST] * 3, Order.INTERLEAVED], float)
+    parts = coca_advantages(SlotScores(total, y, s, y, hit, miss, q, order_N), 4)
+    # Rates 2/3 and 2/3. Slot 1: errors 2/15, 7/15, 1/6, so that the second is worst; slot 2: 1/6, 1/6, 7/15.
+    assert parts[1, 3] < 0 < parts[2, 3] < parts[0, 3] and parts[2, 4] < 0 < parts[0, 4]
+    for row in (0, 1, 2):
+        whole, a1, a2, q1, q2 = parts[row]
+        expected = [whole] * 5 + [q1] * 3 + [a1] * 3 + [q2] * 3 + [a2] * 3 + [whole]
+        np.testing.assert_allclose(found["advantages"][row, : len(expected)].numpy(), expected, atol=1e-6)
+    np.testing.assert_allclose(found["advantages"][3, :5].numpy(), parts[3, 0], atol=1e-6)
+
+
+def test_term_credit_gives_a_confidence_before_its_answer_the_whole_score(
+    pair_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    """A model that was asked for tags wrote so by itself: R - mean = 1.21375, .21375, .21375, -1.64125 everywhere."""
+    recipe = pair_recipe(questions_per_step=1)
+    found = advantages(recipe, tmp_path, [FIRST[0], *TEXTS[1:]], [json.dumps(["tea", "milk"])] * 4)
+    n = int(found["completion_mask"][0].sum())
+    np.testing.assert_allclose(found["advantages"][0, :n].numpy(), 1.21375, atol=1e-6)
+    assert len(set(found["advantages"][1].tolist())) > 1  # the others have their parts
+
+
 OPENS = "{% for m in messages %}<user>{{ m['content'] }}</user>{% endfor %}<bot><think>"
 OPENS_NOT = OPENS.removesuffix("<think>")
 
@@ -123,12 +164,30 @@ def test_reasoning_that_the_template_opened_is_seen_and_moves_no_credit(
     np.testing.assert_allclose(opened["advantages"][3, :5].numpy(), -1.64125, atol=1e-6)
 
 
+def test_a_run_from_a_warm_start_in_its_own_order(
+    drinks_task: Any, small_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    """A model that learnt the notation answers in it, and CoCA's credit trains it a few steps."""
+    size = LabModelSize(hidden=32, layers=2, heads=2, intermediate=64, positions=128)
+    settings = WarmStart(steps=400, batch=32, learning_rate=1e-2, size=size, notation="confidence-first")
+    model = warm_start(drinks_task, settings)
+    recipe = small_recipe(credit="coca", format="confidence-first", model=str(model), max_steps=2)
+    train(recipe, tmp_path / "run")
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert len(lines) == 2 and all(line["share_clean"] > 0.3 and 0 < line["grad_norm"] < np.inf for line in lines)
+    tables = sorted((tmp_path / "run").rglob("completions_*.parquet"))
+    texts = [text for table in tables for text in pq.read_table(table)["completion"].to_pylist()]
+    clean = [text for text in texts if parse_answers(text, 3, confidence=True).is_clean]
+    assert clean and all(text.index("<confidence1>") < text.index("<answer1>") for text in clean)
+
+
 @pytest.mark.parametrize(
     "options",
     [
         {},
         {"method": "multi-rlvr"},
         {"credit": "dcpo"},
+        {"credit": "coca", "format": "confidence-first"},
         {"method": "single-rlcr"},
         {"scale_rewards": "batch", "device_batch": 8},
     ],
@@ -158,7 +217,7 @@ def test_a_chat_model_with_adapters(chat_model: Path, small_recipe: Callable[...
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"credit": "token"}, "credit = 'token' is not known: use one of sequence, term, expected or dcpo"),
+        ({"credit": "token"}, "credit = 'token' is not known: use one of sequence, term, expected, dcpo or coca"),
         ({"scale_rewards": "group"}, "scale_rewards = 'group' with method = 'multi-rlcr'"),
         ({"preset": "released"}, "credit = 'term' with preset = 'released'"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -140,6 +141,15 @@ def test_the_gradient_is_that_of_the_enumerated_expected_score(
     exact = gradient(model, expected)
     torch.testing.assert_close(grads[0] - grads[1], 2 * exact, rtol=2e-3, atol=1e-6)
     assert exact.norm() > 1e-4
+
+
+def test_a_confidence_before_its_answer_has_no_expected_score(recipe_of: Callable[..., Recipe], tmp_path: Path) -> None:
+    """Asked for tags, a model wrote it so by itself: the answer might have been another after another value."""
+    behind = SET.format("tea", "0.2", "water", "0.8")
+    first = re.sub(r"(<answer.>.*?</answer.>)(<confidence.>.*?</confidence.>)", r"\2\1", behind)
+    trainer, output = trainer_with(recipe_of(), tmp_path, [first, behind] * 2)
+    assert [len(row) for row in trainer._confidences] == [0, 2, 0, 2]
+    assert len(set(output["advantages"][0, : int(output["completion_mask"][0].sum())].tolist())) == 1
 
 
 def test_given_the_answers_the_value_that_was_sampled_does_not_matter(

@@ -196,9 +196,42 @@ def test_a_folder_is_no_recipe(tmp_path: Path) -> None:
         ({"preset": "released"}, "credit = 'dcpo' with preset = 'released'"),
         ({"confidence_credit": 4.0}, "confidence_credit = 4.0 is given without credit: add credit: term"),
         ({"trl": {"use_liger_kernel": True}}, "use_liger_kernel = True with credit = 'dcpo' is refused"),
+        ({"confidence_score": "log"}, "confidence_score = 'log' with credit = 'dcpo': it scores confidences in its"),
+        ({"confidence_weight": 0.5}, "confidence_weight = 0.5 with credit = 'dcpo': it scores confidences in its own"),
     ],
 )
-def test_what_dcpo_credit_does_not_go_with_is_refused(options: dict[str, Any], message: str) -> None:
+def test_what_dcpo_and_coca_do_not_go_with_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Recipe(credit="dcpo", **options)
-    assert Recipe(credit="dcpo").credit == "dcpo"
+    with pytest.raises(ConfigError, match=message.replace("dcpo", "coca")):
+        Recipe(credit="coca", format="confidence-first", **options)
+
+
+FIRST: dict[str, Any] = {"format": "confidence-first"}
+
+
+@pytest.mark.parametrize("options", [{"credit": "dcpo"}, {"credit": "coca", **FIRST}, FIRST])
+@pytest.mark.parametrize("method", ["single-rlcr", "multi-rlcr"])
+def test_each_order_has_its_credit(options: dict[str, Any], method: str) -> None:
+    assert Recipe(**{"method": method, **options}).format == options.get("format", "tags")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"credit": "coca"}, "credit = 'coca' with format = 'tags': it is for .* use format: confidence-first"),
+        ({"credit": "coca", "format": "lines"}, "credit = 'coca' with format = 'lines'"),
+        *(
+            ({"credit": credit, **FIRST}, f"format = 'confidence-first' with credit = '{credit}': .* use credit: coca")
+            for credit in ("term", "expected", "dcpo")
+        ),
+        ({"format": "first"}, "format = 'first' is not known: use one of tags, lines or confidence-first"),
+    ],
+)
+def test_credit_and_order_have_to_suit_each_other(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Recipe(**options)
+
+
+def test_answers_alone_have_no_order() -> None:
+    assert Recipe(method="multi-rlvr", credit="term", **FIRST).credit == "term"

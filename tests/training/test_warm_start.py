@@ -74,6 +74,24 @@ def test_other_demonstrations_or_sizes_make_another_model() -> None:
     assert len(set(keys)) == 3 and keys[0] == keys[3]
 
 
+def test_demonstrations_in_another_notation_are_asked_for_and_written_in_it() -> None:
+    tokenizer = build_tokenizer(Colours().vocabulary())
+    first = replace(TINY, notation="confidence-first")
+    keys = {module._fingerprint(Colours(), settings, tokenizer) for settings in (TINY, first)}  # type: ignore[arg-type]
+    assert len(keys) == 2
+    for prompt, text in module._texts(Colours(), first, 64):  # type: ignore[arg-type]
+        assert ("confidence with" in prompt) is ("<confidence" in text)
+        if "<confidence" in text:
+            assert text.startswith("<think> so </think>\n<confidence")
+    assert warm_start(Colours(), first).is_dir()  # type: ignore[arg-type]
+
+
+def test_a_vocabulary_without_the_notation_is_refused_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "Trainer", None)
+    with pytest.raises(ConfigError, match="the model's tokenizer does not keep the answer format: .* format: tags"):
+        warm_start(Colours(), replace(TINY, notation="lines"))  # type: ignore[arg-type]
+
+
 def test_uninformative_demonstrations_make_another_model_and_need_a_grid_of_confidences() -> None:
     tokenizer = build_tokenizer(Colours().vocabulary())
     uninformative = replace(TINY, demonstrations="uninformative")

@@ -1,6 +1,7 @@
 """Supervised training on demonstrations: what the model reads, what it learns, and the verb end to end."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +208,12 @@ def test_lines_are_read_as_they_are_asked_for(drinks_task: Any) -> None:
     (one,) = sampled(drinks_task, model, options, Sampling("brief-lines", 40, 1.0))
     assert model.prompts[0].endswith("\nGive 1 answer, as 1. answer\n")
     assert in_notation(one, "brief-lines").text == "1. tea | 0.67\n2. milk | 0.33"
+    first = (
+        "<confidence1>0.67</confidence1><answer1>tea</answer1>\n<confidence2>0.33</confidence2><answer2>milk</answer2>"
+    )
+    assert in_notation(one, "confidence-first").text == first
+    with pytest.raises(ConfigError, match="a demonstration cannot be read .slot 1: text outside the tags: 'tea'."):
+        in_notation(replace(one, text="tea"), "confidence-first")
 
 
 def test_a_file_that_is_missing_is_told_before_a_model_is_loaded(

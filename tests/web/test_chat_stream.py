@@ -191,6 +191,8 @@ def told(text: str, k: int, cut: Callable[[str], Sequence[str]]) -> list[Slot]:
         "<think>1. x | 0.5\n</think>1. panic attack | 0.85\n2. migraine | 0.40\n",
         "<answer1>panic attack</answer1><answer2>migraine</answer2><analysis>so</analysis>"
         "<confidence1>0.85</confidence1><confidence2>0.40</confidence2>",
+        "<think>which?</think>\n<confidence1>0.85</confidence1><answer1>panic attack</answer1>"
+        "<confidence2>0.40</confidence2><answer2>migraine</answer2>",
     ],
 )
 def test_slots_are_told_once_in_order_and_only_when_complete(text: str) -> None:
@@ -199,6 +201,12 @@ def test_slots_are_told_once_in_order_and_only_when_complete(text: str) -> None:
 
     assert [slot.model_dump() for slot in told(text, 2, letters)] == SLOTS
     assert written(text[: text.rindex("migraine") + 8], 2) == written(text[: text.rindex("migraine")], 2)
+
+
+def test_a_slot_that_begins_with_its_confidence_ends_with_its_answer() -> None:
+    text = "<confidence1>0.85</confidence1><answer1>panic attack</answer1>"
+    assert [answer.text for answer in written(text, 2)] == ["panic attack"]
+    assert written(text[:-1], 2) == ()
 
 
 @pytest.mark.parametrize(
