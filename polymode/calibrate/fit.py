@@ -62,7 +62,7 @@ def calibrate(
         fingerprint=runs.fingerprint(path),
         date=date,
     )
-    recorded = recorded_conditions(path, conditions)
+    recorded = recorded_conditions(path, conditions, judged.records)
     return replace(policy, conditions=recorded and replace(recorded, pool=pool)), judged
 
 

@@ -10,15 +10,20 @@ from polymode import runs
 from polymode.errors import RunIncompleteError
 from polymode.policy import Conditions, QuestionStatistics
 from polymode.policy.inputs import fit_input_check
+from polymode.policy.records import Records
+from polymode.policy.reference import Reference, set_measures
 
 
-def recorded_conditions(judged: Path, stated: Conditions | None = None) -> Conditions | None:
+def recorded_conditions(
+    judged: Path, stated: Conditions | None = None, records: Records | None = None
+) -> Conditions | None:
     """The conditions of the completions that a judged.jsonl is about, with the verifier and the questions' statistics.
 
     Args:
         judged: the file; metrics.json beside it says where the completions stand, and config.json beside these, what
             they were sampled with.
         stated: what the user says they were sampled with, instead of what is recorded.
+        records: the answer sets, for what their confidences measure.
 
     Returns:
         None where nothing is recorded or stated, as in folders of older versions and for completions of other programs.
@@ -36,10 +41,13 @@ def recorded_conditions(judged: Path, stated: Conditions | None = None) -> Condi
     if found is None:
         return None
     more: dict[str, Any] = {}
+    texts: set[str] = set()
     if (judged.parent / runs.METRICS).is_file():
         more["verifier"] = runs.read_metrics(judged.parent).view.get("verifier")
     if completions is not None:
         texts = {str(row.get("question") or "") for row in runs.read_jsonl(completions)}
         more["questions"] = QuestionStatistics.of(texts)
         more["inputs"] = fit_input_check(texts)
+    sets = [] if records is None else [set_measures(row[row == row].tolist()) for row in records.q]
+    more["reference"] = Reference.of(texts, more.get("inputs"), sets)
     return replace(found, **more)

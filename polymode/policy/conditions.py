@@ -19,6 +19,7 @@ from polymode.errors import ConfigError, number_in
 from polymode.policy.inputs import InputCheck
 from polymode.policy.json_fields import checked_fields, tuples_in
 from polymode.policy.pooling import MAX_POOL, check_pool
+from polymode.policy.reference import Reference
 from polymode.prompts import check_k
 
 MAX_VALUE = 60
@@ -102,6 +103,8 @@ class Conditions:
     """Of the calibration; compared with each question."""
     inputs: InputCheck | None = None
     """Tells questions unlike those of the calibration, which are escalated; None where there were too few to fit it."""
+    reference: Reference | None = None
+    """What questions and confidences measured, to tell whether they change (`polymode.policy.monitoring`)."""
 
     def __post_init__(self) -> None:
         for name in ("model", "fingerprint", "task", "style", "confidences"):
@@ -145,6 +148,9 @@ class Conditions:
             where, needed = "conditions.inputs", [one.name for one in fields(InputCheck)]
             inputs = checked_fields(values["inputs"], InputCheck, where, needed=needed)
             values["inputs"] = InputCheck(**tuples_in(inputs, where, "sketches", "medians", "spreads"))
+        if values.get("reference") is not None:
+            reference = checked_fields(values["reference"], Reference, "conditions.reference")
+            values["reference"] = Reference(**{name: _rows(name, rows) for name, rows in reference.items()})
         return Conditions(**values)
 
     def differences(self, other: Conditions | None) -> tuple[str, ...]:
@@ -183,6 +189,12 @@ _LABELS = {
     "pool": "number of pooled completions",
     "confidences": "source of the confidences",
 }
+
+
+def _rows(name: str, rows: object) -> tuple[tuple[float, ...], ...]:
+    if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
+        raise ConfigError(f"conditions.reference.{name}: a list of lists is needed")
+    return tuple(tuple(row) for row in rows)
 
 
 def _changed(label: str, now: object, own: object) -> str:

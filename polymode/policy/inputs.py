@@ -96,8 +96,12 @@ class InputCheck:
 
     def scores(self, question: str) -> list[float]:
         """Each measure of a question, in spreads from its median."""
+        return self._scores(self.measures(question))
+
+    def measures(self, question: str) -> tuple[float, ...]:
+        """Each measure of a question, in the order of `LABELS`."""
         known = _Known(_table(self.words), _table(self.groups), [int(one, 16) for one in self.sketches], self.length)
-        return self._scores(known.measures(question))
+        return known.measures(question)
 
     def _scores(self, measures: Sequence[float]) -> list[float]:
         return [(m - median) / s for m, median, s in zip(measures, self.medians, self.spreads, strict=True)]
@@ -105,12 +109,9 @@ class InputCheck:
 
 def fit_input_check(texts: Iterable[str]) -> InputCheck | None:
     """The check of questions like ``texts``; None where there are fewer than `LEAST` different ones."""
-    distinct = sorted({" ".join(text.split()) for text in texts} - {""})
-    if len(distinct) < LEAST:
+    own, varied, limiting, tested = parts = parts_of(texts)
+    if sum(map(len, parts)) < LEAST:
         return None
-    random.Random(0).shuffle(distinct)
-    ends = [round(len(distinct) * sum(SHARES[:i])) for i in range(1, len(SHARES))]
-    own, varied, limiting, tested = (distinct[a:b] for a, b in zip([0, *ends], [*ends, len(distinct)], strict=True))
     words, groups = bytearray(BITS // 8), bytearray(BITS // 8)
     for text in own:
         for table, items in ((words, _words(text)), (groups, _groups(text))):
@@ -140,6 +141,14 @@ def fit_input_check(texts: Iterable[str]) -> InputCheck | None:
     limit = scores[-1 - _allowed(len(scores))]
     n_alarms = sum(max(check._scores(known.measures(text))) > limit for text in tested)
     return replace(check, limit=limit, n_alarms=n_alarms)
+
+
+def parts_of(texts: Iterable[str]) -> list[list[str]]:
+    """The different questions at random in as many parts as `SHARES` names; the same ones whatever their order."""
+    distinct = sorted({" ".join(text.split()) for text in texts} - {""})
+    random.Random(0).shuffle(distinct)
+    ends = [round(len(distinct) * sum(SHARES[:i])) for i in range(1, len(SHARES))]
+    return [distinct[a:b] for a, b in zip([0, *ends], [*ends, len(distinct)], strict=True)]
 
 
 def _allowed(n: int) -> int:

@@ -80,10 +80,11 @@ class ReviewQueue(AbstractContextManager["ReviewQueue"]):
         equality: str = "text",
         request_id: str | None = None,
         asked_by: str = "",
+        origin: str | None = None,
     ) -> int:
         """Add a question to the queue and return its id, once it is on disk.
 
-        Any decision is taken: a random share of the ANSWERs in the queue is what shows how often they are right.
+        Any decision is taken: a random share of all questions in the queue shows how often answers are right.
 
         Args:
             question: its text.
@@ -96,6 +97,7 @@ class ReviewQueue(AbstractContextManager["ReviewQueue"]):
             equality: the policy's.
             request_id: with one, adding again what was added does nothing and returns the same id.
             asked_by: name of the API key with which it was asked, for the audit trail.
+            origin: ``random`` for one of the random share.
 
         Raises:
             ConfigError: a risk that is no name, an unknown equality, or a decision on other answers.
@@ -122,6 +124,7 @@ class ReviewQueue(AbstractContextManager["ReviewQueue"]):
             "state": ReviewState.OPEN,
             "note": "",
             "asked_by": asked_by or None,
+            "origin": origin,
         }
         review_answers = new_answers(answer_set, decision)
         insert = postgresql.insert if self.store.dialect == "postgresql" else sqlite.insert
@@ -138,9 +141,9 @@ class ReviewQueue(AbstractContextManager["ReviewQueue"]):
                 return existing.id
             steps = Steps(connection, item_id, SYSTEM, now)
             steps.insert_answers(review_answers)
-            steps.record(
-                "added", {"kind": decision.kind.value, "risk": risk, **({"key": asked_by} if asked_by else {})}
-            )
+            about = {"key": asked_by, "origin": origin}
+            about = {name: value for name, value in about.items() if value}
+            steps.record("added", {"kind": decision.kind.value, "risk": risk, **about})
         return item_id
 
     def counts(self) -> ReviewCounts:

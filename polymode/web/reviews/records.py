@@ -84,6 +84,8 @@ class ReviewItem:
     """Reviewer who is to take it; others get it only when they claim this very item."""
     asked_by: str | None = None
     """Name of the API key with which it was asked."""
+    origin: str | None = None
+    """``random``: drawn for the random share of all questions (`polymode.web.live`); None: escalated, or put here."""
 
 
 @dataclass(frozen=True, slots=True)
