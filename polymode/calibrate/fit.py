@@ -63,7 +63,7 @@ def calibrate(
         date=date,
     )
     recorded = recorded_conditions(path, conditions, judged.records)
-    return replace(policy, conditions=recorded and replace(recorded, pool=pool)), judged
+    return replace(policy, conditions=recorded and replace(recorded, pool=max(pool, recorded.pool))), judged
 
 
 def summary(policy: Policy, judged: Judged) -> str:
@@ -101,6 +101,11 @@ def notes_on(judged: Judged) -> list[str]:
         f"{len(judged.records):,} questions, sets of {judged.records.k}"
         + (f", each pooled from {judged.pool} completions" if judged.pool > 1 else ""),
         *([f"{judged.n_left_out:,} further samples left out"] if judged.n_left_out else []),
+        *(
+            [f"{judged.n_not_random:,} reviews left out: their questions were escalated, not drawn at random"]
+            if judged.n_not_random
+            else []
+        ),
         *([f"{judged.n_repeats:,} ids left out: their questions stand under others"] if judged.n_repeats else []),
         *([f"{judged.n_unusable:,} completions that cannot be used"] if judged.n_unusable else []),
         *([f"{judged.n_unscored:,} with an unscored answer, which counts as not right"] if judged.n_unscored else []),

@@ -52,6 +52,8 @@ class Judged:
     """Samples that make one record."""
     labels: tuple[str, ...] = ()
     """Group of each record, where they are told apart."""
+    n_not_random: int = 0
+    """Lines of a review queue that were left out, because their questions were no random ones."""
 
 
 def read_judged(path: Path, *, equality: str = "text", same: Same | None = None, by: str = "", pool: int = 1) -> Judged:
@@ -65,14 +67,17 @@ def read_judged(path: Path, *, equality: str = "text", same: Same | None = None,
         pool: samples that make one record (`polymode.policy.pooling`).
 
     Raises:
-        RecordError: a line cannot be used, sets of several K, or missing confidences; no answer could be judged.
+        RecordError: no line is of a random question; a line cannot be used, sets of several K, or missing confidences; no answer could be judged.
         ConfigError: a question lacks the field ``by``, or it has more than ``MAX_GROUPS`` values; one has fewer samples
             than ``pool``.
     """
     lowest: dict[str, list[_Line]] = {}
-    k, n_lines = None, 0
+    k, n_lines, n_not_random = None, 0, 0
     for number, _, one in runs.judged_lines(path):
         where = f"{path}, line {number}"
+        if one.origin == "escalated":  # chosen by what the policy decided: their rate of failures is not that of all
+            n_not_random += 1
+            continue
         n_lines += 1
         if one.k is None:
             raise RecordError(f"{where}: k is missing; judge again with polymode evaluate")
@@ -84,6 +89,11 @@ def read_judged(path: Path, *, equality: str = "text", same: Same | None = None,
             own.append(_Line(one, where))
             own.sort(key=lambda line: line.one.sample)
             del own[pool:]
+    if k is None and n_not_random:
+        raise RecordError(
+            f"{path}: all {n_not_random:,} questions were escalated, and are no sample of those that are asked: let a "
+            "random share of all questions be reviewed (polymode serve --review-share), and calibrate on that"
+        )
     if k is None:
         raise RecordError(f"{path} holds no record: judge some completions first (polymode evaluate)")
     read = [line.one for own in lowest.values() for line in own]
@@ -114,6 +124,7 @@ def read_judged(path: Path, *, equality: str = "text", same: Same | None = None,
         pool=pool,
         near=tuple((lines[a].id, lines[b].id) for a, b in near_repeats([one.question or "" for one in lines])),
         labels=_labels(lines, by) if by else (),
+        n_not_random=n_not_random,
     )
 
 
@@ -149,7 +160,7 @@ def _labels(lines: list[JudgedCompletion], by: str) -> tuple[str, ...]:
 
 
 def _judged_set(one: JudgedCompletion, where: str, k: int) -> JudgedSet:
-    if len(one.answers) > k:
+    if len(one.answers) > k and one.origin is None:  # sets of a review queue may be pooled
         raise RecordError(f"{where}: {len(one.answers)} answers are more than k = {k}; judge again")
     is_clean = one.status == ParseStatus.CLEAN.value
     q = [confidence for confidence in one.confidences if confidence is not None]

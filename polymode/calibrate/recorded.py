@@ -46,8 +46,17 @@ def recorded_conditions(
         more["verifier"] = runs.read_metrics(judged.parent).view.get("verifier")
     if completions is not None:
         texts = {str(row.get("question") or "") for row in runs.read_jsonl(completions)}
+    else:
+        texts = _reviewed_texts(judged)
+    if texts:
         more["questions"] = QuestionStatistics.of(texts)
         more["inputs"] = fit_input_check(texts)
     sets = [] if records is None else [set_measures(row[row == row].tolist()) for row in records.q]
     more["reference"] = Reference.of(texts, more.get("inputs"), sets)
     return replace(found, **more)
+
+
+def _reviewed_texts(judged: Path) -> set[str]:
+    """Questions of the random share in an export of the review queue, whose lines hold them."""
+    reviews = [row.get("review") for row in runs.read_jsonl(judged) if row.get("origin") == "random"]
+    return {str(review.get("question") or "") for review in reviews if isinstance(review, dict)}

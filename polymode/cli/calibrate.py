@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -46,6 +46,8 @@ class Calibrate(SamplingOptions):
         polymode calibrate runs/mine/validation --by risk --groups high:alpha=0.02 high:target=set
         # does it still hold?
         polymode calibrate runs/mine/fresh --check policy.json
+        # again on the random share that people reviewed in service
+        polymode calibrate reviewed/judged.jsonl --like policy.json --out policy-2.json
         # completions of a model behind a server, sampled by another program
         polymode calibrate answers/judged.jsonl --model MODEL --style full --task records \
             --backend openai --backend-options base_url=http://localhost:8000/v1
@@ -65,6 +67,9 @@ class Calibrate(SamplingOptions):
     groups: tuple[str, ...] = ()
     """With --by, what differs in a group, as GROUP:NAME=VALUE: target, alpha, alpha_answer, alpha_set, abstain_below,
     max_effective, when_malformed. Groups named here come first in a fixed sequence."""
+    like: Path | None = None
+    """For reviews of questions in service (polymode reviews --judged): the policy that the server decided with, whose
+    model, prompt and settings made these answers, if the server claimed guarantees."""
     model: str | None = None
     """Model that made the completions, where the run folder does not record it; then the options of prompt and
     back-end count as well."""
@@ -140,6 +145,8 @@ def _stated(options: Calibrate) -> Conditions | None:
     from polymode import runs
     from polymode.prompts import QUESTION, build_prompt
 
+    if options.like is not None:
+        return _of_service(options, options.like)
     if options.model is None:
         return None
     options.check_backend(options.model)
@@ -149,3 +156,20 @@ def _stated(options: Calibrate) -> Conditions | None:
         return None  # which the calibration refuses
     form = build_prompt(QUESTION, k, confidence=True, exclusive=options.exclusive, style=style, ask=options.ask())
     return options.conditions(options.model, k, [form], style)
+
+
+def _of_service(options: Calibrate, like: Path) -> Conditions:
+    """What the answers of a server were made with: what its policy was calibrated on."""
+    from polymode import runs
+
+    if options.model is not None:
+        raise ConfigError("--model does not go with --like: the policy says which model it was")
+    policy = runs.read_policy(like)
+    if policy.conditions is None:
+        raise ConfigError(f"--like {like}: the policy does not record what it was calibrated on; use --model")
+    rows = runs.read_jsonl(runs.judged_path(options.judged))
+    used = {str((row.get("review") or {}).get("policy_id") or "another way") for row in rows}
+    if used != {policy.digest()}:
+        others = ", ".join(sorted(used - {policy.digest()}))
+        raise ConfigError(f"--like {like} is policy {policy.digest()}, but answers were decided by {others}: name that")
+    return replace(policy.conditions, questions=None, inputs=None, reference=None)

@@ -24,6 +24,7 @@ from polymode.prompts import QUESTION, build_prompt
 if TYPE_CHECKING:
     from polymode.web.answer_service import ServingConfig
     from polymode.web.keys import Keys
+    from polymode.web.live.answers import LiveAnswers
     from polymode.web.reviews import ReviewQueue
 
 Scope = Literal["ask", "review", "operate"]
@@ -74,6 +75,12 @@ class Serve(DecisionOptions):
     """Allow other machines to connect although there are no API keys."""
     reviews: str | None = None
     """Review queue for escalated questions: an SQLite file, or postgresql://USER:PASSWORD@HOST/NAME."""
+    review_share: Annotated[float, Parameter(validator=Number(gte=0, lte=1))] = 0.0
+    """Random share of all different questions that goes to the review queue whatever was decided, for example 0.02: it
+    shows whether confidences and guarantees still hold."""
+    store_days: Annotated[float | None, Parameter(validator=Number(gte=0))] = None
+    """Days that questions and answers are stored in the database of --reviews; 0 stores nothing. By default 90 with
+    --review-share, else 0."""
     pages: bool = True
     """Serve web pages to ask questions, review, browse runs and relabel."""
     runs: Path | None = None
@@ -101,6 +108,12 @@ class Serve(DecisionOptions):
     """Largest number of waiting questions; more are refused with status 429."""
     seconds: float = 60.0
     """Time limit for a question; after it the status is 504."""
+
+
+    @property
+    def days(self) -> float:
+        """How long answers are stored."""
+        return self.store_days if self.store_days is not None else 90.0 if self.review_share else 0.0
 
 
 BACK_END_SHARE = 0.9
@@ -164,6 +177,7 @@ def run_serve(options: Serve) -> int:
                 pages=pages,
                 base_path=base_path,
                 allow_origins=origins,
+                live=_live(options, settings, escalations),
             )
         serve(app, host=options.host, port=options.port, ready=lambda url: _announce(url, settings, keys, options))
     print("stopped")
@@ -192,6 +206,12 @@ def _check(options: Serve) -> None:
             raise ConfigError(
                 f"--{flag} is given with --no-pages, but is shown on the web pages: remove one of the two"
             )
+    if options.review_share and not options.days:
+        raise ConfigError("--review-share does not go with --store-days 0: the share is drawn from stored answers")
+    if options.days and options.reviews is None:
+        raise ConfigError("--store-days and --review-share need --reviews, whose database holds the answers")
+    if options.days and _is_pages_only(options):
+        raise ConfigError("--store-days and --review-share need --model and --policy: without them nothing is answered")
     for flag in ("model", "policy"):
         if getattr(options, flag) in (None, "") and not _is_pages_only(options):
             raise ConfigError(f"--{flag} is missing; see polymode serve --help")
@@ -235,6 +255,17 @@ def _review_queue(address: str | None) -> AbstractContextManager[ReviewQueue | N
     from polymode.web.reviews import ReviewQueue
 
     return ReviewQueue(address)
+
+
+def _live(options: Serve, settings: ServingConfig, escalations: ReviewQueue | None) -> LiveAnswers | None:
+    """Where answers are stored; None where they are not."""
+    if not options.days:
+        return None
+    from polymode.web.live.answers import LiveAnswers, deployment_id
+
+    assert escalations is not None  # _check
+    deployment = deployment_id(settings.model_id, settings.policy.to_json(), settings.conditions)
+    return LiveAnswers(escalations.store, deployment, share=options.review_share, days=options.days)
 
 
 def _public_host(options: Serve) -> set[str]:
@@ -303,4 +334,7 @@ def _announce(url: str, settings: ServingConfig | None, keys: Keys, options: Ser
         print("note: the policy has no threshold, so every question is escalated")
     if policy.promises and (reason := unlike(policy, settings.conditions)):
         print(f"note: no guarantee is claimed: {reason}")
+    if options.days:
+        share = f", {options.review_share:.4g} of different questions go to review" if options.review_share else ""
+        print(f"answers are stored for {options.days:g} days{share}")
     sys.stdout.flush()

@@ -120,10 +120,15 @@ class Policy:
         Raises:
             ConfigError: a class of risk, or a value of the field ``by``, that it has no rules for.
         """
+        name = self.group_of(risk, meta)
+        return self.groups[name] if name else self
+
+    def group_of(self, risk: str = "normal", meta: Mapping[str, object] | None = None) -> str:
+        """Name of the group of the questions with this risk and these fields; "" without groups. As `rules_for`."""
         if risk not in self.risks:
             raise ConfigError(f"risk = {risk!r} is not known: use one of {', '.join(self.risks)}")
         if not self.by or self.by == RISK:
-            return self.groups.get(risk, self)
+            return risk if self.by else ""
         if self.by not in (meta or {}):
             raise ConfigError(
                 f"{self.by} is missing: the policy tells questions apart by it; use one of {', '.join(self.groups)}"
@@ -131,7 +136,7 @@ class Policy:
         name = group_name((meta or {})[self.by])
         if name not in self.groups:
             raise ConfigError(f"{self.by} = {name!r} is not known: use one of {', '.join(self.groups)}")
-        return self.groups[name]
+        return name
 
     @property
     def promises(self) -> list[tuple[str, Guarantee]]:

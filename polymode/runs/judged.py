@@ -128,6 +128,8 @@ class JudgedCompletion(JudgedSet):
     """Fingerprint of the question's text (`polymode.fingerprints`); None where there is none, or in older files."""
     meta: dict[str, FieldValue] | None = None
     """What the question's ``meta`` tells it apart by: its texts, whole numbers and booleans (`grouping_fields`)."""
+    origin: Literal["random", "escalated"] | None = None
+    """How a question of the review queue came there: by lot, or because of what was decided; None for other files."""
     sample: Count = 0
     """Number of this completion among those of its question."""
     k: Annotated[int, Field(ge=1, le=MAX_K)] | None = None
@@ -160,11 +162,11 @@ class JudgedCompletion(JudgedSet):
 _PER_ANSWER = ("hits", "matches", "duplicates", "reasons", "p_correct", "labels", "classes", "masses")
 _OPTIONAL = (
     *("open", "complete", "labels", "classes", "masses", "best", "distinct", "reasons", "pool", "overlap"),
-    *("question", "meta"),
+    *("question", "meta", "origin"),
 )
 _OF_SET = ("verdicts", "hits", "matches", "duplicates", "n_references", "faults", "p_correct", *_OPTIONAL[:8])
 _OF_LINE = (
-    *("id", "question", "meta", "sample", "k", "status", "reason", "answers", "confidences", *_OF_SET),
+    *("id", "question", "meta", "origin", "sample", "k", "status", "reason", "answers", "confidences", *_OF_SET),
     *("score", "terms", "n_tokens", "pool", "overlap"),
 )
 

@@ -88,7 +88,7 @@ class BettingMartingale:
             self.n += end - start
             start = end
         self.wealth = float(wealth_N[-1]) if len(wealth_N) else self.wealth
-        self.peak = max(self.peak, *wealth_N.tolist())
+        self.peak = max([self.peak, *wealth_N.tolist()])
         return wealth_N
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -20,15 +21,20 @@ from polymode.policy.inputs import screened
 from polymode.policy.policy import RISK
 from polymode.policy.pooling import check_pool, pool_sets
 from polymode.policy.rationales import supported
+from polymode.policy.reference import set_measures
 from polymode.prompts import Style, build_prompt, check_k
 from polymode.types import AnswerSet, Decision, DecisionKind
 from polymode.web.batching import Batcher, ClosedError, PromptRequest, QueueFullError, ShareFullError
 from polymode.web.gate import ServerMetrics
 from polymode.web.keys import EVERYBODY, Caller
+from polymode.web.live.answers import ESCALATED, RANDOM, LiveAnswer
+from polymode.web.live.monitor import LiveMonitor
 from polymode.web.problems import Problem
 from polymode.web.reviews.queue import ReviewQueue
 from polymode.web.schema import AnswerItem, AnswerSetReply, AnswerSetRequest, Usage
 from polymode.web.slots import OnSlot, SlotReader
+
+log = logging.getLogger("polymode.web")
 
 TRIAL_SECONDS = 5.0
 """Longest wait for the one token that shows whether the model answers."""
@@ -92,9 +98,15 @@ class AnswerService:
     """Asks the model through a batcher and decides."""
 
     def __init__(
-        self, serving: ServingConfig, batcher: Batcher, metrics: ServerMetrics, escalations: ReviewQueue | None = None
+        self,
+        serving: ServingConfig,
+        batcher: Batcher,
+        metrics: ServerMetrics,
+        escalations: ReviewQueue | None = None,
+        monitor: LiveMonitor | None = None,
     ) -> None:
         self.serving, self._batcher, self._metrics, self._escalations = serving, batcher, metrics, escalations
+        self._monitor = monitor
         self.policy_id = serving.policy.digest()
         self.by = "" if serving.policy.by == RISK else serving.policy.by
         """Field other than the risk by which the policy tells questions apart."""
@@ -161,15 +173,37 @@ class AnswerService:
         decision = await asyncio.to_thread(decide, answer_set, serving.policy, **question)
         if serving.input_check:
             decision = await asyncio.to_thread(screened, decision, serving.policy.inputs, request.question)
-        escalation_id = await self._escalate(request, answer_set, decision, joined(texts), request_id, caller)
+        claimed = claim(serving.policy, decision.kind, request.question, served=served, **question)
+        if unlike is not None and claimed.guarantee is not None:
+            claimed = Claim(None, unlike)
+        is_usual = served == serving.conditions and seed == serving.seed and unlike is None
+        is_random = await self._draws(request.question) if is_usual else False
+        item_id = await self._escalate(request, answer_set, decision, joined(texts), request_id, caller, is_random)
+        escalation_id = item_id if decision.kind is DecisionKind.ESCALATE else None
+        if self._monitor is not None:
+            live = LiveAnswer(
+                request_id,
+                request.question,
+                tuple(one.text for one in decision.ranked),
+                tuple(one.confidence or 0.0 for one in decision.ranked),
+                n_shown=len(decision.answers),
+                kind=decision.kind.value,
+                risk=request.risk,
+                group=serving.policy.group_of(request.risk, request.meta),
+                is_covered=claimed.guarantee is not None,
+                is_random=is_random,
+                measures=self._measures(request.question, answer_set, decision) if is_usual else ((), ()),
+                item_id=item_id,
+                asked_by=caller.name,
+            )
+            await self._store(self._monitor, live)
+            if claimed.guarantee is not None and (reason := self._monitor.state.reason) is not None:
+                claimed = Claim(None, reason)
         self._metrics.decisions.labels(decision.kind.value, request.risk).inc()
         self._metrics.completions.labels(answer_set.status.value).inc()
         usage = Usage(prompt_tokens=generated[0].n_prompt_tokens, completion_tokens=total_tokens(generated))
         self._metrics.tokens.labels("prompt").inc(usage.prompt_tokens or 0)
         self._metrics.tokens.labels("completion").inc(usage.completion_tokens or 0)
-        claimed = claim(serving.policy, decision.kind, request.question, served=served, **question)
-        if unlike is not None and claimed.guarantee is not None:
-            claimed = Claim(None, unlike)
         n_released = len(decision.answers)
         candidates = [
             AnswerItem(text=one.text, confidence=one.confidence or 0.0, rationale=one.rationale)
@@ -194,6 +228,35 @@ class AnswerService:
             request_id=request_id,
         )
         return reply, texts
+
+    async def _draws(self, question: str) -> bool:
+        """Whether a question is one of the random share."""
+        if self._monitor is None or self._escalations is None:
+            return False
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, self._monitor.live.draws, question)
+        except PolymodeError as exc:
+            log.error("nothing is drawn for the random share: %s", exc)
+            return False
+
+    async def _store(self, monitor: LiveMonitor, answer: LiveAnswer) -> None:
+        """Store an answer; one that cannot be stored is given all the same."""
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._threads, monitor.live.record, answer)
+        except PolymodeError as exc:
+            self._metrics.store_faults.inc()
+            log.error("an answer is not stored: %s", exc)
+
+    def _measures(
+        self, question: str, answer_set: AnswerSet, decision: Decision
+    ) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """What tells drift of questions and of confidences, as stated."""
+        policy = self.serving.policy
+        if policy.conditions is None or policy.conditions.reference is None:
+            return (), ()
+        stated = {(one.text, one.span): one.confidence or 0.0 for one in reversed(answer_set.answers)}
+        own = [stated[one.text, one.span] for one in decision.ranked]
+        return policy.conditions.reference.measures(question, policy.inputs), set_measures(own)
 
     def _answer_set(self, question: str, texts: Sequence[str], sets: Sequence[AnswerSet]) -> AnswerSet:
         """What the completions of a question say together, and what of the question they say it for."""
@@ -288,8 +351,9 @@ class AnswerService:
         completion: str,
         request_id: str,
         caller: Caller,
+        is_random: bool,
     ) -> int | None:
-        if self._escalations is None or decision.kind is not DecisionKind.ESCALATE:
+        if self._escalations is None or not (is_random or decision.kind is DecisionKind.ESCALATE):
             return None
         add = partial(
             self._escalations.add,
@@ -303,10 +367,14 @@ class AnswerService:
             equality=self.serving.policy.equality,
             request_id=request_id,
             asked_by=caller.name,
+            origin=RANDOM if is_random else ESCALATED,
         )
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, add)
         except PolymodeError as exc:  # a reply that says "escalated" would be false: nobody would see the question
+            if decision.kind is not DecisionKind.ESCALATE:
+                log.error("a question of the random share is not in the review queue: %s", exc)
+                return None
             raise _unavailable(f"the question must go to a person, and the review queue fails: {exc}") from None
 
 

@@ -21,6 +21,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.registry import Collector
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -94,6 +95,7 @@ class ServerMetrics:
         self.completions = counter("polymode_completions", "Completions, by how they were read", ["status"])
         self.tokens = counter("polymode_tokens", "Tokens, where they are known", ["kind"])
         self.faults = counter("polymode_model_faults", "Requests that the model or its server failed")
+        self.store_faults = counter("polymode_live_store_faults", "Answers that could not be stored")
 
     def count_batch(self, size: int, seconds: float) -> None:
         """Count one batch."""
@@ -103,6 +105,10 @@ class ServerMetrics:
     def watch_queue(self, length: Callable[[], int]) -> None:
         """Read the length of the queue from ``length`` at every scrape."""
         self._waiting.set_function(length)
+
+    def add(self, collector: Collector) -> None:
+        """Ask ``collector`` for further metrics at every scrape."""
+        self._registry.register(collector)
 
     def text(self) -> bytes:
         """All metrics in Prometheus' text format."""

@@ -67,7 +67,7 @@ class LiveMonitor:
     """
 
     def __init__(self, live: LiveAnswers, policy: Policy) -> None:
-        self.live, self._policy = live, policy
+        self.live, self.policy = live, policy
         reference = policy.conditions.reference if policy.conditions is not None else None
         self._drift = DriftMonitor(reference)
         self._lock, self._until = threading.Lock(), 0.0
@@ -134,9 +134,9 @@ class LiveMonitor:
 
     def _evidence(self, labels: list[Label]) -> tuple[list[Evidence], Label | None, int]:
         """Where all tests stand, what those of the guarantees wait for, and how many questions they passed over."""
-        guarantees, now, n_late = GuaranteeMonitor(self._policy), datetime.now(UTC), 0
+        guarantees, now, n_late = GuaranteeMonitor(self.policy), datetime.now(UTC), 0
         waits_for = None
-        conformal = {name for name, one in self._policy.promises if one.method == "conformal"}
+        conformal = {name for name, one in self.policy.promises if one.method == "conformal"}
         for label in labels:
             if label.is_late(now):
                 n_late += 1

@@ -24,7 +24,9 @@ from polymode.web.gate import out_of_scope
 from polymode.web.keys import NOBODY, Caller, Keys
 from polymode.web.pages.ask_page import ask_page
 from polymode.web.pages.escalation_page import escalation_page
+from polymode.web.live.monitor import LiveMonitor
 from polymode.web.pages.forms import SIGN_IN, StaleFormError, give_back, sign_in_page, typed_fields
+from polymode.web.pages.live_page import live_page
 from polymode.web.pages.relabel_page import relabel_page
 from polymode.web.pages.rendering import SCRIPT, caller_of, render, script, style_sheet
 from polymode.web.pages.review_list import review_list
@@ -113,6 +115,7 @@ class Page(NamedTuple):
 PAGES = (
     Page("", "Ask", ask_page, "answer_service", "ask"),
     Page("reviews", "Reviews", review_list, "reviews", "review"),
+    Page("live", "Live", live_page, "monitor", "operate"),
     Page("escalations", "", escalation_page, "reviews", "ask"),
     Page("runs", "Runs", run_pages, "runs", "operate"),
     Page("compare", "Compare", compare_page, "runs", "operate"),
@@ -186,7 +189,13 @@ class Site:
         return response
 
 
-def add_pages(app: FastAPI, answer_service: AnswerService | None, options: PageOptions, keys: Keys) -> Site:
+def add_pages(
+    app: FastAPI,
+    answer_service: AnswerService | None,
+    options: PageOptions,
+    keys: Keys,
+    monitor: LiveMonitor | None = None,
+) -> Site:
     """Add the pages to an application.
 
     Args:
@@ -194,12 +203,14 @@ def add_pages(app: FastAPI, answer_service: AnswerService | None, options: PageO
         answer_service: what asks the model, the same as the API's; None without a model.
         options: what there are pages of.
         keys: of those who may sign in.
+        monitor: of the answers in service; None where they are not stored.
     """
     site = Site(keys, options.public_url)
     app.state.pages = site
     parts = {
         "answer_service": answer_service,
         "reviews": options.reviews,
+        "monitor": monitor,
         "runs": None if options.runs is None else RunReader(options.runs),
         "proposals": options.proposals,
     }

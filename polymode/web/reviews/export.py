@@ -83,6 +83,7 @@ def judged_rows(items: Iterable[ReviewItem]) -> Iterator[dict[str, Any]]:
             id=id_,
             question=question_fingerprint(item.question) or None,
             meta={"risk": item.risk},
+            origin=item.origin,  # type: ignore[arg-type]  # one of the two that the server writes
             sample=n_samples[id_],
             k=item.k,
             status=item.status.value,
@@ -97,7 +98,8 @@ def judged_rows(items: Iterable[ReviewItem]) -> Iterator[dict[str, Any]]:
             faults=("the reviewer could not decide",) * hits.count(None),
         )
         n_samples[id_] += 1
-        yield {**judged.to_row(), "review": {"item": item.id, "decision": item.kind.value, **_provenance(item)}}
+        about = {"item": item.id, "decision": item.kind.value, "question": item.question, **_provenance(item)}
+        yield {**judged.to_row(), "review": about}
 
 
 @dataclass(slots=True)

@@ -97,7 +97,7 @@ class ReviewQueue(AbstractContextManager["ReviewQueue"]):
             equality: the policy's.
             request_id: with one, adding again what was added does nothing and returns the same id.
             asked_by: name of the API key with which it was asked, for the audit trail.
-            origin: ``random`` for one of the random share.
+            origin: how the question came here, random or escalated, as `polymode serve` says.
 
         Raises:
             ConfigError: a risk that is no name, an unknown equality, or a decision on other answers.
@@ -184,6 +184,14 @@ class ReviewQueue(AbstractContextManager["ReviewQueue"]):
         query = sa.select(sa.func.count()).select_from(items).where(*chosen.conditions(self._clock()))
         with self.store.reading() as connection:
             return connection.execute(query).scalar_one()
+
+    def random_share(self) -> tuple[int, int]:
+        """Items of the random share, and how many of them are resolved."""
+        is_resolved = sa.case((items.c.state == ReviewState.RESOLVED, 1))
+        query = sa.select(sa.func.count(), sa.func.count(is_resolved)).where(items.c.origin == "random")
+        with self.store.reading() as connection:
+            n, n_resolved = connection.execute(query).one()
+            return n, n_resolved
 
     def risks(self) -> tuple[str, ...]:
         """Classes of risk that items have."""

@@ -85,7 +85,8 @@ class ReviewItem:
     asked_by: str | None = None
     """Name of the API key with which it was asked."""
     origin: str | None = None
-    """``random``: drawn for the random share of all questions (`polymode.web.live`); None: escalated, or put here."""
+    """``random``: drawn for the random share of all questions (`polymode.web.live`), ``escalated`` because of what was
+    decided; None for one that somebody put here by `ReviewQueue.add`."""
 
 
 @dataclass(frozen=True, slots=True)
