@@ -14,9 +14,8 @@ Halfway through
   fourth set has its first two answers exchanged,
 - `silent`: the model is worse with the same confidences: 25 of 100 sets hold nothing right any more,
 
-and reported is, for each kind of evidence, how many questions after the change it reached its limit. The check of inputs
-and the directions of the mix are fitted once, on questions with no other part; that changes nothing of the tests, which
-hold for any such measures.
+and reported is, for each kind of evidence, how many questions after the change it reached its limit. The check of
+inputs and the directions of the mix are fitted once, on questions with no other part.
 """
 
 from __future__ import annotations
@@ -158,11 +157,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--deployments", type=int, default=200, help="without a change; a tenth of it with each change")
     parser.add_argument("--questions", type=int, default=45_000, help="that deployments draw from")
+    parser.add_argument("--changes", nargs="+", choices=CHANGES, default=CHANGES)
     options = parser.parse_args()
     own_world = world(options.questions)
     shares = ", ".join(f"{name} {is_one.mean():.0%}" for name, is_one in own_world.is_frequent.items())
     print(f"{len(own_world.q):,} questions; of the kinds that become more frequent: {shares}")
-    for number, change in enumerate(CHANGES):
+    for change in options.changes:
+        number = CHANGES.index(change)
         n = options.deployments if change == "none" else max(1, options.deployments // 10)
         delays: list[dict[str, int]] = []
         refused = 0
@@ -196,7 +197,9 @@ def report(change: str, delays: list[dict[str, int]], refused: int) -> None:
         return
     late = [own for own in delays if not own or min(own.values()) > half]
     for kind in ("any", *KINDS):
-        at = [min(own.values()) if kind == "any" else own[kind] for own in late if own and (kind in own or kind == "any")]
+        at = [
+            min(own.values()) if kind == "any" else own[kind] for own in late if own and (kind in own or kind == "any")
+        ]
         after = np.array([one - half for one in at if one > half])
         if len(after):
             print(

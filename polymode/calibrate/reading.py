@@ -67,7 +67,8 @@ def read_judged(path: Path, *, equality: str = "text", same: Same | None = None,
         pool: samples that make one record (`polymode.policy.pooling`).
 
     Raises:
-        RecordError: no line is of a random question; a line cannot be used, sets of several K, or missing confidences; no answer could be judged.
+        RecordError: a line cannot be used, sets of several K, or missing confidences; no answer could be judged; all
+            questions were escalated.
         ConfigError: a question lacks the field ``by``, or it has more than ``MAX_GROUPS`` values; one has fewer samples
             than ``pool``.
     """

@@ -109,7 +109,6 @@ class Serve(DecisionOptions):
     seconds: float = 60.0
     """Time limit for a question; after it the status is 504."""
 
-
     @property
     def days(self) -> float:
         """How long answers are stored."""

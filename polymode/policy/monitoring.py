@@ -77,9 +77,7 @@ class _Watch:
             self.alarm_at = n_before + rows[int(reached[0])] + 1
 
     def evidence(self) -> Evidence:
-        return Evidence(
-            self.kind, self.name, self.test.n, self.test.wealth, self.test.peak, self.limit, self.alarm_at
-        )
+        return Evidence(self.kind, self.name, self.test.n, self.test.wealth, self.test.peak, self.limit, self.alarm_at)
 
 
 class DriftMonitor:

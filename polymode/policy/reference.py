@@ -53,7 +53,9 @@ class Reference:
         for name, size in sizes.items():
             rows = getattr(self, name)
             is_number = all(
-                isinstance(x, (int, float)) and not isinstance(x, bool) and math.isfinite(x) for row in rows for x in row
+                isinstance(x, (int, float)) and not isinstance(x, bool) and math.isfinite(x)
+                for row in rows
+                for x in row
             )
             if not is_number or len(rows) not in (0, size) or not all(rows) or len({len(row) for row in rows}) > 1:
                 raise ConfigError(f"conditions.reference.{name}: {size} lists of numbers are needed; calibrate again")

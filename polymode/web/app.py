@@ -24,46 +24,20 @@ from polymode.web.chat_schema import ChatRequest
 from polymode.web.description import PLAIN_TEXT, QUESTION_STATUSES, TAGS, describe, responses
 from polymode.web.gate import Gate, Limits, ServerMetrics, refusal, run_until_disconnect
 from polymode.web.keys import Caller, Keys
-<<<<<<< HEAD
-from polymode.web.problems import Problem, SafeJSON, problem_of_exception
-=======
 from polymode.web.live.answers import LiveAnswers
 from polymode.web.live.metrics import LiveMetrics
-from polymode.web.live.monitor import LiveMonitor
+from polymode.web.live.monitor import LiveMonitor, watched
 from polymode.web.live.routes import PATH as OUTCOMES
 from polymode.web.live.routes import OutcomeRequest, outcome_routes
-from polymode.web.problems import PROBLEM_TYPE, Problem, ProblemBody, SafeJSON, problem_of
->>>>>>> cb52477 (wip)
+from polymode.web.problems import Problem, SafeJSON, problem_of_exception
 from polymode.web.reviews.queue import ReviewQueue
 from polymode.web.schema import AnswerSetReply, AnswerSetRequest, Health, Readiness
 
 if TYPE_CHECKING:
     from polymode.web.pages.site import PageOptions
 
-<<<<<<< HEAD
-_BODIES = {"/v1/answer-sets": AnswerSetRequest, "/v1/chat/completions": ChatRequest}
-=======
-_QUESTIONS = {"/v1/answer-sets": AnswerSetRequest, "/v1/chat/completions": ChatRequest}
-_BODIES = {**_QUESTIONS, OUTCOMES: OutcomeRequest}
-_STATUS_TEXT = {
-    400: "the body is not JSON",
-    401: "no API key, or one that is not known",
-    403: "the API key lacks the scope",
-    404: "the model is not served here, or there is no such answer",
-    408: "the body came too slowly",
-    409: "the answer has an outcome or a review already",
-    413: "the body is too long",
-    421: "the server is not called by this name",
-    422: "a field is not allowed",
-    429: "too many requests wait; Retry-After says when to ask again",
-    503: "the model, or the review queue, cannot be used now",
-    504: "no completion in time",
-}
-_QUESTION_STATUSES = (400, 401, 403, 408, 413, 421, 422, 429, 503, 504)
->>>>>>> cb52477 (wip)
+_BODIES = {"/v1/answer-sets": AnswerSetRequest, "/v1/chat/completions": ChatRequest, OUTCOMES: OutcomeRequest}
 _SHUTDOWN_SECONDS = 5.0
-WATCH_SECONDS = 30.0
-"""Between two looks at the stored answers."""
 
 
 def create_app(
@@ -79,12 +53,9 @@ def create_app(
     room: int = 64,
     workers: int = 1,
     pages: PageOptions | None = None,
-<<<<<<< HEAD
     base_path: str = "",
     allow_origins: Sequence[str] = (),
-=======
     live: LiveAnswers | None = None,
->>>>>>> cb52477 (wip)
 ) -> FastAPI:
     """The server as an ASGI application.
 
@@ -100,12 +71,9 @@ def create_app(
         room: requests that may wait; more get status 429.
         workers: batches at once, for a generator that may be called from several threads.
         pages: what the pages for people show; no pages by default.
-<<<<<<< HEAD
         base_path: where a proxy shows the server, such as ``/answers``; whether it takes that off or passes it on.
         allow_origins: other sites whose scripts may call the API from a browser; ``*`` for all.
-=======
         live: where answers are stored, to see whether guarantees still hold; by default nothing is stored.
->>>>>>> cb52477 (wip)
     """
     server_metrics, access = (
         ServerMetrics(),
@@ -118,35 +86,18 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        watch = None
-        if monitor is not None:
-            await asyncio.to_thread(monitor.keep_up)
-            watch = asyncio.create_task(_watch(monitor))
-        yield
-        if watch is not None:
-            watch.cancel()
+        async with watched(monitor):
+            yield
         await asyncio.to_thread(batcher.close, _SHUTDOWN_SECONDS)
         answer_service.close()
 
     app = _new_app(access, lifespan)
     _add_questions(app, answer_service)
     _add_operations(app, answer_service, batcher, server_metrics)
-<<<<<<< HEAD
-    return _finished(app, answer_service, pages, access, server_metrics)
-=======
     if monitor is not None:
         server_metrics.add(LiveMetrics(monitor))
-        refusals = _responses(400, 401, 403, 404, 408, 409, 413, 421, 422, 503)
-        app.include_router(outcome_routes(monitor.live, serving.policy.equality, refusals))
-    return _finished(app, answer_service, pages, keys, hosts, limits, server_metrics, monitor)
-
-
-async def _watch(monitor: LiveMonitor) -> None:
-    """Test what is new, and delete what is old, as long as the server runs."""
-    while True:
-        await asyncio.sleep(WATCH_SECONDS)
-        await asyncio.to_thread(monitor.keep_up)
->>>>>>> cb52477 (wip)
+        app.include_router(outcome_routes(monitor.live, serving.policy.equality))
+    return _finished(app, answer_service, pages, access, server_metrics, monitor)
 
 
 def create_pages_app(
@@ -207,11 +158,7 @@ def _finished(
     if pages is not None:
         from polymode.web.pages.site import add_pages
 
-<<<<<<< HEAD
-        site = add_pages(app, answer_service, pages, access.keys)
-=======
-        site = add_pages(app, answer_service, pages, keys, monitor)
->>>>>>> cb52477 (wip)
+        site = add_pages(app, answer_service, pages, access.keys, monitor)
 
     async def on_error(request: Request, exc: Exception) -> Response:
         return refusal(problem_of_exception(exc, _BODIES.get(request.scope["path"])), request.scope, site)
@@ -251,55 +198,7 @@ def _add_questions(app: FastAPI, answer_service: AnswerService) -> None:
         reply, _ = await run_until_disconnect(request, answer)
         return SafeJSON(reply.visible_to(caller).model_dump())  # type: ignore[return-value]  # the annotation describes its content
 
-<<<<<<< HEAD
     app.include_router(chat_paths(answer_service))
-=======
-    created = int(time.time())
-
-    @app.get("/v1/models", responses=_responses(401, 403, 408, 413, 421, openai=True))
-    async def models() -> dict[str, Any]:
-        """The model that is served, as OpenAI's API lists models."""
-        return model_list(answer_service.serving.model_id, created)
-
-    streamed: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {"schema": {}}}}}
-
-    @app.post("/v1/chat/completions", responses=streamed | _responses(*_QUESTION_STATUSES, 404, openai=True))
-    async def chat_completions(body: ChatRequest, request: Request) -> dict[str, Any]:
-        """The answer set as the content of a chat completion, for clients of OpenAI's API."""
-        question = body.answer_request(answer_service.serving.model_id)
-        caller: Caller = request.state.caller
-        answer = answer_service.answer(question, request.state.request_id, caller=caller, **body.sampling())
-        reply, _ = await run_until_disconnect(request, answer)
-        reply = reply.visible_to(caller)
-        if not body.stream:
-            return SafeJSON(chat_completion(reply))  # type: ignore[return-value]
-        with_usage = bool(body.stream_options and body.stream_options.include_usage)
-        events = chat_events(reply, with_usage=with_usage)
-        return StreamingResponse(events, media_type="text/event-stream")  # type: ignore[return-value]
-
-
-def _describe_groups(app: FastAPI, policy: Policy) -> None:
-    """Say in the description which classes of risk, and which values of another field, the policy has rules for."""
-    describe = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        description = describe()
-        for body in _QUESTIONS.values():
-            schema = description["components"]["schemas"][body.__name__]
-            needed = set(schema["required"])
-            schema["properties"]["risk"]["enum"] = list(policy.risks)
-            if "normal" not in policy.risks:
-                schema["properties"]["risk"].pop("default", None)
-                needed.add("risk")
-            if policy.by not in ("", RISK):
-                field = {"type": "string", "enum": list(policy.groups)}
-                schema["properties"]["meta"] |= {"properties": {policy.by: field}, "required": [policy.by]}
-                needed.add("meta")
-            schema["required"] = sorted(needed)
-        return description
-
-    app.openapi = openapi  # type: ignore[method-assign]
->>>>>>> cb52477 (wip)
 
 
 def _add_operations(app: FastAPI, answer_service: AnswerService, batcher: Batcher, counters: ServerMetrics) -> None:

@@ -1,6 +1,7 @@
 """Wealth against a hypothesis: hand-worked numbers, a second implementation by definition, and Ville's inequality."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ def test_the_weights_of_all_start_times_add_up_to_one() -> None:
     assert start_weight(1) == pytest.approx(0.5 + 0.5 * (1 - math.log(20) / math.log(21)))  # DELAY = 20
     assert start_weight(2) == pytest.approx(0.5 * math.log(20) * (1 / math.log(21) - 1 / math.log(22)))
     weights = [start_weight(i) for i in range(1, 5001)]
-    assert all(a > b > 0 for a, b in zip(weights, weights[1:], strict=False))
+    assert all(a > b > 0 for a, b in pairwise(weights))
     assert sum(weights) + weight_from(5001) == pytest.approx(1)
     assert weight_from(10**9) < 0.08 and DELAY == 20
 
@@ -42,13 +43,11 @@ def test_one_bet_worked_by_hand() -> None:
 
 
 def by_definition(factors_N_B: np.ndarray, every: int) -> list[float]:
-    """Sum over start times of weight times product of factors since, averaged over the bets, plus the weights to come."""
+    """Sum over start times of weight times product of factors since, mean of the bets, plus the weights to come."""
     out = []
     for t in range(1, len(factors_N_B) + 1):
         starts = list(range(0, t, every))
-        begun = [
-            start_weight(i) * np.prod(factors_N_B[start:t], axis=0).mean() for i, start in enumerate(starts, 1)
-        ]
+        begun = [start_weight(i) * np.prod(factors_N_B[start:t], axis=0).mean() for i, start in enumerate(starts, 1)]
         out.append(sum(begun) + 1 - sum(start_weight(i) for i in range(1, len(starts) + 1)))
     return out
 

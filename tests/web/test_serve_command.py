@@ -88,6 +88,16 @@ def test_what_is_wrong_is_said_before_a_model_is_loaded(refused: Refused, policy
     assert "cannot be loaded" in refused("--model", tmp_path, "--policy", policy, "--port", 0)
 
 
+def test_what_stores_answers_needs_a_place_and_a_model(refused: Refused, policy: Path, tmp_path: Path) -> None:
+    model, queue = ("--model", "m", "--policy", str(policy)), ("--reviews", str(tmp_path / "reviews.db"))
+    assert "need --reviews, whose database holds the answers" in refused(*model, "--review-share", "0.02")
+    assert "need --reviews, whose database holds the answers" in refused(*model, "--store-days", "30")
+    assert "does not go with --store-days 0" in refused(*model, *queue, "--review-share", "1", "--store-days", "0")
+    assert "need --model and --policy" in refused(*queue, "--review-share", "0.02")
+    assert "--review-share" in refused(*model, *queue, "--review-share", "2")
+    assert "--store-days" in refused(*model, *queue, "--store-days", "-1")
+
+
 def test_a_missing_package_names_the_extra(refused: Refused, policy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "polymode.web.app")
     monkeypatch.setitem(sys.modules, "fastapi", None)

@@ -19,6 +19,7 @@ from polymode.web.reviews.tables import storable
 
 RANDOM, ESCALATED = "random", "escalated"
 """Origin of an item of the queue: drawn for the random share, or there because of what was decided."""
+_RANDOM = random.SystemRandom()
 _WRITE_LOCK = 7_238_114_550_922
 """PostgreSQL advisory lock by which answers become visible in the order of their numbers."""
 
@@ -75,7 +76,7 @@ class LiveAnswers:
         share: float = 0.0,
         days: float = 90.0,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-        draw: Callable[[], float] = random.SystemRandom().random,
+        draw: Callable[[], float] = _RANDOM.random,
     ) -> None:
         number_in("review_share", share, 0, 1)
         number_in("store_days", days, 0)
@@ -168,4 +169,3 @@ def deployment_id(model_id: str, policy: object, conditions: object) -> str:
     """What a deployment is recognised by: another model, policy or way to ask is another one."""
     text = f"{model_id}\n{policy!r}\n{conditions!r}"
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-

@@ -7,13 +7,16 @@ what did not, and tests in the order of labels would see a change where there is
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import threading
 import time
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from polymode.errors import ReviewStoreError
 from polymode.policy import Policy
@@ -25,6 +28,8 @@ log = logging.getLogger("polymode.web")
 
 FRESH_SECONDS = 5.0
 """A result that is not older is used as it is."""
+WATCH_SECONDS = 30.0
+"""Between two looks at the stored answers."""
 HOUR = 3600
 
 
@@ -101,7 +106,9 @@ class LiveMonitor:
             )
             for one in self.state.alarms:
                 if one.name not in before:
-                    log.warning("live calibration: %s (question %d); no guarantee is claimed", one.sentence, one.alarm_at)
+                    log.warning(
+                        "live calibration: %s (question %d); no guarantee is claimed", one.sentence, one.alarm_at
+                    )
             self._until = time.monotonic() + FRESH_SECONDS
             return self.state
 
@@ -134,7 +141,7 @@ class LiveMonitor:
 
     def _evidence(self, labels: list[Label]) -> tuple[list[Evidence], Label | None, int]:
         """Where all tests stand, what those of the guarantees wait for, and how many questions they passed over."""
-        guarantees, now, n_late = GuaranteeMonitor(self.policy), datetime.now(UTC), 0
+        guarantees, now, n_late = GuaranteeMonitor(self.policy), self.live.clock(), 0
         waits_for = None
         conformal = {name for name, one in self.policy.promises if one.method == "conformal"}
         for label in labels:
@@ -148,6 +155,24 @@ class LiveMonitor:
                 has_failed = not any(label.verdicts) if label.group in conformal else label.has_failed
                 guarantees.observe(self._place[label.id], label.group, label.kind, has_failed)
         return guarantees.evidence() + self._drift.evidence(), waits_for, n_late
+
+
+@asynccontextmanager
+async def watched(monitor: LiveMonitor | None) -> AsyncIterator[None]:
+    """Test what is new and delete what is old, before the block begins and as long as it runs."""
+    if monitor is None:
+        yield
+        return
+
+    async def watch() -> None:
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            await asyncio.to_thread(monitor.keep_up)
+
+    await asyncio.to_thread(monitor.keep_up)
+    task = asyncio.create_task(watch())
+    yield
+    task.cancel()
 
 
 def _uniform(name: str, n: int) -> list[float]:

@@ -98,9 +98,7 @@ def _checked(
     return Problem(409, f"the answer has {source} already, which contradicts this one", fix=fix)
 
 
-def _verdicts(
-    connection: sa.Connection, row: Any, outcome: Outcome, equality_name: str
-) -> tuple[bool, ...] | Problem:
+def _verdicts(connection: sa.Connection, row: Any, outcome: Outcome, equality_name: str) -> tuple[bool, ...] | Problem:
     n = len(row.confidences)
     if outcome.verdicts is not None:
         if len(outcome.verdicts) != n:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field, model_validator
@@ -11,6 +11,7 @@ from starlette.requests import Request
 
 from polymode.errors import ReviewStoreError
 from polymode.prompts import MAX_K
+from polymode.web.description import responses
 from polymode.web.live.answers import LiveAnswers
 from polymode.web.live.outcomes import Outcome, post_outcome
 from polymode.web.problems import Problem
@@ -18,13 +19,15 @@ from polymode.web.schema import Strict
 
 PATH = "/v1/outcomes"
 MAX_CORRECT = 100
+REFUSALS = (400, 401, 403, 404, 408, 409, 413, 421, 422, 500, 503)
+CorrectText = Annotated[str, Field(max_length=10_000)]
 
 
 class OutcomeRequest(Strict):
     """What turned out to be right about a stored answer: ``correct`` or ``verdicts``."""
 
     request_id: str = Field(description="of the reply, a text", min_length=1, max_length=200)
-    correct: Annotated[list[Annotated[str, Field(max_length=10_000)]], Field(max_length=MAX_CORRECT)] | None = Field(
+    correct: Annotated[list[CorrectText], Field(max_length=MAX_CORRECT)] | None = Field(
         None,
         description=f"texts of everything that is right, at most {MAX_CORRECT}; a candidate that equals none of them is "
         "wrong, and with an empty list all are",
@@ -47,17 +50,16 @@ class OutcomeReply(BaseModel):
     verdicts: list[bool] = Field(description="whether each candidate is right, in the order of the reply")
 
 
-def outcome_routes(live: LiveAnswers, equality: str, responses: dict[int | str, dict[str, Any]]) -> APIRouter:
+def outcome_routes(live: LiveAnswers, equality: str) -> APIRouter:
     """The route.
 
     Args:
         live: the stored answers.
         equality: of answers, as the policy calls it.
-        responses: descriptions of the refusals.
     """
     router = APIRouter()
 
-    @router.post(PATH, responses=responses)
+    @router.post(PATH, tags=["answers"], operation_id="createOutcome", responses=responses(*REFUSALS))
     async def outcomes(body: OutcomeRequest, request: Request) -> OutcomeReply:
         """Say what turned out to be right about an answer, once."""
         outcome = Outcome(

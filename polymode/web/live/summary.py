@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import numpy as np
 
@@ -53,6 +54,14 @@ class Period:
     """Share of the reviewed questions with a right answer among the candidates."""
     gap: Figure
     """Expected number of right answers, the sum of the confidences, less the number of right ones."""
+
+    @property
+    def label(self) -> str:
+        """When it was: a day, an hour, or the first and the last day."""
+        hours, last = (self.end - self.start) // timedelta(hours=1), self.end - timedelta(hours=1)
+        if hours < 24:
+            return f"{self.start:%Y-%m-%d %H:%M} to {self.end:%H:%M}"
+        return f"{self.start:%Y-%m-%d}" if hours == 24 else f"{self.start:%Y-%m-%d} to {last:%Y-%m-%d}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +126,7 @@ def _bins(labels: Sequence[Label]) -> list[Bin]:
         for q, right in zip(one.confidences, one.verdicts or (), strict=True)
     ]
     out = []
-    for low, high in zip(EDGES, EDGES[1:], strict=False):
+    for low, high in pairwise(EDGES):
         own = [row for row in rows if low <= row[1] < high or (high == EDGES[-1] and row[1] == high)]
         if not own:
             continue

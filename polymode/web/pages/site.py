@@ -22,9 +22,9 @@ from polymode.web.answer_service import AnswerService
 from polymode.web.browsing.run_folders import RunFolders
 from polymode.web.gate import out_of_scope
 from polymode.web.keys import NOBODY, Caller, Keys
+from polymode.web.live.monitor import LiveMonitor
 from polymode.web.pages.ask_page import ask_page
 from polymode.web.pages.escalation_page import escalation_page
-from polymode.web.live.monitor import LiveMonitor
 from polymode.web.pages.forms import SIGN_IN, StaleFormError, give_back, sign_in_page, typed_fields
 from polymode.web.pages.live_page import live_page
 from polymode.web.pages.relabel_page import relabel_page
@@ -135,6 +135,8 @@ class Site:
         self.sessions = Sessions(keys, public_url=public_url)
         self.pages: tuple[Page, ...] = ()
         """Those that this server has."""
+        self.monitor: LiveMonitor | None = None
+        """Of the answers in service; None where they are not stored."""
         self._scopes = {page.name: page.scope for page in PAGES}
 
     def owns(self, path: str) -> bool:
@@ -206,7 +208,7 @@ def add_pages(
         monitor: of the answers in service; None where they are not stored.
     """
     site = Site(keys, options.public_url)
-    app.state.pages = site
+    app.state.pages, site.monitor = site, monitor
     parts = {
         "answer_service": answer_service,
         "reviews": options.reviews,

@@ -22,9 +22,9 @@ from ..conftest import FITTED, Start
 from ..reviews.conftest import Clock
 
 REFERENCE = Reference(confidences=(tuple(i / 300 for i in range(300)), tuple(i / 200 for i in range(300))))
-GUARANTEED = Policy(
-    answer_at=0.8, offer_at=0.5, k=2, conditions=replace(FITTED, reference=REFERENCE)
-).with_guarantees(guarantee("answer", 0.1))
+GUARANTEED = Policy(answer_at=0.8, offer_at=0.5, k=2, conditions=replace(FITTED, reference=REFERENCE)).with_guarantees(
+    guarantee("answer", 0.1)
+)
 URL = "/v1/answer-sets"
 OUTCOMES = "/v1/outcomes"
 
@@ -54,12 +54,10 @@ Serves = Callable[..., Served]
 
 @pytest.fixture
 def serve(start: Start, tmp_path: Path) -> Iterator[Serves]:
-    """Starts a server: ``share`` and ``days``, the numbers that ``draws`` gives, and keyword arguments of create_app."""
+    """Starts a server: ``share``, ``days``, the numbers that ``draws`` gives, and keyword arguments of create_app."""
     queues: list[ReviewQueue] = []
 
-    def begin(
-        share: float = 0.5, days: float = 90, draws: Callable[[], float] = lambda: 0.0, **options: Any
-    ) -> Served:
+    def begin(share: float = 0.5, days: float = 90, draws: Callable[[], float] = lambda: 0.0, **options: Any) -> Served:
         clock = Clock()
         clock.now = datetime.now(UTC) - timedelta(hours=1)
         queue = ReviewQueue(tmp_path / "reviews.db", clock=clock)

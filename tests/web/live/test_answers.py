@@ -17,7 +17,9 @@ from polymode.web.reviews.queue import ReviewQueue
 from ..conftest import Model
 from .conftest import Served, Serves
 
-MIGRAINE = "<answer1>migraine</answer1><confidence1>0.2</confidence1><answer2>flu</answer2><confidence2>0.1</confidence2>"
+MIGRAINE = (
+    "<answer1>migraine</answer1><confidence1>0.2</confidence1><answer2>flu</answer2><confidence2>0.1</confidence2>"
+)
 
 
 def rows(served: Served, table: sa.Table) -> list[Any]:
@@ -140,7 +142,7 @@ def test_no_text_is_in_the_log(serve: Serves, caplog: pytest.LogCaptureFixture) 
 
 
 @pytest.mark.parametrize(("fields", "message"), [({"share": 1.5}, "review_share"), ({"days": -1}, "store_days")])
-def test_what_is_not_allowed(fields: dict[str, float], message: str, tmp_path: Path) -> None:
+def test_what_is_not_allowed(fields: dict[str, Any], message: str, tmp_path: Path) -> None:
     with ReviewQueue(tmp_path / "reviews.db") as queue, pytest.raises(ConfigError, match=message):
         LiveAnswers(queue.store, "x", **fields)
     with ReviewQueue(tmp_path / "reviews.db") as queue, pytest.raises(ConfigError, match="stores nothing"):

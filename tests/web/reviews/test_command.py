@@ -49,3 +49,27 @@ def test_without_the_extra_it_says_what_to_install(
     assert (
         "needs the package 'alembic', which is not installed: pip install 'polymode[serve]'" in capsys.readouterr().err
     )
+
+
+def test_the_random_share_is_counted_and_texts_are_deleted(
+    file: Path, clock, add: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    from polymode.web.live.answers import LiveAnswer, LiveAnswers
+
+    with ReviewQueue(file, clock=clock) as queue:
+        for number in range(3):
+            item_id = add(queue, f"Question {number}?", origin="random" if number else "escalated")
+        queue.claim("ann", item_id)
+        queue.resolve(item_id, "ann", verdicts={0: Verdict.CORRECT, 1: Verdict.WRONG})
+        live = LiveAnswers(queue.store, "d", clock=clock)
+        for name in ("first", "second", "third"):
+            live.record(LiveAnswer(name, f"{name}?", ("a",), (0.5,), 1, "answer", "normal", "", False, False, ((), ())))
+            clock.pass_(86400)
+    assert main(["reviews", str(file), "--delete", "third", "--delete-before", "2026-03-02"]) == 0
+    assert capsys.readouterr().out.splitlines()[2:] == [
+        "random share: 2 drawn, 1 resolved",
+        "deleted: the texts of third",
+        "deleted: the texts of 1 answers from before 2026-03-02",
+    ]
+    assert main(["reviews", str(file), "--delete", "third"]) == 2
+    assert "no answer is stored under this request id" in capsys.readouterr().err

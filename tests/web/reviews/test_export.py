@@ -11,9 +11,11 @@ import pytest
 
 from polymode import runs
 from polymode.calibrate import calibrate, read_judged
-from polymode.errors import ConfigError, DataNotFoundError, WriteError
+from polymode.calibrate.fit import notes_on
+from polymode.cli import main
+from polymode.errors import ConfigError, DataNotFoundError, RecordError, WriteError
 from polymode.parsing import parse_answers
-from polymode.policy import Policy, decide
+from polymode.policy import Conditions, Policy, decide
 from polymode.policy.calibration import Calibration
 from polymode.tasks import open_task
 from polymode.types import Verdict
@@ -153,6 +155,59 @@ def test_a_calibration_reads_the_judged_lines(review, tmp_path: Path) -> None:
     assert (len(judged.records), judged.n_left_out, judged.n_unscored) == (60, 1, 0)
     assert policy.answer_at is not None and 0.3 < policy.answer_at <= 0.8
     assert export_judged(queue, tmp_path / "judged.jsonl") == (2, 0)
+
+
+def test_a_calibration_takes_the_random_share_alone(review, tmp_path: Path) -> None:
+    queue = review("Sure?", (("flu", 0.8), ("cold", 0.1)), "+-", policy_id="p")
+    [item] = queue.resolved()
+    items = [
+        replace(item, question=f"Question {n}?", origin="random" if n % 3 else "escalated", policy_id="p")
+        for n in range(90)
+    ]
+    runs.write_jsonl(tmp_path / "judged.jsonl", judged_rows(items))
+    made_by = Conditions(model="m", pool=5)
+    policy, judged = calibrate(tmp_path, Calibration(target="answer", alpha=0.2, delta=0.1), conditions=made_by)
+    assert (len(judged.records), judged.n_not_random) == (60, 30)
+    assert "30 reviews left out: their questions were escalated, not drawn at random" in notes_on(judged)
+    fitted = policy.conditions
+    assert fitted is not None and fitted.pool == 5 and fitted.questions is not None and fitted.questions.n == 60
+    assert fitted.reference is not None and len(fitted.reference.confidences[0]) == 60
+    runs.write_jsonl(tmp_path / "judged.jsonl", judged_rows([replace(one, origin="escalated") for one in items]))
+    with pytest.raises(RecordError, match="all 90 questions were escalated, and are no sample"):
+        read_judged(tmp_path / "judged.jsonl")
+
+
+def test_the_policy_of_the_server_says_what_made_the_answers(
+    review, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    served = Policy(answer_at=0.5, k=2, conditions=Conditions(model="m", style="brief", temperature=0.7))
+    runs.write_policy(tmp_path / "served.json", served)
+    runs.write_policy(tmp_path / "other.json", Policy(answer_at=0.6, conditions=served.conditions))
+    runs.write_policy(tmp_path / "bare.json", Policy(answer_at=0.5, k=2))
+    [item] = review("Sure?", (("flu", 0.8), ("cold", 0.1)), "+-", policy_id=served.digest()).resolved()
+    items = [replace(item, question=f"Question {n}?", origin="random") for n in range(60)]
+    runs.write_jsonl(tmp_path / "judged.jsonl", judged_rows(items))
+    command = ["calibrate", str(tmp_path), "--target", "answer", "--like"]
+    assert main([*command, str(tmp_path / "served.json")]) == 0
+    fitted = runs.read_policy(tmp_path / "policy.json").conditions
+    assert fitted is not None and (fitted.model, fitted.temperature) == ("m", 0.7) and fitted.questions is not None
+    capsys.readouterr()
+    assert main([*command, str(tmp_path / "other.json")]) == 2
+    assert f"but answers were decided by {served.digest()}: name that" in capsys.readouterr().err
+    assert main([*command, str(tmp_path / "bare.json")]) == 2
+    assert "does not record what it was calibrated on" in capsys.readouterr().err
+    assert main([*command, str(tmp_path / "served.json"), "--model", "m"]) == 2
+    assert "--model does not go with --like" in capsys.readouterr().err
+
+
+def test_pooled_sets_of_the_queue_may_be_longer_than_k(review, tmp_path: Path) -> None:
+    queue = review("Sure?", (("flu", 0.8), ("cold", 0.1)), "+-")
+    [item] = queue.resolved()
+    runs.write_jsonl(tmp_path / "judged.jsonl", judged_rows([replace(item, k=1, origin="random")]))
+    assert read_judged(tmp_path / "judged.jsonl").records.q.shape == (1, 2)
+    runs.write_jsonl(tmp_path / "judged.jsonl", judged_rows([replace(item, k=1)]))
+    with pytest.raises(RecordError, match="2 answers are more than k = 1"):
+        read_judged(tmp_path / "judged.jsonl")
 
 
 def test_stated_confidences_are_written_not_recalibrated_ones(file: Path, clock, tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ from alembic.runtime.migration import MigrationContext
 
 from polymode.errors import ReviewStoreError
 from polymode.types import Verdict
+from polymode.web.live import tables as _  # noqa: F401  its tables are in the same metadata
 from polymode.web.reviews import ReviewState
 from polymode.web.reviews.queue import ReviewQueue
-from polymode.web.live import tables as _  # noqa: F401  its tables are in the same metadata
 from polymode.web.reviews.tables import metadata
 
 FIRST_VERSION = Path(__file__).parent / "first_version.sql"
