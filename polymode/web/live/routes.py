@@ -29,8 +29,8 @@ class OutcomeRequest(Strict):
     request_id: str = Field(description="of the reply, a text", min_length=1, max_length=200)
     correct: Annotated[list[CorrectText], Field(max_length=MAX_CORRECT)] | None = Field(
         None,
-        description=f"texts of everything that is right, at most {MAX_CORRECT}; a candidate that equals none of them is "
-        "wrong, and with an empty list all are",
+        description=f"texts of everything that is right, at most {MAX_CORRECT}; a candidate that equals none of them "
+        "is wrong, and with an empty list all are",
     )
     verdicts: Annotated[list[bool], Field(max_length=64 * MAX_K)] | None = Field(
         None, description="instead: true or false for each candidate, in the order of the reply"
