@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
@@ -36,12 +36,6 @@ class OutcomeRequest(Strict):
         None, description="instead: true or false for each candidate, in the order of the reply"
     )
 
-    @model_validator(mode="after")
-    def _is_one(self) -> OutcomeRequest:
-        if (self.correct is None) == (self.verdicts is None):
-            raise ValueError("give either correct or verdicts")
-        return self
-
 
 class OutcomeReply(BaseModel):
     """What was stored."""
@@ -62,6 +56,10 @@ def outcome_routes(live: LiveAnswers, equality: str) -> APIRouter:
     @router.post(PATH, tags=["answers"], operation_id="createOutcome", responses=responses(*REFUSALS))
     async def outcomes(body: OutcomeRequest, request: Request) -> OutcomeReply:
         """Say what turned out to be right about an answer, once."""
+        if (body.correct is None) == (body.verdicts is None):
+            title = "two outcomes at once" if body.correct is not None else "no outcome"
+            allowed, fix = "one of the two", "give correct, or verdicts, and not both"
+            raise Problem(422, title, field="correct, verdicts", allowed=allowed, fix=fix)
         outcome = Outcome(
             None if body.correct is None else tuple(body.correct),
             None if body.verdicts is None else tuple(body.verdicts),

@@ -97,6 +97,7 @@ def test_malformed_ones(serve: Serves, body: dict[str, Any]) -> None:
     served = serve()
     problem = post(served, 422, **body)
     assert problem["title"] and problem["fix"] and problem["request_id"]
+    assert "JSON object" not in problem["title"]
 
 
 def test_only_who_asked_or_reviews_may_say_so(serve: Serves) -> None:
