@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import KW_ONLY, dataclass
 from datetime import UTC, date, datetime, time
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from polymode.errors import DataNotFoundError
 
 if TYPE_CHECKING:
+    from polymode.web.reviews.agreement import Agreement
     from polymode.web.reviews.store import Store
 
 
@@ -66,6 +68,7 @@ def run_reviews(options: Reviews) -> int:
         n_random, n_reviewed = queue.random_share()
         if n_random:
             print(f"random share: {n_random:,} drawn, {n_reviewed:,} resolved")
+        _print_agreement(queue.agreement())
         if options.records is not None:
             written = export_records(queue, options.records, model_id=options.model_id)
             aside = f", {written.n_left_out:,} left out, as no right answer is known" if written.n_left_out else ""
@@ -87,3 +90,19 @@ def _delete(options: Reviews, store: Store) -> None:
     if options.delete_before is not None:
         day = datetime.combine(options.delete_before, time(), UTC)
         print(f"deleted: the texts of {delete_before(store, day):,} answers from before {options.delete_before}")
+
+
+def _print_agreement(agreement: Agreement) -> None:
+    """One line, where items were drawn for a second review."""
+    if not agreement.n_items and not agreement.n_waiting:
+        return
+    waiting = f"{agreement.n_waiting:,} still to come"
+    if not agreement.n_items:
+        print(f"second reviews: {waiting}")
+        return
+    numbers = [
+        f"{one.value:.2f}" + ("" if math.isnan(one.low) else f" [{one.low:.2f}, {one.high:.2f}]")
+        for one in (agreement.share, agreement.kappa)
+    ]
+    about = f"{agreement.n_items:,} items, {agreement.n_answers:,} answers"
+    print(f"second reviews: {about}, same verdict {numbers[0]}, Cohen's kappa {numbers[1]}; {waiting}")

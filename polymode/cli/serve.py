@@ -81,6 +81,9 @@ class Serve(DecisionOptions):
     store_days: Annotated[float | None, Parameter(validator=Number(gte=0))] = None
     """Days that questions and answers are stored in the database of --reviews; 0 stores nothing. By default 90 with
     --review-share, else 0."""
+    second_review: Annotated[float, Parameter(validator=Number(gte=0, lte=1))] = 0.0
+    """Random share of the resolved reviews that another reviewer judges again without seeing the first, for example
+    0.1: it shows how far reviewers agree."""
     pages: bool = True
     """Serve web pages to ask questions, review, browse runs and relabel."""
     runs: Path | None = None
@@ -142,7 +145,7 @@ def run_serve(options: Serve) -> int:
     check_address(options.host, options.port)
     public_host = _public_host(options)
     hosts = None if keys or not is_local(options.host) else {*LOCAL_HOSTS, options.host, *public_host}
-    with _review_queue(options.reviews) as escalations:
+    with _review_queue(options) as escalations:
         pages = _pages(options, escalations)
         if settings is None:
             app = create_pages_app(pages, keys=keys, hosts=hosts, base_path=base_path)
@@ -211,6 +214,8 @@ def _check(options: Serve) -> None:
         raise ConfigError("--store-days and --review-share need --reviews, whose database holds the answers")
     if options.days and _is_pages_only(options):
         raise ConfigError("--store-days and --review-share need --model and --policy: without them nothing is answered")
+    if options.second_review and options.reviews is None:
+        raise ConfigError("--second-review is given without --reviews: name the review queue, or leave it out")
     for flag in ("model", "policy"):
         if getattr(options, flag) in (None, "") and not _is_pages_only(options):
             raise ConfigError(f"--{flag} is missing; see polymode serve --help")
@@ -248,12 +253,12 @@ def model_id_of(model: str) -> str:
     return "/".join(path.resolve().parts[-2:]).lstrip("/") if path.is_dir() else model
 
 
-def _review_queue(address: str | None) -> AbstractContextManager[ReviewQueue | None]:
-    if address is None:
+def _review_queue(options: Serve) -> AbstractContextManager[ReviewQueue | None]:
+    if options.reviews is None:
         return nullcontext()
     from polymode.web.reviews import ReviewQueue
 
-    return ReviewQueue(address)
+    return ReviewQueue(options.reviews, second_review=options.second_review)
 
 
 def _live(options: Serve, settings: ServingConfig, escalations: ReviewQueue | None) -> LiveAnswers | None:

@@ -84,6 +84,8 @@ def test_what_is_wrong_is_said_before_a_model_is_loaded(refused: Refused, policy
         )
     for origin in ("app.example", "https://app.example/", "https://app.example/x", "null", "https://*.example"):
         assert f"--allow-origins = '{origin}' is not allowed" in refused(*ask, "--allow-origins", origin)
+    assert "--second-review is given without --reviews" in refused(*ask, "--second-review", 0.1)
+    assert "Must be <= 1" in refused(*ask, "--second-review", 1.5)
     assert "port = 70000 is not allowed" in refused(*ask[:-1], 70000)
     assert "cannot be loaded" in refused("--model", tmp_path, "--policy", policy, "--port", 0)
 

@@ -109,6 +109,7 @@ def _list(request: Request, queue: ReviewQueue) -> Response:
         state_url=lambda state: f"{REVIEWS}?{urlencode({'state': state, **kept})}",
         page_url=lambda page: f"{REVIEWS}?{urlencode({'state': shown, **kept, 'page': page})}",
         message=_message(query),
+        agreement=queue.agreement(),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -20,10 +20,18 @@ from starlette.responses import RedirectResponse, Response
 from polymode.errors import ConfigError, ReviewConflictError
 from polymode.types import Verdict
 from polymode.web.pages.forms import Form, read_form, reviewer_of
-from polymode.web.pages.rendering import number_in, pages_of, render
+from polymode.web.pages.rendering import caller_of, number_in, pages_of, render
 from polymode.web.problems import Problem
 from polymode.web.reviews.queue import ReviewQueue
-from polymode.web.reviews.records import Draft, ReviewAnswer, ReviewEvent, ReviewItem, ReviewState, repeats
+from polymode.web.reviews.records import (
+    ADJUDICATION,
+    Draft,
+    ReviewAnswer,
+    ReviewEvent,
+    ReviewItem,
+    ReviewState,
+    repeats,
+)
 
 REVIEWS = "/reviews"
 MAX_ID = 2**31 - 1
@@ -128,7 +136,10 @@ def _apply(request: Request, queue: ReviewQueue, item_id: int, posted: Form, rev
             queue.save_draft(item_id, reviewer, typed)
         return Response(status_code=204)
     try:
-        _ACTS[act](queue, item, reviewer, form)
+        if act == "claim":
+            queue.claim(reviewer, item_id, is_operator=_is_operator(request))
+        else:
+            _ACTS[act](queue, item, reviewer, form)
     except (ConfigError, ReviewConflictError) as exc:
         status = 422 if isinstance(exc, ConfigError) else 409
         if typed and status == 409:  # there may be no form to show it in
@@ -165,6 +176,11 @@ def _item_page(
     message: str | None = None,
 ) -> Response:
     item, reviewer = queue.item(item_id), _reviewer(request)
+    is_hidden = queue.is_hidden(item, reviewer)
+    if is_hidden:
+        blank = tuple(replace(answer, verdict=None, same_as=None) for answer in item.own_answers)
+        item = replace(item, answers=blank, note="", finished_by=None)
+    earlier = queue.rounds(item.review_of) if item.review_of and item.review_round == ADJUDICATION else ()
     draft = None
     if reviewer is not None:
         path, fields = pages_of(request).sessions.typed(request)
@@ -181,7 +197,10 @@ def _item_page(
         status=status,
         item=item,
         repeats=repeats(item.answers, item.equality),
-        trail=[(event.at, event.who, line_of(event, item.answers)) for event in queue.events(item_id)],
+        trail=[(event.at, event.who, line_of(event, item.answers)) for event in queue.events(item_id) if not is_hidden],
+        is_hidden=is_hidden,
+        rounds=queue.rounds(item_id) if not is_hidden else (),
+        earlier=[one for one in earlier if one.round != ADJUDICATION],
         is_finished=is_finished,
         # A reviewer whose claim expired may continue until somebody else claims the item.
         is_mine=reviewer is not None and not is_finished and item.claimed_by == reviewer,
@@ -227,13 +246,18 @@ def _draft_lines(draft: Draft, item: ReviewItem) -> list[tuple[str, str]]:
 _ACTS: dict[str, Any] = {
     "assign": None,
     "draft": None,
-    "claim": lambda queue, item, reviewer, form: queue.claim(reviewer, item.id),
+    "claim": None,
     "save": _save,
     "resolve": _resolve,
     "release": _release,
     "dismiss": lambda queue, item, reviewer, form: queue.dismiss(item.id, reviewer, form.note),
     "reopen": lambda queue, item, reviewer, form: queue.reopen(item.id, reviewer, form.note),
 }
+
+
+def _is_operator(request: Request) -> bool:
+    """Whether the visitor's key makes them an operator; without keys nobody is known to be one."""
+    return pages_of(request).sessions.needs_key and "operate" in caller_of(request).scopes
 
 
 def _reviewer(request: Request) -> str | None:
@@ -251,6 +275,8 @@ def line_of(event: ReviewEvent, answers: Sequence[ReviewAnswer]) -> str:
     """One line of the audit trail."""
     detail: Mapping[str, Any] = event.detail
     if event.what == "added":
+        if detail.get("adjudicates"):
+            return "added it to the queue: two reviewers disagree"
         key = f", asked with the key {detail['key']}" if detail.get("key") else ""
         return f"added it to the queue ({detail['kind'].replace('_', ' ')}, risk {detail['risk']}{key})"
     if event.what == "claimed":
@@ -263,6 +289,11 @@ def line_of(event: ReviewEvent, answers: Sequence[ReviewAnswer]) -> str:
             link = "equals no other answer" if other is None else f"equals {_name(other, answers)}"
             changes.append(f"{_name(number, answers)} {link}")
         return f"marked {', '.join(changes)}" if changes else "saved without a change"
+    if event.what == "reviewed_again":
+        return f"reviewed it a second time, {'in agreement' if detail['agrees'] else 'and disagreed'}"
+    if event.what == "adjudicated":
+        verdicts = [VERDICTS.get(verdict, "undecided") for verdict in detail["verdicts"]]
+        return f"decided between two reviews: {', '.join(verdicts)}"
     if event.what == "answer_added":
         return f"added the correct answer {shortened(detail['text'])!r}"
     note = f": {detail['note']}" if detail.get("note") else ""

@@ -158,7 +158,13 @@ def _resolved(queue: ReviewQueue, k: int | None, model_id: str | None) -> tuple[
 
 
 def _provenance(item: ReviewItem) -> dict[str, Any]:
+    reviews = [
+        {"round": one.round, "reviewer": one.reviewer, "at": one.at.isoformat(), "verdicts": list(one.verdicts)}
+        | ({"added": list(one.added)} if one.added else {})
+        for one in item.rounds
+    ]
     return {
+        **({"reviews": reviews} if reviews else {}),
         "reviewer": item.finished_by,
         "at": item.finished_at and item.finished_at.isoformat(),
         "model_id": item.model_id,

@@ -7,6 +7,7 @@ Any number of threads and processes may share one database. What a method return
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -15,14 +16,16 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from polymode.errors import ConfigError, ReviewConflictError, one_of
+from polymode.errors import ConfigError, ReviewConflictError, number_in, one_of
 from polymode.policy.policy import EQUALITIES, check_group_name
 from polymode.types import AnswerSet, Decision, Verdict
-from polymode.web.reviews.listing import ItemFilter, order_of
-from polymode.web.reviews.records import Draft, ReviewCounts, ReviewEvent, ReviewItem, ReviewState
+from polymode.web.reviews.listing import order_of
+from polymode.web.reviews.records import ReviewItem, ReviewState
+from polymode.web.reviews.second_reviews import follow_up, may_review, reviewed_by
 from polymode.web.reviews.steps import SYSTEM, Steps, checked_name, checked_text, conflict, new_answers
 from polymode.web.reviews.store import Store
-from polymode.web.reviews.tables import drafts, events, items, read_item, read_items, state_is, storable
+from polymode.web.reviews.tables import drafts, items, read_item, state_is, storable
+from polymode.web.reviews.views import QueueViews
 
 CLAIM_SECONDS = 1800.0
 """How long a claim keeps others away."""
@@ -31,14 +34,16 @@ MAX_DRAFT = 100_000
 """Characters of a draft; the forms hold less."""
 
 
-class ReviewQueue(AbstractContextManager["ReviewQueue"]):
+class ReviewQueue(QueueViews, AbstractContextManager["ReviewQueue"]):
     """Items that wait for a reviewer, in SQLite or PostgreSQL.
 
     Args:
         place: an SQLite file, made when it is first used, or a URL ``postgresql://USER:PASSWORD@HOST/NAME``.
         claim_seconds: how long a claim keeps others away; every act of the reviewer starts it anew.
         wait_seconds: longest wait for a database that is locked or away.
+        second_review: share of the resolved items that another reviewer judges again, 0 to 1.
         clock: the time, with its zone.
+        draw: a number from [0, 1) for each resolved item.
 
     Every method raises ReviewStoreError when the database cannot be used; the next call tries again.
 
@@ -52,13 +57,16 @@ class ReviewQueue(AbstractContextManager["ReviewQueue"]):
         *,
         claim_seconds: float = CLAIM_SECONDS,
         wait_seconds: float = 5.0,
+        second_review: float = 0.0,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        draw: Callable[[], float] = random.random,
     ) -> None:
         for name, value in (("claim_seconds", claim_seconds), ("wait_seconds", wait_seconds)):
             if not 0 < value < float("inf"):
                 raise ConfigError(f"{name} = {value!r} is not allowed: give a number of seconds above 0")
         self.store = Store(place, wait_seconds=wait_seconds)
         self._lease, self._clock = timedelta(seconds=claim_seconds), clock
+        self._share, self._draw = number_in("second_review", second_review, 0, 1), draw
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -146,78 +154,12 @@ class ReviewQueue(AbstractContextManager["ReviewQueue"]):
             steps.record("added", {"kind": decision.kind.value, "risk": risk, **about})
         return item_id
 
-    def counts(self) -> ReviewCounts:
-        """How many items are in each state; also the cheapest way to see that the database answers."""
-        now = self._clock()
-        with self.store.reading() as connection:
-            n = {
-                state.value: connection.execute(
-                    sa.select(sa.func.count()).select_from(items).where(state_is(state, now))
-                ).scalar_one()
-                for state in ReviewState
-            }
-            oldest = sa.select(sa.func.min(items.c.created_at)).where(state_is(ReviewState.OPEN, now))
-            return ReviewCounts(**n, oldest_open=connection.execute(oldest).scalar())
-
-    def item(self, item_id: int) -> ReviewItem:
-        """One item; raises DataNotFoundError."""
-        with self.store.reading() as connection:
-            return read_item(connection, item_id, self._clock())
-
-    def item_of_request(self, request_id: str) -> ReviewItem | None:
-        """The item that was added with a request_id."""
-        query = sa.select(items).where(items.c.request_id == storable(request_id))
-        with self.store.reading() as connection:
-            return next(iter(read_items(connection, query, self._clock())), None)
-
-    def items(
-        self, chosen: ItemFilter | None = None, *, sort: str = "line", limit: int = 50, offset: int = 0
-    ) -> tuple[ReviewItem, ...]:
-        """Items, by default all, in the order in which they are claimed; raises ConfigError for an unknown order."""
-        now = self._clock()
-        query = sa.select(items).where(*(chosen or ItemFilter()).conditions(now)).order_by(*order_of(sort))
-        with self.store.reading() as connection:
-            return read_items(connection, query.limit(limit).offset(offset), now)
-
-    def count(self, chosen: ItemFilter) -> int:
-        """How many items a list has."""
-        query = sa.select(sa.func.count()).select_from(items).where(*chosen.conditions(self._clock()))
-        with self.store.reading() as connection:
-            return connection.execute(query).scalar_one()
-
-    def random_share(self) -> tuple[int, int]:
-        """Items of the random share, and how many of them are resolved."""
-        is_resolved = sa.case((items.c.state == ReviewState.RESOLVED, 1))
-        query = sa.select(sa.func.count(), sa.func.count(is_resolved)).where(items.c.origin == "random")
-        with self.store.reading() as connection:
-            n, n_resolved = connection.execute(query).one()
-            return n, n_resolved
-
-    def risks(self) -> tuple[str, ...]:
-        """Classes of risk that items have."""
-        with self.store.reading() as connection:
-            return tuple(connection.execute(sa.select(items.c.risk).distinct().order_by(items.c.risk)).scalars())
-
-    def events(self, item_id: int) -> tuple[ReviewEvent, ...]:
-        """What happened to an item, who did it and when; empty for an unknown one."""
-        query = sa.select(events).where(events.c.item_id == item_id).order_by(events.c.id)
-        with self.store.reading() as connection:
-            return tuple(ReviewEvent(**row) for row in connection.execute(query).mappings())
-
-    def resolved(self, *, k: int | None = None, model_id: str | None = None) -> tuple[ReviewItem, ...]:
-        """All resolved items in the order in which they were finished; optionally of one K or one model."""
-        now = self._clock()
-        query = sa.select(items).where(state_is(ReviewState.RESOLVED, now)).order_by(items.c.finished_at, items.c.id)
-        for column, value in ((items.c.k, k), (items.c.model_id, model_id)):
-            query = query if value is None else query.where(column == value)
-        with self.store.reading() as connection:
-            return read_items(connection, query, now)
-
-    def claim(self, reviewer: str, item_id: int | None = None) -> ReviewItem | None:
+    def claim(self, reviewer: str, item_id: int | None = None, *, is_operator: bool = False) -> ReviewItem | None:
         """Claim the next item, or a certain one; no other reviewer can have it until release or expiry.
 
         The next item is one that is assigned to the reviewer, else one that is assigned to nobody; high risk comes
-        first, then the oldest. A reviewer who claims an item again extends the claim. None when there is no such item.
+        first, then the oldest. A reviewer who claims an item again extends the claim. Nobody gets the second review, or
+        the adjudication, of what they reviewed; an operator may adjudicate any item. None when there is no such item.
 
         Raises:
             DataNotFoundError: no item with this id.
@@ -229,17 +171,19 @@ class ReviewQueue(AbstractContextManager["ReviewQueue"]):
             is_own = items.c.assigned_to == reviewer
             line = (sa.case((is_own, 0), else_=1), *order_of("line"))
             for_them = sa.or_(items.c.assigned_to.is_(None), is_own)
-            first = sa.select(items.c.id).where(free, for_them).order_by(*line).limit(1)
+            first = sa.select(items.c.id).where(free, for_them, may_review(reviewer)).order_by(*line).limit(1)
             target = sa.and_(items.c.id == first.with_for_update(skip_locked=True).scalar_subquery(), free)
         else:
             own = sa.and_(items.c.state == ReviewState.OPEN, items.c.claimed_by == reviewer)
-            target = sa.and_(items.c.id == item_id, sa.or_(free, own))
+            is_allowed = may_review(reviewer, is_operator=is_operator)
+            target = sa.and_(items.c.id == item_id, sa.or_(free, own), is_allowed)
         claim = sa.update(items).where(target).values(claimed_by=reviewer, claimed_until=now + self._lease)
         with self.store.writing() as connection:
             claimed_id = connection.execute(claim.returning(items.c.id)).scalar()
             if claimed_id is None:
                 if item_id is not None:
-                    raise conflict(read_item(connection, item_id, now))
+                    item = read_item(connection, item_id, now)
+                    raise conflict(item, is_own=reviewer.lower() in reviewed_by(connection, item))
                 return None
             steps = Steps(connection, claimed_id, reviewer, now)
             steps.record("claimed", {"until": (now + self._lease).isoformat()})
@@ -256,6 +200,8 @@ class ReviewQueue(AbstractContextManager["ReviewQueue"]):
         name = None if to is None else checked_name(to)
         with self.store.writing() as connection:
             steps = Steps(connection, item_id, checked_name(by), self._clock())
+            if name is not None and name.lower() in reviewed_by(connection, steps.item()):
+                raise ReviewConflictError(f"{name!r} has reviewed this question already: assign it to somebody else")
             if not steps.update(items.c.state == ReviewState.OPEN, assigned_to=name):
                 raise conflict(steps.item())
             steps.record("assigned", {"to": name})
@@ -279,13 +225,6 @@ class ReviewQueue(AbstractContextManager["ReviewQueue"]):
             connection.execute(sa.delete(drafts).where(*own))
             if pairs:
                 connection.execute(sa.insert(drafts).values(fields=pairs, **row))
-
-    def draft(self, item_id: int, reviewer: str) -> Draft | None:
-        """What a reviewer had typed about an item; None for nothing."""
-        own = (drafts.c.item_id == item_id, drafts.c.reviewer == reviewer)
-        with self.store.reading() as connection:
-            row = connection.execute(sa.select(drafts.c.at, drafts.c.fields).where(*own)).first()
-        return None if row is None else Draft(row.at, tuple((name, value) for name, value in row.fields))
 
     def release(self, item_id: int, reviewer: str) -> ReviewItem:
         """Give an item back; verdicts stay as a draft. Raises as `mark`."""
@@ -357,7 +296,9 @@ class ReviewQueue(AbstractContextManager["ReviewQueue"]):
                     raise ConfigError(
                         f"answer {answer.text!r} has no verdict: mark it right, wrong or unscored, or dismiss the item"
                     )
-            return steps.finish(ReviewState.RESOLVED, note)
+            item = steps.finish(ReviewState.RESOLVED, note)
+            follow_up(steps, item, is_drawn=self._share > 0 and self._draw() < self._share)
+            return item
 
     def dismiss(self, item_id: int, reviewer: str, note: str = "") -> ReviewItem:
         """Finish an item that nothing can be learned from; it is not exported. Raises as `mark`."""
@@ -373,6 +314,10 @@ class ReviewQueue(AbstractContextManager["ReviewQueue"]):
         """
         with self.store.writing() as connection:
             steps = Steps(connection, item_id, checked_name(reviewer), self._clock())
+            if (item := steps.item()).review_of is not None and item.state is ReviewState.RESOLVED:
+                raise ReviewConflictError(
+                    f"review item {item_id} is a second review, which has been compared: reopen item {item.review_of}"
+                )
             is_finished = items.c.state != ReviewState.OPEN
             if not steps.update(is_finished, state=ReviewState.OPEN, finished_by=None, finished_at=None, note=""):
                 state = steps.item().state.value

@@ -11,6 +11,9 @@ from polymode.errors import ConfigError
 from polymode.policy.deciding import equality
 from polymode.types import DecisionKind, ParseStatus, Verdict
 
+SECOND, ADJUDICATION = 2, 3
+"""Rounds of an item that is reviewed again (`polymode.web.reviews.second_reviews`)."""
+
 
 class ReviewState(Enum):
     """Where an item stands."""
@@ -43,6 +46,27 @@ class ReviewAnswer:
     """Number of another answer that says the same in other words."""
     added_by: str
     """The reviewer who added it; empty for an answer of the model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One finished review of an item that was drawn for a second one."""
+
+    item_id: int
+    round: int
+    """1 for the first review, 2 for the second, 3 for the adjudication."""
+    reviewer: str
+    at: datetime
+    verdicts: tuple[str, ...]
+    """Of the model's answers, in slot order."""
+    added: tuple[str, ...]
+    """Right answers that the reviewer added."""
+    note: str
+
+    def disputes(self, other: Round) -> tuple[int, ...]:
+        """Numbers of the answers on which two reviewers disagree."""
+        pairs = zip(self.verdicts, other.verdicts, strict=True)
+        return tuple(number for number, (own, others) in enumerate(pairs) if own != others)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +111,17 @@ class ReviewItem:
     origin: str | None = None
     """``random``: drawn for the random share of all questions (`polymode.web.live`), ``escalated`` because of what was
     decided; None for one that somebody put here by `ReviewQueue.add`."""
+    review_of: int | None = None
+    """The item that this is another review of; None for the first."""
+    review_round: int | None = None
+    """Which review this is: SECOND or ADJUDICATION; None for the first."""
+    rounds: tuple[Round, ...] = ()
+    """The reviews of an item that was drawn for a second one, as `ReviewQueue.resolved` gives it."""
+
+    @property
+    def own_answers(self) -> tuple[ReviewAnswer, ...]:
+        """Those of the model, which come first."""
+        return tuple(answer for answer in self.answers if not answer.added_by)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +142,8 @@ class ReviewEvent:
     who: str
     """A reviewer, or ``system`` for what the queue was given."""
     what: str
-    """added, assigned, claimed, renewed, released, marked, answer_added, resolved, dismissed or reopened."""
+    """added, assigned, claimed, renewed, released, marked, answer_added, resolved, dismissed, reopened, reviewed_again
+    or adjudicated."""
     detail: Mapping[str, object]
     """What was said, JSON types."""
 

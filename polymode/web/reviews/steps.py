@@ -121,12 +121,14 @@ def new_answers(answer_set: AnswerSet, decision: Decision) -> list[ReviewAnswer]
     ]
 
 
-def conflict(item: ReviewItem) -> ReviewConflictError:
-    """Why a reviewer cannot claim or change an item."""
+def conflict(item: ReviewItem, *, is_own: bool = False) -> ReviewConflictError:
+    """Why a reviewer cannot claim or change an item; ``is_own``: they have reviewed what it is a second review of."""
     if item.state in (ReviewState.RESOLVED, ReviewState.DISMISSED):
         return ReviewConflictError(f"review item {item.id} is {item.state.value}: reopen it first")
     if item.state is ReviewState.CLAIMED:
         return ReviewConflictError(f"review item {item.id} is claimed by {item.claimed_by!r}: take another")
+    if is_own:
+        return ReviewConflictError(f"you have reviewed the question of item {item.id} already: leave it to another")
     return ReviewConflictError(f"review item {item.id} is not claimed by you: claim it first")
 
 

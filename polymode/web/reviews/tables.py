@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
 
 from polymode.errors import DataNotFoundError
-from polymode.web.reviews.records import ReviewAnswer, ReviewEvent, ReviewItem, ReviewState
+from polymode.web.reviews.records import ReviewAnswer, ReviewEvent, ReviewItem, ReviewState, Round
 
 
 class UtcTime(sa.TypeDecorator[datetime]):
@@ -82,11 +82,12 @@ items = sa.Table(
     metadata,
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
     # The state is OPEN, RESOLVED or DISMISSED; that an open item is claimed is said by claimed_until and the clock.
-    *_columns(ReviewItem, without=("id", "answers")),
+    *_columns(ReviewItem, without=("id", "answers", "rounds")),
     # Place in line before the id: 0 for high risk, 1 for the rest.
     sa.Column("turn", sa.Integer, nullable=False),
     sa.UniqueConstraint("request_id"),
     sa.Index("ix_review_items_line", "state", "turn", "id"),
+    sa.Index("ix_review_items_review_of", "review_of"),
     sqlite_autoincrement=True,
 )
 
@@ -115,6 +116,16 @@ drafts = sa.Table(
     sa.Column("reviewer", sa.Text, primary_key=True),
     sa.Column("at", UtcTime, nullable=False),
     sa.Column("fields", sa.JSON, nullable=False),
+)
+
+rounds = sa.Table(
+    "review_rounds",
+    metadata,
+    sa.Column("item_id", sa.ForeignKey("review_items.id"), primary_key=True, autoincrement=False),
+    sa.Column("round", sa.Integer, primary_key=True, autoincrement=False),
+    *_columns(Round, without=("item_id", "round", "verdicts", "added")),
+    sa.Column("verdicts", sa.JSON, nullable=False),
+    sa.Column("added", sa.JSON, nullable=False),
 )
 
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
