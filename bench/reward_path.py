@@ -113,14 +113,16 @@ def measure_speed(n: int, rounds: int) -> None:
 def laid_out(layout: str, conditions: Sequence[str], words: Sequence[str], rng: random.Random) -> str:
     """A completion with three answers and confidences.
 
-    ``layout`` lists its parts in order: t (reasoning of `WORDS` words), p (pairs of answer and confidence), a
-    (answers), c (confidences), s (short analysis, 40 words), l (long analysis, `WORDS` words).
+    ``layout`` lists its parts in order: t (reasoning of `WORDS` words), p (pairs of answer and confidence), f (the same
+    with the confidence first), a (answers), c (confidences), s (short analysis, 40 words), l (long analysis, `WORDS`
+    words).
     """
     answers = [f"<answer{i}>{answer}</answer{i}>" for i, answer in enumerate(rng.choices(conditions, k=K), 1)]
     confidences = [f"<confidence{i}>{rng.random():.2f}</confidence{i}>" for i in range(1, K + 1)]
     parts = {
         "t": lambda: f"<think>{' '.join(rng.choices(words, k=WORDS))}</think>",
         "p": lambda: "\n".join(map("".join, zip(answers, confidences, strict=True))),
+        "f": lambda: "\n".join(map("".join, zip(confidences, answers, strict=True))),
         "a": lambda: "\n".join(answers),
         "c": lambda: "\n".join(confidences),
         "s": lambda: f"<analysis>{' '.join(rng.choices(words, k=40))}</analysis>",
@@ -143,6 +145,7 @@ def measure_score(rounds: int) -> None:
     layouts = {
         "reasoning, pairs": "tp",
         "reasoning, pairs, analysis": "tps",
+        "reasoning, pairs with the confidence first": "tf",
         "reasoning, answers, confidences": "tac",
         "reasoning, answers, analysis, confidences": "tasc",
         "reasoning, answers, confidences, analysis": "tacs",
@@ -172,6 +175,8 @@ def hostile_texts(size: int) -> dict[str, str]:
         "</think> repeated": repeated("</think>"),
         "<think></think> repeated": repeated("<think></think>"),
         "slots repeated": repeated("<answer1>a</answer1><confidence1>0.5</confidence1>"),
+        "confidences first, repeated": repeated("<confidence1>0.5</confidence1><answer1>a</answer1>"),
+        "confidences repeated": repeated("<confidence1>0.5</confidence1>"),
         "nested answers": "<answer1>" * (size // 19) + "</answer1>" * (size // 19),
         "unclosed answer": "</think><answer1>" + repeated("a"),
         "answer full of <": "</think><answer1>" + repeated("<"),

@@ -24,6 +24,19 @@ def test_each_piece_knows_its_kind_slot_and_mark() -> None:
     ]
 
 
+def test_a_confidence_before_its_answer_stands_before_it() -> None:
+    text = "<confidence1>0.9</confidence1><answer1>flu</answer1>\n<confidence2>0</confidence2><answer2>cold</answer2>"
+    found = segments_of(text, parse_answers(text, 2, confidence=True), ["hit", "wrong"])
+    told = [(p.kind, p.text, p.slot, p.mark) for p in found if p.kind != "format"]
+    assert told == [
+        ("confidence", "0.9", 1, "hit"),
+        ("answer", "flu", 1, "hit"),
+        ("confidence", "0", 2, "wrong"),
+        ("answer", "cold", 2, "wrong"),
+    ]
+    assert "".join(piece.text for piece in found) == text
+
+
 def test_what_cannot_be_read_is_text() -> None:
     found = segments_of("just this", parse_answers("just this", 2, confidence=True), None)
     assert found == [Segment("text", "just this")]
