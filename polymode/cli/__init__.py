@@ -58,6 +58,7 @@ VERBS = {
     "serve": Verb(DECIDE, "serve:run_serve", "Answer over HTTP, with web pages and an OpenAI-compatible API"),
     "reviews": Verb(DECIDE, "reviews:run_reviews", "Summarise the review queue and export resolved reviews as data"),
     "relabel": Verb(DECIDE, "relabel:run_relabel", "Propose answers that were marked wrong but may be right"),
+    "publish": Verb(MEASURE, "publish:publish", "Make a folder with a model or data and its card, to give away"),
     "tasks": Verb(
         INFORM, "tasks:run_tasks", "List the tasks, or show sample questions of one, also as a model reads them"
     ),
