@@ -4,8 +4,9 @@
     python bench/evaluation.py --samples 1        a third of a million questions with one completion each
     python bench/evaluation.py --completions 200000    `polymode evaluate` on a file of so many, from reading to metrics
 
-The last writes texts of 40 words with three answers each and prints seconds, processor time of all processes (user and
-system) and the most memory that they held together, looked up every tenth of a second.
+The last writes texts of 40 words with three answers each (into ``--file``, which is kept and taken the next time) and
+prints seconds, processor time of all processes (user and system) and the most memory that they held together, looked up
+every tenth of a second; pages that processes share count for each.
 
 Limits of the others: 20 s and 2 GiB. `grid` confidences are multiples of 0.05, the usual case; `continuous` ones are
 all different, the worst case (ranking metrics must be recomputed answer by answer, with fewer replicates). CPU seconds
@@ -95,7 +96,8 @@ def measure(confidences: str, n_answers: int, k: int, samples: int, n_boot: int)
 def write_file(path: Path, n_completions: int, samples: int, k: int) -> None:
     """Completions of ``samples`` to a question: 25 words of reasoning, ``k`` answers with confidences on a grid."""
     rng = random.Random(0)
-    words = ["".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=rng.randint(3, 9))) for _ in range(3000)]
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    words = list(dict.fromkeys("".join(rng.choices(letters, k=rng.randint(3, 9))) for _ in range(3000)))
     with path.open("w", encoding="ascii") as handle:
         for place in range(n_completions):
             if place % samples == 0:
@@ -111,12 +113,13 @@ def write_file(path: Path, n_completions: int, samples: int, k: int) -> None:
             handle.write(json.dumps(row) + "\n")
 
 
-def measure_file(n_completions: int, k: int, samples: int, workers: int | None) -> None:
+def measure_file(n_completions: int, k: int, samples: int, workers: int | None, file: Path | None) -> None:
     """Run `polymode evaluate` on a file and print what it took."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "completions.jsonl"
-        write_file(path, n_completions, samples, k)
-        command = [sys.executable, "-m", "polymode", "evaluate", str(path)]
+    with tempfile.TemporaryDirectory(dir=None if file is None else file.parent) as folder:
+        path = Path(folder) / "completions.jsonl" if file is None else file
+        if not path.exists():
+            write_file(path, n_completions, samples, k)
+        command = [sys.executable, "-m", "polymode", "evaluate", str(path), "--out", folder]
         command += [] if workers is None else ["--workers", str(workers)]
         before, start, peak = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter(), 0
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
@@ -152,10 +155,11 @@ def main() -> None:
     parser.add_argument("--n-boot", type=int, default=1000)
     parser.add_argument("--confidences", choices=("grid", "continuous"), help="only this kind, in this process")
     parser.add_argument("--completions", type=int, help="a file of so many, instead of arrays")
+    parser.add_argument("--file", type=Path, help="where that file is, or is written to")
     parser.add_argument("--workers", type=int, help="processes that judge the file")
     options = parser.parse_args()
     if options.completions:
-        measure_file(options.completions, options.k, options.samples, options.workers)
+        measure_file(options.completions, options.k, options.samples, options.workers, options.file)
         return
     if options.confidences:
         measure(options.confidences, options.answers, options.k, options.samples, options.n_boot)

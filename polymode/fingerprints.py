@@ -73,9 +73,9 @@ def near_repeats(fingerprints: Sequence[str]) -> Iterator[tuple[int, int]]:
 def _sketch(text: str) -> str:
     codes = np.frombuffer(f" {text} ".encode("utf-32-le", "surrogatepass"), dtype=np.uint32).astype(np.uint64)
     groups = codes[:-2] | codes[1:-1] << np.uint64(21) | codes[2:] << np.uint64(42)
-    words = np.stack([_mixed(groups), _mixed(groups ^ np.uint64(0x9E3779B97F4A7C15))], axis=1)
+    words = _mixed(np.stack([groups, groups ^ np.uint64(0x9E3779B97F4A7C15)], axis=1))
     votes_N_B = np.unpackbits(words.astype("<u8").view(np.uint8), axis=1)
-    return np.packbits(2 * votes_N_B.sum(axis=0, dtype=np.int64) > len(groups)).tobytes().hex()
+    return np.packbits(2 * votes_N_B.sum(axis=0, dtype=np.int32) > len(groups)).tobytes().hex()
 
 
 def _mixed(x: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 LAYERS = {
-    0: ["types", "errors", "fingerprints"],
+    0: ["types", "errors", "fingerprints", "cores"],
     1: [
         "plugins",
         "prompts",

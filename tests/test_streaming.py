@@ -100,6 +100,31 @@ def same(folder: Path, whole: Evaluation, streamed: Evaluation) -> None:
         assert all(repr(getattr(other, "sums", ())) == repr(sums) for other in others)
 
 
+@given(rows=files())
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_lines_without_a_name_or_number_get_them_in_the_order_of_the_file(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]]
+) -> None:
+    expected: list[tuple[str, int]] = []
+    first: dict[str, str] = {}
+    for number, row in enumerate(rows, 1):
+        content = json.dumps([row["question"], row["references"]])
+        id_ = str(row["id"]) if "id" in row else first.setdefault(content, str(number))
+        numbers = [sample for other, sample in expected if other == id_]
+        free = next(n for n in range(len(numbers), 1000) if n not in numbers)
+        expected.append((id_, row.get("sample", free)))
+    path = write(tmp_path_factory.mktemp("run"), rows)
+    try:
+        completions = read_completions(path)
+    except RecordError as exc:  # a number that an earlier line got; an id that is that of a line without
+        assert len(set(expected)) < len(expected) or "with another question" in str(exc)
+        return
+    assert [(one.example.id, one.sample) for one in completions] == expected
+    assert [one.text for one in completions] == [row["completion"] for row in rows]
+    offsets = runs.completion_offsets(path)
+    assert list(offsets) == expected
+
+
 HOW = [
     {},
     {"verifier": Odd()},
@@ -198,7 +223,7 @@ def test_what_was_read_before_has_not_changed_meanwhile(tmp_path: Path) -> None:
     index = index_completions(path, Reading())
     write(tmp_path, [line("a", ("cold",), (0.5,))] * 2)
     with pytest.raises(runs.ChangedError, match="has changed"):
-        index.questions(0, 1).read(path, index.stamp, Reading(), 0)
+        index.questions(0, 1).read(path, index.stamp, Reading(), [0])
 
 
 def test_a_damaged_or_lost_part_is_judged_again_and_nothing_counts_twice(

@@ -20,6 +20,8 @@ from polymode.runs import JudgedCompletion
 from polymode.types import ParseStatus
 
 STATUSES = tuple(status.value for status in ParseStatus)
+_NUMBER_OF_STATUS = {status: number for number, status in enumerate(STATUSES)}
+_MAY_BE_NONE = (*SET_COLUMNS[-3:], ANSWER_COLUMNS[-1])
 _ARRAYS = ("overlaps_P_4", "statuses_P_4", "unscored_P_2", "states_P")
 
 
@@ -72,12 +74,11 @@ def columns_of(judged: Sequence[JudgedCompletion], pool: int, *, votes: bool) ->
     ids = list(dict.fromkeys(one.id for one in judged))
     questions = {id_: number for number, id_ in enumerate(ids)}
     question_N = np.array([questions[one.id] for one in judged], dtype=np.int64)
-    status_N = np.array([STATUSES.index(one.status) for one in judged], dtype=np.int64)
+    status_N = np.array([_NUMBER_OF_STATUS[one.status] for one in judged], dtype=np.int64)
     statuses = np.bincount(question_N * len(STATUSES) + status_N, minlength=len(ids) * len(STATUSES))
-    states_N = np.array([any(q is not None for q in one.confidences) for one in judged], dtype=bool)
-    unscored_P_2 = np.zeros((len(ids), 2), dtype=np.int32)
-    for one, number in zip(judged, question_N.tolist(), strict=True):
-        unscored_P_2[number] += not one.is_scored, one.pool is not None and not one.pool.is_scored
+    states_N = np.array([one.confidences.count(None) < len(one.confidences) for one in judged], dtype=bool)
+    unscored = [(not one.is_scored, one.pool is not None and not one.pool.is_scored) for one in judged]
+    unscored_N_2 = np.array(unscored, dtype=bool).reshape(-1, 2)
     return Columns(
         ids,
         [same_question(first[id_].question or "") or f"id {id_}" for id_ in ids],
@@ -85,7 +86,7 @@ def columns_of(judged: Sequence[JudgedCompletion], pool: int, *, votes: bool) ->
         pools_table(judged, questions, pool, votes=votes) if pool else None,
         overlaps_of(judged, questions),
         statuses.reshape(len(ids), len(STATUSES)).astype(np.int32),
-        unscored_P_2,
+        np.stack([np.bincount(question_N[is_N], minlength=len(ids)) for is_N in unscored_N_2.T], axis=1),
         np.bincount(question_N[states_N], minlength=len(ids)) > 0,
     )
 
@@ -127,6 +128,8 @@ class _JoinedTable:
                 values = values + self.n_questions
             elif name == "owner":
                 values = values + self.n_sets
+            elif name not in _MAY_BE_NONE and values.dtype == float and np.isnan(values).all():
+                values = _Absent(len(values), np.nan)
             elif values is None:
                 is_label = name == "soft_labels"  # of a target that is the verdict, the label is the hit
                 values = (
@@ -140,20 +143,20 @@ class _JoinedTable:
         self.n_sets += table.n_sets
 
     def table(self) -> JudgedTable:
-        columns = {name: _concatenated(self.chunks.pop(name)) for name in list(self.chunks)}
+        columns = {name: _concatenated(self.chunks.pop(name), name in _MAY_BE_NONE) for name in list(self.chunks)}
         return JudgedTable(n_questions=self.n_questions, n_unscored=self.n_unscored, **columns)
 
 
 @dataclass(frozen=True, slots=True)
 class _Absent:
-    """A column that a part lacks."""
+    """A column that a part lacks, or in which nothing is known."""
 
     size: int
     values: Any
     """One for all, or each of them."""
 
 
-def _concatenated(chunks: list[Any]) -> Any:
+def _concatenated(chunks: list[Any], may_be_none: bool) -> Any:
     if all(isinstance(chunk, _Absent) for chunk in chunks):
-        return None
+        return None if may_be_none else np.broadcast_to(np.nan, sum(chunk.size for chunk in chunks))  # takes no room
     return np.concatenate([np.broadcast_to(c.values, c.size) if isinstance(c, _Absent) else c for c in chunks])

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
+from polymode.cores import cores
 from polymode.errors import ConfigError, WorkerDiedError, number_in
 from polymode.runs import Map
 from polymode.verifiers import QuestionVerifier
@@ -42,8 +43,7 @@ def n_workers(workers: int | None, size: int, verifier: object) -> int:
         return 1
     if workers is not None:
         return workers
-    affinity = getattr(os, "sched_getaffinity", None)
-    return (len(affinity(0)) if affinity else os.cpu_count() or 1) if size >= LARGE else 1
+    return cores() if size >= LARGE else 1
 
 
 @contextmanager

@@ -64,6 +64,8 @@ class Equality:
         self.has_masses = self._distribution is not None
         """Whether the question has a reference distribution."""
         self._best: dict[int, float] = {}
+        self.is_complete = example.meta.get("complete_references") is True
+        """Whether the references are all right answers."""
 
     def look_up(self, text: str, match: int | None) -> AnswerFacts:
         """Class and masses of an answer that matches reference ``match`` (None: no reference)."""
@@ -71,15 +73,22 @@ class Equality:
         if facts is None:
             if self.is_open:
                 match = None
-            names = [text] if match is None else [text, *self.example.references[match].names]
-            chance = self._mass(names, self._p_correct) if self._chance is None else self._chance_of(text)
-            facts = AnswerFacts(self._class_of(text, match), chance, self._mass(names, self._distribution))
+            chance = self._chance_of(text) if self._chance else self._mass(text, match, self._p_correct)
+            facts = AnswerFacts(self._class_of(text, match), chance, self._mass(text, match, self._distribution))
             self._facts[text, match] = facts
         return facts
 
-    def reason(self, text: str) -> str | None:
-        """Why an answer is wrong, where the verifier has a method that says so."""
-        reason = None if self._reason is None else _ask_or(None, self._reason, text)
+    def reasons(self, judgement: Judgement) -> tuple[str | None, ...] | None:
+        """Why each answer is wrong; None where no answer is, or the verifier has no method that says so."""
+        if self._reason is None:
+            return None
+        texts = [answer.text for answer in judgement.answer_set.answers]
+        is_wrong = [verdict is Verdict.WRONG for verdict in judgement.verdicts]
+        reasons = tuple(self._reason_of(text) if wrong else None for text, wrong in zip(texts, is_wrong, strict=True))
+        return reasons if any(reasons) else None
+
+    def _reason_of(self, text: str) -> str | None:
+        reason = _ask_or(None, self._reason, text)
         return reason or None if isinstance(reason, str) else None
 
     def best_coverage(self, k: int) -> float:
@@ -116,10 +125,10 @@ class Equality:
         is_number = isinstance(chance, Real) and not isinstance(chance, bool)
         return float(chance) if is_number and 0 <= float(chance) <= 1 else None  # also where it is NaN: unknown
 
-    def _mass(self, names: Sequence[str], masses: Mapping[object, float] | None) -> float | None:
+    def _mass(self, text: str, match: int | None, masses: Mapping[object, float] | None) -> float | None:
         if masses is None:
             return None
-        for name in names:
+        for name in (text, *(() if match is None else self.example.references[match].names)):
             if self._key is not None:
                 mass = masses.get(self._key_of(name))
             else:
@@ -222,14 +231,9 @@ class CompletionJudge:
             "n_references": judgement.n_references,
             "faults": judgement.faults,
             "open": equality.is_open,
-            "complete": equality.example.meta.get("complete_references") is True,
+            "complete": equality.is_complete,
+            "reasons": equality.reasons(judgement),
         }
-        reasons = [
-            equality.reason(answer.text) if verdict is Verdict.WRONG else None
-            for answer, verdict in zip(judgement.answer_set.answers, judgement.verdicts, strict=True)
-        ]
-        if any(reasons):
-            facts["reasons"] = tuple(reasons)
         if not judgement.is_scored:  # its verifier may fail again
             return facts
         texts = [answer.text for answer in judgement.answer_set.answers]

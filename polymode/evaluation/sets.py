@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from operator import attrgetter
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -89,22 +91,20 @@ def tabulate(rows: Sequence[SetRow], n_questions: int) -> JudgedTable:
     """Columns of the scored sets, in the order question, then as given."""
     scored = sorted((row for row in rows if row.judged.is_scored), key=lambda row: row.question)
 
+    sizes = [len(row.judged.verdicts) for row in scored]
+
     def column(name: str) -> list[Any]:
         """The answers' values of a field, None where a set has none."""
-        values = ((getattr(row.judged, name), len(row.judged.verdicts)) for row in scored)
-        return [value for own, n in values for value in ((None,) * n if own is None else own)]
+        values = map(attrgetter(f"judged.{name}"), scored)
+        return [*chain.from_iterable((None,) * n if own is None else own for own, n in zip(values, sizes, strict=True))]
 
-    match_A: list[int] = []
-    for row in scored:
-        judged = row.judged
-        classes = judged.classes or (None,) * len(judged.verdicts)
-        numbers = classes if judged.open else judged.matches  # where answers are without number, each class is a find
-        match_A += [-1 if match is None else n or 0 for match, n in zip(judged.matches, numbers, strict=True)]
-    size_N = np.array([len(row.judged.verdicts) for row in scored], dtype=np.int64)
+    size_N = np.array(sizes, dtype=np.int64)
     question_N = np.array([row.question for row in scored], dtype=np.int64)
     owner_A = np.repeat(np.arange(len(scored)), size_N)
     class_A = np.array([number or 0 for number in column("classes")], dtype=np.int64)
-    q_A = np.array([q for row in scored for q in row.confidences], dtype=float)
+    match_A = np.array([-1 if match is None else match for match in column("matches")], dtype=np.int64)
+    is_open_A = np.repeat(np.array([row.judged.open for row in scored], dtype=bool), size_N)
+    q_A = np.array([*chain.from_iterable(row.confidences for row in scored)], dtype=float)
     kl_N, variation_N = _divergences(question_N, owner_A, class_A, np.array(column("masses"), dtype=float), q_A)
     hits_A, p_A = (np.array(column(name), dtype=float) for name in ("hits", "p_correct"))
     labels_A = np.array(column("labels"), dtype=float)
@@ -114,20 +114,21 @@ def tabulate(rows: Sequence[SetRow], n_questions: int) -> JudgedTable:
     return JudgedTable(
         n_questions=n_questions,
         question=question_N,
-        k=np.array([row.k for row in scored], dtype=np.int64),
-        n_references=np.array([row.judged.n_references or 0 for row in scored], dtype=np.int64),
+        k=np.array([row.k for row in scored], dtype=np.int16),  # small numbers take little room in large files
+        n_references=np.array([row.judged.n_references or 0 for row in scored], dtype=np.int32),
         n_tokens=np.array([row.n_tokens for row in scored], dtype=float),
         best=np.array([row.judged.best for row in scored], dtype=float),
         kl=kl_N,
         total_variation=variation_N,
         owner=owner_A,
-        slot=np.arange(len(owner_A)) - (np.cumsum(size_N) - size_N)[owner_A],
+        slot=(np.arange(len(owner_A)) - (np.cumsum(size_N) - size_N)[owner_A]).astype(np.int16),
         q=q_A,
         y=hits_A,
         p=np.where(is_soft_A, labels_A, p_A),
         is_duplicate=np.array([duplicate is not None for duplicate in column("duplicates")], dtype=bool),
-        match=np.array(match_A, dtype=np.int64),
-        answer_class=class_A,
+        # Where answers are without number, each class is a find.
+        match=np.where(is_open_A & (match_A >= 0), class_A, match_A).astype(np.int32),
+        answer_class=class_A.astype(np.int32),
         n_unscored=len(rows) - len(scored),
         by_ast=_distinct(scored, "ast") if has_counts else None,
         by_behaviour=_distinct(scored, "behaviour") if has_counts else None,

@@ -20,7 +20,6 @@ from polymode.evaluation.judged import CompletionJudge, overlap_of
 from polymode.evaluation.losses import Losses
 from polymode.rewards import Reward
 from polymode.runs import JudgedCompletion
-from polymode.types import Completion
 from polymode.verifiers import QuestionVerifier, Verifier
 
 
@@ -66,10 +65,12 @@ class ShardJudge:
             OSError: it cannot be read.
         """
         present = self._present(shard)
-        texts: dict[int, list[Completion]] = {}
-        for number, lines in enumerate(present):
-            if lines is None or (shard.has_overlap_P[number] and lines[0].overlap is None):
-                texts[number] = shard.questions.read(self.path, self.stamp, self.reading, number)
+        needed = [
+            number
+            for number, lines in enumerate(present)
+            if lines is None or (shard.has_overlap_P[number] and lines[0].overlap is None)
+        ]
+        texts = shard.questions.read(self.path, self.stamp, self.reading, needed)
         judge = CompletionJudge(self.verifier, self.reward)
         judge.prepare([one for number, own in texts.items() if present[number] is None for one in own])
         judged: list[JudgedCompletion] = []

@@ -105,14 +105,21 @@ def risk_coverage(q_N: ArrayLike, y_N: ArrayLike, *, max_points: int = 200) -> t
 
 def _groups(q_N: Floats) -> tuple[Ints, int]:
     """Index of each confidence among the distinct ones in rising order, and their number (equal to 12 decimals)."""
-    values, group_N = np.unique(np.round(q_N, 12), return_inverse=True)
-    return group_N, len(values)
+    rounded_N = np.round(q_N, 12)
+    values = np.unique(rounded_N)  # its inverse would take twice the time and memory
+    return np.searchsorted(values, rounded_N), len(values)
 
 
 def _group_sums(q_N: Floats, y_N: Floats) -> tuple[Floats, Floats]:
     """Observations and hits of each distinct confidence, both (U,), confidences rising."""
     group_N, n_groups = _groups(q_N)
     return question_sums(group_N, None, n_groups), question_sums(group_N, y_N, n_groups)
+
+
+def _narrow(x_N: Floats) -> Floats:
+    """The same numbers in half the memory where that loses nothing, as of counts and hits."""
+    narrow_N = x_N.astype(np.float32)
+    return narrow_N if np.array_equal(narrow_N, x_N) else x_N
 
 
 def ranking_statistic(
@@ -129,7 +136,7 @@ def ranking_statistic(
     support = (has_right_P | has_wrong_P,) if formula is aurc_from_groups else (has_right_P, has_wrong_P)
     if n_groups <= MAX_GROUPS and n_groups * n_questions <= MAX_CELLS:
         cell_N, size = question_N * n_groups + group_N, n_questions * n_groups
-        sums = (question_sums(cell_N, x_N, size).reshape(n_questions, n_groups) for x_N in (None, y_N))
+        sums = (_narrow(question_sums(cell_N, x_N, size)).reshape(n_questions, n_groups) for x_N in (None, y_N))
         return SumStatistic(tuple(sums), formula, len(q_N), support=support)
     order_N = np.argsort(group_N, kind="stable")
     group_N, owner_N, label_N = group_N[order_N], question_N[order_N].astype(np.int32), y_N[order_N]

@@ -1,7 +1,7 @@
 """Groups of the last training step: the scores of the completions of one question, which are the training signal.
 
 A group whose completions all have the same score gives no signal; one where they differ shows which completions become
-more likely and which less. Read from ``checkpoints/completions/*.parquet`` of a training run (layer L4).
+more likely and which less. Read from the completions of a training run (layer L4).
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from polymode import runs
+from polymode.errors import MissingExtraError
 from polymode.report.examples import shorten
 
-FOLDER = "checkpoints/completions"
 MOST = 6
 """Largest number of groups in the selection."""
 _SCORE = "polymode"
@@ -59,14 +60,13 @@ class StepGroups:
 
 def last_groups(train: Path, label: str) -> StepGroups | None:
     """Groups of the last logged step below the training folder; None without any, or where pyarrow is missing."""
-    files = sorted((train / FOLDER).glob("*.parquet"))
-    if not files:
+    steps = runs.steps_with_completions(train)
+    if not steps:
         return None
     try:
-        import pyarrow.parquet as pq
-    except ImportError:  # it comes with the extra `train`; a report of runs that others trained goes without
+        rows = runs.read_step_completions(train, steps[-1])
+    except MissingExtraError:  # a report of runs that others trained goes without
         return None
-    rows: list[dict[str, Any]] = pq.read_table(files[-1]).to_pylist()
     groups = [
         _group(question, list(members)) for question, members in groupby(rows, key=lambda row: _message(row["prompt"]))
     ]

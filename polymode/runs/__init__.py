@@ -5,6 +5,7 @@
     RUN/config.json        what was asked for, with versions and the git commit      folder
     RUN/metrics.jsonl      training only: one line per step                          steps
     RUN/warmup.json        warm-up only: share of clean completions before, after    `polymode.warmup`
+    RUN/checkpoints/completions/  training only: the completions of each step        step_completions
     RUN/completions.jsonl  one `Completion` a line                                   completions
     RUN/judged.jsonl       one judged completion a line                              judged
     RUN/metrics.json       metrics with intervals                                    metrics
@@ -79,6 +80,12 @@ from polymode.runs.logs import ImportedLog, import_log, log_at
 from polymode.runs.metrics import CompletionsFile, Metrics, completions_of, fingerprint, read_metrics, remove_metrics
 from polymode.runs.partial import CompletionsPart, JudgedPart
 from polymode.runs.probes import PROBE, read_probe, write_probe
+from polymode.runs.step_completions import (
+    STEP_COMPLETIONS,
+    read_step_completions,
+    steps_with_completions,
+    write_step_completions,
+)
 from polymode.runs.steps import append_step, read_steps, write_steps
 
 __all__ = [
@@ -90,6 +97,7 @@ __all__ = [
     "PROBE",
     "REPORT",
     "SCHEMA",
+    "STEP_COMPLETIONS",
     "TRAIN_METRICS",
     "ChangedError",
     "CompletionIndex",
@@ -138,9 +146,11 @@ __all__ = [
     "read_policy",
     "read_probe",
     "read_shots",
+    "read_step_completions",
     "read_steps",
     "remove_metrics",
     "stamp_of",
+    "steps_with_completions",
     "to_json",
     "write_completions",
     "write_json",
@@ -149,6 +159,7 @@ __all__ = [
     "write_policy",
     "write_probe",
     "write_chat",
+    "write_step_completions",
     "write_steps",
     "writing",
 ]

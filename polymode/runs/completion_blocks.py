@@ -14,8 +14,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from polymode.errors import ConfigError, RecordError
-from polymode.parsing import final_part
-from polymode.runs.completion_lines import FIX, LINES, Row, completion_from, example_of, shared_fields
+from polymode.runs.completion_lines import (
+    FIX,
+    LINES,
+    Row,
+    example_of,
+    k_of,
+    shared_fields,
+    stated_without_word,
+)
 from polymode.runs.lines import MAX_LINE
 from polymode.runs.validation import parsed_record
 from polymode.types import Example, Target
@@ -118,24 +125,20 @@ def scan_block(path: Path, reading: Reading, label: Label | None, block: Block) 
             elif shared_U[number] != shared:
                 scan.error = BlockError(line, "", number)
                 return scan
-            else:
-                example = _NO_QUESTION
-            made = completion_from(row, example, 0, k=reading.k, confidence=reading.confidence)
+            k = k_of(row, reading.k)
         except (RecordError, ConfigError) as exc:
             said = str(exc)
             scan.error = BlockError(line, said if said.startswith(where) else f"{where}: {said}", -1)
             return scan
-        if reading.confidence is None and row.confidence is None and "<answer" in final_part(made.text):
-            n, first = scan.guesses[made.has_confidence]
-            scan.guesses[made.has_confidence] = n + 1, first or line
+        is_stated = stated_without_word(row, reading.confidence)
+        if is_stated is not None:
+            n, first = scan.guesses[is_stated]
+            scan.guesses[is_stated] = n + 1, first or line
         scan.offset_N.append(offset)
         scan.question_N.append(number)
         scan.sample_N.append(-1 if row.sample is None else row.sample)
-        scan.k_N.append(made.k)
+        scan.k_N.append(k)
     return scan
-
-
-_NO_QUESTION = Example("", "", ())
 
 
 def _name_of(row: Row, shared: Sequence[Any], line: int) -> str | bytes | int:

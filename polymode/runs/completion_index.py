@@ -1,26 +1,25 @@
 """Where the completions of each question stand in a file, so that a large one is read question by question (layer L3).
 
-`read_completions` holds every text; an index holds four numbers for a completion and the id of each question. It is
-made from blocks of lines, which may be scanned side by side, and refuses what `read_completions` refuses. Samples of a
-question may stand anywhere in the file. Axes: ``_N`` completions in the order question, sample; ``_P`` questions in
-order of first appearance.
+An index holds four numbers for a completion and the id of each question, no text. It is made from blocks of lines,
+which may be scanned side by side, and every line is checked. Samples of a question may stand anywhere in the file.
+Axes: ``_N`` completions in the order question, sample; ``_P`` questions in order of first appearance.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from polymode.errors import ConfigError, DataNotFoundError, RecordError
+from polymode.errors import ConfigError, DataNotFoundError, PolymodeError, RecordError
 from polymode.prompts import check_k
 from polymode.runs.completion_blocks import BLOCK, Label, Reading, Scan, blocks_of, scan_block
 from polymode.runs.completion_lines import (
@@ -52,19 +51,21 @@ class Questions(NamedTuple):
     offset_N: Ints
     sample_N: Ints
 
-    def read(self, path: Path, stamp: Stamp, reading: Reading, number: int) -> list[Completion]:
-        """The completions of one of them, in sample order; raises ChangedError, RecordError and OSError."""
-        part = slice(int(self.start[number]), int(self.start[number + 1]))
-        offsets, samples = self.offset_N[part], self.sample_N[part].tolist()
-        order = np.argsort(offsets)  # the first line of a question says what it is
-        lines = lines_at(path, stamp, offsets[order].tolist())
-        rows = [parsed_record(LINES, content, where, FIX) for where, content in lines]
-        example = example_of(rows[0], self.ids[number], target=reading.target)
-        of_sample = {
-            samples[place]: completion_from(row, example, samples[place], k=reading.k, confidence=reading.confidence)
-            for place, row in zip(order.tolist(), rows, strict=True)
-        }
-        return [of_sample[sample] for sample in samples]
+    def read(self, path: Path, stamp: Stamp, reading: Reading, numbers: Sequence[int]) -> dict[int, list[Completion]]:
+        """The completions of some of them, in sample order; raises ChangedError, RecordError and OSError."""
+        places = [range(*self.start[number : number + 2].tolist()) for number in numbers]
+        offsets, samples = self.offset_N.tolist(), self.sample_N.tolist()
+        lines = iter(lines_at(path, stamp, [offsets[place] for own in places for place in own]))
+        texts: dict[int, list[Completion]] = {}
+        for number, own in zip(numbers, places, strict=True):
+            rows = [parsed_record(LINES, content, where, FIX) for where, content in islice(lines, len(own))]
+            first = min(range(len(own)), key=lambda n, own=own: offsets[own[n]])  # this line says what the question is
+            example = example_of(rows[first], self.ids[number], target=reading.target)
+            texts[number] = [
+                completion_from(row, example, samples[place], k=reading.k, confidence=reading.confidence)
+                for row, place in zip(rows, own, strict=True)
+            ]
+        return texts
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,8 +135,10 @@ def index_completions(path: Path, reading: Reading, map_: Map = map, *, label: L
             merged.add(scan, has_label=label is not None)
     except FileNotFoundError:
         raise DataNotFoundError(f"{path} does not exist: check the path, or generate completions first") from None
-    except IsADirectoryError as exc:
-        raise DataNotFoundError(f"{path} cannot be read: {exc.strerror}") from None
+    except PolymodeError:
+        raise
+    except OSError as exc:
+        raise DataNotFoundError(f"{path} cannot be read: {exc.strerror or exc}") from None
     return merged.index(stamp, digest.hexdigest())
 
 

@@ -6,15 +6,16 @@ What is wrong with a line is worded here, for the reader of a file and for the i
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter
 
 from polymode.distributions import SUM_TOLERANCE, with_target
 from polymode.errors import RecordError
-from polymode.parsing import states_confidences
+from polymode.parsing import final_part, states_confidences
 from polymode.prompts import check_k, reasoning_opened_by, with_reasoning_opened
 from polymode.references import check_references, reference_from
 from polymode.runs.files import SCHEMA
@@ -73,9 +74,8 @@ LINES = TypeAdapter(Row)
 """Checks a line while it is parsed."""
 
 
-def shared_fields(row: Row) -> tuple[Any, ...]:
-    """What samples of one question share."""
-    return tuple(getattr(row, name) for name in SHARED)
+shared_fields: Callable[[Row], tuple[Any, ...]] = attrgetter(*SHARED)
+"""What samples of one question share."""
 
 
 def example_of(
@@ -98,21 +98,40 @@ def example_of(
     return with_target(example, target or row.target or "verdict")
 
 
+def k_of(row: Row, k: int | None) -> int:
+    """The answers asked for by a line; raises as `completion_from`."""
+    k = row.k if k is None else k
+    if k is None:
+        raise RecordError('k is missing: add "k", the number of answers asked for, or give it as an option (--k)')
+    if row.confidences is not None and len(row.confidences) != k:
+        raise RecordError(f"confidences = {row.confidences} is not allowed: give k = {k} numbers, one per slot")
+    return check_k(k)
+
+
+def text_of(row: Row) -> str:
+    """The text of a line, after the ``<think>`` that its prompt may have opened."""
+    return with_reasoning_opened(row.completion, "" if row.prompt is None else reasoning_opened_by(row.prompt))
+
+
+def stated_without_word(row: Row, confidence: bool | None) -> bool | None:
+    """Whether a line that has answers, and does not say whether confidences were asked for, states some; else None."""
+    if confidence is not None or row.confidence is not None:
+        return None
+    text = text_of(row)
+    return states_confidences(text) if "<answer" in final_part(text) else None
+
+
 def completion_from(
     row: Row, example: Example, sample: int, *, k: int | None = None, confidence: bool | None = None
 ) -> Completion:
     """The completion of a line; raises RecordError for a k or confidences that are not there or not allowed."""
-    k = row.k if k is None else k
-    if k is None:
-        raise RecordError('k is missing: add "k", the number of answers asked for, or give it as an option (--k)')
-    text = with_reasoning_opened(row.completion, reasoning_opened_by(row.prompt))
+    k = k_of(row, k)
+    text = text_of(row)
     has_confidence = row.confidence if confidence is None else confidence
-    if row.confidences is not None and len(row.confidences) != k:
-        raise RecordError(f"confidences = {row.confidences} is not allowed: give k = {k} numbers, one per slot")
     return Completion(
         example=example,
         text=text,
-        k=check_k(k),
+        k=k,
         has_confidence=states_confidences(text) if has_confidence is None else has_confidence,
         sample=sample,
         n_tokens=row.n_tokens,

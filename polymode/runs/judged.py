@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from json import JSONEncoder
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -18,7 +19,7 @@ from pydantic import ConfigDict, Field, TypeAdapter
 
 from polymode.errors import DataNotFoundError, RecordError
 from polymode.prompts import MAX_K
-from polymode.runs.files import SCHEMA, write_rows
+from polymode.runs.files import SCHEMA, replacing
 from polymode.runs.folder import JUDGED, file_in
 from polymode.runs.lines import Stamp, lines_at, raw_lines
 from polymode.runs.validation import parsed_record
@@ -113,7 +114,7 @@ class JudgedSet:
 
     def to_row(self) -> dict[str, Any]:
         """Plain JSON types; optional fields are left out where they say nothing."""
-        return _row(self, _OF_SET)
+        return _row(_OF_SET, _VALUES_OF_SET(self))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,29 +152,32 @@ class JudgedCompletion(JudgedSet):
     """Version of the line; 0 for polymode 0.1.0."""
 
     def __post_init__(self) -> None:
-        self._complete(len(self.answers), ("verdicts", "confidences", *_PER_ANSWER))
+        self._complete(len(self.answers), _PER_ANSWER_OF_LINE)
 
     def to_row(self) -> dict[str, Any]:
         """A line of judged.jsonl: plain JSON types."""
-        row = {"schema": SCHEMA, **_row(self, _OF_LINE)}
+        row = {"schema": SCHEMA, **_row(_OF_LINE, _VALUES_OF_LINE(self))}
         return row if self.pool is None else {**row, "pool": self.pool.to_row()}
 
 
 _PER_ANSWER = ("hits", "matches", "duplicates", "reasons", "p_correct", "labels", "classes", "masses")
-_OPTIONAL = (
+_PER_ANSWER_OF_LINE = ("verdicts", "confidences", *_PER_ANSWER)
+_OPTIONS = (
     *("open", "complete", "labels", "classes", "masses", "best", "distinct", "reasons", "pool", "overlap"),
     *("question", "meta", "origin"),
 )
-_OF_SET = ("verdicts", "hits", "matches", "duplicates", "n_references", "faults", "p_correct", *_OPTIONAL[:8])
+_OPTIONAL = frozenset(_OPTIONS)
+_OF_SET = ("verdicts", "hits", "matches", "duplicates", "n_references", "faults", "p_correct", *_OPTIONS[:8])
 _OF_LINE = (
     *("id", "question", "meta", "origin", "sample", "k", "status", "reason", "answers", "confidences", *_OF_SET),
     *("score", "terms", "n_tokens", "pool", "overlap"),
 )
+_VALUES_OF_SET, _VALUES_OF_LINE = attrgetter(*_OF_SET), attrgetter(*_OF_LINE)
 
 
-def _row(judged: JudgedSet, names: Iterable[str]) -> dict[str, Any]:
-    row = {name: getattr(judged, name) for name in names}
-    return {name: x for name, x in row.items() if name not in _OPTIONAL or (x is not None and x is not False)}
+def _row(names: Iterable[str], values: Iterable[Any]) -> dict[str, Any]:
+    row = zip(names, values, strict=True)
+    return {name: x for name, x in row if (x is not None and x is not False) or name not in _OPTIONAL}
 
 
 def grouping_fields(meta: Mapping[str, object]) -> dict[str, FieldValue] | None:
@@ -248,12 +252,18 @@ def judged_path(path: Path | str) -> Path:
 
 def judged_line(judged: JudgedCompletion) -> bytes:
     """A line of judged.jsonl."""
-    return f"{_encode(judged.to_row())}\n".encode(errors="backslashreplace")
+    row = judged.to_row()
+    try:
+        return _ROWS.dump_json(row) + b"\n"  # a fifth of the time of json
+    except ValueError:  # half of a surrogate pair, which only the escapes of json have
+        return f"{_encode(row)}\n".encode(errors="backslashreplace")
 
 
-_encode = JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+_ROWS = TypeAdapter(dict[str, Any])
+_encode = JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
-def write_judged(path: Path, judged: Iterable[JudgedCompletion]) -> int:
-    """Write a judged.jsonl, whole or not at all; returns the number of lines."""
-    return write_rows(path, (one.to_row() for one in judged))
+def write_judged(path: Path, judged: Iterable[JudgedCompletion]) -> None:
+    """Write a judged.jsonl, whole or not at all."""
+    with replacing(path) as part, part.open("wb") as handle:
+        handle.writelines(map(judged_line, judged))

@@ -25,6 +25,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from polymode.cores import cores
 from polymode.errors import ConfigError, RecordError, VerifierFault
 from polymode.sandbox.bubblewrap import UNSAFE_LOCAL, reason_against
 from polymode.sandbox.inside.normal import text_key
@@ -79,7 +80,8 @@ class Sandbox:
     """Runs programs against tests, on all cores, each program in a fresh process that has nothing of the others.
 
     Args:
-        workers: programs that run at once; by default one for each core.
+        workers: programs that run at once; by default one for each core of the machine, shared by the processes that
+            a launcher started on it.
         limits: what each may use.
         packages: what programs may import besides the standard library, by the names under which it is imported, such
             as ``("numpy",)``: mounted read-only and loaded once, from where it is installed for this Python.
@@ -99,13 +101,13 @@ class Sandbox:
         packages: Sequence[str] = (),
         unsafe_local: bool | None = None,
     ) -> None:
-        count = len(os.sched_getaffinity(0)) if workers is None and hasattr(os, "sched_getaffinity") else workers or 1
         if isinstance(workers, bool) or (workers is not None and workers < 1):
             raise ConfigError(f"workers = {workers!r} must be a whole number of at least 1, or None for all cores")
         self.limits = limits or Limits()
         self.unsafe_local = os.environ.get(UNSAFE_LOCAL) == "1" if unsafe_local is None else unsafe_local
         places = locate_packages(packages)
         self.packages = tuple(dict.fromkeys(packages))
+        count = cores() if workers is None else workers
         self._workers = [Worker(self.limits, unsafe_local=self.unsafe_local, packages=places) for _ in range(count)]
         # Not `__del__`: this also runs at the end of Python, while there still is what closing needs.
         weakref.finalize(self, _close, self._workers)

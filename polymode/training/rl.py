@@ -274,8 +274,7 @@ def _trl_config(recipe: Recipe, folder: Path) -> GRPOConfig:
         "gradient_accumulation_steps": recipe.completions_per_step // (device_batch * world),
         "save_strategy": "steps",
         "logging_steps": 1,
-        "log_completions": True,
-        "num_completions_to_print": 0,  # the table goes to Parquet, not to the terminal
+        "log_completions": False,  # each process writes its own (`local_completions`)
         "report_to": list(recipe.report_to),
         "run_name": folder.name,
         "data_seed": recipe.seed,

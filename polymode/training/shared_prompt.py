@@ -12,20 +12,21 @@ from functools import cached_property, partial
 from typing import Any
 
 import torch
-from trl import GRPOConfig, GRPOTrainer
+from trl import GRPOConfig
 from trl.models import unwrap_model_for_generation
 
 from polymode.decoding.sampling import complete
 from polymode.decoding.stops import StopStrings
 from polymode.training.device_batches import arrange
-from polymode.training.sharding import has_whole_weights
+from polymode.training.local_completions import LocalCompletionsTrainer
 from polymode.training.shared_forward import can_share_forward, shared_log_probs
+from polymode.training.sharding import has_whole_weights
 
 _PER_BATCH_MEAN = "bnpo"
 """The loss that divides by the tokens of each device batch, so that it depends on their arrangement."""
 
 
-class SharedPromptTrainer(GRPOTrainer):
+class SharedPromptTrainer(LocalCompletionsTrainer):
     """Trains as `trl.GRPOTrainer` does, with less work."""
 
     args: GRPOConfig

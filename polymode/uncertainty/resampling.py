@@ -5,8 +5,10 @@ One replicate draws P questions with replacement, which is a vector of integer w
 
     sums_R_S = weights_R_P @ sums_P_S          value_R = finish(sums_R_S)
 
-and a million answers cost no more than their per-question sums. Metrics that need the order of the answers (AUROC and
-AURC over many different confidences) are recomputed under the weights, with fewer replicates when that gets long.
+and a million answers cost no more than their per-question sums. Of very many questions, random groups are resampled as
+if each were one question: sums over groups vary as those over questions do (random groups, Wolter 2007, chapter 2), and
+neither time nor memory grows further. Metrics that need the order of the answers (AUROC and AURC over many different
+confidences) are recomputed under the weights, with fewer replicates when that gets long.
 """
 
 from __future__ import annotations
@@ -26,6 +28,9 @@ N_BOOT = 1000
 """Replicates of an interval by default."""
 MAX_ITEM_VISITS = 50_000_000
 """A statistic that is recomputed item by item gets min(n_boot, MAX_ITEM_VISITS / items) replicates, at least 100."""
+MAX_CLUSTERS = 16_384
+"""Questions that are resampled one by one; more of them in so many random groups. The standard error that G groups give
+has itself the relative error sqrt(1 / 2G), 0.6%, beside 2.2% from 1,000 replicates."""
 _BLOCK_BYTES, _SLAB = 96 * 2**20, 8192
 
 
@@ -81,24 +86,26 @@ def replicate(
     """
     sums = {name: s for name, s in statistics.items() if isinstance(s, SumStatistic) and s.n}
     weighted = {name: s for name, s in statistics.items() if isinstance(s, WeightedStatistic) and s.n}
-    sums_P_S, places = _stack({name: s.all_sums for name, s in sums.items()}, n_questions)
+    clusters = _Clusters(n_questions, rng)
+    sums_C_S, places = _stack({name: s.all_sums for name, s in sums.items()}, clusters)
     own = {name: s.own_pairs(*s.sums) for name, s in sums.items() if s.own_pairs is not None}
-    own_P_S, own_places = _stack(own, n_questions)
-    one_P = np.ones(n_questions)
+    own_C_S, own_places = _stack(own, clusters)
+    one_C = np.ones(clusters.n)
     can_resample = n_questions >= 2 and n_boot >= 1
     limit = {name: min(n_boot, max(100, MAX_ITEM_VISITS // s.n)) for name, s in weighted.items()}
-    totals, own_totals = [np.empty((0, sums_P_S.shape[1]))], [np.empty((0, own_P_S.shape[1]))]
+    totals, own_totals = [np.empty((0, sums_C_S.shape[1]))], [np.empty((0, own_C_S.shape[1]))]
     recomputed: dict[Key, list[float]] = {name: [] for name in weighted}
-    for weight_R_P in resample_questions(n_questions, n_boot, rng) if can_resample else ():
-        totals.append(_weighted(weight_R_P, sums_P_S))
-        own_totals.append(_weighted(weight_R_P, own_P_S, power=2))
+    for weight_R_C in resample_questions(clusters.n, n_boot, rng) if can_resample else ():
+        totals.append(_weighted(weight_R_C, sums_C_S))
+        own_totals.append(_weighted(weight_R_C, own_C_S, power=2))
         for name, s in weighted.items():
             n_missing = max(limit[name] - len(recomputed[name]), 0)
-            recomputed[name].extend(s.compute(weight_P.astype(float)) for weight_P in weight_R_P[:n_missing])
+            of_questions = (clusters.of_questions(weight_C.astype(float)) for weight_C in weight_R_C[:n_missing])
+            recomputed[name].extend(map(s.compute, of_questions))
         if advance is not None:
-            advance(len(weight_R_P))
-    total_1_S, total_R_S = one_P[None] @ sums_P_S, np.concatenate(totals)
-    own_1_S, own_R_S = one_P[None] @ own_P_S, np.concatenate(own_totals)
+            advance(len(weight_R_C))
+    total_1_S, total_R_S = one_C[None] @ sums_C_S, np.concatenate(totals)
+    own_1_S, own_R_S = one_C[None] @ own_C_S, np.concatenate(own_totals)
     undefined = Resampled(math.nan, _none())
     out = dict.fromkeys(statistics, undefined)
     for name, s in sums.items():
@@ -109,7 +116,29 @@ def replicate(
                 for total, pairs in ((total_1_S, own_1_S), (total_R_S, own_R_S))
             ),
         )
+    one_P = np.ones(n_questions)
     return out | {name: Resampled(s.compute(one_P), np.array(recomputed[name])) for name, s in weighted.items()}
+
+
+class _Clusters:
+    """What is drawn: each question by itself, or random groups of questions whose sizes differ by at most one."""
+
+    def __init__(self, n_questions: int, rng: np.random.Generator) -> None:
+        self.n = min(n_questions, MAX_CLUSTERS)
+        self._order_P = rng.permutation(n_questions) if n_questions > self.n else None
+        self._start_C = np.arange(self.n) * n_questions // max(self.n, 1)
+
+    def sums(self, x_P: Array) -> Array:
+        """Sums over the questions of each cluster, of an array (P,) or (P, S)."""
+        return x_P if self._order_P is None else np.add.reduceat(x_P[self._order_P], self._start_C, axis=0)
+
+    def of_questions(self, weight_C: Array) -> Array:
+        """The weight of each question: that of its cluster."""
+        if self._order_P is None:
+            return weight_C
+        weight_P = np.empty(len(self._order_P))
+        weight_P[self._order_P] = np.repeat(weight_C, np.diff(self._start_C, append=len(weight_P)))
+        return weight_P
 
 
 def _resampled(s: SumStatistic, sums_1: list[Array], sums_R: list[Array]) -> Resampled:
@@ -124,27 +153,27 @@ def _resampled(s: SumStatistic, sums_1: list[Array], sums_R: list[Array]) -> Res
     return Resampled(float(s.finish(*sums_1)[0]), s.finish(*sums_R), size, size_R, noise_R, divisor, divisor_R)
 
 
-def _weighted(weight_R_P: Array, sums_P_S: Array, power: int = 1) -> Array:
+def _weighted(weight_R_C: Array, sums_C_S: Array, power: int = 1) -> Array:
     """Sums of every replicate (R, S), of weights to a power."""
-    total_R_S = np.zeros((len(weight_R_P), sums_P_S.shape[1]))
+    total_R_S = np.zeros((len(weight_R_C), sums_C_S.shape[1]))
     if total_R_S.size:
-        for start in range(0, len(sums_P_S), _SLAB):  # slab by slab, so that only a slab of weights becomes float64
-            weight = weight_R_P[:, start : start + _SLAB].astype(float) ** power
-            total_R_S += weight @ sums_P_S[start : start + _SLAB]
+        for start in range(0, len(sums_C_S), _SLAB):  # slab by slab, so that only a slab of weights becomes float64
+            weight = weight_R_C[:, start : start + _SLAB].astype(float) ** power
+            total_R_S += weight @ sums_C_S[start : start + _SLAB]
     return total_R_S
 
 
-def _stack(sums: Mapping[Key, Sequence[Array]], n_questions: int) -> tuple[Array, dict[Key, list[int | slice]]]:
-    """All per-question sums side by side (P, S), equal arrays once, and the columns of each statistic."""
+def _stack(sums: Mapping[Key, Sequence[Array]], clusters: _Clusters) -> tuple[Array, dict[Key, list[int | slice]]]:
+    """The sums of all clusters side by side (C, S), equal arrays once, and the columns of each statistic."""
     columns: dict[Hashable, int | slice] = {}
     places: dict[Key, list[int | slice]] = {name: [] for name in sums}
-    blocks, width = [np.empty((n_questions, 0))], 0
+    blocks, width = [np.empty((clusters.n, 0))], 0
     for name, arrays in sums.items():
         for a in arrays:
             key = a.shape, hash(a.tobytes())
             if key not in columns:
                 columns[key] = width if a.ndim == 1 else slice(width, width + a.shape[1])
                 width += 1 if a.ndim == 1 else a.shape[1]
-                blocks.append(a)
+                blocks.append(clusters.sums(a))
             places[name].append(columns[key])
     return np.column_stack(blocks), places

@@ -22,6 +22,7 @@ from copy import copy
 from pathlib import Path
 from typing import Any, Self
 
+from polymode.cores import n_processes_of_run
 from polymode.endpoint import Endpoint, Refused
 from polymode.errors import ConfigError, VerifierFault
 from polymode.types import Example, Reference
@@ -47,8 +48,8 @@ class JudgeVerifier:
         api_key_env: name of the environment variable that holds the key; none for an endpoint without keys.
         timeout: seconds for one request, to the last byte of the reply.
         retries: further attempts after a failure that may pass (no connection, status 429 or 5xx).
-        concurrency: requests at once in a batch.
-        requests_per_minute: most requests started in a minute; 0 means no limit.
+        concurrency: requests at once in a batch, of all processes of a training together.
+        requests_per_minute: most requests started in a minute by all of them; 0 means no limit.
         max_tokens: longest reply; models that reason before they reply need more.
         duplicates: also ask whether two answers of a set are the same; otherwise their normalised texts decide.
         structured: ask the endpoint to enforce the JSON schema; left out by itself where that is refused.
@@ -94,10 +95,10 @@ class JudgeVerifier:
             api_key_env=api_key_env,
             timeout=float(timeout),
             retries=retries,
-            requests_per_minute=float(requests_per_minute),
+            requests_per_minute=requests_per_minute / n_processes_of_run(),
         )
         self._fields = {"model": model, "temperature": 0, "max_tokens": max_tokens, **(request_options or {})}
-        self._concurrency = concurrency
+        self._concurrency = max(1, concurrency // n_processes_of_run())
         self._is_structured = structured
         self._cache = VerdictCache(None if cache is None else Path(cache))
         self._faults: dict[str, str] = {}  # what `prepare` could not find out, and why

@@ -14,7 +14,6 @@ VerifierFault, and the answers to it are UNSCORED.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
@@ -24,6 +23,7 @@ from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any, Self
 
+from polymode.cores import cores
 from polymode.errors import ConfigError, MissingExtraError, VerifierFault
 from polymode.types import Example, Reference
 from polymode.verifiers.children import ChildPool
@@ -81,7 +81,9 @@ class SymbolicVerifier:
             if find_spec(package) is None:
                 raise MissingExtraError(package, "math", "verifier 'symbolic'")
         self.options = {"seconds": float(seconds)}
-        self._pool = ChildPool("polymode.verifiers.symbolic_worker", size=workers or _cores(), seconds=float(seconds))
+        self._pool = ChildPool(
+            "polymode.verifiers.symbolic_worker", size=workers or min(cores(), 8), seconds=float(seconds)
+        )
         self._outcomes: dict[Pair, bool | _Failure | None] = {}  # None: no expression
 
     def at(self, example: Example) -> SymbolicVerifier:
@@ -229,8 +231,3 @@ def _is_same_text(a: str, b: str) -> bool:
         left, right = (_SPACE.sub("", text.casefold()).rstrip(".") for text in (a, b))
         return left == right
     return _TEXT.same(a, b)
-
-
-def _cores() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)
-    return min(len(affinity(0)) if affinity else os.cpu_count() or 1, 8)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from polymode.report.groups import FOLDER, MOST, last_groups
+from polymode.report.groups import MOST, last_groups
+from polymode.runs import STEP_COMPLETIONS as FOLDER
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")

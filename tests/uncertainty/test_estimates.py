@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from polymode import uncertainty
+from polymode.metrics import skill
 from polymode.uncertainty import (
     SumStatistic,
     WeightedStatistic,
@@ -185,3 +186,30 @@ def test_squares_are_those_of_a_whole_question() -> None:
     assert isinstance(joined, SumStatistic)
     assert [a.tolist() for a in s.all_sums] == [[1, 1], [1, 1]]
     assert [a.tolist() for a in joined.all_sums] == [[2], [4]]
+
+
+def test_many_questions_are_resampled_in_random_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    # 3,000 questions in 500 groups: the same values, and intervals as wide as those of single questions.
+    question, x = clustered(3000, 2)
+    statistics = {
+        "sums": mean_of_items(question, x, 3000),
+        "pairs": skill.slot_constant((x > 0).astype(float), np.arange(len(x)) % 2, question, 3000),
+        "weights": WeightedStatistic(lambda w: float(np.average(x, weights=w[question])), len(x)),
+    }
+    alone = bootstrap(statistics, 3000, rng=np.random.default_rng(1), n_boot=1500)
+    monkeypatch.setattr(resampling, "MAX_CLUSTERS", 500)
+    groups = bootstrap(statistics, 3000, rng=np.random.default_rng(2), n_boot=1500)
+    for name, estimate in alone.items():
+        assert (groups[name].value, groups[name].n) == (pytest.approx(estimate.value, abs=1e-12), estimate.n)
+        assert groups[name].high - groups[name].low == pytest.approx(estimate.high - estimate.low, rel=0.12)
+    assert groups["weights"].low == pytest.approx(groups["sums"].low, abs=1e-4)  # the same draws
+
+
+def test_groups_of_questions_hold_each_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resampling, "MAX_CLUSTERS", 4)
+    clusters = resampling._Clusters(11, np.random.default_rng(0))
+    one_P = clusters.sums(np.ones(11))
+    assert sorted(one_P) == [2, 3, 3, 3]
+    assert clusters.sums(np.arange(22.0).reshape(11, 2)).sum(axis=0).tolist() == [110, 121]
+    weight_P = clusters.of_questions(np.array([0.0, 1, 2, 5]))
+    assert [np.count_nonzero(weight_P == w) for w in (0, 1, 2, 5)] == one_P.tolist()

@@ -1,0 +1,43 @@
+"""How many cores a process may use: those of its machine, shared with the processes that a launcher started beside it.
+
+Eight processes of one training on a machine of 128 cores each start 16 workers for what is slow, not 128 (layer L0).
+"""
+
+from __future__ import annotations
+
+import os
+
+_LOCAL_SIZES = ("LOCAL_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE", "MV2_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS")
+"""Variables in which launchers (torchrun, accelerate, DeepSpeed, MPI) say how many processes a machine has."""
+
+
+def cores() -> int:
+    """Cores for this process, at least 1.
+
+    Processes that were each bound to cores of their own have those; otherwise the processes of the machine get equal
+    shares.
+    """
+    if not hasattr(os, "sched_getaffinity"):
+        return max(1, (os.cpu_count() or 1) // _number(_LOCAL_SIZES))
+    own = os.sched_getaffinity(0)
+    n_processes = _number(_LOCAL_SIZES)
+    if n_processes > 1 and own < _of_launcher():
+        return len(own)
+    return max(1, len(own) // n_processes)
+
+
+def n_processes_of_run() -> int:
+    """Processes that a launcher started for this run, on all machines."""
+    return _number(("WORLD_SIZE",))
+
+
+def _number(names: tuple[str, ...]) -> int:
+    texts = (os.environ.get(name, "") for name in names)
+    return max(1, next((int(text) for text in texts if text.isdecimal()), 1))
+
+
+def _of_launcher() -> set[int]:
+    try:
+        return os.sched_getaffinity(os.getppid())
+    except OSError:
+        return set()
