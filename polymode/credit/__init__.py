@@ -8,7 +8,7 @@ term:      ``credit: term``, an advantage for each part of a completion.
 tokens:    which part a token belongs to.
 """
 
-from polymode.credit.group import EPSILON, SCALES, centred_by_group, group_advantages
+from polymode.credit.group import EPSILON, SCALES, centred_by_group, group_advantages, rows_by_group
 from polymode.credit.segments import coca_advantages, dcpo_advantages
 from polymode.credit.slots import Order, SlotScores
 from polymode.credit.term import term_advantages
@@ -23,6 +23,7 @@ __all__ = [
     "coca_advantages",
     "dcpo_advantages",
     "group_advantages",
+    "rows_by_group",
     "term_advantages",
     "token_parts",
 ]

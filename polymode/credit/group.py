@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -90,13 +90,22 @@ def centred_by_group(
     flat_N = np.asarray(totals_N, dtype=np.float64)
     if flat_N.shape != (len(groups_N),):
         raise RecordError(f"groups: {len(groups_N)} for totals of shape {flat_N.shape}; give one for each completion")
-    number: dict[Hashable, int] = {}
-    group_of_N = np.array([number.setdefault(group, len(number)) for group in groups_N], dtype=np.int64)
     centred_N = np.zeros_like(flat_N)
-    for group in range(len(number)):
-        rows = group_of_N == group
+    for rows in rows_by_group(groups_N):
         centred_N[rows] = group_advantages(flat_N[rows])
     return centred_N / divisor_of(flat_N, centred_N, scale)
+
+
+def rows_by_group(groups_N: Iterable[Hashable]) -> list[list[int]]:
+    """The places of each group, groups in order of first appearance.
+
+    >>> rows_by_group(["a", "b", "a"])
+    [[0, 2], [1]]
+    """
+    rows: dict[Hashable, list[int]] = {}
+    for row, group in enumerate(groups_N):
+        rows.setdefault(group, []).append(row)
+    return list(rows.values())
 
 
 def divisor_of(scores_PG: Floats, centred_PG: Floats, scale: str) -> Floats | float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby, pairwise
 from typing import Any, TypeVar
 
@@ -23,8 +23,6 @@ BATCH = 512
 side by side, and what it has judged can be kept before the next one begins."""
 
 Sampled = TypeVar("Sampled", Completion, JudgedCompletion)
-Question = list[Completion]
-"""The completions of one question, in sample order."""
 
 
 def judge_completions(
@@ -54,7 +52,7 @@ def judge_completions(
     judge = CompletionJudge(verifier if verifier is not None else TextVerifier(), reward)
     judged: list[JudgedCompletion] = []
     with tqdm(total=len(in_order), desc="judging", unit=" completions", delay=SHOW_AFTER, leave=False) as bar:
-        for batch in _batches(questions):
+        for batch in batches(questions, BATCH):
             judge.prepare([completion for question in batch for completion in question])
             for question in batch:
                 judged += judge.judged(question, how["k"] if pooled else 0)
@@ -104,13 +102,15 @@ def ordered(items: list[Sampled], id_of: Callable[[Sampled], str]) -> list[Sampl
     return sorted(items, key=lambda one: (place[id_of(one)], one.sample))
 
 
-def _batches(questions: Sequence[Question]) -> Iterator[list[Question]]:
-    """Whole questions, ``BATCH`` completions or somewhat more in each."""
-    batch: list[Question] = []
+def batches(questions: Iterable[list[Sampled]], size: int) -> Iterator[list[list[Sampled]]]:
+    """Whole questions, ``size`` completions or somewhat more in each batch."""
+    batch: list[list[Sampled]] = []
+    n = 0
     for question in questions:
         batch.append(question)
-        if sum(map(len, batch)) >= BATCH:
+        n += len(question)
+        if n >= size:
             yield batch
-            batch = []
+            batch, n = [], 0
     if batch:
         yield batch

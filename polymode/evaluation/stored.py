@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby, pairwise
 from pathlib import Path
 
 from tqdm import tqdm
@@ -10,7 +11,7 @@ from tqdm import tqdm
 from polymode import runs
 from polymode.evaluation.columns import Columns, columns_of, join
 from polymode.evaluation.judged import SHOW_AFTER
-from polymode.evaluation.judging import BATCH, ordered
+from polymode.evaluation.judging import BATCH, batches, ordered
 from polymode.evaluation.older import completed
 from polymode.runs import JudgedCompletion
 
@@ -47,18 +48,18 @@ def _completions(folder: Path) -> Iterator[JudgedCompletion]:
 
 
 def _parts(folder: Path) -> Iterator[list[JudgedCompletion]]:
-    """Whole questions, ``BATCH`` completions or somewhat more in each."""
-    part: list[JudgedCompletion] = []
+    return ([one for question in batch for one in question] for batch in batches(_questions(folder), BATCH))
+
+
+def _questions(folder: Path) -> Iterator[list[JudgedCompletion]]:
     finished: set[str] = set()
-    for one in _completions(folder):
-        last = part[-1] if part else None
-        if one.schema == 0 or one.id in finished or (last and last.id == one.id and last.sample >= one.sample):
+    for id_, lines in groupby(_completions(folder), key=lambda one: one.id):
+        own = list(lines)
+        if (
+            id_ in finished
+            or any(one.schema == 0 for one in own)
+            or any(a.sample >= b.sample for a, b in pairwise(own))
+        ):
             raise _OutOfOrder
-        if last is not None and last.id != one.id:
-            finished.add(last.id)
-            if len(part) >= BATCH:
-                yield part
-                part = []
-        part.append(one)
-    if part:
-        yield part
+        finished.add(id_)
+        yield own

@@ -7,12 +7,12 @@ is NaN is unscored: it has no part in its group and advantage 0.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import numpy as np
 
-from polymode.credit import centred_by_group
+from polymode.credit import centred_by_group, rows_by_group
 from polymode.errors import ConfigError
 from polymode.pass_at_k import pass_at_k_values, union_values
 
@@ -36,7 +36,7 @@ def pass_at_k(token_level_rewards: Any, response_mask: Any, index: Any = None, c
     format_N = np.minimum(totals_N, FORMAT_WEIGHT)
     right_N = np.where(np.isnan(totals_N), np.nan, totals_N > FORMAT_WEIGHT)
     groups, values_N = _groups(index), np.full(len(totals_N), np.nan)
-    for rows in _rows_of(groups):
+    for rows in rows_by_group(groups):
         values_N[rows] = pass_at_k_values(right_N[rows], _k(config))
     return _spread(centred_by_group(values_N + format_N, groups), token_level_rewards, response_mask)
 
@@ -69,7 +69,7 @@ def coverage_at_k(
     finds_N = np.array([[found >> n & 1 for n in range(width)] for found in found_N], dtype=float)
     finds_N[np.isnan(totals_N)] = np.nan
     own_N = np.nansum(finds_N, axis=1)
-    for rows in _rows_of(groups):
+    for rows in rows_by_group(groups):
         values_N[rows] = union_values(finds_N[rows], _k(config))
     return _spread(centred_by_group(totals_N - own_N + values_N, groups), token_level_rewards, response_mask)
 
@@ -90,13 +90,6 @@ def _groups(index: Any) -> list[Hashable]:
     if index is None:
         raise ConfigError("index is missing: the estimator needs the uid of each completion's question")
     return list(index.tolist() if hasattr(index, "tolist") else index)
-
-
-def _rows_of(groups: Sequence[Hashable]) -> list[list[int]]:
-    rows: dict[Hashable, list[int]] = {}
-    for row, group in enumerate(groups):
-        rows.setdefault(group, []).append(row)
-    return list(rows.values())
 
 
 def _k(config: Any) -> int:

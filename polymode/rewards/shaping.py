@@ -15,6 +15,7 @@ from typing import Literal
 
 import numpy as np
 
+from polymode.credit.group import rows_by_group
 from polymode.errors import ConfigError, number_in, one_of
 from polymode.exploration import AnswerCounts, AnswerNames, batch_bonus
 from polymode.pass_at_k import pass_at_k_values, union_values
@@ -85,11 +86,8 @@ class Shaping:
         """
         if questions is None and all(example.question for example in examples):
             questions = [example.question for example in examples]
-        rows_of: dict[Hashable, list[int]] = {}
-        for row, group in enumerate(groups):
-            rows_of.setdefault(group, []).append(row)
         shaped: list[Score] = list(scores)
-        for rows in rows_of.values():
+        for rows in rows_by_group(groups):
             example = examples[rows[0]]
             name = questions[rows[0]] if questions else json.dumps([ref.names for ref in example.references])
             group = self._shaped([scores[row] for row in rows], verifier_at(verifier, example), name, coverage_weight)
