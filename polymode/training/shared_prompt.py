@@ -19,8 +19,8 @@ from polymode.decoding.sampling import complete
 from polymode.decoding.stops import StopStrings
 from polymode.training.device_batches import arrange
 from polymode.training.local_completions import LocalCompletionsTrainer
-from polymode.training.shared_forward import can_share_forward, shared_log_probs
 from polymode.training.sharding import has_whole_weights
+from polymode.training.shared_forward import can_share_forward, shared_log_probs
 
 _PER_BATCH_MEAN = "bnpo"
 """The loss that divides by the tokens of each device batch, so that it depends on their arrangement."""
