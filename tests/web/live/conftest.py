@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +10,6 @@ from fastapi.testclient import TestClient
 
 from polymode.policy import Policy
 from polymode.policy.reference import Reference
-from polymode.web.keys import Keys
 from polymode.web.live.answers import LiveAnswers
 from polymode.web.live.monitor import LiveMonitor
 from polymode.web.pages.site import PageOptions
@@ -19,7 +17,7 @@ from polymode.web.reviews.queue import ReviewQueue
 
 from ...policy.test_monitoring import guarantee
 from ..conftest import FITTED, Start
-from ..reviews.conftest import Clock
+from ..reviews.conftest import Clock, empty_file, file, place
 
 REFERENCE = Reference(confidences=(tuple(i / 300 for i in range(300)), tuple(i / 200 for i in range(300))))
 GUARANTEED = Policy(answer_at=0.8, offer_at=0.5, k=2, conditions=replace(FITTED, reference=REFERENCE)).with_guarantees(
@@ -53,14 +51,14 @@ Serves = Callable[..., Served]
 
 
 @pytest.fixture
-def serve(start: Start, tmp_path: Path) -> Iterator[Serves]:
+def serve(start: Start, place: str) -> Iterator[Serves]:
     """Starts a server: ``share``, ``days``, the numbers that ``draws`` gives, and keyword arguments of create_app."""
     queues: list[ReviewQueue] = []
 
     def begin(share: float = 0.5, days: float = 90, draws: Callable[[], float] = lambda: 0.0, **options: Any) -> Served:
         clock = Clock()
         clock.now = datetime.now(UTC) - timedelta(hours=1)
-        queue = ReviewQueue(tmp_path / "reviews.db", clock=clock)
+        queue = ReviewQueue(place, wait_seconds=20, clock=clock)
         queues.append(queue)
         live = LiveAnswers(queue.store, "this one", share=share, days=days, clock=clock, draw=draws)
         settings = {"policy": GUARANTEED, **options.pop("settings", {})}
@@ -73,4 +71,4 @@ def serve(start: Start, tmp_path: Path) -> Iterator[Serves]:
         queue.close()
 
 
-__all__ = ["GUARANTEED", "OUTCOMES", "URL", "Keys", "Served", "Serves"]
+__all__ = ["GUARANTEED", "OUTCOMES", "URL", "Served", "Serves", "empty_file", "file", "place"]
