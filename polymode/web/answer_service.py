@@ -21,7 +21,6 @@ from polymode.policy.inputs import screened
 from polymode.policy.policy import RISK
 from polymode.policy.pooling import check_pool, pool_sets
 from polymode.policy.rationales import supported
-from polymode.policy.reference import set_measures
 from polymode.prompts import Style, build_prompt, check_k
 from polymode.types import AnswerSet, Decision, DecisionKind
 from polymode.web.batching import Batcher, ClosedError, PromptRequest, QueueFullError, ShareFullError
@@ -29,6 +28,7 @@ from polymode.web.gate import ServerMetrics
 from polymode.web.keys import EVERYBODY, Caller
 from polymode.web.live.answers import ESCALATED, RANDOM, LiveAnswer
 from polymode.web.live.monitor import LiveMonitor
+from polymode.web.live.recorder import LiveRecorder
 from polymode.web.problems import Problem
 from polymode.web.reviews.queue import ReviewQueue
 from polymode.web.schema import AnswerItem, AnswerSetReply, AnswerSetRequest, Usage
@@ -106,7 +106,6 @@ class AnswerService:
         monitor: LiveMonitor | None = None,
     ) -> None:
         self.serving, self._batcher, self._metrics, self._escalations = serving, batcher, metrics, escalations
-        self._monitor = monitor
         self.policy_id = serving.policy.digest()
         self.by = "" if serving.policy.by == RISK else serving.policy.by
         """Field other than the risk by which the policy tells questions apart."""
@@ -114,6 +113,9 @@ class AnswerService:
         self._model_problem_until = 0.0
         self._probe_task: asyncio.Task[None] | None = None
         self._threads = ThreadPoolExecutor(ESCALATION_THREADS, thread_name_prefix="escalations")
+        self._live = (
+            None if monitor is None else LiveRecorder(monitor, self._threads, on_fault=metrics.store_faults.inc)
+        )
 
     def close(self) -> None:
         """End the threads once what they are storing is stored."""
@@ -177,11 +179,10 @@ class AnswerService:
         if unlike is not None and claimed.guarantee is not None:
             claimed = Claim(None, unlike)
         is_usual = served == serving.conditions and seed == serving.seed and unlike is None
-        is_random = await self._draws(request.question) if is_usual else False
+        is_random = self._live is not None and is_usual and await self._live.draws(request.question)
         item_id = await self._escalate(request, answer_set, decision, joined(texts), request_id, caller, is_random)
-        escalation_id = item_id if decision.kind is DecisionKind.ESCALATE else None
-        if self._monitor is not None:
-            live = LiveAnswer(
+        if self._live is not None:
+            answer = LiveAnswer(
                 request_id,
                 request.question,
                 tuple(one.text for one in decision.ranked),
@@ -192,13 +193,12 @@ class AnswerService:
                 group=serving.policy.group_of(request.risk, request.meta),
                 is_covered=claimed.guarantee is not None,
                 is_random=is_random,
-                measures=self._measures(request.question, answer_set, decision) if is_usual else ((), ()),
                 item_id=item_id,
                 asked_by=caller.name,
             )
-            await self._store(self._monitor, live)
-            if claimed.guarantee is not None and (reason := self._monitor.state.reason) is not None:
-                claimed = Claim(None, reason)
+            await self._live.record(answer, answer_set, decision, is_usual=is_usual)
+            if claimed.guarantee is not None and self._live.reason is not None:
+                claimed = Claim(None, self._live.reason)
         self._metrics.decisions.labels(decision.kind.value, request.risk).inc()
         self._metrics.completions.labels(answer_set.status.value).inc()
         usage = Usage(prompt_tokens=generated[0].n_prompt_tokens, completion_tokens=total_tokens(generated))
@@ -217,7 +217,7 @@ class AnswerService:
             confidence_meaning=f"the probability that the answer {serving.meaning}",
             guarantee=claimed.guarantee,
             no_guarantee=claimed.reason,
-            escalation_id=escalation_id,
+            escalation_id=item_id if decision.kind is DecisionKind.ESCALATE else None,
             k=k,
             pool=serving.pool,
             risk=request.risk,
@@ -228,35 +228,6 @@ class AnswerService:
             request_id=request_id,
         )
         return reply, texts
-
-    async def _draws(self, question: str) -> bool:
-        """Whether a question is one of the random share."""
-        if self._monitor is None or self._escalations is None:
-            return False
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, self._monitor.live.draws, question)
-        except PolymodeError as exc:
-            log.error("nothing is drawn for the random share: %s", exc)
-            return False
-
-    async def _store(self, monitor: LiveMonitor, answer: LiveAnswer) -> None:
-        """Store an answer; one that cannot be stored is given all the same."""
-        try:
-            await asyncio.get_running_loop().run_in_executor(self._threads, monitor.live.record, answer)
-        except PolymodeError as exc:
-            self._metrics.store_faults.inc()
-            log.error("an answer is not stored: %s", exc)
-
-    def _measures(
-        self, question: str, answer_set: AnswerSet, decision: Decision
-    ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """What tells drift of questions and of confidences, as stated."""
-        policy = self.serving.policy
-        if policy.conditions is None or policy.conditions.reference is None:
-            return (), ()
-        stated = {(one.text, one.span): one.confidence or 0.0 for one in reversed(answer_set.answers)}
-        own = [stated[one.text, one.span] for one in decision.ranked]
-        return policy.conditions.reference.measures(question, policy.inputs), set_measures(own)
 
     def _answer_set(self, question: str, texts: Sequence[str], sets: Sequence[AnswerSet]) -> AnswerSet:
         """What the completions of a question say together, and what of the question they say it for."""

@@ -45,7 +45,7 @@ class LiveAnswer:
     """Whether a guarantee of the policy covers it."""
     is_random: bool
     """Whether it was drawn for the random share."""
-    measures: tuple[tuple[float, ...], tuple[float, ...]]
+    measures: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
     """Of the question and of its confidences (`polymode.policy.reference`); empty where they say nothing about drift,
     because the client chose other settings."""
     item_id: int | None = None

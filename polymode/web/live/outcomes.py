@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from polymode.errors import DataNotFoundError
+from polymode.errors import ConfigError, DataNotFoundError
 from polymode.policy.deciding import equality
 from polymode.types import Verdict
 from polymode.web.keys import Caller
@@ -151,7 +151,10 @@ def _resolve(
     if not by_number and item.answers:
         return  # a completion that cannot be used: its texts have no verdict
     words = {True: Verdict.CORRECT, False: Verdict.WRONG}
-    steps.mark({number: words[verdicts[rank]] for number, rank in by_number.items()}, {})
+    try:
+        steps.mark({number: words[verdicts[rank]] for number, rank in by_number.items()}, {})
+    except ConfigError:  # a reviewer has said that two of the answers are the same: they see that, and finish it
+        return
     same = equality(item.equality)
     for text in dict.fromkeys(storable(text).strip() for text in outcome.correct or ()):
         if text and not any(same(text, answer.text) for answer in steps.item().answers):

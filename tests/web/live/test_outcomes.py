@@ -160,3 +160,15 @@ def test_a_dismissed_item_stays_dismissed(serve: Serves) -> None:
     served.queue.dismiss(item.id, "eve")
     post(served, 200, request_id=name, correct=[])
     assert served.queue.item(item.id).state is ReviewState.DISMISSED
+
+
+def test_a_draft_that_calls_two_answers_the_same_is_left_to_its_reviewer(serve: Serves) -> None:
+    served = serve(share=1.0)
+    name = served.ask()["request_id"]
+    item = served.queue.claim("eve")
+    assert item is not None
+    served.queue.mark(item.id, "eve", {0: Verdict.WRONG}, same_as={1: 0})
+    assert post(served, 200, request_id=name, verdicts=[True, False])["verdicts"] == [True, False]
+    assert served.queue.item(item.id).state is ReviewState.CLAIMED
+    [label] = served.monitor().refresh().labels
+    assert label.verdicts == (True, False)
