@@ -1,6 +1,6 @@
 """Simulated deployments: how soon live calibration raises an alarm, and how often it does for nothing.
 
-    python bench/live_drift.py --deployments 200
+    python bench/live_drift.py --deployments 300 --changes none
 
 Questions and their true answer distributions are the lab's (`clinic-diagnosis`), answer sets the three most probable
 conditions with their probabilities as confidences, so nothing is trained. Each deployment calibrates a policy on 1,000
