@@ -219,6 +219,25 @@ def test_escalated_questions_reach_the_review_queue(
         assert [answer.text for answer in item.answers] == ["panic attack", "migraine"]
 
 
+def test_a_random_share_is_reviewed_and_outcomes_are_taken(
+    started: Started, policy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from polymode.web.reviews import ReviewQueue
+
+    place = tmp_path / "reviews.db"
+    args = ["serve", "--model", "m", "--policy", policy, "--reviews", place, "--review-share", 1]
+    assert main(list(map(str, args))) == 0
+    assert "answers are stored for 90 days, 1 of different questions go to review" in capsys.readouterr().out
+    with TestClient(started.app, base_url="http://localhost") as client:
+        name = client.post("/v1/answer-sets", json={"question": "Fever?"}).json()["request_id"]
+        outcome = {"request_id": name, "correct": ["panic attack"]}
+        assert client.post("/v1/outcomes", json=outcome).json()["verdicts"] == [True, False]
+        assert "Live calibration" in client.get("/live").text
+    with ReviewQueue(place) as queue:
+        [item] = queue.resolved()
+        assert (item.question, item.origin, item.finished_by) == ("Fever?", "random", "outcome")
+
+
 def test_a_folder_is_named_without_telling_where_it_is(tmp_path: Path) -> None:
     folder = tmp_path / "mine" / "model"
     folder.mkdir(parents=True)
