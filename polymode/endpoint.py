@@ -18,18 +18,20 @@ import os
 import random
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from itertools import count
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from polymode.errors import ConfigError, MissingExtraError, VerifierFault
 
 MAX_REPLY_BYTES = 1 << 20
 """Longer replies are refused."""
+PARTS = 16
+"""A reply in parts may be so many times as long, because each part has a frame around a few characters."""
 MAX_WAIT = 60.0
 """Seconds; an endpoint that asks to wait longer counts as failed."""
 FIRST_WAIT = 0.5
@@ -44,6 +46,18 @@ _TEMPORARY = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 
 class Refused(VerifierFault):
     """The endpoint answered that it cannot work with this request (status 400 or 422)."""
+
+
+class Reader(Protocol):
+    """What puts a reply together that comes in parts."""
+
+    def feed(self, part: bytes) -> None:
+        """The next bytes."""
+        ...
+
+    def reply(self) -> Any:
+        """The whole; raises ValueError where it cannot be read."""
+        ...
 
 
 class _AttemptFailed(VerifierFault):
@@ -108,8 +122,13 @@ class Endpoint:
         self._last_problem = ""
         self._key()
 
-    def post(self, body: Mapping[str, Any]) -> Any:
+    def post(self, body: Mapping[str, Any], reader: Callable[[], Reader] | None = None) -> Any:
         """The JSON reply to ``body``.
+
+        Args:
+            body: what is sent, as JSON.
+            reader: makes what puts the reply together as it comes, anew for each attempt; called from a thread of the
+                endpoint. By default the reply is one JSON text.
 
         Raises:
             Refused: status 400 or 422.
@@ -117,7 +136,7 @@ class Endpoint:
         """
         content = json.dumps(body).encode("ascii")
         with self._event_loops as loop:
-            reply = loop.start_task_soon(self._post, content)
+            reply = loop.start_task_soon(self._post, content, reader)
             self._pending.add(reply)
             try:
                 return reply.result()
@@ -139,13 +158,13 @@ class Endpoint:
         """Undo `stop`."""
         self._is_stopped = False
 
-    async def _post(self, content: bytes) -> Any:
+    async def _post(self, content: bytes, reader: Callable[[], Reader] | None) -> Any:
         from anyio import sleep
 
         deadline = time.monotonic() + self._seconds_in_all
         for attempt in count():
             try:
-                return await self._attempt(content, deadline)
+                return await self._attempt(content, deadline, None if reader is None else reader())
             except _AttemptFailed as exc:
                 wait = FIRST_WAIT * 2**attempt * random.uniform(0.75, 1.25) if exc.wait is None else exc.wait
                 retries = self._retries if self._has_replied or not self._is_patient else min(2, self._retries)
@@ -153,7 +172,7 @@ class Endpoint:
                     raise
             await sleep(wait)
 
-    async def _attempt(self, content: bytes, deadline: float) -> Any:
+    async def _attempt(self, content: bytes, deadline: float, reader: Reader | None) -> Any:
         """The reply; raises _AttemptFailed where another attempt may succeed, else VerifierFault."""
         from anyio import fail_after
         from httpx2 import HTTPError
@@ -162,18 +181,21 @@ class Endpoint:
         seconds = min(self._timeout, max(0.001, deadline - time.monotonic()))
         try:
             with fail_after(seconds):
-                status, retry_after, reply = await self._exchange(content)
+                status, retry_after, reply = await self._exchange(content, reader)
         except TimeoutError:
             raise self._failure(f"no reply within {seconds:.3g} s") from None
         except (HTTPError, OSError) as exc:
             raise self._failure(_reason(exc)) from None
         if status == 200:
             self._failures, self._has_replied = 0, True
-            if len(reply) > MAX_REPLY_BYTES:
-                raise VerifierFault(f"reply longer than {MAX_REPLY_BYTES:,} bytes")
+            longest = MAX_REPLY_BYTES if reader is None else PARTS * MAX_REPLY_BYTES
+            if len(reply) > longest:
+                raise VerifierFault(f"reply longer than {longest:,} bytes")
             try:
-                return json.loads(reply)
-            except (ValueError, RecursionError):
+                return json.loads(reply) if reader is None else reader.reply()
+            except (ValueError, RecursionError) as exc:
+                if reader is not None and not isinstance(exc, json.JSONDecodeError):
+                    raise VerifierFault(f"the reply broke off: {exc}") from None
                 start = " ".join(reply[:80].decode("utf-8", "replace").split())
                 raise VerifierFault(f"the reply is not JSON: {start!r}") from None
         problem = f"status {status}: {self._excerpt(reply)}"
@@ -200,15 +222,15 @@ class Endpoint:
         if self._is_stopped:
             raise VerifierFault("not asked, stopped")
 
-    async def _exchange(self, content: bytes) -> tuple[int, str | None, bytes]:
-        """Status, `Retry-After`, and content of one request."""
+    async def _exchange(self, content: bytes, reader: Reader | None) -> tuple[int, str | None, bytes]:
+        """Status, `Retry-After`, and content of one request, which ``reader`` gets as it comes."""
         from httpx2 import AsyncClient
 
         headers = {"Content-Type": "application/json", "Accept": "application/json", "Connection": "close"}
         headers["Accept-Encoding"] = "identity"
         if (key := self._key()) is not None:
             headers["Authorization"] = f"Bearer {key}"
-        reply = b""
+        reply, longest = bytearray(), MAX_REPLY_BYTES if reader is None else PARTS * MAX_REPLY_BYTES
         # No timeout here: it would be one for each step, and `_attempt` has one for all of them.
         async with (
             AsyncClient(verify=self._certificates, trust_env=False, follow_redirects=False, timeout=None) as client,
@@ -216,9 +238,11 @@ class Endpoint:
         ):
             async for part in response.aiter_raw():  # as sent: a small compressed reply can be a huge text
                 reply += part
-                if len(reply) > MAX_REPLY_BYTES:
+                if len(reply) > longest:
                     break
-        return response.status_code, response.headers.get("Retry-After"), reply
+                if reader is not None and response.status_code == 200:
+                    reader.feed(part)
+        return response.status_code, response.headers.get("Retry-After"), bytes(reply)
 
     def _failure(self, problem: str, *, may_pass: bool = True, wait: float | None = None) -> VerifierFault:
         """The error of a failed attempt, which is counted: after many, or one that will not pass, comes a rest."""

@@ -11,15 +11,17 @@ request says otherwise, and not every server lets it. What a policy was calibrat
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from polymode.chat import Chat
 from polymode.endpoint import Endpoint, Refused
 from polymode.errors import ConfigError, GeneratorFault, PromptRefusedError, VerifierFault
-from polymode.generate import Generated
+from polymode.generate import Generated, OnText
 from polymode.generate.replies import MAX_LISTED, Usage, advice_on, completion_in, word_probabilities, word_said
+from polymode.generate.streamed import StreamedReply
 
 REST_SECONDS = 2.0
 """How long a server that failed again and again is left alone: short, because users wait."""
@@ -47,7 +49,7 @@ class OpenAIGenerator:
         ConfigError: an option out of its range, or no key.
     """
 
-    takes_seeds = True
+    takes_seeds = tells_texts = True
     is_concurrent = True
     """Each prompt is a request of its own: `polymode serve` makes no batches, and asks from several threads."""
 
@@ -85,6 +87,8 @@ class OpenAIGenerator:
         self.model, self.concurrency, self._options = model, concurrency, request_options
         self.usage = Usage()
         """Replies and tokens so far."""
+        self._streams = True
+        """Until the server refuses to."""
         self._lists_probabilities: bool | None = None
         """None until the first reply tells."""
         self._chat = Endpoint(
@@ -103,9 +107,18 @@ class OpenAIGenerator:
         self._chat.stop()
 
     def generate(
-        self, prompts: Sequence[str], *, n: int, max_tokens: int, temperature: float, seed: int | Sequence[int]
+        self,
+        prompts: Sequence[str],
+        *,
+        n: int,
+        max_tokens: int,
+        temperature: float,
+        seed: int | Sequence[int],
+        on_text: OnText | None = None,
     ) -> list[list[Generated]]:
         """``n`` completions of each prompt; whether a seed is kept to is the server's affair.
+
+        With ``on_text`` the server is asked to stream, and it is called with each completion as it grows.
 
         Raises:
             PromptRefusedError: the server refuses a prompt (status 400 or 422).
@@ -123,10 +136,11 @@ class OpenAIGenerator:
             for prompt, first in zip(prompts, firsts, strict=True)
             for sample in range(n)
         ]
+        tell = [None if on_text is None else partial(on_text, *divmod(i, n)) for i in range(len(bodies))]
         if len(bodies) == 1:
-            return [[self._ask(bodies[0])[0]]]
+            return [[self._ask(bodies[0], tell[0])[0]]]
         with ThreadPoolExecutor(min(self.concurrency, max(1, len(bodies))), "polymode-generate") as pool:
-            futures = [pool.submit(self._ask, body) for body in bodies]
+            futures = [pool.submit(self._ask, body, own) for body, own in zip(bodies, tell, strict=True)]
             try:
                 made = [future.result()[0] for future in futures]
             except BaseException:
@@ -174,10 +188,24 @@ class OpenAIGenerator:
         self._lists_probabilities = listed is not None
         return listed
 
-    def _ask(self, body: dict[str, Any]) -> tuple[Generated, Mapping[str, Any]]:
+    def _post(self, body: dict[str, Any], on_text: Callable[[str], None] | None) -> Any:
+        """The reply to a body, in parts where its text is to be told and the server does so."""
+        if on_text is not None and self._streams:
+            try:
+                streamed = {**body, "stream": True, "stream_options": {"include_usage": True}}
+                return self._chat.post(streamed, lambda: StreamedReply(on_text))
+            except Refused:  # for the prompt, or because it does not stream
+                reply = self._chat.post(body)
+                self._streams = False
+                return reply
+        return self._chat.post(body)
+
+    def _ask(
+        self, body: dict[str, Any], on_text: Callable[[str], None] | None = None
+    ) -> tuple[Generated, Mapping[str, Any]]:
         """One reply, and its choice as the server sent it."""
         try:
-            reply = self._chat.post({name: value for name, value in body.items() if value is not None})
+            reply = self._post({name: value for name, value in body.items() if value is not None}, on_text)
         except Refused as exc:
             raise PromptRefusedError(str(exc), advice_on(str(exc))) from None
         except VerifierFault as exc:

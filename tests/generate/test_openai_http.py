@@ -189,3 +189,86 @@ def test_a_server_that_is_not_there_is_a_fault() -> None:
 def test_options_out_of_range_are_refused(options: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         OpenAIGenerator(**{"base_url": "http://127.0.0.1:9/v1", "model": "m", **options})
+
+
+# --- streams ---------------------------------------------------------------------------------------------------------
+
+
+def streamed(*deltas: dict[str, Any], end: str = "data: [DONE]\n\n", reason: str | None = "stop") -> Reply:
+    """A reply in events, one for each delta."""
+    choices = [{"delta": delta, "finish_reason": None} for delta in deltas]
+    if reason:
+        choices.append({"delta": {}, "finish_reason": reason})
+    events = [{"choices": [choice]} for choice in choices]
+    usage = {"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 5}}
+    lines = [f"data: {json.dumps(event)}\n\n" for event in (*events, usage)]
+    return 200, {"Content-Type": "text/event-stream"}, (": hello\n\n" + "".join(lines) + end).encode()
+
+
+def told(server: Server, generator: OpenAIGenerator | None = None) -> tuple[list[list[Generated]], list[Any]]:
+    """What is generated, and what was told meanwhile."""
+    texts: list[Any] = []
+    generator = generator or OpenAIGenerator(server.url, "m", timeout=20, retries=1)
+    how = {"n": 2, "max_tokens": 9, "temperature": 0.5, "seed": 3}
+    return generator.generate(["a", "b"], **how, on_text=lambda i, n, text: texts.append((i, n, text))), texts
+
+
+def test_a_stream_is_told_as_it_grows_and_is_the_same_completion(server: Server) -> None:
+    deltas = [{"role": "assistant", "content": ""}, {"reasoning_content": "hm"}, {"content": "x>"}, {"content": "y\n"}]
+    server.script = lambda body: streamed(*deltas) if body.get("stream") else chat("x>y\n", reasoning_content="hm")
+    made, texts = told(server)
+    assert made == ask(server, ("a", "b"), n=2) == [[Generated("<think>hm</think>x>y\n", 5, True, 7)] * 2] * 2
+    for i in range(2):
+        for n in range(2):
+            assert [text for *own, text in texts if own == [i, n]] == ["<think>hm</think>x>", "<think>hm</think>x>y\n"]
+    assert all(body["stream_options"] == {"include_usage": True} for body in server.bodies if "stream" in body)
+
+
+def test_without_somebody_to_tell_nothing_is_streamed(server: Server) -> None:
+    ask(server)
+    assert "stream" not in server.bodies[0]
+
+
+def test_a_server_that_does_not_stream_is_taken_as_it_is(server: Server) -> None:
+    assert told(server)[0][0][0].text == "re: a"  # it ignores the field
+    server.script = lambda body: (400, {}, b"no field stream") if "stream" in body else chat("whole")
+    generator = OpenAIGenerator(server.url, "m", timeout=20, retries=1)
+    assert told(server, generator)[0][0][0].text == "whole"
+    server.bodies.clear()
+    assert told(server, generator)[0][0][0].text == "whole"
+    assert not any("stream" in body for body in server.bodies)  # it is not asked for that again
+    server.script = lambda body: (400, {}, b"too long")
+    with pytest.raises(PromptRefusedError, match="too long"):
+        told(server)
+
+
+@pytest.mark.parametrize(
+    ("reply", "problem"),
+    [
+        (streamed({"content": "x"}, end='data: {"error": {"message": "out of memory"}}\n\n'), "out of memory"),
+        (streamed({"content": "x"}, end="", reason=None), "the reply broke off: it ended before the completion did"),
+        (streamed(end="data: {]\n\n", reason=None), "no part of a chat completion"),
+        (streamed(end="data: [1]\n\n"), "no part of a chat completion"),
+        ((200, {}, b"<html>"), "the reply is not JSON"),
+        ((200, {}, b""), "the reply is not JSON"),
+    ],
+)
+def test_a_stream_that_breaks_off_is_no_completion(server: Server, reply: Reply, problem: str) -> None:
+    server.script = lambda body: reply
+    with pytest.raises(GeneratorFault, match=problem):
+        told(server)
+
+
+def test_letters_that_are_cut_in_two_come_together(server: Server) -> None:
+    _, _, content = streamed({"content": "dolor de estómago 🙂>"})
+    plain = content.replace(b"est\\u00f3mago \\ud83d\\ude42", "estómago 🙂".encode())
+
+    def drip(connection: Any) -> None:
+        connection.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(plain))
+        for i in range(len(plain)):
+            connection.write(plain[i : i + 1])
+            connection.flush()
+
+    server.script = lambda body: drip
+    made, texts = told(server)
+    assert made[0][0].text == "dolor de estómago 🙂>" and texts[0][2] == "dolor de estómago 🙂>"

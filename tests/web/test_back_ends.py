@@ -1,13 +1,17 @@
 """A server behind the server: down, slow, back again, and asked for many completions at once."""
 
 import asyncio
+import json
 import socket
+import threading
 import time
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx2
 import pytest
 from fastapi import FastAPI, Response
+from fastapi.responses import StreamingResponse
 
 from polymode import endpoint
 from polymode.generate.openai_http import OpenAIGenerator
@@ -25,6 +29,7 @@ class Behind:
         self.seconds = 0.0
         self.busy = self.most_busy = 0
         self.app = FastAPI()
+        self.may_end = threading.Event()
 
         @self.app.post("/v1/chat/completions")
         async def complete(body: dict[str, Any]) -> Any:
@@ -32,10 +37,21 @@ class Behind:
             self.most_busy = max(self.most_busy, self.busy)
             await asyncio.sleep(self.seconds)
             self.busy -= 1
+            if body.get("stream"):
+                return StreamingResponse(self.stream(), media_type="text/event-stream")
             if "long" in body["messages"][0]["content"]:
                 return Response("maximum context length exceeded", 400)
             choice = {"message": {"content": SURE}, "finish_reason": "stop"}
             return {"choices": [choice], "usage": {"prompt_tokens": 11, "completion_tokens": 22}}
+
+    async def stream(self) -> AsyncIterator[str]:
+        """The first answer, and the rest when it may."""
+        place = SURE.index("<answer2>")
+        for text, reason in ((SURE[:place], None), (SURE[place:], "stop")):
+            choice = {"delta": {"content": text}, "finish_reason": reason}
+            yield f"data: {json.dumps({'choices': [choice]})}\n\n"
+            await asyncio.to_thread(self.may_end.wait, 20)
+        yield 'data: {"choices": [], "usage": {"prompt_tokens": 11, "completion_tokens": 22}}\n\ndata: [DONE]\n\n'
 
 
 @pytest.fixture(autouse=True)
@@ -58,6 +74,23 @@ def test_a_server_behind_that_is_down_is_found_again_without_a_restart(start: St
     assert body["decision"] == "answer"
     assert body["usage"] == {"prompt_tokens": 11, "completion_tokens": 22}
     assert client.get("/ready").status_code == 200
+
+
+def test_answers_of_a_server_behind_come_while_it_writes(live: Live) -> None:
+    behind = Behind()
+    generator = OpenAIGenerator(f"http://127.0.0.1:{live(app=behind.app)}/v1", "m", timeout=20)
+    url = f"http://127.0.0.1:{live(generator=generator, size=1)}/v1/chat/completions"
+    ask = {"model": "clinic", "messages": [{"role": "user", "content": "q"}], "stream": True}
+    events = []
+    with httpx2.stream("POST", url, json={**ask, "stream_options": {"include_usage": True}}, timeout=20) as reply:
+        for line in reply.iter_lines():
+            if line.startswith("data: {"):
+                events.append(json.loads(line.removeprefix("data: ")))
+            if "panic attack" in line:
+                behind.may_end.set()  # until here the server behind has not ended
+    assert events[-1]["usage"] == {"prompt_tokens": 11, "completion_tokens": 22, "total_tokens": 33}
+    content = json.loads("".join(one["choices"][0]["delta"].get("content", "") for one in events[:-1]))
+    assert content["decision"] == "answer" and [one["slot"] for one in content["slots"]] == [1, 2]
 
 
 def test_a_server_behind_that_is_slow_is_said_to_be(start: Start, live: Live) -> None:
