@@ -15,6 +15,9 @@ from polymode.web.connections import bounded_protocol, most_connections
 
 GRACE_SECONDS = 30
 """How long requests in progress may take after the signal to shut down."""
+KEEP_ALIVE_SECONDS = 75
+"""How long a connection may wait for its next request: longer than clients and proxies keep theirs (5 to 60 s), so that
+they never send one on a connection that is being closed."""
 LOG: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -48,6 +51,7 @@ def serve(app: Any, *, host: str, port: int, ready: Callable[[str], None] = lamb
             proxy_headers=False,
             ws="none",
             lifespan="on",
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
             http=bounded_protocol(most_connections()),
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
