@@ -172,3 +172,14 @@ def test_a_draft_that_calls_two_answers_the_same_is_left_to_its_reviewer(serve: 
     assert served.queue.item(item.id).state is ReviewState.CLAIMED
     [label] = served.monitor().refresh().labels
     assert label.verdicts == (True, False)
+
+
+def test_the_description_of_the_api_has_it(serve: Serves) -> None:
+    description = serve().client.get("/openapi.json").json()
+    post_outcome = description["paths"][OUTCOMES]["post"]
+    assert post_outcome["operationId"] == "createOutcome" and {"200", "404", "409", "422"} <= set(
+        post_outcome["responses"]
+    )
+    body = description["components"]["schemas"]["OutcomeRequest"]
+    assert body["required"] == ["request_id"] and set(body["properties"]) == {"request_id", "correct", "verdicts"}
+    assert "risk" not in body["properties"]
