@@ -75,6 +75,10 @@ def warm_up(
     """
     if (folder / SUMMARY).exists():
         return runs.read_json(folder / SUMMARY)
+    if options.lora:  # a name that does not exist is told before anything is sampled
+        from polymode.training.trl_options import lora_config
+
+        lora_config(options.lora)
     form = max(options.formats)
     examples = task.examples("validation", options.check, seed=options.seed)
 

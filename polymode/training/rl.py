@@ -30,13 +30,14 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from transformers.trainer_utils import SchedulerType
 from trl import GRPOConfig, GRPOTrainer
+from trl.import_utils import is_vllm_available
 
 from polymode import runs
 from polymode.chat import has_template
 from polymode.decoding.loading import configuration_of, is_gguf, load_tokenizer
 from polymode.decoding.precision import compute_dtype
 from polymode.decoding.sampler import Sampler, neutralise
-from polymode.errors import ConfigError, DataNotFoundError, GeneratorFault, UserError, WriteError
+from polymode.errors import ConfigError, DataNotFoundError, GeneratorFault, MissingExtraError, UserError, WriteError
 from polymode.prompts import reasoning_opened_by
 from polymode.rewards import METHODS
 from polymode.tasks import Demonstrates, Task
@@ -104,8 +105,10 @@ def train(
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
     check_adapters(recipe)
-    _trl_config(recipe, folder)  # here and below: what is wrong is refused before a model is loaded
+    config_of_trl = _trl_config(recipe, folder)  # here and below: what is wrong is refused before a model is loaded
     lora_config(recipe.lora)
+    if config_of_trl.use_vllm and not is_vllm_available():
+        raise MissingExtraError("vllm", "vllm", "use_vllm: true")
     task = task_for(recipe) if task is None else task
     verifier = verifier_for(recipe, task) if verifier is None else verifier
     check_questions(recipe, task, verifier)
@@ -134,6 +137,8 @@ def train(
         except Exception as exc:  # what a full disk raises depends on the library that was writing
             if shutil.disk_usage(folder).free < FULL_BELOW:
                 raise WriteError(f"the disk of {folder} is full: free space, then go on with --resume") from exc
+            if isinstance(exc, ImportError):  # an optimiser's package, for example, is looked for now
+                raise _not_installed(exc) from exc
             raise
     if trainer.is_world_process_zero():
         tokenizer.save_pretrained(part)
@@ -225,6 +230,8 @@ def build_trainer(
             f"the vLLM server cannot be reached ({' '.join(str(exc).split())[:160]}): start trl vllm-serve there, or "
             "correct trl: {vllm_server_base_url: ...}"
         ) from exc
+    except ImportError as exc:
+        raise _not_installed(exc) from exc
     except (TypeError, ValueError) as exc:
         sections = [name for name in ("model_init", "lora", "trl", "vllm") if getattr(recipe, name)]
         if not sections or isinstance(exc, UserError):
@@ -238,6 +245,13 @@ def build_trainer(
     for callback in (Progress("reward", "coverage", "brier"), StallWarnings(recipe.answers), *counts):
         trainer.add_callback(callback)
     return trainer
+
+
+def _not_installed(exc: ImportError) -> ConfigError:
+    reason = " ".join(str(exc).split())[:200].rstrip(".:")
+    return ConfigError(
+        f"a package that the recipe's options need is not installed ({reason}): install it, or change them"
+    )
 
 
 def _print_memory(recipe: Recipe, source: str, prompt_tokens: int, *, number: int) -> None:

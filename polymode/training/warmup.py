@@ -21,7 +21,7 @@ from polymode import runs
 from polymode.chat import Chat
 from polymode.decoding.precision import compute_dtype
 from polymode.decoding.texts import opening_of
-from polymode.errors import ConfigError
+from polymode.errors import ConfigError, UserError
 from polymode.parsing import parse_answers
 from polymode.prompts import Style, prompt_for
 from polymode.training.callbacks import Progress
@@ -50,7 +50,8 @@ def train_on(
     """Train ``encoder.model`` on the demonstrations into ``folder``/model, and return that folder.
 
     Raises:
-        ConfigError: a demonstration that with its prompt is longer than the model's context.
+        ConfigError: a demonstration that with its prompt is longer than the model's context; lora that does not suit
+            the model.
     """
     tokenizer, model = encoder.tokenizer, encoder.model
     rows = [row_of(one, encoder, style) for one in demonstrations]
@@ -63,32 +64,38 @@ def train_on(
     with warnings.catch_warnings():
         # TRL and PEFT call transformers 5 by these old names.
         warnings.filterwarnings("ignore", r"`\w*gradient_checkpointing\w*` is deprecated", FutureWarning)
-        trainer = SFTTrainer(
-            model=model.float().train(),
-            processing_class=tokenizer,
-            train_dataset=Dataset.from_list(rows),
-            data_collator=DataCollatorForSeq2Seq(tokenizer),
-            peft_config=lora_config(options.lora),
-            callbacks=[_Losses(folder / runs.TRAIN_METRICS)],
-            args=SFTConfig(
-                output_dir=str(part),
-                max_steps=options.steps,
-                per_device_train_batch_size=options.rows_at_once,
-                gradient_accumulation_steps=options.batch // options.rows_at_once,
-                learning_rate=options.learning_rate,
-                lr_scheduler_type="linear",
-                warmup_steps=max(1, options.steps // 10),
-                bf16=dtype is torch.bfloat16,
-                use_cpu=not is_gpu,
-                max_length=None,
-                dataset_kwargs={"skip_prepare_dataset": True},
-                **no_checkpointing,
-                save_strategy="no",
-                logging_steps=1,
-                report_to=[],
-                seed=options.seed,
-            ),
+        settings = SFTConfig(
+            output_dir=str(part),
+            max_steps=options.steps,
+            per_device_train_batch_size=options.rows_at_once,
+            gradient_accumulation_steps=options.batch // options.rows_at_once,
+            learning_rate=options.learning_rate,
+            lr_scheduler_type="linear",
+            warmup_steps=max(1, options.steps // 10),
+            bf16=dtype is torch.bfloat16,
+            use_cpu=not is_gpu,
+            max_length=None,
+            dataset_kwargs={"skip_prepare_dataset": True},
+            **no_checkpointing,
+            save_strategy="no",
+            logging_steps=1,
+            report_to=[],
+            seed=options.seed,
         )
+        try:
+            trainer = SFTTrainer(
+                model=model.float().train(),
+                processing_class=tokenizer,
+                train_dataset=Dataset.from_list(rows),
+                data_collator=DataCollatorForSeq2Seq(tokenizer),
+                peft_config=lora_config(options.lora),
+                callbacks=[_Losses(folder / runs.TRAIN_METRICS)],
+                args=settings,
+            )
+        except (ImportError, TypeError, ValueError) as exc:
+            if not options.lora or isinstance(exc, UserError):
+                raise
+            raise ConfigError(f"the model refuses lora ({' '.join(str(exc).split())[:200]}): correct it") from exc
         for stock in (ProgressCallback, PrinterCallback):
             trainer.remove_callback(stock)
         trainer.add_callback(Progress("loss"))

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from transformers import AutoTokenizer, GenerationConfig
 
 from polymode import reward_of, runs
 from polymode.chat import Chat
-from polymode.errors import ConfigError, DataNotFoundError
+from polymode.errors import ConfigError, DataNotFoundError, MissingExtraError
 from polymode.generate.transformers import TransformersGenerator
 from polymode.prompts import build_prompt, prompt_for
 from polymode.training.recipe import Recipe, recipe_from
@@ -174,3 +175,22 @@ def test_shots_of_a_file_stand_in_the_configuration(chat_recipe: Callable[..., R
 def test_the_lab_is_asked_as_always(small_recipe: Callable[..., Recipe], drinks_model: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(drinks_model)
     assert Chat().encode(tokenizer, "likes tea\n") == tokenizer("likes tea\n")["input_ids"]
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"use_vllm": True}, MissingExtraError, r"use_vllm: true needs the package 'vllm', .*polymode\[vllm\]"),
+        ({"model_init": {"attn_implementation": "flash_attention_2"}}, ConfigError, "not installed .*: install it, or"),
+        ({"trl": {"optim": "adamw_bnb_8bit"}}, ConfigError, "not installed .*: install it, or change them"),
+    ],
+)
+def test_a_package_that_an_option_needs_is_named(
+    chat_recipe: Callable[..., Recipe], tmp_path: Path, options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    for package in ("vllm", "flash_attn", "bitsandbytes"):
+        if find_spec(package) is not None:
+            pytest.skip(f"{package} is installed here")
+    with pytest.raises(error, match=message) as caught:
+        train(chat_recipe(**options), tmp_path / "run")
+    assert "\n" not in str(caught.value)

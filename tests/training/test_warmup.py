@@ -143,6 +143,24 @@ def test_weights_are_trained_as_they_are_where_samples_are_made_in_bfloat16(
     assert all(torch.equal(before[name], weights) for name, weights in after.items())
 
 
+@pytest.mark.parametrize(
+    ("lora", "message"),
+    [
+        ("rank=8", "lora: unknown option 'rank'"),
+        ("r=0", "the model refuses lora (`r` should be a positive integer"),
+        ("target_modules=[nothing]", "the model refuses lora (Target modules {'nothing'} not found"),
+    ],
+)
+def test_lora_that_does_not_exist_or_suit_the_model(
+    chat_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], lora: str, message: str
+) -> None:
+    file = tmp_path / "d.jsonl"
+    file.write_text(json.dumps({"question": EXAMPLE.question, "completion": SET}), encoding="utf-8")
+    sizes = ["--check", 1, "--steps", 1, "--batch", 2, "--max-tokens", 20, "--k", 2]
+    assert run("--model", chat_model, "--demonstrations", file, "--out", tmp_path / "w", *sizes, "--lora", lora) == 2
+    assert message in capsys.readouterr().err
+
+
 def test_warmup_needs_transformers(drinks_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (
         run(
