@@ -50,6 +50,8 @@ EDGE = {
     "verifiers": {"integrations"},
     "openenv": {"integrations"},
     "verl": {"integrations"},
+    "transfer_queue": {"integrations"},
+    "ray": {"evaluation"},
     "skyrl": {"integrations"},
     "nemo_gym": {"integrations"},
     "vllm": {"generate"},

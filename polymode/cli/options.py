@@ -321,6 +321,8 @@ class Evaluate(MeasureOptions):
         polymode evaluate samples.jsonl --k 1 --pool 3
         # go on after an interruption
         polymode evaluate runs/mine/test --resume
+        # on a Ray cluster whose machines share the files
+        RAY_ADDRESS=HOST:6379 polymode evaluate runs/mine/test --engine ray
         # mathematics: 1/2 equals 0.5
         polymode evaluate answers.jsonl --verifier symbolic
         # a language model as judge
@@ -353,6 +355,9 @@ class Evaluate(MeasureOptions):
     workers: Count | None = None
     """Processes that judge; by default all cores where the file is large. A verifier with workers of its own is asked
     by one. The numbers do not depend on it."""
+    engine: Literal["local", "ray"] = "local"
+    """Where files are read and judged: in processes here, or (`ray`) on the Ray cluster that RAY_ADDRESS names or that
+    runs here, else one that is started here. The numbers do not depend on it."""
 
 
 @dataclass(frozen=True)

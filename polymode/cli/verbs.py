@@ -211,6 +211,7 @@ def evaluate(options: Evaluate) -> int:
         resume=options.resume,
         read_with={"k": options.k, "confidence": options.confidence} | ({} if target is None else {"target": target}),
         workers=options.workers,
+        engine=options.engine,
     )
     print(evaluation.table())
     if losses := evaluation.losses.describe():

@@ -1,4 +1,4 @@
-"""Where the parts of a large evaluation are worked on: here, or in processes of this machine (layer L4).
+"""Where the parts of a large evaluation are worked on: here, in processes of this machine, or on Ray (layer L4).
 
 Every engine is a `map` whose results come in the order of the items, with a bound on how many wait. The function and
 the items are plain data, so what is computed does not depend on where.
@@ -20,10 +20,11 @@ from functools import lru_cache
 from typing import Any
 
 from polymode.cores import cores
-from polymode.errors import ConfigError, WorkerDiedError, number_in
+from polymode.errors import ConfigError, WorkerDiedError, number_in, one_of
 from polymode.runs import Map
 from polymode.verifiers import QuestionVerifier
 
+ENGINES = ("local", "ray")
 LARGE = 16 * 2**20
 """Bytes of a file that are worth further processes, which take about a second to start."""
 
@@ -47,12 +48,29 @@ def n_workers(workers: int | None, size: int, verifier: object) -> int:
 
 
 @contextmanager
-def engine_for(workers: int) -> Iterator[Map]:
-    """A `map` of so many processes, while it is needed."""
-    if workers == 1:
+def engine_for(engine: str, workers: int | None, size: int, verifier: object) -> Iterator[Map]:
+    """A `map` for a file of ``size`` bytes, while it is needed; ``workers`` as for `n_workers`.
+
+    Raises:
+        ConfigError: an engine that is not known, cannot be reached, or does not suit the verifier.
+        MissingExtraError: its package is not installed.
+    """
+    one_of("engine", engine, ENGINES)
+    n = n_workers(workers, size, verifier)
+    if engine == "ray":
+        if isinstance(verifier, QuestionVerifier):
+            raise ConfigError(
+                f"engine = 'ray' with {type(verifier).__name__}, which has workers of its own and is asked by one "
+                "process: give --engine local"
+            )
+        from polymode.evaluation.ray_engine import ray_tasks
+
+        with ray_tasks(workers) as mapped:
+            yield mapped
+    elif n == 1:
         yield map
     else:
-        with _processes(workers) as mapped:
+        with _processes(n) as mapped:
             yield mapped
 
 
@@ -68,14 +86,10 @@ def _processes(workers: int) -> Iterator[Map]:
         except (pickle.PicklingError, AttributeError, TypeError):  # a verifier that cannot travel judges here
             yield from map(function, items)
             return
-        waiting: deque[Future[Any]] = deque()
         try:
-            for item in items:
-                waiting.append(pool.submit(_apply, pickled, item))
-                if len(waiting) > 2 * workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+            yield from in_order(
+                lambda item: pool.submit(apply_pickled, pickled, item), Future.result, items, 2 * workers
+            )
         except BrokenProcessPool:
             raise WorkerDiedError(
                 "a worker process died (killed, or out of memory); what was finished is kept: go on with --resume, and "
@@ -86,6 +100,19 @@ def _processes(workers: int) -> Iterator[Map]:
         yield mapped
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def in_order(
+    submit: Callable[[Any], Any], result: Callable[[Any], Any], items: Iterable[Any], limit: int
+) -> Iterator[Any]:
+    """The results in the order of the items, of which at most ``limit`` are under way."""
+    waiting: deque[Any] = deque()
+    for item in items:
+        waiting.append(submit(item))
+        if len(waiting) >= limit:
+            yield result(waiting.popleft())
+    while waiting:
+        yield result(waiting.popleft())
 
 
 def _begin() -> None:
@@ -101,7 +128,8 @@ def _end_with(parent: Any) -> None:
     os._exit(1)
 
 
-def _apply(pickled: bytes, item: Any) -> Any:
+def apply_pickled(pickled: bytes, item: Any) -> Any:
+    """The result of a pickled function, which a worker loads once."""
     return _loaded(pickled)(item)
 
 
@@ -111,5 +139,6 @@ def _loaded(pickled: bytes) -> Callable[[Any], Any]:
         return pickle.loads(pickled)
     except Exception as exc:
         raise ConfigError(
-            f"what judges cannot be loaded in another process ({type(exc).__name__}: {exc}): give --workers 1"
+            f"what judges cannot be loaded in another process ({type(exc).__name__}: {exc}): give --workers 1 "
+            "--engine local"
         ) from None

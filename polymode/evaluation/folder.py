@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from polymode import runs
 from polymode.evaluation.columns import Columns, join
-from polymode.evaluation.engines import engine_for, n_workers
+from polymode.evaluation.engines import engine_for
 from polymode.evaluation.evaluation import Evaluation, check_measures, measure, pool_of
 from polymode.evaluation.groups import check_groups, label_of, measure_groups
 from polymode.evaluation.judged import SHOW_AFTER, compared
@@ -52,6 +52,7 @@ def evaluate_into(
     resume: bool = False,
     read_with: Mapping[str, Any] | None = None,
     workers: int | None = 1,
+    engine: str = "local",
 ) -> tuple[Evaluation, dict[str, Evaluation]]:
     """Judge and measure a file of completions, and write both into ``folder``.
 
@@ -71,12 +72,14 @@ def evaluate_into(
         read_with: options that changed how the file was read, which a resumed call must share.
         workers: processes; None: all cores where the file is large. They start Python anew, so a script that asks for
             several has its work under ``if __name__ == "__main__"``. The numbers do not depend on it.
+        engine: ``local``, or ``ray`` for the tasks of a Ray cluster (`ray_engine.ray_tasks`), whose machines see the
+            files under the same names.
 
     Returns:
         The evaluation, and those of the groups by label.
 
     Raises:
-        ConfigError: as `evaluate` and `evaluate_groups`.
+        ConfigError: as `evaluate` and `evaluate_groups`; or there is no Ray cluster.
         RecordError: a line cannot be used; or resumed with other settings: names the first that differs.
         RunExistsError: another process writes into ``folder``.
         WriteError: a file cannot be written.
@@ -87,9 +90,9 @@ def evaluate_into(
     reading = runs.Reading() if reading is None else reading
     label = None if by is None else partial(label_of, by)
     part = runs.JudgedPart(folder / runs.JUDGED)
-    workers = n_workers(workers, source.stat().st_size if source.is_file() else 0, verifier)
+    size = source.stat().st_size if source.is_file() else 0
     with part.alone():
-        with engine_for(workers) as mapped:
+        with engine_for(engine, workers, size, verifier) as mapped:
             index = runs.index_completions(source, replace(reading, verifier=verifier), mapped, label=label)
             if by is not None:
                 check_groups(index.label_P, by)

@@ -7,7 +7,9 @@ is NaN is unscored: it has no part in its group and advantage 0.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,22 @@ from polymode.pass_at_k import pass_at_k_values, union_values
 
 FORMAT_WEIGHT = 1.0
 """What a clean completion without a right answer is worth under `single-rlvr` and `multi-rlvr`."""
+
+_columns: ContextVar[Mapping[str, Sequence[Any]]] = ContextVar("columns")
+
+
+@contextmanager
+def columns_of_batch(columns: Mapping[str, Sequence[Any]]) -> Iterator[None]:
+    """Let the estimators see columns of the batch that a trainer does not hand to them.
+
+    Args:
+        columns: by name, one entry for each row: ``found`` (`coverage_at_k`), ``advantages`` (`term`).
+    """
+    token = _columns.set(columns)
+    try:
+        yield
+    finally:
+        _columns.reset(token)
 
 
 def centered(token_level_rewards: Any, response_mask: Any, index: Any = None, config: Any = None, **_: Any) -> Any:
@@ -41,29 +59,17 @@ def pass_at_k(token_level_rewards: Any, response_mask: Any, index: Any = None, c
     return _spread(centred_by_group(values_N + format_N, groups), token_level_rewards, response_mask)
 
 
-def coverage_at_k(
-    token_level_rewards: Any,
-    response_mask: Any,
-    index: Any = None,
-    config: Any = None,
-    non_tensor_batch: Mapping[str, Any] | None = None,
-    **_: Any,
-) -> Any:
+def coverage_at_k(token_level_rewards: Any, response_mask: Any, index: Any = None, config: Any = None, **_: Any) -> Any:
     """References found by k completions together (`polymode.pass_at_k.union_values`) in place of each one's own.
 
-    Which references a completion finds is no number of its reward: ``non_tensor_batch["found"]``, as `compute_score` of
-    `polymode.integrations.verl` reports it (bit n for reference n), must reach the estimator.
+    Which references a completion finds is no number of its reward: it is the column ``found``, as `compute_score` of
+    `polymode.integrations.verl` reports it (bit n for reference n).
 
     Raises:
-        ConfigError: it does not.
+        ConfigError: there is no such column.
     """
-    if non_tensor_batch is None or "found" not in non_tensor_batch:
-        raise ConfigError(
-            "adv_estimator = 'polymode_coverage_at_k' gets no non_tensor_batch['found']: the trainer hands the columns "
-            "of the reward to no registered estimator; use 'polymode_pass_at_k' or 'polymode_centered'"
-        )
     totals_N = np.array(_totals(token_level_rewards))
-    found_N = [int(found) for found in non_tensor_batch["found"]]
+    found_N = [int(found) for found in _column("found", "polymode_coverage_at_k")]
     groups, values_N = _groups(index), np.full(len(totals_N), np.nan)
     width = max(1, *(found.bit_length() for found in found_N))
     finds_N = np.array([[found >> n & 1 for n in range(width)] for found in found_N], dtype=float)
@@ -74,12 +80,38 @@ def coverage_at_k(
     return _spread(centred_by_group(totals_N - own_N + values_N, groups), token_level_rewards, response_mask)
 
 
+def term(token_level_rewards: Any, response_mask: Any, index: Any = None, config: Any = None, **_: Any) -> Any:
+    """``credit: term``: each token has the advantage of the part that it belongs to (`polymode.credit`).
+
+    The column ``advantages`` holds them, one list for each row; tokens behind its end have none.
+
+    Raises:
+        ConfigError: there is no such column.
+    """
+    advantages_N_T = token_level_rewards.new_zeros(token_level_rewards.shape)
+    for row, values in enumerate(_column("advantages", "polymode_term")):
+        advantages_N_T[row, : len(values)] = advantages_N_T.new_tensor(values)
+    advantages_N_T = advantages_N_T * response_mask
+    return advantages_N_T, advantages_N_T.clone()
+
+
 ESTIMATORS = {
     "polymode_centered": centered,
     "polymode_pass_at_k": pass_at_k,
     "polymode_coverage_at_k": coverage_at_k,
+    "polymode_term": term,
 }
 """The names under which trainers find them."""
+
+
+def _column(name: str, estimator: str) -> Sequence[Any]:
+    columns = _columns.get({})
+    if name not in columns:
+        raise ConfigError(
+            f"adv_estimator = {estimator!r} does not see the column {name!r} of the batch: use polymode's trainer "
+            "(verl: trainer.v1.trainer_mode=polymode), or 'polymode_pass_at_k' or 'polymode_centered'"
+        )
+    return columns[name]
 
 
 def _totals(token_level_rewards: Any) -> list[float]:

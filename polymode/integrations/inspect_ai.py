@@ -22,6 +22,11 @@ from threading import Lock
 from typing import Any
 
 import anyio
+
+from polymode.integrations.versions import check_version
+
+check_version("inspect-ai")
+
 from inspect_ai import Task, task  # pyright: ignore  # inspect_ai has an environment of its own
 from inspect_ai.dataset import MemoryDataset, Sample  # pyright: ignore
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer  # pyright: ignore

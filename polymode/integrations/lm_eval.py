@@ -25,6 +25,11 @@ from statistics import fmean
 from typing import Any
 
 import datasets
+
+from polymode.integrations.versions import check_version
+
+check_version("lm-eval")
+
 from lm_eval.api.filter import Filter  # pyright: ignore  # lm-eval has an environment of its own
 from lm_eval.api.registry import register_filter  # pyright: ignore
 from lm_eval.api.task import ConfigurableTask  # pyright: ignore

@@ -17,6 +17,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from polymode.integrations.versions import check_version
+
+check_version("nemo-gym")
+
 from nemo_gym.base_resources_server import (  # pyright: ignore[reportMissingImports]
     BaseResourcesServerConfig,
     BaseVerifyRequest,

@@ -15,6 +15,10 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+from polymode.integrations.versions import check_version
+
+check_version("openenv-core")
+
 from openenv.core.env_server.interfaces import Environment  # pyright: ignore[reportMissingImports]
 from openenv.core.env_server.types import Action, Observation, State  # pyright: ignore[reportMissingImports]
 

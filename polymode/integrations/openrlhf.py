@@ -18,6 +18,7 @@ from typing import Any
 
 from polymode.errors import RecordError
 from polymode.integrations.options import Options, references_and_row
+from polymode.integrations.versions import check_version
 
 ENDS = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>", "<end_of_turn>", "<eos>", "</s>")
 """End tokens, which OpenRLHF leaves in the texts that it hands over."""
@@ -30,6 +31,7 @@ def make_reward_func(*, ends: Sequence[str] = ENDS, **options: Any) -> Callable[
         ends: what is cut off the end of a completion.
         options: fields of `polymode.integrations.options.Options`.
     """
+    check_version("openrlhf")
     rule = Options.from_mapping(options)
 
     def reward_func(queries: Sequence[str], prompts: Sequence[str], labels: Sequence[Any], **_: Any) -> dict[str, Any]:

@@ -16,14 +16,14 @@ them pass ``--disable-grpo-std-normalization``, because dividing by a group's de
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from polymode.credit import centred_by_group, term_advantages, token_parts
+from polymode.credit import centred_by_group
 from polymode.errors import ConfigError, one_of
 from polymode.integrations.options import Options, references_and_row
-from polymode.rewards import METHODS
+from polymode.integrations.token_credit import token_advantages
+from polymode.integrations.versions import check_version
 from polymode.types import Score
 
 
@@ -53,28 +53,19 @@ def post_process_rewards(args: Any, samples: Sequence[Any]) -> tuple[list[float]
     one_of("credit", credit, ("sequence", "term"))
     if credit == "term":
         from polymode.decoding.texts import CompletionDecoder
-        from polymode.decoding.token_starts import TokenStarts
-        from polymode.rewards.slots import slot_scores
 
-        rule, size = _options(args), args.n_samples_per_prompt
-        if rule.preset != "paper" or rule.objective != "mean":
-            raise ConfigError(
-                "credit = 'term' is the credit of a sum over answers: use preset 'paper' and objective 'mean'"
-            )
-        sizes = sorted(Counter(sample.group_index for sample in samples).values())
-        if set(sizes) != {size}:
-            raise ConfigError(f"credit = 'term' needs whole groups of {size} samples: the groups have {sizes}")
-        order = sorted(range(len(samples)), key=lambda i: samples[i].group_index)
-        ordered = [samples[i] for i in order]
-        scores = _scores(rule, ordered)
-        k = max((score.answer_set.k for score in scores), default=rule.k)
-        slots = slot_scores(scores, METHODS[rule.method].reward(rule.preset), k)
-        decode = CompletionDecoder(_tokenizer(args))
-        starts = TokenStarts(decode)
-        for sample, score, parts in zip(ordered, scores, term_advantages(slots, size), strict=True):
-            ids = list(sample.tokens[-sample.response_length :])
-            of_token = token_parts(score.answer_set, sample.response, starts(ids, sample.response), k)
-            sample.train_metadata = {**(sample.train_metadata or {}), "advantages": parts[of_token].tolist()}
+        rule = _options(args)
+        credits = token_advantages(
+            rule,
+            _scores(rule, samples),
+            [sample.response for sample in samples],
+            [list(sample.tokens[-sample.response_length :]) for sample in samples],
+            [sample.group_index for sample in samples],
+            args.n_samples_per_prompt,
+            CompletionDecoder(_tokenizer(args)),
+        )
+        for sample, advantages_T in zip(samples, credits, strict=True):
+            sample.train_metadata = {**(sample.train_metadata or {}), "advantages": advantages_T}
     return rewards_N, centred_N.tolist()
 
 
@@ -97,6 +88,7 @@ def _settings(args: Any) -> Mapping[str, Any]:
 
 
 def _options(args: Any) -> Options:
+    check_version("slime")
     return Options.from_mapping({name: value for name, value in _settings(args).items() if name != "credit"})
 
 

@@ -31,6 +31,7 @@ from functools import cache
 from typing import Any
 
 from polymode.errors import ConfigError
+from polymode.integrations.versions import check_version
 from polymode.rewards import METHODS
 from polymode.training.reward import RewardFunction, make_reward_function
 
@@ -44,6 +45,7 @@ def _reward_for(method_name: str) -> RewardFunction:
     made_for = cache(lambda limit: make_reward_function(method, DEFAULT_K, max_completion_length=limit, name=name))
 
     def reward(completions: Sequence[Any], references: Any = None, **columns: Any) -> list[float | None]:
+        check_version("trl")
         trainer = getattr(columns.get("log_metric"), "__self__", None)
         if method.has_confidence:
             _check_scaling(trainer, name)

@@ -18,6 +18,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from polymode.integrations.versions import check_version
+
+check_version("verifiers")
+
 import verifiers.v1 as vf  # pyright: ignore[reportMissingImports]  # has an environment of its own
 
 from polymode.errors import VerifierFault

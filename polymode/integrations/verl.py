@@ -19,6 +19,7 @@ from typing import Any
 
 from polymode.integrations.estimators import ESTIMATORS
 from polymode.integrations.options import Options
+from polymode.integrations.versions import check_version
 from polymode.types import Score
 
 FROM_THE_LOOP = ("reward_router_address", "reward_model_tokenizer")
@@ -29,6 +30,7 @@ async def compute_score(
     data_source: str, solution_str: str, ground_truth: Any, extra_info: Mapping[str, Any] | None = None, **options: Any
 ) -> dict[str, float]:
     """The total as ``score``, and every term; verl logs all of it."""
+    check_version("verl")
     rule = Options.from_mapping({name: value for name, value in options.items() if name not in FROM_THE_LOOP})
     if rule.verifier == "text":
         score = rule.score(solution_str, ground_truth, extra_info)
@@ -40,12 +42,15 @@ async def compute_score(
 def found(score: Score) -> int:
     """The references that a completion finds, as a number: bit n for reference n; those above 62 are left out."""
     judgement = score.judgement
+    if not score.answer_set.is_clean:
+        return 0
     matches = (match for match, y in zip(judgement.matches, judgement.hits, strict=True) if y and match is not None)
     return sum(1 << match for match in matches if match < 63)
 
 
 def register() -> None:
     """Put the estimators into verl's registry; a second call changes nothing."""
+    check_version("verl")
     from verl.trainer.ppo.core_algos import register_adv_est  # pyright: ignore[reportMissingImports]
 
     for name, estimator in ESTIMATORS.items():

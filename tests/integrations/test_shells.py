@@ -109,12 +109,21 @@ def test_pass_at_k_of_totals() -> None:
 
 def test_coverage_at_k_needs_the_references_found() -> None:
     rewards, mask, uid = torch.tensor([[3.0], [2.0], [1.0]]), torch.ones(3, 1), np.array(["a"] * 3)
-    columns = {"found": np.array([0b11, 0b01, 0])}
-    advantages, _ = estimators.coverage_at_k(rewards, mask, uid, {"polymode_k": 2}, columns)
+    with estimators.columns_of_batch({"found": [0b11, 0b01, 0]}):
+        advantages, _ = estimators.coverage_at_k(rewards, mask, uid, {"polymode_k": 2})
     # Pairs find 2, 2 and 1: means 2, 1.5, 1.5, format 1 each; mean of 3, 2.5 and 2.5 is 8/3.
     assert advantages[:, 0].tolist() == pytest.approx([3 - 8 / 3, 2.5 - 8 / 3, 2.5 - 8 / 3])
-    with pytest.raises(ConfigError, match="use 'polymode_pass_at_k' or 'polymode_centered'"):
+    with pytest.raises(ConfigError, match="does not see the column 'found'"):
         estimators.coverage_at_k(rewards, mask, uid)
+
+
+def test_credit_by_term_gives_each_token_its_own() -> None:
+    rewards, mask = torch.zeros(2, 3), torch.tensor([[1, 1, 1], [1, 0, 0]])
+    with estimators.columns_of_batch({"advantages": [[1.0, -1.0, 0.5], [-2.0]]}):
+        advantages, returns = estimators.term(rewards, mask)
+    assert advantages.tolist() == returns.tolist() == [[1, -1, 0.5], [-2, 0, 0]]
+    with pytest.raises(ConfigError, match="does not see the column 'advantages'"):
+        estimators.term(rewards, mask)
 
 
 # --- slime --------------------------------------------------------------------------------------------------------
@@ -257,12 +266,13 @@ def test_one_verifier_serves_all_completions() -> None:
     assert rule._verifier() is Options(k=3, verifier="symbolic")._verifier()
 
 
-def test_credit_of_slime_is_checked() -> None:
-    samples = [sample(RIGHT, 0, reward=1.0), sample(RIGHT, 0, reward=0.0)]
+def test_credit_of_slime_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slime, "_tokenizer", lambda args: build_tokenizer([RIGHT]))
+    samples = [sample(RIGHT, 0, reward=reward, tokens=[1], response_length=1) for reward in (1.0, 0.0)]
     for settings, text in (
         ({"credit": "trem"}, "credit = 'trem' is not known"),
         ({"credit": "term", "preset": "released"}, "use preset 'paper'"),
-        ({"credit": "term"}, r"whole groups of 4 samples: the groups have \[2\]"),
+        ({"credit": "term"}, r"whole groups of 4 completions: there are groups of \[2\]"),
     ):
         args = SimpleNamespace(polymode=settings, n_samples_per_prompt=4)
         with pytest.raises(ConfigError, match=text):

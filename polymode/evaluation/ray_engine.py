@@ -1,0 +1,104 @@
+"""The parts of an evaluation as tasks of a Ray cluster (layer L4).
+
+Plain tasks and not Ray Data: a part is a few offsets on the way there and columns on the way back, the results are
+wanted in order and one by one, and a failed part has to be told from a dead machine. Ray Data would put each result
+into tables of its own first.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+from polymode.errors import ConfigError, MissingExtraError, WorkerDiedError
+from polymode.evaluation.engines import apply_pickled, in_order
+from polymode.runs import Map
+
+OBJECT_STORE = 256 * 2**20
+"""Bytes of shared memory of a cluster that is started here: parts and results under way are far smaller."""
+CONNECT_SECONDS = 20
+"""How long a cluster is looked for; Ray itself tries for minutes."""
+
+
+@contextmanager
+def ray_tasks(workers: int | None) -> Iterator[Map]:
+    """A `map` over the Ray cluster that ``RAY_ADDRESS`` names or that runs here, else over one that is started here.
+
+    Args:
+        workers: processes of a cluster that is started here, and half of the parts that are under way at most; all
+            CPUs when None.
+
+    Raises:
+        MissingExtraError: Ray is not installed.
+        ConfigError: there is no cluster at that address, or it cannot be used.
+    """
+    try:
+        import ray  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        raise MissingExtraError("ray", "ray", "--engine ray") from None
+    is_own = not ray.is_initialized()
+    if is_own:
+        _connect(ray, workers)
+    try:
+        limit = 2 * (workers or max(1, int(ray.cluster_resources().get("CPU", 1))))
+        apply = ray.remote(apply_pickled)
+
+        def mapped(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+            # Once for all tasks; what cannot travel has no place on a cluster.
+            try:
+                pickled = ray.put(pickle.dumps(function))
+            except (pickle.PicklingError, AttributeError, TypeError) as exc:
+                raise ConfigError(f"what judges cannot travel to a cluster ({exc}): give --engine local") from None
+            yield from in_order(lambda item: apply.remote(pickled, item), lambda task: _result(ray, task), items, limit)
+
+        yield mapped
+    finally:
+        if is_own:
+            ray.shutdown()
+
+
+def _connect(ray: Any, workers: int | None) -> None:
+    address = os.environ.get("RAY_ADDRESS") or None
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    own = {"address": "local", "num_cpus": workers, "object_store_memory": OBJECT_STORE, "include_dashboard": False}
+    try:
+        if address in (None, "auto"):
+            try:
+                ray.init(address="auto", **quiet)
+            except ConnectionError:  # none runs here
+                ray.init(**own, **quiet)
+        elif address == "local":
+            ray.init(**own, **quiet)
+        else:
+            place = urlsplit(address if "//" in address else f"//{address}")
+            socket.create_connection((place.hostname or "", place.port or 6379), CONNECT_SECONDS).close()
+            ray.init(address=address, **quiet)
+    except Exception as exc:
+        where = "can be started here" if address is None else f"is at RAY_ADDRESS = {address!r}"
+        problem = str(exc).strip().partition("\n")[0] or type(exc).__name__
+        raise ConfigError(
+            f"no Ray cluster {where} ({problem}): start one with 'ray start --head', name it with RAY_ADDRESS, or give "
+            "--engine local"
+        ) from None
+
+
+def _result(ray: Any, task: Any) -> Any:
+    try:
+        return ray.get(task)
+    except ray.exceptions.RayTaskError as exc:
+        if isinstance(exc.cause, Exception):
+            raise exc.cause from None
+        raise
+    except ray.exceptions.RayError as exc:
+        problem = type(exc).__name__
+        raise WorkerDiedError(
+            f"a worker of the Ray cluster died again and again ({problem}); what was finished is kept: go on with "
+            "--resume, and with fewer --workers if memory was short"
+        ) from None
