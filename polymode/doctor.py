@@ -50,6 +50,7 @@ PARTS: Mapping[str, tuple[str, str]] = {
     ),
     "http": ("httpx2 anyio", "judges and models behind an HTTP endpoint"),
     "inspect": ("zstandard", "`polymode evaluate` on logs of inspect_ai (.eval); pyarrow of `train` does as well"),
+    "ray": ("ray", "`polymode evaluate --engine ray`: judging on a Ray cluster"),
     "docs": ("mkdocs mkdocs-material mkdocstrings", "the documentation site"),
     "vllm": ("vllm", "fast generation on a CUDA GPU"),
     "serve": (

@@ -73,9 +73,9 @@ def _connect(ray: Any, workers: int | None) -> None:
             try:
                 ray.init(address="auto", **quiet)
             except ConnectionError:  # none runs here
-                ray.init(**own, **quiet)
+                start_cluster(ray, {**own, **quiet})
         elif address == "local":
-            ray.init(**own, **quiet)
+            start_cluster(ray, {**own, **quiet})
         else:
             place = urlsplit(address if "//" in address else f"//{address}")
             socket.create_connection((place.hostname or "", place.port or 6379), CONNECT_SECONDS).close()
@@ -87,6 +87,18 @@ def _connect(ray: Any, workers: int | None) -> None:
             f"no Ray cluster {where} ({problem}): start one with 'ray start --head', name it with RAY_ADDRESS, or give "
             "--engine local"
         ) from None
+
+
+def start_cluster(ray: Any, options: dict[str, Any]) -> None:
+    """Start a cluster; Ray gives up after half a minute, which on a busy machine is too early."""
+    for n_left in (2, 1, 0):
+        try:
+            ray.init(**options)
+            return
+        except Exception:
+            ray.shutdown()
+            if not n_left:
+                raise
 
 
 def _result(ray: Any, task: Any) -> Any:

@@ -48,7 +48,7 @@ class PolymodeTrainer(PPOTrainerSync):
             return super()._compute_advantage(batch, metrics)
 
     def _found(self, batch: Any) -> dict[str, list[int]]:
-        extra = self._rows(batch, "extra_fields")["extra_fields"].tolist()
+        extra = self._rows(batch, "extra_fields")["extra_fields"]
         return {"found": [int(row["reward_extra_info"]["found"]) for row in extra]}
 
     def _advantages(self, batch: Any) -> dict[str, list[list[float]]]:
@@ -63,10 +63,11 @@ class PolymodeTrainer(PPOTrainerSync):
             raise ConfigError("credit = 'term' needs one output for each rollout: use the single-turn agent loop")
         rows = self._rows(batch, "uid", "responses", "reward_model", "extra_info")
         numbers = [number for number, tag in enumerate(batch.tags) if not tag.get("is_padding")]
-        ids = [rows["responses"][number].tolist() for number in numbers]
+        responses = rows["responses"].unbind()
+        ids = [responses[number].tolist() for number in numbers]
         decode = CompletionDecoder(self.tokenizer, ends=self.tokenizer.all_special_ids)
         texts = [self.tokenizer.decode(own, skip_special_tokens=True) for own in ids]  # as verl's reward manager
-        of_model, extra, uids = (rows[name].tolist() for name in ("reward_model", "extra_info", "uid"))
+        of_model, extra, uids = (list(rows[name]) for name in ("reward_model", "extra_info", "uid"))
         groups = [uids[number] for number in numbers]
         scores = rule.scores(
             texts,

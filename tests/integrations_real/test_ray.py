@@ -159,5 +159,5 @@ def test_evaluation_without_a_cluster(tmp_path: Path, completions: Path) -> None
     environment = {**os.environ, "RAY_ADDRESS": "127.0.0.1:9"}
     done = subprocess.run(args, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 2
-    assert "no Ray cluster at RAY_ADDRESS = '127.0.0.1:9'" in done.stderr
+    assert "no Ray cluster is at RAY_ADDRESS = '127.0.0.1:9'" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

@@ -13,6 +13,7 @@ import pytest
 
 from polymode import Shaping, rewards_of
 from polymode.credit import centred_by_group, term_advantages, token_parts
+from polymode.evaluation.ray_engine import start_cluster
 from polymode.rewards import METHODS
 from polymode.rewards.slots import slot_scores
 
@@ -53,7 +54,8 @@ def tokenizer(config: Any) -> Any:
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
     # verl's actors ask for more CPUs than a small machine has, and use little of them.
-    ray.init(num_cpus=16, include_dashboard=False, log_to_driver=False)
+    options = {"address": "local", "num_cpus": 16, "include_dashboard": False, "log_to_driver": False}
+    start_cluster(ray, options)
     yield
     ray.shutdown()
 
@@ -239,11 +241,8 @@ def test_estimator_of_coverage_at_k_in_the_trainer(
     assert [own[0] for own in advantages] == centred_by("coverage@k", 3)
 
 
-def test_estimator_credits_terms_in_the_trainer(
-    config: Any, tokenizer: Any, queue: Any, batch: Any, rewarded: Any
-) -> None:
-    results = [{"score": score} for score in rewarded.non_tensor_batch["score"].tolist()]
-    queued = rows_in_queue(queue, batch, "term", results)
+def test_estimator_credits_terms_in_the_trainer(config: Any, tokenizer: Any, queue: Any, batch: Any) -> None:
+    queued = rows_in_queue(queue, batch, "term", [{"score": total} for total in expected()])
     advantages = advantages_by_trainer(config, tokenizer, queue, queued, "polymode_term")
     scores = rewards_of(list(TEXTS), list(REFERENCES), k=K, method=METHOD)
     parts = term_advantages(slot_scores(scores, METHODS[METHOD].reward("paper"), K), GROUP)
