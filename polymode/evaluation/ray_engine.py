@@ -11,7 +11,8 @@ import logging
 import os
 import pickle
 import socket
-from collections.abc import Callable, Iterable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -47,20 +48,27 @@ def ray_tasks(workers: int | None) -> Iterator[Map]:
         _connect(ray, workers)
     try:
         limit = 2 * (workers or max(1, int(ray.cluster_resources().get("CPU", 1))))
-        apply = ray.remote(apply_pickled)
+        apply = ray.remote(_apply)
+        paths = [os.path.abspath(path) for path in sys.path]
 
         def mapped(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
-            # Once for all tasks; what cannot travel has no place on a cluster.
             try:
-                pickled = ray.put(pickle.dumps(function))
+                pickled = ray.put(pickle.dumps(function))  # once for all tasks
             except (pickle.PicklingError, AttributeError, TypeError) as exc:
                 raise ConfigError(f"what judges cannot travel to a cluster ({exc}): give --engine local") from None
-            yield from in_order(lambda item: apply.remote(pickled, item), lambda task: _result(ray, task), items, limit)
+            yield from in_order(
+                lambda item: apply.remote(paths, pickled, item), lambda task: _result(ray, task), items, limit
+            )
 
         yield mapped
     finally:
         if is_own:
             ray.shutdown()
+
+
+def _apply(paths: Sequence[str], pickled: bytes, item: Any) -> Any:
+    sys.path.extend(path for path in paths if path not in sys.path)  # a verifier in the folder of the command
+    return apply_pickled(pickled, item)
 
 
 def _connect(ray: Any, workers: int | None) -> None:
@@ -81,7 +89,7 @@ def _connect(ray: Any, workers: int | None) -> None:
             socket.create_connection((place.hostname or "", place.port or 6379), CONNECT_SECONDS).close()
             ray.init(address=address, **quiet)
     except Exception as exc:
-        where = "can be started here" if address is None else f"is at RAY_ADDRESS = {address!r}"
+        where = "can be started here" if address in (None, "local") else f"is at RAY_ADDRESS = {address!r}"
         problem = str(exc).strip().partition("\n")[0] or type(exc).__name__
         raise ConfigError(
             f"no Ray cluster {where} ({problem}): start one with 'ray start --head', name it with RAY_ADDRESS, or give "
