@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
@@ -84,6 +84,16 @@ class Serve(DecisionOptions):
     second_review: Annotated[float, Parameter(validator=Number(gte=0, lte=1))] = 0.0
     """Random share of the resolved reviews that another reviewer judges again without seeing the first, for example
     0.1: it shows how far reviewers agree."""
+    notify_url: str | None = None
+    """Address that is told of each new escalation by a signed POST: https://, or http:// on this machine. The secret of
+    the signature is in --notify-secret, or in the environment variable POLYMODE_NOTIFY_SECRET."""
+    notify_secret: Path | None = None
+    """File with the secret of --notify-url, at least 24 bytes."""
+    notify_command: str | None = None
+    """Command that is run for each new escalation, with a text on its standard input, for example "mail -s Escalated
+    desk@example.org"; no shell reads it."""
+    notify_question: bool = False
+    """Tell the question's text too."""
     pages: bool = True
     """Serve web pages to ask questions, review, browse runs and relabel."""
     runs: Path | None = None
@@ -145,7 +155,8 @@ def run_serve(options: Serve) -> int:
     check_address(options.host, options.port)
     public_host = _public_host(options)
     hosts = None if keys or not is_local(options.host) else {*LOCAL_HOSTS, options.host, *public_host}
-    with _review_queue(options) as escalations:
+    senders = _senders(options)
+    with _review_queue(options, senders) as escalations:
         pages = _pages(options, escalations)
         if settings is None:
             app = create_pages_app(pages, keys=keys, hosts=hosts, base_path=base_path)
@@ -181,7 +192,8 @@ def run_serve(options: Serve) -> int:
                 allow_origins=origins,
                 live=_live(options, settings, escalations),
             )
-        serve(app, host=options.host, port=options.port, ready=lambda url: _announce(url, settings, keys, options))
+        with _notifier(options, senders, escalations):
+            serve(app, host=options.host, port=options.port, ready=lambda url: _announce(url, settings, keys, options))
     print("stopped")
     return 0
 
@@ -253,12 +265,39 @@ def model_id_of(model: str) -> str:
     return "/".join(path.resolve().parts[-2:]).lstrip("/") if path.is_dir() else model
 
 
-def _review_queue(options: Serve) -> AbstractContextManager[ReviewQueue | None]:
+def _senders(options: Serve) -> dict[str, Any]:
+    """Whom new escalations are told, by channel."""
+    from polymode.web.reviews.senders import Command, Webhook, read_secret
+
+    senders: dict[str, Any] = {}
+    if options.notify_url is not None:
+        senders["webhook"] = Webhook(options.notify_url, read_secret(options.notify_secret))
+    if options.notify_command is not None:
+        senders["command"] = Command.of(options.notify_command)
+    if senders and options.reviews is None:
+        raise ConfigError("--notify-url and --notify-command need --reviews, whose database holds what is to be told")
+    if not senders and (options.notify_secret is not None or options.notify_question):
+        raise ConfigError("--notify-secret and --notify-question need --notify-url or --notify-command")
+    return senders
+
+
+def _notifier(
+    options: Serve, senders: Mapping[str, Any], reviews: ReviewQueue | None
+) -> AbstractContextManager[object]:
+    if not senders or reviews is None:
+        return nullcontext()
+    from polymode.web.reviews.notices import Notifier
+
+    base = (options.public_url or "").rstrip("/") + (options.base_path or "").rstrip("/") if options.public_url else ""
+    return Notifier(reviews.store, senders, base=base, with_question=options.notify_question)
+
+
+def _review_queue(options: Serve, notify: Collection[str]) -> AbstractContextManager[ReviewQueue | None]:
     if options.reviews is None:
         return nullcontext()
     from polymode.web.reviews import ReviewQueue
 
-    return ReviewQueue(options.reviews, second_review=options.second_review)
+    return ReviewQueue(options.reviews, second_review=options.second_review, notify=tuple(notify))
 
 
 def _live(options: Serve, settings: ServingConfig, escalations: ReviewQueue | None) -> LiveAnswers | None:

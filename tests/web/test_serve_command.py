@@ -86,6 +86,12 @@ def test_what_is_wrong_is_said_before_a_model_is_loaded(refused: Refused, policy
         assert f"--allow-origins = '{origin}' is not allowed" in refused(*ask, "--allow-origins", origin)
     assert "--second-review is given without --reviews" in refused(*ask, "--second-review", 0.1)
     assert "Must be <= 1" in refused(*ask, "--second-review", 1.5)
+    assert "--notify-command need --reviews" in refused(*ask, "--notify-command", "true")
+    assert "no program 'no-such-mailer'" in refused(*ask, "--notify-command", "no-such-mailer x")
+    assert "needs a secret to sign with: --notify-secret FILE, or the variable" in refused(
+        *ask, "--notify-url", "https://h.example"
+    )
+    assert "--notify-secret and --notify-question need" in refused(*ask, "--notify-question")
     assert "port = 70000 is not allowed" in refused(*ask[:-1], 70000)
     assert "cannot be loaded" in refused("--model", tmp_path, "--policy", policy, "--port", 0)
 

@@ -289,6 +289,9 @@ def line_of(event: ReviewEvent, answers: Sequence[ReviewAnswer]) -> str:
             link = "equals no other answer" if other is None else f"equals {_name(other, answers)}"
             changes.append(f"{_name(number, answers)} {link}")
         return f"marked {', '.join(changes)}" if changes else "saved without a change"
+    if event.what == "told":
+        failed = f" was not told: {detail['failed']}" if detail.get("failed") else " was told"
+        return f"the {detail['channel']}{failed}"
     if event.what == "reviewed_again":
         return f"reviewed it a second time, {'in agreement' if detail['agrees'] else 'and disagreed'}"
     if event.what == "adjudicated":

@@ -8,7 +8,7 @@ Any number of threads and processes may share one database. What a method return
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,8 +18,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from polymode.errors import ConfigError, ReviewConflictError, number_in, one_of
 from polymode.policy.policy import EQUALITIES, check_group_name
-from polymode.types import AnswerSet, Decision, Verdict
+from polymode.types import AnswerSet, Decision, DecisionKind, Verdict
 from polymode.web.reviews.listing import order_of
+from polymode.web.reviews.notices import enqueue
 from polymode.web.reviews.records import ReviewItem, ReviewState
 from polymode.web.reviews.second_reviews import follow_up, may_review, reviewed_by
 from polymode.web.reviews.steps import SYSTEM, Steps, checked_name, checked_text, conflict, new_answers
@@ -42,6 +43,7 @@ class ReviewQueue(QueueViews, AbstractContextManager["ReviewQueue"]):
         claim_seconds: how long a claim keeps others away; every act of the reviewer starts it anew.
         wait_seconds: longest wait for a database that is locked or away.
         second_review: share of the resolved items that another reviewer judges again, 0 to 1.
+        notify: channels by which a new escalation is told (`polymode.web.reviews.notices`).
         clock: the time, with its zone.
         draw: a number from [0, 1) for each resolved item.
 
@@ -58,6 +60,7 @@ class ReviewQueue(QueueViews, AbstractContextManager["ReviewQueue"]):
         claim_seconds: float = CLAIM_SECONDS,
         wait_seconds: float = 5.0,
         second_review: float = 0.0,
+        notify: Collection[str] = (),
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         draw: Callable[[], float] = random.random,
     ) -> None:
@@ -66,6 +69,7 @@ class ReviewQueue(QueueViews, AbstractContextManager["ReviewQueue"]):
                 raise ConfigError(f"{name} = {value!r} is not allowed: give a number of seconds above 0")
         self.store = Store(place, wait_seconds=wait_seconds)
         self._lease, self._clock = timedelta(seconds=claim_seconds), clock
+        self._notify = tuple(notify)
         self._share, self._draw = number_in("second_review", second_review, 0, 1), draw
 
     def __exit__(self, *_: object) -> None:
@@ -152,6 +156,8 @@ class ReviewQueue(QueueViews, AbstractContextManager["ReviewQueue"]):
             about = {"key": asked_by, "origin": origin}
             about = {name: value for name, value in about.items() if value}
             steps.record("added", {"kind": decision.kind.value, "risk": risk, **about})
+            if decision.kind is DecisionKind.ESCALATE:
+                enqueue(connection, item_id, self._notify, now)
         return item_id
 
     def claim(self, reviewer: str, item_id: int | None = None, *, is_operator: bool = False) -> ReviewItem | None:

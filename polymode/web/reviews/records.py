@@ -142,8 +142,8 @@ class ReviewEvent:
     who: str
     """A reviewer, or ``system`` for what the queue was given."""
     what: str
-    """added, assigned, claimed, renewed, released, marked, answer_added, resolved, dismissed, reopened, reviewed_again
-    or adjudicated."""
+    """added, assigned, claimed, renewed, released, marked, answer_added, resolved, dismissed, reopened, reviewed_again,
+    adjudicated or told."""
     detail: Mapping[str, object]
     """What was said, JSON types."""
 

@@ -128,6 +128,18 @@ rounds = sa.Table(
     sa.Column("added", sa.JSON, nullable=False),
 )
 
+notices = sa.Table(
+    "review_notices",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("item_id", sa.ForeignKey("review_items.id"), nullable=False),
+    sa.Column("channel", sa.Text, nullable=False),
+    # When it is tried, or after its lease tried again.
+    sa.Column("next_at", UtcTime, nullable=False, index=True),
+    sa.Column("tries", sa.Integer, nullable=False),
+    sqlite_autoincrement=True,
+)
+
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 

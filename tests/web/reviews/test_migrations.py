@@ -22,7 +22,7 @@ FIRST_VERSION = Path(__file__).parent / "first_version.sql"
 def test_an_empty_database_gets_the_tables_of_the_models(place: str) -> None:
     with ReviewQueue(place) as queue, queue.store.reading() as connection:
         context = MigrationContext.configure(connection, opts={"compare_server_default": True})
-        assert context.get_current_revision() == "0005"
+        assert context.get_current_revision() == "0006"
         assert compare_metadata(context, metadata) == []
 
 
