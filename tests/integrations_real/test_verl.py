@@ -27,14 +27,29 @@ CONFIGS = Path(__file__).resolve().parents[2] / "examples/verl"
 TEXTS, REFERENCES = zip(*rows(), strict=True)
 
 
+def tiny_model(folder: Path) -> Path:
+    """A random model with a tokenizer of bytes, which gives every text back as it was."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    from polymode.training.lab_model import LabModelSize, build_model
+
+    pieces = ["<end>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    tokenizer = Tokenizer(models.BPE(vocab={piece: i for i, piece in enumerate(pieces)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>", pad_token="<end>")
+    build_model(fast, LabModelSize(hidden=16, layers=1, heads=2, intermediate=32), seed=0).save_pretrained(folder)
+    fast.save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The configuration that the documentation names, with a tiny model."""
     from hydra import compose, initialize_config_dir  # pyright: ignore[reportMissingImports]
 
-    from ..chat_models import chat_checkpoint
-
-    folder = chat_checkpoint(tmp_path_factory.mktemp("verl"))
+    folder = tiny_model(tmp_path_factory.mktemp("verl"))
     overrides = [
         f"actor_rollout_ref.model.path={folder}",
         f"actor_rollout_ref.rollout.n={GROUP}",
