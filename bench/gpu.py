@@ -295,7 +295,7 @@ def train_steps(bench: Bench) -> dict[str, float]:
         model=str(bench.weights),
         method="multi-rlcr",
         prompt_style="brief",
-        format="lines",
+        format="tags",
         max_steps=bench.scale.train_steps,
         questions_per_step=min(8, bench.scale.questions),
         num_generations=min(8, bench.scale.group),

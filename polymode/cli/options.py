@@ -322,7 +322,7 @@ class Evaluate(MeasureOptions):
         # go on after an interruption
         polymode evaluate runs/mine/test --resume
         # on a Ray cluster whose machines share the files
-        RAY_ADDRESS=HOST:6379 polymode evaluate runs/mine/test --engine ray
+        polymode evaluate runs/mine/test --engine ray
         # mathematics: 1/2 equals 0.5
         polymode evaluate answers.jsonl --verifier symbolic
         # a language model as judge
