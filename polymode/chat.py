@@ -107,7 +107,7 @@ class Chat:
                         "leave it out"
                     )
         if has_template(tokenizer):
-            rendered = " ".join(str(self.text(tokenizer, _TRIAL)).split())
+            rendered = " ".join(self.text(tokenizer, _TRIAL).split())
             shots = ("\n".join(part.rpartition("</think>")[2] for part in shot) for shot in self.shots)
             for name, text in (("the prompt", _TRIAL), ("system", self.system), *(("shots", shot) for shot in shots)):
                 # Templates trim what they are given, and drop the reasoning of earlier replies.

@@ -32,8 +32,12 @@ class Engine:
         return SimpleNamespace(
             chat_template=self.template,
             decode=lambda ids, **_: "".join(map(chr, ids)),
-            apply_chat_template=lambda messages, **_: [ord(c) for m in messages for c in m["content"] + self.ending],
+            apply_chat_template=self.render,
         )
+
+    def render(self, messages: list[dict[str, str]], *, tokenize: bool = True, **_: Any) -> Any:
+        text = "".join(message["content"] + self.ending for message in messages)
+        return [ord(character) for character in text] if tokenize else text
 
     def get_default_sampling_params(self) -> SimpleNamespace:
         return SimpleNamespace(repetition_penalty=1.05, top_k=20)
