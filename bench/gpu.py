@@ -40,6 +40,7 @@ from transformers import AutoModelForCausalLM, GenerationConfig, Qwen3Config, Qw
 from polymode import runs
 from polymode.decoding.sampling import sample_tokens
 from polymode.decoding.settings import Settings
+from polymode.prompts import write_answers
 from polymode.training.lab_model import END, PAD, build_tokenizer
 from polymode.training.memory import Layout, estimate
 from polymode.training.recipe import Recipe
@@ -113,7 +114,8 @@ class Bench:
 
 def make_model(scale: Scale, folder: Path) -> None:
     """A random Qwen3 of the scale's shape, with a tokenizer of some words."""
-    tokenizer = build_tokenizer([" ".join(step_time.WORDS)])
+    lines = write_answers(["0"] * 3, ["0.50"] * 3, "brief-lines")  # the part train checks that they can be written
+    tokenizer = build_tokenizer([" ".join(step_time.WORDS), lines])
     pad, end = (tokenizer.get_vocab()[token] for token in (PAD, END))
     config = Qwen3Config(
         vocab_size=scale.vocabulary,
@@ -295,7 +297,7 @@ def train_steps(bench: Bench) -> dict[str, float]:
         model=str(bench.weights),
         method="multi-rlcr",
         prompt_style="brief",
-        format="tags",
+        format="lines",
         max_steps=bench.scale.train_steps,
         questions_per_step=min(8, bench.scale.questions),
         num_generations=min(8, bench.scale.group),

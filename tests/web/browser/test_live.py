@@ -96,6 +96,10 @@ def test_a_question_of_the_random_share_is_marked(window: Opens, live: Live, mod
     item = queue.claim("Ann", 1)
     assert item is not None and item.origin == "random"
     queue.resolve(1, "Ann", verdicts={0: Verdict.CORRECT, 1: Verdict.WRONG})
-    one.open("/live")
+    for _ in range(60):  # the page shows what the last refresh of the monitor read
+        one.open("/live")
+        if "1 drawn, 1 reviewed" in one.page.inner_text("body"):
+            break
+        one.page.wait_for_timeout(1000)
     one.see("1 drawn, 1 reviewed")
     one.look("reviewed")
