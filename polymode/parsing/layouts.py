@@ -29,53 +29,41 @@ class Layout(NamedTuple):
 
 
 @lru_cache(maxsize=128)
-def layouts(k: int, confidence: bool) -> tuple[Layout, ...]:
-    """The layouts for ``k`` answers without a word about what speaks for them, the usual one first."""
-    numbers = numbers_of(check_k(k))
-    answers = [_tag_pattern(f"answer{n}", f"({TEXT})") for n in numbers]
-    if not confidence:
-        lines = r"\n\s*+".join(rf"{i}\.[^\S\n]++({LINE_TEXT})" for i in range(1, k + 1))
-        return (
-            Layout(re.compile(rf"\s*+{''.join(answers)}{_ANALYSIS}?+"), slice(0, k), None),
-            Layout(re.compile(rf"\s*+{lines}\s*+"), slice(0, k), None),
-        )
-    confidences = _confidences(numbers)
-    lines = r"[^\S\n]*+\n\s*+".join(rf"{i}\.[^\S\n]++({LINE_TEXT}){_LINE_NUMBER}" for i in range(1, k + 1))
-    return (
-        Layout(re.compile(_interleaved(answers, confidences)), slice(0, None, 2), slice(1, None, 2)),
-        Layout(re.compile(_blocked(answers, confidences, k)), slice(0, k), slice(k + 1, None)),
-        Layout(re.compile(rf"\s*+{lines}\s*+"), slice(0, None, 2), slice(1, None, 2)),
-        Layout(re.compile(_interleaved(confidences, answers)), slice(1, None, 2), slice(0, None, 2)),
-    )
+def layouts(k: int, confidence: bool, rationale: bool = False) -> tuple[Layout, ...]:
+    """The layouts for ``k`` answers, the usual one first; with ``rationale`` what speaks for it may follow any answer.
 
-
-@lru_cache(maxsize=128)
-def layouts_with_rationales(k: int, confidence: bool) -> tuple[Layout, ...]:
-    """The same layouts where any answer may be followed by what speaks for it.
-
-    They are apart, because nearly no completion has one, and reading groups that are not there takes time.
+    Those with rationales are apart, because nearly no completion has one, and reading groups that are not there takes
+    time.
     """
     numbers = numbers_of(check_k(k))
-    whys = [_tag_pattern(f"why{n}", f"({TEXT})") for n in numbers]
-    answers = [f"{_tag_pattern(f'answer{n}', f'({TEXT})')}(?:{why})?+" for n, why in zip(numbers, whys, strict=True)]
-    why = rf"(?:\|[^\S\n]*+{WHY}({LINE_TEXT}))?+"
-    answer_lines = [rf"{i}\.[^\S\n]++({LINE_TEXT}){why}" for i in range(1, k + 1)]
+    answers = [_tag_pattern(f"answer{n}", f"({TEXT})") for n in numbers]
+    lines = [rf"{i}\.[^\S\n]++({LINE_TEXT})" for i in range(1, k + 1)]
+    size = 1  # groups of an answer
+    if rationale:
+        whys = [_tag_pattern(f"why{n}", f"({TEXT})") for n in numbers]
+        answers = [f"{answer}(?:{why})?+" for answer, why in zip(answers, whys, strict=True)]
+        lines = [rf"{line}(?:\|[^\S\n]*+{WHY}({LINE_TEXT}))?+" for line in lines]
+        size = 2
+
+    def layout(pattern: str, first: int, step: int, stop: int | None, confidences: slice | None) -> Layout:
+        """Answers at the groups ``first``, ``first`` + ``step``, ..., each with its rationale behind it."""
+        rationales = slice(first + 1, stop, step) if rationale else None
+        return Layout(re.compile(pattern), slice(first, stop, step), confidences, rationales)
+
+    n = k * size
     if not confidence:
-        lines = r"\n\s*+".join(answer_lines)
-        groups = slice(0, 2 * k, 2), None, slice(1, 2 * k, 2)
         return (
-            Layout(re.compile(rf"\s*+{''.join(answers)}{_ANALYSIS}?+"), *groups),
-            Layout(re.compile(rf"\s*+{lines}\s*+"), *groups),
+            layout(rf"\s*+{''.join(answers)}{_ANALYSIS}?+", 0, size, n, None),
+            layout(rf"\s*+{_NEXT_LINE.join(lines)}\s*+", 0, size, n, None),
         )
-    confidences = _confidences(numbers)
-    lines = r"[^\S\n]*+\n\s*+".join(line + _LINE_NUMBER for line in answer_lines)
-    triples = slice(0, None, 3), slice(2, None, 3), slice(1, None, 3)
-    blocks = slice(0, 2 * k, 2), slice(2 * k + 1, None), slice(1, 2 * k, 2)
+    confidences = [_tag_pattern(f"confidence{n}", rf"({NUMBER})\s*+") for n in numbers]
+    numbered = _NEXT_LINE.join(rf"{line}\|[^\S\n]*+({NUMBER})[^\S\n]*+" for line in lines)
+    behind, step = slice(size, None, size + 1), size + 1
     return (
-        Layout(re.compile(_interleaved(answers, confidences)), *triples),
-        Layout(re.compile(_blocked(answers, confidences, 2 * k)), *blocks),
-        Layout(re.compile(rf"\s*+{lines}\s*+"), *triples),
-        Layout(re.compile(_interleaved(confidences, answers)), slice(1, None, 3), slice(0, None, 3), slice(2, None, 3)),
+        layout(_interleaved(answers, confidences), 0, step, None, behind),
+        layout(_blocked(answers, confidences, n), 0, size, n, slice(n + 1, None)),
+        layout(rf"\s*+{numbered}\s*+", 0, step, None, behind),
+        layout(_interleaved(confidences, answers), 1, step, None, slice(0, None, step)),
     )
 
 
@@ -84,11 +72,7 @@ def _tag_pattern(name: str, content: str) -> str:
 
 
 _ANALYSIS = f"(?:{_tag_pattern('analysis', TEXT)})"
-_LINE_NUMBER = rf"\|[^\S\n]*+({NUMBER})"
-
-
-def _confidences(numbers: list[str]) -> list[str]:
-    return [_tag_pattern(f"confidence{n}", rf"({NUMBER})\s*+") for n in numbers]
+_NEXT_LINE = r"\n\s*+"
 
 
 def _interleaved(firsts: list[str], seconds: list[str]) -> str:

@@ -9,7 +9,7 @@ from polymode.parsing.grammar import (
     THINK,
     Deviation,
 )
-from polymode.parsing.layouts import answers_of, layouts, layouts_with_rationales
+from polymode.parsing.layouts import answers_of, layouts
 from polymode.parsing.lines import has_lines, salvaged_lines, scan_lines
 from polymode.parsing.tags import salvaged_tags, scan_tags
 from polymode.prompts import check_k
@@ -54,7 +54,7 @@ def parse_answers(
                 if answers is not None:
                     return AnswerSet(_CLEAN, answers, k, confidence)
         if completion.find("why", start) >= 0:
-            for layout in layouts_with_rationales(k, confidence):
+            for layout in layouts(k, confidence, rationale=True):
                 match = layout.pattern.fullmatch(completion, start)
                 answers = None if match is None else answers_of(match, layout)
                 if answers is not None:
