@@ -17,27 +17,24 @@ def cores() -> int:
     Processes that were each bound to cores of their own have those; otherwise the processes of the machine get equal
     shares.
     """
-    if not hasattr(os, "sched_getaffinity"):
-        return max(1, (os.cpu_count() or 1) // _number(_LOCAL_SIZES))
-    own = os.sched_getaffinity(0)
-    n_processes = _number(_LOCAL_SIZES)
-    if n_processes > 1 and own < _of_launcher():
-        return len(own)
-    return max(1, len(own) // n_processes)
+    own, n_processes = _affinity(0) or set(range(os.cpu_count() or 1)), _first_number(_LOCAL_SIZES)
+    is_bound = n_processes > 1 and own < _affinity(os.getppid())
+    return len(own) if is_bound else max(1, len(own) // n_processes)
 
 
 def n_processes_of_run() -> int:
     """Processes that a launcher started for this run, on all machines."""
-    return _number(("WORLD_SIZE",))
+    return _first_number(("WORLD_SIZE",))
 
 
-def _number(names: tuple[str, ...]) -> int:
+def _first_number(names: tuple[str, ...]) -> int:
     texts = (os.environ.get(name, "") for name in names)
     return max(1, next((int(text) for text in texts if text.isdecimal()), 1))
 
 
-def _of_launcher() -> set[int]:
+def _affinity(process: int) -> set[int]:
+    """The cores that a process may run on; none where the system does not say."""
     try:
-        return os.sched_getaffinity(os.getppid())
-    except OSError:
+        return os.sched_getaffinity(process)
+    except (AttributeError, OSError):  # other systems than Linux; a process that has ended
         return set()

@@ -30,8 +30,8 @@ from polymode.errors import ConfigError, MissingExtraError, VerifierFault
 
 MAX_REPLY_BYTES = 1 << 20
 """Longer replies are refused."""
-PARTS = 16
-"""A reply in parts may be so many times as long, because each part has a frame around a few characters."""
+MAX_STREAMED_BYTES = 16 * MAX_REPLY_BYTES
+"""The same for replies in parts, because each part has a frame around a few characters."""
 MAX_WAIT = 60.0
 """Seconds; an endpoint that asks to wait longer counts as failed."""
 FIRST_WAIT = 0.5
@@ -188,8 +188,7 @@ class Endpoint:
             raise self._failure(_reason(exc)) from None
         if status == 200:
             self._failures, self._has_replied = 0, True
-            longest = MAX_REPLY_BYTES if reader is None else PARTS * MAX_REPLY_BYTES
-            if len(reply) > longest:
+            if len(reply) > (longest := _longest(reader)):
                 raise VerifierFault(f"reply longer than {longest:,} bytes")
             try:
                 return json.loads(reply) if reader is None else reader.reply()
@@ -230,7 +229,7 @@ class Endpoint:
         headers["Accept-Encoding"] = "identity"
         if (key := self._key()) is not None:
             headers["Authorization"] = f"Bearer {key}"
-        reply, longest = bytearray(), MAX_REPLY_BYTES if reader is None else PARTS * MAX_REPLY_BYTES
+        reply = bytearray()
         # No timeout here: it would be one for each step, and `_attempt` has one for all of them.
         async with (
             AsyncClient(verify=self._certificates, trust_env=False, follow_redirects=False, timeout=None) as client,
@@ -238,7 +237,7 @@ class Endpoint:
         ):
             async for part in response.aiter_raw():  # as sent: a small compressed reply can be a huge text
                 reply += part
-                if len(reply) > longest:
+                if len(reply) > _longest(reader):
                     break
                 if reader is not None and response.status_code == 200:
                     reader.feed(part)
@@ -288,6 +287,10 @@ def _check_address(url: str) -> None:
             f"base_url {value} is not allowed: give an address such as http://localhost:8000/v1, without name, password"
             " or query; a key goes into an environment variable, see api_key_env"
         )
+
+
+def _longest(reader: Reader | None) -> int:
+    return MAX_REPLY_BYTES if reader is None else MAX_STREAMED_BYTES
 
 
 def _reason(exc: BaseException) -> str:

@@ -8,7 +8,7 @@ questions; the rest as in `JudgedTable`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from polymode.types import ParseStatus
 
 STATUSES = tuple(status.value for status in ParseStatus)
 _NUMBER_OF_STATUS = {status: number for number, status in enumerate(STATUSES)}
-_MAY_BE_NONE = (*SET_COLUMNS[-3:], ANSWER_COLUMNS[-1])
+_MAY_BE_NONE = {column.name for column in fields(JudgedTable) if column.default is None}
 _ARRAYS = ("overlaps_P_4", "statuses_P_4", "unscored_P_2", "states_P")
 
 

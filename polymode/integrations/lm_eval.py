@@ -21,7 +21,6 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from statistics import fmean
 from typing import Any
 
 import datasets
@@ -34,7 +33,15 @@ from lm_eval.api.filter import Filter  # pyright: ignore  # lm-eval has an envir
 from lm_eval.api.registry import register_filter  # pyright: ignore
 from lm_eval.api.task import ConfigurableTask  # pyright: ignore
 
-from polymode.integrations.questions import Row, mean_values, measure_rows, questions_of, score_rows, with_verifier
+from polymode.integrations.questions import (
+    Row,
+    mean_of,
+    mean_values,
+    measure_rows,
+    questions_of,
+    score_rows,
+    with_verifier,
+)
 from polymode.runs.inspect_logs import ROW
 
 HIGHER_IS_BETTER = {
@@ -96,16 +103,11 @@ class AnswerSets(ConfigurableTask):
 
     def aggregation(self) -> dict[str, Callable[..., float]]:
         """What makes one number of a metric's documents."""
-        return {"score": _mean} | {name: partial(_measure, name) for name in list(self._better)[1:]}
+        return {"score": mean_of} | {name: partial(_measure, name) for name in list(self._better)[1:]}
 
     def higher_is_better(self) -> dict[str, bool]:
         """By metric."""
         return self._better
-
-
-def _mean(totals: Iterable[float]) -> float:
-    scored = [total for total in totals if not math.isnan(total)]
-    return fmean(scored) if scored else math.nan
 
 
 def _measure(name: str, documents: Iterable[Document]) -> float:

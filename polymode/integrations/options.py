@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 from polymode.errors import ConfigError
 from polymode.references import list_in_text
 from polymode.rewards import METHODS, find_method, reward_of, rewards_of, term_names
-from polymode.rewards.scoring import IMPROPER_OBJECTIVE
-from polymode.rewards.shaping import OBJECTIVES, Shaping
+from polymode.rewards.conditions import improper_objective
+from polymode.rewards.shaping import Shaping
 from polymode.types import Score
 from polymode.verifiers.choice import open_verifier
 
@@ -47,14 +47,10 @@ class Options:
             raise ConfigError(
                 "exploration = 'historical' needs a memory over the whole training, which polymode train has: use batch"
             )
-        self._shaping()
-        if self.preset != "paper" and (self.objective, self.exploration) != ("mean", "none"):
+        if self._shaping is not None and self.preset != "paper":
             raise ConfigError(f"objective and exploration with preset = {self.preset!r}: use preset 'paper'")
-        if self.objective in OBJECTIVES[1:] and METHODS[self.method].has_confidence:
-            raise ConfigError(
-                f"objective = {self.objective!r} with method = {self.method!r}: {IMPROPER_OBJECTIVE}; use single-rlvr "
-                "or multi-rlvr"
-            )
+        if self.objective != "mean" and METHODS[self.method].has_confidence:
+            raise ConfigError(improper_objective(self.objective, self.method))
 
     @classmethod
     def from_mapping(cls, options: Mapping[str, Any] | None) -> Options:
@@ -73,7 +69,7 @@ class Options:
         Raises:
             ConfigError: an objective or exploration, which only a whole group can be scored by.
         """
-        if self._shaping() is not None:
+        if self._shaping is not None:
             name = "exploration" if self.objective == "mean" else "objective"
             raise ConfigError(
                 f"{name} = {getattr(self, name)!r} needs whole groups, and this reward sees one completion at a time: "
@@ -114,14 +110,13 @@ class Options:
             finished=list(finished),
             target=[row.get("target") for row in own],  # type: ignore[misc]
             distribution=[row.get("distribution") for row in own],
-            shaping=self._shaping(),
+            shaping=self._shaping,
             groups=groups,
         )
 
     def numbers(self, score: Score) -> dict[str, float]:
         """Every term of the method, the same names for every completion, and how it went: numbers only."""
-        shaping = self._shaping()
-        names = (*_terms(self.method, self.preset), *(() if shaping is None else shaping.term_names))
+        names = (*_terms(self.method, self.preset), *(self._shaping.term_names if self._shaping is not None else ()))
         clean, scored = score.answer_set.is_clean, score.total is not None
         return {**{name: score.terms.get(name, 0.0) for name in names}, "clean": float(clean), "scored": float(scored)}
 
@@ -129,7 +124,9 @@ class Options:
         """The total, or ``unscored``."""
         return self.unscored if score.total is None else score.total
 
+    @cached_property
     def _shaping(self) -> Shaping | None:
+        """What is done to the scores of whole groups; None for nothing. Refuses values that are not known."""
         of_groups: Any = (self.objective, self.objective_k, self.exploration, self.exploration_weight)
         shaping = Shaping(*of_groups)
         return None if (self.objective, self.exploration) == ("mean", "none") else shaping

@@ -124,8 +124,13 @@ def score_row(row: Row) -> Score:
 def mean_values(values: Iterable[Mapping[str, float]]) -> dict[str, float]:
     """Means by name, over the values that are there: a completion that could not be judged counts for none."""
     table = list(values)
-    columns = {name: [one[name] for one in table if not math.isnan(one[name])] for name in table[0]}
-    return {name: fmean(column) if column else math.nan for name, column in columns.items()}
+    return {name: mean_of(one[name] for one in table) for name in table[0]}
+
+
+def mean_of(values: Iterable[float]) -> float:
+    """The mean of those that are not NaN; NaN where there is none."""
+    numbers = [value for value in values if not math.isnan(value)]
+    return fmean(numbers) if numbers else math.nan
 
 
 def measure_rows(rows: Iterable[Row], where: str) -> dict[str, float]:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from polymode.errors import RecordError
 from polymode.metrics.scores import brier_terms
 from polymode.metrics.selective import ranking_statistic
-from polymode.metrics.table import Floats, Ints, JudgedTable, floats, where
+from polymode.metrics.table import Floats, Ints, JudgedTable, compress, floats
 from polymode.uncertainty import Divisor, Statistic, SumStatistic, mean_of_items, question_sums, ratio
 
 GATES = (0.5, 0.7, 0.9)
@@ -165,7 +165,7 @@ def gap_beyond_slots(
 def of_skill(answers: JudgedTable) -> dict[str, Statistic]:
     """The metrics of this module by name."""
     has_q_A, n = ~np.isnan(answers.q), answers.n_questions
-    q_N, y_N, p_N, slot_N, question_N, match_N = where(
+    q_N, y_N, p_N, slot_N, question_N, match_N = compress(
         has_q_A, answers.q, answers.labels, answers.p, answers.slot, answers.answer_question, answers.match
     )
     is_wrong_N = (match_N < 0).astype(float)  # a right answer that repeats an earlier one is no hit, but not wrong

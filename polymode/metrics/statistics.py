@@ -12,7 +12,7 @@ import numpy as np
 from polymode.metrics import calibration, coverage, diversity, scores, selective
 from polymode.metrics.limits import SHARES, family_of, limits_of
 from polymode.metrics.skill import LEAST_FOR_GAP, of_skill
-from polymode.metrics.table import Bools, Floats, Ints, JudgedTable, where
+from polymode.metrics.table import Bools, Floats, Ints, JudgedTable, compress
 from polymode.uncertainty import (
     Divisor,
     Statistic,
@@ -95,7 +95,7 @@ def of_unique_references(completions: JudgedTable) -> dict[int, Statistic]:
 def of_answers(answers: JudgedTable) -> dict[str, Statistic]:
     """Calibration and ranking of single answers, pooled: ECE and its variants, Brier and its parts, NLL, AUROC."""
     has_q_A, n_questions = ~np.isnan(answers.q), answers.n_questions
-    q_N, y_N, p_N, question_N = where(has_q_A, answers.q, answers.labels, answers.p, answers.answer_question)
+    q_N, y_N, p_N, question_N = compress(has_q_A, answers.q, answers.labels, answers.p, answers.answer_question)
     bins = calibration.clustered_bin_sums(q_N, y_N, calibration.width_bins(q_N), question_N, n_questions)
     squares_P = question_sums(question_N, scores.brier_terms(q_N, y_N), n_questions)
     brier_parts = {

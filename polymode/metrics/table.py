@@ -132,9 +132,9 @@ class JudgedTable:
         return replace(self, **{name: x_A[is_first_A] for name, x_A in columns.items() if x_A is not None})
 
 
-def where(is_here_N: Bools, *columns: Any) -> tuple[Any, ...]:
-    """The columns at the places that are here; where all are, the columns themselves, without a copy."""
-    return columns if is_here_N.all() else tuple(x_N[is_here_N] for x_N in columns)
+def compress(condition_N: Bools, *columns: Any) -> tuple[Any, ...]:
+    """`numpy.compress` of several columns; where the condition always holds, the columns themselves, without a copy."""
+    return columns if condition_N.all() else tuple(x_N[condition_N] for x_N in columns)
 
 
 SET_COLUMNS = (

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from polymode import runs
-from polymode.errors import RecordError, RunExistsError
+from polymode.errors import RecordError
 from polymode.publish.cards import NOT_STATED, card, cell
+from polymode.publish.repository import making
 from polymode.relabel.accepting import RELABELLED
 
 NAME = "data.jsonl"
@@ -30,8 +30,6 @@ def package_data(source: Path, out: Path, *, name: str = "", license: str = "") 
         RunExistsError: ``out`` holds something.
         DataNotFoundError, WriteError.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise RunExistsError(f"{out} is there already: choose another --out, or remove it")
     rows: list[Any] = list(runs.read_jsonl(source))
     notes = [note for row in rows for note in _notes(row)]
     if not notes:
@@ -39,15 +37,10 @@ def package_data(source: Path, out: Path, *, name: str = "", license: str = "") 
             f"{source}: no record has a field {RELABELLED!r}: publish what polymode relabel --accept wrote"
         )
     people = {by: f"reviewer-{i}" for i, by in enumerate(dict.fromkeys(str(note.get("by")) for note in notes), 1)}
-    part = out.with_name(f".{out.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    runs.write_jsonl(part / NAME, [_anonymous(row, people) for row in rows])
-    text = _card(name or out.name, source, part, rows, notes, people, license)
-    (part / "README.md").write_text(text, encoding="utf-8", errors="backslashreplace")
-    if out.exists():
-        out.rmdir()
-    part.rename(out)
+    with making(out) as part:
+        runs.write_jsonl(part / NAME, [_anonymous(row, people) for row in rows])
+        text = _card(name or out.name, source, part, rows, notes, people, license)
+        (part / "README.md").write_text(text, encoding="utf-8", errors="backslashreplace")
     return out
 
 

@@ -11,9 +11,11 @@ from typing import Any
 import yaml
 
 from polymode import runs
-from polymode.errors import RunExistsError, RunIncompleteError, WriteError
+from polymode.errors import RunIncompleteError
 from polymode.fingerprints import model_fingerprint
 from polymode.publish.cards import NOT_STATED, card, metrics_section, model_index
+from polymode.publish.repository import making
+from polymode.runs.folder import Configuration
 
 MODEL = "model"
 _FILES = ("*.safetensors", "*.safetensors.index.json", "pytorch_model*.bin*", "config.json", "generation_config.json")
@@ -43,13 +45,10 @@ def package_model(
         WriteError: it cannot be written.
     """
     folder = model_in(source)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise RunExistsError(f"{out} is there already: choose another --out, or remove it")
     measured = {str(path.name or path): runs.read_metrics(path) for path in evaluations}
-    recipe = _recipe_of(source, folder)
-    part = out.with_name(f".{out.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    try:
+    run = next((path for path in (source, folder.parent) if runs.is_training(path)), None)
+    configuration = None if run is None else runs.read_configuration(run)
+    with making(out) as part:
         if (folder / "adapter_config.json").is_file():
             from polymode.decoding.adapters import merge
 
@@ -57,30 +56,20 @@ def package_model(
             if (folder / "polymode_chat.json").is_file():
                 shutil.copy2(folder / "polymode_chat.json", part)
         else:
-            part.mkdir(parents=True)
             for file in sorted({file for pattern in _FILES for file in folder.glob(pattern)}):
                 shutil.copy2(file, part)
-        title = name or out.name
-        text = _card(title, folder, part, recipe, measured, license)
+        recipe = {} if configuration is None else _recipe_of(configuration)
+        text = _card(name or out.name, part, configuration, recipe, measured, license)
         (part / "README.md").write_text(text, encoding="utf-8", errors="backslashreplace")
         if recipe:
             (part / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True))
-        if out.exists():
-            out.rmdir()
-        part.rename(out)
-    except OSError as exc:
-        if isinstance(exc, RunExistsError):
-            raise
-        raise WriteError(f"{out} cannot be written: {exc.strerror or exc}; free space or choose another --out") from exc
     return out
 
 
 def model_in(source: Path) -> Path:
     """The folder with weights that ``source`` names, itself or as the run above it; raises RunIncompleteError."""
     for folder in (source / MODEL, source):
-        is_described = any((folder / file).is_file() for file in ("config.json", "adapter_config.json"))
-        has_weights = any(any(folder.glob(pattern)) for pattern in ("*.safetensors", "pytorch_model*.bin"))
-        if is_described and has_weights:
+        if runs.holds_model(folder):
             return folder
     what = "holds no trained model" if source.exists() else "does not exist"
     raise RunIncompleteError(
@@ -88,18 +77,14 @@ def model_in(source: Path) -> Path:
     )
 
 
-def _recipe_of(source: Path, folder: Path) -> dict[str, Any]:
+def _recipe_of(configuration: Configuration) -> dict[str, Any]:
     """Options of the run that made the model, as far as they differ from the defaults; of paths their names."""
-    place = next((path for path in (source, folder.parent) if runs.is_training(path)), None)
-    if place is None:
-        return {}
     from polymode.training.recipe import Recipe
 
-    options = runs.read_configuration(place).config
     plain = {one.name: getattr(Recipe(), one.name) for one in fields(Recipe)}
     return {
         name: _without_folders(value) if name in _PATHS else value
-        for name, value in options.items()
+        for name, value in configuration.config.items()
         if name in plain and value != runs.to_json(plain[name])
     }
 
@@ -125,9 +110,13 @@ def data_fingerprint(options: Mapping[str, Any]) -> str:
 
 
 def _card(
-    title: str, folder: Path, part: Path, recipe: dict[str, Any], measured: Mapping[str, runs.Metrics], license: str
+    title: str,
+    part: Path,
+    configuration: Configuration | None,
+    recipe: Mapping[str, Any],
+    measured: Mapping[str, runs.Metrics],
+    license: str,
 ) -> str:
-    configuration = runs.read_configuration(folder.parent) if runs.is_training(folder.parent) else None
     options = {"task": "clinic", "seed": 0, **(configuration.config if configuration else {})}
     start, versions = recipe.get("model"), configuration.versions if configuration else ""
     metadata = {
@@ -157,7 +146,7 @@ def _card(
     if recipe:
         parts.append(
             "## Training\n\nOptions that differ from polymode's defaults (`recipe.yaml`):\n\n```yaml\n"
-            + yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True, width=110)
+            + yaml.safe_dump(dict(recipe), sort_keys=False, allow_unicode=True, width=110)
             + f"```\n\nData: {data_fingerprint(options)}.  \nMade with: {versions or NOT_STATED}."
         )
     parts.append(f"Fingerprint of the weights: `{model_fingerprint(part)}`. License: {license or NOT_STATED}.")

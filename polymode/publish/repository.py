@@ -1,15 +1,44 @@
-"""Sending a folder to the Hugging Face hub, through its own client (layer L5)."""
+"""Folders to publish: making one, and sending it to the Hugging Face hub through its own client (layer L5)."""
 
 from __future__ import annotations
 
 import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from polymode.errors import ConfigError, MissingExtraError, WriteError
+from polymode.errors import ConfigError, MissingExtraError, PolymodeError, RunExistsError, WriteError
 from polymode.publish.cards import license_of
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
+
+
+@contextmanager
+def making(out: Path) -> Iterator[Path]:
+    """A folder beside ``out``, to be filled: it becomes ``out``, and where that fails nothing of it stays.
+
+    Raises:
+        RunExistsError: ``out`` holds something.
+        WriteError: it cannot be written.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise RunExistsError(f"{out} is there already: choose another --out, or remove it")
+    part = out.with_name(f".{out.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        part.mkdir(parents=True)
+        yield part
+        if out.exists():
+            out.rmdir()
+        part.rename(out)
+    except PolymodeError:  # several of them are OSErrors too
+        raise
+    except OSError as exc:
+        raise WriteError(f"{out} cannot be written: {exc.strerror or exc}; free space or choose another --out") from exc
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def check_name(repo: str) -> None:

@@ -52,6 +52,15 @@ def least_coverage(reward: Reward, *, k: int, n: int) -> float:
     return charged / gain if gain > 0 else (inf if charged else 0.0)
 
 
+def improper_objective(objective: str, method: str) -> str:
+    """Why an objective over a group does not go with a method that scores confidences."""
+    return (
+        f"objective = {objective!r} with method = {method!r}: a right answer that others of the group found too adds "
+        "nothing, doubt about it still costs, so junk with confidence 0 would be worth more; use single-rlvr or "
+        "multi-rlvr"
+    )
+
+
 def check_question(reward: Reward, *, k: int, n: int, target: Target = "verdict") -> None:
     """Refuse weights that on such a question reward something else than right answers and honest confidences.
 

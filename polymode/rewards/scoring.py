@@ -18,7 +18,7 @@ from polymode.messages import completion_text
 from polymode.parsing import parse_answers
 from polymode.references import plain
 from polymode.rewards.columns import column, examples_of, ks_of
-from polymode.rewards.conditions import check_question
+from polymode.rewards.conditions import check_question, improper_objective
 from polymode.rewards.methods import Method, find_method
 from polymode.rewards.questions import Equality, question_from
 from polymode.rewards.reward import Reward
@@ -31,11 +31,6 @@ if TYPE_CHECKING:
     from polymode.rewards.shaping import Shaping  # which loads NumPy; scoring a completion does not need it
 
 _TEXT = TextVerifier()
-IMPROPER_OBJECTIVE = (
-    "a right answer that others of the group found too adds nothing, doubt about it still costs, so junk with "
-    "confidence 0 would be worth more"
-)
-"""Why objectives over a group and confidences do not go together."""
 
 
 def reward_of(
@@ -178,10 +173,7 @@ def rewards_of(
     if shaping is None:
         return scores
     if shaping.objective != "mean" and weights.confidence_weight:
-        raise ConfigError(
-            f"objective = {shaping.objective!r} with method = {chosen.name!r}: {IMPROPER_OBJECTIVE}; use single-rlvr "
-            "or multi-rlvr"
-        )
+        raise ConfigError(improper_objective(shaping.objective, chosen.name))
     if groups is None:
         raise ConfigError("groups is missing: shaping needs to know which completions belong to one question")
     if len(groups) != n:

@@ -17,11 +17,11 @@ from polymode.errors import ConfigError, RecordError
 from polymode.runs.completion_lines import (
     FIX,
     LINES,
+    Guesses,
     Row,
     example_of,
     k_of,
     shared_fields,
-    stated_without_word,
 )
 from polymode.runs.lines import MAX_LINE
 from polymode.runs.validation import parsed_record
@@ -79,7 +79,7 @@ class Scan:
     line_U: list[int] = field(default_factory=list)
     offset_U: list[int] = field(default_factory=list)
     label_U: list[str | ConfigError] = field(default_factory=list)
-    guesses: dict[bool, tuple[int, int]] = field(default_factory=lambda: {False: (0, 0), True: (0, 0)})
+    guesses: Guesses = field(default_factory=Guesses)
     error: BlockError | None = None
 
 
@@ -127,13 +127,10 @@ def scan_block(path: Path, reading: Reading, label: Label | None, block: Block) 
                 return scan
             k = k_of(row, reading.k)
         except (RecordError, ConfigError) as exc:
-            said = str(exc)
-            scan.error = BlockError(line, said if said.startswith(where) else f"{where}: {said}", -1)
+            problem = str(exc)
+            scan.error = BlockError(line, problem if problem.startswith(where) else f"{where}: {problem}", -1)
             return scan
-        is_stated = stated_without_word(row, reading.confidence)
-        if is_stated is not None:
-            n, first = scan.guesses[is_stated]
-            scan.guesses[is_stated] = n + 1, first or line
+        scan.guesses.add(row, reading.confidence, line)
         scan.offset_N.append(offset)
         scan.question_N.append(number)
         scan.sample_N.append(-1 if row.sample is None else row.sample)

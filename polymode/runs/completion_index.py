@@ -25,8 +25,8 @@ from polymode.runs.completion_blocks import BLOCK, Label, Reading, Scan, blocks_
 from polymode.runs.completion_lines import (
     FIX,
     LINES,
+    Guesses,
     completion_from,
-    difference_of,
     example_of,
     other_question,
     repeated_sample,
@@ -154,7 +154,7 @@ class _Merged:
         self.offsets: list[int] = []
         self.labels: list[str] = []
         self.columns: dict[str, list[Ints]] = {"offset": [], "question": [], "sample": [], "k": []}
-        self.guesses = {False: (0, 0), True: (0, 0)}
+        self.guesses = Guesses()
 
     def add(self, scan: Scan, *, has_label: bool) -> None:
         number_U = np.empty(len(scan.name_U), dtype=np.int32)
@@ -183,9 +183,7 @@ class _Merged:
         self.columns["question"].append(number_U[np.array(scan.question_N, dtype=np.int64)])
         self.columns["sample"].append(np.array(scan.sample_N, dtype=np.int64))
         self.columns["k"].append(np.array(scan.k_N, dtype=np.int16))
-        for is_stated, (n, first) in scan.guesses.items():
-            before, earliest = self.guesses[is_stated]
-            self.guesses[is_stated] = before + n, earliest or first
+        self.guesses.add_all(scan.guesses)
 
     def _label(self, label: str | ConfigError) -> None:
         if isinstance(label, ConfigError):
@@ -209,7 +207,7 @@ class _Merged:
             raise RecordError(
                 f"{self.path}: no completions; write one JSON object a line with 'completion' and 'references'"
             )
-        if note := difference_of(self.guesses):
+        if note := self.guesses.difference():
             log.warning("%s: %s", self.path, note)
         _number_samples(question_N, sample_N)
         order_N = np.lexsort((sample_N, question_N))

@@ -6,8 +6,8 @@ What is wrong with a line is worded here, for the reader of a file and for the i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Annotated, Any
 
@@ -113,14 +113,6 @@ def text_of(row: Row) -> str:
     return with_reasoning_opened(row.completion, "" if row.prompt is None else reasoning_opened_by(row.prompt))
 
 
-def stated_without_word(row: Row, confidence: bool | None) -> bool | None:
-    """Whether a line that has answers, and does not say whether confidences were asked for, states some; else None."""
-    if confidence is not None or row.confidence is not None:
-        return None
-    text = text_of(row)
-    return states_confidences(text) if "<answer" in final_part(text) else None
-
-
 def completion_from(
     row: Row, example: Example, sample: int, *, k: int | None = None, confidence: bool | None = None
 ) -> Completion:
@@ -141,19 +133,37 @@ def completion_from(
     )
 
 
-def difference_of(guesses: Mapping[bool, tuple[int, int]]) -> str:
-    """How lines that do not say whether confidences were asked for differ; "" when they do not.
+@dataclass(slots=True)
+class Guesses:
+    """Lines with answers that do not say whether confidences were asked for, so that their text decides."""
 
-    ``guesses`` are, by whether they state some, their number and the first of them.
-    """
-    if not all(count for count, _ in guesses.values()):
-        return ""
-    counts = {is_stated: f"{count:,} (first: line {first})" for is_stated, (count, first) in guesses.items()}
-    return (
-        f"confidences are stated in {counts[True]} of the lines without the field 'confidence' and not in "
-        f'{counts[False]}; each line is read as it is. Add "confidence": true or false to the lines, or give '
-        "--confidence yes or no for all"
-    )
+    n_and_first: dict[bool, tuple[int, int]] = field(default_factory=lambda: {False: (0, 0), True: (0, 0)})
+    """By whether they state some: how many, and the number of the first."""
+
+    def add(self, row: Row, confidence: bool | None, line: int) -> None:
+        """Count a line, if it is one; ``confidence`` is what an option says of all."""
+        if confidence is None and row.confidence is None and "<answer" in final_part(text := text_of(row)):
+            self._count(states_confidences(text), 1, line)
+
+    def add_all(self, later: Guesses) -> None:
+        """Count the lines of a later part of the file."""
+        for is_stated, (n, first) in later.n_and_first.items():
+            self._count(is_stated, n, first)
+
+    def _count(self, is_stated: bool, n: int, first: int) -> None:
+        before, earliest = self.n_and_first[is_stated]
+        self.n_and_first[is_stated] = before + n, earliest or first
+
+    def difference(self) -> str:
+        """How these lines differ; "" when they do not."""
+        if not all(n for n, _ in self.n_and_first.values()):
+            return ""
+        counts = {is_stated: f"{n:,} (first: line {first})" for is_stated, (n, first) in self.n_and_first.items()}
+        return (
+            f"confidences are stated in {counts[True]} of the lines without the field 'confidence' and not in "
+            f'{counts[False]}; each line is read as it is. Add "confidence": true or false to the lines, or give '
+            "--confidence yes or no for all"
+        )
 
 
 def other_question(id_: str, first: int) -> str:

@@ -21,15 +21,14 @@ from typing import Any
 
 from polymode.chat import format_of
 from polymode.errors import ConfigError, DataNotFoundError, RecordError, RunIncompleteError
-from polymode.parsing import final_part
 from polymode.prompts import check_k
 from polymode.runs.completion_lines import (
     FIX,
     LINES,
     SHARED,
+    Guesses,
     Row,
     completion_from,
-    difference_of,
     example_of,
     other_question,
     repeated_sample,
@@ -86,7 +85,7 @@ def read_completions(
         check_k(k)
     reader = _Reader(k, confidence, verifier if verifier is not None else TextVerifier(), target)
     completions = _read_all(path, reader.read, "'completion' and 'references'")
-    if note := reader.difference():
+    if note := reader.guesses.difference():
         log.warning("%s: %s", path, note)
     return completions
 
@@ -165,8 +164,7 @@ class _Reader:
     verifier: Verifier | QuestionVerifier | None = None
     """What references must be told apart by; None: they are not checked."""
     target: Target | None = None
-    guesses: dict[bool, list[int]] = field(default_factory=lambda: {False: [], True: []})
-    """Lines with answers that do not say whether confidences were asked for, by whether they state some."""
+    guesses: Guesses = field(default_factory=Guesses)
     examples: dict[str, tuple[tuple[Any, ...], Example, int]] = field(default_factory=dict)
     """By id: what samples share, the example, and the first line."""
     samples: dict[str, dict[int, int]] = field(default_factory=dict)
@@ -184,15 +182,8 @@ class _Reader:
     def _completion(self, row: Row, line: int) -> Completion:
         example = self._example(row, line)
         made = completion_from(row, example, 0, k=self.k, confidence=self.confidence)
-        if self.confidence is None and row.confidence is None and "<answer" in final_part(made.text):
-            self.guesses[made.has_confidence].append(line)
+        self.guesses.add(row, self.confidence, line)
         return replace(made, sample=self.sample_of(row.sample, example.id, line))
-
-    def difference(self) -> str:
-        """How lines that do not say whether confidences were asked for differ; "" when they do not."""
-        return difference_of(
-            {is_stated: (len(lines), lines[0] if lines else 0) for is_stated, lines in self.guesses.items()}
-        )
 
     def id_of(self, id_: Any, content: Iterable[Any], has_question: bool, line: int) -> str:
         """The id of a line; lines without one share that of the first with the same question and references."""

@@ -25,6 +25,7 @@ CONFIG, COMPLETIONS, JUDGED, METRICS, TRAIN_METRICS, POLICY, REPORT = (
     "policy.json",
     "report.html",
 )
+_WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "adapter_model.bin")
 _LIBRARIES = ("numpy", "scipy", "torch", "transformers", "trl", "accelerate", "datasets", "vllm")
 
 
@@ -103,6 +104,12 @@ def read_configuration(folder: Path, label: str | None = None) -> Configuration:
 def is_training(folder: Path) -> bool:
     """Whether a training run of polymode wrote this folder."""
     return (folder / CONFIG).is_file() and (folder / TRAIN_METRICS).is_file()
+
+
+def holds_model(folder: Path) -> bool:
+    """Whether a folder holds a model's or adapters' configuration and weights."""
+    is_described = any((folder / name).is_file() for name in ("config.json", "adapter_config.json"))
+    return is_described and any(path for pattern in _WEIGHTS for path in folder.glob(pattern))
 
 
 def _options(value: Any) -> dict[str, Any]:

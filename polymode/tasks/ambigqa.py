@@ -93,8 +93,7 @@ class AmbigQA(HeldOut):
         key = TextVerifier().key
         used = {key(name) for reference in example.references for name in reference.names}
         wrong: list[str] = []
-        own, everything = self._answers_by_kind[_kind(example.question)], self._answers_by_kind[""]
-        for pool in (own, everything):
+        for pool in (self._answers_by_kind[_kind(example.question)], self._answers_by_kind[""]):
             for i in rng.integers(0, len(pool), _TRIED * k):
                 if len(wrong) < k and key(pool[i]) not in used:
                     used.add(key(pool[i]))
@@ -116,8 +115,8 @@ class AmbigQA(HeldOut):
 
 
 def _kind(question: str) -> str:
-    asked = _ASKS.search(question)
-    return asked[0].lower() if asked else ""
+    match = _ASKS.search(question)
+    return match[0].lower() if match else ""
 
 
 def merge_answers(answers: Sequence[Sequence[str]]) -> list[tuple[Reference, list[int]]]:

@@ -11,15 +11,13 @@ from pydantic.dataclasses import dataclass
 
 from polymode.errors import ConfigError
 from polymode.rewards import METHODS
-from polymode.training.trl_options import describe, suggestion
+from polymode.training.trl_options import SEGMENTED, describe, suggestion
 
 if TYPE_CHECKING:
     from polymode.training.recipe import Recipe
 
 LOSS_TYPES = ("dapo", "grpo", "dr_grpo", "bnpo", "cispo")
 """Losses of TRL that are a weighted sum over tokens."""
-_SEGMENTED = ("dcpo", "coca")
-"""Credits that score confidences themselves."""
 Count = Annotated[int, Strict(), Field(ge=1)]
 Whole = Annotated[int, Strict(), Field(ge=0)]
 
@@ -70,12 +68,12 @@ def replay_options(section: Mapping[str, Any]) -> ReplayOptions:
 def credit_conflicts(recipe: Recipe) -> Iterator[str]:
     """What contradicts credit for single tokens, or needs ``credit: expected``; the first is reported."""
     credit = f"credit = {recipe.credit!r}"
-    if recipe.credit in ("term", *_SEGMENTED) and recipe.loss_type == "luspo":
+    if recipe.credit in ("term", *SEGMENTED) and recipe.loss_type == "luspo":
         yield (
             f"loss_type = 'luspo' with {credit}: it is made for one advantage for each completion; "
             "use loss_type = 'dapo', or credit = 'sequence'"
         )
-    if recipe.credit in _SEGMENTED:
+    if recipe.credit in SEGMENTED:
         if not METHODS[recipe.method].has_confidence:
             yield f"{credit} with method = {recipe.method!r}: no confidences to credit; use single-rlcr, multi-rlcr"
         if recipe.scale_rewards != "none":

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from polymode.rewards import METHODS
-from polymode.rewards.scoring import IMPROPER_OBJECTIVE
+from polymode.rewards.conditions import improper_objective
 from polymode.training.confidence_options import credit_conflicts
 from polymode.training.target_options import target_conflicts
+from polymode.training.trl_options import SEGMENTED
 
 if TYPE_CHECKING:
     from polymode.training.recipe import Recipe
@@ -39,13 +40,14 @@ def conflicts(recipe: Recipe) -> Iterator[str]:
             f"scale_rewards = 'group' with {method}: dividing by each group's deviation breaks calibration (arXiv "
             "2508.11800); use 'none' or 'batch' (allow_group_scale: true lets it through, to measure that)"
         )
+    without = ("sequence", *SEGMENTED, "mean", "none")
     for name, plain, switch, value in (
         ("reasoning_credit", 1, "credit", "term"),
         ("confidence_credit", 1, "credit", "term"),
         ("objective_k", 0, "objective", "pass@k"),
         ("exploration_weight", 0.1, "exploration", "batch"),
     ):
-        if getattr(recipe, name) != plain and getattr(recipe, switch) in ("sequence", "dcpo", "coca", "mean", "none"):
+        if getattr(recipe, name) != plain and getattr(recipe, switch) in without:
             yield f"{_setting(recipe, name)} is given without {switch}: add {switch}: {value}"
     if recipe.confidence_credit != 1 and not has_confidence:
         yield (
@@ -75,7 +77,7 @@ def objective_conflicts(recipe: Recipe) -> Iterator[str]:
         return
     objective = _setting(recipe, "objective")
     if recipe.reward.confidence_weight:
-        yield (f"{objective} with method = {recipe.method!r}: {IMPROPER_OBJECTIVE}; use single-rlvr or multi-rlvr")
+        yield improper_objective(recipe.objective, recipe.method)
     if recipe.coverage != "count":
         yield f"{objective} with {_setting(recipe, 'coverage')}: it has its own count; leave coverage out"
     if not recipe.coverage_weight:

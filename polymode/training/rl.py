@@ -51,10 +51,10 @@ from polymode.training.recipe_parts import chat_for, style_for, task_for, verifi
 from polymode.training.reward import ScoreLedger, make_reward_function
 from polymode.training.rows import TrainingRows, check_room, longest_prompt, with_template
 from polymode.training.shaping import check_questions, shaping_for
-from polymode.training.sharding import check_shared, holds_model, prepare_engine, save_whole
+from polymode.training.sharding import check_shared, prepare_engine, save_whole
 from polymode.training.shared_prompt import SharedPromptTrainer
 from polymode.training.stalls import StallWarnings
-from polymode.training.trl_options import checked, checkpointing_field, lora_config, renamed, trl_fields
+from polymode.training.trl_options import SEGMENTED, checked, checkpointing_field, lora_config, renamed, trl_fields
 from polymode.training.validation import validation_examples, validation_for
 from polymode.training.vllm_engine import engine_options
 from polymode.training.warm_start import WarmStart, warm_start
@@ -100,7 +100,7 @@ def train(
     if is_begun:
         runs.create(folder, config, resume=resume)
         _check_same(folder, config)
-        if holds_model(target):
+        if runs.holds_model(target):
             return target
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
@@ -208,9 +208,7 @@ def build_trainer(
         style = style_for(recipe, task)
         kind = {
             "sequence": SharedPromptTrainer,
-            "term": partial(TermCreditTrainer, **of_parts),
-            "dcpo": partial(TermCreditTrainer, **of_parts),
-            "coca": partial(TermCreditTrainer, **of_parts),
+            **dict.fromkeys(("term", *SEGMENTED), partial(TermCreditTrainer, **of_parts)),
             "expected": partial(ExpectedCreditTrainer, **of_parts, style=style),
         }[recipe.credit]
         with engine_options(recipe.vllm):

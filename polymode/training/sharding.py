@@ -22,10 +22,9 @@ from accelerate.utils import gather_object
 
 from polymode.decoding.settings import base_of
 from polymode.errors import ConfigError, RunIncompleteError
+from polymode.runs import holds_model
 
 _WHOLE = {DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU}
-_WEIGHTS = ("*.safetensors", "*.bin")
-_NO_WEIGHTS = {"training_args.bin", "optimizer.bin"}
 SHARED_SECONDS = 10.0
 """How long a file that one node has written may take to appear on another."""
 
@@ -90,13 +89,6 @@ def save_whole(trainer: Any, folder: Path) -> None:
             f"no weights were saved with {name_of(accelerator)}: the last checkpoint is whole, so go on with --resume "
             "and the same engine, or train with DDP (accelerate launch --multi_gpu)"
         )
-
-
-def holds_model(folder: Path) -> bool:
-    """Whether a folder holds a model's or adapters' configuration and weights."""
-    is_described = any((folder / name).is_file() for name in ("config.json", "adapter_config.json"))
-    files = {path.name for pattern in _WEIGHTS for path in folder.glob(pattern)}
-    return is_described and bool(files - _NO_WEIGHTS)
 
 
 def check_shared(path: Path) -> None:

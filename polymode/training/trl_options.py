@@ -19,6 +19,9 @@ from polymode.errors import ConfigError, MissingExtraError
 from polymode.rewards import METHODS
 from polymode.training.vllm_engine import check_engine_options
 
+SEGMENTED = ("dcpo", "coca")
+"""Credits that score confidences themselves."""
+
 if TYPE_CHECKING:
     from polymode.training.recipe import Recipe
 
@@ -184,7 +187,7 @@ def check_sections(recipe: Recipe) -> None:
             )
         for applies, table, why in (
             (METHODS[recipe.method].has_confidence, _BREAKS_CALIBRATION, "a method with confidences"),
-            (recipe.credit in ("term", "dcpo", "coca"), _BREAKS_TERM_CREDIT, f"credit = {recipe.credit!r}"),
+            (recipe.credit in ("term", *SEGMENTED), _BREAKS_TERM_CREDIT, f"credit = {recipe.credit!r}"),
         ):
             if applies and name in table and value != table[name][0]:
                 reason = table[name][1]

@@ -17,6 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from polymode import runs
 from polymode.cli import main
+from polymode.errors import ConfigError
 from polymode.publish.cards import card, cell, license_of, metrics_section
 from polymode.publish.repository import check_name
 from polymode.training.lab_model import LabModelSize, build_model, build_tokenizer
@@ -167,7 +168,7 @@ def test_what_cannot_be_published_is_one_line(
 
 @pytest.mark.parametrize("repo", ["a", "a/b/c", "/b", "a/", "a b/c", "a/b.git", "a/b--c", "ä/b", "a/..b", "a/b\n"])
 def test_what_is_no_name_of_a_repository(repo: str) -> None:
-    with pytest.raises(Exception, match="is no repository"):
+    with pytest.raises(ConfigError, match="is no repository"):
         check_name(repo)
 
 

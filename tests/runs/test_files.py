@@ -274,3 +274,23 @@ def test_a_completion_is_one_self_contained_row() -> None:
         "n_tokens": None,
         "finished": True,
     }
+
+
+@pytest.mark.parametrize(
+    ("files", "is_model"),
+    [
+        ("config.json model.safetensors", True),
+        ("config.json model-00001-of-00002.safetensors model.safetensors.index.json", True),
+        ("config.json pytorch_model.bin", True),
+        ("adapter_config.json adapter_model.safetensors", True),
+        ("tokenizer.json tokenizer_config.json polymode_chat.json", False),  # FSDP2 before
+        ("config.json training_args.bin latest zero_to_fp32.py", False),  # ZeRO-3 before
+        ("config.json optimizer.bin", False),
+        ("model.safetensors", False),
+    ],
+)
+def test_a_model_is_its_configuration_and_its_weights(files: str, is_model: bool, tmp_path: Path) -> None:
+    for name in files.split():
+        (tmp_path / name).touch()
+    assert runs.holds_model(tmp_path) is is_model
+    assert not runs.holds_model(tmp_path / "absent")

@@ -13,30 +13,12 @@ import requests
 from accelerate import Accelerator
 
 from polymode.errors import ConfigError, GeneratorFault, RunIncompleteError
+from polymode.runs import holds_model
 from polymode.training import rl, sharding
 from polymode.training.recipe import Recipe
-from polymode.training.sharding import check_shared, has_whole_weights, holds_model, name_of, save_whole
+from polymode.training.sharding import check_shared, has_whole_weights, name_of, save_whole
 
 from .engines import SHARING, check_equal, launch, lines_of, write_options
-
-
-@pytest.mark.parametrize(
-    ("files", "is_model"),
-    [
-        ("config.json model.safetensors", True),
-        ("config.json model-00001-of-00002.safetensors model.safetensors.index.json", True),
-        ("config.json pytorch_model.bin", True),
-        ("adapter_config.json adapter_model.safetensors", True),
-        ("tokenizer.json tokenizer_config.json polymode_chat.json", False),  # FSDP2 before
-        ("config.json training_args.bin latest zero_to_fp32.py", False),  # ZeRO-3 before
-        ("model.safetensors", False),
-    ],
-)
-def test_a_model_is_its_configuration_and_its_weights(files: str, is_model: bool, tmp_path: Path) -> None:
-    for name in files.split():
-        (tmp_path / name).touch()
-    assert holds_model(tmp_path) is is_model
-    assert not holds_model(tmp_path / "absent")
 
 
 @pytest.mark.parametrize(
