@@ -15,9 +15,11 @@ import torch
 from pydantic import BaseModel
 
 from polymode import reward_of
+from polymode.decoding.texts import CompletionDecoder
 from polymode.errors import ConfigError, RecordError, UserError
 from polymode.integrations import estimators, openrlhf, skyrl, slime, verl
 from polymode.integrations.options import Options, references_and_row
+from polymode.integrations.token_credit import token_advantages
 from polymode.training.lab_model import build_tokenizer
 
 RIGHT = "<answer1>flu</answer1><confidence1>0.5</confidence1><answer2>cold</answer2><confidence2>0</confidence2>"
@@ -119,7 +121,7 @@ def test_coverage_at_k_needs_the_references_found() -> None:
 
 def test_credit_by_term_gives_each_token_its_own() -> None:
     rewards, mask = torch.zeros(2, 3), torch.tensor([[1, 1, 1], [1, 0, 0]])
-    with estimators.columns_of_batch({"advantages": [[1.0, -1.0, 0.5], [-2.0]]}):
+    with estimators.columns_of_batch({"advantages": [[1.0, -1.0, 0.5], [-2.0, 4.0]]}):  # 4: a token that is masked
         advantages, returns = estimators.term(rewards, mask)
     assert advantages.tolist() == returns.tolist() == [[1, -1, 0.5], [-2, 0, 0]]
     with pytest.raises(ConfigError, match="does not see the column 'advantages'"):
@@ -157,6 +159,23 @@ def test_slime_scores_one_and_groups() -> None:
         asyncio.run(slime.custom_rm(args, samples[0]))
     with pytest.raises(RecordError, match="None is missing"):
         asyncio.run(slime.custom_rm(SimpleNamespace(), sample(RIGHT, 0, label=None)))
+
+
+def test_credit_of_tokens_does_not_depend_on_the_order_of_the_rows() -> None:
+    wrong = RIGHT.replace("flu", "gout")
+    texts, groups = [RIGHT, wrong, wrong, wrong], ["a", "a", "b", "b"]
+    tokenizer = build_tokenizer(texts)
+    rule, decode = Options(k=2), CompletionDecoder(tokenizer)
+
+    def credits(order: list[int]) -> list[list[float]]:
+        own = [texts[i] for i in order]
+        scores = [rule.score(text, REFERENCES) for text in own]
+        ids = [tokenizer(text)["input_ids"] for text in own]
+        return token_advantages(rule, scores, own, ids, [groups[i] for i in order], 2, decode)
+
+    together, mixed = credits([0, 1, 2, 3]), credits([0, 2, 1, 3])
+    assert [mixed[i] for i in (0, 2, 1, 3)] == together
+    assert any(together[0]) and any(together[1]) and not any(together[2] + together[3])  # the second group is of equals
 
 
 def test_slime_credits_terms(monkeypatch: pytest.MonkeyPatch) -> None:

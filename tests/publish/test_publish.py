@@ -74,7 +74,9 @@ def test_a_model_is_published_into_a_folder(run: Path, tmp_path: Path, capsys: p
     front = front_of(text)
     assert (front["license"], front["library_name"]) == ("apache-2.0", "transformers")
     [index] = front["model-index"]  # type: ignore[misc]
-    assert [one["type"] for one in index["results"][0]["metrics"]] == ["coverage", "brier"]  # AUROC is undefined
+    [result] = index["results"]
+    headline = [(one["type"], one["value"]) for one in result["metrics"]]
+    assert headline == [("coverage", 1.25), ("brier", 0.2)]  # AUROC is undefined
     assert "| coverage | distinct references found per set | 1.25 | 1.00 to 1.50 | 40 | 2 |" in text
     assert "| auroc | AUROC of confidence | – | – | 0 | 0 |" in text
     assert f"`questions.jsonl` (SHA-256 {runs.fingerprint(run.parent / 'questions.jsonl')})" in text

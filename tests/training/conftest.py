@@ -2,8 +2,6 @@
 
 import itertools
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +16,8 @@ from polymode.training.lab_model import LabModelSize, build_model, build_tokeniz
 from polymode.training.recipe import Recipe, recipe_from
 from polymode.training.warm_start import WarmStart, warm_start
 from polymode.types import Example, Reference
+
+from .engines import start
 
 DRINKS = ("tea", "milk", "water", "juice", "cocoa", "cider")
 CHAT_TEMPLATE = (
@@ -123,25 +123,12 @@ def small_recipe(drinks_model: Path, drinks_file: Path) -> Callable[..., Recipe]
     return build
 
 
-def run_processes(n: int, script: Path, *arguments: Path | str) -> None:
-    """Run a script in ``n`` processes of accelerate, which talk through gloo where there is no GPU."""
-    several = ["--multi_gpu", "--num_processes", str(n), "--main_process_port", "0"]
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "accelerate.commands.launch", "--num_machines", "1", "--mixed_precision", "no"),
-            *("--dynamo_backend", "no"),
-            *(several if n > 1 else ["--num_processes", "1", "--cpu"]),
-            *(str(script), *map(str, arguments)),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-
-
 @pytest.fixture
 def launch() -> Callable[..., None]:
-    """`run_processes`."""
-    return run_processes
+    """Runs a script in so many processes, one or two."""
+
+    def run(n: int, script: Path, *arguments: Path | str) -> None:
+        done = start("ddp" if n == 2 else "one", script, *arguments)
+        assert done.returncode == 0, done.stderr[-2000:]
+
+    return run

@@ -57,14 +57,19 @@ def write_options(folder: Path, **changes: Any) -> Path:
     return folder / "options.json"
 
 
-def launch(engine: str, options: Path, run: Path, *flags: str) -> subprocess.CompletedProcess[str]:
-    """Train with an engine; the child's own exit status and words."""
+def start(engine: str, script: Path | str, *arguments: Path | str) -> subprocess.CompletedProcess[str]:
+    """Run a script in the processes of an engine, which talk through gloo where there is no GPU."""
     command = [
         *(sys.executable, "-m", "accelerate.commands.launch", "--num_machines", "1", "--mixed_precision", "no"),
         *("--dynamo_backend", "no", "--main_process_port", "0", *LAUNCH[engine]),
-        *(__file__, str(options), str(run), *flags),
+        *(str(script), *map(str, arguments)),
     ]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=400)
+
+
+def launch(engine: str, options: Path, run: Path, *flags: str) -> subprocess.CompletedProcess[str]:
+    """Train with an engine; the child's own exit status and words."""
+    return start(engine, __file__, options, run, *flags)
 
 
 def lines_of(run: Path) -> list[dict[str, Any]]:

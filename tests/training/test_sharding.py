@@ -47,10 +47,14 @@ def test_who_holds_all_weights(kind: str, zero: int | None, fsdp: int | None, is
 
 
 def test_a_model_without_weights_is_an_error(tmp_path: Path) -> None:
+    """What an earlier attempt has left is not taken for it."""
+
     def save_model(folder: str) -> None:
         Path(folder).mkdir()
         (Path(folder) / "config.json").touch()
 
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "model.safetensors").touch()
     trainer = SimpleNamespace(accelerator=Accelerator(cpu=True), save_model=save_model)
     with pytest.raises(RunIncompleteError, match=r"^no weights were saved with NO: .* go on with --resume"):
         save_whole(trainer, tmp_path / "model")
