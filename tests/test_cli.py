@@ -13,7 +13,8 @@ import pytest
 
 from polymode import runs
 from polymode.cli import VERBS, flags, main, options_class, parse
-from polymode.cli.options import Generate, ProgramOptions
+from polymode.cli.generate import Generate
+from polymode.cli.options import ProgramOptions
 from polymode.cli.tasks import Tasks
 from polymode.sandbox.bubblewrap import UNSAFE_LOCAL
 from polymode.training.recipe import Recipe

@@ -43,12 +43,12 @@ VERBS = {
     "warmup": Verb(MEASURE, "warmup:warm_up", "Teach a pretrained model the answer format, from its own samples"),
     "train": Verb(MEASURE, "train:train", "Train a model from a recipe"),
     "merge": Verb(MEASURE, "merge:merge", "Merge LoRA adapters into their base model"),
-    "generate": Verb(MEASURE, "verbs:generate", "Sample completions for the questions of a task"),
+    "generate": Verb(MEASURE, "generate:generate", "Sample completions for the questions of a task"),
     "confidences": Verb(
         MEASURE, "confidences:measure", "Measure confidences of completions: P(True), probability, votes, aggregation"
     ),
-    "evaluate": Verb(MEASURE, "verbs:evaluate", "Judge and measure any file of completions (torch is not needed)"),
-    "compare": Verb(MEASURE, "verbs:compare", "Compare runs side by side, with paired differences"),
+    "evaluate": Verb(MEASURE, "evaluate:evaluate", "Judge and measure any file of completions (torch is not needed)"),
+    "compare": Verb(MEASURE, "compare:compare", "Compare runs side by side, with paired differences"),
     "calibrate": Verb(
         DECIDE,
         "calibrate:run_calibrate",
@@ -62,7 +62,7 @@ VERBS = {
     "tasks": Verb(
         INFORM, "tasks:run_tasks", "List the tasks, or show sample questions of one, also as a model reads them"
     ),
-    "doctor": Verb(INFORM, "verbs:doctor", "Show what is installed and what each missing part would add"),
+    "doctor": Verb(INFORM, "doctor:doctor", "Show what is installed and what each missing part would add"),
 }
 """Every command by its name, in the order in which a user meets them. A new one is a module and a line here."""
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
+from polymode.cli.checks import room_for
 from polymode.cli.flags import Whole
 from polymode.cli.options import DecisionOptions
-from polymode.cli.verbs import room_for
 from polymode.errors import ConfigError
 from polymode.policy import Policy, decide
 from polymode.policy.claims import claim

@@ -91,6 +91,7 @@ class Confidences(VerifierOptions):
 def measure(options: Confidences) -> int:
     """Measure the confidences and write completions that hold them."""
     from polymode import runs
+    from polymode.cli.checks import check_same, hint_at_resume
     from polymode.cli.probing import (
         TrainingAnswers,
         check_writer,
@@ -101,7 +102,6 @@ def measure(options: Confidences) -> int:
         judged_hits,
         read_training,
     )
-    from polymode.cli.verbs import check_same, hint_at_resume
     from polymode.evaluation import read_completions
     from polymode.evaluation.recorded_verifier import recorded_verifier
     from polymode.generate import PATIENCE

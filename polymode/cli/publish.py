@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
-from polymode.cli.verbs import need_packages
+from polymode.cli.checks import need_packages
 from polymode.errors import ConfigError, RunExistsError
 
 

@@ -6,9 +6,9 @@ from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from polymode.cli.checks import need_packages
 from polymode.cli.flags import FLAGS_OF, Whole
 from polymode.cli.options import ProgramOptions
-from polymode.cli.verbs import need_packages
 from polymode.errors import ConfigError
 from polymode.reproduce.experiment import Experiment
 

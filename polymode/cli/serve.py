@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from polymode.cli.checks import check_room
 from polymode.cli.flags import Whole
 from polymode.cli.options import DecisionOptions
-from polymode.cli.verbs import check_room
 from polymode.errors import ConfigError, MissingExtraError
 from polymode.policy.claims import unlike
 from polymode.prompts import QUESTION, build_prompt

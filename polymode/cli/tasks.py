@@ -98,7 +98,7 @@ def _show_prompts(options: Tasks, task: Any, examples: list[Example]) -> None:
         for example, prompt in zip(examples, prompts, strict=True):
             print(f"--- {example.id}\n{prompt}")
         return
-    from polymode.cli.verbs import need_packages
+    from polymode.cli.checks import need_packages
 
     need_packages("train")
     from polymode.decoding.loading import load_tokenizer

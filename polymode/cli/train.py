@@ -7,9 +7,9 @@ from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from polymode.cli.checks import need_packages
 from polymode.cli.flags import FLAGS_OF
 from polymode.cli.options import ProgramOptions
-from polymode.cli.verbs import need_packages
 from polymode.training.recipe import Recipe, load_recipe
 from polymode.training.trl_options import unknown_option
 

@@ -7,9 +7,9 @@ from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from polymode.cli.checks import check_same, need_packages
 from polymode.cli.flags import FLAGS_OF
 from polymode.cli.options import ModelOptions, ProgramOptions
-from polymode.cli.verbs import check_same, need_packages
 from polymode.errors import ConfigError
 from polymode.training.demonstrations import Warmup
 

@@ -1,0 +1,92 @@
+"""What several verbs check before and after their work; everything heavy is imported when the verb runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from polymode.errors import ConfigError, GeneratorFault, MissingExtraError
+from polymode.prompts import Style
+
+
+def room_for(generator: Any, prompts: Sequence[str], k: int, confidence: bool, style: Style, max_tokens: int) -> int:
+    """Most tokens of a completion, as `check_room` says it; prints when they are fewer than asked for."""
+    room = check_room(generator, prompts, k, confidence, style, max_tokens)
+    if room < max_tokens:
+        print(f"completions are cut off at {room:,} tokens, not {max_tokens:,}: the model reads {generator.context:,}")
+    return room
+
+
+def check_room(generator: Any, prompts: Sequence[str], k: int, confidence: bool, style: Style, max_tokens: int) -> int:
+    """Most tokens of a completion, after a check that the model can read the prompts and write the answers.
+
+    Back-ends without a tokenizer here, such as servers, are not checked.
+
+    Raises:
+        ConfigError: the tokenizer loses the answer format, or the context has no room for it.
+    """
+    from polymode.chat import check_reading
+
+    encode = getattr(generator, "encode", None)
+    if encode is None:
+        return max_tokens
+    longest = max((len(encode(prompt)) for prompt in prompts), default=0)
+    how: dict[str, Any] = {"k": k, "confidence": confidence, "style": style, "max_tokens": max_tokens}
+    how["has_shots"] = bool(generator.chat.shots)
+    return check_reading(generator.tokenizer, generator.context, longest, **how)
+
+
+@contextmanager
+def hint_at_resume(part: Any, generator: Any) -> Iterator[None]:
+    """Say what a server was asked, and of a failure that nothing finished is lost."""
+    try:
+        yield
+    except GeneratorFault as exc:
+        finished = f"what is finished is in {part.path}, and --resume asks only for the rest"
+        raise GeneratorFault(str(exc), f"{exc.advice}; {finished}".removeprefix("; ")) from exc
+    finally:
+        if (usage := getattr(generator, "usage", None)) is not None and usage.n_replies:
+            print(f"server: {usage}", flush=True)
+
+
+def check_same(options: Any, folder: Path, *, free: Sequence[str] = ()) -> None:
+    """A run folder belongs to one set of options; only where, how fast and how safely it runs may change."""
+    from polymode import runs
+
+    # A folder may be older than the option.
+    younger = {
+        "chat_template": {},
+        "format": "tags",
+        "rationale": False,
+        "system": None,
+        "shots": None,
+        "stop": [],
+        "refused": "stop",
+        "target": "task",
+        "dtype": "auto",
+    }
+    stored = {**younger, **runs.read_configuration(folder).config}
+    for name, value in runs.to_json(options).items():
+        if name not in ("out", "resume", "unsafe_local", *free) and stored.get(name) != value:
+            raise ConfigError(
+                f"{name} = {value!r} differs from the run folder's {stored.get(name)!r}: resume with the same "
+                f"options, or choose another --out than {folder}"
+            )
+
+
+_PACKAGES = {
+    "train": ("training", ("torch", "transformers", "trl", "datasets")),
+    "report": ("the report", ("matplotlib", "jinja2")),
+}
+
+
+def need_packages(extra: str) -> None:
+    """Name the extra to install before an import fails with a traceback."""
+    from importlib.util import find_spec
+
+    purpose, packages = _PACKAGES[extra]
+    for package in packages:
+        if find_spec(package) is None:
+            raise MissingExtraError(package, extra, purpose)
