@@ -168,8 +168,8 @@ def _of_service(options: Calibrate, like: Path) -> Conditions:
     if policy.conditions is None:
         raise ConfigError(f"--like {like}: the policy does not record what it was calibrated on; use --model")
     rows = runs.read_jsonl(runs.judged_path(options.judged))
-    used = {str((row.get("review") or {}).get("policy_id") or "another way") for row in rows}
-    if used != {policy.digest()}:
-        others = ", ".join(sorted(used - {policy.digest()}))
+    policy_ids = {str((row.get("review") or {}).get("policy_id") or "another way") for row in rows}
+    if policy_ids != {policy.digest()}:
+        others = ", ".join(sorted(policy_ids - {policy.digest()}))
         raise ConfigError(f"--like {like} is policy {policy.digest()}, but answers were decided by {others}: name that")
     return replace(policy.conditions, questions=None, inputs=None, reference=None)

@@ -148,7 +148,8 @@ def run_serve(options: Serve) -> int:
     server = {name: value for name, value in server.items() if value is not None}
     options = replace(options, backend_options={**server, **options.backend_options})
     _check(options)
-    base_path, origins = _base_path(options.base_path), [_origin(origin) for origin in options.allow_origins]
+    origins = tuple(_origin(origin) for origin in options.allow_origins)
+    options = replace(options, base_path=_base_path(options.base_path), allow_origins=origins)
     keys = read_keys(options.keys)
     check_binding(options.host, keys, allow_without_keys=options.allow_without_keys)
     settings = None if _is_pages_only(options) else _settings(options)
@@ -159,7 +160,7 @@ def run_serve(options: Serve) -> int:
     with _review_queue(options, senders) as escalations:
         pages = _pages(options, escalations)
         if settings is None:
-            app = create_pages_app(pages, keys=keys, hosts=hosts, base_path=base_path)
+            app = create_pages_app(pages, keys=keys, hosts=hosts, base_path=options.base_path)
         else:
             generator = options.open_generator(
                 options.model or "", batch=options.batch, show_progress=False, timeout=BACK_END_SHARE * options.seconds
@@ -188,8 +189,8 @@ def run_serve(options: Serve) -> int:
                 room=options.queue,
                 workers=options.batch if is_concurrent else 1,
                 pages=pages,
-                base_path=base_path,
-                allow_origins=origins,
+                base_path=options.base_path,
+                allow_origins=options.allow_origins,
                 live=_live(options, settings, escalations),
             )
         with _notifier(options, senders, escalations):
@@ -288,7 +289,7 @@ def _notifier(
         return nullcontext()
     from polymode.web.reviews.notices import Notifier
 
-    base = (options.public_url or "").rstrip("/") + (options.base_path or "").rstrip("/") if options.public_url else ""
+    base = options.public_url.rstrip("/") + options.base_path if options.public_url else ""
     return Notifier(reviews.store, senders, base=base, with_question=options.notify_question)
 
 
@@ -297,7 +298,7 @@ def _review_queue(options: Serve, notify: Collection[str]) -> AbstractContextMan
         return nullcontext()
     from polymode.web.reviews import ReviewQueue
 
-    return ReviewQueue(options.reviews, second_review=options.second_review, notify=tuple(notify))
+    return ReviewQueue(options.reviews, second_review=options.second_review, notify=notify)
 
 
 def _live(options: Serve, settings: ServingConfig, escalations: ReviewQueue | None) -> LiveAnswers | None:

@@ -14,6 +14,7 @@ independent of its own earlier ranks, but not of those of other measures.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -53,6 +54,11 @@ class Evidence:
     def is_alarm(self) -> bool:
         """Whether the hypothesis is rejected."""
         return self.alarm_at is not None
+
+    @property
+    def share_of_limit(self) -> float:
+        """Logarithm of the largest wealth as a share of that of the limit; at least 1 where there is an alarm."""
+        return math.log(self.peak) / math.log(self.limit)
 
     @property
     def sentence(self) -> str:

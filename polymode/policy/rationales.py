@@ -53,10 +53,10 @@ def supported(
     def rationale(text: str) -> str | None:
         for completion, own in zip(completions, sets, strict=True):
             for one in own.answers:
-                if one.rationale is not None and same(one.text, text) and (shown := words.shared(one.rationale)):
-                    return shown
-            if shown := words.shared("\n".join(findings(completion, text))):
-                return shown
+                if one.rationale is not None and same(one.text, text) and (quotes := words.shared(one.rationale)):
+                    return quotes
+            if quotes := words.shared("\n".join(findings(completion, text))):
+                return quotes
         return None
 
     return replace(answers, answers=tuple(replace(one, rationale=rationale(one.text)) for one in answers.answers))
@@ -89,14 +89,14 @@ class QuestionWords:
 
         Parts are separated by semicolons or line breaks; one that is not there as a whole is taken apart at its commas.
         """
-        shown: dict[str, str] = {}
+        quotes: dict[str, str] = {}
         for part in islice(_PARTS.split(rationale), MAX_PARTS):
             whole = self.quote(part)
-            quotes = [whole] if whole else map(self.quote, islice(_SMALLER_PARTS.split(part), MAX_PARTS))
-            for quote in filter(None, quotes):
-                if len(", ".join([*shown.values(), quote])) <= MAX_CHARS:
-                    shown.setdefault(quote.casefold(), quote)
-        return ", ".join(shown.values()) or None
+            own = [whole] if whole else map(self.quote, islice(_SMALLER_PARTS.split(part), MAX_PARTS))
+            for quote in filter(None, own):
+                if len(", ".join([*quotes.values(), quote])) <= MAX_CHARS:
+                    quotes.setdefault(quote.casefold(), quote)
+        return ", ".join(quotes.values()) or None
 
     def quote(self, phrase: str) -> str | None:
         """The question's own text for a phrase that it holds, word by word; else None.
@@ -107,19 +107,19 @@ class QuestionWords:
         """
         if len(phrase) > 4 * MAX_CHARS:
             return None
-        wanted = [word for word, _, _ in words_of(phrase)]
-        while wanted and wanted[-1] == _END:
-            wanted.pop()
-        while wanted and wanted[0] == _END:
-            wanted.pop(0)
-        if not wanted:
+        words = [word for word, _, _ in words_of(phrase)]
+        while words and words[-1] == _END:
+            words.pop()
+        while words and words[0] == _END:
+            words.pop(0)
+        if not words:
             return None
-        text = _between_nulls(wanted)
+        text = _between_nulls(words)
         place = self._text.find(text)
         while place >= 0:
             first = bisect_right(self._starts, place) - 1
             if not self._is_negated(first):
-                last = first + len(wanted) - 1
+                last = first + len(words) - 1
                 quote = _printable(self._question[self._words[first][1] : self._words[last][2]])
                 return quote if len(quote) <= MAX_CHARS else None
             place = self._text.find(text, place + 1)
@@ -200,8 +200,8 @@ def _kind(char: str) -> str:
 
 def _form(word: str) -> str:
     """A word without case, in one of its Unicode forms, without characters that are not seen."""
-    seen = "".join(char for char in word if unicodedata.category(char) != "Cf").translate(_ONE_FORM)
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", seen).casefold())
+    visible = "".join(char for char in word if unicodedata.category(char) != "Cf").translate(_ONE_FORM)
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", visible).casefold())
 
 
 def _printable(text: str) -> str:

@@ -89,11 +89,9 @@ def share_interval(count_P: Array, n_P: Array, *, limits: Limits = (0.0, 1.0)) -
 
     The share p, on the scale of its limits, has the variance v = C / (C-1) sum_P (count - p n)^2 / (sum n)^2 over C
     questions, so it is worth m = p (1 - p) / v independent outcomes; at a limit there is no v, and m = C. The interval
-    is that of Clopper & Pearson 1934 for p m of m, doi:10.1093/biomet/26.4.404. v is an estimate: m is reduced as t is
-    wider than a normal interval. Where each question is one outcome, m = C, and the limits are exact.
+    is `exact_interval` for p m of m. v is an estimate: m is reduced as t is wider than a normal interval. Where each
+    question is one outcome, m = C, and the limits are exact.
     """
-    from scipy.special import betaincinv
-
     low, high = limits
     n_questions, total = int(np.count_nonzero(n_P)), n_P.sum()
     if not high > low:
@@ -108,12 +106,21 @@ def share_interval(count_P: Array, n_P: Array, *, limits: Limits = (0.0, 1.0)) -
         if variance <= 1e-15:
             return unseen_interval(low + p * (high - low), n_questions, limits)
         m = p * (1 - p) / variance * (t_quantile(math.inf) / t_quantile(n_questions - 1)) ** 2
-    hits = min(max(p, 0.0), 1.0) * m
-    ends = (
+    ends = exact_interval(min(max(p, 0.0), 1.0) * m, m)
+    return low + ends[0] * (high - low), low + ends[1] * (high - low)
+
+
+def exact_interval(hits: float, m: float) -> Interval:
+    """Limits of a share of which ``hits`` of m independent outcomes, whole numbers or not, are counted.
+
+    Source: Clopper & Pearson 1934, doi:10.1093/biomet/26.4.404.
+    """
+    from scipy.special import betaincinv
+
+    return (
         0.0 if hits <= 1e-9 else float(betaincinv(hits, m - hits + 1, ALPHA / 2)),
         1.0 if hits >= m - 1e-9 else float(betaincinv(hits + 1, m - hits, 1 - ALPHA / 2)),
     )
-    return low + ends[0] * (high - low), low + ends[1] * (high - low)
 
 
 def _gaps_interval(resampled: Resampled, n: int, power: int, limits: Limits) -> Interval:

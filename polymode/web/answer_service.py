@@ -26,11 +26,12 @@ from polymode.types import AnswerSet, Decision, DecisionKind
 from polymode.web.batching import Batcher, ClosedError, PromptRequest, QueueFullError, ShareFullError
 from polymode.web.gate import ServerMetrics
 from polymode.web.keys import EVERYBODY, Caller
-from polymode.web.live.answers import ESCALATED, RANDOM, LiveAnswer
+from polymode.web.live.answers import LiveAnswer
 from polymode.web.live.monitor import LiveMonitor
 from polymode.web.live.recorder import LiveRecorder
 from polymode.web.problems import Problem
 from polymode.web.reviews.queue import ReviewQueue
+from polymode.web.reviews.records import ESCALATED, RANDOM
 from polymode.web.schema import AnswerItem, AnswerSetReply, AnswerSetRequest, Usage
 from polymode.web.slots import OnSlot, SlotReader
 

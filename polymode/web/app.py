@@ -75,10 +75,8 @@ def create_app(
         allow_origins: other sites whose scripts may call the API from a browser; ``*`` for all.
         live: where answers are stored, to see whether guarantees still hold; by default nothing is stored.
     """
-    server_metrics, access = (
-        ServerMetrics(),
-        Access(keys or Keys(), hosts, limits or Limits(), base_path, allow_origins),
-    )
+    access = Access(keys or Keys(), hosts, limits or Limits(), base_path, allow_origins)
+    server_metrics = ServerMetrics()
     batcher = Batcher(generator, size=size, wait=wait, room=room, workers=workers, on_batch=server_metrics.count_batch)
     server_metrics.watch_queue(lambda: batcher.n_waiting)
     monitor = None if live is None else LiveMonitor(live, serving.policy)

@@ -270,8 +270,8 @@ def _shape(schema: Any, root: Mapping[str, Any], depth: int = 0) -> Any:
         return None
     if isinstance(reference := schema.get("$ref"), str):
         definitions = root.get("$defs")
-        found = definitions.get(reference.rpartition("/")[2]) if isinstance(definitions, Mapping) else None
-        return _shape(found, root, depth + 1)
+        target = definitions.get(reference.rpartition("/")[2]) if isinstance(definitions, Mapping) else None
+        return _shape(target, root, depth + 1)
     if isinstance(fields := schema.get("properties"), Mapping):
         return {name: _shape(field, root, depth + 1) for name, field in fields.items()}
     if "items" in schema:

@@ -33,12 +33,12 @@ def most_connections() -> int:
         import resource
     except ImportError:  # a system without such limits
         return MAX_CONNECTIONS
-    wanted = MAX_CONNECTIONS + SPARE_FILES
+    enough = MAX_CONNECTIONS + SPARE_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        soft = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
+    if soft != resource.RLIM_INFINITY and soft < enough:
+        soft = enough if hard == resource.RLIM_INFINITY else min(hard, enough)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    files = wanted if soft == resource.RLIM_INFINITY else soft
+    files = enough if soft == resource.RLIM_INFINITY else soft
     return max(LEAST_CONNECTIONS, min(MAX_CONNECTIONS, files - SPARE_FILES))
 
 

@@ -41,7 +41,7 @@ class SlotReader:
     """
 
     def __init__(self, k: int, n: int, on_slot: OnSlot) -> None:
-        self._k, self._on_slot, self._n_told = k, on_slot, [0] * n
+        self._k, self._on_slot, self._next = k, on_slot, [0] * n
 
     def read(self, sample: int, text: str) -> None:
         """The text of a completion so far; called again as it grows."""
@@ -53,9 +53,9 @@ class SlotReader:
             self._tell(sample, answer_set.answers)
 
     def _tell(self, sample: int, answers: Sequence[Answer]) -> None:
-        first = self._n_told[sample]
+        first = self._next[sample]
         for number, answer in enumerate(answers[first:], first + 1):
-            self._n_told[sample] = number
+            self._next[sample] = number
             self._on_slot(Slot(completion=sample + 1, slot=number, text=answer.text, confidence=answer.confidence))
 
 

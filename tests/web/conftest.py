@@ -103,13 +103,16 @@ Live = Callable[..., int]
 
 @pytest.fixture
 def live(model: Model) -> Iterator[Live]:
-    """Starts a real server and returns its port: keyword arguments of `create_app`, or a whole ``app``."""
+    """Starts a real server and returns its port: keyword arguments of `create_app`, or a whole ``app``; its ``http``."""
     running: list[tuple[uvicorn.Server, threading.Thread, socket.socket]] = []
 
-    def begin(app: Any = None, port: int = 0, settings: dict[str, Any] | None = None, **options: Any) -> int:
+    def begin(
+        app: Any = None, port: int = 0, settings: dict[str, Any] | None = None, http: Any = "auto", **options: Any
+    ) -> int:
         app = app or create_app(serving(**(settings or {})), options.pop("generator", model), **options)
-        sock = socket.create_server(("127.0.0.1", port))
-        server = uvicorn.Server(uvicorn.Config(app, log_level="critical", ws="none", timeout_graceful_shutdown=5))
+        sock = socket.create_server(("127.0.0.1", port), backlog=2048)
+        config = uvicorn.Config(app, http=http, log_level="critical", ws="none", timeout_graceful_shutdown=5)
+        server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
         thread.start()
         running.append((server, thread, sock))

@@ -3,23 +3,20 @@
 import http.client
 import resource
 import socket
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
 import httpx2
 import pytest
-import uvicorn
 
 from polymode.web import connections
-from polymode.web.app import create_app
 from polymode.web.connections import bounded_protocol, most_connections
 from polymode.web.gate import Limits
 
-from .conftest import Model, Start, serving
+from .conftest import Live, Model, Start
 
 SECONDS = 20.0
 URL = "/v1/answer-sets"
@@ -27,34 +24,11 @@ Serve = Callable[..., int]
 
 
 @pytest.fixture
-def serve(model: Model) -> Iterator[Serve]:
+def serve(live: Live) -> Serve:
     """Starts a server with the limits of `bounded_protocol`, and returns its port."""
-    running: list[tuple[uvicorn.Server, threading.Thread, socket.socket]] = []
-
-    def begin(limit: int, head_seconds: float = SECONDS, grace_seconds: float = connections.GRACE_SECONDS) -> int:
-        sock = socket.create_server(("127.0.0.1", 0), backlog=2048)
-        config = uvicorn.Config(
-            create_app(serving(), model),
-            http=bounded_protocol(limit, head_seconds, grace_seconds),
-            log_level="critical",
-            ws="none",
-            timeout_graceful_shutdown=1,
-        )
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
-        thread.start()
-        running.append((server, thread, sock))
-        while not server.started:
-            assert thread.is_alive()
-            time.sleep(0.005)
-        return sock.getsockname()[1]
-
-    yield begin
-    model.gate.set()
-    for server, thread, sock in running:
-        server.should_exit = True
-        thread.join(SECONDS)
-        sock.close()
+    return lambda limit, head_seconds=SECONDS, grace_seconds=connections.GRACE_SECONDS: live(
+        http=bounded_protocol(limit, head_seconds, grace_seconds)
+    )
 
 
 def idle(stack: ExitStack, port: int, n: int, text: bytes = b"") -> list[socket.socket]:

@@ -17,8 +17,6 @@ from polymode.web.live.tables import live_answers, live_events, live_texts
 from polymode.web.reviews.store import Store
 from polymode.web.reviews.tables import storable
 
-RANDOM, ESCALATED = "random", "escalated"
-"""Origin of an item of the queue: drawn for the random share, or there because of what was decided."""
 _RANDOM = random.SystemRandom()
 _WRITE_LOCK = 7_238_114_550_922
 """PostgreSQL advisory lock by which answers become visible in the order of their numbers."""

@@ -16,7 +16,6 @@ from polymode.web.reviews.tables import items, read_items
 
 PATIENCE = timedelta(days=30)
 """How long the tests wait for a question that nobody has reviewed."""
-_PART = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,22 +50,20 @@ def labels_of(live: LiveAnswers) -> list[Label]:
     """Of this deployment, in the order of asking; without questions that had been asked before."""
     a, o = live_answers.c, live_outcomes.c
     chosen = (a.deployment == live.deployment, a.is_random.is_(True), a.is_repeat.is_(False))
-    outcome = (o.verdicts.label("said"), o.at.label("said_at"))
+    outcome = (o.verdicts, o.at.label("outcome_at"))
     query = sa.select(live_answers, *outcome).outerjoin(live_outcomes, o.answer_id == a.id).where(*chosen)
     with live.store.reading() as connection:
         rows = connection.execute(query.order_by(a.id)).all()
-        numbers = [row.item_id for row in rows if row.item_id is not None and row.said is None]
-        by_id: dict[int, ReviewItem] = {}
-        for i in range(0, len(numbers), _PART):
-            own = sa.select(items).where(items.c.id.in_(numbers[i : i + _PART]))
-            by_id |= {item.id: item for item in read_items(connection, own, live.clock())}
+        to_review = query.with_only_columns(a.item_id).where(o.at.is_(None))
+        in_queue = sa.select(items).where(items.c.id.in_(to_review))
+        by_id = {item.id: item for item in read_items(connection, in_queue, live.clock())}
     return [_label(row, by_id.get(row.item_id)) for row in rows]
 
 
 def _label(row: Any, item: ReviewItem | None) -> Label:
-    verdicts, at = row.said, row.said_at
-    if verdicts is None and item is not None and item.state is ReviewState.RESOLVED:
-        verdicts, at = verdicts_of(item), item.finished_at
+    verdicts, at = row.verdicts, row.outcome_at
+    if item is not None and (reviewed := verdicts_of(item)) is not None:
+        verdicts, at = reviewed, item.finished_at
     return Label(
         row.id,
         row.at,

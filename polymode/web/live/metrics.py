@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from polymode.uncertainty import Estimate
 from polymode.web.live.monitor import LiveMonitor
-from polymode.web.live.summary import Figure, summarise
+from polymode.web.live.summary import summarise
 
 
 class LiveMetrics(Collector):
@@ -32,12 +32,11 @@ class LiveMetrics(Collector):
         )
         for one in state.evidence:
             alarm.add_metric([one.kind, one.name], float(one.is_alarm))
-            evidence.add_metric([one.kind, one.name], max(0.0, math.log(max(one.peak, 1)) / math.log(one.limit)))
+            evidence.add_metric([one.kind, one.name], one.share_of_limit)
         yield from (alarm, evidence)
         counts = GaugeMetricFamily("polymode_live_questions", "Questions of this deployment", labels=["which"])
-        n_reviewed = sum(label.verdicts is not None for label in state.labels)
-        numbers = {"answers": state.n_answers, "different": state.n_answers - state.n_repeats}
-        numbers |= {"random": len(state.labels), "reviewed": n_reviewed, "late": state.n_late}
+        numbers = {"answers": state.n_answers, "different": state.n_different}
+        numbers |= {"random": len(state.labels), "reviewed": state.n_reviewed, "late": state.n_late}
         for name, n in numbers.items():
             counts.add_metric([name], n)
         yield counts
@@ -54,7 +53,7 @@ class LiveMetrics(Collector):
             yield _family(f"polymode_live_{name}", words[name], figure)
 
 
-def _family(name: str, text: str, figure: Figure) -> GaugeMetricFamily:
+def _family(name: str, text: str, figure: Estimate) -> GaugeMetricFamily:
     family = GaugeMetricFamily(name, f"{text}, with its 95% interval", labels=["which"])
     for which in ("value", "low", "high"):
         family.add_metric([which], getattr(figure, which))

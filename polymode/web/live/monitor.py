@@ -53,6 +53,16 @@ class LiveState:
     """Questions that these tests passed over."""
 
     @property
+    def n_different(self) -> int:
+        """Different questions that were answered."""
+        return self.n_answers - self.n_repeats
+
+    @property
+    def n_reviewed(self) -> int:
+        """Questions of the random share of which it is known what is right."""
+        return sum(label.verdicts is not None for label in self.labels)
+
+    @property
     def alarms(self) -> tuple[Evidence, ...]:
         """Tests that reached their limits, the earliest first."""
         return tuple(sorted((one for one in self.evidence if one.is_alarm), key=lambda one: one.alarm_at or 0))

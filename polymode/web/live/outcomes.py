@@ -55,7 +55,7 @@ def post_outcome(
         ).first()
         result = _checked(connection, row, outcome, caller, equality_name, now)
         if isinstance(result, Problem):
-            detail = {"reason": result.title, "status": result.status, **_said(outcome)}
+            detail = {"reason": result.title, "status": result.status, **_without_words(outcome)}
             add_event(connection, now, caller.name, "outcome_refused", request_id, detail)
         else:
             assert row is not None
@@ -69,7 +69,7 @@ def post_outcome(
     return result
 
 
-def _said(outcome: Outcome) -> dict[str, Any]:
+def _without_words(outcome: Outcome) -> dict[str, Any]:
     """What an outcome says, without anybody's words."""
     if outcome.verdicts is not None:
         return {"verdicts": list(outcome.verdicts)}
@@ -89,7 +89,7 @@ def _checked(
     own = sa.select(live_outcomes.c.verdicts).where(live_outcomes.c.answer_id == row.id)
     earlier, source = connection.execute(own).scalar(), "an outcome"
     if earlier is None and row.item_id is not None:
-        earlier, source = _reviewed(_item(connection, row.item_id, now)), "a review"
+        earlier, source = verdicts_of(_item(connection, row.item_id, now)), "a review"
     if earlier is None:
         return verdicts
     fix = "send an outcome once; a wrong one is put right in the review queue"
@@ -121,15 +121,13 @@ def _item(connection: sa.Connection, item_id: int, now: datetime) -> ReviewItem 
         return None
 
 
-def _reviewed(item: ReviewItem | None) -> list[bool] | None:
-    """What a review says about the candidates; None where there is no finished one."""
+def verdicts_of(item: ReviewItem | None) -> list[bool] | None:
+    """Whether each distinct answer is right, the most confident first; what nobody can decide is not right.
+
+    None where there is no finished review.
+    """
     if item is None or item.state is not ReviewState.RESOLVED:
         return None
-    return verdicts_of(item)
-
-
-def verdicts_of(item: ReviewItem) -> list[bool]:
-    """Whether each distinct answer is right, the most confident first; what nobody can decide is not right."""
     ranked = sorted((answer.rank, answer.verdict) for answer in item.answers if answer.rank is not None)  # type: ignore[type-var]
     return [verdict is Verdict.CORRECT for _, verdict in ranked]
 

@@ -15,7 +15,8 @@ from itertools import pairwise
 import numpy as np
 
 from polymode.types import DecisionKind
-from polymode.uncertainty.intervals import share_interval, t_quantile
+from polymode.uncertainty import Estimate
+from polymode.uncertainty.intervals import exact_interval, share_interval, t_quantile
 from polymode.web.live.labels import Label
 from polymode.web.live.monitor import HOUR, LiveState
 
@@ -28,16 +29,6 @@ KINDS = tuple(kind.value for kind in DecisionKind)
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
-    """A number with its 95% interval; NaN where it is not defined."""
-
-    value: float
-    low: float
-    high: float
-    n: int
-
-
-@dataclass(frozen=True, slots=True)
 class Period:
     """What happened in some time."""
 
@@ -45,14 +36,14 @@ class Period:
     end: datetime
     n: int
     """Answers."""
-    decisions: dict[str, Figure]
+    decisions: dict[str, Estimate]
     """Share of each decision."""
     n_reviewed: int
-    failures: Figure
+    failures: Estimate
     """Share of the reviewed questions with something shown where nothing of it is right."""
-    coverage: Figure
+    coverage: Estimate
     """Share of the reviewed questions with a right answer among the candidates."""
-    gap: Figure
+    gap: Estimate
     """Expected number of right answers, the sum of the confidences, less the number of right ones."""
 
     @property
@@ -72,7 +63,7 @@ class Bin:
     high: float
     confidence: float
     """Mean."""
-    right: Figure
+    right: Estimate
     """Share of right ones."""
 
 
@@ -136,31 +127,25 @@ def _bins(labels: Sequence[Label]) -> list[Bin]:
             n_P[number] += 1
         limits = share_interval(count_P[n_P > 0], n_P[n_P > 0]) if len({row[0] for row in own}) > 1 else (0.0, 1.0)
         value = sum(row[2] for row in own) / len(own)
-        out.append(Bin(low, high, sum(row[1] for row in own) / len(own), Figure(value, *limits, len(own))))
+        out.append(Bin(low, high, sum(row[1] for row in own) / len(own), Estimate(value, *limits, len(own))))
     return out
 
 
-def share(count: int, n: int) -> Figure:
+def share(count: int, n: int) -> Estimate:
     """A share of independent outcomes, with exact limits."""
-    if n == 0:
-        return Figure(math.nan, math.nan, math.nan, 0)
-    from scipy.special import betaincinv
-
-    low = 0.0 if count == 0 else float(betaincinv(count, n - count + 1, 0.025))
-    high = 1.0 if count == n else float(betaincinv(count + 1, n - count, 0.975))
-    return Figure(count / n, low, high, n)
+    return Estimate(count / n, *exact_interval(count, n), n) if n else Estimate(math.nan, math.nan, math.nan, 0)
 
 
-def share_of(outcomes: Sequence[bool]) -> Figure:
+def share_of(outcomes: Sequence[bool]) -> Estimate:
     """The share of true ones."""
     return share(sum(outcomes), len(outcomes))
 
 
-def mean(values: Sequence[float]) -> Figure:
+def mean(values: Sequence[float]) -> Estimate:
     """The mean of independent numbers, with the limits of Student's t."""
     n = len(values)
     if n < 2:
-        return Figure(values[0] if n else math.nan, math.nan, math.nan, n)
+        return Estimate(values[0] if n else math.nan, math.nan, math.nan, n)
     half = t_quantile(n - 1) * float(np.std(values, ddof=1)) / math.sqrt(n)
     value = float(np.mean(values))
-    return Figure(value, value - half, value + half, n)
+    return Estimate(value, value - half, value + half, n)

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from polymode.web.reviews.tables import UtcTime, metadata
+from polymode.web.reviews.tables import UtcTime, metadata, numbered_table
 
-live_answers = sa.Table(
+live_answers = numbered_table(
     "live_answers",
-    metadata,
-    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
     sa.Column("request_id", sa.Text, nullable=True),  # None once it is deleted
     sa.Column("deployment", sa.Text, nullable=False),
     sa.Column("fingerprint", sa.Text, nullable=False),
@@ -32,7 +30,6 @@ live_answers = sa.Table(
     sa.UniqueConstraint("request_id"),
     sa.Index("ix_live_answers_deployment", "deployment", "id"),
     sa.Index("ix_live_answers_fingerprint", "fingerprint"),
-    sqlite_autoincrement=True,
 )
 """Answers, in numbers; ``confidences`` of the distinct answers as decided on, the highest first."""
 
@@ -56,15 +53,12 @@ live_outcomes = sa.Table(
 )
 """What was accepted: whether each distinct answer is right, in the order of the confidences."""
 
-live_events = sa.Table(
+live_events = numbered_table(
     "live_events",
-    metadata,
-    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
     sa.Column("at", UtcTime, nullable=False),
     sa.Column("who", sa.Text, nullable=False),
     sa.Column("what", sa.Text, nullable=False),
     sa.Column("request_id", sa.Text, nullable=False),
     sa.Column("detail", sa.JSON, nullable=False),
-    sqlite_autoincrement=True,
 )
 """The audit trail, which only grows: outcome_accepted, outcome_refused, deleted."""

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
-
 from fastapi import APIRouter
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from polymode.policy.monitoring import ALARM_RATE, GUARANTEE, QUESTIONS, SETS, Evidence
+from polymode.policy.monitoring import ALARM_RATE, GUARANTEE, QUESTIONS, SETS
 from polymode.web.keys import EVERYBODY
 from polymode.web.live.labels import PATIENCE
-from polymode.web.live.monitor import LiveMonitor
+from polymode.web.live.monitor import FRESH_SECONDS, LiveMonitor
 from polymode.web.live.summary import summarise
 from polymode.web.pages.rendering import caller_of, render
 
@@ -35,19 +33,12 @@ def live_page(monitor: LiveMonitor) -> APIRouter:
             state=state,
             summary=await run_in_threadpool(summarise, state),
             live=monitor.live,
-            n_reviewed=sum(label.verdicts is not None for label in state.labels),
-            n_different=state.n_answers - state.n_repeats,
             evidence=[(HEADINGS[kind], [one for one in state.evidence if one.kind == kind]) for kind in HEADINGS],
-            strength=strength,
             largest_alpha=max((one.alpha for _, one in policy.promises), default=None),
             review=f"/reviews/{item_id}" if item_id is not None and may_review else None,
             patience=PATIENCE.days,
+            fresh_seconds=FRESH_SECONDS,
             alarm_rate=ALARM_RATE,
         )
 
     return router
-
-
-def strength(one: Evidence) -> float:
-    """How far the evidence has come to its limit, from 0 to 1, in logarithms."""
-    return min(1.0, max(0.0, math.log(max(one.peak, 1.0)) / math.log(one.limit)))

@@ -22,7 +22,7 @@ from starlette.responses import HTMLResponse, Response
 
 from polymode.report.table import row_of
 from polymode.web.keys import NOBODY, Caller
-from polymode.web.pages.sessions import new_token
+from polymode.web.pages.sessions import base_path_of, new_token
 from polymode.web.problems import Problem
 
 if TYPE_CHECKING:
@@ -45,11 +45,6 @@ def pages_of(request: Request) -> Site:
 def caller_of(request: HTTPConnection) -> Caller:
     """Who sends the request; nobody where it was refused before that was known."""
     return request.scope.get("state", {}).get("caller", NOBODY)
-
-
-def base_path_of(connection: HTTPConnection) -> str:
-    """Where a proxy shows the server; empty at the root."""
-    return connection.scope.get("state", {}).get("base_path", "")
 
 
 def render(request: Request, name: str, /, *, status: int = 200, **context: Any) -> Response:

@@ -153,8 +153,13 @@ class Sessions:
         """Set the cookie: for this server only, out of reach of scripts, and never sent along from other sites."""
         is_secure = self._is_tls or "https" in (connection.url.scheme, connection.headers.get("origin", "")[:5])
         name = _cookie_name(connection)
-        path = connection.scope.get("state", {}).get("base_path") or "/"
+        path = base_path_of(connection) or "/"
         response.set_cookie(name, token, path=path, httponly=True, samesite="strict", secure=is_secure)
+
+
+def base_path_of(connection: HTTPConnection) -> str:
+    """Where a proxy shows the server; empty at the root."""
+    return connection.scope.get("state", {}).get("base_path", "")
 
 
 def new_token() -> str:

@@ -135,8 +135,6 @@ class Site:
         self.sessions = Sessions(keys, public_url=public_url)
         self.pages: tuple[Page, ...] = ()
         """Those that this server has."""
-        self.monitor: LiveMonitor | None = None
-        """Of the answers in service; None where they are not stored."""
         self._scopes = {page.name: page.scope for page in PAGES}
 
     def owns(self, path: str) -> bool:
@@ -208,7 +206,7 @@ def add_pages(
         monitor: of the answers in service; None where they are not stored.
     """
     site = Site(keys, options.public_url)
-    app.state.pages, site.monitor = site, monitor
+    app.state.pages = site
     parts = {
         "answer_service": answer_service,
         "reviews": options.reviews,

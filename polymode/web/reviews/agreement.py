@@ -17,7 +17,6 @@ from polymode.web.reviews.store import Store
 from polymode.web.reviews.tables import items, rounds
 
 _VERDICTS = tuple(verdict.value for verdict in Verdict)
-N_BOOT = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +70,7 @@ def cohen_kappa(pairs_P: Sequence[Sequence[tuple[str, str]]]) -> tuple[Estimate,
         "share": SumStatistic((agreed_P, table_P_VV.sum(1)), np.divide, n, is_share=True, limits=(0, 1)),
         "kappa": SumStatistic((table_P_VV,), _kappa, n, limits=(-1, 1)),
     }
-    estimates = bootstrap(statistics, len(pairs_P), rng=np.random.default_rng(0), n_boot=N_BOOT)
+    estimates = bootstrap(statistics, len(pairs_P), rng=np.random.default_rng(0))
     return estimates["share"], estimates["kappa"]
 
 

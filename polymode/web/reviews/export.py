@@ -74,7 +74,7 @@ def judged_rows(items: Iterable[ReviewItem]) -> Iterator[dict[str, Any]]:
         labels_K = classes(item.answers, item.equality)
         right_K = [answer.verdict is Verdict.CORRECT for answer in item.answers]
         references = list(dict.fromkeys(label for label, is_right in zip(labels_K, right_K, strict=True) if is_right))
-        own = [answer for answer in item.answers if not answer.added_by]  # they come first
+        own = item.own_answers
         hits: list[Literal[0, 1] | None] = []
         for number, answer in enumerate(own):
             is_hit = right_K[number] and labels_K[number] not in labels_K[:number]

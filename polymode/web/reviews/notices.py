@@ -73,8 +73,8 @@ class Notifier:
     def send_due(self) -> int:
         """Send every notice that is due, once; how many there were. Raises ReviewStoreError."""
         n = 0
-        while not self._stop.is_set() and (taken := self._take()) is not None:
-            self._send(*taken)
+        while not self._stop.is_set() and (due := self._take()) is not None:
+            self._send(*due)
             n += 1
         return n
 

@@ -11,6 +11,9 @@ from polymode.errors import ConfigError
 from polymode.policy.deciding import equality
 from polymode.types import DecisionKind, ParseStatus, Verdict
 
+RANDOM, ESCALATED = "random", "escalated"
+"""Origin of an item: drawn for the random share of all questions (`polymode.web.live`), or there because of what was
+decided."""
 SECOND, ADJUDICATION = 2, 3
 """Rounds of an item that is reviewed again (`polymode.web.reviews.second_reviews`)."""
 
@@ -109,8 +112,7 @@ class ReviewItem:
     asked_by: str | None = None
     """Name of the API key with which it was asked."""
     origin: str | None = None
-    """``random``: drawn for the random share of all questions (`polymode.web.live`), ``escalated`` because of what was
-    decided; None for one that somebody put here by `ReviewQueue.add`."""
+    """RANDOM or ESCALATED; None for one that somebody put here by `ReviewQueue.add`."""
     review_of: int | None = None
     """The item that this is another review of; None for the first."""
     review_round: int | None = None

@@ -9,7 +9,7 @@ review, and nobody gets a copy of what they reviewed. Each finished review of su
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import sqlalchemy as sa
@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from polymode.types import Verdict
 from polymode.web.reviews.records import ADJUDICATION, SECOND, ReviewAnswer, ReviewItem, ReviewState, Round, classes
 from polymode.web.reviews.steps import SYSTEM, Steps
-from polymode.web.reviews.tables import answers, events, items, rounds
+from polymode.web.reviews.tables import answers, events, in_parts, items, rounds
 
 
 def may_review(reviewer: str, *, is_operator: bool = False) -> sa.ColumnElement[bool]:
@@ -59,21 +59,20 @@ def follow_up(steps: Steps, item: ReviewItem, *, is_drawn: bool) -> None:
 
 def rounds_of(connection: sa.Connection, ids: Sequence[int]) -> dict[int, tuple[Round, ...]]:
     """The finished reviews of each item that was drawn, in their order."""
-    found: dict[int, tuple[Round, ...]] = {}
-    for i in range(0, len(ids), 500):  # SQLite takes no more than some thousand parameters
-        own = sa.select(rounds).where(rounds.c.item_id.in_(ids[i : i + 500])).order_by(rounds.c.item_id, rounds.c.round)
+    by_item: dict[int, tuple[Round, ...]] = {}
+    for part in in_parts(ids):
+        own = sa.select(rounds).where(rounds.c.item_id.in_(part)).order_by(rounds.c.item_id, rounds.c.round)
         for row in connection.execute(own).mappings():
             one = Round(**{**row, "verdicts": tuple(row["verdicts"]), "added": tuple(row["added"])})
-            found[one.item_id] = (*found.get(one.item_id, ()), one)
-    return found
+            by_item[one.item_id] = (*by_item.get(one.item_id, ()), one)
+    return by_item
 
 
-def with_rounds(connection: sa.Connection, found: Iterable[ReviewItem]) -> tuple[ReviewItem, ...]:
+def with_rounds(connection: sa.Connection, finished: Sequence[ReviewItem]) -> tuple[ReviewItem, ...]:
     """Items with their rounds; what two reviewers dispute is UNSCORED until it is adjudicated."""
-    found = tuple(found)
-    of = rounds_of(connection, [item.id for item in found])
+    of = rounds_of(connection, [item.id for item in finished])
     out = []
-    for item in found:
+    for item in finished:
         own = of.get(item.id, ())
         disputes = own[0].disputes(own[1]) if len(own) == 2 else ()
         judged = [replace(a, verdict=Verdict.UNSCORED) if n in disputes else a for n, a in enumerate(item.answers)]
@@ -105,9 +104,8 @@ def _copy(steps: Steps, item: ReviewItem, number: int, new: list[ReviewAnswer]) 
     """Put an item into the queue once more, without what its reviewer left on it."""
     connection = steps.connection
     row = dict(connection.execute(sa.select(items).where(items.c.id == item.id)).mappings().one())
-    nothing = ("id", "request_id", "claimed_by", "claimed_until", "finished_by", "finished_at", "assigned_to")
-    row |= dict.fromkeys(nothing)
     del row["id"]
+    row |= dict.fromkeys(("request_id", "claimed_by", "claimed_until", "finished_by", "finished_at", "assigned_to"))
     row |= {"state": ReviewState.OPEN, "note": "", "created_at": steps.now}
     row |= {"review_of": item.id, "review_round": number, "origin": None}  # not drawn, nor escalated, once more
     copy_id = connection.execute(sa.insert(items).values(row).returning(items.c.id)).scalar_one()

@@ -6,7 +6,7 @@ A column is a field of `ReviewItem` or `ReviewAnswer`, so that a row needs no tr
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, get_args, get_type_hints
@@ -77,10 +77,15 @@ metadata = sa.MetaData(
     }
 )
 
-items = sa.Table(
+
+def numbered_table(name: str, *columns: sa.schema.SchemaItem) -> sa.Table:
+    """A table whose rows have numbers in the order in which they were added, none of them used twice."""
+    number = sa.Column("id", sa.Integer, primary_key=True, autoincrement=True)
+    return sa.Table(name, metadata, number, *columns, sqlite_autoincrement=True)
+
+
+items = numbered_table(
     "review_items",
-    metadata,
-    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
     # The state is OPEN, RESOLVED or DISMISSED; that an open item is claimed is said by claimed_until and the clock.
     *_columns(ReviewItem, without=("id", "answers", "rounds")),
     # Place in line before the id: 0 for high risk, 1 for the rest.
@@ -88,7 +93,6 @@ items = sa.Table(
     sa.UniqueConstraint("request_id"),
     sa.Index("ix_review_items_line", "state", "turn", "id"),
     sa.Index("ix_review_items_review_of", "review_of"),
-    sqlite_autoincrement=True,
 )
 
 answers = sa.Table(
@@ -99,14 +103,11 @@ answers = sa.Table(
     *_columns(ReviewAnswer),
 )
 
-events = sa.Table(
+events = numbered_table(
     "review_events",
-    metadata,
-    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
     sa.Column("item_id", sa.ForeignKey("review_items.id"), nullable=False, index=True),
     *_columns(ReviewEvent, without=("id", "item_id", "detail")),
     sa.Column("detail", sa.JSON, nullable=False),
-    sqlite_autoincrement=True,
 )
 
 drafts = sa.Table(
@@ -128,16 +129,13 @@ rounds = sa.Table(
     sa.Column("added", sa.JSON, nullable=False),
 )
 
-notices = sa.Table(
+notices = numbered_table(
     "review_notices",
-    metadata,
-    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
     sa.Column("item_id", sa.ForeignKey("review_items.id"), nullable=False),
     sa.Column("channel", sa.Text, nullable=False),
     # When it is tried, or after its lease tried again.
     sa.Column("next_at", UtcTime, nullable=False, index=True),
     sa.Column("tries", sa.Integer, nullable=False),
-    sqlite_autoincrement=True,
 )
 
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
@@ -146,6 +144,11 @@ _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 def storable(text: str) -> str:
     """``text`` with the characters that databases do not store (NUL, halves of surrogate pairs) replaced."""
     return _UNSTORABLE.sub("\ufffd", text)
+
+
+def in_parts(ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Numbers, a few hundred at a time: SQLite takes no more than some thousand parameters."""
+    return (ids[i : i + 500] for i in range(0, len(ids), 500))
 
 
 def state_is(state: ReviewState, now: datetime) -> sa.ColumnElement[bool]:
@@ -169,9 +172,8 @@ def read_items(connection: sa.Connection, query: sa.Select[Any], now: datetime) 
     """The items that a selection of ``review_items`` gives, in its order."""
     rows = [dict(row) for row in connection.execute(query).mappings()]
     by_item: dict[int, list[ReviewAnswer]] = {row["id"]: [] for row in rows}
-    ids = list(by_item)
-    for i in range(0, len(ids), 500):  # SQLite takes no more than some thousand parameters
-        own = sa.select(answers).where(answers.c.item_id.in_(ids[i : i + 500]))
+    for ids in in_parts(list(by_item)):
+        own = sa.select(answers).where(answers.c.item_id.in_(ids))
         for row in connection.execute(own.order_by(answers.c.item_id, answers.c.number)).mappings():
             by_item[row["item_id"]].append(
                 ReviewAnswer(**{name: row[name] for name in ReviewAnswer.__dataclass_fields__})

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from polymode.web.reviews.agreement import Agreement, agreement
 from polymode.web.reviews.listing import ItemFilter, order_of
-from polymode.web.reviews.records import Draft, ReviewCounts, ReviewEvent, ReviewItem, ReviewState, Round
+from polymode.web.reviews.records import RANDOM, Draft, ReviewCounts, ReviewEvent, ReviewItem, ReviewState, Round
 from polymode.web.reviews.second_reviews import is_hidden, rounds_of, with_rounds
 from polymode.web.reviews.store import Store
 from polymode.web.reviews.tables import drafts, events, items, read_item, read_items, state_is, storable
@@ -63,7 +63,7 @@ class QueueViews:
     def random_share(self) -> tuple[int, int]:
         """Items of the random share, and how many of them are resolved."""
         is_resolved = sa.case((items.c.state == ReviewState.RESOLVED, 1))
-        query = sa.select(sa.func.count(), sa.func.count(is_resolved)).where(items.c.origin == "random")
+        query = sa.select(sa.func.count(), sa.func.count(is_resolved)).where(items.c.origin == RANDOM)
         with self.store.reading() as connection:
             n, n_resolved = connection.execute(query).one()
             return n, n_resolved

@@ -115,9 +115,7 @@ def test_an_alarm_ends_the_guarantee_and_is_told(serve: Serves, caplog: pytest.L
     served = serve(share=0.0, pages=True)
     assert served.ask("Before?")["guarantee"] == "..."
     say(served, store(served, 8, is_random=True))  # 2.5 times the stake each, five bets, limit 40
-    app: Any = served.client.app
-    monitor = app.state.pages.monitor
-    monitor.keep_up()
+    page = served.client.get("/live").text
     reply = served.ask("After?")
     reason = "the guarantee on single answers does not hold any more for the questions that are asked now"
     assert reply["guarantee"] is None and reply["no_guarantee"] == reason
@@ -126,7 +124,6 @@ def test_an_alarm_ends_the_guarantee_and_is_told(serve: Serves, caplog: pytest.L
     assert 'polymode_live_alarm{kind="guarantee",name="single answers"} 1.0' in metrics
     assert 'polymode_live_questions{which="reviewed"} 8.0' in metrics
     assert 'polymode_live_failures{which="value"} 1.0' in metrics
-    page = served.client.get("/live").text
     assert reason[1:] in page and "No guarantee is claimed any more" in page and "1.00 " in page
 
 
@@ -160,6 +157,17 @@ def test_another_deployment_starts_anew(serve: Serves) -> None:
     served.live.deployment = "the next"
     state = served.monitor().refresh()
     assert (state.n_answers, state.alarms, state.labels) == (0, (), ())
+
+
+def test_a_state_is_read_anew_only_when_its_time_is_over(serve: Serves, monkeypatch: pytest.MonkeyPatch) -> None:
+    served = serve(pages=True)
+    monkeypatch.setattr(monitor_module, "FRESH_SECONDS", 3600.0)
+    monitor = served.monitor()
+    before = monitor.refresh()
+    store(served, 1)
+    assert monitor.refresh() is before and before.n_answers == 0
+    assert "up to 5 seconds ago" in served.client.get("/live").text
+    assert served.monitor().refresh().n_answers == 1
 
 
 def test_a_conformal_guarantee_is_held_to_the_set_of_all_answers(serve: Serves) -> None:
