@@ -103,7 +103,7 @@ Live = Callable[..., int]
 
 @pytest.fixture
 def live(model: Model) -> Iterator[Live]:
-    """Starts a real server and returns its port: keyword arguments of `create_app`, or a whole ``app``; its ``http``."""
+    """Starts a real server and returns its port: arguments of `create_app`, or an ``app``, and uvicorn's ``http``."""
     running: list[tuple[uvicorn.Server, threading.Thread, socket.socket]] = []
 
     def begin(
