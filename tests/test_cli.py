@@ -791,3 +791,18 @@ def test_what_a_model_writes_cannot_steer_the_terminal() -> None:
     assert "\x1b" not in shown and "\u202e" not in shown
     table, _, decision, reason = shown.split("\n")
     assert table == "> 1  [2Jflu ANSWER xxxxxxxxxx...  0.50  ##########" and len(decision) <= 60 and reason
+
+
+@pytest.mark.parametrize(
+    ("args", "meaning"),
+    [
+        ([], "is one of the conditions to consider"),  # the lab's own prompt, so the lab's questions
+        (["--style", "full"], "is correct"),
+        (["--style", "full", "--exclusive"], "is the one right answer"),
+        (["--style", "full", "--task", "ambigqa"], "is right in one of the question's readings"),
+        (["--style", "full", "--meaning", "is a metal"], "is a metal"),
+    ],
+)
+def test_what_a_confidence_means_is_not_taken_from_a_task_that_nobody_named(args: list[str], meaning: str) -> None:
+    options = parse("answer", "Name a metal.", "--model", "m", *args)
+    assert options.meaning_of_confidences() == meaning

@@ -205,7 +205,7 @@ class DecisionOptions(SamplingOptions):
     """Escalate questions unlike those that the policy was calibrated on; without it they only lose the guarantee."""
     meaning: str | None = None
     """What a confidence is the probability of, in words that follow "the answer": "is the cause"; by default as the
-    task says it."""
+    task says it, where --task is given or the prompt is the task's own."""
 
     def pool_for(self, policy: Policy | None) -> int:
         """Completions of a question that make one set, under a policy."""
@@ -216,7 +216,10 @@ class DecisionOptions(SamplingOptions):
         """What the answer is with the probability that its confidence states."""
         from polymode.tasks import meaning_of
 
-        return self.meaning or meaning_of(self.task) or ("is the one right answer" if self.exclusive else "is correct")
+        # The task of somebody who names neither it nor its prompt is a default, and says nothing of the questions.
+        is_of_task = self.style == "task" or self.task != type(self).task
+        of_task = meaning_of(self.task) if is_of_task else ""
+        return self.meaning or of_task or ("is the one right answer" if self.exclusive else "is correct")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,10 +6,11 @@ Three kinds of evidence, each a test that may be looked at after every question 
 - **inputs**: measures of all questions, against "drawn like those of the calibration".
 - **confidences**: measures of all answer sets, likewise.
 
-Each test has a part of ``ALARM_RATE``: half of it is shared by the guarantees, half by the measures. So where nothing
-has changed, at most one in 20 deployments ever raises an alarm, however long it runs, and however the measures depend
-on each other. That is why each test has its own limit, instead of one for their average: the ranks of one measure are
-independent of its own earlier ranks, but not of those of other measures.
+Each test has a part of ``ALARM_RATE``: half of it is shared by the guarantees, half by the measures. So where the
+guarantees are true and nothing has changed, at most one in 20 deployments ever raises an alarm, however long it runs,
+and however the measures depend on each other. A guarantee that was never true raises one without any change. Each test
+has its own limit, instead of one for their average: the ranks of one measure are independent of its own earlier ranks,
+but not of those of other measures.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from polymode.uncertainty.betting import BettingMartingale, ExchangeabilityTest,
 from polymode.uncertainty.statistics import Array
 
 ALARM_RATE = 0.05
-"""Largest share of deployments without any change that raise an alarm."""
+"""Largest share of deployments with true guarantees and without any change that raise an alarm."""
 MAX_QUESTIONS = 200_000
 """Questions whose measures are compared; the ranks of later ones would cost more memory and tell hardly more."""
 GUARANTEE, QUESTIONS, SETS = "guarantee", "inputs", "confidences"
