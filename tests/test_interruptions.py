@@ -79,7 +79,10 @@ def lines(path: str) -> list[str]:
 
 def start(args: list[str], until: Callable[[], bool], number: int) -> int:
     """Run a command until something is true, send it a signal, and return its exit code."""
+    # A shell starts what runs in its background with SIGINT ignored, and so would be every child of these tests.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen([sys.executable, "-m", "polymode", *args], stderr=subprocess.DEVNULL)
+    signal.signal(signal.SIGINT, before)
     try:
         deadline = time.monotonic() + 60
         while not until():

@@ -96,8 +96,10 @@ def trained(thinking_model: Path, tmp_path_factory: pytest.TempPathFactory) -> T
 
     def run_of(name: str, request: pytest.FixtureRequest) -> Path:
         if name not in made:
-            made[name] = tmp_path_factory.mktemp(name)
-            train(small(name, thinking_model, request), made[name])
+            one = small(name, thinking_model, request)  # skips where its data are missing, each time it is asked for
+            folder = tmp_path_factory.mktemp(name)
+            train(one, folder)
+            made[name] = folder
         return made[name]
 
     return run_of
