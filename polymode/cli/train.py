@@ -52,8 +52,10 @@ def train(options: Train) -> int:
     recipe = changed(Recipe() if options.recipe is None else load_recipe(options.recipe), options.changes)
     need_packages("train")
     from polymode.training import rl
+    from polymode.training.sharding import leave_together
 
     print(f"model: {rl.train(recipe, options.out, resume=options.resume)}")
+    leave_together()
     return 0
 
 

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from accelerate import Accelerator, DistributedType
+from accelerate import Accelerator, DistributedType, PartialState
 from accelerate.utils import gather_object
 
 from polymode.decoding.settings import base_of
@@ -106,3 +106,14 @@ def check_shared(path: Path) -> None:
             f"--out {path.parent} is not seen by process {sees_P.index(False)} of {len(sees_P)}: all nodes need one "
             "file system; name a folder that they share"
         )
+
+
+def leave_together() -> None:
+    """End what connects the processes, once all are done; the last call of a process that trains.
+
+    One whose neighbours have ended already may abort in gloo, after all its work is done, and the launcher then calls
+    the whole run failed.
+    """
+    state = PartialState()
+    state.wait_for_everyone()
+    state.destroy_process_group()

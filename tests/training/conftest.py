@@ -123,12 +123,20 @@ def small_recipe(drinks_model: Path, drinks_file: Path) -> Callable[..., Recipe]
     return build
 
 
+END_TOGETHER = """
+from polymode.training.sharding import leave_together
+leave_together()
+"""
+
+
 @pytest.fixture
 def launch() -> Callable[..., None]:
     """Runs a script in so many processes, one or two."""
 
     def run(n: int, script: Path, *arguments: Path | str) -> None:
-        done = start("ddp" if n == 2 else "one", script, *arguments)
+        whole = script.with_name(f"whole_{script.name}")
+        whole.write_text(script.read_text() + END_TOGETHER)
+        done = start("ddp" if n == 2 else "one", whole, *arguments)
         assert done.returncode == 0, done.stderr[-2000:]
 
     return run

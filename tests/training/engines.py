@@ -130,6 +130,7 @@ def main(options: str, run: str, *flags: str) -> None:
     _choose_backend()
     from polymode.training.recipe import recipe_from
     from polymode.training.rl import train
+    from polymode.training.sharding import leave_together
     from polymode.training.shared_prompt import SharedPromptTrainer
 
     stock = SharedPromptTrainer._generate_single_turn
@@ -151,6 +152,7 @@ def main(options: str, run: str, *flags: str) -> None:
     SharedPromptTrainer._generate_single_turn = generate  # type: ignore[method-assign]
     recipe = recipe_from(json.loads(Path(options).read_text(encoding="utf-8")))
     train(recipe, Path(run), resume="resume" in flags)
+    leave_together()
 
 
 if __name__ == "__main__":
