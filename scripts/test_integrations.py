@@ -26,6 +26,8 @@ NOT_OFFERED = re.compile(
     r"Network is unreachable|name resolution|Connection|ProxyError"
 )
 """What pip says when a package cannot be had here, as opposed to a set that does not fit together."""
+LEAST_BYTES = 200e6
+"""An environment that cannot be made beside less free space than this has met a full disk, whatever its tools say."""
 LEAST_SECONDS = 20
 """With less time left than this an environment is not begun."""
 
@@ -121,10 +123,19 @@ def install(entry: dict[str, Any], folder: Path, log: Path, end: float) -> str:
         if status:
             said = [line for line in log.read_text(encoding="utf-8").splitlines() if not line.startswith("WARNING")]
             reason = next((line for line in said if line.startswith("ERROR")), said[-1] if said else "pip failed")
+            free = shutil.disk_usage(FOLDER).free
+            if free < LEAST_BYTES:
+                return f"the disk is full ({free / 1e6:.0f} MB are free): {reason.removeprefix('ERROR: ')[:100]}"
             offered = not NOT_OFFERED.search("\n".join(said))
             return f"{'!' if offered else ''}{reason.removeprefix('ERROR: ')[:160]}"
     stamp.write_text(fingerprint, encoding="utf-8")
     return ""
+
+
+def remove(entry: dict[str, Any]) -> None:
+    """Delete an environment of one's own; its log stays."""
+    if "shares" not in entry:
+        shutil.rmtree(FOLDER / entry["name"], ignore_errors=True)
 
 
 def part_of(test: str) -> str:
@@ -223,6 +234,7 @@ def main() -> int:
     known = environments()
     parser.add_argument("names", nargs="*", help=f"environments: {', '.join(entry['name'] for entry in known)}")
     parser.add_argument("--minutes", type=float, default=60, help="longest time of the whole run")
+    parser.add_argument("--remove", action="store_true", help="delete each environment when its tests have run")
     options = parser.parse_args()
     if unknown := set(options.names) - {entry["name"] for entry in known}:
         parser.error(f"no environment is called {', '.join(sorted(unknown))}")
@@ -240,6 +252,8 @@ def main() -> int:
             outcomes.append(Outcome(entry["name"], reason="no time is left"))
         else:
             outcomes.append(test(entry, end, totals))
+            if options.remove:
+                remove(entry)
     print(table(outcomes))
     for outcome in outcomes:
         for reason in outcome.skipped:
