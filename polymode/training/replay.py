@@ -17,6 +17,7 @@ It says the same on average with far less noise; where the probe is no better th
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -139,8 +140,7 @@ class Replay(TrainerCallback):
             left = 1.0 if step < self.options.steps else (n - step) / self.options.last_steps
             self._optimizer.param_groups[0]["lr"] = left * self.options.learning_rate
             chosen = self._rng.choice(len(self.buffer), self.options.batch, replace=False)
-            loss, score = self._loss_of(model, [self.buffer[i] for i in chosen], choices)
-            loss.backward()
+            score = self._add_gradients(model, [self.buffer[i] for i in chosen], choices)
             torch.nn.utils.clip_grad_norm_(model.parameters(), args.max_grad_norm)
             self._optimizer.step()
             model.zero_grad()
@@ -151,10 +151,42 @@ class Replay(TrainerCallback):
         weights = [weight for weight in model.parameters() if weight.requires_grad]
         return torch.optim.AdamW(weights, lr=self.options.learning_rate, weight_decay=0.0)
 
-    def _loss_of(
-        self, model: Any, batch: Sequence[JudgedCompletion], choices: Choices
-    ) -> tuple[torch.Tensor, float | None]:
-        """Loss of a batch, and its mean confidence loss, if any token of it decides a confidence."""
+    def _add_gradients(self, model: Any, batch: Sequence[JudgedCompletion], choices: Choices) -> float | None:
+        """Gradients of the loss of a batch; its mean confidence loss, if any token of it decides a confidence."""
+        confidences: list[list[JudgedConfidence]] = []
+        n_other = 0
+        for completion in batch:
+            labels = [completion.label(slot) for slot in range(len(completion.labels))]
+            confidences.append(judged_confidences(choices, completion.stated, labels, 1.0))
+            n_other += len(completion.ids) - sum(len(one.tokens) for one in completion.stated)
+        n_confidences = sum(map(len, confidences))
+        total, rows = 0.0, self._rows_at_once(batch)
+        for start in range(0, len(batch), rows):
+            chunk = slice(start, start + rows)
+            other, expected, score = self._loss_sums(model, batch[chunk], confidences[chunk])
+            (expected / max(n_confidences, 1) + self.options.anchor * other / max(n_other, 1)).backward()
+            total += score
+        return total / n_confidences if n_confidences else None
+
+    def _rows_at_once(self, batch: Sequence[JudgedCompletion]) -> int:
+        """How many completions of a batch have room together: no more tokens than the trainer's device batches have.
+
+        Those share a prompt among the completions of a question; here each completion comes with a prompt of its own,
+        so that as many rows could need several times the memory. The same number on all processes, whose passes
+        through the model must go together.
+        """
+        args = self._trainer.args
+        rows, n_prompts = args.per_device_train_batch_size, args.per_device_train_batch_size / args.num_generations
+        widths = torch.tensor([[max(len(c.prompt) for c in batch), max(len(c.ids) for c in batch)]])
+        widths = self._trainer.accelerator.gather(widths.to(self._trainer.accelerator.device)).amax(0)
+        n_prompt, n_completion = map(int, widths)
+        room = math.ceil(n_prompts) * n_prompt + rows * n_completion
+        return min(len(batch), max(1, room // (n_prompt + n_completion)))
+
+    def _loss_sums(
+        self, model: Any, batch: Sequence[JudgedCompletion], confidences: Sequence[Sequence[JudgedConfidence]]
+    ) -> tuple[torch.Tensor, torch.Tensor, float]:
+        """Sums over some completions: cross-entropy of other tokens, expected losses, mean losses of confidences."""
         trainer = self._trainer
         causal = base_of(trainer.accelerator.unwrap_model(model))
         inputs = self._tensors(batch)
@@ -163,21 +195,18 @@ class Replay(TrainerCallback):
         mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], 1)
         with hidden_states_of(causal.base_model) as calls:
             log_probs_N_T, _, _ = trainer._get_per_token_logps_and_entropies(model, ids, mask, n_completion)
-        confidences: list[list[JudgedConfidence]] = []
         is_other_N_T = inputs["completion_mask"].clone()
         for row, completion in enumerate(batch):
-            labels = [completion.label(slot) for slot in range(len(completion.labels))]
-            confidences.append(judged_confidences(choices, completion.stated, labels, 1.0))
             for one in completion.stated:
                 # Only the number: what ends it is format too, above all the end of the completion.
                 is_other_N_T[row, one.first : one.first + len(one.tokens)] = 0
-        anchor = -(log_probs_N_T * is_other_N_T).sum() / is_other_N_T.sum().clamp(min=1)
+        other = -(log_probs_N_T * is_other_N_T).sum()
         flat = [one for row in confidences for one in row]
         if not flat:
-            return self.options.anchor * anchor, None
+            return other, other.new_zeros(()), 0.0
         hidden_M_H = completion_states(calls, inputs)[choice_places(confidences)]
         losses_M = expected_losses(flat, self._numbers, hidden_M_H, causal, float(trainer.temperature))
-        return losses_M.sum() / len(flat) + self.options.anchor * anchor, mean_loss(flat, losses_M)
+        return other, losses_M.sum(), len(flat) * mean_loss(flat, losses_M)
 
     def _tensors(self, batch: Sequence[JudgedCompletion]) -> dict[str, torch.Tensor]:
         """The batch as TRL lays it out: prompts padded on the left, completions on the right."""

@@ -7,16 +7,19 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from polymode.errors import ConfigError
 from polymode.tasks.records import Records
 from polymode.training.recipe import Recipe
+from polymode.training.replay import Replay
 from polymode.training.rl import build_trainer, train
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.*:FutureWarning")
@@ -191,6 +194,39 @@ def test_a_run_goes_through_with(options: dict[str, Any], small_recipe: Callable
         assert all(0 <= line["replay_confidence_loss"] <= 1 for line in lines[-1:])
 
 
+def test_replay_in_parts_is_replay_of_the_whole_batch(
+    small_recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = {}
+    for rows in (6, 4, 1):  # 6 = 4 + 2: parts of unlike size
+        monkeypatch.setattr(Replay, "_rows_at_once", lambda self, batch, rows=rows: rows)
+        recipe = small_recipe(credit="expected", max_steps=1, replay={"batch": 6, "last_steps": 3})
+        target = train(recipe, tmp_path / str(rows))
+        weights[rows] = load_file(target / "model.safetensors")
+    for name, weight in weights[6].items():
+        torch.testing.assert_close(weights[4][name], weight, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(weights[1][name], weight, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("device_batch", "group", "n_prompt", "n_completion", "rows"),
+    [
+        (16, 8, 300, 100, 5),  # 2 x 300 + 16 x 100 tokens are 5 x 400 and something
+        (16, 8, 10, 100, 14),
+        (4, 8, 300, 20, 1),  # half a question's group
+        (64, 8, 10, 100, 16),  # all
+    ],
+)
+def test_replay_needs_no_more_room_than_a_step(
+    device_batch: int, group: int, n_prompt: int, n_completion: int, rows: int
+) -> None:
+    args = SimpleNamespace(per_device_train_batch_size=device_batch, num_generations=group)
+    accelerator = SimpleNamespace(gather=lambda widths: widths, device="cpu")
+    replay = SimpleNamespace(_trainer=SimpleNamespace(args=args, accelerator=accelerator))
+    batch = [SimpleNamespace(prompt=[0] * n_prompt, ids=[0] * n_completion)] * 16
+    assert Replay._rows_at_once(replay, batch) == rows  # pyright: ignore[reportArgumentType]
+
+
 def test_a_resumed_run_with_replay_takes_the_same_steps(small_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
     recipe = small_recipe(
         credit="expected",
@@ -292,9 +328,11 @@ SCRIPT = """
 import json, sys
 from pathlib import Path
 import torch
+from safetensors.torch import load_file
 from transformers import AutoTokenizer
 from polymode.tasks.records import Records
 from polymode.training.recipe import Recipe
+from polymode.training.replay import Replay
 from polymode.training.rl import build_trainer
 values, texts, folder = json.loads(Path(sys.argv[1]).read_text()), json.loads(sys.argv[2]), Path(sys.argv[3])
 values["data"] = Path(values["data"])
