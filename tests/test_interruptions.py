@@ -258,3 +258,25 @@ def test_unknown_metrics_are_refused_before_anything_is_judged(capsys: pytest.Ca
     assert "slow_back_end" in capsys.readouterr().err and not lines("asked.txt")
     assert main(["evaluate", "run/judged.jsonl"]) == 2
     assert "is what evaluate writes: name the completions" in capsys.readouterr().err
+
+
+def test_two_commands_on_one_output_are_one_too_many(capsys: pytest.CaptureFixture[str]) -> None:
+    args = generate_args("run", delay=0.15)
+    process = subprocess.Popen([sys.executable, "-m", "polymode", *args], stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while len(lines("run/completions.jsonl.part")) < 2:
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.01)
+        process.send_signal(signal.SIGSTOP)  # so that it is not done before the second looks
+        assert main([*args, "--resume"]) == 2
+        [line] = capsys.readouterr().err.splitlines()
+        assert "completions.jsonl: another process is writing it now: wait until it is done" in line
+    finally:
+        process.kill()
+        process.wait()
+    n_finished = len(lines("run/completions.jsonl.part"))
+    stored_without_delay("run", 0.15)
+    assert main(generate_args("run", "--resume")) == 0
+    assert f"resumed: {n_finished} completions are finished" in capsys.readouterr().out
+    assert sorted(path.name for path in Path("run").iterdir()) == ["completions.jsonl", "config.json"]

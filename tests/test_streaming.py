@@ -256,7 +256,7 @@ def test_a_damaged_or_lost_part_is_judged_again_and_nothing_counts_twice(
 def test_two_processes_on_one_output_are_one_too_many(tmp_path: Path) -> None:
     path = write(tmp_path, [line("a", ("flu",), (0.5,))])
     with (
-        JudgedPart(tmp_path / runs.JUDGED).alone(),
+        runs.alone(tmp_path / runs.JUDGED),
         pytest.raises(RunExistsError, match=r"judged.jsonl: another process is writing it now: wait until it is done"),
     ):
         evaluate_into(tmp_path, path)

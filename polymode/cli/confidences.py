@@ -91,6 +91,17 @@ class Confidences(VerifierOptions):
 def measure(options: Confidences) -> int:
     """Measure the confidences and write completions that hold them."""
     from polymode import runs
+
+    source = runs.file_in(options.completions, runs.COMPLETIONS)
+    out = options.out or _default_out(source, options.method)
+    if out.resolve() == source.parent.resolve() and source.name == runs.COMPLETIONS:
+        raise ConfigError(f"--out {out} holds the completions that are measured: choose another folder")
+    with runs.alone(out / runs.COMPLETIONS):
+        return _measure(options, source, out)
+
+
+def _measure(options: Confidences, source: Path, out: Path) -> int:
+    from polymode import runs
     from polymode.cli.checks import check_same, hint_at_resume
     from polymode.cli.probing import (
         TrainingAnswers,
@@ -114,10 +125,6 @@ def measure(options: Confidences) -> int:
         raise ConfigError("--fit is missing: a probe learns from judged answers; give a run folder of other questions")
     if options.fit is not None and not is_probe:
         raise ConfigError(f"--fit is for --from probe: leave it out, {options.method} learns nothing")
-    source = runs.file_in(options.completions, runs.COMPLETIONS)
-    out = options.out or _default_out(source, options.method)
-    if out.resolve() == source.parent.resolve() and source.name == runs.COMPLETIONS:
-        raise ConfigError(f"--out {out} holds the completions that are measured: choose another folder")
     named = options.open_verifier()
     verifier = named if named is not None else recorded_verifier(source) or TextVerifier()
     asked = {"auto": None, "yes": True, "no": False}[options.confidence]

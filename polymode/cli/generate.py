@@ -67,11 +67,8 @@ class Generate(SamplingOptions, ProgramOptions):
 def generate(options: Generate) -> int:
     """Sample completions into a run folder."""
     from polymode import runs
-    from polymode.generate import PATIENCE
-    from polymode.generate.batches import sample_batches
-    from polymode.generate.confidences import check_model, measure_in_parts, needs_model
-    from polymode.prompts import QUESTION, build_prompt, check_k, prompt_for
-    from polymode.tasks import examples_of, open_task, verifier_of
+    from polymode.generate.confidences import needs_model
+    from polymode.prompts import check_k
 
     check_k(options.k)
     if options.confidences is not None:
@@ -82,6 +79,18 @@ def generate(options: Generate) -> int:
         if (options.out / runs.COMPLETIONS).exists():
             print(f"completions: {options.out / runs.COMPLETIONS} (already complete)")
             return 0
+    with runs.alone(options.out / runs.COMPLETIONS):
+        return _generate(options)
+
+
+def _generate(options: Generate) -> int:
+    from polymode import runs
+    from polymode.generate import PATIENCE
+    from polymode.generate.batches import sample_batches
+    from polymode.generate.confidences import check_model, measure_in_parts
+    from polymode.prompts import QUESTION, build_prompt, prompt_for
+    from polymode.tasks import examples_of, open_task, verifier_of
+
     part = runs.CompletionsPart(options.out / runs.COMPLETIONS)
     if part.path.exists() and not (options.out / runs.CONFIG).exists():
         raise RunExistsError(f"{part.path} is there without its {runs.CONFIG}: put that back, or choose another --out")

@@ -54,7 +54,7 @@ def warm_up(options: WarmUp) -> int:
     need_packages("train")
     from polymode import runs
     from polymode.tasks import open_task
-    from polymode.warmup import SUMMARY, Sampling, warm_up
+    from polymode.warmup import MODEL, SUMMARY, Sampling, warm_up
 
     task = open_task(options.task, data=options.data, **options.task_options)
     config = {name: value for name, value in runs.to_json(options).items() if name != "changes"}
@@ -67,14 +67,15 @@ def warm_up(options: WarmUp) -> int:
         return options.open_generator(str(folder or options.model), batch=options.sample_batch, dtype=dtype)
 
     sampling = Sampling(options.prompt_style(task), options.max_tokens, options.temperature)
-    summary = warm_up(
-        task, options.out, settings, sampling, open_model, lambda: runs.create(options.out, config, resume=True)
-    )
+    with runs.alone(options.out / MODEL):
+        summary = warm_up(
+            task, options.out, settings, sampling, open_model, lambda: runs.create(options.out, config, resume=True)
+        )
     checked = summary["checked"]
     print(
         f"{summary['demonstrations']} demonstrations of {summary['questions']} questions; clean completions of "
         f"{checked['n']} validation questions (K = {checked['k']}): {summary['clean_before']:.3f} before, "
         f"{summary['clean_after']:.3f} after"
     )
-    print(f"summary: {options.out / SUMMARY}\nmodel: {options.out / 'model'}")
+    print(f"summary: {options.out / SUMMARY}\nmodel: {options.out / MODEL}")
     return 0

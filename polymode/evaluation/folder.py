@@ -91,7 +91,7 @@ def evaluate_into(
     label = None if by is None else partial(label_of, by)
     part = runs.JudgedPart(folder / runs.JUDGED)
     size = source.stat().st_size if source.is_file() else 0
-    with part.alone():
+    with runs.alone(part.target):
         with engine_for(engine, workers, size, verifier) as mapped:
             index = runs.index_completions(source, replace(reading, verifier=verifier), mapped, label=label)
             if by is not None:

@@ -6,7 +6,6 @@ takes. Processes that use a desk wait for each other; an editor that has the fil
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import threading
@@ -16,7 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from polymode import runs
-from polymode.errors import ConfigError, DataNotFoundError, ReviewConflictError, WriteError
+from polymode.errors import ConfigError, DataNotFoundError, ReviewConflictError
 from polymode.relabel.accepting import Accepted, accept, check_out, is_same_file
 from polymode.relabel.data import DataFields
 from polymode.relabel.proposal import Proposal, read_proposals
@@ -145,15 +144,8 @@ class Desk:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """While this lasts no other desk, of this process or another, writes."""
-        place = self._path.with_name(f".{self._path.name}.lock")
-        with self._lock:
-            try:
-                handle = place.open("w")
-            except OSError as exc:
-                raise WriteError(f"cannot write beside {self._path}: {exc.strerror or exc}") from exc
-            with handle:
-                fcntl.flock(handle, fcntl.LOCK_EX)
-                yield
+        with self._lock, runs.alone(self._path, waits=True):
+            yield
 
 
 def _version(proposal: Proposal) -> str:

@@ -87,7 +87,7 @@ def reproduce(
     Raises:
         ConfigError: unknown experiment, part or option, or a folder made with other options.
         DataNotFoundError: the data of the task, or the model, are not there.
-        RunExistsError: the folder exists and ``resume`` is False.
+        RunExistsError: the folder exists and ``resume`` is False, or another process runs this experiment.
         ArmFailedError: an arm ended with an error, raised when all others are finished and on the page.
     """
     every = plans(name, data, options)
@@ -107,11 +107,12 @@ def reproduce(
         parts = [part for part in parts if _has_data(part[0], skip=len(parts) > 1)]
         runs.create(out, {"experiment": name, "data": data, **experiment.content}, resume=True)
     reports, failures = [], []
-    for plan, arms in parts:
-        try:
-            reports.append(_run_plan(launch, plan, arms, out if len(every) == 1 else out / plan.name))
-        except ArmFailedError as exc:  # the other parts do not need it
-            failures.append(exc)
+    with runs.alone(out / runs.CONFIG):
+        for plan, arms in parts:
+            try:
+                reports.append(_run_plan(launch, plan, arms, out if len(every) == 1 else out / plan.name))
+            except ArmFailedError as exc:  # the other parts do not need it
+                failures.append(exc)
     if failures:
         raise failures[0]
     return reports

@@ -16,7 +16,8 @@
 
 ``logs`` makes a completions.jsonl of what inspect_ai (``inspect_logs``) or lm-eval (``lm_eval_samples``) logged.
 Every reader and writer of these files is in this package, one module for each kind. ``files`` writes whole or not at
-all and knows the schema version; ``lines`` reads large files in order or at known offsets.
+all and knows the schema version; ``lines`` reads large files in order or at known offsets; ``locks`` refuses a second
+process that writes the same output.
 """
 
 from polymode.runs.chats import read_chat, read_shots, write_chat
@@ -77,6 +78,7 @@ from polymode.runs.lines import (
     read_jsonl,
     stamp_of,
 )
+from polymode.runs.locks import alone
 from polymode.runs.logs import ImportedLog, import_log, log_at
 from polymode.runs.metrics import CompletionsFile, Metrics, completions_of, fingerprint, read_metrics, remove_metrics
 from polymode.runs.partial import CompletionsPart, JudgedPart
@@ -114,6 +116,7 @@ __all__ = [
     "Questions",
     "Reading",
     "Stamp",
+    "alone",
     "append_step",
     "completion_of",
     "completion_offsets",

@@ -7,16 +7,15 @@ A kill can leave half a line at the end, which is cut off when the part is read.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from polymode.errors import RecordError, RunExistsError, WriteError
+from polymode.errors import RecordError, WriteError
 from polymode.runs.completions import Named, completion_to_row
 from polymode.runs.files import SCHEMA, check_schema, replacing, to_json
 from polymode.runs.lines import parse_object, raw_lines, read_jsonl
@@ -61,37 +60,6 @@ class Part:
             raise WriteError(
                 f"cannot write {self.path}: {exc.strerror or exc}; free space, then go on with --resume"
             ) from exc
-
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Nobody else writes this part meanwhile; the system takes the lock back when a process ends, however it ends.
-
-        Raises:
-            RunExistsError: another process does.
-            WriteError: the lock cannot be written.
-        """
-        lock = self.target.with_name(f".{self.target.name}.lock")
-        try:
-            lock.parent.mkdir(parents=True, exist_ok=True)
-            handle = lock.open("a+b")
-        except OSError as exc:
-            raise WriteError(f"cannot write {lock}: {exc.strerror or exc}; choose another folder") from exc
-        with handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # Whoever had the lock may have removed its file since it was opened here.
-                is_removed = not lock.exists() or not os.path.samestat(os.fstat(handle.fileno()), lock.stat())
-            except OSError:
-                is_removed = True
-            if is_removed:
-                raise RunExistsError(
-                    f"{self.target}: another process is writing it now: wait until it is done, or choose another --out"
-                )
-            try:
-                yield
-            finally:
-                with suppress(OSError):
-                    lock.unlink()
 
     def remove(self) -> None:
         """Remove the part, when its target is written or nothing in it is wanted; raises WriteError."""

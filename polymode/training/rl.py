@@ -51,7 +51,7 @@ from polymode.training.recipe_parts import chat_for, style_for, task_for, verifi
 from polymode.training.reward import ScoreLedger, make_reward_function
 from polymode.training.rows import TrainingRows, check_room, longest_prompt, with_template
 from polymode.training.shaping import check_questions, shaping_for
-from polymode.training.sharding import check_shared, prepare_engine, save_whole
+from polymode.training.sharding import check_shared, only_run, prepare_engine, save_whole
 from polymode.training.shared_prompt import SharedPromptTrainer
 from polymode.training.stalls import StallWarnings
 from polymode.training.trl_options import SEGMENTED, checked, checkpointing_field, lora_config, renamed, trl_fields
@@ -87,7 +87,7 @@ def train(
         verifier: what calls an answer right, instead of the recipe's or the task's own; in config.json likewise.
 
     Raises:
-        RunExistsError: the folder holds a run and ``resume`` is False.
+        RunExistsError: the folder holds a run and ``resume`` is False, or another process trains into it.
         ConfigError: the folder was made with another recipe, or the recipe does not fit the task or model.
         DataNotFoundError: the task's data or the model are not there.
         WriteError: the disk is full.
@@ -102,6 +102,20 @@ def train(
         _check_same(folder, config)
         if runs.holds_model(target):
             return target
+    with only_run(target):
+        return _train(recipe, folder, config, resume=resume, task=task, verifier=verifier)
+
+
+def _train(
+    recipe: Recipe,
+    folder: Path,
+    config: dict[str, Any],
+    *,
+    resume: bool,
+    task: Task | None,
+    verifier: Verifier | QuestionVerifier | None,
+) -> Path:
+    processes, target = PartialState(), folder / MODEL
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
     check_adapters(recipe)

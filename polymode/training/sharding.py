@@ -13,7 +13,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,8 @@ from accelerate import Accelerator, DistributedType, PartialState
 from accelerate.utils import gather_object
 
 from polymode.decoding.settings import base_of
-from polymode.errors import ConfigError, RunIncompleteError
-from polymode.runs import holds_model
+from polymode.errors import ConfigError, RunIncompleteError, UserError, WriteError
+from polymode.runs import alone, holds_model
 
 _WHOLE = {DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU}
 SHARED_SECONDS = 10.0
@@ -89,6 +89,26 @@ def save_whole(trainer: Any, folder: Path) -> None:
             f"no weights were saved with {name_of(accelerator)}: the last checkpoint is whole, so go on with --resume "
             "and the same engine, or train with DDP (accelerate launch --multi_gpu)"
         )
+
+
+@contextmanager
+def only_run(target: Path) -> Iterator[None]:
+    """The processes of this run are the only ones that write ``target`` meanwhile; the first of them has the lock.
+
+    Raises:
+        RunExistsError, WriteError: as `polymode.runs.alone`, in every process, so that none waits for one that raised.
+    """
+    with ExitStack() as locks:
+        refusal: UserError | WriteError | None = None
+        if PartialState().is_main_process:
+            try:
+                locks.enter_context(alone(target))
+            except (UserError, WriteError) as exc:
+                refusal = exc
+        [refusal, *_] = gather_object([refusal])
+        if refusal is not None:
+            raise refusal
+        yield
 
 
 def check_shared(path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from polymode import runs
-from polymode.errors import RecordError, RunExistsError
+from polymode.errors import RecordError
 from polymode.runs import CompletionsPart, JudgedCompletion, JudgedPart
 from polymode.types import Completion, Example, Reference
 
@@ -105,15 +105,3 @@ def test_lines_are_put_in_order_whatever_order_they_were_finished_in(tmp_path: P
     places = [part.append(runs.judged_line(one)) for one in reversed(JUDGED)]
     part.finish(reversed(places))
     assert part.target.read_bytes() == b"".join(map(runs.judged_line, JUDGED))
-
-
-def test_only_one_process_at_a_time_writes_a_part(tmp_path: Path) -> None:
-    part = JudgedPart(tmp_path / "new" / runs.JUDGED)
-    with part.alone():
-        with pytest.raises(RunExistsError, match="another process is writing it now"), part.alone():
-            pass
-        with JudgedPart(tmp_path / runs.JUDGED).alone():
-            pass
-    with part.alone():
-        pass
-    assert list(part.target.parent.iterdir()) == []
