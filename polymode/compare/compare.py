@@ -7,6 +7,7 @@ where a verifier is asked for are all completions judged again, by that one; the
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -67,27 +68,50 @@ def compare_runs(
     }
     with tqdm(total=len(folders), desc="comparing", unit=" folders", delay=_SHOW_AFTER) as bar:
         evaluations = Evaluations(verifier, metrics, n_boot=n_boot, advance=bar.update)
-        data = [read_arm(column.arm, [evaluations.metrics(run) for run in column.runs]) for column in columns]
-        budget = find_budget(data)
-        paid = {column.name: completions_for(budget, one) for column, one in zip(columns, data, strict=True)}
-        differences = {
-            column.name: differences_of(column, base, evaluations, (paid[column.name], paid[base.name]), n_boot=n_boot)
-            for column in columns
-            if column is not base
-        }
+        comparison = compare_columns(columns, base, evaluations, n_boot=n_boot)
     notes = [f"left out, not evaluated: {folder}" for path in paths if path.is_dir() for folder in unfinished(path)]
-    notes += [
-        f"{one.arm.label}: {one.view['n_unscored']:,} of {one.view['n_completions']:,} completions could not be judged "
-        "and are left out" + ("" if one.view["n_sets"] else ", so what depends on verdicts is undefined")
-        for one in data
-        if one.view["n_unscored"]
-    ]
+    notes += comparison.notes
     try:
         examples = worked_examples(columns)
     except RunIncompleteError as exc:  # numbers do not need the texts
         examples = []
         notes.append(f"without worked examples: {exc}")
-    comparison = Comparison(
+    comparison = replace(comparison, notes=tuple(notes))
+    comparison.write(out)
+    write_report(
+        out / runs.REPORT,
+        title="polymode: comparison",
+        intro=comparison.intro(),
+        arms=comparison.data,
+        facts={"command": command, "runs": ", ".join(map(str, paths)), "replicates": f"{n_boot:,}"},
+        examples=examples,
+        differences=comparison.to_baseline,
+    )
+    return comparison
+
+
+def compare_columns(columns: Sequence[Column], base: Column, evaluations: Evaluations, *, n_boot: int) -> Comparison:
+    """The columns with their paired differences to ``base``; nothing is written.
+
+    Raises:
+        ConfigError: columns without a shared question.
+        RunIncompleteError, RecordError: a file is missing or damaged.
+    """
+    data = [read_arm(column.arm, [evaluations.metrics(run) for run in column.runs]) for column in columns]
+    budget = find_budget(data)
+    paid = {column.name: completions_for(budget, one) for column, one in zip(columns, data, strict=True)}
+    differences = {
+        column.name: differences_of(column, base, evaluations, (paid[column.name], paid[base.name]), n_boot=n_boot)
+        for column in columns
+        if column is not base
+    }
+    notes = [
+        f"{one.arm.label}: {one.view['n_unscored']:,} of {one.view['n_completions']:,} completions could not be judged "
+        "and are left out" + ("" if one.view["n_sets"] else ", so what depends on verdicts is undefined")
+        for one in data
+        if one.view["n_unscored"]
+    ]
+    return Comparison(
         columns=tuple(columns),
         data=tuple(with_equal_tokens(data, budget)),
         budget=budget,
@@ -95,17 +119,6 @@ def compare_runs(
         differences=differences,
         notes=tuple(notes),
     )
-    comparison.write(out)
-    write_report(
-        out / runs.REPORT,
-        title="polymode: comparison",
-        intro=comparison.intro(),
-        arms=data,
-        facts={"command": command, "runs": ", ".join(map(str, paths)), "replicates": f"{n_boot:,}"},
-        examples=examples,
-        differences=comparison.to_baseline,
-    )
-    return comparison
 
 
 def pick_against(columns: Sequence[Column], name: str | None) -> Column:

@@ -17,7 +17,8 @@ from polymode.report.equal_tokens import METRIC as EQUAL_TOKENS
 from polymode.report.equal_tokens import TokenBudget
 from polymode.report.examples import WorkedExample, pick_examples
 from polymode.report.headline import strongest
-from polymode.report.table import own_metrics, row_of, table_markdown, write_interval, write_number
+from polymode.report.table import own_metrics, table_markdown, write_interval, write_number
+from polymode.report.words import row_of
 
 TABLE = (
     *("coverage", "coverage_of_best", EQUAL_TOKENS, "recall", "precision", "pass@1", "uniqueness", "unique_answers@30"),

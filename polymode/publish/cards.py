@@ -8,7 +8,8 @@ from typing import Any
 
 import yaml
 
-from polymode.report.table import EMPTY, group_metrics, row_of, write_number
+from polymode.report.table import EMPTY, write_number
+from polymode.report.words import group_metrics, row_of
 from polymode.runs import Metrics
 
 NOT_STATED = "not stated"

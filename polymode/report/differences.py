@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from polymode.report.arms import Cell
-from polymode.report.table import EMPTY, UP, markdown_table, row_of, write_interval, write_number
+from polymode.report.table import EMPTY, markdown_table, write_interval, write_number
+from polymode.report.words import UP, row_of
 
 MARK = "*"
 """Follows a difference whose interval excludes 0."""

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from polymode.report.arms import ArmData, Cell
-from polymode.report.table import row_of, write_interval, write_number
+from polymode.report.table import write_interval, write_number
+from polymode.report.words import row_of
 
 
 @dataclass(frozen=True, slots=True)

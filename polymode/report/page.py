@@ -13,7 +13,7 @@ from typing import Any
 
 from polymode import runs
 from polymode.errors import ConfigError, MissingExtraError
-from polymode.report import table
+from polymode.report import table, words
 from polymode.report.arms import Arm, ArmData, read_arm
 from polymode.report.charts import Markup, assign_styles, clean, css_variables, swatch
 from polymode.report.differences import Difference, Differences, write_parts
@@ -36,12 +36,26 @@ class _CellView:
     """``better`` or ``worse`` for a difference whose interval excludes 0."""
 
 
-_Groups = list[tuple[str, list[tuple[str, table.Row, list[_CellView]]]]]
+_Groups = list[tuple[str, list[tuple[str, words.Row, list[_CellView]]]]]
 """Rows of cells, by metric, under group titles."""
 
 
-def write_report(
-    path: Path,
+def write_report(path: Path, **content: Any) -> Path:
+    """Write the report of `report_html`, which takes ``content``, to ``path``, and return ``path``.
+
+    The file is written whole or not at all.
+
+    Raises:
+        WriteError: the file cannot be written.
+        PolymodeError: as `report_html`.
+    """
+    html = report_html(**content)
+    with runs.writing(path) as handle:
+        handle.write(html)
+    return path
+
+
+def report_html(
     *,
     title: str,
     intro: Sequence[str],
@@ -50,11 +64,12 @@ def write_report(
     facts: Mapping[str, str] | None = None,
     examples: Sequence[WorkedExample] = (),
     differences: Differences | None = None,
-) -> Path:
-    """Write the report of ``arms`` to ``path`` and return ``path``.
+    links: Sequence[tuple[str, str]] = (),
+    with_groups: bool = True,
+) -> str:
+    """The report of ``arms`` as one HTML file.
 
     Args:
-        path: the HTML file; it is written whole or not at all.
         title: heading of the page.
         intro: paragraphs under the heading.
         arms: the arms to compare, in the order of the table's columns; unread ones are read from their folders.
@@ -64,11 +79,12 @@ def write_report(
             value of ``command`` is shown as the command to reproduce it.
         examples: worked examples from `pick_examples`.
         differences: paired differences from a baseline arm.
+        links: texts and addresses before the sections, where the report is a page of a server.
+        with_groups: show groups of the last step of each training.
 
     Raises:
         ConfigError: no arms.
         RunIncompleteError: a run folder lacks a file that is needed.
-        WriteError: the file cannot be written.
         MissingExtraError: matplotlib or Jinja2 is not installed.
     """
     if not arms:
@@ -81,7 +97,7 @@ def write_report(
     columns = list(zip(loaded, assign_styles([data.arm.method for data in loaded]), strict=True))
     facts = dict(facts or {})
     others, names = ((), []) if differences is None else (differences.arms, differences.names)
-    html = _template().render(
+    return _template().render(
         title=title,
         intro=intro,
         command=facts.pop("command", ""),
@@ -97,14 +113,12 @@ def write_report(
         difference_groups=_groups(names, lambda n: [_difference(own.get(n), n) for _, own in others]),
         figures=build_figures(columns, truths),
         examples=examples,
-        step_groups=_step_groups(loaded),
+        step_groups=_step_groups(loaded) if with_groups else [],
         made_with=[row for row in map(_made_with, loaded) if row],
         light=css_variables(0),
         dark=css_variables(1),
+        links=links,
     )
-    with runs.writing(path) as handle:
-        handle.write(html)
-    return path
 
 
 def _step_groups(arms: Sequence[ArmData]) -> list[StepGroups]:
@@ -118,13 +132,13 @@ def _step_groups(arms: Sequence[ArmData]) -> list[StepGroups]:
 
 def _groups(names: Sequence[str], cells_of: Callable[[str], list[_CellView]]) -> _Groups:
     return [
-        (group, [(name, table.row_of(name), cells_of(name)) for name in members])
-        for group, members in table.group_metrics(names)
+        (group, [(name, words.row_of(name), cells_of(name)) for name in members])
+        for group, members in words.group_metrics(names)
     ]
 
 
 def _cell(data: ArmData, name: str) -> _CellView:
-    cell, decimals = data.cell(name), table.row_of(name).decimals
+    cell, decimals = data.cell(name), words.row_of(name).decimals
     interval = table.write_interval(cell, decimals) if cell.is_defined else ""
     spread = table.write_range(cell, decimals)
     return _CellView(table.write_number(cell.value, decimals), interval, table.explain(data, name), spread)
@@ -164,6 +178,7 @@ def _template() -> Any:
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
     )
     environment.filters["swatch"] = swatch
+    environment.filters["words"] = words.words_of
     environment.filters["percent"] = lambda share: f"{100 * min(max(share, 0.0), 1.0):.1f}%"
     return environment.get_template("page.html.j2")
 

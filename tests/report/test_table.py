@@ -6,14 +6,13 @@ from polymode import runs
 from polymode.report.arms import Cell, read_arm
 from polymode.report.table import (
     explain,
-    group_metrics,
-    row_of,
     table_markdown,
     why_empty,
     write_interval,
     write_number,
     write_range,
 )
+from polymode.report.words import GROUPS, group_metrics, row_of, words_of
 
 
 @pytest.mark.parametrize(
@@ -40,6 +39,28 @@ def test_families_sort_by_number_and_unknown_metrics_come_last():
         ("Other", ["mystery"]),
     ]
     assert row_of("coverage@7").better == "↑" and row_of("mystery").label == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("coverage", "Coverage"),
+        ("coverage@10", "Coverage of the top 10"),
+        ("pass@1", "Pass@1"),
+        ("overlap_rouge_l", "Shared text, rouge l"),
+        ("wrong_above@0.5", "Wrong of those stated with 0.5 or more"),
+        ("brier", "Brier score"),
+        ("mystery", "mystery"),
+        ("", ""),
+    ],
+)
+def test_every_metric_has_words(name, words):
+    assert words_of(name) == words
+
+
+def test_no_two_metrics_are_called_the_same():
+    words = [words_of(row.name) for rows in GROUPS.values() for row in rows]
+    assert len(words) == len(set(words)) and all(words)
 
 
 def test_empty_cells_say_why(make_arm):

@@ -9,8 +9,8 @@ import pytest
 
 from polymode import runs
 from polymode.calibrate import read_judged
+from polymode.compare.chosen import differing_questions
 from polymode.compare.compare import compare_runs
-from polymode.compare.two_runs import compare_two
 from polymode.evaluation import Evaluation, evaluate, read_completions
 from polymode.policy import Policy
 from polymode.report.examples import pick_examples
@@ -74,7 +74,7 @@ def test_programs_are_read_without_running_any(tmp_path: Path, monkeypatch: pyte
 
 
 def test_pages_calibration_and_examples_read_it() -> None:
-    two = compare_two(SET, MADE / "clinic/multi-rlcr-k3/seed-0/set", n_boot=0)
+    two = differing_questions([SET, MADE / "clinic/multi-rlcr-k3/seed-0/set"])
     assert two.n_shared == 3 and two.questions == ()
     judged = read_judged(SET / runs.JUDGED)
     assert len(judged.records) == 3 and not judged.n_unusable

@@ -20,7 +20,7 @@ from markupsafe import Markup
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, Response
 
-from polymode.report.table import row_of
+from polymode.report.words import row_of, words_of
 from polymode.web.keys import NOBODY, Caller
 from polymode.web.pages.sessions import base_path_of, new_token
 from polymode.web.problems import Problem
@@ -70,13 +70,16 @@ def render(request: Request, name: str, /, *, status: int = 200, **context: Any)
         "needs_key": sessions.needs_key,
         "csrf_field": csrf_field,
     }
-    text = template.render(shared, **context)
-    if base_path := base_path_of(request):
-        text = _ADDRESS.sub(rf"\g<0>{base_path}", text)
-    response = HTMLResponse(text, status)
+    response = HTMLResponse(below_base_path(request, template.render(shared, **context)), status)
     for cookie in cookies:
         sessions.give_cookie(response, request, cookie)
     return response
+
+
+def below_base_path(request: Request, page: str) -> str:
+    """A page whose addresses begin with the path under which a proxy shows the server."""
+    base_path = base_path_of(request)
+    return _ADDRESS.sub(rf"\g<0>{base_path}", page) if base_path else page
 
 
 @lru_cache(maxsize=1)
@@ -101,8 +104,8 @@ def _templates() -> jinja2.Environment:
         lstrip_blocks=True,
         loader=jinja2.FileSystemLoader(_HERE / "templates"),
     )
-    environment.filters |= {"number": number, "minute": minute, "thousands": "{:,}".format}
-    environment.globals |= {"run_url": run_url, "compare_url": compare_url, "row_of": row_of}
+    environment.filters |= {"number": number, "minute": minute, "thousands": "{:,.0f}".format}
+    environment.globals |= {"run_url": run_url, "compare_url": compare_url, "row_of": row_of, "words_of": words_of}
     macros = vars(environment.get_template("parts.html").module)
     environment.globals |= {name: macro for name, macro in macros.items() if not name.startswith("_")}
     return environment
@@ -132,14 +135,14 @@ def run_url(name: str, **query: object) -> str:
     return _url("/runs/" + quote(name), {key: value for key, value in query.items() if value != "all"})
 
 
-def compare_url(first: str, second: str = "", **query: object) -> str:
-    """Address of a comparison, or of the page that chooses the second run; empty values are left out."""
-    return _url("/compare", {"a": first, "b": second, **query})
+def compare_url(names: Sequence[str], **query: object) -> str:
+    """Address of a comparison of runs; empty values are left out."""
+    return _url("/compare", {"run": list(names), **query})
 
 
 def _url(path: str, query: Mapping[str, object]) -> str:
-    fields = {key: str(value) for key, value in query.items() if value not in (None, "")}
-    return f"{path}?{urlencode(fields, errors='replace')}" if fields else path
+    fields = {key: value for key, value in query.items() if value not in (None, "", [], ())}
+    return f"{path}?{urlencode(fields, doseq=True, errors='replace')}" if fields else path
 
 
 def number_in(text: str) -> int | None:

@@ -1,30 +1,39 @@
-"""Pages of runs: the list, one run with its questions, one question with all its data (layer L6)."""
+"""Pages of runs: the list, one run with its questions, one question with all its data, reports (layer L6)."""
 
 from __future__ import annotations
 
 import asyncio
-import math
-from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import FileResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 
 from polymode import runs
-from polymode.compare.columns import DEEP
-from polymode.compare.figures import DrawnFigure
 from polymode.errors import PolymodeError
-from polymode.report.table import group_metrics
+from polymode.uncertainty.intervals import exact_interval
 from polymode.web.browsing.question_index import SURE, Kind, QuestionIndex
 from polymode.web.browsing.run_folders import RUN_FILES, Entry, RunFolders, entry_of, home_of, list_experiments
-from polymode.web.pages.rendering import compare_url, list_name, list_part, render, run_url, whole_number
+from polymode.web.pages.rendering import (
+    below_base_path,
+    compare_url,
+    list_name,
+    list_part,
+    render,
+    run_url,
+    whole_number,
+)
 from polymode.web.pages.run_reader import MAX_ATTEMPTS, RunReader
 from polymode.web.problems import Problem, problem_of_error
 
-FILE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; base-uri 'none'"
-"""Content policy of files in run folders: their own styles and images, nothing else."""
+REPORT_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; base-uri 'none'; "
+    "form-action 'none'"
+)
+"""Content policy of reports: their own styles and images, nothing else."""
+LETTERS = "ABCDEFGHIJKL"
+"""Names of runs beside each other, which are at most so many."""
 PER_PAGE = 25
 """Questions on a page."""
 HEADLINE = ("coverage", "pass@1", "brier", "ece", "tokens_per_set")
@@ -60,25 +69,20 @@ def run_pages(reader: RunReader) -> APIRouter:
         if "question" in request.query_params:
             return await _question(reader, request, name)
         if part == "report":
-            return await _report(reader, name)
-        if part == "figures":
-            return figures_page(request, await reader.figures(name), name, partial(run_url, name))
-        if part == "drawing":
-            return drawing(await reader.figures(name), request)
+            return await _report(reader, request, name)
         return await _run(reader, request, name)
 
     return router
 
 
 async def _question(reader: RunReader, request: Request, name: str) -> Response:
-    """One question; with ``beside`` also as another run answered it."""
+    """One question; with ``beside`` also as other runs answered it."""
     index = await reader.index(name)
     number = whole_number(request, "question", 1)
     if number > len(index):
         raise Problem(404, f"{name} has {len(index):,} questions", fix="go back to the list of questions")
     sides = [(name, number, await reader.question(name, index, number - 1))]
-    beside = request.query_params.get("beside", "")
-    if beside:
+    for beside in chosen_runs(request, "beside"):
         other = await reader.index(beside)
         place = other.number(sides[0][2].id)
         if place is None:
@@ -98,6 +102,8 @@ async def _question(reader: RunReader, request: Request, name: str) -> Response:
         max_attempts=MAX_ATTEMPTS,
         around=[None if at is None else run_url(name, question=at + 1, show=show, find=find) for at in around],
         back=run_url(name, show=show, find=find),
+        comparison=compare_url([side for side, *_ in sides], part="questions"),
+        letters=LETTERS,
         show=show,
     )
 
@@ -111,7 +117,6 @@ async def _run(reader: RunReader, request: Request, name: str) -> Response:
             questions, problem = await _questions(reader, request, name), ""
         except (PolymodeError, OSError) as exc:  # the metrics are still shown
             problem = problem_of_error(exc).line()
-    names = [] if entry.metrics is None else list(entry.metrics.metrics)
     return render(
         request,
         "run.html",
@@ -120,7 +125,6 @@ async def _run(reader: RunReader, request: Request, name: str) -> Response:
         reports=reports,
         below=below,
         headline=[metric for metric in HEADLINE if entry.cell(metric) is not None],
-        groups=group_metrics(names),
         questions=questions,
         problem=problem,
         sure=SURE,
@@ -154,6 +158,11 @@ async def _questions(reader: RunReader, request: Request, name: str) -> dict[str
             for number, (judged, text) in zip(part.items, previews, strict=True)
         ],
         "counts": {key: count for key, count in counts.items() if count or key != "unscored"},
+        "shares": {
+            key: (counts[key] / len(index), *exact_interval(counts[key], len(index)))
+            for key, kind in FILTERS.items()
+            if kind is not None and len(index) and (counts[key] or key != "unscored")
+        },
         "show": show,
         "find": find,
         "part": part,
@@ -167,88 +176,32 @@ def _selected(request: Request, index: QuestionIndex) -> tuple[list[int], str, s
     return index.select(FILTERS[show], find), show, find
 
 
-def compare_page(reader: RunReader) -> APIRouter:
-    """Routes of the comparison."""
-    router = APIRouter()
-
-    @router.get("/compare")
-    async def compare(request: Request) -> Response:
-        first, second = (request.query_params.get(name, "") for name in ("a", "b"))
-        if not first or not second or first == second:
-            names = await asyncio.to_thread(_evaluated, reader)
-            error = "Choose two different runs." if first and first == second else ""
-            return render(request, "compare.html", names=names, a=first, b=second, error=error)
-        part = request.query_params.get("part", "")
-        if part == "drawing":
-            return drawing(await reader.figures(first, second), request)
-        if part == "figures":
-            figures = await reader.figures(first, second)
-            return figures_page(request, figures, f"{first} and {second}", partial(compare_url, first, second))
-        return await _comparison(reader, request, first, second)
-
-    return router
+def chosen_runs(request: Request, field: str) -> list[str]:
+    """The different runs that the address names, in its order; raises Problem when they are too many."""
+    names = list(dict.fromkeys(name for name in request.query_params.getlist(field) if name))
+    if len(names) > len(LETTERS):
+        allowed = f"up to {len(LETTERS)} runs"
+        raise Problem(422, "too many runs", field=field, value=str(len(names)), allowed=allowed, fix="choose fewer")
+    return names
 
 
-def _evaluated(reader: RunReader) -> list[str]:
-    """Runs that can be compared."""
-    return [
-        name
-        for name in reader.folders.names()
-        if name.rpartition("/")[2] != DEEP and all(reader.folders.has(name, f) for f in (runs.METRICS, runs.JUDGED))
-    ]
-
-
-async def _comparison(reader: RunReader, request: Request, first: str, second: str) -> Response:
-    two = await reader.compared(first, second)
-    part = list_part(request, two.questions, PER_PAGE)
-    groups = [
-        (title, [line for line in lines if math.isfinite(line.first.value) or math.isfinite(line.second.value)])
-        for title, lines in two.groups
-    ]
-    index = await reader.index(first)
-    numbers = {one.id: number for one in part.items if (number := index.number(one.id)) is not None}
-    previews = await reader.previews(first, index, list(numbers.values()))
-    texts = dict(zip(numbers, (text for _, text in previews), strict=True))
-    return render(
-        request,
-        "comparison.html",
-        a=first,
-        b=second,
-        two=two,
-        groups=[(title, lines) for title, lines in groups if lines],
-        questions=[(one, numbers[one.id] + 1, texts[one.id]) for one in part.items if one.id in numbers],
-        part=part,
-        page_url=partial(compare_url, first, second),
-    )
-
-
-def figures_page(request: Request, figures: Sequence[DrawnFigure], title: str, url: Callable[..., str]) -> Response:
-    """The page of all figures; ``url`` makes the address of the runs' page with a query."""
-    panels = [
-        (figure, [(panel, url(part="drawing", figure=figure.id, panel=i)) for i, panel in enumerate(figure.panels)])
-        for figure in figures
-    ]
-    return render(request, "figures.html", title=title, figures=panels, back=url())
-
-
-def drawing(figures: Sequence[DrawnFigure], request: Request) -> Response:
-    """One drawing as a file, which pages only embed as an image."""
-    id_, panel = request.query_params.get("figure"), whole_number(request, "panel", 0, low=0)
-    for figure in figures:
-        if figure.id == id_ and panel < len(figure.panels):
-            return _file(Response(figure.panels[panel].svg, media_type="image/svg+xml"))
-    raise Problem(404, "there is no such drawing", fix="go back to the figures")
-
-
-async def _report(reader: RunReader, name: str) -> Response:
-    """The report.html of a folder."""
+async def _report(reader: RunReader, request: Request, name: str) -> Response:
+    """The report.html of a folder as it is, or for a run without one the report that is made of its files."""
     path = await asyncio.to_thread(reader.folders.file, name, runs.REPORT)
-    if path is None:
-        raise Problem(404, f"there is no {runs.REPORT}", fix="polymode reproduce and polymode compare write one")
-    return _file(FileResponse(path, media_type="text/html; charset=utf-8"))
+    if path is not None:
+        # Not trusted, whoever wrote it: no script or form in it works (``sandbox``).
+        response = FileResponse(path, media_type="text/html; charset=utf-8")
+        response.headers["Content-Security-Policy"] = f"{REPORT_POLICY}; sandbox"
+        return response
+    if not reader.folders.has(name, runs.METRICS):
+        fix = "polymode evaluate writes what a report is made of; polymode reproduce and polymode compare write one"
+        raise Problem(404, f"there is no {runs.REPORT}, and no {runs.METRICS} to make one of", fix=fix)
+    links = (("\N{LEFTWARDS ARROW} Runs", "/runs"), ("This run and its questions", run_url(name)))
+    return report_page(request, await reader.report(name, title=name, links=links))
 
 
-def _file(response: Response) -> Response:
-    """A file of a run folder, which is not trusted: no script or form in it works (``sandbox``)."""
-    response.headers["Content-Security-Policy"] = f"{FILE_POLICY}; sandbox"
+def report_page(request: Request, html: str) -> Response:
+    """A report that this server made: all texts in it are escaped, so that its links may lead back to the pages."""
+    response = HTMLResponse(below_base_path(request, html))
+    response.headers["Content-Security-Policy"] = REPORT_POLICY
     return response

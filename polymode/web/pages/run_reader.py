@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from polymode import runs
-from polymode.compare.figures import DrawnFigure, figures_of
-from polymode.compare.two_runs import TwoRuns, compare_two
+from polymode.compare.chosen import DifferingQuestions, differing_questions, report_of_run, report_of_runs
 from polymode.errors import DataNotFoundError, PolymodeError, RecordError
 from polymode.types import Completion
 from polymode.web.browsing.question_index import NO_COMPLETION, QuestionIndex, build_index, stamps_of
@@ -96,8 +95,8 @@ class BackgroundCache(Generic[T]):
 class RunReader:
     """Reads the runs of one server.
 
-    Every method raises PolymodeError or OSError when a file is missing, damaged or cannot be read. `index`, `figures`
-    and `compared` raise NotReadyError while what they return is being made.
+    Every method raises PolymodeError or OSError when a file is missing, damaged or cannot be read. `index`, `report`
+    and `differing` raise NotReadyError while what they return is being made.
 
     Args:
         folders: which runs there are.
@@ -106,8 +105,8 @@ class RunReader:
     def __init__(self, folders: RunFolders) -> None:
         self.folders = folders
         self._indices: BackgroundCache[QuestionIndex] = BackgroundCache(size=8)
-        self._figures: BackgroundCache[list[DrawnFigure]] = BackgroundCache(size=8)
-        self._comparisons: BackgroundCache[TwoRuns] = BackgroundCache(size=4)
+        self._reports: BackgroundCache[str] = BackgroundCache(size=8)
+        self._differing: BackgroundCache[DifferingQuestions] = BackgroundCache(size=4)
 
     async def index(self, name: str) -> QuestionIndex:
         """Where the questions of a run stand."""
@@ -136,15 +135,22 @@ class RunReader:
         judged, completions = zip(*attempts, strict=True)
         return await asyncio.to_thread(question_of, judged, completions)
 
-    async def figures(self, *names: str) -> list[DrawnFigure]:
-        """The figures of one run, or of two."""
-        key, folders = await asyncio.to_thread(self._evaluated, names, (runs.METRICS,))
-        return await self._figures.get(key, _guarded(lambda: figures_of(*folders)), patience=PATIENCE)
+    async def report(self, *names: str, title: str, links: Sequence[tuple[str, str]]) -> str:
+        """The report of one run, or of several with their differences to the first; title and links follow names."""
+        needed = (runs.METRICS,) if len(names) == 1 else (runs.METRICS, runs.JUDGED)
+        key, folders = await asyncio.to_thread(self._evaluated, names, needed)
 
-    async def compared(self, first: str, second: str) -> TwoRuns:
-        """Two runs beside each other."""
-        key, folders = await asyncio.to_thread(self._evaluated, (first, second), (runs.METRICS, runs.JUDGED))
-        return await self._comparisons.get(key, _guarded(lambda: compare_two(*folders)), patience=PATIENCE)
+        def make() -> str:
+            if len(folders) == 1:
+                return report_of_run(folders[0], title=title, links=links)
+            return report_of_runs(folders, title=title, links=links)
+
+        return await self._reports.get(key, _guarded(make), patience=PATIENCE)
+
+    async def differing(self, names: Sequence[str]) -> DifferingQuestions:
+        """The questions that runs differ in."""
+        key, folders = await asyncio.to_thread(self._evaluated, names, (runs.METRICS, runs.JUDGED))
+        return await self._differing.get(key, _guarded(lambda: differing_questions(folders)), patience=PATIENCE)
 
     def _files(self, name: str) -> tuple[Path, Path | None]:
         return self._needed(name, runs.JUDGED), completions_of(self.folders, name)
@@ -156,7 +162,10 @@ class RunReader:
         return path
 
     def _evaluated(self, names: Sequence[str], needed: Sequence[str]) -> tuple[tuple[object, ...], list[Path]]:
-        """Folders with the needed files and usable metrics, and a key that names the versions of all their files."""
+        """Folders with the needed files and usable metrics, and a key that names the versions of all their files.
+
+        A file that leads out of the shown folder is refused: whoever reads the folders follows links.
+        """
         key: list[object] = []
         for name in names:
             for file in needed:
@@ -167,7 +176,9 @@ class RunReader:
                 *((name, file) for file in (runs.METRICS, runs.JUDGED, runs.COMPLETIONS, runs.CONFIG)),
                 *((above, file) for file in (runs.TRAIN_METRICS, runs.CONFIG) if above),
             ]:
-                path = self.folders.file(place, file) if self.folders.has(place, file) else None
+                path = self.folders.file(place, file)
+                if path is None and (self.folders.folder(place) / file).exists():
+                    raise DataNotFoundError(f"{place}/{file} leads out of the folder that is shown")
                 if path is not None and file == runs.CONFIG:
                     runs.read_configuration(path, f"{place}/{file}")
                 key.append(None if path is None else (path, runs.stamp_of(path)))

@@ -24,13 +24,14 @@ from polymode.web.gate import out_of_scope
 from polymode.web.keys import NOBODY, Caller, Keys
 from polymode.web.live.monitor import LiveMonitor
 from polymode.web.pages.ask_page import ask_page
+from polymode.web.pages.compare_page import compare_page
 from polymode.web.pages.escalation_page import escalation_page
 from polymode.web.pages.forms import SIGN_IN, StaleFormError, give_back, sign_in_page, typed_fields
 from polymode.web.pages.live_page import live_page
 from polymode.web.pages.relabel_page import relabel_page
 from polymode.web.pages.rendering import SCRIPT, caller_of, render, script, style_sheet
 from polymode.web.pages.review_list import review_list
-from polymode.web.pages.run_pages import compare_page, run_pages
+from polymode.web.pages.run_pages import run_pages
 from polymode.web.pages.run_reader import NotReadyError, RunReader
 from polymode.web.pages.sessions import Sessions
 from polymode.web.problems import Problem, problem_of_error
@@ -241,8 +242,7 @@ def add_pages(
 
     async def on_not_ready(request: Request, exc: Any) -> Response:
         """The page that reloads until what it shows is ready."""
-        query = request.query_params
-        what = request.path_params.get("name") or f"{query.get('a')}, {query.get('b')}"
+        what = request.path_params.get("name") or ", ".join(request.query_params.getlist("run"))
         response = render(request, "prepared.html", status=202, what=what)
         response.headers["Refresh"] = "2"
         return response

@@ -9,6 +9,7 @@ import pytest
 from polymode import runs
 from polymode.relabel import DataFields, Proposal, read_proposals, write_proposals
 from polymode.relabel.data import read_data
+from polymode.web.keys import Caller, Keys, hash_of
 from polymode.web.pages.site import open_pages
 
 from ..run_folders import GOOD, POOR, answers, write_run, write_training
@@ -40,7 +41,7 @@ def test_from_the_list_to_a_question(window: Opens, served: Started, folder: Pat
     one.open("/runs")
     one.look("list")
     one.page.get_by_role("link", name="multi-rlcr-k2/seed-0/set").click()
-    one.see("All metrics")
+    one.see("Report: figures and every metric")
     one.look("run")
     one.page.get_by_role("link", name="overconfident").click()
     one.page.get_by_role("link", name="longer than any phone").click()
@@ -65,16 +66,8 @@ def test_marks_can_be_told_apart_without_colour(window: Opens, served: Started, 
     assert len(set(styles)) == len(set(words)) == 4
 
 
-@pytest.mark.slow
-def test_figures_and_report(window: Opens, served: Started, folder: Path) -> None:
+def test_a_stored_report_cannot_do_anything(window: Opens, served: Started, folder: Path) -> None:
     one = window(served(open_pages(runs=folder)))
-    one.open("/runs/lab/multi-rlcr-k2/seed-0/set?part=figures")
-    one.page.get_by_role("heading", name="Training").wait_for()  # the page comes back by itself until it is there
-    one.page.wait_for_load_state("networkidle")
-    for image in one.page.locator("figure img").all():
-        image.scroll_into_view_if_needed()
-    one.page.wait_for_function("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
-    one.look("figures")
     one.open("/runs/lab?part=report")
     weight = one.page.evaluate("getComputedStyle(document.querySelector('p')).fontWeight")
     assert weight == "700"
@@ -84,18 +77,33 @@ def test_figures_and_report(window: Opens, served: Started, folder: Path) -> Non
 
 
 @pytest.mark.parametrize("look", LOOKS)
-def test_compare(window: Opens, served: Started, folder: Path, look: str) -> None:
-    one = window(served(open_pages(runs=folder)), **LOOKS[look])
+def test_three_runs_are_compared(window: Opens, served: Started, folder: Path, look: str) -> None:
+    write_run(folder / "third", {**GOOD, "q2": POOR["q2"]})
+    one = window(served(open_pages(runs=folder), keys=Keys({hash_of("pm-secret"): Caller("ann")})), **LOOKS[look])
     one.open("/compare")
-    one.page.get_by_label("Run A").select_option("lab/multi-rlcr-k2/seed-0/set")
-    one.page.get_by_label("Run B").select_option("lab/multi-rlvr-k2/seed-0/set")
+    one.page.get_by_label("API key").fill("pm-secret")
+    one.page.get_by_label("Your name").fill("Ann")
+    one.press("Sign in")
+    for name in ("multi-rlcr-k2", "multi-rlvr-k2", "third"):
+        one.page.get_by_label(name).check()
+    one.page.get_by_label("Differences to").select_option("third")
     one.look("choose")
     one.press("Compare")
-    one.page.get_by_role("heading", name="Questions that differ most").wait_for()
-    one.look("comparison")
+    one.page.get_by_role("heading", name="Comparison of 3 runs").wait_for()  # the page comes back until it is there
+    assert one.page.locator("#figure-training svg.chart").count() >= 1
+    assert one.page.get_by_text("minus the baseline, third").is_visible()
+    row = one.page.locator("#table tr", has_text="distinct references found per set: coverage")
+    cells = row.locator("td")
+    assert cells.count() == 3
+    for i in range(3):  # on a phone, too, all can be read without scrolling sideways
+        box = cells.nth(i).bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= one.page.viewport_size["width"]
+    one.look("report")
+    one.page.get_by_role("link", name="Questions that differ").click()  # and the report did not sign anybody out
+    one.look("questions")
     one.page.get_by_role("link", name="What is it, q1?").click()
     one.see("Back to the comparison")
-    assert one.page.locator(".side").count() == 2
+    assert one.page.locator(".side").count() == 3
     one.look("beside")
 
 

@@ -11,12 +11,11 @@ import pytest
 
 from polymode import runs
 from polymode.cli import main
-from polymode.compare.figures import DrawnFigure, DrawnPanel
-from polymode.compare.two_runs import columns_apart
-from polymode.report.arms import read_arm
+from polymode.compare.columns import run_at
+from polymode.report.arms import Arm, read_arm
+from polymode.report.page import report_html
 from polymode.web.app import create_app
 from polymode.web.keys import Caller, Keys, hash_of
-from polymode.web.pages import run_reader
 from polymode.web.pages.rendering import number
 from polymode.web.pages.site import PageOptions, open_pages
 
@@ -25,10 +24,10 @@ from ..run_folders import GOOD, POOR, answers, write_run, write_training
 from .conftest import Visit, Visitor, shown_text
 from .test_hostile import HOSTILE, Tags
 
-TABLES = {"table", "thead", "tbody", "tr", "th", "td", "small", "abbr", "br", "article", "caption", "img", "figure",
-          "figcaption", "h4", "html", "head", "meta", "title", "link", "body", "a", "header", "nav", "main", "h1", "h2",
+TABLES = {"table", "thead", "tbody", "tr", "th", "td", "small", "abbr", "br", "article", "caption",
+          "html", "head", "meta", "title", "link", "body", "a", "header", "nav", "main", "h1", "h2",
           "h3", "p", "section", "div", "span", "bdi", "strong", "dl", "dt", "dd", "details", "summary", "ul", "ol",
-          "li", "label", "input", "button", "form", "select", "option", "svg", "rect"}  # fmt: skip
+          "fieldset", "legend", "li", "label", "input", "button", "form", "select", "option", "svg", "rect"}  # fmt: skip
 
 
 ELSEWHERE = (
@@ -45,18 +44,9 @@ def shown(folder: Path) -> PageOptions:
 
 
 @pytest.fixture(autouse=True)
-def quick_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures that are quickly drawn."""
-    monkeypatch.setattr(run_reader, "figures_of", drawn)
-
-
-def drawn(*folders: Path) -> list[DrawnFigure]:
-    """Reads what figures are drawn from."""
-    label = ", ".join(read_arm(column.arm).arm.label for column in columns_apart(*folders))
-    svg = '<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
-    return [
-        DrawnFigure("recall", "References found", label, (DrawnPanel(HOSTILE, svg, HOSTILE),), ((HOSTILE, "data:,"),))
-    ]
+def quick_reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports without figures, which take seconds to draw."""
+    monkeypatch.setattr("polymode.report.page.build_figures", lambda arms, reference: [])
 
 
 @pytest.fixture
@@ -103,7 +93,8 @@ def test_the_list_has_every_run_with_its_metrics(pages: Visitor) -> None:
         "arm-b/seed-0/set",
         "mine",
         "multi-rlcr, clinic, k = 2, seed 0",
-        "coverage",
+        "Coverage ↑",
+        "Calibration error ↓",
     ):
         assert part in text
     links = set(re.findall(r'href="(/runs/[^"]*)"', page.text))
@@ -114,9 +105,11 @@ def test_a_run_has_metrics_and_questions(ready: Fetch) -> None:
     page = ready("/runs/lab/arm-a/seed-0/set")
     text = shown_text(page.text)
     assert page.status_code == 200
-    for part in ("all 3", "missed 1", "malformed 0", "overconfident 1", "What is it, q1?", "2 of 2 found", "brier"):
+    for part in ("all 3", "missed 1", "malformed 0", "overconfident 1", "What is it, q1?", "2 of 2 found"):
         assert part in text
-    assert re.search(r"coverage ↑ 1\.00 \[0\.\d\d, \d\.\d\d\]", text)
+    assert re.search(r"Coverage ↑ 1\.00 \[0\.\d\d, \d\.\d\d\]", text) and "Brier score ↓ 0." in text
+    # Clopper and Pearson: 0 of 3 is at most 1 - 0.025^(1/3); the ends of 1 of 3 are 1 - 0.975^(1/3) and its like.
+    assert "missed 33.3% [0.8, 90.6] , malformed 0.0% [0.0, 70.8] , overconfident 33.3% [0.8, 90.6]" in text
 
 
 @pytest.mark.parametrize(
@@ -166,33 +159,42 @@ def test_a_question_that_is_not_there(ready: Fetch, number: str) -> None:
     assert ready(f"/runs/mine?question={number}").status_code in (404, 422)
 
 
-def test_two_runs_beside_each_other(ready: Fetch) -> None:
+def test_runs_beside_each_other(ready: Fetch) -> None:
     page = ready("/runs/lab/arm-a/seed-0/set?question=2&beside=lab/arm-b/seed-0/set")
     text = shown_text(page.text)
     assert page.status_code == 200 and "sprain ✗ wrong" in text and "gout ✓ correct" in text
+    assert "reference, found: A 1, B 1" in text
+    three = shown_text(ready("/runs/mine?question=2&beside=lab/arm-a/seed-0/set&beside=lab/arm-b/seed-0/set").text)
+    assert "reference, found: A 1, B 1, C 1" in three and "C: lab/arm-b/seed-0/set" in three
     assert ready("/runs/mine?question=1&beside=../etc").status_code == 404
+    many = "&".join(f"beside={number}" for number in range(13))
+    assert ready(f"/runs/mine?question=1&{many}").status_code == 422
 
 
-def test_figures_are_images_of_this_server(ready: Fetch) -> None:
-    page = ready("/runs/mine?part=figures")
-    [image] = re.findall(r'<img src="(/runs[^"]*)"', page.text)
-    assert page.status_code == 200 and "References found" in page.text and Tags(page.text).tags <= TABLES
-    reply = ready(image.replace("&amp;", "&"))
-    assert reply.status_code == 200 and reply.headers["content-type"] == "image/svg+xml"
-    [policy] = reply.headers.get_list("content-security-policy")
-    assert policy.endswith("; sandbox") and "script-src" not in policy and "default-src 'none'" in policy
-    assert ready("/runs/mine?part=drawing&figure=none").status_code == 404
-    assert ready("/runs/mine?part=drawing&figure=recall&panel=77").status_code == 404
+def test_a_run_has_the_report_that_is_made_of_its_files(ready: Fetch, folder: Path) -> None:
+    page = ready("/runs/lab/arm-a/seed-0/set?part=report")
+    text = shown_text(page.text)
+    assert page.status_code == 200 and "Every metric" in text
+    assert re.search(r"Coverage ↑ distinct references found per set: coverage 1\.00 \[", text)
+    assert 'href="/runs/lab/arm-a/seed-0/set">This run and its questions<' in page.text
+    [policy] = page.headers.get_list("content-security-policy")
+    assert "default-src 'none'" in policy and "script" not in policy and "form-action 'none'" in policy
+    config = run_at(folder / "lab/arm-a/seed-0/set")
+    own = report_html(title=text[:1], intro=(), arms=[read_arm(Arm(config.label, config.kind, (config.folder,)))])
+    table = '<table class="metrics">'
+    assert page.text[page.text.index(table) :].split("</tbody>")[0] == own[own.index(table) :].split("</tbody>")[0]
 
 
-def test_a_report_is_shown_and_nothing_in_it_runs(pages: Visitor, folder: Path) -> None:
+def test_a_stored_report_is_shown_and_nothing_in_it_runs(pages: Visitor, folder: Path) -> None:
     (folder / "lab" / runs.REPORT).write_text("<style>p{color:red}</style><p>hello<script>alert(1)</script>")
     assert 'href="/runs/lab?part=report"' in pages.get("/runs").text
     reply = pages.get("/runs/lab?part=report")
     [policy] = reply.headers.get_list("content-security-policy")
     assert "default-src 'none'" in policy and "style-src 'unsafe-inline'" in policy and "script" not in policy
     assert policy.endswith("; sandbox") and "<p>hello" in reply.text
-    assert pages.get("/runs/mine?part=report").status_code == 404
+    (folder / "mine" / runs.METRICS).unlink()
+    reply = pages.get("/runs/mine?part=report")
+    assert reply.status_code == 404 and "no metrics.json to make one of" in shown_text(reply.text)
 
 
 def test_the_folders_own_report(pages: Visitor, folder: Path) -> None:
@@ -207,7 +209,7 @@ def test_no_address_leads_out_of_the_folder(live: Live, folder: Path) -> None:
     (folder / "out").symlink_to(secret)
     port = live(pages=shown(folder))
     for path in ELSEWHERE:
-        for query in ("", "?part=report", "?part=figures", "?question=1"):
+        for query in ("", "?part=report", "?question=1"):
             # As it goes over the wire: most clients take dots away first.
             connection = HTTPConnection("127.0.0.1", port, timeout=60)
             connection.request("GET", path + query)
@@ -241,7 +243,7 @@ def test_a_damaged_file_is_named_and_the_rest_is_shown(
     if said is not None:
         assert said in shown_text(page.text)
     assert ready("/runs").status_code == 200
-    for query in ("question=1", "part=figures", "part=drawing&figure=recall", "show=missed"):
+    for query in ("question=1", "part=report", "show=missed"):
         assert ready(f"/runs/mine?{query}").status_code in (200, 404, 422)
 
 
@@ -256,7 +258,7 @@ def test_no_value_of_any_field_breaks_a_page(visit: Visit, tmp_path: Path, file:
     for name in first:
         for value in (3, [[]], {"a": [1]}):
             path.write_text(json.dumps({**first, name: value}) + "\n")
-            for query in ("", "?part=figures"):
+            for query in ("", "?part=report"):
                 assert pages.get(f"/runs/arm/seed-0/set{query}").status_code in (200, 202, 404, 422)
     assert pages.get("/runs").status_code == 200
 
@@ -280,6 +282,16 @@ def test_a_run_judged_into_another_folder_shows_its_texts(ready: Fetch, folder: 
     assert main(["evaluate", str(folder / "mine"), "--out", str(folder / "again")]) == 0
     text = shown_text(ready("/runs/again?question=1").text)
     assert "What is it, q1?" in text and "Model output" in text
+
+
+@pytest.mark.parametrize("file", ["set/judged.jsonl", "set/config.json", "config.json", "metrics.jsonl"])
+def test_no_report_is_made_of_files_outside_the_folder(ready: Fetch, folder: Path, tmp_path: Path, file: str) -> None:
+    path = folder / "lab" / "arm-a" / "seed-0" / file
+    (tmp_path / "secret").write_text(path.read_text() if path.exists() else "{}")
+    path.unlink(missing_ok=True)
+    path.symlink_to(tmp_path / "secret")
+    reply = ready("/runs/lab/arm-a/seed-0/set?part=report")
+    assert reply.status_code == 404 and "leads out of the folder" in shown_text(reply.text)
 
 
 def test_texts_outside_the_folder_are_not_shown(ready: Fetch, folder: Path, tmp_path: Path) -> None:
