@@ -131,6 +131,8 @@ HOW = [
     {"verifier": ScriptedVerifier({"mumps": "flu", "gout": VerifierFault("down")})},
     {"pooled": True, "k": 2},
     {"pooled": True, "k": 2, "confidence_from": "votes", "verifier": Odd()},
+    {"pool": 2},
+    {"pool": 3, "verifier": Odd()},
 ]
 
 
@@ -141,7 +143,7 @@ def test_a_file_in_shards_has_the_numbers_of_memory(
     tmp_path_factory: pytest.TempPathFactory, how: dict[str, Any], data: st.DataObject
 ) -> None:
     folder = tmp_path_factory.mktemp("run")
-    path = write(folder, data.draw(files(1 if how.get("pooled") else None)))
+    path = write(folder, data.draw(files(1 if how.get("pooled") else how.get("pool"))))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("polymode.evaluation.folder.BATCH", data.draw(st.sampled_from([1, 3, 100])))
         patch.setattr("polymode.evaluation.stored.BATCH", 2)

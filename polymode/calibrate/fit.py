@@ -9,7 +9,7 @@ from typing import Any
 
 from polymode import runs
 from polymode.calibrate.reading import Judged, read_judged
-from polymode.calibrate.recorded import recorded_conditions
+from polymode.calibrate.recorded import evaluated_pool, recorded_conditions
 from polymode.policy import Conditions, Guarantee, Policy
 from polymode.policy.calibration import Calibration
 from polymode.policy.deciding import Same
@@ -28,7 +28,7 @@ def calibrate(
     same: Same | None = None,
     date: str = "",
     conditions: Conditions | None = None,
-    pool: int = 1,
+    pool: int | None = None,
 ) -> tuple[Policy, Judged]:
     """The policy that `fit_policy` finds for a judged.jsonl, or the folder that holds one.
 
@@ -41,13 +41,14 @@ def calibrate(
         same: equality of answers, instead of that of ``rules``; then give it to `decide` too.
         date: kept in the guarantee.
         conditions: what the completions were sampled with, where the run folder does not record it.
-        pool: samples of a question that make one set, as in service.
+        pool: samples of a question that make one set, as in service; by default as the evaluation pooled them.
 
     Raises:
         DataNotFoundError: no judged.jsonl.
         RecordError, ConfigError: as `read_judged` and `fit_policy`.
     """
     path = runs.judged_path(path)
+    pool = evaluated_pool(path) if pool is None else pool
     rules = rules or Policy()
     judged = read_judged(path, equality=rules.equality, same=same, by=by, pool=pool)
     policy = fit_policy(

@@ -115,7 +115,7 @@ def read_judged(path: Path, *, equality: str = "text", same: Same | None = None,
     has_fingerprints = all(is_text for _, is_text in questions)
     lines = [own[0].one for own in questions.values()]
     is_same = same or equality_of(equality)
-    sets = [_pooled([_judged_set(*line, k) for line in own], is_same) for own in questions.values()]
+    sets = [_pooled([_judged_set(*line, k) for line in own], k, is_same) for own in questions.values()]
     return Judged(
         records=Records.of(sets, k, policy_equality=equality, same=same),
         n_left_out=n_lines - len(lowest) * pool,
@@ -129,13 +129,13 @@ def read_judged(path: Path, *, equality: str = "text", same: Same | None = None,
     )
 
 
-def _pooled(sets: list[JudgedSet], same: Same) -> JudgedSet:
+def _pooled(sets: list[JudgedSet], k: int, same: Same) -> JudgedSet:
     """The samples of a question as one set, as `polymode.policy.pooling.pool_sets` makes it in service."""
     if len(sets) == 1:
         return sets[0]
     usable = [list(zip(one.texts, one.confidences, strict=True)) if one.is_clean else [] for one in sets]
     try:
-        answers = pool_answers(usable, same)
+        answers = pool_answers(usable, k, same)
     except VerifierFault:
         answers = []
     return JudgedSet(
@@ -161,7 +161,7 @@ def _labels(lines: list[JudgedCompletion], by: str) -> tuple[str, ...]:
 
 
 def _judged_set(one: JudgedCompletion, where: str, k: int) -> JudgedSet:
-    if len(one.answers) > k and one.origin is None:  # sets of a review queue may be pooled
+    if len(one.answers) > k:
         raise RecordError(f"{where}: {len(one.answers)} answers are more than k = {k}; judge again")
     is_clean = one.status == ParseStatus.CLEAN.value
     q = [confidence for confidence in one.confidences if confidence is not None]

@@ -56,6 +56,11 @@ def recorded_conditions(
     return replace(found, **more)
 
 
+def evaluated_pool(judged: Path) -> int:
+    """Completions that the evaluation beside a judged.jsonl pooled into one ranked set; 1 where it pooled none."""
+    return runs.read_metrics(judged.parent).view.get("pool") or 1 if (judged.parent / runs.METRICS).is_file() else 1
+
+
 def _reviewed_texts(judged: Path) -> set[str]:
     """Questions of the random share in an export of the review queue, whose lines hold them."""
     reviews = [row.get("review") for row in runs.read_jsonl(judged) if row.get("origin") == "random"]

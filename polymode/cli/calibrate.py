@@ -60,8 +60,9 @@ class Calibrate(SamplingOptions):
     """Policy file to write; by default policy.json beside judged.jsonl. An earlier one is replaced."""
     check: Path | None = None
     """Policy file to test on these labels; nothing is written."""
-    pool: Count = 1
-    """Completions of each question that are pooled into one set, as polymode serve --pool does."""
+    pool: Count | None = None
+    """Completions of each question that are pooled into one set, as polymode serve --pool does; by default as many as
+    polymode evaluate --pool pooled."""
     by: str = ""
     """Field that tells groups of questions apart: risk, or another field of meta."""
     groups: tuple[str, ...] = ()
@@ -96,7 +97,7 @@ def run_calibrate(options: Calibrate) -> int:
     if options.check is not None:
         if others := sorted(set(options.calibration) - {"delta"}):
             raise ConfigError(f"--{others[0].replace('_', '-')} does not go with --check: the policy is as it is")
-        if options.pool != 1:
+        if options.pool is not None:
             raise ConfigError("--pool does not go with --check: the policy says what its sets are pooled from")
         policy = runs.read_policy(options.check)
         result = check_policy(policy, options.judged, conditions=_stated(options), **options.calibration)

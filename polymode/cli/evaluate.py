@@ -30,8 +30,10 @@ class Evaluate(MeasureOptions):
         polymode evaluate answers.jsonl --k 3
         # what inspect_ai logged
         polymode evaluate logs/2026-11-27_task_ID.eval --k 3
-        # three independent single answers pooled into one set
+        # three independent single answers side by side as one set
         polymode evaluate samples.jsonl --k 1 --pool 3
+        # five answer sets of each question pooled into one ranked set, as polymode serve --pool 5 does
+        polymode evaluate runs/mine/samples --pool 5
         # go on after an interruption
         polymode evaluate runs/mine/test --resume
         # on a Ray cluster whose machines share the files
@@ -56,9 +58,10 @@ class Evaluate(MeasureOptions):
     """What confidences are measured against: whether the answer is a hit (verdict), or its mass in the reference
     distribution or the weights of the references; `auto`: what each line says in "target", else verdict."""
     pool: Count = 1
-    """Combine this many independent completions of a question into one set."""
+    """Make one set of this many completions of a question. Single answers (K = 1) stand side by side; answer sets
+    become one ranked set of K answers with the averages of their confidences, as polymode serve --pool makes it."""
     votes: bool = False
-    """With --pool: use the share of samples that gave an answer as its confidence."""
+    """With --pool and single answers: use the share of samples that gave an answer as its confidence."""
     by: str | None = None
     """Also measure each group of questions separately, grouped by this field of "meta"."""
     seed: Whole = 0
@@ -93,14 +96,16 @@ def evaluate(options: Evaluate) -> int:
     target = None if options.target == "auto" else options.target
     confidence = {"auto": None, "yes": True, "no": False}[options.confidence]
     out = options.out or path.parent
+    is_single = options.pool > 1 and (options.k or next(runs.read_jsonl(path), {}).get("k") or 1) == 1
     evaluation, groups = evaluate_into(
         out,
         path,
         verifier=verifier,
         reading=runs.Reading(options.k, confidence, target=target),
         by=options.by,
-        pooled=options.pool > 1,
-        k=options.pool if options.pool > 1 else None,
+        pooled=is_single,
+        k=options.pool if is_single else None,
+        pool=1 if is_single else options.pool,
         confidence_from="votes" if options.votes else "stated",
         metrics=options.metrics,
         n_boot=options.n_boot,

@@ -75,21 +75,28 @@ class Run:
         return runs.Metrics(self.view).pool
 
     @property
+    def is_joined(self) -> bool:
+        """Whether its sets are single answers side by side."""
+        return bool(self.view.get("pooled"))
+
+    @property
     def label(self) -> str:
         """How tables name it."""
-        if self.pool > 1:
+        if self.is_joined:
             label = f"{self._trained if self.is_arm else self.name}, {self.pool} samples"
             return label if self.confidence == "stated" else f"{label}, {self.confidence}"
+        ranked = f"{self.pool} pooled completions"
         if not self.is_arm:
-            return self.name
+            return f"{self.name}, {ranked}" if self.pool > 1 else self.name
         if self.method.startswith("multi"):
-            return f"{self.kind}, one completion of {self.view.get('k')}"
-        return f"{self._trained}, asked for {self.view.get('k')}"
+            return f"{self.kind}, {ranked if self.pool > 1 else 'one completion'} of {self.view.get('k')}"
+        asked = f"{self._trained}, asked for {self.view.get('k')}"
+        return f"{asked}, {ranked}" if self.pool > 1 else asked
 
     @property
     def kind(self) -> str:
         """What figures tell arms apart by: the method, and how it is asked where that is not its own way."""
-        is_own_way = self.pool > 1 or self.method.startswith("multi") or not self.is_arm
+        is_own_way = self.is_joined or self.method.startswith("multi") or not self.is_arm
         method = self._trained if self.credit == "sequence" else f"{self.method} by {self.credit}"
         return method if is_own_way else f"{method} asked for {self.view.get('k')}"
 
@@ -174,7 +181,7 @@ def columns_of(members: Sequence[Run]) -> list[Column]:
         groups.setdefault((run.home, run.name), {})[run.folder.resolve()] = run
     names = Counter(name for _, name in groups)
     labels = Counter(next(iter(seeds.values())).label for seeds in groups.values())
-    stated = {(run.home, run.method) for run in members if run.pool > 1 and run.confidence == "stated"}
+    stated = {(run.home, run.method) for run in members if run.is_joined and run.confidence == "stated"}
     columns = []
     for (home, name), seeds in groups.items():
         same = tuple(seeds.values())

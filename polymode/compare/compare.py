@@ -131,7 +131,7 @@ def pick_against(columns: Sequence[Column], name: str | None) -> Column:
         ConfigError: no such column; the message lists the names.
     """
     if name is None:
-        samples = [c for c in columns if c.runs[0].method == "single-rlvr" and c.runs[0].pool > 1]
+        samples = [c for c in columns if c.runs[0].method == "single-rlvr" and c.runs[0].is_joined]
         return (samples or list(columns))[0]
     for column in columns:
         if name in (column.name, column.arm.label):

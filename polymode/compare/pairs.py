@@ -63,7 +63,7 @@ class Evaluations:
         return stored if deep is None else with_deep(stored, deep.stored())
 
     def _judged_again(self, run: Run, folder: Path) -> Evaluation:
-        is_pooled = run.pool > 1
+        is_pooled = run.is_joined
         path = runs.completions_of(folder)
         says_k = next(runs.read_jsonl(path), {}).get("k") is not None
         k = None if says_k else 1 if is_pooled else run.view.get("k")
@@ -72,6 +72,7 @@ class Evaluations:
             verifier=self.verifier,
             pooled=is_pooled,
             k=run.pool if is_pooled else None,
+            pool=1 if is_pooled else run.pool,
             confidence_from="votes" if run.confidence == "votes" else "stated",
             metrics=self.own_metrics,
             n_boot=self.n_boot,

@@ -45,11 +45,14 @@ class Columns:
     states_P: np.ndarray
     """Whether a completion states a confidence."""
 
-    def tables(self, *, votes: bool = False) -> Tables:
-        """The answer sets that are compared, the completions, and the answers whose calibration is checked."""
+    def tables(self, *, own: bool = False) -> Tables:
+        """The answer sets that are compared, the completions, and the answers whose calibration is checked.
+
+        ``own``: pooled answers have confidences of their own (votes, averages), which are checked, each answer once.
+        """
         if self.pools is None:
             return Tables(self.completions, self.completions, self.completions)
-        return Tables(self.pools, self.completions, self.pools.without_duplicates() if votes else self.completions)
+        return Tables(self.pools, self.completions, self.pools.without_duplicates() if own else self.completions)
 
     def of_questions(self, places: Ints) -> Columns:
         """The columns of the questions at ``places``, rising."""

@@ -17,7 +17,7 @@ from polymode.errors import ConfigError, RecordError
 from polymode.evaluation.columns import STATUSES, Columns, columns_of
 from polymode.evaluation.curves import CURVE, EXCESS, curves_of, excess_by_n_true
 from polymode.evaluation.judged import SHOW_AFTER
-from polymode.evaluation.judging import judge_completions
+from polymode.evaluation.judging import check_confidences, is_ranked, judge_completions, pool_of
 from polymode.evaluation.losses import Losses
 from polymode.evaluation.sets import Tables
 from polymode.evaluation.stored import read_columns
@@ -136,6 +136,7 @@ def evaluate(
     reward: Reward | None = None,
     k: int | None = None,
     pooled: bool = False,
+    pool: int = 1,
     confidence_from: Literal["stated", "votes"] = "stated",
     metrics: Sequence[str] = (),
     n_boot: int = N_BOOT,
@@ -151,6 +152,8 @@ def evaluate(
         pooled: put the answers of k independent single-answer completions of a question together as one set (disjoint
             pools in sample order; a rest of fewer than k is left out). Calibration of single answers is still that of
             the single completions.
+        pool: make one ranked set of K answers of so many completions of a question, as service does (`pool_sets`;
+            disjoint pools in sample order, a rest of fewer is left out). Calibration is that of the pooled answers.
         confidence_from: confidence of a distinct answer of a pooled set: the mean ``stated`` by the completions that
             gave it, or its share of ``votes`` (then calibration is that of the distinct pooled answers).
         metrics: further metrics, as ``module:Name`` or the name of an entry point (`polymode.metrics.own`).
@@ -158,21 +161,18 @@ def evaluate(
         seed: of the bootstrap.
 
     Raises:
-        ConfigError: no completions; pooled without a k or enough samples, or with multi-answer completions; votes
-            without pooled; one id for two questions; a metric that cannot be used.
+        ConfigError: no completions; pooled without a k, or with multi-answer completions; several K, or no confidence
+            at all, in a pool; too few samples for one; votes without pooled; one id for two questions; a metric that
+            cannot be used.
     """
     check_measures(metrics, n_boot)
     judged, how = judge_completions(
-        completions, verifier=verifier, reward=reward, k=k, pooled=pooled, confidence_from=confidence_from
+        completions, verifier=verifier, reward=reward, k=k, pooled=pooled, pool=pool, confidence_from=confidence_from
     )
     columns = columns_of(judged, pool_of(how), votes=confidence_from == "votes")
+    check_confidences(columns, how)
     measured = measure(columns, how, source=lambda: judged, metrics=metrics, n_boot=n_boot, seed=seed)
     return replace(measured, losses=Losses.of(judged))
-
-
-def pool_of(view: Mapping[str, Any]) -> int:
-    """Completions of a pooled set; 0 where a completion is a set by itself."""
-    return int(view.get("k") or 1) if view.get("pooled") else 0
 
 
 def check_measures(metrics: Sequence[str], n_boot: int) -> None:
@@ -210,6 +210,11 @@ def measure(
             advance=bar.update,
         )
     statuses = columns.statuses_P_4.sum(axis=0, dtype=np.int64).tolist()
+    counts: dict[str, int] = {}
+    if is_ranked(how):
+        n_pools = tables.sets.n_sets + int(columns.unscored_P_2[:, 1].sum())
+        counts["n_empty_sets"] = int(np.sum(tables.sets.n_answers == 0))
+        counts["n_left_out"] = sum(statuses) - how["pool"] * n_pools
     return Evaluation(
         view={
             **how,
@@ -219,6 +224,7 @@ def measure(
             "n_completions": sum(statuses),
             "n_sets": tables.sets.n_sets,
             "n_unscored": n_unscored,
+            **{name: count for name, count in counts.items() if count},
             "statuses": dict(zip(STATUSES, statuses, strict=True)),
         },
         metrics={name: estimate for name, estimate in estimates.items() if not name.startswith((CURVE, EXCESS))},
@@ -265,7 +271,7 @@ def compare(first: Evaluation, second: Evaluation, *, n_boot: int = N_BOOT, seed
 
 def _measured(columns: Columns, view: Mapping[str, Any], metrics: Sequence[str]) -> tuple[Tables, dict[str, Statistic]]:
     """The columns of what was judged, and every statistic by name."""
-    tables = columns.tables(votes=view.get("confidence_from") == "votes")
+    tables = columns.tables(own=view.get("confidence_from") == "votes" or is_ranked(view))
     built_in = statistics_of(*tables, columns.overlaps_P_4)
     own = own_statistics(metrics, tables.sets, built_in)
     curve = {f"{CURVE}{m}": one for m, one in of_unique_references(tables.completions).items()}
@@ -274,6 +280,11 @@ def _measured(columns: Columns, view: Mapping[str, Any], metrics: Sequence[str])
 
 def _summary(view: Mapping[str, Any]) -> str:
     kind = f"pools of {view['k']} single answers" if view["pooled"] else f"sets of {view['k']}"
+    if is_ranked(view):
+        empty, rest = (view.get(name) or 0 for name in ("n_empty_sets", "n_left_out"))
+        kind += f", each pooled from {view['pool']} completions"
+        kind += f" ({empty:,} of them without any that can be used)" if empty else ""
+        kind += f" ({rest:,} completions left out, fewer than {view['pool']} of a question)" if rest else ""
     bad = ", ".join(f"{n:,} {status}" for status, n in view["statuses"].items() if n and status != "clean")
     n_different = view.get("n_different_questions")
     different = f" ({n_different:,} different ones)" if n_different else ""

@@ -24,10 +24,10 @@ from tqdm import tqdm
 from polymode import runs
 from polymode.evaluation.columns import Columns, join
 from polymode.evaluation.engines import engine_for
-from polymode.evaluation.evaluation import Evaluation, check_measures, measure, pool_of
+from polymode.evaluation.evaluation import Evaluation, check_measures, measure
 from polymode.evaluation.groups import check_groups, label_of, measure_groups
 from polymode.evaluation.judged import SHOW_AFTER, compared
-from polymode.evaluation.judging import BATCH, view_of
+from polymode.evaluation.judging import BATCH, check_confidences, is_ranked, pool_of, view_of
 from polymode.evaluation.losses import Losses
 from polymode.evaluation.shards import JudgedShard, Shard, ShardJudge
 from polymode.uncertainty import N_BOOT
@@ -44,6 +44,7 @@ def evaluate_into(
     reading: runs.Reading | None = None,
     k: int | None = None,
     pooled: bool = False,
+    pool: int = 1,
     confidence_from: str = "stated",
     by: str | None = None,
     metrics: Sequence[str] = (),
@@ -61,9 +62,10 @@ def evaluate_into(
         source: the completions' file.
         verifier: equality of answers; `TextVerifier` when None.
         reading: how its lines are read; as they say when None.
-        k: answers of a pooled set, as for `evaluate`, like ``pooled`` and ``confidence_from``.
-        pooled: whether completions of a question are put together.
-        confidence_from: of a pooled answer.
+        k: answers of a pooled set, as for `evaluate`, like ``pooled``, ``pool`` and ``confidence_from``.
+        pooled: whether single answers of a question are put together.
+        pool: completions of a question that become one ranked set.
+        confidence_from: of a single answer.
         by: also measure each group of questions with one value of this field of ``meta``.
         metrics: further metrics.
         n_boot: bootstrap replicates.
@@ -100,18 +102,21 @@ def evaluate_into(
                 "completions": index.sha256,
                 "verifier": describe_verifier(verifier),
                 "pooled": k if pooled else None,
+                "pool": pool if pool > 1 else None,
                 **(read_with or {}),
             }
             place_N = np.full(len(index), -1, dtype=np.int64)
             if resume:
                 _find_judged(place_N, index, part, settings)
-            view = _view(index, k=k, pooled=pooled, confidence_from=confidence_from)
+            view = _view(index, k=k, pooled=pooled, pool=pool, confidence_from=confidence_from)
             view["verifier"] = settings["verifier"]
             if (place_N < 0).all():
                 part.begin(settings)
             votes = confidence_from == "votes"
-            judge = ShardJudge(source, index.stamp, reading, part.path, verifier, pool_of(view), votes)
+            pooling = {"pool": pool_of(view), "ranked": is_ranked(view), "votes": votes}
+            judge = ShardJudge(source, index.stamp, reading, part.path, verifier, **pooling)
             columns, losses = _judge(judge, index, place_N, part, mapped)
+        check_confidences(columns, view)
         runs.remove_metrics(folder)
         part.finish(place_N.tolist())
         options: dict[str, Any] = {
@@ -129,13 +134,10 @@ def evaluate_into(
 
 def _view(index: runs.CompletionIndex, **how: Any) -> dict[str, Any]:
     """How the completions of a file are measured; raises ConfigError where they cannot be measured so."""
-    is_several_N = index.k_N != 1
-    several = None
-    if is_several_N.any():
-        place = int(np.argmax(is_several_N))
-        question = int(np.searchsorted(index.start_P, place, side="right")) - 1
-        several = index.ids[question], int(index.k_N[place])
-    return view_of(int(index.k_N.max()), int(np.diff(index.start_P).max()), several, **how)
+    places = sorted(np.unique(index.k_N, return_index=True)[1].tolist())
+    question_N = np.searchsorted(index.start_P, places, side="right") - 1
+    first_of_k = {int(index.k_N[place]): index.ids[p] for place, p in zip(places, question_N.tolist(), strict=True)}
+    return view_of(first_of_k, int(np.diff(index.start_P).max()), **how)
 
 
 def _find_judged(place_N: Any, index: runs.CompletionIndex, part: runs.JudgedPart, settings: Mapping[str, Any]) -> None:

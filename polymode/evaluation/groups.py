@@ -11,8 +11,8 @@ import numpy as np
 
 from polymode.errors import ConfigError
 from polymode.evaluation.columns import Columns, columns_of
-from polymode.evaluation.evaluation import Evaluation, measure, pool_of
-from polymode.evaluation.judging import judge_completions
+from polymode.evaluation.evaluation import Evaluation, measure
+from polymode.evaluation.judging import check_confidences, judge_completions, pool_of
 from polymode.runs import JudgedCompletion
 from polymode.types import Completion, Example
 
@@ -32,6 +32,7 @@ def evaluate_groups(completions: Iterable[Completion], by: str, **options: Any) 
     how = {name: options.pop(name) for name in ("metrics", "n_boot", "seed") if name in options}
     judged, view = judge_completions(completions, **options)
     columns = columns_of(judged, pool_of(view), votes=view["confidence_from"] == "votes")
+    check_confidences(columns, view)
     return measure_groups([labels[id_] for id_ in columns.ids], columns, view, source=lambda: judged, **how)
 
 

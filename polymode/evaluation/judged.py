@@ -17,11 +17,13 @@ from polymode.fingerprints import question_fingerprint
 from polymode.judging import judge
 from polymode.metrics import alignment, diversity
 from polymode.parsing import parse_answers
+from polymode.policy.pooling import can_be_pooled, pool_sets
 from polymode.rewards import METHODS, Reward, score_set
 from polymode.runs import SCHEMA, JudgedCompletion, JudgedSet, grouping_fields
 from polymode.types import Answer, AnswerSet, Completion, Example, Judgement, ParseStatus, Span, Verdict
 from polymode.verifiers import QuestionVerifier, Verifier, is_open, prepare_verifier, verifier_at
-from polymode.verifiers.faults import ask
+from polymode.verifiers.faults import ask, truth
+from polymode.verifiers.remembering import RememberingVerifier
 
 SHOW_AFTER = 2.0
 """Seconds before a progress bar appears."""
@@ -42,17 +44,17 @@ class Equality:
     """The verifier's equality on one question: classes of answers, and their masses in its distributions."""
 
     def __init__(self, example: Example, verifier: Verifier | QuestionVerifier) -> None:
-        self.example, self._verifier = example, verifier_at(verifier, example)
-        self.is_open = is_open(self._verifier)
+        self.example, self.verifier = example, verifier_at(verifier, example)
+        self.is_open = is_open(self.verifier)
         """Whether right answers are without number; then each class of right answers counts as a reference."""
-        self._key = getattr(self._verifier, "key", None)
-        reason = getattr(self._verifier, "reason", None)
+        self._key = getattr(self.verifier, "key", None)
+        reason = getattr(self.verifier, "reason", None)
         self._reason = reason if callable(reason) else None
         self._classes: dict[object, int] = {}
         self._heads: list[str] = []
         self._facts: dict[tuple[str, int | None], AnswerFacts] = {}
         # Where answers are without number, the verifier may know the probability of any; the question lists only some.
-        self._chance = getattr(self._verifier, "p_correct", None)
+        self._chance = getattr(self.verifier, "p_correct", None)
         # Of independent probabilities those of equal answers are one probability, said twice; exclusive ones add up.
         join = _added if example.exclusive else max
         self._p_correct = self._keyed(example.p_correct, join) if self._chance is None else None
@@ -114,7 +116,7 @@ class Equality:
     # that it cannot compare stand for themselves, a probability that it cannot tell is unknown: the evaluation goes on.
 
     def _is_same(self, a: str, b: str) -> bool:
-        return _ask_or(False, self._verifier.same, a, b)
+        return _ask_or(False, self.verifier.same, a, b)
 
     def _key_of(self, text: str) -> object:
         key = text if self._key is None else _ask_or(None, self._key, text)
@@ -177,25 +179,34 @@ class CompletionJudge:
         items = ((c.example, [a.text for a in _answers(c).answers]) for c in completions)
         self.prepared = prepare_verifier(self.verifier, items)
 
-    def judged(self, completions: Sequence[Completion], pool: int = 0) -> list[JudgedCompletion]:
+    def judged(
+        self, completions: Sequence[Completion], pool: int = 0, *, ranked: bool = False
+    ) -> list[JudgedCompletion]:
         """Parse (salvaging what can be salvaged), judge and score the completions of one question.
 
         Args:
             completions: in sample order.
             pool: put the answers of so many completions together as one set, stored at the first of them; 0 for none.
+            ranked: make one ranked set of their answer sets, as in service, instead of a set of all answers.
         """
         example = completions[0].example
-        equality = Equality(example, self.prepared)
+        # What is pooled has been judged already: each of its answers keeps the verdict that it has in its completion.
+        verifier = RememberingVerifier(verifier_at(self.prepared, example)) if ranked else self.prepared
+        equality = Equality(example, verifier)
         identity = {"question": question_fingerprint(example.question) or None, "meta": grouping_fields(example.meta)}
-        lines = [self._judged(completion, equality, identity) for completion in completions]
+        sets = [_answers(completion) for completion in completions]
+        own = zip(completions, sets, strict=True)
+        lines = [self._judged(completion, answers, equality, identity) for completion, answers in own]
         for start in range(0, len(lines) - pool + 1, pool) if pool else ():
-            texts = [text for one in lines[start : start + pool] for text in one.answers]
-            lines[start] = replace(lines[start], pool=self._pooled(equality, texts, pool))
+            members = sets[start : start + pool]
+            pooled = self._ranked(equality, members) if ranked else self._joined(equality, members)
+            lines[start] = replace(lines[start], pool=pooled)
         return lines
 
-    def _judged(self, completion: Completion, equality: Equality, identity: Mapping[str, Any]) -> JudgedCompletion:
-        answers = _answers(completion)
-        judgement = judge(completion.example, answers, self.prepared)
+    def _judged(
+        self, completion: Completion, answers: AnswerSet, equality: Equality, identity: Mapping[str, Any]
+    ) -> JudgedCompletion:
+        judgement = judge(completion.example, answers, equality.verifier)
         score = score_set(judgement, self._rewards[completion.has_confidence])
         return JudgedCompletion(
             id=completion.example.id,
@@ -213,12 +224,23 @@ class CompletionJudge:
             **self._facts(equality, score.judgement),  # with the faults of terms
         )
 
-    def _pooled(self, equality: Equality, texts: Sequence[str], k: int) -> JudgedSet:
-        """Single answers of ``k`` completions judged as one set."""
-        answers = tuple(Answer(text, Span(0, 0)) for text in texts)
+    def _joined(self, equality: Equality, members: Sequence[AnswerSet]) -> JudgedSet:
+        """Single answers judged as one set."""
+        answers = tuple(Answer(answer.text, Span(0, 0)) for one in members for answer in one.answers)
         status = ParseStatus.CLEAN if answers else ParseStatus.MALFORMED
-        answer_set = AnswerSet(status, answers, k, has_confidence=False)
-        return JudgedSet(**self._facts(equality, judge(equality.example, answer_set, self.prepared)))
+        answer_set = AnswerSet(status, answers, len(members), has_confidence=False)
+        return JudgedSet(**self._facts(equality, judge(equality.example, answer_set, equality.verifier)))
+
+    def _ranked(self, equality: Equality, members: Sequence[AnswerSet]) -> JudgedSet:
+        """Answer sets judged as the one set that `pool_sets` makes of them; UNSCORED where it cannot compare them."""
+        answers = pool_sets(members, lambda a, b: truth(ask(equality.verifier.same, a, b)))
+        first = next((one for one in members if can_be_pooled(one)), answers)
+        if first.is_clean and not answers.is_clean:
+            facts: dict[str, Any] = {"verdicts": (Verdict.UNSCORED.value,) * first.k, "faults": (answers.reason,)}
+            answers = first
+        else:
+            facts = self._facts(equality, judge(equality.example, answers, equality.verifier))
+        return JudgedSet(ranked=tuple((one.text, one.confidence or 0.0) for one in answers.answers), **facts)
 
     def _facts(self, equality: Equality, judgement: Judgement) -> dict[str, Any]:
         """The fields of a `JudgedSet`."""

@@ -50,21 +50,19 @@ def pools_table(
 ) -> JudgedTable:
     """Columns of the pooled sets, each of which the first of its ``pool`` completions holds.
 
-    With ``votes``, the confidence of a pooled answer is its share of the pool.
+    With ``votes``, the confidence of a single answer is its share of the pool.
     """
-    rows = [
-        SetRow(
-            question=questions[members[0].id],
-            k=pool,
-            judged=members[0].pool,
-            confidences=_pooled_confidences(
-                [q for one in members for q in one.confidences], members[0].pool.duplicates, pool if votes else None
-            ),
-            n_tokens=_tokens(members),
-        )
-        for members in pools_of(judged, pool)
-        if members[0].pool is not None
-    ]
+    rows = []
+    for members in pools_of(judged, pool):
+        first, own = members[0], members[0].pool
+        if own is None:
+            continue
+        if own.ranked is not None:
+            k, confidences = first.k or 1, tuple([q for _, q in own.ranked])
+        else:
+            stated = [q for one in members for q in one.confidences]
+            k, confidences = pool, _pooled_confidences(stated, own.duplicates, pool if votes else None)
+        rows.append(SetRow(questions[first.id], k, own, confidences, _tokens(members)))
     return tabulate(rows, len(questions))
 
 

@@ -55,6 +55,7 @@ class ShardJudge:
     verifier: Verifier | QuestionVerifier
     pool: int
     votes: bool
+    ranked: bool = False
     reward: Reward | None = None
 
     def __call__(self, shard: Shard) -> JudgedShard:
@@ -76,7 +77,7 @@ class ShardJudge:
         judged: list[JudgedCompletion] = []
         is_new: list[bool] = []
         for number, lines in enumerate(present):
-            own = judge.judged(texts[number], self.pool) if lines is None else lines
+            own = judge.judged(texts[number], self.pool, ranked=self.ranked) if lines is None else lines
             news = [lines is None] * len(own)
             if shard.has_overlap_P[number] and own[0].overlap is None:
                 own[0] = replace(own[0], overlap=overlap_of(texts[number]))

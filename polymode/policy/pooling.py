@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 from polymode.errors import VerifierFault, number_in
-from polymode.prompts import MAX_K
 from polymode.types import AnswerSet, ParseStatus
 
 MAX_POOL = 64
@@ -15,13 +15,14 @@ MAX_POOL = 64
 
 
 class PooledAnswer(NamedTuple):
-    """One distinct answer of a pool."""
+    """One distinct answer of a pool, where it is stated with the highest confidence."""
 
     completion: int
-    """Number of the first completion that has it."""
+    """Number of the completion."""
     slot: int
     """Its place there."""
     confidence: float
+    """The average."""
 
 
 def check_pool(n: int) -> int:
@@ -31,9 +32,9 @@ def check_pool(n: int) -> int:
 
 
 def pool_answers(
-    answers: Sequence[Sequence[tuple[str, float]]], same: Callable[[str, str], bool]
+    answers: Sequence[Sequence[tuple[str, float]]], k: int, same: Callable[[str, str], bool]
 ) -> list[PooledAnswer]:
-    """Distinct answers of several completions, the most confident first.
+    """The ``k`` most confident of the distinct answers of several completions, in falling order.
 
         q(a) = 1/n * sum over the n completions of q_i(a),    q_i(a) = 0 where completion i does not have a
 
@@ -43,44 +44,57 @@ def pool_answers(
     list an answer gave it some small probability that nobody knows; 0 makes q(a) a lower bound, and what that costs
     in calibration is measured, or mended by a map, on the calibration set.
 
-    Within a completion only the first of equal answers counts, as in `decide`. Ties keep the order of the completions;
-    beyond ``MAX_K`` answers the least confident are left out.
+    Within a completion only the first of equal answers counts, as in `decide`. The order of the completions makes no
+    difference where ``same`` is an equivalence: sums are exact before they are rounded, and equal averages rank by the
+    place in a completion, the text decides last.
 
     Args:
         answers: texts and confidences of each completion; none for one that cannot be used, which counts in n all the
             same.
+        k: answers of the set.
         same: equality of answers.
     """
-    firsts: list[tuple[str, int, int]] = []
-    total: list[float] = []
+    heads: list[str] = []
+    stated: list[dict[int, tuple[float, int]]] = []  # by completion: confidence and slot
     for number, own in enumerate(answers):
-        of_completion: set[int] = set()
         for slot, (text, q) in enumerate(own):
-            place = next((i for i, (first, _, _) in enumerate(firsts) if same(text, first)), len(firsts))
-            if place == len(firsts):
-                firsts.append((text, number, slot))
-                total.append(0.0)
-            if place not in of_completion:
-                of_completion.add(place)
-                total[place] += q
-    order = sorted(range(len(firsts)), key=lambda i: -total[i])[:MAX_K]
-    return [PooledAnswer(firsts[i][1], firsts[i][2], min(1.0, total[i] / len(answers))) for i in order]
+            place = next((i for i, head in enumerate(heads) if same(text, head)), len(heads))
+            if place == len(heads):
+                heads.append(text)
+                stated.append({})
+            stated[place].setdefault(number, (q, slot))
+    ranked = []
+    for by_completion in stated:
+        q = min(1.0, math.fsum(q for q, _ in by_completion.values()) / len(answers))
+        _, slot, text, number = min((-q, slot, answers[n][slot][0], n) for n, (q, slot) in by_completion.items())
+        ranked.append((-q, min(slot for _, slot in by_completion.values()), text, PooledAnswer(number, slot, q)))
+    return [answer for _, _, _, answer in sorted(ranked, key=lambda one: one[:3])[:k]]
+
+
+def can_be_pooled(answers: AnswerSet) -> bool:
+    """Whether a completion adds its answers to a pool: it is CLEAN, and each answer has a confidence."""
+    return answers.is_clean and all(one.confidence is not None for one in answers.answers)
 
 
 def pool_sets(sets: Sequence[AnswerSet], same: Callable[[str, str], bool]) -> AnswerSet:
-    """One answer set of the completions of a question, by `pool_answers`; a single set as it is.
+    """One set of K answers from the completions of a question, by `pool_answers`; a single set as it is.
 
-    Spans are those of the completion that each answer was first found in. Sets that are not CLEAN, or lack a
-    confidence, add nothing; where all are like that, the first one is returned. The pooled set may hold more answers
-    than the K asked for. Where answers cannot be compared it is MALFORMED.
+    Spans are those of the completion that states an answer with the highest confidence. A set that cannot be pooled
+    (`can_be_pooled`) adds nothing, and counts in n. The pooled set is MALFORMED where all are like that (TRUNCATED
+    where all were cut off), and where answers cannot be compared.
     """
-    usable = [one for one in sets if one.is_clean and all(a.confidence is not None for a in one.answers)]
-    if len(sets) == 1 or not usable:
+    if len(sets) == 1:
         return sets[0]
-    own = [[(a.text, a.confidence or 0.0) for a in one.answers] if one in usable else [] for one in sets]
+    k, n = sets[0].k, len(sets)
+    if not any(map(can_be_pooled, sets)):
+        is_cut = all(one.status is ParseStatus.TRUNCATED for one in sets)
+        status = ParseStatus.TRUNCATED if is_cut else ParseStatus.MALFORMED
+        why = sets[0].reason or "an answer has no confidence"
+        return AnswerSet(status, (), k, True, f"none of {n} completions can be used, the first because {why}")
+    own = [[(a.text, a.confidence or 0.0) for a in one.answers] if can_be_pooled(one) else [] for one in sets]
     try:
-        pooled = pool_answers(own, same)
+        pooled = pool_answers(own, k, same)
     except VerifierFault as exc:
-        return AnswerSet(ParseStatus.MALFORMED, (), sets[0].k, True, f"its answers cannot be compared: {exc}")
+        return AnswerSet(ParseStatus.MALFORMED, (), k, True, f"its answers cannot be compared: {exc}")
     answers = [replace(sets[one.completion].answers[one.slot], confidence=one.confidence) for one in pooled]
-    return AnswerSet(ParseStatus.CLEAN, tuple(answers), sets[0].k, True)
+    return AnswerSet(ParseStatus.CLEAN, tuple(answers), k, True)

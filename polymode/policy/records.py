@@ -39,7 +39,7 @@ class Records:
     right: Bools
     """Whether the answer is right (N, K); False where there is none."""
     k: int = 0
-    """Answers requested, of which pooled sets may hold more; by default the width of the arrays."""
+    """Answers requested; by default the width of the arrays."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "k", self.k or self.q.shape[1])

@@ -77,6 +77,7 @@ def _view(metrics: Metrics) -> str:
     judged = verifier.get("name") if isinstance(verifier, Mapping) else verifier
     parts = [f"K = {view['k']}" if view.get("k") else "", *counts, f"verifier {judged}" if judged else ""]
     how = "samples of one answer, pooled" if view.get("pooled") else "sets of one completion"
+    how = f"sets pooled from {metrics.pool} completions" if view.get("pool") else how
     return cell(", ".join(part for part in [how, *parts] if part)) + "."
 
 

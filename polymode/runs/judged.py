@@ -75,6 +75,8 @@ class JudgedSet:
     """Mass in the question's reference distribution; None without one."""
     best: Number | None = None
     """Expected coverage of the best possible K answers."""
+    ranked: tuple[tuple[str, Share], ...] | None = None
+    """Texts and average confidences of a pool of answer sets (`polymode.policy.pooling`); None in any other set."""
     distinct: dict[Literal["ast", "behaviour"], Count | None] | None = None
     """Right programs that differ in their syntax trees, and in what they do; None where answers are no programs."""
 
@@ -160,14 +162,14 @@ class JudgedCompletion(JudgedSet):
         return row if self.pool is None else {**row, "pool": self.pool.to_row()}
 
 
-_PER_ANSWER = ("hits", "matches", "duplicates", "reasons", "p_correct", "labels", "classes", "masses")
+_PER_ANSWER = ("hits", "matches", "duplicates", "reasons", "p_correct", "labels", "classes", "masses", "ranked")
 _PER_ANSWER_OF_LINE = ("verdicts", "confidences", *_PER_ANSWER)
 _OPTIONS = (
-    *("open", "complete", "labels", "classes", "masses", "best", "distinct", "reasons", "pool", "overlap"),
-    *("question", "meta", "origin"),
+    *("ranked", "open", "complete", "labels", "classes", "masses", "best", "distinct", "reasons"),
+    *("pool", "overlap", "question", "meta", "origin"),
 )
 _OPTIONAL = frozenset(_OPTIONS)
-_OF_SET = ("verdicts", "hits", "matches", "duplicates", "n_references", "faults", "p_correct", *_OPTIONS[:8])
+_OF_SET = ("verdicts", "hits", "matches", "duplicates", "n_references", "faults", "p_correct", *_OPTIONS[:9])
 _OF_LINE = (
     *("id", "question", "meta", "origin", "sample", "k", "status", "reason", "answers", "confidences", *_OF_SET),
     *("score", "terms", "n_tokens", "pool", "overlap"),

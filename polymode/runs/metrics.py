@@ -38,8 +38,9 @@ class Metrics:
     """The content of a metrics.json."""
 
     view: Mapping[str, Any] = field(default_factory=dict)
-    """What was evaluated, and how: k, pooled, confidence_from, verifier (name and options), has_confidence, counts of
-    questions, completions, sets and unscored ones, statuses."""
+    """What was evaluated, and how: k, pooled (k single answers side by side), pool (completions that become one ranked
+    set), confidence_from, verifier (name and options), has_confidence, counts of questions, completions, sets and
+    unscored ones, statuses."""
     metrics: Mapping[str, Estimate] = field(default_factory=dict)
     """By name; NaN where undefined."""
     curves: Mapping[str, Points] = field(default_factory=dict)
@@ -57,7 +58,7 @@ class Metrics:
     @property
     def pool(self) -> int:
         """Completions that make one set."""
-        return self.k or 1 if self.view.get("pooled") else 1
+        return self.view.get("pool") or (self.k or 1 if self.view.get("pooled") else 1)
 
     def write(self, folder: Path) -> None:
         """Write metrics.json into ``folder``, whole or not at all; raises WriteError."""
@@ -154,6 +155,7 @@ class _View(BaseModel):
     n_sets: int | None = None
     n_unscored: int | None = None
     pooled: bool | None = None
+    pool: int | None = None
     has_confidence: bool | None = None
     confidence_from: str | None = None
     statuses: dict[str, Number] | None = None

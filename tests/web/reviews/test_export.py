@@ -200,16 +200,6 @@ def test_the_policy_of_the_server_says_what_made_the_answers(
     assert "--model does not go with --like" in capsys.readouterr().err
 
 
-def test_pooled_sets_of_the_queue_may_be_longer_than_k(review, tmp_path: Path) -> None:
-    queue = review("Sure?", (("flu", 0.8), ("cold", 0.1)), "+-")
-    [item] = queue.resolved()
-    runs.write_jsonl(tmp_path / "judged.jsonl", judged_rows([replace(item, k=1, origin="random")]))
-    assert read_judged(tmp_path / "judged.jsonl").records.q.shape == (1, 2)
-    runs.write_jsonl(tmp_path / "judged.jsonl", judged_rows([replace(item, k=1)]))
-    with pytest.raises(RecordError, match="2 answers are more than k = 1"):
-        read_judged(tmp_path / "judged.jsonl")
-
-
 def test_stated_confidences_are_written_not_recalibrated_ones(file: Path, clock, tmp_path: Path) -> None:
     from polymode.policy import Recalibration
 
