@@ -138,7 +138,7 @@ class ReviewQueue(QueueViews, AbstractContextManager["ReviewQueue"]):
             "asked_by": asked_by or None,
             "origin": origin,
         }
-        review_answers = new_answers(answer_set, decision)
+        review_answers = new_answers(question, answer_set, decision)
         insert = postgresql.insert if self.store.dialect == "postgresql" else sqlite.insert
         with self.store.writing() as connection:
             new = insert(items).values(row).on_conflict_do_nothing(index_elements=["request_id"])

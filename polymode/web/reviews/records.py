@@ -49,6 +49,8 @@ class ReviewAnswer:
     """Number of another answer that says the same in other words."""
     added_by: str
     """The reviewer who added it; empty for an answer of the model."""
+    rationale: str | None = None
+    """What the model says for it, in words of the question; None where it says nothing that the question holds."""
 
 
 @dataclass(frozen=True, slots=True)

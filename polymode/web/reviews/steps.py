@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from polymode.errors import ConfigError, ReviewConflictError
+from polymode.policy.rationales import QuestionWords
 from polymode.types import AnswerSet, Decision, Verdict
 from polymode.web.reviews.records import ReviewAnswer, ReviewItem, ReviewState, classes, with_verdicts
 from polymode.web.reviews.tables import answers, events, items, read_item, storable
@@ -101,8 +102,8 @@ class Steps:
         self.connection.execute(sa.insert(events).values(row))
 
 
-def new_answers(answer_set: AnswerSet, decision: Decision) -> list[ReviewAnswer]:
-    """The answers of a set in slot order, with their places in the decision.
+def new_answers(question: str, answer_set: AnswerSet, decision: Decision) -> list[ReviewAnswer]:
+    """The answers of a set in slot order, with their places in the decision, and rationales as the question holds them.
 
     Raises:
         ConfigError: the decision ranks an answer that the set does not hold.
@@ -115,8 +116,18 @@ def new_answers(answer_set: AnswerSet, decision: Decision) -> list[ReviewAnswer]
                 break
         else:
             raise ConfigError(f"decision ranks {ranked.text!r}, which is no answer of the set: decide on these answers")
+    words = QuestionWords(question)
+    quotes = [one.rationale and words.shared(one.rationale) for one in answer_set.answers]
     return [
-        ReviewAnswer(storable(answer.text), answer.confidence, *places.get(slot, (None, None)), None, None, "")
+        ReviewAnswer(
+            storable(answer.text),
+            answer.confidence,
+            *places.get(slot, (None, None)),
+            verdict=None,
+            same_as=None,
+            added_by="",
+            rationale=storable(quotes[slot] or "") or None,
+        )
         for slot, answer in enumerate(answer_set.answers)
     ]
 

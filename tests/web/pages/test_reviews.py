@@ -204,3 +204,15 @@ def test_without_a_queue_there_is_no_review_page(visit: Visit) -> None:
     visitor = visit()
     assert visitor.get("/reviews").status_code == 404
     assert "Reviews" not in visitor.get("/").text
+
+
+def test_an_item_shows_what_speaks_for_each_answer(ann: Visitor, queue: ReviewQueue) -> None:
+    why = "<answer1>flu</answer1><why1>fever <b>high</why1><confidence1>0.5</confidence1>"
+    rest = "<answer2>cold</answer2><why2>rash</why2><confidence2>0.3</confidence2>"
+    answers = parse_answers(why + rest, 2, confidence=True)
+    decision = decide(answers, Policy(answer_at=0.9))
+    item_id = queue.add("Cough; Fever <b>high</b>?", answers, decision, completion="hidden")
+    for page in (ann.get(f"/reviews/{item_id}"), act(ann, item_id, "claim")):
+        text = ann.get(f"/reviews/{item_id}").text if page.status_code != 200 else page.text
+        assert "Supported by: Fever <b>high" in shown_text(text)
+        assert text.count("Supported by") == 1 and "<b>high" not in text

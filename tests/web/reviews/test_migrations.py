@@ -22,7 +22,7 @@ FIRST_VERSION = Path(__file__).parent / "first_version.sql"
 def test_an_empty_database_gets_the_tables_of_the_models(place: str) -> None:
     with ReviewQueue(place) as queue, queue.store.reading() as connection:
         context = MigrationContext.configure(connection, opts={"compare_server_default": True})
-        assert context.get_current_revision() == "0006"
+        assert context.get_current_revision() == "0007"
         assert compare_metadata(context, metadata) == []
 
 
@@ -48,6 +48,7 @@ def test_the_first_versions_file_is_brought_up_to_date(tmp_path: Path, add: Call
             ("cold", Verdict.WRONG),
             ("covid", Verdict.CORRECT),
         ]
+        assert {answer.rationale for answer in done.answers} == {None}
         assert [event.what for event in queue.events(done.id)] == [
             "added",
             "claimed",

@@ -52,6 +52,22 @@ def test_an_item_shows_everything_that_was_shown_and_decided(queue: ReviewQueue,
     assert kinds(queue, item_id) == ["system: added"]
 
 
+def test_rationales_are_kept_as_far_as_the_question_holds_them(queue: ReviewQueue) -> None:
+    whys = ["dizziness; Tremor", "blue skin", "chest pain", ""]  # a symptom that is not there, one that is denied
+    slots = "".join(
+        f"<answer{i}>d{i}</answer{i}><why{i}>{why}</why{i}><confidence{i}>0.2</confidence{i}>"
+        for i, why in enumerate(whys, 1)
+    )
+    answer_set = parse_answers(slots, 4, confidence=True)
+    assert [answer.rationale for answer in answer_set.answers][:2] == whys[:2]
+    decision = decide(answer_set, Policy(answer_at=0.9))
+    item_id = queue.add("Headache, tremor, dizziness; no chest pain", answer_set, decision)
+    assert [answer.rationale for answer in queue.item(item_id).answers] == ["dizziness, tremor", None, None, None]
+    queue.claim("ann")
+    queue.resolve(item_id, "ann", verdicts=dict.fromkeys(range(4), WRONG))
+    assert queue.resolved()[0].answers[0].rationale == "dizziness, tremor"
+
+
 def test_a_repeat_has_no_rank(queue: ReviewQueue, add: Add) -> None:
     item = queue.item(add(queue, pairs=(("flu", 0.2), ("The flu!", 0.2), ("cold", 0.1))))
     assert [answer.rank for answer in item.answers] == [0, None, 1]
