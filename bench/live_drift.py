@@ -13,9 +13,11 @@ Halfway through
 - `confidences`: the model is worse, and its confidences show it: their odds are raised to the power of 0.7, and every
   fourth set has its first two answers exchanged,
 - `silent`: the model is worse with the same confidences: 25 of 100 sets hold nothing right any more,
+- `winter-confidences`, `winter-silent`: first the mix, and from the 15,000th question on also the model,
 
-and reported is, for each kind of evidence, how many questions after the change it reached its limit. The check of
-inputs and the directions of the mix are fitted once, on questions with no other part.
+and reported is, for each change and kind of evidence, how many questions after the change it reached its limit, if no
+earlier change had made it do so. The check of inputs and the directions of the mix are fitted once, on questions with
+no other part.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[name] = "1"
@@ -51,9 +54,37 @@ from polymode.policy.reference import Reference, set_measures  # noqa: E402
 from polymode.tasks import open_task  # noqa: E402
 
 K, N_FIT, N_CALIBRATION, N_LIVE, SHARE = 3, 600, 1000, 20_000, 0.02
-CHANGES = ("none", "winter", "older", "confidences", "silent")
+HALF, LATE = N_LIVE // 2, N_LIVE * 3 // 4
 AIRWAYS = re.compile("cough|sore throat|runny nose|sneezing|breath|wheez|stuffy|phlegm")
 KINDS = (QUESTIONS, SETS, GUARANTEE)
+
+
+@dataclass(frozen=True)
+class Course:
+    """What changes in a deployment, and when."""
+
+    mix: str = ""
+    """Questions that become more frequent, from ``HALF`` on."""
+    model: str = ""
+    """How the model becomes worse."""
+    model_at: int = HALF
+
+    @property
+    def starts(self) -> list[int]:
+        """First questions of what lasts until the next one, or the end."""
+        changes = {HALF} if self.mix else set()
+        return [0, *sorted(changes | ({self.model_at} if self.model else set()) or {HALF})]
+
+
+COURSES = {
+    "none": Course(),
+    "winter": Course("winter"),
+    "older": Course("older"),
+    "confidences": Course(model="confidences"),
+    "silent": Course(model="silent"),
+    "winter-confidences": Course("winter", "confidences", LATE),
+    "winter-silent": Course("winter", "silent", LATE),
+}
 
 
 @dataclass(frozen=True)
@@ -91,7 +122,7 @@ def world(n: int) -> World:
     return World([inputs[i] for i in usable], is_frequent, np.array(q)[usable], reference)
 
 
-def answers(world: World, rows: np.ndarray, rng: np.random.Generator, change: str = "none") -> Records:
+def answers(world: World, rows: np.ndarray, rng: np.random.Generator, change: str = "") -> Records:
     """Answer sets of these questions, with what turned out to be right."""
     q = world.q[rows]
     truth = (rng.random((len(q), 1)) > np.cumsum(q, axis=1)).sum(axis=1)  # K where none of them is right
@@ -106,15 +137,15 @@ def answers(world: World, rows: np.ndarray, rng: np.random.Generator, change: st
     return Records(np.round(q, 2), right)
 
 
-def deployment(world: World, change: str, rng: np.random.Generator) -> list[Evidence]:
+def deployment(world: World, course: Course, rng: np.random.Generator) -> list[Evidence]:
     """One calibration and what came after it."""
     order = rng.permutation(len(world.q))
     calibration, rest = order[:N_CALIBRATION], order[N_CALIBRATION:]
-    half = N_LIVE // 2
-    before, after = rest[:half], rest[half:]
-    if change in world.is_frequent:
-        weight = np.where(world.is_frequent[change][after], 3.0, 1.0)
-        after = rng.choice(after, half, replace=False, p=weight / weight.sum())
+    before, after = rest[:HALF], rest[HALF:]
+    if course.mix:
+        weight = np.where(world.is_frequent[course.mix][after], 3.0, 1.0)
+        after = rng.choice(after, N_LIVE - HALF, replace=False, p=weight / weight.sum())
+    live_rows = np.concatenate([before, after])
     records = answers(world, calibration, rng)
     policy = fit_policy(records, Calibration("set", alpha=0.1))
     fresh = calibration[: N_CALIBRATION // 2]  # the share that a calibration's own check leaves
@@ -124,16 +155,15 @@ def deployment(world: World, change: str, rng: np.random.Generator) -> list[Evid
         tuple(tuple(sorted(column)) for column in zip(*measures(records)[:500], strict=True)),
     )
     drift, guarantees = DriftMonitor(reference), GuaranteeMonitor(policy)
-    n = 0
-    for rows, what in ((before, "none"), (after[:half], change)):
-        live = answers(world, rows, rng, what)
+    for start, end in pairwise([*course.starts, N_LIVE]):
+        rows = live_rows[start:end]
+        live = answers(world, rows, rng, course.model if start >= course.model_at else "")
         u = rng.random((len(rows), drift.n_measures))
         drift.observe({QUESTIONS: [world.inputs[row] for row in rows], SETS: measures(live)}, u.tolist())
         is_reviewed = rng.random(len(rows)) < SHARE
         for i, (decision, has_failed) in enumerate(outcomes_of(live, policy)):
             if is_reviewed[i] and decision:
-                guarantees.observe(n + i, "", decision, has_failed)
-        n += len(rows)
+                guarantees.observe(start + i, "", decision, has_failed)
     return drift.evidence() + guarantees.evidence()
 
 
@@ -157,19 +187,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--deployments", type=int, default=200, help="without a change; a tenth of it with each change")
     parser.add_argument("--questions", type=int, default=45_000, help="that deployments draw from")
-    parser.add_argument("--changes", nargs="+", choices=CHANGES, default=CHANGES)
+    parser.add_argument("--changes", nargs="+", choices=COURSES, default=[*COURSES])
     options = parser.parse_args()
     own_world = world(options.questions)
     shares = ", ".join(f"{name} {is_one.mean():.0%}" for name, is_one in own_world.is_frequent.items())
     print(f"{len(own_world.q):,} questions; of the kinds that become more frequent: {shares}")
     for change in options.changes:
-        number = CHANGES.index(change)
+        number = list(COURSES).index(change)
         n = options.deployments if change == "none" else max(1, options.deployments // 10)
-        delays: list[dict[str, int]] = []
+        alarms: list[dict[str, int]] = []
         refused = 0
         for i in tqdm(range(n), desc=change):
             try:
-                evidence = deployment(own_world, change, np.random.default_rng([number, i]))
+                evidence = deployment(own_world, COURSES[change], np.random.default_rng([number, i]))
             except ConfigError:
                 refused += 1
                 continue
@@ -177,37 +207,36 @@ def main() -> None:
             for one in evidence:
                 if one.alarm_at is not None:
                     reached[one.kind] = min(one.alarm_at, reached.get(one.kind, one.alarm_at))
-            delays.append(reached)
-        report(change, delays, refused)
+            alarms.append(reached)
+        report(change, alarms, refused)
 
 
-def report(change: str, delays: list[dict[str, int]], refused: int) -> None:
-    """How many deployments raised an alarm, and when."""
-    n, half = len(delays), N_LIVE // 2
+def report(change: str, alarms: list[dict[str, int]], refused: int) -> None:
+    """How many deployments raised an alarm, and when; ``alarms`` by kind of evidence."""
+    n = len(alarms)
     if not n:
         print(f"\n{change}: all {refused} calibrations were refused")
         return
-    early = [min(own.values()) <= half for own in delays if own]
-    n_false = len([1 for own in delays if own]) if change == "none" else sum(early)
+    first_change, *later = COURSES[change].starts[1:]
+    is_false = [bool(own) and (change == "none" or min(own.values()) <= first_change) for own in alarms]
+    n_false = sum(is_false)
     low = 0.0 if n_false == 0 else float(beta.ppf(0.025, n_false, n - n_false + 1))
     high = 1.0 if n_false == n else float(beta.ppf(0.975, n_false + 1, n - n_false))
     print(f"\n{change}: {n} deployments ({refused} calibrations refused)")
     print(f"  alarms with nothing changed: {n_false} of {n}, {n_false / n:.1%} [{low:.1%}, {high:.1%}]")
     if change == "none":
         return
-    late = [own for own in delays if not own or min(own.values()) > half]
-    for kind in ("any", *KINDS):
-        at = [
-            min(own.values()) if kind == "any" else own[kind] for own in late if own and (kind in own or kind == "any")
-        ]
-        after = np.array([one - half for one in at if one > half])
-        if len(after):
-            print(
-                f"  {kind}: {len(after)} of {len(late)}, after {np.median(after):,.0f} questions "
-                f"({after.min():,} to {after.max():,})"
+    rest = [own for own, false in zip(alarms, is_false, strict=True) if not false]
+    for start, end in pairwise([first_change, *later, N_LIVE]):
+        print(f"  after the change at {start:,}")
+        for kind in ("any", *KINDS):
+            at = [min(own.values(), default=0) if kind == "any" else own.get(kind, 0) for own in rest]
+            after = np.array([one - start for one in at if start < one <= end])
+            n_waiting = sum(not 0 < one <= start for one in at)
+            delays = (
+                f", after {np.median(after):,.0f} questions ({after.min():,} to {after.max():,})" if len(after) else ""
             )
-        else:
-            print(f"  {kind}: 0 of {len(late)}")
+            print(f"    {kind}: {len(after)} of {n_waiting} without an earlier alarm{delays}")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,8 @@ from .test_hostile import HOSTILE, Tags
 TABLES = {"table", "thead", "tbody", "tr", "th", "td", "small", "abbr", "br", "article", "caption",
           "html", "head", "meta", "title", "link", "body", "a", "header", "nav", "main", "h1", "h2",
           "h3", "p", "section", "div", "span", "bdi", "strong", "dl", "dt", "dd", "details", "summary", "ul", "ol",
-          "fieldset", "legend", "li", "label", "input", "button", "form", "select", "option", "svg", "rect"}  # fmt: skip
+          "fieldset", "legend", "li", "label", "input", "button", "form", "select", "option", "svg",
+          "rect"}  # fmt: skip
 
 
 ELSEWHERE = (
