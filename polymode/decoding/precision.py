@@ -41,9 +41,11 @@ def parameters_of(model: str | Path, **options: Any) -> int:
 
     config = configuration_of(model, **options)
     with torch.device("meta"):
-        from transformers import AutoModelForCausalLM
+        from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM
 
-        return sum(p.numel() for p in AutoModelForCausalLM.from_config(config).parameters())
+        # The class itself: under DeepSpeed's ZeRO-3 `from_config` spreads the weights over the processes, here nothing.
+        build = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), AutoModelForCausalLM.from_config)
+        return sum(p.numel() for p in build(config).parameters())
 
 
 def has_fast_bfloat16() -> bool:

@@ -23,6 +23,14 @@ def test_parameters_are_counted_without_the_weights(folder: Path, model_of: Call
     assert parameters_of(folder) == sum(p.numel() for p in model_of("qwen3").parameters())
 
 
+def test_parameters_are_counted_under_zero_3(
+    folder: Path, model_of: Callable[[str], PreTrainedModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There transformers spreads the weights of the models that it builds over the processes."""
+    monkeypatch.setattr("transformers.modeling_utils.is_deepspeed_zero3_enabled", lambda: True)
+    assert parameters_of(folder) == sum(p.numel() for p in model_of("qwen3").parameters())
+
+
 @pytest.mark.parametrize(
     ("name", "is_fast", "small", "expected"),
     [
