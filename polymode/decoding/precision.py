@@ -44,7 +44,7 @@ def parameters_of(model: str | Path, **options: Any) -> int:
         from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM
 
         # The class itself: under DeepSpeed's ZeRO-3 `from_config` spreads the weights over the processes, here nothing.
-        build = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), AutoModelForCausalLM.from_config)
+        build: Any = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), AutoModelForCausalLM.from_config)
         return sum(p.numel() for p in build(config).parameters())
 
 
