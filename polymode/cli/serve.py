@@ -35,9 +35,9 @@ Scope = Literal["ask", "review", "operate"]
 class Serve(DecisionOptions):
     r"""Answer questions over HTTP: ranked answers with confidences, a decision and its reason, for many clients.
 
-    Web pages are at /. The API has POST /v1/answer-sets and /v1/chat/completions (OpenAI-compatible), and GET
-    /v1/models, /health, /ready, /metrics and /openapi.json. A guarantee of the policy is claimed where model, prompt,
-    sampling settings and question are like those that it was calibrated on; else replies say why not.
+    Web pages are at /. The API has POST /v1/answer-sets, /v1/chat/completions (OpenAI-compatible), /v1/systemone, and
+    GET /v1/models, /health, /ready, /metrics and /openapi.json. A guarantee of the policy is claimed where model,
+    prompt, sampling settings and question are like those that it was calibrated on; else replies say why not.
 
     Examples:
         polymode serve --model runs/mine/model --policy runs/mine/validation/policy.json

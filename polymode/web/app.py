@@ -32,11 +32,18 @@ from polymode.web.live.routes import OutcomeRequest, outcome_routes
 from polymode.web.problems import Problem, SafeJSON, problem_of_exception
 from polymode.web.reviews.queue import ReviewQueue
 from polymode.web.schema import AnswerSetReply, AnswerSetRequest, Health, Readiness
+from polymode.web.typed_questions import PATH as TYPED
+from polymode.web.typed_questions import TypedRequest, typed_paths
 
 if TYPE_CHECKING:
     from polymode.web.pages.site import PageOptions
 
-_BODIES = {"/v1/answer-sets": AnswerSetRequest, "/v1/chat/completions": ChatRequest, OUTCOMES: OutcomeRequest}
+_BODIES = {
+    "/v1/answer-sets": AnswerSetRequest,
+    "/v1/chat/completions": ChatRequest,
+    TYPED: TypedRequest,
+    OUTCOMES: OutcomeRequest,
+}
 _SHUTDOWN_SECONDS = 5.0
 
 
@@ -197,6 +204,7 @@ def _add_questions(app: FastAPI, answer_service: AnswerService) -> None:
         return SafeJSON(reply.visible_to(caller).model_dump())  # type: ignore[return-value]  # the annotation describes its content
 
     app.include_router(chat_paths(answer_service))
+    app.include_router(typed_paths(answer_service))
 
 
 def _add_operations(app: FastAPI, answer_service: AnswerService, batcher: Batcher, counters: ServerMetrics) -> None:

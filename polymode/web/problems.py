@@ -32,7 +32,7 @@ from polymode.errors import (
 MAX_VALUE = 100
 """Characters of a refused value that are sent back."""
 PROBLEM_TYPE = "application/problem+json"
-OWN_PATHS = ("/v1/answer-sets", "/v1/outcomes")
+OWN_PATHS = ("/v1/answer-sets", "/v1/outcomes", "/v1/systemone")
 """The paths under /v1 that are no part of OpenAI's API."""
 _CODES = {401: "invalid_api_key", 403: "insufficient_permissions", 429: "rate_limit_exceeded"}
 _TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}

@@ -64,7 +64,7 @@ def test_the_description_names_every_path_field_and_failure(start: Start) -> Non
     described = start(keys=Keys({"0" * 64: Caller("a")})).app.openapi()  # type: ignore[attr-defined]
     paths = described["paths"]
     own = {"/v1/answer-sets", "/health", "/ready", "/metrics"}
-    assert set(paths) == {*own, "/v1/chat/completions", "/v1/models", "/v1/models/{model}"}
+    assert set(paths) == {*own, "/v1/systemone", "/v1/chat/completions", "/v1/models", "/v1/models/{model}"}
     post = paths["/v1/answer-sets"]["post"]
     assert set(post["responses"]) == {
         "200",
@@ -82,7 +82,7 @@ def test_the_description_names_every_path_field_and_failure(start: Start) -> Non
     }
     assert post["security"] == [{"HTTPBearer": []}]
     assert "security" not in create_app(serving(), Model()).openapi()["paths"]["/v1/answer-sets"]["post"]
-    for name in ("AnswerSetRequest", "ChatRequest"):
+    for name in ("AnswerSetRequest", "ChatRequest", "TypedRequest", "ChoiceQuestion"):
         for field, about in described["components"]["schemas"][name]["properties"].items():
             assert about.get("description"), field
 
