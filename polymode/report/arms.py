@@ -198,15 +198,27 @@ def merge_bins(seeds: Sequence[Sequence[Mapping[str, Any]]], x: str, y: str) -> 
 
 
 def training_line(
-    folders: Sequence[Sequence[Mapping[str, Any]]], x: str, y: str, smooth: Callable[[FloatArray], FloatArray]
+    folders: Sequence[Sequence[Mapping[str, Any]]], x: str, y: str, smooth: Callable[[Line], Line]
 ) -> Line | None:
-    """Smoothed training curve: mean over runs, band = their range, on the points of the shortest run."""
-    points = [points for rows in folders if (points := finite_points(rows, x, y))]
-    if not points:
-        return None
-    series = [(xs, smooth(ys)) for xs, ys in (np.array(own).T for own in points)]
-    grid = min((xs for xs, _ in series), key=lambda xs: float(xs[-1]))
-    return mean_line(grid, np.array([np.interp(grid, xs, ys) for xs, ys in series]))
+    """Smoothed training curve: mean over runs, band = their range, on the points of the shortest run.
+
+    One run by itself has the band that ``smooth`` gives it; before, it is the interval in its rows (``y_low``,
+    ``y_high``).
+    """
+    ends = (f"{y}_low", f"{y}_high")
+    series = []
+    for rows in folders:
+        points = sorted(
+            (at, value, *(number(row.get(end)) for end in ends))
+            for row in rows
+            if math.isfinite(at := number(row.get(x))) and math.isfinite(value := number(row.get(y)))
+        )
+        if points:
+            series.append(smooth(Line(*np.array(points).T)))
+    if len(series) < 2:
+        return series[0] if series else None
+    grid = min((line.x for line in series), key=lambda xs: float(xs[-1]))
+    return mean_line(grid, np.array([np.interp(grid, line.x, line.y) for line in series]))
 
 
 def finite_points(rows: Sequence[Mapping[str, Any]], x: str, y: str) -> list[tuple[float, float]]:

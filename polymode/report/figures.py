@@ -9,7 +9,7 @@ import numpy as np
 
 from polymode.report import charts
 from polymode.report.arm_selection import in_curves, in_reliability, of_several_k, with_note
-from polymode.report.arms import ArmData, Line, finite_points, line_over_seeds, mean_line
+from polymode.report.arms import ArmData, Line, finite_points, line_over_seeds, mean_line, number
 from polymode.report.figures_bins import expected_hits, reliability, sum_by_n_true, unique_answers
 from polymode.report.figures_training import training_figures
 from polymode.report.panels import Bar, Figure, Panel, Styled, curves_of, draw_curves, figure_of_curves
@@ -76,7 +76,8 @@ def _risk_coverage(arms: Styled) -> Figure | None:
         "risk-coverage",
         "Risk (share wrong) by share answered",
         "Only the most confident answer of each set counts; the least confident sets are withheld first. A curve that "
-        "rises from the left shows confidences that rank well.",
+        "rises from the left shows confidences that rank well. Band: 95% Wilson interval of the share at each point, "
+        "with as many outcomes as there are questions; with several seeds, their range.",
         curves_of(arms, _risk),
         "share of sets answered",
         "risk: share wrong",
@@ -87,7 +88,14 @@ def _risk(data: ArmData) -> Line | None:
     grid = np.linspace(0.05, 1, 39)
     points = [finite_points(rows, "coverage", "risk") for rows in data.rows("risk_coverage")]
     curves = [np.interp(grid, *np.array(own).T) for own in points if own]
-    return mean_line(grid, np.array(curves)) if curves else None
+    if len(curves) != 1:
+        return mean_line(grid, np.array(curves)) if curves else None
+    n = number(data.view.get("n_questions"))
+    ends = [
+        charts.wilson(risk, max(share * n, 1)) if n > 0 else (math.nan, math.nan)
+        for share, risk in zip(grid, curves[0], strict=True)
+    ]
+    return Line(grid, curves[0], *np.array(ends).T)
 
 
 def _several_k(groups: Mapping[str, Styled]) -> Figure | None:

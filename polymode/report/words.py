@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from polymode.report.equal_tokens import METRIC
 
@@ -191,6 +193,40 @@ GROUPS: Mapping[str, tuple[Row, ...]] = {
 _ROWS = {row.name: row for rows in GROUPS.values() for row in rows}
 
 
+class StepRow(NamedTuple):
+    """One figure of a training step."""
+
+    words: str
+    decimals: int
+    limits: tuple[float, float]
+    """Its least and largest possible value."""
+
+
+_ANY, _POSITIVE, _SHARE = (-math.inf, math.inf), (0.0, math.inf), (0.0, 1.0)
+STEP_ROWS: Mapping[str, StepRow] = {
+    "reward": StepRow("Reward", 3, _ANY),
+    "coverage": StepRow("Coverage", 2, _POSITIVE),
+    "brier": StepRow("Brier score", 4, _SHARE),
+    "hit_rate": StepRow("Share of answers that are hits", 3, _SHARE),
+    "mean_confidence": StepRow("Mean confidence", 3, _SHARE),
+    "confidence_spread": StepRow("Spread of confidences", 3, _POSITIVE),
+    "share_clean": StepRow("Clean completions", 3, _SHARE),
+    "share_malformed": StepRow("Malformed completions", 3, _SHARE),
+    "share_truncated": StepRow("Truncated completions", 3, _SHARE),
+    "share_unscored": StepRow("Unscored completions", 3, _SHARE),
+    "share_duplicate": StepRow("Duplicate answers", 3, _SHARE),
+    "share_equal_groups": StepRow("Groups of equal rewards", 3, _SHARE),
+    "reward_std": StepRow("Spread of rewards in a group", 3, _POSITIVE),
+    "tokens": StepRow("Tokens per completion", 1, _POSITIVE),
+    "entropy": StepRow("Entropy of a token (nats)", 3, _POSITIVE),
+    "kl": StepRow("Divergence from the first model", 4, _ANY),
+    "loss": StepRow("Loss", 4, _ANY),
+    "grad_norm": StepRow("Norm of the gradient", 4, _POSITIVE),
+    "step_time": StepRow("Seconds per step", 1, _POSITIVE),
+}
+"""Figures of a training step by name in metrics.jsonl."""
+
+
 def row_of(name: str) -> Row:
     """The table row of a metric; an unknown metric gets a plain one."""
     if name in _ROWS:
@@ -204,6 +240,13 @@ def words_of(name: str) -> str:
     row = row_of(name)
     text = (row.short or row.label).replace("{n}", name.removeprefix(row.name).replace("_", " "))
     return text[:1].upper() + text[1:] if text else name
+
+
+def step_row_of(name: str) -> StepRow:
+    """What a figure of metrics.jsonl is called; one of validation says how it was sampled."""
+    how, _, figure = name.removeprefix("validation/").rpartition("/")
+    row = STEP_ROWS.get(figure, StepRow(name, 3, _ANY))
+    return row._replace(words=f"{row.words}, {how}") if how else row
 
 
 def group_metrics(names: Sequence[str]) -> list[tuple[str, list[str]]]:

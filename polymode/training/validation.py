@@ -1,17 +1,20 @@
 """Validation questions during training: every n steps, in the method's own format, greedy and sampled.
 
-The figures stand in the line of their step in metrics.jsonl, as ``validation/greedy/coverage`` and so on, with what
-they cost: seconds, generated tokens, questions. They change nothing of the training: the sampling has a seed of its
+The figures stand in the line of their step in metrics.jsonl, as ``validation/greedy/coverage`` and so on, the main ones
+with the limits of their 95% interval (``coverage_low``, ``coverage_high``), and with what they cost: seconds, generated
+tokens, questions. They change nothing of the training: the sampling has a seed of its
 own, so that a resumed run measures the same, and takes nothing from the random states of the training.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+import numpy as np
 import torch
 from trl.models import unwrap_model_for_generation
 
@@ -28,11 +31,19 @@ from polymode.training.recipe_parts import chat_for, style_for
 from polymode.training.reward import summarise
 from polymode.training.sharding import has_whole_weights, name_of
 from polymode.types import Example, Score
+from polymode.uncertainty import Limits, bootstrap, mean_of_items
 from polymode.verifiers import QuestionVerifier, Verifier, prepare_verifier
 
 Measure = Callable[[int], Mapping[str, Any]]
 _SEED = 7_127
 """Tells the sampling of validation from other sampling with the same seed."""
+_LIMITS: Mapping[str, Limits] = {
+    "coverage": (0.0, math.inf),
+    "reward": (-math.inf, math.inf),
+    "brier": (0.0, 1.0),
+    "share_clean": (0.0, 1.0),
+}
+"""Least and largest possible value of the figures with intervals."""
 
 
 def validation_examples(recipe: Recipe, task: Task) -> Sequence[Example]:
@@ -115,7 +126,8 @@ def validation_for(recipe: Recipe, task: Task, verifier: Verifier | QuestionVeri
         for name, temperature in (("greedy", 0.0), ("sampled", recipe.temperature)):
             texts = sample(temperature, recipe.seed + _SEED)
             n_tokens += sum(n for _, n, _ in texts)
-            own = summary_of(score(texts)) | {"tokens": fmean(n for _, n, _ in texts)}
+            scores = score(texts)
+            own = summary_of(scores) | limits_of(scores) | {"tokens": fmean(n for _, n, _ in texts)}
             figures |= {f"validation/{name}/{figure}": value for figure, value in own.items()}
         seconds = round(time.perf_counter() - started, 3)
         return figures | {
@@ -136,3 +148,33 @@ def summary_of(scores: Sequence[Score]) -> dict[str, float]:
         for name in dict.fromkeys(name for score in scored for name in score.terms):
             out[f"term_{name}"] = fmean(score.terms.get(name, 0.0) for score in scored)
     return out
+
+
+def limits_of(scores: Sequence[Score]) -> dict[str, float]:
+    """Limits of 95% over questions of coverage, reward, Brier score and the share of clean completions.
+
+    Args:
+        scores: one of each question.
+    """
+    n = len(scores)
+    scored = [(i, score) for i, score in enumerate(scores) if score.total is not None]
+    items = {
+        "coverage": [(i, float(score.judgement.coverage)) for i, score in scored],
+        "reward": [(i, float(score.total or 0.0)) for i, score in scored],
+        "brier": [
+            (i, (answer.confidence - y) ** 2)
+            for i, score in scored
+            if score.answer_set.is_clean
+            for answer, y in zip(score.answer_set.answers, score.judgement.labels, strict=True)
+            if answer.confidence is not None and y is not None
+        ],
+        "share_clean": [(i, float(score.answer_set.is_clean)) for i, score in enumerate(scores)],
+    }
+    statistics = {
+        name: mean_of_items(np.array([i for i, _ in own]), np.array([x for _, x in own]), n, limits=_LIMITS[name])
+        for name, own in items.items()
+        if own
+    }
+    estimates = bootstrap(statistics, n, rng=np.random.default_rng(0))
+    limits = {f"{name}_{end}": getattr(one, end) for name, one in estimates.items() for end in ("low", "high")}
+    return {name: value for name, value in limits.items() if math.isfinite(value)}

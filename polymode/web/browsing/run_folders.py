@@ -21,6 +21,8 @@ from polymode.uncertainty import Estimate
 
 RUN_FILES = (runs.METRICS, runs.JUDGED, runs.COMPLETIONS)
 """A folder with one of these is a run."""
+_WRITES = {runs.CONFIG: "polymode train", runs.TRAIN_METRICS: "polymode train", runs.COMPLETIONS: "polymode generate"}
+"""What writes a file that a run may lack."""
 NO_RUNS = frozenset({"model", "checkpoints"})
 """Folders of a training run that hold no runs."""
 MAX_NAME = 1000
@@ -44,7 +46,9 @@ class RunFolders:
         if not root.is_dir():
             raise DataNotFoundError(f"runs {root} is not a folder: check --runs")
         self._root = root.resolve()
-        is_run = bool(self._root.name) and any((self._root / name).is_file() for name in RUN_FILES)
+        is_run = bool(self._root.name) and any(
+            (self._root / name).is_file() for name in (*RUN_FILES, runs.TRAIN_METRICS)
+        )
         self._base = self._root.parent if is_run else self._root
 
     @property
@@ -76,15 +80,31 @@ class RunFolders:
         except DataNotFoundError:
             return False
 
+    def needed(self, name: str, file: str) -> Path:
+        """`file`, where a run must have it; raises DataNotFoundError."""
+        path = self.file(name, file)
+        if path is None:
+            raise DataNotFoundError(f"{name}/{file} is missing: run {_WRITES.get(file, 'polymode evaluate')} first")
+        return path
+
     def names(self, below: str | None = None) -> Iterator[str]:
         """Names of all runs, or of those below one, in the order of their names; links are not followed."""
+        return (name for name, files in self._walk(below) if any(file in files for file in RUN_FILES))
+
+    def trainings(self) -> Iterator[str]:
+        """Names of all folders that training wrote, in the order of their names; links are not followed."""
+        needed = {runs.CONFIG, runs.TRAIN_METRICS}
+        return (name for name, files in self._walk(None) if needed <= set(files))
+
+    def _walk(self, below: str | None) -> Iterator[tuple[str, list[str]]]:
+        """Names of the folders at the top or below one, each with the names of its files."""
         top = self._root if below is None else self.folder(below)
         for folder, inside, files in os.walk(top):
             inside[:] = sorted(name for name in inside if name not in NO_RUNS and is_name(name))
-            if any(name in files for name in RUN_FILES) and (below is None or Path(folder) != top):
-                name = Path(folder).relative_to(self._base).as_posix()
-                if is_name(name) and self._inside(Path(folder)) is not None:
-                    yield name
+            name = Path(folder).relative_to(self._base).as_posix()
+            is_below = below is None or Path(folder) != top
+            if files and is_below and is_name(name) and self._inside(Path(folder)) is not None:
+                yield name, files
 
     def _inside(self, path: Path) -> Path | None:
         try:
@@ -166,6 +186,11 @@ def entry_of(folders: RunFolders, name: str, label: str = "") -> Entry:
         except OSError as exc:
             problem = f"{name}/{runs.METRICS} cannot be read ({exc.strerror or exc})"
     return Entry(name, label or name, _settings_of(folders, name), metrics, problem)
+
+
+def is_run(folders: RunFolders, name: str) -> bool:
+    """Whether a folder holds completions or what was made of them."""
+    return any(folders.has(name, file) for file in RUN_FILES)
 
 
 def completions_of(folders: RunFolders, name: str) -> Path | None:

@@ -20,7 +20,7 @@ from markupsafe import Markup
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, Response
 
-from polymode.report.words import row_of, words_of
+from polymode.report.words import row_of, step_row_of, words_of
 from polymode.web.keys import NOBODY, Caller
 from polymode.web.pages.sessions import base_path_of, new_token
 from polymode.web.problems import Problem
@@ -104,8 +104,14 @@ def _templates() -> jinja2.Environment:
         lstrip_blocks=True,
         loader=jinja2.FileSystemLoader(_HERE / "templates"),
     )
-    environment.filters |= {"number": number, "minute": minute, "thousands": "{:,.0f}".format}
-    environment.globals |= {"run_url": run_url, "compare_url": compare_url, "row_of": row_of, "words_of": words_of}
+    environment.filters |= {"number": number, "minute": minute, "thousands": "{:,.0f}".format, "duration": duration}
+    environment.globals |= {
+        "run_url": run_url,
+        "compare_url": compare_url,
+        "row_of": row_of,
+        "words_of": words_of,
+        "step_row_of": step_row_of,
+    }
     macros = vars(environment.get_template("parts.html").module)
     environment.globals |= {name: macro for name, macro in macros.items() if not name.startswith("_")}
     return environment
@@ -116,6 +122,14 @@ def number(value: float | None, digits: int = 2) -> str:
     if value is None or not math.isfinite(value):
         return "–"
     return f"{round(value, digits) + 0.0:,.{digits}f}"  # + 0.0 makes a zero of a negative one
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit that suits them: 12 s, 5 min, 3 h, 2 days."""
+    for unit, size in (("days", 172800), ("h", 7200), ("min", 120)):
+        if seconds >= size:
+            return f"{seconds / {'days': 86400, 'h': 3600, 'min': 60}[unit]:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def minute(at: datetime) -> Markup:

@@ -14,7 +14,16 @@ from polymode import runs
 from polymode.errors import PolymodeError
 from polymode.uncertainty.intervals import exact_interval
 from polymode.web.browsing.question_index import SURE, Kind, QuestionIndex
-from polymode.web.browsing.run_folders import RUN_FILES, Entry, RunFolders, entry_of, home_of, list_experiments
+from polymode.web.browsing.run_folders import (
+    Entry,
+    RunFolders,
+    entry_of,
+    home_of,
+    is_run,
+    list_experiments,
+    train_of,
+)
+from polymode.web.browsing.trainings import is_training, list_trainings
 from polymode.web.pages.rendering import (
     below_base_path,
     compare_url,
@@ -25,6 +34,7 @@ from polymode.web.pages.rendering import (
     whole_number,
 )
 from polymode.web.pages.run_reader import MAX_ATTEMPTS, RunReader
+from polymode.web.pages.training_page import drawing, training_page
 from polymode.web.problems import Problem, problem_of_error
 
 REPORT_POLICY = (
@@ -55,11 +65,14 @@ def run_pages(reader: RunReader) -> APIRouter:
     @router.get("/runs")
     async def show_list(request: Request) -> Response:
         experiments, is_cut = await asyncio.to_thread(list_experiments, reader.folders)
+        trainings = await asyncio.to_thread(list_trainings, reader.folders)
         tables = [
             (one, [name for name in HEADLINE if any(entry.cell(name) is not None for entry in one.entries)])
             for one in experiments
         ]
-        return render(request, "runs.html", title=reader.folders.title, tables=tables, is_cut=is_cut)
+        return render(
+            request, "runs.html", title=reader.folders.title, tables=tables, is_cut=is_cut, trainings=trainings
+        )
 
     @router.get("/runs/{name:path}")
     async def show(name: str, request: Request) -> Response:
@@ -70,6 +83,10 @@ def run_pages(reader: RunReader) -> APIRouter:
             return await _question(reader, request, name)
         if part == "report":
             return await _report(reader, request, name)
+        if part == "drawing":
+            return drawing(reader, request, name)
+        if part == "training" or (is_training(reader.folders, name) and not is_run(reader.folders, name)):
+            return await training_page(reader, request, name)
         return await _run(reader, request, name)
 
     return router
@@ -124,6 +141,7 @@ async def _run(reader: RunReader, request: Request, name: str) -> Response:
         entry=entry,
         reports=reports,
         below=below,
+        training=train_of(reader.folders, name),
         headline=[metric for metric in HEADLINE if entry.cell(metric) is not None],
         questions=questions,
         problem=problem,
@@ -134,7 +152,7 @@ async def _run(reader: RunReader, request: Request, name: str) -> Response:
 def _overview(folders: RunFolders, name: str) -> tuple[Entry, list[str], list[str]]:
     """A run as lists show it, the names of the runs in its folder, and of the folders with a report about it."""
     folders.folder(name)
-    if not any(folders.has(name, file) for file in RUN_FILES):
+    if not is_run(folders, name):
         raise Problem(404, "there is no such run", fix="go back to the list of runs")
     reports = [place for place in dict.fromkeys((name, home_of(name))) if folders.has(place, runs.REPORT)]
     return entry_of(folders, name), list(folders.names(name)), reports

@@ -17,11 +17,14 @@ from polymode.types import Completion
 from polymode.web.browsing.question_index import NO_COMPLETION, QuestionIndex, build_index, stamps_of
 from polymode.web.browsing.question_view import Question, question_of, shorten
 from polymode.web.browsing.run_folders import RunFolders, completions_of
+from polymode.web.browsing.trainings import DrawnFigure, Training, draw
 from polymode.web.problems import Problem
 
 T = TypeVar("T")
 MAX_ATTEMPTS = 40
 """Completions of one question that are shown."""
+MAX_DRAWN = 16
+"""Trainings whose curves are remembered."""
 PATIENCE = 2.0
 """Seconds until a page says that it is in preparation."""
 
@@ -107,6 +110,9 @@ class RunReader:
         self._indices: BackgroundCache[QuestionIndex] = BackgroundCache(size=8)
         self._reports: BackgroundCache[str] = BackgroundCache(size=8)
         self._differing: BackgroundCache[DifferingQuestions] = BackgroundCache(size=4)
+        self._curves: BackgroundCache[tuple[DrawnFigure, ...]] = BackgroundCache(size=8)
+        self._drawn: OrderedDict[str, tuple[int, tuple[DrawnFigure, ...]]] = OrderedDict()
+        self._under_way: dict[str, Hashable] = {}
 
     async def index(self, name: str) -> QuestionIndex:
         """Where the questions of a run stand."""
@@ -152,14 +158,39 @@ class RunReader:
         key, folders = await asyncio.to_thread(self._evaluated, names, (runs.METRICS, runs.JUDGED))
         return await self._differing.get(key, _guarded(lambda: differing_questions(folders)), patience=PATIENCE)
 
-    def _files(self, name: str) -> tuple[Path, Path | None]:
-        return self._needed(name, runs.JUDGED), completions_of(self.folders, name)
+    async def curves(self, training: Training) -> tuple[int, tuple[DrawnFigure, ...]] | None:
+        """The curves of a training, and of how many lines they are; None before they are drawn for the first time.
 
-    def _needed(self, name: str, file: str) -> Path:
-        path = self.folders.file(name, file)
-        if path is None:
-            raise DataNotFoundError(f"{name}/{file} is missing: run polymode evaluate on the folder")
-        return path
+        While new ones are being drawn, these are the last ones. Those of one training are drawn one after another, so
+        that one that writes faster than they can be drawn does not keep the others waiting.
+        """
+        name = training.name
+
+        def make() -> tuple[DrawnFigure, ...]:
+            curves = draw(training)
+            self._drawn[name] = (len(training.rows), curves)
+            self._drawn.move_to_end(name)
+            if len(self._drawn) > MAX_DRAWN:
+                self._drawn.popitem(last=False)
+            return curves
+
+        key = self._under_way.setdefault(name, (name, len(training.rows), str(training.rows[-1])))
+        try:
+            await self._curves.get(key, _guarded(make), patience=PATIENCE)
+        except NotReadyError:
+            return self._drawn.get(name)
+        except BaseException:
+            self._under_way.pop(name, None)
+            raise
+        self._under_way.pop(name, None)
+        return self._drawn.get(name)
+
+    def drawn(self, name: str) -> tuple[DrawnFigure, ...]:
+        """The last curves of a training that a page showed."""
+        return self._drawn.get(name, (0, ()))[1]
+
+    def _files(self, name: str) -> tuple[Path, Path | None]:
+        return self.folders.needed(name, runs.JUDGED), completions_of(self.folders, name)
 
     def _evaluated(self, names: Sequence[str], needed: Sequence[str]) -> tuple[tuple[object, ...], list[Path]]:
         """Folders with the needed files and usable metrics, and a key that names the versions of all their files.
@@ -169,8 +200,8 @@ class RunReader:
         key: list[object] = []
         for name in names:
             for file in needed:
-                self._needed(name, file)
-            runs.read_metrics(self._needed(name, runs.METRICS), f"{name}/{runs.METRICS}")
+                self.folders.needed(name, file)
+            runs.read_metrics(self.folders.needed(name, runs.METRICS), f"{name}/{runs.METRICS}")
             above = name.rpartition("/")[0]
             for place, file in [
                 *((name, file) for file in (runs.METRICS, runs.JUDGED, runs.COMPLETIONS, runs.CONFIG)),

@@ -24,11 +24,10 @@ from ..run_folders import GOOD, POOR, answers, write_run, write_training
 from .conftest import Visit, Visitor, shown_text
 from .test_hostile import HOSTILE, Tags
 
-TABLES = {"table", "thead", "tbody", "tr", "th", "td", "small", "abbr", "br", "article", "caption",
-          "html", "head", "meta", "title", "link", "body", "a", "header", "nav", "main", "h1", "h2",
-          "h3", "p", "section", "div", "span", "bdi", "strong", "dl", "dt", "dd", "details", "summary", "ul", "ol",
-          "fieldset", "legend", "li", "label", "input", "button", "form", "select", "option", "svg",
-          "rect"}  # fmt: skip
+TABLES = {"table", "thead", "tbody", "tr", "th", "td", "small", "abbr", "br", "article", "caption", "html", "head",
+          "meta", "title", "link", "body", "a", "header", "nav", "main", "h1", "h2", "h3", "h4", "p", "section", "div",
+          "span", "bdi", "strong", "dl", "dt", "dd", "details", "summary", "ul", "ol", "li", "fieldset", "legend",
+          "label", "input", "button", "form", "select", "option", "textarea", "svg", "rect", "time"}  # fmt: skip
 
 
 ELSEWHERE = (

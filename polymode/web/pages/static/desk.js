@@ -1,4 +1,4 @@
-// Shortcuts, drafts, progress and live counts. Every page works without this file; it loads nothing from elsewhere.
+// Shortcuts, drafts, progress, trainings and live counts. Every page works without this file; it loads nothing from elsewhere.
 "use strict";
 (() => {
   const basePath = new URL(document.currentScript.src).pathname.replace(/\/static\/desk\.js$/, "");
@@ -132,6 +132,30 @@
       status.textContent = "";
     });
   }
+
+  // --- trainings that go on: the part of the page that shows them is asked for again ---------------------------------
+  const watch = (part) => {
+    const seconds = Number(part.dataset.live);
+    if (!seconds) return;
+    setTimeout(async () => {
+      let next = null;
+      if (!document.hidden && !part.contains(document.activeElement)) {
+        try {
+          const reply = await fetch(location.href, { redirect: "error" });
+          const page = new DOMParser().parseFromString(await reply.text(), "text/html");
+          next = reply.ok && page.querySelector("[data-live]");
+          // New drawings are fetched before the old ones go, so that nothing flickers.
+          const drawings = all("img", next || page).map((image) => Object.assign(new Image(), { src: image.src }).decode());
+          await Promise.allSettled(drawings);
+        } catch {
+          // the next time may succeed
+        }
+      }
+      if (next) part.replaceWith(document.adoptNode(next));
+      watch(next || part);
+    }, 1000 * seconds);
+  };
+  all("[data-live]").forEach(watch);
 
   // --- live counts -------------------------------------------------------------------------------------------------
   const counters = all("[data-count]");
