@@ -11,6 +11,7 @@
     RUN/metrics.json       metrics with intervals                                    metrics
     RUN/*.jsonl.part       finished lines of completions or judged completions       partial
     RUN/policy.json        a `Policy` calibrated on judged.jsonl                     folder
+    RUN/note.json          what somebody wrote about the run                         notes
     RUN/probe.npz          a `Probe` that the run's confidences come from            probes
     RUN/report.html        the page
 
@@ -81,6 +82,7 @@ from polymode.runs.lines import (
 from polymode.runs.locks import alone
 from polymode.runs.logs import ImportedLog, import_log, log_at
 from polymode.runs.metrics import CompletionsFile, Metrics, completions_of, fingerprint, read_metrics, remove_metrics
+from polymode.runs.notes import NOTE, Note, read_note, write_note
 from polymode.runs.partial import CompletionsPart, JudgedPart
 from polymode.runs.probes import PROBE, read_probe, write_probe
 from polymode.runs.step_completions import (
@@ -96,6 +98,7 @@ __all__ = [
     "CONFIG",
     "JUDGED",
     "METRICS",
+    "NOTE",
     "POLICY",
     "PROBE",
     "REPORT",
@@ -113,6 +116,7 @@ __all__ = [
     "Map",
     "Metrics",
     "Named",
+    "Note",
     "Questions",
     "Reading",
     "Stamp",
@@ -126,17 +130,17 @@ __all__ = [
     "create",
     "file_in",
     "fingerprint",
-    "import_log",
+    "grouping_fields",
     "holds_model",
-    "is_training",
+    "import_log",
     "index_completions",
+    "is_training",
     "json_objects",
-    "log_at",
     "judged_at",
     "judged_line",
     "judged_lines",
     "judged_path",
-    "grouping_fields",
+    "log_at",
     "named_verifier",
     "named_verifiers",
     "provenance",
@@ -148,6 +152,7 @@ __all__ = [
     "read_json",
     "read_jsonl",
     "read_metrics",
+    "read_note",
     "read_policy",
     "read_probe",
     "read_shots",
@@ -157,13 +162,14 @@ __all__ = [
     "stamp_of",
     "steps_with_completions",
     "to_json",
+    "write_chat",
     "write_completions",
     "write_json",
     "write_jsonl",
     "write_judged",
+    "write_note",
     "write_policy",
     "write_probe",
-    "write_chat",
     "write_step_completions",
     "write_steps",
     "writing",

@@ -6,9 +6,10 @@ takes some megabytes.
 
 from __future__ import annotations
 
+import math
 import time
 from array import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntFlag
 from pathlib import Path
@@ -54,6 +55,12 @@ class QuestionIndex:
     """A `Kind` each."""
     n_found: tuple[int, ...]
     """Distinct references found by all samples of each question."""
+    scores: array[float]
+    """Mean score of the samples of each question; NaN where none has one."""
+    tokens: array[float]
+    """Mean tokens of a completion; NaN where they were not counted."""
+    surest_wrong: array[float]
+    """Highest confidence of a wrong answer; NaN where none is wrong or none is stated."""
     stamps: tuple[runs.Stamp, runs.Stamp | None]
     """Of judged.jsonl, and of completions.jsonl if there is one."""
     _starts: array[int] = field(repr=False)
@@ -77,10 +84,23 @@ class QuestionIndex:
         """Questions of this kind."""
         return sum(1 for own in self.kinds if own & kind)
 
-    def select(self, kind: Kind | None, part: str = "") -> list[int]:
-        """Places of the questions of this kind (all: None) whose id contains ``part``."""
-        numbers = range(len(self)) if kind is None else [n for n, own in enumerate(self.kinds) if own & kind]
-        return [number for number in numbers if part in self.ids[number]]
+    def select(self, kind: Kind | None) -> list[int]:
+        """Places of the questions of this kind (all: None)."""
+        return [n for n, own in enumerate(self.kinds) if kind is None or own & kind]
+
+    def figure(self, number: int, name: str) -> float:
+        """A figure of a question: ``found``, ``score``, ``wrong``, ``tokens`` or ``completions``."""
+        if name == "completions":
+            return self._starts[number + 1] - self._starts[number]
+        return {"found": self.n_found, "score": self.scores, "wrong": self.surest_wrong, "tokens": self.tokens}[name][
+            number
+        ]
+
+    def sort(self, numbers: Sequence[int], name: str, *, is_highest_first: bool) -> list[int]:
+        """Questions by a figure, those without it last; equal ones stay in their order."""
+        sign = -1 if is_highest_first else 1
+        figures = {number: self.figure(number, name) for number in numbers}
+        return sorted(numbers, key=lambda number: (math.isnan(figures[number]), sign * figures[number], number))
 
 
 def stamps_of(judged: Path, completions: Path | None) -> tuple[runs.Stamp, runs.Stamp | None]:
@@ -117,6 +137,9 @@ def build_index(judged: Path, completions: Path | None, name: str) -> QuestionIn
         ids=tuple(questions),
         kinds=bytes(question.kind for question in questions.values()),
         n_found=tuple(question.n_found for question in questions.values()),
+        scores=array("d", (_mean(question.scores) for question in questions.values())),
+        tokens=array("d", (_mean(question.tokens) for question in questions.values())),
+        surest_wrong=array("d", (question.surest_wrong for question in questions.values())),
         stamps=stamps,
         _starts=starts,
         _judged=judged_offsets,
@@ -133,6 +156,9 @@ class _Question:
         self.references: set[int] = set()
         self.n_found = 0
         self.kind = Kind.MISSED
+        self.scores: list[float] = []
+        self.tokens: list[float] = []
+        self.surest_wrong = math.nan
 
     def add(self, judged: runs.JudgedCompletion, offset: int) -> None:
         self.offsets.append((judged.sample, offset))
@@ -145,6 +171,16 @@ class _Question:
             self.kind &= ~Kind.MISSED
         if judged.status != "clean":
             self.kind |= Kind.MALFORMED
+        if judged.score is not None:
+            self.scores.append(judged.score)
+        if judged.n_tokens is not None:
+            self.tokens.append(judged.n_tokens)
         pairs = zip(judged.verdicts, judged.confidences, strict=True)
-        if any(verdict == "wrong" and q is not None and q >= SURE for verdict, q in pairs):
+        for wrong in (q for verdict, q in pairs if verdict == "wrong" and q is not None):
+            self.surest_wrong = wrong if math.isnan(self.surest_wrong) else max(self.surest_wrong, wrong)
+        if self.surest_wrong >= SURE:
             self.kind |= Kind.OVERCONFIDENT
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else math.nan

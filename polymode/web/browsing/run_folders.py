@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -138,6 +138,8 @@ class Entry:
     """None when the run was not evaluated, or they cannot be read."""
     problem: str
     """Why there are no metrics; empty when there are."""
+    note: runs.Note = field(default_factory=runs.Note)
+    """What somebody wrote about it; empty too where the file is damaged, which the run's own page says."""
 
     @property
     def k(self) -> int | str | None:
@@ -158,6 +160,10 @@ class Experiment:
     title: str
     entries: tuple[Entry, ...]
     has_report: bool
+
+    def having(self, metrics: Sequence[str]) -> list[str]:
+        """Those of the metrics that at least one of its runs has."""
+        return [name for name in metrics if any(entry.cell(name) is not None for entry in self.entries)]
 
 
 def list_experiments(folders: RunFolders) -> tuple[list[Experiment], bool]:
@@ -185,7 +191,7 @@ def entry_of(folders: RunFolders, name: str, label: str = "") -> Entry:
             problem = str(exc)
         except OSError as exc:
             problem = f"{name}/{runs.METRICS} cannot be read ({exc.strerror or exc})"
-    return Entry(name, label or name, _settings_of(folders, name), metrics, problem)
+    return Entry(name, label or name, _settings_of(folders, name), metrics, problem, _note_of(folders, name))
 
 
 def is_run(folders: RunFolders, name: str) -> bool:
@@ -229,6 +235,13 @@ def _settings_of(folders: RunFolders, name: str) -> dict[str, str | int]:
     return settings
 
 
+def _note_of(folders: RunFolders, name: str) -> runs.Note:
+    path = folders.file(name, runs.NOTE)
+    with suppress(PolymodeError, OSError):
+        return runs.Note() if path is None else _note(path, runs.stamp_of(path))
+    return runs.Note()
+
+
 def _order(entry: Entry) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", entry.name)]
 
@@ -242,3 +255,8 @@ def _metrics(path: Path, _stamp: runs.Stamp, label: str) -> runs.Metrics:
 def _settings(path: Path, _stamp: runs.Stamp, label: str) -> dict[str, str | int]:
     config = runs.read_configuration(path, label).config
     return {name: config[name] for name in SETTINGS if isinstance(config.get(name), (str, int))}
+
+
+@lru_cache(maxsize=MAX_LISTED)
+def _note(path: Path, _stamp: runs.Stamp) -> runs.Note:
+    return runs.read_note(path)

@@ -12,8 +12,9 @@ from starlette.responses import Response
 
 from polymode import runs
 from polymode.compare.columns import DEEP
+from polymode.web.pages.question_pages import LETTERS, PER_PAGE, chosen_runs
 from polymode.web.pages.rendering import compare_url, list_part, render
-from polymode.web.pages.run_pages import LETTERS, PER_PAGE, chosen_runs, report_page
+from polymode.web.pages.run_pages import report_page
 from polymode.web.pages.run_reader import RunReader
 
 

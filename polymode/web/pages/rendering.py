@@ -146,7 +146,12 @@ def _clean(value: Any) -> Any:
 
 def run_url(name: str, **query: object) -> str:
     """Address of a run's page; empty values are left out."""
-    return _url("/runs/" + quote(name), {key: value for key, value in query.items() if value != "all"})
+    return _url("/runs/" + quote(name), query)
+
+
+def runs_url(**query: object) -> str:
+    """Address of the list of runs; empty values are left out."""
+    return _url("/runs", query)
 
 
 def compare_url(names: Sequence[str], **query: object) -> str:

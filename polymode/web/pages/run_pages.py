@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
-from typing import Any
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -12,8 +10,7 @@ from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Re
 
 from polymode import runs
 from polymode.errors import PolymodeError
-from polymode.uncertainty.intervals import exact_interval
-from polymode.web.browsing.question_index import SURE, Kind, QuestionIndex
+from polymode.web.browsing.question_index import SURE
 from polymode.web.browsing.run_folders import (
     Entry,
     RunFolders,
@@ -23,17 +20,13 @@ from polymode.web.browsing.run_folders import (
     list_experiments,
     train_of,
 )
+from polymode.web.browsing.run_table import HEADLINE, arrange, orders
 from polymode.web.browsing.trainings import is_training, list_trainings
-from polymode.web.pages.rendering import (
-    below_base_path,
-    compare_url,
-    list_name,
-    list_part,
-    render,
-    run_url,
-    whole_number,
-)
-from polymode.web.pages.run_reader import MAX_ATTEMPTS, RunReader
+from polymode.web.pages.forms import read_form, reviewer_of
+from polymode.web.pages.note_form import NoteForm, note_form, write_note
+from polymode.web.pages.question_pages import list_questions, question_page
+from polymode.web.pages.rendering import below_base_path, render, run_url, runs_url
+from polymode.web.pages.run_reader import RunReader
 from polymode.web.pages.training_page import drawing, training_page
 from polymode.web.problems import Problem, problem_of_error
 
@@ -42,20 +35,6 @@ REPORT_POLICY = (
     "form-action 'none'"
 )
 """Content policy of reports: their own styles and images, nothing else."""
-LETTERS = "ABCDEFGHIJKL"
-"""Names of runs beside each other, which are at most so many."""
-PER_PAGE = 25
-"""Questions on a page."""
-HEADLINE = ("coverage", "pass@1", "brier", "ece", "tokens_per_set")
-"""Metrics of the lists."""
-FILTERS: dict[str, Kind | None] = {
-    "all": None,
-    "missed": Kind.MISSED,
-    "malformed": Kind.MALFORMED,
-    "overconfident": Kind.OVERCONFIDENT,
-    "unscored": Kind.UNSCORED,
-}
-"""Lists of questions by name."""
 
 
 def run_pages(reader: RunReader) -> APIRouter:
@@ -64,15 +43,7 @@ def run_pages(reader: RunReader) -> APIRouter:
 
     @router.get("/runs")
     async def show_list(request: Request) -> Response:
-        experiments, is_cut = await asyncio.to_thread(list_experiments, reader.folders)
-        trainings = await asyncio.to_thread(list_trainings, reader.folders)
-        tables = [
-            (one, [name for name in HEADLINE if any(entry.cell(name) is not None for entry in one.entries)])
-            for one in experiments
-        ]
-        return render(
-            request, "runs.html", title=reader.folders.title, tables=tables, is_cut=is_cut, trainings=trainings
-        )
+        return await _list(reader, request)
 
     @router.get("/runs/{name:path}")
     async def show(name: str, request: Request) -> Response:
@@ -80,7 +51,7 @@ def run_pages(reader: RunReader) -> APIRouter:
         if not name and part != "report":
             return RedirectResponse("/runs", 307)
         if "question" in request.query_params:
-            return await _question(reader, request, name)
+            return await question_page(reader, request, name)
         if part == "report":
             return await _report(reader, request, name)
         if part == "drawing":
@@ -89,49 +60,52 @@ def run_pages(reader: RunReader) -> APIRouter:
             return await training_page(reader, request, name)
         return await _run(reader, request, name)
 
+    @router.post("/runs/{name:path}")
+    async def write(name: str, request: Request) -> Response:
+        form = await read_form(request)
+        by = reviewer_of(request)
+        if not (is_run(reader.folders, name) or is_training(reader.folders, name)):
+            raise Problem(404, "there is no such run", fix="go back to the list of runs")
+        fields = (form.get("note"), form.get("mark"))
+        refused = await asyncio.to_thread(lambda: write_note(reader.folders, name, *fields, by))
+        if refused is None:
+            return RedirectResponse(run_url(name) + "#note", 303)
+        if is_run(reader.folders, name):
+            return await _run(reader, request, name, refused)
+        return await training_page(reader, request, name, refused)
+
     return router
 
 
-async def _question(reader: RunReader, request: Request, name: str) -> Response:
-    """One question; with ``beside`` also as other runs answered it."""
-    index = await reader.index(name)
-    number = whole_number(request, "question", 1)
-    if number > len(index):
-        raise Problem(404, f"{name} has {len(index):,} questions", fix="go back to the list of questions")
-    sides = [(name, number, await reader.question(name, index, number - 1))]
-    for beside in chosen_runs(request, "beside"):
-        other = await reader.index(beside)
-        place = other.number(sides[0][2].id)
-        if place is None:
-            raise Problem(404, f"{beside} has no question {sides[0][2].id!r}", fix="go back to the comparison")
-        sides.append((beside, place + 1, await reader.question(beside, other, place)))
-    selected, show, find = _selected(request, index)
-    before = [at for at in selected if at < number - 1]
-    after = [at for at in selected if at >= number]
-    around = [before[-1] if before else None, after[0] if after else None]
+async def _list(reader: RunReader, request: Request) -> Response:
+    """The list of all runs, as the address asks for it."""
+    params = request.query_params
+    find, sort, columns = params.get("find", "").strip(), params.get("sort", ""), params.getlist("column")
+    experiments, is_cut = await asyncio.to_thread(list_experiments, reader.folders)
+    trainings = await asyncio.to_thread(list_trainings, reader.folders)
+    table = arrange(experiments, trainings, find=find, sort=sort, columns=columns)
+    ways = orders(table.columns)
     return render(
         request,
-        "question.html",
-        sides=sides,
-        question=sides[0][2],
-        n_questions=len(index),
-        n_attempts=[len((await reader.index(side)).offsets(at - 1).judged) for side, at, _ in sides],
-        max_attempts=MAX_ATTEMPTS,
-        around=[None if at is None else run_url(name, question=at + 1, show=show, find=find) for at in around],
-        back=run_url(name, show=show, find=find),
-        comparison=compare_url([side for side, *_ in sides], part="questions"),
-        letters=LETTERS,
-        show=show,
+        "runs.html",
+        title=reader.folders.title,
+        table=table,
+        is_cut=is_cut,
+        find=find,
+        sort=sort,
+        orders=ways if sort in ways else {**ways, sort: sort},
+        list_url=lambda order: runs_url(find=find, sort=order, column=columns),
     )
 
 
-async def _run(reader: RunReader, request: Request, name: str) -> Response:
+async def _run(reader: RunReader, request: Request, name: str, refused: NoteForm | None = None) -> Response:
+    """The page of a run; ``refused`` is a note that could not be written."""
     folders = reader.folders
     entry, below, reports = await asyncio.to_thread(_overview, folders, name)
     questions, problem = None, f"not judged: there is no {runs.JUDGED}; run polymode evaluate on the folder"
     if folders.has(name, runs.JUDGED):
         try:
-            questions, problem = await _questions(reader, request, name), ""
+            questions, problem = await list_questions(reader, request, name), ""
         except (PolymodeError, OSError) as exc:  # the metrics are still shown
             problem = problem_of_error(exc).line()
     return render(
@@ -146,6 +120,8 @@ async def _run(reader: RunReader, request: Request, name: str) -> Response:
         questions=questions,
         problem=problem,
         sure=SURE,
+        form=refused or await asyncio.to_thread(note_form, folders, name),
+        status=422 if refused else 200,
     )
 
 
@@ -156,51 +132,6 @@ def _overview(folders: RunFolders, name: str) -> tuple[Entry, list[str], list[st
         raise Problem(404, "there is no such run", fix="go back to the list of runs")
     reports = [place for place in dict.fromkeys((name, home_of(name))) if folders.has(place, runs.REPORT)]
     return entry_of(folders, name), list(folders.names(name)), reports
-
-
-async def _questions(reader: RunReader, request: Request, name: str) -> dict[str, Any]:
-    index = await reader.index(name)
-    selected, show, find = _selected(request, index)
-    part = list_part(request, selected, PER_PAGE)
-    previews = await reader.previews(name, index, part.items)
-    counts = {key: len(index) if own is None else index.count(own) for key, own in FILTERS.items()}
-    return {
-        "rows": [
-            {
-                "number": number + 1,
-                "judged": judged,
-                "text": text,
-                "n_found": index.n_found[number],
-                "marks": [key for key, kind in FILTERS.items() if kind is not None and index.kinds[number] & kind],
-            }
-            for number, (judged, text) in zip(part.items, previews, strict=True)
-        ],
-        "counts": {key: count for key, count in counts.items() if count or key != "unscored"},
-        "shares": {
-            key: (counts[key] / len(index), *exact_interval(counts[key], len(index)))
-            for key, kind in FILTERS.items()
-            if kind is not None and len(index) and (counts[key] or key != "unscored")
-        },
-        "show": show,
-        "find": find,
-        "part": part,
-        "page_url": partial(run_url, name, show=show, find=find),
-    }
-
-
-def _selected(request: Request, index: QuestionIndex) -> tuple[list[int], str, str]:
-    """Places of the questions that the address asks for, and by which list and which part of the id."""
-    show, find = list_name(request, FILTERS, "all"), request.query_params.get("find", "").strip()
-    return index.select(FILTERS[show], find), show, find
-
-
-def chosen_runs(request: Request, field: str) -> list[str]:
-    """The different runs that the address names, in its order; raises Problem when they are too many."""
-    names = list(dict.fromkeys(name for name in request.query_params.getlist(field) if name))
-    if len(names) > len(LETTERS):
-        allowed = f"up to {len(LETTERS)} runs"
-        raise Problem(422, "too many runs", field=field, value=str(len(names)), allowed=allowed, fix="choose fewer")
-    return names
 
 
 async def _report(reader: RunReader, request: Request, name: str) -> Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
@@ -25,6 +26,8 @@ MAX_ATTEMPTS = 40
 """Completions of one question that are shown."""
 MAX_DRAWN = 16
 """Trainings whose curves are remembered."""
+SEARCHED, BLOCK = 2000, 500
+"""Characters of a question that are searched; questions that are read in one go."""
 PATIENCE = 2.0
 """Seconds until a page says that it is in preparation."""
 
@@ -108,6 +111,7 @@ class RunReader:
     def __init__(self, folders: RunFolders) -> None:
         self.folders = folders
         self._indices: BackgroundCache[QuestionIndex] = BackgroundCache(size=8)
+        self._texts: BackgroundCache[tuple[str, ...]] = BackgroundCache(size=2)
         self._reports: BackgroundCache[str] = BackgroundCache(size=8)
         self._differing: BackgroundCache[DifferingQuestions] = BackgroundCache(size=4)
         self._curves: BackgroundCache[tuple[DrawnFigure, ...]] = BackgroundCache(size=8)
@@ -134,6 +138,30 @@ class RunReader:
             return previews
 
         return await asyncio.to_thread(read)
+
+    async def texts(self, name: str, index: QuestionIndex) -> tuple[str, ...]:
+        """Id and beginning of the text of each question, without regard to case, to be searched."""
+        files = await asyncio.to_thread(self._files, name)
+
+        def make() -> tuple[str, ...]:
+            texts = [id_.casefold() for id_ in index.ids]
+            if files[1] is None or index.stamps[1] is None:
+                return tuple(texts)
+            firsts = [
+                next((start for start in index.offsets(n).completions if start != NO_COMPLETION), None)
+                for n in range(len(index))
+            ]
+            present = [n for n, start in enumerate(firsts) if start is not None]
+            for at in range(0, len(present), BLOCK):
+                block = present[at : at + BLOCK]
+                starts = [start for n in block if (start := firsts[n]) is not None]
+                found = runs.completions_at(files[1], index.stamps[1], starts, f"{name}/{runs.COMPLETIONS}")
+                for n, completion in zip(block, found, strict=True):
+                    texts[n] += f" {completion.example.question[:SEARCHED].casefold()}"
+                time.sleep(0.001)  # other threads get their turn
+            return tuple(texts)
+
+        return await self._texts.get((files, index.stamps), _guarded(make), patience=PATIENCE)
 
     async def question(self, name: str, index: QuestionIndex, number: int) -> Question:
         """A question with its first completions."""

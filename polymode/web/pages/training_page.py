@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from polymode.web.browsing.run_folders import entry_of
 from polymode.web.browsing.trainings import training_of
+from polymode.web.pages.note_form import NoteForm, note_form
 from polymode.web.pages.rendering import render, whole_number
 from polymode.web.pages.run_reader import RunReader
 from polymode.web.problems import Problem
@@ -18,8 +19,8 @@ REFRESH = {"training": 5, "stopped": 30, "finished": 0}
 """Seconds until the script asks for the page again; 0 for never."""
 
 
-async def training_page(reader: RunReader, request: Request, name: str) -> Response:
-    """The page; without the script, loading it again shows the latest step."""
+async def training_page(reader: RunReader, request: Request, name: str, refused: NoteForm | None = None) -> Response:
+    """The page; without the script, loading it again shows the latest step. ``refused``: a note not written."""
     training = await asyncio.to_thread(training_of, reader.folders, name)
     entry = await asyncio.to_thread(entry_of, reader.folders, name)
     curves = await reader.curves(training) if training.rows else (0, ())
@@ -32,8 +33,10 @@ async def training_page(reader: RunReader, request: Request, name: str) -> Respo
         version=None if curves is None else curves[0],
         curves=() if curves is None else curves[1],
         refresh=2 if curves is None else REFRESH[training.state],
+        form=refused or await asyncio.to_thread(note_form, reader.folders, name),
+        status=422 if refused else 200,
     )
-    if curves is None:  # for browsers without the script
+    if curves is None and refused is None:  # for browsers without the script
         response.headers["Refresh"] = "3"
     return response
 

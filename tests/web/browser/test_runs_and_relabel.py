@@ -107,6 +107,52 @@ def test_three_runs_are_compared(window: Opens, served: Started, folder: Path, l
     one.look("beside")
 
 
+@pytest.mark.parametrize("look", LOOKS)
+def test_runs_and_questions_are_searched_sorted_and_noted(
+    window: Opens, served: Started, folder: Path, look: str
+) -> None:
+    write_run(folder / "third", {**GOOD, "q2": POOR["q2"]}, questions={"q1": "Fever and rash", "q3": "Red eyes"})
+    one = window(served(open_pages(runs=folder)), **LOOKS[look])
+    one.sign_in("Ann", "/runs")
+    one.page.get_by_label("Order").select_option("Coverage, worst first")
+    one.page.get_by_text("Columns").click()
+    one.page.get_by_label("Recall", exact=True).check()
+    one.press("Apply")
+    labels = one.page.locator("tbody th[scope=row] a").all_inner_texts()
+    assert [label for label in labels if label != "third"] == ["multi-rlvr-k2/seed-0/set", "multi-rlcr-k2/seed-0/set"]
+    cells = one.page.locator("td", has_text="[").all()
+    assert len(cells) >= 15 and one.page.locator("td[data-of^=Recall]").count() == 3
+    for cell in cells:  # nothing is hidden to the right of a narrow window
+        box = cell.bounding_box()
+        assert box["x"] + box["width"] <= one.page.viewport_size["width"]
+    one.look("list")
+    one.page.get_by_role("searchbox").fill("third")
+    one.press("Apply")
+    assert one.page.locator("tbody th[scope=row]").count() == 1
+    one.page.get_by_role("link", name="third").click()
+    one.page.get_by_text("Write a note").click()
+    one.page.get_by_label("Note, for all").fill("Compare it with the first one")
+    one.press("Save the note")
+    assert one.page.locator("p.note").inner_text() == "Compare it with the first one"
+    one.page.get_by_role("searchbox").fill("RASH")
+    one.press("Apply")
+    rows = one.page.locator("ol.questions li")
+    assert rows.count() == 1 and "Fever and rash" in rows.inner_text()
+    one.page.get_by_role("searchbox").fill("")
+    one.page.get_by_label("Order").select_option("references found, lowest first")
+    one.page.get_by_label("surest wrong answer").check()
+    one.press("Apply")
+    assert rows.locator(".line span:first-child").all_inner_texts() == ["q3", "q2", "q1"]
+    assert "surest wrong answer: 0.30" in rows.first.inner_text()
+    one.look("questions")
+    one.open("/runs")
+    one.see("Note: Compare it with the first one")
+    for name in ("multi-rlcr-k2/seed-0/set", "multi-rlvr-k2/seed-0/set", "third"):
+        one.page.get_by_label(f"Compare {name}").check()
+    one.press("Compare the ticked runs")
+    one.page.get_by_role("heading", name="Comparison of 3 runs").wait_for()
+
+
 @pytest.fixture
 def proposals(tmp_path: Path) -> Path:
     data = tmp_path / "questions.jsonl"
