@@ -108,6 +108,7 @@ SMOLLM2_PRESETS = (
             task_options={"style": "brief", "balance": True},
             max_steps=25,
             max_completion_length=128,
+            device_batch=8,
         ),
         replace(_SFT, steps=60, batch=16),
         replace(_DISTILLATION, questions=100, steps=40, batch=16),
