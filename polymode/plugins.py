@@ -211,7 +211,8 @@ def importable(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        sys.path.remove(path)
+        if path in sys.path:  # the last of them: the folder may have been there before, in a place of its own
+            del sys.path[len(sys.path) - 1 - sys.path[::-1].index(path)]
 
 
 def _is_address(name: object) -> bool:

@@ -167,3 +167,7 @@ def test_a_folder_is_importable_for_a_while_and_hides_nothing(tmp_path: Path) ->
     with importable(tmp_path):
         assert sys.path[-1] == str(tmp_path)
     assert str(tmp_path) not in sys.path
+    before = list(sys.path)
+    with importable(Path(before[0])):  # one that is there already stays where it was
+        assert sys.path == [*before, before[0]]
+    assert sys.path == before

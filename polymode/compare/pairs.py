@@ -151,7 +151,7 @@ def _share(first: Evaluation, second: Evaluation) -> bool:
 
 def _only(evaluation: Evaluation, names: Sequence[str]) -> Evaluation:
     statistics = {name: statistic for name, statistic in evaluation.statistics.items() if name in names}
-    return replace(evaluation, statistics=statistics)
+    return evaluation.with_statistics(statistics)
 
 
 def _with_equal_tokens(evaluation: Evaluation, m: float) -> Evaluation:
@@ -162,7 +162,7 @@ def _with_equal_tokens(evaluation: Evaluation, m: float) -> Evaluation:
     low, high = (evaluation.statistics.get(f"{CURVE}{n * answers}") for n in (math.floor(m), math.ceil(m)))
     if not (isinstance(low, SumStatistic) and isinstance(high, SumStatistic)):
         return evaluation
-    return replace(evaluation, statistics={**evaluation.statistics, EQUAL_TOKENS: _between(low, high, m % 1)})
+    return evaluation.with_statistics({**evaluation.statistics, EQUAL_TOKENS: _between(low, high, m % 1)})
 
 
 def _between(low: SumStatistic, high: SumStatistic, share: float) -> Statistic:

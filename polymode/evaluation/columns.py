@@ -1,27 +1,26 @@
 """Judged completions as arrays, part by part: all that metrics need of them (layer L4).
 
-The columns of whole questions are computed from their judged completions alone, so those of a large file are joined
-from parts that were judged one by one, or elsewhere, and are the same as if they had been judged together. Axes: ``_P``
-questions; the rest as in `JudgedTable`.
+The columns of whole questions are computed from their judged completions alone, so those of a large file come from
+parts that were judged one by one, or elsewhere, are stored in little memory, and are read part by part again. Axes:
+``_P`` questions; the rest as in `JudgedTable`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from polymode.evaluation.compact import Column, CompactTable, Places
 from polymode.evaluation.sets import Tables, completions_table, overlaps_of, pools_table
 from polymode.fingerprints import same_question
-from polymode.metrics.table import ANSWER_COLUMNS, SET_COLUMNS, Ints, JudgedTable
+from polymode.metrics.table import Ints, JudgedTable
 from polymode.runs import JudgedCompletion
 from polymode.types import ParseStatus
 
 STATUSES = tuple(status.value for status in ParseStatus)
 _NUMBER_OF_STATUS = {status: number for number, status in enumerate(STATUSES)}
-_MAY_BE_NONE = {column.name for column in fields(JudgedTable) if column.default is None}
 _ARRAYS = ("overlaps_P_4", "statuses_P_4", "unscored_P_2", "states_P")
 
 
@@ -31,8 +30,9 @@ class Columns:
 
     ids: list[str]
     """_P: of the questions, in order."""
-    repeats: list[str]
-    """_P: what each is recognised by, equal for one question under several ids; its id where the text is unknown."""
+    repeats_P: np.ndarray
+    """What each is recognised by, as bytes, equal for one question under several ids; its id where the text is
+    unknown."""
     completions: JudgedTable
     """What the model wrote."""
     pools: JudgedTable | None
@@ -54,16 +54,6 @@ class Columns:
             return Tables(self.completions, self.completions, self.completions)
         return Tables(self.pools, self.completions, self.pools.without_duplicates() if own else self.completions)
 
-    def of_questions(self, places: Ints) -> Columns:
-        """The columns of the questions at ``places``, rising."""
-        return Columns(
-            [self.ids[p] for p in places.tolist()],
-            [self.repeats[p] for p in places.tolist()],
-            self.completions.of_questions(places, int(self.unscored_P_2[places, 0].sum())),
-            None if self.pools is None else self.pools.of_questions(places, int(self.unscored_P_2[places, 1].sum())),
-            *(getattr(self, name)[places] for name in _ARRAYS),
-        )
-
 
 def columns_of(judged: Sequence[JudgedCompletion], pool: int, *, votes: bool) -> Columns:
     """The columns of the completions of whole questions.
@@ -84,7 +74,7 @@ def columns_of(judged: Sequence[JudgedCompletion], pool: int, *, votes: bool) ->
     unscored_N_2 = np.array(unscored, dtype=bool).reshape(-1, 2)
     return Columns(
         ids,
-        [same_question(first[id_].question or "") or f"id {id_}" for id_ in ids],
+        np.array([_recognised(first[id_]) for id_ in ids], dtype=bytes),
         completions_table(judged, questions),
         pools_table(judged, questions, pool, votes=votes) if pool else None,
         overlaps_of(judged, questions),
@@ -94,72 +84,96 @@ def columns_of(judged: Sequence[JudgedCompletion], pool: int, *, votes: bool) ->
     )
 
 
-def join(parts: Iterable[Columns]) -> Columns:
-    """The columns of several parts, one after the other; no question is in two of them."""
-    ids: list[str] = []
-    repeats: list[str] = []
-    arrays: dict[str, list[np.ndarray]] = {name: [] for name in _ARRAYS}
-    completions, pools = _JoinedTable(), _JoinedTable()
-    for part in parts:
-        ids += part.ids
-        repeats += part.repeats
-        completions.add(part.completions)
-        if part.pools is not None:
-            pools.add(part.pools)
-        for name, chunks in arrays.items():
-            chunks.append(getattr(part, name))
-    return Columns(
-        ids,
-        repeats,
-        completions.table(),
-        pools.table() if pools.chunks else None,
-        **{name: np.concatenate(chunks) for name, chunks in arrays.items()},
-    )
+def _recognised(one: JudgedCompletion) -> bytes:
+    name = same_question(one.question or "") or f"id {one.id}"
+    return name.encode("utf-8", "surrogatepass") + b"\1"  # NumPy drops zeros at the end
 
 
-class _JoinedTable:
-    """Tables on the way to one. Columns are joined one by one, so that only one is in memory twice."""
+class ColumnStore:
+    """The columns of many questions in little memory (`compact`), read some at a time."""
 
     def __init__(self) -> None:
-        self.chunks: dict[str, list[Any]] = {}
-        self.n_questions = self.n_unscored = self.n_sets = 0
+        self.ids: list[str] = []
+        self.completions = CompactTable()
+        self._pools: CompactTable | None = None
+        self._repeats = Column()
+        self._arrays: dict[str, list[Column]] = {}
 
-    def add(self, table: JudgedTable) -> None:
-        for name in (*SET_COLUMNS, *ANSWER_COLUMNS):
-            values = getattr(table, name)
-            if name == "question":
-                values = values + self.n_questions
-            elif name == "owner":
-                values = values + self.n_sets
-            elif name not in _MAY_BE_NONE and values.dtype == float and np.isnan(values).all():
-                values = _Absent(len(values), np.nan)
-            elif values is None:
-                is_label = name == "soft_labels"  # of a target that is the verdict, the label is the hit
-                values = (
-                    _Absent(len(table.y), table.y)
-                    if is_label
-                    else _Absent(table.n_sets, name != "is_complete" and np.nan)
-                )
-            self.chunks.setdefault(name, []).append(values)
-        self.n_questions += table.n_questions
-        self.n_unscored += table.n_unscored
-        self.n_sets += table.n_sets
+    @classmethod
+    def of(cls, parts: Iterable[Columns], ids: list[str] | None = None) -> ColumnStore:
+        """Those of several parts, one after the other; no question is in two of them.
 
-    def table(self) -> JudgedTable:
-        columns = {name: _concatenated(self.chunks.pop(name), name in _MAY_BE_NONE) for name in list(self.chunks)}
-        return JudgedTable(n_questions=self.n_questions, n_unscored=self.n_unscored, **columns)
+        Args:
+            parts: in order.
+            ids: of all questions, where the parts do not bring them.
+        """
+        store = cls()
+        for part in parts:
+            store.add(part)
+        if ids is not None:
+            store.ids = ids
+        return store
+
+    def add(self, part: Columns) -> None:
+        """Add further questions."""
+        self.ids += part.ids
+        self.completions.add(part.completions)
+        if part.pools is not None:
+            self._pools = CompactTable() if self._pools is None else self._pools
+            self._pools.add(part.pools)
+        self._repeats.add(part.repeats_P)
+        for name in _ARRAYS:
+            array = getattr(part, name)
+            columns = self._arrays.setdefault(name, [Column() for _ in range(array.shape[1] if array.ndim > 1 else 1)])
+            for column, items in zip(columns, array.reshape(len(array), -1).T, strict=True):
+                column.add(items)
+
+    @property
+    def n_questions(self) -> int:
+        """P."""
+        return self.completions.n_questions
+
+    @property
+    def repeats_P(self) -> np.ndarray:
+        """What each question is recognised by."""
+        return self._repeats.read(slice(None))
+
+    def n_answers_P(self) -> Ints:
+        """Answers of each question."""
+        n_P = np.diff(self.completions.start_P()[1])
+        return n_P if self._pools is None else n_P + np.diff(self._pools.start_P()[1])
+
+    def array(self, name: str, places: Places = slice(None)) -> np.ndarray:
+        """One of the arrays of `Columns` for some questions."""
+        columns = [column.read(places) for column in self._arrays[name]]
+        return columns[0] if name == "states_P" else np.stack(columns, axis=1)
+
+    def columns(self, places: Places = slice(None)) -> Columns:
+        """Those of some questions: a range of them, or places that rise."""
+        unscored_P_2 = self.array("unscored_P_2", places)
+        n_unscored = unscored_P_2.sum(axis=0, dtype=np.int64).tolist()
+        ids = self.ids[places] if isinstance(places, slice) else [self.ids[p] for p in places.tolist()]
+        return Columns(
+            ids,
+            self._repeats.read(places),
+            self.completions.table(places, n_unscored[0]),
+            None if self._pools is None else self._pools.table(places, n_unscored[1]),
+            **{name: self.array(name, places) for name in _ARRAYS},
+        )
+
+    def in_order(self, most: int) -> Iterator[Columns]:
+        """All questions, so many that they have ``most`` answers or somewhat more at a time."""
+        end_P, first = np.cumsum(self.n_answers_P()), 0
+        while first < self.n_questions or not first:
+            before = end_P[first - 1] if first else 0
+            end = max(int(np.searchsorted(end_P, before + most, side="right")), first + 1)
+            yield self.columns(slice(first, end))
+            first = end
+
+    def of_questions(self, places: Ints) -> ColumnStore:
+        """The columns of the questions at ``places``, rising."""
+        return ColumnStore.of(self.columns(places[n : n + _GATHERED]) for n in range(0, len(places), _GATHERED))
 
 
-@dataclass(frozen=True, slots=True)
-class _Absent:
-    """A column that a part lacks, or in which nothing is known."""
-
-    size: int
-    values: Any
-    """One for all, or each of them."""
-
-
-def _concatenated(chunks: list[Any], may_be_none: bool) -> Any:
-    if all(isinstance(chunk, _Absent) for chunk in chunks):
-        return None if may_be_none else np.broadcast_to(np.nan, sum(chunk.size for chunk in chunks))  # takes no room
-    return np.concatenate([np.broadcast_to(c.values, c.size) if isinstance(c, _Absent) else c for c in chunks])
+_GATHERED = 16_384
+"""Questions that are read at once."""

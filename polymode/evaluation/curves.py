@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from polymode.metrics import calibration, coverage, diversity, selective
-from polymode.metrics.isotonic import isotonic_reliability
+from polymode.metrics.isotonic import isotonic_from_sums
+from polymode.metrics.layout import DECIMALS, SumLayout, Tables
 from polymode.metrics.statistics import has_all_confidences
-from polymode.metrics.table import JudgedTable
+from polymode.metrics.table import Floats, Ints, JudgedTable, compress
 from polymode.uncertainty import Estimate, Statistic, mean_of_items
 
 Points = list[dict[str, Any]]
@@ -21,26 +23,79 @@ EXCESS = "sum_minus_hits@"
 
 
 def curves_of(
-    sets: JudgedTable, completions: JudgedTable, answers: JudgedTable, estimates: Mapping[str, Estimate]
+    parts: Callable[[], Iterable[Tables]], layout: SumLayout, estimates: Mapping[str, Estimate]
 ) -> dict[str, Points]:
     """All curves by name.
 
     Args:
-        sets: the answer sets that are compared.
-        completions: what the model wrote.
-        answers: the table whose single answers are checked for calibration.
+        parts: the answer sets that are compared, the completions, and the answers that are checked for calibration, of
+            some questions at a time, in order.
+        layout: facts about all of them.
         estimates: metrics and points of U(m) by name.
     """
+    totals = _Totals(layout)
+    for tables in parts():
+        totals.add(*tables)
     return {
         "unique_references": _points(estimates, CURVE, "answers"),
         "coverage_at": _points(estimates, "coverage@", "n"),
-        "reliability": _reliability(answers),
-        "reliability_isotonic": _reliability_isotonic(answers),
-        "expected_hits": _expected_hits(sets),
-        "unique_answers_histogram": _unique_histogram(completions),
-        "risk_coverage": _risk_coverage(sets),
-        "sum_by_n_true": _sum_by_n_true(sets, estimates),
+        "reliability": _bins(totals.of_bins, 1.0, "confidence", "hit_rate"),
+        "reliability_isotonic": _reliability_isotonic(layout.groups_U, *totals.of_groups),
+        "expected_hits": _bins(totals.of_sets, float(max(layout.k, 1)), "expected", "hits"),
+        "unique_answers_histogram": [{"unique": u, "questions": n} for u, n in sorted(totals.unique.items())],
+        "risk_coverage": _risk_coverage(*totals.of_tops),
+        "sum_by_n_true": _sum_by_n_true(totals, estimates),
     }
+
+
+class _Totals:
+    """Sums over what was added so far. Items are added one by one to them, so it does not matter in how many parts."""
+
+    def __init__(self, layout: SumLayout) -> None:
+        n_bins, n_groups, n_tops = calibration.N_BINS, len(layout.groups_U), len(layout.tops_U)
+        self.groups_U, self.tops_U = layout.groups_U, layout.tops_U
+        self.of_bins = calibration.BinSums(*np.zeros((3, n_bins)))
+        self.of_sets = calibration.BinSums(*np.zeros((3, n_bins)))
+        self.of_groups, self.of_tops = np.zeros((2, n_groups)), np.zeros((2, n_tops))
+        self.unique: Counter[int] = Counter()
+        self.by_n_true: dict[int, list[float]] = {}
+        """Sets, their sums of confidences and hits, and their questions."""
+
+    def add(self, sets: JudgedTable, completions: JudgedTable, answers: JudgedTable) -> None:
+        q_A, y_A = compress(~np.isnan(answers.q), answers.q, answers.labels)
+        self.of_bins = calibration.BinSums(*_added(self.of_bins, calibration.width_bins(q_A), None, q_A, y_A))
+        group_A = np.searchsorted(self.groups_U, np.round(q_A, DECIMALS))
+        self.of_groups = np.array(_added(self.of_groups, group_A, None, y_A))
+        has_q_N = has_all_confidences(sets)
+        sums = (sets.per_set(np.nan_to_num(sets.q)), sets.per_set(sets.labels))
+        sum_N, hits_N, k_N, n_true_N, question_N = compress(has_q_N, *sums, sets.k, sets.n_references, sets.question)
+        bin_N = calibration.width_bins(sum_N, top=k_N)
+        self.of_sets = calibration.BinSums(*_added(self.of_sets, bin_N, None, sum_N, hits_N))
+        unique_P = diversity.unique_answers(completions)
+        self.unique.update(unique_P[~np.isnan(unique_P)].astype(int).tolist())
+        has_answer_N, q_N, y_N = coverage.top_answer(sets, labels_A=sets.labels)
+        q_N, y_N = compress(has_answer_N & ~np.isnan(q_N), q_N, y_N)
+        top_N = np.searchsorted(self.tops_U, np.round(q_N, DECIMALS))
+        self.of_tops = np.array(_added(self.of_tops, top_N, None, y_N))
+        for n_true in np.unique(n_true_N).tolist():
+            is_here_N = n_true_N == n_true
+            new = [is_here_N.sum(), sum_N[is_here_N].sum(), hits_N[is_here_N].sum()]
+            new.append(len(np.unique(question_N[is_here_N])))
+            before = self.by_n_true.get(n_true, [0, 0.0, 0.0, 0])
+            self.by_n_true[n_true] = [a + b for a, b in zip(before, new, strict=True)]
+
+
+def _added(totals: Iterable[Floats], place_N: Ints, *columns: Floats | None) -> list[Floats]:
+    """The totals and, one after the other, the items of each column at their places; None counts them."""
+    new = []
+    for total_B, x_N in zip(totals, columns, strict=True):
+        n = len(total_B)
+        if x_N is None:
+            new.append(total_B + np.bincount(place_N, minlength=n))
+        else:
+            place, x = np.concatenate([np.arange(n), place_N]), np.concatenate([total_B, x_N])
+            new.append(np.bincount(place, x, minlength=n).astype(float))
+    return new
 
 
 def _points(estimates: Mapping[str, Estimate], prefix: str, x: str) -> Points:
@@ -51,24 +106,9 @@ def _points(estimates: Mapping[str, Estimate], prefix: str, x: str) -> Points:
     ]
 
 
-def _reliability(answers: JudgedTable) -> Points:
-    has_q_A = ~np.isnan(answers.q)
-    q_A, y_A = answers.q[has_q_A], answers.labels[has_q_A]
-    return _bins(calibration.bin_sums(q_A, y_A, calibration.width_bins(q_A)), 1.0, "confidence", "hit_rate")
-
-
-def _reliability_isotonic(answers: JudgedTable) -> Points:
-    columns = (column.tolist() for column in isotonic_reliability(answers.q, answers.labels))
+def _reliability_isotonic(q_U: Floats, count_U: Floats, right_U: Floats) -> Points:
+    columns = (column.tolist() for column in isotonic_from_sums(q_U, count_U, right_U))
     return [{"confidence": q, "hit_rate": y, "count": int(n)} for q, y, n in zip(*columns, strict=True)]
-
-
-def _expected_hits(sets: JudgedTable) -> Points:
-    has_q_N = has_all_confidences(sets)
-    sum_N, hits_N, k_N = (
-        x_N[has_q_N] for x_N in (sets.per_set(np.nan_to_num(sets.q)), sets.per_set(sets.labels), sets.k)
-    )
-    sums_B = calibration.bin_sums(sum_N, hits_N, calibration.width_bins(sum_N, top=k_N))
-    return _bins(sums_B, float(sets.k.max(initial=1)), "expected", "hits")
 
 
 def _bins(sums_B: calibration.BinSums, top: float, x: str, y: str) -> Points:
@@ -79,44 +119,32 @@ def _bins(sums_B: calibration.BinSums, top: float, x: str, y: str) -> Points:
     ]
 
 
-def _unique_histogram(completions: JudgedTable) -> Points:
-    unique_P = diversity.unique_answers(completions)
-    values, counts = np.unique(unique_P[~np.isnan(unique_P)].astype(int), return_counts=True)
-    return [{"unique": u, "questions": n} for u, n in zip(values.tolist(), counts.tolist(), strict=True)]
-
-
-def _risk_coverage(sets: JudgedTable) -> Points:
-    has_answer_N, q_N, y_N = coverage.top_answer(sets, labels_A=sets.labels)
-    is_used_N = has_answer_N & ~np.isnan(q_N)
-    share, risk = selective.risk_coverage(q_N[is_used_N], y_N[is_used_N])
+def _risk_coverage(count_U: Floats, right_U: Floats) -> Points:
+    share, risk = selective.risk_coverage_from_sums(count_U, right_U)
     return [{"coverage": c, "risk": r} for c, r in zip(share.tolist(), risk.tolist(), strict=True)]
 
 
-def excess_by_n_true(sets: JudgedTable) -> dict[str, Statistic]:
-    """Mean sum of confidences minus hits of the sets with N true answers, by `EXCESS` and N."""
+def excess_by_n_true(sets: JudgedTable, n_true: Iterable[int]) -> dict[str, Statistic]:
+    """Mean sum of confidences minus hits of the sets with N true answers, for each N, by `EXCESS` and N."""
     excess_N = sets.per_set(np.nan_to_num(sets.q)) - sets.per_set(sets.labels)
     excess_N[~has_all_confidences(sets)] = np.nan
     return {
-        f"{EXCESS}{n_true}": mean_of_items(
-            sets.question, np.where(sets.n_references == n_true, excess_N, np.nan), sets.n_questions
+        f"{EXCESS}{n}": mean_of_items(
+            sets.question, np.where(sets.n_references == n, excess_N, np.nan), sets.n_questions
         )
-        for n_true in np.unique(sets.n_references).tolist()
+        for n in n_true
     }
 
 
-def _sum_by_n_true(sets: JudgedTable, estimates: Mapping[str, Estimate]) -> Points:
-    has_q_N = has_all_confidences(sets)
-    sum_N, hits_N = sets.per_set(np.nan_to_num(sets.q))[has_q_N], sets.per_set(sets.labels)[has_q_N]
-    n_true_N, question_N = sets.n_references[has_q_N], sets.question[has_q_N]
-    groups = [(n_true, n_true_N == n_true) for n_true in np.unique(n_true_N).tolist()]
+def _sum_by_n_true(totals: _Totals, estimates: Mapping[str, Estimate]) -> Points:
     return [
         {
             "n_true": n_true,
-            "count": int(is_here_N.sum()),
-            "mean_sum_confidence": float(sum_N[is_here_N].mean()),
-            "mean_hits": float(hits_N[is_here_N].mean()),
-            "questions": len(np.unique(question_N[is_here_N])),
+            "count": int(count),
+            "mean_sum_confidence": float(total / count),
+            "mean_hits": float(hits / count),
+            "questions": int(n_questions),
             **{name: getattr(estimates[f"{EXCESS}{n_true}"], name) for name in ("value", "low", "high")},
         }
-        for n_true, is_here_N in groups
+        for n_true, (count, total, hits, n_questions) in sorted(totals.by_n_true.items())
     ]

@@ -14,20 +14,18 @@ from tqdm import tqdm
 
 from polymode import runs
 from polymode.errors import ConfigError, RecordError
-from polymode.evaluation.columns import STATUSES, Columns, columns_of
-from polymode.evaluation.curves import CURVE, EXCESS, curves_of, excess_by_n_true
+from polymode.evaluation.columns import STATUSES, ColumnStore, columns_of
+from polymode.evaluation.curves import CURVE, EXCESS
 from polymode.evaluation.judged import SHOW_AFTER
 from polymode.evaluation.judging import check_confidences, is_ranked, judge_completions, pool_of
 from polymode.evaluation.losses import Losses
-from polymode.evaluation.sets import Tables
+from polymode.evaluation.reduction import measured_at_once, reduce_columns
 from polymode.evaluation.stored import read_columns
-from polymode.metrics.own import METRICS, own_statistics
-from polymode.metrics.statistics import of_unique_references
-from polymode.metrics.statistics import statistics as statistics_of
+from polymode.metrics.own import METRICS
 from polymode.rewards import Reward
 from polymode.runs import JudgedCompletion
 from polymode.types import Completion
-from polymode.uncertainty import N_BOOT, Estimate, Statistic, bootstrap, paired_differences, restrict
+from polymode.uncertainty import N_BOOT, Estimate, Statistic, paired_differences, restrict
 from polymode.verifiers import QuestionVerifier, Verifier
 
 
@@ -43,12 +41,10 @@ class Evaluation:
     """Points of the report's figures, by name."""
     source: Callable[[], Iterable[JudgedCompletion]] = field(repr=False)
     """Where the judged completions are: in memory, or in a file."""
-    question_ids: tuple[str, ...] = field(repr=False)
-    """Questions in the order of the statistics."""
-    statistics: Mapping[str, Statistic] = field(repr=False)
-    """What the metrics are computed from, for `compare`; ``unique_references@m`` are the points of that curve."""
-    repeats: tuple[str, ...] = field(default=(), repr=False)
-    """What each question is recognised by: equal for one question under several ids, which intervals take as one."""
+    columns: ColumnStore = field(repr=False)
+    """What the metrics are computed from."""
+    own_metrics: tuple[str, ...] = field(default=(), repr=False)
+    """Names of further metrics."""
     losses: Losses = field(default_factory=Losses, repr=False)
     """Departures from the format, and faults."""
 
@@ -56,6 +52,22 @@ class Evaluation:
     def judged(self) -> tuple[JudgedCompletion, ...]:
         """Every completion, in the order question, sample; read when asked for, where they stand in a file."""
         return tuple(self.source())
+
+    @property
+    def question_ids(self) -> Sequence[str]:
+        """Questions in the order of the statistics."""
+        return self.columns.ids
+
+    @cached_property
+    def statistics(self) -> Mapping[str, Statistic]:
+        """The metrics as functions of all questions, for `compare`; ``unique_references@m`` are those of a curve."""
+        return measured_at_once(self.columns, self.view, self.own_metrics)
+
+    def with_statistics(self, statistics: Mapping[str, Statistic]) -> Evaluation:
+        """The same evaluation with other statistics."""
+        other = replace(self)
+        vars(other)["statistics"] = statistics
+        return other
 
     @classmethod
     def read(cls, folder: Path | str, *, metrics: Sequence[str] = ()) -> Evaluation:
@@ -76,9 +88,7 @@ class Evaluation:
                 raise RecordError(f"{folder / runs.METRICS}: view.{name} is missing: evaluate again")
         votes = stored.view.get("confidence_from") == "votes"
         columns, source = read_columns(folder, pool_of(stored.view), votes=votes)
-        _, statistics = _measured(columns, stored.view, metrics)
-        ids, repeats = tuple(columns.ids), tuple(columns.repeats)
-        return cls(stored.view, stored.metrics, stored.curves, source, ids, statistics, repeats)
+        return cls(stored.view, stored.metrics, stored.curves, source, columns, tuple(metrics))
 
     def write(self, folder: Path | str, *, completions: Path | str | None = None) -> None:
         """Write ``judged.jsonl`` and ``metrics.json`` into ``folder``, each whole or not at all.
@@ -169,7 +179,7 @@ def evaluate(
     judged, how = judge_completions(
         completions, verifier=verifier, reward=reward, k=k, pooled=pooled, pool=pool, confidence_from=confidence_from
     )
-    columns = columns_of(judged, pool_of(how), votes=confidence_from == "votes")
+    columns = ColumnStore.of([columns_of(judged, pool_of(how), votes=confidence_from == "votes")])
     check_confidences(columns, how)
     measured = measure(columns, how, source=lambda: judged, metrics=metrics, n_boot=n_boot, seed=seed)
     return replace(measured, losses=Losses.of(judged))
@@ -184,7 +194,7 @@ def check_measures(metrics: Sequence[str], n_boot: int) -> None:
 
 
 def measure(
-    columns: Columns,
+    columns: ColumnStore,
     how: Mapping[str, Any],
     *,
     source: Callable[[], Iterable[JudgedCompletion]],
@@ -196,43 +206,41 @@ def measure(
 
     Undefined metrics are NaN, with n = 0: all of them where nothing could be scored.
     """
-    tables, statistics = _measured(columns, how, metrics)
-    n_questions, n_unscored = len(columns.ids), int(columns.unscored_P_2[:, 0].sum())
-    n_different = len(set(columns.repeats))
+    n_questions, n_unscored = columns.n_questions, int(columns.array("unscored_P_2")[:, 0].sum())
     with tqdm(total=n_boot, desc="intervals", unit=" resamples", delay=SHOW_AFTER, leave=False) as bar:
-        estimates = bootstrap(
-            statistics,
-            n_questions,
+        reduction = reduce_columns(
+            columns,
+            how,
+            metrics,
             rng=np.random.default_rng(seed),
             n_boot=n_boot,
             n_unscored=n_unscored,
-            repeats_P=np.array(columns.repeats) if n_different < n_questions else None,
             advance=bar.update,
         )
-    statuses = columns.statuses_P_4.sum(axis=0, dtype=np.int64).tolist()
+    estimates, n_different = reduction.estimates, reduction.n_different
+    statuses = columns.array("statuses_P_4").sum(axis=0, dtype=np.int64).tolist()
     counts: dict[str, int] = {}
     if is_ranked(how):
-        n_pools = tables.sets.n_sets + int(columns.unscored_P_2[:, 1].sum())
-        counts["n_empty_sets"] = int(np.sum(tables.sets.n_answers == 0))
+        n_pools = reduction.n_sets + int(columns.array("unscored_P_2")[:, 1].sum())
+        counts["n_empty_sets"] = reduction.n_empty_sets
         counts["n_left_out"] = sum(statuses) - how["pool"] * n_pools
     return Evaluation(
         view={
             **how,
-            "has_confidence": bool(columns.states_P.any() or (~np.isnan(tables.answers.q)).any()),
+            "has_confidence": bool(columns.array("states_P").any() or reduction.has_confidences),
             "n_questions": n_questions,
             **({"n_different_questions": n_different} if n_different < n_questions else {}),
             "n_completions": sum(statuses),
-            "n_sets": tables.sets.n_sets,
+            "n_sets": reduction.n_sets,
             "n_unscored": n_unscored,
             **{name: count for name, count in counts.items() if count},
             "statuses": dict(zip(STATUSES, statuses, strict=True)),
         },
         metrics={name: estimate for name, estimate in estimates.items() if not name.startswith((CURVE, EXCESS))},
-        curves=curves_of(*tables, estimates),
+        curves=reduction.curves,
         source=source,
-        question_ids=tuple(columns.ids),
-        statistics=statistics,
-        repeats=tuple(columns.repeats),
+        columns=columns,
+        own_metrics=tuple(metrics),
     )
 
 
@@ -264,18 +272,9 @@ def compare(first: Evaluation, second: Evaluation, *, n_boot: int = N_BOOT, seed
         for name in first.statistics
         if name in second.statistics
     }
-    repeats_P = np.array(first.repeats)[a] if first.repeats else None
+    repeats_P = first.columns.repeats_P[a]
     rng = np.random.default_rng(seed)
     return paired_differences(pairs, len(shared), rng=rng, n_boot=n_boot, repeats_P=repeats_P)
-
-
-def _measured(columns: Columns, view: Mapping[str, Any], metrics: Sequence[str]) -> tuple[Tables, dict[str, Statistic]]:
-    """The columns of what was judged, and every statistic by name."""
-    tables = columns.tables(own=view.get("confidence_from") == "votes" or is_ranked(view))
-    built_in = statistics_of(*tables, columns.overlaps_P_4)
-    own = own_statistics(metrics, tables.sets, built_in)
-    curve = {f"{CURVE}{m}": one for m, one in of_unique_references(tables.completions).items()}
-    return tables, {**built_in, **own, **curve, **excess_by_n_true(tables.sets)}
 
 
 def _summary(view: Mapping[str, Any]) -> str:

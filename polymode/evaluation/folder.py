@@ -22,7 +22,7 @@ import numpy as np
 from tqdm import tqdm
 
 from polymode import runs
-from polymode.evaluation.columns import Columns, join
+from polymode.evaluation.columns import Columns, ColumnStore
 from polymode.evaluation.engines import engine_for
 from polymode.evaluation.evaluation import Evaluation, check_measures, measure
 from polymode.evaluation.groups import check_groups, label_of, measure_groups
@@ -34,6 +34,9 @@ from polymode.uncertainty import N_BOOT
 from polymode.verifiers import QuestionVerifier, Verifier
 from polymode.verifiers.description import describe_verifier
 from polymode.verifiers.text import TextVerifier
+
+BLOCK = 1 << 16
+"""Numbers of an array that are Python objects at a time."""
 
 
 def evaluate_into(
@@ -118,7 +121,11 @@ def evaluate_into(
             columns, losses = _judge(judge, index, place_N, part, mapped)
         check_confidences(columns, view)
         runs.remove_metrics(folder)
-        part.finish(place_N.tolist())
+        part.finish(
+            offset for start in range(0, len(place_N), BLOCK) for offset in place_N[start : start + BLOCK].tolist()
+        )
+        labels = index.label_P
+        del index, place_N  # metrics need the room
         options: dict[str, Any] = {
             "source": partial(_judged, folder),
             "metrics": metrics,
@@ -126,7 +133,7 @@ def evaluate_into(
             "seed": seed,
         }
         evaluation = replace(measure(columns, view, **options), losses=losses)
-        groups = {} if by is None else measure_groups(index.label_P, columns, view, **options)
+        groups = {} if by is None else measure_groups(labels, columns, view, **options)
         evaluation.write_metrics(folder, completions=source, groups=groups)
         part.remove()
     return evaluation, groups
@@ -155,7 +162,7 @@ def _find_judged(place_N: Any, index: runs.CompletionIndex, part: runs.JudgedPar
 
 def _judge(
     judge: ShardJudge, index: runs.CompletionIndex, place_N: Any, part: runs.JudgedPart, mapped: runs.Map
-) -> tuple[Columns, Losses]:
+) -> tuple[ColumnStore, Losses]:
     """Judge all shards; ``place_N`` then says where each line stands in the part."""
     size_P = np.diff(index.start_P)
     several_P = np.flatnonzero(size_P > 1)
@@ -182,7 +189,7 @@ def _judge(
             yield done.columns
 
     with tqdm(total=len(index), desc="judging", unit=" completions", delay=SHOW_AFTER, leave=False) as bar:
-        return join(finished(bar)), losses
+        return ColumnStore.of(finished(bar), index.ids), losses
 
 
 def _judged(folder: Path) -> Iterator[runs.JudgedCompletion]:

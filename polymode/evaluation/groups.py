@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from polymode.errors import ConfigError
-from polymode.evaluation.columns import Columns, columns_of
+from polymode.evaluation.columns import ColumnStore, columns_of
 from polymode.evaluation.evaluation import Evaluation, measure
 from polymode.evaluation.judging import check_confidences, judge_completions, pool_of
 from polymode.runs import JudgedCompletion
@@ -31,7 +31,7 @@ def evaluate_groups(completions: Iterable[Completion], by: str, **options: Any) 
     check_groups(labels.values(), by)
     how = {name: options.pop(name) for name in ("metrics", "n_boot", "seed") if name in options}
     judged, view = judge_completions(completions, **options)
-    columns = columns_of(judged, pool_of(view), votes=view["confidence_from"] == "votes")
+    columns = ColumnStore.of([columns_of(judged, pool_of(view), votes=view["confidence_from"] == "votes")])
     check_confidences(columns, view)
     return measure_groups([labels[id_] for id_ in columns.ids], columns, view, source=lambda: judged, **how)
 
@@ -53,7 +53,7 @@ def check_groups(labels: Iterable[str], by: str) -> None:
 
 def measure_groups(
     label_P: Sequence[str],
-    columns: Columns,
+    columns: ColumnStore,
     how: Mapping[str, Any],
     *,
     source: Callable[[], Iterable[JudgedCompletion]],

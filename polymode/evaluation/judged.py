@@ -53,6 +53,7 @@ class Equality:
         self._classes: dict[object, int] = {}
         self._heads: list[str] = []
         self._facts: dict[tuple[str, int | None], AnswerFacts] = {}
+        self._class_of_text: dict[str, int] = {}
         # Where answers are without number, the verifier may know the probability of any; the question lists only some.
         self._chance = getattr(self.verifier, "p_correct", None)
         # Of independent probabilities those of equal answers are one probability, said twice; exclusive ones add up.
@@ -68,6 +69,18 @@ class Equality:
         self._best: dict[int, float] = {}
         self.is_complete = example.meta.get("complete_references") is True
         """Whether the references are all right answers."""
+
+    def classes(self, texts: Sequence[str], matches: Sequence[int | None]) -> tuple[int, ...]:
+        """The class of each answer, as `look_up` gives it; all that is needed of most questions."""
+        known, number_of = self._class_of_text, self._classes.setdefault
+        classes = []
+        for text, match in zip(texts, (None,) * len(texts) if self.is_open else matches, strict=True):
+            if match is not None:
+                number = number_of(match, len(self._classes))
+            elif (number := known.get(text)) is None:
+                number = known[text] = self._class_of(text, None)
+            classes.append(number)
+        return tuple(classes)
 
     def look_up(self, text: str, match: int | None) -> AnswerFacts:
         """Class and masses of an answer that matches reference ``match`` (None: no reference)."""
@@ -119,7 +132,12 @@ class Equality:
         return _ask_or(False, self.verifier.same, a, b)
 
     def _key_of(self, text: str) -> object:
-        key = text if self._key is None else _ask_or(None, self._key, text)
+        if self._key is None:
+            return text
+        try:
+            key = self._key(text)
+        except (Exception, SystemExit):  # as `ask` does, at half of its time
+            key = None
         return key if isinstance(key, str) else (text,)
 
     def _chance_of(self, text: str) -> float | None:
@@ -194,35 +212,37 @@ class CompletionJudge:
         verifier = RememberingVerifier(verifier_at(self.prepared, example)) if ranked else self.prepared
         equality = Equality(example, verifier)
         identity = {"question": question_fingerprint(example.question) or None, "meta": grouping_fields(example.meta)}
+        # One step for all after the other, which is faster than all steps for each completion.
         sets = [_answers(completion) for completion in completions]
-        own = zip(completions, sets, strict=True)
-        lines = [self._judged(completion, answers, equality, identity) for completion, answers in own]
+        judgements = [judge(example, one, equality.verifier) for one in sets]
+        scores = [
+            score_set(one, self._rewards[completion.has_confidence])
+            for one, completion in zip(judgements, completions, strict=True)
+        ]
+        facts = [self._facts(equality, score.judgement) for score in scores]  # with the faults of terms
+        lines = [
+            JudgedCompletion(
+                id=example.id,
+                **identity,
+                sample=completion.sample,
+                k=completion.k,
+                status=one.status._value_,  # value is a slow property
+                reason=one.reason,
+                answers=tuple([answer.text for answer in one.answers]),
+                confidences=tuple([answer.confidence for answer in one.answers]),
+                score=score.total,
+                terms=dict(score.terms),
+                n_tokens=completion.n_tokens,
+                schema=SCHEMA,
+                **own,
+            )
+            for completion, one, score, own in zip(completions, sets, scores, facts, strict=True)
+        ]
         for start in range(0, len(lines) - pool + 1, pool) if pool else ():
             members = sets[start : start + pool]
             pooled = self._ranked(equality, members) if ranked else self._joined(equality, members)
             lines[start] = replace(lines[start], pool=pooled)
         return lines
-
-    def _judged(
-        self, completion: Completion, answers: AnswerSet, equality: Equality, identity: Mapping[str, Any]
-    ) -> JudgedCompletion:
-        judgement = judge(completion.example, answers, equality.verifier)
-        score = score_set(judgement, self._rewards[completion.has_confidence])
-        return JudgedCompletion(
-            id=completion.example.id,
-            **identity,
-            sample=completion.sample,
-            k=completion.k,
-            status=answers.status.value,
-            reason=answers.reason,
-            answers=tuple([answer.text for answer in answers.answers]),
-            confidences=tuple([answer.confidence for answer in answers.answers]),
-            score=score.total,
-            terms=dict(score.terms),
-            n_tokens=completion.n_tokens,
-            schema=SCHEMA,
-            **self._facts(equality, score.judgement),  # with the faults of terms
-        )
 
     def _joined(self, equality: Equality, members: Sequence[AnswerSet]) -> JudgedSet:
         """Single answers judged as one set."""
@@ -259,13 +279,18 @@ class CompletionJudge:
         if not judgement.is_scored:  # its verifier may fail again
             return facts
         texts = [answer.text for answer in judgement.answer_set.answers]
-        answers = [equality.look_up(text, match) for text, match in zip(texts, matches, strict=True)]
         if judgement.soft_labels is not None:
             facts["labels"] = judgement.soft_labels
-        facts["classes"] = tuple([answer.class_ for answer in answers])
+        has_chances = equality.example.p_correct is not None
+        answers = []
+        if equality.has_masses or has_chances:
+            answers = [equality.look_up(text, match) for text, match in zip(texts, matches, strict=True)]
+            facts["classes"] = tuple([answer.class_ for answer in answers])
+        else:
+            facts["classes"] = equality.classes(texts, matches)
         if equality.has_masses:
             facts["masses"] = tuple([answer.mass for answer in answers])
-        if equality.example.p_correct is not None:
+        if has_chances:
             # An answer whose reference was found by an earlier one can be no new hit, whatever the truth.
             facts["p_correct"] = tuple(
                 0.0 if duplicate is not None or (match is not None and not hit) else answer.p_correct

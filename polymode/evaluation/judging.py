@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from tqdm import tqdm
 
 from polymode.errors import ConfigError
-from polymode.evaluation.columns import Columns
+from polymode.evaluation.columns import ColumnStore
 from polymode.evaluation.judged import SHOW_AFTER, CompletionJudge, with_overlaps
 from polymode.policy.pooling import check_pool
 from polymode.prompts import check_k
@@ -129,9 +129,9 @@ def is_ranked(view: Mapping[str, Any]) -> bool:
     return (view.get("pool") or 1) > 1
 
 
-def check_confidences(columns: Columns, view: Mapping[str, Any]) -> None:
+def check_confidences(columns: ColumnStore, view: Mapping[str, Any]) -> None:
     """Refuse to average where well-formed completions state no confidence at all; raises ConfigError."""
-    if is_ranked(view) and columns.statuses_P_4[:, 0].any() and not columns.states_P.any():
+    if is_ranked(view) and columns.array("statuses_P_4")[:, 0].any() and not columns.array("states_P").any():
         raise ConfigError(
             f"pool = {view['pool']} averages confidences, and no completion states one: leave pool out, or measure "
             "them first (polymode confidences)"

@@ -125,7 +125,8 @@ class Losses:
         losses = cls()
         for one in judged:
             losses.n += 1
-            losses.faults.update(fault.partition(": ")[2] for fault in one.faults)
+            if one.faults:
+                losses.faults.update(fault.partition(": ")[2] for fault in one.faults)
             if (loss := loss_of(one)) is not None:
                 losses.counts[one.status, loss] += 1
                 losses.first.setdefault((one.status, loss), (one.id, one.sample, one.reason))

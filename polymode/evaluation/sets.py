@@ -41,7 +41,11 @@ class SetRow(NamedTuple):
 
 def completions_table(judged: Sequence[JudgedCompletion], questions: Mapping[str, int]) -> JudgedTable:
     """Columns of judged completions, in the order question, sample; ``questions`` numbers the ids."""
-    rows = [SetRow(questions[one.id], one.k or 1, one, one.confidences, _tokens([one])) for one in judged]
+    nothing = math.nan
+    rows = [
+        SetRow(questions[one.id], one.k or 1, one, one.confidences, nothing if one.n_tokens is None else one.n_tokens)
+        for one in judged
+    ]
     return tabulate(rows, len(questions))
 
 
@@ -89,11 +93,15 @@ def tabulate(rows: Sequence[SetRow], n_questions: int) -> JudgedTable:
     """Columns of the scored sets, in the order question, then as given."""
     scored = sorted((row for row in rows if row.judged.is_scored), key=lambda row: row.question)
 
-    sizes = [len(row.judged.verdicts) for row in scored]
+    judged = [row.judged for row in scored]
+    sizes = [len(one.verdicts) for one in judged]
+    n_answers = sum(sizes)
 
     def column(name: str) -> list[Any]:
         """The answers' values of a field, None where a set has none."""
-        values = map(attrgetter(f"judged.{name}"), scored)
+        values = list(map(attrgetter(name), judged))
+        if values.count(None) == len(values):
+            return [None] * n_answers
         return [*chain.from_iterable((None,) * n if own is None else own for own, n in zip(values, sizes, strict=True))]
 
     size_N = np.array(sizes, dtype=np.int64)

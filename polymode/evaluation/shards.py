@@ -86,7 +86,7 @@ class ShardJudge:
             is_new += news
         encoded = [runs.judged_line(one) if new else b"" for one, new in zip(judged, is_new, strict=True)]
         return JudgedShard(
-            columns_of(judged, self.pool, votes=self.votes),
+            replace(columns_of(judged, self.pool, votes=self.votes), ids=[]),  # whoever sent the shard has them
             Losses.of(judged),
             b"".join(encoded),
             np.array([len(line) for line in encoded], dtype=np.int64),

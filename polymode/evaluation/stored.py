@@ -9,7 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from polymode import runs
-from polymode.evaluation.columns import Columns, columns_of, join
+from polymode.evaluation.columns import ColumnStore, columns_of
 from polymode.evaluation.judged import SHOW_AFTER
 from polymode.evaluation.judging import BATCH, batches, ordered
 from polymode.evaluation.older import completed
@@ -20,7 +20,9 @@ class _OutOfOrder(Exception):
     """The lines are not in the order question, sample, or lack what follows from all of them."""
 
 
-def read_columns(folder: Path, pool: int, *, votes: bool) -> tuple[Columns, Callable[[], Iterable[JudgedCompletion]]]:
+def read_columns(
+    folder: Path, pool: int, *, votes: bool
+) -> tuple[ColumnStore, Callable[[], Iterable[JudgedCompletion]]]:
     """The columns of the judged.jsonl of ``folder``, and where its judged completions can be read again.
 
     Lines are in order in every file that `polymode evaluate` wrote; those of another order, as of files that somebody
@@ -31,14 +33,15 @@ def read_columns(folder: Path, pool: int, *, votes: bool) -> tuple[Columns, Call
         RecordError: it is damaged, or of a newer schema; names file, line and field.
     """
     try:
-        parts = [columns_of(part, pool, votes=votes) for part in _parts(folder)]
+        store = ColumnStore.of(columns_of(part, pool, votes=votes) for part in _parts(folder))
     except _OutOfOrder:
         judged = ordered(list(_completions(folder)), lambda one: one.id)
         if any(one.schema == 0 for one in judged):
             judged = completed(judged, folder, pool)
-        return columns_of(judged, pool, votes=votes), lambda: judged
-    columns = join(parts) if parts else columns_of([], pool, votes=votes)
-    return columns, lambda: _completions(folder)
+        return ColumnStore.of([columns_of(judged, pool, votes=votes)]), lambda: judged
+    if not store.n_questions:
+        store.add(columns_of([], pool, votes=votes))
+    return store, lambda: _completions(folder)
 
 
 def _completions(folder: Path) -> Iterator[JudgedCompletion]:

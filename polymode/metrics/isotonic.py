@@ -41,13 +41,17 @@ def isotonic_reliability(q_N: ArrayLike, y_N: ArrayLike) -> IsotonicReliability:
 
     Source: Dimitriadis, Gneiting & Jordan 2021, https://doi.org/10.1073/pnas.2016191118.
     """
+    q_N, y_N = observations(q_N, y_N)
+    values_U, group_N = np.unique(np.round(q_N, 12), return_inverse=True)  # equal confidences have one frequency
+    return isotonic_from_sums(values_U, np.bincount(group_N).astype(float), np.bincount(group_N, y_N))
+
+
+def isotonic_from_sums(values_U: Floats, count_U: Floats, right_U: Floats) -> IsotonicReliability:
+    """`isotonic_reliability` from the different confidences, rising, their observations and their hits, all (U,)."""
     from scipy.optimize import isotonic_regression  # the other functions of polymode.metrics need no SciPy
 
-    q_N, y_N = observations(q_N, y_N)
-    if not len(q_N):
+    if not len(values_U):
         return IsotonicReliability(np.empty(0), np.empty(0), np.empty(0))
-    values_U, group_N = np.unique(np.round(q_N, 12), return_inverse=True)  # equal confidences have one frequency
-    count_U, right_U = np.bincount(group_N).astype(float), np.bincount(group_N, y_N)
     fitted: Any = isotonic_regression(right_U / count_U, weights=count_U)
     start = fitted.blocks[:-1]
     q, right, count = (np.add.reduceat(a_U, start) for a_U in (values_U * count_U, right_U, count_U))

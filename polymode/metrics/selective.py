@@ -7,15 +7,16 @@ in random order. Axis ``_U``: the different confidences, rising.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from polymode.metrics.table import Floats, Ints, check_count, observations
-from polymode.uncertainty import Statistic, SumStatistic, WeightedStatistic, question_sums, ratio
+from polymode.uncertainty import Items, Statistic, SumStatistic, WeightedStatistic, question_sums, ratio
 
-MAX_GROUPS, MAX_CELLS = 128, 8_000_000
-"""Up to so many different confidences, and questions times confidences (memory), the bootstrap uses sums of them."""
+MAX_GROUPS = 128
+"""Up to so many different confidences the bootstrap uses sums of them."""
 
 
 def auroc_from_groups(count_U: Floats, y_U: Floats) -> Floats:
@@ -93,21 +94,26 @@ def risk_coverage(q_N: ArrayLike, y_N: ArrayLike, *, max_points: int = 200) -> t
     Source: El-Yaniv & Wiener 2010, https://www.jmlr.org/papers/v11/el-yaniv10a.html.
     """
     check_count("max_points", max_points)
-    q_N, y_N = observations(q_N, y_N)
-    count_U, y_U = _group_sums(q_N, y_N)
+    return risk_coverage_from_sums(*_group_sums(*observations(q_N, y_N)), max_points=max_points)
+
+
+def risk_coverage_from_sums(count_U: Floats, y_U: Floats, *, max_points: int = 200) -> tuple[Floats, Floats]:
+    """`risk_coverage` from the number of decisions and of right ones per confidence value, values rising."""
+    n = count_U.sum()
     reached_U, errors_U = np.cumsum(count_U[::-1]), np.cumsum((count_U - y_U)[::-1])
     if len(count_U) > max_points:
-        places = np.searchsorted(reached_U, np.arange(1, max_points + 1) * (len(q_N) / max_points) - 1e-9)
+        places = np.searchsorted(reached_U, np.arange(1, max_points + 1) * (n / max_points) - 1e-9)
         places = np.unique(np.minimum(places, len(count_U) - 1))
         reached_U, errors_U = reached_U[places], errors_U[places]
-    return reached_U / max(len(q_N), 1), errors_U / reached_U
+    return reached_U / max(n, 1), errors_U / reached_U
 
 
-def _groups(q_N: Floats) -> tuple[Ints, int]:
+def _groups(q_N: Floats, values_U: Floats | None = None) -> tuple[Ints, int]:
     """Index of each confidence among the distinct ones in rising order, and their number (equal to 12 decimals)."""
     rounded_N = np.round(q_N, 12)
-    values = np.unique(rounded_N)  # its inverse would take twice the time and memory
-    return np.searchsorted(values, rounded_N), len(values)
+    if values_U is None:
+        values_U = np.unique(rounded_N)  # its inverse would take twice the time and memory
+    return np.searchsorted(values_U, rounded_N), len(values_U)
 
 
 def _group_sums(q_N: Floats, y_N: Floats) -> tuple[Floats, Floats]:
@@ -123,23 +129,36 @@ def _narrow(x_N: Floats) -> Floats:
 
 
 def ranking_statistic(
-    formula: Callable[[Floats, Floats], Floats], q_N: Floats, y_N: Floats, question_N: Ints, n_questions: int
+    formula: Callable[[Floats, Floats], Floats],
+    q_N: Floats,
+    y_N: Floats,
+    question_N: Ints,
+    n_questions: int,
+    values_U: Floats | None = None,
 ) -> Statistic:
     """A formula on sums of equal q, rising, for the bootstrap: by sums over questions or anew in each replicate.
 
-    Such as `auroc_from_groups` or `aurc_from_groups`.
+    Such as `auroc_from_groups` or `aurc_from_groups`. ``values_U`` are all values of q to 12 decimals, where these are
+    only some.
     """
-    if len(q_N) == 0:
+    group_N, n_groups = _groups(q_N, values_U)
+    if n_groups == 0:
         return SumStatistic((np.zeros(n_questions), np.zeros(n_questions)), ratio, 0)
-    group_N, n_groups = _groups(q_N)
     has_right_P, has_wrong_P = (question_sums(question_N, x_N, n_questions) > 0 for x_N in (y_N, 1 - y_N))
     support = (has_right_P | has_wrong_P,) if formula is aurc_from_groups else (has_right_P, has_wrong_P)
-    if n_groups <= MAX_GROUPS and n_groups * n_questions <= MAX_CELLS:
+    if n_groups <= MAX_GROUPS:
         cell_N, size = question_N * n_groups + group_N, n_questions * n_groups
         sums = (_narrow(question_sums(cell_N, x_N, size)).reshape(n_questions, n_groups) for x_N in (None, y_N))
         return SumStatistic(tuple(sums), formula, len(q_N), support=support)
-    order_N = np.argsort(group_N, kind="stable")
-    group_N, owner_N, label_N = group_N[order_N], question_N[order_N].astype(np.int32), y_N[order_N]
+    items = Items(group_N.astype(np.int32), question_N.astype(np.int32), _narrow(y_N))
+    of_items = partial(_of_items, formula)
+    return WeightedStatistic(of_items(items), len(q_N), support=support, items=items, of_items=of_items)
+
+
+def _of_items(formula: Callable[[Floats, Floats], Floats], items: Items) -> Callable[[Floats], float]:
+    """The formula as a function of weights on questions."""
+    order_N = np.argsort(items.group_N, kind="stable")
+    group_N, owner_N, label_N = (x_N[order_N] for x_N in items)
     start_U = np.flatnonzero(np.diff(group_N, prepend=-1))
 
     def compute(weight_P: Floats) -> float:
@@ -147,4 +166,4 @@ def ranking_statistic(
         count_N = weight_P[owner_N]
         return float(formula(np.add.reduceat(count_N, start_U), np.add.reduceat(count_N * label_N, start_U)))
 
-    return WeightedStatistic(compute, len(q_N), support=support)
+    return compute

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from polymode.errors import RecordError
+from polymode.metrics.layout import DECIMALS, SumLayout
 from polymode.metrics.scores import brier_terms
 from polymode.metrics.selective import ranking_statistic
 from polymode.metrics.table import Floats, Ints, JudgedTable, compress, floats
@@ -72,10 +73,16 @@ def within_question(q_N: Floats, y_N: Floats, question_N: Ints, n_questions: int
     return SumStatistic((ordered_P * has_pair_P, pairs_P * has_pair_P), ratio, n, support=(has_pair_P,))
 
 
-def within_slot(q_N: Floats, y_N: Floats, slot_N: Ints, question_N: Ints, n_questions: int) -> Statistic:
-    """`auroc_within` slots, whose pairs are of different questions, too; n: answers."""
+def within_slot(
+    q_N: Floats, y_N: Floats, slot_N: Ints, question_N: Ints, n_questions: int, keys_U: Floats | None = None
+) -> Statistic:
+    """`auroc_within` slots, whose pairs are of different questions, too; n: answers.
+
+    ``keys_U`` are all values of 2 slot + q, where these answers are only some.
+    """
     key_N = 2.0 * slot_N + q_N  # slot by slot, and by confidence within a slot
-    slot_U = np.unique(np.round(key_N, 12)) // 2
+    keys_U = np.unique(np.round(key_N, DECIMALS)) if keys_U is None else keys_U
+    slot_U = keys_U // 2
     start_K = np.flatnonzero(np.diff(slot_U, prepend=-1.0))
     first_U = np.repeat(start_K, np.diff(np.append(start_K, len(slot_U))))
 
@@ -86,11 +93,11 @@ def within_slot(q_N: Floats, y_N: Floats, slot_N: Ints, question_N: Ints, n_ques
         right_K, wrong_K = (np.add.reduceat(x_U, start_K, axis=-1) for x_U in (y_U, wrong_U))
         return ratio(ordered, (right_K * wrong_K).sum(-1))
 
-    return ranking_statistic(formula, key_N, y_N, question_N, n_questions)
+    return ranking_statistic(formula, key_N, y_N, question_N, n_questions, keys_U)
 
 
 def slot_constants(
-    y_N: Floats, slot_N: Ints, question_N: Ints, n_questions: int, *per_answer: Floats
+    y_N: Floats, slot_N: Ints, question_N: Ints, n_questions: int, *per_answer: Floats, width: int | None = None
 ) -> tuple[tuple[Floats, ...], Callable[..., tuple[Floats, ...]]]:
     """Sums, and a function of them that gives the Brier score of the best constant confidence of each slot.
 
@@ -102,9 +109,10 @@ def slot_constants(
 
     The function takes sums over questions, each (..., K), of Y, N, what is ``per_answer``, and pairs of a question with
     itself (`own_pairs`). It returns totals over the answers of slots that two questions have, each (...): of the
-    constants' scores, of answers, and of ``per_answer``.
+    constants' scores, of answers, and of ``per_answer``. ``width`` slots are those of all answers, where these are only
+    some.
     """
-    width = int(slot_N.max(initial=0)) + 1
+    width = int(slot_N.max(initial=0)) + 1 if width is None else width
     cell_N, size = question_N * width + slot_N, n_questions * width
     sums = tuple(question_sums(cell_N, x_N, size).reshape(n_questions, width) for x_N in (y_N, None, *per_answer))
 
@@ -124,15 +132,19 @@ def own_pairs(right_P_K: Floats, count_P_K: Floats, *_: Floats) -> tuple[Floats,
     return right_P_K * (count_P_K - right_P_K), count_P_K**2
 
 
-def slot_constant(y_N: Floats, slot_N: Ints, question_N: Ints, n_questions: int) -> SumStatistic:
+def slot_constant(
+    y_N: Floats, slot_N: Ints, question_N: Ints, n_questions: int, width: int | None = None
+) -> SumStatistic:
     """Brier score of the best constant of each slot (`slot_constants`); n: answers."""
-    sums, totals = slot_constants(y_N, slot_N, question_N, n_questions)
+    sums, totals = slot_constants(y_N, slot_N, question_N, n_questions, width=width)
     return SumStatistic(sums, lambda *of: ratio(*totals(*of)), len(y_N), own_pairs=own_pairs)
 
 
-def beyond_slots(q_N: Floats, y_N: Floats, slot_N: Ints, question_N: Ints, n_questions: int) -> SumStatistic:
+def beyond_slots(
+    q_N: Floats, y_N: Floats, slot_N: Ints, question_N: Ints, n_questions: int, width: int | None = None
+) -> SumStatistic:
     """1 - Brier score / that of the best constant of each slot: the skill score against slots; n: answers."""
-    sums, totals = slot_constants(y_N, slot_N, question_N, n_questions, brier_terms(q_N, y_N))
+    sums, totals = slot_constants(y_N, slot_N, question_N, n_questions, brier_terms(q_N, y_N), width=width)
 
     def skill_score(*of: Floats) -> Floats:
         constants, _, squares = totals(*of)
@@ -143,12 +155,18 @@ def beyond_slots(q_N: Floats, y_N: Floats, slot_N: Ints, question_N: Ints, n_que
 
 
 def gap_beyond_slots(
-    q_N: Floats, y_N: Floats, p_N: Floats, slot_N: Ints, question_N: Ints, n_questions: int
+    q_N: Floats,
+    y_N: Floats,
+    p_N: Floats,
+    slot_N: Ints,
+    question_N: Ints,
+    n_questions: int,
+    width: int | None = None,
 ) -> SumStatistic:
     """Share of the Brier gap closed from the best constant of each slot to the floor, for answers of known p."""
     has_p_N = ~np.isnan(p_N)
     q, y, p, slot, question = (x_N[has_p_N] for x_N in (q_N, y_N, p_N, slot_N, question_N))
-    sums, totals = slot_constants(y, slot, question, n_questions, brier_terms(q, y), p * (1 - p))
+    sums, totals = slot_constants(y, slot, question, n_questions, brier_terms(q, y), p * (1 - p), width=width)
 
     def gap(*of: Floats) -> Floats:
         constants, count, _, floor = totals(*of)
@@ -162,8 +180,9 @@ def gap_beyond_slots(
     return SumStatistic(sums, closed, len(q), divisor=divisor, own_pairs=own_pairs)
 
 
-def of_skill(answers: JudgedTable) -> dict[str, Statistic]:
+def of_skill(answers: JudgedTable, layout: SumLayout | None = None) -> dict[str, Statistic]:
     """The metrics of this module by name."""
+    layout = SumLayout.of([(answers, answers, answers)]) if layout is None else layout
     has_q_A, n = ~np.isnan(answers.q), answers.n_questions
     q_N, y_N, p_N, slot_N, question_N, match_N = compress(
         has_q_A, answers.q, answers.labels, answers.p, answers.slot, answers.answer_question, answers.match
@@ -176,9 +195,9 @@ def of_skill(answers: JudgedTable) -> dict[str, Statistic]:
         gates[f"wrong_above@{gate}"] = mean_of_items(question_N[passes_N], is_wrong_N[passes_N], n)
     return {
         "auroc_within_question": within_question(q_N, y_N, question_N, n),
-        "auroc_within_slot": within_slot(q_N, y_N, slot_N, question_N, n),
-        "brier_slot_constant": slot_constant(y_N, slot_N, question_N, n),
-        "brier_beyond_slots": beyond_slots(q_N, y_N, slot_N, question_N, n),
-        "brier_gap_closed_beyond_slots": gap_beyond_slots(q_N, y_N, p_N, slot_N, question_N, n),
+        "auroc_within_slot": within_slot(q_N, y_N, slot_N, question_N, n, layout.keys_U),
+        "brier_slot_constant": slot_constant(y_N, slot_N, question_N, n, layout.n_slots),
+        "brier_beyond_slots": beyond_slots(q_N, y_N, slot_N, question_N, n, layout.n_slots),
+        "brier_gap_closed_beyond_slots": gap_beyond_slots(q_N, y_N, p_N, slot_N, question_N, n, layout.n_slots_of_p),
         **gates,
     }

@@ -10,6 +10,7 @@ from typing import TypeVar
 import numpy as np
 
 from polymode.metrics import calibration, coverage, diversity, scores, selective
+from polymode.metrics.layout import SumLayout
 from polymode.metrics.limits import SHARES, family_of, limits_of
 from polymode.metrics.skill import LEAST_FOR_GAP, of_skill
 from polymode.metrics.table import Bools, Floats, Ints, JudgedTable, compress
@@ -29,7 +30,7 @@ ANSWERS_ON_CURVE = 30
 """The curve of distinct references found reaches this many answers."""
 
 
-def of_coverage(sets: JudgedTable) -> dict[str, Statistic]:
+def of_coverage(sets: JudgedTable, layout: SumLayout) -> dict[str, Statistic]:
     """Metrics of single sets: coverage and its forms, Coverage@n, top answer, distance to the best, other counts."""
     hits_N, rank_A = sets.hits, sets.rank()
     per_set: dict[str, Floats] = {
@@ -42,7 +43,7 @@ def of_coverage(sets: JudgedTable) -> dict[str, Statistic]:
         "best_coverage": sets.best,
         "uniqueness": ratio(sets.per_set(1.0 - sets.is_duplicate), sets.n_answers),
     }
-    for n in range(1, int(sets.k.max(initial=0)) + 1):
+    for n in range(1, layout.k + 1):
         per_set[f"coverage@{n}"] = sets.per_set(np.where(rank_A < n, sets.y, 0.0))
     if sets.by_ast is not None:
         per_set["distinct_by_ast"] = sets.by_ast
@@ -50,31 +51,17 @@ def of_coverage(sets: JudgedTable) -> dict[str, Statistic]:
         per_set["distinct_by_behaviour"] = sets.by_behaviour
     per_set["coverage_of_best"] = np.where(np.isnan(sets.best), np.nan, hits_N)
     means = {name: mean_of_questions(sets.question, x_N, sets.n_questions) for name, x_N in per_set.items()}
-    means |= _most_hits(sets, means)
+    for name, most in layout.most.items():  # limited by what the questions and K allow: min(N, K) hits of a set
+        means[name] = replace(means[name], limits=(0.0, most))
     hits, best = means["coverage_of_best"], means["best_coverage"]
     return {**means, "coverage_of_best": SumStatistic((hits.sums[0], best.sums[0]), ratio, best.n)}
 
 
-def _most_hits(sets: JudgedTable, means: Mapping[str, SumStatistic]) -> dict[str, SumStatistic]:
-    """The counts of hits, limited by what the questions and the number of answers allow: min(N, K) hits of a set."""
-    most_N = np.minimum(sets.n_references, sets.k).astype(float)
-    most = {"coverage": most_N, "precision": most_N / np.maximum(sets.k, 1), "recall": ratio(most_N, sets.n_references)}
-    for name in means:
-        if name.startswith("coverage@"):
-            most[name] = np.minimum(most_N, int(name.removeprefix("coverage@")))
-    limited = {}
-    for name, x_N in most.items():
-        mean = mean_of_questions(sets.question, x_N, sets.n_questions)
-        if mean.n:
-            limited[name] = replace(means[name], limits=(0.0, float(ratio(mean.sums[0].sum(), mean.sums[1].sum()))))
-    return limited
-
-
-def of_samples(completions: JudgedTable) -> dict[str, Statistic]:
+def of_samples(completions: JudgedTable, layout: SumLayout) -> dict[str, Statistic]:
     """Metrics of several completions of a question: pass@k for k = 2, 4, 8, ...; how the first 30 answers spread."""
     n_P = np.bincount(completions.question, minlength=completions.n_questions)
     right_P = question_sums(completions.question, (completions.hits > 0).astype(float), completions.n_questions)
-    powers = [2**i for i in range(1, _typical(n_P).bit_length())]
+    powers = [2**i for i in range(1, layout.n_completions_typical.bit_length())]
     per_question = {f"pass@{k}": coverage.question_pass_at_k(n_P, right_P, k) for k in powers}
     per_question[f"unique_answers@{diversity.N_UNIQUE}"] = diversity.unique_answers(completions)
     per_question[f"modal_share@{diversity.N_UNIQUE}"] = diversity.modal_share(completions)
@@ -83,16 +70,17 @@ def of_samples(completions: JudgedTable) -> dict[str, Statistic]:
     return _means_over_questions(per_question)
 
 
-def of_unique_references(completions: JudgedTable) -> dict[int, Statistic]:
+def of_unique_references(completions: JudgedTable, layout: SumLayout | None = None) -> dict[int, Statistic]:
     """U(m) by number of answers m K, up to 30 answers and as many completions m as half of the questions have."""
     n_P = np.bincount(completions.question, minlength=completions.n_questions)
-    k = int(completions.k.max(initial=1))
-    m_max = max(min(ANSWERS_ON_CURVE // k, _typical(n_P)), min(1, _typical(n_P)))
+    layout = SumLayout.of([(completions, completions, completions)]) if layout is None else layout
+    k, typical = layout.k_of_completions, layout.n_completions_typical
+    m_max = max(min(ANSWERS_ON_CURVE // k, typical), min(1, typical))
     expected_P_M = coverage.expected_coverage(*coverage.reference_counts(completions), n_P, m_max)
     return _means_over_questions({m * k: u_P for m, u_P in enumerate(expected_P_M.T, 1)})
 
 
-def of_answers(answers: JudgedTable) -> dict[str, Statistic]:
+def of_answers(answers: JudgedTable, layout: SumLayout) -> dict[str, Statistic]:
     """Calibration and ranking of single answers, pooled: ECE and its variants, Brier and its parts, NLL, AUROC."""
     has_q_A, n_questions = ~np.isnan(answers.q), answers.n_questions
     q_N, y_N, p_N, question_N = compress(has_q_A, answers.q, answers.labels, answers.p, answers.answer_question)
@@ -114,15 +102,19 @@ def of_answers(answers: JudgedTable) -> dict[str, Statistic]:
             derive=calibration.debiasing_sums,
         ),
         "pce": SumStatistic(bins, calibration.pce_from_sums, len(q_N), gaps=calibration.GAPS_ABOVE),
-        "ece_equal_mass": calibration.ece_statistic(q_N, y_N, calibration.mass_bins(q_N), question_N, n_questions),
+        "ece_equal_mass": calibration.ece_statistic(
+            q_N, y_N, layout.mass_bins(q_N, calibration.N_BINS), question_N, n_questions
+        ),
         **brier_parts,
         "nll": mean_of_items(question_N, scores.log_loss_terms(q_N, y_N), n_questions),
-        "auroc": selective.ranking_statistic(selective.auroc_from_groups, q_N, y_N, question_N, n_questions),
+        "auroc": selective.ranking_statistic(
+            selective.auroc_from_groups, q_N, y_N, question_N, n_questions, layout.groups_U
+        ),
         **_against_truth(q_N, y_N, p_N, question_N, n_questions),
     }
 
 
-def of_sets(sets: JudgedTable) -> dict[str, Statistic]:
+def of_sets(sets: JudgedTable, layout: SumLayout) -> dict[str, Statistic]:
     """Calibration of whole sets and of their top answer: expected hits, sums of confidences, KL, AURC."""
     has_q_N, question_N, n = has_all_confidences(sets), sets.question, sets.n_questions
     labels_N = sets.per_set(sets.labels)
@@ -132,7 +124,9 @@ def of_sets(sets: JudgedTable) -> dict[str, Statistic]:
     has_top_N, top_q_N, top_y_N = coverage.top_answer(sets, labels_A=sets.labels)
     has_top_N = has_top_N & ~np.isnan(top_q_N)
     top_q, top_y, top_question = top_q_N[has_top_N], top_y_N[has_top_N], question_N[has_top_N]
-    counted_N = has_q_N if has_q_N.any() else sets.is_well_formed  # hits are worth a mean without confidences, too
+    counted_N = (
+        has_q_N if layout.has_confidences else sets.is_well_formed
+    )  # hits are worth a mean without confidences, too
     return {
         "ece_top1": calibration.ece_statistic(top_q, top_y, calibration.width_bins(top_q), top_question, n),
         "expected_hits_error": calibration.ece_statistic(
@@ -144,7 +138,7 @@ def of_sets(sets: JudgedTable) -> dict[str, Statistic]:
         "sum_to_one_bias": mean_of_items(question[has_several], (sum_q - hits)[has_several], n),
         "kl": mean_of_items(question_N, sets.kl, n),
         "total_variation": mean_of_items(question_N, sets.total_variation, n),
-        "aurc": selective.ranking_statistic(selective.aurc_from_groups, top_q, top_y, top_question, n),
+        "aurc": selective.ranking_statistic(selective.aurc_from_groups, top_q, top_y, top_question, n, layout.tops_U),
     }
 
 
@@ -162,7 +156,11 @@ def of_cost(sets: JudgedTable, completions: JudgedTable) -> dict[str, Statistic]
 
 
 def statistics(
-    sets: JudgedTable, completions: JudgedTable, answers: JudgedTable, overlaps_P4: Floats | None = None
+    sets: JudgedTable,
+    completions: JudgedTable,
+    answers: JudgedTable,
+    overlaps_P4: Floats | None = None,
+    layout: SumLayout | None = None,
 ) -> dict[str, Statistic]:
     """All metrics by name.
 
@@ -171,19 +169,21 @@ def statistics(
         completions: what the model wrote; the same object as ``sets`` when nothing is pooled.
         answers: the table whose single answers are checked for calibration (usually ``completions``).
         overlaps_P4: text overlaps of each question in the order of `diversity.OVERLAPS`, when texts are there.
+        layout: facts about all questions, where these are only some of them.
     """
     if overlaps_P4 is None:
         overlaps_P4 = np.full((sets.n_questions, len(diversity.OVERLAPS)), np.nan)
+    layout = SumLayout.of([(sets, completions, answers)]) if layout is None else layout
     everything = {
-        **of_coverage(sets),
-        **of_samples(completions),
+        **of_coverage(sets, layout),
+        **of_samples(completions, layout),
         **_means_over_questions(dict(zip(diversity.OVERLAPS, overlaps_P4.T, strict=True))),
-        **of_answers(answers),
-        **of_skill(answers),
-        **of_sets(sets),
+        **of_answers(answers, layout),
+        **of_skill(answers, layout),
+        **of_sets(sets, layout),
         **of_cost(sets, completions),
     }
-    return {name: _with_limits(name, s, int(sets.k.max(initial=1))) for name, s in everything.items()}
+    return {name: _with_limits(name, s, max(layout.k, 1)) for name, s in everything.items()}
 
 
 def _with_limits(name: str, statistic: Statistic, k: int) -> Statistic:
@@ -202,11 +202,6 @@ def has_all_confidences(table: JudgedTable) -> Bools:
 def _means_over_questions(values: Mapping[Key, Floats]) -> dict[Key, Statistic]:
     """Means of arrays with one value for each question, NaN where undefined."""
     return {name: mean_of_questions(np.arange(len(x_P)), x_P, len(x_P)) for name, x_P in values.items()}
-
-
-def _typical(n_P: Ints) -> int:
-    """Completions that at least half of the questions have; questions with fewer are left out where that matters."""
-    return int(np.sort(n_P)[len(n_P) // 2]) if len(n_P) else 0
 
 
 def _part_of_brier(index: int) -> Callable[..., Floats]:

@@ -109,22 +109,6 @@ class JudgedTable:
         rank_A[order_A] = np.arange(len(order_A)) - first_N[self.owner[order_A]]
         return rank_A
 
-    def of_questions(self, places_P: Ints, n_unscored: int = 0) -> JudgedTable:
-        """The sets of the questions at ``places_P``, rising, which are numbered anew."""
-        number_P = np.full(self.n_questions, -1)
-        number_P[places_P] = np.arange(len(places_P))
-        is_here_N = number_P[self.question] >= 0
-        is_here_A = is_here_N[self.owner]
-        columns = {
-            name: values[is_here]
-            for names, is_here in ((SET_COLUMNS, is_here_N), (ANSWER_COLUMNS, is_here_A))
-            for name in names
-            if (values := getattr(self, name)) is not None
-        }
-        columns["question"] = number_P[columns["question"]]
-        columns["owner"] = (np.cumsum(is_here_N) - 1)[columns["owner"]]
-        return replace(self, n_questions=len(places_P), n_unscored=n_unscored, **columns)
-
     def without_duplicates(self) -> JudgedTable:
         """The same sets with the first of equal answers only."""
         is_first_A = ~self.is_duplicate

@@ -31,6 +31,8 @@ from polymode.verifiers import QuestionVerifier, Verifier
 Label = Callable[[Example], str]
 BLOCK = 4 * 2**20
 """Bytes that are scanned together, and the rest of the last line."""
+DIGEST_SIZE = 16
+"""Bytes of what tells whether two lines say the same question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,4 +169,4 @@ def _add_question(
 
 def _digest(shared: Sequence[Any]) -> bytes:
     text = json.dumps(list(shared), sort_keys=True, default=str)
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=DIGEST_SIZE).digest()

@@ -1,7 +1,8 @@
 """Where the completions of each question stand in a file, so that a large one is read question by question (layer L3).
 
-An index holds four numbers for a completion and the id of each question, no text. It is made from blocks of lines,
-which may be scanned side by side, and every line is checked. Samples of a question may stand anywhere in the file.
+An index holds three numbers for a completion and the id of each question, no text: 14 bytes and about 70. It is made
+from blocks of lines, which may be scanned side by side, and every line is checked. Samples of a question may stand
+anywhere in the file.
 Axes: ``_N`` completions in the order question, sample; ``_P`` questions in order of first appearance.
 """
 
@@ -9,6 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import sys
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +24,7 @@ from numpy.typing import NDArray
 
 from polymode.errors import ConfigError, DataNotFoundError, PolymodeError, RecordError
 from polymode.prompts import check_k
-from polymode.runs.completion_blocks import BLOCK, Label, Reading, Scan, blocks_of, scan_block
+from polymode.runs.completion_blocks import BLOCK, DIGEST_SIZE, Label, Reading, Scan, blocks_of, scan_block
 from polymode.runs.completion_lines import (
     FIX,
     LINES,
@@ -147,11 +150,11 @@ class _Merged:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        # A file of ten million completions has a million questions: beside its id, a question takes no Python object.
         self.numbers: dict[str, int] = {}
         self.anonymous: dict[bytes, str] = {}
-        self.digests: list[bytes] = []
-        self.lines: list[int] = []
-        self.offsets: list[int] = []
+        self.digests = bytearray()
+        self.lines, self.offsets = array("q"), array("q")
         self.labels: list[str] = []
         self.columns: dict[str, list[Ints]] = {"offset": [], "question": [], "sample": [], "k": []}
         self.guesses = Guesses()
@@ -163,14 +166,14 @@ class _Merged:
                 id_ = self.anonymous.setdefault(name, str(line))
             else:
                 id_ = str(line) if name is None else name
-            number_U[u] = number = self.numbers.setdefault(id_, len(self.digests))
-            if number == len(self.digests):
-                self.digests.append(scan.digest_U[u])
+            number_U[u] = number = self.numbers.setdefault(id_, len(self.lines))
+            if number == len(self.lines):
+                self.digests += scan.digest_U[u]
                 self.lines.append(line)
                 self.offsets.append(scan.offset_U[u])
                 if has_label:
                     self._label(scan.label_U[u])
-            elif self.digests[number] != scan.digest_U[u] and self._differ(number, scan.offset_U[u]):
+            elif self._digest(number) != scan.digest_U[u] and self._differ(number, scan.offset_U[u]):
                 raise RecordError(f"{self.path}, line {line}: {other_question(id_, self.lines[number])}")
         if scan.error is not None:
             problem = scan.error.problem
@@ -181,14 +184,18 @@ class _Merged:
             raise RecordError(problem)
         self.columns["offset"].append(np.array(scan.offset_N, dtype=np.int64))
         self.columns["question"].append(number_U[np.array(scan.question_N, dtype=np.int64)])
-        self.columns["sample"].append(np.array(scan.sample_N, dtype=np.int64))
+        sample_N = np.array(scan.sample_N, dtype=np.int64)
+        self.columns["sample"].append(sample_N.astype(np.int32) if sample_N.max(initial=0) < 2**31 else sample_N)
         self.columns["k"].append(np.array(scan.k_N, dtype=np.int16))
         self.guesses.add_all(scan.guesses)
+
+    def _digest(self, number: int) -> bytes:
+        return bytes(self.digests[DIGEST_SIZE * number : DIGEST_SIZE * (number + 1)])
 
     def _label(self, label: str | ConfigError) -> None:
         if isinstance(label, ConfigError):
             raise label
-        self.labels.append(label)
+        self.labels.append(sys.intern(label))
 
     def _differ(self, number: int, offset: int) -> bool:
         """Whether two lines say different questions: 1 and 1.0 have different digests and are equal."""
@@ -200,8 +207,10 @@ class _Merged:
 
     def index(self, stamp: Stamp, sha256: str) -> CompletionIndex:
         """All of it, in the order question, sample."""
-        offset_N, question_N, sample_N, k_N = (
-            np.concatenate(parts) if parts else np.empty(0, dtype=np.int64) for parts in self.columns.values()
+        del self.digests, self.anonymous
+        offset_N, question_N, sample_N, k_N = (  # one by one, so that one alone is in memory twice
+            np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
+            for parts in (self.columns.pop(name) for name in list(self.columns))
         )
         if not len(offset_N):
             raise RecordError(
@@ -210,12 +219,16 @@ class _Merged:
         if note := self.guesses.difference():
             log.warning("%s: %s", self.path, note)
         _number_samples(question_N, sample_N)
-        order_N = np.lexsort((sample_N, question_N))
-        question_N, sample_N, offset_N = question_N[order_N], sample_N[order_N], offset_N[order_N]
+        is_next_N = np.diff(question_N) > 0
+        if not (
+            is_next_N | ((np.diff(question_N) == 0) & (np.diff(sample_N) >= 0))
+        ).all():  # the lines are not in order
+            order_N = np.lexsort((sample_N, question_N))
+            question_N, sample_N, offset_N, k_N = (x_N[order_N] for x_N in (question_N, sample_N, offset_N, k_N))
         ids = list(self.numbers)
         self._refuse_repeats(ids, question_N, sample_N, offset_N)
         start_P = np.searchsorted(question_N, np.arange(len(ids) + 1))
-        return CompletionIndex(self.path, stamp, sha256, ids, start_P, offset_N, sample_N, k_N[order_N], self.labels)
+        return CompletionIndex(self.path, stamp, sha256, ids, start_P, offset_N, sample_N, k_N, self.labels)
 
     def _refuse_repeats(self, ids: list[str], question_N: Ints, sample_N: Ints, offset_N: Ints) -> None:
         is_repeat_N = (question_N[1:] == question_N[:-1]) & (sample_N[1:] == sample_N[:-1])

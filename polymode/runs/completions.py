@@ -225,10 +225,12 @@ def named_verifiers(path: Path) -> list[tuple[int, Named | None]]:
     """
     first: dict[str, tuple[int, Named | None]] = {}
     for number, _, content in raw_lines(path):
-        verifier = None
+        verifier, key = None, "null"
         if b'"meta"' in content:
             verifier = named_verifier(parse_object(content, f"{path}, line {number}", FIX).get("meta"))
-        first.setdefault(json.dumps(verifier, sort_keys=True), (number, verifier))
+            key = json.dumps(verifier, sort_keys=True)
+        if key not in first:
+            first[key] = number, verifier
     return list(first.values())
 
 

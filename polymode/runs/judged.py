@@ -42,7 +42,7 @@ QUESTION = r"^[0-9a-f]{16}-[0-9a-f]{32}$"
 _FIX = "judge again with polymode evaluate"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # not frozen: to make a frozen one of so many fields takes three times as long
 class JudgedSet:
     """What a verifier said of one answer set; tuples have one entry per answer, None where a number is unknown."""
 
@@ -81,17 +81,18 @@ class JudgedSet:
     """Right programs that differ in their syntax trees, and in what they do; None where answers are no programs."""
 
     def __post_init__(self) -> None:
-        self._complete(len(self.verdicts), _PER_ANSWER)
+        self._complete(len(self.verdicts), _PER_ANSWER, _VALUES_PER_ANSWER)
 
-    def _complete(self, n: int, names: Iterable[str]) -> None:
+    def _complete(self, n: int, names: Iterable[str], getter: Callable[[Any], tuple[Any, ...]]) -> None:
         """Fill what may be left out, and refuse tuples that have not ``n`` entries (ValueError)."""
-        for name in names:
-            values = getattr(self, name)
-            if n and values == () and name in ("hits", "matches", "duplicates", "confidences"):
+        for name in _FILLED if n else ():
+            if getattr(self, name, None) == ():
                 is_hits = name == "hits"
                 values = tuple(int(verdict == "correct") for verdict in self.verdicts) if is_hits else (None,) * n
-                object.__setattr__(self, name, values)
+                setattr(self, name, values)
+        for values in getter(self):
             if values is not None and len(values) != n:
+                name = next(name for name in names if getattr(self, name) is values)
                 raise ValueError(f"{name} = {list(values)!r:.80} is not allowed: give one entry per answer, {n}")
 
     @property
@@ -119,7 +120,7 @@ class JudgedSet:
         return _row(_OF_SET, _VALUES_OF_SET(self))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class JudgedCompletion(JudgedSet):
     """One judged completion: a line of judged.jsonl."""
 
@@ -154,7 +155,7 @@ class JudgedCompletion(JudgedSet):
     """Version of the line; 0 for polymode 0.1.0."""
 
     def __post_init__(self) -> None:
-        self._complete(len(self.answers), _PER_ANSWER_OF_LINE)
+        self._complete(len(self.answers), _PER_ANSWER_OF_LINE, _VALUES_PER_ANSWER_OF_LINE)
 
     def to_row(self) -> dict[str, Any]:
         """A line of judged.jsonl: plain JSON types."""
@@ -164,6 +165,8 @@ class JudgedCompletion(JudgedSet):
 
 _PER_ANSWER = ("hits", "matches", "duplicates", "reasons", "p_correct", "labels", "classes", "masses", "ranked")
 _PER_ANSWER_OF_LINE = ("verdicts", "confidences", *_PER_ANSWER)
+_VALUES_PER_ANSWER, _VALUES_PER_ANSWER_OF_LINE = attrgetter(*_PER_ANSWER), attrgetter(*_PER_ANSWER_OF_LINE)
+_FILLED = ("hits", "matches", "duplicates", "confidences")
 _OPTIONS = (
     *("ranked", "open", "complete", "labels", "classes", "masses", "best", "distinct", "reasons"),
     *("pool", "overlap", "question", "meta", "origin"),

@@ -5,8 +5,9 @@ interval a metric gets is said in `polymode.uncertainty.intervals`; docs/metrics
 simulated. Axes: ``_P`` question, ``_R`` replicate, ``_S`` column of sums, ``_N`` flat items, ``_B`` bin.
 """
 
-from polymode.uncertainty.estimates import bootstrap, paired_differences
+from polymode.uncertainty.estimates import bootstrap, bootstrap_parts, paired_differences
 from polymode.uncertainty.intervals import LEVEL
+from polymode.uncertainty.reduction import Block, Clusters
 from polymode.uncertainty.resampling import N_BOOT, Resampled, replicate, resample_questions
 from polymode.uncertainty.seeds import SeedVariance, over_seeds
 from polymode.uncertainty.statistics import (
@@ -14,6 +15,7 @@ from polymode.uncertainty.statistics import (
     Divisor,
     Estimate,
     Gaps,
+    Items,
     Limits,
     Statistic,
     SumStatistic,
@@ -30,9 +32,12 @@ __all__ = [
     "LEVEL",
     "N_BOOT",
     "Array",
+    "Block",
+    "Clusters",
     "Divisor",
     "Estimate",
     "Gaps",
+    "Items",
     "Limits",
     "Resampled",
     "SeedVariance",
@@ -40,6 +45,7 @@ __all__ = [
     "SumStatistic",
     "WeightedStatistic",
     "bootstrap",
+    "bootstrap_parts",
     "join_repeats",
     "mean_of_items",
     "mean_of_questions",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
 from polymode.uncertainty.intervals import difference_interval, interval_of, percentiles
-from polymode.uncertainty.resampling import N_BOOT, Key, Resampled, replicate
+from polymode.uncertainty.reduction import Block, Clusters, Key, reduce_parts
+from polymode.uncertainty.resampling import N_BOOT, Resampled, replicate, resample
 from polymode.uncertainty.statistics import Array, Estimate, Statistic, SumStatistic, join_repeats
 
 
@@ -34,8 +36,33 @@ def bootstrap(
         advance: called with the number of replicates that have just been done.
     """
     statistics, n_questions = _joined(statistics, n_questions, repeats_P)
-    resampled = replicate(statistics, n_questions, rng=rng, n_boot=n_boot, advance=advance)
-    return {name: _estimate(s, resampled[name], n_boot, n_unscored) for name, s in statistics.items()}
+    how: dict[str, Any] = {"rng": rng, "n_boot": n_boot, "n_unscored": n_unscored, "advance": advance}
+    return bootstrap_parts(lambda clusters: [(clusters.whole, statistics)], n_questions, **how)
+
+
+def bootstrap_parts(
+    parts: Callable[[Clusters], Iterable[tuple[Block, Mapping[Key, Statistic]]]],
+    n_questions: int,
+    *,
+    rng: np.random.Generator,
+    n_boot: int = N_BOOT,
+    n_unscored: int = 0,
+    advance: Callable[[int], object] | None = None,
+) -> dict[Key, Estimate]:
+    """`bootstrap` of statistics that are made for some questions at a time.
+
+    Args:
+        parts: blocks of clusters, in order, with the statistics of their questions (`reduce_parts`).
+        n_questions: different ones.
+        rng: as for `bootstrap`, like those below.
+        n_boot: replicates.
+        n_unscored: noted in every estimate.
+        advance: called with replicates that are done.
+    """
+    clusters = Clusters(n_questions, rng)
+    reduced = reduce_parts(parts(clusters), clusters)
+    resampled = resample(reduced, clusters, rng=rng, n_boot=n_boot, advance=advance)
+    return {name: _estimate(s, resampled[name], n_boot, n_unscored) for name, s in reduced.statistics.items()}
 
 
 def _estimate(s: Statistic, resampled: Resampled, n_boot: int, n_unscored: int) -> Estimate:

@@ -41,7 +41,8 @@ def interval_of(statistic: Statistic, resampled: Resampled) -> Interval:
         return _UNDEFINED
     if isinstance(statistic, SumStatistic):
         if statistic.is_share:
-            return share_interval(*statistic.sums, limits=statistic.limits)
+            count_P, n_P = (a.astype(float, copy=False) for a in statistic.sums)
+            return share_interval(count_P, n_P, limits=statistic.limits)
         if statistic.gaps is not None and np.ptp(resampled.size_R) > 1e-12:
             return _gaps_interval(resampled, n, statistic.gaps.power, statistic.limits)
     if np.ptp(finite_R) <= 1e-12 * max(1.0, abs(value)):

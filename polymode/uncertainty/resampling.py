@@ -14,23 +14,18 @@ confidences) are recomputed under the weights, with fewer replicates when that g
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import numpy as np
 
+from polymode.uncertainty.reduction import Clusters, Key, Reduced, reduce_parts
 from polymode.uncertainty.statistics import Array, Statistic, SumStatistic, WeightedStatistic
-
-Key = TypeVar("Key", bound=Hashable)
 
 N_BOOT = 1000
 """Replicates of an interval by default."""
 MAX_ITEM_VISITS = 50_000_000
 """A statistic that is recomputed item by item gets min(n_boot, MAX_ITEM_VISITS / items) replicates, at least 100."""
-MAX_CLUSTERS = 16_384
-"""Questions that are resampled one by one; more of them in so many random groups. The standard error that G groups give
-has itself the relative error sqrt(1 / 2G), 0.6%, beside 2.2% from 1,000 replicates."""
 _BLOCK_BYTES, _SLAB = 96 * 2**20, 8192
 
 
@@ -84,14 +79,25 @@ def replicate(
         n_boot: replicates; a `WeightedStatistic` over many items gets fewer (`MAX_ITEM_VISITS`).
         advance: called with the number of replicates that have just been done.
     """
+    clusters = Clusters(n_questions, rng)
+    reduced = reduce_parts([(clusters.whole, statistics)], clusters)
+    return resample(reduced, clusters, rng=rng, n_boot=n_boot, advance=advance)
+
+
+def resample(
+    reduced: Reduced[Key],
+    clusters: Clusters,
+    *,
+    rng: np.random.Generator,
+    n_boot: int = N_BOOT,
+    advance: Callable[[int], object] | None = None,
+) -> dict[Key, Resampled]:
+    """`replicate` of statistics that are sums of clusters already."""
+    statistics, sums_C_S, places, own_C_S, own_places = reduced
     sums = {name: s for name, s in statistics.items() if isinstance(s, SumStatistic) and s.n}
     weighted = {name: s for name, s in statistics.items() if isinstance(s, WeightedStatistic) and s.n}
-    clusters = _Clusters(n_questions, rng)
-    sums_C_S, places = _stack({name: s.all_sums for name, s in sums.items()}, clusters)
-    own = {name: s.own_pairs(*s.sums) for name, s in sums.items() if s.own_pairs is not None}
-    own_C_S, own_places = _stack(own, clusters)
     one_C = np.ones(clusters.n)
-    can_resample = n_questions >= 2 and n_boot >= 1
+    can_resample = clusters.n_questions >= 2 and n_boot >= 1
     limit = {name: min(n_boot, max(100, MAX_ITEM_VISITS // s.n)) for name, s in weighted.items()}
     totals, own_totals = [np.empty((0, sums_C_S.shape[1]))], [np.empty((0, own_C_S.shape[1]))]
     recomputed: dict[Key, list[float]] = {name: [] for name in weighted}
@@ -116,29 +122,8 @@ def replicate(
                 for total, pairs in ((total_1_S, own_1_S), (total_R_S, own_R_S))
             ),
         )
-    one_P = np.ones(n_questions)
+    one_P = np.ones(clusters.n_questions)
     return out | {name: Resampled(s.compute(one_P), np.array(recomputed[name])) for name, s in weighted.items()}
-
-
-class _Clusters:
-    """What is drawn: each question by itself, or random groups of questions whose sizes differ by at most one."""
-
-    def __init__(self, n_questions: int, rng: np.random.Generator) -> None:
-        self.n = min(n_questions, MAX_CLUSTERS)
-        self._order_P = rng.permutation(n_questions) if n_questions > self.n else None
-        self._start_C = np.arange(self.n) * n_questions // max(self.n, 1)
-
-    def sums(self, x_P: Array) -> Array:
-        """Sums over the questions of each cluster, of an array (P,) or (P, S)."""
-        return x_P if self._order_P is None else np.add.reduceat(x_P[self._order_P], self._start_C, axis=0)
-
-    def of_questions(self, weight_C: Array) -> Array:
-        """The weight of each question: that of its cluster."""
-        if self._order_P is None:
-            return weight_C
-        weight_P = np.empty(len(self._order_P))
-        weight_P[self._order_P] = np.repeat(weight_C, np.diff(self._start_C, append=len(weight_P)))
-        return weight_P
 
 
 def _resampled(s: SumStatistic, sums_1: list[Array], sums_R: list[Array]) -> Resampled:
@@ -161,19 +146,3 @@ def _weighted(weight_R_C: Array, sums_C_S: Array, power: int = 1) -> Array:
             weight = weight_R_C[:, start : start + _SLAB].astype(float) ** power
             total_R_S += weight @ sums_C_S[start : start + _SLAB]
     return total_R_S
-
-
-def _stack(sums: Mapping[Key, Sequence[Array]], clusters: _Clusters) -> tuple[Array, dict[Key, list[int | slice]]]:
-    """The sums of all clusters side by side (C, S), equal arrays once, and the columns of each statistic."""
-    columns: dict[Hashable, int | slice] = {}
-    places: dict[Key, list[int | slice]] = {name: [] for name in sums}
-    blocks, width = [np.empty((clusters.n, 0))], 0
-    for name, arrays in sums.items():
-        for a in arrays:
-            key = a.shape, hash(a.tobytes())
-            if key not in columns:
-                columns[key] = width if a.ndim == 1 else slice(width, width + a.shape[1])
-                width += 1 if a.ndim == 1 else a.shape[1]
-                blocks.append(clusters.sums(a))
-            places[name].append(columns[key])
-    return np.column_stack(blocks), places

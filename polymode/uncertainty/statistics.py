@@ -60,6 +60,8 @@ class _Common:
     support: tuple[Array, ...] = ()
     """(P,) each: which questions there must be for a value at all, such as those with a right and those with a wrong
     answer; the scarcer ones limit what an interval can know. Empty: all questions with observations."""
+    n_supporting: int | None = None
+    """Their number, where the statistic holds no sums of questions (`polymode.uncertainty.reduction`)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,12 +94,26 @@ class SumStatistic(_Common):
     @property
     def n_support(self) -> int:
         """Questions that an interval can count on."""
+        return min(self.support_counts) if self.n_supporting is None else self.n_supporting
+
+    @property
+    def support_counts(self) -> tuple[int, ...]:
+        """Questions of each kind that there must be."""
         if self.support:
-            return min(int(np.count_nonzero(has_P)) for has_P in self.support)
+            return tuple(int(np.count_nonzero(has_P)) for has_P in self.support)
         has_any_P = np.zeros(len(self.sums[0]), dtype=bool)
         for a in self.sums:
             has_any_P |= a.any(axis=1) if a.ndim > 1 else a != 0
-        return int(np.count_nonzero(has_any_P))
+        return (int(np.count_nonzero(has_any_P)),)
+
+
+class Items(NamedTuple):
+    """What a statistic is recomputed from, item by item."""
+
+    group_N: Array
+    """Place of its confidence among the different ones."""
+    question_N: Array
+    label_N: Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,11 +124,20 @@ class WeightedStatistic(_Common):
     """Maps weights (P,) to the value; NaN where undefined."""
     n: int
     """Units the value is computed from, and the cost of one replicate."""
+    items: Items | None = None
+    """What ``compute`` is made from, so that the statistics of some questions can be joined."""
+    of_items: Callable[[Items], Callable[[Array], float]] | None = None
+    """How."""
 
     @property
     def n_support(self) -> int:
         """Questions that an interval can count on; without ``support`` the n."""
-        return min((int(np.count_nonzero(has_P)) for has_P in self.support), default=self.n)
+        return min(self.support_counts, default=self.n) if self.n_supporting is None else self.n_supporting
+
+    @property
+    def support_counts(self) -> tuple[int, ...]:
+        """Questions of each kind that there must be."""
+        return tuple(int(np.count_nonzero(has_P)) for has_P in self.support)
 
 
 Statistic = SumStatistic | WeightedStatistic
@@ -170,7 +195,7 @@ def restrict(statistic: Statistic, index: Array, n_questions: int) -> Statistic:
         weight_P[index] = weight_I
         return compute(weight_P)
 
-    return replace(statistic, compute=weighted, support=support)
+    return replace(statistic, compute=weighted, support=support, items=None)
 
 
 def join_repeats(statistic: Statistic, number_P: Array) -> Statistic:
@@ -187,5 +212,8 @@ def join_repeats(statistic: Statistic, number_P: Array) -> Statistic:
     support = tuple(joined(has_P.astype(float)) for has_P in statistic.support)
     if isinstance(statistic, SumStatistic):
         return replace(statistic, sums=tuple(map(joined, statistic.sums)), support=support)
+    if statistic.items is not None and statistic.of_items is not None:
+        items = statistic.items._replace(question_N=number_P[statistic.items.question_N].astype(np.int32))
+        return replace(statistic, compute=statistic.of_items(items), support=support, items=items)
     compute = statistic.compute
     return replace(statistic, compute=lambda weight_C: compute(weight_C[number_P]), support=support)

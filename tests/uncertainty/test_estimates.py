@@ -12,6 +12,7 @@ from polymode.uncertainty import (
     join_repeats,
     mean_of_items,
     paired_differences,
+    reduction,
     resampling,
 )
 
@@ -197,7 +198,7 @@ def test_many_questions_are_resampled_in_random_groups(monkeypatch: pytest.Monke
         "weights": WeightedStatistic(lambda w: float(np.average(x, weights=w[question])), len(x)),
     }
     alone = bootstrap(statistics, 3000, rng=np.random.default_rng(1), n_boot=1500)
-    monkeypatch.setattr(resampling, "MAX_CLUSTERS", 500)
+    monkeypatch.setattr(reduction, "MAX_CLUSTERS", 500)
     groups = bootstrap(statistics, 3000, rng=np.random.default_rng(2), n_boot=1500)
     for name, estimate in alone.items():
         assert (groups[name].value, groups[name].n) == (pytest.approx(estimate.value, abs=1e-12), estimate.n)
@@ -206,10 +207,10 @@ def test_many_questions_are_resampled_in_random_groups(monkeypatch: pytest.Monke
 
 
 def test_groups_of_questions_hold_each_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resampling, "MAX_CLUSTERS", 4)
-    clusters = resampling._Clusters(11, np.random.default_rng(0))
-    one_P = clusters.sums(np.ones(11))
+    monkeypatch.setattr(reduction, "MAX_CLUSTERS", 4)
+    clusters = reduction.Clusters(11, np.random.default_rng(0))
+    one_P = clusters.whole.sums(np.ones(11))
     assert sorted(one_P) == [2, 3, 3, 3]
-    assert clusters.sums(np.arange(22.0).reshape(11, 2)).sum(axis=0).tolist() == [110, 121]
+    assert clusters.whole.sums(np.arange(22.0).reshape(11, 2)).sum(axis=0).tolist() == [110, 121]
     weight_P = clusters.of_questions(np.array([0.0, 1, 2, 5]))
     assert [np.count_nonzero(weight_P == w) for w in (0, 1, 2, 5)] == one_P.tolist()
