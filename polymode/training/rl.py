@@ -42,6 +42,7 @@ from polymode.prompts import reasoning_opened_by
 from polymode.rewards import METHODS
 from polymode.tasks import Demonstrates, Task
 from polymode.training.adapters import check_adapters, model_and_adapters
+from polymode.training.allocator import return_freed_memory
 from polymode.training.callbacks import KeepsCounts, Progress, StepMetrics
 from polymode.training.credit_trainer import TermCreditTrainer
 from polymode.training.expected_trainer import ExpectedCreditTrainer
@@ -118,6 +119,7 @@ def _train(
     processes, target = PartialState(), folder / MODEL
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
+    return_freed_memory()
     check_adapters(recipe)
     config_of_trl = _trl_config(recipe, folder)  # here and below: what is wrong is refused before a model is loaded
     lora_config(recipe.lora)

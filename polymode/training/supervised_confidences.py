@@ -28,6 +28,7 @@ from polymode.decoding.token_starts import TokenStarts
 from polymode.errors import ConfigError
 from polymode.prompts import Style
 from polymode.rewards.proper import loss_of
+from polymode.training.allocator import return_freed_memory
 from polymode.training.confidence_tokens import Choices, NumberTokens, Stated, stated_confidences
 from polymode.training.expected_score import (
     JudgedConfidence,
@@ -91,6 +92,7 @@ def supervise_confidences(
     Raises:
         ConfigError: no confidence that tokens decide and a verdict was reached for.
     """
+    return_freed_memory()
     model: Any = encoder.model
     decode = CompletionDecoder(encoder.tokenizer, ends_of(model))
     numbers = NumberTokens(decode)

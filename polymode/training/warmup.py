@@ -24,6 +24,7 @@ from polymode.decoding.texts import opening_of
 from polymode.errors import ConfigError, UserError
 from polymode.parsing import parse_answers
 from polymode.prompts import Style, prompt_for
+from polymode.training.allocator import return_freed_memory
 from polymode.training.callbacks import Progress
 from polymode.training.demonstrations import Warmup
 from polymode.training.trl_options import checkpointing_field, lora_config
@@ -53,6 +54,7 @@ def train_on(
         ConfigError: a demonstration that with its prompt is longer than the model's context; lora that does not suit
             the model.
     """
+    return_freed_memory()
     tokenizer, model = encoder.tokenizer, encoder.model
     rows = [row_of(one, encoder, style) for one in demonstrations]
     _check_lengths(rows, model)
