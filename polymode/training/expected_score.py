@@ -146,10 +146,10 @@ def judged_confidences(
     return [JudgedConfidence(of_one, label, weight) for of_one, label in own if of_one]
 
 
-def expected_losses(
+def choice_log_probabilities(
     confidences: Sequence[JudgedConfidence], numbers: NumberTokens, hidden_M_H: torch.Tensor, model: Any, heat: float
 ) -> torch.Tensor:
-    """-E_t of every choice, shape (M,), weighted, with gradients through the probabilities.
+    """Log p(u) of every token u at every choice, among those that lead to a confidence, shape (M, C + 1).
 
     Args:
         confidences: with M choices in all, in the order of ``hidden_M_H``.
@@ -168,9 +168,26 @@ def expected_losses(
         [number_logits(head, config, hidden_M_H, columns), number_logits(head, config, hidden_M_H, ends)], 1
     )
     allowed_M_C = torch.as_tensor(np.stack([choice.allowed_C for choice in choices]), device=device)
-    probabilities_M_C = torch.softmax((logits_M_C / heat).masked_fill(~allowed_M_C, -torch.inf), 1)
-    losses_M_C = _losses_of_tokens(confidences, probabilities_M_C.detach().double().cpu().numpy())
-    return (probabilities_M_C * torch.as_tensor(losses_M_C, device=device, dtype=probabilities_M_C.dtype)).sum(1)
+    return torch.log_softmax((logits_M_C / heat).masked_fill(~allowed_M_C, -torch.inf), 1)
+
+
+def expected_losses(confidences: Sequence[JudgedConfidence], log_p_M_C: torch.Tensor) -> torch.Tensor:
+    """-E_t of every choice, shape (M,), weighted, with gradients through the probabilities."""
+    p_M_C = log_p_M_C.exp()
+    losses_M_C = _losses_of_tokens(confidences, p_M_C.detach().double().cpu().numpy())
+    return (p_M_C * torch.as_tensor(losses_M_C, device=p_M_C.device, dtype=p_M_C.dtype)).sum(1)
+
+
+def sampled_shares(confidences: Sequence[JudgedConfidence], log_p_M_C: torch.Tensor) -> torch.Tensor:
+    """Sum of log p(u) of the sampled tokens among those that lead to a confidence, at choices inside the numbers.
+
+    Taken from the cross-entropy of a text, it leaves what the expected score says nothing about: that one of these
+    tokens is written at all. The chain rule parts -log p(u) into -log p(some number goes on here) and this.
+    """
+    choices = [choice for confidence in confidences for choice in confidence.choices]
+    end = log_p_M_C.shape[1] - 1
+    inside = [(m, choice.token) for m, choice in enumerate(choices) if choice.token != end]
+    return log_p_M_C[[m for m, _ in inside], [token for _, token in inside]].sum()
 
 
 def _losses_of_tokens(confidences: Sequence[JudgedConfidence], p_M_C: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -28,6 +28,7 @@ from polymode.training.credit_trainer import StepCredit, TermCreditTrainer
 from polymode.training.expected_score import (
     JudgedConfidence,
     check_logits,
+    choice_log_probabilities,
     choice_places,
     completion_states,
     expected_losses,
@@ -136,6 +137,7 @@ class ExpectedCreditTrainer(TermCreditTrainer):
         places = choice_places(confidences)
         flat = [one for row in confidences for one in row]
         hidden_M_H = completion_states(states, inputs)[places]
-        losses_M = expected_losses(flat, self._numbers, hidden_M_H, causal, float(self.temperature))
+        log_p_M_C = choice_log_probabilities(flat, self._numbers, hidden_M_H, causal, float(self.temperature))
+        losses_M = expected_losses(flat, log_p_M_C)
         self._metrics["train"]["expected_confidence_loss"].append(mean_loss(flat, losses_M))
         return loss + (token_weights(self, inputs)[places] * losses_M).sum()

@@ -7,7 +7,9 @@ them follow, a few after each step of reinforcement learning or more after the l
 
     loss = (sum over deciding tokens of sum_u p(u) loss(u, y_i)) / confidences + anchor x cross-entropy / tokens
 
-The cross-entropy is that of all other tokens of the completions, which holds the answers and the format where they are.
+The cross-entropy is that of all tokens of the completions, which holds the answers and the format where they are. At a
+token that decides a confidence it is that of writing any token which leads to a confidence: which of them is for the
+first term alone, and nothing but the anchor keeps the others out.
 
 Labels are verdicts, or with ``teacher: probe`` the probability that a linear probe of the hidden state in front of the
 confidence gives (`polymode.probe`), from a fit that never saw the question, with the mean of the verdicts in each slot.
@@ -39,12 +41,14 @@ from polymode.training.confidence_options import replay_options
 from polymode.training.confidence_tokens import Choices, Loss, NumberTokens, Stated
 from polymode.training.expected_score import (
     JudgedConfidence,
+    choice_log_probabilities,
     choice_places,
     completion_states,
     expected_losses,
     hidden_states_of,
     judged_confidences,
     mean_loss,
+    sampled_shares,
 )
 
 log = logging.getLogger(__name__)
@@ -154,17 +158,15 @@ class Replay(TrainerCallback):
     def _add_gradients(self, model: Any, batch: Sequence[JudgedCompletion], choices: Choices) -> float | None:
         """Gradients of the loss of a batch; its mean confidence loss, if any token of it decides a confidence."""
         confidences: list[list[JudgedConfidence]] = []
-        n_other = 0
         for completion in batch:
             labels = [completion.label(slot) for slot in range(len(completion.labels))]
             confidences.append(judged_confidences(choices, completion.stated, labels, 1.0))
-            n_other += len(completion.ids) - sum(len(one.tokens) for one in completion.stated)
-        n_confidences = sum(map(len, confidences))
+        n_confidences, n_tokens = sum(map(len, confidences)), sum(len(completion.ids) for completion in batch)
         total, rows = 0.0, self._rows_at_once(batch)
         for start in range(0, len(batch), rows):
             chunk = slice(start, start + rows)
-            other, expected, score = self._loss_sums(model, batch[chunk], confidences[chunk])
-            (expected / max(n_confidences, 1) + self.options.anchor * other / max(n_other, 1)).backward()
+            anchor, expected, score = self._loss_sums(model, batch[chunk], confidences[chunk])
+            (expected / max(n_confidences, 1) + self.options.anchor * anchor / n_tokens).backward()
             total += score
         return total / n_confidences if n_confidences else None
 
@@ -186,7 +188,7 @@ class Replay(TrainerCallback):
     def _loss_sums(
         self, model: Any, batch: Sequence[JudgedCompletion], confidences: Sequence[Sequence[JudgedConfidence]]
     ) -> tuple[torch.Tensor, torch.Tensor, float]:
-        """Sums over some completions: cross-entropy of other tokens, expected losses, mean losses of confidences."""
+        """Sums over some completions: cross-entropy of the anchor, expected losses, mean losses of confidences."""
         trainer = self._trainer
         causal = base_of(trainer.accelerator.unwrap_model(model))
         inputs = self._tensors(batch)
@@ -195,18 +197,14 @@ class Replay(TrainerCallback):
         mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], 1)
         with hidden_states_of(causal.base_model) as calls:
             log_probs_N_T, _, _ = trainer._get_per_token_logps_and_entropies(model, ids, mask, n_completion)
-        is_other_N_T = inputs["completion_mask"].clone()
-        for row, completion in enumerate(batch):
-            for one in completion.stated:
-                # Only the number: what ends it is format too, above all the end of the completion.
-                is_other_N_T[row, one.first : one.first + len(one.tokens)] = 0
-        other = -(log_probs_N_T * is_other_N_T).sum()
+        anchor = -(log_probs_N_T * inputs["completion_mask"]).sum()
         flat = [one for row in confidences for one in row]
         if not flat:
-            return other, other.new_zeros(()), 0.0
+            return anchor, anchor.new_zeros(()), 0.0
         hidden_M_H = completion_states(calls, inputs)[choice_places(confidences)]
-        losses_M = expected_losses(flat, self._numbers, hidden_M_H, causal, float(trainer.temperature))
-        return other, losses_M.sum(), len(flat) * mean_loss(flat, losses_M)
+        log_p_M_C = choice_log_probabilities(flat, self._numbers, hidden_M_H, causal, float(trainer.temperature))
+        losses_M = expected_losses(flat, log_p_M_C)
+        return anchor + sampled_shares(flat, log_p_M_C), losses_M.sum(), len(flat) * mean_loss(flat, losses_M)
 
     def _tensors(self, batch: Sequence[JudgedCompletion]) -> dict[str, torch.Tensor]:
         """The batch as TRL lays it out: prompts padded on the left, completions on the right."""

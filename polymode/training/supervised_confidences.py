@@ -3,12 +3,13 @@
 Reinforcement learns what to state from a few noisy scores a step. The same model, given many judged completions of its
 own and the loss of every confidence that it could have stated, shows how much it knows about its answers at all::
 
-    loss = mean over confidences of -E[S]  +  anchor x mean cross-entropy of all other tokens
+    loss = mean over confidences of -E[S]  +  anchor x mean cross-entropy of all tokens
 
-with E[S] the expected score over everything that could have been stated (`polymode.training.expected_score`). The
-second part holds the answers where they are: at samples of the model itself, and at the temperature that they were
-sampled with, its expected gradient is 0. Several learning rates are tried, and the weights with the lowest loss of
-confidences on validation questions are kept; the model as it came is among them, so that training can only help there.
+with E[S] the expected score over everything that could have been stated (`polymode.training.expected_score`). At the
+tokens that decide a confidence the second part counts that some confidence is stated, not which. It holds the answers
+where they are: at samples of the model itself, and at the temperature that they were sampled with, its expected
+gradient is 0. Several learning rates are tried, and the weights with the lowest loss of confidences on validation
+questions are kept; the model as it came is among them, so that training can only help there.
 """
 
 from __future__ import annotations
@@ -34,10 +35,12 @@ from polymode.training.expected_score import (
     JudgedConfidence,
     as_the_model,
     check_logits,
+    choice_log_probabilities,
     choice_places,
     expected_losses,
     judged_confidences,
     mean_loss,
+    sampled_shares,
 )
 from polymode.training.supervision_options import ConfidenceSupervision
 from polymode.training.warmup import Encoder, row_of
@@ -156,10 +159,10 @@ def _rows(
     out = []
     for row, n_prompt, stated, judgement in read:
         labels = list(row["labels"])
-        for one in stated:
-            for place in range(one.first, one.first + len(one.tokens)):
-                labels[n_prompt + place] = _NO_LOSS
         judged_ones = [one for one in stated if judgement.labels[one.slot] is not None]
+        for one in stated:
+            if one not in judged_ones:  # nothing is known that it could be held to
+                labels[n_prompt + one.first : n_prompt + one.first + len(one.tokens)] = [_NO_LOSS] * len(one.tokens)
         confidences = judged_confidences(choices, judged_ones, [float(y or 0) for y in judgement.labels], 1.0)
         out.append(_Row(row["input_ids"], labels, n_prompt, confidences))
     return out
@@ -187,8 +190,8 @@ class _Supervision:
             for start in range(0, len(chosen), options.device_batch):
                 part = [rows[i] for i in chosen[start : start + options.device_batch]]
                 hidden, labels = self._read(part)
-                flat, losses_M = self._confidence_losses(part, hidden)
-                loss = losses_M.sum() / max(1, len(flat)) + options.anchor * self._anchor(hidden, labels)
+                flat, losses_M, shares = self._confidence_losses(part, hidden)
+                loss = losses_M.sum() / max(1, len(flat)) + options.anchor * self._anchor(hidden, labels, shares)
                 (loss * len(part) / len(chosen)).backward()
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
             optimizer.step()
@@ -204,7 +207,7 @@ class _Supervision:
         size, total, n = self.options.device_batch, 0.0, 0
         for start in range(0, len(rows), size):
             part = rows[start : start + size]
-            flat, losses_M = self._confidence_losses(part, self._read(part)[0])
+            flat, losses_M, _ = self._confidence_losses(part, self._read(part)[0])
             if flat:
                 total, n = total + len(flat) * mean_loss(flat, losses_M), n + len(flat)
         self.model.train(was_training)
@@ -224,23 +227,28 @@ class _Supervision:
         )
         return self.model.base_model(input_ids=ids, attention_mask=mask)[0], labels
 
-    def _anchor(self, hidden: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Mean cross-entropy of the anchor's tokens."""
+    def _anchor(self, hidden: torch.Tensor, labels: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
+        """Mean cross-entropy of the anchor's tokens; where they decide a confidence, of writing any that leads to one.
+
+        ``shares``: see `polymode.training.expected_score.sampled_shares`.
+        """
         is_anchor = labels[:, 1:] != _NO_LOSS
         logits = self.model.get_output_embeddings()(hidden[:, :-1][is_anchor])
         logits = as_the_model(self.model.config.get_text_config(), logits.float())
-        return torch.nn.functional.cross_entropy(logits / self.temperature, labels[:, 1:][is_anchor])
+        total = torch.nn.functional.cross_entropy(logits / self.temperature, labels[:, 1:][is_anchor], reduction="sum")
+        return (total + shares) / is_anchor.sum()
 
     def _confidence_losses(
         self, rows: Sequence[_Row], hidden: torch.Tensor
-    ) -> tuple[list[JudgedConfidence], torch.Tensor]:
-        """The confidences of the rows, and the expected loss at every choice, shape (M,)."""
+    ) -> tuple[list[JudgedConfidence], torch.Tensor, torch.Tensor]:
+        """The confidences of the rows, the expected loss at every choice, shape (M,), and their `sampled_shares`."""
         flat = [one for row in rows for one in row.confidences]
         if not flat:
-            return flat, hidden.new_zeros(0)
+            return flat, hidden.new_zeros(0), hidden.new_zeros(())
         row_M, token_M = choice_places([row.confidences for row in rows])
         columns = [rows[row].n_prompt + token - 1 for row, token in zip(row_M, token_M, strict=True)]
-        return flat, expected_losses(flat, self.numbers, hidden[row_M, columns], self.model, self.temperature)
+        log_p_M_C = choice_log_probabilities(flat, self.numbers, hidden[row_M, columns], self.model, self.temperature)
+        return flat, expected_losses(flat, log_p_M_C), sampled_shares(flat, log_p_M_C)
 
 
 def _batches(n: int, size: int, seed: int) -> Iterator[list[int]]:

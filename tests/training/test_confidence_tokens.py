@@ -13,7 +13,12 @@ from polymode.decoding.token_starts import TokenStarts
 from polymode.errors import ConfigError
 from polymode.parsing import confidence_of, parse_answers
 from polymode.training.confidence_tokens import Choices, NumberTokens, Stated, check_tokens, stated_confidences
-from polymode.training.expected_score import JudgedConfidence, expected_losses
+from polymode.training.expected_score import (
+    JudgedConfidence,
+    choice_log_probabilities,
+    expected_losses,
+    sampled_shares,
+)
 
 
 class Characters:
@@ -144,7 +149,8 @@ def test_the_mean_gradient_over_all_samples_is_that_of_the_expected_score(label:
         stated = Stated(0, 0, tuple(ids_of(decode, text)), end)
         of_one = choices.of(stated)
         hidden = torch.stack([logits[contexts.index(text[: choice.position])] for choice in of_one])
-        losses = expected_losses([JudgedConfidence(of_one, label, 1.0)], numbers, hidden, model, 1.0)
+        judged = [JudgedConfidence(of_one, label, 1.0)]
+        losses = expected_losses(judged, choice_log_probabilities(judged, numbers, hidden, model, 1.0))
         mean = mean + share / 20 * losses.sum()
     log_p = torch.log_softmax(logits, 1)
     exact: Any = 0.0
@@ -158,6 +164,43 @@ def test_the_mean_gradient_over_all_samples_is_that_of_the_expected_score(label:
     (wanted,) = torch.autograd.grad(exact, logits)
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)
     assert wanted.abs().max() > 0.01
+
+
+def test_the_anchor_holds_that_a_number_goes_on_but_not_how() -> None:
+    """Where three digits are possible behind "0.", their sum is held: what leads out of the number, as "0.</", is not.
+
+    By enumeration: the cross-entropy of a digit less its share is -log of the probability of any of the digits.
+    """
+    decode = Decoder()
+    numbers, end = NumberTokens(decode), ids_of(decode, "<")[0]  # type: ignore[arg-type]
+    batch = [Stated(0, 0, tuple(ids_of(decode, text)), end) for text in SHARES]
+    choices = Choices(numbers, batch, brier)
+    size = len(decode.tokenizer)
+    model: Any = SimpleNamespace(
+        config=SimpleNamespace(get_text_config=SimpleNamespace),
+        get_output_embeddings=lambda: SimpleNamespace(weight=torch.eye(size), bias=None),
+    )
+    for text, stated in zip(SHARES, batch, strict=True):
+        of_one = choices.of(stated)
+        judged = [JudgedConfidence(of_one, 1.0, 1.0)]
+        logits = torch.randn((len(of_one), size), generator=torch.Generator().manual_seed(0), requires_grad=True)
+        log_p = torch.log_softmax(logits, 1)
+        inside = [(m, choice) for m, choice in enumerate(of_one) if choice.position < len(text)]
+        tokens = [stated.tokens[choice.position] for _, choice in inside]
+        rows = [m for m, _ in inside]
+        shares = sampled_shares(judged, choice_log_probabilities(judged, numbers, logits, model, 1.0))
+        anchor = shares - log_p[rows, tokens].sum()
+        wanted: Any = 0.0
+        for m, choice in inside:
+            ids = [*numbers.ids[choice.allowed_C[:-1]].tolist(), *([end] if choice.allowed_C[-1] else [])]
+            assert stated.tokens[choice.position] in ids
+            wanted = wanted - log_p[m, ids].exp().sum().log()
+        torch.testing.assert_close(anchor, torch.as_tensor(wanted))
+        if inside:
+            torch.testing.assert_close(
+                *(torch.autograd.grad(one, logits, retain_graph=True)[0] for one in (anchor, wanted))
+            )
+    assert decode(batch[0].tokens) == "0.2" and any(choice.position == 2 for choice in choices.of(batch[0]))
 
 
 def test_numbers_that_begin_inside_a_token_of_the_format_are_refused() -> None:

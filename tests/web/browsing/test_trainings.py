@@ -18,11 +18,17 @@ def rows(n: int) -> list[dict[str, float]]:
     return [{"step": i, "seconds": 10.0 * i, "reward": float(i), "share_clean": 1.0} for i in range(1, n + 1)]
 
 
+def date(path: Path, seconds_ago: float) -> None:
+    """Have a file written so long ago."""
+    then = time.time() - seconds_ago
+    os.utime(path, (then, then))
+
+
 def train(folder: Path, n: int, *, seconds_ago: float = 0.0, **config: object) -> Path:
     write_training(folder, **config)
     path = folder / runs.TRAIN_METRICS
     runs.write_jsonl(path, rows(n))
-    os.utime(path, (time.time() - seconds_ago,) * 2)
+    date(path, seconds_ago)
     return folder
 
 
@@ -63,7 +69,7 @@ def test_the_state_of_a_training(
 def test_slow_steps_are_waited_for_longer(folders: RunFolders, tmp_path: Path) -> None:
     train(tmp_path / "one", 4, seconds_ago=1000, max_steps=40)
     runs.write_jsonl(tmp_path / "one" / runs.TRAIN_METRICS, [{"step": 4, "seconds": 800.0}])  # 200 s a step
-    os.utime(tmp_path / "one" / runs.TRAIN_METRICS, (time.time() - 1000,) * 2)
+    date(tmp_path / "one" / runs.TRAIN_METRICS, 1000)
     assert training_of(folders, "one").state == "training"
 
 
@@ -120,4 +126,5 @@ def test_no_training_is_read_outside_the_folder(
     for file in (runs.CONFIG, runs.TRAIN_METRICS):
         (tmp_path / "mine" / file).symlink_to(outside / file)
     assert not is_training(folders, "link") and not is_training(folders, "mine")
-    assert [one[0] for one in list_trainings(folders)] == ["mine"]  # as one that cannot be read
+    [unread] = list_trainings(folders)
+    assert not isinstance(unread, Training) and unread[0] == "mine"
