@@ -239,7 +239,7 @@ def test_a_failing_test_or_an_unknown_argument_is_a_failure(checkout: Checkout) 
     assert (done.returncode, done.stdout.count("FAILED")) == (1, 2)
     done = versions(checkout, "newest")
     assert done.returncode == 1
-    assert done.stderr == "versions: unknown argument newest: allowed are --quick, oldest and vllm\n"
+    assert done.stderr == "versions: unknown argument newest: allowed are --quick, --remove, oldest and vllm\n"
 
 
 # --- the project's files ---------------------------------------------------------------------------------------------

@@ -3,27 +3,38 @@
 from __future__ import annotations
 
 import ctypes
-import os
+from pathlib import Path
+from typing import Any
 
-_M_MMAP_THRESHOLD = -3
-_LARGE = 1 << 20
-"""Bytes from which a block is a mapping of its own, which its release gives back."""
+from transformers import TrainerCallback
+
+LEAST = 2 << 30
+"""Bytes of a process below which nothing is done: the pages have to be made again, which would slow small models."""
+_STATM = Path("/proc/self/statm")
+_PAGE = 4096
 
 
-def return_freed_memory() -> bool:
-    """Have the C library give every large block back when it is freed; whether it could be told.
+def return_freed_memory(least: int = LEAST) -> bool:
+    """Have glibc give the pages back that it holds for later, if the process has ``least`` bytes; whether it gave any.
 
-    glibc raises the size from which it does so to that of blocks that were freed, up to 32 MiB. Smaller ones share a
-    heap that shrinks only at its end. A step's tensors have another shape each time, so that such a heap is mostly
-    holes after some hours: a training of SmolLM2 that needs 4.8 GB held 13 GB. Where the user has set the size, in
-    MALLOC_MMAP_THRESHOLD_ or GLIBC_TUNABLES, it stays; other C libraries have no such function.
+    A step's tensors have another shape each time, and glibc's heap shrinks only at its end by itself, so that it is
+    mostly holes after some hours: a training of SmolLM2 that needs 5 GB held 13 GB. To have large blocks mapped and
+    given back one by one (M_MMAP_THRESHOLD) costs small models half of their speed. Other systems and C libraries have
+    no such function, or need none.
 
-    Source: mallopt(3).
+    Source: malloc_trim(3).
     """
-    if "MALLOC_MMAP_THRESHOLD_" in os.environ or "mmap_threshold" in os.environ.get("GLIBC_TUNABLES", ""):
-        return False
     try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):  # no such function; no library by that name (Windows)
+        if int(_STATM.read_text().split()[1]) * _PAGE < least:
+            return False
+        return bool(ctypes.CDLL(None).malloc_trim(0))
+    except (AttributeError, OSError, TypeError):  # no Linux, or no glibc
         return False
-    return bool(mallopt(_M_MMAP_THRESHOLD, _LARGE))
+
+
+class FreedMemory(TrainerCallback):
+    """`return_freed_memory` after every step of a trainer."""
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Give it back."""
+        return_freed_memory()

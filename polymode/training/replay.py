@@ -37,6 +37,7 @@ from polymode.decoding.settings import base_of
 from polymode.errors import RecordError
 from polymode.probe import cross_fitted
 from polymode.probe.fitting import check_labels
+from polymode.training.allocator import return_freed_memory
 from polymode.training.confidence_options import replay_options
 from polymode.training.confidence_tokens import Choices, Loss, NumberTokens, Stated
 from polymode.training.expected_score import (
@@ -148,6 +149,7 @@ class Replay(TrainerCallback):
             torch.nn.utils.clip_grad_norm_(model.parameters(), args.max_grad_norm)
             self._optimizer.step()
             model.zero_grad()
+            return_freed_memory()
             if score is not None:
                 trainer._metrics["train"]["replay_confidence_loss"].append(score)
 

@@ -42,7 +42,7 @@ from polymode.prompts import reasoning_opened_by
 from polymode.rewards import METHODS
 from polymode.tasks import Demonstrates, Task
 from polymode.training.adapters import check_adapters, model_and_adapters
-from polymode.training.allocator import return_freed_memory
+from polymode.training.allocator import FreedMemory
 from polymode.training.callbacks import KeepsCounts, Progress, StepMetrics
 from polymode.training.credit_trainer import TermCreditTrainer
 from polymode.training.expected_trainer import ExpectedCreditTrainer
@@ -119,7 +119,6 @@ def _train(
     processes, target = PartialState(), folder / MODEL
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
-    return_freed_memory()
     check_adapters(recipe)
     config_of_trl = _trl_config(recipe, folder)  # here and below: what is wrong is refused before a model is loaded
     lora_config(recipe.lora)
@@ -145,6 +144,7 @@ def _train(
         first_step, checkpoint = _last_checkpoint(folder / CHECKPOINTS)
         measure = validation_for(recipe, task, verifier, trainer) if recipe.validation_steps else None
         trainer.add_callback(StepMetrics(folder / runs.TRAIN_METRICS, first_step, recipe.completions_per_step, measure))
+        trainer.add_callback(FreedMemory())
         part = folder / f".{MODEL}"
         prepare_engine(trainer)
         try:

@@ -95,7 +95,6 @@ def supervise_confidences(
     Raises:
         ConfigError: no confidence that tokens decide and a verdict was reached for.
     """
-    return_freed_memory()
     model: Any = encoder.model
     decode = CompletionDecoder(encoder.tokenizer, ends_of(model))
     numbers = NumberTokens(decode)
@@ -197,6 +196,7 @@ class _Supervision:
             optimizer.step()
             schedule.step()
             optimizer.zero_grad()
+            return_freed_memory()
             yield step
 
     @torch.no_grad()

@@ -24,7 +24,7 @@ from polymode.decoding.texts import opening_of
 from polymode.errors import ConfigError, UserError
 from polymode.parsing import parse_answers
 from polymode.prompts import Style, prompt_for
-from polymode.training.allocator import return_freed_memory
+from polymode.training.allocator import FreedMemory
 from polymode.training.callbacks import Progress
 from polymode.training.demonstrations import Warmup
 from polymode.training.trl_options import checkpointing_field, lora_config
@@ -54,7 +54,6 @@ def train_on(
         ConfigError: a demonstration that with its prompt is longer than the model's context; lora that does not suit
             the model.
     """
-    return_freed_memory()
     tokenizer, model = encoder.tokenizer, encoder.model
     rows = [row_of(one, encoder, style) for one in demonstrations]
     _check_lengths(rows, model)
@@ -91,7 +90,7 @@ def train_on(
                 train_dataset=Dataset.from_list(rows),
                 data_collator=DataCollatorForSeq2Seq(tokenizer),
                 peft_config=lora_config(options.lora),
-                callbacks=[_Losses(folder / runs.TRAIN_METRICS)],
+                callbacks=[_Losses(folder / runs.TRAIN_METRICS), FreedMemory()],
                 args=settings,
             )
         except (ImportError, TypeError, ValueError) as exc:
