@@ -158,8 +158,9 @@ def run_one(
 
     from polymode.evaluation import evaluate
     from polymode.reproduce.ceiling import train_ceiling
-    from polymode.training.rl import CHECKPOINTS, MODEL, lab_model, train
+    from polymode.training.rl import CHECKPOINTS, MODEL, train
     from polymode.training.supervision_options import ConfidenceSupervision
+    from polymode.training.warm_start import lab_model
 
     own = Setting(**setting)
     recipe = recipe_of(task, own if ceiling_of is None else Setting(**ceiling_of), seed, size)

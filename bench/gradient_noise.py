@@ -35,7 +35,7 @@ from polymode.rewards import score_set
 from polymode.rewards.slots import slot_scores
 from polymode.training.recipe import Recipe
 from polymode.training.recipe_parts import task_for, verifier_for
-from polymode.training.rl import lab_model
+from polymode.training.warm_start import lab_model
 from polymode.types import Completion
 
 TASKS = {"clinic": CLINIC, "hops": HOPS, "diagnosis": DIAGNOSIS}

@@ -98,7 +98,7 @@ def run_one(job: Mapping[str, Any]) -> int:
     chosen = build_arm(job["task"], job["objective"], job["seed"], job["steps"], job["warm_start_steps"])
     try:
         if job["is_warm_start"]:
-            from polymode.training.rl import lab_model
+            from polymode.training.warm_start import lab_model
 
             lab_model(task_for(chosen.recipe), chosen.recipe)
         else:

@@ -83,7 +83,8 @@ def _model(arm: Arm, recipe: Recipe, folder: Path, task: Task) -> str | Path:
         return train_ceiling(recipe, folder, arm.ceiling)
     if not arm.is_trained and recipe.model is not None:
         return recipe.model
-    from polymode.training.rl import lab_model, train  # loads torch, which a model behind a server does without
+    from polymode.training.rl import train  # loads torch, which a model behind a server does without
+    from polymode.training.warm_start import lab_model
 
     return train(recipe, folder, resume=True) if arm.is_trained else lab_model(task, recipe)
 

@@ -196,7 +196,7 @@ def _flags(launch: Launch) -> str:
 
 def _prepare(recipe: Recipe) -> None:
     """Make the model that all arms start from, once, before they need it."""
-    from polymode.training.rl import lab_model
+    from polymode.training.warm_start import lab_model
 
     if recipe.model is None:
         lab_model(task_for(recipe), recipe)

@@ -40,7 +40,7 @@ from polymode.decoding.sampler import Sampler, neutralise
 from polymode.errors import ConfigError, DataNotFoundError, GeneratorFault, MissingExtraError, UserError, WriteError
 from polymode.prompts import reasoning_opened_by
 from polymode.rewards import METHODS
-from polymode.tasks import Demonstrates, Task
+from polymode.tasks import Task
 from polymode.training.adapters import check_adapters, model_and_adapters
 from polymode.training.allocator import FreedMemory
 from polymode.training.callbacks import KeepsCounts, Progress, StepMetrics
@@ -58,7 +58,7 @@ from polymode.training.stalls import StallWarnings
 from polymode.training.trl_options import SEGMENTED, checked, checkpointing_field, lora_config, renamed, trl_fields
 from polymode.training.validation import validation_examples, validation_for
 from polymode.training.vllm_engine import engine_options
-from polymode.training.warm_start import WarmStart, warm_start
+from polymode.training.warm_start import lab_model
 from polymode.verifiers import QuestionVerifier, Verifier
 
 log = logging.getLogger(__name__)
@@ -359,27 +359,6 @@ def _last_checkpoint(folder: Path) -> tuple[int, str | None]:
         except (FileNotFoundError, json.JSONDecodeError):
             log.warning("%s is incomplete and left out", path)
     return 0, None
-
-
-def lab_model(task: Task, recipe: Recipe) -> Path:
-    """Folder of the warm-started lab model of a recipe; trains it when the cache does not hold it."""
-    if not isinstance(task, Demonstrates):
-        raise ConfigError(
-            f"model is not given and task {recipe.task!r} has no demonstrations to warm-start the lab's model with: "
-            "name a model, for example model: Qwen/Qwen3-8B"
-        )
-    if (n := PartialState().num_processes) > 1:
-        raise ConfigError(
-            f"model is not given with {n} processes: the lab's model trains in one; run polymode train without "
-            "accelerate launch"
-        )
-    settings = WarmStart(
-        steps=recipe.warm_start_steps,
-        seed=recipe.warm_start_seed,
-        demonstrations=recipe.warm_start_demonstrations,
-        notation=recipe.format,
-    )
-    return warm_start(task, settings)  # type: ignore[arg-type]
 
 
 def _config(recipe: Recipe, task: Task | None, verifier: Verifier | QuestionVerifier | None) -> dict[str, Any]:

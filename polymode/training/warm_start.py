@@ -17,6 +17,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
+from accelerate import PartialState
 from datasets import Dataset
 from transformers import DataCollatorForSeq2Seq, PreTrainedTokenizerFast, Trainer, TrainingArguments
 
@@ -27,6 +28,7 @@ from polymode.tasks import Demonstrates, Task
 from polymode.tasks.data_files import cache_folder
 from polymode.training.demonstrations import rewritten
 from polymode.training.lab_model import LabModelSize, build_model, build_tokenizer
+from polymode.training.recipe import Recipe
 from polymode.training.uninformative import check_vocabulary, without_information
 
 FORMATS: tuple[tuple[int, float], ...] = ((1, 0.2), (2, 0.1), (3, 0.4), (4, 0.15), (5, 0.15))
@@ -62,6 +64,27 @@ class WarmStart:
     notation: Notation = "tags"
     """How their answers are written and asked for."""
     size: LabModelSize = field(default_factory=LabModelSize)
+
+
+def lab_model(task: Task, recipe: Recipe) -> Path:
+    """Folder of the warm-started lab model of a recipe; trains it when the cache does not hold it."""
+    if not isinstance(task, Demonstrates):
+        raise ConfigError(
+            f"model is not given and task {recipe.task!r} has no demonstrations to warm-start the lab's model with: "
+            "name a model, for example model: Qwen/Qwen3-8B"
+        )
+    if (n := PartialState().num_processes) > 1:
+        raise ConfigError(
+            f"model is not given with {n} processes: the lab's model trains in one; run polymode train without "
+            "accelerate launch"
+        )
+    settings = WarmStart(
+        steps=recipe.warm_start_steps,
+        seed=recipe.warm_start_seed,
+        demonstrations=recipe.warm_start_demonstrations,
+        notation=recipe.format,
+    )
+    return warm_start(task, settings)  # type: ignore[arg-type]
 
 
 def warm_start(task: DemonstrationTask, settings: WarmStart) -> Path:
