@@ -13,11 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from polymode.evaluation.compact import Column, CompactTable, Places
-from polymode.evaluation.sets import Tables, completions_table, overlaps_of, pools_table
+from polymode.evaluation.sets import completions_table, overlaps_of, pools_table
 from polymode.fingerprints import same_question
-from polymode.metrics.table import Ints, JudgedTable
+from polymode.metrics.table import Ints, JudgedTable, Tables
 from polymode.runs import JudgedCompletion
 from polymode.types import ParseStatus
+from polymode.uncertainty import spans
 
 STATUSES = tuple(status.value for status in ParseStatus)
 _NUMBER_OF_STATUS = {status: number for number, status in enumerate(STATUSES)}
@@ -162,13 +163,8 @@ class ColumnStore:
         )
 
     def in_order(self, most: int) -> Iterator[Columns]:
-        """All questions, so many that they have ``most`` answers or somewhat more at a time."""
-        end_P, first = np.cumsum(self.n_answers_P()), 0
-        while first < self.n_questions or not first:
-            before = end_P[first - 1] if first else 0
-            end = max(int(np.searchsorted(end_P, before + most, side="right")), first + 1)
-            yield self.columns(slice(first, end))
-            first = end
+        """All questions, so many at a time that they have at most ``most`` answers, but at least one question."""
+        return (self.columns(slice(*span)) for span in spans(self.n_answers_P(), most))
 
     def of_questions(self, places: Ints) -> ColumnStore:
         """The columns of the questions at ``places``, rising."""

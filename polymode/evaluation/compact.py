@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from polymode.metrics.table import ANSWER_COLUMNS, SET_COLUMNS, Ints, JudgedTable
+from polymode.metrics.table import ANSWER_COLUMNS, SET_COLUMNS, Ints, JudgedTable, slots_of
 
 MAX_VALUES = 1 << 16
 _PENDING = 256
@@ -159,13 +159,12 @@ class CompactTable:
             sets, answers = (_ranges(start[places], start[places + 1] - start[places]) for start in starts)
             n_questions = len(places)
         n_sets_P, size_N = self._n_sets_P.read(places).astype(np.int64), self._size_N.read(sets).astype(np.int64)
-        owner_A = np.repeat(np.arange(len(size_N)), size_N)
         return JudgedTable(
             n_questions=n_questions,
             n_unscored=n_unscored,
             question=np.repeat(np.arange(n_questions), n_sets_P),
-            owner=owner_A,
-            slot=(np.arange(len(owner_A)) - (np.cumsum(size_N) - size_N)[owner_A]).astype(np.int16),
+            owner=np.repeat(np.arange(len(size_N)), size_N),
+            slot=slots_of(size_N),
             **self._sets.read(sets),
             **self._answers.read(answers),
         )

@@ -10,9 +10,8 @@ import numpy as np
 
 from polymode.metrics import calibration, coverage, diversity, selective
 from polymode.metrics.isotonic import isotonic_from_sums
-from polymode.metrics.layout import DECIMALS, SumLayout, Tables
-from polymode.metrics.statistics import has_all_confidences
-from polymode.metrics.table import Floats, Ints, JudgedTable, compress
+from polymode.metrics.layout import SumLayout
+from polymode.metrics.table import DECIMALS, Floats, Ints, JudgedTable, Tables, compress
 from polymode.uncertainty import Estimate, Statistic, mean_of_items
 
 Points = list[dict[str, Any]]
@@ -28,8 +27,7 @@ def curves_of(
     """All curves by name.
 
     Args:
-        parts: the answer sets that are compared, the completions, and the answers that are checked for calibration, of
-            some questions at a time, in order.
+        parts: the tables of some questions at a time, in order.
         layout: facts about all of them.
         estimates: metrics and points of U(m) by name.
     """
@@ -66,9 +64,10 @@ class _Totals:
         self.of_bins = calibration.BinSums(*_added(self.of_bins, calibration.width_bins(q_A), None, q_A, y_A))
         group_A = np.searchsorted(self.groups_U, np.round(q_A, DECIMALS))
         self.of_groups = np.array(_added(self.of_groups, group_A, None, y_A))
-        has_q_N = has_all_confidences(sets)
         sums = (sets.per_set(np.nan_to_num(sets.q)), sets.per_set(sets.labels))
-        sum_N, hits_N, k_N, n_true_N, question_N = compress(has_q_N, *sums, sets.k, sets.n_references, sets.question)
+        sum_N, hits_N, k_N, n_true_N, question_N = compress(
+            sets.has_all_confidences, *sums, sets.k, sets.n_references, sets.question
+        )
         bin_N = calibration.width_bins(sum_N, top=k_N)
         self.of_sets = calibration.BinSums(*_added(self.of_sets, bin_N, None, sum_N, hits_N))
         unique_P = diversity.unique_answers(completions)
@@ -127,7 +126,7 @@ def _risk_coverage(count_U: Floats, right_U: Floats) -> Points:
 def excess_by_n_true(sets: JudgedTable, n_true: Iterable[int]) -> dict[str, Statistic]:
     """Mean sum of confidences minus hits of the sets with N true answers, for each N, by `EXCESS` and N."""
     excess_N = sets.per_set(np.nan_to_num(sets.q)) - sets.per_set(sets.labels)
-    excess_N[~has_all_confidences(sets)] = np.nan
+    excess_N[~sets.has_all_confidences] = np.nan
     return {
         f"{EXCESS}{n}": mean_of_items(
             sets.question, np.where(sets.n_references == n, excess_N, np.nan), sets.n_questions

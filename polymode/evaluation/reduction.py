@@ -1,7 +1,8 @@
 """Metrics as a reduction: from the columns of some questions at a time to estimates and curves (layer L4).
 
 Whatever is computed from single answers exists for `ANSWERS_AT_ONCE` of them only. What remains of all questions is the
-sums of their clusters (`polymode.uncertainty.reduction`), and of a file that is read at once, nothing differs.
+sums of their clusters (`polymode.uncertainty.reduction`), and of a file that is read at once, nothing differs. Axes:
+``_P`` questions, ``_J`` different ones.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from polymode.metrics.layout import SumLayout
 from polymode.metrics.own import own_statistics
 from polymode.metrics.statistics import of_unique_references
 from polymode.metrics.statistics import statistics as statistics_of
-from polymode.uncertainty import Block, Clusters, Estimate, Statistic, bootstrap_parts, join_repeats
+from polymode.uncertainty import Block, Clusters, Estimate, Statistic, bootstrap_parts, join_repeats, number_questions
 
 ANSWERS_AT_ONCE = 1_000_000
 """Answers whose statistics are in memory together."""
@@ -56,7 +57,7 @@ def reduce_columns(
     most = max(int(columns.n_answers_P().sum()), 1) if metrics else ANSWERS_AT_ONCE
     own = _has_own_confidences(view)
     layout = SumLayout.of(part.tables(own=own) for part in columns.in_order(most))
-    number_P = _numbers(columns.repeats_P)
+    number_P = number_questions(columns.repeats_P)
     n_different = int(number_P.max(initial=-1)) + 1
     has_repeats = n_different < columns.n_questions
     size_J = np.bincount(number_P, columns.n_answers_P(), n_different).astype(np.int64)
@@ -64,7 +65,7 @@ def reduce_columns(
 
     def parts(clusters: Clusters) -> Iterator[tuple[Block, dict[str, Statistic]]]:
         nonlocal n_sets, n_empty_sets
-        for block in clusters.blocks(size_J, most) if clusters.n else [clusters.whole]:
+        for block in clusters.blocks(size_J, most):
             places: Any = slice(None)
             if not block.is_whole:
                 places = np.flatnonzero(np.isin(number_P, block.questions)) if has_repeats else block.questions
@@ -95,15 +96,9 @@ def _statistics(part: Columns, layout: SumLayout, metrics: Sequence[str], *, own
     built_in = statistics_of(*tables, part.overlaps_P_4, layout)
     further = own_statistics(metrics, tables.sets, built_in)
     curve = {f"{CURVE}{m}": one for m, one in of_unique_references(tables.completions, layout).items()}
-    return {**built_in, **further, **curve, **excess_by_n_true(tables.sets, layout.n_true)}
+    return {**built_in, **further, **curve, **excess_by_n_true(tables.sets, layout.n_true_U.tolist())}
 
 
 def _has_own_confidences(view: Mapping[str, Any]) -> bool:
     """Whether pooled answers have confidences of their own: votes, or averages."""
     return view.get("confidence_from") == "votes" or is_ranked(view)
-
-
-def _numbers(repeats_P: Any) -> Any:
-    """Number of each question, equal for the same one; where all differ, in their order."""
-    different, number_P = np.unique(repeats_P, return_inverse=True)
-    return number_P if len(different) < len(number_P) else np.arange(len(number_P))

@@ -14,18 +14,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from polymode.metrics import alignment, diversity
-from polymode.metrics.table import Floats, JudgedTable
+from polymode.metrics.table import Floats, JudgedTable, slots_of
 from polymode.runs import JudgedCompletion, JudgedSet
 
 Confidences = tuple[float | None, ...]
-
-
-class Tables(NamedTuple):
-    """The answer sets that are compared, the completions, and the answers whose calibration is checked."""
-
-    sets: JudgedTable
-    completions: JudgedTable
-    answers: JudgedTable
 
 
 class SetRow(NamedTuple):
@@ -127,7 +119,7 @@ def tabulate(rows: Sequence[SetRow], n_questions: int) -> JudgedTable:
         kl=kl_N,
         total_variation=variation_N,
         owner=owner_A,
-        slot=(np.arange(len(owner_A)) - (np.cumsum(size_N) - size_N)[owner_A]).astype(np.int16),
+        slot=slots_of(size_N),
         q=q_A,
         y=hits_A,
         p=np.where(is_soft_A, labels_A, p_A),

@@ -51,8 +51,14 @@ def width_bins(q_N: Floats, n_bins: int = N_BINS, top: float | Floats = 1.0) -> 
 
 def mass_bins(q_N: Floats, n_bins: int = N_BINS) -> Ints:
     """Bins of equal numbers of observations: b = floor(n_bins #{q_j < q_i} / n). Equal confidences share a bin."""
-    n_below_N = np.searchsorted(np.sort(q_N), np.asarray(q_N) - 1e-12)
-    return n_below_N * n_bins // max(len(q_N), 1)
+    return mass_bins_among(*np.unique(q_N, return_counts=True), q_N, n_bins)
+
+
+def mass_bins_among(values_U: Floats, count_U: Ints, q_N: Floats, n_bins: int = N_BINS) -> Ints:
+    """`mass_bins` of some of the observations; of all, the different confidences, rising, and how many have each."""
+    below_U = np.concatenate([[0], np.cumsum(count_U)])
+    n_below_N = below_U[np.searchsorted(values_U, np.asarray(q_N) - 1e-12)]
+    return n_below_N * n_bins // max(int(below_U[-1]), 1)
 
 
 def bin_sums(q_N: Floats, y_N: Floats, bin_N: Ints, n_bins: int = N_BINS) -> BinSums:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from polymode.metrics.table import Floats, observations
+from polymode.metrics.table import DECIMALS, Floats, observations
 from polymode.uncertainty import ratio
 
 
@@ -42,7 +42,7 @@ def isotonic_reliability(q_N: ArrayLike, y_N: ArrayLike) -> IsotonicReliability:
     Source: Dimitriadis, Gneiting & Jordan 2021, https://doi.org/10.1073/pnas.2016191118.
     """
     q_N, y_N = observations(q_N, y_N)
-    values_U, group_N = np.unique(np.round(q_N, 12), return_inverse=True)  # equal confidences have one frequency
+    values_U, group_N = np.unique(np.round(q_N, DECIMALS), return_inverse=True)  # equal ones have one frequency
     return isotonic_from_sums(values_U, np.bincount(group_N).astype(float), np.bincount(group_N, y_N))
 
 

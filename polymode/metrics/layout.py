@@ -13,13 +13,8 @@ from typing import Any
 import numpy as np
 
 from polymode.metrics import coverage
-from polymode.metrics.table import Floats, Ints, JudgedTable, compress
+from polymode.metrics.table import DECIMALS, Floats, Ints, JudgedTable, Tables, compress
 from polymode.uncertainty import mean_of_questions, ratio
-
-Tables = tuple[JudgedTable, JudgedTable, JudgedTable]
-"""The answer sets that are compared, the completions, and the answers whose calibration is checked."""
-DECIMALS = 12
-"""Confidences that agree to so many are equal."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,14 +40,14 @@ class SumLayout:
     """Those that have some of known probability."""
     has_confidences: bool
     """Whether a set has a confidence for each of its answers."""
-    n_true: list[int]
+    n_true_U: Ints
     """Numbers of references that sets have."""
     most: dict[str, float]
     """Upper limits that the questions set to counts of hits, by metric."""
 
     @classmethod
     def of(cls, parts: Iterable[Tables]) -> SumLayout:
-        """The facts about questions, some at a time, in their order."""
+        """The facts about questions, some at a time, in their order; at least one part, which may be empty."""
         facts = _Facts()
         for tables in parts:
             facts.add(*tables)
@@ -62,12 +57,6 @@ class SumLayout:
     def groups_U(self) -> Floats:
         """Confidences of answers, to `DECIMALS`."""
         return np.unique(np.round(self.q_U, DECIMALS))
-
-    def mass_bins(self, q_N: Floats, n_bins: int) -> Ints:
-        """`polymode.metrics.calibration.mass_bins` among the confidences of all answers."""
-        below_U = np.concatenate([[0], np.cumsum(self.count_U)])
-        n_below_N = below_U[np.searchsorted(self.q_U, q_N - 1e-12)]
-        return n_below_N * n_bins // max(int(below_U[-1]), 1)
 
 
 @dataclass
@@ -86,24 +75,23 @@ class _Facts:
 
     def add(self, sets: JudgedTable, completions: JudgedTable, answers: JudgedTable) -> None:
         q_A, slot_A, p_A = compress(~np.isnan(answers.q), answers.q, answers.slot, answers.p)
-        self._raise("k", int(sets.k.max(initial=0)))
-        self._raise("k_of_completions", int(completions.k.max(initial=1)))
-        self._raise("n_slots", int(slot_A.max(initial=0)) + 1)
-        self._raise("n_slots_of_p", int(slot_A[~np.isnan(p_A)].max(initial=0)) + 1)
+        self._set_largest("k", int(sets.k.max(initial=0)))
+        self._set_largest("k_of_completions", int(completions.k.max(initial=1)))
+        self._set_largest("n_slots", int(slot_A.max(initial=0)) + 1)
+        self._set_largest("n_slots_of_p", int(slot_A[~np.isnan(p_A)].max(initial=0)) + 1)
         self._count(q_A)
-        self._meet("keys_U", np.round(2.0 * slot_A + q_A, DECIMALS))
+        self._add_values("keys_U", np.round(2.0 * slot_A + q_A, DECIMALS))
         has_top_N, top_N, _ = coverage.top_answer(sets)
-        self._meet("tops_U", np.round(top_N[has_top_N & ~np.isnan(top_N)], DECIMALS))
-        self._meet("n_true", sets.n_references)
-        has_all_N = sets.is_well_formed & (sets.per_set(np.isnan(sets.q)) == 0)
-        self.has_confidences |= bool(has_all_N.any())
+        self._add_values("tops_U", np.round(top_N[has_top_N & ~np.isnan(top_N)], DECIMALS))
+        self._add_values("n_true_U", sets.n_references)
+        self.has_confidences |= bool(sets.has_all_confidences.any())
         self.n_completions.append(np.bincount(completions.question, minlength=completions.n_questions))
         self._limit(sets)
 
-    def _raise(self, name: str, number: int) -> None:
+    def _set_largest(self, name: str, number: int) -> None:
         self.numbers[name] = max(number, self.numbers.get(name, 0))
 
-    def _meet(self, name: str, items: Any) -> None:
+    def _add_values(self, name: str, items: Any) -> None:
         new = np.unique(items)
         self.different[name] = np.union1d(self.different[name], new) if name in self.different else new
 
@@ -131,27 +119,17 @@ class _Facts:
         self.most.append({name: (total_P, count_P.astype(bool)) for name, (total_P, count_P) in means.items()})
 
     def layout(self) -> SumLayout:
-        n_P = np.concatenate(self.n_completions or [np.empty(0, dtype=np.int64)])
-        limits, k = {}, self.numbers.get("k", 0)
-        for name in (
-            ("coverage", "precision", "recall", *(f"coverage@{n}" for n in range(1, k + 1))) if self.most else ()
-        ):
+        n_P, limits = np.concatenate(self.n_completions), {}
+        for name in ("coverage", "precision", "recall", *(f"coverage@{n}" for n in range(1, self.numbers["k"] + 1))):
             parts = [part.get(name, part["coverage"]) for part in self.most]  # beyond the K of a part, all count
             total, count = (np.concatenate(arrays).astype(float).sum() for arrays in zip(*parts, strict=True))
             if count:
                 limits[name] = float(ratio(total, count))
-        nothing = np.empty(0)
         return SumLayout(
-            k=k,
-            k_of_completions=self.numbers.get("k_of_completions", 1),
+            **self.numbers,
+            **self.different,
             n_completions_typical=int(np.sort(n_P)[len(n_P) // 2]) if len(n_P) else 0,
-            q_U=self.different.get("q_U", nothing),
-            count_U=nothing.astype(int) if self.counts is None else self.counts,
-            keys_U=self.different.get("keys_U", nothing),
-            tops_U=self.different.get("tops_U", nothing),
-            n_slots=self.numbers.get("n_slots", 1),
-            n_slots_of_p=self.numbers.get("n_slots_of_p", 1),
+            count_U=self.counts,
             has_confidences=self.has_confidences,
-            n_true=self.different["n_true"].tolist() if "n_true" in self.different else [],
             most=limits,
         )

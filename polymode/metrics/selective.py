@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import ArrayLike
 
-from polymode.metrics.table import Floats, Ints, check_count, observations
+from polymode.metrics.table import DECIMALS, Floats, Ints, check_count, observations
 from polymode.uncertainty import Items, Statistic, SumStatistic, WeightedStatistic, question_sums, ratio
 
 MAX_GROUPS = 128
@@ -109,8 +109,8 @@ def risk_coverage_from_sums(count_U: Floats, y_U: Floats, *, max_points: int = 2
 
 
 def _groups(q_N: Floats, values_U: Floats | None = None) -> tuple[Ints, int]:
-    """Index of each confidence among the distinct ones in rising order, and their number (equal to 12 decimals)."""
-    rounded_N = np.round(q_N, 12)
+    """Index of each confidence among the distinct ones in rising order, and their number."""
+    rounded_N = np.round(q_N, DECIMALS)
     if values_U is None:
         values_U = np.unique(rounded_N)  # its inverse would take twice the time and memory
     return np.searchsorted(values_U, rounded_N), len(values_U)
@@ -138,7 +138,7 @@ def ranking_statistic(
 ) -> Statistic:
     """A formula on sums of equal q, rising, for the bootstrap: by sums over questions or anew in each replicate.
 
-    Such as `auroc_from_groups` or `aurc_from_groups`. ``values_U`` are all values of q to 12 decimals, where these are
+    Such as `auroc_from_groups` or `aurc_from_groups`. ``values_U`` are all values of q to `DECIMALS`, where these are
     only some.
     """
     group_N, n_groups = _groups(q_N, values_U)

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from polymode.errors import RecordError
-from polymode.metrics.layout import DECIMALS, SumLayout
+from polymode.metrics.layout import SumLayout
 from polymode.metrics.scores import brier_terms
 from polymode.metrics.selective import ranking_statistic
-from polymode.metrics.table import Floats, Ints, JudgedTable, compress, floats
+from polymode.metrics.table import DECIMALS, Floats, Ints, JudgedTable, compress, floats
 from polymode.uncertainty import Divisor, Statistic, SumStatistic, mean_of_items, question_sums, ratio
 
 GATES = (0.5, 0.7, 0.9)
@@ -52,7 +52,7 @@ def _pairs(q_N: Floats, y_N: Floats, group_N: Ints, n_groups: int) -> tuple[Floa
     """Of each group, the pairs of a right and a wrong answer in which the right one has the higher q; and all pairs."""
     if not len(q_N):
         return np.zeros(n_groups), np.zeros(n_groups)
-    q_N = np.round(q_N, 12)
+    q_N = np.round(q_N, DECIMALS)
     order_N = np.lexsort((q_N, group_N))
     group, q, y = group_N[order_N], q_N[order_N], y_N[order_N]
     start_U = np.flatnonzero((np.diff(group, prepend=-1) != 0) | (np.diff(q, prepend=-1.0) != 0))
@@ -180,9 +180,8 @@ def gap_beyond_slots(
     return SumStatistic(sums, closed, len(q), divisor=divisor, own_pairs=own_pairs)
 
 
-def of_skill(answers: JudgedTable, layout: SumLayout | None = None) -> dict[str, Statistic]:
+def of_skill(answers: JudgedTable, layout: SumLayout) -> dict[str, Statistic]:
     """The metrics of this module by name."""
-    layout = SumLayout.of([(answers, answers, answers)]) if layout is None else layout
     has_q_A, n = ~np.isnan(answers.q), answers.n_questions
     q_N, y_N, p_N, slot_N, question_N, match_N = compress(
         has_q_A, answers.q, answers.labels, answers.p, answers.slot, answers.answer_question, answers.match

@@ -13,7 +13,7 @@ from polymode.metrics import calibration, coverage, diversity, scores, selective
 from polymode.metrics.layout import SumLayout
 from polymode.metrics.limits import SHARES, family_of, limits_of
 from polymode.metrics.skill import LEAST_FOR_GAP, of_skill
-from polymode.metrics.table import Bools, Floats, Ints, JudgedTable, compress
+from polymode.metrics.table import Floats, Ints, JudgedTable, Tables, compress
 from polymode.uncertainty import (
     Divisor,
     Statistic,
@@ -73,7 +73,7 @@ def of_samples(completions: JudgedTable, layout: SumLayout) -> dict[str, Statist
 def of_unique_references(completions: JudgedTable, layout: SumLayout | None = None) -> dict[int, Statistic]:
     """U(m) by number of answers m K, up to 30 answers and as many completions m as half of the questions have."""
     n_P = np.bincount(completions.question, minlength=completions.n_questions)
-    layout = SumLayout.of([(completions, completions, completions)]) if layout is None else layout
+    layout = SumLayout.of([Tables(completions, completions, completions)]) if layout is None else layout
     k, typical = layout.k_of_completions, layout.n_completions_typical
     m_max = max(min(ANSWERS_ON_CURVE // k, typical), min(1, typical))
     expected_P_M = coverage.expected_coverage(*coverage.reference_counts(completions), n_P, m_max)
@@ -103,7 +103,7 @@ def of_answers(answers: JudgedTable, layout: SumLayout) -> dict[str, Statistic]:
         ),
         "pce": SumStatistic(bins, calibration.pce_from_sums, len(q_N), gaps=calibration.GAPS_ABOVE),
         "ece_equal_mass": calibration.ece_statistic(
-            q_N, y_N, layout.mass_bins(q_N, calibration.N_BINS), question_N, n_questions
+            q_N, y_N, calibration.mass_bins_among(layout.q_U, layout.count_U, q_N), question_N, n_questions
         ),
         **brier_parts,
         "nll": mean_of_items(question_N, scores.log_loss_terms(q_N, y_N), n_questions),
@@ -116,7 +116,7 @@ def of_answers(answers: JudgedTable, layout: SumLayout) -> dict[str, Statistic]:
 
 def of_sets(sets: JudgedTable, layout: SumLayout) -> dict[str, Statistic]:
     """Calibration of whole sets and of their top answer: expected hits, sums of confidences, KL, AURC."""
-    has_q_N, question_N, n = has_all_confidences(sets), sets.question, sets.n_questions
+    has_q_N, question_N, n = sets.has_all_confidences, sets.question, sets.n_questions
     labels_N = sets.per_set(sets.labels)
     sum_q, hits = sets.per_set(np.nan_to_num(sets.q))[has_q_N], labels_N[has_q_N]
     question, k = question_N[has_q_N], sets.k[has_q_N]
@@ -124,9 +124,8 @@ def of_sets(sets: JudgedTable, layout: SumLayout) -> dict[str, Statistic]:
     has_top_N, top_q_N, top_y_N = coverage.top_answer(sets, labels_A=sets.labels)
     has_top_N = has_top_N & ~np.isnan(top_q_N)
     top_q, top_y, top_question = top_q_N[has_top_N], top_y_N[has_top_N], question_N[has_top_N]
-    counted_N = (
-        has_q_N if layout.has_confidences else sets.is_well_formed
-    )  # hits are worth a mean without confidences, too
+    # Without confidences, hits are worth a mean, too.
+    counted_N = has_q_N if layout.has_confidences else sets.is_well_formed
     return {
         "ece_top1": calibration.ece_statistic(top_q, top_y, calibration.width_bins(top_q), top_question, n),
         "expected_hits_error": calibration.ece_statistic(
@@ -173,7 +172,7 @@ def statistics(
     """
     if overlaps_P4 is None:
         overlaps_P4 = np.full((sets.n_questions, len(diversity.OVERLAPS)), np.nan)
-    layout = SumLayout.of([(sets, completions, answers)]) if layout is None else layout
+    layout = SumLayout.of([Tables(sets, completions, answers)]) if layout is None else layout
     everything = {
         **of_coverage(sets, layout),
         **of_samples(completions, layout),
@@ -192,11 +191,6 @@ def _with_limits(name: str, statistic: Statistic, k: int) -> Statistic:
     if isinstance(statistic, SumStatistic):
         return replace(statistic, limits=limits, is_share=family_of(name) in SHARES)
     return replace(statistic, limits=limits)
-
-
-def has_all_confidences(table: JudgedTable) -> Bools:
-    """_N: the set has answers, and each of them a confidence."""
-    return table.is_well_formed & (table.per_set(np.isnan(table.q)) == 0)
 
 
 def _means_over_questions(values: Mapping[Key, Floats]) -> dict[Key, Statistic]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +13,8 @@ from polymode.errors import ConfigError, RecordError
 Floats = NDArray[Any]
 Ints = NDArray[Any]
 Bools = NDArray[Any]
+DECIMALS = 12
+"""Confidences that agree to so many are equal."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +99,11 @@ class JudgedTable:
         """_N: at least one usable answer."""
         return self.n_answers > 0
 
+    @property
+    def has_all_confidences(self) -> Bools:
+        """_N: the set has answers, and each of them a confidence."""
+        return self.is_well_formed & (self.per_set(np.isnan(self.q)) == 0)
+
     def per_set(self, values: Floats) -> Floats:
         """Sum of ``values`` (A,) over the answers of each set, shape (N,); 0 for a set without answers."""
         return np.bincount(self.owner, weights=values, minlength=self.n_sets).astype(float)
@@ -114,6 +121,19 @@ class JudgedTable:
         is_first_A = ~self.is_duplicate
         columns = {name: getattr(self, name) for name in ANSWER_COLUMNS}
         return replace(self, **{name: x_A[is_first_A] for name, x_A in columns.items() if x_A is not None})
+
+
+class Tables(NamedTuple):
+    """The answer sets that are compared, the completions, and the answers whose calibration is checked."""
+
+    sets: JudgedTable
+    completions: JudgedTable
+    answers: JudgedTable
+
+
+def slots_of(size_N: Ints) -> Ints:
+    """_A: the slots of sets that have so many answers."""
+    return (np.arange(int(size_N.sum())) - np.repeat(np.cumsum(size_N) - size_N, size_N)).astype(np.int16)
 
 
 def compress(condition_N: Bools, *columns: Any) -> tuple[Any, ...]:

@@ -7,7 +7,7 @@ simulated. Axes: ``_P`` question, ``_R`` replicate, ``_S`` column of sums, ``_N`
 
 from polymode.uncertainty.estimates import bootstrap, bootstrap_parts, paired_differences
 from polymode.uncertainty.intervals import LEVEL
-from polymode.uncertainty.reduction import Block, Clusters
+from polymode.uncertainty.reduction import Block, Clusters, spans
 from polymode.uncertainty.resampling import N_BOOT, Resampled, replicate, resample_questions
 from polymode.uncertainty.seeds import SeedVariance, over_seeds
 from polymode.uncertainty.statistics import (
@@ -23,6 +23,7 @@ from polymode.uncertainty.statistics import (
     join_repeats,
     mean_of_items,
     mean_of_questions,
+    number_questions,
     question_sums,
     ratio,
     restrict,
@@ -49,6 +50,7 @@ __all__ = [
     "join_repeats",
     "mean_of_items",
     "mean_of_questions",
+    "number_questions",
     "over_seeds",
     "paired_differences",
     "question_sums",
@@ -56,4 +58,5 @@ __all__ = [
     "replicate",
     "resample_questions",
     "restrict",
+    "spans",
 ]

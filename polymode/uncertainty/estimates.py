@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
 import numpy as np
 
 from polymode.uncertainty.intervals import difference_interval, interval_of, percentiles
 from polymode.uncertainty.reduction import Block, Clusters, Key, reduce_parts
 from polymode.uncertainty.resampling import N_BOOT, Resampled, replicate, resample
-from polymode.uncertainty.statistics import Array, Estimate, Statistic, SumStatistic, join_repeats
+from polymode.uncertainty.statistics import Array, Estimate, Statistic, SumStatistic, join_repeats, number_questions
 
 
 def bootstrap(
@@ -21,8 +20,6 @@ def bootstrap(
     rng: np.random.Generator,
     n_boot: int = N_BOOT,
     n_unscored: int = 0,
-    repeats_P: Array | None = None,
-    advance: Callable[[int], object] | None = None,
 ) -> dict[Key, Estimate]:
     """Value and interval of every statistic, from resamples of questions that all of them share.
 
@@ -32,12 +29,10 @@ def bootstrap(
         rng: source of the resamples.
         n_boot: replicates; 0 for no intervals.
         n_unscored: noted in every estimate.
-        repeats_P: number 0, 1, ... of each question, equal for what is the same question; None: all differ.
-        advance: called with the number of replicates that have just been done.
     """
-    statistics, n_questions = _joined(statistics, n_questions, repeats_P)
-    how: dict[str, Any] = {"rng": rng, "n_boot": n_boot, "n_unscored": n_unscored, "advance": advance}
-    return bootstrap_parts(lambda clusters: [(clusters.whole, statistics)], n_questions, **how)
+    return bootstrap_parts(
+        lambda clusters: [(clusters.whole, statistics)], n_questions, rng=rng, n_boot=n_boot, n_unscored=n_unscored
+    )
 
 
 def bootstrap_parts(
@@ -57,7 +52,7 @@ def bootstrap_parts(
         rng: as for `bootstrap`, like those below.
         n_boot: replicates.
         n_unscored: noted in every estimate.
-        advance: called with replicates that are done.
+        advance: called with the number of replicates that have just been done.
     """
     clusters = Clusters(n_questions, rng)
     reduced = reduce_parts(parts(clusters), clusters)
@@ -96,19 +91,6 @@ def _why_no_interval(s: Statistic, resampled: Resampled, low: float) -> str:
     return f"no interval: all {n} questions have the same value, and it has no upper limit"
 
 
-def _joined(
-    statistics: Mapping[Key, Statistic], n_questions: int, repeats_P: Array | None
-) -> tuple[Mapping[Key, Statistic], int]:
-    """The statistics over different questions, and their number."""
-    if repeats_P is None or n_questions == 0:
-        return statistics, n_questions
-    _, number_P = np.unique(repeats_P, return_inverse=True)
-    n_different = int(number_P.max()) + 1
-    if n_different == n_questions:
-        return statistics, n_questions
-    return {name: join_repeats(s, number_P) for name, s in statistics.items()}, n_different
-
-
 def paired_differences(
     pairs: Mapping[str, tuple[Statistic, Statistic]],
     n_questions: int,
@@ -127,12 +109,14 @@ def paired_differences(
         n_questions: P, and the n of every difference.
         rng: source of the resamples.
         n_boot: replicates.
-        repeats_P: as for `bootstrap`.
+        repeats_P: what each question is recognised by, equal for the same one; None: all differ.
     """
     both: dict[tuple[str, int], Statistic] = {
         (name, arm): statistic for name, pair in pairs.items() for arm, statistic in enumerate(pair)
     }
-    joined, n_different = _joined(both, n_questions, repeats_P)
+    number_P = np.arange(n_questions) if repeats_P is None else number_questions(repeats_P)
+    n_different = int(number_P.max(initial=-1)) + 1
+    joined = both if n_different == n_questions else {name: join_repeats(s, number_P) for name, s in both.items()}
     resampled = replicate(joined, n_different, rng=rng, n_boot=n_boot)
     out = {}
     for name in pairs:

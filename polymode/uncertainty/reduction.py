@@ -22,6 +22,16 @@ MAX_CLUSTERS = 16_384
 has itself the relative error sqrt(1 / 2G), 0.6%, beside 2.2% from 1,000 replicates."""
 
 
+def spans(size_N: Array, most: int) -> Iterator[tuple[int, int]]:
+    """First and end of the pieces of a row, at least one: of at most ``most`` items, or of one place that has more."""
+    end_N, first, end = np.cumsum(size_N), 0, -1
+    while end < len(end_N):
+        before = end_N[first - 1] if first else 0
+        end = min(max(int(np.searchsorted(end_N, before + most, side="right")), first + 1), len(end_N))
+        yield first, end
+        first = end
+
+
 class Block(NamedTuple):
     """Some clusters, and their questions."""
 
@@ -53,12 +63,8 @@ class Clusters:
         return Block(np.arange(self.n_questions), self._order_P, self._start_C, is_whole=True)
 
     def blocks(self, size_P: Array, most: int) -> Iterator[Block]:
-        """Blocks whose questions have ``most`` items together or somewhat more, of which ``size_P`` says each one's."""
-        size_C = self.whole.sums(size_P)
-        first, end_C = 0, np.cumsum(size_C)
-        while first < self.n:
-            before = end_C[first - 1] if first else 0
-            end = min(max(int(np.searchsorted(end_C, before + most, side="right")), first + 1), self.n)
+        """Blocks of `spans` of clusters, whose questions have ``size_P`` items; without questions, one empty block."""
+        for first, end in spans(self.whole.sums(size_P), most):
             start, stop = (int(self._start_C[c]) if c < self.n else self.n_questions for c in (first, end))
             if self._order_P is None:
                 yield Block(np.arange(first, end), None, np.arange(end - first), end - first == self.n)
@@ -67,7 +73,6 @@ class Clusters:
                 questions = np.sort(members)
                 starts = self._start_C[first:end] - start
                 yield Block(questions, np.searchsorted(questions, members), starts, len(questions) == self.n_questions)
-            first = end
 
     def of_questions(self, weight_C: Array) -> Array:
         """The weight of each question: that of its cluster."""

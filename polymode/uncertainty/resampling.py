@@ -68,7 +68,6 @@ def replicate(
     *,
     rng: np.random.Generator,
     n_boot: int = N_BOOT,
-    advance: Callable[[int], object] | None = None,
 ) -> dict[Key, Resampled]:
     """Values on the questions as they are, and on ``n_boot`` resamples that all statistics share.
 
@@ -77,11 +76,10 @@ def replicate(
         n_questions: P. With P < 2 there is nothing to resample and the replicates are empty.
         rng: source of the resamples.
         n_boot: replicates; a `WeightedStatistic` over many items gets fewer (`MAX_ITEM_VISITS`).
-        advance: called with the number of replicates that have just been done.
     """
     clusters = Clusters(n_questions, rng)
     reduced = reduce_parts([(clusters.whole, statistics)], clusters)
-    return resample(reduced, clusters, rng=rng, n_boot=n_boot, advance=advance)
+    return resample(reduced, clusters, rng=rng, n_boot=n_boot)
 
 
 def resample(

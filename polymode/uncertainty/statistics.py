@@ -198,6 +198,12 @@ def restrict(statistic: Statistic, index: Array, n_questions: int) -> Statistic:
     return replace(statistic, compute=weighted, support=support, items=None)
 
 
+def number_questions(repeats_P: Array) -> Array:
+    """Numbers 0, 1, ... of questions, equal where what they are recognised by is; in their order where all differ."""
+    different, number_P = np.unique(repeats_P, return_inverse=True)
+    return number_P if len(different) < len(number_P) else np.arange(len(number_P))
+
+
 def join_repeats(statistic: Statistic, number_P: Array) -> Statistic:
     """The same statistic, in which questions of equal number 0, 1, ... are drawn together, with the same value and n.
 

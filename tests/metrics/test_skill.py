@@ -177,13 +177,13 @@ def test_wrong_answers_that_survive_a_gate(values: dict[str, float]) -> None:
 
 def test_a_repeat_of_a_right_answer_is_not_wrong_however_confident(small_table: JudgedTable) -> None:
     sure = replace(small_table, q=np.where(small_table.is_duplicate, 1.0, small_table.q))
-    of_gate = skill.of_skill(sure)["wrong_above@0.9"]
+    of_gate = statistics(sure, sure, sure)["wrong_above@0.9"]
     assert value_of(of_gate, 2) == 1 / 3 and of_gate.n == 3
 
 
 def test_no_survivor_is_undefined_and_all_right_has_the_exact_limits(small_table: JudgedTable) -> None:
     quiet = replace(small_table, q=np.full(7, 0.1))
-    assert np.isnan(value_of(skill.of_skill(quiet)["wrong_above@0.5"], 2))
+    assert np.isnan(value_of(statistics(quiet, quiet, quiet)["wrong_above@0.5"], 2))
     right = replace(small_table, match=np.zeros(7, dtype=int))
     one = statistics(right, right, right)["confidently_wrong@0.9"]
     assert isinstance(one, SumStatistic) and one.is_share

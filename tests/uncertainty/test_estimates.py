@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from polymode import uncertainty
 from polymode.metrics import skill
@@ -11,6 +13,7 @@ from polymode.uncertainty import (
     bootstrap,
     join_repeats,
     mean_of_items,
+    number_questions,
     paired_differences,
     reduction,
     resampling,
@@ -140,7 +143,8 @@ def test_a_question_under_three_ids_counts_once() -> None:
     once = rng.normal(size=20)
     thrice = mean_of_items(np.arange(60), np.tile(once, 3), 60)
     repeats = np.tile([f"question {i}" for i in range(20)], 3)
-    joined = bootstrap({"x": thrice}, 60, rng=np.random.default_rng(1), n_boot=100, repeats_P=repeats)["x"]
+    one = join_repeats(thrice, number_questions(repeats))
+    joined = bootstrap({"x": one}, 20, rng=np.random.default_rng(1), n_boot=100)["x"]
     order = np.argsort(np.unique(repeats[:20], return_inverse=True)[1])  # clusters stand in the order of their names
     by_name = mean_of_items(np.arange(20), once[order], 20)
     expected = bootstrap({"x": by_name}, 20, rng=np.random.default_rng(1), n_boot=100)["x"]
@@ -162,11 +166,24 @@ def test_repeats_hold_the_truth_only_as_one(kind: str) -> None:
             else WeightedStatistic(lambda w, x=x: float(np.average(x, weights=w)), 45)
         )
         for is_joined in held:
-            repeats = np.repeat(np.arange(15), 3) if is_joined else None
-            rng = np.random.default_rng(seed)
-            e = bootstrap({"x": statistic}, 45, rng=rng, n_boot=100, repeats_P=repeats)["x"]
+            one = join_repeats(statistic, np.repeat(np.arange(15), 3)) if is_joined else statistic
+            e = bootstrap({"x": one}, 15 if is_joined else 45, rng=np.random.default_rng(seed), n_boot=100)["x"]
             held[is_joined] += e.low <= 0 <= e.high
     assert held[True] >= 54 and held[False] <= 50
+
+
+def test_questions_that_all_differ_keep_their_order() -> None:
+    assert number_questions(np.array(["c", "a", "b"])).tolist() == [0, 1, 2]
+    assert number_questions(np.array(["c", "a", "c"])).tolist() == [1, 0, 1]
+
+
+@given(st.lists(st.integers(0, 9), max_size=30), st.integers(1, 20))
+def test_spans_are_as_long_as_they_may_be_and_cover_all_places(sizes: list[int], most: int) -> None:
+    pieces = list(uncertainty.spans(np.array(sizes, dtype=int), most))
+    assert [place for first, end in pieces for place in range(first, end)] == list(range(len(sizes))) and pieces
+    for first, end in pieces:
+        assert sum(sizes[first:end]) <= most or end == first + 1
+        assert end == len(sizes) or sum(sizes[first : end + 1]) > most
 
 
 def test_paired_differences_join_repeats() -> None:
