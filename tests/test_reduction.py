@@ -13,9 +13,7 @@ from hypothesis import strategies as st
 from polymode import runs
 from polymode.evaluation import Evaluation, evaluate, read_completions
 from polymode.evaluation.compact import MAX_VALUES, Column, CompactTable
-from polymode.metrics.statistics import statistics
 from polymode.metrics.table import ANSWER_COLUMNS, SET_COLUMNS, JudgedTable
-from polymode.uncertainty import bootstrap
 
 KINDS = st.sampled_from([[0.0, 1.0], [np.nan], [0.3, np.nan, -0.0], list(np.linspace(0, 1, 700)), [5.0]])
 
@@ -193,12 +191,3 @@ def test_a_metric_of_ones_own_sees_all_sets(
     monkeypatch.setattr("polymode.evaluation.reduction.ANSWERS_AT_ONCE", most)
     measured = evaluate(completions, n_boot=10, metrics=["tests.test_reduction:alone"])
     assert measured.metrics["alone"].value == measured.metrics["coverage"].value
-
-
-def test_values_of_statistics_do_not_depend_on_questions_beside_them() -> None:
-    table = random_table(np.random.default_rng(2), 40, "grid")
-    at_once = bootstrap(statistics(table, table, table), 40, rng=np.random.default_rng(0), n_boot=0)
-    assert at_once["coverage"].n == len(np.unique(table.question))
-    assert at_once["coverage"].value == pytest.approx(
-        np.mean([table.hits[table.question == p].mean() for p in np.unique(table.question)])
-    )

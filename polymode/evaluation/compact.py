@@ -39,7 +39,7 @@ class Column:
         if not len(items):
             return
         if self._values is not None or not self.size:
-            self._know(np.unique(items))
+            self._add_values(np.unique(items))
         start, self.size = self.size, self.size + len(items)
         if self._values is None:
             self._append(items)
@@ -59,7 +59,7 @@ class Column:
             return np.full(size, self._values[0])
         return self._values[stored[places]]
 
-    def _know(self, new: np.ndarray) -> None:
+    def _add_values(self, new: np.ndarray) -> None:
         values = new[:0] if self._values is None else self._values
         place = np.searchsorted(self._sorted[: len(values)], new)
         if len(values):

@@ -101,7 +101,10 @@ class Evaluation:
         Raises:
             WriteError: a file cannot be written.
         """
-        write_verdicts(Path(folder), self.judged)
+        folder = Path(folder)
+        rows = tqdm(self.judged, desc="writing judged.jsonl", unit=" completions", delay=SHOW_AFTER, leave=False)
+        runs.remove_metrics(folder)  # of earlier verdicts
+        runs.write_judged(folder / runs.JUDGED, rows)
         self.write_metrics(folder, completions=completions)
 
     def write_metrics(
@@ -242,13 +245,6 @@ def measure(
         columns=columns,
         own_metrics=tuple(metrics),
     )
-
-
-def write_verdicts(folder: Path, judged: Sequence[JudgedCompletion]) -> None:
-    """Write ``judged.jsonl``, whole or not at all; metrics of earlier verdicts are removed. Raises WriteError."""
-    rows = tqdm(judged, desc="writing judged.jsonl", unit=" completions", delay=SHOW_AFTER, leave=False)
-    runs.remove_metrics(folder)
-    runs.write_judged(folder / runs.JUDGED, rows)
 
 
 def compare(first: Evaluation, second: Evaluation, *, n_boot: int = N_BOOT, seed: int = 0) -> dict[str, Estimate]:

@@ -219,10 +219,9 @@ class _Merged:
         if note := self.guesses.difference():
             log.warning("%s: %s", self.path, note)
         _number_samples(question_N, sample_N)
-        is_next_N = np.diff(question_N) > 0
-        if not (
-            is_next_N | ((np.diff(question_N) == 0) & (np.diff(sample_N) >= 0))
-        ).all():  # the lines are not in order
+        step_N = np.diff(question_N)
+        is_in_order = ((step_N > 0) | ((step_N == 0) & (np.diff(sample_N) >= 0))).all()
+        if not is_in_order:
             order_N = np.lexsort((sample_N, question_N))
             question_N, sample_N, offset_N, k_N = (x_N[order_N] for x_N in (question_N, sample_N, offset_N, k_N))
         ids = list(self.numbers)

@@ -25,9 +25,8 @@ class Note:
     @property
     def mark(self) -> str:
         """Tells this note from what somebody else makes of it meanwhile."""
-        return hashlib.sha256("\0".join((self.text, self.by, self.at)).encode("utf-8", "surrogatepass")).hexdigest()[
-            :16
-        ]
+        content = "\0".join((self.text, self.by, self.at)).encode("utf-8", "surrogatepass")
+        return hashlib.sha256(content).hexdigest()[:16]
 
 
 def read_note(path: Path, label: str | None = None) -> Note:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ from transformers import TrainerCallback
 LEAST = 2 << 30
 """Bytes of a process below which nothing is done: the pages have to be made again, which would slow small models."""
 _STATM = Path("/proc/self/statm")
-_PAGE = 4096
 
 
 def return_freed_memory(least: int = LEAST) -> bool:
@@ -25,10 +25,10 @@ def return_freed_memory(least: int = LEAST) -> bool:
     Source: malloc_trim(3).
     """
     try:
-        if int(_STATM.read_text().split()[1]) * _PAGE < least:
+        if int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") < least:
             return False
         return bool(ctypes.CDLL(None).malloc_trim(0))
-    except (AttributeError, OSError, TypeError):  # no Linux, or no glibc
+    except (AttributeError, OSError, TypeError, ValueError):  # no Linux, or no glibc
         return False
 
 

@@ -1,9 +1,9 @@
 """Validation questions during training: every n steps, in the method's own format, greedy and sampled.
 
 The figures stand in the line of their step in metrics.jsonl, as ``validation/greedy/coverage`` and so on, the main ones
-with the limits of their 95% interval (``coverage_low``, ``coverage_high``), and with what they cost: seconds, generated
-tokens, questions. They change nothing of the training: the sampling has a seed of its
-own, so that a resumed run measures the same, and takes nothing from the random states of the training.
+with the ends of their 95% interval (``coverage_low``, ``coverage_high``), and with what they cost: seconds, generated
+tokens, questions. They change nothing of the training: the sampling has a seed of its own, so that a resumed run
+measures the same, and takes nothing from the random states of the training.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def validation_for(recipe: Recipe, task: Task, verifier: Verifier | QuestionVeri
             texts = sample(temperature, recipe.seed + _SEED)
             n_tokens += sum(n for _, n, _ in texts)
             scores = score(texts)
-            own = summary_of(scores) | limits_of(scores) | {"tokens": fmean(n for _, n, _ in texts)}
+            own = summary_of(scores) | intervals_of(scores) | {"tokens": fmean(n for _, n, _ in texts)}
             figures |= {f"validation/{name}/{figure}": value for figure, value in own.items()}
         seconds = round(time.perf_counter() - started, 3)
         return figures | {
@@ -150,8 +150,8 @@ def summary_of(scores: Sequence[Score]) -> dict[str, float]:
     return out
 
 
-def limits_of(scores: Sequence[Score]) -> dict[str, float]:
-    """Limits of 95% over questions of coverage, reward, Brier score and the share of clean completions.
+def intervals_of(scores: Sequence[Score]) -> dict[str, float]:
+    """Ends of 95% intervals over questions of coverage, reward, Brier score and the share of clean completions.
 
     Args:
         scores: one of each question.
@@ -176,5 +176,5 @@ def limits_of(scores: Sequence[Score]) -> dict[str, float]:
         if own
     }
     estimates = bootstrap(statistics, n, rng=np.random.default_rng(0))
-    limits = {f"{name}_{end}": getattr(one, end) for name, one in estimates.items() for end in ("low", "high")}
-    return {name: value for name, value in limits.items() if math.isfinite(value)}
+    ends = {f"{name}_{end}": getattr(one, end) for name, one in estimates.items() for end in ("low", "high")}
+    return {name: value for name, value in ends.items() if math.isfinite(value)}

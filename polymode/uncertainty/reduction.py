@@ -172,26 +172,27 @@ class _Stack(Generic[Key]):
         self._rows: dict[Key, list[list[Array]]] = {}
         self._digests: dict[Key, list[list[int]]] = {}
         self._place: dict[Key, int] = {}
-        self._known: dict[Hashable, Array] = {}
+        self._sums: dict[Hashable, Array] = {}
+        """Of the present block, by the digest of what they are sums of."""
         self._block: Block | None = None
 
     def begin(self, block: Block) -> None:
         """Add arrays of this block from now on."""
-        self._block, self._place, self._known = block, {}, {}
+        self._block, self._place, self._sums = block, {}, {}
 
     def add(self, name: Key, x_P: Array) -> None:
         """Add the next array of a statistic."""
         digest = hash((x_P.shape[1:], x_P.tobytes()))
-        if digest not in self._known:
+        if digest not in self._sums:
             assert self._block is not None
-            self._known[digest] = self._block.sums(x_P)
+            self._sums[digest] = self._block.sums(x_P)
         place = self._place.get(name, 0)
         self._place[name] = place + 1
         rows, digests = self._rows.setdefault(name, []), self._digests.setdefault(name, [])
         if len(rows) <= place:
             rows.append([])
             digests.append([])
-        rows[place].append(self._known[digest])
+        rows[place].append(self._sums[digest])
         digests[place].append(digest)
 
     def columns(self, names: Iterable[Key]) -> tuple[Array, dict[Key, list[int | slice]]]:

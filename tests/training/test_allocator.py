@@ -7,12 +7,13 @@ import sys
 import pytest
 
 PROGRAM = """
+import os
 import torch
 from polymode.training.allocator import return_freed_memory
 
 def held():  # MB
     with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * 4096 / 1e6
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 torch.ones(7_000_000)  # freed at once: from now on glibc takes blocks of up to 28 MB for small ones
 start = held()

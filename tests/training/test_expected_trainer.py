@@ -328,11 +328,9 @@ SCRIPT = """
 import json, sys
 from pathlib import Path
 import torch
-from safetensors.torch import load_file
 from transformers import AutoTokenizer
 from polymode.tasks.records import Records
 from polymode.training.recipe import Recipe
-from polymode.training.replay import Replay
 from polymode.training.rl import build_trainer
 values, texts, folder = json.loads(Path(sys.argv[1]).read_text()), json.loads(sys.argv[2]), Path(sys.argv[3])
 values["data"] = Path(values["data"])
