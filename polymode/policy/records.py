@@ -35,23 +35,22 @@ class Records:
     """Distinct answers of N judged sets, the most confident first, as `decide` ranks them."""
 
     q: Floats
-    """Stated confidences (N, K or more), NaN after the last answer and for sets that cannot be used."""
+    """Stated confidences (N, K), NaN after the last answer and for sets that cannot be used."""
     right: Bools
     """Whether the answer is right (N, K); False where there is none."""
-    k: int = 0
-    """Answers requested; by default the width of the arrays."""
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "k", self.k or self.q.shape[1])
+    @property
+    def k(self) -> int:
+        """Answers requested."""
+        return self.q.shape[1]
 
     @classmethod
     def of(
         cls, sets: Iterable[JudgedSet], k: int, *, policy_equality: str = "text", same: Same | None = None
     ) -> Records:
-        """Records of judged sets of ``k`` answers; ``same`` instead of the policy's equality, as in `decide`."""
+        """Records of judged sets of at most ``k`` answers; ``same`` instead of the policy's equality, as in `decide`."""
         rows = list(sets)
-        width = max([k, *(len(judged.texts) for judged in rows)])
-        q, right = np.full((len(rows), width), np.nan), np.zeros((len(rows), width), dtype=bool)
+        q, right = np.full((len(rows), k), np.nan), np.zeros((len(rows), k), dtype=bool)
         is_same = same or equality(policy_equality)
         for row, judged in enumerate(rows):
             if not judged.is_clean or not judged.texts:
@@ -62,14 +61,14 @@ class Records:
                 continue
             q[row, : len(slots)] = [judged.confidences[slot] for slot in slots]
             right[row, : len(slots)] = [judged.right[slot] for slot in slots]
-        return cls(q, right, k)
+        return cls(q, right)
 
     def __len__(self) -> int:
         return len(self.q)
 
     def at(self, rows: NDArray[Any]) -> Records:
         """The records with these numbers."""
-        return Records(self.q[rows], self.right[rows], self.k)
+        return Records(self.q[rows], self.right[rows])
 
     def answers(self) -> tuple[Floats, Floats]:
         """Confidence and label, 0 or 1, of every distinct answer of the usable sets, shape (n,) each."""
