@@ -72,13 +72,13 @@ class Equality:
 
     def classes(self, texts: Sequence[str], matches: Sequence[int | None]) -> tuple[int, ...]:
         """The class of each answer, as `look_up` gives it; all that is needed of most questions."""
-        known, number_of = self._class_of_text, self._classes.setdefault
+        of_text, of_match = self._class_of_text, self._classes.setdefault
         classes = []
         for text, match in zip(texts, (None,) * len(texts) if self.is_open else matches, strict=True):
             if match is not None:
-                number = number_of(match, len(self._classes))
-            elif (number := known.get(text)) is None:
-                number = known[text] = self._class_of(text, None)
+                number = of_match(match, len(self._classes))
+            elif (number := of_text.get(text)) is None:
+                number = of_text[text] = self._class_of(text, None)
             classes.append(number)
         return tuple(classes)
 

@@ -48,7 +48,7 @@ class Records:
     def of(
         cls, sets: Iterable[JudgedSet], k: int, *, policy_equality: str = "text", same: Same | None = None
     ) -> Records:
-        """Records of judged sets of at most ``k`` answers; ``same`` instead of the policy's equality, as in `decide`."""
+        """Records of judged sets of up to ``k`` answers; ``same`` instead of the policy's equality, as in `decide`."""
         rows = list(sets)
         q, right = np.full((len(rows), k), np.nan), np.zeros((len(rows), k), dtype=bool)
         is_same = same or equality(policy_equality)

@@ -6,9 +6,8 @@ simulated. Axes: ``_P`` question, ``_R`` replicate, ``_S`` column of sums, ``_N`
 """
 
 from polymode.uncertainty.estimates import bootstrap, bootstrap_parts, paired_differences
-from polymode.uncertainty.intervals import LEVEL
 from polymode.uncertainty.reduction import Block, Clusters, spans
-from polymode.uncertainty.resampling import N_BOOT, Resampled, replicate, resample_questions
+from polymode.uncertainty.resampling import N_BOOT, replicate
 from polymode.uncertainty.seeds import SeedVariance, over_seeds
 from polymode.uncertainty.statistics import (
     Array,
@@ -30,7 +29,6 @@ from polymode.uncertainty.statistics import (
 )
 
 __all__ = [
-    "LEVEL",
     "N_BOOT",
     "Array",
     "Block",
@@ -40,7 +38,6 @@ __all__ = [
     "Gaps",
     "Items",
     "Limits",
-    "Resampled",
     "SeedVariance",
     "Statistic",
     "SumStatistic",
@@ -56,7 +53,6 @@ __all__ = [
     "question_sums",
     "ratio",
     "replicate",
-    "resample_questions",
     "restrict",
     "spans",
 ]

@@ -27,7 +27,7 @@ def clustered(n_questions: int = 80, per: int = 6, seed: int = 0) -> tuple[np.nd
 
 
 def test_weights_draw_as_many_questions_as_there_are() -> None:
-    blocks = list(uncertainty.resample_questions(7, 600, np.random.default_rng(0)))
+    blocks = list(resampling.resample_questions(7, 600, np.random.default_rng(0)))
     weights = np.concatenate(blocks)
     assert weights.shape == (600, 7)
     assert (weights.sum(axis=1) == 7).all()
