@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from html import unescape
 from typing import Any
 
 from polymode.report import charts
@@ -24,6 +26,12 @@ class Panel:
     heading: str = ""
     style: Style | None = None
     """Drawn before the heading when the panel shows one arm."""
+
+    @property
+    def alt(self) -> str:
+        """What the drawing shows, in words."""
+        label = re.search(r'aria-label="([^"]*)"', self.svg)
+        return unescape(label[1]) if label else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,14 +53,12 @@ class QuestionIndex:
     ids: tuple[str, ...]
     kinds: bytes
     """A `Kind` each."""
-    n_found: tuple[int, ...]
-    """Distinct references found by all samples of each question."""
-    scores: array[float]
-    """Mean score of the samples of each question; NaN where none has one."""
-    tokens: array[float]
-    """Mean tokens of a completion; NaN where they were not counted."""
-    surest_wrong: array[float]
-    """Highest confidence of a wrong answer; NaN where none is wrong or none is stated."""
+    figures: Mapping[str, array[float]]
+    """Of each question; NaN where there is none.
+
+    ``found``: distinct references that all its completions found. ``score`` and ``tokens``: means of a completion.
+    ``wrong``: highest confidence of a wrong answer. ``completions``: how many.
+    """
     stamps: tuple[runs.Stamp, runs.Stamp | None]
     """Of judged.jsonl, and of completions.jsonl if there is one."""
     _starts: array[int] = field(repr=False)
@@ -88,19 +86,10 @@ class QuestionIndex:
         """Places of the questions of this kind (all: None)."""
         return [n for n, own in enumerate(self.kinds) if kind is None or own & kind]
 
-    def figure(self, number: int, name: str) -> float:
-        """A figure of a question: ``found``, ``score``, ``wrong``, ``tokens`` or ``completions``."""
-        if name == "completions":
-            return self._starts[number + 1] - self._starts[number]
-        return {"found": self.n_found, "score": self.scores, "wrong": self.surest_wrong, "tokens": self.tokens}[name][
-            number
-        ]
-
     def sort(self, numbers: Sequence[int], name: str, *, is_highest_first: bool) -> list[int]:
         """Questions by a figure, those without it last; equal ones stay in their order."""
-        sign = -1 if is_highest_first else 1
-        figures = {number: self.figure(number, name) for number in numbers}
-        return sorted(numbers, key=lambda number: (math.isnan(figures[number]), sign * figures[number], number))
+        sign, values = -1 if is_highest_first else 1, self.figures[name]
+        return sorted(numbers, key=lambda number: (math.isnan(values[number]), sign * values[number], number))
 
 
 def stamps_of(judged: Path, completions: Path | None) -> tuple[runs.Stamp, runs.Stamp | None]:
@@ -136,10 +125,13 @@ def build_index(judged: Path, completions: Path | None, name: str) -> QuestionIn
     return QuestionIndex(
         ids=tuple(questions),
         kinds=bytes(question.kind for question in questions.values()),
-        n_found=tuple(question.n_found for question in questions.values()),
-        scores=array("d", (_mean(question.scores) for question in questions.values())),
-        tokens=array("d", (_mean(question.tokens) for question in questions.values())),
-        surest_wrong=array("d", (question.surest_wrong for question in questions.values())),
+        figures={
+            "found": array("d", (question.n_found for question in questions.values())),
+            "score": array("d", (_mean(question.scores) for question in questions.values())),
+            "tokens": array("d", (_mean(question.tokens) for question in questions.values())),
+            "wrong": array("d", (question.surest_wrong for question in questions.values())),
+            "completions": array("d", (len(question.offsets) for question in questions.values())),
+        },
         stamps=stamps,
         _starts=starts,
         _judged=judged_offsets,

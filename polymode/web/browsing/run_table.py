@@ -19,7 +19,7 @@ class RunTable:
     """What is shown of the runs."""
 
     experiments: tuple[Experiment, ...]
-    trainings: tuple[Training | tuple[str, str], ...]
+    trainings: tuple[Training, ...]
     columns: tuple[str, ...]
     """Metrics, in the order of the report."""
     choices: tuple[tuple[str, list[str]], ...]
@@ -35,7 +35,7 @@ class RunTable:
 
 def arrange(
     experiments: Sequence[Experiment],
-    trainings: Sequence[Training | tuple[str, str]],
+    trainings: Sequence[Training],
     *,
     find: str = "",
     sort: str = "",
@@ -55,14 +55,16 @@ def arrange(
     choices = group_metrics(sorted(names))
     wanted = [name for _, group in choices for name in group if name in (columns or HEADLINE)]
     words = find.casefold().split()
-    shown = []
+    matches = []
     for one in experiments:
         entries = [entry for entry in one.entries if all(word in _text(entry) for word in words)]
         if entries:
-            shown.append(replace(one, entries=tuple(_sorted(entries, sort))))
+            matches.append(replace(one, entries=tuple(_sorted(entries, sort))))
     return RunTable(
-        experiments=tuple(shown),
-        trainings=tuple(one for one in trainings if all(word in _name(one).casefold() for word in words)),
+        experiments=tuple(matches),
+        trainings=tuple(
+            one for one in trainings if all(word in f"{one.name} {one.method}".casefold() for word in words)
+        ),
         columns=tuple(wanted),
         choices=tuple(choices),
         n_total=sum(len(one.entries) for one in experiments),
@@ -71,12 +73,12 @@ def arrange(
 
 def orders(columns: Sequence[str]) -> dict[str, str]:
     """The orders of the columns with their words, the best first of each before the worst first."""
-    found = {"": "by name"}
+    ways = {"": "by name"}
     for name in columns:
         ends = (f"-{name}", name) if row_of(name).better in ("", UP) else (name, f"-{name}")
         kinds = ("best", "worst") if row_of(name).better else ("highest", "lowest")
-        found |= {end: f"{words_of(name)}, {kind} first" for end, kind in zip(ends, kinds, strict=True)}
-    return found
+        ways |= {end: f"{words_of(name)}, {kind} first" for end, kind in zip(ends, kinds, strict=True)}
+    return ways
 
 
 def _sorted(entries: Sequence[Entry], sort: str) -> list[Entry]:
@@ -96,7 +98,3 @@ def _sorted(entries: Sequence[Entry], sort: str) -> list[Entry]:
 def _text(entry: Entry) -> str:
     settings = (f"{name} {value}" for name, value in entry.settings.items())
     return " ".join((entry.name, *settings, entry.note.text)).casefold()
-
-
-def _name(training: Training | tuple[str, str]) -> str:
-    return f"{training.name} {training.method}" if isinstance(training, Training) else training[0]

@@ -86,7 +86,7 @@ async def list_questions(reader: RunReader, request: Request, name: str) -> dict
                 "number": number + 1,
                 "judged": judged,
                 "text": text,
-                "figures": [(key, *COLUMNS[key], index.figure(number, key)) for key in selection.columns],
+                "figures": [(key, *COLUMNS[key], index.figures[key][number]) for key in selection.columns],
                 "marks": [key for key, kind in FILTERS.items() if kind is not None and index.kinds[number] & kind],
             }
             for number, (judged, text) in zip(part.items, previews, strict=True)

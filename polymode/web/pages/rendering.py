@@ -126,9 +126,9 @@ def number(value: float | None, digits: int = 2) -> str:
 
 def duration(seconds: float) -> str:
     """Seconds in the unit that suits them: 12 s, 5 min, 3 h, 2 days."""
-    for unit, size in (("days", 172800), ("h", 7200), ("min", 120)):
-        if seconds >= size:
-            return f"{seconds / {'days': 86400, 'h': 3600, 'min': 60}[unit]:.0f} {unit}"
+    for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
     return f"{seconds:.0f} s"
 
 

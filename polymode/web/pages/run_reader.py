@@ -14,11 +14,13 @@ from typing import Generic, TypeVar
 from polymode import runs
 from polymode.compare.chosen import DifferingQuestions, differing_questions, report_of_run, report_of_runs
 from polymode.errors import DataNotFoundError, PolymodeError, RecordError
+from polymode.report.figures_training import figures_of_training
+from polymode.report.panels import Figure
 from polymode.types import Completion
 from polymode.web.browsing.question_index import NO_COMPLETION, QuestionIndex, build_index, stamps_of
 from polymode.web.browsing.question_view import Question, question_of, shorten
 from polymode.web.browsing.run_folders import RunFolders, completions_of
-from polymode.web.browsing.trainings import DrawnFigure, Training, draw
+from polymode.web.browsing.trainings import Training
 from polymode.web.problems import Problem
 
 T = TypeVar("T")
@@ -114,8 +116,8 @@ class RunReader:
         self._texts: BackgroundCache[tuple[str, ...]] = BackgroundCache(size=2)
         self._reports: BackgroundCache[str] = BackgroundCache(size=8)
         self._differing: BackgroundCache[DifferingQuestions] = BackgroundCache(size=4)
-        self._curves: BackgroundCache[tuple[DrawnFigure, ...]] = BackgroundCache(size=8)
-        self._drawn: OrderedDict[str, tuple[int, tuple[DrawnFigure, ...]]] = OrderedDict()
+        self._curves: BackgroundCache[tuple[Figure, ...]] = BackgroundCache(size=8)
+        self._drawn: OrderedDict[str, tuple[int, tuple[Figure, ...]]] = OrderedDict()
         self._under_way: dict[str, Hashable] = {}
 
     async def index(self, name: str) -> QuestionIndex:
@@ -147,16 +149,18 @@ class RunReader:
             texts = [id_.casefold() for id_ in index.ids]
             if files[1] is None or index.stamps[1] is None:
                 return tuple(texts)
-            firsts = [
-                next((start for start in index.offsets(n).completions if start != NO_COMPLETION), None)
+            starts = {  # of the first completion of each question that has one
+                n: offsets[0]
                 for n in range(len(index))
-            ]
-            present = [n for n, start in enumerate(firsts) if start is not None]
-            for at in range(0, len(present), BLOCK):
-                block = present[at : at + BLOCK]
-                starts = [start for n in block if (start := firsts[n]) is not None]
-                found = runs.completions_at(files[1], index.stamps[1], starts, f"{name}/{runs.COMPLETIONS}")
-                for n, completion in zip(block, found, strict=True):
+                if (offsets := [at for at in index.offsets(n).completions if at != NO_COMPLETION])
+            }
+            numbers = list(starts)
+            for first in range(0, len(numbers), BLOCK):
+                block = numbers[first : first + BLOCK]
+                completions = runs.completions_at(
+                    files[1], index.stamps[1], [starts[n] for n in block], f"{name}/{runs.COMPLETIONS}"
+                )
+                for n, completion in zip(block, completions, strict=True):
                     texts[n] += f" {completion.example.question[:SEARCHED].casefold()}"
                 time.sleep(0.001)  # other threads get their turn
             return tuple(texts)
@@ -186,7 +190,7 @@ class RunReader:
         key, folders = await asyncio.to_thread(self._evaluated, names, (runs.METRICS, runs.JUDGED))
         return await self._differing.get(key, _guarded(lambda: differing_questions(folders)), patience=PATIENCE)
 
-    async def curves(self, training: Training) -> tuple[int, tuple[DrawnFigure, ...]] | None:
+    async def curves(self, training: Training) -> tuple[int, tuple[Figure, ...]] | None:
         """The curves of a training, and of how many lines they are; None before they are drawn for the first time.
 
         While new ones are being drawn, these are the last ones. Those of one training are drawn one after another, so
@@ -194,8 +198,8 @@ class RunReader:
         """
         name = training.name
 
-        def make() -> tuple[DrawnFigure, ...]:
-            curves = draw(training)
+        def make() -> tuple[Figure, ...]:
+            curves = tuple(figures_of_training(training.rows, training.method))
             self._drawn[name] = (len(training.rows), curves)
             self._drawn.move_to_end(name)
             if len(self._drawn) > MAX_DRAWN:
@@ -213,7 +217,7 @@ class RunReader:
         self._under_way.pop(name, None)
         return self._drawn.get(name)
 
-    def drawn(self, name: str) -> tuple[DrawnFigure, ...]:
+    def drawn(self, name: str) -> tuple[Figure, ...]:
         """The last curves of a training that a page showed."""
         return self._drawn.get(name, (0, ()))[1]
 

@@ -7,6 +7,7 @@ import asyncio
 from starlette.requests import Request
 from starlette.responses import Response
 
+from polymode.report import charts
 from polymode.web.browsing.run_folders import entry_of
 from polymode.web.browsing.trainings import training_of
 from polymode.web.pages.note_form import NoteForm, note_form
@@ -45,8 +46,8 @@ def drawing(reader: RunReader, request: Request, name: str) -> Response:
     """One drawing as a file, which pages only embed as an image."""
     figure, panel = whole_number(request, "figure", 0, low=0), whole_number(request, "panel", 0, low=0)
     curves = reader.drawn(name)
-    if figure >= len(curves) or panel >= len(curves[figure].drawings):
+    if figure >= len(curves) or panel >= len(curves[figure].panels):
         raise Problem(404, "there is no such drawing", fix="load the page of the training again")
-    response = Response(curves[figure].drawings[panel].svg, media_type="image/svg+xml")
+    response = Response(charts.svg_file(curves[figure].panels[panel].svg), media_type="image/svg+xml")
     response.headers["Content-Security-Policy"] = DRAWING_POLICY
     return response

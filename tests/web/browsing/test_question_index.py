@@ -31,7 +31,7 @@ def row(**changes: Any) -> dict[str, Any]:
 
 def test_questions_are_told_apart_by_what_happened(tmp_path: Path) -> None:
     index = index_of(write_run(tmp_path, GOOD))
-    assert index.ids == ("q1", "q2", "q3") and index.n_found == (2, 1, 0)
+    assert index.ids == ("q1", "q2", "q3") and list(index.figures["found"]) == [2, 1, 0]
     assert index.select(None) == [0, 1, 2]
     assert index.select(Kind.MISSED) == [2]
     assert index.select(Kind.OVERCONFIDENT) == [1]
@@ -44,12 +44,12 @@ def test_questions_have_figures_and_an_order_by_them(tmp_path: Path) -> None:
     texts = {**GOOD, "q3": [*GOOD["q3"], answers(("mumps", 0.95), ("flu", 0.1)), "nothing"]}
     index = index_of(write_run(tmp_path, texts))
     # q1 has no wrong answer; sprain was stated with 0.85, mumps with 0.95.
-    assert [index.figure(n, "wrong") for n in (1, 2)] == [0.85, 0.95] and math.isnan(index.figure(0, "wrong"))
-    assert [index.figure(n, "completions") for n in range(3)] == [1, 1, 3]
-    assert [index.figure(n, "tokens") for n in range(3)] == [20, 20, 20]
+    assert [index.figures["wrong"][n] for n in (1, 2)] == [0.85, 0.95] and math.isnan(index.figures["wrong"][0])
+    assert list(index.figures["completions"]) == [1, 1, 3]
+    assert list(index.figures["tokens"]) == [20, 20, 20]
     judged = [line.judged for line in runs.judged_lines(tmp_path / runs.JUDGED)]
     scores = [one.score for one in judged if one.id == "q3" and one.score is not None]
-    assert index.figure(2, "score") == pytest.approx(sum(scores) / 3)
+    assert index.figures["score"][2] == pytest.approx(sum(scores) / 3)
     assert index.sort([0, 1, 2], "wrong", is_highest_first=True) == [2, 1, 0]
     assert index.sort([0, 1, 2], "wrong", is_highest_first=False) == [1, 2, 0]  # without it: last in either order
     assert index.sort([2, 1, 0], "tokens", is_highest_first=True) == [0, 1, 2]

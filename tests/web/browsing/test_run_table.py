@@ -8,6 +8,7 @@ from polymode import runs
 from polymode.uncertainty import Estimate
 from polymode.web.browsing.run_folders import Entry, Experiment
 from polymode.web.browsing.run_table import HEADLINE, arrange, orders
+from polymode.web.browsing.trainings import Training
 
 
 def entry(name: str, note: str = "", **metrics: float) -> Entry:
@@ -59,9 +60,9 @@ def test_columns_are_those_that_are_chosen_and_there() -> None:
 
 
 def test_counts_before_and_after_the_search() -> None:
-    table = arrange(RUNS, (("damaged", "why"),), find="a")
+    table = arrange(RUNS, (Training("damaged", "damaged"),), find="a")
     assert (table.n_runs, table.n_total) == (5, 5)  # every task has an a
-    assert (arrange(RUNS, (("damaged", "why"),), find="warm").n_runs, len(table.trainings)) == (1, 1)
+    assert (arrange(RUNS, (Training("damaged", "damaged"),), find="warm").n_runs, len(table.trainings)) == (1, 1)
 
 
 def test_orders_say_which_end_is_better() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from polymode import runs
 from polymode.web.browsing.run_folders import RunFolders
-from polymode.web.browsing.trainings import Training, is_training, list_trainings, training_of
+from polymode.web.browsing.trainings import is_training, list_trainings, training_of
 
 from ..run_folders import write_run, write_training
 
@@ -111,9 +111,11 @@ def test_only_open_trainings_and_those_without_runs_are_listed(folders: RunFolde
     train(tmp_path / "e-damaged", 4)
     (tmp_path / "e-damaged" / runs.CONFIG).write_text("{")
     write_run(tmp_path / "f-no-training")
-    states = [(one.name, one.state) if isinstance(one, Training) else one for one in list_trainings(folders)]
-    assert states[:-1] == [("b-under-way", "training"), ("d-stopped", "stopped"), ("a-finished", "finished")]
-    assert states[-1][0] == "e-damaged" and "e-damaged/config.json: not valid JSON" in states[-1][1]
+    *readable, damaged = list_trainings(folders)
+    states = [(one.name, one.state) for one in readable]
+    assert states == [("b-under-way", "training"), ("d-stopped", "stopped"), ("a-finished", "finished")]
+    assert (damaged.name, damaged.state) == ("e-damaged", "damaged")
+    assert "e-damaged/config.json: not valid JSON" in damaged.problem
     assert is_training(folders, "a-finished") and not is_training(folders, "f-no-training")
 
 
@@ -126,5 +128,5 @@ def test_no_training_is_read_outside_the_folder(
     for file in (runs.CONFIG, runs.TRAIN_METRICS):
         (tmp_path / "mine" / file).symlink_to(outside / file)
     assert not is_training(folders, "link") and not is_training(folders, "mine")
-    [unread] = list_trainings(folders)
-    assert not isinstance(unread, Training) and unread[0] == "mine"
+    [damaged] = list_trainings(folders)
+    assert (damaged.name, damaged.state, damaged.rows) == ("mine", "damaged", ())

@@ -10,7 +10,7 @@ import pytest
 from polymode import runs
 from polymode.report import charts
 from polymode.report.panels import Figure, Panel
-from polymode.web.browsing import trainings
+from polymode.web.pages import run_reader
 
 from ..run_folders import write_run, write_training
 from .conftest import Visit, Visitor, shown_text
@@ -26,7 +26,7 @@ DRAWING = charts.Markup(
 def quick_drawings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawings that take no time."""
     figures = [Figure("training", "Training: reward", "The caption.", (Panel(DRAWING, "Reward"),))]
-    monkeypatch.setattr(trainings, "figures_of_training", lambda rows, label: figures)
+    monkeypatch.setattr(run_reader, "figures_of_training", lambda rows, label: figures)
 
 
 @pytest.fixture
