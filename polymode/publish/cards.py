@@ -76,8 +76,10 @@ def _view(metrics: Metrics) -> str:
     verifier = view.get("verifier")
     judged = verifier.get("name") if isinstance(verifier, Mapping) else verifier
     parts = [f"K = {view['k']}" if view.get("k") else "", *counts, f"verifier {judged}" if judged else ""]
-    how = "samples of one answer, pooled" if view.get("pooled") else "sets of one completion"
-    how = f"sets pooled from {metrics.pool} completions" if view.get("pool") else how
+    if view.get("pooled"):
+        how = "samples of one answer, pooled"
+    else:
+        how = f"sets pooled from {metrics.pool} completions" if metrics.pool > 1 else "sets of one completion"
     return cell(", ".join(part for part in [how, *parts] if part)) + "."
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from polymode import runs
 from polymode.calibrate import read_judged
-from polymode.compare.chosen import differing_questions
 from polymode.compare.compare import compare_runs
+from polymode.compare.reports import differing_questions
 from polymode.evaluation import Evaluation, evaluate, read_completions
 from polymode.policy import Policy
 from polymode.report.examples import pick_examples

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from polymode import runs
-from polymode.compare.chosen import DifferingQuestions, differing_questions, report_of_run, report_of_runs
+from polymode.compare.reports import DifferingQuestions, differing_questions, report_of_run, report_of_runs
 from polymode.errors import DataNotFoundError, PolymodeError, RecordError
 from polymode.report.figures_training import figures_of_training
 from polymode.report.panels import Figure

@@ -1,4 +1,5 @@
-// Shortcuts, drafts, progress, trainings and live counts. Every page works without this file; it loads nothing from elsewhere.
+// Shortcuts, drafts, progress, trainings and live counts. Every page works without this file; it loads nothing from
+// elsewhere.
 "use strict";
 (() => {
   const basePath = new URL(document.currentScript.src).pathname.replace(/\/static\/desk\.js$/, "");
@@ -145,7 +146,8 @@
           const page = new DOMParser().parseFromString(await reply.text(), "text/html");
           next = reply.ok && page.querySelector("[data-live]");
           // New drawings are fetched before the old ones go, so that nothing flickers.
-          const drawings = all("img", next || page).map((image) => Object.assign(new Image(), { src: image.src }).decode());
+          const fetchDrawing = (image) => Object.assign(new Image(), { src: image.src }).decode();
+          const drawings = all("img", next || page).map(fetchDrawing);
           await Promise.allSettled(drawings);
         } catch {
           // the next time may succeed

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from polymode import runs
-from polymode.compare.chosen import columns_apart, differing_questions, report_of_run, report_of_runs
 from polymode.compare.compare import compare_runs
+from polymode.compare.reports import differing_questions, report_of_run, report_of_runs
 from polymode.errors import ConfigError
 
 from .conftest import write_run, write_training
@@ -35,7 +35,7 @@ def table(html: str) -> str:
 def test_three_runs_have_the_differences_of_the_command(
     three: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("polymode.compare.chosen.N_BOOT", 50)
+    monkeypatch.setattr("polymode.compare.reports.N_BOOT", 50)
     html = report_of_runs(three, title="Three", links=[("Runs", "/runs")])
     compare_runs(three, tmp_path / "out", against="one", n_boot=50)
     assert table(html) == table((tmp_path / "out" / runs.REPORT).read_text())
@@ -55,8 +55,12 @@ def test_questions_by_how_much_the_runs_differ(three: list[Path]) -> None:
 
 
 def test_without_confidences_only_coverage_tells(tmp_path: Path) -> None:
-    found = differing_questions([write_run(tmp_path / "one", A, k=2), write_run(tmp_path / "two", B, k=2)])
-    assert all(math.isnan(value) for question in found.questions for value in question.brier)
+    silent = [write_run(tmp_path / "one", A, k=2), write_run(tmp_path / "two", B, k=2)]
+    questions = differing_questions(silent).questions
+    assert all(math.isnan(value) for question in questions for value in question.brier)
+    assert not any(question.has_brier for question in questions)
+    stating = write_run(tmp_path / "three", C, k=2, confidences=(0.9, 0.5))
+    assert all(question.has_brier for question in differing_questions([*silent, stating]).questions)
 
 
 def test_seeds_are_one_column_and_told_apart_only_by_themselves(tmp_path: Path) -> None:
@@ -64,10 +68,8 @@ def test_seeds_are_one_column_and_told_apart_only_by_themselves(tmp_path: Path) 
     for seed in (0, 1):
         home = write_training(tmp_path / "arm" / f"seed-{seed}", "multi-rlvr", 2)
         seeds.append(write_run(home / "set", A if seed else B, k=2))
-    labels = [column.arm.label for column in columns_apart(seeds)]
-    assert labels == [f"multi-rlvr, one completion of 2, seed {seed}" for seed in (0, 1)]
     alone = report_of_runs(seeds, title="Seeds")
-    assert all(f"<bdi>{label}</bdi>" in alone for label in labels)
+    assert all(f"<bdi>multi-rlvr, one completion of 2, seed {seed}</bdi>" in alone for seed in (0, 1))
     beside = report_of_runs([*seeds, write_run(tmp_path / "other", A, k=2)], title="Seeds and another")
     assert "<bdi>multi-rlvr, one completion of 2</bdi>: 2 questions, 2 seeds" in beside
 
@@ -81,7 +83,7 @@ def test_runs_that_programs_judged_are_compared_by_their_stored_verdicts(three: 
 
 
 def test_files_that_are_too_large_for_a_page_are_refused(three: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("polymode.compare.chosen.MAX_BYTES", 10)
+    monkeypatch.setattr("polymode.compare.reports.MAX_BYTES", 10)
     with pytest.raises(ConfigError, match="too many for a page: polymode compare A B"):
         report_of_runs(three, title="")
     with pytest.raises(ConfigError, match="too many for a page"):

@@ -36,6 +36,11 @@ class QuestionOfRuns:
     brier: tuple[float, ...]
     """Mean squared distance of confidences and hits; NaN where none are stated."""
 
+    @property
+    def has_brier(self) -> bool:
+        """Whether any of the runs states confidences."""
+        return any(math.isfinite(value) for value in self.brier)
+
 
 @dataclass(frozen=True, slots=True)
 class DifferingQuestions:
@@ -81,27 +86,26 @@ def report_of_runs(folders: Sequence[Path], *, title: str, links: Sequence[tuple
 
 
 def _compared(folders: Sequence[Path]) -> Comparison:
-    check_size(folders)
+    _check_size(folders)
     columns = columns_of([run_at(folder) for folder in folders])
     if len(columns) == 1:
-        columns = columns_apart(folders)
+        columns = _columns_apart(folders)
     return compare_columns(columns, columns[0], Evaluations(), n_boot=N_BOOT)
 
 
-def columns_apart(folders: Sequence[Path]) -> list[Column]:
+def _columns_apart(folders: Sequence[Path]) -> list[Column]:
     """A column for each folder, by its seed where it has one."""
     columns = []
     for number, folder in enumerate(folders, 1):
         [column] = columns_of([run_at(folder)])
         seed = column.runs[0].seed
         own = f"run {number}" if seed is None else f"seed {seed}"
-        columns.append(
-            replace(column, name=f"{column.name}, {own}", arm=replace(column.arm, label=f"{column.arm.label}, {own}"))
-        )
+        arm = replace(column.arm, label=f"{column.arm.label}, {own}")
+        columns.append(replace(column, name=f"{column.name}, {own}", arm=arm))
     return columns
 
 
-def check_size(folders: Sequence[Path]) -> None:
+def _check_size(folders: Sequence[Path]) -> None:
     """Refuse folders with more judged completions than a page is waited for; raises ConfigError."""
     size = sum((folder / runs.JUDGED).stat().st_size for folder in folders)
     if size > MAX_BYTES:
@@ -118,7 +122,7 @@ def differing_questions(folders: Sequence[Path]) -> DifferingQuestions:
         ConfigError: the folders are too large.
         RunIncompleteError, RecordError: a file is missing or damaged.
     """
-    check_size(folders)
+    _check_size(folders)
     evaluations = Evaluations()
     sides = [evaluations.of(run_at(folder)) for folder in folders]
     coverage, brier = ([_per_question(side, name) for side in sides] for name in ("coverage", "brier"))
