@@ -20,6 +20,7 @@ from typing import Any, Literal, get_args
 from polymode import runs
 from polymode.errors import ConfigError, DataNotFoundError
 from polymode.report.arms import Arm
+from polymode.report.words import natural_order
 from polymode.rewards import METHODS
 
 Confidence = Literal["stated", "votes", "answer probability", "P(True)", "aggregation"]
@@ -212,7 +213,7 @@ def columns_of(members: Sequence[Run]) -> list[Column]:
 def _order(run: Run) -> tuple[Any, ...]:
     arm, _, view = run.name.partition("/")
     method = list(METHODS).index(run.method) if run.method in METHODS else len(METHODS)
-    numbers = [int(part) if part.isdigit() else 0 for part in re.split(r"(\d+)", arm)]
+    numbers = [number for number, _ in natural_order(arm)]
     place = _VIEWS.index(view) if view in _VIEWS else len(_VIEWS)
     return (not run.is_arm, method if run.is_arm else 0, numbers if run.is_arm else [], arm, place, view, run.seed or 0)
 

@@ -251,7 +251,7 @@ def step_row_of(name: str) -> StepRow:
 
 def group_metrics(names: Sequence[str]) -> list[tuple[str, list[str]]]:
     """The metric names in table order under their group titles; unknown ones come last, under "Other"."""
-    unplaced = sorted(dict.fromkeys(names), key=_natural)
+    unplaced = sorted(dict.fromkeys(names), key=natural_order)
     grouped = {
         title: [name for row in rows for name in unplaced if row_of(name) is row] for title, rows in GROUPS.items()
     }
@@ -259,5 +259,6 @@ def group_metrics(names: Sequence[str]) -> list[tuple[str, list[str]]]:
     return [(title, members) for title, members in grouped.items() if members]
 
 
-def _natural(name: str) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", name)]
+def natural_order(name: str) -> list[tuple[int, str]]:
+    """The key of an order in which names stand by the numbers in them: n2 before n10."""
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", name)]

@@ -38,6 +38,7 @@ def test_families_sort_by_number_and_unknown_metrics_come_last():
         ("Diversity", ["overlap_3gram"]),
         ("Other", ["mystery"]),
     ]
+    assert group_metrics(["x10²", "x9²"]) == [("Other", ["x9²", "x10²"])]  # a digit that is no number
     assert row_of("coverage@7").better == "↑" and row_of("mystery").label == ""
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from polymode import runs
 from polymode.compare.columns import DEEP
 from polymode.errors import DataNotFoundError, PolymodeError, RecordError
+from polymode.report.words import natural_order
 from polymode.uncertainty import Estimate
 
 RUN_FILES = (runs.METRICS, runs.JUDGED, runs.COMPLETIONS)
@@ -174,7 +175,12 @@ def list_experiments(folders: RunFolders) -> tuple[list[Experiment], bool]:
         home = home_of(name)
         groups.setdefault(home, []).append(entry_of(folders, name, name[len(home) + 1 :] if home else name))
     experiments = [
-        Experiment(home, home or folders.title, tuple(sorted(entries, key=_order)), folders.has(home, runs.REPORT))
+        Experiment(
+            home,
+            home or folders.title,
+            tuple(sorted(entries, key=lambda one: natural_order(one.name))),
+            folders.has(home, runs.REPORT),
+        )
         for home, entries in sorted(groups.items())
     ]
     return experiments, len(names) > MAX_LISTED
@@ -240,10 +246,6 @@ def _note_of(folders: RunFolders, name: str) -> runs.Note:
     with suppress(PolymodeError, OSError):
         return runs.Note() if path is None else _note(path, runs.stamp_of(path))
     return runs.Note()
-
-
-def _order(entry: Entry) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", entry.name)]
 
 
 @lru_cache(maxsize=MAX_LISTED)
