@@ -6,9 +6,18 @@ Eight processes of one training on a machine of 128 cores each start 16 workers 
 from __future__ import annotations
 
 import os
+import re
 
-_LOCAL_SIZES = ("LOCAL_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE", "MV2_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS")
-"""Variables in which launchers (torchrun, accelerate, DeepSpeed, MPI) say how many processes a machine has."""
+_LOCAL_SIZES = (
+    "POLYMODE_PROCESSES",  # a person's word, where nothing that starts them says it: Ray, servers of several processes
+    "LOCAL_WORLD_SIZE",  # torchrun, with which accelerate starts its processes
+    "LOCAL_SIZE",  # DeepSpeed's own launcher, which accelerate uses for several machines unless told otherwise
+    "OMPI_COMM_WORLD_LOCAL_SIZE",
+    "MV2_COMM_WORLD_LOCAL_SIZE",
+    "MPI_LOCALNRANKS",
+    "SLURM_STEP_TASKS_PER_NODE",  # srun: 8, or 8(x2) for two machines
+)
+"""Variables that say how many processes a machine has; the first that is set counts."""
 
 
 def cores() -> int:
@@ -23,13 +32,13 @@ def cores() -> int:
 
 
 def n_processes_of_run() -> int:
-    """Processes that a launcher started for this run, on all machines."""
-    return _first_number(("WORLD_SIZE",))
+    """Processes that a launcher started for this run, on all machines, or that a person says there are."""
+    return max(_first_number(("WORLD_SIZE",)), _first_number(_LOCAL_SIZES[:1]))
 
 
 def _first_number(names: tuple[str, ...]) -> int:
-    texts = (os.environ.get(name, "") for name in names)
-    return max(1, next((int(text) for text in texts if text.isdecimal()), 1))
+    numbers = (re.match(r"[0-9]+", os.environ.get(name, "")) for name in names)
+    return max(1, next((int(number[0]) for number in numbers if number), 1))
 
 
 def _affinity(process: int) -> set[int]:

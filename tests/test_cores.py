@@ -3,8 +3,10 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import yaml
 
 from polymode.cores import cores, n_processes_of_run
 from polymode.evaluation.engines import LARGE, n_workers
@@ -12,18 +14,26 @@ from polymode.sandbox import Sandbox
 from polymode.verifiers.judge import JudgeVerifier
 from polymode.verifiers.text import TextVerifier
 
+NAMES = (
+    "LOCAL_WORLD_SIZE",
+    "LOCAL_SIZE",  # deepspeed/launcher/launch.py of DeepSpeed 0.19.8 sets this one and not torchrun's
+    "OMPI_COMM_WORLD_LOCAL_SIZE",
+    "MPI_LOCALNRANKS",
+    "SLURM_STEP_TASKS_PER_NODE",
+    "POLYMODE_PROCESSES",
+)
+
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """128 cores, for this process and for its launcher."""
-    for name in ("LOCAL_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE", "MV2_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS"):
+    for name in (*NAMES, "MV2_COMM_WORLD_LOCAL_SIZE", "WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.delenv("WORLD_SIZE", raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(128)))
     return monkeypatch
 
 
-@pytest.mark.parametrize("name", ["LOCAL_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS"])
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(("processes", "expected"), [("8", 16), ("1", 128), ("3", 42), ("500", 1), ("", 128)])
 def test_processes_share_the_cores_of_a_machine(
     machine: pytest.MonkeyPatch, name: str, processes: str, expected: int
@@ -31,6 +41,21 @@ def test_processes_share_the_cores_of_a_machine(
     machine.setenv(name, processes)
     assert cores() == expected
     assert n_workers(None, LARGE, TextVerifier()) == expected
+
+
+def test_tasks_of_slurm_and_what_a_person_says(machine: pytest.MonkeyPatch) -> None:
+    machine.setenv("SLURM_STEP_TASKS_PER_NODE", "4(x2),2")
+    assert cores() == 32
+    machine.setenv("LOCAL_WORLD_SIZE", "8")  # one task of Slurm that has started torchrun
+    assert cores() == 16
+    machine.setenv("POLYMODE_PROCESSES", "64")
+    assert cores() == 2
+
+
+def test_the_processes_that_verl_starts_share_the_cores(root: Path) -> None:
+    config = yaml.safe_load((root / "examples/verl/polymode.yaml").read_text())
+    variables = config["ray_kwargs"]["ray_init"]["runtime_env"]["env_vars"]
+    assert variables["POLYMODE_PROCESSES"] == str(config["reward"]["num_workers"])  # Ray takes texts only
 
 
 def test_a_process_that_was_bound_has_its_own_cores(machine: pytest.MonkeyPatch) -> None:
@@ -66,6 +91,8 @@ def test_requests_to_a_judge_are_those_of_the_run(machine: pytest.MonkeyPatch) -
     machine.setenv("WORLD_SIZE", "3")
     judge = JudgeVerifier(**options)
     assert (n_processes_of_run(), judge._concurrency, judge._endpoint._interval) == (3, 2, 2.0)
+    machine.setenv("POLYMODE_PROCESSES", "4")
+    assert JudgeVerifier(**options)._concurrency == 2
     machine.setenv("WORLD_SIZE", "64")
     assert JudgeVerifier(**options)._concurrency == 1
 

@@ -34,12 +34,13 @@ class Merge:
 def merge(options: Merge) -> int:
     """Merge, and say where the model is."""
     need_packages("train")
+    from polymode import runs
     from polymode.decoding import adapters
     from polymode.generate import chat_of
-    from polymode.runs.chats import write_chat
 
     folder = adapters.adapters_in(options.adapters)
-    merged = adapters.merge(folder, options.out, base=options.base)
-    write_chat(merged, chat_of(folder))
+    with runs.alone(options.out):
+        merged = adapters.merge(folder, options.out, base=options.base)
+        runs.write_chat(merged, chat_of(folder))
     print(f"model: {merged}")
     return 0

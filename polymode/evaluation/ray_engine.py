@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import re
 import socket
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,6 +24,8 @@ from polymode.runs import Map
 
 OBJECT_STORE = 256 * 2**20
 """Bytes of shared memory of a cluster that is started here: parts and results under way are far smaller."""
+OLDEST = (2, 50)
+"""First two numbers of the oldest version of Ray that is known to do; that of the extra `ray`."""
 CONNECT_SECONDS = 20
 """How long a cluster is looked for; Ray itself tries for minutes."""
 
@@ -37,12 +40,13 @@ def ray_tasks(workers: int | None) -> Iterator[Map]:
 
     Raises:
         MissingExtraError: Ray is not installed.
-        ConfigError: there is no cluster at that address, or it cannot be used.
+        ConfigError: it is too old, or there is no cluster at that address, or it cannot be used.
     """
     try:
         import ray  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise MissingExtraError("ray", "ray", "--engine ray") from None
+    _check_version(ray)
     is_own = not ray.is_initialized()
     if is_own:
         _connect(ray, workers)
@@ -64,6 +68,17 @@ def ray_tasks(workers: int | None) -> Iterator[Map]:
     finally:
         if is_own:
             ray.shutdown()
+
+
+def _check_version(ray: Any) -> None:
+    version = getattr(ray, "__version__", None)
+    if version is None:  # a folder of that name, which Python takes for a package
+        raise MissingExtraError("ray", "ray", "--engine ray")
+    if tuple(int(number) for number in re.findall(r"[0-9]+", version)[:2]) < OLDEST:
+        oldest = ".".join(map(str, OLDEST))
+        raise ConfigError(
+            f"ray {version} is installed, and --engine ray needs ray {oldest} or later: pip install 'ray>={oldest}'"
+        )
 
 
 def _apply(paths: Sequence[str], pickled: bytes, item: Any) -> Any:

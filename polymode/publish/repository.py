@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from polymode.errors import ConfigError, MissingExtraError, PolymodeError, RunExistsError, WriteError
 from polymode.publish.cards import license_of
+from polymode.runs import alone
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 
@@ -20,25 +21,27 @@ def making(out: Path) -> Iterator[Path]:
     """A folder beside ``out``, to be filled: it becomes ``out``, and where that fails nothing of it stays.
 
     Raises:
-        RunExistsError: ``out`` holds something.
+        RunExistsError: ``out`` holds something, or another process makes it.
         WriteError: it cannot be written.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise RunExistsError(f"{out} is there already: choose another --out, or remove it")
-    part = out.with_name(f".{out.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    try:
-        part.mkdir(parents=True)
-        yield part
-        if out.exists():
-            out.rmdir()
-        part.rename(out)
-    except PolymodeError:  # several of them are OSErrors too
-        raise
-    except OSError as exc:
-        raise WriteError(f"{out} cannot be written: {exc.strerror or exc}; free space or choose another --out") from exc
-    finally:
+    with alone(out):
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise RunExistsError(f"{out} is there already: choose another --out, or remove it")
+        part = out.with_name(f".{out.name}.part")
         shutil.rmtree(part, ignore_errors=True)
+        try:
+            part.mkdir(parents=True)
+            yield part
+            if out.exists():
+                out.rmdir()
+            part.rename(out)
+        except PolymodeError:  # several of them are OSErrors too
+            raise
+        except OSError as exc:
+            problem = exc.strerror or exc
+            raise WriteError(f"{out} cannot be written: {problem}; free space or choose another --out") from exc
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
 
 
 def check_name(repo: str) -> None:

@@ -79,7 +79,7 @@ def reward_of(
     >>> reward_of(text, ["the flu", ["Covid", "COVID-19"]], k=2).terms
     {'coverage': 1.0, 'brier': -0.125, 'format': 1.0}
     """
-    chosen = find_method(method) if isinstance(method, str) else method
+    chosen = method if isinstance(method, Method) else find_method(method)
     if text.__class__ is not str:
         text = completion_text(text)
     if k.__class__ is not int:
@@ -139,10 +139,12 @@ def rewards_of(
             confidences are scored.
         RecordError: as in `reward_of`, with the row; a column of another length.
     """
-    chosen = find_method(method) if isinstance(method, str) else method
+    chosen = method if isinstance(method, Method) else find_method(method)
     weights = _reward(chosen, preset) if reward is None else reward
     equality = _TEXT if verifier is None else _named(verifier) if isinstance(verifier, str) else verifier
     n = len(texts)
+    if groups is not None and len(groups) != n:
+        raise RecordError(f"groups has {len(groups)} entries for {n} completions; give one for each")
     k, finished = plain(k), plain(finished)  # NumPy's scalars
     if isinstance(k, int) and not isinstance(k, bool):
         ks = [chosen.answers(k)] * n
@@ -176,8 +178,6 @@ def rewards_of(
         raise ConfigError(improper_objective(shaping.objective, chosen.name))
     if groups is None:
         raise ConfigError("groups is missing: shaping needs to know which completions belong to one question")
-    if len(groups) != n:
-        raise RecordError(f"groups has {len(groups)} entries for {n} completions; give one for each")
     names = None if question_id is None else [str(name) for name in column("question_id", question_id, n)]
     return shaping(scores, examples, prepared, groups, names, coverage_weight=weights.coverage_weight)
 

@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 
 from polymode.errors import ConfigError, RecordError, RunExistsError
 from polymode.runs.files import to_json, write_rows
-from polymode.runs.folder import COMPLETIONS
+from polymode.runs.folder import COMPLETIONS, JUDGED
 from polymode.runs.inspect_logs import Row, Unusable, inspect_log, is_inspect_log, rows_of_sample
 from polymode.runs.lines import read_jsonl
 from polymode.runs.lm_eval_samples import is_samples_file, sample_rows
+from polymode.runs.locks import alone
 
 ORIGIN = "log"
 """Name in a line's ``meta`` of the log that it comes from."""
@@ -52,14 +53,15 @@ def import_log(log: Path, folder: Path) -> ImportedLog:
     Raises:
         DataNotFoundError: the log cannot be read.
         RecordError: it is damaged, of another version, or holds nothing that can be used; one line.
-        RunExistsError: the folder holds completions that are not those of this log.
+        RunExistsError: the folder holds completions that are not those of this log, or another process judges them.
         WriteError: they cannot be written.
     """
     path = folder / COMPLETIONS
-    _check_origin(path, log)
     notes: list[str] = []
-    rows = _of_inspect(log, notes) if is_inspect_log(log) else _of_lm_eval(log, notes)
-    write_rows(path, (to_json(row) for row in _checked(rows, log, notes)))
+    with alone(folder / JUDGED):  # whoever judges them reads them meanwhile
+        _check_origin(path, log)
+        rows = _of_inspect(log, notes) if is_inspect_log(log) else _of_lm_eval(log, notes)
+        write_rows(path, (to_json(row) for row in _checked(rows, log, notes)))
     return ImportedLog(path, tuple(notes))
 
 

@@ -14,6 +14,7 @@ the next batch.
 from __future__ import annotations
 
 import logging
+import threading
 from collections import ChainMap
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -48,7 +49,7 @@ class JudgeVerifier:
         api_key_env: name of the environment variable that holds the key; none for an endpoint without keys.
         timeout: seconds for one request, to the last byte of the reply.
         retries: further attempts after a failure that may pass (no connection, status 429 or 5xx).
-        concurrency: requests at once in a batch, of all processes of a training together.
+        concurrency: requests at once, of all threads and processes of a training together.
         requests_per_minute: most requests started in a minute by all of them; 0 means no limit.
         max_tokens: longest reply; models that reason before they reply need more.
         duplicates: also ask whether two answers of a set are the same; otherwise their normalised texts decide.
@@ -99,6 +100,7 @@ class JudgeVerifier:
         )
         self._fields = {"model": model, "temperature": 0, "max_tokens": max_tokens, **(request_options or {})}
         self._concurrency = max(1, concurrency // n_processes_of_run())
+        self._slots = threading.Semaphore(self._concurrency)  # also of trainers that judge in threads of their own
         self._is_structured = structured
         self._cache = VerdictCache(None if cache is None else Path(cache))
         self._faults: dict[str, str] = {}  # what `prepare` could not find out, and why
@@ -167,12 +169,12 @@ class JudgeVerifier:
 
     def _ask(self, case: Case) -> Matches:
         body = {**self._fields, "messages": messages_for(case)}
-        if self._is_structured:
-            with suppress(
-                Refused
-            ):  # many endpoints know no schemas; the same question without one tells if that was it
-                return verdict_in(self._endpoint.post(_without_null({"response_format": SCHEMA, **body})), case)
-        reply = self._endpoint.post(_without_null(body))
+        with self._slots:
+            # Many endpoints know no schemas; the same question without one tells if that was it.
+            with suppress(Refused):
+                if self._is_structured:
+                    return verdict_in(self._endpoint.post(_without_null({"response_format": SCHEMA, **body})), case)
+            reply = self._endpoint.post(_without_null(body))
         self._is_structured = False
         return verdict_in(reply, case)
 

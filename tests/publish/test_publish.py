@@ -168,6 +168,21 @@ def test_what_cannot_be_published_is_one_line(
     assert not list(tmp_path.glob(".*.part"))
 
 
+@pytest.mark.parametrize("source", ["{run}", "{run}/metrics.jsonl"])
+def test_two_processes_do_not_make_one_folder(
+    source: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("polymode.publish.data._notes", lambda row: [{"by": "a", "at": "2026"}])
+    out, part = tmp_path / "out", tmp_path / ".out.part"
+    part.mkdir()
+    (part / "model.safetensors").write_bytes(b"of the other process")
+    with runs.alone(out):
+        assert main(["publish", source.format(run=run), "--out", str(out)]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line == f"error: {out}: another process is writing it now: wait until it is done, or choose another --out"
+    assert (part / "model.safetensors").exists() and not out.exists()
+
+
 @pytest.mark.parametrize("repo", ["a", "a/b/c", "/b", "a/", "a b/c", "a/b.git", "a/b--c", "ä/b", "a/..b", "a/b\n"])
 def test_what_is_no_name_of_a_repository(repo: str) -> None:
     with pytest.raises(ConfigError, match="is no repository"):

@@ -16,7 +16,14 @@ import pytest
 
 from polymode import runs
 from polymode.cli import main
-from polymode.errors import ConfigError, DataNotFoundError, MissingExtraError, PolymodeError, RecordError
+from polymode.errors import (
+    ConfigError,
+    DataNotFoundError,
+    MissingExtraError,
+    PolymodeError,
+    RecordError,
+    RunExistsError,
+)
 from polymode.evaluation import evaluate, read_completions
 from polymode.runs.archives import archive
 
@@ -275,6 +282,15 @@ def test_completions_of_another_origin_are_not_written_over(tmp_path: Path, caps
     assert "completions.jsonl holds other completions than" in capsys.readouterr().err
     assert mine.read_bytes() == before
     assert runs.log_at(tmp_path) is None  # a folder with completions is a run folder
+
+
+def test_a_log_is_not_written_out_again_while_its_completions_are_judged(tmp_path: Path) -> None:
+    written = runs.import_log(LOGS / "complete.eval", tmp_path).path
+    before = written.stat()
+    with runs.alone(tmp_path / runs.JUDGED), pytest.raises(RunExistsError, match="another process is writing it now"):
+        runs.import_log(LOGS / "complete.eval", tmp_path)
+    assert (written.stat().st_ino, written.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    runs.import_log(LOGS / "complete.eval", tmp_path)
 
 
 def test_a_folder_of_several_logs_wants_one_to_be_named() -> None:

@@ -6,6 +6,7 @@ import socket
 import sqlite3
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
 from importlib.util import find_spec
 from pathlib import Path
@@ -129,6 +130,18 @@ def test_not_more_requests_at_once_and_not_faster_than_allowed(server: Server) -
     server.times.clear()
     judge_at(server, requests_per_minute=1200).prepare([(FEVER, [f"answer {i}" for i in range(6)])])
     assert server.times[-1] - server.times[0] >= 5 * 0.05 * 0.9  # six requests, 0.05 s apart
+
+
+def test_threads_that_judge_by_themselves_share_the_requests_at_once(server: Server) -> None:
+    def slow(body: dict[str, Any]) -> Any:
+        time.sleep(0.05)
+        return sensible(body)
+
+    server.script = slow
+    verifier = judge_at(server, concurrency=2)  # as verl's reward loop, which scores each completion in a thread
+    with ThreadPoolExecutor(6) as threads:
+        list(threads.map(lambda i: verifier.prepare([(FEVER, [f"answer {i} {j}" for j in range(3)])]), range(6)))
+    assert (server.most_busy, len(server.bodies)) == (2, 18)
 
 
 # --- the key ---------------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Programs as answers: right by their tests, new by their syntax tree or by what they do."""
 
 import json
+import threading
 from collections.abc import Iterator
 from typing import Literal
 
@@ -343,6 +344,32 @@ def test_the_reward_function_needs_nothing_but_the_references(verifier: ProgramV
     texts = [completion(POWER, TIMES, WRONG), completion(POWER, POWER + " # again", LOOP), "no answers"]
     # Right and new: 2 of 3, then 2 of 3; one more for the format. Malformed: 0.
     assert reward(texts, [[{"text": TESTS.to_json()}]] * 3) == [3.0, 3.0, 0.0]
+
+
+def test_a_step_is_judged_on_all_workers_at_once_and_on_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Every run waits until three are under way, so one after the other would never end; twelve programs, four rounds.
+    together, lock, busy = threading.Barrier(3, timeout=100), threading.Lock(), [0, 0]
+    do = Worker.do
+
+    def counted(self: Worker, job: bytes) -> Report:
+        if json.loads(job)["kind"] != "run":
+            return do(self, job)
+        with lock:
+            busy[0] += 1
+            busy[1] = max(busy)
+        together.wait()
+        report = do(self, job)
+        with lock:
+            busy[0] -= 1
+        return report
+
+    texts = [completion(*(f"def f(n): return n ** 2 + {3 * i + j}" for j in range(3))) for i in range(4)]
+    with Sandbox(3, unsafe_local=True, limits=Limits(cpu_seconds=1, wall_seconds=100)) as sandbox:
+        reward = make_reward_function(METHODS["multi-rlvr"], 3, verifier=ProgramVerifier(sandbox))
+        monkeypatch.setattr(Worker, "do", counted)
+        # The first program of the first completion is right; one for the format of each.
+        assert reward(texts, [[{"text": TESTS.to_json()}]] * 4) == [2.0, 1.0, 1.0, 1.0]
+    assert busy == [0, 3]
 
 
 def test_an_option_out_of_range() -> None:
