@@ -19,7 +19,7 @@ on, stays with the sampled credit of `polymode.credit`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +34,8 @@ from polymode.training.confidence_tokens import Choice, Choices, NumberTokens, S
 
 _LOGITS_DIFFER = 0.1
 """Log-probabilities in bfloat16 differ by less."""
+_TAU = 0.005
+"""Of a proper score in [-1, 0]: a value 0.1 beside the label loses e^2 of its share to the right one in a step."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,6 +48,8 @@ class JudgedConfidence:
     """y_i in [0, 1]."""
     weight: float
     """What its loss is multiplied by in the score of its completion."""
+    is_estimate: bool = False
+    """Whether the label is an estimated probability of being right, not a verdict; see `expected_losses`."""
 
 
 @contextmanager
@@ -139,11 +143,23 @@ def check_logits(model: Any, numbers: NumberTokens) -> None:
 
 
 def judged_confidences(
-    choices: Choices, stated: Sequence[Stated], labels: Sequence[float], weight: float
+    choices: Choices,
+    stated: Sequence[Stated],
+    labels: Sequence[float],
+    weight: float,
+    estimated: Container[int] = (),
 ) -> list[JudgedConfidence]:
-    """The confidences of a completion that some token decides; ``labels`` by slot."""
-    own = [(choices.of(one), labels[one.slot]) for one in stated]
-    return [JudgedConfidence(of_one, label, weight) for of_one, label in own if of_one]
+    """The confidences of a completion that some token decides.
+
+    Args:
+        choices: of the batch.
+        stated: the confidences in their tokens.
+        labels: by slot.
+        weight: of their losses.
+        estimated: slots whose label is an estimate.
+    """
+    own = [(choices.of(one), one.slot) for one in stated]
+    return [JudgedConfidence(of_one, labels[slot], weight, slot in estimated) for of_one, slot in own if of_one]
 
 
 def choice_log_probabilities(
@@ -172,10 +188,33 @@ def choice_log_probabilities(
 
 
 def expected_losses(confidences: Sequence[JudgedConfidence], log_p_M_C: torch.Tensor) -> torch.Tensor:
-    """-E_t of every choice, shape (M,), weighted, with gradients through the probabilities."""
+    """-E_t of every choice, shape (M,), weighted, with the gradients to descend.
+
+    Where the label is a verdict, they are those of -E_t. Where it is an estimate, they are those of the cross-entropy
+    against a target that improves on the probabilities as they are (mirror descent, a step of size 1 / tau)::
+
+        target(u) = p(u) exp(Q(u) / tau) / sum of the same        d cross-entropy / d logit(u) = p(u) - target(u)
+
+    The gradient of -E_t at a token is proportional to its probability, so a much better value that is hardly ever
+    stated waits for ever beside a popular one; here a ratio of probabilities changes by exp(difference of scores / tau)
+    whatever they are, and tokens of equal score keep their shares. With a verdict in place of the probability the
+    targets would run to 0 and 1, whose mean is not the target of the mean.
+    """
     p_M_C = log_p_M_C.exp()
-    losses_M_C = _losses_of_tokens(confidences, p_M_C.detach().double().cpu().numpy())
-    return (p_M_C * torch.as_tensor(losses_M_C, device=p_M_C.device, dtype=p_M_C.dtype)).sum(1)
+    losses_M_C = torch.as_tensor(
+        _losses_of_tokens(confidences, p_M_C.detach().double().cpu().numpy()), device=p_M_C.device, dtype=p_M_C.dtype
+    )
+    expected_M = (p_M_C * losses_M_C).sum(1)
+    per_choice = [(one.is_estimate, one.weight) for one in confidences for _ in one.choices]
+    is_estimate_M = torch.tensor([is_estimate for is_estimate, _ in per_choice], device=p_M_C.device)
+    if not is_estimate_M.any():
+        return expected_M
+    weights_M = torch.tensor([weight for _, weight in per_choice], device=p_M_C.device, dtype=p_M_C.dtype)
+    # A weight may be 0, and so its losses: then any target will do.
+    scores_M_C = -losses_M_C / weights_M.clamp(min=torch.finfo(weights_M.dtype).tiny)[:, None]
+    target_M_C = torch.softmax(log_p_M_C.detach() + scores_M_C / _TAU, 1)
+    cross_M = -weights_M * (target_M_C * log_p_M_C.masked_fill(target_M_C == 0, 0.0)).sum(1)
+    return torch.where(is_estimate_M, expected_M.detach() + cross_M - cross_M.detach(), expected_M)
 
 
 def sampled_shares(confidences: Sequence[JudgedConfidence], log_p_M_C: torch.Tensor) -> torch.Tensor:

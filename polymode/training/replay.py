@@ -162,7 +162,7 @@ class Replay(TrainerCallback):
         confidences: list[list[JudgedConfidence]] = []
         for completion in batch:
             labels = [completion.label(slot) for slot in range(len(completion.labels))]
-            confidences.append(judged_confidences(choices, completion.stated, labels, 1.0))
+            confidences.append(judged_confidences(choices, completion.stated, labels, 1.0, completion.probe))
         n_confidences, n_tokens = sum(map(len, confidences)), sum(len(completion.ids) for completion in batch)
         total, rows = 0.0, self._rows_at_once(batch)
         for start in range(0, len(batch), rows):

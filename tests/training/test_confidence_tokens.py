@@ -12,7 +12,7 @@ import torch
 from polymode.decoding.token_starts import TokenStarts
 from polymode.errors import ConfigError
 from polymode.parsing import confidence_of, parse_answers
-from polymode.training.confidence_tokens import Choices, NumberTokens, Stated, check_tokens, stated_confidences
+from polymode.training.confidence_tokens import Choice, Choices, NumberTokens, Stated, check_tokens, stated_confidences
 from polymode.training.expected_score import (
     JudgedConfidence,
     choice_log_probabilities,
@@ -209,3 +209,66 @@ def test_numbers_that_begin_inside_a_token_of_the_format_are_refused() -> None:
     merged = Decoder(*(f">0.{i}</" for i in range(10)), *(f">0.{i:02}</" for i in range(100)))
     with pytest.raises(ConfigError, match="no token decides a confidence alone"):
         check_tokens(NumberTokens(merged), merged, "full", 3)  # type: ignore[arg-type]
+
+
+GRID = np.linspace(0, 1, 11)
+
+
+def choices_of_one_token(n: int, label: float, weight: float, *, is_estimate: bool) -> list[JudgedConfidence]:
+    """Confidences that one of eleven tokens decides, 0.0 to 1.0."""
+    losses_CY = np.append(np.stack([GRID**2, (1 - GRID) ** 2], 1), [[0.0, 0.0]], 0)
+    allowed_C = np.append(np.ones(len(GRID), dtype=bool), False)
+    choice = Choice(0, 0, None, allowed_C, losses_CY)
+    return [JudgedConfidence([choice], label, weight, is_estimate) for _ in range(n)]
+
+
+def masked_log_softmax(logits_M_C: torch.Tensor) -> torch.Tensor:
+    return torch.log_softmax(torch.cat([logits_M_C, torch.full((len(logits_M_C), 1), -torch.inf)], 1), 1)
+
+
+def test_an_estimate_draws_probabilities_to_a_better_target() -> None:
+    """By definition: p exp(-loss / 0.005), normalised; the value stays the expected loss. A verdict beside it is not
+    touched."""
+    label, weight = 0.3, 0.5
+    logits = torch.randn((2, 11), generator=torch.Generator().manual_seed(1), dtype=torch.double, requires_grad=True)
+    judged = [
+        *choices_of_one_token(1, label, weight, is_estimate=True),
+        *choices_of_one_token(1, 1.0, weight, is_estimate=False),
+    ]
+    losses_M = expected_losses(judged, masked_log_softmax(logits))
+    (found,) = torch.autograd.grad(losses_M.sum(), logits)
+    p = torch.softmax(logits.detach(), 1).numpy()
+    loss = label * (1 - GRID) ** 2 + (1 - label) * GRID**2
+    assert losses_M[0].item() == pytest.approx(weight * p[0] @ loss)
+    target = p[0] * np.exp(-loss / 0.005)
+    np.testing.assert_allclose(found[0], weight * (p[0] - target / target.sum()), atol=1e-12)
+    right = (1 - GRID) ** 2
+    np.testing.assert_allclose(found[1], weight * p[1] * (right - p[1] @ right), atol=1e-12)
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_values_without_probability_stay_so(weight: float) -> None:
+    logits = torch.full((1, 11), -200.0, dtype=torch.double)
+    logits[0, 5] = 0.0
+    logits.requires_grad_()
+    judged = choices_of_one_token(1, 0.5, weight, is_estimate=True)
+    (found,) = torch.autograd.grad(expected_losses(judged, masked_log_softmax(logits)).sum(), logits)
+    assert found.abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("start", [0.5, 0.9, 0.999])
+def test_a_popular_value_does_not_hold_an_estimate(start: float) -> None:
+    """18% right answers and 0.0 with half of the probability or more: 0.2 is better. After 300 steps of size 1 an
+    estimate is stated, while the exact gradient of the expected score has made 0.0 more popular."""
+    left = {}
+    for is_estimate in (True, False):
+        logits = torch.log(torch.tensor([[start] + [(1 - start) / 10] * 10], dtype=torch.double)).requires_grad_()
+        judged = choices_of_one_token(1, 0.18, 1.0, is_estimate=is_estimate)
+        for _ in range(300):
+            (step,) = torch.autograd.grad(expected_losses(judged, masked_log_softmax(logits)).sum(), logits)
+            logits = (logits - step).detach().requires_grad_()
+        p = torch.softmax(logits.detach(), 1)[0].numpy()
+        left[is_estimate] = p[0], p @ ((GRID - 0.18) ** 2)
+    assert left[True][0] < 0.01
+    assert left[True][1] < 0.002  # 0.0 has 0.032, 0.2 has 0.0004
+    assert left[False][0] > start
