@@ -227,8 +227,10 @@ def masked_log_softmax(logits_M_C: torch.Tensor) -> torch.Tensor:
 
 
 def test_an_estimate_draws_probabilities_to_a_better_target() -> None:
-    """By definition: p exp(-loss / 0.005), normalised; the value stays the expected loss. A verdict beside it is not
-    touched."""
+    """By definition: p exp(-loss / 0.02), normalised; the value stays the expected loss.
+
+    A verdict beside it is not touched.
+    """
     label, weight = 0.3, 0.5
     logits = torch.randn((2, 11), generator=torch.Generator().manual_seed(1), dtype=torch.double, requires_grad=True)
     judged = [
@@ -240,26 +242,36 @@ def test_an_estimate_draws_probabilities_to_a_better_target() -> None:
     p = torch.softmax(logits.detach(), 1).numpy()
     loss = label * (1 - GRID) ** 2 + (1 - label) * GRID**2
     assert losses_M[0].item() == pytest.approx(weight * p[0] @ loss)
-    target = p[0] * np.exp(-loss / 0.005)
+    target = p[0] * np.exp(-loss / 0.02)
     np.testing.assert_allclose(found[0], weight * (p[0] - target / target.sum()), atol=1e-12)
     right = (1 - GRID) ** 2
     np.testing.assert_allclose(found[1], weight * p[1] * (right - p[1] @ right), atol=1e-12)
 
 
-@pytest.mark.parametrize("weight", [0.0, 1.0])
-def test_values_without_probability_stay_so(weight: float) -> None:
-    logits = torch.full((1, 11), -200.0, dtype=torch.double)
-    logits[0, 5] = 0.0
-    logits.requires_grad_()
-    judged = choices_of_one_token(1, 0.5, weight, is_estimate=True)
+def test_tokens_of_equal_score_keep_their_shares() -> None:
+    """So that how a number is written does not change where nothing depends on it."""
+    losses_CY = np.full((12, 2), 0.25)
+    allowed_C = np.append(np.ones(11, dtype=bool), False)
+    judged = [JudgedConfidence([Choice(0, 0, None, allowed_C, losses_CY)], 0.5, 1.0, is_estimate=True)]
+    logits = torch.tensor([[5.0, *[0.0] * 10]], dtype=torch.double, requires_grad=True)
     (found,) = torch.autograd.grad(expected_losses(judged, masked_log_softmax(logits)).sum(), logits)
     assert found.abs().max() < 1e-12
 
 
-@pytest.mark.parametrize("start", [0.5, 0.9, 0.999])
+def test_a_loss_without_weight_has_no_gradient() -> None:
+    logits = torch.randn((1, 11), generator=torch.Generator().manual_seed(2), requires_grad=True)
+    judged = choices_of_one_token(1, 0.5, 0.0, is_estimate=True)
+    (found,) = torch.autograd.grad(expected_losses(judged, masked_log_softmax(logits)).sum(), logits)
+    assert found.abs().max() == 0
+
+
+@pytest.mark.parametrize("start", [0.5, 0.9])
 def test_a_popular_value_does_not_hold_an_estimate(start: float) -> None:
-    """18% right answers and 0.0 with half of the probability or more: 0.2 is better. After 300 steps of size 1 an
-    estimate is stated, while the exact gradient of the expected score has made 0.0 more popular."""
+    """18% right answers and 0.0 with half of the probability or more, where 0.2 would be better.
+
+    After 300 steps of size 1 an estimate is all but stated (an excess of 0.004, where 0.0 has 0.032), while the exact
+    gradient of the expected score has made 0.0 more popular.
+    """
     left = {}
     for is_estimate in (True, False):
         logits = torch.log(torch.tensor([[start] + [(1 - start) / 10] * 10], dtype=torch.double)).requires_grad_()
@@ -269,6 +281,6 @@ def test_a_popular_value_does_not_hold_an_estimate(start: float) -> None:
             logits = (logits - step).detach().requires_grad_()
         p = torch.softmax(logits.detach(), 1)[0].numpy()
         left[is_estimate] = p[0], p @ ((GRID - 0.18) ** 2)
-    assert left[True][0] < 0.01
-    assert left[True][1] < 0.002  # 0.0 has 0.032, 0.2 has 0.0004
+    assert left[True][0] < 0.1
+    assert left[True][1] < 0.004
     assert left[False][0] > start
