@@ -7,10 +7,11 @@
     python bench/credit.py --only-report              table and figure of the finished runs
 
 Every run is multi-rlcr by the recipe in `TASKS` and differs in credit, learning rate and seed alone; ``--credits``
-takes any credit of a recipe by name. Only ``coca`` differs in its format too, hence in its warm start. Every ``EVERY``
-steps the model is saved, and afterwards each saved model answers the same ``QUESTIONS`` questions, sampled as in
-training: from the validation split to choose a learning rate, from the test split to compare. So curves differ by what
-was learned and not by which questions a step happened to draw.
+takes any credit of a recipe by name, and ``replay``, which is ``expected`` with its learning rate and steps of replay
+that follow a probe (`polymode.training.replay`). Only ``coca`` differs in its format too, hence in its warm start.
+Every ``EVERY`` steps the model is saved, and afterwards each saved model answers the same ``QUESTIONS`` questions,
+sampled as in training: from the validation split to choose a learning rate, from the test split to compare. So curves
+differ by what was learned and not by which questions a step happened to draw.
 
 ``ceiling`` is the final model of the last of the other credits, its confidences then trained with supervision on
 verdicts of its own answers (`polymode.reproduce.ceiling`): what this model can know. On the harder tasks the warm
@@ -57,14 +58,19 @@ TASKS: Mapping[str, Recipe] = {
     **HARDER,
 }
 """The lab's recipes with 64 x 4 completions a step at temperature 1: a step of many questions, and room to learn."""
-CEILING = "ceiling"
+CEILING, REPLAY = "ceiling", "replay"
 CREDITS = ("sequence", "term", "expected", CEILING)
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "term": {"confidence_credit": 4.0},
     "expected": {"confidence_credit": 16.0},
     "coca": {"format": "confidence-first"},
+    REPLAY: {
+        "credit": "expected",
+        "confidence_credit": 4.0,
+        "replay": {"teacher": "probe", "last_steps": 200, "learning_rate": 5e-4},
+    },
 }
-"""Options of a recipe that belong to a credit; that of ``expected`` was chosen on validation questions."""
+"""Options of a recipe that belong to a credit; those of the last two were chosen on validation questions."""
 RATES = (2.5e-4, 5e-4, 1e-3)
 """What ``--choose`` tries for every credit."""
 
@@ -80,7 +86,7 @@ class Setting:
     @property
     def name(self) -> str:
         """Folder name."""
-        options = "".join(f"-{name}-{value}" for name, value in self.options.items())
+        options = "".join(f"-{name}-{value}" for name, value in self.options.items() if self.credit != REPLAY)
         return f"{self.credit}{options}-{self.rate:g}"
 
 
@@ -116,7 +122,8 @@ def setting_of(out: Path, task: str, credit: str) -> Setting:
     """The credit with the learning rate of ``--choose``, else the one that was measured for `RATE`."""
     path = out / CHOICE / CHOSEN
     rates = runs.read_json(path) if path.exists() else {}
-    rate = rates.get(f"{task}/{credit}") or RATE.get((task, credit))
+    chosen = "expected" if credit == REPLAY else credit
+    rate = rates.get(f"{task}/{chosen}") or RATE.get((task, chosen))
     if rate is None:
         print(f"{task}, {credit}: no learning rate was chosen (--choose), taking {DEFAULT_RATE:g}")
     return Setting(credit, rate or DEFAULT_RATE, OPTIONS.get(credit, {}))
@@ -128,12 +135,11 @@ def recipe_of(task: str, setting: Setting, seed: int, size: Mapping[str, Any]) -
     base = replace(
         base,
         method="multi-rlcr",
-        credit=setting.credit,  # type: ignore[arg-type]  # the recipe refuses what it does not know
         learning_rate=setting.rate,
         seed=seed,
         data=None if data is None else Path(data),
         warm_start_seed=seed if base.warm_start_demonstrations == "uninformative" else base.warm_start_seed,
-        **setting.options,
+        **{"credit": setting.credit, **setting.options},  # type: ignore[arg-type]  # the recipe checks them
     )
     warm = size["warm_start_steps"] or base.warm_start_steps
     return replace(base, max_steps=steps, warm_start_steps=warm, save_steps=EVERY, save_total_limit=1000)

@@ -5,15 +5,18 @@ label for its confidences when the policy has moved on. A bounded buffer keeps t
 them follow, a few after each step of reinforcement learning or more after the last, with an optimiser of their own
 (AdamW, whose two moments take as much memory again as those of the first)::
 
-    loss = (sum over deciding tokens of sum_u p(u) loss(u, y_i)) / confidences + anchor x cross-entropy / tokens
+    loss = (sum over deciding tokens of their loss) / confidences + anchor x cross-entropy / tokens
 
 The cross-entropy is that of all tokens of the completions, which holds the answers and the format where they are. At a
 token that decides a confidence it is that of writing any token which leads to a confidence: which of them is for the
 first term alone, and nothing but the anchor keeps the others out.
 
-Labels are verdicts, or with ``teacher: probe`` the probability that a linear probe of the hidden state in front of the
-confidence gives (`polymode.probe`), from a fit that never saw the question, with the mean of the verdicts in each slot.
-It says the same on average with far less noise; where the probe is no better than the slots' means it adds nothing.
+Labels are verdicts, and a deciding token's loss is sum_u p(u) loss(u, y_i); or with ``teacher: probe`` labels are the
+probability that a linear probe of the hidden state in front of the confidence gives (`polymode.probe`), from a fit that
+never saw the question, with the mean of the verdicts in each slot. It says the same on average with far less noise;
+where the probe is no better than the slots' means it adds nothing. Without the noise, probabilities can be moved by
+mirror descent instead of by the gradient of the expected loss (`polymode.training.expected_score.expected_losses`),
+which learns far more from as many steps (docs/results.md).
 """
 
 from __future__ import annotations
