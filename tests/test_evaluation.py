@@ -238,6 +238,25 @@ def test_points_by_n_and_the_isotonic_curve_are_those_of_the_answers() -> None:
     assert rates == sorted(rates) and rates[-1] == 1  # .2, .3 wrong; .5, .6, .9 right, and cold at .7
 
 
+def test_hits_by_expected_hits_have_the_interval_of_their_bin() -> None:
+    def one(number: int, confidence: float, answer: str) -> Completion:
+        example = dataclasses.replace(FLU_OR_COLD, id=str(number), question=f"{number}?")
+        return completion(example, ("flu", confidence), (answer, confidence))
+
+    sure = [one(number, 0.95, "cold") for number in range(5)]  # sum 1.9, both right
+    unsure = [one(number, 0.25, "cold" if number % 2 else "x") for number in range(10, 30)]  # sum .5
+    evaluation = evaluate([*sure, *unsure], n_boot=200)
+    points = {round(point["low"], 9): point for point in evaluation.curves["expected_hits"]}
+    assert [low for low, point in points.items() if point["count"]] == [0.4, 1.8]
+    unseen = 1 - 0.025 ** (1 / 5)  # share of other questions, of which none was among five
+    assert (points[1.8]["hits_low"], points[1.8]["hits_high"]) == pytest.approx((2 * (1 - unseen), 2))
+    half = 2.093 * 0.513 / 20**0.5  # a t interval for the mean of 20 hits, 1 and 2
+    assert points[0.4]["hits"] == 1.5
+    assert (points[0.4]["hits_low"], points[0.4]["hits_high"]) == pytest.approx((1.5 - half, 1.5 + half), abs=0.05)
+    assert math.isnan(points[0.0]["hits_low"])
+    assert not any(name.startswith("hits_by_expected") for name in evaluation.metrics)
+
+
 def test_compare_pairs_on_shared_questions() -> None:
     both = [completion(FLU_OR_COLD, ("flu", 0.5), ("cold", 0.5)), completion(ONE_OF_THREE, ("cold", 0.7), ("y", 0.2))]
     worse = [completion(ONE_OF_THREE, ("flu", 0.5), ("x", 0.1)), completion(FLU_OR_COLD, ("flu", 0.5), ("x", 0.1))]

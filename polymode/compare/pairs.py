@@ -15,7 +15,7 @@ from polymode import runs
 from polymode.compare.columns import DEEP_METRICS, Column, Run, deep_folder, with_deep
 from polymode.errors import ConfigError
 from polymode.evaluation import Evaluation, compare, evaluate
-from polymode.evaluation.curves import CURVE, EXCESS
+from polymode.evaluation.curves import CURVE, POINTS
 from polymode.report.arms import combine
 from polymode.report.differences import Difference
 from polymode.report.equal_tokens import METRIC as EQUAL_TOKENS
@@ -142,7 +142,7 @@ def _pair(
         names, used = [EQUAL_TOKENS, *DEEP_METRICS], (deep[0], deep[1])
     first, second = (_only(_with_equal_tokens(side, m), names) for side, m in zip(used, completions, strict=True))
     differences |= compare(first, second, n_boot=n_boot)
-    return {name: estimate for name, estimate in differences.items() if not name.startswith((CURVE, EXCESS))}
+    return {name: estimate for name, estimate in differences.items() if not name.startswith(POINTS)}
 
 
 def _share(first: Evaluation, second: Evaluation) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -12,13 +13,17 @@ from polymode.metrics import calibration, coverage, diversity, selective
 from polymode.metrics.isotonic import isotonic_from_sums
 from polymode.metrics.layout import SumLayout
 from polymode.metrics.table import DECIMALS, Floats, Ints, JudgedTable, Tables, compress
-from polymode.uncertainty import Estimate, Statistic, mean_of_items
+from polymode.uncertainty import Estimate, Statistic, SumStatistic, mean_of_items, ratio
 
 Points = list[dict[str, Any]]
 CURVE = "unique_references@"
 """Before the number of answers m, the name of the statistic U(m): a point of a curve, not a metric."""
 EXCESS = "sum_minus_hits@"
 """Before the number N of true answers, the name of a point of the curve ``sum_by_n_true``."""
+HITS = "hits_by_expected@"
+"""Before the number of a bin, the name of a point of the curve ``expected_hits``."""
+POINTS = (CURVE, EXCESS, HITS)
+"""What names of points begin with, which are estimated like metrics and are none."""
 
 
 def curves_of(
@@ -39,7 +44,7 @@ def curves_of(
         "coverage_at": _points(estimates, "coverage@", "n"),
         "reliability": _bins(totals.of_bins, 1.0, "confidence", "hit_rate"),
         "reliability_isotonic": _reliability_isotonic(layout.groups_U, *totals.of_groups),
-        "expected_hits": _bins(totals.of_sets, float(max(layout.k, 1)), "expected", "hits"),
+        "expected_hits": _expected_hits(totals.of_sets, float(max(layout.k, 1)), estimates),
         "unique_answers_histogram": [{"unique": u, "questions": n} for u, n in sorted(totals.unique.items())],
         "risk_coverage": _risk_coverage(*totals.of_tops),
         "sum_by_n_true": _sum_by_n_true(totals, estimates),
@@ -115,6 +120,35 @@ def _bins(sums_B: calibration.BinSums, top: float, x: str, y: str) -> Points:
     return [
         {"low": low, "high": high, "count": int(n), x: mean_x, y: mean_y}
         for low, high, n, mean_x, mean_y in zip(*columns, strict=True)
+    ]
+
+
+def hits_by_expected(expected_hits_error: Statistic, k: int) -> dict[str, Statistic]:
+    """Mean hits of the sets in each bin of the expected hits, by `HITS` and the number of the bin.
+
+    Args:
+        expected_hits_error: the metric, whose sums of each question and bin these are too.
+        k: answers of a set.
+    """
+    assert isinstance(expected_hits_error, SumStatistic)
+    count_P_B, _, hits_P_B = expected_hits_error.sums
+
+    def mean_in(b: int) -> Callable[..., Floats]:
+        return lambda count_B, hits_B: ratio(hits_B[..., b], count_B[..., b])
+
+    return {
+        f"{HITS}{b}": SumStatistic(
+            (count_P_B, hits_P_B), mean_in(b), int(count_P_B[:, b].sum()), limits=(0.0, k), support=(count_P_B[:, b],)
+        )
+        for b in range(count_P_B.shape[1])
+    }
+
+
+def _expected_hits(sums_B: calibration.BinSums, top: float, estimates: Mapping[str, Estimate]) -> Points:
+    intervals = [estimates.get(f"{HITS}{b}") for b in range(len(sums_B.count))]
+    return [
+        {**point, "hits_low": math.nan if one is None else one.low, "hits_high": math.nan if one is None else one.high}
+        for point, one in zip(_bins(sums_B, top, "expected", "hits"), intervals, strict=True)
     ]
 
 

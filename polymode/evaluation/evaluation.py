@@ -15,7 +15,7 @@ from tqdm import tqdm
 from polymode import runs
 from polymode.errors import ConfigError, RecordError
 from polymode.evaluation.columns import STATUSES, ColumnStore, columns_of
-from polymode.evaluation.curves import CURVE, EXCESS
+from polymode.evaluation.curves import POINTS
 from polymode.evaluation.judged import SHOW_AFTER
 from polymode.evaluation.judging import check_confidences, is_ranked, judge_completions, pool_of
 from polymode.evaluation.losses import Losses
@@ -239,7 +239,7 @@ def measure(
             **{name: count for name, count in counts.items() if count},
             "statuses": dict(zip(STATUSES, statuses, strict=True)),
         },
-        metrics={name: estimate for name, estimate in estimates.items() if not name.startswith((CURVE, EXCESS))},
+        metrics={name: estimate for name, estimate in estimates.items() if not name.startswith(POINTS)},
         curves=reduction.curves,
         source=source,
         columns=columns,

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from polymode.evaluation.columns import Columns, ColumnStore
-from polymode.evaluation.curves import CURVE, Points, curves_of, excess_by_n_true
+from polymode.evaluation.curves import CURVE, Points, curves_of, excess_by_n_true, hits_by_expected
 from polymode.evaluation.judging import is_ranked
 from polymode.metrics.layout import SumLayout
 from polymode.metrics.own import own_statistics
@@ -96,7 +96,8 @@ def _statistics(part: Columns, layout: SumLayout, metrics: Sequence[str], *, own
     built_in = statistics_of(*tables, part.overlaps_P_4, layout)
     further = own_statistics(metrics, tables.sets, built_in)
     curve = {f"{CURVE}{m}": one for m, one in of_unique_references(tables.completions, layout).items()}
-    return {**built_in, **further, **curve, **excess_by_n_true(tables.sets, layout.n_true_U.tolist())}
+    curve |= excess_by_n_true(tables.sets, layout.n_true_U.tolist())
+    return {**built_in, **further, **curve, **hits_by_expected(built_in["expected_hits_error"], layout.k)}
 
 
 def _has_own_confidences(view: Mapping[str, Any]) -> bool:

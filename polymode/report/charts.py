@@ -129,13 +129,11 @@ def bins_chart(
     alt: str,
     x_label: str,
     y_label: str,
-    intervals: bool,
     steps: FloatArray | None = None,
 ) -> Markup:
     """Outcome against prediction with the diagonal of perfect calibration; counts per bin as bars below.
 
-    ``intervals`` draws 95% Wilson intervals of a rate, taking answers as independent; ``steps`` are points (n, 2) of a
-    rising curve.
+    ``y_low`` and ``y_high`` of a bin are its interval, NaN for none; ``steps`` are points (n, 2) of a rising curve.
     """
     limit = max([1.0, *(v for b in bins for v in (b["high"], b["x"], b["y"]) if math.isfinite(v))])
     filled = [b for b in bins if b["count"] > 0]
@@ -144,9 +142,8 @@ def bins_chart(
         top, below = fig.subplots(2, 1, sharex=True, height_ratios=(3.2, 1))
         top.plot([0, limit], [0, limit], color=COLOURS["muted"][0], linewidth=1, dashes=(4, 3))
         xs, ys = [b["x"] for b in filled], [b["y"] for b in filled]
-        if intervals:
-            lows, highs = zip(*(wilson(b["y"], b["count"]) for b in filled), strict=True)
-            top.vlines(xs, lows, highs, color=colour, linewidth=1.4, alpha=0.75)
+        lows, highs = [b["y_low"] for b in filled], [b["y_high"] for b in filled]
+        top.vlines(xs, lows, highs, color=colour, linewidth=1.4, alpha=0.75)
         if steps is not None and len(steps):
             top.step(*steps.T, where="mid", color=COLOURS["muted"][0], linewidth=1.1)
         top.plot(xs, ys, color=colour, linewidth=1.2, marker=style.marker, markersize=4.8)
@@ -160,18 +157,34 @@ def bins_chart(
     return out[0]
 
 
-def histogram(counts: Mapping[int, float], style: Style, *, alt: str, x_label: str, x_max: int, y_max: float) -> Markup:
-    """Share of questions by a whole number from 1 to ``x_max``; a line marks the mean."""
+def histogram(
+    counts: Mapping[int, float],
+    style: Style,
+    *,
+    alt: str,
+    x_label: str,
+    x_max: int,
+    y_max: float,
+    n: float,
+    mean: str,
+) -> Markup:
+    """Share of questions by a whole number from 1 to ``x_max``, with intervals for ``n`` questions.
+
+    A line marks the mean; ``mean`` are the words beside it.
+    """
     total = sum(counts.values())
-    mean = sum(value * count for value, count in counts.items()) / total
+    at = sum(value * count for value, count in counts.items()) / total
     colour = COLOURS[style.colour][0]
     with _panel(alt, 1.8, _NARROW) as (fig, out):
         axes = fig.subplots()
-        axes.bar(list(counts), [count / total for count in counts.values()], 0.8, color=colour, alpha=0.75, linewidth=0)
-        axes.axvline(mean, color=COLOURS["ink"][0], linewidth=1.2, dashes=(3, 2))
-        is_left = mean < x_max * 0.7
+        shares = [count / total for count in counts.values()]
+        axes.bar(list(counts), shares, 0.8, color=colour, alpha=0.75, linewidth=0)
+        lows, highs = zip(*(wilson(share, n) for share in shares), strict=True)
+        axes.vlines(list(counts), lows, highs, color=COLOURS["ink"][0], linewidth=0.9, alpha=0.8)
+        axes.axvline(at, color=COLOURS["ink"][0], linewidth=1.2, dashes=(3, 2))
+        is_left = at < x_max * 0.55
         axes.annotate(
-            f"mean {mean:.1f}", (mean, 1.0), xycoords=("data", "axes fraction"), xytext=(5 if is_left else -5, 0),
+            mean, (at, 1.0), xycoords=("data", "axes fraction"), xytext=(5 if is_left else -5, 0),
             textcoords="offset points", ha="left" if is_left else "right", va="top",
         )  # fmt: skip
         axes.locator_params(axis="x", integer=True)

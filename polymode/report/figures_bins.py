@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import isotonic_regression
 
+from polymode.metrics.diversity import N_UNIQUE
 from polymode.report import charts
 from polymode.report.arms import ArmData, FloatArray, Line, merge_bins, number
 from polymode.report.panels import Figure, Panel, Styled, curves_of, figure_of_curves
@@ -31,7 +33,7 @@ def reliability(arms: Styled) -> Figure | None:
         ),
         ("confidence", "stated confidence"),
         ("hit_rate", "share that are hits"),
-        intervals=True,
+        _wilson_reach,
     )
 
 
@@ -43,21 +45,45 @@ def expected_hits(arms: Styled) -> Figure | None:
             "expected-hits",
             "Hits (count) by expected hits (sum of confidences)",
             "Sets are binned by the sum of their confidences, which is the number of hits to expect. Dashed diagonal: "
-            "perfect calibration. Bars: number of sets per bin.",
+            "perfect calibration. Whiskers: 95% intervals over questions, and over seeds where there are several. "
+            "Bars: number of sets per bin.",
         ),
         ("expected", "sum of confidences in a set"),
         ("hits", "hits in the set"),
-        intervals=False,
+        _reach_over_seeds,
     )
 
 
-def _bin_figure(
-    arms: Styled, figure: Figure, x: tuple[str, str], y: tuple[str, str], *, intervals: bool
-) -> Figure | None:
+Seeds = Sequence[Sequence[Mapping[str, Any]]]
+Reach = Callable[[Mapping[str, float], Seeds], tuple[float, float]]
+"""How far below and above its value the interval of a bin reaches, from the merged bin and the points of each seed."""
+
+
+def _wilson_reach(merged: Mapping[str, float], _seeds: Seeds) -> tuple[float, float]:
+    if not merged["count"]:
+        return math.nan, math.nan
+    low, high = charts.wilson(merged["y"], merged["count"])
+    return merged["y"] - low, high - merged["y"]
+
+
+def _reach_over_seeds(merged: Mapping[str, float], seeds: Seeds) -> tuple[float, float]:
+    """That of the mean over seeds, from the interval of each; none in older files."""
+    own = [p for p in chain.from_iterable(seeds) if number(p.get("low")) == merged["low"]]
+    hits, lows, highs = ([number(p.get(name)) for p in own] for name in ("hits", "hits_low", "hits_high"))
+    estimates = [Estimate(*one, 1) for one in zip(hits, lows, highs, strict=True)]
+    value, low, high = over_seeds(estimates, (-math.inf, math.inf))
+    return value - low, high - value
+
+
+def _bin_figure(arms: Styled, figure: Figure, x: tuple[str, str], y: tuple[str, str], reach: Reach) -> Figure | None:
     """The figure with a panel per arm; ``x`` and ``y`` are a field of the curve's points and its label."""
     panels = []
     for data, style in arms:
-        bins = merge_bins(data.rows(figure.id.replace("-", "_")), x[0], y[0])
+        seeds = data.rows(figure.id.replace("-", "_"))
+        bins = merge_bins(seeds, x[0], y[0])
+        for one in bins:
+            below, above = reach(one, seeds)
+            one |= {"y_low": one["y"] - below, "y_high": one["y"] + above}
         filled = [b for b in bins if b["count"] > 0]
         if not filled:
             continue
@@ -68,7 +94,7 @@ def _bin_figure(
             f"{int(total):,} in all, mean distance from the diagonal {gap:.3f}."
         )
         steps = _steps(data, f"{figure.id}_isotonic", x[0], y[0])
-        svg = charts.bins_chart(bins, style, alt=alt, x_label=x[1], y_label=y[1], intervals=intervals, steps=steps)
+        svg = charts.bins_chart(bins, style, alt=alt, x_label=x[1], y_label=y[1], steps=steps)
         panels.append(Panel(svg, data.arm.label, style))
     return replace(figure, panels=tuple(panels)) if panels else None
 
@@ -132,24 +158,29 @@ def unique_answers(arms: Styled) -> Figure | None:
             if math.isfinite(value) and questions > 0:
                 counts[int(value)] += int(questions)
         if counts:
-            histograms.append((data.arm.label, style, counts))
+            mean, n_seeds = data.cell(f"unique_answers@{N_UNIQUE}"), len(data.rows("unique_answers_histogram"))
+            histograms.append((data.arm.label, style, counts, counts.total() / n_seeds, mean))
     if not histograms:
         return None
-    x_max = max(max(counts) for _, _, counts in histograms)
-    y_max = max(max(counts.values()) / counts.total() for _, _, counts in histograms)
+    x_max = max(max(counts) for _, _, counts, *_ in histograms)
     panels = []
-    for label, style, counts in histograms:
-        mean = sum(value * count for value, count in counts.items()) / counts.total()
+    tops = [charts.wilson(max(counts.values()) / counts.total(), n)[1] for _, _, counts, n, _ in histograms]
+    for label, style, counts, n, cell in histograms:
+        mean = f"mean {sum(value * count for value, count in counts.items()) / counts.total():.1f}"
+        if math.isfinite(cell.low) and math.isfinite(cell.high):
+            mean += f" [{cell.low:.1f}, {cell.high:.1f}]"
         alt = (
-            f"Histogram. {label}: distinct answers among 30 per question, "
-            f"from {min(counts)} to {max(counts)}, mean {mean:.1f}."
+            f"Histogram. {label}: distinct answers among 30 per question, from {min(counts)} to {max(counts)}, {mean}."
         )
-        svg = charts.histogram(counts, style, alt=alt, x_label="distinct answers among 30", x_max=x_max, y_max=y_max)
+        svg = charts.histogram(
+            counts, style, alt=alt, x_label="distinct answers among 30", x_max=x_max, y_max=max(tops), n=n, mean=mean
+        )
         panels.append(Panel(svg, label, style))
     return Figure(
         "unique-answers",
         "Distinct answers among 30 (count) by share of questions (%)",
         "Each question is asked until 30 answers are drawn; answers equal in meaning count once. All panels share "
-        "their axes. Dashed line: mean.",
+        "their axes. Whiskers: 95% Wilson intervals, for the questions of one seed. Dashed line: mean, with its "
+        "interval over questions, and over seeds where there are several.",
         tuple(panels),
     )

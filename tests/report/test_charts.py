@@ -75,7 +75,7 @@ def test_scatter_and_bins_take_missing_intervals_and_empty_bins():
     cell = Cell(2.0)
     assert "<svg" in charts.scatter([(cell, Cell(1.0, 0.9, 1.1), style)], alt="a", x_label="x", y_label="y")
     bins = [
-        {"low": 0.0, "high": 0.5, "count": 4.0, "x": 0.2, "y": 0.3},
-        {"low": 0.5, "high": 1.0, "count": 0.0, "x": math.nan, "y": math.nan},
+        {"low": 0.0, "high": 0.5, "count": 4.0, "x": 0.2, "y": 0.3, "y_low": math.nan, "y_high": math.nan},
+        {"low": 0.5, "high": 1.0, "count": 0.0, "x": math.nan, "y": math.nan, "y_low": math.nan, "y_high": math.nan},
     ]
-    assert "<svg" in charts.bins_chart(bins, style, alt="a", x_label="x", y_label="y", intervals=True)
+    assert "<svg" in charts.bins_chart(bins, style, alt="a", x_label="x", y_label="y")

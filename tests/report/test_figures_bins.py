@@ -6,9 +6,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from polymode.report import charts
 from polymode.report.arms import ArmData, read_arm
 from polymode.report.charts import assign_styles
-from polymode.report.figures_bins import _excess, _steps, reliability, sum_by_n_true
+from polymode.report.figures_bins import (
+    _excess,
+    _reach_over_seeds,
+    _steps,
+    expected_hits,
+    reliability,
+    sum_by_n_true,
+    unique_answers,
+)
 
 POINT = {"n_true": 2, "count": 40, "questions": 20, "mean_sum_confidence": 1.4, "mean_hits": 1.0}
 
@@ -69,3 +78,37 @@ def test_the_curve_is_drawn_where_there_is_one(arm: ArmData) -> None:
     drawn = reliability([(data, style)])
     assert without is not None and drawn is not None
     assert drawn.panels[0].svg.count("<path") > without.panels[0].svg.count("<path")
+
+
+BIN = {"low": 0.0, "high": 1.5, "count": 40, "expected": 1.0, "hits": 1.2}
+
+
+def test_hits_by_expected_hits_have_whiskers_where_the_file_has_intervals(arm: ArmData) -> None:
+    style = assign_styles(["multi-rlcr"])[0]
+    old, new = [BIN], [{**BIN, "hits_low": 0.9, "hits_high": 1.4}]
+    without, drawn = (expected_hits([(with_points(arm, "expected_hits", one), style)]) for one in (old, new))
+    assert without is not None and drawn is not None
+    assert without.panels[0].svg != drawn.panels[0].svg
+    assert "Whiskers: 95% intervals over questions" in drawn.caption
+    assert _reach_over_seeds(BIN, [new]) == pytest.approx((0.3, 0.2))
+    assert np.isnan(_reach_over_seeds(BIN, [old])).all()
+
+
+def test_seeds_widen_the_interval_of_a_bin(arm: ArmData) -> None:
+    seeds = [[{**BIN, "hits": hits, "hits_low": hits - 0.1, "hits_high": hits + 0.1}] for hits in (1.0, 1.2)]
+    half = math.hypot(0.1, 12.7062 * 0.1)  # s / sqrt(2) = 0.1, and t of one degree of freedom
+    assert _reach_over_seeds(BIN, seeds) == pytest.approx((half, half), abs=1e-4)
+    assert _reach_over_seeds(BIN, [seeds[0], [{**BIN, "low": 1.5, "hits": 9.0}]]) == pytest.approx((0.1, 0.1))
+
+
+def test_distinct_answers_have_intervals_of_the_questions_of_one_seed(
+    arm: ArmData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts: list[float] = []
+    wilson = charts.wilson
+    monkeypatch.setattr(charts, "wilson", lambda share, n: counts.append(n) or wilson(share, n))
+    points = [{"unique": 3, "questions": 8}, {"unique": 5, "questions": 2}]
+    figure = unique_answers([(with_points(arm, "unique_answers_histogram", points, points), assign_styles(["m"])[0])])
+    assert figure is not None and set(counts) == {10}  # 20 values of 10 questions
+    cell = arm.cell("unique_answers@30")
+    assert f"mean 3.4 [{cell.low:.1f}, {cell.high:.1f}]" in str(figure.panels[0].svg)
