@@ -67,7 +67,7 @@ class Evidence:
         if self.kind == GUARANTEE:
             return f"the guarantee on {self.name} does not hold any more for the questions that are asked now"
         what = "questions" if self.kind == QUESTIONS else "confidences"
-        return f"the {what} are not those of the calibration any more: their {self.name} has changed"
+        return f"the {what} are not those of the calibration any more, by their {self.name}"
 
 
 class _Watch:

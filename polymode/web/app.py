@@ -176,7 +176,7 @@ def _finished(
         hosts=access.hosts,
         limits=access.limits,
         metrics=server_metrics,
-        paths={getattr(route, "path", "") for route in app.routes},
+        paths={"/openapi.json", *app.openapi()["paths"]},
         pages=site,
         base_path=access.base_path,
     )
@@ -188,7 +188,8 @@ def _finished(
             allow_headers=["*"],
             expose_headers=["Retry-After", "X-Request-Id"],
         )
-    describe(app, None if answer_service is None else answer_service.serving.policy)
+    policy = None if answer_service is None else answer_service.serving.policy
+    describe(app, policy, [AnswerSetRequest, ChatRequest, TypedRequest])
     return app
 
 

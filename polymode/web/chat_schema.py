@@ -149,7 +149,7 @@ class ChatRequest(Strict):
     prompt_cache_retention: str | None = Field(None, description="no effect")
     service_tier: str | None = Field(None, description="no effect")
     metadata: dict[str, Any] | None = Field(None, description="no effect")
-    store: bool | None = Field(None, description="no effect: nothing is stored")
+    store: bool | None = Field(None, description="no effect: the server's own settings say what is stored")
     parallel_tool_calls: bool | None = Field(None, description="no effect: there are no tools")
     tool_choice: Literal["none", "auto"] | None = Field(None, description="none or auto: there are no tools")
     function_call: Literal["none", "auto"] | None = Field(None, description="none or auto: there are no functions")
@@ -168,7 +168,7 @@ class ChatRequest(Strict):
     audio: None = Field(None, description="nothing")
     prediction: None = Field(None, description="nothing")
     reasoning_effort: None = Field(None, description="nothing: the policy belongs to the model as it is served")
-    verbosity: None = Field(None, description="nothing")
+    verbosity: Literal["medium"] | None = Field(None, description="medium")
     web_search_options: None = Field(None, description="nothing")
 
     _unused = model_validator(mode="before")(_without_tools)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI
@@ -13,9 +14,7 @@ from pydantic import BaseModel
 from polymode.policy import Policy
 from polymode.policy.policy import RISK
 from polymode.web.chat_replies import ChatChunk
-from polymode.web.chat_schema import ChatRequest
 from polymode.web.problems import PROBLEM_TYPE, ErrorReply, ProblemBody
-from polymode.web.schema import AnswerSetRequest
 
 QUESTION_STATUSES = (400, 401, 403, 408, 413, 421, 422, 429, 500, 503, 504)
 """Of requests with a question that are not answered."""
@@ -70,8 +69,14 @@ PLAIN_TEXT: dict[int | str, dict[str, Any]] = {
 """Metrics for Prometheus."""
 
 
-def describe(app: FastAPI, policy: Policy | None) -> None:
-    """Complete the application's description: schemas that no path declares, classes of risk, groups of the policy."""
+def describe(app: FastAPI, policy: Policy | None, bodies: Sequence[type[BaseModel]]) -> None:
+    """Complete the application's description: schemas that no path declares, classes of risk, groups of the policy.
+
+    Args:
+        app: the application.
+        policy: that decides; None where nothing is answered.
+        bodies: of requests that name a class of risk.
+    """
     build = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -80,7 +85,7 @@ def describe(app: FastAPI, policy: Policy | None) -> None:
         for model in (ProblemBody, ErrorReply, *((ChatChunk,) if policy is not None else ())):
             _add(schemas, model)
         if policy is not None:
-            for body in (AnswerSetRequest, ChatRequest):
+            for body in bodies:
                 _name_groups(schemas[body.__name__], policy)
         return description
 

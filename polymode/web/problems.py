@@ -137,13 +137,17 @@ def error_of(problem: Problem, request_id: str) -> dict[str, Any]:
     return {"error": {**own, **problem.body(request_id)}}
 
 
-def problem_of(errors: Sequence[Mapping[str, Any]], model: type[BaseModel]) -> Problem:
-    """The first of pydantic's errors about a body of ``model``."""
-    error = errors[0]
-    kind, _, *parts = error["type"], *error["loc"]
-    # Between fields stand names of the alternatives of a union, such as list[TextPart], which say nothing to a client.
-    is_field = [isinstance(part, int) or part.isidentifier() or kind == "extra_forbidden" for part in parts]
-    path = [str(part) for part, is_own in zip(parts, is_field, strict=True) if is_own]
+def problem_of(errors: Sequence[Mapping[str, Any]], model: type[BaseModel], body: object) -> Problem:
+    """The first of pydantic's errors about a ``body`` of ``model``; of the alternatives of a value the deepest one.
+
+    A message's content, for example, is neither a text nor a list of texts: that its second part is an image says more
+    than that it is no text.
+    """
+    paths = [_path(error, body) for error in errors]
+    depths = [len(path) if path[: len(paths[0])] == paths[0] else -1 for path in paths]
+    place = depths.index(max(depths))
+    error, path = errors[place], paths[place]
+    kind = error["type"]
     fields = ", ".join(model.model_fields)
     if kind == "json_invalid":
         return Problem(400, "not JSON", field="body", allowed="a JSON object", fix="send valid JSON")
@@ -152,13 +156,31 @@ def problem_of(errors: Sequence[Mapping[str, Any]], model: type[BaseModel]) -> P
         return Problem(422, "not a JSON object", field="body", allowed=f"a JSON object with {fields}", fix=fix)
     field, value = ".".join(path), error.get("input")
     if kind == "extra_forbidden":
-        return Problem(422, "unknown field", field=field, value=value, allowed=f"one of {fields}", fix="leave it out")
+        allowed = f"one of {fields}" if len(path) == 1 else "as GET /openapi.json describes them"
+        return Problem(422, "unknown field", field=field, value=value, allowed=allowed, fix="leave it out")
     description = model.model_fields[path[0]].description if path[0] in model.model_fields else None
     if kind == "missing":
         return Problem(422, "a field is missing", field=field, allowed=description, fix="add it")
     message = " ".join(str(error["msg"]).split())
     fix = f"change it: {message[:1].lower()}{message[1:]}"
     return Problem(422, "a value is not allowed", field=field, value=value, allowed=description, fix=fix)
+
+
+def _path(error: Mapping[str, Any], body: object) -> list[str]:
+    """Names and places of the fields that lead to an error.
+
+    Between them stand names of the alternatives of a union, such as list[TextPart], which say nothing to a client.
+    """
+    path: list[str] = []
+    value, parts = body, error["loc"][1:]
+    for number, part in enumerate(parts, 1):
+        try:
+            value = value[part]  # type: ignore[index]
+        except (LookupError, TypeError):
+            if error["type"] != "missing" or number < len(parts):
+                continue
+        path.append(str(part))
+    return path
 
 
 def problem_of_exception(exc: Exception, model: type[BaseModel] | None = None) -> Problem:
@@ -171,7 +193,7 @@ def problem_of_exception(exc: Exception, model: type[BaseModel] | None = None) -
     if isinstance(exc, Problem):
         return exc
     if isinstance(exc, RequestValidationError) and model is not None:
-        return problem_of(exc.errors(), model)
+        return problem_of(exc.errors(), model, exc.body)
     if isinstance(exc, HTTPException):
         messages = {
             400: ("the body cannot be read", "send valid JSON"),

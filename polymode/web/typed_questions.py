@@ -21,7 +21,7 @@ from polymode.web.description import QUESTION_STATUSES, responses
 from polymode.web.gate import run_until_disconnect
 from polymode.web.keys import Caller
 from polymode.web.problems import Problem, SafeJSON
-from polymode.web.schema import MAX_QUESTION_CHARS, AnswerSetReply, AnswerSetRequest, QuestionText, Strict
+from polymode.web.schema import MAX_QUESTION_CHARS, AnswerSetReply, AnswerSetRequest, Meta, QuestionText, Risk, Strict
 
 PATH = "/v1/systemone"
 UNLIKE = "the options were given with the question, those of the calibration were not"
@@ -50,6 +50,8 @@ class TypedRequest(Strict):
         description=f"1 to {MAX_QUESTIONS} questions of the type choice, by any names"
     )
     model: str | None = Field(None, description="any name: the model that is served answers, and the reply names it")
+    risk: Risk = Field("normal", description="risk of the questions: a class of the policy, else normal or high")
+    meta: Meta = Field({}, description="an object with the field by which the policy tells questions apart")
 
 
 class ChoiceAnswer(BaseModel):
@@ -96,7 +98,7 @@ def typed_paths(answer_service: AnswerService) -> APIRouter:
         async def ask(number: int, name: str) -> AnswerSetReply:
             n = len(body.questions[name].criteria)
             k = serving.policy.k or min(serving.k, n)
-            own = AnswerSetRequest(question=texts[name], k=k, risk="normal", meta={}, seed=None)
+            own = AnswerSetRequest(question=texts[name], k=k, risk=body.risk, meta=body.meta, seed=None)
             id_ = f"{request.state.request_id}-{number}"  # items of the review queue have different names
             reply, _ = await answer_service.answer(own, id_, caller=caller, unlike=UNLIKE)
             return reply.visible_to(caller)

@@ -94,7 +94,7 @@ def test_a_change_of_questions_is_told_from_one_of_confidences() -> None:
     drift.observe({m.QUESTIONS: inputs.tolist(), m.SETS: sets.tolist()}, u)
     [alarm] = [one for one in drift.evidence() if one.is_alarm]
     assert (alarm.kind, alarm.name) == (m.QUESTIONS, "length") and 300 < (alarm.alarm_at or 0) < 600
-    assert alarm.sentence == "the questions are not those of the calibration any more: their length has changed"
+    assert alarm.sentence == "the questions are not those of the calibration any more, by their length"
 
 
 def test_it_watches_a_bounded_number_of_questions(monkeypatch: pytest.MonkeyPatch) -> None:

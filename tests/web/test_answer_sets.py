@@ -19,6 +19,7 @@ from polymode.policy.inputs import fit_input_check
 from polymode.tasks.lab.clinic import Clinic
 from polymode.types import AnswerSet, Decision
 from polymode.web.app import create_app
+from polymode.web.pages.site import PageOptions
 
 from .conftest import CONDITIONS, FITTED, POLICY, SURE, Model, Start, serving
 
@@ -546,6 +547,17 @@ def test_metrics_count_requests_decisions_batches_and_tokens(start: Start, model
         "polymode_batch_size_sum": 3,
     }.items():
         assert value_of(reply.text, line) == value, line
+
+
+def test_every_path_of_the_api_is_counted_by_its_name(start: Start) -> None:
+    client = start(pages=PageOptions())
+    paths = set(client.get("/openapi.json").json()["paths"]) | {"/openapi.json"}
+    posted = {path for path in paths if client.get(path).status_code == 405}
+    assert {"/v1/chat/completions", "/v1/systemone"} <= posted
+    for path in posted:
+        client.post(path, json={})
+    counted = client.get("/metrics").text
+    assert all(f'{{path="{path}"}}' in counted for path in paths) and 'path="other"' not in counted
 
 
 def test_questions_and_answers_are_not_logged(start: Start, caplog: pytest.LogCaptureFixture) -> None:

@@ -110,7 +110,7 @@ def test_sampling_fields_are_kept_to_and_void_the_guarantee(model: Model) -> Non
         {"prompt_cache_key": "a", "safety_identifier": "b", "prompt_cache_retention": "24h", "audio": None},
         {"tool_choice": "none", "tools": [{"type": "function", "function": {"name": "f"}}]},
         {"tool_choice": "auto", "function_call": "none", "functions": [{"name": "f"}]},
-        {"response_format": {"type": "text"}, "stop": "", "reasoning_effort": None},
+        {"response_format": {"type": "text"}, "stop": "", "reasoning_effort": None, "verbosity": "medium"},
     ],
 )
 def test_fields_that_change_nothing_are_taken(model: Model, fields: dict[str, Any]) -> None:
@@ -133,6 +133,19 @@ def test_fields_that_change_nothing_are_taken(model: Model, fields: dict[str, An
         ({"messages": [{"role": "system", "content": "x"}]}, "messages.0.role", "one message with role user"),
         ({"messages": [*ASK["messages"], {"role": "assistant", "content": "x"}]}, "messages.1.role", "at the end"),
         ({"messages": [{"role": "tool", "content": "x", "tool_call_id": "1"}]}, "messages.0.role", "role user"),
+        (
+            {
+                "messages": [
+                    {"role": "user", "content": [{"type": "text", "text": "x"}, {"type": "image_url", "image_url": {}}]}
+                ]
+            },
+            "messages.0.content.1.type",
+            "input should be 'text'",
+        ),
+        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages.0.content.0.text", "add it"),
+        ({"stream_options": {"include all": True}}, "stream_options.include all", "leave it out"),
+        ({"extra_body": {"meta": {"ward no": []}}}, "meta.ward no", "a valid string"),
+        ({"verbosity": "high"}, "verbosity", "allowed: medium)"),
         ({"messages": []}, "messages", "the last one with role user"),
         ({"messages": [{"role": "user", "content": "x" * 9_000}] * 2}, "messages", "too long"),
         ({"response_format": {"type": "grammar"}}, "response_format.type", "AnswerSetReply"),

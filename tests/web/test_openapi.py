@@ -115,3 +115,6 @@ def test_the_description_names_the_classes_of_the_policy(start: Start) -> None:
     assert by_ward["properties"]["meta"]["properties"] == {"ward": {"type": "string", "enum": ["3"]}}
     assert by_ward["required"] == ["meta", "question"]
     assert by_ward["properties"]["risk"]["enum"] == ["normal", "high"]
+    schemas = start({"policy": Policy(by="risk", groups={"low": Policy()})}).app.openapi()["components"]["schemas"]  # type: ignore[attr-defined]
+    for body in ("ChatRequest", "TypedRequest"):
+        assert schemas[body]["properties"]["risk"]["enum"] == ["low"] and "risk" in schemas[body]["required"]

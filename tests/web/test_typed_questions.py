@@ -131,6 +131,18 @@ def test_what_is_refused_names_the_field(start: Start, change: dict[str, Any], f
     assert reply.json()["field"].startswith(field) and reply.json()["fix"]
 
 
+def test_questions_have_the_class_that_the_policy_needs(start: Start) -> None:
+    by_risk = start(
+        {"policy": Policy(k=2, by="risk", groups={"urgent": Policy(answer_at=0.5, k=2)})}, generator=Model(PAIR)
+    )
+    assert by_risk.post(URL, json=BODY).json()["field"] == "risk"
+    assert by_risk.post(URL, json={**BODY, "risk": "urgent"}).json()["answers"]["queue"]["confidence"] == 0.4
+    groups = {"surgery": Policy(answer_at=0.5, k=2)}
+    by_ward = start({"policy": Policy(k=2, by="ward", groups=groups)}, generator=Model(PAIR))
+    assert by_ward.post(URL, json=BODY).json()["field"] == "meta.ward"
+    assert by_ward.post(URL, json={**BODY, "meta": {"ward": "surgery"}}).status_code == 200
+
+
 def test_a_model_that_fails_fails_the_request(start: Start, model: Model) -> None:
     model.fault = lambda prompts: RuntimeError("out of order")
     assert start(OPEN).post(URL, json=BODY).status_code == 503

@@ -128,4 +128,4 @@ def _answer_request(form: Form, by: str) -> AnswerSetRequest:
         return AnswerSetRequest.model_validate(fields)
     except ValidationError as exc:
         errors = [{**error, "loc": ("body", *error["loc"])} for error in exc.errors(include_url=False)]
-        raise problem_of(errors, AnswerSetRequest) from None
+        raise problem_of(errors, AnswerSetRequest, fields) from None
