@@ -22,7 +22,7 @@ from polymode.web.problems import Problem, SafeJSON
 from polymode.web.reviews.export import export_judged, export_records
 from polymode.web.reviews.listing import ORDERS, ItemFilter
 from polymode.web.reviews.queue import ReviewQueue
-from polymode.web.reviews.records import ReviewState
+from polymode.web.reviews.records import ESCALATED, RANDOM, ReviewState
 
 PAGE = 50
 """Items of one page of the list."""
@@ -34,6 +34,9 @@ SORTS = {
     "most-certain": "most confident first",
 }
 assert SORTS.keys() == ORDERS.keys()
+ORIGINS = {ESCALATED: "escalated", RANDOM: "random share"}
+FILTERS = ("q", "risk", "kind", "origin", "assigned", "sort")
+"""Parameters of the address that restrict and order the list."""
 EXPORTS: dict[str, Callable[..., Any]] = {"records": export_records, "judged": export_judged}
 
 
@@ -80,6 +83,7 @@ def _list(request: Request, queue: ReviewQueue) -> Response:
         search=query.get("q", "")[:1000],
         risk=query["risk"] if query.get("risk") in risks else None,
         kind=kinds.get(query.get("kind", "")),
+        origin=query["origin"] if query.get("origin") in ORIGINS else None,
         claimed_by=reviewer if is_mine else None,
         assigned_to={"nobody": "", "me": reviewer}.get(who, who) if who else None,
     )
@@ -92,7 +96,7 @@ def _list(request: Request, queue: ReviewQueue) -> Response:
     counts = queue.counts()
     totals = {state.value: getattr(counts, state.value) for state in ReviewState}
     totals["all"] = sum(totals.values())
-    kept = {name: query[name] for name in ("q", "risk", "kind", "assigned", "sort") if name in query}
+    kept = {name: query[name] for name in FILTERS if name in query}
     return render(
         request,
         "reviews.html",
@@ -104,6 +108,7 @@ def _list(request: Request, queue: ReviewQueue) -> Response:
         is_filtered=bool(kept.keys() - {"sort"}),
         risks=risks,
         kinds=list(kinds),
+        origins=ORIGINS,
         sorts=SORTS,
         sort=sort,
         state_url=lambda state: f"{REVIEWS}?{urlencode({'state': state, **kept})}",
@@ -147,7 +152,7 @@ def _act(queue: ReviewQueue, form: Form, reviewer: str) -> Response:
             failed += 1
         else:
             done += 1
-    back = dict(item for item in form.fields if item[0] in ("state", "q", "risk", "kind", "assigned", "sort", "page"))
+    back = dict(item for item in form.fields if item[0] in ("state", *FILTERS, "page"))
     query = urlencode({**back, "done": "several", "n": done, "failed": failed})
     return RedirectResponse(f"{REVIEWS}?{query}", 303)
 

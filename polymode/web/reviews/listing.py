@@ -33,6 +33,8 @@ class ItemFilter:
     """Text that question, note or completion contain, in capitals or not."""
     risk: str | None = None
     kind: DecisionKind | None = None
+    origin: str | None = None
+    """Why they are in the queue."""
     claimed_by: str | None = None
     assigned_to: str | None = None
     """A reviewer; empty: nobody."""
@@ -50,6 +52,8 @@ class ItemFilter:
             chosen.append(items.c.risk == self.risk)
         if self.kind is not None:
             chosen.append(items.c.kind == self.kind)
+        if self.origin is not None:
+            chosen.append(items.c.origin == self.origin)
         if self.claimed_by is not None:
             chosen += [state_is(ReviewState.CLAIMED, now), items.c.claimed_by == self.claimed_by]
         if self.assigned_to is not None:

@@ -12,6 +12,7 @@ from polymode.web.keys import Caller, Keys, hash_of
 from polymode.web.pages.site import PageOptions
 from polymode.web.reviews import ReviewQueue, ReviewState
 from polymode.web.reviews.listing import ItemFilter
+from polymode.web.reviews.records import RANDOM
 
 from ..conftest import SURE, Model
 from .conftest import HERE, Visit, Visitor, shown_text
@@ -198,6 +199,8 @@ def test_the_list_is_searched_filtered_and_ordered(ann: Visitor, queue: ReviewQu
     assert listed("assigned=ben") == [both] and listed("assigned=nobody") == [chest, fever]
     assert listed("assigned=me") == [] and listed("sort=oldest") == [fever, chest, both]
     assert listed("sort=least-certain&page=99") == [fever, chest, both] and listed("sort=x") == [chest, fever, both]
+    shared = add(queue, "Cough?", origin=RANDOM)
+    assert listed("origin=random") == [shared] and listed("origin=escalated") == [] and len(listed("origin=x")) == 4
     assert "No item is open and matches." in shown_text(ann.get("/reviews?q=zebra").text)
     assert 'value="&lt;b&gt;&#34;"' in ann.get('/reviews?q=<b>"').text
 

@@ -19,10 +19,13 @@ TEXT = (
 )
 
 
-def add(queue: ReviewQueue, question: str = "Fever?", text: str = TEXT, risk: str = "normal") -> int:
+def add(
+    queue: ReviewQueue, question: str = "Fever?", text: str = TEXT, risk: str = "normal", origin: str | None = None
+) -> int:
     answers = parse_answers(text, 3, confidence=True)
     decision = decide(answers, Policy(answer_at=0.9), risk=risk)
-    return queue.add(question, answers, decision, completion=text, model_id="m/1", policy_id="p1", risk=risk)
+    own = {"completion": text, "model_id": "m/1", "policy_id": "p1", "risk": risk, "origin": origin}
+    return queue.add(question, answers, decision, **own)
 
 
 @pytest.fixture
