@@ -23,8 +23,13 @@ MAX_CHARS = 200
 """Longest rationale; whole parts are left out beyond it."""
 MAX_PARTS = 32
 """Parts that are looked up in the question."""
-NEGATIONS = frozenset(["no", "not", "without", "never", "nor", "neither", "denies", "denied", "non"])
-"""Words behind which a finding is the opposite of what it says, so that it is not shown without them."""
+NEGATIONS = frozenset(
+    ["no", "not", "cannot", "without", "never", "nor", "neither", "non", "deny", "denies", "denied", "denying", "lacks"]
+)
+"""Words behind which a finding is the opposite of what it says, so that it is not shown without them; as is any word in
+n't."""
+NEGATING_PAIRS = frozenset([("negative", "for"), ("free", "of"), ("absence", "of"), ("lack", "of")])
+"""The same of two words."""
 NEGATION_WORDS = 8
 """How many words further a negation reaches."""
 _PARTS = re.compile("[;\uff1b\n]")
@@ -132,7 +137,8 @@ class QuestionWords:
             is_apart = not _LIMITS.isdisjoint(self._question[end : self._words[before + 1][1]])
             if word == _END or is_apart or number - before > NEGATION_WORDS:
                 return False
-            if word in NEGATIONS:
+            following = self._words[before + 1][0]
+            if word in NEGATIONS or word.endswith("n't") or (word, following) in NEGATING_PAIRS:
                 return True
         return False
 

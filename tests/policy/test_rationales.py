@@ -81,6 +81,14 @@ def test_nothing_else_is(phrase: str) -> None:
         ("denies any chest pain", "chest pain", False),
         ("no rash; rash on day 3", "rash", True),  # it is there without a negation, too
         ("She is not ill. Fever since Monday", "fever", True),
+        ("She doesn't have a fever", "fever", False),
+        ("He can\u2019t smell; coughs", "smell", False),
+        ("Cannot breathe when lying", "breathe", False),
+        ("negative for fever and cough", "cough", False),
+        ("a negative test and fever", "fever", True),
+        ("free of pain since Monday", "pain", False),
+        ("free fluid and pain", "pain", True),
+        ("the absence of a rash", "rash", False),
     ],
 )
 def test_what_a_negation_reaches_is_not_shown_without_it(question: str, phrase: str, is_there: bool) -> None:
