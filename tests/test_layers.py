@@ -64,7 +64,7 @@ EDGE = {
     "matplotlib": {"report"},
     "jinja2": {"report", "web"},
     "markupsafe": {"report", "web"},
-    "fastapi": {"web"},
+    "fastapi": {"integrations", "web"},
     "starlette": {"web"},
     "pydantic": {"integrations", "relabel", "runs", "training", "web"},
     "uvicorn": {"web"},

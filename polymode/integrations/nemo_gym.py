@@ -9,7 +9,8 @@
 
 A row has ``references`` beside ``responses_create_params``, and may have ``k``, ``question``, ``target`` and
 ``distribution``. The server's configuration may have a mapping ``polymode`` with the fields of
-`polymode.integrations.options.Options`.
+`polymode.integrations.options.Options`, which are checked when the server starts. A row that cannot be used gets the
+status 422, with what is wrong with it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from polymode.integrations.versions import check_version
 
 check_version("nemo-gym")
 
+from fastapi import HTTPException
 from nemo_gym.base_resources_server import (  # pyright: ignore[reportMissingImports]
     BaseResourcesServerConfig,
     BaseVerifyRequest,
@@ -29,6 +31,7 @@ from nemo_gym.base_resources_server import (  # pyright: ignore[reportMissingImp
 )
 from pydantic import Field
 
+from polymode.errors import UserError
 from polymode.integrations.options import ROW_FIELDS, Options
 
 
@@ -36,6 +39,11 @@ class PolymodeServerConfig(BaseResourcesServerConfig):
     """Options of the reward."""
 
     polymode: dict[str, Any] = Field(default_factory=dict)
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Refuse options that there are not, before the first request."""
+        super().model_post_init(context)
+        Options.from_mapping(self.polymode)
 
 
 class PolymodeVerifyRequest(BaseVerifyRequest):
@@ -64,8 +72,11 @@ class PolymodeResourcesServer(SimpleResourcesServer):
         """NeMo Gym's hook."""
         rule = Options.from_mapping(self.config.polymode)
         row = body.model_dump(include={*ROW_FIELDS})
-        # A verifier may take a while: the server goes on with other requests.
-        score = await asyncio.to_thread(rule.score, _text_of(body.response.output), body.references, row)
+        text = _text_of(body.response.output)
+        try:  # a verifier may take a while: the server goes on with other requests
+            score = await asyncio.to_thread(rule.score, text, body.references, row)
+        except UserError as exc:
+            raise HTTPException(422, str(exc)) from None
         components = None if score.total is None else dict(score.terms)
         return PolymodeVerifyResponse(**body.model_dump(), reward=rule.total(score), reward_components=components)
 

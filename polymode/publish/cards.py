@@ -72,7 +72,8 @@ def model_index(name: str, evaluations: Mapping[str, Metrics], task: str) -> lis
 
 def _view(metrics: Metrics) -> str:
     view = metrics.view
-    counts = [f"{view[name]:,} {name}" for name in ("questions", "completions") if isinstance(view.get(name), int)]
+    named = {"n_questions": "questions", "n_completions": "completions"}
+    counts = [f"{view[name]:,} {what}" for name, what in named.items() if isinstance(view.get(name), int)]
     verifier = view.get("verifier")
     judged = verifier.get("name") if isinstance(verifier, Mapping) else verifier
     parts = [f"K = {view['k']}" if view.get("k") else "", *counts, f"verifier {judged}" if judged else ""]

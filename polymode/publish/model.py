@@ -22,6 +22,8 @@ _FILES = ("*.safetensors", "*.safetensors.index.json", "pytorch_model*.bin*", "c
 _FILES += ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", "spiece.model")
 _FILES += ("chat_template.jinja", "polymode_chat.json", "adapter_config.json")
 """What a model is used with. Not among them: training_args.bin, which is a pickle and names folders of this machine."""
+_ALWAYS = ("task", "method", "k", "seed")
+"""Options that a card names though they are the defaults."""
 _PATHS = ("data", "model", "verifier_options", "task_options")
 
 
@@ -78,14 +80,14 @@ def model_in(source: Path) -> Path:
 
 
 def _recipe_of(configuration: Configuration) -> dict[str, Any]:
-    """Options of the run that made the model, as far as they differ from the defaults; of paths their names."""
+    """Options of the run that made the model: `_ALWAYS`, and what differs from the defaults; of paths their names."""
     from polymode.training.recipe import Recipe
 
     plain = {one.name: getattr(Recipe(), one.name) for one in fields(Recipe)}
     return {
         name: _without_folders(value) if name in _PATHS else value
         for name, value in configuration.config.items()
-        if name in plain and value != runs.to_json(plain[name])
+        if name in _ALWAYS or (name in plain and value != runs.to_json(plain[name]))
     }
 
 
@@ -145,7 +147,7 @@ def _card(
     ]
     if recipe:
         parts.append(
-            "## Training\n\nOptions that differ from polymode's defaults (`recipe.yaml`):\n\n```yaml\n"
+            "## Training\n\nOptions (`recipe.yaml`); all others have polymode's defaults:\n\n```yaml\n"
             + yaml.safe_dump(dict(recipe), sort_keys=False, allow_unicode=True, width=110)
             + f"```\n\nData: {data_fingerprint(options)}.  \nMade with: {versions or NOT_STATED}."
         )

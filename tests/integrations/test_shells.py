@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from fastapi import HTTPException
 from pydantic import BaseModel
 
 from polymode import reward_of
@@ -270,13 +271,18 @@ def test_nemo_gym_returns_the_components(monkeypatch: pytest.MonkeyPatch) -> Non
     message = SimpleNamespace(type="message", content=[part])
     server = nemo_gym.PolymodeResourcesServer(config=nemo_gym.PolymodeServerConfig(polymode={"k": 2}))
 
-    def verify(output: list[Any]) -> Any:
+    def verify(output: list[Any], references: Any = REFERENCES) -> Any:
         response = SimpleNamespace(output=output)
-        return asyncio.run(server.verify(nemo_gym.PolymodeVerifyRequest(response=response, references=REFERENCES)))
+        return asyncio.run(server.verify(nemo_gym.PolymodeVerifyRequest(response=response, references=references)))
 
     result = verify([message])
     assert result.reward == sum(result.reward_components.values()) == TOTAL
     assert verify([message, SimpleNamespace(type="function_call")]).reward == 0
+    with pytest.raises(ValueError, match="kk = 2 is no option"):
+        nemo_gym.PolymodeServerConfig(polymode={"kk": 2})
+    with pytest.raises(HTTPException, match="5 is not a reference") as caught:
+        verify([message], [5])
+    assert caught.value.status_code == 422
 
 
 def test_one_verifier_serves_all_completions() -> None:

@@ -42,6 +42,6 @@ def test_what_is_tested_is_what_is_supported(root: Path) -> None:
     with (root / "tests/integrations_real/environments.toml").open("rb") as file:
         pins = [pin for entry in tomllib.load(file)["environment"] for pin in entry.get("install", [])]
     tested = {package: version for package, _, version in (pin.partition("==") for pin in pins) if package in SUPPORTED}
-    assert tested.keys() == {"inspect-ai", "lm-eval", "openenv-core", "verifiers", "verl"}
+    assert tested.keys() == {"inspect-ai", "lm-eval", "nemo-gym", "openenv-core", "verifiers", "verl"}
     for package, version in tested.items():
         assert version.split(".")[:2] == SUPPORTED[package].split("."), package

@@ -46,7 +46,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "brier": Estimate(0.2, 0.15, 0.25, n=40, n_unscored=2),
         "auroc": Estimate(NAN, NAN, NAN, n=0),
     }
-    view = {"k": 3, "questions": 40, "completions": 42, "verifier": {"name": "text", "options": {}}}
+    view = {"k": 3, "n_questions": 40, "n_completions": 42, "verifier": {"name": "text", "options": {}}}
     runs.Metrics(view, metrics).write(folder / "test")
     return folder
 
@@ -68,7 +68,8 @@ def test_a_model_is_published_into_a_folder(run: Path, tmp_path: Path, capsys: p
         AutoTokenizer.from_pretrained(str(out)).get_vocab() == AutoTokenizer.from_pretrained(run / "model").get_vocab()
     )
     recipe = yaml.safe_load((out / "recipe.yaml").read_text())
-    assert (recipe["task"], recipe["data"], recipe["seed"]) == ("records", "questions.jsonl", 7)
+    options = {"task": "records", "data": "questions.jsonl", "method": "multi-rlcr", "k": 3, "seed": 7}
+    assert recipe == options  # method and K are the defaults, and named all the same
 
     text = (out / "README.md").read_text(encoding="utf-8")
     front = front_of(text)
@@ -77,6 +78,8 @@ def test_a_model_is_published_into_a_folder(run: Path, tmp_path: Path, capsys: p
     [result] = index["results"]
     headline = [(one["type"], one["value"]) for one in result["metrics"]]
     assert headline == [("coverage", 1.25), ("brier", 0.2)]  # AUROC is undefined
+    assert "multi-rlcr" in front["tags"]  # type: ignore[operator]
+    assert "\nsets of one completion, K = 3, 40 questions, 42 completions, verifier text.\n" in text
     assert "| coverage | distinct references found per set | 1.25 | 1.00 to 1.50 | 40 | 2 |" in text
     assert "| auroc | AUROC of confidence | – | – | 0 | 0 |" in text
     assert f"`questions.jsonl` (SHA-256 {runs.fingerprint(run.parent / 'questions.jsonl')})" in text
