@@ -219,15 +219,16 @@ def expected_losses(confidences: Sequence[JudgedConfidence], log_p_M_C: torch.Te
 
 
 def sampled_shares(confidences: Sequence[JudgedConfidence], log_p_M_C: torch.Tensor) -> torch.Tensor:
-    """Sum of log p(u) of the sampled tokens among those that lead to a confidence, at choices inside the numbers.
+    """Log p(u) of each sampled token among those that lead to a confidence, 0 behind a number; shape (M,).
 
-    Taken from the cross-entropy of a text, it leaves what the expected score says nothing about: that one of these
-    tokens is written at all. The chain rule parts -log p(u) into -log p(some number goes on here) and this.
+    Taken from the log-probability of a token inside a number, it leaves what the expected score says nothing about:
+    that one of these tokens is written at all. The chain rule parts log p(u) into log p(some number goes on) and this.
     """
     choices = [choice for confidence in confidences for choice in confidence.choices]
     end = log_p_M_C.shape[1] - 1
-    inside = [(m, choice.token) for m, choice in enumerate(choices) if choice.token != end]
-    return log_p_M_C[[m for m, _ in inside], [token for _, token in inside]].sum()
+    columns = torch.tensor([choice.token for choice in choices], dtype=torch.long, device=log_p_M_C.device)
+    sampled_M = log_p_M_C.gather(1, columns[:, None])[:, 0]
+    return torch.where(columns == end, torch.zeros_like(sampled_M), sampled_M)
 
 
 def _losses_of_tokens(confidences: Sequence[JudgedConfidence], p_M_C: NDArray[np.float64]) -> NDArray[np.float64]:

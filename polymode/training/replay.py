@@ -5,11 +5,14 @@ label for its confidences when the policy has moved on. A bounded buffer keeps t
 them follow, a few after each step of reinforcement learning or more after the last, with an optimiser of their own
 (AdamW, whose two moments take as much memory again as those of the first)::
 
-    loss = (sum over deciding tokens of their loss) / confidences + anchor x cross-entropy / tokens
+    loss = (sum over deciding tokens of their loss) / confidences
+         + anchor x sum over tokens of (log p - log p before these steps)^2 / 2 / tokens
 
-The cross-entropy is that of all tokens of the completions, which holds the answers and the format where they are. At a
-token that decides a confidence it is that of writing any token which leads to a confidence: which of them is for the
-first term alone, and nothing but the anchor keeps the others out.
+The second term holds the answers and the format where they are; on the model's own samples it is, to second order, the
+divergence from the model before. Unlike cross-entropy on these samples it has no gradient, hence no noise, while
+nothing has moved, and it does not pull towards the policies of earlier steps. At a token inside a confidence p is the
+probability of writing any token which leads to one: which of them is for the first term alone, and nothing but the
+anchor keeps the others out.
 
 Labels are verdicts, and a deciding token's loss is sum_u p(u) loss(u, y_i); or with ``teacher: probe`` labels are the
 probability that a linear probe of the hidden state in front of the confidence gives (`polymode.probe`), from a fit that
@@ -75,6 +78,8 @@ class JudgedCompletion:
     """Hidden state in front of each confidence, by slot."""
     probe: dict[int, float] = field(default_factory=dict)
     """What the probe says, by slot."""
+    log_probs_T: NDArray[np.float32] | None = None
+    """Of its tokens before the steps that are being taken, as the anchor holds them."""
 
     def label(self, slot: int) -> float:
         """What the confidence is scored against: the probe's probability where there is one, else the verdict."""
@@ -144,35 +149,61 @@ class Replay(TrainerCallback):
         model.train()
         choices = Choices(self._numbers, [one for c in self.buffer for one in c.stated], self._loss)
         is_quiet = not is_last or not trainer.is_world_process_zero()
-        for step in tqdm(range(n), desc="replay", unit="step", disable=is_quiet):
+        batches = [
+            [self.buffer[i] for i in self._rng.choice(len(self.buffer), self.options.batch, replace=False)]
+            for _ in range(n)
+        ]
+        self._take_log_probs(model, batches, choices)
+        for step, batch in enumerate(tqdm(batches, desc="replay", unit="step", disable=is_quiet)):
             left = 1.0 if step < self.options.steps else (n - step) / self.options.last_steps
             self._optimizer.param_groups[0]["lr"] = left * self.options.learning_rate
-            chosen = self._rng.choice(len(self.buffer), self.options.batch, replace=False)
-            score = self._add_gradients(model, [self.buffer[i] for i in chosen], choices)
+            score = self._add_gradients(model, batch, choices)
             torch.nn.utils.clip_grad_norm_(model.parameters(), args.max_grad_norm)
             self._optimizer.step()
             model.zero_grad()
             return_freed_memory()
             if score is not None:
                 trainer._metrics["train"]["replay_confidence_loss"].append(score)
+        for completion in self.buffer:
+            completion.log_probs_T = None
 
     def _make_optimizer(self, model: torch.nn.Module) -> torch.optim.Optimizer:
         weights = [weight for weight in model.parameters() if weight.requires_grad]
         return torch.optim.AdamW(weights, lr=self.options.learning_rate, weight_decay=0.0)
 
+    @torch.no_grad()
+    def _take_log_probs(self, model: Any, batches: Sequence[Sequence[JudgedCompletion]], choices: Choices) -> None:
+        """Note what the anchor holds the completions of all these steps to."""
+        completions = list({id(one): one for batch in batches for one in batch}.values())
+        rows, causal = self._rows_at_once(completions), self._trainer.accelerator.unwrap_model(model)
+        for start in range(0, len(completions), rows):
+            part = completions[start : start + rows]
+            log_probs_N_T = self._read(causal, part, self._confidences_of(part, choices))[0]
+            for completion, own_T in zip(part, log_probs_N_T.float().cpu().numpy(), strict=True):
+                completion.log_probs_T = own_T[: len(completion.ids)]
+
+    def _confidences_of(self, batch: Sequence[JudgedCompletion], choices: Choices) -> list[list[JudgedConfidence]]:
+        return [
+            judged_confidences(choices, one.stated, [one.label(i) for i in range(len(one.labels))], 1.0, one.probe)
+            for one in batch
+        ]
+
     def _add_gradients(self, model: Any, batch: Sequence[JudgedCompletion], choices: Choices) -> float | None:
         """Gradients of the loss of a batch; its mean confidence loss, if any token of it decides a confidence."""
-        confidences: list[list[JudgedConfidence]] = []
-        for completion in batch:
-            labels = [completion.label(slot) for slot in range(len(completion.labels))]
-            confidences.append(judged_confidences(choices, completion.stated, labels, 1.0, completion.probe))
+        confidences = self._confidences_of(batch, choices)
         n_confidences, n_tokens = sum(map(len, confidences)), sum(len(completion.ids) for completion in batch)
         total, rows = 0.0, self._rows_at_once(batch)
         for start in range(0, len(batch), rows):
             chunk = slice(start, start + rows)
-            anchor, expected, score = self._loss_sums(model, batch[chunk], confidences[chunk])
-            (expected / max(n_confidences, 1) + self.options.anchor * anchor / n_tokens).backward()
-            total += score
+            log_probs_N_T, losses_M = self._read(model, batch[chunk], confidences[chunk])
+            before_N_T = log_probs_N_T.new_zeros(log_probs_N_T.shape)
+            for own_T, completion in zip(before_N_T, batch[chunk], strict=True):
+                assert completion.log_probs_T is not None  # of all that a step draws
+                own_T[: len(completion.ids)] = torch.as_tensor(completion.log_probs_T)
+            anchor = (log_probs_N_T - before_N_T).square().sum() / 2
+            (losses_M.sum() / max(n_confidences, 1) + self.options.anchor * anchor / n_tokens).backward()
+            if flat := [one for row in confidences[chunk] for one in row]:
+                total += len(flat) * mean_loss(flat, losses_M)
         return total / n_confidences if n_confidences else None
 
     def _rows_at_once(self, batch: Sequence[JudgedCompletion]) -> int:
@@ -190,10 +221,15 @@ class Replay(TrainerCallback):
         room = math.ceil(n_prompts) * n_prompt + rows * n_completion
         return min(len(batch), max(1, room // (n_prompt + n_completion)))
 
-    def _loss_sums(
+    def _read(
         self, model: Any, batch: Sequence[JudgedCompletion], confidences: Sequence[Sequence[JudgedConfidence]]
-    ) -> tuple[torch.Tensor, torch.Tensor, float]:
-        """Sums over some completions: cross-entropy of the anchor, expected losses, mean losses of confidences."""
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the model says of some completions.
+
+        Returns:
+            Log-probabilities of their tokens as the anchor holds them, 0 where there are none, shape (N, T), and the
+            losses of their choices, shape (M,).
+        """
         trainer = self._trainer
         causal = base_of(trainer.accelerator.unwrap_model(model))
         inputs = self._tensors(batch)
@@ -202,14 +238,17 @@ class Replay(TrainerCallback):
         mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], 1)
         with hidden_states_of(causal.base_model) as calls:
             log_probs_N_T, _, _ = trainer._get_per_token_logps_and_entropies(model, ids, mask, n_completion)
-        anchor = -(log_probs_N_T * inputs["completion_mask"]).sum()
+        log_probs_N_T = log_probs_N_T * inputs["completion_mask"]
         flat = [one for row in confidences for one in row]
         if not flat:
-            return anchor, anchor.new_zeros(()), 0.0
-        hidden_M_H = completion_states(calls, inputs)[choice_places(confidences)]
-        log_p_M_C = choice_log_probabilities(flat, self._numbers, hidden_M_H, causal, float(trainer.temperature))
-        losses_M = expected_losses(flat, log_p_M_C)
-        return anchor + sampled_shares(flat, log_p_M_C), losses_M.sum(), len(flat) * mean_loss(flat, losses_M)
+            return log_probs_N_T, log_probs_N_T.new_zeros(0)
+        places = choice_places(confidences)
+        log_p_M_C = choice_log_probabilities(
+            flat, self._numbers, completion_states(calls, inputs)[places], causal, float(trainer.temperature)
+        )
+        indices = tuple(torch.as_tensor(place, device=log_probs_N_T.device) for place in places)
+        shares_M = sampled_shares(flat, log_p_M_C).to(log_probs_N_T.dtype)
+        return log_probs_N_T.index_put(indices, -shares_M, accumulate=True), expected_losses(flat, log_p_M_C)
 
     def _tensors(self, batch: Sequence[JudgedCompletion]) -> dict[str, torch.Tensor]:
         """The batch as TRL lays it out: prompts padded on the left, completions on the right."""
