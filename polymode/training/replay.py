@@ -61,6 +61,8 @@ from polymode.training.expected_score import (
 log = logging.getLogger(__name__)
 _REFIT = 4
 """Steps of reinforcement learning between two fits of the probe."""
+_WARMUP_SHARE = 0.1
+"""Of the last steps."""
 
 
 @dataclass(slots=True, eq=False)
@@ -155,8 +157,7 @@ class Replay(TrainerCallback):
         ]
         self._take_log_probs(model, batches, choices)
         for step, batch in enumerate(tqdm(batches, desc="replay", unit="step", disable=is_quiet)):
-            left = 1.0 if step < self.options.steps else (n - step) / self.options.last_steps
-            self._optimizer.param_groups[0]["lr"] = left * self.options.learning_rate
+            self._optimizer.param_groups[0]["lr"] = self._share_of_rate(step, n) * self.options.learning_rate
             score = self._add_gradients(model, batch, choices)
             torch.nn.utils.clip_grad_norm_(model.parameters(), args.max_grad_norm)
             self._optimizer.step()
@@ -166,6 +167,14 @@ class Replay(TrainerCallback):
                 trainer._metrics["train"]["replay_confidence_loss"].append(score)
         for completion in self.buffer:
             completion.log_probs_T = None
+
+    def _share_of_rate(self, step: int, n: int) -> float:
+        """Of the last steps: up over the first of them, since Adam's are as long as the rate allows, then down to 0."""
+        if step < self.options.steps:
+            return 1.0
+        last = self.options.last_steps
+        rising = max(1, round(_WARMUP_SHARE * last))
+        return min((step - self.options.steps + 1) / rising, (n - step) / last)
 
     def _make_optimizer(self, model: torch.nn.Module) -> torch.optim.Optimizer:
         weights = [weight for weight in model.parameters() if weight.requires_grad]
