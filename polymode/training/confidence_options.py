@@ -35,7 +35,7 @@ class ReplayOptions:
     size: Count = 4096
     """Completions that are remembered, in each process."""
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5e-5
-    anchor: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 10.0
+    anchor: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
     """Weight of what holds all other tokens where they are."""
     teacher: Literal["verdicts", "probe"] = "verdicts"
     """What confidences are scored against."""

@@ -6,13 +6,11 @@ them follow, a few after each step of reinforcement learning or more after the l
 (AdamW, whose two moments take as much memory again as those of the first)::
 
     loss = (sum over deciding tokens of their loss) / confidences
-         + anchor x sum over tokens of (log p - log p before these steps)^2 / 2 / tokens
+         + anchor x (sum of the divergence of each token from the model before these steps) / tokens
 
-The second term holds the answers and the format where they are; on the model's own samples it is, to second order, the
-divergence from the model before. Unlike cross-entropy on these samples it has no gradient, hence no noise, while
-nothing has moved, and it does not pull towards the policies of earlier steps. At a token inside a confidence p is the
-probability of writing any token which leads to one: which of them is for the first term alone, and nothing but the
-anchor keeps the others out.
+The second term holds the answers and the format where they are (`polymode.training.divergence`). At a token inside a
+confidence it holds that any token is written which leads to one: which of them is for the first term alone, and nothing
+but the anchor keeps the others out.
 
 Labels are verdicts, and a deciding token's loss is sum_u p(u) loss(u, y_i); or with ``teacher: probe`` labels are the
 probability that a linear probe of the hidden state in front of the confidence gives (`polymode.probe`), from a fit that
@@ -46,6 +44,7 @@ from polymode.probe.fitting import check_labels
 from polymode.training.allocator import return_freed_memory
 from polymode.training.confidence_options import replay_options
 from polymode.training.confidence_tokens import Choices, Loss, NumberTokens, Stated
+from polymode.training.divergence import Before, Parts, before, divergences, parts_of
 from polymode.training.expected_score import (
     JudgedConfidence,
     choice_log_probabilities,
@@ -55,7 +54,6 @@ from polymode.training.expected_score import (
     hidden_states_of,
     judged_confidences,
     mean_loss,
-    sampled_shares,
 )
 
 log = logging.getLogger(__name__)
@@ -80,8 +78,8 @@ class JudgedCompletion:
     """Hidden state in front of each confidence, by slot."""
     probe: dict[int, float] = field(default_factory=dict)
     """What the probe says, by slot."""
-    log_probs_T: NDArray[np.float32] | None = None
-    """Of its tokens before the steps that are being taken, as the anchor holds them."""
+    was: Before | None = None
+    """Probabilities of its tokens before the steps that are being taken."""
 
     def label(self, slot: int) -> float:
         """What the confidence is scored against: the probe's probability where there is one, else the verdict."""
@@ -155,7 +153,7 @@ class Replay(TrainerCallback):
             [self.buffer[i] for i in self._rng.choice(len(self.buffer), self.options.batch, replace=False)]
             for _ in range(n)
         ]
-        self._take_log_probs(model, batches, choices)
+        self._remember_probabilities(model, batches, choices)
         for step, batch in enumerate(tqdm(batches, desc="replay", unit="step", disable=is_quiet)):
             self._optimizer.param_groups[0]["lr"] = self._share_of_rate(step, n) * self.options.learning_rate
             score = self._add_gradients(model, batch, choices)
@@ -166,7 +164,7 @@ class Replay(TrainerCallback):
             if score is not None:
                 trainer._metrics["train"]["replay_confidence_loss"].append(score)
         for completion in self.buffer:
-            completion.log_probs_T = None
+            completion.was = None
 
     def _share_of_rate(self, step: int, n: int) -> float:
         """Of the last steps: up over the first of them, since Adam's are as long as the rate allows, then down to 0."""
@@ -181,15 +179,23 @@ class Replay(TrainerCallback):
         return torch.optim.AdamW(weights, lr=self.options.learning_rate, weight_decay=0.0)
 
     @torch.no_grad()
-    def _take_log_probs(self, model: Any, batches: Sequence[Sequence[JudgedCompletion]], choices: Choices) -> None:
+    def _remember_probabilities(
+        self, model: Any, batches: Sequence[Sequence[JudgedCompletion]], choices: Choices
+    ) -> None:
         """Note what the anchor holds the completions of all these steps to."""
         completions = list({id(one): one for batch in batches for one in batch}.values())
-        rows, causal = self._rows_at_once(completions), self._trainer.accelerator.unwrap_model(model)
+        rows = self._rows_at_once(completions)
+        causal = base_of(self._trainer.accelerator.unwrap_model(model))
         for start in range(0, len(completions), rows):
-            part = completions[start : start + rows]
-            log_probs_N_T = self._read(causal, part, self._confidences_of(part, choices))[0]
-            for completion, own_T in zip(part, log_probs_N_T.float().cpu().numpy(), strict=True):
-                completion.log_probs_T = own_T[: len(completion.ids)]
+            batch = completions[start : start + rows]
+            confidences = self._confidences_of(batch, choices)
+            hidden_N_T_H = self._states(causal, batch)
+            all_was = before(causal, *self._tokens(hidden_N_T_H, batch, confidences), self._heat)
+            sizes = [len(completion.ids) for completion in batch]
+            for completion, ids_T_C, log_probs_T_C in zip(
+                batch, all_was.ids_T_C.split(sizes), all_was.log_probs_T_C.split(sizes), strict=True
+            ):
+                completion.was = Before(ids_T_C.cpu(), log_probs_T_C.cpu())
 
     def _confidences_of(self, batch: Sequence[JudgedCompletion], choices: Choices) -> list[list[JudgedConfidence]]:
         return [
@@ -204,12 +210,7 @@ class Replay(TrainerCallback):
         total, rows = 0.0, self._rows_at_once(batch)
         for start in range(0, len(batch), rows):
             chunk = slice(start, start + rows)
-            log_probs_N_T, losses_M = self._read(model, batch[chunk], confidences[chunk])
-            before_N_T = log_probs_N_T.new_zeros(log_probs_N_T.shape)
-            for own_T, completion in zip(before_N_T, batch[chunk], strict=True):
-                assert completion.log_probs_T is not None  # of all that a step draws
-                own_T[: len(completion.ids)] = torch.as_tensor(completion.log_probs_T)
-            anchor = (log_probs_N_T - before_N_T).square().sum() / 2
+            anchor, losses_M = self._losses(model, batch[chunk], confidences[chunk])
             (losses_M.sum() / max(n_confidences, 1) + self.options.anchor * anchor / n_tokens).backward()
             if flat := [one for row in confidences[chunk] for one in row]:
                 total += len(flat) * mean_loss(flat, losses_M)
@@ -230,34 +231,48 @@ class Replay(TrainerCallback):
         room = math.ceil(n_prompts) * n_prompt + rows * n_completion
         return min(len(batch), max(1, room // (n_prompt + n_completion)))
 
-    def _read(
+    def _losses(
         self, model: Any, batch: Sequence[JudgedCompletion], confidences: Sequence[Sequence[JudgedConfidence]]
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """What the model says of some completions.
-
-        Returns:
-            Log-probabilities of their tokens as the anchor holds them, 0 where there are none, shape (N, T), and the
-            losses of their choices, shape (M,).
-        """
-        trainer = self._trainer
-        causal = base_of(trainer.accelerator.unwrap_model(model))
-        inputs = self._tensors(batch)
-        n_completion = inputs["completion_ids"].shape[1]
-        ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], 1)
-        mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], 1)
-        with hidden_states_of(causal.base_model) as calls:
-            log_probs_N_T, _, _ = trainer._get_per_token_logps_and_entropies(model, ids, mask, n_completion)
-        log_probs_N_T = log_probs_N_T * inputs["completion_mask"]
+        """Divergence of all tokens of some completions, summed, and the losses of their choices, shape (M,)."""
+        causal = base_of(self._trainer.accelerator.unwrap_model(model))
+        hidden_N_T_H = self._states(model, batch)
+        all_was = [one.was for one in batch if one.was is not None]  # of all that a step draws
+        was = Before(*(torch.cat(parts).to(hidden_N_T_H.device) for parts in zip(*all_was, strict=True)))
+        anchor = divergences(causal, *self._tokens(hidden_N_T_H, batch, confidences), was, self._heat).sum()
         flat = [one for row in confidences for one in row]
         if not flat:
-            return log_probs_N_T, log_probs_N_T.new_zeros(0)
-        places = choice_places(confidences)
-        log_p_M_C = choice_log_probabilities(
-            flat, self._numbers, completion_states(calls, inputs)[places], causal, float(trainer.temperature)
-        )
-        indices = tuple(torch.as_tensor(place, device=log_probs_N_T.device) for place in places)
-        shares_M = sampled_shares(flat, log_p_M_C).to(log_probs_N_T.dtype)
-        return log_probs_N_T.index_put(indices, -shares_M, accumulate=True), expected_losses(flat, log_p_M_C)
+            return anchor, anchor.new_zeros(0)
+        hidden_M_H = hidden_N_T_H[choice_places(confidences)]
+        log_p_M_C = choice_log_probabilities(flat, self._numbers, hidden_M_H, causal, self._heat)
+        return anchor, expected_losses(flat, log_p_M_C)
+
+    def _states(self, model: Any, batch: Sequence[JudgedCompletion]) -> torch.Tensor:
+        """Last hidden states in front of each token of the completions, shape (N, T, H)."""
+        inputs = self._tensors(batch)
+        ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], 1)
+        mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], 1)
+        with hidden_states_of(base_of(self._trainer.accelerator.unwrap_model(model)).base_model) as calls:
+            model(input_ids=ids, attention_mask=mask, use_cache=False, logits_to_keep=1)  # past a wrapper of DDP
+        return completion_states(calls, inputs)
+
+    def _tokens(
+        self,
+        hidden_N_T_H: torch.Tensor,
+        batch: Sequence[JudgedCompletion],
+        confidences: Sequence[Sequence[JudgedConfidence]],
+    ) -> tuple[torch.Tensor, Parts]:
+        """The states in front of all tokens, one completion after the other, and the parts of the vocabulary there."""
+        first_N = np.cumsum([0, *(len(completion.ids) for completion in batch)])
+        states = torch.cat([own[: len(one.ids)] for own, one in zip(hidden_N_T_H, batch, strict=True)])
+        places = [int(first_N[row]) + token for row, token in zip(*choice_places(confidences), strict=True)]
+        flat = [one for row in confidences for one in row]
+        size = len(self._trainer.processing_class)
+        return states, parts_of(flat, self._numbers, places, size, states.device)
+
+    @property
+    def _heat(self) -> float:
+        return float(self._trainer.temperature)
 
     def _tensors(self, batch: Sequence[JudgedCompletion]) -> dict[str, torch.Tensor]:
         """The batch as TRL lays it out: prompts padded on the left, completions on the right."""
