@@ -86,6 +86,9 @@ class JudgedCompletion:
         return self.probe.get(slot, self.labels[slot])
 
 
+_SAVED = ("prompt", "ids", "stated", "labels", "question", "features", "probe")
+
+
 class Replay(TrainerCallback):
     """The buffer and its steps; a callback of the trainer that fills it."""
 
@@ -307,7 +310,7 @@ class Replay(TrainerCallback):
         """Everything that the next steps depend on, into a checkpoint."""
         torch.save(
             {
-                "buffer": list(self.buffer),
+                "buffer": [{name: getattr(one, name) for name in _SAVED} for one in self.buffer],
                 "rng": self._rng.bit_generator.state,
                 "optimizer": None if self._optimizer is None else self._optimizer.state_dict(),
             },
@@ -318,7 +321,9 @@ class Replay(TrainerCallback):
         """Go on from a checkpoint."""
         content = torch.load(self._file(folder), weights_only=False)
         self.buffer.clear()
-        self.buffer.extend(content["buffer"])
+        for one in content["buffer"]:  # older checkpoints have the objects themselves
+            values = one if isinstance(one, dict) else {name: getattr(one, name) for name in _SAVED}
+            self.buffer.append(JudgedCompletion(**values))
         self._rng.bit_generator.state = content["rng"]
         if content["optimizer"] is not None:
             self._optimizer = self._make_optimizer(self._trainer.model_wrapped)
