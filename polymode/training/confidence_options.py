@@ -36,7 +36,7 @@ class ReplayOptions:
     """Completions that are remembered, in each process."""
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5e-5
     anchor: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
-    """Weight of what holds all other tokens where they are."""
+    """Weight of the divergence that holds all other tokens, beside the loss of the confidences."""
     teacher: Literal["verdicts", "probe"] = "verdicts"
     """What confidences are scored against."""
     layer: Annotated[float, Field(gt=0, le=1)] = 0.67

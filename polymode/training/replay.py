@@ -5,10 +5,10 @@ label for its confidences when the policy has moved on. A bounded buffer keeps t
 them follow, a few after each step of reinforcement learning or more after the last, with an optimiser of their own
 (AdamW, whose two moments take as much memory again as those of the first)::
 
-    loss = (sum over deciding tokens of their loss) / confidences
-         + anchor x (sum of the divergence of each token from the model before these steps) / tokens
+    loss = (sum over deciding tokens of their loss + anchor x sum over all tokens of D_t) / confidences
 
-The second term holds the answers and the format where they are (`polymode.training.divergence`). At a token inside a
+D_t is the divergence from the model before these steps, so that with an anchor of 1 a nat of it costs as much as a nat
+of the first term. It holds the answers and the format where they are (`polymode.training.divergence`). At a token inside a
 confidence it holds that any token is written which leads to one: which of them is for the first term alone, and nothing
 but the anchor keeps the others out.
 
@@ -209,12 +209,12 @@ class Replay(TrainerCallback):
     def _add_gradients(self, model: Any, batch: Sequence[JudgedCompletion], choices: Choices) -> float | None:
         """Gradients of the loss of a batch; its mean confidence loss, if any token of it decides a confidence."""
         confidences = self._confidences_of(batch, choices)
-        n_confidences, n_tokens = sum(map(len, confidences)), sum(len(completion.ids) for completion in batch)
+        n_confidences = sum(map(len, confidences))
         total, rows = 0.0, self._rows_at_once(batch)
         for start in range(0, len(batch), rows):
             chunk = slice(start, start + rows)
             anchor, losses_M = self._losses(model, batch[chunk], confidences[chunk])
-            (losses_M.sum() / max(n_confidences, 1) + self.options.anchor * anchor / n_tokens).backward()
+            ((losses_M.sum() + self.options.anchor * anchor) / max(n_confidences, 1)).backward()
             if flat := [one for row in confidences[chunk] for one in row]:
                 total += len(flat) * mean_loss(flat, losses_M)
         return total / n_confidences if n_confidences else None
