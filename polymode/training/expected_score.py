@@ -34,7 +34,7 @@ from polymode.training.confidence_tokens import Choice, Choices, NumberTokens, S
 
 _LOGITS_DIFFER = 0.1
 """Log-probabilities in bfloat16 differ by less."""
-_TAU = 0.02
+TAU = 0.02
 """Of a proper score in [-1, 0]; chosen on validation questions of the harder lab (docs/results.md)."""
 
 
@@ -213,7 +213,7 @@ def expected_losses(confidences: Sequence[JudgedConfidence], log_p_M_C: torch.Te
     weights_M = torch.tensor([weight for _, weight in per_choice], device=p_M_C.device, dtype=p_M_C.dtype)
     # A weight may be 0, and so its losses: then any target will do.
     scores_M_C = -losses_M_C / weights_M.clamp(min=torch.finfo(weights_M.dtype).tiny)[:, None]
-    target_M_C = torch.softmax(log_p_M_C.detach() + scores_M_C / _TAU, 1)
+    target_M_C = torch.softmax(log_p_M_C.detach() + scores_M_C / TAU, 1)
     cross_M = -weights_M * (target_M_C * log_p_M_C.masked_fill(target_M_C == 0, 0.0)).sum(1)
     return torch.where(is_estimate_M, expected_M.detach() + cross_M - cross_M.detach(), expected_M)
 

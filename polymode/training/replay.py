@@ -8,15 +8,15 @@ them follow, a few after each step of reinforcement learning or more after the l
     loss = (sum over deciding tokens of their loss + anchor x sum over all tokens of D_t) / confidences
 
 D_t is the divergence from the model before these steps, so that with an anchor of 1 a nat of it costs as much as a nat
-of the first term. It holds the answers and the format where they are (`polymode.training.divergence`). At a token inside a
-confidence it holds that any token is written which leads to one: which of them is for the first term alone, and nothing
-but the anchor keeps the others out.
+of the first term. It holds the answers and the format where they are (`polymode.training.divergence`). At a token
+inside a confidence it holds that any token is written which leads to one: which of them is for the first term alone,
+and nothing but the anchor keeps the others out.
 
-Labels are verdicts, and a deciding token's loss is sum_u p(u) loss(u, y_i); or with ``teacher: probe`` labels are the
-probability that a linear probe of the hidden state in front of the confidence gives (`polymode.probe`), from a fit that
-never saw the question, with the mean of the verdicts in each slot. It says the same on average with far less noise;
-where the probe is no better than the slots' means it adds nothing. Without the noise, probabilities can be moved by
-mirror descent instead of by the gradient of the expected loss (`polymode.training.expected_score.expected_losses`),
+Labels are verdicts, and a deciding token's loss is sum_u p(u) loss(u, y_i) / tau; or with ``teacher: probe`` labels are
+the probability that a linear probe of the hidden state in front of the confidence gives (`polymode.probe`), from a fit
+that never saw the question, with the mean of the verdicts in each slot. It says the same on average with far less
+noise; where the probe is no better than the slots' means it adds nothing. Without the noise, probabilities can be moved
+by mirror descent instead of by the gradient of the expected loss (`polymode.training.expected_score.expected_losses`),
 which learns far more from as many steps (docs/results.md).
 """
 
@@ -46,6 +46,7 @@ from polymode.training.confidence_options import replay_options
 from polymode.training.confidence_tokens import Choices, Loss, NumberTokens, Stated
 from polymode.training.divergence import Before, Parts, before, divergences, parts_of
 from polymode.training.expected_score import (
+    TAU,
     JudgedConfidence,
     choice_log_probabilities,
     choice_places,
@@ -201,8 +202,15 @@ class Replay(TrainerCallback):
                 completion.was = Before(ids_T_C.cpu(), log_probs_T_C.cpu())
 
     def _confidences_of(self, batch: Sequence[JudgedCompletion], choices: Choices) -> list[list[JudgedConfidence]]:
+        """Those of each completion, with their losses in nats: a step of mirror descent goes by score / TAU."""
         return [
-            judged_confidences(choices, one.stated, [one.label(i) for i in range(len(one.labels))], 1.0, one.probe)
+            judged_confidences(
+                choices,
+                one.stated,
+                [one.label(i) for i in range(len(one.labels))],
+                1.0 if one.probe else 1.0 / TAU,
+                one.probe,
+            )
             for one in batch
         ]
 
