@@ -91,6 +91,8 @@ class Choice:
     """Which number tokens, and in column C the end of the number, lead to a confidence."""
     losses_CY: Floats
     """Loss of each if the answer is wrong and if it is right, shape (C + 1, 2); 0 where not allowed."""
+    is_open: bool = False
+    """Whether the number is only begun by the sampled token, such as ``0`` of ``0.7``."""
 
 
 def stated_confidences(
@@ -146,7 +148,9 @@ class Choices:
                 allowed_C = np.append(allowed_C[:-1], False)
             column = len(allowed_C) - 1 if token is None else self._numbers.column[token]
             if allowed_C.sum() > 1 and allowed_C[column]:
-                out.append(Choice(stated.first + i, column, stated.end, allowed_C, losses_CY))
+                is_open = token is not None and self._numbers.text(stated.tokens[: i + 1]) in _OPEN
+                is_open = is_open and i + 1 < len(stated.tokens)
+                out.append(Choice(stated.first + i, column, stated.end, allowed_C, losses_CY, is_open))
         return out
 
     def _rule(self, slot: int, before: tuple[int, ...]) -> tuple[NDArray[np.bool_], Floats]:

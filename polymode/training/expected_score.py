@@ -151,6 +151,10 @@ def judged_confidences(
 ) -> list[JudgedConfidence]:
     """The confidences of a completion that some token decides.
 
+    Where the label is an estimate, places are left out at which a number is only begun. What another token leads to
+    there is looked up in other completions that can be read, or taken as it stands, and a target that goes by it makes
+    a model write ``1`` and go on as it does behind ``0``, with ``.8``.
+
     Args:
         choices: of the batch.
         stated: the confidences in their tokens.
@@ -158,7 +162,10 @@ def judged_confidences(
         weight: of their losses.
         estimated: slots whose label is an estimate.
     """
-    own = [(choices.of(one), one.slot) for one in stated]
+    own = [
+        ([choice for choice in choices.of(one) if not (choice.is_open and one.slot in estimated)], one.slot)
+        for one in stated
+    ]
     return [JudgedConfidence(of_one, labels[slot], weight, slot in estimated) for of_one, slot in own if of_one]
 
 

@@ -17,6 +17,7 @@ from polymode.training.expected_score import (
     JudgedConfidence,
     choice_log_probabilities,
     expected_losses,
+    judged_confidences,
     sampled_shares,
 )
 
@@ -284,3 +285,18 @@ def test_a_popular_value_does_not_hold_an_estimate(start: float) -> None:
     assert left[True][0] < 0.1
     assert left[True][1] < 0.004
     assert left[False][0] > start
+
+
+def test_an_estimate_leaves_the_beginning_of_a_number_as_it_is() -> None:
+    """Of "0.7" the 7 and the end are choices, "0" and "." are none; of "1" all is, as of any number with a verdict."""
+    decode = Decoder()
+    numbers, end = NumberTokens(decode), ids_of(decode, "<")[0]  # type: ignore[arg-type]
+    texts = ("0.7", "1", "0")
+    batch = [Stated(0, 0, tuple(ids_of(decode, text)), end) for text in texts]
+    choices = Choices(numbers, batch, brier)
+    for text, stated, wanted in zip(texts, batch, ([2, 3], [0, 1], [0, 1]), strict=True):
+        (verdict,) = judged_confidences(choices, [stated], [1.0], 1.0)
+        (estimate,) = judged_confidences(choices, [stated], [0.6], 1.0, {0})
+        assert [choice.position for choice in estimate.choices] == wanted, text
+        assert [choice.position for choice in verdict.choices] == sorted({0, 1, *wanted}), text
+        assert (verdict.is_estimate, estimate.is_estimate) == (False, True)
