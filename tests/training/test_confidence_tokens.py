@@ -291,12 +291,12 @@ def test_an_estimate_leaves_the_beginning_of_a_number_as_it_is() -> None:
     """Of "0.7" the 7 and the end are choices, "0" and "." are none; of "1" all is, as of any number with a verdict."""
     decode = Decoder()
     numbers, end = NumberTokens(decode), ids_of(decode, "<")[0]  # type: ignore[arg-type]
-    texts = ("0.7", "1", "0")
-    batch = [Stated(0, 0, tuple(ids_of(decode, text)), end) for text in texts]
+    positions = {"0.7": ([0, 1, 2, 3], [2, 3]), "1": ([0], [0]), "0": ([0, 1], [0, 1])}
+    batch = [Stated(0, 0, tuple(ids_of(decode, text)), end) for text in positions]
     choices = Choices(numbers, batch, brier)
-    for text, stated, wanted in zip(texts, batch, ([2, 3], [0, 1], [0, 1]), strict=True):
+    for stated, (of_verdict, of_estimate) in zip(batch, positions.values(), strict=True):
         (verdict,) = judged_confidences(choices, [stated], [1.0], 1.0)
         (estimate,) = judged_confidences(choices, [stated], [0.6], 1.0, {0})
-        assert [choice.position for choice in estimate.choices] == wanted, text
-        assert [choice.position for choice in verdict.choices] == sorted({0, 1, *wanted}), text
+        assert [choice.position for choice in verdict.choices] == of_verdict
+        assert [choice.position for choice in estimate.choices] == of_estimate
         assert (verdict.is_estimate, estimate.is_estimate) == (False, True)
