@@ -88,8 +88,8 @@ class Window:
             self.page.get_by_role("button", name=name, exact=True).click()
 
     def see(self, text: str) -> None:
-        """Wait until a text is there."""
-        self.page.get_by_text(text).first.wait_for()
+        """Wait until a text can be seen; an option of a list that is not open cannot."""
+        self.page.get_by_text(text).filter(visible=True).first.wait_for()
 
     def look(self, name: str) -> None:
         """Keep a picture; the page must not be wider than the window."""
