@@ -71,7 +71,7 @@ def _reach_over_seeds(merged: Mapping[str, float], seeds: Seeds) -> tuple[float,
     own = [p for p in chain.from_iterable(seeds) if number(p.get("low")) == merged["low"]]
     hits, lows, highs = ([number(p.get(name)) for p in own] for name in ("hits", "hits_low", "hits_high"))
     estimates = [Estimate(*one, 1) for one in zip(hits, lows, highs, strict=True)]
-    value, low, high = over_seeds(estimates, (-math.inf, math.inf))
+    value, low, high = over_seeds(estimates, (0.0, math.inf))
     return value - low, high - value
 
 

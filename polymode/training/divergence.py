@@ -40,7 +40,7 @@ class Parts(NamedTuple):
     """One of them, which stands for all."""
 
 
-class Before(NamedTuple):
+class Reference(NamedTuple):
     """Next-token probabilities of the model before, at some tokens."""
 
     ids_T_C: torch.Tensor
@@ -76,24 +76,24 @@ def parts_of(
     )
 
 
-def before(model: Any, hidden_T_H: torch.Tensor, parts: Parts, heat: float) -> Before:
+def reference_of(model: Any, hidden_T_H: torch.Tensor, parts: Parts, heat: float) -> Reference:
     """What `divergences` compares with, from the hidden states of the model before, without gradients."""
     blocks = [
         torch.topk(log_probs, min(TOP, log_probs.shape[1]))
         for start in range(0, len(hidden_T_H), _BLOCK)
-        for log_probs in [_log_probs(model, hidden_T_H[start : start + _BLOCK], *_between(parts, start), heat)]
+        for log_probs in [_log_probs(model, hidden_T_H[start : start + _BLOCK], *_parts_between(parts, start), heat)]
     ]
-    return Before(torch.cat([block.indices for block in blocks]), torch.cat([block.values for block in blocks]))
+    return Reference(torch.cat([block.indices for block in blocks]), torch.cat([block.values for block in blocks]))
 
 
-def divergences(model: Any, hidden_T_H: torch.Tensor, parts: Parts, was: Before, heat: float) -> torch.Tensor:
+def divergences(model: Any, hidden_T_H: torch.Tensor, parts: Parts, reference: Reference, heat: float) -> torch.Tensor:
     """D_t of every token, shape (T,), with gradients.
 
     Args:
         model: the causal language model, without wrappers.
         hidden_T_H: its last hidden states in front of the tokens.
         parts: see `parts_of`.
-        was: see `before`, for the same tokens and parts.
+        reference: see `reference_of`, for the same tokens and parts.
         heat: sampling temperature.
     """
     return torch.cat(
@@ -102,9 +102,9 @@ def divergences(model: Any, hidden_T_H: torch.Tensor, parts: Parts, was: Before,
                 _block_divergences,
                 model,
                 hidden_T_H[start : start + _BLOCK],
-                *_between(parts, start),
-                was.ids_T_C[start : start + _BLOCK],
-                was.log_probs_T_C[start : start + _BLOCK],
+                *_parts_between(parts, start),
+                reference.ids_T_C[start : start + _BLOCK],
+                reference.log_probs_T_C[start : start + _BLOCK],
                 heat,
                 use_reentrant=False,
             )
@@ -113,7 +113,7 @@ def divergences(model: Any, hidden_T_H: torch.Tensor, parts: Parts, was: Before,
     )
 
 
-def _between(parts: Parts, start: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _parts_between(parts: Parts, start: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """The parts of the block that begins at ``start``, numbered from there."""
     first, end = torch.searchsorted(parts.places, torch.tensor([start, start + _BLOCK], device=parts.places.device))
     own = slice(int(first), int(end))

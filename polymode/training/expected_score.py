@@ -226,7 +226,7 @@ def expected_losses(confidences: Sequence[JudgedConfidence], log_p_M_C: torch.Te
 
 
 def sampled_shares(confidences: Sequence[JudgedConfidence], log_p_M_C: torch.Tensor) -> torch.Tensor:
-    """Log p(u) of each sampled token among those that lead to a confidence, 0 behind a number; shape (M,).
+    """Sum of log p(u) of the sampled tokens among those that lead to a confidence, inside the numbers.
 
     Taken from the log-probability of a token inside a number, it leaves what the expected score says nothing about:
     that one of these tokens is written at all. The chain rule parts log p(u) into log p(some number goes on) and this.
@@ -235,7 +235,7 @@ def sampled_shares(confidences: Sequence[JudgedConfidence], log_p_M_C: torch.Ten
     end = log_p_M_C.shape[1] - 1
     columns = torch.tensor([choice.token for choice in choices], dtype=torch.long, device=log_p_M_C.device)
     sampled_M = log_p_M_C.gather(1, columns[:, None])[:, 0]
-    return torch.where(columns == end, torch.zeros_like(sampled_M), sampled_M)
+    return sampled_M[columns != end].sum()
 
 
 def _losses_of_tokens(confidences: Sequence[JudgedConfidence], p_M_C: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -256,7 +256,7 @@ def _losses_of_tokens(confidences: Sequence[JudgedConfidence], p_M_C: NDArray[np
 
 
 def mean_loss(confidences: Sequence[JudgedConfidence], losses_M: torch.Tensor) -> float:
-    """Mean expected loss of the confidences, without weights: at the first token of each, which all of it follows."""
+    """Mean expected loss of the confidences, without weights: at the first choice of each, which all of it follows."""
     firsts = np.cumsum([0, *(len(one.choices) for one in confidences[:-1])])
     weights = np.array([one.weight for one in confidences])
     return float((losses_M.detach().double().cpu().numpy()[firsts] / weights).mean())

@@ -44,7 +44,7 @@ from polymode.probe.fitting import check_labels
 from polymode.training.allocator import return_freed_memory
 from polymode.training.confidence_options import replay_options
 from polymode.training.confidence_tokens import Choices, Loss, NumberTokens, Stated
-from polymode.training.divergence import Before, Parts, before, divergences, parts_of
+from polymode.training.divergence import Parts, Reference, divergences, parts_of, reference_of
 from polymode.training.expected_score import (
     TAU,
     JudgedConfidence,
@@ -79,7 +79,7 @@ class JudgedCompletion:
     """Hidden state in front of each confidence, by slot."""
     probe: dict[int, float] = field(default_factory=dict)
     """What the probe says, by slot."""
-    was: Before | None = None
+    reference: Reference | None = None
     """Probabilities of its tokens before the steps that are being taken."""
 
     def label(self, slot: int) -> float:
@@ -157,7 +157,7 @@ class Replay(TrainerCallback):
             [self.buffer[i] for i in self._rng.choice(len(self.buffer), self.options.batch, replace=False)]
             for _ in range(n)
         ]
-        self._remember_probabilities(model, batches, choices)
+        self._take_references(model, batches, choices)
         for step, batch in enumerate(tqdm(batches, desc="replay", unit="step", disable=is_quiet)):
             self._optimizer.param_groups[0]["lr"] = self._share_of_rate(step, n) * self.options.learning_rate
             score = self._add_gradients(model, batch, choices)
@@ -168,7 +168,7 @@ class Replay(TrainerCallback):
             if score is not None:
                 trainer._metrics["train"]["replay_confidence_loss"].append(score)
         for completion in self.buffer:
-            completion.was = None
+            completion.reference = None
 
     def _share_of_rate(self, step: int, n: int) -> float:
         """Of the last steps: up over the first of them, since Adam's are as long as the rate allows, then down to 0."""
@@ -183,23 +183,25 @@ class Replay(TrainerCallback):
         return torch.optim.AdamW(weights, lr=self.options.learning_rate, weight_decay=0.0)
 
     @torch.no_grad()
-    def _remember_probabilities(
-        self, model: Any, batches: Sequence[Sequence[JudgedCompletion]], choices: Choices
-    ) -> None:
+    def _take_references(self, model: Any, batches: Sequence[Sequence[JudgedCompletion]], choices: Choices) -> None:
         """Note what the anchor holds the completions of all these steps to."""
         completions = list({id(one): one for batch in batches for one in batch}.values())
         rows = self._rows_at_once(completions)
-        causal = base_of(self._trainer.accelerator.unwrap_model(model))
+        # In the precision of the steps, which its wrapper sets, but without its dropout.
+        inner = self._trainer.accelerator.unwrap_model(model)
+        causal = base_of(inner)
+        inner.eval()
         for start in range(0, len(completions), rows):
             batch = completions[start : start + rows]
             confidences = self._confidences_of(batch, choices)
-            hidden_N_T_H = self._states(causal, batch)
-            all_was = before(causal, *self._tokens(hidden_N_T_H, batch, confidences), self._heat)
+            hidden_N_T_H = self._states(inner, batch)
+            own = reference_of(causal, *self._tokens(hidden_N_T_H, batch, confidences), self._heat)
             sizes = [len(completion.ids) for completion in batch]
             for completion, ids_T_C, log_probs_T_C in zip(
-                batch, all_was.ids_T_C.split(sizes), all_was.log_probs_T_C.split(sizes), strict=True
+                batch, own.ids_T_C.split(sizes), own.log_probs_T_C.split(sizes), strict=True
             ):
-                completion.was = Before(ids_T_C.cpu(), log_probs_T_C.cpu())
+                completion.reference = Reference(ids_T_C.cpu(), log_probs_T_C.cpu())
+        inner.train()
 
     def _confidences_of(self, batch: Sequence[JudgedCompletion], choices: Choices) -> list[list[JudgedConfidence]]:
         """Those of each completion, with their losses in nats: a step of mirror descent goes by score / TAU."""
@@ -248,9 +250,9 @@ class Replay(TrainerCallback):
         """Divergence of all tokens of some completions, summed, and the losses of their choices, shape (M,)."""
         causal = base_of(self._trainer.accelerator.unwrap_model(model))
         hidden_N_T_H = self._states(model, batch)
-        all_was = [one.was for one in batch if one.was is not None]  # of all that a step draws
-        was = Before(*(torch.cat(parts).to(hidden_N_T_H.device) for parts in zip(*all_was, strict=True)))
-        anchor = divergences(causal, *self._tokens(hidden_N_T_H, batch, confidences), was, self._heat).sum()
+        references: list[Any] = [one.reference for one in batch]
+        reference = Reference(*(torch.cat(parts).to(hidden_N_T_H.device) for parts in zip(*references, strict=True)))
+        anchor = divergences(causal, *self._tokens(hidden_N_T_H, batch, confidences), reference, self._heat).sum()
         flat = [one for row in confidences for one in row]
         if not flat:
             return anchor, anchor.new_zeros(0)

@@ -230,7 +230,7 @@ class _Supervision:
     def _anchor(self, hidden: torch.Tensor, labels: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
         """Mean cross-entropy of the anchor's tokens; where they decide a confidence, of writing any that leads to one.
 
-        ``shares``: sum of `polymode.training.expected_score.sampled_shares`.
+        ``shares``: `polymode.training.expected_score.sampled_shares`.
         """
         is_anchor = labels[:, 1:] != _NO_LOSS
         logits = self.model.get_output_embeddings()(hidden[:, :-1][is_anchor])
@@ -241,14 +241,14 @@ class _Supervision:
     def _confidence_losses(
         self, rows: Sequence[_Row], hidden: torch.Tensor
     ) -> tuple[list[JudgedConfidence], torch.Tensor, torch.Tensor]:
-        """The confidences of the rows, the expected loss at every choice, shape (M,), the sum of `sampled_shares`."""
+        """The confidences of the rows, the expected loss at every choice, shape (M,), their `sampled_shares`."""
         flat = [one for row in rows for one in row.confidences]
         if not flat:
             return flat, hidden.new_zeros(0), hidden.new_zeros(())
         row_M, token_M = choice_places([row.confidences for row in rows])
         columns = [rows[row].n_prompt + token - 1 for row, token in zip(row_M, token_M, strict=True)]
         log_p_M_C = choice_log_probabilities(flat, self.numbers, hidden[row_M, columns], self.model, self.temperature)
-        return flat, expected_losses(flat, log_p_M_C), sampled_shares(flat, log_p_M_C).sum()
+        return flat, expected_losses(flat, log_p_M_C), sampled_shares(flat, log_p_M_C)
 
 
 def _batches(n: int, size: int, seed: int) -> Iterator[list[int]]:

@@ -189,7 +189,7 @@ def test_the_anchor_holds_that_a_number_goes_on_but_not_how() -> None:
         inside = [(m, choice) for m, choice in enumerate(of_one) if choice.position < len(text)]
         tokens = [stated.tokens[choice.position] for _, choice in inside]
         rows = [m for m, _ in inside]
-        shares = sampled_shares(judged, choice_log_probabilities(judged, numbers, logits, model, 1.0)).sum()
+        shares = sampled_shares(judged, choice_log_probabilities(judged, numbers, logits, model, 1.0))
         anchor = shares - log_p[rows, tokens].sum()
         wanted: Any = 0.0
         for m, choice in inside:

@@ -11,7 +11,7 @@ import torch
 
 from polymode.training import divergence
 from polymode.training.confidence_tokens import Choice
-from polymode.training.divergence import TOP, before, divergences, parts_of
+from polymode.training.divergence import TOP, divergences, parts_of, reference_of
 from polymode.training.expected_score import JudgedConfidence
 
 T, H, HEAT = 7, 5, 0.7
@@ -66,7 +66,7 @@ def test_a_small_vocabulary_is_compared_token_by_token(block: int, monkeypatch: 
     was, now = model_of(size, 0), model_of(size, 1)
     confidences, numbers = confidences_at(size)
     parts = parts_of(confidences, numbers, [1, 2, 3], size, "cpu")
-    reference = before(was, states(0), parts, HEAT)
+    reference = reference_of(was, states(0), parts, HEAT)
     hidden = states(2).requires_grad_()
     found_T = divergences(now, hidden, parts, reference, HEAT)
     r_T_V, p_T_V = probabilities(was, states(0)), probabilities(now, states(2))
@@ -82,7 +82,7 @@ def test_of_a_large_vocabulary_the_rest_is_one_part() -> None:
     size = 4 * TOP
     was, now = model_of(size, 0), model_of(size, 1)
     parts = parts_of([], SimpleNamespace(ids=np.array([0])), [], size, "cpu")  # type: ignore[arg-type]
-    found_T = divergences(now, states(2), parts, before(was, states(0), parts, HEAT), HEAT)
+    found_T = divergences(now, states(2), parts, reference_of(was, states(0), parts, HEAT), HEAT)
     for t, (r, p) in enumerate(zip(probabilities(was, states(0)), probabilities(now, states(2)), strict=True)):
         rest = tuple(np.argsort(-r)[TOP:].tolist())
         assert found_T[t].item() == pytest.approx(by_definition(r, p, rest), rel=2e-4)
@@ -95,7 +95,7 @@ def test_a_model_that_has_not_moved_is_not_pulled(size: int) -> None:
     confidences, numbers = confidences_at(size)
     parts = parts_of(confidences, numbers, [1, 2, 3], size, "cpu")
     hidden = states(0).requires_grad_()
-    found_T = divergences(model, hidden, parts, before(model, states(0), parts, HEAT), HEAT)
+    found_T = divergences(model, hidden, parts, reference_of(model, states(0), parts, HEAT), HEAT)
     (gradient,) = torch.autograd.grad(found_T.sum(), hidden)
     assert found_T.abs().max() < 1e-5
     assert gradient.abs().max() < 1e-5
@@ -113,7 +113,7 @@ def test_which_number_is_written_is_free() -> None:
     hidden[1, 0] = 1.0  # where token 1 is the number's first
     confidences, numbers = confidences_at(size)
     parts = parts_of(confidences, numbers, [1, 2, 3], size, "cpu")
-    found_T = divergences(moved, hidden, parts, before(model, hidden, parts, HEAT), HEAT)
+    found_T = divergences(moved, hidden, parts, reference_of(model, hidden, parts, HEAT), HEAT)
     r, p = probabilities(model, hidden)[1], probabilities(moved, hidden)[1]
     assert found_T[1].item() == pytest.approx(by_definition(r, p, (0, 1, 2)), abs=1e-5)
     assert by_definition(r, p, ()) > 10 * found_T[1].item() or by_definition(r, p, ()) > 0.1

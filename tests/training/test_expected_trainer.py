@@ -347,9 +347,47 @@ def generate(prompts, *_, **__):
 trainer._generate_single_turn = generate
 trainer.args.optim = "sgd"
 trainer.train()
-if trainer.is_world_process_zero():
-    torch.save(trainer.accelerator.unwrap_model(trainer.model).state_dict(), folder / "weights.pt")
+weights = trainer.accelerator.unwrap_model(trainer.model).state_dict()
+torch.save(weights, folder / f"weights-{trainer.accelerator.process_index}.pt")
 """
+
+
+def group_of_8(recipe: Recipe, data: Path) -> dict[str, Any]:
+    """A recipe of one step, without its learning rate."""
+    return {
+        **{"task": "records", "task_options": {"style": "brief", "validation": 0.0, "test": 0.0}, "k": 2},
+        **{"model": recipe.model, "credit": "expected", "max_steps": 1, "data": str(data)},
+        **{"questions_per_step": 1, "num_generations": 8, "device_batch": 4, "max_completion_length": 40},
+    }
+
+
+def texts_of_8() -> list[str]:
+    draft = SET.replace("<think> tea </think>", "<think> tea milk juice </think>")
+    texts = [
+        *(SET.format("tea", "0.2", "water", "0.8"), draft.format("milk", "0.5", "tea", "0.5")),
+        *(draft.format("water", "0.8", "milk", "0.2"), "<think> tea tea tea"),
+    ]
+    return [*texts, *reversed([text.replace("0.2", "0.5") for text in texts])]
+
+
+@pytest.mark.slow
+def test_two_processes_stay_one_model_in_replay(
+    recipe_of: Callable[..., Recipe], drinks_file: Path, tmp_path: Path, launch: Callable[..., None]
+) -> None:
+    """Each has completions of its own, and the gradients of both move both alike."""
+    (tmp_path / "script.py").write_text(SCRIPT)
+    weights = {}
+    for name, replay in (("with", {"replay": {"batch": 3, "last_steps": 2, "learning_rate": 1e-2}}), ("without", {})):
+        folder = tmp_path / name
+        folder.mkdir()
+        values = {**group_of_8(recipe_of(), drinks_file), "learning_rate": 1e-6, **replay}
+        (folder / "values.json").write_text(json.dumps(values))
+        launch(2, tmp_path / "script.py", folder / "values.json", json.dumps(texts_of_8()), folder)
+        weights[name] = [torch.load(folder / f"weights-{rank}.pt") for rank in (0, 1)]
+    for name, value in weights["with"][0].items():
+        torch.testing.assert_close(weights["with"][1][name], value, rtol=0, atol=0)
+    moved = [(value - weights["without"][0][name]).abs().max() for name, value in weights["with"][0].items()]
+    assert max(moved) > 1e-3
 
 
 @pytest.mark.slow
@@ -357,26 +395,18 @@ def test_two_processes_take_the_step_of_one(
     recipe_of: Callable[..., Recipe], drinks_file: Path, tmp_path: Path, launch: Callable[..., None]
 ) -> None:
     """A group of 8 over two processes; plain gradient descent, and a factor that makes the confidences' part large."""
-    draft = SET.replace("<think> tea </think>", "<think> tea milk juice </think>")
-    texts = [
-        *(SET.format("tea", "0.2", "water", "0.8"), draft.format("milk", "0.5", "tea", "0.5")),
-        *(draft.format("water", "0.8", "milk", "0.2"), "<think> tea tea tea"),
-    ]
-    texts = [*texts, *reversed([text.replace("0.2", "0.5") for text in texts])]
     (tmp_path / "script.py").write_text(SCRIPT)
     weights = []
     for processes in (1, 2):
         values = {
-            **{"task": "records", "task_options": {"style": "brief", "validation": 0.0, "test": 0.0}, "k": 2},
-            **{"model": recipe_of().model, "credit": "expected", "confidence_credit": 20.0, "max_steps": 1},
-            **{"questions_per_step": 1, "num_generations": 8, "device_batch": 4, "max_completion_length": 40},
-            **{"learning_rate": 1.0, "max_grad_norm": 1e9, "data": str(drinks_file)},
+            **group_of_8(recipe_of(), drinks_file),
+            **{"confidence_credit": 20.0, "learning_rate": 1.0, "max_grad_norm": 1e9},
         }
         folder = tmp_path / str(processes)
         folder.mkdir()
         (folder / "values.json").write_text(json.dumps(values))
-        launch(processes, tmp_path / "script.py", folder / "values.json", json.dumps(texts), folder)
-        weights.append(torch.load(folder / "weights.pt"))
+        launch(processes, tmp_path / "script.py", folder / "values.json", json.dumps(texts_of_8()), folder)
+        weights.append(torch.load(folder / "weights-0.pt"))
     start = AutoModelForCausalLM.from_pretrained(str(recipe_of().model)).state_dict()
     assert any((weights[0][name] - start[name]).abs().max() > 1e-3 for name in start)
     for name, value in weights[0].items():
