@@ -97,7 +97,8 @@ def test_hits_by_expected_hits_have_whiskers_where_the_file_has_intervals(arm: A
 def test_seeds_widen_the_interval_of_a_bin(arm: ArmData) -> None:
     seeds = [[{**BIN, "hits": hits, "hits_low": hits - 0.1, "hits_high": hits + 0.1}] for hits in (1.0, 1.2)]
     half = math.hypot(0.1, 12.7062 * 0.1)  # s / sqrt(2) = 0.1, and t of one degree of freedom
-    assert _reach_over_seeds(BIN, seeds) == pytest.approx((half, half), abs=1e-4)
+    assert half > 1.1  # so the lower whisker ends at no hit
+    assert _reach_over_seeds(BIN, seeds) == pytest.approx((1.1, half), abs=1e-4)
     assert _reach_over_seeds(BIN, [seeds[0], [{**BIN, "low": 1.5, "hits": 9.0}]]) == pytest.approx((0.1, 0.1))
 
 
