@@ -317,7 +317,8 @@ class Replay(TrainerCallback):
             c.probe[slot] = float(p)
 
     def save(self, folder: Path) -> None:
-        """Everything that the next steps depend on, into a checkpoint."""
+        """Everything that the next steps depend on, into a checkpoint: one file of each process."""
+        folder.mkdir(parents=True, exist_ok=True)  # the main process may not have come to it yet
         torch.save(
             {
                 "buffer": [{name: getattr(one, name) for name in _SAVED} for one in self.buffer],

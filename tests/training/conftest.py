@@ -137,6 +137,6 @@ def launch() -> Callable[..., None]:
         whole = script.with_name(f"whole_{script.name}")
         whole.write_text(script.read_text() + END_TOGETHER)
         done = start("ddp" if n == 2 else "one", whole, *arguments)
-        assert done.returncode == 0, done.stderr[-2000:]
+        assert done.returncode == 0, done.stderr
 
     return run
