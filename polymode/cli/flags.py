@@ -15,8 +15,8 @@ from itertools import pairwise
 from typing import Annotated, Any, TypeVar
 
 import yaml
-from cyclopts import App, CycloptsError, Parameter
-from cyclopts.exceptions import MissingArgumentError, UnknownOptionError, UnusedCliTokensError
+from cyclopts import App, CycloptsError, Parameter, Token, convert
+from cyclopts.exceptions import CoercionError, MissingArgumentError, UnknownOptionError, UnusedCliTokensError
 from cyclopts.help import DefaultFormatter, PanelSpec
 from cyclopts.validators import Number
 
@@ -144,6 +144,8 @@ def parameters(kind: type[Any]) -> Iterator[inspect.Parameter]:
         if owner is not kind:
             details["group"] = f"{owner.__name__} options"
         default = field.default if field.default_factory is MISSING else field.default_factory()
+        if int in (hint, *typing.get_args(hint)):
+            details["converter"] = _whole_numbers
         if _is_mapping(hint):
             hint, details["metavar"], default = tuple[str, ...], "NAME=VALUE...", ()
         details["show_default"] = default is not False and default not in (MISSING, None, "", (), {})
@@ -153,6 +155,15 @@ def parameters(kind: type[Any]) -> Iterator[inspect.Parameter]:
             default=inspect.Parameter.empty if default is MISSING else default,
             annotation=Annotated[(hint, *own, Parameter(**details))],
         )
+
+
+def _whole_numbers(hint: Any, tokens: Sequence[Token]) -> Any:
+    """The value of a flag that takes whole numbers; cyclopts alone rounds 1.5 to 2."""
+    for token in tokens:
+        with suppress(ValueError):
+            if not float(token.value).is_integer():
+                raise CoercionError(token=token, target_type=int)
+    return convert(hint, tokens)
 
 
 @cache

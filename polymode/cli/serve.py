@@ -78,7 +78,7 @@ class Serve(DecisionOptions):
     review_share: Annotated[float, Parameter(validator=Number(gte=0, lte=1))] = 0.0
     """Random share of all different questions that goes to the review queue whatever was decided, for example 0.02: it
     shows whether confidences and guarantees still hold."""
-    store_days: Annotated[float | None, Parameter(validator=Number(gte=0))] = None
+    store_days: Annotated[float | None, Parameter(validator=Number(gte=0, lt=float("inf")))] = None
     """Days that questions and answers are stored in the database of --reviews; 0 stores nothing. By default 90 with
     --review-share, else 0."""
     second_review: Annotated[float, Parameter(validator=Number(gte=0, lte=1))] = 0.0
