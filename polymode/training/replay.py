@@ -332,9 +332,7 @@ class Replay(TrainerCallback):
         """Go on from a checkpoint."""
         content = torch.load(self._file(folder), weights_only=False)
         self.buffer.clear()
-        for one in content["buffer"]:  # older checkpoints have the objects themselves
-            values = one if isinstance(one, dict) else {name: getattr(one, name) for name in _SAVED}
-            self.buffer.append(JudgedCompletion(**values))
+        self.buffer.extend(JudgedCompletion(**one) for one in content["buffer"])
         self._rng.bit_generator.state = content["rng"]
         if content["optimizer"] is not None:
             self._optimizer = self._make_optimizer(self._trainer.model_wrapped)
