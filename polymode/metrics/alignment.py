@@ -14,7 +14,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from polymode.metrics.table import Floats, Ints, floats
+from polymode.distributions import SUM_TOLERANCE
+from polymode.errors import ConfigError, RecordError
+from polymode.metrics.table import Floats, Ints, check_count, floats
 
 KL_EPS = 1e-3
 """q is mixed with the uniform distribution, (1 - eps) q + eps / cells, so that a left-out answer costs finitely."""
@@ -28,10 +30,16 @@ def kl_divergence(p_C: ArrayLike, q_C: ArrayLike, *, eps: float = KL_EPS) -> flo
         q_C: compared distribution, shape (cells,), sum 1.
         eps: smoothing of q; 0 gives infinity where q misses mass of p.
 
+    Raises:
+        RecordError: shapes that differ, masses outside [0, 1], or a sum that is not 1.
+        ConfigError: eps outside [0, 1).
+
     >>> round(kl_divergence([0.5, 0.5], [0.25, 0.75], eps=0), 4)
     0.1438
     """
-    p_C, q_C = floats("p", p_C, 0, 1), floats("q", q_C, 0, 1)
+    if not 0 <= eps < 1:
+        raise ConfigError(f"eps = {eps!r} is not allowed: use a number from 0 to below 1")
+    p_C, q_C = _distributions(p_C, q_C)
     return float(_kl_terms(p_C, (1 - eps) * q_C + eps / len(q_C)).sum())
 
 
@@ -41,7 +49,19 @@ def total_variation(p_C: ArrayLike, q_C: ArrayLike) -> float:
     >>> total_variation([0.5, 0.5], [0.25, 0.75])
     0.25
     """
-    return float(np.abs(floats("p", p_C, 0, 1) - floats("q", q_C, 0, 1)).sum() / 2)
+    p_C, q_C = _distributions(p_C, q_C)
+    return float(np.abs(p_C - q_C).sum() / 2)
+
+
+def _distributions(p_C: ArrayLike, q_C: ArrayLike) -> tuple[Floats, Floats]:
+    """Both as arrays of one shape; raises RecordError for what is no distribution. An unknown mass stays NaN."""
+    p_C, q_C = floats("p", p_C, 0, 1), floats("q", q_C, 0, 1)
+    if p_C.shape != q_C.shape or p_C.ndim != 1 or not len(p_C):
+        raise RecordError(f"p and q: shapes {p_C.shape} and {q_C.shape}; give both over the same cells, flat")
+    for name, mass_C in (("p", p_C), ("q", q_C)):
+        if abs((total := float(mass_C.sum())) - 1) > SUM_TOLERANCE:
+            raise RecordError(f"{name}: masses sum to {total:.6g}; they must sum to 1, with a cell for all others")
+    return p_C, q_C
 
 
 def set_divergences(
@@ -78,4 +98,5 @@ def best_coverage(p_correct_N: ArrayLike, k: int) -> float:
     >>> best_coverage([0.1, 0.5, 0.3], 2)
     0.8
     """
-    return float(np.sort(floats("p_correct", p_correct_N))[::-1][:k].sum())
+    check_count("k", k)
+    return float(np.sort(floats("p_correct", p_correct_N, 0))[::-1][:k].sum())

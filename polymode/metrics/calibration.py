@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from polymode.errors import RecordError
 from polymode.metrics.table import Floats, Ints, check_count, floats, observations
 from polymode.uncertainty import Gaps, SumStatistic, ratio
 
@@ -201,6 +202,8 @@ def debiased_ece(q_N: ArrayLike, y_N: ArrayLike, question_N: ArrayLike | None = 
     check_count("n_bins", n_bins)
     observed_q_N, observed_y_N = observations(q_N, y_N)
     label_N = np.arange(np.size(q_N)) if question_N is None else np.asarray(question_N)
+    if label_N.shape != np.shape(q_N):
+        raise RecordError(f"question: shape {label_N.shape} for q of shape {np.shape(q_N)}; give one for each answer")
     label_N = label_N[~np.isnan(floats("q", q_N) + floats("y", y_N))]
     name_P, index_N = np.unique(label_N, return_inverse=True)
     bin_N = width_bins(observed_q_N, n_bins)
@@ -223,15 +226,24 @@ def expected_hits_error(sum_q_N: ArrayLike, hits_N: ArrayLike, k: ArrayLike, *, 
         k: answers asked for, one number or shape (n,); bins have equal width on [0, k].
         n_bins: number of bins.
 
-    Honest confidences give 0 up to noise, however the answers depend on each other. At k = 1 it equals `ece`.
+    Sets in which one is NaN are left out. Honest confidences give 0 up to noise, however the answers depend on each
+    other. At k = 1 it equals `ece`.
 
     >>> expected_hits_error([0.5, 2.5], [1, 2], 3)
     0.5
     """
     check_count("n_bins", n_bins)
-    sum_q_N, hits_N = floats("sum_q", sum_q_N, 0), floats("hits", hits_N, 0)
-    bin_N = width_bins(sum_q_N, n_bins, floats("k", k, 1))
-    return float(ece_from_sums(*bin_sums(sum_q_N, hits_N, bin_N, n_bins)))
+    sum_q_N, hits_N, k_N = floats("sum_q", sum_q_N, 0), floats("hits", hits_N, 0), floats("k", k, 1)
+    if sum_q_N.shape != hits_N.shape or sum_q_N.ndim != 1 or k_N.shape not in ((), sum_q_N.shape):
+        shapes = f"{sum_q_N.shape}, {hits_N.shape} and {k_N.shape}"
+        raise RecordError(f"sum_q, hits and k: shapes {shapes}; give one of each for every set, k perhaps once for all")
+    k_N = np.broadcast_to(k_N, sum_q_N.shape)
+    if (is_above_N := np.maximum(sum_q_N, hits_N) > k_N + 1e-9).any():
+        most, of_k = np.maximum(sum_q_N, hits_N)[is_above_N][0], k_N[is_above_N][0]
+        raise RecordError(f"sum_q and hits: {most:g} is more than k = {of_k:g} answers can have")
+    is_defined_N = ~np.isnan(sum_q_N + hits_N + k_N)
+    sum_q_N, hits_N, k_N = sum_q_N[is_defined_N], hits_N[is_defined_N], k_N[is_defined_N]
+    return float(ece_from_sums(*bin_sums(sum_q_N, hits_N, width_bins(sum_q_N, n_bins, k_N), n_bins)))
 
 
 def ece_statistic(

@@ -4,7 +4,8 @@
 a share of outcomes                  Clopper-Pearson limits for as many independent outcomes as vary as much
                                      (Korn & Graubard 1998, Survey Methodology 24:193); exact for one per question
 a sum of absolute or squared gaps    what exceeds resampled noise, up to the percentile shifted by its mean excess
-any other metric                     percentiles, expanded for few questions (Hesterberg 2015, arXiv 1411.5279)
+any other metric                     percentiles, expanded for few questions (Hesterberg 2015, arXiv 1411.5279); with
+                                     fewer than `FEW` at least the interval of Student's t
 the same value for every question    an unseen share of other questions, ``1 - (alpha/2)^(1/n)``, at either limit
 ==================================== ==================================================================================
 
@@ -24,6 +25,8 @@ from polymode.uncertainty.statistics import Array, Limits, Statistic, SumStatist
 LEVEL = 0.95
 """Share of samples whose interval holds the truth."""
 ALPHA = 1 - LEVEL
+FEW = 10
+"""Questions with fewer of which an interval is no narrower than by Student's t."""
 Interval = tuple[float, float]
 _UNDEFINED = (math.nan, math.nan)
 
@@ -47,16 +50,21 @@ def interval_of(statistic: Statistic, resampled: Resampled) -> Interval:
             return _gaps_interval(resampled, n, statistic.gaps.power, statistic.limits)
     if np.ptp(finite_R) <= 1e-12 * max(1.0, abs(value)):
         return unseen_interval(value, n, statistic.limits)
-    return percentiles(finite_R, n)
+    return percentiles(finite_R, n, statistic.limits)
 
 
-def percentiles(value_R: Array, n: int) -> Interval:
+def percentiles(value_R: Array, n: int, limits: Limits = (-math.inf, math.inf)) -> Interval:
     """Percentiles of replicates, as far out as makes up for n: those of a normal variable at t(n - 1) sqrt(n / (n-1)).
 
-    Plain percentiles are too narrow by the factor sqrt((n-1) / n), and as a normal interval is beside a t interval.
+    Plain percentiles are too narrow by the factor sqrt((n-1) / n), and as a normal interval is beside a t interval. No
+    replicate reaches beyond the questions that were drawn, two of which have the truth between them in half of all
+    samples, so with fewer than `FEW` the interval is at least that of Student's t.
     """
     tail = _tail(n)
     low, high = np.quantile(value_R, [tail, 1 - tail])
+    if n < FEW:
+        middle, reach = np.mean(value_R), t_quantile(n - 1) * math.sqrt(n / (n - 1)) * np.std(value_R)
+        low, high = min(low, max(middle - reach, limits[0])), max(high, min(middle + reach, limits[1]))
     return float(low), float(high)
 
 
@@ -144,4 +152,4 @@ def difference_interval(value: float, value_R: Array, n: int, limits: Limits, *,
         return _UNDEFINED
     if np.ptp(finite_R) <= 1e-12:
         return unseen_interval(value, n, limits)
-    return percentiles(finite_R - (finite_R.mean() - value) if is_of_gaps else finite_R, n)
+    return percentiles(finite_R - (finite_R.mean() - value) if is_of_gaps else finite_R, n, limits)

@@ -179,6 +179,8 @@ def test_undefined_means() -> None:
     assert metrics.pass_at_k([2, 4], [1, 4], 4) == 1
     assert math.isnan(metrics.uniqueness([[], []]))
     assert metrics.uniqueness([[], ["flu"]]) == 1
+    assert metrics.expected_hits_error([math.nan, 1.0], [1, 2], [3, 3]) == 1  # of the second set alone
+    assert math.isnan(metrics.kl_divergence([math.nan, 1.0], [0.5, 0.5]))
 
 
 # --- mistakes --------------------------------------------------------------------------------------------------------
@@ -203,6 +205,18 @@ def test_undefined_means() -> None:
         (lambda: metrics.pass_at_k(4, 1, True), ConfigError, "k = True is not allowed"),
         (lambda: metrics.coverage_at([0.5], [1], 1), RecordError, "give both as"),
         (lambda: metrics.risk_coverage([0.5], [1], max_points=True), ConfigError, "max_points = True"),
+        (lambda: metrics.debiased_ece([0.5, 0.6], [1, 0], [7]), RecordError, r"question: shape \(1,\) for q of shape"),
+        (lambda: metrics.expected_hits_error([0.5, 0.6], [1], 3), RecordError, r"shapes \(2,\), \(1,\) and \(\)"),
+        (lambda: metrics.expected_hits_error([1.5], [1], 1), RecordError, "1.5 is more than k = 1 answers can have"),
+        (
+            lambda: metrics.kl_divergence([0.5, 0.6], [0.5, 0.5]),
+            RecordError,
+            "p: masses sum to 1.1; they must sum to 1",
+        ),
+        (lambda: metrics.kl_divergence([0.5, 0.5], [1.0]), RecordError, r"p and q: shapes \(2,\) and \(1,\)"),
+        (lambda: metrics.kl_divergence([1.0], [1.0], eps=2), ConfigError, "eps = 2 is not allowed"),
+        (lambda: metrics.total_variation([1.0], [0.9]), RecordError, "q: masses sum to 0.9"),
+        (lambda: metrics.best_coverage([0.5], -1), ConfigError, "k = -1 is not allowed"),
     ],
 )
 def test_mistakes_are_named(call, error: type[Exception], message: str) -> None:

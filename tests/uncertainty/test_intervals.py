@@ -100,13 +100,21 @@ def test_equal_values_leave_an_unseen_share_of_others() -> None:
     assert "all 10 questions have the same value" in without_limit.reason
 
 
-@pytest.mark.parametrize(("n", "least"), [(5, 88), (12, 91), (60, 91)])  # of five, resamples know little of the tails
+@pytest.mark.parametrize(("n", "least"), [(2, 91), (3, 91), (5, 91), (12, 91), (60, 91)])
 def test_means_of_few_questions_hold_the_truth(n: int, least: int) -> None:
     def draw(rng: np.random.Generator) -> tuple[Statistic, int]:
         level = np.repeat(rng.normal(size=n), 2)
         return mean_of_items(np.repeat(np.arange(n), 2), level + 0.1 * rng.normal(size=2 * n), n), n
 
     assert n_held(draw, 0.0, 100, 200) >= least
+
+
+def test_an_interval_of_two_questions_is_that_of_student_within_the_limits() -> None:
+    # Mean .5, standard error .1, t(1) .1 = 1.27. Between the two values is the truth in half of all samples.
+    wide = interval(mean_of_items(np.arange(2), np.array([0.4, 0.6]), 2), 2, n_boot=4000)
+    assert (wide.low, wide.high) == pytest.approx((0.5 - 1.27, 0.5 + 1.27), abs=0.05)
+    within = interval(mean_of_items(np.arange(2), np.array([0.4, 0.6]), 2, limits=(0.0, 1.0)), 2)
+    assert (within.low, within.high) == (0, 1)
 
 
 # --- sums of gaps ----------------------------------------------------------------------------------------------------
