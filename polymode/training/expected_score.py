@@ -19,6 +19,7 @@ on, stays with the sampled credit of `polymode.credit`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -256,10 +257,17 @@ def _losses_of_tokens(confidences: Sequence[JudgedConfidence], p_M_C: NDArray[np
 
 
 def mean_loss(confidences: Sequence[JudgedConfidence], losses_M: torch.Tensor) -> float:
-    """Mean expected loss of the confidences, without weights: at the first choice of each, which all of it follows."""
+    """Mean expected loss of the confidences, without weights: at the first choice of each, which all of it follows.
+
+    Those of weight 0, of a completion that alone in its group was scored, are left out; NaN where all are.
+    """
     firsts = np.cumsum([0, *(len(one.choices) for one in confidences[:-1])])
     weights = np.array([one.weight for one in confidences])
-    return float((losses_M.detach().double().cpu().numpy()[firsts] / weights).mean())
+    has_weight = weights > 0
+    if not has_weight.any():
+        return math.nan
+    losses = losses_M.detach().double().cpu().numpy()[firsts]
+    return float((losses[has_weight] / weights[has_weight]).mean())
 
 
 def token_weights(trainer: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:

@@ -38,7 +38,7 @@ from polymode.training.expected_score import (
     token_weights,
 )
 from polymode.training.replay import JudgedCompletion, Replay
-from polymode.training.rows import LEARNS
+from polymode.training.rows import LEARNS, question_key
 from polymode.training.sharding import has_whole_weights, name_of
 
 ROW = "row_of_step"
@@ -103,7 +103,9 @@ class ExpectedCreditTrainer(TermCreditTrainer):
             ]
             rows = zip(prompts_N_T, step.ids_N_T, stated_N, labels_N, step.inputs, strict=True)
             self._replay.remember(
-                JudgedCompletion(prompt, ids, stated, labels, row["question_id"]) if stated else None
+                JudgedCompletion(prompt, ids, stated, labels, question_key(row["question"], row["question_id"]))
+                if stated
+                else None
                 for prompt, ids, stated, labels, row in rows
             )
 
@@ -139,5 +141,6 @@ class ExpectedCreditTrainer(TermCreditTrainer):
         hidden_M_H = completion_states(states, inputs)[places]
         log_p_M_C = choice_log_probabilities(flat, self._numbers, hidden_M_H, causal, float(self.temperature))
         losses_M = expected_losses(flat, log_p_M_C)
-        self._metrics["train"]["expected_confidence_loss"].append(mean_loss(flat, losses_M))
+        if any(one.weight for one in flat):
+            self._metrics["train"]["expected_confidence_loss"].append(mean_loss(flat, losses_M))
         return loss + (token_weights(self, inputs)[places] * losses_M).sum()

@@ -75,6 +75,7 @@ class JudgedCompletion:
     labels: Sequence[float]
     """By slot."""
     question: str
+    """What it is known by, whatever its id: answers to one question are not predicted from each other."""
     features: dict[int, NDArray[np.float32]] = field(default_factory=dict)
     """Hidden state in front of each confidence, by slot."""
     probe: dict[int, float] = field(default_factory=dict)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from typing import Any, Literal, overload
 
@@ -16,6 +17,7 @@ from transformers import PreTrainedTokenizerBase
 from polymode.chat import check_reading, has_template
 from polymode.distributions import distribution_of
 from polymode.errors import ConfigError
+from polymode.fingerprints import plain_question
 from polymode.prompts import Style, encodable, prompt_for
 from polymode.rewards import METHODS
 from polymode.tasks import Task, examples_of
@@ -123,18 +125,31 @@ class TrainingRows(Sequence[Row]):
             soft = example.target == "distribution"
             row |= {"target": example.target, "distribution": json.dumps(distribution_of(example)) if soft else ""}
         if recipe.confidence_questions != "all":
-            # Questions without an end have an id of their own in each block, so every visit is the first.
-            is_first = number == 0 or self._size is None
-            row[LEARNS] = _learns(recipe, row["question_id"], is_first=is_first)
+            # Questions without an end are drawn anew in each block, so every visit is the first.
+            is_first = self._size is None or (number == 0 and index in reading.firsts)
+            row[LEARNS] = _learns(recipe, question_key(example.question, row["question_id"]), is_first=is_first)
         return row | ({"k": k} if recipe.k_choices else {})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Reading:
     """One pass over a finite task, or a block of one without an end."""
 
     examples: Sequence[Example]
     ks_N: list[int]
+
+    @cached_property
+    def firsts(self) -> frozenset[int]:
+        """Places of the examples whose question does not stand in front of them already, under another id."""
+        first_of: dict[str, int] = {}
+        for place, example in enumerate(self.examples):
+            first_of.setdefault(question_key(example.question, example.id), place)
+        return frozenset(first_of.values())
+
+
+def question_key(question: str, question_id: str) -> str:
+    """What a question is known by, whatever its id: its text; the id of one without."""
+    return plain_question(question) or question_id
 
 
 def _size_of(task: Task, seed: int) -> int | None:
@@ -145,7 +160,7 @@ def _size_of(task: Task, seed: int) -> int | None:
         return None
 
 
-def _learns(recipe: Recipe, question_id: str, *, is_first: bool) -> Learns:
+def _learns(recipe: Recipe, key: str, *, is_first: bool) -> Learns:
     """What a visit of a question trains.
 
     Answers to questions that were trained on are right more often than others, so confidences learnt there would be too
@@ -153,8 +168,8 @@ def _learns(recipe: Recipe, question_id: str, *, is_first: bool) -> Learns:
     """
     if recipe.confidence_questions == "first":
         return "both" if is_first else "answers"
-    # By the id, so that every visit, process and resumed run agrees.
-    share = int.from_bytes(sha256(f"{recipe.seed}:{question_id}".encode()).digest()[:8], "big") / 2**64
+    # By the text, so that every visit, process and resumed run agrees, and a repeat under another id.
+    share = int.from_bytes(sha256(f"{recipe.seed}:{key}".encode("utf-8", "surrogatepass")).digest()[:8], "big") / 2**64
     return "confidences" if share < recipe.apart_share else "answers"
 
 

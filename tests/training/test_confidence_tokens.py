@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +19,7 @@ from polymode.training.expected_score import (
     choice_log_probabilities,
     expected_losses,
     judged_confidences,
+    mean_loss,
     sampled_shares,
 )
 
@@ -264,6 +266,13 @@ def test_a_loss_without_weight_has_no_gradient() -> None:
     judged = choices_of_one_token(1, 0.5, 0.0, is_estimate=True)
     (found,) = torch.autograd.grad(expected_losses(judged, masked_log_softmax(logits)).sum(), logits)
     assert found.abs().max() == 0
+    both = [
+        *choices_of_one_token(1, 0.5, 0.0, is_estimate=False),
+        *choices_of_one_token(1, 0.5, 2.0, is_estimate=False),
+    ]
+    losses_M = expected_losses(both, masked_log_softmax(torch.zeros((2, 11))))
+    assert mean_loss(both, losses_M) == pytest.approx(float(((GRID - 0.5) ** 2 + 0.25).mean()))  # of the second alone
+    assert math.isnan(mean_loss(both[:1], losses_M[:1]))
 
 
 @pytest.mark.parametrize("start", [0.5, 0.9])

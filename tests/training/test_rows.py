@@ -43,6 +43,42 @@ def test_a_finite_task_is_read_again_and_a_first_visit_is_known() -> None:
     assert rows[19] == rows[-1] == rows[18:][1]
 
 
+class Repeated(Drinks):
+    """Each question stands under two ids, with other case and white space."""
+
+    def examples(self, split: Split, n: int | None = None, *, seed: int = 0) -> Sequence[Example]:
+        found = super().examples(split, n, seed=seed)
+        half = self.size // 2
+        texts = {one.id: f"drink {int(one.id) % half}" for one in found}
+        return [
+            Example(one.id, f" {texts[one.id].upper()}" if int(one.id) < half else texts[one.id], one.references)
+            for one in found
+        ]
+
+
+@pytest.mark.parametrize("mode", ["first", "apart"])
+def test_a_question_under_another_id_is_the_same_question(mode: str) -> None:
+    """Confidences of a repeat would be learnt on a question that answers were trained on."""
+    recipe = Recipe(
+        max_steps=10,
+        questions_per_step=4,
+        credit="expected",
+        confidence_questions=mode,  # type: ignore[arg-type]
+        num_generations=2,
+        **({"apart_share": 0.5} if mode == "apart" else {}),
+    )
+    rows = list(TrainingRows(recipe, Repeated(20), conversational=False))  # type: ignore[arg-type]
+    learns: dict[str, list[str]] = {}
+    for row in rows:
+        learns.setdefault(row["question"].strip().lower(), []).append(row["learns"])
+    assert len(learns) == 10 and {len(of_one) for of_one in learns.values()} == {4}
+    if mode == "first":
+        assert all(of_one == ["both", "answers", "answers", "answers"] for of_one in learns.values())
+    else:
+        assert all(len(set(of_one)) == 1 for of_one in learns.values())
+        assert {of_one[0] for of_one in learns.values()} == {"answers", "confidences"}
+
+
 def test_what_is_read_does_not_depend_on_the_length_of_the_run() -> None:
     counts, peaks = [], []
     for steps in (100, 1_000_000):
