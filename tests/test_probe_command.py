@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 
 from polymode import runs
 from polymode.cli import main
+from polymode.cli.probing import comparison
 from polymode.evaluation import evaluate
 from polymode.probe import fit_probe
 from polymode.training.lab_model import LabModelSize, build_model, build_tokenizer
@@ -287,3 +289,15 @@ def test_generate_names_the_command_for_it(run: Run, model_folder: Path) -> None
 
 def test_numbers_of_the_table_are_finite_or_a_dash(run: Run) -> None:
     assert all(math.isfinite(value) for row in table(run("confidences", "test", *PROBE)).values() for value in row)
+
+
+def test_a_question_under_two_ids_is_one_question() -> None:
+    """Its answers are drawn together, so the same answers under other ids make no interval narrower."""
+    q = [0.2, 0.7]
+    once = [replace(one, confidences=tuple(q[: one.k])) for one in completions(12, 0)]
+    again = [replace(one, example=replace(one.example, id=f"again-{one.example.id}")) for one in once]
+    hits = {(one.example.id, one.sample): tuple(range(one.k)) for one in [*once, *again]}
+    probe: Any = SimpleNamespace(slot_rate=lambda slot_N: np.full(len(slot_N), 0.5))
+    single, double = (comparison(measured, hits, probe, n_boot=50) for measured in (once, [*once, *again]))
+    assert "of 12 questions" in single.splitlines()[0] and "of 12 questions" in double.splitlines()[0]
+    assert single.splitlines()[2:] == double.splitlines()[2:]

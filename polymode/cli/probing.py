@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polymode.errors import ConfigError, DataNotFoundError, RecordError
+from polymode.fingerprints import plain_question
 from polymode.types import Completion
 
 if TYPE_CHECKING:
@@ -184,17 +185,17 @@ def comparison(measured: Sequence[Completion], hits: Hits, probe: Probe, *, n_bo
             continue
         for slot, (answer, q, y) in enumerate(zip(answers, one.confidences, of_set, strict=True)):
             if y is not None:
-                rows.append((one.example.id, slot, answer.confidence, q, y))
+                rows.append((plain_question(one.example.question) or one.example.id, slot, answer.confidence, q, y))
     if not rows:
         return "no answer could be judged, so the probe is compared with nothing"
-    ids, slots, stated, probed, y = zip(*rows, strict=True)
+    questions, slots, stated, probed, y = zip(*rows, strict=True)  # a question under several ids is one
     slot_N = np.array(slots)
     confidences = {"stated": np.array(stated, float), "probe": np.array(probed)}
     by_slot = probe.slot_rate(slot_N)
     if not np.isnan(by_slot).any():
         confidences["slot number alone"] = by_slot
-    values = skill(confidences, np.array(y, float), ids, slot_N, rng=np.random.default_rng(seed), n_boot=n_boot)
-    n = len({*ids})
+    values = skill(confidences, np.array(y, float), questions, slot_N, rng=np.random.default_rng(seed), n_boot=n_boot)
+    n = len({*questions})
     means = f"{np.mean(y):.3f} right, {np.mean(stated):.3f} stated, {np.mean(probed):.3f} by the probe"
     lines = [f"{len(rows):,} answers of {n:,} questions; mean {means}"]
     lines.append(f"{'':23}{'AUROC in question':22}{'AUROC':22}Brier")

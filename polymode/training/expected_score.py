@@ -102,6 +102,9 @@ def number_logits(head: Any, config: Any, hidden_M_H: torch.Tensor, tokens: torc
         hidden_M_H: last hidden states.
         tokens: ids, shape (C,) for all rows or (M, C) for each.
     """
+    if hasattr(head, "base_layer"):  # of LoRA adapters on the head itself, whose weight is that without them
+        logits = head(hidden_M_H.to(head.weight.dtype)).float()
+        return as_the_model(config, logits[:, tokens] if tokens.ndim == 1 else logits.gather(1, tokens))
     weight = head.weight[tokens].float()
     hidden = hidden_M_H.float()
     logits = hidden @ weight.T if tokens.ndim == 1 else (weight @ hidden[:, :, None])[:, :, 0]

@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
+from transformers import LlamaConfig, LlamaForCausalLM
 
+from polymode.decoding.settings import base_of
 from polymode.decoding.token_starts import TokenStarts
 from polymode.errors import ConfigError
 from polymode.parsing import confidence_of, parse_answers
@@ -18,8 +21,10 @@ from polymode.training.expected_score import (
     JudgedConfidence,
     choice_log_probabilities,
     expected_losses,
+    hidden_states_of,
     judged_confidences,
     mean_loss,
+    number_logits,
     sampled_shares,
 )
 
@@ -309,3 +314,25 @@ def test_an_estimate_leaves_the_beginning_of_a_number_as_it_is() -> None:
         assert [choice.position for choice in verdict.choices] == of_verdict
         assert [choice.position for choice in estimate.choices] == of_estimate
         assert (verdict.is_estimate, estimate.is_estimate) == (False, True)
+
+
+@pytest.mark.parametrize("where", ["target_modules", "modules_to_save"])
+def test_logits_of_numbers_are_those_of_a_head_with_adapters(where: str) -> None:
+    """Adapters begin as nothing, so a check before training sees no difference."""
+    torch.manual_seed(0)
+    shape = {"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2, "num_key_value_heads": 2}
+    own = LlamaForCausalLM(LlamaConfig(vocab_size=50, num_hidden_layers=1, **shape))
+    of_head = {"target_modules": ["q_proj", "lm_head"]} if where == "target_modules" else {"target_modules": ["q_proj"]}
+    saved = {"modules_to_save": ["lm_head"]} if where == "modules_to_save" else {}
+    model: Any = get_peft_model(own, LoraConfig(r=2, **of_head, **saved)).eval()
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.requires_grad:
+                weight.add_(0.3 * torch.randn_like(weight))
+    causal = base_of(model)
+    with hidden_states_of(causal.base_model) as calls:
+        logits_V = model(input_ids=torch.arange(8)[None]).logits[0, -1].detach()
+    head, state_1_H = causal.get_output_embeddings(), calls[-1][:, -1]
+    for tokens in (torch.tensor([3, 7, 49]), torch.tensor([[3, 7, 49]])):
+        found = number_logits(head, causal.config, state_1_H, tokens)
+        torch.testing.assert_close(found[0], logits_V[[3, 7, 49]], rtol=1e-4, atol=1e-5)
