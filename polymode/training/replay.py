@@ -38,7 +38,7 @@ from tqdm import tqdm
 from transformers import TrainerCallback
 
 from polymode.decoding.settings import base_of
-from polymode.errors import RecordError
+from polymode.errors import ConfigError, RecordError
 from polymode.probe import cross_fitted
 from polymode.probe.fitting import check_labels
 from polymode.training.allocator import return_freed_memory
@@ -330,8 +330,16 @@ class Replay(TrainerCallback):
         )
 
     def load(self, folder: Path) -> None:
-        """Go on from a checkpoint."""
-        content = torch.load(self._file(folder), weights_only=False)
+        """Go on from a checkpoint.
+
+        Raises:
+            ConfigError: it has no file of this process, since there were fewer.
+        """
+        path = self._file(folder)
+        if not path.exists():
+            n = len([*folder.glob("replay-*.pt")])
+            raise ConfigError(f"{folder} is of a run in fewer processes ({n}): resume it in as many, or start a new run")
+        content = torch.load(path, weights_only=False, map_location="cpu")
         self.buffer.clear()
         self.buffer.extend(JudgedCompletion(**one) for one in content["buffer"])
         self._rng.bit_generator.state = content["rng"]

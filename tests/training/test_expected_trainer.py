@@ -292,6 +292,14 @@ def test_confidences_alone_are_learnt_on_questions_apart(recipe_of: Callable[...
     assert {row["learns"] for row in rows} == {"confidences"}  # 999 in a thousand, of 35 questions
 
 
+def test_a_checkpoint_of_fewer_processes_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "replay-0.pt").touch()
+    replay = Replay.__new__(Replay)
+    replay._trainer = SimpleNamespace(accelerator=SimpleNamespace(process_index=1))
+    with pytest.raises(ConfigError, match=r"of a run in fewer processes \(1\): resume it in as many"):
+        replay.load(tmp_path)
+
+
 @pytest.mark.parametrize(("learns", "is_scored"), [("both", True), ("confidences", True), ("answers", False)])
 def test_confidences_are_learnt_where_the_row_says_so(
     learns: str, is_scored: bool, recipe_of: Callable[..., Recipe], tmp_path: Path
