@@ -54,7 +54,7 @@ _SIGNS = str.maketrans(
     | dict.fromkeys("™®©℠", " ")
     | dict.fromkeys("\u2044\u2215", "/")
     | dict.fromkeys("×·∙", "*")
-    | dict.fromkeys("\u2018\u2019\u2032", "'")
+    | dict.fromkeys("\u2018\u2019\u2032\u02bb\u02bc\u02bd\u02be\u02bf", "'")  # with those of Hawaiian and Arabic
     | dict.fromkeys("\u201c\u201d\u2033", '"')
     | {"\u2236": ":", "♯": "#", "≤": "<=", "≥": ">=", "°": " degree ", "‰": " permille "}
 )

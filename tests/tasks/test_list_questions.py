@@ -231,6 +231,32 @@ def test_names_that_do_not_meet_a_condition_on_the_name_are_not_right() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("noun", "answers"),
+    [
+        ("country", "Czechia; Cabo Verde; Côte d’Ivoire; the USA; Bosnia-Herzegovina; The Gambia; Kyrgyz Republic"),
+        ("capital of a country", "St. John's; St. George's; Nukuʻalofa; Nuku‘alofa; Berne; Washington DC; Sanaa"),
+        ("capital of a US state", "St. Paul"),
+        ("chemical element", "Fe; Aluminum; Sulphur"),
+        ("main island of Hawaii", "Oʻahu; Hawai'i; Kauaʻi"),
+        ("ocean", "the Pacific Ocean; Antarctic Ocean"),
+        ("traditional county of Ireland", "County Down; County Derry"),
+        ("flavour of quark", "up quark; Charm Quark"),
+        ("logic gate", "AND gate; NOT gate; inverter"),
+        ("bone of the human wrist", "scaphoid bone"),
+        ("layer of the OSI model", "Data Link Layer"),
+        ("book of the Bible in the Protestant canon", "Book of Genesis; II Kings; 2nd Kings; Gospel of John; Acts"),
+        ("apostle named in the Gospel of Matthew", "Saint Peter; St. Andrew"),
+        ("play by William Shakespeare", "Henry IV, Part II; Henry IV Part One; Love's Labor's Lost"),
+        ("president of the United States", "James Garfield; Chester Arthur; George H.W. Bush"),
+        ("event of the men's decathlon", "100 meters; 110-meter hurdles; 1,500 m"),
+    ],
+)
+def test_usual_other_names_are_right(noun: str, answers: str) -> None:
+    right = {KEY(name) for reference in question(noun).references for name in reference.names}
+    assert [answer for answer in answers.split("; ") if KEY(answer) not in right] == []
+
+
 def test_wording() -> None:
     assert [article(noun) for noun in ("US state", "ocean", "HTTP request method", "university", "capital of a X")] == [
         "a", "an", "an", "a", "the",

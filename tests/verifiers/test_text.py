@@ -56,6 +56,8 @@ steady = settings(deadline=None, derandomize=True)
         ("x²", "x^2"),
         ("Ca²⁺", "Ca2+"),
         ("H₂O", "H2O"),
+        ("Hawaiʻi", "Hawai'i"),
+        ("ʻOumuamua", "Oumuamua"),
         ("½", "1/2"),
         ("1½", "1 1/2"),
         ("50 %", "50 percent"),

@@ -4,6 +4,7 @@ A file holds tables. A line that starts with white space continues the one befor
 
     table: country                              a table and the noun for one of its items
     names: no                                   no questions about the spelling of its items' names
+    also: {} gate; Book of {}                   further short forms of each item below, made from its full names
     capitals: national capital                  its items have capitals, which make a table of their own
     kind: region                                kind of the conditions below; a question joins at most one of each kind
     items in South America: Peru > Lima; ...    items that all meet the condition "in South America"
@@ -82,6 +83,7 @@ def _tables(text: str) -> Iterator[Table]:
     """The tables of one file, each followed by that of its capitals."""
     lines = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
     table, kind, capital_noun, capital_of = Table(""), "", "", {}
+    patterns: list[str] = []
     for line in [*re.sub(r"\n\s+", " ", lines).split("\n"), "table: "]:
         head, _, content = line.partition(":")
         word, _, phrase = head.strip().partition(" ")
@@ -93,14 +95,17 @@ def _tables(text: str) -> Iterator[Table]:
                 if capital_of:
                     yield _capitals(table, capital_noun, capital_of)
                 table, kind, capital_noun, capital_of = Table(content.strip()), "", "", {}
+                patterns = []
             case "names":
                 table.name_noun = None
+            case "also":
+                patterns = entries
             case "capitals":
                 capital_noun = content.strip()
             case "kind":
                 kind = content.strip()
             case "items":
-                new = [_item(entry) for entry in entries]
+                new = [_item(entry, patterns) for entry in entries]
                 for item, capital in new:
                     table.items[item.names[0]] = item
                     if capital is not None:
@@ -117,10 +122,12 @@ def _tables(text: str) -> Iterator[Table]:
                     raise ValueError(f"{line!r:.80} is no line of a table")
 
 
-def _item(entry: str) -> tuple[Item, Item | None]:
-    """An item and its capital, if it has one, from ``Bolivia > Sucre / La Paz``."""
+def _item(entry: str, patterns: list[str]) -> tuple[Item, Item | None]:
+    """An item and its capital, if it has one, from ``Bolivia > Sucre / La Paz``; with short forms by ``patterns``."""
     own, _, capital = entry.partition(" > ")
-    return _names(own), _names(capital) if capital else None
+    item = _names(own)
+    also = tuple(pattern.format(name) for name in item.names for pattern in patterns)
+    return Item(item.names, item.short + also), _names(capital) if capital else None
 
 
 def _names(text: str) -> Item:
