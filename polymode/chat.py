@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from polymode.errors import ConfigError
-from polymode.parsing import parse_answers
+from polymode.parsing import final_part, parse_answers, states_confidences
 from polymode.prompts import MAX_K, Style, build_plain_prompt, build_prompt, encodable, notation_of, write_answers
 
 log = logging.getLogger(__name__)
 Message = dict[str, str]
 _RESERVED = ("chat_template", "conversation", "tokenize", "add_generation_prompt", "return_dict", "messages")
+_ANSWER_TAG, _ANSWER_LINE = re.compile("<answer[0-9]*>"), re.compile(r"(?m)^\s*+[0-9]{1,2}\.\s")
 _MAX_STOP = 200
 """Longest stop string, in characters."""
 _TRIAL = "Which gas is noble?"
@@ -180,16 +181,18 @@ def format_of(completion: str) -> tuple[int, bool]:
     Raises:
         ConfigError: it begins the format and breaks it; says how.
     """
-    reason = ""
     for k in range(1, MAX_K + 1):
         for confidence in (True, False):
-            answers = parse_answers(completion, k, confidence=confidence)
-            if answers.is_clean:
+            if parse_answers(completion, k, confidence=confidence).is_clean:
                 return k, confidence
-            reason = reason or answers.reason
-    if "<answer" in completion:
-        raise ConfigError(f"the completion does not keep the answer format ({reason})")
-    return 0, False
+    has_confidence = states_confidences(completion)
+    if "<answer" not in completion and not has_confidence:
+        return 0, False
+    # What it departs from is the format of as many answers as it begins.
+    final = final_part(completion)
+    n_begun = len(_ANSWER_TAG.findall(final) or _ANSWER_LINE.findall(final))
+    broken = parse_answers(completion, min(max(n_begun, 1), MAX_K), confidence=has_confidence)
+    raise ConfigError(f"the completion does not keep the answer format ({broken.reason})")
 
 
 def _prompt_of(question: str, completion: str, style: Style, ask: str, number: int) -> str:

@@ -103,7 +103,7 @@ def warm_up(
     # Those that need no model come first: a file that is missing or damaged is told before a model is loaded.
     demonstrations = runs.read_demonstrations(path) if is_collected else written(task, options)
     generator = open_model(None, options.dtype)
-    _check_room(examples, generator, form, sampling)
+    _check_model(examples, generator, form, sampling)
     before = clean_share_of(generator)
     if not is_collected:
         demonstrations = demonstrations or sampled(task, generator, options, sampling)
@@ -166,8 +166,11 @@ def _short_enough(demonstrations: Sequence[Completion], tokenizer: Any, max_toke
     return short
 
 
-def _check_room(examples: Sequence[Example], generator: Any, form: Format, sampling: Sampling) -> None:
-    """Refuse a model that cannot read the questions or write the format, before anything is sampled."""
+def _check_model(examples: Sequence[Example], generator: Any, form: Format, sampling: Sampling) -> None:
+    """Refuse a model that cannot read the questions, write the format or end, before anything is sampled."""
+    from polymode.training.warmup import end_of
+
+    end_of(generator)
     prompts = [prompt_for(one, form.k, confidence=form.has_confidence, style=sampling.style) for one in examples]
     longest = max((len(generator.encode(prompt)) for prompt in prompts), default=0)
     # Of a model without a chat template nothing need be said here: this is what teaches it.

@@ -44,7 +44,11 @@ def hint_at_resume(part: Any, generator: Any) -> Iterator[None]:
     try:
         yield
     except GeneratorFault as exc:
-        finished = f"what is finished is in {part.path}, and --resume asks only for the rest"
+        finished = (
+            f"what is finished is in {part.path}, and --resume asks only for the rest"
+            if part.path.exists()
+            else "nothing is finished yet, and --resume goes on with the same --out"
+        )
         raise GeneratorFault(str(exc), f"{exc.advice}; {finished}".removeprefix("; ")) from exc
     finally:
         if (usage := getattr(generator, "usage", None)) is not None and usage.n_replies:

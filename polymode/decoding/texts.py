@@ -58,6 +58,13 @@ def all_ends_of(model: Any, tokenizer: Any) -> tuple[int, ...]:
     return tuple(sorted({end for end in ends if end is not None}))
 
 
+def set_padding(tokenizer: Any) -> None:
+    """Give a tokenizer without a padding token one that leaves no text anyway; what is padded is masked everywhere."""
+    if tokenizer.pad_token is None:
+        tokens = (tokenizer.eos_token_id, *_turn_ends(tokenizer), tokenizer.bos_token_id)
+        tokenizer.pad_token_id = next((token for token in tokens if token is not None), None)
+
+
 def _turn_ends(tokenizer: Any) -> tuple[int, ...]:
     """The special token that the chat template writes behind a reply, if it writes one."""
     if not has_template(tokenizer):

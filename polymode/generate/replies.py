@@ -58,6 +58,8 @@ class Usage:
     finish_reasons: Counter[str | None] = field(default_factory=Counter)
     n_empty: int = 0
     """Replies that ended by themselves and hold no text."""
+    n_reasoning_only: int = 0
+    """Replies that ended by themselves and hold nothing but reasoning."""
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def add(self, one: Generated, finish_reason: str | None) -> None:
@@ -69,6 +71,7 @@ class Usage:
             self.completion_tokens += one.n_tokens or 0
             self.finish_reasons[finish_reason] += 1
             self.n_empty += one.is_finished and not one.text.strip()
+            self.n_reasoning_only += one.is_finished and bool(one.text.strip()) and not final_text(one.text)
 
     def __str__(self) -> str:
         """In one line, with what the server cut off or withheld."""
@@ -79,6 +82,11 @@ class Usage:
             parts.append(f"{self.n_uncounted:,} without a count")
         if self.n_empty:
             parts.append(f"{self.n_empty:,} without any text, as where a model refuses to answer")
+        if self.n_reasoning_only:
+            parts.append(
+                f"{self.n_reasoning_only:,} with reasoning and nothing behind it, as where the server's reasoning "
+                "parser takes the answer for reasoning"
+            )
         for reason, n in sorted(self.finish_reasons.items(), key=lambda one: (one[0] != "length", str(one[0]))):
             if reason not in FINISHED:
                 parts.append(
@@ -101,7 +109,8 @@ def completion_in(reply: Any) -> tuple[Generated, str | None]:
     thought = message.get("reasoning_content") or message.get("reasoning") or ""
     if not isinstance(text, str) or not isinstance(thought, str):
         raise ValueError
-    usage, reason = reply.get("usage") or {}, choice.get("finish_reason")
+    usage, reason = reply.get("usage"), choice.get("finish_reason")
+    usage = usage if isinstance(usage, Mapping) else {}
     if reason is not None and not isinstance(reason, str):
         raise ValueError
     is_finished = reason in FINISHED

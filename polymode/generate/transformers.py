@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from polymode.chat import Chat
 from polymode.decoding.loading import load_causal_lm, load_tokenizer
-from polymode.decoding.texts import CompletionDecoder, opening_of
+from polymode.decoding.texts import CompletionDecoder, opening_of, set_padding
 from polymode.decoding.token_starts import TokenStarts
 from polymode.errors import ConfigError, MissingExtraError, PromptRefusedError, UserError
 from polymode.generate import Generated, OnText, chat_of, generation_fields, seeds_of
@@ -80,8 +80,7 @@ class TransformersGenerator:
                 f"model = {str(model)!r} cannot be loaded: give a folder with a checkpoint and tokenizer, or the "
                 f"name of a model that can be fetched or is in the cache ({str(exc).splitlines()[0]})"
             ) from exc
-        if self.tokenizer.pad_token is None:
-            self.tokenizer.pad_token = self.tokenizer.eos_token
+        set_padding(self.tokenizer)
         self._move(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
         self.chat.check(self.tokenizer)
         own = neutralise(self.model, self.tokenizer)

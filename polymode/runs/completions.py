@@ -103,7 +103,9 @@ def read_demonstrations(path: Path | str) -> list[Completion]:
 
     def read(content: bytes, where: str, number: int) -> Completion:
         row = {"references": [], **parse_object(content, where, FIX)}
-        if not isinstance(row.get("question"), str) or not row["question"].strip():
+        if "question" not in row:
+            raise RecordError(f"{where}: question is missing; a line has 'question' and 'completion', two texts")
+        if not isinstance(row["question"], str) or not row["question"].strip():
             raise RecordError(f"{where}: question = {row.get('question')!r:.60} is not allowed: give what it answers")
         if row.get("k") is None and isinstance(row.get("completion"), str):
             try:

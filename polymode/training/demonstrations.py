@@ -9,6 +9,7 @@ weight the answers.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,6 +28,7 @@ from polymode.tasks import Demonstrates, Task
 from polymode.types import Answer, AnswerSet, Completion, Example, ParseStatus, Span, Verdict
 from polymode.verifiers import QuestionVerifier, Verifier, prepare_verifier
 
+log = logging.getLogger(__name__)
 UseOfReferences = Literal["none", "weight", "filter"]
 RIGHT_WEIGHT = 4
 """``weight`` counts a right sample as often as so many wrong ones."""
@@ -140,16 +142,34 @@ def from_file(path: Path, formats: Sequence[Format]) -> list[Completion]:
     completions = read_demonstrations(path)
     for number, one in enumerate(completions, 1):
         answers = parse_answers(one.text, one.k, confidence=one.has_confidence)
-        if not answers.is_clean:
+        problem = _repetition(answers) if answers.is_clean else answers.reason or answers.status.value
+        if problem:
             raise RecordError(
-                f"{path}, demonstration {number}: {answers.reason or answers.status.value}: correct the completion, or "
-                "leave the line out"
+                f"{path}, demonstration {number}: {problem}: correct the completion, or leave the line out"
             )
     usable = [one for one in completions if Format(one.k, one.has_confidence) in formats]
     if not usable:
         wanted = " or ".join(f"k = {k} {'with' if q else 'without'} confidences" for k, q in formats)
         raise RecordError(f"{path}: no demonstration has {wanted}: choose --methods and --k that it has")
+    if n_others := len(completions) - len(usable):
+        log.warning(
+            "%d of the %d demonstrations in %s are left out: they have another number of answers than --k, or a format "
+            "of none of the --methods",
+            n_others,
+            len(completions),
+            path,
+        )
     return usable
+
+
+def _repetition(answers: AnswerSet) -> str:
+    """Which answers of a set are the same text; empty where all differ."""
+    slots: dict[str, int] = {}
+    for slot, answer in enumerate(answers.answers, 1):
+        first = slots.setdefault(" ".join(answer.text.casefold().split()), slot)
+        if first != slot:
+            return f"answers {first} and {slot} are the same, {answer.text!r:.60}"
+    return ""
 
 
 def candidates_of(

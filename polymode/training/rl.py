@@ -37,6 +37,7 @@ from polymode.chat import has_template
 from polymode.decoding.loading import configuration_of, is_gguf, load_tokenizer
 from polymode.decoding.precision import compute_dtype
 from polymode.decoding.sampler import Sampler, neutralise
+from polymode.decoding.texts import set_padding
 from polymode.errors import ConfigError, DataNotFoundError, GeneratorFault, MissingExtraError, UserError, WriteError
 from polymode.prompts import reasoning_opened_by
 from polymode.rewards import METHODS
@@ -173,8 +174,12 @@ def _load_tokenizer(source: str, recipe: Recipe) -> PreTrainedTokenizerBase:
         )
     with _loading(source):
         tokenizer = load_tokenizer(source, padding_side="left", **_shared_options(recipe))
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
+    if tokenizer.eos_token is None:
+        raise ConfigError(
+            f"model = {source!r}: its tokenizer has no end token, so no completion could end: set eos_token in "
+            "tokenizer_config.json, to <|im_end|> for example"
+        )
+    set_padding(tokenizer)
     return tokenizer
 
 

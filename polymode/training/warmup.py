@@ -1,4 +1,4 @@
-"""Supervised training on training on demonstrations of the answer format, with TRL's SFT trainer (layer L4).
+"""Supervised training on demonstrations of the answer format, with TRL's SFT trainer (layer L4).
 
 The loss is that of the completion alone. Prompts are tokenised exactly as generation tokenises them, so what the model
 learns to continue is what it will be given.

@@ -9,9 +9,11 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from polymode.decoding.texts import CompletionDecoder, ends_of, opening_of
+from polymode.decoding.texts import CompletionDecoder, ends_of, opening_of, set_padding
 from polymode.parsing import parse_answers
 from polymode.types import ParseStatus
+
+from ..chat_models import byte_level_tokenizer
 
 WORDS = [
     "<think>",
@@ -88,3 +90,19 @@ def test_the_ends_of_a_generation_config(ends: object, expected: tuple[int, ...]
 )
 def test_what_a_prompt_of_tokens_opens(tokenizer: PreTrainedTokenizerFast, prompt: str, opening: str) -> None:
     assert opening_of(tokenizer, ids_of(tokenizer, prompt)) == opening
+
+
+@pytest.mark.parametrize(
+    ("options", "pad"),
+    [
+        ({}, "<|endoftext|>"),
+        ({"pad_token": None}, "<|endoftext|>"),
+        ({"pad_token": None, "eos_token": None}, "<|im_end|>"),  # the template ends turns with it
+        ({"pad_token": None, "eos_token": None, "template": None}, "<bos>"),
+        ({"pad_token": None, "eos_token": None, "template": None, "bos_token": None}, None),
+    ],
+)
+def test_padding_is_a_token_that_leaves_no_text(options: dict[str, Any], pad: str | None) -> None:
+    tokenizer = byte_level_tokenizer(**options)
+    set_padding(tokenizer)
+    assert tokenizer.pad_token == pad

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from polymode.generate import Generated
-from polymode.generate.replies import Usage, final_text, word_probabilities, word_said
+from polymode.generate.replies import Usage, completion_in, final_text, word_probabilities, word_said
 
 WORDS = ("True", "False")
 
@@ -77,3 +77,17 @@ def test_usage_adds_up() -> None:
         "2 replies, 50 prompt tokens, 1,200 generated; 1 without a count; "
         "1 ended with finish_reason content_filter: the server withheld the text"
     )
+
+
+@pytest.mark.parametrize("usage", [None, [1], "many", {"prompt_tokens": 2.5}])
+def test_a_reply_is_read_whatever_its_usage_says(usage: object) -> None:
+    generated, reason = completion_in({"choices": [{"message": {"content": "a"}}], "usage": usage})
+    assert (generated.text, generated.n_tokens, reason) == ("a", None, None)
+
+
+def test_replies_of_nothing_but_reasoning_are_counted() -> None:
+    usage = Usage()
+    for message in ({"content": None, "reasoning_content": "a"}, {"content": "b", "reasoning": "a"}, {"content": ""}):
+        usage.add(*completion_in({"choices": [{"message": message, "finish_reason": "stop"}]}))
+    assert (usage.n_replies, usage.n_reasoning_only, usage.n_empty) == (3, 1, 1)
+    assert "; 1 with reasoning and nothing behind it, as where" in str(usage)

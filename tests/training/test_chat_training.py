@@ -20,7 +20,7 @@ from polymode.training.recipe import Recipe, recipe_from
 from polymode.training.recipe_parts import task_for
 from polymode.training.rl import train
 
-from ..chat_models import chat_checkpoint
+from ..chat_models import byte_level_tokenizer, chat_checkpoint
 
 SHOT = {"question": "likes tea", "completion": "<answer1>tea</answer1><answer2>milk</answer2>"}
 
@@ -163,6 +163,12 @@ def test_what_cannot_work_is_told_before_anything_is_trained(
     with pytest.raises(error, match=message):
         train(chat_recipe(**options), tmp_path / "run")
     assert not (tmp_path / "run" / runs.TRAIN_METRICS).exists()
+
+
+def test_a_tokenizer_without_an_end_token_is_told(chat_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+    model = chat_checkpoint(tmp_path / "endless", byte_level_tokenizer(eos_token=None, pad_token=None))
+    with pytest.raises(ConfigError, match="its tokenizer has no end token, so no completion could end: set eos_token"):
+        train(chat_recipe(model=str(model)), tmp_path / "run")
 
 
 def test_shots_of_a_file_stand_in_the_configuration(chat_recipe: Callable[..., Recipe], tmp_path: Path) -> None:

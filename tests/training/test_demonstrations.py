@@ -150,14 +150,23 @@ def test_a_question_and_a_completion_are_a_demonstration(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"completion": "<answer>a</answer>"}, "d.jsonl, line 2: question = None is not allowed"),
+        ({"completion": "<answer>a</answer>"}, "d.jsonl, line 2: question is missing; a line has"),
         ({"question": " ", "completion": "<answer>a</answer>"}, "line 2: question = ' ' is not allowed"),
         ({"question": "Q"}, "line 2: completion is missing"),
         ({"question": "Q", "completion": 3}, "line 2: completion"),
         ({"question": "Q", "completion": "Peru"}, "line 2: 'Peru' is not in the answer format: correct the line"),
         (
             {"question": "Q", "completion": "<answer1>a</answer1><answer3>b</answer3>"},
-            "line 2: the completion does not",
+            "line 2: the completion does not keep the answer format (slot 2: <answer2> expected, found <answer3>)",
+        ),
+        (
+            {"question": "Q", "completion": "<answer1>a</answer1><answer2>b</answer2><confidence1>.5</confidence1>"},
+            "(slot 2: <confidence2> expected, found the end of the text)",
+        ),
+        ({"question": "Q", "completion": "1. a | 50%\n2. b | .5"}, "(line 1: the confidence is '50%', not a plain"),
+        (
+            {"question": "Q", "completion": "<answer1>a b</answer1><answer2>A  b</answer2>"},
+            "answers 1 and 2 are the same",
         ),
         ({"question": "Q", "completion": "<answer>a</answer>", "k": 0}, "line 2: k = 0"),
         ("Q", "line 2"),
@@ -167,6 +176,13 @@ def test_a_line_that_demonstrates_nothing(row: object, message: str, tmp_path: P
     path = lines(tmp_path / "d.jsonl", {"question": "Q", "completion": "<answer>a</answer>"}, row)
     with pytest.raises(RecordError, match=re.escape(message)):
         from_file(path, (Format(1, False),))
+
+
+def test_what_no_method_asks_for_is_left_out_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    one, two = "<answer>a</answer>", "<answer1>a</answer1><answer2>b</answer2>"
+    path = lines(tmp_path / "d.jsonl", *({"question": "Q", "completion": text} for text in (one, two, two)))
+    assert [made.text for made in from_file(path, (Format(2, False),))] == [two, two]
+    assert "1 of the 3 demonstrations" in caplog.text
 
 
 @pytest.mark.parametrize(("batch", "most", "rows"), [(16, 8, 8), (2, 8, 2), (12, 8, 6), (13, 8, 1), (16, 5, 4)])

@@ -20,6 +20,8 @@ from polymode.training.warmup import clean_share, row_of, train_on
 from polymode.types import Completion, Example, Reference
 from polymode.warmup import Sampling, sampled
 
+from ..chat_models import byte_level_tokenizer, chat_checkpoint
+
 EXAMPLE = Example("1", "likes tea milk", (Reference("tea"), Reference("milk")))
 SET = "<answer1>tea</answer1><answer2>milk</answer2>"
 
@@ -186,6 +188,19 @@ def test_questions_without_enough_answers(chat_model: Path, tmp_path: Path, caps
     assert run(*args) == 2
     assert "raise --samples" in capsys.readouterr().err
     assert not (tmp_path / "w").exists()  # the same folder serves the next try
+
+
+def test_a_model_without_end_or_padding_token(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    args = ["--task", "list-questions", "--demonstrations", "task", "--questions", 2, "--check", 1, "--steps", 1]
+    args += ["--batch", 2, "--max-tokens", 60, "--k", 2, "--style", "brief"]
+    no_end = {"eos_token": None, "pad_token": None}
+    model = chat_checkpoint(tmp_path / "endless", byte_level_tokenizer(template=None, **no_end))
+    assert run("--model", model, *args, "--out", tmp_path / "a") == 2
+    assert "the model has no end token: set eos_token" in capsys.readouterr().err
+    assert not (tmp_path / "a").exists()
+    turns = chat_checkpoint(tmp_path / "turns", byte_level_tokenizer(**no_end))  # its template ends turns
+    assert run("--model", turns, *args, "--out", tmp_path / "b") == 0
+    assert (tmp_path / "b" / "model").exists()
 
 
 class Replies:
