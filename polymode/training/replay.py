@@ -338,7 +338,9 @@ class Replay(TrainerCallback):
         path = self._file(folder)
         if not path.exists():
             n = len([*folder.glob("replay-*.pt")])
-            raise ConfigError(f"{folder} is of a run in fewer processes ({n}): resume it in as many, or start a new run")
+            raise ConfigError(
+                f"{folder} is of a run in fewer processes ({n}): resume it in as many, or start a new run"
+            )
         content = torch.load(path, weights_only=False, map_location="cpu")
         self.buffer.clear()
         self.buffer.extend(JudgedCompletion(**one) for one in content["buffer"])
