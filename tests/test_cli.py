@@ -486,8 +486,8 @@ def test_compare_prints_the_tables_and_writes_the_page(tmp_path: Path, capsys: p
     args = ["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--out", str(tmp_path / "out")]
     assert main([*args, "--against", "b", "--n-boot", "100"]) == 0
     shown = capsys.readouterr().out
-    # Found: a 2 and 1, b 1 and 1. The difference of q1 is 1, of q2 0.
-    assert "minus b            coverage" in shown and "a        +0.50 [0.00, 1.00]" in shown
+    # Found: a 2 and 1, b 1 and 1. The difference of q1 is 1, of q2 0; by Student's t two questions say next to nothing.
+    assert "minus b             coverage" in shown and "a        +0.50 [\N{MINUS SIGN}2.00, 2.00]" in shown, shown
     assert shown.endswith(f"excludes 0\nreport: {tmp_path / 'out' / 'report.html'}\n")
     assert "--against b" in (tmp_path / "out" / "report.html").read_text()
     assert "--against 'c' is no column: use one of a, b" in refused(capsys, *args, "--against", "c")

@@ -40,10 +40,11 @@ def test_a_difference_is_paired_by_question_and_averaged_over_like_seeds(experim
     comparison = compare_runs([experiment], tmp_path / "out", n_boot=200)
     assert comparison.against.name == "single-rlvr/samples"
     found = comparison.differences["multi-rlvr-k3/set"]["coverage"]
-    # Seed 0: q1 2 - 1, q2 1 - 1: 1/2, resamples of the two questions reach from 0 to 1.
-    # Seed 1: q1 3 - 1, q2 3 - 2: 3/2, from 1 to 2. So 1/2 from the questions, and s / sqrt(2) = 1/2 from the seeds.
-    half = math.hypot(0.5, t.ppf(0.975, 1) * 0.5)
-    assert (found.cell.value, found.cell.low, found.cell.high) == pytest.approx((1.0, 1 - half, 1 + half))
+    # Seed 0: q1 2 - 1, q2 1 - 1: 1/2. Seed 1: q1 3 - 1, q2 3 - 2: 3/2. By Student's t two questions reach 12.7 x 1/2 to
+    # both sides, so each seed's interval ends where a difference of three answers does, at -3 and 3: 3.5 and 2.5 from
+    # 1/2, 4.5 and 1.5 from 3/2; 4 and 2 on average. s / sqrt(2) = 1/2 is from the seeds.
+    low, high = (math.hypot(reach, t.ppf(0.975, 1) * 0.5) for reach in (4, 2))
+    assert (found.cell.value, found.cell.low, found.cell.high) == pytest.approx((1.0, 1 - low, 1 + high))
     assert found.cell.by_seed == (0.5, 1.5) and found.cell.n == 2 and found.n_pairs == 2
     assert not found.excludes_zero and found.verdict("coverage") == ""
 
@@ -100,9 +101,9 @@ def test_three_files_are_written_and_may_be_written_again(experiment: Path, tmp_
     assert multi["differences"]["coverage"]["value"] == 1.0 and not multi["differences"]["coverage"]["excludes_zero"]
     assert [seed["seed"] for seed in multi["seeds"]] == [0, 1]
     text = (out / "compare.md").read_text()
-    assert "## Differences to single-rlvr, 3 samples" in text and "| +1.00 [\N{MINUS SIGN}5.37, 7.37] |" in text
+    assert "## Differences to single-rlvr, 3 samples" in text and "| +1.00 [\N{MINUS SIGN}6.51, 7.66] |" in text
     page = (out / "report.html").read_text()
-    assert 'id="differences"' in page and "[\N{MINUS SIGN}5.37, 7.37]" in page
+    assert 'id="differences"' in page and "[\N{MINUS SIGN}6.51, 7.66]" in page
     assert "polymode compare exp --out out" in page and "coverage_at_equal_tokens" in page
 
 
