@@ -14,7 +14,7 @@ import pytest
 
 from polymode import runs
 from polymode.cli import main
-from polymode.cli.probing import comparison
+from polymode.cli.probing import Hits, comparison
 from polymode.evaluation import evaluate
 from polymode.probe import fit_probe
 from polymode.training.lab_model import LabModelSize, build_model, build_tokenizer
@@ -296,7 +296,7 @@ def test_a_question_under_two_ids_is_one_question() -> None:
     q = [0.2, 0.7]
     once = [replace(one, confidences=tuple(q[: one.k])) for one in completions(12, 0)]
     again = [replace(one, example=replace(one.example, id=f"again-{one.example.id}")) for one in once]
-    hits = {(one.example.id, one.sample): tuple(range(one.k)) for one in [*once, *again]}
+    hits: Hits = {(one.example.id, one.sample): tuple(range(one.k)) for one in [*once, *again]}
     probe: Any = SimpleNamespace(slot_rate=lambda slot_N: np.full(len(slot_N), 0.5))
     single, double = (comparison(measured, hits, probe, n_boot=50) for measured in (once, [*once, *again]))
     assert "of 12 questions" in single.splitlines()[0] and "of 12 questions" in double.splitlines()[0]

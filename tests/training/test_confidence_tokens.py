@@ -321,11 +321,16 @@ def test_an_estimate_leaves_the_beginning_of_a_number_as_it_is() -> None:
 def test_logits_of_numbers_are_those_of_a_head_with_adapters(where: str) -> None:
     """Adapters begin as nothing, so a check before training sees no difference."""
     torch.manual_seed(0)
-    shape = {"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2, "num_key_value_heads": 2}
+    shape: dict[str, Any] = {
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+    }
     own = LlamaForCausalLM(LlamaConfig(vocab_size=50, num_hidden_layers=1, **shape))
-    of_head = {"target_modules": ["q_proj", "lm_head"]} if where == "target_modules" else {"target_modules": ["q_proj"]}
-    saved = {"modules_to_save": ["lm_head"]} if where == "modules_to_save" else {}
-    model: Any = get_peft_model(own, LoraConfig(r=2, **of_head, **saved)).eval()
+    targets = ["q_proj", "lm_head"] if where == "target_modules" else ["q_proj"]
+    saved = ["lm_head"] if where == "modules_to_save" else None
+    model: Any = get_peft_model(own, LoraConfig(r=2, target_modules=targets, modules_to_save=saved)).eval()
     with torch.no_grad():
         for weight in model.parameters():
             if weight.requires_grad:

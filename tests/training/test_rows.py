@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -59,13 +60,14 @@ class Repeated(Drinks):
 @pytest.mark.parametrize("mode", ["first", "apart"])
 def test_a_question_under_another_id_is_the_same_question(mode: str) -> None:
     """Confidences of a repeat would be learnt on a question that answers were trained on."""
+    share: dict[str, Any] = {"apart_share": 0.5} if mode == "apart" else {}
     recipe = Recipe(
         max_steps=10,
         questions_per_step=4,
         credit="expected",
         confidence_questions=mode,  # type: ignore[arg-type]
         num_generations=2,
-        **({"apart_share": 0.5} if mode == "apart" else {}),
+        **share,
     )
     rows = list(TrainingRows(recipe, Repeated(20), conversational=False))  # type: ignore[arg-type]
     learns: dict[str, list[str]] = {}
