@@ -36,15 +36,15 @@ _OWN_FILES = ("polymode_chat.json", "trainer_state.json", "training_args.bin", "
 
 def question_fingerprint(text: str) -> str:
     """Digest and sketch of a question; "" for a blank one, which nothing can be recognised by."""
-    plain = plain_question(text)
+    plain = plain_text(text)
     if not plain:
         return ""
     digest = hashlib.sha256(plain.encode("utf-8", "surrogatepass")).hexdigest()[:16]
     return f"{digest}-{_sketch(plain)}"
 
 
-def plain_question(text: str) -> str:
-    """The text without regard to case and white space, equal for the same question."""
+def plain_text(text: str) -> str:
+    """The text without regard to case and white space."""
     return " ".join(text.casefold().split())
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polymode.errors import ConfigError, DataNotFoundError, RecordError
-from polymode.fingerprints import plain_question
+from polymode.fingerprints import plain_text
 from polymode.types import Completion
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def comparison(measured: Sequence[Completion], hits: Hits, probe: Probe, *, n_bo
             continue
         for slot, (answer, q, y) in enumerate(zip(answers, one.confidences, of_set, strict=True)):
             if y is not None:
-                rows.append((plain_question(one.example.question) or one.example.id, slot, answer.confidence, q, y))
+                rows.append((plain_text(one.example.question) or one.example.id, slot, answer.confidence, q, y))
     if not rows:
         return "no answer could be judged, so the probe is compared with nothing"
     questions, slots, stated, probed, y = zip(*rows, strict=True)  # a question under several ids is one

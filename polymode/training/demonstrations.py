@@ -19,6 +19,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from polymode.errors import ConfigError, RecordError, number_in, one_of
+from polymode.fingerprints import plain_text
 from polymode.judging import judge
 from polymode.parsing import parse_answers
 from polymode.prompts import Style, check_k, notation_of, write_answers
@@ -166,7 +167,7 @@ def _repetition(answers: AnswerSet) -> str:
     """Which answers of a set are the same text; empty where all differ."""
     slots: dict[str, int] = {}
     for slot, answer in enumerate(answers.answers, 1):
-        first = slots.setdefault(" ".join(answer.text.casefold().split()), slot)
+        first = slots.setdefault(plain_text(answer.text), slot)
         if first != slot:
             return f"answers {first} and {slot} are the same, {answer.text!r:.60}"
     return ""

@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 from polymode.chat import check_reading, has_template
 from polymode.distributions import distribution_of
 from polymode.errors import ConfigError
-from polymode.fingerprints import plain_question
+from polymode.fingerprints import plain_text
 from polymode.prompts import Style, encodable, prompt_for
 from polymode.rewards import METHODS
 from polymode.tasks import Task, examples_of
@@ -149,7 +149,7 @@ class _Reading:
 
 def question_key(question: str, question_id: str) -> str:
     """What a question is known by, whatever its id: its text; the id of one without."""
-    return plain_question(question) or question_id
+    return plain_text(question) or question_id
 
 
 def _size_of(task: Task, seed: int) -> int | None:
