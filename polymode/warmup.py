@@ -33,6 +33,7 @@ from polymode.training.demonstrations import (
     in_notation,
     numbered,
     plain_answer,
+    without_reasoning,
 )
 from polymode.types import Completion, Example
 from polymode.verifiers.description import describe_verifier
@@ -189,8 +190,10 @@ def written(task: Task, options: Warmup) -> list[Completion]:
         return []
     if options.demonstrations == "task":
         n = options.questions * len(options.formats)
-        return numbered(from_task(task, options.formats, n, seed=options.seed))
-    return numbered(from_file(Path(options.demonstrations), options.formats))
+        texts = from_task(task, options.formats, n, seed=options.seed)
+    else:
+        texts = from_file(Path(options.demonstrations), options.formats)
+    return numbered(texts if options.reasoning else [without_reasoning(one) for one in texts])
 
 
 def sampled(task: Task, generator: Generator, options: Warmup, sampling: Sampling) -> list[Completion]:

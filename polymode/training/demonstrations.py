@@ -50,6 +50,9 @@ class Warmup:
     sample_prompt: Literal["plain", "format"] = "plain"
     """`self`: plain asks for one answer and nothing else; format asks in the answer format, for a model that keeps it
     already."""
+    reasoning: bool = True
+    """`task` and a file: whether demonstrations reason before they answer, where theirs do. Without it completions are
+    shorter and easier to keep the format in, which small models may need."""
     references: Literal["none", "weight", "filter"] = "none"
     """`self`: none uses no references; weight counts a right sample four times; filter drops wrong ones."""
     methods: tuple[str, ...] = tuple(METHODS)
@@ -131,6 +134,11 @@ def from_task(task: Task, formats: Sequence[Format], n: int, *, seed: int) -> li
         Completion(example, task.demonstrate(example, k, confidence=confidence, rng=rng), k, confidence, sample=i)
         for i, (example, (k, confidence)) in enumerate(zip(examples, _in_turn(formats), strict=False))
     ]
+
+
+def without_reasoning(demonstration: Completion) -> Completion:
+    """The demonstration with its answers alone."""
+    return replace(demonstration, text=demonstration.text.rpartition("</think>")[2].lstrip())
 
 
 def from_file(path: Path, formats: Sequence[Format]) -> list[Completion]:

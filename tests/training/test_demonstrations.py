@@ -18,6 +18,7 @@ from polymode.training.demonstrations import (
     from_task,
     numbered,
     plain_answer,
+    without_reasoning,
     write_set,
 )
 from polymode.types import Example, Reference
@@ -90,6 +91,17 @@ def test_the_task_demonstrates_each_format_in_turn() -> None:
     completions = from_task(open_task("clinic"), formats, 6, seed=3)
     assert [(one.k, one.has_confidence) for one in completions] == [(1, False), (3, True)] * 3
     assert all(parse_answers(one.text, one.k, confidence=one.has_confidence).is_clean for one in completions)
+
+
+def test_demonstrations_without_their_reasoning_are_the_answers_alone() -> None:
+    for one in from_task(open_task("clinic"), (Format(3, True),), 4, seed=3):
+        short = without_reasoning(one)
+        whole, bare = (parse_answers(text, 3, confidence=True) for text in (one.text, short.text))
+        assert one.text.endswith(short.text)
+        assert "<think>" in one.text
+        assert "think>" not in short.text
+        assert [(a.text, a.confidence) for a in whole.answers] == [(a.text, a.confidence) for a in bare.answers]
+        assert without_reasoning(short) == short
 
 
 def test_a_task_without_demonstrations_is_refused(tmp_path: Path) -> None:
