@@ -187,16 +187,11 @@ class Endpoint:
         except (HTTPError, OSError) as exc:
             raise self._failure(_reason(exc)) from None
         if status == 200:
-            self._failures, self._has_replied = 0, True
-            if len(reply) > (longest := _longest(reader)):
-                raise VerifierFault(f"reply longer than {longest:,} bytes")
-            try:
-                return json.loads(reply) if reader is None else reader.reply()
-            except (ValueError, RecursionError) as exc:
-                if reader is not None and not isinstance(exc, json.JSONDecodeError):
-                    raise VerifierFault(f"the reply broke off: {exc}") from None
-                start = " ".join(reply[:80].decode("utf-8", "replace").split())
-                raise VerifierFault(f"the reply is not JSON: {start!r}") from None
+            value = self._value(reply, reader)
+            status = _status_within(value)
+            if status == 200:
+                self._failures, self._has_replied = 0, True
+                return value
         problem = f"status {status}: {self._excerpt(reply)}"
         if status in (400, 413, 422):  # alive, but this request leads nowhere
             self._failures = 0
@@ -207,6 +202,23 @@ class Endpoint:
         if wait is not None:  # what it asks of one request it means for all
             self._next_turn = max(self._next_turn, time.monotonic() + wait)
         raise self._failure(problem, may_pass=status in _TEMPORARY, wait=wait)
+
+    def _value(self, reply: bytes, reader: Reader | None) -> Any:
+        """What a reply with status 200 says; raises VerifierFault where it cannot be read."""
+        if len(reply) > (longest := _longest(reader)):
+            raise self._unreadable(f"reply longer than {longest:,} bytes")
+        try:
+            return json.loads(reply) if reader is None else reader.reply()
+        except (ValueError, RecursionError) as exc:
+            if reader is not None and not isinstance(exc, json.JSONDecodeError):
+                raise self._unreadable(f"the reply broke off: {exc}") from None
+            start = " ".join(reply[:80].decode("utf-8", "replace").split())
+            raise self._unreadable(f"the reply is not JSON: {start!r}") from None
+
+    def _unreadable(self, problem: str) -> VerifierFault:
+        """The error of a reply that nobody can read, from an endpoint that is alive."""
+        self._failures, self._has_replied = 0, True
+        return VerifierFault(problem)
 
     async def _wait_for_turn(self, deadline: float) -> None:
         from anyio import sleep
@@ -291,6 +303,18 @@ def _check_address(url: str) -> None:
 
 def _longest(reader: Reader | None) -> int:
     return MAX_REPLY_BYTES if reader is None else MAX_STREAMED_BYTES
+
+
+def _status_within(value: Any) -> int:
+    """The status that a reply with status 200 reports of the server behind it, as gateways such as OpenRouter send it.
+
+    It is the ``code`` of an ``error`` in the reply or in its first choice; 200 where there is none.
+    """
+    with suppress(AttributeError, LookupError, TypeError, ValueError):
+        error = value.get("error") or value["choices"][0].get("error")
+        status = int(error["code"])
+        return status if 400 <= status < 600 else 200
+    return 200
 
 
 def _reason(exc: BaseException) -> str:

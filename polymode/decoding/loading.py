@@ -110,7 +110,24 @@ def _from_gguf(auto_class: Any, file: Path, options: dict[str, Any]) -> Any:
         return auto_class.from_pretrained(str(file.parent), gguf_file=file.name, **options)
     except Exception as exc:  # its reader raises whatever a damaged file makes it stumble over
         problem = " ".join(str(exc).split())[:200] or type(exc).__name__
+        architecture = _architecture(file)
+        if architecture is None:
+            raise ConfigError(
+                f"model = {str(file)!r} is damaged or was not copied to its end ({problem}): download it again"
+            ) from exc
         raise ConfigError(
-            f"model = {str(file)!r} cannot be read ({problem}): give a GGUF file of a llama, qwen2, qwen3, gemma, phi3 "
-            "or other architecture that transformers reads, or the model's Hugging Face folder"
+            f"model = {str(file)!r}, a GGUF file of the architecture {architecture}, cannot be read ({problem}): give "
+            "one of an architecture that transformers reads (llama, qwen2, qwen3, gemma, phi3 and others), or the "
+            "model's Hugging Face folder"
         ) from exc
+
+
+def _architecture(file: Path) -> str | None:
+    """What a GGUF file calls its architecture; None where it does not hold what its table of contents lists."""
+    from gguf import GGUFReader
+
+    try:
+        field = GGUFReader(file).fields.get("general.architecture")
+        return "?" if field is None else str(field.contents())
+    except Exception:  # whatever a damaged file makes the reader stumble over
+        return None

@@ -132,13 +132,17 @@ def test_what_cannot_be_read_is_said_in_one_line(
     page = tmp_path / "page.gguf"
     page.write_text("<!DOCTYPE html>")
     cut = write_gguf(tmp_path / "cut.gguf", llama)
-    cut.write_bytes(cut.read_bytes()[:200])
+    whole = cut.read_bytes()
+    cut.write_bytes(whole[:200])
+    short = tmp_path / "short.gguf"
+    short.write_bytes(whole[: len(whole) * 3 // 4])
     unknown = write_gguf(tmp_path / "unknown.gguf", llama, architecture="mammoth")
     for file, message in [
         (tmp_path / "none.gguf", "does not exist: give the path of a GGUF file"),
         (page, "is no GGUF file"),
-        (cut, "cannot be read"),
-        (unknown, "mammoth"),
+        (cut, "is damaged or was not copied to its end"),
+        (short, "is damaged or was not copied to its end"),
+        (unknown, "architecture mammoth, cannot be read"),
     ]:
         for load in (load_tokenizer, lambda path: load_causal_lm(path, dtype=torch.float32)):
             with pytest.raises(ConfigError, match=message) as caught, warnings.catch_warnings():

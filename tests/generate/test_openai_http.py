@@ -125,6 +125,27 @@ def test_a_busy_server_is_asked_again(server: Server) -> None:
     assert ask(server)[0][0].text == "x"
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"error": {"code": 502, "message": "the provider is down"}, "user_id": "u"}',
+        b'{"error": {"code": "429", "message": "slower"}}',
+        b'{"choices": [{"message": {"content": ""}, "finish_reason": "error", "error": {"code": 502}}]}',
+    ],
+)
+def test_a_gateway_that_reports_a_failure_with_status_200_is_asked_again(server: Server, content: bytes) -> None:
+    replies = [(200, {}, content), chat("x")]
+    server.script = lambda _: replies.pop(0)
+    assert ask(server)[0][0].text == "x"
+
+
+def test_a_gateway_that_reports_a_refused_prompt_with_status_200_is_not_asked_again(server: Server) -> None:
+    server.script = lambda _: (200, {}, b'{"error": {"code": 400, "message": "context length"}}')
+    with pytest.raises(PromptRefusedError, match="status 400: .*context length"):
+        ask(server)
+    assert len(server.bodies) == 1
+
+
 def test_a_prompt_that_the_server_refuses_is_told_apart_from_a_server_that_fails(server: Server) -> None:
     server.script = lambda _: (400, {}, b"maximum context length exceeded")
     with pytest.raises(PromptRefusedError, match="status 400: maximum context length exceeded"):
