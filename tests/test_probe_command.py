@@ -14,11 +14,12 @@ import pytest
 
 from polymode import runs
 from polymode.cli import main
-from polymode.cli.probing import Hits, comparison
+from polymode.cli.probing import Labels, comparison, judged_labels
 from polymode.evaluation import evaluate
 from polymode.probe import fit_probe
 from polymode.training.lab_model import LabModelSize, build_model, build_tokenizer
 from polymode.types import Completion, Example, Reference
+from polymode.verifiers.text import TextVerifier
 
 RIGHT, WRONG = ("red", "green", "teal", "gold"), ("blue", "pink", "grey", "black")
 Run = Callable[..., str]
@@ -296,8 +297,22 @@ def test_a_question_under_two_ids_is_one_question() -> None:
     q = [0.2, 0.7]
     once = [replace(one, confidences=tuple(q[: one.k])) for one in completions(12, 0)]
     again = [replace(one, example=replace(one.example, id=f"again-{one.example.id}")) for one in once]
-    hits: Hits = {(one.example.id, one.sample): tuple(range(one.k)) for one in [*once, *again]}
+    labels: Labels = {(one.example.id, one.sample): tuple(range(one.k)) for one in [*once, *again]}
     probe: Any = SimpleNamespace(slot_rate=lambda slot_N: np.full(len(slot_N), 0.5))
-    single, double = (comparison(measured, hits, probe, n_boot=50) for measured in (once, [*once, *again]))
+    single, double = (comparison(measured, labels, probe, n_boot=50) for measured in (once, [*once, *again]))
     assert "of 12 questions" in single.splitlines()[0] and "of 12 questions" in double.splitlines()[0]
     assert single.splitlines()[2:] == double.splitlines()[2:]
+
+
+@pytest.mark.parametrize("is_judged_before", [True, False])
+def test_where_the_target_is_a_distribution_confidences_are_compared_with_its_shares(is_judged_before: bool) -> None:
+    shares = (Reference("red", weight=0.6), Reference("blue", weight=0.3), Reference("teal", weight=0.1))
+    example = Example("q", "which ?", shares, target="distribution")
+    made = [Completion(example, tags(["blue", "gold"], ["0.3", "0.0"]), 2, True)]
+    verifier = TextVerifier()
+    verdicts = None
+    if is_judged_before:
+        runs.write_completions(Path("shares"), made)
+        evaluate(made, verifier=verifier, n_boot=0).write(Path("shares"))
+        verdicts = Path("shares") / runs.JUDGED
+    assert judged_labels(made, verdicts, verifier) == {("q", 0): (0.3, 0.0)}

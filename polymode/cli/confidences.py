@@ -110,7 +110,7 @@ def _measure(options: Confidences, source: Path, out: Path) -> int:
         completions_and_verdicts,
         fit_record,
         fitted,
-        judged_hits,
+        judged_labels,
         read_training,
     )
     from polymode.evaluation import read_completions
@@ -189,7 +189,7 @@ def _measure(options: Confidences, source: Path, out: Path) -> int:
     part.remove()
     print(summary(options.method, measured))
     if probe is not None:
-        print(comparison(measured, judged_hits(completions, verdicts, verifier), probe, seed=options.seed))
+        print(comparison(measured, judged_labels(completions, verdicts, verifier), probe, seed=options.seed))
     print(f"completions: {path}")
     return 0
 

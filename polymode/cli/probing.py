@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 PROBE_FILE = ".npz"
 """Ending of what `polymode.runs.write_probe` writes."""
-Hits = dict[tuple[str, int], tuple[int | None, ...]]
-"""y of each answer of a completion, by its question's id and its sample; None is unscored."""
+Labels = dict[tuple[str, int], Sequence[float | None]]
+"""What each confidence of a completion is scored against, by its question's id and its sample: 1 for right and 0 for
+wrong, or the answer's share where the question's target is a distribution; None is unscored."""
 
 
 def completions_and_verdicts(path: Path) -> tuple[Path, Path | None]:
@@ -50,8 +51,8 @@ def completions_and_verdicts(path: Path) -> tuple[Path, Path | None]:
     return file, None
 
 
-def judged_hits(completions: Sequence[Completion], verdicts: Path | None, verifier: Any) -> Hits:
-    """The stored verdicts, or, where there are none, those of the verifier."""
+def judged_labels(completions: Sequence[Completion], verdicts: Path | None, verifier: Any) -> Labels:
+    """Of the stored verdicts, or, where there are none, those of the verifier."""
     from polymode import runs
     from polymode.evaluation.judging import judge_completions
 
@@ -59,7 +60,7 @@ def judged_hits(completions: Sequence[Completion], verdicts: Path | None, verifi
         judged, _ = judge_completions(completions, verifier=verifier)
     else:
         judged = [line.judged for line in runs.judged_lines(verdicts)]
-    return {(one.id, one.sample): one.hits for one in judged}
+    return {(one.id, one.sample): one.hits if one.labels is None else one.labels for one in judged}
 
 
 def check_writer(model: str, recorded: str | None, source: object) -> None:
@@ -88,7 +89,7 @@ class TrainingAnswers:
     folder: Path
     """Where they stand."""
     completions: Sequence[Completion]
-    labels: Mapping[tuple[int, int], int]
+    labels: Mapping[tuple[int, int], float]
 
 
 def read_training(path: Path, reading: Mapping[str, Any]) -> Probe | TrainingAnswers:
@@ -118,7 +119,7 @@ def read_training(path: Path, reading: Mapping[str, Any]) -> Probe | TrainingAns
         verifier = recorded_verifier(file) or TextVerifier()
     completions = runs.read_completions(file, **{**reading, "verifier": verifier})
     check_stated(completions, path)
-    labels = labels_of(completions, judged_hits(completions, verdicts, verifier))
+    labels = labels_of(completions, judged_labels(completions, verdicts, verifier))
     try:
         check_fittable(completions, labels)
     except RecordError as exc:
@@ -171,7 +172,9 @@ def fitted(training: Probe | TrainingAnswers, generator: Any, style: Any, **fitt
     return probe
 
 
-def comparison(measured: Sequence[Completion], hits: Hits, probe: Probe, *, n_boot: int = 1000, seed: int = 0) -> str:
+def comparison(
+    measured: Sequence[Completion], labels: Labels, probe: Probe, *, n_boot: int = 1000, seed: int = 0
+) -> str:
     """Stated confidences, the probe's and the slot's number beside each other, and constants; or why there is none."""
     import numpy as np
 
@@ -180,7 +183,7 @@ def comparison(measured: Sequence[Completion], hits: Hits, probe: Probe, *, n_bo
 
     rows = []
     for one in measured:
-        answers, of_set = answers_of(one), hits.get((one.example.id, one.sample), ())
+        answers, of_set = answers_of(one), labels.get((one.example.id, one.sample), ())
         if one.confidences is None or not len(answers) == len(of_set) == len(one.confidences):
             continue
         for slot, (answer, q, y) in enumerate(zip(answers, one.confidences, of_set, strict=True)):

@@ -109,18 +109,18 @@ def check_probe(completions: Sequence[Completion], model: StateReader, style: St
 
 
 def labels_of(
-    completions: Sequence[Completion], hits: Mapping[tuple[str, int], Sequence[int | None]]
-) -> dict[tuple[int, int], int]:
-    """Y of each answer of the clean completions, by number of the completion and slot; none of unscored ones."""
+    completions: Sequence[Completion], judged: Mapping[tuple[str, int], Sequence[float | None]]
+) -> dict[tuple[int, int], float]:
+    """Label of each answer of the clean completions, by number of the completion and slot; none of unscored ones."""
     labels = {}
     for number, one in enumerate(completions):
-        answers, of_set = _stated(one).answers, hits.get((one.example.id, one.sample), ())
+        answers, of_set = _stated(one).answers, judged.get((one.example.id, one.sample), ())
         if one.has_confidence and len(answers) == len(of_set):  # else it was judged as far as it could be read
             labels |= {(number, slot): y for slot, y in enumerate(of_set) if y is not None}
     return labels
 
 
-def check_fittable(completions: Sequence[Completion], labels: Mapping[tuple[int, int], int]) -> None:
+def check_fittable(completions: Sequence[Completion], labels: Mapping[tuple[int, int], float]) -> None:
     """Refuse judged answers that no probe can be fitted to; raises RecordError."""
     check_labels(np.array([*labels.values()], dtype=float), [_question(completions[number]) for number, _ in labels])
 

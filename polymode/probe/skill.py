@@ -29,7 +29,7 @@ def skill(
 
     Args:
         confidences: by name, each of shape (N,), without NaN.
-        y_N: 1 for a right answer, 0 for a wrong one.
+        y_N: labels in [0, 1]: 1 for a right answer, 0 for a wrong one, or a share (`polymode.soft_labels`).
         question_N: question of each answer; whole questions are resampled.
         slot_N: slot of each answer, from 0.
         rng: source of the resamples.
