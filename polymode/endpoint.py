@@ -20,13 +20,11 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError, Future
-from contextlib import suppress
-from email.utils import parsedate_to_datetime
 from itertools import count
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 from polymode.errors import ConfigError, MissingExtraError, VerifierFault
+from polymode.http_replies import check_address, root_reason, seconds_to_wait, status_within
 
 MAX_REPLY_BYTES = 1 << 20
 """Longer replies are refused."""
@@ -106,7 +104,7 @@ class Endpoint:
             from anyio.from_thread import BlockingPortalProvider
         except ImportError as exc:
             raise MissingExtraError(exc.name or "httpx2", "http", "a model behind an HTTP endpoint") from None
-        _check_address(url)
+        check_address(url)
         self.url = url
         self._api_key_env = api_key_env
         self._timeout, self._retries = timeout, retries
@@ -185,10 +183,10 @@ class Endpoint:
         except TimeoutError:
             raise self._failure(f"no reply within {seconds:.3g} s") from None
         except (HTTPError, OSError) as exc:
-            raise self._failure(_reason(exc)) from None
+            raise self._failure(root_reason(exc)) from None
         if status == 200:
             value = self._value(reply, reader)
-            status = _status_within(value)
+            status = status_within(value)
             if status == 200:
                 self._failures, self._has_replied = 0, True
                 return value
@@ -196,7 +194,7 @@ class Endpoint:
         if status in (400, 413, 422):  # alive, but this request leads nowhere
             self._failures = 0
             raise Refused(problem)
-        wait = _seconds(retry_after)
+        wait = seconds_to_wait(retry_after)
         if wait is not None and wait > MAX_WAIT:
             raise self._failure(f"{problem} (asks to wait {wait:.0f} s)", may_pass=False)
         if wait is not None:  # what it asks of one request it means for all
@@ -285,51 +283,5 @@ class Endpoint:
         return " ".join(text.split())[:200] or "empty reply"
 
 
-def _check_address(url: str) -> None:
-    try:
-        parts = urlsplit(url)
-        _ = parts.port  # raises when it is no port
-    except ValueError:
-        parts = urlsplit("")
-    is_plain = parts.path.isascii() and parts.path.isprintable() and " " not in parts.path
-    is_web = parts.scheme in ("http", "https") and parts.hostname
-    if not (is_web and is_plain) or parts.username is not None or parts.query:
-        value = repr(url) if "@" not in url else "with a name or password"
-        raise ConfigError(
-            f"base_url {value} is not allowed: give an address such as http://localhost:8000/v1, without name, password"
-            " or query; a key goes into an environment variable, see api_key_env"
-        )
-
-
 def _longest(reader: Reader | None) -> int:
     return MAX_REPLY_BYTES if reader is None else MAX_STREAMED_BYTES
-
-
-def _status_within(value: Any) -> int:
-    """The status that a reply with status 200 reports of the server behind it, as gateways such as OpenRouter send it.
-
-    It is the ``code`` of an ``error`` in the reply or in its first choice; 200 where there is none.
-    """
-    with suppress(AttributeError, LookupError, TypeError, ValueError):
-        error = value.get("error") or value["choices"][0].get("error")
-        status = int(error["code"])
-        return status if 400 <= status < 600 else 200
-    return 200
-
-
-def _reason(exc: BaseException) -> str:
-    """The error at the root of those that the layers above it raised, on one line."""
-    while (inner := exc.__cause__ or exc.__context__) is not None:
-        exc = inner
-    if isinstance(exc, BaseExceptionGroup):
-        return _reason(exc.exceptions[0])
-    return " ".join(f"{type(exc).__name__}: {exc}".split())[:200]
-
-
-def _seconds(retry_after: str | None) -> float | None:
-    """`Retry-After` in seconds: a number, or the time of day; None when there is none that can be read."""
-    for read in (float, lambda date: parsedate_to_datetime(date).timestamp() - time.time()):
-        with suppress(ValueError, OverflowError):
-            seconds = read(retry_after or "")
-            return max(0.0, seconds) if math.isfinite(seconds) else None
-    return None

@@ -19,6 +19,7 @@ LAYERS = {
         "distributions",
         "messages",
         "endpoint",
+        "http_replies",
         "verifiers",
         "sandbox",
     ],
