@@ -8,10 +8,12 @@
 
 Every run is multi-rlcr by the recipe in `TASKS` and differs in credit, learning rate and seed alone; ``--credits``
 takes any credit of a recipe by name, and ``replay``, which is ``expected`` with its learning rate and steps of replay
-that follow a probe (`polymode.training.replay`). Only ``coca`` differs in its format too, hence in its warm start.
-Every ``EVERY`` steps the model is saved, and afterwards each saved model answers the same ``QUESTIONS`` questions,
-sampled as in training: from the validation split to choose a learning rate, from the test split to compare. So curves
-differ by what was learned and not by which questions a step happened to draw.
+that follow a probe (`polymode.training.replay`). ``apart`` is ``replay`` with confidences learnt on a quarter of the
+questions, on which no answer is trained and which the warm start does not demonstrate: for tasks whose questions come
+to an end. Only ``coca`` differs in its format too, hence in its warm start. Every ``EVERY`` steps the model is saved,
+and afterwards each saved model answers the same ``QUESTIONS`` questions, sampled as in training: from the validation
+split to choose a learning rate, from the test split to compare. So curves differ by what was learned and not by which
+questions a step happened to draw.
 
 ``ceiling`` is the final model of the last of the other credits, its confidences then trained with supervision on
 verdicts of its own answers (`polymode.reproduce.ceiling`): what this model can know. On the harder tasks the warm
@@ -58,19 +60,22 @@ TASKS: Mapping[str, Recipe] = {
     **HARDER,
 }
 """The lab's recipes with 64 x 4 completions a step at temperature 1: a step of many questions, and room to learn."""
-CEILING, REPLAY = "ceiling", "replay"
+CEILING, REPLAY, APART = "ceiling", "replay", "apart"
 CREDITS = ("sequence", "term", "expected", CEILING)
+_REPLAY: Mapping[str, Any] = {
+    "credit": "expected",
+    "confidence_credit": 4.0,
+    "replay": {"teacher": "probe", "last_steps": 200, "learning_rate": 5e-4},
+}
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "term": {"confidence_credit": 4.0},
     "expected": {"confidence_credit": 16.0},
     "coca": {"format": "confidence-first"},
-    REPLAY: {
-        "credit": "expected",
-        "confidence_credit": 4.0,
-        "replay": {"teacher": "probe", "last_steps": 200, "learning_rate": 5e-4},
-    },
+    REPLAY: _REPLAY,
+    APART: {**_REPLAY, "confidence_questions": "apart"},
 }
-"""Options of a recipe that belong to a credit; those of the last two were chosen on validation questions."""
+"""Options of a recipe that belong to a credit; those of `expected` and of replay were chosen on validation questions
+of the harder clinic."""
 RATES = (2.5e-4, 5e-4, 1e-3)
 """What ``--choose`` tries for every credit."""
 
@@ -86,7 +91,9 @@ class Setting:
     @property
     def name(self) -> str:
         """Folder name."""
-        options = "".join(f"-{name}-{value}" for name, value in self.options.items() if self.credit != REPLAY)
+        options = "".join(
+            f"-{name}-{value}" for name, value in self.options.items() if self.credit not in (REPLAY, APART)
+        )
         return f"{self.credit}{options}-{self.rate:g}"
 
 
@@ -122,7 +129,7 @@ def setting_of(out: Path, task: str, credit: str) -> Setting:
     """The credit with the learning rate of ``--choose``, else the one that was measured for `RATE`."""
     path = out / CHOICE / CHOSEN
     rates = runs.read_json(path) if path.exists() else {}
-    chosen = "expected" if credit == REPLAY else credit
+    chosen = "expected" if credit in (REPLAY, APART) else credit
     rate = rates.get(f"{task}/{chosen}") or RATE.get((task, chosen))
     if rate is None:
         print(f"{task}, {credit}: no learning rate was chosen (--choose), taking {DEFAULT_RATE:g}")
@@ -372,7 +379,8 @@ def main() -> int:
     failed: list[Path] = []
     if not options.only_report:
         # Made once, before the runs need them.
-        first = {(one["task"], one["seed"], one["setting"]["options"].get("format")): one for one in asked}
+        demonstrated = ("format", "confidence_questions")  # what a warm start depends on
+        first = {(one["task"], one["seed"], *map(one["setting"]["options"].get, demonstrated)): one for one in asked}
         warm = [job_of({**one, "is_warm_start": True}) for one in first.values()]
         failed = run_jobs(warm, options.workers, label="warm starts")
         failed = failed or run_jobs([job_of(one) for one in asked], options.workers, label="runs")

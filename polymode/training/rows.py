@@ -59,7 +59,7 @@ class TrainingRows(Sequence[Row]):
         self._style: Style = style_for(recipe, task)
         self._chat = chat_for(recipe, task)
         self._n = recipe.max_steps * recipe.questions_per_step
-        self._size = _size_of(task, recipe.seed)
+        self._size = size_of(task, recipe.seed)
         if self._size == 0:
             raise ConfigError(f"task {recipe.task!r} has no training examples")
         self.n_reading = self._size or BLOCK
@@ -127,7 +127,7 @@ class TrainingRows(Sequence[Row]):
         if recipe.confidence_questions != "all":
             # Questions without an end are drawn anew in each block, so every visit is the first.
             is_first = self._size is None or (number == 0 and index in reading.firsts)
-            row[LEARNS] = _learns(recipe, question_key(example.question, row["question_id"]), is_first=is_first)
+            row[LEARNS] = learns(recipe, question_key(example.question, row["question_id"]), is_first=is_first)
         return row | ({"k": k} if recipe.k_choices else {})
 
 
@@ -152,7 +152,16 @@ def question_key(question: str, question_id: str) -> str:
     return plain_text(question) or question_id
 
 
-def _size_of(task: Task, seed: int) -> int | None:
+def is_apart(key: str, seed: int, share: float) -> bool:
+    """Whether a question belongs to the ``share`` apart, on which confidences alone are learnt.
+
+    By its key (`question_key`), so that every visit, process and resumed run agrees, and a repeat under another id.
+    """
+    digest = sha256(f"{seed}:{key}".encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64 < share
+
+
+def size_of(task: Task, seed: int) -> int | None:
     """Training questions of a finite task; None for one without an end, which wants to know how many to draw."""
     try:
         return len(task.examples("train", None, seed=seed))
@@ -160,7 +169,7 @@ def _size_of(task: Task, seed: int) -> int | None:
         return None
 
 
-def _learns(recipe: Recipe, key: str, *, is_first: bool) -> Learns:
+def learns(recipe: Recipe, key: str, *, is_first: bool) -> Learns:
     """What a visit of a question trains.
 
     Answers to questions that were trained on are right more often than others, so confidences learnt there would be too
@@ -168,9 +177,7 @@ def _learns(recipe: Recipe, key: str, *, is_first: bool) -> Learns:
     """
     if recipe.confidence_questions == "first":
         return "both" if is_first else "answers"
-    # By the text, so that every visit, process and resumed run agrees, and a repeat under another id.
-    share = int.from_bytes(sha256(f"{recipe.seed}:{key}".encode("utf-8", "surrogatepass")).digest()[:8], "big") / 2**64
-    return "confidences" if share < recipe.apart_share else "answers"
+    return "confidences" if is_apart(key, recipe.seed, recipe.apart_share) else "answers"
 
 
 def longest_prompt(rows: Iterable[Row], tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> int:

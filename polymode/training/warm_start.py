@@ -23,12 +23,13 @@ from transformers import DataCollatorForSeq2Seq, PreTrainedTokenizerFast, Traine
 
 from polymode.chat import check_reading
 from polymode.errors import ConfigError
-from polymode.prompts import Notation, prompt_for, style_of
+from polymode.prompts import Notation, encodable, prompt_for, style_of
 from polymode.tasks import Demonstrates, Task
 from polymode.tasks.data_files import cache_folder
 from polymode.training.demonstrations import rewritten
 from polymode.training.lab_model import LabModelSize, build_model, build_tokenizer
 from polymode.training.recipe import Recipe
+from polymode.training.rows import is_apart, question_key, size_of
 from polymode.training.uninformative import check_vocabulary, without_information
 
 FORMATS: tuple[tuple[int, float], ...] = ((1, 0.2), (2, 0.1), (3, 0.4), (4, 0.15), (5, 0.15))
@@ -64,6 +65,10 @@ class WarmStart:
     notation: Notation = "tags"
     """How their answers are written and asked for."""
     size: LabModelSize = field(default_factory=LabModelSize)
+    apart: tuple[int, float] | None = None
+    """Seed and share of the questions on which confidences alone will be learnt (`polymode.training.rows.is_apart`).
+    None of them is demonstrated: the model would answer them better than others, and learn confidences that are too
+    high elsewhere."""
 
 
 def lab_model(task: Task, recipe: Recipe) -> Path:
@@ -78,11 +83,13 @@ def lab_model(task: Task, recipe: Recipe) -> Path:
             f"model is not given with {n} processes: the lab's model trains in one; run polymode train without "
             "accelerate launch"
         )
+    has_apart = recipe.confidence_questions == "apart" and size_of(task, recipe.seed) is not None
     settings = WarmStart(
         steps=recipe.warm_start_steps,
         seed=recipe.warm_start_seed,
         demonstrations=recipe.warm_start_demonstrations,
         notation=recipe.format,
+        apart=(recipe.seed, recipe.apart_share) if has_apart else None,
     )
     return warm_start(task, settings)  # type: ignore[arg-type]
 
@@ -159,8 +166,14 @@ def _texts(task: DemonstrationTask, settings: WarmStart, n: int) -> Iterator[tup
     ks_N, has_confidence_N = rng.choice(ks, p=shares, size=n).tolist(), (rng.random(n) < 0.5).tolist()
     start = chunk = 0
     while start < n:
-        # A chunk at a time, so that memory does not grow with the number of demonstrations.
-        examples = task.examples("train", min(_CHUNK, n - start), seed=_SEED_OFFSET + 1009 * settings.seed + chunk)
+        # A chunk at a time, so that memory does not grow with the number of demonstrations; of a task with questions
+        # apart, which has an end, a reading at a time, since a chunk might hold no others.
+        size = None if settings.apart is not None else min(_CHUNK, n - start)
+        examples = task.examples("train", size, seed=_SEED_OFFSET + 1009 * settings.seed + chunk)
+        if settings.apart is not None:
+            keys = (question_key(one.question, encodable(one.id)) for one in examples)
+            examples = [one for one, key in zip(examples, keys, strict=True) if not is_apart(key, *settings.apart)]
+            examples = examples[: n - start]
         if not examples:
             raise ConfigError(f"task {task.name!r} has no training examples to demonstrate: check its data")
         for example, k, confidence in zip(examples, ks_N[start:], has_confidence_N[start:], strict=False):
@@ -177,6 +190,8 @@ def _texts(task: DemonstrationTask, settings: WarmStart, n: int) -> Iterator[tup
 def _fingerprint(task: DemonstrationTask, settings: WarmStart, tokenizer: PreTrainedTokenizerFast) -> str:
     options = asdict(settings)
     del options["demonstrations"], options["notation"]  # the sample tells them apart
+    if settings.apart is None:
+        del options["apart"]
     content = {
         "settings": options,
         "formats": FORMATS,

@@ -16,6 +16,8 @@ from polymode.prompts import build_prompt
 from polymode.tasks import Split
 from polymode.training import warm_start as module
 from polymode.training.lab_model import LabModelSize, build_tokenizer
+from polymode.training.recipe import Recipe
+from polymode.training.rows import LEARNS, is_apart, learns, question_key
 from polymode.training.warm_start import FORMATS, WarmStart, warm_start
 from polymode.types import Example, Reference
 
@@ -128,6 +130,31 @@ def test_every_format_is_shown_and_a_finite_task_comes_again() -> None:
     texts = list(module._texts(Colours(), TINY, 200))  # type: ignore[arg-type]
     assert len(texts) == 200 and len({prompt for prompt, _ in texts}) == 2 * len(FORMATS) * 2
     assert sum(share for _, share in FORMATS) == pytest.approx(1)
+
+
+class ManyColours(Colours):
+    """Sixty questions, of which each reading has every one."""
+
+    def examples(self, split: Split, n: int | None = None, *, seed: int = 0) -> Sequence[Example]:
+        order = np.random.default_rng(seed).permutation(60)
+        return [Example(f"q{i}", f"like red {i}", (Reference("red"),)) for i in order][:n]
+
+
+def test_questions_apart_are_not_demonstrated() -> None:
+    """They are those on which the training learns confidences alone."""
+    recipe = Recipe(method="multi-rlcr", credit="expected", confidence_questions="apart", apart_share=0.4, seed=3)
+    settings = replace(TINY, apart=(recipe.seed, recipe.apart_share))
+    task: Any = ManyColours()
+    asked = {prompt.partition("\n")[0] for prompt, _ in module._texts(task, settings, 200)}
+    apart = {one.question for one in task.examples("train") if is_apart(one.question, 3, 0.4)}
+    assert asked == {one.question for one in task.examples("train")} - apart and 12 < len(apart) < 36
+    rows = [{LEARNS: learns(recipe, question_key(q, "id"), is_first=True), "q": q} for q in asked | apart]
+    assert {row["q"] for row in rows if row[LEARNS] == "confidences"} == apart
+    tokenizer = build_tokenizer(task.vocabulary())
+    keys = {module._fingerprint(task, one, tokenizer) for one in (TINY, settings, replace(settings, apart=(4, 0.4)))}
+    assert len(keys) == 3
+    with pytest.raises(ConfigError, match="no training examples to demonstrate"):
+        next(module._texts(task, replace(TINY, apart=(3, 1.0)), 4))
 
 
 @pytest.mark.slow
