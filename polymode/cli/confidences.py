@@ -60,7 +60,7 @@ class Confidences(VerifierOptions):
     model: str | None = None
     """Hugging Face model name or folder, or a server's name of it; by default the run's."""
     backend: str | None = None
-    """What runs the model: transformers, openai (a server) or module:Name; by default the run's."""
+    """What runs the model: transformers, vllm (p-true), openai (a server) or module:Name; by default the run's."""
     backend_options: Mapping[str, Any] = field(default_factory=dict)
     """Options of the back-end; openai needs base_url. By default the run's."""
     dtype: Literal["auto", "bfloat16", "float32"] = "auto"

@@ -41,7 +41,7 @@ class PromptOptions:
     """Notation of the answers: tags; lines (1. Peru | 0.7), which take fewer tokens, for answers of one line;
     confidence-first, tags with the confidence before its answer."""
     rationale: bool = False
-    """Ask with each answer for the words of the question that speak for it (<why1>...</why1>); style full only."""
+    """Ask with each answer for the words of the question that speak for it, in tags why1, why2, ...; style full."""
     chat_template: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of the model's chat template, for example enable_thinking=false; by default those of the training that
     made the model."""

@@ -23,7 +23,7 @@ DELTA = 0.05
 """Probability that a calibration sets a limit which more of them exceed."""
 SHARES = (0.3, 0.2, 0.35, 0.15)
 """Of the calibration questions: what is known of them, how much it varies, the limit, and the test of the limit."""
-LEAST = math.ceil(math.log(DELTA) / math.log(1 - ALPHA) / SHARES[2])
+LEAST = math.ceil(math.ceil(math.log(DELTA) / math.log(1 - ALPHA)) / SHARES[2])
 """Questions that are needed: below, no limit keeps the share of false alarms."""
 MAX_SKETCHES = 1000
 BITS = 1 << 16

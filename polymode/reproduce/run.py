@@ -140,7 +140,8 @@ def _check_same(out: Path, content: Mapping[str, Any]) -> None:
         return
     stored = runs.read_configuration(out).config
     for name, value in runs.to_json(content).items():
-        if name in stored and stored[name] != value:
+        is_begun_without = name == "data" and stored.get(name) is None  # with a part that needs none
+        if name in stored and stored[name] != value and not is_begun_without:
             raise ConfigError(
                 f"{name} = {value!r} differs from the experiment's {stored[name]!r}: go on with the same options, or "
                 f"choose another --out than {out}"

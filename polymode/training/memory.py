@@ -21,8 +21,8 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 from polymode.errors import ConfigError
@@ -225,7 +225,7 @@ def _sharded(recipe: Recipe, shape: Shape, trained: int, number: int, layout: La
 
 
 def announce(recipe: Recipe, config: Mapping[str, Any], *, number: int, prompt_tokens: int, card: float | None) -> str:
-    """The line that is printed before training starts.
+    """The line that is printed before training starts, and another one where options of the lab's model are left.
 
     Args:
         recipe: the options.
@@ -245,7 +245,22 @@ def announce(recipe: Recipe, config: Mapping[str, Any], *, number: int, prompt_t
     memory = estimate(recipe, layout, shape)
     if card is not None and sum(memory.parts.values()) > card:
         raise ConfigError(memory.line())
-    return memory.line()
+    return "\n".join((memory.line(), *_left_from_the_lab(recipe, shape)))
+
+
+def _left_from_the_lab(recipe: Recipe, shape: Shape) -> Iterator[str]:
+    """The defaults that a recipe still has and that suit the lab's small model alone."""
+    if shape.parameters < LARGE:
+        return
+    options = {"learning_rate": not recipe.lora, "max_completion_length": recipe.prompt_style != "brief"}
+    default = {one.name: one.default for one in fields(recipe)}
+    left = [name for name, matters in options.items() if matters and getattr(recipe, name) == default[name]]
+    if left:
+        yield (
+            f"warning: {' and '.join(f'{name} = {default[name]}' for name in left)}: made for the lab's model of 0.4M "
+            "weights, not for a pretrained one; start from a file in recipes/, or give --learning-rate 1e-6 "
+            "--max-completion-length 1536"
+        )
 
 
 def layout_of_environment() -> tuple[int, Sharding]:

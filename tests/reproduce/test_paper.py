@@ -315,6 +315,16 @@ def test_a_finished_experiment_goes_on_with_the_same_options_only(
     assert started[before:] == ["single-rlvr"]
 
 
+def test_an_experiment_begun_without_data_goes_on_with_them(tmp_path: Path) -> None:
+    """As smollm2, whose list questions need none."""
+    content = {"experiment": "smollm2", "data": None, "steps": 2}
+    runs.create(tmp_path, content)
+    run._check_same(tmp_path, {**content, "data": tmp_path})
+    runs.create(tmp_path / "with", {**content, "data": tmp_path})
+    with pytest.raises(ConfigError, match="data = None differs from the experiment's"):
+        run._check_same(tmp_path / "with", content)
+
+
 def test_numbers_of_the_paper_stand_beside_ours_for_its_model_alone(finished: Path, tmp_path: Path) -> None:
     from polymode.reproduce.published import beside_the_paper, markdown
 

@@ -248,6 +248,21 @@ def test_a_card_that_is_too_small_is_said_before_the_model_is_loaded() -> None:
     assert "not known" in announce(RECIPE, {**config, "num_experts": 4}, card=80 * GB, **plain)
 
 
+def test_defaults_of_the_labs_model_are_not_left_to_a_large_one_in_silence() -> None:
+    large = {"hidden_size": 576, "num_hidden_layers": 30, "num_attention_heads": 9, "vocab_size": 49152}
+    plain: Any = {"number": 4, "prompt_tokens": 10, "card": None}
+
+    def warning(config: dict[str, int] = large, **options: Any) -> str:
+        return "".join(announce(Recipe(device_batch=8, **options), config, **plain).splitlines()[1:])
+
+    assert "learning_rate = 0.0005 and max_completion_length = 96: made for the lab's model" in warning()
+    assert "warning: max_completion_length = 96: made" in warning(learning_rate=1e-6)
+    assert "warning: max_completion_length = 96: made" in warning(lora={"r": 8})
+    assert "warning: learning_rate = 0.0005: made" in warning(prompt_style="brief")
+    assert warning(learning_rate=1e-6, max_completion_length=768) == ""
+    assert warning({**large, "num_hidden_layers": 1, "vocab_size": 500}) == ""
+
+
 def test_doctor_shows_each_part(tmp_path: Path) -> None:
     text = render_memory(RECIPES / "qwen3-0.6b-clinic.yaml", gigabytes=24)
     for word in ("each of 1 device", "0.596 billion weights", "optimiser", "at the peak", "fits into 24 GB"):
