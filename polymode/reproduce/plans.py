@@ -234,8 +234,10 @@ def quick(data: Path | None = None) -> list[Plan]:
         num_generations=4,
         warm_start_steps=1000,
     )
-    by_term = replace(base, credit="term", confidence_credit=4.0)
-    arms = (untrained(base), arm(base, "single-rlvr", 0, prompted=True), arm(by_term, "multi-rlcr", 0))
+    # The posterior is known, so verdicts are without noise, and replay needs no probe as its teacher.
+    replay = {"teacher": "verdicts", "last_steps": 100, "learning_rate": 5e-4}
+    expected = replace(base, credit="expected", confidence_credit=4.0, replay=replay)
+    arms = (untrained(base), arm(base, "single-rlvr", 0, prompted=True), arm(expected, "multi-rlcr", 0))
     return [Plan("quick", arms, questions=300, deep_questions=100, temperatures=TEMPERATURES, validation_questions=100)]
 
 

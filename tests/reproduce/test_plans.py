@@ -76,7 +76,7 @@ def test_what_each_experiment_compares() -> None:
     assert [(a.name, a.recipe.method) for a in quick.arms] == [
         ("untrained", "multi-rlcr"),
         ("single-rlvr", "single-rlvr"),
-        ("multi-rlcr-term-k3", "multi-rlcr"),
+        ("multi-rlcr-expected-k3", "multi-rlcr"),
     ]
     assert len({a.recipe.completions_per_step for a in quick.arms}) == 1
     lab = plans("lab")
