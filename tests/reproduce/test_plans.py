@@ -57,7 +57,8 @@ def test_the_arms_of_a_plan_differ_in_method_k_seed_and_credit_only(name: str) -
         assert len(set(folders)) == len(folders)
         first = plan.arms[0].recipe
         for other in plan.arms:
-            own = {name: getattr(first, name) for name in ("method", "k", "seed", "credit", "confidence_credit")}
+            credit = ("credit", "confidence_credit", "replay")
+            own = {name: getattr(first, name) for name in ("method", "k", "seed", *credit)}
             if name == "harder-lab":
                 assert other.recipe.warm_start_seed == other.recipe.seed  # and one warm start for each seed
                 own["warm_start_seed"] = first.warm_start_seed
