@@ -53,7 +53,7 @@ class Launch:
 
     def job(self, plan: Plan, arm: Arm, root: Path) -> str:
         """What the process of an arm is told."""
-        values = {"experiment": self.experiment, "data": self.data, "options": self.options}
+        values = {"experiment": self.experiment, "data": self.data, "options": self.options, "parent": os.getpid()}
         return json.dumps(runs.to_json({**values, "plan": plan.name, "arm": arm.folder, "root": root}))
 
     def environment(self, slot: int) -> dict[str, str]:

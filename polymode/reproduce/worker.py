@@ -35,12 +35,15 @@ def main(job: str) -> int:
 
 
 def _end_with(parent: int) -> None:
-    """End this process when the one that started it is gone, or a resumed experiment would meet it in its folder."""
+    """End this process when the one that started it is gone, or a resumed experiment would meet it in its folder.
+
+    The job says which one that is: it may be gone before this process can ask.
+    """
     while os.getppid() == parent:
         time.sleep(_WATCH_SECONDS)
     os._exit(1)
 
 
 if __name__ == "__main__":
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_end_with, args=(json.loads(sys.argv[1])["parent"],), daemon=True).start()
     sys.exit(main(sys.argv[1]))

@@ -330,6 +330,19 @@ def test_the_worker_is_a_process_that_ends_with_the_errors_code(tmp_path: Path) 
     assert "error: data folder " in done.stderr and "does not exist" in done.stderr
 
 
+def test_a_worker_whose_parent_is_gone_before_it_looks_ends_and_writes_nothing(tmp_path: Path) -> None:
+    """Else it would go on in the folder in which the experiment is resumed."""
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    (plan,) = plans("quick")
+    job = json.loads(Launch("quick", None).job(plan, plan.arms[0], tmp_path))
+    assert job["parent"] == os.getpid()
+    text = json.dumps({**job, "parent": gone.pid})
+    done = subprocess.run([sys.executable, "-m", "polymode.reproduce.worker", text], check=False, timeout=60)
+    assert done.returncode == 1
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("file", "recipe"),
     [
