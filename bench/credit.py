@@ -60,7 +60,7 @@ TASKS: Mapping[str, Recipe] = {
     **HARDER,
 }
 """The lab's recipes with 64 x 4 completions a step at temperature 1: a step of many questions, and room to learn."""
-CEILING, REPLAY, APART = "ceiling", "replay", "apart"
+CEILING = "ceiling"
 CREDITS = ("sequence", "term", "expected", CEILING)
 _REPLAY: Mapping[str, Any] = {
     "credit": "expected",
@@ -71,8 +71,8 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "term": {"confidence_credit": 4.0},
     "expected": {"confidence_credit": 16.0},
     "coca": {"format": "confidence-first"},
-    REPLAY: _REPLAY,
-    APART: {**_REPLAY, "confidence_questions": "apart"},
+    "replay": _REPLAY,
+    "apart": {**_REPLAY, "confidence_questions": "apart"},
 }
 """Options of a recipe that belong to a credit; those of `expected` and of replay were chosen on validation questions
 of the harder clinic."""
@@ -91,10 +91,8 @@ class Setting:
     @property
     def name(self) -> str:
         """Folder name."""
-        options = "".join(
-            f"-{name}-{value}" for name, value in self.options.items() if self.credit not in (REPLAY, APART)
-        )
-        return f"{self.credit}{options}-{self.rate:g}"
+        options = {} if "credit" in self.options else self.options  # a name of its own stands for all of them
+        return f"{self.credit}{''.join(f'-{name}-{value}' for name, value in options.items())}-{self.rate:g}"
 
 
 RATE: Mapping[tuple[str, str], float] = {
@@ -129,7 +127,7 @@ def setting_of(out: Path, task: str, credit: str) -> Setting:
     """The credit with the learning rate of ``--choose``, else the one that was measured for `RATE`."""
     path = out / CHOICE / CHOSEN
     rates = runs.read_json(path) if path.exists() else {}
-    chosen = "expected" if credit in (REPLAY, APART) else credit
+    chosen = OPTIONS.get(credit, {}).get("credit", credit)
     rate = rates.get(f"{task}/{chosen}") or RATE.get((task, chosen))
     if rate is None:
         print(f"{task}, {credit}: no learning rate was chosen (--choose), taking {DEFAULT_RATE:g}")

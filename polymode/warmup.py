@@ -190,10 +190,10 @@ def written(task: Task, options: Warmup) -> list[Completion]:
         return []
     if options.demonstrations == "task":
         n = options.questions * len(options.formats)
-        texts = from_task(task, options.formats, n, seed=options.seed)
+        shown = from_task(task, options.formats, n, seed=options.seed)
     else:
-        texts = from_file(Path(options.demonstrations), options.formats)
-    return numbered(texts if options.reasoning else [without_reasoning(one) for one in texts])
+        shown = from_file(Path(options.demonstrations), options.formats)
+    return numbered(shown if options.reasoning else map(without_reasoning, shown))
 
 
 def sampled(task: Task, generator: Generator, options: Warmup, sampling: Sampling) -> list[Completion]:

@@ -166,8 +166,8 @@ def _texts(task: DemonstrationTask, settings: WarmStart, n: int) -> Iterator[tup
     ks_N, has_confidence_N = rng.choice(ks, p=shares, size=n).tolist(), (rng.random(n) < 0.5).tolist()
     start = chunk = 0
     while start < n:
-        # A chunk at a time, so that memory does not grow with the number of demonstrations; of a task with questions
-        # apart, which has an end, a reading at a time, since a chunk might hold no others.
+        # A chunk at a time, so that memory does not grow with the number of demonstrations. Where questions are left
+        # out, all questions at a time, because every question of a chunk might be one of these.
         size = None if settings.apart is not None else min(_CHUNK, n - start)
         examples = task.examples("train", size, seed=_SEED_OFFSET + 1009 * settings.seed + chunk)
         if settings.apart is not None:
