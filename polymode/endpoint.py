@@ -176,12 +176,13 @@ class Endpoint:
         from httpx2 import HTTPError
 
         await self._wait_for_turn(deadline)
-        seconds = min(self._timeout, max(0.001, deadline - time.monotonic()))
+        left = max(0.001, deadline - time.monotonic())
+        seconds, limit = min((self._timeout, self._timeout), (left, self._seconds_in_all))
         try:
             with fail_after(seconds):
                 status, retry_after, reply = await self._exchange(content, reader)
         except TimeoutError:
-            raise self._failure(f"no reply within {seconds:.3g} s") from None
+            raise self._failure(f"no reply within {limit:g} s") from None
         except (HTTPError, OSError) as exc:
             raise self._failure(root_reason(exc)) from None
         if status == 200:

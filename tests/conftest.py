@@ -13,6 +13,10 @@ os.environ.pop("POLYMODE_UNSAFE_LOCAL", None)  # hostile programs are among the 
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("polymode", deadline=None)  # how long an example takes says how busy the machine is
+settings.load_profile("polymode")
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -15,7 +15,7 @@ from polymode.verifiers import Verifier
 from polymode.verifiers.scripted import ScriptedVerifier
 from polymode.verifiers.text import TextVerifier
 
-steady = settings(deadline=None, derandomize=True)
+steady = settings(derandomize=True)
 
 
 def judged(texts: Sequence[str], verifier: Verifier, *references: Reference) -> Judgement:

@@ -22,9 +22,7 @@ from polymode.verifiers.programs import ProgramVerifier
 from polymode.verifiers.symbolic import SymbolicVerifier
 from polymode.verifiers.text import TextVerifier
 
-thorough = settings(
-    deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
-)
+thorough = settings(derandomize=True, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 INVISIBLE = ["\u200b", "\u200d", "\u2060", "\ufeff", "\u00ad", "\u202e", "\u2066", "\u2069", "\u061c", "\ufe0f"]
 """Zero-width, bidirectional and other characters that nobody sees."""
 FRUIT = ("apple", "Morus nigra", "red currant", "fig")

@@ -16,7 +16,7 @@ from polymode.verifiers.text import TextVerifier
 
 TEXT = TextVerifier()
 CORRECT, WRONG, UNSCORED = Verdict
-steady = settings(deadline=None, derandomize=True)
+steady = settings(derandomize=True)
 
 
 def answer_set(*texts: str) -> AnswerSet:

@@ -20,7 +20,7 @@ from polymode.types import AnswerSet, ParseStatus
 
 CLEAN, PARTIAL, MALFORMED, TRUNCATED = ParseStatus
 
-steady = settings(deadline=None, derandomize=True)
+steady = settings(derandomize=True)
 
 
 def slots(*answers: tuple[str, str], between: str = "") -> str:

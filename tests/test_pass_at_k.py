@@ -12,7 +12,7 @@ from polymode.credit import EPSILON, group_advantages
 from polymode.errors import ConfigError, RecordError
 from polymode.pass_at_k import pass_at_k_advantages, pass_at_k_values, union_values
 
-steady = settings(deadline=None, derandomize=True)
+steady = settings(derandomize=True)
 
 
 def test_by_hand() -> None:

@@ -198,7 +198,7 @@ SET = st.lists(st.tuples(NAMES, st.sampled_from([0.0, 0.1, 0.3, 0.7, 1.0])), min
 
 
 @given(st.lists(SET, min_size=1, max_size=5).flatmap(lambda own: st.tuples(st.just(own), st.permutations(own))))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_order_of_completions_does_not_change_the_set_and_it_is_that_of_service(
     orders: tuple[list[Any], ...],
 ) -> None:

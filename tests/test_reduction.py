@@ -19,7 +19,7 @@ KINDS = st.sampled_from([[0.0, 1.0], [np.nan], [0.3, np.nan, -0.0], list(np.lins
 
 
 @given(pieces=st.lists(st.tuples(KINDS, st.integers(0, 40)), min_size=1, max_size=12), seed=st.integers(0, 9))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_column_gives_back_what_was_added(pieces: list[tuple[list[float], int]], seed: int) -> None:
     rng = np.random.default_rng(seed)
     items = [rng.choice(kind, n) for kind, n in pieces]
@@ -182,7 +182,7 @@ def alone(table: JudgedTable) -> Any:
 
 
 @given(data=st.data())
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_metric_of_ones_own_sees_all_sets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: st.DataObject
 ) -> None:

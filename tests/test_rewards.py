@@ -17,7 +17,7 @@ from polymode.verifiers.text import TextVerifier
 
 PAPER = Reward()
 NO_BRIER = Reward(confidence_weight=0)
-steady = settings(deadline=None, derandomize=True)
+steady = settings(derandomize=True)
 probability = st.floats(0, 1, allow_subnormal=False)
 
 

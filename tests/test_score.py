@@ -11,7 +11,7 @@ from polymode import METHODS, ParseStatus, Reference, Score, Verdict, reward_of
 from polymode.errors import ConfigError, RecordError
 from polymode.verifiers.scripted import ScriptedVerifier
 
-steady = settings(deadline=None, derandomize=True)
+steady = settings(derandomize=True)
 
 
 def completion(*answers: str | tuple[str, float], think: str = "hm") -> str:

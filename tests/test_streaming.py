@@ -101,7 +101,7 @@ def same(folder: Path, whole: Evaluation, streamed: Evaluation) -> None:
 
 
 @given(rows=files())
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_lines_without_a_name_or_number_get_them_in_the_order_of_the_file(
     tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]]
 ) -> None:
@@ -138,7 +138,7 @@ HOW = [
 
 @pytest.mark.parametrize("how", HOW)
 @given(data=st.data())
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_file_in_shards_has_the_numbers_of_memory(
     tmp_path_factory: pytest.TempPathFactory, how: dict[str, Any], data: st.DataObject
 ) -> None:

@@ -74,7 +74,7 @@ def test_mistakes_are_named() -> None:
 scores = st.none() | st.floats(-10, 10)
 
 
-@settings(deadline=None, derandomize=True)
+@settings(derandomize=True)
 @given(st.lists(st.lists(scores, min_size=4, max_size=4), min_size=1, max_size=5), st.floats(-100, 100))
 def test_advantages_sum_to_zero_and_ignore_a_constant(totals, shift: float) -> None:
     found = group_advantages(totals)

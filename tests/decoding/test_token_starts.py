@@ -74,7 +74,7 @@ def test_a_character_of_several_bytes_starts_once(bytes_bpe: PreTrainedTokenizer
 
 
 @given(text=st.text(alphabet="<answer1>é€𝄞 flu.é0/\n", max_size=40))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_starts_are_those_of_growing_prefixes(bytes_bpe: PreTrainedTokenizerFast, text: str) -> None:
     """Where a prefix of tokens ends with a whole character, the next token starts at the prefix's length."""
     ids = bytes_bpe(text, add_special_tokens=False)["input_ids"]
@@ -87,7 +87,7 @@ def test_starts_are_those_of_growing_prefixes(bytes_bpe: PreTrainedTokenizerFast
 
 
 @given(ids=st.lists(st.integers(0, 329), max_size=30))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_tokens_have_starts(bytes_bpe: PreTrainedTokenizerFast, ids: list[int]) -> None:
     """A model may sample bytes that are no text; they are decoded to replacement characters."""
     starts_of(bytes_bpe, [i % len(bytes_bpe) for i in ids])
@@ -105,7 +105,7 @@ def test_a_decoder_that_treats_the_first_token_otherwise(pieces: PreTrainedToken
     answers=st.lists(st.text(alphabet="flué€𝄞<b", min_size=1, max_size=6), min_size=2, max_size=2),
     numbers=st.lists(st.sampled_from(["0", "0.5", "1.0"]), min_size=2, max_size=2),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_tokens_of_a_slot_cover_its_text(
     bytes_bpe: PreTrainedTokenizerFast, answers: list[str], numbers: list[str]
 ) -> None:

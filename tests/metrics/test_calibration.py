@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import brier_score_loss, log_loss
 from torchmetrics.functional.classification import binary_calibration_error
@@ -64,7 +64,6 @@ def test_equal_mass_ece_by_hand() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.integers(0, 1)), min_size=1, max_size=40))
-@settings(deadline=None)
 def test_brier_parts_add_up(pairs: list[tuple[float, int]]) -> None:
     q, y = np.array(pairs, dtype=float).T
     parts = scores.brier_decomposition(q, y)

@@ -35,7 +35,7 @@ def test_overlaps_agree_with_rouge_score(a: str, b: str) -> None:
 
 
 @given(st.lists(st.sampled_from("abcd"), max_size=90), st.lists(st.sampled_from("abcd"), max_size=90))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_rouge_l_is_that_of_the_table(a: list[str], b: list[str]) -> None:
     row = [0] * (len(b) + 1)
     for x in a:

@@ -17,7 +17,7 @@ from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 from polymode import metrics
 from polymode.errors import ConfigError, RecordError
 
-steady = settings(deadline=None, derandomize=True)
+steady = settings(derandomize=True)
 
 OF_PAIRS = {
     name: getattr(metrics, name)

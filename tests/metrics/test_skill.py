@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from polymode.errors import RecordError
@@ -33,7 +33,6 @@ def enumerated(q: np.ndarray, y: np.ndarray, group: np.ndarray) -> float:
 answers = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 2), st.integers(0, 3)), min_size=1, max_size=14)
 
 
-@settings(deadline=None)  # a busy machine is slow by itself
 @given(answers)
 def test_auroc_within_is_that_of_an_enumeration(rows: list[tuple[int, int, int]]) -> None:
     q, y, group = np.array(rows, float).T * np.array([[0.25], [0.5], [1.0]])  # soft labels among them
@@ -95,7 +94,6 @@ def test_the_slot_constant_is_a_sum_over_pairs_of_different_questions() -> None:
     assert value_of(more, 3) == pytest.approx(share)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10_000))
 def test_the_slot_constant_of_resamples_leaves_out_pairs_of_a_question_with_itself(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -194,7 +192,6 @@ def test_no_survivor_is_undefined_and_all_right_has_the_exact_limits(small_table
 # --- overconfident bins ----------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 1)), min_size=1, max_size=30))
 def test_pce_and_its_mirror_image_add_up_to_the_ece(rows: list[tuple[int, int]]) -> None:
     q, y = np.array(rows, float).T

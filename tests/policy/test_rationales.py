@@ -19,7 +19,7 @@ QUESTION = (
     "Naïve cafe\u0301, हिन्दी, 我发烧三天, fe\u00adeling ill."
 )
 same = equality("text")
-steady = settings(deadline=None, derandomize=True)
+steady = settings(derandomize=True)
 
 
 def rationales(question: str, *completions: str, k: int = 1) -> list[str | None]:

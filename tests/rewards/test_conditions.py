@@ -14,7 +14,7 @@ from polymode.rewards.conditions import charge, least_coverage
 from polymode.rewards.coverage import least_gain
 from polymode.types import Answer, AnswerSet, Judgement, ParseStatus, Span, Verdict
 
-steady = settings(deadline=None, derandomize=True)
+steady = settings(derandomize=True)
 
 
 def total(reward: Reward, labels: tuple[int, ...], qs: tuple[float, ...], n: int) -> float:

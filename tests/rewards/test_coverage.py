@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from polymode.rewards.coverage import AGGREGATIONS, best_match, coverage_value, least_gain
 
-steady = settings(deadline=None, derandomize=True)
+steady = settings(derandomize=True)
 alphas = st.sampled_from([0.01, 0.5, 1.0, 2.0, 30.0])
 
 

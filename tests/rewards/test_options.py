@@ -14,7 +14,7 @@ from polymode.rewards import AGGREGATIONS, METHODS, SCORES, Reward, score_set, t
 from polymode.types import Answer, AnswerSet, Example, Judgement, ParseStatus, Reference, Span
 from polymode.verifiers.text import TextVerifier
 
-steady = settings(deadline=None, derandomize=True)
+steady = settings(derandomize=True)
 probability = st.floats(0, 1, allow_subnormal=False)
 
 

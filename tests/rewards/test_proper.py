@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from polymode.rewards.proper import CLIP, SCORES, brier_loss, log_loss, loss_of, other_loss, spherical_loss
 
-steady = settings(deadline=None, derandomize=True)
+steady = settings(derandomize=True)
 probability = st.floats(0, 1, allow_subnormal=False)
 LOSSES = {name: loss_of(name) for name in ("brier", "log", "spherical")}
 GRID = [i / 200 for i in range(201)]

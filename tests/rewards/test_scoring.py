@@ -24,7 +24,7 @@ from polymode.types import Verdict
 from polymode.verifiers.scripted import ScriptedVerifier
 from polymode.verifiers.text import TextVerifier
 
-steady = settings(deadline=None, derandomize=True)
+steady = settings(derandomize=True)
 
 
 def text(*slots: tuple[str, float]) -> str:

@@ -16,7 +16,7 @@ from polymode.rewards.slots import slot_scores
 from polymode.types import Answer, AnswerSet, Example, Judgement, ParseStatus, Reference, Score, Span, Verdict
 from polymode.verifiers.text import TextVerifier
 
-steady = settings(deadline=None, derandomize=True)
+steady = settings(derandomize=True)
 probability = st.floats(0, 1, allow_subnormal=False)
 LOSSES = ("brier", "log", "spherical")
 POSTERIOR = {"flu": 0.6, "cold": 0.3, "gout": 0.1}

@@ -17,7 +17,7 @@ from polymode.sandbox.inside.comparison import is_close
 from polymode.sandbox.inside.normal import key, text_key
 from polymode.sandbox.inside.values import UncarriedError, canonical, decode, encode
 
-steady = settings(deadline=None, derandomize=True)
+steady = settings(derandomize=True)
 atoms = (
     st.none()
     | st.booleans()

@@ -24,7 +24,7 @@ def clinic() -> tuple[Any, Any]:
     return task, build_tokenizer(task.vocabulary())  # type: ignore[attr-defined]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 2**20), k=st.integers(1, 5), confidence=st.booleans())
 def test_decoding_gives_back_every_lab_text(seed: int, k: int, confidence: bool) -> None:
     task, tokenizer = clinic()

@@ -123,7 +123,7 @@ def test_roots_of_either_sign_are_two_references(symbolic: SymbolicVerifier) -> 
     assert found.duplicates == (None, 0, None, None)
 
 
-@settings(deadline=None, derandomize=True)
+@settings(derandomize=True)
 @given(st.text())
 def test_any_text_is_mathematics_or_not(text: str) -> None:
     latex = as_latex(text)

@@ -15,7 +15,7 @@ from polymode.verifiers.scripted import ScriptedVerifier
 from polymode.verifiers.text import TextVerifier, normalise
 
 TEXT = TextVerifier()
-steady = settings(deadline=None, derandomize=True)
+steady = settings(derandomize=True)
 
 
 @pytest.mark.parametrize(

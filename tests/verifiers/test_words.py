@@ -66,7 +66,7 @@ def in_words(n: int) -> list[str]:
     return [UNITS[n - 1]]
 
 
-@settings(deadline=None, derandomize=True)
+@settings(derandomize=True)
 @given(st.integers(1, 999_999))
 def test_every_number_in_words_is_its_digits(n: int) -> None:
     assert spell(in_words(n)) == [str(n)]

@@ -299,7 +299,7 @@ class Echo:
         return [[Generated(prompt, 1, True)] for prompt in prompts]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     asks=st.lists(st.tuples(st.integers(1, 3), st.sampled_from([0.0, 1.0]), st.sampled_from([0, 1])), max_size=20),
     size=st.integers(1, 4),

@@ -44,7 +44,6 @@ def make_last_a_question(messages: Any) -> None:
 @schema.parametrize()
 @settings(
     max_examples=10,
-    deadline=None,
     derandomize=True,
     database=None,
     phases=[Phase.explicit, Phase.generate],

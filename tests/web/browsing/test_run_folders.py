@@ -73,7 +73,7 @@ def test_a_file_that_is_a_link_out_is_not_there(root: Path) -> None:
     assert RunFolders(root).file("half", runs.METRICS) is None
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     parts=st.lists(
         st.sampled_from(["..", ".", "", "arm", "seed-0", "set", "out", "in", "loop", "secret", "~", "%2e%2e", "..%2f"])
@@ -95,7 +95,7 @@ def test_no_name_leads_out(root: Path, parts: list[str], between: str, times: in
     assert os.path.realpath(found) == str(found)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(name=st.text(max_size=30))
 def test_names_have_no_special_parts(name: str) -> None:
     if is_name(name):

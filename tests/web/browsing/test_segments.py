@@ -42,7 +42,7 @@ def test_what_cannot_be_read_is_text() -> None:
     assert found == [Segment("text", "just this")]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     parts=st.lists(
         st.sampled_from(["<think>", "</think>", "<answer1>", "</answer1>", "<confidence1>", "0.5", "</confidence1>",

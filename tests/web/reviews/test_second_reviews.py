@@ -195,7 +195,7 @@ pairs = st.lists(
 )
 
 
-@settings(deadline=None, derandomize=True, max_examples=60)
+@settings(derandomize=True, max_examples=60)
 @given(pairs)
 def test_kappa_is_scikit_learns(pairs_P: list[list[tuple[str, str]]]) -> None:
     metrics = pytest.importorskip("sklearn.metrics")

@@ -70,7 +70,7 @@ def test_answers_that_were_judged_apart_cannot_be_named_the_same() -> None:
     assert verdicts(with_verdicts(apart, "text", {1: RIGHT}, {1: 0})) == [RIGHT, RIGHT]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.lists(st.sampled_from(["a", "b", "c", "the b"]), min_size=1, max_size=6),
     st.data(),
