@@ -10,13 +10,16 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.pop("POLYMODE_UNSAFE_LOCAL", None)  # hostile programs are among the tests
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 
-settings.register_profile("polymode", deadline=None)  # how long an example takes says how busy the machine is
-settings.load_profile("polymode")
+with suppress(ImportError):  # the environments of scripts/test-integrations do without
+    from hypothesis import settings
+
+    settings.register_profile("polymode", deadline=None)  # how long an example takes says how busy the machine is
+    settings.load_profile("polymode")
 
 ROOT = Path(__file__).resolve().parent.parent
 
