@@ -115,6 +115,13 @@ def one_of(name: str, value: object, allowed: collections.abc.Sequence[str]) -> 
         raise ConfigError(f"{name} = {value!r} is not known: use one of {', '.join(allowed)}")
 
 
+def share_between(name: str, value: typing.Any) -> float:
+    """The number, when it is above 0 and below 1; else a ConfigError."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1:
+        raise ConfigError(f"{name} = {value!r} is not allowed: give a number between 0 and 1")
+    return value
+
+
 def number_in(name: str, value: typing.Any, low: float, high: float = math.inf, *, whole: bool = False) -> float:
     """The number, when it is a finite (whole) one from ``low`` to ``high``; else a ConfigError."""
     kinds = int if whole else (int, float)

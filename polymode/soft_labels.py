@@ -23,6 +23,7 @@ from polymode.types import Example, Judgement, Verdict
 from polymode.verifiers import Verifier, is_open
 from polymode.verifiers.faults import ask, truth
 
+_NO_ANSWER = "this is no answer"
 MAX_QUESTIONS = 4096
 """Questions whose masses stay sorted out."""
 
@@ -73,6 +74,18 @@ def with_soft_labels(judgement: Judgement, example: Example, verifier: Verifier,
         faults=(*judgement.faults, *faults.values()),
         soft_labels=tuple(labels),
     )
+
+
+def check_soft_labels(example: Example, verifier: Verifier) -> None:
+    """Ask for what the soft labels of the question need of its verifier; raises VerifierFault where it fails.
+
+    That is to compare each right answer with its reference and a wrong one with the first, and to sort out the names of
+    the distribution.
+    """
+    pairs = [(reference.text, reference) for reference in example.references]
+    for text, reference in [*pairs, *((_NO_ANSWER, reference) for _, reference in pairs[:1])]:
+        truth(ask(verifier.matches, text, reference))
+    _masses_of(example, verifier)
 
 
 def _other(text: str, masses: Mapping[str, float], verifier: Verifier, taken: set[str]) -> float:

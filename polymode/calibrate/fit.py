@@ -119,7 +119,8 @@ def warnings_on(judged: Judged) -> list[str]:
     if judged.n_repeats is None:
         lines.append(
             "warning: some lines have no fingerprint of their question, so repeats under other ids count as further "
-            "questions, and delta does not hold if there are any: judge again with polymode evaluate"
+            "questions, and delta does not hold if there are any: give the completions their field question, and judge "
+            "again with polymode evaluate"
         )
     if judged.near:
         a, b = judged.near[0]

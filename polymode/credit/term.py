@@ -21,7 +21,7 @@ def term_advantages(
     reasoning: float = 1.0,
     confidence: float = 1.0,
     later: float = 0.0,
-    own_confidence: bool = True,
+    own_confidence: bool | NDArray[np.bool_] = True,
 ) -> Floats:
     """Advantages of the parts of each completion, shape (N, 1 + 2 K): the whole, answers 1..K, confidences 1..K.
 
@@ -58,8 +58,9 @@ def term_advantages(
         reasoning: factor of the credit of tokens outside the slots, above 0.
         confidence: factor of the credit of confidences, above 0.
         later: share of later slots in a confidence's credit, from 0 to 1.
-        own_confidence: whether a confidence is credited with its own score; not so where the gradient of that is taken
-            over all values that could have been stated (`polymode.training.expected_score`).
+        own_confidence: whether a confidence is credited with its own score, for all or each, shape (N, K); not so where
+            the gradient of that is taken over all values that could have been stated
+            (`polymode.training.expected_score`).
 
     Raises:
         ConfigError: another scale, or a factor out of its range.
@@ -102,11 +103,11 @@ def term_advantages(
         group,
     )
     confidences_NK = against_others(rest_NK, has_slot_NK, group)
-    if own_confidence:
+    if np.any(own_confidence):
         # s_i but for what no confidence can change: soft labels are scored by the loss over its least.
         own_NK = np.nan_to_num(labels_NK * scores.if_hit_NK + (1 - labels_NK) * scores.if_miss_NK)
         mean_NK = same_verdict_mean(scores.if_hit_NK, scores.if_miss_NK, labels_NK, has_slot_NK)
-        confidences_NK += np.where(has_slot_NK, own_NK - mean_NK, 0.0)
+        confidences_NK += np.where(has_slot_NK & own_confidence, own_NK - mean_NK, 0.0)
     if later:
         later_NK = total_N1 - rest_NK - answers_before_NK - earlier_stated_NK - stated_NK
         past = (answers_before_NK, earlier_stated_NK, labels_NK)

@@ -112,7 +112,7 @@ def bin_gaps(count_B: Floats, q_B: Floats, y_B: Floats, *_: Floats) -> Floats:
     return ratio(q_B - y_B, count_B.sum(-1)[..., None])
 
 
-GAPS = Gaps(bin_gaps, lambda gap_R_B: np.abs(gap_R_B).sum(-1))
+GAPS = Gaps(bin_gaps, lambda gap_R_B: np.abs(gap_R_B).sum(-1), outcomes=1)
 
 
 def ece(q_N: ArrayLike, y_N: ArrayLike, *, n_bins: int = N_BINS) -> float:
@@ -139,7 +139,7 @@ def pce_from_sums(count_B: Floats, q_B: Floats, y_B: Floats) -> Floats:
     return ratio(np.maximum(q_B - y_B, 0.0).sum(-1), count_B.sum(-1))
 
 
-GAPS_ABOVE = Gaps(bin_gaps, lambda gap_R_B: np.maximum(gap_R_B, 0.0).sum(-1))
+GAPS_ABOVE = Gaps(bin_gaps, lambda gap_R_B: np.maximum(gap_R_B, 0.0).sum(-1), outcomes=1)
 
 
 def pce(q_N: ArrayLike, y_N: ArrayLike, *, n_bins: int = N_BINS) -> float:
@@ -247,8 +247,18 @@ def expected_hits_error(sum_q_N: ArrayLike, hits_N: ArrayLike, k: ArrayLike, *, 
 
 
 def ece_statistic(
-    q_N: Floats, y_N: Floats, bin_N: Ints, question_N: Ints, n_questions: int, n_bins: int = N_BINS
+    q_N: Floats,
+    y_N: Floats,
+    bin_N: Ints,
+    question_N: Ints,
+    n_questions: int,
+    n_bins: int = N_BINS,
+    outcomes: int = 1,
 ) -> SumStatistic:
-    """ECE over given bins, with its per-question sums; the bins stay those of the whole sample in every resample."""
+    """ECE over given bins, with its per-question sums; the bins stay those of the whole sample in every resample.
+
+    ``outcomes``: what one y adds up, K answers of a set.
+    """
     sums = clustered_bin_sums(q_N, y_N, bin_N, question_N, n_questions, n_bins)
-    return SumStatistic(sums, ece_from_sums, len(q_N), gaps=GAPS)
+    gaps = GAPS._replace(outcomes=outcomes)
+    return SumStatistic(sums, ece_from_sums, len(q_N), gaps=gaps, limits=(0.0, float(outcomes)))

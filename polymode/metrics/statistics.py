@@ -129,7 +129,7 @@ def of_sets(sets: JudgedTable, layout: SumLayout) -> dict[str, Statistic]:
     return {
         "ece_top1": calibration.ece_statistic(top_q, top_y, calibration.width_bins(top_q), top_question, n),
         "expected_hits_error": calibration.ece_statistic(
-            sum_q, hits, calibration.width_bins(sum_q, top=k), question, n
+            sum_q, hits, calibration.width_bins(sum_q, top=k), question, n, outcomes=max(layout.k, 1)
         ),
         "expected_hits_bias": mean_of_items(question, sum_q - hits, n),
         "mean_sum_confidence": mean_of_items(question, sum_q, n),

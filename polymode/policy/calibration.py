@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from polymode.errors import ConfigError, one_of
+from polymode.errors import one_of, share_between
 from polymode.policy.recalibration import METHODS
 
 TARGETS = ("answer", "set", "both", "conformal")
@@ -43,8 +43,7 @@ class Calibration:
             value = getattr(self, name)
             if value is None and name.startswith("alpha_"):
                 continue
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1:
-                raise ConfigError(f"{name} = {value!r} is not allowed: give a number between 0 and 1")
+            share_between(name, value)
 
     @property
     def decisions(self) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from polymode.errors import ConfigError
+from polymode.errors import ConfigError, share_between
 from polymode.policy.guarantee import Guarantee
 from polymode.policy.policy import Policy
 from polymode.policy.records import Records, View
@@ -68,8 +68,10 @@ def check_guarantees(
         delta: probability that any verdict is wrong.
 
     Raises:
-        ConfigError: no guarantee to check, another K, or records of a group that the policy does not know.
+        ConfigError: no guarantee to check, another K, records of a group that the policy does not know, or a delta
+            that is not between 0 and 1.
     """
+    share_between("delta", delta)
     promises = policy.promises
     if not promises:
         raise ConfigError("the policy has no guarantee to check: make one with polymode calibrate")

@@ -65,15 +65,20 @@ class TermCreditTrainer(SharedPromptTrainer):
         # The statistics are those of the whole step; this process has the rows of its own completions.
         first = self.accelerator.process_index * len(batch)
         scores = self._scores_of_step(batch, device)
-        parts_N = self._advantages_of_parts(scores)[first : first + len(batch)]
-        advantages_N_T = np.zeros(output["completion_ids"].shape, dtype=np.float32)
         starts_N_T = [self._starts(ids_T, scored.text) for scored, ids_T in zip(batch, ids_N_T, strict=True)]
+        step = StepCredit(inputs, batch, ids_N_T, starts_N_T, scores, first)
+        parts_N = self._advantages_of_parts(scores, self._own_confidences(step))[first : first + len(batch)]
+        advantages_N_T = np.zeros(output["completion_ids"].shape, dtype=np.float32)
         for row, (scored, starts_T) in enumerate(zip(batch, starts_N_T, strict=True)):
             part_of_token_T = token_parts(scored.score.answer_set, scored.text, starts_T, self._recipe.answers)
             advantages_N_T[row, : len(starts_T)] = parts_N[row, part_of_token_T]
         output["advantages"] = torch.from_numpy(advantages_N_T).to(device)
-        self._add_credit(output, StepCredit(inputs, batch, ids_N_T, starts_N_T, scores, first))
+        self._add_credit(output, step)
         return output
+
+    def _own_confidences(self, step: StepCredit) -> bool | NDArray[np.bool_]:
+        """Which confidences of the step are credited with their own score as it was sampled, (N, K) or all."""
+        return True
 
     def _add_credit(self, output: dict[str, Any], step: StepCredit) -> None:
         """For trainers that add to the credit of single tokens."""
@@ -85,7 +90,7 @@ class TermCreditTrainer(SharedPromptTrainer):
         gathered: Any = self.accelerator.gather(torch.from_numpy(own.to_columns()).to(device))
         return SlotScores.from_columns(gathered.cpu().numpy())
 
-    def _advantages_of_parts(self, scores: SlotScores) -> NDArray[np.float64]:
+    def _advantages_of_parts(self, scores: SlotScores, own_confidence: bool | NDArray[np.bool_]) -> NDArray[np.float64]:
         """Advantages of the parts of all completions of the step, shape (N, 1 + 2 K)."""
         if self._recipe.credit in BY_SEGMENT:
             return BY_SEGMENT[self._recipe.credit](scores, self.num_generations)
@@ -95,5 +100,5 @@ class TermCreditTrainer(SharedPromptTrainer):
             scale=str(self.scale_rewards),
             reasoning=self._recipe.reasoning_credit,
             confidence=self._recipe.confidence_credit,
-            own_confidence=self._recipe.credit != "expected",
+            own_confidence=own_confidence,
         )

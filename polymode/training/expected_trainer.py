@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from polymode.credit.group import divisor_of, shrink_of
 from polymode.credit.slots import Order
@@ -38,11 +39,17 @@ from polymode.training.expected_score import (
     token_weights,
 )
 from polymode.training.replay import JudgedCompletion, Replay
+from polymode.training.reward import ScoredText
 from polymode.training.rows import LEARNS, question_key
 from polymode.training.sharding import has_whole_weights, name_of
 
 ROW = "row_of_step"
 """Which completion of the generated batch a row is; TRL shuffles and splits them."""
+
+
+def _labels_of(scored: ScoredText) -> list[float]:
+    """What the confidences of a completion are scored against, 0 where an answer is unscored."""
+    return [float(y or 0) for y in scored.score.judgement.labels]
 
 
 class ExpectedCreditTrainer(TermCreditTrainer):
@@ -70,11 +77,17 @@ class ExpectedCreditTrainer(TermCreditTrainer):
         self._loss = loss_of(self._recipe.confidence_score)
         self._confidences: list[list[JudgedConfidence]] = []
         """Of each completion of the generated batch."""
+        self._stated_N: list[list[Stated]] = []
+        """Likewise, those too that no token decides."""
         self._replay = Replay(self, self._numbers, self._loss) if self._recipe.replay else None
         if self._replay is not None:
             self.add_callback(self._replay)
 
-    def _add_credit(self, output: dict[str, Any], step: StepCredit) -> None:
+    def _own_confidences(self, step: StepCredit) -> NDArray[np.bool_]:
+        """Those that no token decides, such as ``.5`` where ``>.`` is one token: nothing else would tell their score.
+
+        Of other processes' completions nothing is said; their credit is not used here.
+        """
         learns_N = [row.get(LEARNS, "both") for row in step.inputs]
         # What a confidence in front of its answer would have led to is not known: the answer might have been another.
         order_N = step.scores.order_N[step.first : step.first + len(step.batch)]
@@ -87,21 +100,36 @@ class ExpectedCreditTrainer(TermCreditTrainer):
                 step.ids_N_T, step.starts_N_T, step.batch, learns_N, is_fixed_N, strict=True
             )
         ]
-        labels_N = [[float(y or 0) for y in scored.score.judgement.labels] for scored in step.batch]  # None: unscored
+        labels_N = [_labels_of(scored) for scored in step.batch]
         choices = Choices(self._numbers, [one for row in stated_N for one in row], self._loss)
+        decided_N = [[one for one in row if choices.of(one)] for row in stated_N]
         self._confidences = [
-            judged_confidences(choices, stated, labels, weight / max(1, len(labels)))
-            for stated, labels, weight in zip(stated_N, labels_N, self._weights_of(step), strict=True)
+            judged_confidences(choices, decided, labels, weight / max(1, len(labels)))
+            for decided, labels, weight in zip(decided_N, labels_N, self._weights_of(step), strict=True)
         ]
+        self._stated_N = stated_N
+        is_sampled_NK = np.zeros(step.scores.labels_NK.shape, dtype=bool)
+        n_stated = 0
+        for row, (scored, decided, learns) in enumerate(zip(step.batch, decided_N, learns_N, strict=True), step.first):
+            answers = scored.score.answer_set.answers
+            slots = {slot for slot, one in enumerate(answers) if one.confidence_span is not None}
+            if learns != "answers":
+                is_sampled_NK[row, sorted(slots - {one.slot for one in decided})] = True
+                n_stated += len(slots)
+        self._metrics["train"]["share_sampled_confidences"].append(is_sampled_NK.sum() / max(1, n_stated))
+        return is_sampled_NK
+
+    def _add_credit(self, output: dict[str, Any], step: StepCredit) -> None:
         output[ROW] = torch.arange(len(step.batch), device=output["completion_ids"].device)
-        for row, learns in enumerate(learns_N):
-            if learns == "confidences":
+        for row, one in enumerate(step.inputs):
+            if one.get(LEARNS) == "confidences":
                 output["advantages"][row] = 0.0
         if self._replay is not None:
             prompts_N_T = [
                 ids[mask.bool()].tolist() for ids, mask in zip(output["prompt_ids"], output["prompt_mask"], strict=True)
             ]
-            rows = zip(prompts_N_T, step.ids_N_T, stated_N, labels_N, step.inputs, strict=True)
+            labels_N = [_labels_of(scored) for scored in step.batch]
+            rows = zip(prompts_N_T, step.ids_N_T, self._stated_N, labels_N, step.inputs, strict=True)
             self._replay.remember(
                 JudgedCompletion(prompt, ids, stated, labels, question_key(row["question"], row["question_id"]))
                 if stated

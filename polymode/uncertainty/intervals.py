@@ -3,7 +3,8 @@
 ==================================== ==================================================================================
 a share of outcomes                  Clopper-Pearson limits for as many independent outcomes as vary as much
                                      (Korn & Graubard 1998, Survey Methodology 24:193); exact for one per question
-a sum of absolute or squared gaps    what exceeds resampled noise, up to the percentile shifted by its mean excess
+a sum of absolute or squared gaps    what exceeds the noise, of resamples and of labels drawn by what was stated, up to
+                                     the percentile shifted by its mean excess
 any other metric                     percentiles, expanded for few questions (Hesterberg 2015, arXiv 1411.5279); with
                                      fewer than `FEW` at least the interval of Student's t
 the same value for every question    an unseen share of other questions, ``1 - (alpha/2)^(1/n)``, at either limit
@@ -46,7 +47,7 @@ def interval_of(statistic: Statistic, resampled: Resampled) -> Interval:
         if statistic.is_share:
             count_P, n_P = (a.astype(float, copy=False) for a in statistic.sums)
             return share_interval(count_P, n_P, limits=statistic.limits)
-        if statistic.gaps is not None and np.ptp(resampled.size_R) > 1e-12:
+        if statistic.gaps is not None and (np.ptp(resampled.size_R) > 1e-12 or resampled.stated_noise_R.size):
             return _gaps_interval(resampled, n, statistic.gaps.power, statistic.limits)
     if np.ptp(finite_R) <= 1e-12 * max(1.0, abs(value)):
         return unseen_interval(value, n, statistic.limits)
@@ -135,13 +136,21 @@ def exact_interval(hits: float, m: float) -> Interval:
 def _gaps_interval(resampled: Resampled, n: int, power: int, limits: Limits) -> Interval:
     """What a sum of gaps can be: noise alone makes it positive, so its plain percentiles lie too high.
 
-    size(gap + noise) <= size(gap) + size(noise), so what exceeds the 97.5% of resampled noise is no noise; this holds
-    the 0 of a calibrated model. Above, a replicate has noise on noise: percentiles are moved down by that excess.
+    size(gap + noise) <= size(gap) + size(noise), so what exceeds the 97.5% of the noise is no noise; this holds the 0
+    of a calibrated model. Resamples of a bin whose answers are all right have no noise, so that of labels drawn by what
+    was stated counts where it is larger. Above, a replicate has noise on noise: percentiles are moved down by that
+    excess.
     """
     tail = _tail(n)
-    low = max(resampled.size - float(np.quantile(resampled.noise_R, 1 - tail)), 0.0) ** power
+    noises = [sizes_R for sizes_R in (resampled.noise_R, resampled.stated_noise_R) if sizes_R.size]
+    noise = max(float(np.quantile(sizes_R, 1 - tail)) for sizes_R in noises)
+    low = max(resampled.size - noise, 0.0) ** power
     size_R = resampled.size_R**power
     high = float(np.quantile(size_R, 1 - tail)) - float(size_R.mean() - resampled.size**power)
+    if np.ptp(size_R) <= 1e-12:
+        high = unseen_interval(resampled.value, n, limits)[1]
+    if math.isnan(high):
+        return _UNDEFINED
     return min(low, resampled.value), min(max(high, resampled.value), limits[1])
 
 

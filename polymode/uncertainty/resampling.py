@@ -15,12 +15,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from polymode.uncertainty.reduction import Clusters, Key, Reduced, reduce_parts
-from polymode.uncertainty.statistics import Array, Statistic, SumStatistic, WeightedStatistic
+from polymode.uncertainty.statistics import Array, Gaps, Statistic, SumStatistic, WeightedStatistic, ratio
 
 N_BOOT = 1000
 """Replicates of an interval by default."""
@@ -47,6 +47,8 @@ class Resampled:
     """Size of what the gaps of each resample differ by from those of the sample."""
     divisor: float = math.nan
     divisor_R: Array = field(default_factory=_none)
+    stated_noise_R: Array = field(default_factory=_none)
+    """Size of the gaps of labels drawn by what was stated; empty where it says nothing about labels of 0 and 1."""
 
 
 def resample_questions(n_questions: int, n_boot: int, rng: np.random.Generator) -> Iterator[Array]:
@@ -112,14 +114,15 @@ def resample(
     own_1_S, own_R_S = one_C[None] @ own_C_S, np.concatenate(own_totals)
     undefined = Resampled(math.nan, _none())
     out = dict.fromkeys(statistics, undefined)
+    (drawing,) = rng.spawn(1)  # of its own, so that the resamples do not depend on which statistics there are
     for name, s in sums.items():
-        out[name] = _resampled(
-            s,
-            *(
-                [total[:, place] for place in places[name]] + [pairs[:, place] for place in own_places.get(name, ())]
-                for total, pairs in ((total_1_S, own_1_S), (total_R_S, own_R_S))
-            ),
+        sums_1, sums_R = (
+            [total[:, place] for place in places[name]] + [pairs[:, place] for place in own_places.get(name, ())]
+            for total, pairs in ((total_1_S, own_1_S), (total_R_S, own_R_S))
         )
+        out[name] = _resampled(s, sums_1, sums_R)
+        if s.gaps is not None and s.gaps.outcomes and _are_whole(sums_C_S[:, places[name][2]]):
+            out[name] = replace(out[name], stated_noise_R=_stated_noise(s.gaps, sums_1, n_boot, drawing))
     one_P = np.ones(clusters.n_questions)
     return out | {name: Resampled(s.compute(one_P), np.array(recomputed[name])) for name, s in weighted.items()}
 
@@ -134,6 +137,23 @@ def _resampled(s: SumStatistic, sums_1: list[Array], sums_R: list[Array]) -> Res
     if s.divisor is not None:
         divisor, divisor_R = float(s.divisor.of(*sums_1)[0]), s.divisor.of(*sums_R)
     return Resampled(float(s.finish(*sums_1)[0]), s.finish(*sums_R), size, size_R, noise_R, divisor, divisor_R)
+
+
+def _are_whole(sums: Array) -> bool:
+    """Whether these are sums of labels of 0 and 1 and not of soft ones, which hardly have noise."""
+    return bool((np.abs(sums - np.rint(sums)) < 1e-9).all())
+
+
+def _stated_noise(gaps: Gaps, sums_1: list[Array], n: int, rng: np.random.Generator) -> Array:
+    """Sizes (R,) of the gaps of labels drawn by what was stated, binomial in each bin, whose variance is the largest.
+
+    Source: consistency resampling, Broecker & Smith 2007, doi:10.1175/WAF993.1.
+    """
+    count_1_B, stated_1_B, _, *rest = sums_1
+    outcomes_1_B = np.rint(count_1_B).astype(np.int64) * gaps.outcomes
+    p_1_B = np.clip(np.nan_to_num(ratio(stated_1_B, outcomes_1_B)), 0.0, 1.0)
+    drawn_R_B = rng.binomial(outcomes_1_B, p_1_B, (n, count_1_B.shape[1])).astype(float)
+    return gaps.size(np.nan_to_num(gaps.of(count_1_B, stated_1_B, drawn_R_B, *rest)))
 
 
 def _weighted(weight_R_C: Array, sums_C_S: Array, power: int = 1) -> Array:

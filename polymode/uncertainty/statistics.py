@@ -41,6 +41,10 @@ class Gaps(NamedTuple):
     """Maps gaps (R, B) to their size (R,); ``size(a + b) <= size(a) + size(b)``."""
     power: int = 1
     """The metric is the size to this power."""
+    outcomes: int = 0
+    """Where the first three sums of a bin are its count, its stated and its true outcomes: the most outcomes that one
+    of the count can have, as one answer has one and a set K. What was stated is then a hypothesis about them, under
+    which all gaps are 0, and its noise is known where resamples have none: 20 right answers of 20. 0: there is none."""
 
 
 class Divisor(NamedTuple):

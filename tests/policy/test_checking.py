@@ -1,5 +1,6 @@
 """Policies against new labels: limits by hand, and how often a verdict is wrong."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -64,3 +65,9 @@ def test_a_verdict_is_wrong_no_more_often_than_delta(rate: float, wrong_verdict:
         records = rows(*[(0.9, False)] * n_failed, *[(0.9, True)] * (150 - n_failed))
         n_wrong += check_guarantees(POLICY, records, delta=0.1)[0].verdict == wrong_verdict
     assert 0 < n_wrong <= 71  # P(Binomial(500, 0.1) > 71) = 0.1%
+
+
+@pytest.mark.parametrize("delta", [0, 1, -1, 1.5, math.nan])
+def test_a_delta_that_is_no_probability_is_refused(delta: float, rows: Rows) -> None:
+    with pytest.raises(ConfigError, match=f"delta = {delta} is not allowed: give a number between 0 and 1"):
+        check_guarantees(POLICY, rows((0.9, True)), delta=delta)

@@ -46,7 +46,9 @@ def recipe_of(small_recipe: Callable[..., Recipe]) -> Callable[..., Recipe]:
     return build
 
 
-def trainer_with(recipe: Recipe, folder: Path, texts: list[str], **column: str) -> tuple[Any, dict[str, torch.Tensor]]:
+def trainer_with(
+    recipe: Recipe, folder: Path, texts: list[str], values: tuple[str, ...] = VALUES, **column: str
+) -> tuple[Any, dict[str, torch.Tensor]]:
     """A trainer and what it makes of given completions of one question, with the references tea and milk."""
     tokenizer: Any = AutoTokenizer.from_pretrained(str(recipe.model), padding_side="left")
     task = Records(Path(str(recipe.data)), style="brief", validation=0.0, test=0.0)
@@ -64,14 +66,33 @@ def trainer_with(recipe: Recipe, folder: Path, texts: list[str], **column: str) 
         for _ in texts
     ]
     # The toy vocabulary has digits too, of other words; here numbers are one token.
-    ids_of_values = {tokenizer(value, add_special_tokens=False)["input_ids"][0] for value in VALUES}
-    numbers = trainer._numbers
-    numbers.pieces = {i: piece for i, piece in numbers.pieces.items() if i in ids_of_values}
-    numbers.ids = np.array(sorted(numbers.pieces))
-    numbers.column = {int(i): column for column, i in enumerate(numbers.ids)}
+    ids_of_values = {tokenizer(value, add_special_tokens=False)["input_ids"][0] for value in values}
+    if recipe.credit == "expected":
+        numbers = trainer._numbers
+        numbers.pieces = {i: piece for i, piece in numbers.pieces.items() if i in ids_of_values}
+        numbers.ids = np.array(sorted(numbers.pieces))
+        numbers.column = {int(i): column for column, i in enumerate(numbers.ids)}
     output = trainer._generate_and_score_completions(rows)
     trainer.current_gradient_accumulation_steps = 1
     return trainer, output
+
+
+def test_a_confidence_that_no_token_decides_has_its_sampled_credit(
+    recipe_of: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    texts = [SET.format("tea", "0.2", "water", "0.8"), SET.format("milk", "0.5", "tea", "0.5")] * 2
+    trainer, output = trainer_with(recipe_of(), tmp_path / "expected", texts, values=("0.2", "0.8"))
+    _, of_term = trainer_with(recipe_of(credit="term"), tmp_path / "term", texts)
+    number = {value: trainer.processing_class(value, add_special_tokens=False)["input_ids"][0] for value in VALUES}
+    ids = output["completion_ids"]
+    is_undecided = ids == number["0.5"]
+    is_decided = (ids == number["0.2"]) | (ids == number["0.8"])
+    assert is_undecided.sum() == is_decided.sum() == 4
+    torch.testing.assert_close(output["advantages"][is_undecided], of_term["advantages"][is_undecided])
+    assert (output["advantages"] - of_term["advantages"])[is_decided].abs().min() > 0.01
+    is_decided |= is_decided.roll(1, 1)  # the token behind a number belongs to its confidence
+    torch.testing.assert_close(output["advantages"][~is_decided], of_term["advantages"][~is_decided])
+    assert trainer._metrics["train"]["share_sampled_confidences"] == [0.5]
 
 
 def gradient(model: torch.nn.Module, loss: torch.Tensor) -> torch.Tensor:

@@ -155,3 +155,42 @@ def test_refused_before_a_model_is_loaded(tmp_path: Path) -> None:
     check_questions(Recipe(target="distribution", **exclusive), task, TextVerifier())
     with pytest.raises(ConfigError, match="several can be right"):
         check_questions(Recipe(**exclusive), task, TextVerifier())
+
+
+class Failing:
+    """Cannot compare some texts."""
+
+    def __init__(self, *texts: str) -> None:
+        self.texts = texts
+
+    def same(self, a: str, b: str) -> bool:
+        return a == b
+
+    def matches(self, answer: str, reference: Reference) -> bool:
+        if not self.texts or answer in self.texts:
+            raise RuntimeError(f"cannot compare {answer}")
+        return answer in reference.names
+
+
+@pytest.mark.parametrize("texts", [(), ("n",)], ids=["always", "one answer"])
+def test_a_verifier_that_fails_on_soft_targets_is_refused(tmp_path: Path, texts: tuple[str, ...]) -> None:
+    task = votes_task(tmp_path, {"question": "?", "references": {"e": 5, "n": 3, "c": 2}})
+    recipe = Recipe(target="distribution", max_steps=1, questions_per_step=1)
+    with pytest.raises(ConfigError, match=r"question 'record-1': the verifier fails .*cannot compare"):
+        check_questions(recipe, task, Failing(*texts))
+    check_questions(recipe, task, Failing("something else"))
+
+
+def test_a_task_of_ones_own_may_mix_targets_but_each_is_checked() -> None:
+    plain = Example("a", "?", (Reference("x"),))
+    lacking = Example("b", "??", (Reference("x", weight=0.4), Reference("y", weight=0.3)), target="distribution")
+    for questions in ([plain, lacking], [lacking, plain]):
+
+        class Mixed:
+            name, prompt_style = "mixed", "full"
+
+            def examples(self, *_: Any, questions: list[Example] = questions, **__: Any) -> list[Example]:
+                return questions
+
+        with pytest.raises(ConfigError, match=r"question 'b': .*sum to 0\.7"):
+            check_questions(Recipe(), Mixed(), TextVerifier())  # type: ignore[arg-type]

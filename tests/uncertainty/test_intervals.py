@@ -120,9 +120,18 @@ def test_an_interval_of_two_questions_is_that_of_student_within_the_limits() -> 
 # --- sums of gaps ----------------------------------------------------------------------------------------------------
 
 
-def _ece(n: int, factor: float, name: str) -> Callable[[np.random.Generator], tuple[Statistic, int]]:
+Draw = Callable[[np.random.Generator, int], np.ndarray]
+
+
+def _uniform(rng: np.random.Generator, n: int) -> np.ndarray:
+    return rng.random(n)
+
+
+def _ece(
+    n: int, factor: float, name: str, confidences: Draw = _uniform
+) -> Callable[[np.random.Generator], tuple[Statistic, int]]:
     def draw(rng: np.random.Generator) -> tuple[Statistic, int]:
-        q = rng.random(n)
+        q = confidences(rng, n)
         y = (rng.random(n) < factor * q).astype(float)
         sums = calibration.clustered_bin_sums(q, y, calibration.width_bins(q), np.arange(n), n)
         if name == "ece":
@@ -143,6 +152,45 @@ def _ece(n: int, factor: float, name: str) -> Callable[[np.random.Generator], tu
 @pytest.mark.parametrize("n", [20, 200])
 def test_the_interval_of_a_calibrated_model_holds_0(n: int, name: str) -> None:
     assert n_held(_ece(n, 1.0, name), 0.0, 100, 100) >= 93
+
+
+@pytest.mark.parametrize("name", ["ece", "ece_debiased"])
+@pytest.mark.parametrize("n", [20, 50, 200])
+@pytest.mark.parametrize(
+    "confidences",
+    [
+        lambda _, n: np.full(n, 0.95),
+        lambda _, n: np.full(n, 0.02),
+        lambda rng, n: np.round(rng.beta(19, 1, n), 2),
+        lambda rng, n: rng.choice([0.05, 0.95], n),
+    ],
+    ids=["0.95", "0.02", "high", "low or high"],
+)
+def test_bins_of_one_verdict_do_not_exclude_a_calibrated_model(confidences: Draw, n: int, name: str) -> None:
+    # Of 20 right answers at 0.95, which happen in 36% of samples, no resample has any noise.
+    assert n_held(_ece(n, 1.0, name, confidences), 0.0, 60, 100) >= 56
+
+
+def test_answers_that_are_all_right_exclude_what_they_should() -> None:
+    right = calibration.ece_statistic(np.full(20, 0.95), np.ones(20), np.full(20, 9), np.arange(20), 20)
+    assert interval(right, 20).low == 0.0
+    # 200 right answers happen in 0.95^200 = 0.00004 of the samples of a calibrated model, and the gap is at most 0.05.
+    right = calibration.ece_statistic(np.full(200, 0.95), np.ones(200), np.full(200, 9), np.arange(200), 200)
+    e = interval(right, 200)
+    assert 0.01 < e.low < 0.05 < e.high < 0.08
+    # Labels that are shares have hardly any noise, so the same gap is as clear with 20.
+    share = np.linspace(0.97, 0.99, 20)
+    soft = calibration.ece_statistic(np.full(20, 0.95), share, np.full(20, 9), np.arange(20), 20)
+    assert interval(soft, 20).low > 0.02
+
+
+def test_sets_of_calibrated_confidences_hold_0() -> None:
+    def draw(rng: np.random.Generator) -> tuple[Statistic, int]:
+        hits = rng.binomial(3, 0.95, 20).astype(float)
+        sums = np.full(20, 2.85)
+        return calibration.ece_statistic(sums, hits, np.full(20, 9), np.arange(20), 20, outcomes=3), 20
+
+    assert n_held(draw, 0.0, 100, 100) >= 95
 
 
 @pytest.mark.parametrize("name", ["ece", "ece_debiased"])
