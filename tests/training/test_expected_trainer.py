@@ -90,7 +90,7 @@ def test_a_confidence_that_no_token_decides_has_its_sampled_credit(
     assert is_undecided.sum() == is_decided.sum() == 4
     torch.testing.assert_close(output["advantages"][is_undecided], of_term["advantages"][is_undecided])
     assert (output["advantages"] - of_term["advantages"])[is_decided].abs().min() > 0.01
-    is_decided |= is_decided.roll(1, 1)  # the token behind a number belongs to its confidence
+    is_decided |= is_decided.roll(1, 1) | is_decided.roll(-1, 1)  # its tags belong to a confidence
     torch.testing.assert_close(output["advantages"][~is_decided], of_term["advantages"][~is_decided])
     assert trainer._metrics["train"]["share_sampled_confidences"] == [0.5]
 
