@@ -600,7 +600,8 @@ def test_calibrate_writes_a_policy_and_says_what_it_promises(
     assert capsys.readouterr().out == (
         "60 questions, sets of 2\n"
         "warning: some lines have no fingerprint of their question, so repeats under other ids count as further "
-        "questions, and delta does not hold if there are any: give the completions their field question, and judge again with polymode evaluate\n"
+        "questions, and delta does not hold if there are any: give the completions their field question, and judge "
+        "again with polymode evaluate\n"
         "answer_at = 0.9: 42 of 42 tested questions (100.0%) get ANSWER, 0 of them (0.0%) without anything right, "
         "upper limit 6.9%\n"
         "  With probability at least 0.95 over the draw of the calibration records, at most 0.1 of the questions that "
