@@ -121,14 +121,18 @@ class Chat:
             return tokenizer.apply_chat_template(
                 self.messages(prompt), add_generation_prompt=True, **options, **self.template
             )
-        except Exception as exc:
-            if type(exc).__module__.partition(".")[0] != "jinja2":
-                raise
-            what = "system or shots" if self.system or self.shots else "the prompt"
-            raise ConfigError(
-                f"the model's chat template refuses {what} ({' '.join(str(exc).split())[:120]}): leave out system and "
-                "shots, or use a model that takes them"
-            ) from exc
+        except Exception as exc:  # a template is a program, and its arguments are anybody's
+            is_refusal = type(exc).__module__.partition(".")[0] == "jinja2"
+            problem = " ".join((str(exc) if is_refusal else f"{type(exc).__name__}: {exc}").split())[:140]
+            if self.template and not is_refusal:
+                raise ConfigError(
+                    f"chat_template = {dict(self.template)!r}: the model's chat template fails with it ({problem}): "
+                    "give a value of the kind that it expects"
+                ) from exc
+            what, advice = "the prompt", "mend chat_template of its tokenizer, or use another model"
+            if self.system or self.shots:
+                what, advice = "system or shots", "leave out system and shots, or use a model that takes them"
+            raise ConfigError(f"the model's chat template refuses {what} ({problem}): {advice}") from exc
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as `chat_from` reads them."""

@@ -53,6 +53,22 @@ def test_what_a_template_would_ignore_or_reject_is_refused(template: str | None,
         chat.check(byte_level_tokenizer(**templates[template]))
 
 
+@pytest.mark.parametrize(
+    ("template", "chat", "message"),
+    [
+        (
+            "{% for t in tools %}{{ t }}{% endfor %}",
+            Chat({"tools": 5}),
+            r"'tools': 5.*fails with it \(TypeError: .*give",
+        ),
+        ("{{ messages[0].content + 1 }}", Chat(), "refuses the prompt .*: mend chat_template of its tokenizer"),
+    ],
+)
+def test_a_template_that_fails_is_named(template: str, chat: Chat, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        chat.check(byte_level_tokenizer(template))
+
+
 def test_what_every_template_takes_passes() -> None:
     for options in ({}, {"template": None}, {"template": NO_SYSTEM_TEMPLATE}):
         Chat(shots=(SHOT,), stop=("\n\n",)).check(byte_level_tokenizer(**options))

@@ -154,8 +154,16 @@ def token_summary(completions: Sequence[Completion], max_tokens: int) -> str:
     text = f"tokens: {sum(counts):,} generated" if counts else "tokens: the back-end does not count them"
     if 0 < len(counts) < len(completions):
         text += f" in the {len(counts):,} completions that were counted"
-    if n_cut := sum(not one.is_finished for one in completions):
-        text += f"; {n_cut:,} of {len(completions):,} completions were cut off: raise --max-tokens ({max_tokens})"
+    cut = [one for one in completions if not one.is_finished]
+    # A server may end a completion early: withheld, or at the end of what the model reads.
+    n_long = sum(one.n_tokens >= max_tokens if one.n_tokens is not None else bool(one.text) for one in cut)
+    if n_long:
+        text += f"; {n_long:,} of {len(completions):,} completions were cut off: raise --max-tokens ({max_tokens})"
+    if n_early := len(cut) - n_long:
+        text += (
+            f"; {n_early:,} of {len(completions):,} completions are shorter than --max-tokens ({max_tokens}) and did "
+            "not end by themselves: withheld, or at the end of what the model reads"
+        )
     return text
 
 

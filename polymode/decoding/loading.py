@@ -7,9 +7,11 @@ the same configuration, which can be trained and saved like any other. LoRA adap
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from polymode.decoding.adapters import base_of_adapters, has_adapters, load_merged, tokenizer_source
 from polymode.errors import ConfigError, MissingExtraError
@@ -41,7 +43,7 @@ def load_causal_lm(model: str | Path, *, dtype: Any, **options: Any) -> Any:
     """The model with weights of ``dtype``; ``options`` are those of ``AutoModelForCausalLM.from_pretrained``.
 
     Raises:
-        ConfigError: damaged weights, and as `load_tokenizer`.
+        ConfigError: damaged or incomplete weights, and as `load_tokenizer`.
         MissingExtraError, OSError, ValueError: as `load_tokenizer`.
     """
     from safetensors import SafetensorError
@@ -51,12 +53,20 @@ def load_causal_lm(model: str | Path, *, dtype: Any, **options: Any) -> Any:
         return load_merged(model, dtype=dtype, **options)
     if not is_gguf(model):
         try:
-            return AutoModelForCausalLM.from_pretrained(str(model), dtype=dtype, **options)
+            loaded, info = cast(
+                tuple[Any, dict[str, Any]],
+                AutoModelForCausalLM.from_pretrained(str(model), dtype=dtype, output_loading_info=True, **options),
+            )
         except SafetensorError as exc:
             raise ConfigError(
                 f"the weights of model = {str(model)!r} are damaged ({exc}): copy or download them again"
             ) from exc
-    loaded = _from_gguf(AutoModelForCausalLM, Path(model), {"dtype": dtype, **options})
+        _check_complete(model, info["missing_keys"])
+        return loaded
+    loaded, info = _from_gguf(
+        AutoModelForCausalLM, Path(model), {"dtype": dtype, "output_loading_info": True, **options}
+    )
+    _check_complete(model, info["missing_keys"])
     config = type(loaded.config).from_dict(
         {name: value for name, value in loaded.config.to_dict().items() if name != "quantization_config"}
     )
@@ -65,6 +75,20 @@ def load_causal_lm(model: str | Path, *, dtype: Any, **options: Any) -> Any:
     fresh.generation_config = loaded.generation_config
     fresh.name_or_path = fresh.config.name_or_path = str(model)
     return fresh
+
+
+def _check_complete(model: str | Path, missing: Collection[str]) -> None:
+    """Refuse a model of which weights are missing, in whose place transformers would put random numbers."""
+    if not missing:
+        return
+    names = sorted(missing)
+    which = f"{len(names)} of its weights are missing, {names[0]} for example"
+    split = re.search(r"-(\d{5})-of-(\d{5})\.gguf$", str(model), re.IGNORECASE)
+    if split is not None and int(split[2]) > 1:
+        advice = f"it is part {int(split[1])} of {int(split[2])}: join them (llama-gguf-split --merge)"
+    else:
+        advice = "copy or download it again; a model of another kind, such as BERT, is no causal language model"
+    raise ConfigError(f"model = {str(model)!r}: {which}; {advice}")
 
 
 def configuration_of(model: str | Path, **options: Any) -> Any:

@@ -13,12 +13,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from polymode.chat import Chat
 from polymode.endpoint import Endpoint, Refused
-from polymode.errors import ConfigError, GeneratorFault, PromptRefusedError, VerifierFault
+from polymode.errors import ConfigError, GeneratorFault, PromptRefusedError, VerifierFault, number_in
 from polymode.generate import Generated, OnText
 from polymode.generate.replies import MAX_LISTED, Usage, advice_on, completion_in, word_probabilities, word_said
 from polymode.generate.streamed import StreamedReply
@@ -26,6 +27,7 @@ from polymode.generate.streamed import StreamedReply
 REST_SECONDS = 2.0
 """How long a server that failed again and again is left alone: short, because users wait."""
 MAX_CONCURRENCY = 256
+_NEWER_LIMIT = "max_completion_tokens"
 
 
 class OpenAIGenerator:
@@ -71,16 +73,14 @@ class OpenAIGenerator:
         template = {"chat_template_kwargs": dict(self.chat.template)} if self.chat.template else {}
         stop = {"stop": list(self.chat.stop)} if self.chat.stop else {}
         request_options = {**template, **stop, **(request_options or {}), **fields}
-        if not model.strip():
-            raise ConfigError(f"model = {model!r} is not allowed: give the name of the model at the server")
-        for name, value, low, high in (
-            ("timeout", timeout, 0.001, 3600),
-            ("retries", retries, 0, 20),
-            ("patience", timeout if patience is None else patience, 0.001, 86_400),
-            ("concurrency", concurrency, 1, MAX_CONCURRENCY),
-        ):
-            if not low <= value <= high:
-                raise ConfigError(f"{name} = {value!r} is not allowed: give a number from {low:g} to {high:g}")
+        for name, value in (("base_url", base_url), ("model", model)):
+            if not isinstance(value, str) or not value.strip():
+                what = "the address of the server" if name == "base_url" else "the name of the model at the server"
+                raise ConfigError(f"{name} = {value!r} is not allowed: give {what}")
+        number_in("timeout", timeout, 0.001, 3600)
+        number_in("retries", retries, 0, 20, whole=True)
+        number_in("patience", timeout if patience is None else patience, 0.001, 86_400)
+        number_in("concurrency", concurrency, 1, MAX_CONCURRENCY, whole=True)
         for name in ("messages", "max_tokens", "stream", "n"):
             if name in request_options:
                 raise ConfigError(f"request_options: {name!r} cannot be changed; leave it out")
@@ -89,6 +89,8 @@ class OpenAIGenerator:
         """Replies and tokens so far."""
         self._streams = True
         """Until the server refuses to."""
+        self._limit = "max_tokens"
+        """What the server calls the most tokens of a reply."""
         self._lists_probabilities: bool | None = None
         """None until the first reply tells."""
         self._chat = Endpoint(
@@ -204,9 +206,14 @@ class OpenAIGenerator:
         self, body: dict[str, Any], on_text: Callable[[str], None] | None = None
     ) -> tuple[Generated, Mapping[str, Any]]:
         """One reply, and its choice as the server sent it."""
+        limit = self._limit
+        fields = {limit if name == "max_tokens" else name: value for name, value in body.items() if value is not None}
         try:
-            reply = self._post({name: value for name, value in body.items() if value is not None}, on_text)
+            reply = self._post(fields, on_text)
         except Refused as exc:
+            if limit == "max_tokens" and _NEWER_LIMIT in str(exc):  # OpenAI's models that reason take no other name
+                self._limit = _NEWER_LIMIT
+                return self._ask(body, on_text)
             raise PromptRefusedError(str(exc), advice_on(str(exc))) from None
         except VerifierFault as exc:
             raise GeneratorFault(str(exc), advice_on(str(exc))) from None
@@ -220,4 +227,6 @@ class OpenAIGenerator:
                 advice_on("no choices" if is_empty else "no chat completion"),
             ) from None
         self.usage.add(generated, reason)
+        if (text := self.chat.cut(generated.text)) != generated.text:  # of a server that ignores the field stop
+            generated = replace(generated, text=text, is_finished=True)
         return generated, reply["choices"][0]

@@ -14,7 +14,7 @@ from polymode.chat import Chat
 from polymode.decoding.loading import load_causal_lm, load_tokenizer
 from polymode.decoding.texts import CompletionDecoder, opening_of, set_padding
 from polymode.decoding.token_starts import TokenStarts
-from polymode.errors import ConfigError, MissingExtraError, PromptRefusedError, UserError
+from polymode.errors import ConfigError, MissingExtraError, PromptRefusedError, UserError, number_in
 from polymode.generate import Generated, OnText, chat_of, generation_fields, seeds_of
 from polymode.generate.spellings import spelled_probabilities, tokens_of
 from polymode.types import AnswerSet
@@ -44,7 +44,7 @@ class TransformersGenerator:
 
     Raises:
         MissingExtraError: torch or transformers is not installed.
-        ConfigError: the model cannot be loaded.
+        ConfigError: the model cannot be loaded, or an option is out of its range.
     """
 
     takes_seeds = tells_texts = True
@@ -67,7 +67,7 @@ class TransformersGenerator:
             from polymode.decoding.sampler import Sampler, neutralise
         except ImportError as exc:
             raise MissingExtraError(exc.name or "torch", "train", "generating with a local model") from None
-        self.batch, self.show_progress = batch, show_progress
+        self.batch, self.show_progress = int(number_in("batch", batch, 1, whole=True)), show_progress
         self.chat = chat_of(model) if chat is None else chat
         asked = generation_fields(generation_config)
         try:

@@ -35,6 +35,7 @@ from trl.import_utils import is_vllm_available
 from polymode import runs
 from polymode.chat import has_template
 from polymode.decoding.loading import configuration_of, is_gguf, load_tokenizer
+from polymode.decoding.memory import is_out_of_memory
 from polymode.decoding.precision import compute_dtype
 from polymode.decoding.sampler import Sampler, neutralise
 from polymode.decoding.texts import set_padding
@@ -154,6 +155,12 @@ def _train(
         except Exception as exc:  # what a full disk raises depends on the library that was writing
             if shutil.disk_usage(folder).free < FULL_BELOW:
                 raise WriteError(f"the disk of {folder} is full: free space, then go on with --resume") from exc
+            if is_out_of_memory(exc):
+                raise ConfigError(
+                    f"no room on the device for a step ({str(exc).splitlines()[0][:120]}): lower device_batch and go "
+                    "on with --resume, or begin again with activation_checkpointing: true or adapters (lora: {r: 16}); "
+                    "polymode doctor --recipe says what each takes"
+                ) from exc
             if isinstance(exc, ImportError):  # an optimiser's package, for example, is looked for now
                 raise _not_installed(exc) from exc
             raise

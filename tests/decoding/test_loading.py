@@ -48,7 +48,9 @@ def llama() -> LlamaForCausalLM:
     return LlamaForCausalLM(config).eval()
 
 
-def write_gguf(path: Path, model: LlamaForCausalLM, *, architecture: str = "llama", quantised: bool = False) -> Path:
+def write_gguf(
+    path: Path, model: LlamaForCausalLM, *, architecture: str = "llama", quantised: bool = False, without: str = "?"
+) -> Path:
     """The model as llama.cpp's converter writes it, with a byte-level tokenizer of its own."""
     import gguf
     from tokenizers.pre_tokenizers import ByteLevel
@@ -74,7 +76,7 @@ def write_gguf(path: Path, model: LlamaForCausalLM, *, architecture: str = "llam
     writer.add_pad_token_id(2)
     writer.add_chat_template(TEMPLATE)
     for name, tensor in model.state_dict().items():
-        if name == "lm_head.weight":  # tied to the embedding
+        if name == "lm_head.weight" or without in name:  # the head is tied to the embedding
             continue
         for ours, theirs in NAMES.items():
             name = name.replace(ours, theirs)
@@ -175,3 +177,13 @@ def test_damaged_weights_are_said_to_be(llama: LlamaForCausalLM, tmp_path: Path)
     weights.write_bytes(weights.read_bytes()[:-8])
     with pytest.raises(ConfigError, match=r"the weights of model = .* are damaged .*: copy or download them again"):
         load_causal_lm(tmp_path, dtype=torch.float32)
+
+
+def test_missing_weights_are_refused_and_not_drawn_at_random(llama: LlamaForCausalLM, tmp_path: Path) -> None:
+    weights = {name: tensor for name, tensor in llama.state_dict().items() if "o_proj" not in name}
+    llama.save_pretrained(tmp_path / "folder", state_dict=weights)
+    with pytest.raises(ConfigError, match=r"1 of its weights are missing, model\.layers\.0\.self_attn\.o_proj\.weight"):
+        load_causal_lm(tmp_path / "folder", dtype=torch.float32)
+    part = write_gguf(tmp_path / "tiny-00001-of-00002.gguf", llama, without="mlp.")
+    with pytest.raises(ConfigError, match=r"3 of its weights are missing.*it is part 1 of 2: join them"):
+        load_causal_lm(part, dtype=torch.float32)

@@ -199,7 +199,10 @@ def test_a_server_that_is_not_there_is_a_fault() -> None:
     ("options", "said"),
     [
         ({"base_url": "ftp://x"}, "base_url 'ftp://x/chat/completions' is not allowed"),
+        ({"base_url": 5}, "base_url = 5 is not allowed: give the address"),
         ({"model": " "}, "model = ' ' is not allowed"),
+        ({"timeout": "abc"}, "timeout = 'abc' is not allowed: give a number from 0.001 to 3600"),
+        ({"concurrency": 1.5}, "concurrency = 1.5 is not allowed: give a whole number from 1 to 256"),
         ({"timeout": 0}, "timeout = 0 is not allowed: give a number from 0.001 to 3600"),
         ({"concurrency": 0}, "concurrency = 0 is not allowed"),
         ({"request_options": {"stream": True}}, "request_options: 'stream' cannot be changed"),
@@ -293,3 +296,25 @@ def test_letters_that_are_cut_in_two_come_together(server: Server) -> None:
     server.script = lambda body: drip
     made, texts = told(server)
     assert made[0][0].text == "dolor de estómago 🙂>" and texts[0][2] == "dolor de estómago 🙂>"
+
+
+def test_a_server_that_wants_another_name_of_the_limit_gets_it(server: Server) -> None:
+    def newer(body: dict[str, Any]) -> Reply:
+        if "max_tokens" in body:
+            refusal = "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."
+            return 400, {}, json.dumps({"error": {"message": refusal}}).encode()
+        return chat(str(body["max_completion_tokens"]))
+
+    server.script = newer
+    generator = OpenAIGenerator(server.url, "m", timeout=20)
+    for _ in range(2):
+        [[one]] = generator.generate(["p"], n=1, max_tokens=9, temperature=0.5, seed=3)
+        assert one.text == "9"
+    assert len(server.bodies) == 3  # it is asked once with the name that it does not take
+
+
+def test_stop_strings_hold_where_the_server_ignores_them(server: Server) -> None:
+    server.script = lambda _: chat("1. tea\nSTOP and on", "length")
+    [[one]] = ask(server, chat=Chat(stop=("STOP",)))
+    assert one == Generated("1. tea\n", 5, True, 7)
+    assert server.bodies[0]["stop"] == ["STOP"]

@@ -278,6 +278,17 @@ def test_a_full_disk_is_told_in_one_line(
     assert isinstance(caught.value.__cause__, FileNotFoundError)
 
 
+def test_a_step_without_room_is_told_in_one_line(
+    small_recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr("trl.GRPOTrainer.training_step", full)
+    with pytest.raises(ConfigError, match=r"no room on the device for a step \(CUDA out .*: lower device_batch"):
+        train(small_recipe(), tmp_path / "run")
+
+
 def test_a_model_is_needed_where_the_task_has_no_demonstrations(
     small_recipe: Callable[..., Recipe], tmp_path: Path
 ) -> None:
