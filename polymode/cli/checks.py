@@ -83,6 +83,7 @@ def check_same(options: Any, folder: Path, *, free: Sequence[str] = ()) -> None:
 _PACKAGES = {
     "train": ("training", ("torch", "transformers", "trl", "datasets")),
     "report": ("the report", ("matplotlib", "jinja2")),
+    "vllm": ("generating with vLLM", ("vllm",)),
 }
 
 

@@ -70,6 +70,8 @@ def reproduce(options: Reproduce) -> int:
         )
     if options.changes.get("backend") != "openai":
         need_packages("train")
+    if options.changes.get("backend") == "vllm":
+        need_packages("vllm")
     need_packages("report")
     from polymode.reproduce.run import reproduce
 

@@ -46,9 +46,19 @@ def base_of_adapters(folder: str | Path) -> str:
     """Name, folder or file of the model that the adapters were trained on.
 
     Raises:
-        ConfigError: as `adapter_config`.
+        ConfigError: as `adapter_config`, or the adapters' base is, in the end, themselves.
     """
-    return adapter_config(folder)["base_model_name_or_path"]
+    base = adapter_config(folder)["base_model_name_or_path"]
+    below, seen = base, {Path(folder).resolve()}
+    while has_adapters(below):
+        if Path(below).resolve() in seen:
+            raise ConfigError(
+                f"{Path(folder) / CONFIG} has base_model_name_or_path = {base!r}, which leads back to itself: set it "
+                "to the model that the adapters were trained on"
+            )
+        seen.add(Path(below).resolve())
+        below = adapter_config(below)["base_model_name_or_path"]
+    return base
 
 
 def load_with_adapters(

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from polymode.decoding.adapters import base_of_adapters, has_adapters
 from polymode.errors import ConfigError
 
 KNOWN: Mapping[str, tuple[int, int, int, int, int, int, int, bool]] = {
@@ -73,17 +74,20 @@ class Shape:
 
 
 def shape_of(model: str) -> Shape:
-    """The shape of the model of that name, folder or GGUF file, as far as it can be known here.
+    """The shape of the model of that name or folder, of adapters that of their base, as far as it can be known here.
 
     Raises:
-        ConfigError: nothing says what shape it has.
+        ConfigError: nothing says what shape it has, or the file that should cannot be read.
     """
-    adapters = Path(model) / "adapter_config.json"
-    if adapters.is_file():
-        return shape_of(str(json.loads(adapters.read_text(encoding="utf-8"))["base_model_name_or_path"]))
+    if has_adapters(model):
+        return shape_of(base_of_adapters(model))
     for path, source in ((Path(model) / _CONFIG, f"{model}/{_CONFIG}"), *_cached(model)):
         if path.is_file():
-            return from_config(json.loads(path.read_text(encoding="utf-8")), source)
+            try:
+                config = json.loads(path.read_text(encoding="utf-8"))
+            except (OSError, ValueError) as exc:
+                raise ConfigError(f"{path} cannot be read ({exc}): copy the model again") from None
+            return from_config(config, source)
     if model in KNOWN:
         return Shape(*KNOWN[model], source="polymode's table of common models")
     if found := _SIZE.search(model.rsplit("/", 1)[-1]):

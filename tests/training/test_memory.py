@@ -118,7 +118,9 @@ def test_what_each_shape_is_known_by(tmp_path: Path, monkeypatch: pytest.MonkeyP
     cached.mkdir(parents=True)
     config.save_pretrained(cached)
     assert "cache" in shape_of("x/tiny-500M-it").source and shape_of("x/tiny-500M-it").layers == 3
-    (tmp_path / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(cached)}))
+    (tmp_path / "adapter_config.json").write_text(
+        json.dumps({"peft_type": "LORA", "base_model_name_or_path": str(cached)})
+    )
     assert shape_of(str(tmp_path)) == shape_of(str(cached))
     with pytest.raises(ConfigError, match="its name says no size: give a folder"):
         shape_of("gpt2")
@@ -272,3 +274,19 @@ def test_doctor_shows_each_part(tmp_path: Path) -> None:
     assert "each of 4 devices, zero3" in spread and "vLLM, awake" in spread
     with pytest.raises(ConfigError, match="processes = 5 must divide"):
         render_memory(RECIPES / "qwen3-0.6b-clinic.yaml", processes=5)
+
+
+def test_files_that_cannot_be_read_and_adapters_of_themselves_are_named(tmp_path: Path) -> None:
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "config.json").write_text("{")
+    with pytest.raises(ConfigError, match=r"config\.json cannot be read .*: copy the model again"):
+        shape_of(str(tmp_path / "broken"))
+    for name, base in (("a", "b"), ("b", "a")):
+        (tmp_path / name).mkdir()
+        content = {"peft_type": "LORA", "base_model_name_or_path": str(tmp_path / base)}
+        (tmp_path / name / "adapter_config.json").write_text(json.dumps(content))
+    with pytest.raises(ConfigError, match="leads back to itself: set it to the model"):
+        shape_of(str(tmp_path / "a"))
+    (tmp_path / "b" / "adapter_config.json").write_text("{")
+    with pytest.raises(ConfigError, match=r"adapter_config\.json cannot be read .*: copy the adapters again"):
+        shape_of(str(tmp_path / "a"))
