@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +104,15 @@ def warm_up(
     # Those that need no model come first: a file that is missing or damaged is told before a model is loaded.
     demonstrations = runs.read_demonstrations(path) if is_collected else written(task, options)
     generator = open_model(None, options.dtype)
-    _check_model(examples, generator, form, sampling)
+    learnt = (
+        [one.example for one in demonstrations]
+        if demonstrations
+        else task.examples("train", options.questions, seed=options.seed)
+    )
+    room = _room_of([*examples, *learnt], generator, options.formats, sampling)
+    if room < sampling.max_tokens:
+        log.warning("max_tokens = %d: the longest prompt leaves %d tokens, which are taken", sampling.max_tokens, room)
+        sampling = replace(sampling, max_tokens=room)
     before = clean_share_of(generator)
     if not is_collected:
         demonstrations = demonstrations or sampled(task, generator, options, sampling)
@@ -167,16 +175,27 @@ def _short_enough(demonstrations: Sequence[Completion], tokenizer: Any, max_toke
     return short
 
 
-def _check_model(examples: Sequence[Example], generator: Any, form: Format, sampling: Sampling) -> None:
-    """Refuse a model that cannot read the questions, write the format or end, before anything is sampled."""
+def _room_of(examples: Sequence[Example], generator: Any, formats: Sequence[Format], sampling: Sampling) -> int:
+    """Most tokens of a completion, for a model that can read the questions, write the format and end.
+
+    Raises:
+        ConfigError: it cannot, which is told before anything is sampled.
+    """
     from polymode.training.warmup import end_of
 
     end_of(generator)
-    prompts = [prompt_for(one, form.k, confidence=form.has_confidence, style=sampling.style) for one in examples]
+    form = max(formats)
+    prompts = {
+        prompt_for(one, form.k, confidence=form.has_confidence, style=sampling.style)
+        for one in examples
+        for form in formats
+    }
     longest = max((len(generator.encode(prompt)) for prompt in prompts), default=0)
     # Of a model without a chat template nothing need be said here: this is what teaches it.
     how: dict[str, Any] = {"confidence": form.has_confidence, "style": sampling.style, "has_shots": True}
-    check_reading(generator.tokenizer, generator.context, longest, k=form.k, max_tokens=sampling.max_tokens, **how)
+    return check_reading(
+        generator.tokenizer, generator.context, longest, k=form.k, max_tokens=sampling.max_tokens, **how
+    )
 
 
 def written(task: Task, options: Warmup) -> list[Completion]:

@@ -14,11 +14,11 @@ from polymode.cli import main
 from polymode.errors import ConfigError
 from polymode.generate import Generated
 from polymode.generate.transformers import TransformersGenerator
-from polymode.prompts import build_prompt
-from polymode.training.demonstrations import Warmup, in_notation
+from polymode.prompts import build_prompt, prompt_for
+from polymode.training.demonstrations import Format, Warmup, in_notation
 from polymode.training.warmup import clean_share, row_of, train_on
 from polymode.types import Completion, Example, Reference
-from polymode.warmup import Sampling, sampled
+from polymode.warmup import Sampling, _room_of, sampled
 
 from ..chat_models import byte_level_tokenizer, chat_checkpoint
 
@@ -287,3 +287,33 @@ def test_demonstrations_longer_than_a_completion_are_left_out(
     assert run(*args, "--out", refused, "--demonstrations", completions_file(tmp_path, long)) == 2
     assert "max_tokens = 40: every one of the 1 demonstrations is longer" in capsys.readouterr().err
     assert not refused.exists()
+
+
+def test_a_question_beyond_the_context_is_told_before_anything_is_sampled(
+    drinks_file: Path,
+    chat_model: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(TransformersGenerator, "generate", lambda *_, **__: pytest.fail("it samples"))
+    long = Example("d", "tea " * 5000, (Reference("tea"), Reference("coffee")))
+    path = tmp_path / "demonstrations.jsonl"
+    runs.write_completions(path, [Completion(long, "<answer1>tea</answer1><answer2>coffee</answer2>", 2, False)])
+    args = ["--model", chat_model, "--task", "records", "--data", drinks_file, "--style", "brief", "--k", 2]
+    args += ["--task-options", "test=0.2", "validation=0.2", "--methods", "multi-rlvr", "--check", 1]
+    assert run(*args, "--out", tmp_path / "w", "--demonstrations", path) == 2
+    error = capsys.readouterr().err
+    assert "the longest prompt has" in error and "reads 4096: shorten the questions" in error
+    assert not (tmp_path / "w").exists()
+
+
+def test_completions_are_no_longer_than_the_context_leaves(chat_model: Path) -> None:
+    generator = TransformersGenerator(chat_model, show_progress=False)
+    formats = (Format(2, False), Format(2, True))
+    longest = max(
+        len(generator.encode(prompt_for(EXAMPLE, 2, confidence=one.has_confidence, style="brief"))) for one in formats
+    )
+    room = _room_of([EXAMPLE], generator, formats, Sampling("brief", 9000, 1.0))
+    assert room == 4096 - longest
+    assert _room_of([EXAMPLE], generator, formats, Sampling("brief", 60, 1.0)) == 60
