@@ -16,7 +16,7 @@ answers the same ``QUESTIONS`` questions, sampled as in training: from the valid
 from the test split to compare. So curves differ by what was learned and not by which questions a step happened to draw.
 
 ``ceiling`` is the final model of the last of the other credits, its confidences then trained with supervision on
-verdicts of its own answers (`polymode.reproduce.ceiling`): what this model can know. On the harder tasks the warm
+verdicts of its own answers (`polymode.reproduce.ceiling`): what it can know at least. On the harder tasks the warm
 start's confidences and order say nothing, and its seed is that of the run.
 
 ``recalibrated`` rows are of the final model's stated confidences after a map, or a constant for each slot, that was
