@@ -1,8 +1,9 @@
 """The ceiling arm: a trained model whose confidences are trained on, supervised by verdicts of its own answers.
 
-It shows what this model can know of its answers at least (`polymode.training.supervised_confidences`); a credit that teaches
-confidences by reinforcement is measured against it. The questions are training questions that reinforcement learning
-has not seen, where the task has no end, and those that choose among rates and steps are of the validation split.
+It shows what this model can know of its answers at least (`polymode.training.supervised_confidences`); a credit that
+teaches confidences by reinforcement is measured against it. The questions are training questions that reinforcement
+learning has not seen, where the task has no end, and those that choose among rates and steps are of the validation
+split.
 """
 
 from __future__ import annotations
