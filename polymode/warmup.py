@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from polymode import runs
-from polymode.chat import check_reading
 from polymode.errors import ConfigError
 from polymode.generate import Generator, sample_completions
+from polymode.generate.room import check_room
 from polymode.parsing import parse_answers
 from polymode.prompts import Style, build_plain_prompt, notation_of, prompt_for
 from polymode.tasks import Task, verifier_of
@@ -185,16 +185,19 @@ def _room_of(examples: Sequence[Example], generator: Any, formats: Sequence[Form
 
     end_of(generator)
     form = max(formats)
-    prompts = {
+    prompts = [
         prompt_for(one, form.k, confidence=form.has_confidence, style=sampling.style)
         for one in examples
         for form in formats
-    }
-    longest = max((len(generator.encode(prompt)) for prompt in prompts), default=0)
-    # Of a model without a chat template nothing need be said here: this is what teaches it.
-    how: dict[str, Any] = {"confidence": form.has_confidence, "style": sampling.style, "has_shots": True}
-    return check_reading(
-        generator.tokenizer, generator.context, longest, k=form.k, max_tokens=sampling.max_tokens, **how
+    ]
+    return check_room(
+        generator,
+        prompts,
+        k=form.k,
+        confidence=form.has_confidence,
+        style=sampling.style,
+        max_tokens=sampling.max_tokens,
+        has_shots=True,  # of a model without a chat template nothing need be said here: this is what teaches it
     )
 
 

@@ -13,29 +13,12 @@ from polymode.prompts import Style
 
 def room_for(generator: Any, prompts: Sequence[str], k: int, confidence: bool, style: Style, max_tokens: int) -> int:
     """Most tokens of a completion, as `check_room` says it; prints when they are fewer than asked for."""
-    room = check_room(generator, prompts, k, confidence, style, max_tokens)
+    from polymode.generate.room import check_room
+
+    room = check_room(generator, prompts, k=k, confidence=confidence, style=style, max_tokens=max_tokens)
     if room < max_tokens:
         print(f"completions are cut off at {room:,} tokens, not {max_tokens:,}: the model reads {generator.context:,}")
     return room
-
-
-def check_room(generator: Any, prompts: Sequence[str], k: int, confidence: bool, style: Style, max_tokens: int) -> int:
-    """Most tokens of a completion, after a check that the model can read the prompts and write the answers.
-
-    Back-ends without a tokenizer here, such as servers, are not checked.
-
-    Raises:
-        ConfigError: the tokenizer loses the answer format, or the context has no room for it.
-    """
-    from polymode.chat import check_reading
-
-    encode = getattr(generator, "encode", None)
-    if encode is None:
-        return max_tokens
-    longest = max((len(encode(prompt)) for prompt in prompts), default=0)
-    how: dict[str, Any] = {"k": k, "confidence": confidence, "style": style, "max_tokens": max_tokens}
-    how["has_shots"] = bool(generator.chat.shots)
-    return check_reading(generator.tokenizer, generator.context, longest, **how)
 
 
 @contextmanager

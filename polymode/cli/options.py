@@ -91,8 +91,9 @@ class ModelOptions(PromptOptions):
 
     def prompt_style(self, task: Any = None) -> Style:
         """The style that the flags name, else that of ``task``, which is opened when it is not given."""
-        from polymode.tasks import open_task
+        from polymode.tasks import check_notation, open_task
 
+        check_notation(self.task if task is None else task, self.format)
         if task is None and self.style == "task":
             task = open_task(self.task, data=self.data)
         of_task = task.prompt_style if task is not None else "full"

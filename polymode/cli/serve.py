@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from polymode.cli.checks import check_room
 from polymode.cli.flags import Whole
 from polymode.cli.options import DecisionOptions
 from polymode.errors import ConfigError, MissingExtraError
@@ -137,6 +136,7 @@ def run_serve(options: Serve) -> int:
     if options.new_key is not None:
         return _make_key(options)
     try:
+        from polymode.generate.room import check_room
         from polymode.web.app import create_app, create_pages_app
         from polymode.web.server import check_address, serve
     except ImportError as exc:
@@ -176,7 +176,8 @@ def run_serve(options: Serve) -> int:
             served = options.conditions(options.model or "", settings.k, [form], settings.style, pool=settings.pool)
             settings = replace(settings, conditions=served)
             shortest = build_prompt("?", settings.k, confidence=True, style=settings.style)
-            check_room(generator, [shortest], settings.k, True, settings.style, settings.max_tokens)
+            how: dict[str, Any] = {"k": settings.k, "style": settings.style, "max_tokens": settings.max_tokens}
+            check_room(generator, [shortest], confidence=True, **how)
             is_concurrent = getattr(generator, "is_concurrent", False)
             app = create_app(
                 settings,

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
 from polymode.decoding.adapters import base_of_adapters, has_adapters, load_merged, tokenizer_source
-from polymode.errors import ConfigError, MissingExtraError
+from polymode.decoding.gguf_files import architecture_of, check_gguf, is_gguf, set_begin_and_end
+from polymode.errors import ConfigError
 
-_MAGIC = b"GGUF"
+_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json", "spiece.model", "vocab.txt")
+_WEIGHTS = ("*.safetensors", "*.bin", "*.index.json")
 
 
 def load_tokenizer(model: str | Path, **options: Any) -> Any:
@@ -35,7 +36,7 @@ def load_tokenizer(model: str | Path, **options: Any) -> Any:
     if not is_gguf(model):
         return AutoTokenizer.from_pretrained(str(model), **options)
     tokenizer = _from_gguf(AutoTokenizer, Path(model), options)
-    _set_begin_and_end(tokenizer, Path(model))
+    set_begin_and_end(tokenizer, Path(model))
     return tokenizer
 
 
@@ -91,6 +92,48 @@ def _check_complete(model: str | Path, missing: Collection[str]) -> None:
     raise ConfigError(f"model = {str(model)!r}: {which}; {advice}")
 
 
+def check_vocabulary(model: str | Path, rows: int | None, tokenizer: Any) -> None:
+    """Refuse a tokenizer that writes tokens which the model does not have, such as another model's.
+
+    Tokens added behind the vocabulary are left out: some models have such tokens, which no text contains.
+
+    Args:
+        model: name or folder, for the error.
+        rows: of the model's input embeddings; None when unknown.
+        tokenizer: of the model.
+
+    Raises:
+        ConfigError: the vocabulary is larger than the model's.
+    """
+    size = getattr(tokenizer, "vocab_size", None)
+    if rows is not None and size is not None and size > rows:
+        raise ConfigError(
+            f"model = {str(model)!r}: its tokenizer has {size:,} tokens and the model knows {rows:,}: put the "
+            "tokenizer there that the model was trained with"
+        )
+
+
+def loading_problem(model: str | Path, exc: Exception) -> str:
+    """What is wrong with a model that transformers could not load, and what to do, in one line."""
+    folder, what = Path(model), ""
+    if folder.is_dir() and not has_adapters(folder):
+        if not (folder / "config.json").is_file():
+            what = "no config.json"
+        elif not any((folder / name).is_file() for name in _TOKENIZERS):
+            what = "no tokenizer (tokenizer.json and tokenizer_config.json)"
+        elif not any(True for pattern in _WEIGHTS for _ in folder.glob(pattern)):
+            what = "no weights (model.safetensors)"
+    if what:
+        return (
+            f"model = {str(model)!r} has {what}: copy it there from the model that it was made of, or save both model "
+            "and tokenizer with save_pretrained"
+        )
+    return (
+        f"model = {str(model)!r} cannot be loaded: give a folder with a checkpoint and tokenizer, or the name of a "
+        f"model that can be fetched or is in the cache ({(str(exc).splitlines() or [type(exc).__name__])[0]})"
+    )
+
+
 def configuration_of(model: str | Path, **options: Any) -> Any:
     """The model's configuration; of a folder with LoRA adapters, that of the model below them.
 
@@ -106,35 +149,13 @@ def configuration_of(model: str | Path, **options: Any) -> Any:
     return AutoConfig.from_pretrained(str(model), **options)
 
 
-def is_gguf(model: str | Path) -> bool:
-    """Whether ``model`` names a GGUF file, by its ending."""
-    return str(model).lower().endswith(".gguf")
-
-
-def _set_begin_and_end(tokenizer: Any, file: Path) -> None:
-    """The tokens that the file names; transformers up to 5.17 exchanges the two for models like Llama."""
-    from gguf import GGUFReader
-
-    fields = GGUFReader(file).fields
-    for name in ("bos_token", "eos_token"):
-        field = fields.get(f"tokenizer.ggml.{name}_id")
-        if field is not None:
-            setattr(tokenizer, name, tokenizer.convert_ids_to_tokens(int(field.contents())))
-
-
 def _from_gguf(auto_class: Any, file: Path, options: dict[str, Any]) -> Any:
-    if not file.is_file():
-        raise ConfigError(f"model = {str(file)!r} does not exist: give the path of a GGUF file on this machine")
-    with file.open("rb") as handle:
-        if handle.read(len(_MAGIC)) != _MAGIC:
-            raise ConfigError(f"model = {str(file)!r} is no GGUF file (it does not start with GGUF): download it again")
-    if find_spec("gguf") is None:
-        raise MissingExtraError("gguf", "gguf", "reading a GGUF file")
+    check_gguf(file)
     try:
         return auto_class.from_pretrained(str(file.parent), gguf_file=file.name, **options)
     except Exception as exc:  # its reader raises whatever a damaged file makes it stumble over
         problem = " ".join(str(exc).split())[:200] or type(exc).__name__
-        architecture = _architecture(file)
+        architecture = architecture_of(file)
         if architecture is None:
             raise ConfigError(
                 f"model = {str(file)!r} is damaged or was not copied to its end ({problem}): download it again"
@@ -144,14 +165,3 @@ def _from_gguf(auto_class: Any, file: Path, options: dict[str, Any]) -> Any:
             "one of an architecture that transformers reads (llama, qwen2, qwen3, gemma, phi3 and others), or the "
             "model's Hugging Face folder"
         ) from exc
-
-
-def _architecture(file: Path) -> str | None:
-    """What a GGUF file calls its architecture; None where it does not hold what its table of contents lists."""
-    from gguf import GGUFReader
-
-    try:
-        field = GGUFReader(file).fields.get("general.architecture")
-        return "?" if field is None else str(field.contents())
-    except Exception:  # whatever a damaged file makes the reader stumble over
-        return None

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import gc
-from typing import Any
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import psutil
 import torch
 
 from polymode.decoding.settings import base_of
+from polymode.errors import ConfigError
 
+log = logging.getLogger(__name__)
+T = TypeVar("T")
 SHARE = {"cuda": 0.8, "cpu": 0.5}
 """Share of the free memory that sampling may take; on a CPU others need some too."""
 _GROWTH = 2.5
@@ -24,14 +30,60 @@ def rows_that_fit(model: Any, prompt_tokens: int, max_tokens: int) -> int:
         bytes of a row = 2 L H D b (2.5 T + T_prompt) + 4 x 4 V
 
     with L layers, H heads of keys and values of width D, b bytes a number, T tokens of the completion, V words of the
-    vocabulary. Each row is counted with a prompt of its own, as if it shared it with nobody.
+    vocabulary. Each row is counted with a prompt of its own, as if it shared it with nobody. A model whose
+    configuration names no attention heads, such as a state-space model, is not counted: any number fits.
     """
-    config = base_of(model).config
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    config = base_of(model).config.get_text_config(decoder=True)
+    heads = getattr(config, "num_key_value_heads", None) or getattr(config, "num_attention_heads", None)
+    if heads is None:
+        return sys.maxsize
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     each = 2 * config.num_hidden_layers * heads * width * compute_dtype_of(model).itemsize
     row = each * (_GROWTH * max_tokens + prompt_tokens) + _COPIES * 4 * config.vocab_size
     return max(1, int(free_bytes(model.device) * SHARE.get(model.device.type, 0.5) / row))
+
+
+def sample_in_chunks(
+    model: Any,
+    order: Sequence[int],
+    tokens_N: Sequence[int],
+    at_once: int,
+    sample: Callable[[Sequence[int]], Sequence[T]],
+) -> list[T]:
+    """What ``sample`` gives for each of ``order``, in the order of their numbers, from ``at_once`` of them at a time.
+
+    When memory runs out all the same, the number is halved.
+
+    Args:
+        model: on whose device the samples are made.
+        order: a permutation of 0 to N - 1, so that completions which belong together lie together.
+        tokens_N: tokens of each prompt with its longest completion, for the error.
+        at_once: most completions side by side.
+        sample: gives the completions of the numbers that it is called with.
+
+    Raises:
+        ConfigError: a single completion does not fit.
+    """
+    made: dict[int, T] = {}
+    start, size = 0, at_once
+    while start < len(order):
+        chunk = order[start : start + size]
+        try:
+            made.update(zip(chunk, sample(chunk), strict=True))
+        except (torch.OutOfMemoryError, RuntimeError) as exc:
+            if not is_out_of_memory(exc):
+                raise
+            if len(chunk) == 1:
+                raise ConfigError(
+                    f"no room for one completion of up to {tokens_N[chunk[0]]} tokens on {model.device}: lower the "
+                    "number of tokens, use dtype bfloat16, or a smaller model"
+                ) from exc
+            size = len(chunk) // 2
+            log.warning("out of memory with %d completions at once; going on with %d", len(chunk), size)
+            free_memory()
+            continue
+        start += len(chunk)
+    return [made[i] for i in range(len(order))]
 
 
 def compute_dtype_of(model: Any) -> torch.dtype:

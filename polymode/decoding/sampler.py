@@ -13,6 +13,7 @@ import torch
 from transformers import GenerationConfig
 
 from polymode.chat import Chat
+from polymode.decoding.memory import rows_that_fit, sample_in_chunks
 from polymode.decoding.sampling import Watch, complete
 from polymode.decoding.settings import base_of
 from polymode.decoding.stops import StopStrings
@@ -24,6 +25,9 @@ _OURS = ("max_new_tokens", "max_length", "eos_token_id", "pad_token_id", "do_sam
 """Set by whoever samples."""
 _SAMPLING = ("top_k", "top_p", "min_p", "top_h", "typical_p", "epsilon_cutoff", "eta_cutoff")
 """They mean nothing where the most likely token is taken."""
+_SHARES = ("top_p", "min_p", "top_h", "typical_p", "epsilon_cutoff", "eta_cutoff")
+_FACTORS = ("repetition_penalty", "encoder_repetition_penalty")
+_COUNTS = ("top_k", "min_new_tokens", "no_repeat_ngram_size", "encoder_no_repeat_ngram_size")
 
 
 def neutralise(model: Any, tokenizer: Any) -> dict[str, Any]:
@@ -93,13 +97,18 @@ class Sampler:
             **fields,
         )
         tokens = complete(self.model, prompts, settings, self.stops, seeds, watch)
-        if tokens is None and seeds is None:
-            tokens = self._generate(prompts, settings)
-        elif tokens is None:
-            tokens = []
-            for ids, seed in zip(prompts, seeds or (), strict=True):
-                torch.manual_seed(seed)
-                tokens += self._generate([ids], settings)
+        if tokens is None:
+            longest = max(map(len, prompts), default=0)
+            # Completions with seeds of their own are sampled one by one, since `generate` knows one seed for all.
+            at_once = rows_that_fit(self.model, longest, max_tokens) if seeds is None else 1
+
+            def generate(rows: Sequence[int]) -> list[list[int]]:
+                if seeds is not None:
+                    torch.manual_seed(seeds[rows[0]])
+                return self._generate([prompts[i] for i in rows], settings)
+
+            tokens_N = [len(ids) + max_tokens for ids in prompts]
+            tokens = sample_in_chunks(self.model, range(len(prompts)), tokens_N, at_once, generate)
         # The first end token or stop string counts, and nothing behind it does.
         lengths = [next((i + 1 for i, t in enumerate(row) if t in self.ends), len(row)) for row in tokens]
         rows = [row[:length] for row, length in zip(tokens, lengths, strict=True)]
@@ -119,16 +128,32 @@ class Sampler:
 
 
 def check_fields(fields: Mapping[str, Any]) -> None:
-    """Refuse fields of a generation config that do not exist, or that are set by options of their own.
+    """Refuse fields of a generation config that do not exist, are set by options of their own, or have no such value.
+
+    The values of fields that are rarely used are left to transformers.
 
     Raises:
         ConfigError: names the field.
     """
     known = GenerationConfig().to_dict()
-    for name in fields:
+    for name, value in fields.items():
         if name in _OURS:
             raise ConfigError(f"generation_config: {name!r} has an option of its own; leave it out")
         if name not in known:
             raise ConfigError(
                 f"generation_config: {name!r} is not known: use a field of transformers' GenerationConfig"
             )
+        if value is not None and (allowed := _not_allowed(name, value)):
+            raise ConfigError(f"generation_config: {name} = {value!r} is not allowed: give {allowed}")
+
+
+def _not_allowed(name: str, value: Any) -> str:
+    """What a field may be where ``value`` is not, in words; nothing where it is."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if name in _SHARES and not (is_number and 0 <= value <= 1):
+        return "a number from 0 to 1"
+    if name in _FACTORS and not (is_number and 0 < value < float("inf")):
+        return "a number above 0"
+    if name in _COUNTS and not (is_number and isinstance(value, int) and value >= 0):
+        return "a whole number from 0"
+    return ""

@@ -13,20 +13,17 @@ That number is what memory allows (`polymode.decoding.memory`); it is halved whe
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from transformers import DynamicCache, GenerationConfig
 
-from polymode.decoding.memory import compute_dtype_of, free_memory, is_out_of_memory, rows_that_fit
+from polymode.decoding.memory import compute_dtype_of, rows_that_fit, sample_in_chunks
 from polymode.decoding.settings import Settings, base_of, settings_of
 from polymode.decoding.shared_cache import SharedCache, UnshareableError, attending
 from polymode.decoding.stops import StopStrings
-from polymode.errors import ConfigError
 
-log = logging.getLogger(__name__)
 LOOK = 4
 """Steps between two looks at which completions are finished: a look waits for the device."""
 DROP = 1 / 8
@@ -92,30 +89,14 @@ def sample_tokens(
     number_of = {prompt: i for i, prompt in enumerate(dict.fromkeys(map(tuple, prompts)))}
     # The cache wants a question's completions together.
     order = sorted(range(len(prompts)), key=lambda i: number_of[tuple(prompts[i])])
-    completions: list[list[int]] = [[] for _ in prompts]
-    size = at_once or rows_that_fit(model, max(map(len, prompts), default=0), settings.max_tokens)
-    start = 0
-    while start < len(order):
-        rows = order[start : start + size]
-        try:
-            tokens = _sample_rows(model, [prompts[i] for i in rows], rows, settings, draw, stops, watch)
-        except (torch.OutOfMemoryError, RuntimeError) as exc:
-            if not is_out_of_memory(exc):
-                raise
-            if len(rows) == 1:
-                longest = len(prompts[rows[0]]) + settings.max_tokens
-                raise ConfigError(
-                    f"no room for one completion of up to {longest} tokens on {model.device}: lower the number of "
-                    "tokens, use dtype bfloat16, or a smaller model"
-                ) from exc
-            size = len(rows) // 2
-            log.warning("out of memory with %d completions at once; going on with %d", len(rows), size)
-            free_memory()
-            continue
-        for i, row in zip(rows, tokens, strict=True):
-            completions[i] = row
-        start += len(rows)
-    return completions
+    longest = max(map(len, prompts), default=0)
+
+    def sample(rows: Sequence[int]) -> list[list[int]]:
+        return _sample_rows(model, [prompts[i] for i in rows], rows, settings, draw, stops, watch)
+
+    at_once = at_once or rows_that_fit(model, longest, settings.max_tokens)
+    tokens_N = [len(prompt) + settings.max_tokens for prompt in prompts]
+    return sample_in_chunks(model, order, tokens_N, at_once, sample)
 
 
 def _sample_rows(

@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from polymode.chat import Chat
-from polymode.decoding.loading import load_causal_lm, load_tokenizer
+from polymode.decoding.loading import check_vocabulary, load_causal_lm, load_tokenizer, loading_problem
 from polymode.decoding.texts import CompletionDecoder, opening_of, set_padding
 from polymode.decoding.token_starts import TokenStarts
 from polymode.errors import ConfigError, MissingExtraError, PromptRefusedError, UserError, number_in
@@ -76,10 +76,8 @@ class TransformersGenerator:
         except UserError:
             raise
         except (OSError, ValueError) as exc:
-            raise ConfigError(
-                f"model = {str(model)!r} cannot be loaded: give a folder with a checkpoint and tokenizer, or the "
-                f"name of a model that can be fetched or is in the cache ({str(exc).splitlines()[0]})"
-            ) from exc
+            raise ConfigError(loading_problem(model, exc)) from exc
+        check_vocabulary(model, self.model.get_input_embeddings().weight.shape[0], self.tokenizer)
         set_padding(self.tokenizer)
         self._move(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
         self.chat.check(self.tokenizer)

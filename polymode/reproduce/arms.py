@@ -19,7 +19,7 @@ from typing import Any, Literal
 from polymode import runs
 from polymode.chat import Chat
 from polymode.compare.columns import with_deep
-from polymode.prompts import Style
+from polymode.prompts import Style, prompt_for
 from polymode.reproduce.ceiling import train_ceiling
 from polymode.reproduce.plans import Arm, Plan, View
 from polymode.reproduce.temperatures import choose_temperature
@@ -166,6 +166,7 @@ def _sample(
     ``size`` is the number of questions and of completions of each. Finished batches are kept and not sampled again.
     """
     from polymode.generate.batches import sample_batches
+    from polymode.generate.room import check_room
 
     if (out / runs.COMPLETIONS).exists():
         return
@@ -176,16 +177,19 @@ def _sample(
         "verifier": describe_verifier(verifier),
     }
     completions = part.completions(examples)
+    k, confidence, style = view.answers, view.has_confidence, style_for(recipe, task)
+    prompts = [prompt_for(one, k, confidence=confidence, style=style) for one in examples]
+    limit = recipe.max_completion_length
     for batch in sample_batches(
         examples,
         generator,
-        k=view.answers,
-        confidence=view.has_confidence,
+        k=k,
+        confidence=confidence,
         samples=size[1],
-        max_tokens=recipe.max_completion_length,
+        max_tokens=check_room(generator, prompts, k=k, confidence=confidence, style=style, max_tokens=limit),
         temperature=recipe.temperature,
         seed=_SAMPLING_SEED,
-        style=style_for(recipe, task),
+        style=style,
         batch=_BATCH,
         present={(one.example.id, one.sample) for one in completions},
         refused=refused,

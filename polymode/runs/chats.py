@@ -33,7 +33,7 @@ def read_shots(source: object) -> tuple[dict[str, str], ...]:
 
     Raises:
         DataNotFoundError: no such file.
-        RecordError: a line of the file is no such example; names it.
+        RecordError: a line of the file is no such example; names it. The file holds none.
         ConfigError: the same in a list.
     """
     if not isinstance(source, (str, Path)):
@@ -46,12 +46,18 @@ def read_shots(source: object) -> tuple[dict[str, str], ...]:
             rows = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (yaml.YAMLError, UnicodeDecodeError) as exc:
             raise RecordError(f"{path} is not valid YAML: {str(exc).splitlines()[0]}") from None
-        return tuple(_checked(row, f"{path}, number {number}", RecordError) for number, row in _numbered(rows))
+        return _some([_checked(row, f"{path}, number {number}", RecordError) for number, row in _numbered(rows)], path)
     out = []
     for number, _, content in raw_lines(path):
         where = f"{path}, line {number}"
         out.append(_checked(parse_object(content, where, "one JSON object a line is needed"), where, RecordError))
-    return tuple(out)
+    return _some(out, path)
+
+
+def _some(rows: list[dict[str, str]], path: Path) -> tuple[dict[str, str], ...]:
+    if not rows:
+        raise RecordError(f"{path} holds no example: write one with question and completion, or leave shots out")
+    return tuple(rows)
 
 
 def _numbered(rows: object) -> list[tuple[int, Any]]:

@@ -15,7 +15,7 @@ import numpy as np
 from polymode.distributions import with_target
 from polymode.errors import ConfigError, RecordError, one_of
 from polymode.plugins import Entry, Registry
-from polymode.prompts import Style
+from polymode.prompts import Notation, Style
 from polymode.types import Example
 from polymode.verifiers import QuestionVerifier, Verifier
 from polymode.verifiers.text import TextVerifier
@@ -109,6 +109,21 @@ def ask_of(task: Task | str) -> str:
     A task says so in an attribute ``ask``, and gives it to its examples; empty means the usual sentence.
     """
     return getattr(TASKS.load(task) if isinstance(task, str) else task, "ask", "")
+
+
+def check_notation(task: Task | str, notation: Notation) -> None:
+    """Refuse a notation that cannot hold the answers of a task, or of the task of a name.
+
+    A task whose answers have several lines says so in an attribute ``has_long_answers``.
+
+    Raises:
+        ConfigError: the notation holds one line for each answer.
+    """
+    own = TASKS.load(task) if isinstance(task, str) else task
+    if notation == "lines" and getattr(own, "has_long_answers", False):
+        raise ConfigError(
+            f"format = 'lines' holds answers of one line, and those of {own.name} have several: use format = 'tags'"
+        )
 
 
 def meaning_of(task: str) -> str:

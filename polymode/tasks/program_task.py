@@ -27,6 +27,7 @@ class ProgramTask:
     """
 
     prompt_style: Style = "full"
+    has_long_answers = True
     meaning = "passes all tests"
     ask = "Give exactly {k} complete programs that solve it in different ways, the one most likely to be right first."
 

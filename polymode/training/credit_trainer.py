@@ -67,7 +67,7 @@ class TermCreditTrainer(SharedPromptTrainer):
         scores = self._scores_of_step(batch, device)
         starts_N_T = [self._starts(ids_T, scored.text) for scored, ids_T in zip(batch, ids_N_T, strict=True)]
         step = StepCredit(inputs, batch, ids_N_T, starts_N_T, scores, first)
-        parts_N = self._advantages_of_parts(scores, self._own_confidences(step))[first : first + len(batch)]
+        parts_N = self._advantages_of_parts(scores, self._prepare_confidences(step))[first : first + len(batch)]
         advantages_N_T = np.zeros(output["completion_ids"].shape, dtype=np.float32)
         for row, (scored, starts_T) in enumerate(zip(batch, starts_N_T, strict=True)):
             part_of_token_T = token_parts(scored.score.answer_set, scored.text, starts_T, self._recipe.answers)
@@ -76,8 +76,11 @@ class TermCreditTrainer(SharedPromptTrainer):
         self._add_credit(output, step)
         return output
 
-    def _own_confidences(self, step: StepCredit) -> bool | NDArray[np.bool_]:
-        """Which confidences of the step are credited with their own score as it was sampled, (N, K) or all."""
+    def _prepare_confidences(self, step: StepCredit) -> bool | NDArray[np.bool_]:
+        """Prepare what the confidences of the step learn from.
+
+        Returns which of them are credited with their own score as it was sampled, (N, K), or True for all.
+        """
         return True
 
     def _add_credit(self, output: dict[str, Any], step: StepCredit) -> None:

@@ -83,10 +83,11 @@ class ExpectedCreditTrainer(TermCreditTrainer):
         if self._replay is not None:
             self.add_callback(self._replay)
 
-    def _own_confidences(self, step: StepCredit) -> NDArray[np.bool_]:
-        """Those that no token decides, such as ``.5`` where ``>.`` is one token: nothing else would tell their score.
+    def _prepare_confidences(self, step: StepCredit) -> NDArray[np.bool_]:
+        """Read the choices that the loss and replay take for the completions of the step.
 
-        Of other processes' completions nothing is said; their credit is not used here.
+        Returns as sampled those that no token decides, such as ``.5`` where ``>.`` is one token, (N, K): nothing else
+        would tell their score. Of other processes' completions nothing is said; their credit is not used here.
         """
         learns_N = [row.get(LEARNS, "both") for row in step.inputs]
         # What a confidence in front of its answer would have led to is not known: the answer might have been another.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from polymode.chat import Chat, shots_from
 from polymode.prompts import Style, style_of
-from polymode.tasks import Task, ask_of, open_task, verifier_of
+from polymode.tasks import Task, ask_of, check_notation, open_task, verifier_of
 from polymode.training.recipe import Recipe
 from polymode.verifiers import QuestionVerifier, Verifier
 from polymode.verifiers.choice import open_verifier
@@ -21,7 +21,8 @@ def task_for(recipe: Recipe) -> Task:
 
 
 def style_for(recipe: Recipe, task: Task) -> Style:
-    """How the recipe asks the task's questions."""
+    """How the recipe asks the task's questions; raises ConfigError where its format cannot hold the answers."""
+    check_notation(task, recipe.format)
     return style_of(recipe.prompt_style, recipe.format, task.prompt_style, rationale=recipe.rationale)
 
 

@@ -34,7 +34,8 @@ from trl.import_utils import is_vllm_available
 
 from polymode import runs
 from polymode.chat import has_template
-from polymode.decoding.loading import configuration_of, is_gguf, load_tokenizer
+from polymode.decoding.gguf_files import is_gguf
+from polymode.decoding.loading import check_vocabulary, configuration_of, load_tokenizer, loading_problem
 from polymode.decoding.memory import is_out_of_memory
 from polymode.decoding.precision import compute_dtype
 from polymode.decoding.sampler import Sampler, neutralise
@@ -205,7 +206,7 @@ def build_trainer(
     chat = chat_for(recipe, task)
     rows = TrainingRows(recipe, task, conversational=has_template(tokenizer))
     longest = longest_prompt(rows.first_reading(), tokenizer, recipe)
-    check_room(recipe, task, tokenizer, longest, _context_of(source, recipe))
+    check_room(recipe, task, tokenizer, longest, _context_of(source, recipe, tokenizer))
     config = _trl_config(recipe, folder)
     # Trained weights stay in float32 in any case: at a learning rate of 1e-6 a bfloat16 weight would round every update
     # away. The frozen weights under LoRA adapters need no such care.
@@ -350,15 +351,15 @@ def _loading(source: str, kinds: tuple[type[Exception], ...] = (OSError, ValueEr
     except UserError:
         raise
     except kinds as exc:
-        raise DataNotFoundError(
-            f"model = {source!r} cannot be loaded: give a folder with a checkpoint and tokenizer, or a Hugging Face "
-            f"model name ({str(exc).splitlines()[0]})"
-        ) from exc
+        raise DataNotFoundError(loading_problem(source, exc)) from exc
 
 
-def _context_of(source: str, recipe: Recipe) -> int | None:
+def _context_of(source: str, recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """Tokens that the model reads; None when its configuration does not say. Checks that the tokenizer is its own."""
     with _loading(source):
-        return getattr(configuration_of(source, **_shared_options(recipe)), "max_position_embeddings", None)
+        config = configuration_of(source, **_shared_options(recipe))
+    check_vocabulary(source, getattr(config.get_text_config(decoder=True), "vocab_size", None), tokenizer)
+    return getattr(config, "max_position_embeddings", None)
 
 
 def _last_checkpoint(folder: Path) -> tuple[int, str | None]:

@@ -1,7 +1,8 @@
 """The shape of a causal LM in numbers, read without loading any model library (layer L4).
 
-From ``config.json`` of a folder, or of the Hugging Face hub's cache; from a table of common models; or, roughly, from
-the size in a name such as ``Llama-3.1-70B``. What was read is said, because an estimate is no better than its source.
+From ``config.json`` of a folder, or of the Hugging Face hub's cache; from a GGUF file's table of contents; from a table
+of common models; or, roughly, from the size in a name such as ``Llama-3.1-70B``. What was read is said, because an
+estimate is no better than its source.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from polymode.decoding.adapters import base_of_adapters, has_adapters
+from polymode.decoding.gguf_files import configuration_fields, is_gguf
 from polymode.errors import ConfigError
 
 KNOWN: Mapping[str, tuple[int, int, int, int, int, int, int, bool]] = {
@@ -81,6 +83,8 @@ def shape_of(model: str) -> Shape:
     """
     if has_adapters(model):
         return shape_of(base_of_adapters(model))
+    if is_gguf(model):
+        return from_config(configuration_fields(Path(model)), model)
     for path, source in ((Path(model) / _CONFIG, f"{model}/{_CONFIG}"), *_cached(model)):
         if path.is_file():
             try:

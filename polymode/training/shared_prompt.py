@@ -8,6 +8,7 @@ with attention of another kind.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property, partial
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 from trl import GRPOConfig
 from trl.models import unwrap_model_for_generation
 
+from polymode.decoding.memory import rows_that_fit, sample_in_chunks
 from polymode.decoding.sampling import complete
 from polymode.decoding.stops import StopStrings
 from polymode.training.device_batches import arrange
@@ -62,7 +64,21 @@ class SharedPromptTrainer(LocalCompletionsTrainer):
                 completions = complete(model, prompt_ids, self.generation_config, self.stops)
             if completions is not None:
                 return completions, None
-        completions, log_probs = super()._generate_single_turn(prompt_ids, images, multimodal_fields, *rest, **options)
+        stock = super()._generate_single_turn
+        if is_plain and has_whole_weights(self.accelerator):  # processes that share weights must all generate as often
+            most: Any = self.max_completion_length
+            longest, model = max(map(len, prompt_ids), default=0), self.accelerator.unwrap_model(self.model_wrapped)
+
+            def sample(rows: Sequence[int]) -> list[list[int]]:
+                return stock([prompt_ids[i] for i in rows], None, multimodal_fields, *rest, **options)[0]
+
+            with self.accelerator.autocast():
+                at_once = rows_that_fit(model, longest, most)
+            tokens_N = [len(ids) + most for ids in prompt_ids]
+            completions = sample_in_chunks(model, range(len(prompt_ids)), tokens_N, at_once, sample)
+            log_probs = None  # only engines tell them
+        else:
+            completions, log_probs = stock(prompt_ids, images, multimodal_fields, *rest, **options)
         if self.stops is not None and not self.use_vllm:
             completions = [self.stops.until_stop(row) for row in completions]
         return completions, log_probs

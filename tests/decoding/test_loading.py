@@ -8,10 +8,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
-from polymode.decoding import loading
+from polymode.decoding import gguf_files
 from polymode.decoding.loading import load_causal_lm, load_tokenizer
 from polymode.errors import ConfigError, MissingExtraError
 from polymode.generate.transformers import TransformersGenerator
+from polymode.training.shapes import from_config, shape_of
 
 HEADS, HIDDEN, MLP, VOCABULARY = 2, 64, 96, 300
 TEMPLATE = "{% for m in messages %}<|im_start|>{{ m['content'] }}<|im_end|>{% endfor %}"
@@ -28,6 +29,7 @@ NAMES = {
     "input_layernorm": "attn_norm",
     "post_attention_layernorm": "ffn_norm",
     "model.layers.0": "blk.0",
+    "lm_head": "output",
 }
 """Parts of names in transformers and in llama.cpp."""
 
@@ -49,7 +51,13 @@ def llama() -> LlamaForCausalLM:
 
 
 def write_gguf(
-    path: Path, model: LlamaForCausalLM, *, architecture: str = "llama", quantised: bool = False, without: str = "?"
+    path: Path,
+    model: LlamaForCausalLM,
+    *,
+    architecture: str = "llama",
+    quantised: bool = False,
+    without: str = "?",
+    head: bool = False,
 ) -> Path:
     """The model as llama.cpp's converter writes it, with a byte-level tokenizer of its own."""
     import gguf
@@ -76,7 +84,7 @@ def write_gguf(
     writer.add_pad_token_id(2)
     writer.add_chat_template(TEMPLATE)
     for name, tensor in model.state_dict().items():
-        if name == "lm_head.weight" or without in name:  # the head is tied to the embedding
+        if (name == "lm_head.weight" and not head) or without in name:  # the head is tied to the embedding
             continue
         for ours, theirs in NAMES.items():
             name = name.replace(ours, theirs)
@@ -151,9 +159,58 @@ def test_what_cannot_be_read_is_said_in_one_line(
                 warnings.simplefilter("ignore", ResourceWarning)  # the reader of a cut file leaves it open
                 load(file)
             assert "\n" not in str(caught.value)
-    monkeypatch.setattr(loading, "find_spec", lambda name: None)
+    monkeypatch.setattr(gguf_files, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"pip install 'polymode\[gguf\]'"):
         load_tokenizer(unknown)
+
+
+def test_the_shape_of_a_gguf_file_is_that_of_its_model(
+    llama: LlamaForCausalLM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write_gguf(tmp_path / "tiny.gguf", llama)
+    found = shape_of(str(file))
+    assert found == from_config(llama.config.to_dict(), str(file))
+    matrices = sum(one.numel() for one in llama.parameters() if one.dim() == 2)
+    assert found.parameters == matrices and found.is_tied
+    untied = write_gguf(tmp_path / "untied.gguf", llama, head=True)
+    assert shape_of(str(untied)).parameters == matrices + VOCABULARY * HIDDEN
+    for name, content, message in [
+        ("none.gguf", None, "does not exist"),
+        ("page.gguf", b"<!DOCTYPE html>", "is no GGUF file"),
+        ("cut.gguf", file.read_bytes()[:200], "is damaged or was not copied to its end .* download it again"),
+    ]:
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
+        with pytest.raises(ConfigError, match=message), warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)  # the reader of a cut file leaves it open
+            shape_of(str(tmp_path / name))
+    monkeypatch.setattr(gguf_files, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'polymode\[gguf\]'"):
+        shape_of(str(file))
+
+
+@pytest.mark.parametrize(
+    ("leave_out", "message"),
+    [("config.json", "no config.json"), ("tokenizer*", "no tokenizer"), ("model*", "no weights")],
+)
+def test_what_a_folder_lacks_is_named(leave_out: str, message: str, llama: LlamaForCausalLM, tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(write_gguf(tmp_path / "tiny.gguf", llama))
+    folder = tmp_path / "model"
+    llama.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    for file in folder.glob(leave_out):
+        file.unlink()
+    with pytest.raises(ConfigError, match=f"model' has {message}.*: copy it there from the model"):
+        TransformersGenerator(folder)
+
+
+def test_a_tokenizer_of_another_model_is_refused(llama: LlamaForCausalLM, tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(write_gguf(tmp_path / "tiny.gguf", llama))
+    config = LlamaConfig.from_dict({**llama.config.to_dict(), "vocab_size": VOCABULARY - 1})
+    LlamaForCausalLM(config).save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    with pytest.raises(ConfigError, match=f"tokenizer has {VOCABULARY} tokens and the model knows {VOCABULARY - 1}"):
+        TransformersGenerator(tmp_path / "model")
 
 
 def test_a_model_in_a_gguf_file_generates_as_from_its_folder(llama: LlamaForCausalLM, tmp_path: Path) -> None:

@@ -79,6 +79,10 @@ def test_single_fields_can_be_asked_for(plain: Path) -> None:
         ({"temperature": 1.0}, "generation_config: 'temperature' has an option of its own"),
         ({"repetition_penaltie": 1.0}, "generation_config: 'repetition_penaltie' is not known"),
         ("own", "generation_config = 'own' is not allowed"),
+        ({"repetition_penalty": "abc"}, "repetition_penalty = 'abc' is not allowed: give a number above 0"),
+        ({"repetition_penalty": 0}, "repetition_penalty = 0 is not allowed: give a number above 0"),
+        ({"top_p": 1.5}, r"top_p = 1\.5 is not allowed: give a number from 0 to 1"),
+        ({"top_k": True}, "top_k = True is not allowed: give a whole number from 0"),
     ],
 )
 def test_fields_that_are_none(plain: Path, fields: Any, message: str) -> None:

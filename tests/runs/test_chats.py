@@ -29,6 +29,8 @@ def test_a_list_a_jsonl_and_a_yaml_file_say_the_same(tmp_path: Path) -> None:
         ("{}\n", RecordError, "line 1: question = None is not allowed"),
         ('{"question": "Q", "completion": " "}\n', RecordError, "line 1: completion = ' ' is not allowed"),
         ('{"question": "Q", "completion": "A"}\nQ\n', RecordError, "line 2"),
+        ("", RecordError, "shots.jsonl holds no example: write one with question and completion, or leave shots out"),
+        ("\n\n", RecordError, "holds no example"),
         ([["Q", "A"]], ConfigError, "shots, number 1: .* give an object with question and completion"),
         (3, ConfigError, "shots = 3 is not allowed"),
     ],

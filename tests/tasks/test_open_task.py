@@ -2,8 +2,11 @@ from pathlib import Path
 
 import pytest
 
+from polymode.cli.options import ModelOptions
 from polymode.errors import ConfigError, DataNotFoundError
-from polymode.tasks import TASKS, Demonstrates, has_own_verifier, open_task
+from polymode.tasks import TASKS, Demonstrates, check_notation, has_own_verifier, open_task
+from polymode.training.recipe import Recipe
+from polymode.training.recipe_parts import style_for
 
 
 def test_the_lab_tasks_open_by_name_and_can_demonstrate() -> None:
@@ -57,3 +60,17 @@ def test_every_name_of_the_list_is_one_that_opens() -> None:
 
 def test_the_tasks_with_a_verifier_of_their_own_are_known_without_opening_them() -> None:
     assert [name for name in TASKS if has_own_verifier(name)] == ["programs", "mbpp", "humaneval"]
+
+
+@pytest.mark.parametrize("name", ["mbpp", "humaneval"])
+def test_programs_do_not_fit_into_lines(name: str) -> None:
+    message = f"format = 'lines' holds answers of one line, and those of {name} have several: use format = 'tags'"
+    with pytest.raises(ConfigError, match=message):
+        check_notation(name, "lines")
+    with pytest.raises(ConfigError, match=message):
+        ModelOptions(task=name, format="lines", style="full").prompt_style()
+    with pytest.raises(ConfigError, match=message):
+        style_for(Recipe(task=name, format="lines", model="m"), TASKS.load(name))
+    check_notation(name, "tags")
+    check_notation("programs", "lines")  # the lab's are expressions of one line
+    assert style_for(Recipe(task="hotpotqa", format="lines", model="m"), TASKS.load("hotpotqa")) == "lines"

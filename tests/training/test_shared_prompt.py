@@ -13,6 +13,7 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOTrainer
 
+from polymode.errors import ConfigError
 from polymode.training.credit_trainer import TermCreditTrainer
 from polymode.training.recipe import Recipe
 from polymode.training.rl import _trl_config
@@ -151,6 +152,26 @@ def test_the_stock_code_does_what_cannot_be_shared(
         setattr(trainer.args, checkpointing_field(trainer.args), True)
         gradients(trainer)
         assert len(sizes) == 1  # one pass over whole sequences
+
+
+def test_the_stock_code_samples_as_many_at_once_as_memory_allows(
+    small_recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = build(SharedPromptTrainer, small_recipe(), tmp_path)
+    trainer.generation_config.top_k = 1  # the likeliest token, so that the number at once does not matter
+    all_at_once, _ = trainer._generate_single_turn([[3, 4, 5], [6, 7]] * 4, None, {}, 4)
+    sizes = tokens_read(trainer)
+    monkeypatch.setattr("polymode.training.shared_prompt.rows_that_fit", lambda *_: 3)
+    assert trainer._generate_single_turn([[3, 4, 5], [6, 7]] * 4, None, {}, 4) == (all_at_once, None)
+    assert sizes[0] == 3 * 3 and sizes[-1] <= 2 * 3
+    model: Any = trainer.accelerator.unwrap_model(trainer.model)
+
+    def generate(**_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(model, "generate", generate)
+    with pytest.raises(ConfigError, match="no room for one completion"):
+        trainer._generate_single_turn([[3, 4, 5]] * 4, None, {}, 4)
 
 
 def test_credit_by_term_shares_too() -> None:
