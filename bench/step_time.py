@@ -37,9 +37,9 @@ from trl import GRPOTrainer
 from polymode.tasks import open_task
 from polymode.training.lab_model import END, PAD, LabModelSize, build_model, build_tokenizer
 from polymode.training.recipe import Recipe
-from polymode.training.rl import _trl_config
 from polymode.training.rows import TrainingRows
 from polymode.training.shared_prompt import SharedPromptTrainer
+from polymode.training.trainers import trl_config
 
 TARGET = 1.2
 UNTIMED_STEPS = 1
@@ -143,7 +143,7 @@ def run(kind: type[GRPOTrainer], case: Case, folder: Path) -> tuple[np.ndarray, 
         processing_class=AutoTokenizer.from_pretrained(case.model, padding_side="left"),
         reward_funcs=constant,
         train_dataset=Dataset.from_list([{"prompt": prompt} for prompt in case.prompts]),
-        args=_trl_config(case.recipe, folder),
+        args=trl_config(case.recipe, folder),
     )
     for shown in (ProgressCallback, PrinterCallback):
         trainer.remove_callback(shown)

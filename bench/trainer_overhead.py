@@ -40,9 +40,9 @@ from polymode.training.callbacks import Progress, StepMetrics
 from polymode.training.lab_model import LabModelSize, build_model, build_tokenizer
 from polymode.training.recipe import Recipe
 from polymode.training.recipe_parts import task_for
-from polymode.training.rl import build_trainer
 from polymode.training.rows import TrainingRows
 from polymode.training.shared_prompt import SharedPromptTrainer
+from polymode.training.trainers import build_trainer
 from polymode.training.warm_start import lab_model
 
 TARGET = 0.05

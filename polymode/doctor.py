@@ -174,7 +174,8 @@ def render_memory(
     Raises:
         DataNotFoundError, ConfigError: a recipe or a model that cannot be read.
     """
-    from polymode.training.memory import GB, Layout, estimate, layout_of_command
+    from polymode.training.memory import GB, Layout, estimate
+    from polymode.training.memory_check import layout_of_command
     from polymode.training.recipe import load_recipe
 
     recipe = load_recipe(path, {"model": model} if model else None)

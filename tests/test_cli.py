@@ -573,7 +573,7 @@ def test_a_folder_without_a_model_is_refused_before_a_run_folder_is_made(
 ) -> None:
     (tmp_path / "empty").mkdir()
     said = refused(capsys, "generate", "--model", tmp_path / "empty", "--out", tmp_path / "run")
-    assert f"model = '{tmp_path / 'empty'}' cannot be loaded" in said
+    assert f"model = '{tmp_path / 'empty'}' has no config.json: copy it there" in said
     assert not (tmp_path / "run").exists()
 
 

@@ -100,6 +100,13 @@ def free_bytes(device: torch.device) -> int:
     return torch.cuda.mem_get_info(device)[0] + unused
 
 
+def total_memory() -> tuple[float | None, float | None]:
+    """Bytes of the first GPU, None without one; and of the machine, None with a GPU."""
+    if torch.cuda.is_available():
+        return float(torch.cuda.get_device_properties(0).total_memory), None
+    return None, float(psutil.virtual_memory().total)
+
+
 def is_out_of_memory(exc: BaseException) -> bool:
     """Whether the error says that memory ran out; on a CPU it is a plain RuntimeError."""
     return isinstance(exc, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(exc)

@@ -38,7 +38,8 @@ from polymode.training.expected_score import (
     mean_loss,
     token_weights,
 )
-from polymode.training.replay import JudgedCompletion, Replay
+from polymode.training.replay import Replay
+from polymode.training.replay_buffer import JudgedCompletion
 from polymode.training.reward import ScoredText
 from polymode.training.rows import LEARNS, question_key
 from polymode.training.sharding import has_whole_weights, name_of

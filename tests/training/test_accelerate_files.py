@@ -12,7 +12,7 @@ from accelerate.commands.launch import _validate_launch_command, launch_command_
 from accelerate.utils import FullyShardedDataParallelPlugin
 from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
 
-from polymode.training.memory import layout_of_environment
+from polymode.training.memory_check import layout_of_environment
 from polymode.training.recipe import load_recipe
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"

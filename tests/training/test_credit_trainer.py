@@ -20,7 +20,8 @@ from polymode.parsing import parse_answers
 from polymode.tasks.records import Records
 from polymode.training.lab_model import LabModelSize
 from polymode.training.recipe import Recipe
-from polymode.training.rl import build_trainer, train
+from polymode.training.rl import train
+from polymode.training.trainers import build_trainer
 from polymode.training.warm_start import WarmStart, warm_start
 
 # TRL 1.16 calls transformers 5 by old names; `train` leaves these warnings out, here the trainer is built by hand.

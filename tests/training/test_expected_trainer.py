@@ -20,7 +20,9 @@ from polymode.errors import ConfigError
 from polymode.tasks.records import Records
 from polymode.training.recipe import Recipe
 from polymode.training.replay import Replay
-from polymode.training.rl import build_trainer, train
+from polymode.training.replay_loss import ReplayLoss
+from polymode.training.rl import train
+from polymode.training.trainers import build_trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.*:FutureWarning")
 
@@ -220,7 +222,7 @@ def test_replay_in_parts_is_replay_of_the_whole_batch(
 ) -> None:
     weights = {}
     for rows in (6, 4, 1):  # 6 = 4 + 2: parts of unlike size
-        monkeypatch.setattr(Replay, "_rows_at_once", lambda self, batch, rows=rows: rows)
+        monkeypatch.setattr(ReplayLoss, "_rows_at_once", lambda self, batch, rows=rows: rows)
         recipe = small_recipe(credit="expected", max_steps=1, replay={"batch": 6, "last_steps": 3})
         target = train(recipe, tmp_path / str(rows))
         weights[rows] = load_file(target / "model.safetensors")
@@ -245,7 +247,7 @@ def test_replay_needs_no_more_room_than_a_step(
     accelerator = SimpleNamespace(gather=lambda widths: widths, device="cpu")
     replay = SimpleNamespace(_trainer=SimpleNamespace(args=args, accelerator=accelerator))
     batch = [SimpleNamespace(prompt=[0] * n_prompt, ids=[0] * n_completion)] * 16
-    assert Replay._rows_at_once(replay, batch) == rows  # pyright: ignore[reportArgumentType]
+    assert ReplayLoss._rows_at_once(replay, batch) == rows  # pyright: ignore[reportArgumentType]
 
 
 def test_a_resumed_run_with_replay_takes_the_same_steps(small_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
@@ -360,7 +362,7 @@ import torch
 from transformers import AutoTokenizer
 from polymode.tasks.records import Records
 from polymode.training.recipe import Recipe
-from polymode.training.rl import build_trainer
+from polymode.training.trainers import build_trainer
 values, texts, folder = json.loads(Path(sys.argv[1]).read_text()), json.loads(sys.argv[2]), Path(sys.argv[3])
 values["data"] = Path(values["data"])
 recipe = Recipe(**values)

@@ -16,18 +16,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, Qwen3Con
 from polymode.decoding.precision import SMALL
 from polymode.doctor import render_memory
 from polymode.errors import ConfigError
-from polymode.training.memory import (
-    BUCKETS,
-    CONTEXT,
-    GB,
-    LARGE,
-    Layout,
-    announce,
-    estimate,
-    layout_of_command,
-    layout_of_environment,
-)
+from polymode.training.memory import BUCKETS, CONTEXT, GB, LARGE, Layout, estimate
 from polymode.training.memory import _kept_by_layer as kept_by_layer
+from polymode.training.memory_check import announce, layout_of_command, layout_of_environment
 from polymode.training.recipe import Recipe, load_recipe
 from polymode.training.shapes import KNOWN, Shape, from_config, shape_of
 
@@ -248,6 +239,16 @@ def test_a_card_that_is_too_small_is_said_before_the_model_is_loaded() -> None:
     assert "\n" not in str(caught.value)
     assert "; fits into 80 GB" in announce(RECIPE, config, card=80 * GB, **plain)
     assert "not known" in announce(RECIPE, {**config, "num_experts": 4}, card=80 * GB, **plain)
+
+
+def test_a_machine_without_gpu_that_is_too_small_is_told_too() -> None:
+    config = Qwen3Config(vocab_size=151_936, hidden_size=4096, intermediate_size=12_288, num_hidden_layers=36).to_dict()
+    plain: dict[str, Any] = {"number": 4, "prompt_tokens": 500, "card": None}
+    with pytest.raises(
+        ConfigError, match=r"estimated: .*; this machine has 16 GB: .*train adapters \(lora: \{r: 16\}\)"
+    ):
+        announce(RECIPE, config, ram=16 * GB, **plain)
+    assert "GB" in announce(RECIPE, config, ram=512 * GB, **plain)
 
 
 def test_defaults_of_the_labs_model_are_not_left_to_a_large_one_in_silence() -> None:

@@ -15,8 +15,9 @@ from polymode.prompts import build_prompt
 from polymode.sandbox import reason_unavailable
 from polymode.tasks import mbpp
 from polymode.training.recipe import Recipe, load_recipe
-from polymode.training.rl import _trl_config, train
+from polymode.training.rl import train
 from polymode.training.rows import TrainingRows, longest_prompt
+from polymode.training.trainers import trl_config
 
 from .. import vllm_loader
 from ..chat_models import chat_checkpoint
@@ -47,7 +48,7 @@ def test_there_are_recipes() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_recipe_is_valid_and_says_how_it_is_run(name: str, tmp_path: Path) -> None:
-    _trl_config(recipe(name, dtype="float32", use_vllm=False), tmp_path)  # TRL takes the options as well
+    trl_config(recipe(name, dtype="float32", use_vllm=False), tmp_path)  # TRL takes the options as well
     header = [line for line in (RECIPES / f"{name}.yaml").read_text(encoding="utf-8").splitlines() if line[:1] == "#"]
     text = "\n".join(header)
     assert f"polymode train recipes/{name}.yaml" in text and "--out" in text
@@ -67,7 +68,7 @@ def test_each_recipe_is_valid_and_says_how_it_is_run(name: str, tmp_path: Path) 
 def test_the_full_recipes_have_the_papers_hyperparameters(name: str, steps: int, length: int, tmp_path: Path) -> None:
     found = recipe(name)
     assert found.completions_per_step == 768 and (found.k, found.method) == (3, "multi-rlcr")
-    config = _trl_config(recipe(name, dtype="float32", use_vllm=False), tmp_path)
+    config = trl_config(recipe(name, dtype="float32", use_vllm=False), tmp_path)
     assert (config.per_device_train_batch_size, config.gradient_accumulation_steps) == (6, 4 * 32)  # one process, not 4
     assert (config.num_generations, config.max_completion_length, config.max_steps) == (32, length, steps)
     assert (config.learning_rate, config.lr_scheduler_type) == (1e-6, "linear")

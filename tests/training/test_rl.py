@@ -15,7 +15,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from polymode import runs
 from polymode.errors import ConfigError, DataNotFoundError, RunExistsError, WriteError
 from polymode.training.recipe import Recipe
-from polymode.training.rl import _load_tokenizer, train
+from polymode.training.rl import train
+from polymode.training.trainers import load_recipe_tokenizer
 from polymode.training.trl_options import OLD_NAMES
 from polymode.types import Judgement, Reference
 
@@ -173,11 +174,11 @@ def test_a_chat_model_in_parts_of_a_step(
 def test_parts_must_fit_the_processes(
     small_recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from polymode.training.rl import _trl_config
+    from polymode.training.trainers import trl_config
 
     monkeypatch.setenv("WORLD_SIZE", "3")
     with pytest.raises(ConfigError, match="= 16 must be a multiple of device_batch x processes = 4 x 3"):
-        _trl_config(small_recipe(device_batch=4), tmp_path)
+        trl_config(small_recipe(device_batch=4), tmp_path)
 
 
 def test_a_judge_that_is_down_leaves_every_completion_unscored_and_the_run_finishes(
@@ -312,6 +313,6 @@ def test_a_short_data_set_is_read_again(small_recipe: Callable[..., Recipe], dri
 def test_a_reference_model_is_not_read_from_a_gguf_file() -> None:
     recipe = Recipe(task="list-questions", model="tiny.gguf", beta=0.1)
     with pytest.raises(ConfigError, match=r"beta = 0\.1 with model = 'tiny\.gguf': .* set beta: 0"):
-        _load_tokenizer("tiny.gguf", recipe)
+        load_recipe_tokenizer("tiny.gguf", recipe)
     with pytest.raises(ConfigError, match="'tiny.gguf' does not exist"):  # with adapters the model is its own reference
-        _load_tokenizer("tiny.gguf", replace(recipe, lora={"r": 4}))
+        load_recipe_tokenizer("tiny.gguf", replace(recipe, lora={"r": 4}))

@@ -14,7 +14,7 @@ from accelerate import Accelerator
 
 from polymode.errors import ConfigError, GeneratorFault, RunIncompleteError
 from polymode.runs import holds_model
-from polymode.training import rl, sharding
+from polymode.training import rl, sharding, trainers
 from polymode.training.recipe import Recipe
 from polymode.training.sharding import check_shared, has_whole_weights, name_of, save_whole
 
@@ -76,8 +76,9 @@ def test_a_vllm_server_that_is_not_there_is_one_line(
         def __init__(self, **_: Any) -> None:
             raise requests.ConnectionError("The vLLM server can't be reached at http://gpu:8000 after 240 seconds.")
 
-    monkeypatch.setattr(rl, "SharedPromptTrainer", Trainer)
-    monkeypatch.setattr(rl, "_trl_config", lambda recipe, folder: SimpleNamespace(bf16=False, use_vllm=False))
+    monkeypatch.setattr(trainers, "SharedPromptTrainer", Trainer)
+    for module in (rl, trainers):
+        monkeypatch.setattr(module, "trl_config", lambda *_: SimpleNamespace(bf16=False, use_vllm=False))
     recipe = small_recipe(use_vllm=True, vllm_mode="server")
     with pytest.raises(GeneratorFault, match=r"^the vLLM server cannot be reached \(The vLLM .* start trl vllm-serve"):
         rl.train(recipe, tmp_path / "run")

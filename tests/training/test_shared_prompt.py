@@ -16,8 +16,8 @@ from trl import GRPOTrainer
 from polymode.errors import ConfigError
 from polymode.training.credit_trainer import TermCreditTrainer
 from polymode.training.recipe import Recipe
-from polymode.training.rl import _trl_config
 from polymode.training.shared_prompt import SharedPromptTrainer
+from polymode.training.trainers import trl_config
 from polymode.training.trl_options import checkpointing_field, lora_config
 
 # TRL 1.16 calls transformers 5 by old names; `train` leaves these warnings out, here the trainer is built by hand.
@@ -41,7 +41,7 @@ def build(kind: type[GRPOTrainer], recipe: Recipe, folder: Path) -> GRPOTrainer:
         processing_class=tokenizer,
         reward_funcs=count_words,
         train_dataset=Dataset.from_list([{"prompt": question} for question in QUESTIONS] * recipe.max_steps),
-        args=_trl_config(recipe, folder),
+        args=trl_config(recipe, folder),
         peft_config=lora_config(recipe.lora),
     )
     return trainer

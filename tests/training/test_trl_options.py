@@ -8,7 +8,7 @@ from trl import GRPOConfig
 
 from polymode.errors import ConfigError
 from polymode.training.recipe import Recipe
-from polymode.training.rl import _trl_config
+from polymode.training.trainers import trl_config
 from polymode.training.trl_options import RESERVED, checkpointing_field, lora_config, trl_fields
 
 
@@ -18,7 +18,7 @@ def test_what_is_handed_through_arrives_as_its_type(tmp_path: Path) -> None:
         chat_template={"enable_thinking": False},
         lr_scheduler_type="cosine_with_restarts",
     )
-    config = _trl_config(recipe, tmp_path)
+    config = trl_config(recipe, tmp_path)
     assert (config.epsilon, config.epsilon_high, config.num_iterations, config.adam_beta2) == (0.2, 0.28, 2, 0.99)
     assert config.chat_template_kwargs == {"enable_thinking": False}
     assert config.lr_scheduler_kwargs == {"num_cycles": 2}
@@ -29,7 +29,7 @@ def test_what_polymode_sets_is_what_it_sets(tmp_path: Path) -> None:
     assert set(RESERVED) <= trl_fields().keys()
     no_checkpointing: dict[str, Any] = {checkpointing_field(GRPOConfig): False}
     plain = GRPOConfig(output_dir=str(tmp_path), use_cpu=True, **no_checkpointing)
-    made = _trl_config(Recipe(dtype="bfloat16"), tmp_path)  # as TRL does by default
+    made = trl_config(Recipe(dtype="bfloat16"), tmp_path)  # as TRL does by default
     differing = {name for name in trl_fields() if getattr(plain, name) != getattr(made, name)}
     own = {field for field in Recipe.__dataclass_fields__} | set(RESERVED)
     assert differing - own <= {"generation_batch_size", "steps_per_generation", "logging_dir"}
@@ -79,13 +79,13 @@ def test_what_trl_does_not_take_is_refused_before_a_model_is_loaded(
     trl: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
-        _trl_config(Recipe(trl=trl), tmp_path)
+        trl_config(Recipe(trl=trl), tmp_path)
     assert "\n" not in str(caught.value)
 
 
 def test_a_schedule_that_transformers_does_not_have_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="step is not a valid SchedulerType, please select one of"):
-        _trl_config(Recipe(lr_scheduler_type="step"), tmp_path)
+        trl_config(Recipe(lr_scheduler_type="step"), tmp_path)
 
 
 def test_adapters() -> None:
