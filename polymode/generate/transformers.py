@@ -19,10 +19,6 @@ from polymode.generate import Generated, OnText, chat_of, generation_fields, see
 from polymode.generate.spellings import spelled_probabilities, tokens_of
 from polymode.types import AnswerSet
 
-_LOGIT_BYTES = 1 << 30
-"""Most memory for logits when texts are scored."""
-_COPIES = 3
-"""Arrays of the size of the logits: theirs, in float32, log-probabilities."""
 TELL_SECONDS = 0.1
 """Between two texts of a completion that grows."""
 _LEAST_BLOCK = 16
@@ -223,55 +219,26 @@ class TransformersGenerator:
     def _log_probabilities(self, ids: list[list[int]], widths: list[int]) -> Iterator[tuple[int, list[float]]]:
         """Row and log-probabilities of its last ``widths[row]`` tokens.
 
-        An array of logits for all positions of a batch may be tens of gigabytes with a large vocabulary, so positions
-        are read in blocks, each of which goes on from the keys and values of those before it.
+        Positions are read in blocks that memory has room for (`polymode.decoding.log_probabilities`).
         """
         import torch
+
+        from polymode.decoding.log_probabilities import last_log_probabilities, positions_at_once
 
         with torch.inference_mode():
             for chunk in self._batches(list(range(len(ids))), ids, self._rows_at_once(_LEAST_BLOCK), "score"):
                 batch, width = self._padded(ids, chunk), max(widths[i] for i in chunk)
-                values_NT = self._last_log_probs(batch["input_ids"], batch["attention_mask"], width)
+                ids_NT, mask_NT = batch["input_ids"], batch["attention_mask"]
+                values_NT = last_log_probabilities(self.model, ids_NT, mask_NT, width, positions_at_once(self.model))
                 for i, values_T in zip(chunk, values_NT.tolist(), strict=True):
                     yield i, values_T[width - widths[i] :]
 
-    def _last_log_probs(self, ids_NT: Any, mask_NT: Any, width: int) -> Any:
-        """Log-probability of each of the last ``width`` tokens, given those before it."""
-        import torch
-
-        if not width:
-            return torch.zeros(len(ids_NT), 0)
-        end = ids_NT.shape[1] - 1  # the last token foretells what is not there
-        block = max(1, self._positions_at_once() // len(ids_NT))
-        positions_NT = (mask_NT.cumsum(-1) - 1).clamp(min=0)
-        start, cache, parts = 0, None, []
-        while start < end:
-            stop = min(end, max(start, end - width) + block)
-            n = min(stop - start, stop - (end - width))
-            out = self.model(
-                input_ids=ids_NT[:, start:stop],
-                attention_mask=mask_NT[:, :stop],
-                position_ids=positions_NT[:, start:stop],
-                past_key_values=cache,
-                use_cache=stop < end or cache is not None,
-                logits_to_keep=n,
-            )
-            cache, target = out.past_key_values, ids_NT[:, stop - n + 1 : stop + 1, None]
-            parts.append(out.logits.float().log_softmax(-1).gather(-1, target).squeeze(-1))
-            start = stop
-        return torch.cat(parts, 1)
-
-    def _positions_at_once(self) -> int:
-        """Positions whose logits may be there at once."""
-        from polymode.decoding.memory import free_bytes
-
-        bound = min(_LOGIT_BYTES, free_bytes(self.model.device) // 4)
-        return max(1, int(bound // (_COPIES * 4 * self.model.config.get_text_config().vocab_size)))
-
     def _rows_at_once(self, positions: int) -> int:
         """Texts scored together, with so many positions each."""
+        from polymode.decoding.log_probabilities import positions_at_once
+
         # All positions are read at once, unlike in sampling, hence smaller batches.
-        return max(1, min(self.batch // 4, self._positions_at_once() // positions))
+        return max(1, min(self.batch // 4, positions_at_once(self.model) // positions))
 
     def _padded(self, ids: list[list[int]], rows: Sequence[int]) -> Any:
         batch = self.tokenizer.pad({"input_ids": [ids[i] for i in rows]}, return_tensors="pt")

@@ -145,7 +145,7 @@ def test_log_probabilities_do_not_depend_on_the_blocks(
 ) -> None:
     """Against one pass over each text by itself."""
     generator, given = make(plain), ["<answer>Peru</answer>", "", "x", "1. Peru | 0.7\n2. Chile | 0.6"]
-    monkeypatch.setattr(generator, "_positions_at_once", lambda: positions)
+    monkeypatch.setattr("polymode.decoding.log_probabilities.positions_at_once", lambda model: positions)
     scored = generator.token_log_probabilities(["Q1", "Q2", "a longer question", "Q4"], given)
     for prompt, text, tokens in zip(["Q1", "Q2", "a longer question", "Q4"], given, scored, strict=True):
         head, tail = generator.encode(prompt), generator.tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -167,6 +167,6 @@ def test_a_large_vocabulary_is_scored_in_small_blocks(plain: Path, monkeypatch: 
 
     monkeypatch.setattr(generator.model, "forward", counting)
     vocabulary = generator.model.config.vocab_size
-    monkeypatch.setattr("polymode.generate.transformers._LOGIT_BYTES", 3 * 4 * vocabulary * 50)  # 50 positions
+    monkeypatch.setattr("polymode.decoding.log_probabilities.LOGIT_BYTES", 3 * 4 * vocabulary * 50)  # 50 positions
     generator.token_log_probabilities(["Q"] * 9, ["a text of some length, " * 5] * 9)
     assert max(shapes) <= 50 and sum(shapes) >= 9 * 50
