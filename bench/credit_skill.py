@@ -5,12 +5,13 @@ Also what they come to when they are recalibrated after training, the baseline o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
+from polymode.errors import ConfigError
 from polymode.metrics import brier, ece
 from polymode.policy.maps import fit_map
 from polymode.runs import JudgedCompletion
@@ -72,7 +73,7 @@ def recalibrated(fit_on: Iterable[JudgedCompletion], judged: Iterable[JudgedComp
     _, slot_A, q_A, y_A = fit_A4.T
     _, own_slot_A, own_q_A, own_y_A = own_A4.T
     rates = {slot: float(y_A[slot_A == slot].mean()) for slot in np.unique(slot_A)}
-    maps = {name: fit_map(name, q_A, y_A) for name in RECALIBRATIONS[1:]}
+    maps = {name: _map_of(name, q_A, y_A) for name in RECALIBRATIONS[1:]}
     stated = {"slots": [rates.get(slot, float(y_A.mean())) for slot in own_slot_A]}
     stated |= {name: [map_(q) for q in own_q_A] for name, map_ in maps.items()}
     return {
@@ -80,6 +81,14 @@ def recalibrated(fit_on: Iterable[JudgedCompletion], judged: Iterable[JudgedComp
         for name in RECALIBRATIONS
         for figure in (brier, ece)
     }
+
+
+def _map_of(name: str, q_A: Floats, y_A: Floats) -> Callable[[float], float]:
+    """The map, or the rate of hits for every confidence where no map fits: wrong answers have the higher ones."""
+    try:
+        return fit_map(name, q_A, y_A)
+    except ConfigError:
+        return lambda q: float(y_A.mean())
 
 
 def _answers(owner: int, one: JudgedCompletion) -> Iterator[tuple[float, ...]]:
