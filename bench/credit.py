@@ -8,7 +8,8 @@
 
 Every run is multi-rlcr by the recipe in `TASKS` and differs in credit, learning rate and seed alone; ``--credits``
 takes any credit of a recipe by name, and ``replay``, which is ``expected`` with its learning rate and steps of replay
-that follow a probe (`polymode.training.replay`). ``steady-replay`` takes four of them after each step besides.
+that follow a probe (`polymode.training.replay`). ``steady-replay`` takes four of them after each step besides, at
+a lower rate.
 ``apart`` is ``replay`` with confidences learnt on a quarter of the questions, on which no answer is trained and which
 the warm start does not demonstrate: for tasks whose questions come to an end. ``long-replay`` takes twelve times as
 many completions in three times as many steps. Only ``coca`` differs in its format too, hence in its warm start. Every
@@ -73,7 +74,7 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "expected": {"confidence_credit": 16.0},
     "coca": {"format": "confidence-first"},
     "replay": _REPLAY,
-    "steady-replay": {**_REPLAY, "replay": {**_REPLAY["replay"], "steps": 4}},
+    "steady-replay": {**_REPLAY, "replay": {**_REPLAY["replay"], "steps": 4, "learning_rate": 2e-4}},
     "apart": {**_REPLAY, "confidence_questions": "apart"},
     "long-replay": {**_REPLAY, "replay": {**_REPLAY["replay"], "last_steps": 600, "batch": 64, "size": 6656}},
 }
