@@ -8,14 +8,13 @@
 
 Every run is multi-rlcr by the recipe in `TASKS` and differs in credit, learning rate and seed alone; ``--credits``
 takes any credit of a recipe by name, and ``replay``, which is ``expected`` with its learning rate and steps of replay
-that follow a probe (`polymode.training.replay`). ``steady-replay`` takes four of them after each step besides, at
-a lower rate.
-``apart`` is ``replay`` with confidences learnt on a quarter of the questions, on which no answer is trained and which
-the warm start does not demonstrate: for tasks whose questions come to an end. ``long-replay`` takes twelve times as
-many completions in three times as many steps. Only ``coca`` differs in its format too, hence in its warm start. Every
-``EVERY`` steps the model is saved, and afterwards each saved model answers the same ``QUESTIONS`` questions, sampled as
-in training: from the validation split to choose a learning rate, from the test split to compare. So curves differ by
-what was learned and not by which questions a step happened to draw.
+that follow a probe (`polymode.training.replay`). ``steady-replay`` takes four of them after each step besides, at a
+lower rate. ``apart`` is ``replay`` with confidences learnt on a quarter of the questions, on which no answer is trained
+and which the warm start does not demonstrate: for tasks whose questions come to an end. ``long-replay`` takes twelve
+times as many completions in three times as many steps. Only ``coca`` differs in its format too, hence in its warm
+start. Every ``EVERY`` steps the model is saved, and afterwards each saved model answers the same ``QUESTIONS``
+questions, sampled as in training: from the validation split to choose a learning rate, from the test split to compare.
+So curves differ by what was learned and not by which questions a step happened to draw.
 
 ``ceiling`` is the final model of the last of the other credits, its confidences then trained with supervision on
 verdicts of its own answers (`polymode.reproduce.ceiling`): what it can know at least. On the harder tasks the warm
