@@ -93,7 +93,7 @@ def test_what_is_wrong_is_said_before_a_model_is_loaded(refused: Refused, policy
     )
     assert "--notify-secret and --notify-question need" in refused(*ask, "--notify-question")
     assert "port = 70000 is not allowed" in refused(*ask[:-1], 70000)
-    assert "cannot be loaded" in refused("--model", tmp_path, "--policy", policy, "--port", 0)
+    assert "has no config.json: copy it there" in refused("--model", tmp_path, "--policy", policy, "--port", 0)
 
 
 def test_what_stores_answers_needs_a_place_and_a_model(refused: Refused, policy: Path, tmp_path: Path) -> None:
