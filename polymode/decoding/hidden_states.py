@@ -7,7 +7,6 @@ right, before any of the confidence is written, stands at the token in front of 
 from __future__ import annotations
 
 import inspect
-import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,12 +14,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from polymode.decoding.memory import compute_dtype_of, free_bytes, free_memory, is_out_of_memory
+from polymode.decoding.memory import compute_dtype_of, free_bytes, run_in_chunks
 from polymode.decoding.settings import base_of
 from polymode.errors import ConfigError, RecordError
 from polymode.types import AnswerSet
-
-log = logging.getLogger(__name__)
 
 _SHARE = 0.25
 """Share of the free memory that the states of a batch may take; attention and feed-forward layers need the rest."""
@@ -112,26 +109,22 @@ def hidden_states(
     if not layers:
         return states
     order = sorted((i for i, (_, places) in enumerate(rows) if places), key=lambda i: -len(rows[i][0]))
-    start, most = 0, _ROWS
-    while start < len(order):  # the longest first, so that what does not fit shows at once
-        batch = order[start : start + max(1, min(most, tokens // len(rows[order[start]][0])))]
-        try:
-            of_batch = _read(model, [rows[i] for i in batch], layers, options)
-        except (torch.OutOfMemoryError, RuntimeError) as exc:
-            if not is_out_of_memory(exc):
-                raise
-            if len(batch) == 1:
-                raise ConfigError(
-                    f"no room for one text of {len(rows[batch[0]][0])} tokens on {model.device}: use dtype bfloat16, "
-                    "shorter completions or a smaller model"
-                ) from exc
-            most = len(batch) // 2
-            log.warning("out of memory with %d texts at once; going on with %d", len(batch), most)
-            free_memory()
-            continue
-        for i, of_row in zip(batch, of_batch, strict=True):
-            states[first_N[i] : first_N[i + 1]] = of_row
-        start += len(batch)
+
+    def problem(i: int) -> str:
+        return (
+            f"no room for one text of {len(rows[i][0])} tokens on {model.device}: use dtype bfloat16, shorter "
+            "completions or a smaller model"
+        )
+
+    made = run_in_chunks(  # the longest first, so that what does not fit shows at once
+        order,
+        lambda i: min(_ROWS, tokens // len(rows[i][0])),
+        lambda batch: _read(model, [rows[i] for i in batch], layers, options),
+        problem,
+        what="texts",
+    )
+    for i, of_row in made.items():
+        states[first_N[i] : first_N[i + 1]] = of_row
     return states
 
 

@@ -43,6 +43,47 @@ def rows_that_fit(model: Any, prompt_tokens: int, max_tokens: int) -> int:
     return max(1, int(free_bytes(model.device) * SHARE.get(model.device.type, 0.5) / row))
 
 
+def run_in_chunks(
+    order: Sequence[int],
+    at_once: Callable[[int], int],
+    run: Callable[[Sequence[int]], Sequence[T]],
+    problem: Callable[[int], str],
+    *,
+    what: str = "completions",
+) -> dict[int, T]:
+    """What ``run`` gives for each number of ``order``, called with some of them at a time.
+
+    When memory runs out all the same, the number is halved.
+
+    Args:
+        order: the numbers, so that those which belong together lie together.
+        at_once: most of them side by side, by the first of them.
+        run: gives one result for each number that it is called with.
+        problem: what is said where this number alone does not fit.
+        what: the numbers are of, for the log.
+
+    Raises:
+        ConfigError: one alone does not fit.
+    """
+    made: dict[int, T] = {}
+    start, most = 0, len(order)
+    while start < len(order):
+        chunk = order[start : start + max(1, min(most, at_once(order[start])))]
+        try:
+            made.update(zip(chunk, run(chunk), strict=True))
+        except (torch.OutOfMemoryError, RuntimeError) as exc:
+            if not is_out_of_memory(exc):
+                raise
+            if len(chunk) == 1:
+                raise ConfigError(problem(chunk[0])) from exc
+            most = len(chunk) // 2
+            log.warning("out of memory with %d %s at once; going on with %d", len(chunk), what, most)
+            free_memory()
+            continue
+        start += len(chunk)
+    return made
+
+
 def sample_in_chunks(
     model: Any,
     order: Sequence[int],
@@ -50,13 +91,11 @@ def sample_in_chunks(
     at_once: int,
     sample: Callable[[Sequence[int]], Sequence[T]],
 ) -> list[T]:
-    """What ``sample`` gives for each of ``order``, in the order of their numbers, from ``at_once`` of them at a time.
-
-    When memory runs out all the same, the number is halved.
+    """Completions of ``run_in_chunks`` in the order of their numbers.
 
     Args:
         model: on whose device the samples are made.
-        order: a permutation of 0 to N - 1, so that completions which belong together lie together.
+        order: a permutation of 0 to N - 1.
         tokens_N: tokens of each prompt with its longest completion, for the error.
         at_once: most completions side by side.
         sample: gives the completions of the numbers that it is called with.
@@ -64,25 +103,14 @@ def sample_in_chunks(
     Raises:
         ConfigError: a single completion does not fit.
     """
-    made: dict[int, T] = {}
-    start, size = 0, at_once
-    while start < len(order):
-        chunk = order[start : start + size]
-        try:
-            made.update(zip(chunk, sample(chunk), strict=True))
-        except (torch.OutOfMemoryError, RuntimeError) as exc:
-            if not is_out_of_memory(exc):
-                raise
-            if len(chunk) == 1:
-                raise ConfigError(
-                    f"no room for one completion of up to {tokens_N[chunk[0]]} tokens on {model.device}: lower the "
-                    "number of tokens, use dtype bfloat16, or a smaller model"
-                ) from exc
-            size = len(chunk) // 2
-            log.warning("out of memory with %d completions at once; going on with %d", len(chunk), size)
-            free_memory()
-            continue
-        start += len(chunk)
+
+    def problem(i: int) -> str:
+        return (
+            f"no room for one completion of up to {tokens_N[i]} tokens on {model.device}: lower the number of tokens, "
+            "use dtype bfloat16, or a smaller model"
+        )
+
+    made = run_in_chunks(order, lambda _: at_once, sample, problem)
     return [made[i] for i in range(len(order))]
 
 

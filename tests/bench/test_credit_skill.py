@@ -1,7 +1,5 @@
 """What bench/credit.py measures of confidences: against numbers by hand, and against scikit-learn."""
 
-import importlib.util
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,15 +7,12 @@ import numpy as np
 import pytest
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
+from ..bench_modules import load_bench
+
 
 @pytest.fixture(scope="module")
 def credit_skill() -> Any:
-    path = Path(__file__).resolve().parents[2] / "bench" / "credit_skill.py"
-    spec = importlib.util.spec_from_file_location("credit_skill", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_bench("credit_skill")
 
 
 def judged(q_NK: Any, y_NK: Any) -> list[Any]:

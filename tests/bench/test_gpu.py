@@ -1,27 +1,20 @@
 """bench/gpu.py on small shapes: every part runs here as it will where there is a GPU."""
 
-import importlib.util
 import json
 import math
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from ..bench_modules import load_bench
 
 pytestmark = pytest.mark.filterwarnings(r"ignore:`\w*gradient_checkpointing\w*` is deprecated:FutureWarning")
 
 
 @pytest.fixture(scope="module")
 def gpu() -> Any:
-    path = Path(__file__).resolve().parents[2] / "bench" / "gpu.py"
-    spec = importlib.util.spec_from_file_location("bench_gpu", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-
-    sys.modules["bench_gpu"] = module  # dataclasses look for their module
-    spec.loader.exec_module(module)
-    return module
+    return load_bench("gpu")
 
 
 @pytest.mark.slow

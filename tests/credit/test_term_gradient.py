@@ -6,12 +6,9 @@ the enumeration are those of `bench/tabular_credit.py`.
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from functools import partial
 from itertools import product
 from math import factorial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,16 +16,12 @@ import pytest
 
 from polymode.credit import SlotScores, group_advantages, term_advantages
 
+from ..bench_modules import load_bench
+
 
 @pytest.fixture(scope="module")
 def bench() -> Any:
-    path = Path(__file__).resolve().parents[2] / "bench" / "tabular_credit.py"
-    spec = importlib.util.spec_from_file_location("bench_tabular_credit", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["bench_tabular_credit"] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_bench("tabular_credit")
 
 
 @pytest.fixture(scope="module")
