@@ -104,6 +104,10 @@ def warm_up(
     # Those that need no model come first: a file that is missing or damaged is told before a model is loaded.
     demonstrations = runs.read_demonstrations(path) if is_collected else written(task, options)
     generator = open_model(None, options.dtype)
+    if not (folder / MODEL).exists():
+        from polymode.training.warmup import check_training_memory
+
+        print(f"memory: {check_training_memory(generator, options)}", flush=True)
     learnt = (
         [one.example for one in demonstrations]
         if demonstrations

@@ -101,7 +101,7 @@ def _show_prompts(options: Tasks, task: Any, examples: list[Example]) -> None:
     from polymode.cli.checks import need_packages
 
     need_packages("train")
-    from polymode.decoding.loading import load_tokenizer
+    from polymode.decoding.loading import load_tokenizer, loading_problem
     from polymode.generate import chat_of
 
     own = chat_of(options.model)
@@ -111,10 +111,7 @@ def _show_prompts(options: Tasks, task: Any, examples: list[Example]) -> None:
     except UserError:
         raise
     except (OSError, ValueError) as exc:
-        raise ConfigError(
-            f"model = {options.model!r} cannot be loaded: give a folder with a tokenizer, or the name of a model that "
-            f"can be fetched or is in the cache ({str(exc).splitlines()[0]})"
-        ) from exc
+        raise ConfigError(loading_problem(options.model, exc)) from exc
     chat.check(tokenizer)
     for example, prompt in zip(examples, prompts, strict=True):
         ids = chat.encode(tokenizer, prompt)

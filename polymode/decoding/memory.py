@@ -6,6 +6,7 @@ import gc
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
@@ -133,6 +134,28 @@ def total_memory() -> tuple[float | None, float | None]:
     if torch.cuda.is_available():
         return float(torch.cuda.get_device_properties(0).total_memory), None
     return None, float(psutil.virtual_memory().total)
+
+
+def check_memory(model: str | Path, n_weights: int, bytes_each: int, *, what: str, advice: str) -> str:
+    """What a model takes at least, in words, or an error where the device cannot hold it.
+
+    Args:
+        model: name, folder or GGUF file, for the error.
+        n_weights: of the model.
+        bytes_each: that each weight takes.
+        what: takes them, such as ``holding``.
+        advice: what to do where they do not fit.
+
+    Raises:
+        ConfigError: it is more than the whole memory of the GPU, or of the machine where it has none.
+    """
+    need = n_weights * bytes_each
+    text = f"{what} {n_weights / 1e9:.3g} billion weights takes {need / 1e9:.1f} GB"
+    card, ram = total_memory()
+    total, owner = (ram, "this machine") if card is None else (card, "the GPU")
+    if total is not None and need > total:
+        raise ConfigError(f"model = {str(model)!r}: {text}, and {owner} has {total / 1e9:.1f} GB: {advice}")
+    return text
 
 
 def is_out_of_memory(exc: BaseException) -> bool:

@@ -59,7 +59,8 @@ class TransformersGenerator:
             import torch
             import transformers  # noqa: F401  # so that its absence is told by name
 
-            from polymode.decoding.precision import compute_dtype
+            from polymode.decoding.memory import check_memory
+            from polymode.decoding.precision import compute_dtype, parameters_of
             from polymode.decoding.sampler import Sampler, neutralise
         except ImportError as exc:
             raise MissingExtraError(exc.name or "torch", "train", "generating with a local model") from None
@@ -68,7 +69,10 @@ class TransformersGenerator:
         asked = generation_fields(generation_config)
         try:
             self.tokenizer = load_tokenizer(model, padding_side="left")
-            self.model = load_causal_lm(model, dtype=compute_dtype(dtype, model))
+            number = compute_dtype(dtype, model)
+            smaller = "a smaller model" if number.itemsize == 2 else "dtype bfloat16, or a smaller model"
+            check_memory(model, parameters_of(model), number.itemsize, what="holding", advice=f"use {smaller}")
+            self.model = load_causal_lm(model, dtype=number)
         except UserError:
             raise
         except (OSError, ValueError) as exc:

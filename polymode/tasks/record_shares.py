@@ -21,6 +21,9 @@ from polymode.types import Reference
 from polymode.verifiers import QuestionVerifier, Verifier, depends_on_question
 from polymode.verifiers.faults import ask
 
+MOST_VOTES = 2**53
+"""Up to here every whole number is one of floating point, and no sum of votes overflows."""
+
 
 def with_shares(values: Sequence[Any]) -> list[Any]:
     """References in one of the forms above as objects with ``text``, ``aliases`` and ``weight``; others as they are."""
@@ -51,13 +54,15 @@ def with_votes(
     """The references that got votes, each weighted with its share of all; those that a verifier calls the same as one.
 
     Raises:
-        RecordError: a number of votes is missing or negative, or there are none.
+        RecordError: a number of votes is missing, negative or above `MOST_VOTES`, or there are none.
     """
     if len(counts) != len(references):
         raise RecordError("weights = 'counts': no reference has a count; name their field (weights_field)")
     for ref, count in zip(references, counts, strict=True):
-        if not _is_number(count) or not 0 <= count < math.inf:
-            raise RecordError(f"weights = 'counts': {count!r} of {ref.text!r} is no number of votes; give one from 0")
+        if not _is_number(count) or not 0 <= count <= MOST_VOTES:
+            raise RecordError(
+                f"weights = 'counts': {repr(count)[:40]} of {ref.text!r} is no number of votes; give one from 0 to 2^53"
+            )
     total = math.fsum(counts)
     if references and not total:
         raise RecordError("weights = 'counts': all counts are 0; leave the record out, nobody answered it")

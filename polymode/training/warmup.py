@@ -19,6 +19,7 @@ from trl import SFTConfig, SFTTrainer
 
 from polymode import runs
 from polymode.chat import Chat
+from polymode.decoding.memory import check_memory
 from polymode.decoding.precision import compute_dtype
 from polymode.decoding.texts import opening_of
 from polymode.errors import ConfigError, UserError
@@ -107,6 +108,25 @@ def train_on(
     target = folder / "model"
     part.rename(target)
     return target
+
+
+def check_training_memory(encoder: Encoder, options: Warmup) -> str:
+    """What training takes at least, beside activations, in words.
+
+    For each weight that is 16 bytes, of the weight, its gradient and Adam's two moments in float32, and 2 more where
+    it computes in bfloat16; with LoRA 4 bytes of the weight alone.
+
+    Raises:
+        ConfigError: the machine has less.
+    """
+    model = encoder.model
+    each, advice = 4, "take a smaller model"
+    if not options.lora:
+        each = 18 if compute_dtype(options.dtype, model.name_or_path) is torch.bfloat16 else 16
+        advice = f"train adapters (--lora r=16), or {advice}"
+    n = sum(p.numel() for p in model.parameters())
+    what = "training adapters of" if options.lora else "training"
+    return f"{check_memory(model.name_or_path, n, each, what=what, advice=advice)} at least, and activations"
 
 
 def row_of(demonstration: Completion, encoder: Encoder, style: Style) -> dict[str, list[int]]:

@@ -220,3 +220,20 @@ def test_a_card_without_room_for_the_model(folder: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("transformers.PreTrainedModel.to", move)
     with pytest.raises(ConfigError, match=r"the GPU has no room for the model, whose weights take 0\.0 GB: use dtype"):
         make(folder)
+
+
+def test_a_machine_that_cannot_hold_the_weights_is_told_before_they_are_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n = sum(p.numel() for p in make(folder).model.parameters())
+
+    def not_read(*_: Any, **__: Any) -> Any:
+        raise AssertionError("the weights were read")
+
+    monkeypatch.setattr("polymode.decoding.memory.total_memory", lambda: (None, 4.0 * n))
+    make(folder)  # exactly as much as float32 needs
+    monkeypatch.setattr("polymode.generate.transformers.load_causal_lm", not_read)
+    for memory, owner in (((None, 4.0 * n - 1), "this machine"), ((4.0 * n - 1, None), "the GPU")):
+        monkeypatch.setattr("polymode.decoding.memory.total_memory", lambda memory=memory: memory)
+        with pytest.raises(ConfigError, match=rf"holding .* weights takes 0\.0 GB, and {owner} has 0\.0 GB: use dtype"):
+            make(folder)

@@ -101,6 +101,8 @@ def test_votes_in_a_field_of_their_own_and_answers_without_a_vote(tmp_path: Path
         ({"references": {"e": 0, "n": 0}}, SHARES, "all counts are 0; leave the record out"),
         ({"references": {"e": -1, "n": 3}}, SHARES, "-1 of 'e' is no number of votes"),
         ({"references": {"e": float("inf"), "n": 3}}, SHARES, "inf of 'e' is no number of votes"),
+        ({"references": {"e": 1e308, "n": 1e308}}, SHARES, r"1e\+308 of 'e' is no number of votes"),
+        ({"references": {"e": 10**400, "n": 3}}, SHARES, "10000.* of 'e' is no number of votes"),
         ({"references": ["e", "n"], "votes": [3]}, {**SHARES, "weights_field": "votes"}, "1 entries for 2 references"),
         ({"references": ["e"], "votes": ["many"]}, {**SHARES, "weights_field": "votes"}, "'many' of 'e' is no number"),
         ({"references": ["e", "n"], "votes": [3, None]}, {**SHARES, "weights_field": "votes"}, "None of 'n'"),

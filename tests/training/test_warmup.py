@@ -16,7 +16,7 @@ from polymode.generate import Generated
 from polymode.generate.transformers import TransformersGenerator
 from polymode.prompts import build_prompt, prompt_for
 from polymode.training.demonstrations import Format, Warmup, in_notation
-from polymode.training.warmup import clean_share, row_of, train_on
+from polymode.training.warmup import check_training_memory, clean_share, row_of, train_on
 from polymode.types import Completion, Example, Reference
 from polymode.warmup import Sampling, _room_of, sampled
 
@@ -79,6 +79,17 @@ def test_what_is_longer_than_the_context_is_refused(chat_model: Path, tmp_path: 
     long = Completion(Example("1", "tea " * 5000, EXAMPLE.references), SET, 2, False)
     with pytest.raises(ConfigError, match="the model reads 4096"):
         train_on([long], generator, tmp_path, Warmup(), style="brief")
+
+
+def test_a_machine_too_small_for_training_is_told_first(chat_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = TransformersGenerator(chat_model, show_progress=False)
+    n = sum(p.numel() for p in generator.model.parameters())
+    small = Warmup(dtype="float32", lora={})
+    monkeypatch.setattr("polymode.decoding.memory.total_memory", lambda: (None, 16.0 * n))
+    assert check_training_memory(generator, small).endswith("at least, and activations")
+    with pytest.raises(ConfigError, match=r"training .* weights .* has .*: train adapters \(--lora r=16\), or take"):
+        check_training_memory(generator, replace(small, dtype="bfloat16"))  # and the copies in bfloat16
+    assert "training adapters" in check_training_memory(generator, replace(small, lora={"r": 2}))
 
 
 def test_clean_share() -> None:
