@@ -16,9 +16,9 @@ from polymode import runs
 from polymode.errors import ConfigError, RecordError
 from polymode.evaluation.columns import STATUSES, ColumnStore, columns_of
 from polymode.evaluation.curves import POINTS
-from polymode.evaluation.judged import SHOW_AFTER
 from polymode.evaluation.judging import check_confidences, is_ranked, judge_completions, pool_of
 from polymode.evaluation.losses import Losses
+from polymode.evaluation.overlaps import SHOW_AFTER
 from polymode.evaluation.reduction import measured_at_once, reduce_columns
 from polymode.evaluation.stored import read_columns
 from polymode.metrics.own import METRICS

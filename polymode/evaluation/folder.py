@@ -26,9 +26,9 @@ from polymode.evaluation.columns import Columns, ColumnStore
 from polymode.evaluation.engines import engine_for
 from polymode.evaluation.evaluation import Evaluation, check_measures, measure
 from polymode.evaluation.groups import check_groups, label_of, measure_groups
-from polymode.evaluation.judged import SHOW_AFTER, compared
 from polymode.evaluation.judging import BATCH, check_confidences, is_ranked, pool_of, view_of
 from polymode.evaluation.losses import Losses
+from polymode.evaluation.overlaps import SHOW_AFTER, compared
 from polymode.evaluation.shards import JudgedShard, Shard, ShardJudge
 from polymode.uncertainty import N_BOOT
 from polymode.verifiers import QuestionVerifier, Verifier

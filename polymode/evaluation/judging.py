@@ -10,7 +10,8 @@ from tqdm import tqdm
 
 from polymode.errors import ConfigError
 from polymode.evaluation.columns import ColumnStore
-from polymode.evaluation.judged import SHOW_AFTER, CompletionJudge, with_overlaps
+from polymode.evaluation.judged import CompletionJudge
+from polymode.evaluation.overlaps import SHOW_AFTER, with_overlaps
 from polymode.policy.pooling import check_pool
 from polymode.prompts import check_k
 from polymode.rewards import Reward

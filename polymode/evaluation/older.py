@@ -15,7 +15,8 @@ from typing import Any
 
 from polymode import runs
 from polymode.errors import UserError
-from polymode.evaluation.judged import Equality, with_overlaps
+from polymode.evaluation.equality import Equality
+from polymode.evaluation.overlaps import with_overlaps
 from polymode.evaluation.sets import pools_of
 from polymode.runs import JudgedCompletion, JudgedSet
 from polymode.types import Completion, Example, Reference

@@ -16,8 +16,9 @@ import numpy as np
 from polymode import runs
 from polymode.errors import RecordError
 from polymode.evaluation.columns import Columns, columns_of
-from polymode.evaluation.judged import CompletionJudge, overlap_of
+from polymode.evaluation.judged import CompletionJudge
 from polymode.evaluation.losses import Losses
+from polymode.evaluation.overlaps import overlap_of
 from polymode.rewards import Reward
 from polymode.runs import JudgedCompletion
 from polymode.verifiers import QuestionVerifier, Verifier

@@ -10,9 +10,9 @@ from tqdm import tqdm
 
 from polymode import runs
 from polymode.evaluation.columns import ColumnStore, columns_of
-from polymode.evaluation.judged import SHOW_AFTER
 from polymode.evaluation.judging import BATCH, batches, ordered
 from polymode.evaluation.older import completed
+from polymode.evaluation.overlaps import SHOW_AFTER
 from polymode.runs import JudgedCompletion
 
 

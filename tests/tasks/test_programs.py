@@ -11,7 +11,8 @@ import pytest
 
 from polymode.errors import ConfigError
 from polymode.evaluation import evaluate
-from polymode.evaluation.judged import CompletionJudge, Equality
+from polymode.evaluation.equality import Equality
+from polymode.evaluation.judged import CompletionJudge
 from polymode.parsing import parse_answers
 from polymode.prompts import CONFIDENCE_TEXTS, build_prompt
 from polymode.sandbox import Outcome, ProgramTests, reason_unavailable
