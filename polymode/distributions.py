@@ -20,8 +20,16 @@ TARGETS: tuple[Target, ...] = get_args(Target)
 
 
 def distribution_of(example: Example) -> Mapping[str, float] | None:
-    """The question's reference distribution: its own, else what the weights of its references say; None without one."""
-    return weights_distribution(example.references) if example.distribution is None else example.distribution
+    """The question's reference distribution: its own, else what the weights of its references say; None without one.
+
+    Probabilities that sum to nearly 1, by rounding, are divided by their sum.
+    """
+    if example.distribution is None:
+        return weights_distribution(example.references)
+    total = math.fsum(example.distribution.values())
+    if total == 1 or abs(total - 1) > SUM_TOLERANCE:
+        return example.distribution
+    return {name: mass / total for name, mass in example.distribution.items()}
 
 
 def weights_distribution(references: Sequence[Reference]) -> Mapping[str, float] | None:

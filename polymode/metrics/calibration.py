@@ -102,7 +102,7 @@ def reliability_bins(q_N: ArrayLike, y_N: ArrayLike, *, n_bins: int = N_BINS) ->
     return reliability_from_sums(*_sums(q_N, y_N, width_bins, n_bins))
 
 
-def ece_from_sums(count_B: Floats, q_B: Floats, y_B: Floats) -> Floats:
+def ece_from_sums(count_B: Floats, q_B: Floats, y_B: Floats, *_: Floats) -> Floats:
     """sum_b |sum_b q - sum_b y| / n, shape (...)."""
     return ratio(np.abs(q_B - y_B).sum(-1), count_B.sum(-1))
 
@@ -112,7 +112,8 @@ def bin_gaps(count_B: Floats, q_B: Floats, y_B: Floats, *_: Floats) -> Floats:
     return ratio(q_B - y_B, count_B.sum(-1)[..., None])
 
 
-GAPS = Gaps(bin_gaps, lambda gap_R_B: np.abs(gap_R_B).sum(-1), outcomes=1)
+GAPS = Gaps(bin_gaps, lambda gap_R_B: np.abs(gap_R_B).sum(-1), outcomes=1, squares=3)
+DEBIASED_GAPS = GAPS._replace(squares=5)
 
 
 def ece(q_N: ArrayLike, y_N: ArrayLike, *, n_bins: int = N_BINS) -> float:
@@ -134,12 +135,12 @@ def ece(q_N: ArrayLike, y_N: ArrayLike, *, n_bins: int = N_BINS) -> float:
     return float(ece_from_sums(*_sums(q_N, y_N, width_bins, n_bins)))
 
 
-def pce_from_sums(count_B: Floats, q_B: Floats, y_B: Floats) -> Floats:
+def pce_from_sums(count_B: Floats, q_B: Floats, y_B: Floats, *_: Floats) -> Floats:
     """sum_b max(sum_b q - sum_b y, 0) / n, shape (...)."""
     return ratio(np.maximum(q_B - y_B, 0.0).sum(-1), count_B.sum(-1))
 
 
-GAPS_ABOVE = Gaps(bin_gaps, lambda gap_R_B: np.maximum(gap_R_B, 0.0).sum(-1), outcomes=1)
+GAPS_ABOVE = Gaps(bin_gaps, lambda gap_R_B: np.maximum(gap_R_B, 0.0).sum(-1), outcomes=1, squares=3)
 
 
 def pce(q_N: ArrayLike, y_N: ArrayLike, *, n_bins: int = N_BINS) -> float:
@@ -217,6 +218,11 @@ def debiasing_sums(count_P_B: Floats, q_P_B: Floats, y_P_B: Floats) -> tuple[Flo
     return (r_P_B * r_P_B, r_P_B * count_P_B, count_P_B**2, (count_P_B > 0).astype(float))
 
 
+def squared_counts(count_P_B: Floats, *_: Floats) -> tuple[Floats]:
+    """Of each question and bin: the noise of answers that are right together needs them (`Gaps.squares`)."""
+    return (count_P_B.astype(float) ** 2,)
+
+
 def expected_hits_error(sum_q_N: ArrayLike, hits_N: ArrayLike, k: ArrayLike, *, n_bins: int = N_BINS) -> float:
     """Calibration of whole sets: sum_b (n_b / n) |mean_b s - mean_b H|, in hits per set; NaN without sets.
 
@@ -261,4 +267,5 @@ def ece_statistic(
     """
     sums = clustered_bin_sums(q_N, y_N, bin_N, question_N, n_questions, n_bins)
     gaps = GAPS._replace(outcomes=outcomes)
-    return SumStatistic(sums, ece_from_sums, len(q_N), gaps=gaps, limits=(0.0, float(outcomes)))
+    limits = (0.0, float(outcomes))
+    return SumStatistic(sums, ece_from_sums, len(q_N), gaps=gaps, limits=limits, derive=squared_counts)

@@ -78,7 +78,7 @@ def _root_of_squares(gap_R_B: Floats) -> Floats:
 
 
 GAPS = {
-    "reliability": Gaps(_reliability_gaps, _root_of_squares, power=2, outcomes=1),
+    "reliability": Gaps(_reliability_gaps, _root_of_squares, power=2, outcomes=1, squares=4),
     "resolution": Gaps(_resolution_gaps, _root_of_squares, power=2),
 }
 """Gaps whose squares add up to a part of the Brier score."""

@@ -78,6 +78,8 @@ def within_slot(
 ) -> Statistic:
     """`auroc_within` slots, whose pairs are of different questions, too; n: answers.
 
+    A soft label has a pair with itself here, unlike there, which draws the value to 0.5 by less than 1 / n.
+
     ``keys_U`` are all values of 2 slot + q, where these answers are only some.
     """
     key_N = 2.0 * slot_N + q_N  # slot by slot, and by confidence within a slot
@@ -150,7 +152,9 @@ def beyond_slots(
         constants, _, squares = totals(*of)
         return 1 - ratio(squares, constants)
 
-    divisor = Divisor(lambda *of: totals(*of)[0], "the Brier score of the best constant per slot")
+    divisor = Divisor(
+        lambda *of: np.nan_to_num(ratio(*totals(*of)[:2])), "the Brier score of the best constant per slot"
+    )
     return SumStatistic(sums, skill_score, len(q_N), divisor=divisor, own_pairs=own_pairs)
 
 

@@ -88,20 +88,28 @@ def of_answers(answers: JudgedTable, layout: SumLayout) -> dict[str, Statistic]:
     squares_P = question_sums(question_N, scores.brier_terms(q_N, y_N), n_questions)
     brier_parts = {
         "brier" if part == "brier" else f"brier_{part}": SumStatistic(
-            (*bins, squares_P), _part_of_brier(i), len(q_N), gaps=scores.GAPS.get(part)
+            (*bins, squares_P),
+            _part_of_brier(i),
+            len(q_N),
+            gaps=scores.GAPS.get(part),
+            derive=calibration.squared_counts if part == "reliability" else None,
         )
         for i, part in enumerate(scores.BrierParts._fields)
     }
     return {
-        "ece": SumStatistic(bins, calibration.ece_from_sums, len(q_N), gaps=calibration.GAPS),
+        "ece": SumStatistic(
+            bins, calibration.ece_from_sums, len(q_N), gaps=calibration.GAPS, derive=calibration.squared_counts
+        ),
         "ece_debiased": SumStatistic(
             bins,
             calibration.debiased_ece_from_sums,
             len(q_N),
-            gaps=calibration.GAPS,
+            gaps=calibration.DEBIASED_GAPS,
             derive=calibration.debiasing_sums,
         ),
-        "pce": SumStatistic(bins, calibration.pce_from_sums, len(q_N), gaps=calibration.GAPS_ABOVE),
+        "pce": SumStatistic(
+            bins, calibration.pce_from_sums, len(q_N), gaps=calibration.GAPS_ABOVE, derive=calibration.squared_counts
+        ),
         "ece_equal_mass": calibration.ece_statistic(
             q_N, y_N, calibration.mass_bins_among(layout.q_U, layout.count_U, q_N), question_N, n_questions
         ),
@@ -199,7 +207,7 @@ def _means_over_questions(values: Mapping[Key, Floats]) -> dict[Key, Statistic]:
 
 
 def _part_of_brier(index: int) -> Callable[..., Floats]:
-    return lambda *sums: scores.brier_parts_from_sums(*sums)[index]
+    return lambda *sums: scores.brier_parts_from_sums(*sums[:4])[index]  # without what only its noise needs
 
 
 def _against_truth(q_N: Floats, y_N: Floats, p_N: Floats, question_N: Ints, n_questions: int) -> dict[str, Statistic]:

@@ -6,6 +6,7 @@ from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 
+from polymode.metrics.scores import brier_terms
 from polymode.metrics.selective import auroc_from_groups, ranking_statistic
 from polymode.metrics.skill import slot_constant, within_question
 from polymode.probe.logistic import Floats
@@ -44,7 +45,7 @@ def skill(
     for name, q_N in confidences.items():
         statistics[name, "within"] = within_question(q_N, y_N, index_N, n)
         statistics[name, "pooled"] = ranking_statistic(auroc_from_groups, q_N, y_N, index_N, n)
-        statistics[name, "brier"] = mean_of_items(index_N, (q_N - y_N) ** 2, n)
+        statistics[name, "brier"] = mean_of_items(index_N, brier_terms(q_N, y_N), n)
     statistics[CONSTANT, "brier"] = slot_constant(y_N, np.zeros_like(slot_N), index_N, n)
     statistics[SLOT_CONSTANTS, "brier"] = slot_constant(y_N, slot_N, index_N, n)
     out: dict[str, dict[str, Estimate]] = {}

@@ -140,8 +140,17 @@ def combine(
     limits: Limits = (-math.inf, math.inf),
     variances: Sequence[SeedVariance] | None = None,
 ) -> Cell:
-    """One `Cell` from the metric of several seeds; arguments as for `over_seeds`."""
+    """One `Cell` from the metric of several seeds; arguments as for `over_seeds`.
+
+    Undefined where some seed has no value, with the reason: seeds are refused for what they measured, such as a small
+    gap, so a mean over the others would be of chosen seeds.
+    """
+    reason = next((one.reason for one in seeds if one.reason), "")
+    n_defined = sum(math.isfinite(one.value) for one in seeds)
     value, low, high = over_seeds(seeds, limits, variances)
+    if 0 < n_defined < len(seeds):
+        value = low = high = math.nan
+        reason = f"{n_defined} of {len(seeds)} seeds have a value" + (f": {reason}" if reason else "")
     return Cell(
         value=value,
         low=low,
@@ -149,7 +158,7 @@ def combine(
         n=sum(one.n for one in seeds),
         n_unscored=sum(one.n_unscored for one in seeds),
         by_seed=tuple(one.value for one in seeds if math.isfinite(one.value)),
-        reason=next((one.reason for one in seeds if one.reason), ""),
+        reason=reason,
     )
 
 

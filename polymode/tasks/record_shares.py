@@ -30,8 +30,8 @@ def with_shares(values: Sequence[Any]) -> list[Any]:
     if len(values) == 1 and isinstance(values[0], Mapping) and not isinstance(values[0].get("text"), str):
         shares = values[0]
         if shares and all(is_missing(number) or _is_number(number) for number in shares.values()):
-            # The Hugging Face hub fills a key that a row does not have with None.
-            return [{"text": text, "weight": n} for text, n in shares.items() if not is_missing(n)]
+            # The Hugging Face hub fills a key that a row does not have with None. NaN is somebody's mistake.
+            return [{"text": text, "weight": n} for text, n in shares.items() if _is_number(n)]
         if shares and all(map(_is_cluster, shares.values())):
             values = list(shares.values())
     return [_reference_of(value) if _is_cluster(value) else value for value in values]

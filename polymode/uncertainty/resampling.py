@@ -145,15 +145,22 @@ def _are_whole(sums: Array) -> bool:
 
 
 def _stated_noise(gaps: Gaps, sums_1: list[Array], n: int, rng: np.random.Generator) -> Array:
-    """Sizes (R,) of the gaps of labels drawn by what was stated, binomial in each bin, whose variance is the largest.
+    """Sizes (R,) of the gaps of labels drawn by what was stated, binomial in each bin.
+
+    Answers to one question may all be right together. Where a bin has right and wrong ones, resampling whole questions
+    shows how far they are, and they are drawn one by one here. Where all are right, or all wrong, nothing shows it, so
+    the worst is assumed: n answers, n_Q of each question Q, count as n^2 / sum n_Q^2 independent ones (Kish 1965).
 
     Source: consistency resampling, Broecker & Smith 2007, doi:10.1175/WAF993.1.
     """
-    count_1_B, stated_1_B, _, *rest = sums_1
-    outcomes_1_B = np.rint(count_1_B).astype(np.int64) * gaps.outcomes
+    count_1_B, stated_1_B, true_1_B, *_ = sums_1
+    outcomes_1_B = np.rint(count_1_B) * gaps.outcomes
     p_1_B = np.clip(np.nan_to_num(ratio(stated_1_B, outcomes_1_B)), 0.0, 1.0)
-    drawn_R_B = rng.binomial(outcomes_1_B, p_1_B, (n, count_1_B.shape[1])).astype(float)
-    return gaps.size(np.nan_to_num(gaps.of(count_1_B, stated_1_B, drawn_R_B, *rest)))
+    is_alike_1_B = (np.rint(true_1_B) == 0) | (np.rint(true_1_B) == outcomes_1_B)
+    together_1_B = np.maximum(np.rint(np.nan_to_num(ratio(count_1_B**2, sums_1[gaps.squares]))), 1.0)
+    drawn_1_B = np.where(is_alike_1_B, together_1_B, outcomes_1_B)
+    share_R_B = rng.binomial(drawn_1_B.astype(np.int64), p_1_B, (n, count_1_B.shape[1])) / drawn_1_B
+    return gaps.size(np.nan_to_num(gaps.of(count_1_B, stated_1_B, share_R_B * outcomes_1_B, *sums_1[3:])))
 
 
 def _weighted(weight_R_C: Array, sums_C_S: Array, power: int = 1) -> Array:

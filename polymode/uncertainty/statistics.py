@@ -45,6 +45,8 @@ class Gaps(NamedTuple):
     """Where the first three sums of a bin are its count, its stated and its true outcomes: the most outcomes that one
     of the count can have, as one answer has one and a set K. What was stated is then a hypothesis about them, under
     which all gaps are 0, and its noise is known where resamples have none: 20 right answers of 20. 0: there is none."""
+    squares: int = 0
+    """With `outcomes`: place among the sums of those over questions of a bin's squared count."""
 
 
 class Divisor(NamedTuple):

@@ -17,10 +17,13 @@ def test_combining_seeds_keeps_each_seed_and_its_interval_includes_how_they_vary
     assert (cell.low, cell.high) == pytest.approx(expected)
 
 
-def test_an_undefined_seed_is_left_out_and_all_undefined_is_undefined():
-    undefined = Estimate(math.nan, math.nan, math.nan, 0)
-    assert combine([undefined, Estimate(0.4, 0.3, 0.5, 5)]).value == 0.4
-    assert not combine([undefined, undefined]).is_defined
+def test_a_mean_over_seeds_some_of_which_are_undefined_is_undefined_and_says_why():
+    refused, defined = Estimate(math.nan, math.nan, math.nan, 5, reason="no gap"), Estimate(0.4, 0.3, 0.5, 5)
+    cell = combine([refused, defined, refused])
+    assert not cell.is_defined and cell.by_seed == (0.4,)
+    assert cell.reason == "1 of 3 seeds have a value: no gap"
+    assert combine([refused, refused]).reason == "no gap" and not combine([refused, refused]).is_defined
+    assert combine([defined]).value == 0.4
 
 
 def test_line_of_one_seed_has_its_interval_and_of_several_their_range():
