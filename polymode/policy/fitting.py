@@ -11,8 +11,9 @@ for any model and any confidences, however poor. The guarantees:
   test, fitting refuses.
 - ``both``: the first two at once, each on a test part of its own. The sets are those of questions that get no ANSWER.
 - ``conformal``: every usable question gets a set, and the rate of sets without a right answer is at most alpha **on
-  average** over calibrations; for one calibration it may be higher. Nothing can be left out, so fitting refuses unless
-  the design part proves, at level delta, that all K answers miss rarely enough (`thresholds.conformal`).
+  average** over test parts, with probability 1 - delta over the design part; for one calibration it may be higher.
+  Nothing can be left out, so fitting refuses unless the design part proves, at level delta, that all K answers miss
+  rarely enough (`thresholds.conformal`).
 
 **Groups.** Questions may be told apart by a field (a class of risk). Each group is then split, tested and given
 thresholds by itself, with its own alpha, target and rules; what cannot be promised for a group is left out, noted, and

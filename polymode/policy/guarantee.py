@@ -27,7 +27,7 @@ class Guarantee:
     """Guaranteed largest failure rate."""
     delta: float | None
     """Probability, over the draw of the calibration records, that the guarantee fails; conformal: that the full set
-    misses more often than alpha. None in conformal policies of older versions, whose full set was not tested."""
+    misses more often than ``bound``. None in conformal policies of older versions, whose full set was not tested."""
     threshold: float
     """The chosen threshold."""
     bound: float

@@ -127,22 +127,22 @@ def learn_then_test(
 def conformal(design: View, test: View, alpha: float, delta: float, *, who: str = "") -> Guarantee:
     """The lowest threshold, every usable question being offered a set, whose sets miss rarely enough on average.
 
-    Conformal risk control bounds the average over calibrations only if the full set, all K answers, misses with a rate
-    m of at most alpha: refusing the calibrations in which it seems to miss more often would leave, where m is above
-    alpha, the lucky ones alone, each of which misses at m or more. So the design part tests that first, and chooses
-    nothing else here. Then
+    Conformal risk control promises alpha where the safest choice keeps *every* record's loss at alpha or below. The
+    full set, all K answers, misses some records whatever is chosen, with a rate m: where m is near alpha, lucky test
+    parts lower the threshold and unlucky ones cannot raise it, so the mean comes out above alpha. The theorem's proof
+    then gives, with B the full sets among n + 1 records that miss, and j / (n + 1) in place of alpha as the level,
 
-        m > alpha:   a policy comes about with probability at most delta;
-        m <= alpha:  E[rate | a policy comes about] <= alpha,
+        E[rate] <= E[max(j, B)] / (n + 1),    B ~ Binomial(n + 1, m)
 
-    the second because the two parts are independent and the threshold k, which offers all answers, is always there to
-    fall back on.
+    The level is the largest for which the right side is at most alpha at m = U, the Clopper-Pearson limit of m from the
+    design part, of which the test part is independent; where U is above alpha there is none, and fitting refuses. So
+    with probability 1 - delta over the design part the rate is at most alpha on average over test parts.
 
     Args:
         design: records that test the full set.
         test: records that the threshold is chosen on.
         alpha: largest rate of sets without a right answer.
-        delta: probability that the full set passes its test although it misses more often.
+        delta: probability that the full set misses more often than U.
         who: as for `learn_then_test`.
 
     Raises:
@@ -157,7 +157,8 @@ def conformal(design: View, test: View, alpha: float, delta: float, *, who: str 
         )
     n_design = int(design.eligible.sum())
     missed = int((design.eligible & (design.first_right == k)).sum())
-    if upper_limit(missed, n_design, delta) > alpha:
+    limit = upper_limit(missed, n_design, delta)
+    if limit > alpha:
         raise ConfigError(
             f"alpha = {alpha:g} cannot be promised for every question: even all k = {k} answers hold no right one for "
             f"{missed} of {n_design} (of {len(design.top)} records of the design part), which does not prove a rate of "
@@ -167,18 +168,18 @@ def conformal(design: View, test: View, alpha: float, delta: float, *, who: str 
     steps: Ints = np.arange(1, round(k / STEP) + 1)
     thresholds: Floats = np.round(steps * STEP, 10)
     failed = _missing(test, thresholds)
-    is_low = conformal_level(failed, n) <= alpha
+    is_low = conformal_level(failed, n) <= safe_level(alpha, limit, n)
     first = int(np.argmax(is_low)) if is_low.any() else len(thresholds) - 1
     return Guarantee(
         decision="offer_set",
-        statement=f"Each question{who} with a usable completion gets a set. On average over calibrations, at most "
-        f"{alpha:.4g} of these sets contain no right answer; for this one calibration the share may be higher, but not "
-        f"that of the sets of all {k} answers: with probability at least {1 - delta:g} it is at most {alpha:.4g}.",
+        statement=f"Each question{who} with a usable completion gets a set. With probability at least {1 - delta:g} "
+        f"over the first part of the calibration records, at most {alpha:.4g} of these sets, on average over the "
+        "second part, contain no right answer; for this one calibration the share may be higher.",
         method="conformal",
         alpha=alpha,
         delta=delta,
         threshold=float(thresholds[first]),
-        bound=upper_limit(missed, n_design, delta),
+        bound=limit,
         n=len(test.top),
         n_shown=n,
         n_failed=int(failed[first]),
@@ -255,6 +256,20 @@ def conformal_level(failed: Ints, n: int) -> Floats:
     Source: Angelopoulos et al. 2022, Conformal Risk Control, https://arxiv.org/abs/2208.02814, theorem 1 with B = 1.
     """
     return (failed + 1) / (n + 1)
+
+
+def safe_level(alpha: float, limit: float, n: int) -> float:
+    """The largest j / (n + 1) with E[max(j, B)] <= alpha (n + 1) for B ~ Binomial(n + 1, limit); 0 if that is none.
+
+    Args:
+        alpha: what the mean rate must not exceed.
+        limit: the rate of failures that no threshold avoids, at most alpha.
+        n: records that the threshold is chosen on.
+    """
+    above_J = binom.sf(np.arange(n + 1), n + 1, limit)  # P(B > j); E[max(j, B)] = j + sum over i >= j of P(B > i)
+    mean_J = np.arange(n + 1) + np.cumsum(above_J[::-1])[::-1]
+    is_safe_J = mean_J <= alpha * (n + 1) * (1 + 1e-12)
+    return float(np.flatnonzero(is_safe_J)[-1] / (n + 1)) if is_safe_J.any() else 0.0
 
 
 def records_to_conform(alpha: float) -> int:

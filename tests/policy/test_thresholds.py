@@ -1,5 +1,7 @@
 """Exact tests and limits, by hand and against scipy and MAPIE."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -63,6 +65,14 @@ def test_p_values_and_conformal_levels_are_those_of_mapie() -> None:
     losses = np.arange(64)[:, None] < np.array([30, 7, 2, 0])  # (records, thresholds)
     _, level = methods.get_r_hat_plus(losses.astype(float), np.arange(4.0), "crc", None, None, None)
     assert thresholds.conformal_level(losses.sum(axis=0), 64) == pytest.approx(level)
+
+
+@pytest.mark.parametrize(("alpha", "limit", "n"), [(0.2, 0.15, 40), (0.1, 0.1, 30), (0.3, 0.05, 7), (0.25, 0.249, 90)])
+def test_the_safe_level_is_the_largest_whose_mean_is_at_most_alpha(alpha: float, limit: float, n: int) -> None:
+    b = np.arange(n + 2)
+    mass = np.array([math.comb(n + 1, int(i)) * limit**i * (1 - limit) ** (n + 1 - i) for i in b])
+    safe = [j for j in range(n + 1) if (np.maximum(j, b) * mass).sum() <= alpha * (n + 1) * (1 + 1e-12)]
+    assert thresholds.safe_level(alpha, limit, n) == max(safe) / (n + 1)
 
 
 def test_a_fixed_sequence_of_tests_is_that_of_mapie() -> None:
