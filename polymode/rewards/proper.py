@@ -33,6 +33,7 @@ from functools import lru_cache
 from math import fsum, hypot, log
 from typing import Any
 
+from polymode.errors import ConfigError
 from polymode.plugins import Entry, Registry
 
 SCORES: Registry[Any] = Registry(
@@ -44,7 +45,8 @@ SCORES: Registry[Any] = Registry(
         "other": Entry("polymode.rewards.proper:other_loss", 'log score of the set and "none of these"'),
     },
 )
-"""Proper scores by name. One of your own is a function of q and y, of single answers, with values from 0 to 1."""
+"""Proper scores by name. One of your own is a function of q and y, of single answers, with values from 0 to 1;
+`check_proper` looks whether it is one."""
 
 CLIP = 0.01
 """ε, least probability that the log scores tell from 0."""
@@ -78,6 +80,33 @@ def soft_loss(loss: Callable[[float, float], float], q: float, w: float) -> floa
 
 loss_of = lru_cache(maxsize=64)(SCORES.load)
 """The loss of a single answer by the name of its score, which is looked up for every completion."""
+
+
+@lru_cache(maxsize=64)
+def check_proper(name: str) -> None:
+    """Refuse a score of single answers under which something else than the honest confidence is best.
+
+    Looked at for p = 0.05, 0.10, ..., 0.95 and confidences q = 0, 0.01, ..., 1. A score that fails on them is left to
+    scoring, which says on what.
+
+    Raises:
+        ConfigError: at one of them p S(q, 1) + (1 - p) S(q, 0) is less than at q = p.
+    """
+    loss, grid = loss_of(name), [step / 100 for step in range(101)]
+    try:
+        right_Q, wrong_Q = ([float(loss(q, y)) for q in grid] for y in (1, 0))
+    except Exception:
+        return
+    for at in range(5, 100, 5):
+        p = grid[at]
+        expected_Q = [p * right + (1 - p) * wrong for right, wrong in zip(right_Q, wrong_Q, strict=True)]
+        best = min(range(101), key=expected_Q.__getitem__)
+        if expected_Q[best] < expected_Q[at] - 1e-9:
+            raise ConfigError(
+                f"confidence_score = {name!r} is not proper: for an answer that is right with probability {p:g} it is "
+                f"best to state {grid[best]:g}, so training would teach confidences that are not honest; use "
+                "brier, log or spherical, or a proper score of your own"
+            )
 
 
 def other_loss(confidences: Sequence[float], labels: Sequence[float]) -> float:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from polymode.errors import ConfigError, one_of
 from polymode.rewards.coverage import AGGREGATIONS
-from polymode.rewards.proper import SCORES
+from polymode.rewards.proper import SCORES, check_proper
 
 PRESETS = ("paper", "released")
 CONFIDENCES = ("independent", "exclusive")
@@ -49,6 +49,8 @@ class Reward:
         for name, allowed in (("preset", PRESETS), ("coverage", AGGREGATIONS), ("confidences", CONFIDENCES)):
             one_of(name, getattr(self, name), allowed)
         SCORES.load(self.confidence_score)
+        if self.confidence_score != "other":
+            check_proper(self.confidence_score)
         weights = ("coverage_weight", "confidence_weight", "exclusive_penalty", "repeat_penalty", "format_weight")
         for name in (*weights, "coverage_alpha", "tolerance"):
             if not _is_finite(value := getattr(self, name)) or value < 0:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from hashlib import sha256
 from typing import Any, Literal, overload
 
@@ -65,6 +64,9 @@ class TrainingRows(Sequence[Row]):
         self.n_reading = self._size or BLOCK
         """Rows after which a finite task begins anew, or the next block is drawn."""
         self._readings: dict[int, _Reading] = {}
+        self._keys: set[int] = set()
+        """Hashes of the questions of all blocks so far, for `_firsts`."""
+        self._first_places: list[frozenset[int]] = []
         # A column stands in all rows or in none.
         self._has_soft = any(example.target == "distribution" for example in self._reading(0).examples)
 
@@ -110,6 +112,17 @@ class TrainingRows(Sequence[Row]):
             self._readings[number] = _Reading(examples, ks_N)
         return self._readings[number]
 
+    def _firsts(self, number: int) -> frozenset[int]:
+        """Places in a reading whose question stands nowhere before, under no id; also in a task without an end."""
+        if self._size is not None and number:  # the first reading had every question of a finite task
+            return frozenset()
+        for block in range(len(self._first_places), number + 1):
+            keys = [hash(question_key(one.question, one.id)) for one in self._reading(block).examples]
+            first_of = {key: place for place, key in reversed(list(enumerate(keys))) if key not in self._keys}
+            self._keys.update(first_of)
+            self._first_places.append(frozenset(first_of.values()))
+        return self._first_places[number]
+
     def _row(self, place: int) -> Row:
         number, index = divmod(place, self.n_reading)
         reading, recipe = self._reading(number), self._recipe
@@ -125,8 +138,7 @@ class TrainingRows(Sequence[Row]):
             soft = example.target == "distribution"
             row |= {"target": example.target, "distribution": json.dumps(distribution_of(example)) if soft else ""}
         if recipe.confidence_questions != "all":
-            # Questions without an end are drawn anew in each block, so every visit is the first.
-            is_first = self._size is None or (number == 0 and index in reading.firsts)
+            is_first = recipe.confidence_questions == "first" and index in self._firsts(number)
             row[LEARNS] = learns(recipe, question_key(example.question, row["question_id"]), is_first=is_first)
         return row | ({"k": k} if recipe.k_choices else {})
 
@@ -137,14 +149,6 @@ class _Reading:
 
     examples: Sequence[Example]
     ks_N: list[int]
-
-    @cached_property
-    def firsts(self) -> frozenset[int]:
-        """Places of the examples whose question does not stand in front of them already, under another id."""
-        first_of: dict[str, int] = {}
-        for place, example in enumerate(self.examples):
-            first_of.setdefault(question_key(example.question, example.id), place)
-        return frozenset(first_of.values())
 
 
 def question_key(question: str, question_id: str) -> str:

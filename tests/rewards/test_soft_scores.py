@@ -176,8 +176,17 @@ def test_slots_have_the_verdict_for_coverage_and_the_mass_for_confidence() -> No
         assert slots.confidence_NK.sum() == pytest.approx(one.terms[name])
 
 
-def test_a_score_of_ones_own_that_is_not_proper_leaves_the_set_unscored() -> None:
-    one = scored(("cold",), (0.0,), Reward(confidence_score=f"{__name__}:absolute"))
+@pytest.mark.parametrize(("name", "p", "best"), [("absolute", 0.05, 0.0), ("cubed", 0.05, 0.19)])
+def test_a_score_of_ones_own_that_is_not_proper_is_refused(name: str, p: float, best: float) -> None:
+    # p q^3 is least against (1 - p) where q / (1 - q) = sqrt(p / (1 - p)): 0.1866 at p = 0.05.
+    with pytest.raises(
+        ConfigError, match=rf"{name}' is not proper: .* right with probability {p:g} it is best to state {best:g}"
+    ):
+        Reward(confidence_score=f"{__name__}:{name}")
+
+
+def test_a_score_that_is_not_proper_off_the_grid_leaves_the_set_unscored() -> None:
+    one = scored(("cold",), (1 / 3,), Reward(confidence_score=f"{__name__}:dented"))
     assert one.total is None
     assert "least where q is the label" in one.judgement.faults[0]
     fine = scored(("cold",), (1.0,), Reward(confidence_score=f"{__name__}:squared"))
@@ -187,6 +196,16 @@ def test_a_score_of_ones_own_that_is_not_proper_leaves_the_set_unscored() -> Non
 def absolute(q: float, y: float) -> float:
     """Not proper: at w = .3 the bold 0 is better than .3."""
     return abs(q - y)
+
+
+def cubed(q: float, y: float) -> float:
+    """Not proper either, though both verdicts have a part in the best q."""
+    return abs(q - y) ** 3
+
+
+def dented(q: float, y: float) -> float:
+    """Proper but near one third, which no grid of hundredths meets."""
+    return (q - y) ** 2 - 0.05 * (abs(q - 1 / 3) < 0.001)
 
 
 def squared(q: float, y: float) -> float:

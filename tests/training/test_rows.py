@@ -109,6 +109,33 @@ def test_a_task_without_an_end_is_drawn_in_blocks() -> None:
     assert rows[2]["question"] == first[2].question  # backwards too
 
 
+class Endless(Drinks):
+    """A task without an end that draws from few questions."""
+
+    def examples(self, split: Split, n: int | None = None, *, seed: int = 0) -> Sequence[Example]:
+        del split
+        if n is None:
+            raise ConfigError("n = None: say how many")
+        return [Example(f"{seed}-{i}", f"drink {(7 * i + seed) % self.size}", ()) for i in range(n)]
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_task_without_an_end_repeats_questions_too(monkeypatch: pytest.MonkeyPatch, backwards: bool) -> None:
+    monkeypatch.setattr("polymode.training.rows.BLOCK", 8)
+    recipe = Recipe(
+        max_steps=12, questions_per_step=4, credit="expected", confidence_questions="first", num_generations=2
+    )
+    rows = TrainingRows(recipe, Endless(23), conversational=False)  # type: ignore[arg-type]
+    places = range(len(rows))[:: -1 if backwards else 1]  # a resumed run begins anywhere
+    read = {place: rows[place] for place in places}
+    visits: dict[str, list[str]] = {}
+    for place in range(len(rows)):
+        visits.setdefault(read[place]["question"], []).append(read[place]["learns"])
+    assert len(rows) == 48 and len(visits) > 8  # more than one block has
+    assert all(of_one == ["both"] + ["answers"] * (len(of_one) - 1) for of_one in visits.values())
+    assert any(len(of_one) > 1 for of_one in visits.values())
+
+
 def test_a_task_without_training_questions_is_refused() -> None:
     with pytest.raises(ConfigError, match="has no training examples"):
         TrainingRows(Recipe(max_steps=1), Drinks(0), conversational=False)  # type: ignore[arg-type]
