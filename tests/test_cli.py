@@ -618,12 +618,12 @@ def test_calibrate_writes_a_policy_and_says_what_it_promises(
     assert json.loads((tmp_path / "p.json").read_text())["offer_at"] == 0.01
 
 
-def grouped_folder(folder: Path, n: int = 240, wrong: int = 0) -> Path:
+def grouped_folder(folder: Path, n: int = 240, wrong: int = 0, first: int = 0) -> Path:
     """Questions of two classes; one in ``wrong`` of the class low is answered wrongly with the same confidence."""
     text = "<answer>flu</answer><confidence>0.9</confidence>"
     folder.mkdir()
     rows = []
-    for i in range(n):
+    for i in range(first, first + n):
         risk = "low" if i % 3 else "red flag"
         right = "flu" if risk != "low" or not wrong or i % wrong else "gout"
         meta = {"risk": risk, "ward": i % 2}
@@ -656,10 +656,17 @@ def test_groups_have_their_own_alpha_and_a_policy_is_checked_on_new_labels(
     same = grouped_folder(tmp_path / "same")
     assert main(["calibrate", str(same), "--check", str(out), *stated]) == 2
     assert "is what the policy was calibrated on" in capsys.readouterr().err
-    good, bad = grouped_folder(tmp_path / "new", n=300), grouped_folder(tmp_path / "bad", n=300, wrong=4)
+    judged = same / "judged.jsonl"
+    judged.write_text(judged.read_text(encoding="utf-8") + "\n", encoding="utf-8")  # another file, the same questions
+    assert main(["calibrate", str(same), "--check", str(out), *stated]) == 2
+    assert "the policy was calibrated on all of its 240 questions" in capsys.readouterr().err
+    assert len(policy.known_questions) == 240
+    good = grouped_folder(tmp_path / "new", n=330, first=210)
+    bad = grouped_folder(tmp_path / "bad", n=300, wrong=4, first=300)
     capsys.readouterr()
     assert main(["calibrate", str(good), "--check", str(out), *stated]) == 0
     printed = capsys.readouterr().out
+    assert "330 questions, sets of 1" in printed and "30 questions left out: the policy was calibrated on" in printed
     assert "low, answer, at most 0.08: 0 of 200 shown (200 new questions)" in printed and "it holds" in printed
     assert "not of what the policy was calibrated on" not in printed
     assert main(["calibrate", str(bad), "--check", str(out)]) == 1

@@ -43,7 +43,8 @@ def check_policy(
 
     Raises:
         DataNotFoundError: no judged.jsonl.
-        ConfigError: the labels are those that the policy was fitted to; as `check_guarantees`.
+        ConfigError: the labels, or all of their questions, are those that the policy was fitted to; as
+            `check_guarantees`.
         RecordError: as `read_judged`.
     """
     path = runs.judged_path(fresh)
@@ -53,8 +54,20 @@ def check_policy(
             f"{path} is what the policy was calibrated on, and says nothing new about it: judge other questions"
         )
     pool = 1 if policy.conditions is None else policy.conditions.pool
-    judged = read_judged(path, equality=policy.equality, by=policy.by, pool=pool)
-    notes = ["; ".join(notes_on(judged)), *warnings_on(judged)]
+    read = read_judged(path, equality=policy.equality, by=policy.by, pool=pool)
+    judged = read.without(policy.known_questions)
+    notes = ["; ".join(notes_on(read)), *warnings_on(read)]
+    if n_known := len(read.records) - len(judged.records):
+        if not len(judged.records):
+            raise ConfigError(
+                f"{path}: the policy was calibrated on all of its {n_known:,} questions, so it says nothing new about "
+                "it: judge other questions"
+            )
+        notes.append(f"{n_known:,} questions left out: the policy was calibrated on them")
+    if not policy.questions:
+        notes.append(
+            "note: the policy does not record which questions it was calibrated on; there must be none of them"
+        )
     if policy.conditions is not None:
         now = recorded_conditions(path, conditions)
         differences = list(policy.conditions.differences(now and replace(now, pool=pool)))

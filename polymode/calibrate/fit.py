@@ -15,6 +15,7 @@ from polymode.policy.calibration import Calibration
 from polymode.policy.deciding import Same
 from polymode.policy.fitting import fit_policy
 from polymode.policy.inputs import ALPHA, LEAST
+from polymode.policy.policy import DIGITS
 from polymode.policy.thresholds import upper_limit
 
 
@@ -64,7 +65,9 @@ def calibrate(
         date=date,
     )
     recorded = recorded_conditions(path, conditions, judged.records)
-    return replace(policy, conditions=recorded and replace(recorded, pool=max(pool, recorded.pool))), judged
+    recorded = recorded and replace(recorded, pool=max(pool, recorded.pool))
+    questions = "".join(sorted({digest[:DIGITS] for digest in judged.questions if digest}))
+    return replace(policy, conditions=recorded, questions=questions), judged
 
 
 def summary(policy: Policy, judged: Judged) -> str:

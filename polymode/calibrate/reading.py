@@ -7,16 +7,19 @@ fingerprint.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
 
 from polymode import runs
 from polymode.errors import ConfigError, RecordError, VerifierFault
 from polymode.fingerprints import near_repeats, same_question
 from polymode.policy.deciding import Same
 from polymode.policy.deciding import equality as equality_of
-from polymode.policy.policy import group_name
+from polymode.policy.policy import DIGITS, group_name
 from polymode.policy.pooling import check_pool, pool_answers
 from polymode.policy.records import JudgedSet, Records
 from polymode.runs import JudgedCompletion
@@ -54,6 +57,15 @@ class Judged:
     """Group of each record, where they are told apart."""
     n_not_random: int = 0
     """Lines of a review queue that were left out, because their questions were no random ones."""
+    questions: tuple[str, ...] = ()
+    """Digest of each record's question, "" where its line has no fingerprint."""
+
+    def without(self, digests: Collection[str]) -> Judged:
+        """Without the records whose question's digest begins with one of these."""
+        rows = [i for i, one in enumerate(self.questions) if not one or one[:DIGITS] not in digests]
+        labels = tuple(self.labels[i] for i in rows) if self.labels else ()
+        questions = tuple(self.questions[i] for i in rows)
+        return replace(self, records=self.records.at(np.array(rows, dtype=int)), labels=labels, questions=questions)
 
 
 def read_judged(path: Path, *, equality: str = "text", same: Same | None = None, by: str = "", pool: int = 1) -> Judged:
@@ -126,6 +138,7 @@ def read_judged(path: Path, *, equality: str = "text", same: Same | None = None,
         near=tuple((lines[a].id, lines[b].id) for a, b in near_repeats([one.question or "" for one in lines])),
         labels=_labels(lines, by) if by else (),
         n_not_random=n_not_random,
+        questions=tuple(name if is_text else "" for name, is_text in questions),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
@@ -23,6 +24,8 @@ RISK = "risk"
 """Name of the field by which questions are told apart by their risk."""
 RISKS = ("normal", "high")
 """Classes of risk that a policy without classes of its own knows."""
+DIGITS = 8
+"""Hexadecimal digits by which a policy knows a calibration question: one in 4 billion others has the same."""
 MAX_NAME = 100
 """Longest name of a group."""
 
@@ -59,6 +62,9 @@ class Policy:
     """What the calibration could not promise, and why."""
     conditions: Conditions | None = None
     """What the guarantees were fitted on; they hold for nothing else. None where that is not known."""
+    questions: str = ""
+    """Beginnings of the digests of the calibration questions, `DIGITS` each, in a row: labels of these are no new
+    evidence (`polymode calibrate --check`). Empty where that is not known."""
 
     def __post_init__(self) -> None:
         one_of("when_malformed", self.when_malformed, MALFORMED)
@@ -81,6 +87,10 @@ class Policy:
         for name in ("by", "note"):
             if not isinstance(getattr(self, name), str):
                 raise ConfigError(f"{name} = {getattr(self, name)!r} is not allowed: give a text")
+        if not isinstance(self.questions, str) or not re.fullmatch(rf"([0-9a-f]{{{DIGITS}}})*", self.questions):
+            raise ConfigError(
+                f"questions: {self.questions!r:.40} is not allowed: give {DIGITS} digits of each, or none"
+            )
         self._check_groups()
         rules = self.digest() if self.guarantees else ""
         if any(guarantee.rules != rules for guarantee in self.guarantees):
@@ -145,6 +155,11 @@ class Policy:
         return [(name, guarantee) for name, part in parts.items() for guarantee in part.guarantees]
 
     @property
+    def known_questions(self) -> frozenset[str]:
+        """Beginnings of the digests of the calibration questions."""
+        return frozenset(self.questions[i : i + DIGITS] for i in range(0, len(self.questions), DIGITS))
+
+    @property
     def inputs(self) -> InputCheck | None:
         """What tells questions unlike those of the calibration; None where nothing does."""
         return None if self.conditions is None else self.conditions.inputs
@@ -199,7 +214,7 @@ class Policy:
         return Policy(**values)
 
 
-_LATER = ("by", "groups", "note", "conditions")
+_LATER = ("by", "groups", "note", "conditions", "questions")
 """Fields that files of older versions lack; written only where they say something."""
 _NEEDED = tuple(one.name for one in fields(Guarantee) if one.name != "n_repeats")
 """Fields that a guarantee had from the beginning."""
