@@ -2,7 +2,9 @@
 
 Answers to one question resemble each other, so folds are of whole questions: an answer is never predicted from another
 one to its question. Held-out logits carry no intercept: that of a fold is high where the held-out labels are low, which
-would make an uninformative probe look worse than chance. Their level comes last (`polymode.probe.levels`).
+would make an uninformative probe look worse than chance. Their level comes last (`polymode.probe.levels`), from the
+other folds too, as do the penalty and the layer: chosen on the labels that they are then measured on, a probe of noise
+would look better than the slot's number.
 """
 
 from __future__ import annotations
@@ -14,8 +16,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from polymode.errors import ConfigError, RecordError
+from polymode.probe.levels import Levels, fit_levels, levels_of_folds
 from polymode.probe.logistic import Floats, Standardised, penalised_path, standardise
-from polymode.probe.probe import Ints, Probe, ProbeFit, levelled, log_loss, slot_rates
+from polymode.probe.probe import Ints, Probe, ProbeFit, log_losses, slot_rates
 
 PENALTIES = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
 """Penalties that are tried, falling; at the first almost nothing but the direction between the means is left."""
@@ -34,12 +37,13 @@ def cross_fitted(
     folds: int = FOLDS,
     seed: int = 0,
 ) -> Floats:
-    """Probability that each answer is right, from a probe that never saw its question; shape (N,), mean that of y.
+    """Probability that each answer is right, from a probe that never saw its question; shape (N,).
 
         p_i = sigmoid(a z_i + b_slot(i)),    z_i = x_i . w without the fold of i's question
 
-    w minimises the penalised cross-entropy (`polymode.probe.logistic`), the penalty the held-out log loss; a and b come
-    from the held-out logits (`polymode.probe.levels`), so that the mean of p equals the mean of y in every slot.
+    w minimises the penalised cross-entropy (`polymode.probe.logistic`), the penalty the held-out log loss of the other
+    folds; a and b come from their held-out logits (`polymode.probe.levels`), so that the mean of p is about that of y
+    in every slot. (The weights behind those logits saw i's question: that much of its label reaches a and b.)
 
     Args:
         features_NF: hidden states, shape (N, F).
@@ -60,8 +64,10 @@ def cross_fitted(
     features_NF, y_N, slots_N = _checked(features_NF, y_N, question_N, slot_N)
     fold_N = folds_of(question_N, folds, seed)
     _, _, z_NP = _held_out(standardise(features_NF), y_N, fold_N, penalties)
-    fits = [levelled(z_N, y_N, None if slot_N is None else slots_N) for z_N in z_NP.T]
-    return min(fits, key=lambda fit: fit[2])[1]
+    own_slot_N = None if slot_N is None else slots_N
+    levels = [levels_of_folds(z_N, y_N, own_slot_N, fold_N) for z_N in z_NP.T]
+    of_penalty = [_predicted(z_N, own_slot_N, own, fold_N) for z_N, own in zip(z_NP.T, levels, strict=True)]
+    return _chosen_elsewhere(np.stack(of_penalty), y_N, fold_N)
 
 
 def fit_probe(
@@ -78,6 +84,9 @@ def fit_probe(
     model: str = "",
 ) -> ProbeFit:
     """The probe of the layer and penalty with the least held-out log loss, fitted to all answers.
+
+    Its ``log_loss`` is of choices that were made without each fold in turn, so that the many which are compared do not
+    make it look better than it is.
 
     Args:
         features_NLF: hidden states, shape (N, layers, F).
@@ -101,21 +110,26 @@ def fit_probe(
     own_slot_N = slots_N if has_slots else None
     fold_N = folds_of(questions_N, folds, seed)
     best: tuple[Any, ...] = ()
-    losses_LP = np.empty((len(layers), len(penalties)))
+    losses_LP, p_LPN = np.empty((len(layers), len(penalties))), np.empty((len(layers), len(penalties), len(y_N)))
     for row, layer in enumerate(layers):
         features_NF, _, _ = _checked(features_NLF[:, row], y_N, questions_N, slot_N)
         x = standardise(features_NF)
         order, weights_DJ, z_NP = _held_out(x, y_N, fold_N, penalties, with_all=True)
         for place, penalty in enumerate(order):
-            levels, p_N, loss = levelled(z_NP[:, place], y_N, own_slot_N)
-            losses_LP[row, place] = loss
+            z_N = z_NP[:, place]
+            levels = levels_of_folds(z_N, y_N, own_slot_N, fold_N)
+            p_LPN[row, place] = _predicted(z_N, own_slot_N, levels, fold_N)
+            loss = losses_LP[row, place] = log_losses(p_LPN[row, place], y_N).mean()
             if not best or loss < best[0]:
-                best = loss, layer, penalty, x.mean_F, x.scale_F, x.axes_FD @ weights_DJ[place], levels, p_N
-    loss, layer, penalty, mean_F, scale_F, weights_FJ, levels, p_N = best
-    rate_K = slot_rates(y_N, slots_N)
+                all_levels = *levels, fit_levels(z_N, y_N, own_slot_N)
+                best = loss, layer, penalty, x.mean_F, x.scale_F, x.axes_FD @ weights_DJ[place], all_levels
+    _, layer, penalty, mean_F, scale_F, weights_FJ, levels_J = best
     fold_of = {question: int(fold) for question, fold in zip(questions_N, fold_N, strict=True)}
-    by_slot = log_loss(rate_K[slots_N], y_N)
-    parts = (mean_F, scale_F, weights_FJ, fold_of, levels, rate_K)
+    zeros_N = np.zeros(len(y_N))
+    by_slot_N = _predicted(zeros_N, slots_N, levels_of_folds(zeros_N, y_N, slots_N, fold_N), fold_N)
+    p_N = _chosen_elsewhere(p_LPN.reshape(-1, len(y_N)), y_N, fold_N)
+    loss, by_slot = (float(log_losses(x_N, y_N).mean()) for x_N in (p_N, by_slot_N))
+    parts = (mean_F, scale_F, weights_FJ, fold_of, levels_J, slot_rates(y_N, slots_N))
     return ProbeFit(Probe(layer, penalty, *parts, len(y_N), loss, by_slot, model), p_N, losses_LP)
 
 
@@ -153,6 +167,24 @@ def _held_out(
     each_N = np.arange(len(y_N))
     z_NP = np.stack([(x.scores_ND @ weights_DJ)[each_N, fold_N] for weights_DJ in weights], 1)
     return order, weights, z_NP
+
+
+def _predicted(z_N: Floats, slot_N: Ints | None, levels: Sequence[Levels], fold_N: Ints) -> Floats:
+    """Probabilities of held-out logits, by levels without each answer's fold."""
+    p_N = np.empty(len(z_N))
+    for fold, of_fold in enumerate(levels):
+        own_N = fold_N == fold
+        p_N[own_N] = of_fold(z_N[own_N], None if slot_N is None else slot_N[own_N])
+    return p_N
+
+
+def _chosen_elsewhere(p_CN: Floats, y_N: Floats, fold_N: Ints) -> Floats:
+    """Of each fold the probabilities (N,) of that candidate which has the least log loss on the other folds."""
+    loss_CN, p_N = log_losses(p_CN, y_N), np.empty(len(y_N))
+    for fold in range(int(fold_N.max()) + 1):
+        own_N = fold_N == fold
+        p_N[own_N] = p_CN[int(np.argmin(loss_CN[:, ~own_N].sum(1)))][own_N]
+    return p_N
 
 
 def _checked(

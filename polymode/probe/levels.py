@@ -1,4 +1,4 @@
-"""From held-out logits to probabilities whose mean is that of the labels, slot by slot (layer L2)."""
+"""From held-out logits to probabilities with a level of their own in each slot (layer L2)."""
 
 from __future__ import annotations
 
@@ -72,3 +72,21 @@ def fit_levels(z_N: Floats, y_N: Floats, slot_N: Ints | None = None) -> Levels:
     options = {"maxiter": 1000, "gtol": 1e-10, "ftol": 1e-16}
     fit = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
     return Levels(float(fit.x[0]) / spread if spread > 1e-12 else 0.0, np.where(count_K > 0, fit.x[1:], np.nan))
+
+
+def levels_of_folds(z_N: Floats, y_N: Floats, slot_N: Ints | None, fold_N: Ints) -> list[Levels]:
+    """`fit_levels` without each fold in turn, so that no level knows a label that it is applied to.
+
+    A slot whose labels all lie in one fold gets the level of all slots there.
+    """
+    out: list[Levels] = []
+    for fold in range(int(fold_N.max()) + 1):
+        other_N = fold_N != fold
+        levels = fit_levels(z_N[other_N], y_N[other_N], None if slot_N is None else slot_N[other_N])
+        if slot_N is not None and not set(slot_N.tolist()) <= set(slot_N[other_N].tolist()):
+            width = int(slot_N.max()) + 1 - len(levels.intercept_K)
+            intercept_K = np.append(levels.intercept_K, np.full(width, np.nan))
+            shared = fit_levels(z_N[other_N], y_N[other_N]).intercept_K[0]
+            levels = Levels(levels.slope, np.where(np.isnan(intercept_K), shared, intercept_K))
+        out.append(levels)
+    return out

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polymode.errors import RecordError
-from polymode.probe.levels import Levels, fit_levels
+from polymode.probe.levels import Levels
 from polymode.probe.logistic import Floats
 
 Ints = NDArray[Any]
@@ -30,15 +30,16 @@ class Probe:
     """Weights without each of the J - 1 folds, then of all questions; of standardised features."""
     fold_of: Mapping[str, int]
     """Fold of each question that it was fitted to, by the question's text: it is predicted without that fold."""
-    levels: Levels
+    levels_J: tuple[Levels, ...]
+    """Levels that go with each column of the weights: without each fold, then of all questions."""
     slot_rate_K: Floats
     """Share of right answers of each slot: what the slot's number alone would say; NaN without answers."""
     n: int
     """Answers that it was fitted to."""
     log_loss: float
-    """Mean held-out log loss, in nats."""
+    """Mean log loss, in nats, on folds that nothing was fitted to or chosen on."""
     slot_log_loss: float
-    """That of the slot's number alone, not held out."""
+    """That of the slot's number alone, on the same folds."""
     model: str = ""
     """Name or folder of the model whose states it reads; empty when unknown."""
 
@@ -48,7 +49,8 @@ class Probe:
         Args:
             features_NF: hidden states of `layer`.
             slot_N: slot of each answer, from 0.
-            questions_N: text of each answer's question, so that those of the fit are predicted without their fold.
+            questions_N: text of each answer's question, so that those of the fit are predicted without their fold: by
+                weights and levels that never saw it, of a layer and a penalty that were chosen on all.
 
         Raises:
             RecordError: states of another width, or a slot that the fit had no answers of.
@@ -59,9 +61,13 @@ class Probe:
                 f"features: shape {features_NF.shape}; the probe reads states of {len(self.mean_F)} numbers"
             )
         last = self.weights_FJ.shape[1] - 1
-        fold_N = [last] * len(features_NF) if questions_N is None else [self.fold_of.get(q, last) for q in questions_N]
+        folds = [last] * len(features_NF) if questions_N is None else [self.fold_of.get(q, last) for q in questions_N]
         z_NJ = ((features_NF - self.mean_F) / self.scale_F) @ self.weights_FJ
-        return self.levels(z_NJ[np.arange(len(z_NJ)), fold_N], slot_N)
+        fold_N, slot_N, p_N = np.array(folds, int), np.asarray(slot_N, int), np.empty(len(z_NJ))
+        for fold in set(folds):
+            own_N = fold_N == fold
+            p_N[own_N] = self.levels_J[fold](z_NJ[own_N, fold], slot_N[own_N])
+        return p_N
 
     def slot_rate(self, slot_N: Ints) -> Floats:
         """What the slot's number alone says of each answer; NaN for a slot without answers in the fit."""
@@ -75,25 +81,18 @@ class ProbeFit:
 
     probe: Probe
     p_N: Floats
-    """Cross-fitted probabilities: of each answer from other questions."""
+    """Cross-fitted probabilities: of each answer from other questions, which chose the layer and the penalty too."""
     log_loss_LP: Floats
-    """Held-out log loss of each layer and penalty."""
+    """Held-out log loss of each layer and penalty; the least is too good by the choice."""
 
 
-def log_loss(p_N: Floats, y_N: Floats) -> float:
-    """Mean cross-entropy of labels in [0, 1], in nats."""
+def log_losses(p_N: Floats, y_N: Floats) -> Floats:
+    """Cross-entropy of each label in [0, 1], in nats; ``p_N`` may have further axes in front."""
     p_N = np.clip(p_N, 1e-12, 1 - 1e-12)
-    return float(-(y_N * np.log(p_N) + (1 - y_N) * np.log1p(-p_N)).mean())
+    return -(y_N * np.log(p_N) + (1 - y_N) * np.log1p(-p_N))
 
 
 def slot_rates(y_N: Floats, slot_N: Ints) -> Floats:
     """Share of right answers of each slot; NaN for a slot without answers."""
     count_K = np.bincount(slot_N)
     return np.where(count_K > 0, np.bincount(slot_N, y_N) / np.maximum(count_K, 1), np.nan)
-
-
-def levelled(z_N: Floats, y_N: Floats, slot_N: Ints | None) -> tuple[Levels, Floats, float]:
-    """Levels of held-out logits, the probabilities and their log loss."""
-    levels = fit_levels(z_N, y_N, slot_N)
-    p_N = levels(z_N, slot_N)
-    return levels, p_N, log_loss(p_N, y_N)

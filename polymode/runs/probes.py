@@ -22,8 +22,10 @@ _WORDS = ("layer", "penalty", "n", "log_loss", "slot_log_loss", "model", "fold_o
 
 def write_probe(path: Path, probe: Probe) -> None:
     """Write a probe, whole or not at all; raises WriteError."""
-    arrays = {name: getattr(probe, name) for name in _ARRAYS} | {"intercept_K": probe.levels.intercept_K}
-    words = {name: getattr(probe, name) for name in _WORDS} | {"slope": probe.levels.slope}
+    arrays = {name: getattr(probe, name) for name in _ARRAYS}
+    arrays |= {"slope_J": [one.slope for one in probe.levels_J]}
+    arrays |= {"intercept_J_K": [one.intercept_K for one in probe.levels_J]}
+    words = {name: getattr(probe, name) for name in _WORDS}
     with replacing(path) as part, part.open("wb") as handle:
         np.savez(handle, allow_pickle=False, words=np.array(json.dumps({"schema": SCHEMA, **words})), **arrays)
 
@@ -43,8 +45,9 @@ def read_probe(path: Path) -> Probe:
             words = json.loads(str(content["words"]))
             check_schema(words.get("schema"), str(path))
             arrays = {name: np.asarray(content[name], dtype=float) for name in _ARRAYS}
-            levels = Levels(float(words["slope"]), np.asarray(content["intercept_K"], dtype=float))
-            probe = Probe(**arrays, levels=levels, **{name: words[name] for name in _WORDS})
+            slopes, intercepts = (np.asarray(content[name], dtype=float) for name in ("slope_J", "intercept_J_K"))
+            levels = tuple(Levels(float(a), b_K) for a, b_K in zip(slopes, intercepts, strict=True))
+            probe = Probe(**arrays, levels_J=levels, **{name: words[name] for name in _WORDS})
     except FileNotFoundError:
         raise DataNotFoundError(f"{path} does not exist: check the path, or fit a probe with --fit RUN") from None
     except RecordError:
@@ -52,9 +55,8 @@ def read_probe(path: Path) -> Probe:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as exc:
         raise RecordError(f"{path} is no probe that can be read ({type(exc).__name__}): fit it again") from None
     width, columns = probe.weights_FJ.shape if probe.weights_FJ.ndim == 2 else (-1, 0)
-    is_whole = probe.mean_F.shape == probe.scale_F.shape == (width,) and columns > max(
-        probe.fold_of.values(), default=0
-    )
+    is_whole = probe.mean_F.shape == probe.scale_F.shape == (width,) and len(probe.levels_J) == columns
+    is_whole = is_whole and columns > max(probe.fold_of.values(), default=0)
     if not is_whole or not np.isfinite([*probe.mean_F, *probe.scale_F, *probe.weights_FJ.ravel()]).all():
         raise RecordError(f"{path} is no probe that can be read (its arrays do not fit together): fit it again")
     return probe

@@ -1,5 +1,6 @@
-"""Cross-fitted probabilities: never from the same question, with the labels' mean, and refusals."""
+"""Cross-fitted probabilities: never from the same question, noise no better than chance, and refusals."""
 
+import math
 import time
 from typing import Any
 
@@ -10,6 +11,7 @@ from sklearn.linear_model import LogisticRegression
 
 from polymode.errors import ConfigError, RecordError
 from polymode.metrics.selective import auroc
+from polymode.metrics.skill import auroc_within
 from polymode.probe import cross_fitted, fit_probe
 from polymode.probe.fitting import folds_of
 
@@ -32,10 +34,13 @@ def test_held_out_logits_are_those_of_scikit_learn_without_the_fold() -> None:
         used_N = fold_N != fold
         theirs = LogisticRegression(C=1 / (used_N.sum() * 0.1), tol=1e-10).fit(standard_NF[used_N], y_N[used_N])
         z_N[~used_N] = standard_NF[~used_N] @ theirs.coef_[0]
-    design = np.column_stack([z_N, np.eye(3)[SLOT_N]])
-    level = LogisticRegression(C=np.inf, fit_intercept=False, tol=1e-10, max_iter=1000).fit(design, y_N)
+    design, theirs_N = np.column_stack([z_N, np.eye(3)[SLOT_N]]), np.empty(360)
+    for fold in range(5):  # the levels are those of the other folds' logits
+        used_N = fold_N != fold
+        level = LogisticRegression(C=np.inf, fit_intercept=False, tol=1e-10, max_iter=1000)
+        theirs_N[~used_N] = level.fit(design[used_N], y_N[used_N]).predict_proba(design[~used_N])[:, 1]
     ours_N = cross_fitted(x_NF, y_N, QUESTION_N, SLOT_N, penalties=[0.1])
-    assert ours_N == pytest.approx(level.predict_proba(design)[:, 1], abs=1e-3)
+    assert ours_N == pytest.approx(theirs_N, abs=1e-3)
 
 
 def test_a_question_is_in_one_fold_and_folds_have_like_sizes() -> None:
@@ -47,7 +52,7 @@ def test_a_question_is_in_one_fold_and_folds_have_like_sizes() -> None:
 
 
 def test_labels_of_a_question_do_not_move_its_own_probabilities() -> None:
-    """Only through the two numbers of the level, which all 360 answers decide together."""
+    """Only through two numbers, the level of the other folds, whose weights saw them."""
     x_NF, y_N = answers(2.0)
     own_N = QUESTION_N == 7
     before_N = cross_fitted(x_NF, y_N, QUESTION_N, penalties=[0.1])
@@ -55,7 +60,7 @@ def test_labels_of_a_question_do_not_move_its_own_probabilities() -> None:
     # The change of its logits is a line in the logits: slope and intercept, to the optimiser's precision.
     logits_N, change_N = logit(before_N)[own_N], (logit(after_N) - logit(before_N))[own_N]
     line = np.polynomial.Polynomial.fit(logits_N, change_N, 1)
-    assert np.abs(change_N).max() > 0.05
+    assert np.abs(change_N).max() < 0.3  # taken by themselves, they moved the logits by more than 1
     assert line(logits_N) == pytest.approx(change_N, abs=1e-4)
 
 
@@ -74,9 +79,25 @@ def test_noise_ends_at_the_mean_and_signal_near_the_truth() -> None:
     truth_N = expit(3 * x_NF[:, 0] - SLOT_N)
     assert np.abs(p_N - truth_N).mean() < 0.08
     for slot in range(3):
-        assert p_N[slot == SLOT_N].mean() == pytest.approx(y_N[slot == SLOT_N].mean(), abs=1e-6)
+        assert p_N[slot == SLOT_N].mean() == pytest.approx(y_N[slot == SLOT_N].mean(), abs=0.02)
     noise_N = cross_fitted(RNG.standard_normal((360, 10)), y_N, QUESTION_N)
     assert np.abs(noise_N - y_N.mean()).mean() < 0.03
+
+
+def test_noise_is_no_better_than_chance_however_few_answers_there_are() -> None:
+    """Levels and choices on the same labels gave it an AUROC of 0.64 within questions."""
+    within, losses = [], []
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        y_N = (rng.random(60) < 0.5).astype(float)
+        question_N, slot_N = np.repeat(np.arange(20), 3), np.tile([0, 1, 2], 20)
+        x_NLF = rng.standard_normal((60, 4, 8))
+        fit = fit_probe(x_NLF, [1, 2, 3, 4], y_N, [str(i) for i in question_N], slot_N)
+        within.append(auroc_within(fit.p_N, y_N, question_N))
+        losses.append(fit.probe.log_loss)
+        assert fit.log_loss_LP.min() <= fit.probe.log_loss
+    assert np.mean(within) < 0.5 + 3 * np.std(within) / 30**0.5
+    assert np.mean(losses) > math.log(2) and math.log(2) < fit.probe.slot_log_loss < 1
 
 
 def test_three_thousand_answers_take_less_than_two_seconds() -> None:
@@ -100,9 +121,10 @@ def test_the_probe_takes_the_layer_that_knows() -> None:
     fit = fit_probe(features_NLF, [3, 5, 9], y_N, questions_N, SLOT_N, model="m")
     probe = fit.probe
     assert (probe.layer, probe.n, probe.model) == (5, 360, "m")
-    assert fit.log_loss_LP.shape == (3, 8) and fit.log_loss_LP.min() == probe.log_loss < probe.slot_log_loss
-    # Its own answers are predicted without their fold: the cross-fitted probabilities. Others from all.
-    assert probe(x_NF, SLOT_N, questions_N) == pytest.approx(fit.p_N, abs=1e-9)
+    assert fit.log_loss_LP.shape == (3, 8) and fit.log_loss_LP.min() <= probe.log_loss < probe.slot_log_loss
+    # Its own answers are predicted without their fold: the cross-fitted probabilities of its penalty. Others from all.
+    own_N = cross_fitted(x_NF, y_N, QUESTION_N, SLOT_N, penalties=[probe.penalty])
+    assert probe(x_NF, SLOT_N, questions_N) == pytest.approx(own_N, abs=1e-4)
     assert fit.p_N == pytest.approx(cross_fitted(x_NF, y_N, QUESTION_N, SLOT_N), abs=1e-4)
     fresh_N = probe(x_NF, SLOT_N)
     assert auroc(fresh_N, y_N) > auroc(fit.p_N, y_N)
@@ -118,7 +140,7 @@ def test_the_probe_takes_the_layer_that_knows() -> None:
 def test_without_slots_there_is_one_level() -> None:
     x_NF, y_N = answers(2.0)
     fit = fit_probe(x_NF[:, None], [1], y_N, [str(i) for i in QUESTION_N], SLOT_N, has_slots=False)
-    assert len(fit.probe.levels.intercept_K) == 1
+    assert {len(levels.intercept_K) for levels in fit.probe.levels_J} == {1}
     assert fit.p_N == pytest.approx(cross_fitted(x_NF, y_N, QUESTION_N), abs=1e-4)
     assert fit.probe(x_NF, SLOT_N + 7).shape == (360,)  # a slot that it never saw
 
@@ -161,7 +183,7 @@ def test_soft_labels_are_taken() -> None:
     soft_N = expit(x_NF[:, 0])
     p_N = cross_fitted(x_NF, soft_N, QUESTION_N)
     assert np.abs(p_N - soft_N).mean() < 0.02
-    assert p_N.mean() == pytest.approx(soft_N.mean(), abs=1e-6)
+    assert p_N.mean() == pytest.approx(soft_N.mean(), abs=0.01)
 
 
 def test_more_features_than_answers_are_no_problem() -> None:

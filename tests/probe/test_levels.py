@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
 from polymode.errors import RecordError
-from polymode.probe.levels import fit_levels
+from polymode.probe.levels import fit_levels, levels_of_folds
 
 RNG = np.random.default_rng(5)
 
@@ -52,3 +52,13 @@ def test_a_slot_without_labels_is_refused() -> None:
     for slot in (1, 3):
         with pytest.raises(RecordError, match=rf"slot {slot + 1} has no level.*slots 1, 3$"):
             levels(np.zeros(1), np.array([slot]))
+
+
+def test_a_slot_whose_labels_lie_in_one_fold_has_the_level_of_all_slots_there() -> None:
+    y_N = np.array([0.0, 1, 1, 0, 1, 1, 1])
+    slot_N, fold_N = np.array([0, 0, 0, 0, 1, 1, 1]), np.array([0, 0, 0, 1, 1, 1, 1])
+    without_first, without_second = levels_of_folds(np.zeros(7), y_N, slot_N, fold_N)
+    # Fold 1 has a wrong answer in slot 0 and three right ones in slot 1: (0 + 1/2) / 2 and (3 + 1/2) / 4.
+    assert without_first(np.zeros(2), np.array([0, 1])) == pytest.approx([0.25, 0.875], abs=1e-6)
+    # Fold 0 has nothing in slot 1: two of three of all are right.
+    assert without_second(np.zeros(2), np.array([0, 1])) == pytest.approx([2 / 3, 2 / 3], abs=1e-6)

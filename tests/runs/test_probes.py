@@ -28,8 +28,11 @@ def test_a_probe_is_read_as_it_was_written(probe: Probe, tmp_path: Path) -> None
         own, other = getattr(probe, field.name), getattr(again, field.name)
         if isinstance(own, np.ndarray):
             np.testing.assert_array_equal(own, other)  # NaN, of slots without answers, too
-        elif field.name != "levels":
+        elif field.name != "levels_J":
             assert own == other
+    for own, other in zip(probe.levels_J, again.levels_J, strict=True):
+        assert own.slope == other.slope
+        np.testing.assert_array_equal(own.intercept_K, other.intercept_K)
     x_NF, slot_N = RNG.standard_normal((5, 6)), np.array([0, 2, 0, 2, 0])
     assert (again(x_NF, slot_N) == probe(x_NF, slot_N)).all()
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [PROBE]
@@ -54,7 +57,8 @@ def test_what_is_no_probe_is_refused(probe: Probe, tmp_path: Path) -> None:
         lambda: path.write_bytes(b"{}"),
         lambda: path.write_bytes(whole[: len(whole) // 2]),
         lambda: save(words="[]"),
-        lambda: save(words=json.dumps({**words, "slope": "steep"})),
+        lambda: save(slope_J=["steep"] * 6),
+        lambda: save(slope_J=np.ones(5), intercept_J_K=np.zeros((5, 3))),
         lambda: save(words=json.dumps({name: value for name, value in words.items() if name != "layer"})),
         lambda: save(mean_F=np.zeros(5)),
         lambda: save(weights_FJ=np.full((6, 6), np.nan)),
