@@ -21,7 +21,7 @@ from polymode import runs
 from polymode.errors import ConfigError
 from polymode.generate import Generator, sample_completions
 from polymode.generate.room import check_room
-from polymode.parsing import parse_answers
+from polymode.parsing import fits_line, parse_answers
 from polymode.prompts import Style, build_plain_prompt, notation_of, prompt_for
 from polymode.tasks import Task, verifier_of
 from polymode.training.demonstrations import (
@@ -233,7 +233,7 @@ def sampled(task: Task, generator: Generator, options: Warmup, sampling: Samplin
     sample = _plain_answers if options.sample_prompt == "plain" else _formatted_answers
     answers_PM = sample(examples, generator, options, sampling)
     if notation_of(sampling.style) == "lines":  # an answer that a line cannot hold
-        answers_PM = [["" if "|" in text or "\n" in text else text for text in answers] for answers in answers_PM]
+        answers_PM = [[text if fits_line(text) else "" for text in answers] for answers in answers_PM]
     completions, n_missing = from_samples(
         examples, answers_PM, verifier_of(task), formats, references=options.references
     )

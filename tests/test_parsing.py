@@ -10,6 +10,7 @@ from polymode.parsing import (
     MAX_COMPLETION_CHARS,
     MAX_NUMBER_CHARS,
     final_part,
+    fits_line,
     parse_answers,
     states_confidences,
 )
@@ -331,6 +332,8 @@ PIECES = [
         "|",
         " ",
         "\n",
+        "\r",
+        "\x85",
         "<",
         "</answer",
         "é\u2003",
@@ -433,7 +436,20 @@ def test_every_layout_is_read_the_same_way_with_and_without_the_quick_one(
     assert texts(found) == [a for a, _ in pairs] * found.is_clean
 
 
-line_text = answer_text.filter(lambda t: "\n" not in t and "|" not in t)
+line_text = answer_text.filter(lambda t: len(t.splitlines()) == 1 and "|" not in t)
+
+
+@pytest.mark.parametrize("line_break", ["\r", "\v", "\f", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"])
+@pytest.mark.parametrize("confidence", [True, False])
+def test_no_line_break_hides_further_answers_in_a_slot(line_break: str, confidence: bool) -> None:
+    q = " | 0.5" if confidence else ""
+    for text in (f"1. Peru{line_break}2. Chile{q}", f"1. Peru | why: fever{line_break}chill{q}"):
+        found = parse_answers(text, 1, confidence=confidence)
+        assert found.status is MALFORMED and found.reason == r"line 1: another line break than \n inside a line"
+        assert found == parse_slowly(text, 0, 1, confidence, True, False)
+    # At the end of a part it is white space like any other.
+    assert texts(parse_answers(f"1. Peru{line_break}{q}{line_break}", 1, confidence=confidence)) == ["Peru"]
+    assert not fits_line(f"Peru{line_break}Chile")
 
 
 @steady
@@ -499,6 +515,11 @@ def test_lines_in_reasoning_that_was_cut_off_are_not_answers() -> None:
 # --- what speaks for an answer ---------------------------------------------------------------------------------------
 
 
+def in_a_line(text: str) -> str:
+    """The text without what a line cannot hold."""
+    return "".join(" " if character == "|" or not character.splitlines()[0] else character for character in text)
+
+
 @steady
 @given(
     st.lists(st.tuples(answer_text, grid, st.none() | answer_text | st.just("")), min_size=1, max_size=4),
@@ -509,8 +530,7 @@ def test_a_rationale_changes_neither_status_nor_answers_nor_confidences(
     slots: list[tuple[str, str, str | None]], layout: str, confidence: bool
 ) -> None:
     if layout == "lines":
-        slots = [(a.replace("|", "/").replace("\n", " "), q, w) for a, q, w in slots]
-        slots = [(a, q, None if w is None else w.replace("|", "/").replace("\n", " ")) for a, q, w in slots]
+        slots = [(in_a_line(a), q, None if w is None else in_a_line(w)) for a, q, w in slots]
 
     def written(*, with_why: bool) -> str:
         whys = [w if with_why else None for _, _, w in slots]

@@ -20,7 +20,7 @@ White space is allowed around every tag; any other text outside the tags is a de
 reasoning nor answer is where a model can hide a second opinion. Inside an answer everything is text except the tags of
 the grammar themselves: ``a < b`` and ``<b>`` are fine, ``<answer2>`` is not. q is a plain decimal in [0, 1]: ``0.35``,
 ``.35``, ``0``, ``1``, ``1.0``; a sign, an exponent, a percent sign, a decimal comma, ``nan`` or ``1.2`` are deviations.
-A part of a line holds no line break and no ``|``.
+A part of a line holds no ``|`` and no line break, of any kind that some reader takes for one.
 
 `layouts` reads each layout with one regular expression, which is fast; `tags` and `lines` state the grammar tag by tag
 or line by line and name the first departure from it. They accept the same texts (a property test compares them), in
@@ -33,6 +33,7 @@ from polymode.parsing.grammar import (
     MAX_NUMBER_CHARS,
     confidence_of,
     final_part,
+    fits_line,
     states_confidences,
 )
 from polymode.parsing.reading import parse_answers
@@ -43,6 +44,7 @@ __all__ = [
     "MAX_NUMBER_CHARS",
     "confidence_of",
     "final_part",
+    "fits_line",
     "parse_answers",
     "states_confidences",
 ]

@@ -16,7 +16,11 @@ A_TAG = r"</?(?:(?:answer|confidence|why)[0-9]*+|analysis|think)>"
 TAG = re.compile(A_TAG)
 TEXT = rf"[^<]*+(?:(?!{A_TAG})<[^<]*+)*+"
 """Any text without a tag of the grammar: each ``<`` is looked at once, the characters between are skipped in one go."""
-LINE_TEXT = rf"[^<\n|]*+(?:(?!{A_TAG})<[^<\n|]*+)*+"
+LINE_BREAKS = r"\n\r\v\f\x1c-\x1e\x85\u2028\u2029"
+"""Of a character class: what ends a line for some reader of it, as for `str.splitlines`."""
+LINE_BREAK = re.compile(f"[{LINE_BREAKS}]")
+_NO_LINE_TEXT = re.compile(rf"[{LINE_BREAKS}|]")
+LINE_TEXT = rf"[^<|{LINE_BREAKS}]*+(?:(?!{A_TAG})<[^<|{LINE_BREAKS}]*+)*+"
 NUMBER = rf"(?:0?\.[0-9]{{1,{MAX_NUMBER_CHARS - 2}}}|0|1(?:\.0{{1,{MAX_NUMBER_CHARS - 2}}})?)"
 _IS_NUMBER = re.compile(NUMBER)
 _IS_DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)")
@@ -49,6 +53,11 @@ def confidence_of(text: str) -> float | None:
 def numbers_of(k: int) -> list[str]:
     """What the names of the tags of each slot end with."""
     return [""] if k == 1 else [str(i) for i in range(1, k + 1)]
+
+
+def fits_line(text: str) -> bool:
+    """Whether a part of a line can hold the text: it has no line break and no ``|``."""
+    return _NO_LINE_TEXT.search(text) is None
 
 
 def stripped(text: str, start: int, end: int) -> Span:

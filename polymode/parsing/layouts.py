@@ -37,12 +37,13 @@ def layouts(k: int, confidence: bool, rationale: bool = False) -> tuple[Layout, 
     """
     numbers = numbers_of(check_k(k))
     answers = [_tag_pattern(f"answer{n}", f"({TEXT})") for n in numbers]
-    lines = [rf"{i}\.[^\S\n]++({LINE_TEXT})" for i in range(1, k + 1)]
+    # White space behind a part may be any, such as the \r of a text from Windows; inside it breaks the line.
+    lines = [rf"{i}\.[^\S\n]++({LINE_TEXT})[^\S\n]*+" for i in range(1, k + 1)]
     size = 1  # groups of an answer
     if rationale:
         whys = [_tag_pattern(f"why{n}", f"({TEXT})") for n in numbers]
         answers = [f"{answer}(?:{why})?+" for answer, why in zip(answers, whys, strict=True)]
-        lines = [rf"{line}(?:\|[^\S\n]*+{WHY}({LINE_TEXT}))?+" for line in lines]
+        lines = [rf"{line}(?:\|[^\S\n]*+{WHY}({LINE_TEXT})[^\S\n]*+)?+" for line in lines]
         size = 2
 
     def layout(pattern: str, first: int, step: int, stop: int | None, confidences: slice | None) -> Layout:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from polymode.parsing.grammar import (
+    LINE_BREAK,
     TAG,
     WHY,
     Deviation,
@@ -58,7 +59,8 @@ def salvaged_lines(completion: str, start: int, end: int, k: int, confidence: bo
         except Deviation:
             bar = line.slice(completion).find("|")
             span = stripped(completion, line.start, line.end if bar < 0 else line.start + bar)
-            if answer_problem(span.slice(completion)) or TAG.search(completion, line.start, line.end):
+            text = span.slice(completion)
+            if answer_problem(text) or LINE_BREAK.search(text) or TAG.search(completion, line.start, line.end):
                 break
             answer = answer_at(completion, span)
         answers.append(answer)
@@ -79,6 +81,8 @@ def _line_answer(completion: str, line: Span, number: int, confidence: bool) -> 
         raise Deviation(f"line {number}: {'one' if confidence else 'no'} | expected: {text[:40]!r}")
     if tag := TAG.search(completion, line.start, line.end):
         raise Deviation(f"line {number}: {tag[0]} inside a line")
+    if LINE_BREAK.search("".join(one.slice(completion) for one in (*parts, *([rationale] if rationale else [])))):
+        raise Deviation(f"line {number}: another line break than \\n inside a line")
     if problem := answer_problem(parts[0].slice(completion)):
         raise Deviation(f"line {number}: the answer {problem}")
     if rationale is not None and (problem := length_problem(rationale.slice(completion))):

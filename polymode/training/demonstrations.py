@@ -21,7 +21,7 @@ import numpy as np
 from polymode.errors import ConfigError, RecordError, number_in, one_of
 from polymode.fingerprints import plain_text
 from polymode.judging import judge
-from polymode.parsing import parse_answers
+from polymode.parsing import fits_line, parse_answers
 from polymode.prompts import Style, check_k, notation_of, write_answers
 from polymode.rewards import METHODS
 from polymode.runs import read_demonstrations
@@ -33,7 +33,15 @@ log = logging.getLogger(__name__)
 UseOfReferences = Literal["none", "weight", "filter"]
 RIGHT_WEIGHT = 4
 """``weight`` counts a right sample as often as so many wrong ones."""
-_MARKUP = re.compile(r"^[\s*_`\"'>#-]+|[\s*_`\"']+$")
+_IN_FRONT = re.compile(
+    r"""\s+ | [*_`"']+ | [-*+>#\u2022]+\s+          # emphasis and quotes; bullets, which a minus sign of -5 is not
+    | \d{1,2}[.)]\s+                              # the number of a list
+    | (?:the\s+)?(?:final\s+)?answer[*_]*(?:\s+is\b|\s*:)[\s:*_]*""",
+    re.VERBOSE | re.IGNORECASE,
+)
+_BEHIND = re.compile(r"[\s*_`\"']+$")
+_FULL_STOP = re.compile(r"(?:[^.]*|.*\d\.\d+)\.")
+"""A text whose last full stop ends it, unlike that of ``U.S.``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -270,7 +278,7 @@ def rewritten(text: str, k: int, *, confidence: bool, style: Style) -> str:
         raise ConfigError(f"a demonstration cannot be read ({read.reason}): correct it, or the task's demonstrate")
     texts, whys = [a.text for a in read.answers], [a.rationale or "" for a in read.answers]
     is_lines = notation_of(style) == "lines"
-    if is_lines and (bad := [part for part in (*texts, *whys) if "\n" in part or "|" in part]):
+    if is_lines and (bad := [part for part in (*texts, *whys) if not fits_line(part)]):
         raise ConfigError(f"format = 'lines' cannot hold the answer {bad[0]!r:.60}: use format = 'tags'")
     numbers = [a.confidence_span.slice(text) for a in read.answers if a.confidence_span is not None]
     thought = "".join(text.rpartition("</think>")[:2])
@@ -281,7 +289,8 @@ def rewritten(text: str, k: int, *, confidence: bool, style: Style) -> str:
 def plain_answer(text: str) -> str:
     """The answer in a reply to a plain prompt: its first line behind the reasoning, without Markdown and full stop.
 
-    A reply with a code fence is one answer, whatever lines it has, and one in the answer format is its first answer.
+    Of a list that is its first item, without its number. A reply with a code fence is one answer, whatever lines it
+    has, and one in the answer format is its first answer.
     """
     final = text.rpartition("</think>")[2].strip()
     tagged = re.search(r"<answer1?>(.*?)</answer1?>", final, re.DOTALL)
@@ -291,8 +300,10 @@ def plain_answer(text: str) -> str:
         return final
     if "<think>" in final:
         return ""
-    line = _MARKUP.sub("", final.partition("\n")[0])
-    return _MARKUP.sub("", line[:-1]) if line.endswith(".") and line.count(".") == 1 else line
+    line = _BEHIND.sub("", final.partition("\n")[0])
+    while match := _IN_FRONT.match(line):
+        line = line[match.end() :]
+    return _BEHIND.sub("", line[:-1]) if _FULL_STOP.fullmatch(line) else line
 
 
 def _training_examples(task: Task, n: int, *, seed: int) -> list[Example]:

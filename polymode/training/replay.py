@@ -15,9 +15,9 @@ and nothing but the anchor keeps the others out.
 Labels are verdicts, and a deciding token's loss is sum_u p(u) loss(u, y_i) / tau; or with ``teacher: probe`` labels are
 the probability that a linear probe of the hidden state in front of the confidence gives (`polymode.probe`), from a fit
 that never saw the question. Its mean is about that of the verdicts in each slot: it says the same on average with far
-less noise; where the probe is no better than the slots' means it adds nothing. Without the noise, probabilities can be moved
-by mirror descent instead of by the gradient of the expected loss (`polymode.training.expected_score.expected_losses`),
-which learns far more from as many steps (docs/results.md).
+less noise; where the probe is no better than the slots' means it adds nothing. Without the noise, probabilities can be
+moved by mirror descent instead of by the gradient of the expected loss
+(`polymode.training.expected_score.expected_losses`), which learns far more from as many steps (docs/results.md).
 """
 
 from __future__ import annotations
