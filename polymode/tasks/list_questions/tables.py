@@ -4,7 +4,7 @@ A file holds tables. A line that starts with white space continues the one befor
 
     table: country                              a table and the noun for one of its items
     names: no                                   no questions about the spelling of its items' names
-    also: {} gate; Book of {}                   further short forms of each item below, made from its full names
+    also: {} gate; Book of {}                   further short forms of each item below, made from its others
     capitals: national capital                  its items have capitals, which make a table of their own
     kind: region                                kind of the conditions below; a question joins at most one of each kind
     items in South America: Peru > Lima; ...    items that all meet the condition "in South America"
@@ -126,7 +126,7 @@ def _item(entry: str, patterns: list[str]) -> tuple[Item, Item | None]:
     """An item and its capital, if it has one, from ``Bolivia > Sucre / La Paz``; with short forms by ``patterns``."""
     own, _, capital = entry.partition(" > ")
     item = _names(own)
-    also = tuple(pattern.format(name) for name in item.names for pattern in patterns)
+    also = tuple(pattern.format(name) for name in (*item.names, *item.short) for pattern in patterns)
     return Item(item.names, item.short + also), _names(capital) if capital else None
 
 
