@@ -509,7 +509,9 @@ def test_tasks_lists_all_and_shows_one(capsys: pytest.CaptureFixture[str]) -> No
 def test_tasks_shows_how_records_are_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write_lines(tmp_path / "q.jsonl", *[{"question": f"Q{i}?", "references": [["a", "b"]]} for i in range(20)])
     assert main(["tasks", "records", "--data", str(path), "--n", "1"]) == 0
-    assert "  reference: a = b\n" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert shown.startswith("questions: train ") and "here are some of train" in shown
+    assert "  reference: a = b\n" in shown
 
 
 def test_task_options_reach_the_task(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -127,9 +127,11 @@ def warnings_on(judged: Judged) -> list[str]:
         )
     if judged.near:
         a, b = judged.near[0]
+        n = len(judged.near)
         lines.append(
-            f"warning: {len(judged.near):,} pairs of questions are nearly the same, for example {a!r} and {b!r}; where "
-            "they are one question, leave one out: repeats make delta larger than stated"
+            f"warning: {n:,} {'pair of questions is' if n == 1 else 'pairs of questions are'} nearly the same, for "
+            f"example {a!r} and {b!r}: where both are one question, delete the lines of one from judged.jsonl and "
+            "calibrate again, since each repeat makes the guarantee weaker than stated"
         )
     return lines
 

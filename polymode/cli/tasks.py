@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
@@ -32,7 +32,7 @@ class Tasks(PromptOptions, ProgramOptions):
     task_options: Mapping[str, Any] = field(default_factory=dict)
     """Options of the task, for example question_field=prompt (records) or hub=true (ddxplus)."""
     n: Count = 2
-    """Number of questions to show."""
+    """Number of questions to show, of the first split that the task has: train, if it is for training."""
     prompt: bool = False
     """Show the questions as prompts: with --model exactly what the model reads, special tokens included."""
     model: str | None = None
@@ -66,9 +66,20 @@ def run_tasks(options: Tasks) -> int:
     if options.prompt:
         _show_prompts(options, task, list(examples))
         return 0
+    if (sizes := _sizes(task, splits)) is not None:
+        counts = ", ".join(f"{split} {size:,}" for split, size in zip(splits, sizes, strict=True))
+        print(f"questions: {counts}; here are some of {splits[0]}")
     for example in examples:
         _show(example, task)
     return 0
+
+
+def _sizes(task: Any, splits: Sequence[str]) -> list[int] | None:
+    """Questions of each split; None for a task without an end, which wants to know how many to draw."""
+    try:
+        return [len(task.examples(split, None)) for split in splits]
+    except (ConfigError, DataNotFoundError):
+        return None
 
 
 def _show(example: Example, task: Any) -> None:

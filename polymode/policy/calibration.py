@@ -20,7 +20,7 @@ class Calibration:
     alpha: float = 0.1
     """Largest tolerated share of failures."""
     delta: float = 0.05
-    """Probability that a guarantee fails, of all together, because the records were unrepresentative."""
+    """Largest probability that some guarantee is untrue because the calibration records were unrepresentative."""
     recalibrate: str = "none"
     """How confidences are recalibrated first, to match how often answers are right: none, isotonic, platt or
     temperature."""

@@ -63,14 +63,17 @@ class Recipe:
     coverage: Literal["count", "any", "count/K", "count/N", "vector"] = "count"
     """How references found are counted (docs/rewards.md); `vector` is the best match under random weights of them."""
     coverage_weight: float = 1.0
+    """Weight of the references found."""
     coverage_alpha: float = 1.0
     """`vector` only: concentration of the weights."""
     confidence_score: str = "brier"
     """Proper score of the confidences; `other` scores the set as one forecast with "none of these"."""
     confidence_weight: float = 1.0
+    """Weight of the confidences' score."""
     confidences: Literal["independent", "exclusive"] = "independent"
     """`exclusive`, where at most one answer can be right: a soft penalty when confidences sum above 1."""
     exclusive_penalty: float = 1.0
+    """Weight of that penalty."""
     target: Literal["task", "verdict", "distribution"] = "task"
     """What confidences are scored against: the verdict, or the answer's mass in the reference distribution."""
     repeat_penalty: float = 0.0
@@ -84,6 +87,7 @@ class Recipe:
     exploration: Literal["none", "batch", "historical"] = "none"
     """Bonus for answers that few completions of the group gave, or few of the whole training."""
     exploration_weight: NotNegative = 0.1
+    """Weight of that bonus."""
     verifier: str | None = None
     """What calls an answer right: text, symbolic, judge or programs, or your own as module:Name; none means the task's
     own."""
@@ -117,12 +121,15 @@ class Recipe:
     num_generations: Annotated[int, Field(ge=2)] = 16
     """Completions of each question (G)."""
     learning_rate: Positive = 5e-4
+    """That of the lab's model; about 1e-6 for a pretrained model, 1e-5 for its adapters."""
     lr_scheduler_type: str = "constant"
     """constant, linear, cosine or another schedule of transformers, with trl: {lr_scheduler_kwargs: ...}."""
     warmup_steps: NotNegative = 0.0
     """Steps over which the learning rate rises from zero; below 1, their share of all steps."""
     weight_decay: NotNegative = 0.0
+    """AdamW's decay of the weights."""
     max_grad_norm: Positive = 1.0
+    """Longer gradients are shortened to this."""
     temperature: Positive = 1.0
     """Sampling temperature of the completions."""
     validation_steps: Whole = 0
@@ -136,8 +143,9 @@ class Recipe:
     allow_group_scale: Flag = False
     """Let group through with a calibrated reward, to measure what it breaks."""
     credit: Literal["sequence", "term", "expected", "dcpo", "coca"] = "sequence"
-    """sequence: every token gets the completion's score; term: what it causes; expected: a confidence also what all
-    other values would have caused; dcpo, and coca with confidence-first: to compare with (docs/credit.md)."""
+    """sequence: every token gets the completion's score; term: each answer and confidence the part of the score that it
+    causes; expected: as term, but confidences learn from every value that they could have stated; dcpo, and coca with
+    format confidence-first: of the field, to compare with (docs/credit.md)."""
     reasoning_credit: Positive = 1.0
     """`term` and `expected`: factor of the credit of tokens outside the slots, the noisiest part."""
     confidence_credit: Positive = 1.0
@@ -146,6 +154,7 @@ class Recipe:
     """`expected` only: where confidences are learnt: on all questions, at the first visit of each, or on a share apart,
     whose answers are never trained."""
     apart_share: Annotated[float, Field(gt=0, lt=1)] = 0.25
+    """Share of the questions that are set apart with confidence_questions: apart."""
     replay: Mapping[str, Any] = field(default_factory=dict)
     """`expected` only: steps on completions judged earlier, for example {teacher: probe} (docs/credit.md)."""
     loss_type: Literal["dapo", "grpo", "dr_grpo", "bnpo", "cispo", "sapo", "luspo", "vespo"] = "dapo"
@@ -155,6 +164,7 @@ class Recipe:
     beta: NotNegative = 0.0
     """Weight of the KL penalty to the starting model."""
     seed: Seed = 0
+    """Random seed of questions, samples and training."""
 
     device_batch: Count | None = None
     """Completions in one forward and backward pass on one device; none means the whole step at once."""
@@ -168,6 +178,7 @@ class Recipe:
     use_vllm: Flag = False
     """Generate with vLLM (needs the extra `vllm` and a GPU)."""
     vllm_mode: Literal["colocate", "server"] = "colocate"
+    """colocate: on the GPU that trains; server: trl vllm-serve at trl: {vllm_server_base_url: ...}."""
     vllm_gpu_memory_utilization: Share = 0.3
     """Share of GPU memory for colocated vLLM."""
     vllm: Mapping[str, Any] = field(default_factory=dict)
@@ -187,6 +198,7 @@ class Recipe:
     warm_start_steps: Whole = 2000
     """Supervised steps of the lab model's warm start."""
     warm_start_seed: Seed = 0
+    """Random seed of the warm start."""
     warm_start_demonstrations: Literal["noisy", "uninformative"] = "noisy"
     """uninformative: random confidences and answers in random order, so that all skill of the confidences is learnt by
     reinforcement."""

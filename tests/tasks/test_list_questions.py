@@ -248,9 +248,15 @@ def test_names_that_do_not_meet_a_condition_on_the_name_are_not_right() -> None:
         ("book of the Bible in the Protestant canon", "Book of Genesis; II Kings; 2nd Kings; Gospel of John; Acts"),
         ("apostle named in the Gospel of Matthew", "Saint Peter; St. Andrew"),
         ("play by William Shakespeare", "Henry IV, Part II; Henry IV Part One; Love's Labor's Lost"),
-        ("president of the United States", "James Garfield; Chester Arthur; George H.W. Bush; George Bush; Bush; Adams"),
-        ("president of the United States", "Roosevelt; William Harrison; William H. Harrison; Harrison; Abe Lincoln"),
-        ("president of the United States", "President Obama; President Bush; Lyndon Baines Johnson; Johnson; J.F.K."),
+        (
+            "president of the United States",
+            "James Garfield; Chester Arthur; George H.W. Bush; George Bush; Bush",
+        ),
+        ("president of the United States", "Roosevelt; William Harrison; William H. Harrison; Harrison; Adams"),
+        (
+            "president of the United States",
+            "President Obama; President Bush; Abe Lincoln; Lyndon Baines Johnson; J.F.K.",
+        ),
         ("day of the week", "Mon; Tues; Thu; Sun."),
         ("astronaut who has walked on the Moon", "Jim Irwin; Dave Scott; Al Shepard"),
         ("play by William Shakespeare", "Twelfth Night, or What You Will"),
