@@ -255,7 +255,7 @@ def test_names_that_do_not_meet_a_condition_on_the_name_are_not_right() -> None:
         ("president of the United States", "Roosevelt; William Harrison; William H. Harrison; Harrison; Adams"),
         (
             "president of the United States",
-            "President Obama; President Bush; Abe Lincoln; Lyndon Baines Johnson; J.F.K.",
+            "President Obama; President Bush; Abe Lincoln; Lyndon Baines Johnson",
         ),
         ("day of the week", "Mon; Tues; Thu; Sun."),
         ("astronaut who has walked on the Moon", "Jim Irwin; Dave Scott; Al Shepard"),
