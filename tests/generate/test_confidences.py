@@ -143,9 +143,36 @@ def test_a_model_that_states_its_confidence_first_has_none_for_an_answer_that_is
     assert measured.confidences == pytest.approx((math.exp(-3 / 4), math.exp(-9 / 4)))
 
 
-def test_a_model_that_gives_no_candidate_any_mass_knows_nothing() -> None:
-    (measured,) = p_true([completion(TEXT)], Scripted({}), style="full")
-    assert measured.confidences == (0.5, 0.5) and measured.confidence_mass == (0.0, 0.0)
+def test_a_model_that_gives_no_candidate_any_mass_says_nothing() -> None:
+    for style in ("full", "brief"):
+        (measured,) = p_true([completion(TEXT)], Scripted({}), style=style)  # type: ignore[arg-type]
+        assert measured.confidences is None and measured.confidence_mass == (0.0, 0.0)
+
+
+def test_one_answer_without_mass_leaves_out_the_confidences_of_its_set() -> None:
+    class Half(Scripted):
+        def continuation_probabilities(self, prompts: Sequence[str], *_: object) -> list[list[float]]:
+            return [[0.3, 0.1, 0.0] if "red" in prompt else [0.0, 0.0, 0.0] for prompt in prompts]
+
+    first, second = p_true([completion(TEXT), completion("<answer>red</answer>", 1)], Half({}), style="full")
+    assert first.confidences is None and first.confidence_mass == pytest.approx((0.4, 0.0))
+    assert second.confidences == pytest.approx((0.75,))
+
+
+def test_stated_confidences_do_not_count_where_measured_ones_say_nothing() -> None:
+    text = "<answer>red</answer><confidence>0.9</confidence>"
+    silent = Completion(EXAMPLE, text, 1, True, confidence_mass=(0.0,))
+    measured = Completion(EXAMPLE, text, 1, True, 1, confidences=(0.4,), confidence_mass=(0.5,))
+    metrics = evaluate([silent, measured], n_boot=0).metrics
+    assert metrics["brier"].value == pytest.approx(0.36)  # (1 - 0.4)^2 of the other alone
+    assert metrics["coverage"].value == 1.0
+
+
+def test_the_words_may_be_bold_or_in_quotes() -> None:
+    scorer = Scripted({"True": 0.1, "**True": 0.4, '"false': 0.1, "\n\nFalse": 0.1, "False": 0.1})
+    (measured,) = p_true([completion(TEXT)], scorer, style="full")
+    assert measured.confidences == pytest.approx((0.625, 0.625))  # .5 / .8
+    assert measured.confidence_mass == pytest.approx((0.8, 0.8))
 
 
 def test_measured_confidences_take_the_place_of_stated_ones_in_evaluation() -> None:
