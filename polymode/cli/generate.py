@@ -7,7 +7,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from polymode.cli.checks import check_same, hint_at_resume, room_for
+from polymode.cli.checks import check_same, hint_at_resume, room_for, why_unmeasured
 from polymode.cli.flags import Count, Whole
 from polymode.cli.options import ProgramOptions, SamplingOptions
 from polymode.errors import ConfigError, RunExistsError
@@ -87,7 +87,7 @@ def _generate(options: Generate) -> int:
     from polymode import runs
     from polymode.generate import PATIENCE
     from polymode.generate.batches import sample_batches
-    from polymode.generate.confidences import check_model, measure_in_parts
+    from polymode.generate.confidences import check_model, is_measured, measure_in_parts
     from polymode.prompts import QUESTION, build_prompt, prompt_for
     from polymode.tasks import examples_of, open_task, verifier_of
 
@@ -133,14 +133,18 @@ def _generate(options: Generate) -> int:
     place = {example.id: number for number, example in enumerate(examples)}
     completions.sort(key=lambda one: (place[one.example.id], one.sample))
     if options.confidences is not None:
-        measured = {(one.example.id, one.sample): one for one in completions if one.confidences is not None}
+        measured = {(one.example.id, one.sample): one for one in completions if is_measured(one)}
         how = {"verifier": verifier_of(task), "max_tokens": options.max_tokens, "seed": options.seed}
+        refused: list[Any] = []
         how |= {"style": style, "batch": options.batch, "present": set(measured)}
+        how["on_refused"] = lambda *one: refused.append(one)
         with hint_at_resume(part, generator):
             for batch in measure_in_parts(options.confidences, completions, generator, **how):
                 part.add_completions(batch, **origin)  # read instead of the lines without confidences
                 measured |= {(one.example.id, one.sample): one for one in batch}
         completions = [measured.get((one.example.id, one.sample), one) for one in completions]
+        for line in why_unmeasured(completions, refused):
+            print(line)
     path = runs.write_completions(options.out, completions, **origin)
     part.remove()
     print(token_summary(completions, options.max_tokens))

@@ -12,6 +12,7 @@ from itertools import accumulate
 from typing import Any
 
 from polymode.generate import Generated
+from polymode.http_replies import message_parts
 
 MAX_LISTED = 20
 """Alternatives to each token that are asked for; many servers, and vLLM by default, refuse more than 20."""
@@ -30,11 +31,14 @@ _ADVICE = {
     "ConnectionRefused": "start the server, or check base_url",
 }
 
-
-FINISHED = (None, "stop", "stop_sequence", "eos_token", "end_turn")
+FINISHED = (
+    *(None, "stop", "stopped", "stop_sequence", "stop_token", "finish_reason_stop"),
+    *("eos", "eos_token", "end_turn", "end", "complete", "completed", "finished", "done"),
+)
 """What servers call a completion that ended by itself; some say nothing, so those are taken for finished too."""
 _NOTES = {
     "length": "raise --max-tokens",
+    "max_tokens": "raise --max-tokens",
     "content_filter": "the server withheld the text",
     "tool_calls": "the model called a tool, counted as cut off",
 }
@@ -95,7 +99,9 @@ class Usage:
 
 
 def completion_in(reply: Any) -> tuple[Generated, str | None]:
-    """The first choice and its finish_reason; reasoning that the server cut out of the text is put back in front.
+    """The first choice and its finish_reason in small letters, None where it is empty.
+
+    Reasoning that the server cut out of the text, or sends as a part of its own, is put back in front.
 
     It is left open where generation was cut off inside it.
 
@@ -103,15 +109,12 @@ def completion_in(reply: Any) -> tuple[Generated, str | None]:
         ValueError, LookupError, TypeError, AttributeError: the reply is no chat completion.
     """
     choice = reply["choices"][0]
-    message = choice["message"]
-    text = message.get("content") or ""
-    thought = message.get("reasoning_content") or message.get("reasoning") or ""
-    if not isinstance(text, str) or not isinstance(thought, str):
-        raise ValueError
+    text, thought = message_parts(choice["message"])
     usage, reason = reply.get("usage"), choice.get("finish_reason")
     usage = usage if isinstance(usage, Mapping) else {}
     if reason is not None and not isinstance(reason, str):
         raise ValueError
+    reason = (reason or "").strip().casefold() or None
     is_finished = reason in FINISHED
     if thought:
         text = f"<think>{thought}</think>{text}" if is_finished or text.strip() else f"<think>{thought}"
