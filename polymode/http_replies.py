@@ -52,13 +52,13 @@ def status_within(value: Any) -> int | None:
     with suppress(AttributeError, LookupError, TypeError):
         of_choice = value["choices"][0].get("error")
     named = error or of_choice
-    if not named:
-        return 200
     fields = named if isinstance(named, Mapping) else {}
+    if not named or (fields and not any(fields.values())):
+        return 200
     for name in ("code", "status", "type"):
         with suppress(TypeError, ValueError, OverflowError):
-            if 400 <= int(fields[name] if name in fields else "") < 600:
-                return int(fields[name])
+            if 400 <= (status := int(fields.get(name, ""))) < 600:
+                return status
     if not of_choice and value.get("choices"):
         return 200  # a field beside a completion, which says nothing that anybody knows
     words = " ".join(str(fields.get(name)) for name in ("code", "status", "type")).casefold()

@@ -17,6 +17,7 @@ from polymode.http_replies import message_parts
 MAX_LISTED = 20
 """Alternatives to each token that are asked for; many servers, and vLLM by default, refuse more than 20."""
 _ADVICE = {
+    "status 200 with an error": "do what the server says, or check its logs",
     "status 400": "shorten the question or --max-tokens, or leave out a field that the server does not know "
     "(--backend-options NAME=null)",
     "status 401": "set the key: --backend-options api_key_env=NAME_OF_THE_VARIABLE",
@@ -99,11 +100,10 @@ class Usage:
 
 
 def completion_in(reply: Any) -> tuple[Generated, str | None]:
-    """The first choice and its finish_reason in small letters, None where it is empty.
+    """The first choice and its finish_reason, in small letters and None where it is empty.
 
-    Reasoning that the server cut out of the text, or sends as a part of its own, is put back in front.
-
-    It is left open where generation was cut off inside it.
+    Reasoning that the server cut out of the text, or sends as a part of its own, is put back in front. It is left open
+    where generation was cut off inside it.
 
     Raises:
         ValueError, LookupError, TypeError, AttributeError: the reply is no chat completion.

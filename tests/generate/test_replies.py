@@ -110,6 +110,20 @@ def test_a_reply_is_read_whatever_its_usage_says(usage: object) -> None:
     assert (generated.text, generated.n_tokens, reason) == ("a", None, None)
 
 
+@pytest.mark.parametrize(
+    "reason", ["stop", "STOP", "eos", "complete", "COMPLETE", "stop_sequence", "", None, "end_turn"]
+)
+def test_known_words_for_an_end_are_one(reason: str | None) -> None:
+    generated, _ = completion_in({"choices": [{"message": {"content": "a"}, "finish_reason": reason}]})
+    assert generated.is_finished
+
+
+@pytest.mark.parametrize("reason", ["length", "MAX_TOKENS", "content_filter", "error"])
+def test_other_ends_are_not(reason: str) -> None:
+    generated, said = completion_in({"choices": [{"message": {"content": "a"}, "finish_reason": reason}]})
+    assert not generated.is_finished and said == reason.lower()
+
+
 def test_replies_of_nothing_but_reasoning_are_counted() -> None:
     usage = Usage()
     for message in ({"content": None, "reasoning_content": "a"}, {"content": "b", "reasoning": "a"}, {"content": ""}):
