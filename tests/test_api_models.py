@@ -227,6 +227,7 @@ def test_what_is_cut_off_or_withheld_is_counted(run: Run, server: Server) -> Non
     assert f"; {n_cut:,} ended with finish_reason length: raise --max-tokens; {n_withheld:,} ended with" in shown
     assert "content_filter: the server withheld the text\n" in shown
     assert f"{n_cut + n_withheld} of 12 completions are shorter than --max-tokens (1536) and did not end" in shown
+    assert "by themselves: withheld by the server, or at the end of the model's context\n" in shown
 
 
 def test_a_model_that_refuses_or_calls_a_tool_is_said_to(run: Run, server: Server) -> None:
