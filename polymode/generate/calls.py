@@ -66,7 +66,9 @@ def each_result(
     with tqdm(total=total, initial=n_present, desc=label, unit=" completions", delay=_SHOW_AFTER, leave=False) as bar:
         for item, result in _finished(call, items, workers, getattr(model, "stop", None)):
             is_refused = isinstance(result, PromptRefusedError)
-            if isinstance(result, Exception) and not (is_refused and is_answered and instead is not None):
+            if is_refused and is_answered and instead is not None:
+                result = instead(item)  # of the item, as any other
+            if isinstance(result, Exception):
                 failed.append((item, result))
                 is_alive = is_alive or is_refused
                 if is_refused and instead is not None and not is_server:
@@ -77,7 +79,7 @@ def each_result(
                     raise _fault(f"{in_a_row} calls in a row failed", failed)
                 continue
             in_a_row, is_alive = 0, True
-            ready = [(item, instead(item) if is_refused and instead is not None else result)]
+            ready = [(item, result)]
             if not is_answered and instead is not None:
                 is_answered = True
                 refused = [one for one, exc in failed if isinstance(exc, PromptRefusedError)]

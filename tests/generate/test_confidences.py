@@ -151,7 +151,9 @@ def test_a_model_that_gives_no_candidate_any_mass_says_nothing() -> None:
 
 def test_one_answer_without_mass_leaves_out_the_confidences_of_its_set() -> None:
     class Half(Scripted):
-        def continuation_probabilities(self, prompts: Sequence[str], *_: object) -> list[list[float]]:
+        def continuation_probabilities(
+            self, prompts: Sequence[str], texts: Sequence[str], groups: Sequence[Sequence[str]]
+        ) -> list[list[float]]:
             return [[0.3, 0.1, 0.0] if "red" in prompt else [0.0, 0.0, 0.0] for prompt in prompts]
 
     first, second = p_true([completion(TEXT), completion("<answer>red</answer>", 1)], Half({}), style="full")
