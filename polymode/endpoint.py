@@ -191,7 +191,8 @@ class Endpoint:
             if status == 200:
                 self._failures, self._has_replied = 0, True
                 return value
-        problem = f"status {status}: {self._excerpt(reply)}"
+        told = "status 200 with an error" if status is None else f"status {status}"
+        problem = f"{told}: {self._excerpt(reply)}"
         if status in (400, 413, 422):  # alive, but this request leads nowhere
             self._failures = 0
             raise Refused(problem)
@@ -200,7 +201,7 @@ class Endpoint:
             raise self._failure(f"{problem} (asks to wait {wait:.0f} s)", may_pass=False)
         if wait is not None:  # what it asks of one request it means for all
             self._next_turn = max(self._next_turn, time.monotonic() + wait)
-        raise self._failure(problem, may_pass=status in _TEMPORARY, wait=wait)
+        raise self._failure(problem, may_pass=status is None or status in _TEMPORARY, wait=wait)
 
     def _value(self, reply: bytes, reader: Reader | None) -> Any:
         """What a reply with status 200 says; raises VerifierFault where it cannot be read."""

@@ -233,4 +233,5 @@ class Completion:
     ones when the text holds K answers."""
     confidence_mass: tuple[float, ...] | None = None
     """Probability, for each slot, of the words that its measured confidence compares (True and False); where it is
-    small, the model would rather have said something else. None where none were compared."""
+    small, the model would rather have said something else. Where one is 0 there are no ``confidences``, and stated ones
+    do not count in their place. None where none were compared."""

@@ -176,7 +176,8 @@ def test_what_was_measured_is_not_asked_again(run: Run, server: Server) -> None:
     ("answer", "seen", "advice"),
     [
         ((200, {}, b'{"choices": []}'), "the reply has no choices", "ask again"),
-        ((200, {}, b'{"error": "x"}'), "the reply is not a chat completion", "check base_url"),
+        ((200, {}, b'{"error": "x"}'), 'status 200 with an error: {"error": "x"}', "do what the server says"),
+        ((200, {}, b'{"x": 1}'), "the reply is not a chat completion", "check base_url"),
         ((200, {}, b"<html>"), "the reply is not JSON: '<html>'", "check base_url: it ends with the version"),
         ((200, {}, b""), "the reply is not JSON: ''", "check base_url"),
         ((400, {}, b"context of 4096 exceeded"), "status 400: context of 4096 exceeded", "shorten the question"),
@@ -226,6 +227,7 @@ def test_what_is_cut_off_or_withheld_is_counted(run: Run, server: Server) -> Non
     assert f"; {n_cut:,} ended with finish_reason length: raise --max-tokens; {n_withheld:,} ended with" in shown
     assert "content_filter: the server withheld the text\n" in shown
     assert f"{n_cut + n_withheld} of 12 completions are shorter than --max-tokens (1536) and did not end" in shown
+    assert "by themselves: withheld by the server, or at the end of the model's context\n" in shown
 
 
 def test_a_model_that_refuses_or_calls_a_tool_is_said_to(run: Run, server: Server) -> None:
@@ -244,7 +246,7 @@ def test_a_model_that_refuses_or_calls_a_tool_is_said_to(run: Run, server: Serve
     )
 
 
-@pytest.mark.parametrize("reason", ["eos_token", "stop_sequence", "end_turn", None])
+@pytest.mark.parametrize("reason", ["eos_token", "stop_sequence", "end_turn", "STOP", "", None])
 def test_what_servers_call_an_end(run: Run, server: Server, reason: Any) -> None:
     server.script = lambda body: reply(f"<answer1>{number_in(body) + 1}</answer1><answer2>x</answer2>", reason)
     assert "cut off" not in generate(run, "--no-confidence", n=2)

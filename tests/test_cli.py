@@ -446,6 +446,14 @@ def test_every_command_that_may_run_programs_has_the_flag(verb: str) -> None:
     assert issubclass(options_class(verb), ProgramOptions)
 
 
+def test_what_judges_a_file_that_names_nothing_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "c.jsonl"
+    write_lines(file, {"completion": "<answer>tea</answer>", "references": ["tea"], "k": 1})
+    assert main(["evaluate", str(file), "--n-boot", "0"]) == 0
+    said = f"verifier: text equality ({file} names none; choose one with --verifier)\n"
+    assert said in capsys.readouterr().out
+
+
 def test_a_generated_folder_is_judged_by_its_task(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "mbpp.jsonl").touch()

@@ -17,11 +17,12 @@ from polymode.types import Completion, Example, Reference
 
 SCORER = """
 from pathlib import Path
+from polymode.errors import PromptRefusedError
 from polymode.generate import Generated
 
 class Scorer:
-    def __init__(self, model, *, fail_on=""):
-        self.model, self.fail_on = model, fail_on
+    def __init__(self, model, *, fail_on="", refuse_on=""):
+        self.model, self.fail_on, self.refuse_on = model, fail_on, refuse_on
 
     def generate(self, prompts, *, n, max_tokens, temperature, seed):
         return [[Generated("<answer>red</answer>", 3, True)] * n for _ in prompts]
@@ -42,6 +43,8 @@ class Scorer:
             handle.writelines(f"{prompt.splitlines()[0]}\\n" for prompt in prompts)
         if self.fail_on and any(self.fail_on in prompt for prompt in prompts):
             raise RuntimeError("out of memory")
+        if self.refuse_on and any(self.refuse_on in prompt for prompt in prompts):
+            raise PromptRefusedError("a prompt has 99 tokens and the model reads 9")
 
 def halves(completions, model, *, style):
     from dataclasses import replace
@@ -132,6 +135,32 @@ def test_after_a_failure_only_the_rest_is_measured(run: Run) -> None:
     assert [(row["id"], row["sample"]) for row in rows("run-p-true")] == [
         (row["id"], row["sample"]) for row in rows("run")
     ]
+
+
+@pytest.mark.parametrize("method", ["p-true", "answer-probability", "aggregation"])
+def test_what_does_not_fit_the_model_has_none_and_is_counted(run: Run, method: str) -> None:
+    command = ("confidences", "run", "--method", method, *MODEL, "--out", "out", "--backend-options")
+    shown = run(*command, "refuse_on=what 1?")
+    assert f"{method}: 9 of 12 completions have confidences" in shown and "the others are not clean" not in shown
+    assert (
+        "3 completions have none, so that what they state counts: the model refuses them; the first, id 'q1' sample 0: "
+        "a prompt has 99 tokens and the model reads 9\n" in shown
+    )
+    assert [row["id"] for row in rows("out") if row.get("confidences") is None] == ["q1"] * 3
+    shutil.rmtree("out")
+    error = run(*command, "refuse_on=what", code=1)
+    assert "12 of 12 completions could not be measured; the first: a prompt has 99 tokens" in error
+    assert "a prompt has 99 tokens" in run(*command, "refuse_on=what", "--resume", code=1)
+
+
+def test_answers_without_mass_are_counted(run: Run) -> None:
+    content = SCORER.replace("0.1 * (", "0 * (").replace("0.3 * (", '0.3 * ("what 1" in p) * (')
+    Path("sure_scorer.py").write_text(content.replace("for _ in texts]", "for p in prompts]"))
+    shown = run("confidences", "run", "--method", "p-true", "--model", "m", "--backend", "sure_scorer:Scorer")
+    assert "p-true: 3 of 12 completions have confidences, 3 answers, mean 0.000\n" in shown
+    assert "9 completions have none: the compared words have probability 0 for one of their answers\n" in shown
+    assert "the others are not clean" not in shown and "hold: mean 0.075, lowest 0.000\n" in shown
+    assert [row.get("confidences") for row in rows("run-p-true")] == [[0.0] if 3 <= i < 6 else None for i in range(12)]
 
 
 def test_generate_measures_with_the_same_functions(run: Run) -> None:

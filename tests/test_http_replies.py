@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from polymode.http_replies import root_reason, seconds_to_wait, status_within
+from polymode.http_replies import message_parts, root_reason, seconds_to_wait, status_within
 
 
 @pytest.mark.parametrize(
@@ -17,16 +17,53 @@ from polymode.http_replies import root_reason, seconds_to_wait, status_within
         ({"choices": [{"error": {"code": 503}, "finish_reason": "error"}]}, 503),
         ({"choices": [{"message": {"content": "x"}}]}, 200),
         ({"choices": [{"message": {"content": "x"}}], "error": None}, 200),
-        ({"error": {"code": "rate_limit_exceeded"}}, 200),
-        ({"error": {"code": 7}}, 200),
-        ({"error": "down"}, 200),
+        ({"error": {"code": "rate_limit_exceeded"}}, 429),
+        ({"error": {"code": "insufficient_quota", "message": "pay"}}, 429),
+        ({"error": {"code": None, "type": "invalid_request_error", "message": "odd"}}, 400),
+        ({"object": "error", "code": 40301, "type": "PermissionDenied"}, 403),
+        ({"choices": [{"message": {"content": ""}, "error": {"code": "invalid_api_key"}}]}, 401),
+        ({"error": {"code": 7}}, None),
+        ({"error": {"code": float("inf")}}, None),
+        ({"error": {"code": ["x"]}}, None),
+        ({"error": "down"}, None),
+        ({"error": ["down"]}, None),
+        ({"choices": [{"message": {"content": "x"}}], "error": {"code": None, "message": ""}}, 200),
+        ({"choices": [{"message": {"content": "x"}}], "error": "no cache"}, 200),
+        ({"choices": [{"error": "lost"}]}, None),
         ({"verdicts": [1]}, 200),
         ([], 200),
         (None, 200),
     ],
 )
-def test_a_reply_reports_the_status_of_the_server_behind_it(reply: Any, status: int) -> None:
+def test_a_reply_reports_the_status_of_the_server_behind_it(reply: Any, status: int | None) -> None:
     assert status_within(reply) == status
+
+
+@pytest.mark.parametrize(
+    ("message", "text", "thought"),
+    [
+        ({"content": "a"}, "a", ""),
+        ({"content": None}, "", ""),
+        ({"content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}, "ab", ""),
+        ({"content": ["a", {"type": "output_text", "text": "b"}]}, "ab", ""),
+        ({"content": {"type": "text", "text": "a"}}, "a", ""),
+        ({"content": [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "a"}]}, "a", "hm"),
+        ({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "h"}, "m"]}, "a"]}, "a", "hm"),
+        ({"content": [{"type": "reasoning", "summary": [{"text": "hm"}]}, "a"]}, "a", "hm"),
+        ({"content": [{"type": "reasoning", "text": "hm"}, "a"], "reasoning_content": "hm"}, "a", "hm"),
+        ({"content": "a", "reasoning": [{"text": "hm"}]}, "a", "hm"),
+        ({"content": [{"type": "tool_use", "input": {}}, {"type": "refusal", "refusal": "no"}]}, "", ""),
+        ({"content": []}, "", ""),
+    ],
+)
+def test_a_message_is_a_text_or_a_list_of_parts(message: Any, text: str, thought: str) -> None:
+    assert message_parts(message) == (text, thought)
+
+
+@pytest.mark.parametrize("message", ["x", {"content": 5}, {"content": [5]}, {"content": "a", "reasoning": True}])
+def test_what_is_no_message_is_refused(message: Any) -> None:
+    with pytest.raises((AttributeError, TypeError)):
+        message_parts(message)
 
 
 def test_seconds_to_wait_are_a_number_or_until_a_time_of_day() -> None:

@@ -48,6 +48,11 @@ def judged(
         (judged(PAIR + "<analysis>"), "not closed", "close every tag"),
         (judged(f"reasoning: <confidence1> is odd {PAIR}"), "before or between the slots", "nothing but the slots"),
         (judged("x" * 8_000_001), "longer than what is read", "--max-tokens"),
+        (judged("The answer is tea."), "no slot that can be read", "polymode warmup"),
+        (judged("The answer is tea.", 1, confidence=False), "no slot that can be read", "--style full"),
+        (judged("<think>tea</think> **tea**"), "no slot that can be read", "polymode warmup"),
+        (judged(""), "no slot that can be read", "--style full"),
+        (judged("", 1), "no slot that can be read", "--style full"),
     ],
 )
 def test_every_departure_has_a_kind_and_a_fix(one: JudgedCompletion, name: str, fix: str) -> None:
@@ -55,6 +60,7 @@ def test_every_departure_has_a_kind_and_a_fix(one: JudgedCompletion, name: str, 
     assert loss is not None
     assert name in loss.name
     assert fix in loss.fix
+    assert ("the slots are read all the same" in loss.fix) <= (one.status == "partial")
 
 
 def test_the_commonest_are_told_with_their_count_an_example_and_the_fix() -> None:

@@ -128,6 +128,8 @@ def test_a_shorter_context_cuts_completions_off_and_says_so(run: Run, questions:
     command = ["generate", "--model", folder, "--task", "records", "--data", questions, "--n", 1, "--k", 1]
     code, shown, _ = run(*command, "--out", tmp_path / "run")
     assert code == 0 and "not 1,536: the model reads 600" in shown
+    assert "; 1 of 1 completions reached the end of the model's context of 600 tokens: use a shorter prompt" in shown
+    assert "withheld" not in shown
     [one] = runs.read_completions(tmp_path / "run")
     assert one.n_tokens is not None and one.n_tokens < 600
 

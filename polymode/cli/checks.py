@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from polymode.errors import ConfigError, GeneratorFault, MissingExtraError
+from polymode.errors import ConfigError, GeneratorFault, MissingExtraError, PromptRefusedError
 from polymode.prompts import Style
+from polymode.types import Completion
 
 
 def room_for(generator: Any, prompts: Sequence[str], k: int, confidence: bool, style: Style, max_tokens: int) -> int:
@@ -36,6 +37,22 @@ def hint_at_resume(part: Any, generator: Any) -> Iterator[None]:
     finally:
         if (usage := getattr(generator, "usage", None)) is not None and usage.n_replies:
             print(f"server: {usage}", flush=True)
+
+
+def why_unmeasured(
+    completions: Sequence[Completion], refused: Sequence[tuple[Completion, PromptRefusedError]]
+) -> list[str]:
+    """How many completions have no measured confidences though they are in the format, a line for each reason."""
+    lines = []
+    if n := sum(one.confidences is None and one.confidence_mass is not None for one in completions):
+        lines.append(f"{n:,} completions have none: the compared words have probability 0 for one of their answers")
+    if refused:
+        (one, exc), n = refused[0], len(refused)
+        lines.append(
+            f"{n:,} completions have none, so that what they state counts: the model refuses them; the first, id "
+            f"{one.example.id!r} sample {one.sample}: {exc}"
+        )
+    return lines
 
 
 def check_same(options: Any, folder: Path, *, free: Sequence[str] = ()) -> None:

@@ -116,7 +116,7 @@ def _measure(options: Confidences, source: Path, out: Path) -> int:
     from polymode.evaluation import read_completions
     from polymode.evaluation.recorded_verifier import recorded_verifier
     from polymode.generate import PATIENCE
-    from polymode.generate.confidences import check_model, measure_in_parts, needs_model
+    from polymode.generate.confidences import check_model, is_measured, measure_in_parts, needs_model
     from polymode.generate.probing import check_probe, check_spelled, check_stated
     from polymode.verifiers.text import TextVerifier
 
@@ -149,10 +149,13 @@ def _measure(options: Confidences, source: Path, out: Path) -> int:
     style = _style(model_options, stored)
     part = runs.CompletionsPart(out / runs.COMPLETIONS)
     by_id = {one.example.id: one.example for one in completions}
-    measured = part.completions(list(by_id.values())) if (out / runs.CONFIG).exists() else []
+    stored_part = part.completions(list(by_id.values())) if (out / runs.CONFIG).exists() else []
+    measured = [one for one in stored_part if is_measured(one)]
+    refused: list[Any] = []
     how: dict[str, Any] = {"style": style, "batch": options.batch, "verifier": verifier}
     how |= {"reasoning": options.reasoning, "checks": options.checks, "seed": options.seed}
     how |= {"max_tokens": model_options.max_tokens, "present": {(one.example.id, one.sample) for one in measured}}
+    how["on_refused"] = lambda *one: refused.append(one)
     generator: Any = None
     probe, training, fit_style = None, None, style
     if options.fit is not None:
@@ -187,22 +190,33 @@ def _measure(options: Confidences, source: Path, out: Path) -> int:
     measured.sort(key=lambda one: place[one.example.id, one.sample])
     path = runs.write_completions(out, measured)
     part.remove()
-    print(summary(options.method, measured))
+    print(summary(options.method, measured, refused))
     if probe is not None:
         print(comparison(measured, judged_labels(completions, verdicts, verifier), probe, seed=options.seed))
     print(f"completions: {path}")
     return 0
 
 
-def summary(method: str, completions: Sequence[Completion]) -> str:
-    """How many completions have confidences, their mean, and the mass that the compared words hold."""
+def summary(method: str, completions: Sequence[Completion], refused: Sequence[Any] = ()) -> str:
+    """How many completions have confidences and why others have none, their mean, and the mass of the compared words.
+
+    Args:
+        method: by which they were measured.
+        completions: all of them.
+        refused: completions that the model refuses, each with its error.
+    """
+    from polymode.cli.checks import why_unmeasured
+
     values = [q for one in completions for q in one.confidences or ()]
     n = sum(one.confidences is not None for one in completions)
     lines = [f"{method}: {n:,} of {len(completions):,} completions have confidences"]
     if values:
         lines[0] += f", {len(values):,} answers, mean {math.fsum(values) / len(values):.3f}"
-    if n < len(completions):
-        lines.append("the others are not clean or cannot be compared: they have none")
+    lines += why_unmeasured(completions, refused)
+    n_silent = sum(one.confidences is None and one.confidence_mass is not None for one in completions)
+    if n + n_silent + len(refused) < len(completions):
+        too_long = ", or are longer than the model reads" if method == "probe" else ""
+        lines.append(f"the others are not clean or cannot be compared{too_long}: they have none")
     if masses := sorted(mass for one in completions for mass in one.confidence_mass or ()):
         mean = math.fsum(masses) / len(masses)
         lines.append(f"share of the probability that the compared words hold: mean {mean:.3f}, lowest {masses[0]:.3f}")

@@ -120,7 +120,8 @@ def evaluate(options: Evaluate) -> int:
         print(losses)
     if named is None:
         name = evaluation.view["verifier"]["name"]
-        print(f"judged as {path} says: {name}" if name != "text" else f"judged by text equality: {path} names no other")
+        none = f"verifier: text equality ({path} names none; choose one with --verifier)"
+        print(none if verifier is None else f"judged as {path} says: {name}")
     if groups:
         print(*(f"\n{label}: {part.table()}" for label, part in groups.items()), sep="\n")
     print(f"metrics: {out / runs.METRICS}")

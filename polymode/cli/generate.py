@@ -7,7 +7,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from polymode.cli.checks import check_same, hint_at_resume, room_for
+from polymode.cli.checks import check_same, hint_at_resume, room_for, why_unmeasured
 from polymode.cli.flags import Count, Whole
 from polymode.cli.options import ProgramOptions, SamplingOptions
 from polymode.errors import ConfigError, RunExistsError
@@ -87,7 +87,7 @@ def _generate(options: Generate) -> int:
     from polymode import runs
     from polymode.generate import PATIENCE
     from polymode.generate.batches import sample_batches
-    from polymode.generate.confidences import check_model, measure_in_parts
+    from polymode.generate.confidences import check_model, is_measured, measure_in_parts
     from polymode.prompts import QUESTION, build_prompt, prompt_for
     from polymode.tasks import examples_of, open_task, verifier_of
 
@@ -133,37 +133,54 @@ def _generate(options: Generate) -> int:
     place = {example.id: number for number, example in enumerate(examples)}
     completions.sort(key=lambda one: (place[one.example.id], one.sample))
     if options.confidences is not None:
-        measured = {(one.example.id, one.sample): one for one in completions if one.confidences is not None}
+        measured = {(one.example.id, one.sample): one for one in completions if is_measured(one)}
         how = {"verifier": verifier_of(task), "max_tokens": options.max_tokens, "seed": options.seed}
+        refused: list[Any] = []
         how |= {"style": style, "batch": options.batch, "present": set(measured)}
+        how["on_refused"] = lambda *one: refused.append(one)
         with hint_at_resume(part, generator):
             for batch in measure_in_parts(options.confidences, completions, generator, **how):
                 part.add_completions(batch, **origin)  # read instead of the lines without confidences
                 measured |= {(one.example.id, one.sample): one for one in batch}
         completions = [measured.get((one.example.id, one.sample), one) for one in completions]
+        for line in why_unmeasured(completions, refused):
+            print(line)
     path = runs.write_completions(options.out, completions, **origin)
     part.remove()
-    print(token_summary(completions, options.max_tokens))
+    print(token_summary(completions, options.max_tokens, generator))
     print(f"completions: {path}")
     return 0
 
 
-def token_summary(completions: Sequence[Completion], max_tokens: int) -> str:
-    """Tokens of completions in one line, and how many were cut off."""
+def token_summary(completions: Sequence[Completion], max_tokens: int, generator: Any = None) -> str:
+    """Tokens of completions in one line, and how many were cut off.
+
+    Args:
+        completions: all of them.
+        max_tokens: longest completion that was asked for.
+        generator: the back-end, for what else may have cut them off: its ``context``, or a server.
+    """
     counts = [one.n_tokens for one in completions if one.n_tokens is not None]
     text = f"tokens: {sum(counts):,} generated" if counts else "tokens: the back-end does not count them"
     if 0 < len(counts) < len(completions):
         text += f" in the {len(counts):,} completions that were counted"
     cut = [one for one in completions if not one.is_finished]
-    # A server may end a completion early: withheld, or at the end of what the model reads.
+    # Less than was asked for: at the end of the context, or withheld by a server.
     n_long = sum(one.n_tokens >= max_tokens if one.n_tokens is not None else bool(one.text) for one in cut)
     if n_long:
         text += f"; {n_long:,} of {len(completions):,} completions were cut off: raise --max-tokens ({max_tokens})"
     if n_early := len(cut) - n_long:
-        text += (
-            f"; {n_early:,} of {len(completions):,} completions are shorter than --max-tokens ({max_tokens}) and did "
-            "not end by themselves: withheld, or at the end of what the model reads"
-        )
+        early = f"{n_early:,} of {len(completions):,} completions"
+        context = getattr(generator, "context", None)
+        if context is not None:
+            text += (
+                f"; {early} reached the end of the model's context of {context:,} tokens: use a shorter prompt, or a "
+                "model with a longer context"
+            )
+        else:
+            text += f"; {early} are shorter than --max-tokens ({max_tokens}) and did not end by themselves"
+            if getattr(generator, "usage", None) is not None:
+                text += ": withheld by the server, or at the end of the model's context"
     return text
 
 

@@ -55,7 +55,7 @@ class CompletionJudge:
         sets = [_answers(completion) for completion in completions]
         judgements = [judge(example, one, equality.verifier) for one in sets]
         scores = [
-            score_set(one, self._rewards[completion.has_confidence])
+            score_set(one, self._rewards[completion.has_confidence and one.answer_set.has_confidence])
             for one, completion in zip(judgements, completions, strict=True)
         ]
         facts = [self._facts(equality, score.judgement) for score in scores]  # with the faults of terms
@@ -167,6 +167,9 @@ def _answers(completion: Completion) -> AnswerSet:
         salvage=True,
     )
     outside = completion.confidences
+    if outside is None and completion.confidence_mass is not None:  # measured, and there was nothing to compare
+        silent = tuple(replace(answer, confidence=None) for answer in answers.answers)
+        return replace(answers, answers=silent, has_confidence=False)
     if outside is None or len(outside) != len(answers.answers):
         return answers
     slots = tuple(replace(answer, confidence=q) for answer, q in zip(answers.answers, outside, strict=True))

@@ -26,6 +26,8 @@ _CUT = Loss(
     "cut off before the answers were complete",
     "allow more tokens (--max-tokens); drafts in a text without </think> are not counted",
 )
+_SLOTLESS = r"slot \d+: text outside the tags|slot 1: <answer1?> expected, found the end of the text"
+"""Reasons of completions that hold nothing that could be salvaged, as they have no slot."""
 # The first pattern that a parser's reason begins with; reasons may quote the completion, so none looks further.
 _KINDS: tuple[tuple[str, Loss], ...] = (
     (
@@ -94,6 +96,11 @@ _KINDS: tuple[tuple[str, Loss], ...] = (
         Loss("a tag that is not closed", "close every tag; an answer must not contain tags of the format"),
     ),
 )
+_NO_SLOT = Loss(
+    "no slot that can be read",
+    "no slot was there: the model does not know the format (use --style full, or polymode warmup first) or answers "
+    "nothing; check --k",
+)
 _OTHER = Loss("another departure from the format", "compare with what polymode.prompts.build_prompt asks for")
 
 
@@ -103,6 +110,8 @@ def loss_of(judged: JudgedCompletion) -> Loss | None:
         return None
     if judged.status == "truncated":
         return _CUT
+    if judged.status == "malformed" and re.match(_SLOTLESS, judged.reason):
+        return _NO_SLOT
     return next((loss for pattern, loss in _KINDS if re.match(pattern, judged.reason)), _OTHER)
 
 

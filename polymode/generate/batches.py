@@ -94,8 +94,8 @@ def sample_batches(
         style: of the prompts.
         batch: completions sampled together, where the generator does not say it.
         present: id and sample of completions that are there already.
-        refused: what becomes of a prompt that the back-end refuses: a failure, or an empty completion. Those are given
-            last, and only where another prompt was answered, as what is refused always is no fault of a prompt.
+        refused: what becomes of a prompt that the back-end refuses: a failure, or an empty completion, as soon as
+            another prompt was answered; what is refused always is no fault of a prompt.
 
     Raises:
         GeneratorFault: some could not be generated, raised after all others; says how many, and why the first.
@@ -108,9 +108,7 @@ def sample_batches(
     size = 1 if is_concurrent else int(getattr(generator, "batch", batch))
     order = range(len(prompts)) if is_concurrent else sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     batches = batches_of(order, samples, size, done)
-    total = len(done) + sum(map(len, batches))
 
-    empty: list[Completion] = []
     n_refused = 0
 
     def call(one: Batch) -> list[Completion]:
@@ -119,13 +117,11 @@ def sample_batches(
             generated_P_G = generator.generate(
                 texts_P, n=len(one.samples), max_tokens=max_tokens, temperature=temperature, seed=one.seed(seed)
             )
-        except PromptRefusedError:
+        except PromptRefusedError as exc:
             nonlocal n_refused
             n_refused += 1
-            if refused == "empty" and len(one) == 1:
-                empty.append(
-                    _completion(examples[one.questions[0]], Generated("", None, True), k, confidence, one.samples[0])
-                )
+            if refused == "empty" and len(one) > 1:  # one of its prompts, and nobody knows which
+                raise GeneratorFault(str(exc), exc.advice) from exc
             raise
         return [
             _completion(examples[i], generated, k, confidence, sample)
@@ -133,21 +129,24 @@ def sample_batches(
             for sample, generated in zip(one.samples, generated_G, strict=True)
         ]
 
+    def nothing(one: Batch) -> list[Completion]:
+        text = Generated("", None, True)
+        return [_completion(examples[i], text, k, confidence, sample) for i in one.questions for sample in one.samples]
+
     n_answered = len(done)
-    results = each_result(call, batches, generator, size=len, label="generate", verb="generated", n_present=len(done))
+    instead = nothing if refused == "empty" else None
+    results = each_result(
+        call, batches, generator, size=len, label="generate", verb="generated", n_present=len(done), instead=instead
+    )
     try:
         for completions in results:
             n_answered += len(completions)
             yield completions
     except GeneratorFault as exc:
-        n_missing = total - n_answered
         if refused == "stop" and n_refused and n_answered:
             advice = f"--refused empty counts the {n_refused:,} refused prompts as empty completions"
             raise GeneratorFault(str(exc), f"{exc.advice}; {advice}".removeprefix("; ")) from exc
-        if not empty or not n_answered or len(empty) < n_missing:
-            raise
-    if empty and n_answered:
-        yield empty
+        raise
 
 
 def _completion(example: Example, one: Generated, k: int, confidence: bool, sample: int) -> Completion:

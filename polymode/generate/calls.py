@@ -18,6 +18,8 @@ Result = TypeVar("Result")
 MAX_FAULTS_IN_A_ROW = 16
 """After so many failed calls of each worker without one that succeeds the back-end is given up; of all workers
 together, where it has not replied to anything yet."""
+MAX_REFUSED_FIRST = 256
+"""Prompts that a server may refuse in a row before it answers any, where refused ones have a result."""
 _SHOW_AFTER = 2.0
 
 
@@ -35,8 +37,12 @@ def each_result(
     label: str,
     verb: str,
     n_present: int = 0,
+    instead: Callable[[Item], Result] | None = None,
 ) -> Iterator[Result]:
     """The result of each call, as it is finished. One that fails is left out, and the others go on.
+
+    With ``instead`` an item that the back-end refuses has a result too. As a back-end that refuses everything does not
+    do so because of the item, those that come before the first answer wait for it.
 
     Args:
         call: the back-end, asked about one item.
@@ -46,34 +52,52 @@ def each_result(
         label: of the progress bar.
         verb: what is done to a completion, for messages: ``generated``.
         n_present: completions that were finished before.
+        instead: result of an item that is refused (PromptRefusedError); without it, that is a failure.
 
     Raises:
         GeneratorFault: some failed, raised after all others, with their number and the reason of the first; or very
             many in a row.
         UserError: what the back-end says is wrong with an option; at once.
     """
-    n_missing, in_a_row, workers = 0, 0, workers_of(model)
-    is_alive, reason, advice = False, "", ""
+    in_a_row, workers, is_server = 0, workers_of(model), getattr(model, "is_concurrent", False)
+    is_alive, is_answered = False, n_present > 0
     total = n_present + sum(map(size, items))
+    failed: list[tuple[Item, Exception]] = []
     with tqdm(total=total, initial=n_present, desc=label, unit=" completions", delay=_SHOW_AFTER, leave=False) as bar:
         for item, result in _finished(call, items, workers, getattr(model, "stop", None)):
+            is_refused = isinstance(result, PromptRefusedError)
+            if is_refused and is_answered and instead is not None:
+                result = instead(item)  # of the item, as any other
             if isinstance(result, Exception):
-                n_missing, in_a_row = n_missing + size(item), in_a_row + 1
-                if not reason:
-                    reason, advice = _reason(result), getattr(result, "advice", "")
-                is_alive = is_alive or isinstance(result, PromptRefusedError)
-                if in_a_row >= MAX_FAULTS_IN_A_ROW * (workers if is_alive else 1):
-                    raise GeneratorFault(f"{in_a_row} calls in a row failed; the first: {reason}", advice)
+                failed.append((item, result))
+                is_alive = is_alive or is_refused
+                if is_refused and instead is not None and not is_server:
+                    continue  # a model of this machine refuses what it has no room for, which costs nothing
+                in_a_row += 1
+                most = MAX_FAULTS_IN_A_ROW * (workers if is_alive else 1)
+                if in_a_row >= (max(most, MAX_REFUSED_FIRST) if is_refused and instead is not None else most):
+                    raise _fault(f"{in_a_row} calls in a row failed", failed)
                 continue
             in_a_row, is_alive = 0, True
-            bar.update(size(item))
-            yield result
-    if n_missing:
-        raise GeneratorFault(f"{n_missing:,} of {total:,} completions could not be {verb}; the first: {reason}", advice)
+            ready = [(item, result)]
+            if not is_answered and instead is not None:
+                is_answered = True
+                refused = [one for one, exc in failed if isinstance(exc, PromptRefusedError)]
+                failed = [(one, exc) for one, exc in failed if not isinstance(exc, PromptRefusedError)]
+                ready += [(one, instead(one)) for one in refused]
+            for one, of_item in ready:
+                bar.update(size(one))
+                yield of_item
+    if failed:
+        n_missing = sum(size(item) for item, _ in failed)
+        raise _fault(f"{n_missing:,} of {total:,} completions could not be {verb}", failed)
 
 
-def _reason(exc: Exception) -> str:
-    return str(exc) if isinstance(exc, GeneratorFault) else describe_error(exc)
+def _fault(problem: str, failed: Sequence[tuple[Any, Exception]]) -> GeneratorFault:
+    """The error of several failures, with the reason of the first."""
+    exc = failed[0][1]
+    reason = str(exc) if isinstance(exc, GeneratorFault) else describe_error(exc)
+    return GeneratorFault(f"{problem}; the first: {reason}", getattr(exc, "advice", ""))
 
 
 def _finished(

@@ -5,12 +5,12 @@ They become `Completion.confidences`, one number per slot, which evaluation take
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from inspect import Parameter
 from typing import Any
 
-from polymode.errors import ConfigError
+from polymode.errors import ConfigError, GeneratorFault, PromptRefusedError
 from polymode.generate.calls import each_result, workers_of
 from polymode.generate.p_true import Replier
 from polymode.generate.probing import StateReader
@@ -70,6 +70,11 @@ def measure_confidences(
     return measure([replace(one, confidences=None, confidence_mass=None) for one in completions], model, **usable)
 
 
+def is_measured(completion: Completion) -> bool:
+    """Whether confidences were measured, be it without a result because nothing that is compared is likely at all."""
+    return completion.confidences is not None or completion.confidence_mass is not None
+
+
 def measure_in_parts(
     name: str,
     completions: Sequence[Completion],
@@ -78,9 +83,13 @@ def measure_in_parts(
     style: Style,
     batch: int,
     present: Collection[tuple[str, int]] = (),
+    on_refused: Callable[[Completion, PromptRefusedError], None] = lambda *_: None,
     **options: object,
 ) -> Iterator[list[Completion]]:
     """`measure_confidences` part by part, as they are finished; a part that fails costs only itself.
+
+    A completion that the model refuses, such as one that is too long for it, is left without confidences; its part is
+    measured without it.
 
     A part is whole questions with ``batch`` completions or a few more; of a back-end that ``is_concurrent`` it is one
     question, and several are measured at once.
@@ -91,11 +100,12 @@ def measure_in_parts(
         model: as for `measure_confidences`.
         style: of the prompts.
         batch: completions of a part.
-        present: id and sample of those that are finished.
+        present: id and sample of those that were measured before (`is_measured`).
+        on_refused: called with each completion that the model refuses, from several threads where it has workers.
         options: as for `measure_confidences`.
 
     Raises:
-        GeneratorFault: some parts failed, raised after all others.
+        GeneratorFault: some parts failed, or every completion was refused, raised after all others.
         ConfigError: as for `measure_confidences`.
     """
     is_of_question = "verifier" in CONFIDENCES.options(name)
@@ -111,17 +121,54 @@ def measure_in_parts(
         elif own:
             parts.append(list(own))
 
+    def measure(part: Sequence[Completion]) -> list[Completion]:
+        return measure_confidences(name, part, model, style=style, **options)
+
     def call(part: list[Completion]) -> list[Completion]:
-        measured = measure_confidences(name, part, model, style=style, **options)
-        return [one for one in measured if (one.example.id, one.sample) not in present]
+        try:
+            measured = measure(part)
+        except PromptRefusedError as exc:
+            measured = one_by_one(part) if len(part) > 1 else [refuse(part[0], exc)]
+            if not any(map(is_measured, measured)):
+                raise
+        return missing_of(measured)
 
-    yield from each_result(
-        call, parts, model, size=len, label="confidences", verb="measured", n_present=len(completions) - _total(parts)
-    )
+    def one_by_one(part: list[Completion]) -> list[Completion]:
+        fitting: list[Completion] = []
+        refused: list[Completion] = []
+        for one in part:
+            try:
+                fitting += measure([one])
+            except PromptRefusedError as exc:
+                refused.append(refuse(one, exc))
+        if is_of_question and fitting:  # together, as its samples are
+            fitting = measure(fitting)
+        return fitting + refused
 
+    def refuse(one: Completion, exc: PromptRefusedError) -> Completion:
+        refusals.append(exc)
+        on_refused(one, exc)
+        return replace(one, confidences=None, confidence_mass=None)
 
-def _total(parts: Sequence[Sequence[Completion]]) -> int:
-    return sum(map(len, parts))
+    def missing_of(part: Sequence[Completion]) -> list[Completion]:
+        return [one for one in part if (one.example.id, one.sample) not in present]
+
+    def bare(part: Sequence[Completion]) -> list[Completion]:
+        return [replace(one, confidences=None, confidence_mass=None) for one in missing_of(part)]
+
+    def size(part: Sequence[Completion]) -> int:
+        return len(missing_of(part))
+
+    refusals: list[PromptRefusedError] = []
+    has_any = len(present) > 0
+    n_present = len(completions) - sum(map(size, parts))
+    how: dict[str, Any] = {"label": "confidences", "verb": "measured", "n_present": n_present, "instead": bare}
+    for measured in each_result(call, parts, model, size=size, **how):
+        has_any = has_any or any(map(is_measured, measured))
+        yield measured
+    if refusals and not has_any:
+        first = refusals[0]
+        raise GeneratorFault(f"no completion could be measured; the first: {first}", first.advice)
 
 
 def check_model(name: str, model: object, options: Collection[str] = ()) -> None:

@@ -223,7 +223,7 @@ class OpenAIGenerator:
             is_empty = isinstance(reply, Mapping) and reply.get("choices") == []
             what = "has no choices" if is_empty else "is not a chat completion"
             raise GeneratorFault(
-                f"{self._chat.url}: the reply {what}: {str(reply)[:80]!r}",
+                f"{self._chat.url}: the reply {what}: {str(reply)[:200]!r}",
                 advice_on("no choices" if is_empty else "no chat completion"),
             ) from None
         self.usage.add(generated, reason)

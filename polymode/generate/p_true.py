@@ -14,7 +14,9 @@ from polymode.types import Completion
 
 Reasoning = Literal["empty", "sampled"]
 WORDS = ("True", "False")
-_SPELLINGS = tuple([f"{lead}{form}" for lead in ("", " ", "\n") for form in (w, w.upper(), w.lower())] for w in WORDS)
+_LEADS = ("", " ", "\n", "\n\n", "**", '"')
+"""What may stand in front of the word: white space, bold in Markdown, a quote."""
+_SPELLINGS = tuple([f"{lead}{form}" for lead in _LEADS for form in (w, w.upper(), w.lower())] for w in WORDS)
 _THINK, _END = "<think>", "</think>"
 EMPTY_REASONING = f"{_THINK}\n\n{_END}\n\n"
 """Reasoning of no words, as the templates of thinking models write it."""
@@ -50,7 +52,8 @@ def p_true(
         P(w) = p(w | prompt) + p(<think> | prompt) p(w | prompt, <think></think>)
 
     where the first term is left out if the prompt opens the reasoning, or else with one that it samples. What True and
-    False hold together, P(True) + P(False), becomes `Completion.confidence_mass`.
+    False hold together, P(True) + P(False), becomes `Completion.confidence_mass`; a completion with an answer where
+    that is 0 gets no confidences.
 
     A model of a ``brief`` style speaks only the answer format, so there the answer is put into the format with a
     confidence and q is the mean of the confidence that the model would state: q = sum_g g P(g) / sum_g P(g) over the
@@ -94,14 +97,16 @@ def p_true(
     values: dict[int, list[tuple[float, float]]] = {}
     for (number, _), p in zip(rows, masses, strict=True):
         total = math.fsum(p)
-        mean = math.fsum(w * x for w, x in zip(worth, p, strict=True)) / total if total > 0 else 0.5
+        mean = math.fsum(w * x for w, x in zip(worth, p, strict=True)) / total if total > 0 else 0.0
         values.setdefault(number, []).append((min(max(mean, 0.0), 1.0), min(total, 1.0)))
-    return [
-        replace(c, confidences=tuple(q for q, _ in values[i]), confidence_mass=tuple(mass for _, mass in values[i]))
-        if i in values
-        else c
-        for i, c in enumerate(completions)
-    ]
+    return [_measured(c, values[i]) if i in values else c for i, c in enumerate(completions)]
+
+
+def _measured(completion: Completion, values: Sequence[tuple[float, float]]) -> Completion:
+    """A completion with q and mass of its answers; with the masses alone where one is 0, which says nothing of q."""
+    masses = tuple(mass for _, mass in values)
+    confidences = tuple(q for q, _ in values) if min(masses) > 0 else None
+    return replace(completion, confidences=confidences, confidence_mass=masses)
 
 
 def _behind_reasoning(

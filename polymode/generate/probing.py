@@ -17,7 +17,7 @@ from polymode.prompts import Style, prompt_for
 from polymode.types import AnswerSet, Completion
 
 _TRIAL = 16
-"""Completions by which it is found out whether the model can have written them."""
+"""Completions at a time by which it is found out whether the model can have written them."""
 
 
 @runtime_checkable
@@ -85,13 +85,14 @@ def check_stated(completions: Sequence[Completion], source: object) -> None:
 
 
 def check_spelled(completions: Sequence[Completion], model: StateReader, style: Style, source: object) -> None:
-    """Refuse completions that the model cannot have written, by the first clean ones.
+    """Refuse completions that the model cannot have written: clean ones, some at a time, until one can be read.
 
     Raises:
         ConfigError: its tokenizer spells none of them as it stands.
     """
     clean = [one for one in completions if one.has_confidence and _stated(one).is_clean]
-    if clean and not len(read_states(clean[:_TRIAL], model, style, []).owner_N):
+    trials = (clean[start : start + _TRIAL] for start in range(0, len(clean), _TRIAL))
+    if clean and not any(len(read_states(trial, model, style, []).owner_N) for trial in trials):
         raise ConfigError(
             f"{source}: the model's tokenizer does not spell the completions as they are written, or they are longer "
             "than it reads: name the model that wrote them with --model"

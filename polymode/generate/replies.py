@@ -12,11 +12,12 @@ from itertools import accumulate
 from typing import Any
 
 from polymode.generate import Generated
+from polymode.http_replies import message_parts
 
 MAX_LISTED = 20
 """Alternatives to each token that are asked for; many servers, and vLLM by default, refuse more than 20."""
-_MARKS = " \t\r\n*_`\"'.,:;!"
 _ADVICE = {
+    "status 200 with an error": "do what the server says, or check its logs",
     "status 400": "shorten the question or --max-tokens, or leave out a field that the server does not know "
     "(--backend-options NAME=null)",
     "status 401": "set the key: --backend-options api_key_env=NAME_OF_THE_VARIABLE",
@@ -31,11 +32,14 @@ _ADVICE = {
     "ConnectionRefused": "start the server, or check base_url",
 }
 
-
-FINISHED = (None, "stop", "stop_sequence", "eos_token", "end_turn")
+FINISHED = (
+    *(None, "stop", "stopped", "stop_sequence", "stop_token", "finish_reason_stop"),
+    *("eos", "eos_token", "end_turn", "end", "complete", "completed", "finished", "done"),
+)
 """What servers call a completion that ended by itself; some say nothing, so those are taken for finished too."""
 _NOTES = {
     "length": "raise --max-tokens",
+    "max_tokens": "raise --max-tokens",
     "content_filter": "the server withheld the text",
     "tool_calls": "the model called a tool, counted as cut off",
 }
@@ -96,23 +100,21 @@ class Usage:
 
 
 def completion_in(reply: Any) -> tuple[Generated, str | None]:
-    """The first choice and its finish_reason; reasoning that the server cut out of the text is put back in front.
+    """The first choice and its finish_reason, in small letters and None where it is empty.
 
-    It is left open where generation was cut off inside it.
+    Reasoning that the server cut out of the text, or sends as a part of its own, is put back in front. It is left open
+    where generation was cut off inside it.
 
     Raises:
         ValueError, LookupError, TypeError, AttributeError: the reply is no chat completion.
     """
     choice = reply["choices"][0]
-    message = choice["message"]
-    text = message.get("content") or ""
-    thought = message.get("reasoning_content") or message.get("reasoning") or ""
-    if not isinstance(text, str) or not isinstance(thought, str):
-        raise ValueError
+    text, thought = message_parts(choice["message"])
     usage, reason = reply.get("usage"), choice.get("finish_reason")
     usage = usage if isinstance(usage, Mapping) else {}
     if reason is not None and not isinstance(reason, str):
         raise ValueError
+    reason = (reason or "").strip().casefold() or None
     is_finished = reason in FINISHED
     if thought:
         text = f"<think>{thought}</think>{text}" if is_finished or text.strip() else f"<think>{thought}"
@@ -137,7 +139,7 @@ def final_text(text: str) -> str:
 
 def word_said(text: str, words: Sequence[str]) -> int | None:
     """Number of the word that a reply begins with, after its reasoning; None when it begins with another."""
-    start = final_text(text).lstrip(_MARKS).casefold()
+    start = _bare(final_text(text))
     for number, word in enumerate(words):
         rest = start.removeprefix(word.casefold())
         if rest != start and not rest[:1].isalnum():
@@ -148,9 +150,11 @@ def word_said(text: str, words: Sequence[str]) -> int | None:
 def word_probabilities(choice: Mapping[str, Any], text: str, words: Sequence[str]) -> list[float] | None:
     """Probability that the final part of a reply begins with each word, summed over spellings; from ``top_logprobs``.
 
-    At the first token of the final part every alternative that the server lists counts for the word that it spells
-    (`` True``, ``TRUE``) or begins (``Tr``; two letters at least), and the sampled token for the word that it goes on
-    to. What the server does not list counts for none.
+    At the first token of the final part that holds a letter or a digit every alternative that the server lists counts
+    for the word that it spells (`` True``, ``TRUE``) or begins (``Tr``; two letters at least), and the sampled token
+    for the word that it goes on to. Tokens of marks in front of it (``**``, a quote, a line break) are gone through:
+    what follows is as likely as they are, and alternatives to them count too. What the server does not list counts for
+    none.
 
     Returns:
         Per word its probability; None where the reply holds no probabilities.
@@ -164,18 +168,30 @@ def word_probabilities(choice: Mapping[str, Any], text: str, words: Sequence[str
     if place < 0:
         return [0.0] * len(words)
     ends = list(accumulate(len(token["token"]) for token in tokens))
-    number = bisect_right(ends, place)  # the token that holds the first character
-    token = tokens[number]
-    sampled = word_said("".join(one["token"] for one in tokens[number:]), words)
-    out = [0.0] * len(words)
-    for other in token["top_logprobs"] or [token]:
-        spelling = other["token"].strip(_MARKS).casefold()
-        number_of_word = next((i for i, word in enumerate(words) if _begins(spelling, word.casefold())), None)
-        if other["token"] == token["token"] and sampled is not None:
-            number_of_word = sampled
-        if number_of_word is not None:
-            out[number_of_word] += math.exp(min(0.0, other["logprob"]))
+    first = bisect_right(ends, place)  # the token that holds the first character
+    while first and tokens[first - 1]["token"].isspace():
+        first -= 1
+    out, reached = [0.0] * len(words), 1.0
+    for number, token in enumerate(tokens[first:], first):
+        is_marks = not _bare(token["token"])
+        sampled = None if is_marks else word_said("".join(one["token"] for one in tokens[number:]), words)
+        listed = [other for other in token["top_logprobs"] or () if other["token"] != token["token"]]
+        for other in (token, *listed):
+            spelling = _bare(other["token"])
+            number_of_word = next((i for i, word in enumerate(words) if _begins(spelling, word.casefold())), None)
+            if other is token and sampled is not None:
+                number_of_word = sampled
+            if number_of_word is not None:
+                out[number_of_word] += reached * math.exp(min(0.0, other["logprob"]))
+        if not is_marks:
+            break
+        reached *= math.exp(min(0.0, token["logprob"]))
     return [min(p, 1.0) for p in out]
+
+
+def _bare(text: str) -> str:
+    """A text in small letters, without white space, punctuation, quotes and marks of Markdown around it."""
+    return text.strip("".join({letter for letter in text if not letter.isalnum()})).casefold()
 
 
 def _begins(spelling: str, word: str) -> bool:

@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from polymode.http_replies import message_parts
+
 _ENDS = (">", "\n")
 """What an answer or a confidence ends with; other parts of a text are not worth telling."""
 
@@ -61,13 +63,13 @@ class StreamedReply:
             return
         try:
             event = json.loads(data)
-            if "error" in event:
+            if event.get("error"):
                 self._error = " ".join(str(event["error"]).split())[:200]
             self._usage = event.get("usage") or self._usage
             for choice in event.get("choices") or ():
-                delta = choice.get("delta") or {}
-                self._thoughts.append(delta.get("reasoning_content") or delta.get("reasoning") or "")
-                self._texts.append(delta.get("content") or "")
+                text, thought = message_parts(choice.get("delta") or {})
+                self._thoughts.append(thought)
+                self._texts.append(text)
                 self._finish_reason = choice.get("finish_reason") or self._finish_reason
                 self._is_complete = self._is_complete or self._finish_reason is not None
                 if any(end in self._texts[-1] for end in _ENDS):

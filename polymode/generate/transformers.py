@@ -145,7 +145,7 @@ class TransformersGenerator:
         tails = [self._without_opening(text, ids_T) for text, ids_T in zip(texts, prompt_ids, strict=True)]
         encoded = [self.tokenizer(tail, add_special_tokens=False, return_offsets_mapping=True) for tail in tails]
         ids = [ids_T + tail["input_ids"] for ids_T, tail in zip(prompt_ids, encoded, strict=True)]
-        self._check_length(ids, room=0)
+        self._check_length(ids, room=0, what="a prompt with its completion")
         out: list[list[tuple[int, int, float]]] = [[] for _ in texts]
         for row, values in self._log_probabilities(ids, [len(tail["input_ids"]) for tail in encoded]):
             offsets, shift = encoded[row]["offset_mapping"], len(texts[row]) - len(tails[row])
@@ -168,7 +168,7 @@ class TransformersGenerator:
         ids = [self.encode(prompt) for prompt in prompts]
         for ids_T, text in zip(ids, texts, strict=True):
             ids_T += self.tokenizer(self._without_opening(text, ids_T), add_special_tokens=False)["input_ids"]
-        self._check_length(ids)
+        self._check_length(ids, what="a prompt with what is put behind it")
 
         def next_probabilities(rows: list[list[int]], wanted: Sequence[int]) -> list[list[float]]:
             out: list[list[float]] = [[] for _ in rows]
@@ -265,12 +265,12 @@ class TransformersGenerator:
         """Tokens that the model reads; None when its configuration does not say."""
         return getattr(self.model.config, "max_position_embeddings", None)
 
-    def _check_length(self, ids: Sequence[Sequence[int]], room: int = 1) -> None:
+    def _check_length(self, ids: Sequence[Sequence[int]], room: int = 1, what: str = "a prompt") -> None:
         """Refuse texts after which the model has no ``room`` for so many tokens."""
         longest = max(map(len, ids), default=0)
         if self.context is not None and longest + room > self.context:
             raise PromptRefusedError(
-                f"a prompt has {longest} tokens and the model reads {self.context}: shorten the question or shots, or "
+                f"{what} has {longest} tokens and the model reads {self.context}: shorten the question or shots, or "
                 "use a model with a longer context"
             )
 

@@ -9,7 +9,7 @@ from typing import Any
 from polymode.chat import Chat, has_template
 from polymode.decoding.adapters import adapter_config, has_adapters, tokenizer_source
 from polymode.decoding.texts import opening_of
-from polymode.errors import ConfigError, MissingExtraError
+from polymode.errors import ConfigError, MissingExtraError, PromptRefusedError
 from polymode.generate import Generated, chat_of, generation_fields
 from polymode.generate.replies import MAX_LISTED, word_probabilities
 
@@ -109,9 +109,19 @@ class VLLMGenerator:
         """Probability that the reply to each prompt begins, after any reasoning, with each of the words.
 
         From the most likely tokens that vLLM lists beside those of one reply; ``n`` is for back-ends that list none.
+
+        Raises:
+            PromptRefusedError: a prompt is as long as what the model reads.
         """
         from vllm import SamplingParams  # pyright: ignore[reportAttributeAccessIssue]  # absent, it is this module
 
+        context = self.context
+        longest = 0 if context is None else max((len(self.encode(prompt)) for prompt in prompts), default=0)
+        if context is not None and longest >= context:
+            raise PromptRefusedError(
+                f"a prompt has {longest} tokens and the model reads {context}: shorten the question, or use a "
+                "larger max_model_len or another model"
+            )
         settings = SamplingParams(
             **NEUTRAL,
             n=1,

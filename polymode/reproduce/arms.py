@@ -202,7 +202,7 @@ def _sample(
 def _measure(generator: Any, view: View, folder: Path, style: Style, verifier: AnyVerifier) -> None:
     """The completions of another view, with measured confidences; finished parts are kept and not measured again."""
     from polymode.evaluation import read_completions
-    from polymode.generate.confidences import measure_in_parts
+    from polymode.generate.confidences import is_measured, measure_in_parts
 
     out = folder / view.name
     if (out / runs.COMPLETIONS).exists():
@@ -213,7 +213,7 @@ def _measure(generator: Any, view: View, folder: Path, style: Style, verifier: A
         return
     by_id = {one.example.id: one.example for one in completions}
     part = runs.CompletionsPart(out / runs.COMPLETIONS)
-    measured = part.completions(list(by_id.values()))
+    measured = [one for one in part.completions(list(by_id.values())) if is_measured(one)]
     for batch in measure_in_parts(
         view.name.removeprefix("samples-"),
         completions,

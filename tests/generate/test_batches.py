@@ -116,6 +116,56 @@ def test_a_back_end_that_only_fails_is_given_up(monkeypatch: pytest.MonkeyPatch)
     assert len(calls) == 4
 
 
+class Refusing(Hashes):
+    """A server that answers some of its calls, by number, and refuses the others."""
+
+    is_concurrent, concurrency = True, 1
+
+    def __init__(self, answers: range) -> None:
+        super().__init__()
+        self.answers, self.n_asked = answers, 0
+
+    def generate(self, prompts: Sequence[str], **how: Any) -> list[list[Generated]]:
+        self.n_asked += 1
+        if self.n_asked - 1 not in self.answers:
+            raise PromptRefusedError("content policy")
+        return super().generate(prompts, **how)
+
+
+def asked(generator: Generator, made: list[Completion], n: int, **options: Any) -> list[Completion]:
+    """Completions of many questions where refused ones are empty, also in ``made`` as they come."""
+    examples = [Example(f"q{i}", f"{i}?", (Reference("a"),)) for i in range(n)]
+    how = {"k": 1, "confidence": False, "max_tokens": 9, "temperature": 1.0, "seed": 5, "style": "brief"}
+    for own in sample_batches(examples, generator, samples=1, batch=1, refused="empty", **how, **options):  # type: ignore[arg-type]
+        made += own
+    return made
+
+
+def test_a_refusal_after_an_answer_is_an_empty_completion_at_once() -> None:
+    made = asked(Refusing(range(20)), [], 600)
+    assert [one.text == "" for one in made] == [False] * 20 + [True] * 580
+    assert all(one.is_finished for one in made)
+    # After an interruption nothing that was refused is asked again.
+    again = Refusing(range(0))
+    rest = asked(again, [], 600, present={(one.example.id, one.sample) for one in made[:500]})
+    assert again.n_asked == len(rest) == 100
+
+
+def test_refusals_before_the_first_answer_wait_for_it() -> None:
+    made = asked(Refusing(range(40, 42)), [], 60)
+    assert len(texts(made)) == 60 and [one.text == "" for one in made] == [False] + [True] * 40 + [False] + [True] * 18
+
+
+def test_a_server_that_refuses_everything_is_given_up() -> None:
+    made: list[Completion] = []
+    generator = Refusing(range(0))
+    with pytest.raises(GeneratorFault, match="256 calls in a row failed; the first: content policy"):
+        asked(generator, made, 600)
+    assert made == [] and generator.n_asked == 256
+    with pytest.raises(GeneratorFault, match="9 of 9 completions could not be generated; the first: content policy"):
+        asked(Refusing(range(0)), made, 9)
+
+
 def test_a_wrong_option_ends_it_at_once() -> None:
     class Wrong:
         def generate(self, prompts: Sequence[str], **_: object) -> list[list[Generated]]:

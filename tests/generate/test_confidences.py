@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from polymode.errors import ConfigError
+from polymode.errors import ConfigError, GeneratorFault, PromptRefusedError
 from polymode.evaluation import evaluate
 from polymode.generate import Generated
 from polymode.generate.confidences import CONFIDENCES, measure_confidences, measure_in_parts, needs_model
@@ -143,9 +143,38 @@ def test_a_model_that_states_its_confidence_first_has_none_for_an_answer_that_is
     assert measured.confidences == pytest.approx((math.exp(-3 / 4), math.exp(-9 / 4)))
 
 
-def test_a_model_that_gives_no_candidate_any_mass_knows_nothing() -> None:
-    (measured,) = p_true([completion(TEXT)], Scripted({}), style="full")
-    assert measured.confidences == (0.5, 0.5) and measured.confidence_mass == (0.0, 0.0)
+def test_a_model_that_gives_no_candidate_any_mass_says_nothing() -> None:
+    for style in ("full", "brief"):
+        (measured,) = p_true([completion(TEXT)], Scripted({}), style=style)  # type: ignore[arg-type]
+        assert measured.confidences is None and measured.confidence_mass == (0.0, 0.0)
+
+
+def test_one_answer_without_mass_leaves_out_the_confidences_of_its_set() -> None:
+    class Half(Scripted):
+        def continuation_probabilities(
+            self, prompts: Sequence[str], texts: Sequence[str], groups: Sequence[Sequence[str]]
+        ) -> list[list[float]]:
+            return [[0.3, 0.1, 0.0] if "red" in prompt else [0.0, 0.0, 0.0] for prompt in prompts]
+
+    first, second = p_true([completion(TEXT), completion("<answer>red</answer>", 1)], Half({}), style="full")
+    assert first.confidences is None and first.confidence_mass == pytest.approx((0.4, 0.0))
+    assert second.confidences == pytest.approx((0.75,))
+
+
+def test_stated_confidences_do_not_count_where_measured_ones_say_nothing() -> None:
+    text = "<answer>red</answer><confidence>0.9</confidence>"
+    silent = Completion(EXAMPLE, text, 1, True, confidence_mass=(0.0,))
+    measured = Completion(EXAMPLE, text, 1, True, 1, confidences=(0.4,), confidence_mass=(0.5,))
+    metrics = evaluate([silent, measured], n_boot=0).metrics
+    assert metrics["brier"].value == pytest.approx(0.36)  # (1 - 0.4)^2 of the other alone
+    assert metrics["coverage"].value == 1.0
+
+
+def test_the_words_may_be_bold_or_in_quotes() -> None:
+    scorer = Scripted({"True": 0.1, "**True": 0.4, '"false': 0.1, "\n\nFalse": 0.1, "False": 0.1})
+    (measured,) = p_true([completion(TEXT)], scorer, style="full")
+    assert measured.confidences == pytest.approx((0.625, 0.625))  # .5 / .8
+    assert measured.confidence_mass == pytest.approx((0.8, 0.8))
 
 
 def test_measured_confidences_take_the_place_of_stated_ones_in_evaluation() -> None:
@@ -222,3 +251,68 @@ def test_parts_are_whole_questions_and_measure_what_is_missing() -> None:
     scorer = Scripted({"True": 1.0})
     again = list(measure_in_parts("p-true", every, scorer, **how))  # type: ignore[arg-type]
     assert [len(part) for part in again] == [5] and len(scorer.seen) == 5
+
+
+class Picky(Scripted):
+    """Refuses what holds a long answer, as a model of a short context does."""
+
+    def token_log_probabilities(
+        self, prompts: Sequence[str], texts: Sequence[str]
+    ) -> list[list[tuple[int, int, float]]]:
+        self._check(texts)
+        return super().token_log_probabilities(prompts, texts)
+
+    def continuation_probabilities(
+        self, prompts: Sequence[str], texts: Sequence[str], groups: Sequence[Sequence[str]]
+    ) -> list[list[float]]:
+        self._check(prompts)
+        return super().continuation_probabilities(prompts, texts, groups)
+
+    def _check(self, texts: Sequence[str]) -> None:
+        if any("loong" in text for text in texts):
+            raise PromptRefusedError("a prompt has 9 tokens and the model reads 8")
+
+
+def in_parts(method: str, texts: Sequence[str], batch: int, **options: object) -> tuple[list[Completion], list[int]]:
+    """What is measured of samples of one question, and the numbers of the refused ones."""
+    every = [completion(f"<answer>{text}</answer>", 1, sample=i) for i, text in enumerate(texts)]
+    refused: list[int] = []
+    how = {"style": "full", "batch": batch, "verifier": TextVerifier(), **options}
+    how["on_refused"] = lambda one, exc: refused.append(one.sample)
+    made = measure_in_parts(method, every, Picky({"True": 0.3, "False": 0.1}), **how)  # type: ignore[arg-type]
+    return sorted((one for part in made for one in part), key=lambda one: one.sample), refused
+
+
+@pytest.mark.parametrize("batch", [1, 64])
+@pytest.mark.parametrize(
+    ("method", "q"), [("p-true", 0.75), ("answer-probability", math.exp(-0.75)), ("aggregation", math.exp(-0.75))]
+)
+def test_a_completion_that_is_refused_costs_the_others_nothing(method: str, q: float, batch: int) -> None:
+    measured, refused = in_parts(method, ["loong", "red", "loong red", "red"], batch)
+    assert [one.confidences and one.confidences[0] for one in measured] == [
+        None,
+        pytest.approx(q),
+        None,
+        pytest.approx(q),
+    ]
+    assert sorted(refused) == [0, 2] and measured[0].confidence_mass is None
+
+
+def test_wordings_are_added_up_over_the_samples_that_are_not_refused() -> None:
+    # red and Red are equal, so each has exp(-3/4) + exp(-27): Red is spelled with three tokens of -9.
+    measured, _ = in_parts("aggregation", ["red", "Red", "loong"], 64)
+    both = math.exp(-0.75) + math.exp(-27)
+    assert [one.confidences for one in measured] == [(pytest.approx(both),), (pytest.approx(both),), None]
+
+
+@pytest.mark.parametrize("batch", [1, 64])
+def test_where_all_are_refused_it_is_an_error(batch: int) -> None:
+    with pytest.raises(GeneratorFault, match="reads 8"):
+        in_parts("p-true", ["loong"] * 40, batch)
+    with pytest.raises(GeneratorFault, match="reads 8"):  # what is not in the format was not measured either
+        in_parts("p-true", ["", "loong", ""], batch)
+    measured, refused = in_parts("p-true", ["loong"] * 40 + ["red"], batch)
+    assert len(measured) == 41 and len(refused) == 40 and measured[-1].confidences == pytest.approx((0.75,))
+    # One of them was measured before.
+    measured, refused = in_parts("p-true", ["red", "loong"], batch, present={("q", 0)})
+    assert [one.confidences for one in measured] == [None] and refused == [1]

@@ -16,7 +16,7 @@ from polymode.generate.openai_http import OpenAIGenerator
 from ..scripted_server import Reply, Server
 
 
-def chat(text: str | None, finish_reason: str = "stop", **message: object) -> Reply:
+def chat(text: Any, finish_reason: str = "stop", **message: object) -> Reply:
     choice = {"message": {"role": "assistant", "content": text, **message}, "finish_reason": finish_reason}
     return 200, {}, json.dumps({"choices": [choice], "usage": {"prompt_tokens": 7, "completion_tokens": 5}}).encode()
 
@@ -94,6 +94,8 @@ def test_nothing_asked_nothing_sent(server: Server) -> None:
         (chat("x", reasoning="so"), "<think>so</think>x", True),
         (chat("x", "length", reasoning="so"), "<think>so</think>x", False),
         (chat(None, "length", reasoning_content="so"), "<think>so", False),
+        (chat([{"type": "thinking", "thinking": "so"}, {"type": "text", "text": "x"}]), "<think>so</think>x", True),
+        (chat([{"type": "text", "text": "x"}, {"type": "text", "text": "y"}], "EOS"), "xy", True),
         (chat("\n", "length", reasoning="so"), "<think>so", False),
         (chat(None, reasoning="so"), "<think>so</think>", True),
         (chat("<think>so</think>x", reasoning_content=""), "<think>so</think>x", True),
@@ -144,6 +146,30 @@ def test_a_gateway_that_reports_a_refused_prompt_with_status_200_is_not_asked_ag
     with pytest.raises(PromptRefusedError, match="status 400: .*context length"):
         ask(server)
     assert len(server.bodies) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "said", "n_asked"),
+    [
+        ({"code": "insufficient_quota", "message": "no money left"}, "status 429: .*no money left", 2),
+        ({"code": 1113, "message": "no money left"}, "status 200 with an error: .*no money left", 2),
+        ("no money left", "status 200 with an error: .*no money left", 2),
+        ({"code": "context_length_exceeded", "message": "too much"}, "status 400: .*too much", 1),
+    ],
+)
+@pytest.mark.parametrize("is_of_choice", [False, True])
+def test_an_error_with_status_200_is_what_the_server_said(
+    server: Server, error: Any, said: str, n_asked: int, is_of_choice: bool
+) -> None:
+    choice = {"message": {"content": ""}, "finish_reason": "error", "error": error}
+    server.script = lambda _: (
+        200,
+        {},
+        json.dumps({"choices": [choice]} if is_of_choice else {"error": error}).encode(),
+    )
+    with pytest.raises(GeneratorFault, match=said) as caught:
+        ask(server)
+    assert isinstance(caught.value, PromptRefusedError) == (n_asked == 1) and len(server.bodies) == n_asked
 
 
 def test_a_prompt_that_the_server_refuses_is_told_apart_from_a_server_that_fails(server: Server) -> None:
@@ -246,6 +272,13 @@ def test_a_stream_is_told_as_it_grows_and_is_the_same_completion(server: Server)
         for n in range(2):
             assert [text for *own, text in texts if own == [i, n]] == ["<think>hm</think>x>", "<think>hm</think>x>y\n"]
     assert all(body["stream_options"] == {"include_usage": True} for body in server.bodies if "stream" in body)
+
+
+def test_parts_and_empty_errors_in_a_stream_are_read(server: Server) -> None:
+    deltas = [{"content": [{"type": "thinking", "thinking": "hm"}]}, {"content": [{"type": "text", "text": "x>"}]}]
+    server.script = lambda _: streamed({"content": None}, *deltas, end='data: {"error": null}\n\ndata: [DONE]\n\n')
+    made, texts = told(server)
+    assert made[0][0].text == "<think>hm</think>x>" == texts[0][2]
 
 
 def test_without_somebody_to_tell_nothing_is_streamed(server: Server) -> None:

@@ -17,6 +17,9 @@ WORDS = ("True", "False")
         ("True", 0),
         ("**FALSE**", 1),
         (" true.", 0),
+        ("(True)", 0),
+        ("> “False”, because", 1),
+        ("**", None),
         ("<think>False? no</think>\n\nTrue", 0),
         ("<think>True", None),  # cut off inside its reasoning
         ("Trueish", None),
@@ -62,6 +65,28 @@ def test_a_word_of_several_tokens_counts_where_it_was_sampled() -> None:
     assert probabilities("False", token("F", 0.6, ("T", 0.3)), token("alse", 1.0)) == pytest.approx([0.0, 0.6])
 
 
+@pytest.mark.parametrize("word", ["True", "False"])
+@pytest.mark.parametrize("marks", ["**", '"', "\n\n", " ", "(", "“", "# "])
+def test_marks_in_front_of_the_word_are_gone_through(word: str, marks: str) -> None:
+    # The marks have .9, True .6 and False .4 of that, whichever was sampled; in place of the marks True has .05.
+    shares = [("True", 0.6), ("False", 0.4)]
+    second = token(*shares[word == "False"], shares[word == "True"])
+    first = token(marks, 0.9, ("True", 0.05))
+    assert probabilities(f"{marks}{word}**", first, second, token("**", 1.0)) == pytest.approx([0.59, 0.36])
+    # Marks of several tokens: .9 x .5.
+    assert probabilities(f"{marks}*{word}", first, token("*", 0.5), second) == pytest.approx([0.32, 0.18])
+
+
+def test_marks_without_a_word_say_nothing() -> None:
+    assert probabilities("**", token("**", 0.9, ("True", 0.05))) == pytest.approx([0.05, 0.0])
+    assert probabilities("**Yes", token("**", 0.9), token("Yes", 0.7, ("False", 0.2))) == pytest.approx([0.0, 0.18])
+
+
+def test_a_sampled_token_counts_though_it_is_not_listed() -> None:
+    one = {"token": "False", "logprob": math.log(0.1), "top_logprobs": token("True", 0.6)["top_logprobs"]}
+    assert probabilities("False", one) == pytest.approx([0.6, 0.1])
+
+
 def test_a_reply_without_probabilities_or_text() -> None:
     assert word_probabilities({}, "True", WORDS) is None
     assert word_probabilities({"logprobs": {"content": []}}, "True", WORDS) is None
@@ -83,6 +108,20 @@ def test_usage_adds_up() -> None:
 def test_a_reply_is_read_whatever_its_usage_says(usage: object) -> None:
     generated, reason = completion_in({"choices": [{"message": {"content": "a"}}], "usage": usage})
     assert (generated.text, generated.n_tokens, reason) == ("a", None, None)
+
+
+@pytest.mark.parametrize(
+    "reason", ["stop", "STOP", "eos", "complete", "COMPLETE", "stop_sequence", "", None, "end_turn"]
+)
+def test_known_words_for_an_end_are_one(reason: str | None) -> None:
+    generated, _ = completion_in({"choices": [{"message": {"content": "a"}, "finish_reason": reason}]})
+    assert generated.is_finished
+
+
+@pytest.mark.parametrize("reason", ["length", "MAX_TOKENS", "content_filter", "error"])
+def test_other_ends_are_not(reason: str) -> None:
+    generated, said = completion_in({"choices": [{"message": {"content": "a"}, "finish_reason": reason}]})
+    assert not generated.is_finished and said == reason.lower()
 
 
 def test_replies_of_nothing_but_reasoning_are_counted() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from polymode.chat import Chat
-from polymode.errors import ConfigError, MissingExtraError
+from polymode.errors import ConfigError, MissingExtraError, PromptRefusedError
 from polymode.generate.p_true import Replier
 from polymode.generate.vllm import NEUTRAL, VLLMGenerator
 
@@ -221,3 +221,14 @@ def test_the_probability_of_a_word_is_read_from_the_listed_tokens(monkeypatch: p
     assert probabilities == [pytest.approx([0.8, 0.1]), [0.0, 0.0]]
     assert generator.engine.calls[0][2]["logprobs"] == 20
     assert isinstance(generator, Replier)
+
+
+@pytest.mark.usefixtures("fake_vllm")
+def test_a_prompt_that_is_too_long_is_refused_by_itself() -> None:
+    generator = VLLMGenerator("some/model")
+    generator.engine.template = "a template"
+    generator.tokenizer = generator.engine.get_tokenizer()
+    generator.engine.model_config = SimpleNamespace(max_model_len=4)
+    with pytest.raises(PromptRefusedError, match="a prompt has 4 tokens and the model reads 4"):
+        generator.reply_probabilities(["pppp"], ["True", "False"], n=1, max_tokens=9, seed=1)
+    assert generator.engine.calls == []
