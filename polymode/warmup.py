@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from polymode import runs
+from polymode.chat import Chat, check_stops
 from polymode.errors import ConfigError
 from polymode.generate import Generator, sample_completions
 from polymode.generate.room import check_room
@@ -189,6 +190,10 @@ def _room_of(examples: Sequence[Example], generator: Any, formats: Sequence[Form
 
     end_of(generator)
     form = max(formats)
+    for one in formats:
+        check_stops(
+            getattr(generator, "chat", Chat()).stop, k=one.k, confidence=one.has_confidence, style=sampling.style
+        )
     prompts = [
         prompt_for(one, form.k, confidence=form.has_confidence, style=sampling.style)
         for one in examples
