@@ -105,6 +105,10 @@ def warm_up(
     # Those that need no model come first: a file that is missing or damaged is told before a model is loaded.
     demonstrations = runs.read_demonstrations(path) if is_collected else written(task, options)
     generator = open_model(None, options.dtype)
+    if options.lora and not (folder / MODEL).exists():
+        from polymode.training.adapters import check_targets
+
+        check_targets(generator.model, options.lora)
     if not (folder / MODEL).exists():
         from polymode.training.warmup import check_training_memory
 

@@ -122,7 +122,7 @@ MESSAGES = "{%% for m in messages %%}<|im_start|>{{ m.role }}\n{{ m.content%s }}
     ("change", "problem"),
     [
         (" | striptags", r"behind .*, its first \d+ characters, stands .* in place of '<b>"),
-        (" | e", "stands 'amp; isn&#39;t .* in place of ' isn't"),
+        (" | e", "stands 'amp; isn&#39;t .* in place of ' isn"),
         (" | tojson", "stands .*n0. Is it rare .* in place of ' 0. Is it rare"),
         ("[:200]", "its first 200 characters, stands '<.im_end.>"),
         ("[:9000]", "its first [0-9]+ characters, stands '<.im_end.>"),

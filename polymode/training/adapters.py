@@ -6,6 +6,7 @@ of a model that exists. Without, they are merged into the base in memory and all
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from polymode.decoding.adapters import adapter_config, has_adapters, load_with_adapters
@@ -41,6 +42,30 @@ def check_adapters(recipe: Recipe) -> None:
                 f"lora: {name} = {value!r} differs from the adapters in {folder!r}, which are trained on and have "
                 f"{present!r}: give the same, or {merge}"
             )
+
+
+def check_targets(model: Any, lora: Mapping[str, Any]) -> None:
+    """Refuse target modules that no layer of a model is; its weights need not be there.
+
+    Raises:
+        ConfigError: with the names that there are.
+    """
+    from peft.tuners.tuners_utils import check_target_module_exists
+
+    config = lora_config(lora)
+    if config is None or config.target_modules == "all-linear" or config.target_parameters:
+        return
+    names = [name for name, _ in model.named_modules() if name]
+    if any(check_target_module_exists(config, name) for name in names):
+        return
+    linear = {name.rpartition(".")[2] for name, one in model.named_modules() if type(one).__name__ in _ADAPTED}
+    raise ConfigError(
+        f"lora: target_modules = {lora['target_modules']!r} matches no layer of the model: use some of "
+        f"{', '.join(sorted(linear))}, or all-linear"
+    )
+
+
+_ADAPTED = ("Linear", "Conv1D", "Embedding")
 
 
 def _plain(value: Any) -> Any:
