@@ -22,8 +22,24 @@ _RESERVED = ("chat_template", "conversation", "tokenize", "add_generation_prompt
 _ANSWER_TAG, _ANSWER_LINE = re.compile("<answer[0-9]*>"), re.compile(r"(?m)^\s*+[0-9]{1,2}\.\s")
 _MAX_STOP = 200
 """Longest stop string, in characters."""
-_TRIAL = "Which gas is noble?"
-"""A prompt that a template is tried with."""
+_TRIAL = build_prompt(
+    "\n".join(
+        ["Which of these gases is noble?", *(f'{i}. Is it rare & isn\'t "dear", if a <b> 1?' for i in range(400))]
+    ),
+    3,
+    confidence=True,
+)
+"""A prompt that a template is tried with: long, with the tags of the format and other marks that it might escape."""
+_SHOWN = 24
+"""Characters of a prompt that are shown where a template changes it."""
+_SET_BY_TRANSFORMERS = frozenset(
+    (
+        *("messages", "add_generation_prompt", "continue_final_message", "tools", "documents"),
+        *("raise_exception", "strftime_now", "bos_token", "eos_token", "unk_token", "sep_token", "pad_token"),
+        *("cls_token", "mask_token", "additional_special_tokens"),
+    )
+)
+"""Variables of a chat template that nobody needs to set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +64,7 @@ class Chat:
             if name in self.template:
                 raise ConfigError(f"chat_template: {name!r} cannot be changed; leave it out")
         for text in self.stop:
-            if not 0 < len(text) <= _MAX_STOP:
+            if not isinstance(text, str) or not 0 < len(text) <= _MAX_STOP:
                 raise ConfigError(f"stop = {text!r:.60} is not allowed: give texts of 1 to {_MAX_STOP} characters")
 
     def messages(self, prompt: str) -> list[Message]:
@@ -92,7 +108,8 @@ class Chat:
 
         Raises:
             ConfigError: arguments without a template, or that it does not read; a system prompt that it refuses; a
-                prompt, system prompt or example that it leaves out, as templates for messages with images do.
+                prompt, system prompt or example that it leaves out, as templates for messages with images do; a prompt
+                that it shortens or escapes.
         """
         if self.template and not has_template(tokenizer):
             raise ConfigError(
@@ -109,12 +126,15 @@ class Chat:
                     )
         if has_template(tokenizer):
             rendered = " ".join(self.text(tokenizer, _TRIAL).split())
+            if problem := _change_of(" ".join(_TRIAL.split()), rendered):
+                raise ConfigError(f"the model's chat template {problem}: use an instruction-tuned model for text")
             shots = ("\n".join(part.rpartition("</think>")[2] for part in shot) for shot in self.shots)
-            for name, text in (("the prompt", _TRIAL), ("system", self.system), *(("shots", shot) for shot in shots)):
+            for name, text in (("system", self.system), *(("shots", shot) for shot in shots)):
                 # Templates trim what they are given, and drop the reasoning of earlier replies.
                 if any(" ".join(line.split()) not in rendered for line in text.splitlines()):
-                    remedy = "use an instruction-tuned model for text" if text == _TRIAL else f"leave {name} out"
-                    raise ConfigError(f"the model's chat template leaves out {name}, so nobody would read it: {remedy}")
+                    raise ConfigError(
+                        f"the model's chat template leaves out {name}, so nobody would read it: leave {name} out"
+                    )
 
     def _render(self, tokenizer: Any, prompt: str, **options: Any) -> Any:
         try:
@@ -122,17 +142,42 @@ class Chat:
                 self.messages(prompt), add_generation_prompt=True, **options, **self.template
             )
         except Exception as exc:  # a template is a program, and its arguments are anybody's
-            is_refusal = type(exc).__module__.partition(".")[0] == "jinja2"
-            problem = " ".join((str(exc) if is_refusal else f"{type(exc).__name__}: {exc}").split())[:140]
-            if self.template and not is_refusal:
-                raise ConfigError(
-                    f"chat_template = {dict(self.template)!r}: the model's chat template fails with it ({problem}): "
-                    "give a value of the kind that it expects"
-                ) from exc
-            what, advice = "the prompt", "mend chat_template of its tokenizer, or use another model"
-            if self.system or self.shots:
-                what, advice = "system or shots", "leave out system and shots, or use a model that takes them"
-            raise ConfigError(f"the model's chat template refuses {what} ({problem}): {advice}") from exc
+            raise self._refusal(tokenizer, prompt, exc) from exc
+
+    def _refusal(self, tokenizer: Any, prompt: str, exc: Exception) -> ConfigError:
+        """What a chat template refuses, by what it takes without it."""
+
+        def takes(chat: Chat) -> bool:
+            try:
+                tokenizer.apply_chat_template(
+                    chat.messages(prompt), add_generation_prompt=True, tokenize=False, **chat.template
+                )
+            except Exception:  # as above
+                return False
+            return True
+
+        is_refusal = type(exc).__module__.partition(".")[0] == "jinja2"
+        problem = " ".join((str(exc) if is_refusal else f"{type(exc).__name__}: {exc}").split())[:140]
+        if (self.system or self.shots) and takes(Chat(self.template)):
+            return ConfigError(
+                f"the model's chat template refuses system or shots ({problem}): leave out system and shots, or use a "
+                "model that takes them"
+            )
+        if self.template and (not is_refusal or takes(Chat())):
+            return ConfigError(
+                f"chat_template = {dict(self.template)!r}: the model's chat template fails with it ({problem}): "
+                "give a value of the kind that it expects"
+            )
+        unset = _variables(tokenizer) - self.template.keys()
+        if unset := sorted({name for name in unset if re.search(rf"\b{name}\b", problem)} or unset):
+            return ConfigError(
+                f"the model's chat template refuses the prompt ({problem}), and nobody sets {', '.join(unset)}, which "
+                f"it reads: give chat_template, for example --chat-template {unset[0]}=VALUE"
+            )
+        return ConfigError(
+            f"the model's chat template refuses the prompt ({problem}): mend chat_template of its tokenizer, or use "
+            "another model"
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as `chat_from` reads them."""
@@ -145,7 +190,26 @@ class Chat:
 
 
 def chat_from(values: Mapping[str, Any]) -> Chat:
-    """The inverse of `Chat.to_json`."""
+    """The inverse of `Chat.to_json`.
+
+    Raises:
+        ConfigError: a value of another kind than `Chat.to_json` writes, or that `Chat` refuses.
+    """
+    for name, kind, wanted in (
+        ("chat_template", Mapping, "an object"),
+        ("system", str, "a text"),
+        ("shots", list, "a list of objects with prompt and completion"),
+        ("stop", list, "a list of texts"),
+    ):
+        value = values.get(name)
+        if value is not None and not isinstance(value, kind):
+            raise ConfigError(f"{name} = {value!r:.60} is not allowed: give {wanted}")
+    for shot in values.get("shots") or ():
+        texts = [shot.get(name) for name in ("prompt", "completion")] if isinstance(shot, Mapping) else [None]
+        if not all(isinstance(text, str) for text in texts):
+            raise ConfigError(
+                f"shots: {shot!r:.60} is not allowed: give an object with the texts prompt and completion"
+            )
     return Chat(
         template=values.get("chat_template") or {},
         system=values.get("system") or "",
@@ -157,6 +221,38 @@ def chat_from(values: Mapping[str, Any]) -> Chat:
 def has_template(tokenizer: Any) -> bool:
     """Whether the tokenizer has a chat template."""
     return getattr(tokenizer, "chat_template", None) is not None
+
+
+def _change_of(prompt: str, rendered: str) -> str:
+    """What a chat template did to a prompt, in words; "" where the prompt stands whole in what it wrote."""
+    if prompt in rendered:
+        return ""
+    low, high = 0, len(prompt)  # the longest beginning of the prompt that is there
+    while low + 1 < high:
+        middle = (low + high) // 2
+        low, high = (middle, high) if prompt[:middle] in rendered else (low, middle)
+    if low < _SHOWN:
+        return "leaves out the prompt, so nobody would read it"
+    written = rendered[rendered.index(prompt[:low]) + low :][:_SHOWN]
+    return (
+        f"changes the prompt (behind {prompt[low - _SHOWN : low]!r}, its first {low} characters, stands {written!r} in "
+        f"place of {prompt[low : low + _SHOWN]!r})"
+    )
+
+
+def _variables(tokenizer: Any) -> set[str]:
+    """Names of what a chat template reads besides what transformers sets; none where it cannot be told."""
+    source = tokenizer.chat_template
+    source = source.get("default") if isinstance(source, Mapping) else source
+    try:
+        from jinja2 import Environment, meta
+
+        # A tag of transformers' own, around what the assistant says.
+        source = re.sub(r"\{%-?\s*(end)?generation\s*-?%\}", "", str(source))
+        read = meta.find_undeclared_variables(Environment(extensions=["jinja2.ext.loopcontrols"]).parse(source))
+    except Exception:  # not installed, or no template
+        return set()
+    return read - _SET_BY_TRANSFORMERS - set(getattr(tokenizer, "special_tokens_map", ()))
 
 
 def shots_from(rows: Sequence[Mapping[str, str]], style: Style, *, ask: str = "") -> tuple[tuple[str, str], ...]:
@@ -209,6 +305,32 @@ def _prompt_of(question: str, completion: str, style: Style, ask: str, number: i
     return build_prompt(question, k, confidence=confidence, style=style, ask=ask)
 
 
+def check_stops(stop: Sequence[str], *, k: int, confidence: bool, style: Style) -> None:
+    """Refuse stop strings that would cut a completion inside its answer format; behind its end they may.
+
+    Args:
+        stop: texts that end a completion.
+        k: answers asked for.
+        confidence: whether confidences are asked for.
+        style: whose notation is asked for.
+
+    Raises:
+        ConfigError: one of them stands in the format.
+    """
+    answers = [_ANYTHING] * k
+    whys = answers if style.startswith("rationale") else None
+    numbers = _NUMBERS if confidence else ("",)
+    forms = [write_answers(answers, [q] * k if q else None, style, rationales=whys) for q in numbers]
+    for text in stop:
+        if any(text in form for form in (*forms, f"<think>{_ANYTHING}</think>")):
+            form = forms[0].replace(_ANYTHING, "...")
+            raise ConfigError(f"stop = {text!r} stands in the answer format ({form!r:.80}): leave it out")
+
+
+_ANYTHING = "\ufffc"
+"""Stands for the text of an answer, which may hold a stop string or not."""
+_NUMBERS = ("0.50", *(f"{i / 100:.2f}" for i in range(101)), "0", "1", "1.0", ".5")
+"""Confidences that stop strings are looked for in."""
 _MARKS = re.compile(r"</?(?:answer|confidence)\d*>|(?m:^\d+\.)|\|")
 """What the notations tell their parts apart by."""
 

@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from polymode.errors import ConfigError
+from polymode.errors import ConfigError, number_in
 from polymode.generate import GENERATORS
 from polymode.generate.confidences import CONFIDENCES
 from polymode.metrics.own import METRICS
@@ -172,21 +172,23 @@ def render_memory(
         prompt_tokens: of the longest prompt.
 
     Raises:
-        DataNotFoundError, ConfigError: a recipe or a model that cannot be read.
+        DataNotFoundError, ConfigError: a recipe or a model that cannot be read, or that training could not start with.
     """
     from polymode.training.memory import GB, Layout, estimate
     from polymode.training.memory_check import layout_of_command
     from polymode.training.recipe import load_recipe
+    from polymode.training.recipe_check import check_recipe
 
     recipe = load_recipe(path, {"model": model} if model else None)
     named, sharding = layout_of_command(path.read_text(encoding="utf-8"))
     if zero_stage is not None:
         sharding = ("none", "zero1", "zero2", "zero3")[zero_stage]
-    processes = processes or named
+    processes = named if processes is None else int(number_in("processes", processes, 1, whole=True))
     if recipe.completions_per_step % processes:
         raise ConfigError(
             f"processes = {processes} must divide the {recipe.completions_per_step} completions of a step"
         )
+    check_recipe(recipe, prompt_tokens)
     card = gigabytes * GB if gigabytes else _smallest_gpu()
     memory = estimate(recipe, Layout(processes, sharding, prompt_tokens, card))
     shape = memory.shape

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from polymode import runs
+from polymode.chat import Chat, check_stops
 from polymode.errors import ConfigError
 from polymode.generate import Generator, sample_completions
 from polymode.generate.room import check_room
@@ -104,6 +105,10 @@ def warm_up(
     # Those that need no model come first: a file that is missing or damaged is told before a model is loaded.
     demonstrations = runs.read_demonstrations(path) if is_collected else written(task, options)
     generator = open_model(None, options.dtype)
+    if options.lora and not (folder / MODEL).exists():
+        from polymode.training.adapters import check_targets
+
+        check_targets(generator.model, options.lora)
     if not (folder / MODEL).exists():
         from polymode.training.warmup import check_training_memory
 
@@ -189,6 +194,10 @@ def _room_of(examples: Sequence[Example], generator: Any, formats: Sequence[Form
 
     end_of(generator)
     form = max(formats)
+    for one in formats:
+        check_stops(
+            getattr(generator, "chat", Chat()).stop, k=one.k, confidence=one.has_confidence, style=sampling.style
+        )
     prompts = [
         prompt_for(one, form.k, confidence=form.has_confidence, style=sampling.style)
         for one in examples

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from tokenizers import normalizers
 
-from polymode.chat import Chat, chat_from, check_reading, shots_from
+from polymode.chat import Chat, chat_from, check_reading, check_stops, shots_from
 from polymode.decoding.texts import all_ends_of
 from polymode.errors import ConfigError
 from polymode.prompts import build_plain_prompt, build_prompt
@@ -113,6 +113,108 @@ def test_what_a_template_leaves_out_is_refused(template: str, chat: Chat, lost: 
         chat.check(byte_level_tokenizer(template))
     if lost != "the prompt":
         Chat().check(byte_level_tokenizer(template))
+
+
+MESSAGES = "{%% for m in messages %%}<|im_start|>{{ m.role }}\n{{ m.content%s }}<|im_end|>\n{%% endfor %%}"
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (" | striptags", r"behind .*, its first \d+ characters, stands .* in place of '<b>"),
+        (" | e", "stands 'amp; isn&#39;t .* in place of ' isn"),
+        (" | tojson", "stands .*n0. Is it rare .* in place of ' 0. Is it rare"),
+        ("[:200]", "its first 200 characters, stands '<.im_end.>"),
+        ("[:9000]", "its first [0-9]+ characters, stands '<.im_end.>"),
+        (" | replace('answer', 'reply')", "stands 'reply.* in place of 'answer"),
+        (" | upper", "leaves out the prompt"),
+    ],
+)
+def test_a_template_that_changes_the_prompt_is_refused(change: str, problem: str) -> None:
+    with pytest.raises(ConfigError, match=f"chat template .*{problem}.*: use an instruction-tuned model") as caught:
+        Chat().check(byte_level_tokenizer(MESSAGES % change))
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 260
+
+
+@pytest.mark.parametrize("change", ["", " | trim", "[0:]"])
+def test_a_template_that_trims_the_prompt_passes(change: str) -> None:
+    Chat(system="Be brief.", shots=(SHOT,)).check(byte_level_tokenizer(MESSAGES % change))
+
+
+NEEDS = (
+    "{% if not mode is defined %}{{ raise_exception('say how to think') }}{% endif %}{{ date_string }}" + MESSAGES % ""
+)
+ADDS = "{{ 'x' + enable_thinking }}{% generation %}{{ date_string }}{% endgeneration %}" + MESSAGES % ""
+
+
+@pytest.mark.parametrize(
+    ("template", "chat", "message"),
+    [
+        (NEEDS, Chat(), r"refuses the prompt \(say how to think\), and nobody sets date_string, mode, which it reads"),
+        (
+            NEEDS,
+            Chat(system="Sys", shots=(SHOT,)),
+            "nobody sets date_string, mode, .* --chat-template date_string=VALUE",
+        ),
+        (
+            NEEDS,
+            Chat({"date_string": "x"}, system="Sys"),
+            "nobody sets mode, which it reads: .* --chat-template mode=VALUE",
+        ),
+        (ADDS, Chat(), "'enable_thinking' is undefined.*nobody sets enable_thinking, which it reads"),
+        (ADDS, Chat({"enable_thinking": 3}), r"chat_template = \{'enable_thinking': 3\}: .*fails with it \(TypeError"),
+        (ADDS, Chat({"enable_thinking": 3}, system="Sys"), "'enable_thinking': 3.*fails with it"),
+        (NO_SYSTEM_TEMPLATE + "{{ other }}", Chat(system="Sys"), r"refuses system or shots \(System role"),
+    ],
+)
+def test_a_template_that_needs_a_variable_names_it(template: str, chat: Chat, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        chat.check(byte_level_tokenizer(template))
+
+
+@pytest.mark.parametrize(
+    ("stop", "how"),
+    [
+        ("|", {"style": "lines"}),
+        ("\n", {"style": "lines"}),
+        ("2.", {"style": "lines"}),
+        (" | 0.7", {"style": "lines"}),
+        ("<answer1>", {}),
+        ("</confidence3>", {}),
+        ("\n<answer2>", {}),
+        ("0.85<", {}),
+        ("<answer>", {"k": 1}),
+        ("</answer", {"k": 1, "confidence": False}),
+        ("</think>", {"style": "brief"}),
+        ("><confidence2>", {"style": "brief"}),
+        ("<why1>", {"style": "rationale"}),
+        ("| why:", {"style": "rationale-lines"}),
+    ],
+)
+def test_a_stop_string_that_cuts_the_answer_format_is_refused(stop: str, how: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="stands in the answer format .*: leave it out") as caught:
+        check_stops(("Question:", stop), **{"k": 3, "confidence": True, "style": "full", **how})
+    assert f"stop = {stop!r} stands" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("stop", "how"),
+    [
+        ("\n\n", {}),
+        ("\n\n", {"style": "lines"}),
+        ("\n4.", {"style": "lines"}),
+        ("|", {"style": "lines", "confidence": False}),
+        ("\n", {"k": 1}),
+        ("<answer4>", {}),
+        ("<answer1>", {"k": 1}),
+        ("7", {"k": 1, "confidence": False}),
+        ("<why1>", {}),
+        ("...", {}),
+        ("</confidence3>\n", {}),
+    ],
+)
+def test_a_stop_string_that_cuts_behind_the_format_is_allowed(stop: str, how: dict[str, Any]) -> None:
+    check_stops((stop,), **{"k": 3, "confidence": True, "style": "full", **how})
 
 
 @pytest.mark.parametrize("values", [{"template": {"tokenize": False}}, {"stop": ("",)}, {"stop": ("x" * 201,)}])

@@ -63,7 +63,7 @@ EDGE = {
     "zstandard": {"runs"},
     "pyarrow": {"training", "tasks", "runs", "report"},
     "matplotlib": {"report"},
-    "jinja2": {"report", "web"},
+    "jinja2": {"chat", "report", "web"},
     "markupsafe": {"report", "web"},
     "fastapi": {"integrations", "web"},
     "starlette": {"web"},

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import yaml
 
-from polymode.cli.flags import FLAGS_OF, Count
+from polymode.cli.flags import FLAGS_OF, SomeCount
 from polymode.cli.options import SamplingOptions
 from polymode.errors import ConfigError
 from polymode.policy import Conditions
@@ -60,7 +60,7 @@ class Calibrate(SamplingOptions):
     """Policy file to write; by default policy.json beside judged.jsonl. An earlier one is replaced."""
     check: Path | None = None
     """Policy file to test on these labels; nothing is written."""
-    pool: Count | None = None
+    pool: SomeCount = None
     """Completions of each question that are pooled into one set, as polymode serve --pool does; by default as many as
     polymode evaluate --pool pooled."""
     by: str = ""

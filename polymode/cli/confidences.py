@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from polymode.cli.flags import Count, Whole
+from polymode.cli.flags import Count, SomeCount, Whole
 from polymode.cli.options import ModelOptions, VerifierOptions, with_dtype
 from polymode.errors import ConfigError
 from polymode.types import Completion
@@ -78,7 +78,7 @@ class Confidences(VerifierOptions):
     """With p-true, what a thinking model reads before True or False: an empty reasoning, or one that it samples."""
     checks: Count = 10
     """With p-true, replies to each answer where a server tells no probabilities."""
-    max_tokens: Count | None = None
+    max_tokens: SomeCount = None
     """With p-true, longest reasoning or reply in tokens; by default the run's, else 1536."""
     seed: Whole = 0
     """Random seed of sampled reasoning and replies."""

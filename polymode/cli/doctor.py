@@ -6,7 +6,7 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Literal
 
-from polymode.cli.flags import Count
+from polymode.cli.flags import Count, SomeCount
 from polymode.errors import ConfigError
 
 
@@ -33,7 +33,7 @@ class Doctor:
     """Model in place of the recipe's."""
     memory: float | None = None
     """Gigabytes (10^9 bytes) of one GPU; by default those of the smallest GPU that is here."""
-    processes: Count | None = None
+    processes: SomeCount = None
     """Number of GPUs."""
     zero_stage: Literal[0, 1, 2, 3] | None = None
     """Stage of DeepSpeed's ZeRO; 0: every GPU holds all weights."""

@@ -6,7 +6,7 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Literal
 
-from polymode.cli.flags import Count, Whole
+from polymode.cli.flags import Count, SomeCount, Whole
 from polymode.cli.options import MeasureOptions
 from polymode.errors import ConfigError
 
@@ -68,7 +68,7 @@ class Evaluate(MeasureOptions):
     """Random seed of the bootstrap."""
     resume: bool = False
     """Go on with an interrupted evaluation: what was judged is taken, except unscored answers."""
-    workers: Count | None = None
+    workers: SomeCount = None
     """Processes that judge; by default all cores where the file is large. A verifier with workers of its own is asked
     by one. The numbers do not depend on it."""
     engine: Literal["local", "ray"] = "local"

@@ -31,6 +31,8 @@ WIDTH = 98
 
 Count = Annotated[int, Parameter(validator=Number(gte=1))]
 """A whole number from 1."""
+SomeCount = Annotated[int | None, Parameter(validator=Number(gte=1))]
+"""The same, or nothing: of ``Count | None`` cyclopts would not see the validator."""
 Whole = Annotated[int, Parameter(validator=Number(gte=0))]
 """A whole number from 0."""
 Temperature = Annotated[float, Parameter(validator=Number(gte=0, lt=float("inf")))]

@@ -40,7 +40,6 @@ def merge(options: Merge) -> int:
 
     folder = adapters.adapters_in(options.adapters)
     with runs.alone(options.out):
-        merged = adapters.merge(folder, options.out, base=options.base)
-        runs.write_chat(merged, chat_of(folder))
+        merged = adapters.merge(folder, options.out, base=options.base, chat=chat_of(folder))
     print(f"model: {merged}")
     return 0

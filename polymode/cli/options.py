@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from polymode.chat import Chat, shots_from
-from polymode.cli.flags import Count, Temperature, Whole
+from polymode.cli.flags import Count, SomeCount, Temperature, Whole
 from polymode.errors import ConfigError
 from polymode.policy import Conditions, Policy
 from polymode.policy.pooling import check_pool
@@ -199,7 +199,7 @@ class DecisionOptions(SamplingOptions):
     """Number of answers to request (K); by default the policy's, else 3."""
     exclusive: bool = False
     """State in the prompt that at most one answer is right (style full)."""
-    pool: Count | None = None
+    pool: SomeCount = None
     """Completions of the question that are pooled into one ranked set, with the average of their confidences; by
     default the policy's number, else 1."""
     input_check: bool = True

@@ -34,7 +34,13 @@ def load_tokenizer(model: str | Path, **options: Any) -> Any:
     if has_adapters(model) and (source := tokenizer_source(model)) != str(model):
         return load_tokenizer(source, **options)
     if not is_gguf(model):
-        return AutoTokenizer.from_pretrained(str(model), **options)
+        try:
+            return AutoTokenizer.from_pretrained(str(model), **options)
+        except (OSError, ValueError, ImportError):
+            raise
+        except Exception as exc:  # its readers raise whatever a damaged file makes them stumble over
+            problem = " ".join(f"{type(exc).__name__}: {exc}".split())
+            raise ValueError(f"its tokenizer is damaged, {problem}") from exc
     tokenizer = _from_gguf(AutoTokenizer, Path(model), options)
     set_begin_and_end(tokenizer, Path(model))
     return tokenizer

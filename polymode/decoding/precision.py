@@ -37,6 +37,11 @@ def compute_dtype(precision: str, model: str | Path | None = None, **options: An
 
 def parameters_of(model: str | Path, **options: Any) -> int:
     """Number of parameters by the model's configuration."""
+    return sum(p.numel() for p in without_weights(model, **options).parameters())
+
+
+def without_weights(model: str | Path, **options: Any) -> Any:
+    """The layers that the model's configuration describes, without numbers in them."""
     from polymode.decoding.loading import configuration_of
 
     config = configuration_of(model, **options)
@@ -45,7 +50,7 @@ def parameters_of(model: str | Path, **options: Any) -> int:
 
         # The class itself: under DeepSpeed's ZeRO-3 `from_config` spreads the weights over the processes, here nothing.
         build: Any = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), AutoModelForCausalLM.from_config)
-        return sum(p.numel() for p in build(config).parameters())
+        return build(config)
 
 
 def has_fast_bfloat16() -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from polymode.chat import check_reading
+from polymode.chat import Chat, check_reading, check_stops
 from polymode.prompts import Style
 
 
@@ -21,7 +21,7 @@ def check_room(
 ) -> int:
     """Most tokens of a completion, after a check that the model can read the prompts and write the answers.
 
-    Back-ends without a tokenizer here, such as servers, are not checked.
+    Of back-ends without a tokenizer here, such as servers, the stop strings alone are checked.
 
     Args:
         generator: the back-end.
@@ -33,8 +33,9 @@ def check_room(
         has_shots: whether the model is shown the format; by default whether its prompts have few-shot examples.
 
     Raises:
-        ConfigError: the tokenizer loses the answer format, or the context has no room for it.
+        ConfigError: a stop string cuts the answer format, the tokenizer loses it, or the context has no room for it.
     """
+    check_stops(getattr(generator, "chat", Chat()).stop, k=k, confidence=confidence, style=style)
     encode = getattr(generator, "encode", None)
     if encode is None:
         return max_tokens

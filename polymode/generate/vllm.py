@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -158,6 +159,8 @@ class VLLMGenerator:
 
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """Values that vLLM allows for the largest rank of its adapters."""
+EMBEDDINGS = re.compile(r"\b(embed_tokens|lm_head|wte|word_embeddings|embed_in|embed_out)\b")
+"""What models call their input and output embedding."""
 
 
 def _with_adapters(folder: Path, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -171,6 +174,8 @@ def _with_adapters(folder: Path, options: Mapping[str, Any]) -> tuple[dict[str, 
     config = adapter_config(folder)
     base = config["base_model_name_or_path"]
     rank = max(config["r"], *(config.get("rank_pattern") or {}).values(), 1)
+    targets = config.get("target_modules") or ""
+    embedding = EMBEDDINGS.search(targets if isinstance(targets, str) else " ".join(targets))
     room = options.get("max_lora_rank", min((one for one in RANKS if one >= rank), default=rank))
     problem = (
         f"their base {base!r} holds adapters too" if has_adapters(base)
@@ -178,6 +183,7 @@ def _with_adapters(folder: Path, options: Mapping[str, Any]) -> tuple[dict[str, 
         else f"their rank {rank} is above {RANKS[-1]}" if rank > RANKS[-1]
         else "they have modules_to_save" if config.get("modules_to_save")
         else "they have use_dora" if config.get("use_dora")
+        else f"they change {embedding[0]}, which input and output may share" if embedding
         else None
     )  # fmt: skip
     if problem is not None:

@@ -54,9 +54,7 @@ def package_model(
         if (folder / "adapter_config.json").is_file():
             from polymode.decoding.adapters import merge
 
-            merge(folder, part, base=base or None)
-            if (folder / "polymode_chat.json").is_file():
-                shutil.copy2(folder / "polymode_chat.json", part)
+            merge(folder, part, base=base or None, chat=runs.read_chat(folder))
         else:
             for file in sorted({file for pattern in _FILES for file in folder.glob(pattern)}):
                 shutil.copy2(file, part)

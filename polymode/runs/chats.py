@@ -24,8 +24,18 @@ def write_chat(model: Path, chat: Chat) -> None:
 
 
 def read_chat(model: Path) -> Chat | None:
-    """What the folder of a model remembers; None where it remembers nothing."""
-    return chat_from(read_json(model / CHAT)) if (model / CHAT).is_file() else None
+    """What the folder of a model remembers; None where it remembers nothing.
+
+    Raises:
+        RecordError: the file is damaged, or a value in it is of the wrong kind.
+    """
+    path = model / CHAT
+    if not path.is_file():
+        return None
+    try:
+        return chat_from(read_json(path))
+    except ConfigError as exc:
+        raise RecordError(f"{path}: {exc}; or copy the file from the run that made the model again") from None
 
 
 def read_shots(source: object) -> tuple[dict[str, str], ...]:

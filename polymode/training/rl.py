@@ -26,14 +26,16 @@ from transformers.trainer import TRAINER_STATE_NAME
 from trl.import_utils import is_vllm_available
 
 from polymode import runs
+from polymode.chat import check_stops
 from polymode.decoding.memory import is_out_of_memory
 from polymode.errors import ConfigError, MissingExtraError, WriteError
+from polymode.rewards import METHODS
 from polymode.tasks import Task
 from polymode.training.adapters import check_adapters
 from polymode.training.allocator import FreedMemory
 from polymode.training.callbacks import StepMetrics
 from polymode.training.recipe import Recipe
-from polymode.training.recipe_parts import chat_for, task_for, verifier_for
+from polymode.training.recipe_parts import chat_for, style_for, task_for, verifier_for
 from polymode.training.shaping import check_questions
 from polymode.training.sharding import check_shared, only_run, prepare_engine, save_whole
 from polymode.training.trainers import CHECKPOINTS, build_trainer, load_recipe_tokenizer, not_installed, trl_config
@@ -108,6 +110,9 @@ def _train(
     task = task_for(recipe) if task is None else task
     verifier = verifier_for(recipe, task) if verifier is None else verifier
     check_questions(recipe, task, verifier)
+    method, style = METHODS[recipe.method], style_for(recipe, task)
+    for k in (recipe.k, *recipe.k_choices):
+        check_stops(recipe.stop, k=method.answers(k), confidence=method.has_confidence, style=style)
     source = recipe.model or str(lab_model(task, recipe))
     tokenizer = load_recipe_tokenizer(source, recipe)
     chat_for(recipe, task).check(tokenizer)
@@ -117,6 +122,7 @@ def _train(
     with warnings.catch_warnings():
         # TRL 1.16 calls transformers 5 by these old names in every step.
         warnings.filterwarnings("ignore", r"`\w*gradient_checkpointing\w*` is deprecated", FutureWarning)
+        warnings.filterwarnings("ignore", "Model has `tie_word_embeddings=True`")  # merging gives each its own weight
         trainer = build_trainer(recipe, folder, task, source, tokenizer, verifier)
         if processes.is_main_process:  # what was refused until here leaves no run behind
             runs.create(folder, config, resume=resume)

@@ -81,17 +81,8 @@ def shape_of(model: str) -> Shape:
     Raises:
         ConfigError: nothing says what shape it has, or the file that should cannot be read.
     """
-    if has_adapters(model):
-        return shape_of(base_of_adapters(model))
-    if is_gguf(model):
-        return from_config(configuration_fields(Path(model)), model)
-    for path, source in ((Path(model) / _CONFIG, f"{model}/{_CONFIG}"), *_cached(model)):
-        if path.is_file():
-            try:
-                config = json.loads(path.read_text(encoding="utf-8"))
-            except (OSError, ValueError) as exc:
-                raise ConfigError(f"{path} cannot be read ({exc}): copy the model again") from None
-            return from_config(config, source)
+    if found := config_of(model):
+        return from_config(*found)
     if model in KNOWN:
         return Shape(*KNOWN[model], source="polymode's table of common models")
     if found := _SIZE.search(model.rsplit("/", 1)[-1]):
@@ -100,6 +91,28 @@ def shape_of(model: str) -> Shape:
     raise ConfigError(
         f"model = {model!r}: its {_CONFIG} is not on this machine and its name says no size: give a folder, or fetch it"
     )
+
+
+def config_of(model: str) -> tuple[Mapping[str, Any], str] | None:
+    """The configuration of the model of that name or folder, of adapters that of their base, and where it comes from.
+
+    None where it is not on this machine.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
+    if has_adapters(model):
+        return config_of(base_of_adapters(model))
+    if is_gguf(model):
+        return configuration_fields(Path(model)), model
+    for path, source in ((Path(model) / _CONFIG, f"{model}/{_CONFIG}"), *_cached(model)):
+        if path.is_file():
+            try:
+                config = json.loads(path.read_text(encoding="utf-8"))
+            except (OSError, ValueError) as exc:
+                raise ConfigError(f"{path} cannot be read ({exc}): copy the model again") from None
+            return config, source
+    return None
 
 
 def from_config(config: Mapping[str, Any], source: str) -> Shape:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
-from polymode.errors import ConfigError, MissingExtraError
+from polymode.errors import ConfigError, MissingExtraError, number_in
 from polymode.rewards import METHODS
 from polymode.training.vllm_engine import check_engine_options
 
@@ -179,6 +179,7 @@ def check_sections(recipe: Recipe) -> None:
     for section, reasons in _OF_SECTIONS.items():
         for name in reasons.keys() & getattr(recipe, section).keys():
             raise ConfigError(f"{section}: {name} is refused: {reasons[name]}")
+    check_rank(recipe.lora)
     check_engine_options(recipe.vllm, use_vllm=recipe.use_vllm, mode=recipe.vllm_mode)
     for name, value in recipe.trl.items():
         if hasattr(recipe, name):
@@ -210,6 +211,11 @@ def checkpointing_field(config: Any) -> str:
     return "activation_checkpointing" if "activation_checkpointing" in names else "gradient_checkpointing"
 
 
+def check_rank(lora: Mapping[str, Any]) -> None:
+    """Refuse a rank that no adapter has, which PEFT would notice only when it makes one; raises ConfigError."""
+    number_in("lora: r", lora.get("r", 8), 1, whole=True)
+
+
 def lora_config(lora: Mapping[str, Any]) -> Any:
     """PEFT's configuration of the adapters, None for an empty mapping.
 
@@ -224,6 +230,7 @@ def lora_config(lora: Mapping[str, Any]) -> Any:
     except ImportError:
         raise MissingExtraError("peft", "train", "lora") from None
     options = checked("lora", lora, get_type_hints(LoraConfig))
+    check_rank(options)
     try:
         return LoraConfig(**{"target_modules": "all-linear", **options, "task_type": "CAUSAL_LM"})
     except (ValueError, TypeError) as exc:

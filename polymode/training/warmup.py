@@ -66,6 +66,7 @@ def train_on(
     with warnings.catch_warnings():
         # TRL and PEFT call transformers 5 by these old names.
         warnings.filterwarnings("ignore", r"`\w*gradient_checkpointing\w*` is deprecated", FutureWarning)
+        warnings.filterwarnings("ignore", "Model has `tie_word_embeddings=True`")  # merging gives each its own weight
         settings = SFTConfig(
             output_dir=str(part),
             max_steps=options.steps,

@@ -1,12 +1,14 @@
 """Adapters merged into their base are the model that PEFT computes with both, and wrong bases are told in one line."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
     AutoModelForCausalLM,
@@ -58,14 +60,15 @@ def save_base(folder: Path, *, kind: str = "qwen3", dtype: torch.dtype = torch.f
     return folder
 
 
-def add_adapters(base: Path, folder: Path, *, with_tokenizer: bool = True, seed: int = 1) -> Any:
+def add_adapters(base: Path, folder: Path, *, with_tokenizer: bool = True, seed: int = 1, **options: Any) -> Any:
     """Random adapters, saved as training saves them; returns PEFT's model of both."""
     model = load_causal_lm(base, dtype="auto")
-    adapted = get_peft_model(model, LoraConfig(r=4, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM"))
+    options = {"r": 4, "lora_alpha": 16, "target_modules": "all-linear", "task_type": "CAUSAL_LM", **options}
+    adapted = get_peft_model(model, LoraConfig(**options))
     torch.manual_seed(seed)
     with torch.no_grad():
-        for name, weight in adapted.named_parameters():
-            if "lora_" in name:
+        for weight in adapted.parameters():
+            if weight.requires_grad:
                 weight.normal_(std=0.2)
     adapted.save_pretrained(str(folder))
     if with_tokenizer:
@@ -175,3 +178,98 @@ def test_what_are_no_adapters_is_said(tmp_path: Path) -> None:
     (tmp_path / "adapters" / "adapter_config.json").write_text("{")
     with pytest.raises(ConfigError, match="cannot be read"):
         load_causal_lm(tmp_path / "adapters", dtype="auto")
+
+
+TIED: list[dict[str, Any]] = [
+    {"target_modules": ["q_proj", "embed_tokens"]},
+    {"target_modules": ["q_proj", "lm_head"]},
+    {"target_modules": ["embed_tokens", "lm_head"]},
+    {"target_modules": ["q_proj", "embed_tokens"], "ensure_weight_tying": True},
+    {"target_modules": ["q_proj"], "modules_to_save": ["lm_head"]},
+]
+
+
+# PEFT's own, of the model that is compared with.
+@pytest.mark.filterwarnings("ignore:(?s).*(tie_word_embeddings|save_embedding_layers)")
+@pytest.mark.parametrize("options", TIED)
+def test_adapters_on_a_shared_embedding_are_merged_into_a_weight_of_their_own(
+    options: dict[str, Any], tmp_path: Path
+) -> None:
+    base = save_base(tmp_path / "base", tie_word_embeddings=True)
+    adapted = add_adapters(base, tmp_path / "adapters", **options)
+    expected = logits(adapted)
+    assert (expected - logits(load_causal_lm(base, dtype="auto"))).abs().max() > 0.1
+    loaded = load_merged(tmp_path / "adapters", dtype=torch.float32)
+    assert torch.allclose(logits(loaded), expected, atol=1e-5)
+    loaded.tie_weights()  # as whoever resizes the embeddings does
+    assert torch.allclose(logits(loaded), expected, atol=1e-5)
+    merged = AutoModelForCausalLM.from_pretrained(merge(tmp_path / "adapters", tmp_path / "merged"), dtype="auto")
+    assert torch.allclose(logits(merged), expected, atol=1e-5)
+    assert not merged.config.tie_word_embeddings
+
+
+def test_a_shared_embedding_that_no_adapter_changes_stays_shared(tmp_path: Path) -> None:
+    adapted = add_adapters(save_base(tmp_path / "base", tie_word_embeddings=True), tmp_path / "adapters")
+    merged = load_merged(tmp_path / "adapters", dtype=torch.float32)
+    assert merged.config.tie_word_embeddings
+    assert merged.get_input_embeddings().weight is merged.get_output_embeddings().weight
+    assert torch.allclose(logits(merged), logits(adapted), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({}, "holds no weight of an adapter"),
+        ({"model.lm_head.weight": torch.zeros(2)}, r"holds no weight of an adapter \(no name with lora_ among 1\)"),
+        ("renamed", "28 adapter weights that it needs are not in the folder, .*q_proj.lora_A"),
+        (b"garbage", "cannot be read"),
+        (b"", "cannot be read"),
+        ([1, 2], "holds no weight of an adapter"),
+        (3, "cannot be read"),
+    ],
+)
+@pytest.mark.parametrize("name", ["adapter_model.safetensors", "adapter_model.bin"])
+def test_a_file_without_a_usable_weight_is_refused(weights: Any, message: str, name: str, tmp_path: Path) -> None:
+    if isinstance(weights, (list, int)) and name.endswith("safetensors"):
+        pytest.skip("safetensors hold tensors only")
+    folder = tmp_path / "adapters"
+    add_adapters(save_base(tmp_path / "base", num_hidden_layers=2), folder)
+    if weights == "renamed":
+        whole = load_file(folder / "adapter_model.safetensors")
+        weights = {name.replace("layers", "blocks"): value for name, value in whole.items()}
+    (folder / "adapter_model.safetensors").unlink()
+    if isinstance(weights, bytes):
+        (folder / name).write_bytes(weights)
+    elif name.endswith("bin"):
+        torch.save(weights, folder / name)
+    else:
+        save_file(weights, folder / name)
+    with pytest.raises(ConfigError, match=message):
+        load_merged(folder, dtype="auto")
+
+
+def test_the_older_format_is_read(tmp_path: Path) -> None:
+    adapted = add_adapters(save_base(tmp_path / "base"), tmp_path / "adapters")
+    file = tmp_path / "adapters" / "adapter_model.safetensors"
+    torch.save(load_file(file), file.with_suffix(".bin"))
+    file.unlink()
+    assert torch.allclose(logits(load_merged(tmp_path / "adapters", dtype=torch.float32)), logits(adapted), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("tokenizer.json", "{", "the tokenizer of adapters .* cannot be read"),
+        ("tokenizer.json", "[]", "the tokenizer of adapters .*its tokenizer is damaged, TypeError"),
+        ("polymode_chat.json", '{"stop": "abc"}', "polymode_chat.json: stop = 'abc' is not allowed: give a list"),
+    ],
+)
+def test_a_damaged_file_beside_the_adapters_leaves_nothing_half_done(
+    name: str, content: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add_adapters(save_base(tmp_path / "base"), tmp_path / "adapters")
+    (tmp_path / "adapters" / name).write_text(content)
+    (tmp_path / "adapters" / "adapter_model.safetensors").write_bytes(b"")  # the weights are not reached
+    assert main(["merge", str(tmp_path / "adapters"), "--out", str(tmp_path / "merged")]) == 2
+    assert re.search(f"error: .*{message}", capsys.readouterr().err)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["adapters", "base"]

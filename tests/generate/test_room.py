@@ -38,8 +38,11 @@ def test_the_longest_prompt_counts() -> None:
         check_room(generator, ["b" * 390], **HOW)
 
 
-def test_servers_are_not_checked() -> None:
+def test_of_servers_the_stop_strings_alone_are_checked() -> None:
     assert check_room(SimpleNamespace(), ["b" * 10_000], **HOW) == 200
+    assert check_room(SimpleNamespace(chat=Chat(stop=("\n\n",))), ["b"], **HOW) == 200
+    with pytest.raises(ConfigError, match="stop = '<answer2>' stands in the answer format"):
+        check_room(SimpleNamespace(chat=Chat(stop=("\n\n", "<answer2>"))), ["b"], **HOW)
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,8 @@ def test_adapters_are_applied_to_their_base(template: str | None, tmp_path: Path
         ({"r": 600}, {}, "rank 600 is above 512"),
         ({"modules_to_save": ["lm_head"]}, {}, "modules_to_save"),
         ({"use_dora": True}, {}, "use_dora"),
+        ({"target_modules": ["q_proj", "lm_head"]}, {}, "they change lm_head, which input and output may share"),
+        ({"target_modules": ".*(q_proj|embed_tokens)"}, {}, "they change embed_tokens"),
         ({"base_model_name_or_path": "FOLDER"}, {}, "holds adapters too"),
     ],
 )

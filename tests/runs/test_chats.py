@@ -50,3 +50,25 @@ def test_a_folder_remembers_how_its_model_was_prompted(tmp_path: Path) -> None:
     assert runs.read_chat(tmp_path) is None
     runs.write_chat(tmp_path, chat)
     assert runs.read_chat(tmp_path) == chat
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"chat_template": 3}', "chat_template = 3 is not allowed: give an object"),
+        ('{"system": ["a"]}', "system = .* give a text"),
+        ('{"shots": ["a"]}', "shots: 'a' is not allowed: give an object with the texts prompt and completion"),
+        ('{"shots": [{"prompt": "Q"}]}', "shots: .* is not allowed"),
+        ('{"shots": [{"prompt": "Q", "completion": 3}]}', "shots: .* is not allowed"),
+        ('{"shots": {"prompt": "Q", "completion": "A"}}', "shots = .* give a list of objects"),
+        ('{"stop": "abc"}', "stop = 'abc' is not allowed: give a list of texts"),
+        ('{"stop": [3]}', "stop = 3 is not allowed: give texts"),
+        ('{"stop": [""]}', "stop = '' is not allowed"),
+        ('{"chat_template": {"tokenize": true}}', "chat_template: 'tokenize' cannot be changed"),
+        ("[]", "a JSON object is needed"),
+    ],
+)
+def test_a_damaged_memory_is_told_with_its_file(content: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "polymode_chat.json").write_text(content)
+    with pytest.raises(RecordError, match=f"polymode_chat.json.*{message}"):
+        runs.read_chat(tmp_path)

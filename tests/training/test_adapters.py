@@ -11,9 +11,12 @@ from trl.generation import vllm_generation
 
 from polymode.decoding.loading import load_causal_lm
 from polymode.errors import ConfigError
+from polymode.training.adapters import model_and_adapters
 from polymode.training.recipe import Recipe, recipe_from
 from polymode.training.rl import train
 from polymode.training.vllm_engine import REFUSED, engine_options
+
+from ..chat_models import chat_checkpoint
 
 LORA = {"r": 4, "lora_alpha": 8}
 
@@ -54,6 +57,23 @@ def test_what_does_not_fit_the_adapters_is_refused(
     with pytest.raises(ConfigError, match=message):
         train(small_recipe(model=str(tmp_path), **options), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("lora", "name"),
+    [
+        ({"target_modules": ["q_proj", "embed_tokens"]}, "embed_tokens"),
+        ({"target_modules": ".*(lm_head|q_proj)"}, "lm_head"),
+        ({"target_modules": ["q_proj"], "modules_to_save": ["lm_head"]}, "lm_head"),
+    ],
+)
+def test_adapters_on_a_shared_embedding_are_refused_with_vllm(lora: dict[str, Any], name: str, tmp_path: Path) -> None:
+    """TRL merges them into the shared weight before it sends the weights to vLLM."""
+    model = str(chat_checkpoint(tmp_path / "model"))
+    with pytest.raises(ConfigError, match=f"lora: {name} with use_vllm: true: .* leave {name} out"):
+        model_and_adapters(Recipe(model=model, lora={"r": 2, **lora}, use_vllm=True), model, torch.float32)
+    model_and_adapters(Recipe(model=model, lora={"r": 2, **lora}), model, torch.float32)
+    model_and_adapters(Recipe(model=model, lora={"r": 2}, use_vllm=True), model, torch.float32)
 
 
 def test_the_engine_gets_the_recipes_options(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -149,6 +149,9 @@ def test_validation_says_what_the_model_does_and_changes_nothing(
         ({"shots": "nowhere.jsonl"}, ConfigError, "shots = 'nowhere.jsonl' is no file"),
         ({"shots": [{"question": "Q"}]}, ConfigError, "shots, number 1: completion = None is not allowed"),
         ({"stop": [""]}, ConfigError, "stop = '' is not allowed"),
+        ({"stop": ["</answer2>"]}, ConfigError, "stop = '</answer2>' stands in the answer format"),
+        ({"stop": ["|"], "format": "lines", "method": "multi-rlcr"}, ConfigError, "stop = '|' stands in the answer"),
+        ({"stop": ["<answer>"], "k_choices": [1, 2]}, ConfigError, "stop = '<answer>' stands in the answer format"),
         ({"chat_template": {"tokenize": True}}, ConfigError, "chat_template: 'tokenize' cannot be changed"),
         (
             {"validation_steps": 1, "task_options": {"test": 0.0, "validation": 0.0}},

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
@@ -21,6 +22,8 @@ from polymode.training.memory import _kept_by_layer as kept_by_layer
 from polymode.training.memory_check import announce, layout_of_command, layout_of_environment
 from polymode.training.recipe import Recipe, load_recipe
 from polymode.training.shapes import KNOWN, Shape, from_config, shape_of
+
+from ..chat_models import chat_checkpoint
 
 # PEFT calls transformers 5 by these old names.
 pytestmark = pytest.mark.filterwarnings(r"ignore:`\w*gradient_checkpointing\w*` is deprecated:FutureWarning")
@@ -275,6 +278,50 @@ def test_doctor_shows_each_part(tmp_path: Path) -> None:
     assert "each of 4 devices, zero3" in spread and "vLLM, awake" in spread
     with pytest.raises(ConfigError, match="processes = 5 must divide"):
         render_memory(RECIPES / "qwen3-0.6b-clinic.yaml", processes=5)
+
+
+@pytest.mark.parametrize(
+    ("options", "more", "message"),
+    [
+        ({"max_completion_length": 5000}, {}, "max_completion_length = 5000 after a prompt of 512 tokens .* reads"),
+        ({}, {"prompt_tokens": 100_000}, r"after a prompt of 100000 tokens \(--prompt-tokens\), and the model reads"),
+        ({"task": "nope"}, {}, "task = 'nope' is not known"),
+        ({"task_options": {"nope": 1}}, {}, "task 'clinic': unknown option 'nope'"),
+        ({"lora": {"r": 0}}, {}, "lora: r = 0 is not allowed: give a whole number from 1"),
+        ({"lora": {"r": "x"}}, {}, "lora: r = 'x' is not allowed"),
+        ({"lora": {"target_modules": ["nope"]}}, {}, "target_modules = .'nope'. matches no layer .* k_proj, .*q_proj"),
+        ({"lora": {"target_modules": "nope.*"}}, {}, "target_modules = 'nope..' matches no layer"),
+        ({}, {"processes": 0}, "processes = 0 is not allowed: give a whole number from 1"),
+    ],
+)
+def test_doctor_refuses_what_could_not_start(
+    options: dict[str, Any], more: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    model = chat_checkpoint(tmp_path / "model", positions=2048)
+    path = tmp_path / "recipe.yaml"
+    base = {"task": "clinic", "model": str(model), "questions_per_step": 2, "num_generations": 2}
+    path.write_text(json.dumps({**base, **options}))
+    with pytest.raises(ConfigError, match=message) as caught:
+        render_memory(path, gigabytes=24, **more)
+    assert "\n" not in str(caught.value)
+    path.write_text(json.dumps({**base, "lora": {"r": 2, "target_modules": ["q_proj"]}}))
+    assert "fits into 24 GB" in render_memory(path, gigabytes=24)
+
+
+def test_doctor_refuses_a_gguf_file_that_transformers_cannot_read(tmp_path: Path) -> None:
+    gguf = pytest.importorskip("gguf")
+    writer = gguf.GGUFWriter(tmp_path / "odd.gguf", "zamba")
+    for add, value in (("block_count", 2), ("embedding_length", 8), ("head_count", 2), ("context_length", 4096)):
+        getattr(writer, f"add_{add}")(value)
+    writer.add_tensor("token_embd.weight", np.zeros((16, 8), dtype=np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    path = tmp_path / "recipe.yaml"
+    path.write_text(json.dumps({"task": "records", "model": str(tmp_path / "odd.gguf")}))  # its data are elsewhere
+    with pytest.raises(ConfigError, match="a GGUF file of the architecture zamba, cannot be read"):
+        render_memory(path, gigabytes=24)
 
 
 def test_files_that_cannot_be_read_and_adapters_of_themselves_are_named(tmp_path: Path) -> None:

@@ -160,8 +160,8 @@ def test_weights_are_trained_as_they_are_where_samples_are_made_in_bfloat16(
     ("lora", "message"),
     [
         ("rank=8", "lora: unknown option 'rank'"),
-        ("r=0", "the model refuses lora (`r` should be a positive integer"),
-        ("target_modules=[nothing]", "the model refuses lora (Target modules {'nothing'} not found"),
+        ("r=0", "lora: r = 0 is not allowed: give a whole number from 1"),
+        ("target_modules=[nothing]", "lora: target_modules = ['nothing'] matches no layer of the model: use some of"),
     ],
 )
 def test_lora_that_does_not_exist_or_suit_the_model(
