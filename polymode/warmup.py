@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from polymode import runs
-from polymode.chat import Chat, check_stops
+from polymode.chat import Chat
 from polymode.errors import ConfigError
+from polymode.format_checks import check_stops
 from polymode.generate import Generator, sample_completions
 from polymode.generate.room import check_room
 from polymode.parsing import fits_line, parse_answers

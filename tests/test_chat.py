@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 from tokenizers import normalizers
 
-from polymode.chat import Chat, chat_from, check_reading, check_stops, shots_from
+from polymode.chat import Chat, chat_from, shots_from
 from polymode.decoding.texts import all_ends_of
 from polymode.errors import ConfigError
+from polymode.format_checks import check_reading, check_stops
 from polymode.prompts import build_plain_prompt, build_prompt
 
 from .chat_models import NO_SYSTEM_TEMPLATE, THINKING_TEMPLATE, byte_level_tokenizer, real_template

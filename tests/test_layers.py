@@ -14,6 +14,7 @@ LAYERS = {
         "plugins",
         "prompts",
         "chat",
+        "format_checks",
         "parsing",
         "references",
         "distributions",

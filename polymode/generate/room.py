@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from polymode.chat import Chat, check_reading, check_stops
+from polymode.chat import Chat
+from polymode.format_checks import check_reading, check_stops
 from polymode.prompts import Style
 
 

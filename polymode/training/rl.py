@@ -26,9 +26,9 @@ from transformers.trainer import TRAINER_STATE_NAME
 from trl.import_utils import is_vllm_available
 
 from polymode import runs
-from polymode.chat import check_stops
 from polymode.decoding.memory import is_out_of_memory
 from polymode.errors import ConfigError, MissingExtraError, WriteError
+from polymode.format_checks import check_stops
 from polymode.rewards import METHODS
 from polymode.tasks import Task
 from polymode.training.adapters import check_adapters

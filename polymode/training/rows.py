@@ -13,10 +13,11 @@ import pyarrow as pa
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from polymode.chat import check_reading, has_template
+from polymode.chat import has_template
 from polymode.distributions import distribution_of
 from polymode.errors import ConfigError
 from polymode.fingerprints import plain_text
+from polymode.format_checks import check_reading
 from polymode.prompts import Style, encodable, prompt_for
 from polymode.rewards import METHODS
 from polymode.tasks import Task, examples_of

@@ -21,8 +21,8 @@ from accelerate import PartialState
 from datasets import Dataset
 from transformers import DataCollatorForSeq2Seq, PreTrainedTokenizerFast, Trainer, TrainingArguments
 
-from polymode.chat import check_reading
 from polymode.errors import ConfigError
+from polymode.format_checks import check_reading
 from polymode.prompts import Notation, encodable, prompt_for, style_of
 from polymode.tasks import Demonstrates, Task
 from polymode.tasks.data_files import cache_folder
