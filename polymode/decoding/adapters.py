@@ -134,7 +134,8 @@ def _untie(model: Any) -> None:
     if last is None or first.weight is not last.weight:
         return
     if isinstance(first, BaseTunerLayer) or isinstance(last, BaseTunerLayer):
-        getattr(last, "base_layer", last).weight = Parameter(last.weight.detach().clone())
+        own: Any = getattr(last, "base_layer", last)
+        own.weight = Parameter(own.weight.detach().clone())
 
 
 def _tell_untied(merged: Any) -> None:
