@@ -203,15 +203,15 @@ def test_all_attempts_together_keep_to_the_time_limit(server: Server) -> None:
 
 
 def test_a_server_that_is_down_is_named_and_found_again(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openai_http, "REST_SECONDS", 0.05)
+    monkeypatch.setattr(openai_http, "REST_SECONDS", 1.0)
     monkeypatch.setattr(endpoint, "GIVE_UP_AFTER", 2)
     generator = OpenAIGenerator(server.url, "m", timeout=5, retries=1)
     server.script = lambda _: (502, {}, b"gone")
-    for said in ("status 502: gone", "left alone for 0 s more; last: status 502: gone"):
+    for said in ("status 502: gone", r"left alone for [01] s more; last: status 502: gone"):
         with pytest.raises(GeneratorFault, match=said):
             generator.generate(["p"], n=1, max_tokens=9, temperature=1.0, seed=0)
     server.script = lambda _: chat("back")
-    time.sleep(0.06)
+    time.sleep(1.05)
     assert generator.generate(["p"], n=1, max_tokens=9, temperature=1.0, seed=0)[0][0].text == "back"
 
 
