@@ -27,7 +27,7 @@ def distribution_of(example: Example) -> Mapping[str, float] | None:
     if example.distribution is None:
         return weights_distribution(example.references)
     total = math.fsum(example.distribution.values())
-    if total == 1 or abs(total - 1) > SUM_TOLERANCE:
+    if not 1e-9 < abs(total - 1) <= SUM_TOLERANCE:
         return example.distribution
     return {name: mass / total for name, mass in example.distribution.items()}
 
