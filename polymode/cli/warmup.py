@@ -54,14 +54,20 @@ def warm_up(options: WarmUp) -> int:
     need_packages("train")
     from polymode import runs
     from polymode.tasks import open_task
-    from polymode.warmup import MODEL, SUMMARY, Sampling, warm_up
+    from polymode.warmup import DEMONSTRATIONS, MODEL, SUMMARY, Sampling, warm_up
 
     task = open_task(options.task, data=options.data, **options.task_options)
     config = {name: value for name, value in runs.to_json(options).items() if name != "changes"}
     config |= runs.to_json(settings)
     if (options.out / runs.CONFIG).exists():  # refuse before a model is loaded
         runs.create(options.out, config, resume=options.resume)
-        check_same(config, options.out, free=("sample_batch", "device_batch"))
+        try:
+            check_same(config, options.out, free=("sample_batch", "device_batch"))
+        except ConfigError as exc:
+            file = options.out / DEMONSTRATIONS / runs.COMPLETIONS
+            if not file.exists():
+                raise
+            raise ConfigError(f"{exc}; its demonstrations can be used there: --demonstrations {file}") from None
 
     def open_model(folder: Path | None, dtype: str) -> Any:
         return options.open_generator(str(folder or options.model), batch=options.sample_batch, dtype=dtype)

@@ -52,7 +52,7 @@ class Warmup:
     """Where demonstrations come from: self (the model's own samples), task (the task writes them), or a completions
     file."""
     questions: int = 256
-    """Training questions that are demonstrated."""
+    """Training questions that are demonstrated; `task`: as many others for each format that the methods ask for."""
     samples: int = 16
     """`self`: single answers sampled to each question."""
     sample_prompt: Literal["plain", "format"] = "plain"

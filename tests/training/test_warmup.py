@@ -139,7 +139,8 @@ def test_warmup_from_the_models_own_samples(
     assert runs.read_json(out / "warmup.json") == summary
     assert run(*args) == 2
     assert run(*args, "--resume", "--seed", 5) == 2
-    assert "seed = 5" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "seed = 5" in said and f"--demonstrations {out / 'demonstrations' / 'completions.jsonl'}" in said
 
 
 def test_weights_are_trained_as_they_are_where_samples_are_made_in_bfloat16(
