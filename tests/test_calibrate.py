@@ -127,7 +127,7 @@ def test_near_repeats_are_warned_about(read_judged) -> None:
     rows = [{**ROW, "id": str(i), "question": question_fingerprint(text)} for i, text in enumerate(texts)]
     judged = read_judged(rows)
     assert (judged.near, judged.n_repeats) == ((("0", "1"),), 0)
-    said = "warning: 1 pairs of questions are nearly the same, for example '0' and '1'"
+    said = "warning: 1 pair of questions is nearly the same, for example '0' and '1'"
     assert said in summary(Policy(answer_at=0.5, k=2), judged)
 
 
