@@ -182,6 +182,19 @@ def test_a_completion_that_was_cut_off_is_truncated_only_when_it_deviates() -> N
     assert parse_answers(TWO, 2, confidence=True, finished=False).status is CLEAN
 
 
+@pytest.mark.parametrize("confidence", [True, False])
+@pytest.mark.parametrize("thought", ["", "<think>so</think>\n"])
+def test_a_line_that_was_cut_off_may_lack_its_end(confidence: bool, thought: str) -> None:
+    q = " | 0.18" if confidence else ""
+    text = f"{thought}1. Peru{q}\n2. South Su{q}"
+    for end in ("", " "):
+        cut = parse_answers(text + end, 2, confidence=confidence, finished=False)
+        assert cut.status is TRUNCATED and cut.answers == ()
+        assert cut.reason == "line 2: cut off before a line break, so its last part may lack its end"
+    for end, finished in (("", True), ("\n", False), (" \r\n", False)):
+        assert parse_answers(text + end, 2, confidence=confidence, finished=finished).is_clean
+
+
 def test_limits() -> None:
     def answer(n: int) -> AnswerSet:
         return parse_answers(f"<answer>{'a' * n}</answer>", 1, confidence=False)

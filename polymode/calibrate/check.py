@@ -66,7 +66,8 @@ def check_policy(
         notes.append(f"{n_known:,} questions left out: the policy was calibrated on them")
     if not policy.questions:
         notes.append(
-            "note: the policy does not record which questions it was calibrated on; there must be none of them"
+            "note: the policy does not record its calibration questions, so they cannot be left out here: see to it "
+            "that none of them is among these"
         )
     if policy.conditions is not None:
         now = recorded_conditions(path, conditions)

@@ -70,8 +70,8 @@ class TransformersGenerator:
         try:
             self.tokenizer = load_tokenizer(model, padding_side="left")
             number = compute_dtype(dtype, model)
-            smaller = "a smaller model" if number.itemsize == 2 else "dtype bfloat16, or a smaller model"
-            check_memory(model, parameters_of(model), number.itemsize, what="holding", advice=f"use {smaller}")
+            advice = "use a smaller model" if number.itemsize == 2 else "use dtype bfloat16, or a smaller model"
+            check_memory(model, parameters_of(model), number.itemsize, what="holding", advice=advice)
             self.model = load_causal_lm(model, dtype=number)
         except UserError:
             raise

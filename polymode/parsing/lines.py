@@ -27,6 +27,14 @@ def has_lines(completion: str, start: int) -> bool:
     return completion.find("<answer", start) < 0 and _FIRST_LINE.search(completion, start) is not None
 
 
+def ends_in_a_line(completion: str, start: int) -> bool:
+    """Whether the answers stand in lines and no line break ends the last of them.
+
+    Where such a completion was cut off, nobody knows whether its last part, a name or a number, would have gone on.
+    """
+    return has_lines(completion, start) and "\n" not in completion[len(completion.rstrip()) :]
+
+
 def scan_lines(completion: str, start: int, k: int, confidence: bool) -> tuple[Answer, ...]:
     """The answers of a completion in lines; raises Deviation at the first departure from the grammar."""
     lines = [line for line in _lines(completion, start, len(completion)) if line.end > line.start]

@@ -10,7 +10,7 @@ from polymode.parsing.grammar import (
     Deviation,
 )
 from polymode.parsing.layouts import answers_of, layouts
-from polymode.parsing.lines import has_lines, salvaged_lines, scan_lines
+from polymode.parsing.lines import ends_in_a_line, has_lines, salvaged_lines, scan_lines
 from polymode.parsing.tags import salvaged_tags, scan_tags
 from polymode.prompts import check_k
 from polymode.types import Answer, AnswerSet, ParseStatus
@@ -28,7 +28,8 @@ def parse_answers(
             (`polymode.prompts.with_reasoning_opened`).
         k: answers asked for, 1..MAX_K.
         confidence: whether the format asks for a confidence with each answer.
-        finished: False when generation was cut off, which turns MALFORMED into TRUNCATED.
+        finished: False when generation was cut off, which turns MALFORMED into TRUNCATED; so it does answers in lines
+            without a line break behind them, whose last name or number might have gone on.
         salvage: for evaluation only: when the format was not followed, keep the last answer of each slot, up to the
             first slot without one, as PARTIAL, whatever stands around them. Their confidences are kept where all can
             be read, else none is. Nothing is kept of reasoning that is not closed, nor of a text without ``</think>``
@@ -46,7 +47,8 @@ def parse_answers(
     at = completion.rfind(END_THINK)
     start = at + len(END_THINK) if at >= 0 else 0
     length = len(completion)
-    if length - start <= MAX_ANSWER_CHARS and length <= MAX_COMPLETION_CHARS:  # so that no answer can be too long
+    is_short = length - start <= MAX_ANSWER_CHARS and length <= MAX_COMPLETION_CHARS  # so that no answer is too long
+    if is_short and (finished or not ends_in_a_line(completion, start)):
         for layout in layouts(k, confidence):
             match = layout.pattern.fullmatch(completion, start)
             if match is not None:
@@ -73,7 +75,10 @@ def parse_slowly(completion: str, start: int, k: int, confidence: bool, finished
     else:
         scan = scan_lines if has_lines(completion, start) else scan_tags
         try:
-            return AnswerSet(ParseStatus.CLEAN, scan(completion, start, k, confidence), k, confidence)
+            read = scan(completion, start, k, confidence)
+            if finished or not ends_in_a_line(completion, start):
+                return AnswerSet(ParseStatus.CLEAN, read, k, confidence)
+            reason = f"line {k}: cut off before a line break, so its last part may lack its end"
         except Deviation as exc:
             reason = str(exc)
     if salvage and (finished or (start > 0 and opened < 0)):
