@@ -1,6 +1,7 @@
 """README's commands with options of a task and a verifier, run as they stand: only the model is smaller."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,13 @@ from polymode.training.recipe import Recipe
 from .docs.documents import blocks, shell_commands
 
 ROOT = Path(__file__).resolve().parent.parent
-SMALL = ["--max-steps", "1", "--questions-per-step", "2", "--num-generations", "2", "--device-batch", "2"]
-SHORT = ["--max-completion-length", "8"]
+SMALL = {
+    "--max-steps": "1",
+    "--questions-per-step": "2",
+    "--num-generations": "2",
+    "--device-batch": "2",
+    "--max-completion-length": "8",
+}
 
 
 def commands() -> list[tuple[str, ...]]:
@@ -24,6 +30,13 @@ def commands() -> list[tuple[str, ...]]:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     own = [c.words for block in blocks(text) for c in shell_commands(block.body, "README.md")]
     return [words for words in own if "--task-options" in words]
+
+
+def small(words: Sequence[str]) -> list[str]:
+    """The command with the sizes of `SMALL`, in place of its own where it names them: an option is given once."""
+    own = [at for at, word in enumerate(words) if word in SMALL]
+    rest = [word for at, word in enumerate(words) if at not in own and at - 1 not in own]
+    return [*rest, *(word for option in SMALL.items() for word in option)]
 
 
 def test_readme_shows_them_for_listing_and_training() -> None:
@@ -45,7 +58,7 @@ def test_they_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     out = capsys.readouterr().out
     assert "What is 1/" in out and "reference: 1/" in out and " = " in out
     words = ["tiny" if word == "Qwen/Qwen3-8B" else word for word in training]
-    assert main([*words, *SMALL, *SHORT]) == 0, capsys.readouterr().err
+    assert main(small(words)) == 0, capsys.readouterr().err
     config = json.loads((tmp_path / "runs/own/config.json").read_text(encoding="utf-8"))["config"]
     assert config["task_options"] == {"question_field": "prompt", "references_field": "answers", "strings": "aliases"}
     assert (config["verifier"], config["verifier_options"]) == ("symbolic", {"seconds": 2})
