@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 LAYERS = {
-    0: ["types", "errors", "fingerprints", "cores"],
+    0: ["types", "errors", "fingerprints", "cores", "progress"],
     1: [
         "plugins",
         "prompts",
@@ -76,7 +76,7 @@ EDGE = {
     "yaml": {"training", "cli", "runs", "publish"},
     "cyclopts": {"cli"},
     "rich": {"cli"},
-    "tqdm": {"generate", "training", "evaluation", "report", "cli", "compare", "reproduce", "tasks", "verifiers"},
+    "tqdm": {"progress", "generate", "training", "evaluation", "cli", "reproduce"},
     "rapidfuzz": {"metrics"},
     "httpx2": {"endpoint"},
     "anyio": {"endpoint", "integrations"},

@@ -10,20 +10,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tqdm import tqdm
-
 from polymode import runs
 from polymode.compare.columns import Column, columns_of, deep_folder, find_runs, unfinished
 from polymode.compare.comparison import Comparison, worked_examples
 from polymode.compare.pairs import Evaluations, differences_of
 from polymode.errors import ConfigError, RunExistsError, RunIncompleteError
+from polymode.progress import progress_bar
 from polymode.report.arms import read_arm
 from polymode.report.equal_tokens import completions_for, find_budget, with_equal_tokens
 from polymode.report.page import write_report
 from polymode.uncertainty import N_BOOT
 from polymode.verifiers import QuestionVerifier, Verifier
-
-_SHOW_AFTER = 2.0
 
 
 def compare_runs(
@@ -66,7 +63,7 @@ def compare_runs(
         for place in (run.folder, deep_folder(run))
         if place
     }
-    with tqdm(total=len(folders), desc="comparing", unit=" folders", delay=_SHOW_AFTER) as bar:
+    with progress_bar(total=len(folders), desc="comparing", unit=" folders") as bar:
         evaluations = Evaluations(verifier, metrics, n_boot=n_boot, advance=bar.update)
         comparison = compare_columns(columns, base, evaluations, n_boot=n_boot)
     notes = [f"left out, not evaluated: {folder}" for path in paths if path.is_dir() for folder in unfinished(path)]

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from tqdm import tqdm
 
 from polymode import runs
 from polymode.errors import ConfigError, RecordError
@@ -18,10 +17,10 @@ from polymode.evaluation.columns import STATUSES, ColumnStore, columns_of
 from polymode.evaluation.curves import POINTS
 from polymode.evaluation.judging import check_confidences, is_ranked, judge_completions, pool_of
 from polymode.evaluation.losses import Losses
-from polymode.evaluation.overlaps import SHOW_AFTER
 from polymode.evaluation.reduction import measured_at_once, reduce_columns
 from polymode.evaluation.stored import read_columns
 from polymode.metrics.own import METRICS
+from polymode.progress import progress_bar
 from polymode.rewards import Reward
 from polymode.runs import JudgedCompletion
 from polymode.types import Completion
@@ -102,7 +101,7 @@ class Evaluation:
             WriteError: a file cannot be written.
         """
         folder = Path(folder)
-        rows = tqdm(self.judged, desc="writing judged.jsonl", unit=" completions", delay=SHOW_AFTER, leave=False)
+        rows = progress_bar(self.judged, desc="writing judged.jsonl", unit=" completions")
         runs.remove_metrics(folder)  # of earlier verdicts
         runs.write_judged(folder / runs.JUDGED, rows)
         self.write_metrics(folder, completions=completions)
@@ -210,7 +209,7 @@ def measure(
     Undefined metrics are NaN, with n = 0: all of them where nothing could be scored.
     """
     n_questions, n_unscored = columns.n_questions, int(columns.array("unscored_P_2")[:, 0].sum())
-    with tqdm(total=n_boot, desc="intervals", unit=" resamples", delay=SHOW_AFTER, leave=False) as bar:
+    with progress_bar(total=n_boot, desc="intervals", unit=" resamples") as bar:
         reduction = reduce_columns(
             columns,
             how,

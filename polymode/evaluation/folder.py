@@ -28,8 +28,9 @@ from polymode.evaluation.evaluation import Evaluation, check_measures, measure
 from polymode.evaluation.groups import check_groups, label_of, measure_groups
 from polymode.evaluation.judging import BATCH, check_confidences, is_ranked, pool_of, view_of
 from polymode.evaluation.losses import Losses
-from polymode.evaluation.overlaps import SHOW_AFTER, compared
+from polymode.evaluation.overlaps import compared
 from polymode.evaluation.shards import JudgedShard, Shard, ShardJudge
+from polymode.progress import progress_bar
 from polymode.uncertainty import N_BOOT
 from polymode.verifiers import QuestionVerifier, Verifier
 from polymode.verifiers.description import describe_verifier
@@ -188,7 +189,7 @@ def _judge(
             start = end
             yield done.columns
 
-    with tqdm(total=len(index), desc="judging", unit=" completions", delay=SHOW_AFTER, leave=False) as bar:
+    with progress_bar(total=len(index), desc="judging", unit=" completions") as bar:
         return ColumnStore.of(finished(bar), index.ids), losses
 
 

@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import groupby, pairwise
 from typing import Any, TypeVar
 
-from tqdm import tqdm
-
 from polymode.errors import ConfigError
 from polymode.evaluation.columns import ColumnStore
 from polymode.evaluation.judged import CompletionJudge
-from polymode.evaluation.overlaps import SHOW_AFTER, with_overlaps
+from polymode.evaluation.overlaps import with_overlaps
 from polymode.policy.pooling import check_pool
+from polymode.progress import progress_bar
 from polymode.prompts import check_k
 from polymode.rewards import Reward
 from polymode.runs import JudgedCompletion
@@ -57,7 +56,7 @@ def judge_completions(
     how = view_of(first_of_k, largest, k=k, pooled=pooled, pool=pool, confidence_from=confidence_from)
     judge = CompletionJudge(verifier if verifier is not None else TextVerifier(), reward)
     judged: list[JudgedCompletion] = []
-    with tqdm(total=len(in_order), desc="judging", unit=" completions", delay=SHOW_AFTER, leave=False) as bar:
+    with progress_bar(total=len(in_order), desc="judging", unit=" completions") as bar:
         for batch in batches(questions, BATCH):
             judge.prepare([completion for question in batch for completion in question])
             for question in batch:

@@ -6,14 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from tqdm import tqdm
-
 from polymode.metrics import diversity
+from polymode.progress import progress_bar
 from polymode.runs import JudgedCompletion
 from polymode.types import Completion
-
-SHOW_AFTER = 2.0
-"""Seconds before a progress bar appears."""
 
 
 def with_overlaps(judged: Sequence[JudgedCompletion], completions: Sequence[Completion]) -> list[JudgedCompletion]:
@@ -26,7 +22,7 @@ def with_overlaps(judged: Sequence[JudgedCompletion], completions: Sequence[Comp
         groups.setdefault(completion.example.id, []).append(completion)
     several = [id_ for id_, group in groups.items() if len(group) > 1]
     chosen = [several[i] for i in compared(len(several))]
-    bar = tqdm(chosen, desc="overlap", unit=" questions", delay=SHOW_AFTER, leave=False)
+    bar = progress_bar(chosen, desc="overlap", unit=" questions")
     overlaps = {id_: overlap_of(groups[id_]) for id_ in bar}
     # The first completion of a question takes its overlap.
     return [replace(one, overlap=overlaps.pop(one.id)) if one.id in overlaps else one for one in judged]

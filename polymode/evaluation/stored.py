@@ -6,13 +6,11 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby, pairwise
 from pathlib import Path
 
-from tqdm import tqdm
-
 from polymode import runs
 from polymode.evaluation.columns import ColumnStore, columns_of
 from polymode.evaluation.judging import BATCH, batches, ordered
 from polymode.evaluation.older import completed
-from polymode.evaluation.overlaps import SHOW_AFTER
+from polymode.progress import progress_bar
 from polymode.runs import JudgedCompletion
 
 
@@ -46,7 +44,7 @@ def read_columns(
 
 def _completions(folder: Path) -> Iterator[JudgedCompletion]:
     lines = runs.judged_lines(folder / runs.JUDGED)
-    for line in tqdm(lines, desc="reading judged.jsonl", unit=" completions", delay=SHOW_AFTER, leave=False):
+    for line in progress_bar(lines, desc="reading judged.jsonl", unit=" completions"):
         yield line.judged
 
 

@@ -7,10 +7,9 @@ from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from itertools import islice
 from typing import Any, TypeVar
 
-from tqdm import tqdm
-
 from polymode.errors import GeneratorFault, PromptRefusedError, UserError
 from polymode.plugins import describe_error
+from polymode.progress import progress_bar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -20,7 +19,6 @@ MAX_FAULTS_IN_A_ROW = 16
 together, where it has not replied to anything yet."""
 MAX_REFUSED_FIRST = 256
 """Prompts that a server may refuse in a row before it answers any, where refused ones have a result."""
-_SHOW_AFTER = 2.0
 
 
 def workers_of(model: object) -> int:
@@ -63,7 +61,7 @@ def each_result(
     is_alive, is_answered = False, n_present > 0
     total = n_present + sum(map(size, items))
     failed: list[tuple[Item, Exception]] = []
-    with tqdm(total=total, initial=n_present, desc=label, unit=" completions", delay=_SHOW_AFTER, leave=False) as bar:
+    with progress_bar(total=total, initial=n_present, desc=label, unit=" completions") as bar:
         for item, result in _finished(call, items, workers, getattr(model, "stop", None)):
             is_refused = isinstance(result, PromptRefusedError)
             if is_refused and is_answered and instead is not None:

@@ -50,12 +50,22 @@ def strongest(arms: Sequence[ArmData]) -> ArmData:
 
 
 def write_tiles(arms: Sequence[ArmData]) -> list[Tile]:
-    """Up to four ratios of the pair the headline compares, and the part of the Brier gap that multi closes."""
+    """Up to four ratios, and the part of the Brier gap that multi closes.
+
+    The ratios are those of the pair that the headline compares. Where an arm without reinforcement learning finds more
+    than the single-answer one, the ratio to it comes first.
+    """
     pair = pick_pair(arms)
     if pair is None:
         return []
     multi, single = pair
     tiles = []
+    other = _without_reinforcement(arms, multi)
+    if other is not None and strongest([single, other]) is other and (b := other.cell("coverage").value) > 0:
+        ratio = multi.cell("coverage").value / b
+        label = f"distinct references found, multi / {_quote(other)}, the strongest without reinforcement learning"
+        if math.isfinite(ratio):
+            tiles.append(Tile(f"{write_number(ratio, 2)}\N{MULTIPLICATION SIGN}", label, ratio < 1))
     for name, _, label, more_is_better in _COMPARED:
         a, b = multi.cell(name).value, single.cell(name).value
         if math.isfinite(a) and b > 0:
@@ -91,21 +101,32 @@ def write_headline(arms: Sequence[ArmData], reference: Mapping[str, float]) -> l
                 text += f"; the best possible is {write_number(best, 2)}, of which multi reaches {a.value / best:.0%} "
                 text += f"and single {b.value / best:.0%}"
             sentences.append(f"{text}.")
+        if name == "coverage" and (other := _without_reinforcement(arms, multi)) is not None:
+            sentences.append(_describe_other(other, multi))
     stating = [data for data in arms if data.arm.method.startswith("single") and data.cell("brier").is_defined]
     rival = single if single.cell("brier").is_defined else next(iter(stating), None)
-    return [*sentences, *_without_reinforcement(arms, multi), _calibration(multi, rival)]
+    return [*sentences, _calibration(multi, rival)]
 
 
-def _without_reinforcement(arms: Sequence[ArmData], multi: ArmData) -> list[str]:
-    """What the strongest arm of the same K reaches that no reinforcement learning was needed for."""
+def _without_reinforcement(arms: Sequence[ArmData], multi: ArmData) -> ArmData | None:
+    """The arm of the same K that finds most without any reinforcement learning; None where there is no such arm."""
     others = [data for data in arms if not data.arm.method.startswith(("multi", "single"))]
     others = [data for data in others if data.k == multi.k and not data.arm.is_remeasured]
-    if not others or not (best := strongest(others)).cell("coverage").is_defined:
-        return []
-    text = f"Without reinforcement learning {_quote(best)} finds {_with_interval(best, 'coverage')} references per set"
-    if math.isfinite(gap := best.cell("brier_gap_closed").value):
-        text += f" and closes {write_number(100 * gap, 0)}% of the Brier gap of its own answers"
-    return [f"{text}."]
+    best = strongest(others) if others else None
+    return best if best is not None and best.cell("coverage").is_defined else None
+
+
+def _describe_other(other: ArmData, multi: ArmData) -> str:
+    """What is reached without reinforcement learning, beside what multi-answer training reaches."""
+    a, b = multi.cell("coverage"), other.cell("coverage")
+    text = (
+        f"Without reinforcement learning {_quote(other)} finds {_with_interval(other, 'coverage')} references per set"
+    )
+    if a.is_defined and b.value > 0:
+        text += f", multi {write_number(a.value / b.value, 2)} times as many{_caution(a, b, True)}"
+    if math.isfinite(gap := other.cell("brier_gap_closed").value):
+        text += f"; it closes {write_number(100 * gap, 0)}% of the Brier gap of its own answers"
+    return f"{text}."
 
 
 def known_best(arms: Sequence[ArmData], reference: Mapping[str, float]) -> float:

@@ -143,7 +143,7 @@ class JudgeVerifier:
 
     def _ask_all(self, cases: Mapping[str, Case]) -> dict[str, str]:
         """Ask about these cases; the reason of each failure."""
-        from tqdm import tqdm
+        from polymode.progress import progress_bar
 
         faults: dict[str, str] = {}
         if not cases:
@@ -152,7 +152,7 @@ class JudgeVerifier:
         with ThreadPoolExecutor(min(self._concurrency, len(cases)), "polymode-judge") as pool:
             futures = {pool.submit(self._ask, case): key for key, case in cases.items()}
             try:
-                bar = tqdm(as_completed(futures), "judge", len(futures), leave=False, delay=2, unit=" answers")
+                bar = progress_bar(as_completed(futures), desc="judge", total=len(futures), unit=" answers")
                 for future in bar:
                     try:
                         self._cache.add([(futures[future], future.result())])

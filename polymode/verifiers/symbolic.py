@@ -164,7 +164,7 @@ class SymbolicVerifier:
         return next((outcome for outcome in outcomes if isinstance(outcome, _Failure)), None)
 
     def _ask(self, chains: Iterable[Sequence[Pair]]) -> None:
-        from tqdm import tqdm
+        from polymode.progress import progress_bar
 
         new: dict[Pair, None] = {}  # each pair once, in the first chain that has it
         parts = []
@@ -172,7 +172,7 @@ class SymbolicVerifier:
             part = [pair for pair in dict.fromkeys(chain) if pair not in self._outcomes and pair not in new]
             new |= dict.fromkeys(part)
             parts += [part] if part else []
-        with tqdm(None, "comparing", len(parts), False, delay=2, unit=" answers", disable=len(parts) < 2) as bar:
+        with progress_bar(desc="comparing", total=len(parts), unit=" answers", disable=len(parts) < 2) as bar:
             replies = self._pool.ask(
                 [[dict(zip("ab", pair, strict=False)) for pair in part] for part in parts], bar.update
             )

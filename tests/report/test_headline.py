@@ -86,6 +86,22 @@ def test_what_needs_no_reinforcement_is_told_with_its_strongest_arm(make_arm):
     asked = with_metric(read_arm(make_arm("U", "untrained")), "coverage", 1.7, 1.6, 1.8)
     weaker = with_metric(read_arm(make_arm("V", "untrained")), "coverage", 1.5, 1.4, 1.6)
     asked = with_metric(asked, "brier_gap_closed", 0.49, 0.39, 0.58)
-    text = write_headline([weaker, asked, multi, single], {})[-2].replace("\N{NO-BREAK SPACE}", " ")
-    assert "finds 1.70 [1.60, 1.80] references per set and closes 49% of the Brier gap of its own answers." in text
+    multi, single = with_metric(multi, "coverage", 2.21, 2.1, 2.3), with_metric(single, "coverage", 1.3, 1.2, 1.4)
+    text = write_headline([weaker, asked, multi, single], {})[2].replace("\N{NO-BREAK SPACE}", " ")
+    # 2.21 / 1.7 = 1.3, while 2.21 / 1.3 = 1.7 flatters: the ratio to the stronger baseline stands first
+    assert text == (
+        "Without reinforcement learning “U” finds 1.70 [1.60, 1.80] references per set, multi 1.30 times "
+        "as many; it closes 49% of the Brier gap of its own answers."
+    )
+    tiles = write_tiles([weaker, asked, multi, single])
+    assert [tile.value for tile in tiles[:2]] == ["1.30×", "1.70×"] and "“U”" in tiles[0].label
     assert not any(one.startswith("Without") for one in write_headline([multi, single], {}))
+
+
+def test_a_weaker_arm_without_reinforcement_has_no_tile(make_arm):
+    multi, single = pair(make_arm)
+    asked = with_metric(read_arm(make_arm("U", "untrained")), "coverage", 0.9, 0.8, 1.0)
+    single = with_metric(single, "coverage", 1.3, 1.2, 1.4)
+    assert "“U”" not in write_tiles([asked, multi, single])[0].label
+    better = with_metric(asked, "coverage", 2.9, 2.8, 3.0)
+    assert write_tiles([better, multi, single])[0].is_worse
