@@ -81,6 +81,7 @@ def evaluate(options: Evaluate) -> int:
     from polymode import runs
     from polymode.evaluation import evaluate_into
     from polymode.evaluation.recorded_verifier import recorded_verifier
+    from polymode.report.words import group_metrics
 
     if options.votes and options.pool == 1:
         raise ConfigError("--votes needs pooled sets: give --pool too, for example --pool 3")
@@ -115,7 +116,8 @@ def evaluate(options: Evaluate) -> int:
         workers=options.workers,
         engine=options.engine,
     )
-    print(evaluation.table())
+    print(evaluation.table(group_metrics))
+    print()
     if losses := evaluation.losses.describe():
         print(losses)
     if named is None:
@@ -123,6 +125,7 @@ def evaluate(options: Evaluate) -> int:
         none = f"verifier: text equality ({path} names none; choose one with --verifier)"
         print(none if verifier is None else f"judged as {path} says: {name}")
     if groups:
-        print(*(f"\n{label}: {part.table()}" for label, part in groups.items()), sep="\n")
+        print(*(f"\n{label}: {part.table(group_metrics)}" for label, part in groups.items()), sep="\n")
+    print("docs/metrics.md has the formula of each metric")
     print(f"metrics: {out / runs.METRICS}")
     return 0

@@ -128,17 +128,25 @@ class Evaluation:
         """The content of ``metrics.json``."""
         return runs.Metrics(view=self.view, metrics=self.metrics, curves=self.curves)
 
-    def table(self) -> str:
-        """Defined metrics as text: name, value, 95% interval, n."""
-        rows = [
-            (name, f"{e.value:.4f}", f"[{e.low:.4f}, {e.high:.4f}]" if e.low == e.low else e.reason, f"n = {e.n:,}")
+    def table(self, titled: Callable[[Sequence[str]], list[tuple[str, list[str]]]] | None = None) -> str:
+        """Defined metrics as text: name, value, 95% interval, n.
+
+        Args:
+            titled: puts names under titles, as `polymode.report.words.group_metrics` does; None means one plain list.
+        """
+        rows = {
+            name: (name, f"{e.value:.4f}", f"[{e.low:.4f}, {e.high:.4f}]" if e.low == e.low else e.reason)
             for name, e in self.metrics.items()
             if e.n and e.value == e.value
-        ]
-        widths = [max((len(row[i]) for row in rows), default=0) for i in range(3)]
-        lines = [f"{a:<{widths[0]}}  {b:>{widths[1]}}  {c:<{widths[2]}}  {d}" for a, b, c, d in rows]
+        }
+        a, b, c = (max((len(row[i]) for row in rows.values()), default=0) for i in range(3))
+        lines = [_summary(self.view)]
+        for title, names in [("", list(rows))] if titled is None else titled(list(rows)):
+            lines += ["", title] if title else []
+            for name, value, interval in (rows[one] for one in names):
+                lines.append(f"{name:<{a}}  {value:>{b}}  {interval:<{c}}  n = {self.metrics[name].n:,}")
         refused = [f"{name}: {e.reason}" for name, e in self.metrics.items() if e.value != e.value and e.reason]
-        return "\n".join([_summary(self.view), *lines, *refused])
+        return "\n".join([*lines, *(["", "Not measured"] if titled and refused else []), *refused])
 
 
 def evaluate(
