@@ -106,6 +106,8 @@ def reproduce(
         _check_same(out, {"experiment": name, "data": data, **experiment.content})
         parts = [part for part in parts if _has_data(part[0], skip=len(parts) > 1)]
         runs.create(out, {"experiment": name, "data": data, **experiment.content}, resume=True)
+        if data is not None:
+            _record_data(out, data)
     reports, failures = [], []
     with runs.alone(out / runs.CONFIG):
         for plan, arms in parts:
@@ -146,6 +148,13 @@ def _check_same(out: Path, content: Mapping[str, Any]) -> None:
                 f"{name} = {value!r} differs from the experiment's {stored[name]!r}: go on with the same options, or "
                 f"choose another --out than {out}"
             )
+
+
+def _record_data(out: Path, data: Path) -> None:
+    """A folder begun without data belongs to those that it goes on with: other ones are refused from then on."""
+    stored = runs.read_json(out / runs.CONFIG)
+    if stored["config"].get("data") is None:
+        runs.write_json(out / runs.CONFIG, {**stored, "config": {**stored["config"], "data": str(data)}})
 
 
 def _has_data(plan: Plan, *, skip: bool) -> bool:

@@ -320,6 +320,13 @@ def test_an_experiment_begun_without_data_goes_on_with_them(tmp_path: Path) -> N
     content = {"experiment": "smollm2", "data": None, "steps": 2}
     runs.create(tmp_path, content)
     run._check_same(tmp_path, {**content, "data": tmp_path})
+    before = runs.read_json(tmp_path / runs.CONFIG)
+    run._record_data(tmp_path, tmp_path / "mine")
+    run._record_data(tmp_path, tmp_path / "other")
+    after = runs.read_json(tmp_path / runs.CONFIG)
+    assert after == {**before, "config": {**content, "data": str(tmp_path / "mine")}}
+    with pytest.raises(ConfigError, match="other' differs from the experiment's"):
+        run._check_same(tmp_path, {**content, "data": tmp_path / "other"})
     runs.create(tmp_path / "with", {**content, "data": tmp_path})
     with pytest.raises(ConfigError, match="data = None differs from the experiment's"):
         run._check_same(tmp_path / "with", content)
