@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TypeVar
@@ -11,7 +10,7 @@ import numpy as np
 
 from polymode.metrics import calibration, coverage, diversity, scores, selective
 from polymode.metrics.layout import SumLayout
-from polymode.metrics.limits import SHARES, family_of, limits_of
+from polymode.metrics.limits import with_limits
 from polymode.metrics.skill import LEAST_FOR_GAP, of_skill
 from polymode.metrics.table import Floats, Ints, JudgedTable, Tables, compress
 from polymode.uncertainty import (
@@ -190,15 +189,7 @@ def statistics(
         **of_sets(sets, layout),
         **of_cost(sets, completions),
     }
-    return {name: _with_limits(name, s, max(layout.k, 1)) for name, s in everything.items()}
-
-
-def _with_limits(name: str, statistic: Statistic, k: int) -> Statistic:
-    """The statistic with the limits of its metric, unless the questions set closer ones."""
-    limits = statistic.limits if math.isfinite(statistic.limits[1]) else limits_of(name, k)
-    if isinstance(statistic, SumStatistic):
-        return replace(statistic, limits=limits, is_share=family_of(name) in SHARES)
-    return replace(statistic, limits=limits)
+    return {name: with_limits(name, s, max(layout.k, 1)) for name, s in everything.items()}
 
 
 def _means_over_questions(values: Mapping[Key, Floats]) -> dict[Key, Statistic]:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from polymode.errors import ConfigError, number_in
+from polymode.errors import ConfigError, number_in, one_of, share_between
 from polymode.prompts import MAX_K
+
+DECISIONS = ("answer", "offer_set")
+"""Decisions that a guarantee can cover."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +55,24 @@ class Guarantee:
     n_repeats: int | None = None
     """Records, of all groups, that were left out because their question stands under another id too; None where the
     calibration file did not tell questions by their text, so that there may be some."""
+    group: str = ""
+    """Questions it covers, as ``risk = high``; empty for all, and in the groups of policies of older versions."""
 
     def __post_init__(self) -> None:
-        for name in ("decision", "statement", "method", "fingerprint", "date", "rules"):
+        for name in ("decision", "statement", "method", "fingerprint", "date", "rules", "group"):
             if not isinstance(getattr(self, name), str):
                 raise ConfigError(f"guarantee.{name} = {getattr(self, name)!r} is not allowed: give a text")
         for name in ("n", "n_shown", "n_failed", "n_design", "n_unscored"):
             number_in(f"guarantee.{name}", getattr(self, name), 0, whole=True)
         number_in("guarantee.n_repeats", 0 if self.n_repeats is None else self.n_repeats, 0, whole=True)
-        number_in("guarantee.alpha", self.alpha, 0, 1)
+        one_of("guarantee.decision", self.decision, DECISIONS)
+        one_of("guarantee.method", self.method, ("learn-then-test", "conformal"))
+        if not self.n_failed <= self.n_shown <= self.n:
+            raise ConfigError(
+                f"guarantee: n_failed = {self.n_failed}, n_shown = {self.n_shown}, n = {self.n} are not allowed: those "
+                "that fail are some of those shown, and these some of the records"
+            )
+        share_between("guarantee.alpha", self.alpha)
         number_in("guarantee.delta", 0 if self.delta is None else self.delta, 0, 1)
         number_in("guarantee.bound", self.bound, 0, 1)
         number_in("guarantee.threshold", self.threshold, 0, MAX_K)

@@ -98,6 +98,20 @@ class Policy:
                 "guarantees: they were given for other rules than these, so they do not hold: calibrate again, or "
                 "leave guarantees out"
             )
+        self._check_thresholds()
+
+    def _check_thresholds(self) -> None:
+        """Each guarantee is about the threshold of its decision, and each decision has at most one."""
+        decisions = [guarantee.decision for guarantee in self.guarantees]
+        if len(set(decisions)) < len(decisions):
+            raise ConfigError(f"guarantees: {decisions[0]} has several: one for each decision is allowed")
+        for guarantee in self.guarantees:
+            name = {"answer": "answer_at", "offer_set": "offer_at"}[guarantee.decision]
+            if getattr(self, name) != guarantee.threshold:
+                raise ConfigError(
+                    f"guarantees: {guarantee.decision} is promised for the threshold {guarantee.threshold!r}, and "
+                    f"{name} = {getattr(self, name)!r}: calibrate again, or leave guarantees out"
+                )
 
     def _check_groups(self) -> None:
         if bool(self.by) != bool(self.groups):
@@ -110,6 +124,12 @@ class Policy:
             check_group_name("groups", name)
             if group.groups or group.conditions is not None:
                 raise ConfigError(f"{where}: groups and conditions belong to the whole policy")
+            for guarantee in group.guarantees:
+                if guarantee.group and guarantee.group != f"{self.by} = {name}":
+                    raise ConfigError(
+                        f"{where}: its guarantee was given for questions with {guarantee.group}: calibrate again, or "
+                        "leave guarantees out"
+                    )
             for shared in ("k", "equality"):
                 if getattr(group, shared) != getattr(self, shared):
                     raise ConfigError(
@@ -216,7 +236,7 @@ class Policy:
 
 _LATER = ("by", "groups", "note", "conditions", "questions")
 """Fields that files of older versions lack; written only where they say something."""
-_NEEDED = tuple(one.name for one in fields(Guarantee) if one.name != "n_repeats")
+_NEEDED = tuple(one.name for one in fields(Guarantee) if one.name not in ("n_repeats", "group"))
 """Fields that a guarantee had from the beginning."""
 
 

@@ -51,7 +51,9 @@ class Recalibration:
     def __call__(self, q: float) -> float:
         """The recalibrated confidence of a stated one."""
         if self.method != "isotonic":
-            return 1 / (1 + math.exp(-(self.slope * logit(q) + self.intercept)))
+            x = self.slope * logit(q) + self.intercept
+            small = math.exp(-abs(x))  # never above 1: a steep map of a confidence near 0 must not overflow
+            return (1 if x >= 0 else small) / (1 + small)
         after = bisect_right(self.points, (q, math.inf))
         if after == 0:
             return self.points[0][1]

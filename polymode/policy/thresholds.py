@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from decimal import ROUND_FLOOR, Context
 
 import numpy as np
 from scipy.stats import beta, binom
@@ -17,6 +18,7 @@ MAX_THRESHOLDS = 100
 """At most this many thresholds are tested."""
 STEP = 0.01
 """Thresholds of `conformal` are multiples of this."""
+_FOUR_DIGITS = Context(prec=4, rounding=ROUND_FLOOR)
 
 Outcome = Callable[[View, float], tuple[Bools, Bools]]
 """View and threshold -> which records get the decision, and which of them fail."""
@@ -206,12 +208,17 @@ def _counts(outcome: Outcome, view: View, thresholds: Floats) -> tuple[Ints, Int
 
 
 def _candidates(values: Floats) -> Floats:
-    """At most MAX_THRESHOLDS of the positive values, falling, rounded to four digits that a person can read."""
+    """At most MAX_THRESHOLDS of the positive values, falling, with four digits that a person can read.
+
+    They are rounded down, so that the records they come from, often many of one value, reach their threshold: averages
+    of pooled confidences and plateaus of an isotonic map seldom end after four digits.
+    """
     positive = values[values > 0]
     if not len(positive):
         return positive
     spread = np.quantile(positive, np.linspace(0, 1, MAX_THRESHOLDS), method="lower")
-    return np.unique([float(f"{value:.4g}") for value in spread.tolist()])[::-1]
+    reached = [float(_FOUR_DIGITS.create_decimal(value + TOLERANCE)) for value in spread.tolist()]
+    return np.unique(reached)[::-1]
 
 
 def p_values(failed: Ints, n: Ints, alpha: float) -> Floats:

@@ -6,6 +6,7 @@ from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 
+from polymode.metrics.limits import with_limits
 from polymode.metrics.scores import brier_terms
 from polymode.metrics.selective import auroc_from_groups, ranking_statistic
 from polymode.metrics.skill import slot_constant, within_question
@@ -49,6 +50,14 @@ def skill(
     statistics[CONSTANT, "brier"] = slot_constant(y_N, np.zeros_like(slot_N), index_N, n)
     statistics[SLOT_CONSTANTS, "brier"] = slot_constant(y_N, slot_N, index_N, n)
     out: dict[str, dict[str, Estimate]] = {}
-    for (name, metric), estimate in bootstrap(statistics, n, rng=rng, n_boot=n_boot).items():
+    limited = {key: with_limits(_metric_of(*key), statistic) for key, statistic in statistics.items()}
+    for (name, metric), estimate in bootstrap(limited, n, rng=rng, n_boot=n_boot).items():
         out.setdefault(name, {})[metric] = estimate
     return out
+
+
+def _metric_of(name: str, metric: str) -> str:
+    """What the metric is called in metrics.json, whose limits it has."""
+    if name in (CONSTANT, SLOT_CONSTANTS):
+        return "brier_slot_constant"
+    return {"within": "auroc_within_question", "pooled": "auroc", "brier": "brier"}[metric]

@@ -126,14 +126,6 @@ def paired_differences(
         if refusal:
             out[name] = Estimate(math.nan, math.nan, math.nan, n_questions, reason=refusal)
             continue
-        shared = min(len(first.value_R), len(second.value_R))
-        value, value_R = first.value - second.value, first.value_R[:shared] - second.value_R[:shared]
-        low, high = difference_interval(
-            value,
-            value_R,
-            min(a.n_support, b.n_support),
-            (a.limits[0] - b.limits[1], a.limits[1] - b.limits[0]),
-            is_of_gaps=any(isinstance(s, SumStatistic) and s.gaps is not None for s in (a, b)),
-        )
-        out[name] = Estimate(value, low, high, n_questions)
+        low, high = difference_interval((a, b), (first, second))
+        out[name] = Estimate(first.value - second.value, low, high, n_questions)
     return out

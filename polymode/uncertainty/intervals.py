@@ -8,6 +8,11 @@ a sum of absolute or squared gaps    what exceeds the noise, of resamples and of
 any other metric                     percentiles, expanded for few questions (Hesterberg 2015, arXiv 1411.5279); with
                                      fewer than `FEW` at least the interval of Student's t
 the same value for every question    an unseen share of other questions, ``1 - (alpha/2)^(1/n)``, at either limit
+a mean that few questions spread     at least that too: where errors are rare and costly, those of the next sample are
+                                     not among these, and no resample has them (`unseen_beside`)
+a difference of two sums of gaps     both intervals, joined as if the two were independent (Zou & Donner 2008,
+                                     doi:10.1002/sim.3095)
+any other difference of two metrics  as any other metric
 ==================================== ==================================================================================
 
 Percentiles over resampled clusters: Field & Welsh 2007, doi:10.1111/j.1467-9868.2007.00593.x. n: questions that the
@@ -50,8 +55,14 @@ def interval_of(statistic: Statistic, resampled: Resampled) -> Interval:
         if statistic.gaps is not None and (np.ptp(resampled.size_R) > 1e-12 or resampled.stated_noise_R.size):
             return _gaps_interval(resampled, n, statistic.gaps.power, statistic.limits)
     if np.ptp(finite_R) <= 1e-12 * max(1.0, abs(value)):
+        if isinstance(statistic, SumStatistic) and statistic.is_variance and value <= 1e-12:
+            share = min(unseen_share(n), 0.5)
+            return value, share * (1 - share)
         return unseen_interval(value, n, statistic.limits)
-    return percentiles(finite_R, n, statistic.limits)
+    low, high = unseen_beside(
+        percentiles(finite_R, n, statistic.limits), resampled.influence_C, value, n, statistic.limits
+    )
+    return min(low, value), max(high, value)
 
 
 def percentiles(value_R: Array, n: int, limits: Limits = (-math.inf, math.inf)) -> Interval:
@@ -89,18 +100,39 @@ def unseen_interval(value: float, n: int, limits: Limits) -> Interval:
     With probability 1 - alpha/2 their share is below 1 - (alpha/2)^(1/n). At a limit of a share these are the exact
     binomial limits: 20 right of 20 is [0.832, 1].
     """
-    share = 1 - (ALPHA / 2) ** (1 / n)
+    share = unseen_share(n)
     low, high = value - share * (value - limits[0]), value + share * (limits[1] - value)
     return (low, high) if math.isfinite(low) and math.isfinite(high) else _UNDEFINED
+
+
+def unseen_share(n: int) -> float:
+    """The largest share of questions of which n drawn ones hold none, with a probability of at least alpha / 2."""
+    return 1 - (ALPHA / 2) ** (1 / n)
+
+
+def unseen_beside(interval: Interval, influence_C: Array, value: float, n: int, limits: Limits) -> Interval:
+    """The interval, and at least `unseen_interval` where fewer than `FEW` questions make nearly all of the variance.
+
+    With r_C by how much each question moves a mean, (sum r^2)^2 / sum r^4 of them make it: all n where each moves it
+    equally far, one where it alone differs. Resamples hold what these few do and nothing that their like would do.
+    """
+    squares_C = influence_C**2
+    fourth = float(squares_C @ squares_C)
+    if not fourth or squares_C.sum() ** 2 / fourth >= FEW:
+        return interval
+    low, high = unseen_interval(value, n, limits)
+    return (interval[0], interval[1]) if math.isnan(low) else (min(interval[0], low), max(interval[1], high))
 
 
 def share_interval(count_P: Array, n_P: Array, *, limits: Limits = (0.0, 1.0)) -> Interval:
     """Limits of sum(count) / sum(n), whose outcomes within a question depend on each other.
 
     The share p, on the scale of its limits, has the variance v = C / (C-1) sum_P (count - p n)^2 / (sum n)^2 over C
-    questions, so it is worth m = p (1 - p) / v independent outcomes; at a limit there is no v, and m = C. The interval
-    is `exact_interval` for p m of m. v is an estimate: m is reduced as t is wider than a normal interval. Where each
-    question is one outcome, m = C, and the limits are exact.
+    questions, so it is worth m = p (1 - p) / v independent outcomes, but never more than there are: with few questions
+    v is small by chance, where those that differ most are not among them. At a limit there is no v, and m is
+    (sum n)^2 / sum n^2 (Kish 1965), C for questions of one size. The interval is `exact_interval` for p m of m. v is an
+    estimate: m is reduced as t is wider than a normal interval. Where each question is one outcome, m = C, and the
+    limits are exact.
     """
     low, high = limits
     n_questions, total = int(np.count_nonzero(n_P)), n_P.sum()
@@ -109,13 +141,17 @@ def share_interval(count_P: Array, n_P: Array, *, limits: Limits = (0.0, 1.0)) -
     count_P = (count_P - low * n_P) / (high - low)
     p = float(count_P.sum() / total)
     is_outcome_P = (np.abs(count_P) < 1e-9) | (np.abs(count_P - 1) < 1e-9)
-    m: float = n_questions
+    m = float(total**2 / (n_P @ n_P))
     if 1e-12 < p < 1 - 1e-12 and not (is_outcome_P.all() and np.isin(n_P, (0, 1)).all()):
         residual_P = count_P - p * n_P
         variance = n_questions / (n_questions - 1) * float(residual_P @ residual_P) / total**2
         if variance <= 1e-15:
             return unseen_interval(low + p * (high - low), n_questions, limits)
+        # An outcome is the least that a question has right or wrong: one of 3 names is a third of a question's share.
+        parts_P = np.concatenate([count_P, n_P - count_P])
+        n_outcomes = total / parts_P[parts_P > 1e-9].min()
         m = p * (1 - p) / variance * (t_quantile(math.inf) / t_quantile(n_questions - 1)) ** 2
+        m = min(m, float(n_outcomes))
     ends = exact_interval(min(max(p, 0.0), 1.0) * m, m)
     return low + ends[0] * (high - low), low + ends[1] * (high - low)
 
@@ -147,18 +183,37 @@ def _gaps_interval(resampled: Resampled, n: int, power: int, limits: Limits) -> 
     low = max(resampled.size - noise, 0.0) ** power
     size_R = resampled.size_R**power
     high = float(np.quantile(size_R, 1 - tail)) - float(size_R.mean() - resampled.size**power)
-    if np.ptp(size_R) <= 1e-12:
-        high = unseen_interval(resampled.value, n, limits)[1]
+    if np.ptp(size_R) <= 1e-12:  # also where 0 or 1 was stated throughout, which has no noise either
+        unseen_low, high = unseen_interval(resampled.value, n, limits)
+        low = min(low, unseen_low)
     if math.isnan(high):
         return _UNDEFINED
     return min(low, resampled.value), min(max(high, resampled.value), limits[1])
 
 
-def difference_interval(value: float, value_R: Array, n: int, limits: Limits, *, is_of_gaps: bool) -> Interval:
-    """The interval of a difference of two statistics; replicates of sums of gaps are moved until their mean is it."""
+def difference_interval(pair: tuple[Statistic, Statistic], resampled: tuple[Resampled, Resampled]) -> Interval:
+    """The interval of ``first - second`` of one metric, from replicates that both share.
+
+    Sums of gaps get both intervals, joined as if the two were independent: noise does not cancel in what it makes
+    positive, and a bin without a wrong answer in one arm has no replicate that shows any. For the others, what both
+    arms share cancels in the replicates.
+    """
+    (a, b), (first, second) = pair, resampled
+    shared = min(len(first.value_R), len(second.value_R))
+    value, value_R = first.value - second.value, first.value_R[:shared] - second.value_R[:shared]
+    n, limits = min(a.n_support, b.n_support), (a.limits[0] - b.limits[1], a.limits[1] - b.limits[0])
     finite_R = value_R[np.isfinite(value_R)]
     if math.isnan(value) or n < 2 or finite_R.size == 0 or finite_R.size * 2 < value_R.size:
         return _UNDEFINED
+    if any(isinstance(s, SumStatistic) and s.gaps is not None for s in pair):
+        (low_a, high_a), (low_b, high_b) = interval_of(a, first), interval_of(b, second)
+        below = math.hypot(first.value - low_a, high_b - second.value)
+        above = math.hypot(high_a - first.value, second.value - low_b)
+        return max(value - below, limits[0]), min(value + above, limits[1])
     if np.ptp(finite_R) <= 1e-12:
         return unseen_interval(value, n, limits)
-    return percentiles(finite_R - (finite_R.mean() - value) if is_of_gaps else finite_R, n, limits)
+    influence_C = np.empty(0)
+    if first.influence_C.size and second.influence_C.size:
+        influence_C = first.influence_C - second.influence_C
+    low, high = unseen_beside(percentiles(finite_R, n, limits), influence_C, value, n, limits)
+    return min(low, value), max(high, value)

@@ -49,6 +49,8 @@ class Resampled:
     divisor_R: Array = field(default_factory=_none)
     stated_noise_R: Array = field(default_factory=_none)
     """Size of the gaps of labels drawn by what was stated; empty where it says nothing about labels of 0 and 1."""
+    influence_C: Array = field(default_factory=_none)
+    """By how much each cluster of questions moves a mean; empty for what is no mean."""
 
 
 def resample_questions(n_questions: int, n_boot: int, rng: np.random.Generator) -> Iterator[Array]:
@@ -121,6 +123,9 @@ def resample(
             for total, pairs in ((total_1_S, own_1_S), (total_R_S, own_R_S))
         )
         out[name] = _resampled(s, sums_1, sums_R)
+        if s.finish is ratio and all(isinstance(place, int) for place in places[name]):
+            total_C, n_C = (sums_C_S[:, place] for place in places[name])
+            out[name] = replace(out[name], influence_C=(total_C - out[name].value * n_C) / n_C.sum())
         if s.gaps is not None and s.gaps.outcomes and _are_whole(sums_C_S[:, places[name][2]]):
             out[name] = replace(out[name], stated_noise_R=_stated_noise(s.gaps, sums_1, n_boot, drawing))
     one_P = np.ones(clusters.n_questions)

@@ -82,6 +82,8 @@ class SumStatistic(_Common):
     """Units the value is computed from."""
     is_share: bool = False
     """Whether it is a quotient of two sums that counts outcomes (hits of the possible ones, wrong of all answers)."""
+    is_variance: bool = False
+    """Whether it is p (1 - p) of a share p, or a mean of such: 0 where all outcomes are alike, right or wrong."""
     gaps: Gaps | None = None
     """Of a metric that adds up the size of gaps."""
     divisor: Divisor | None = None

@@ -30,7 +30,7 @@ def test_sets_are_those_of_questions_without_an_answer() -> None:
     q[20:] = [0.5, 0.4]
     right = np.zeros((40, 2), dtype=bool)
     right[25:, 1] = True
-    promises = [PROMISE, Guarantee("offer_set", "?", "learn-then-test", 0.6, 0.05, 0.8, 0.3, 9, 9, 0)]
+    promises = [PROMISE, Guarantee("offer_set", "?", "learn-then-test", 0.6, 0.05, 0.85, 0.3, 9, 9, 0)]
     policy = Policy(answer_at=0.8, offer_at=0.85, k=2).with_guarantees(*promises)
     answer, offered = check_guarantees(policy, Records(q, right))
     assert (answer.n_shown, answer.n_failed, answer.verdict) == (20, 20, "broken")

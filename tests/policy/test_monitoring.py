@@ -17,7 +17,8 @@ REFERENCE = Reference(
 
 
 def guarantee(decision: str, alpha: float) -> Guarantee:
-    return Guarantee(decision, "...", "learn-then-test", alpha, 0.05, 0.8, alpha, 100, 50, 1)
+    threshold = {"answer": 0.8, "offer_set": 0.5}[decision]
+    return Guarantee(decision, "...", "learn-then-test", alpha, 0.05, threshold, alpha, 100, 50, 1)
 
 
 BOTH = Policy(answer_at=0.8, offer_at=0.5).with_guarantees(guarantee("answer", 0.1), guarantee("offer_set", 0.2))

@@ -38,7 +38,9 @@ policies = st.builds(
 @given(policy=policies, has_promise=st.booleans())
 def test_json_gives_the_same_policy_back(policy: Policy, has_promise: bool) -> None:
     if has_promise:
-        policy = policy.with_guarantees(PROMISE, replace(PROMISE, method="conformal", delta=None))
+        policy = replace(policy, answer_at=0.8, offer_at=0.9).with_guarantees(
+            PROMISE, replace(PROMISE, decision="offer_set", threshold=0.9, method="conformal", delta=None)
+        )
     assert Policy.from_json(json.loads(json.dumps(policy.to_json()))) == policy
 
 
@@ -105,13 +107,17 @@ def test_a_row_that_is_no_policy_is_refused(row: object, said: str) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"alpha": 2}, "guarantee.alpha = 2 is not allowed: give a number from 0 to 1"),
+        ({"alpha": 2}, "guarantee.alpha = 2 is not allowed: give a number between 0 and 1"),
         ({"alpha": None}, "guarantee.alpha = None is not allowed"),
         ({"bound": "low"}, "guarantee.bound = 'low' is not allowed"),
         ({"n": -1}, "guarantee.n = -1 is not allowed"),
         ({"n_shown": 1.5}, "guarantee.n_shown = 1.5 is not allowed: give a whole number from 0"),
         ({"statement": None}, "guarantee.statement = None is not allowed: give a text"),
         ({"threshold": None}, "guarantee.threshold = None is not allowed"),
+        ({"decision": "banana"}, "guarantee.decision = 'banana' is not known: use one of answer, offer_set"),
+        ({"method": "luck"}, "guarantee.method = 'luck' is not known"),
+        ({"alpha": 0}, "guarantee.alpha = 0 is not allowed"),
+        ({"n_failed": 61}, "n_failed = 61, n_shown = 60, n = 100 are not allowed"),
     ],
 )
 def test_a_promise_has_numbers_and_texts(change: dict, said: str) -> None:
@@ -158,3 +164,22 @@ def test_a_policy_of_an_older_version_is_read() -> None:
     assert policy.digest() == "da6b0852d58fd2a7" and policy.guarantees[0].n_repeats is None
     assert (policy.conditions, policy.by, policy.groups) == (None, "", {})
     assert set(policy.to_json()) == set(OLDER)  # and one without groups is written in the same fields
+
+
+def test_a_promise_is_about_the_threshold_of_its_decision() -> None:
+    policy = Policy(answer_at=0.8)
+    with pytest.raises(ConfigError, match="offer_set is promised for the threshold 0.8, and offer_at = None"):
+        policy.with_guarantees(replace(PROMISE, decision="offer_set"))
+    with pytest.raises(ConfigError, match="answer is promised for the threshold 0.7, and answer_at = 0.8"):
+        policy.with_guarantees(replace(PROMISE, threshold=0.7))
+    with pytest.raises(ConfigError, match="answer has several"):
+        policy.with_guarantees(PROMISE, PROMISE)
+
+
+def test_the_promise_of_a_group_does_not_hold_for_another_one() -> None:
+    own = Policy(answer_at=0.8, k=2)
+    groups = {name: own.with_guarantees(replace(PROMISE, group=f"risk = {name}")) for name in ("low", "mid")}
+    policy = Policy(by="risk", groups=groups, k=2)
+    assert Policy.from_json(json.loads(json.dumps(policy.to_json()))) == policy
+    with pytest.raises(ConfigError, match="groups, 'low': its guarantee was given for questions with risk = mid"):
+        Policy(by="risk", groups={"low": groups["mid"], "mid": groups["low"]}, k=2)

@@ -3,14 +3,14 @@
 import unicodedata
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from polymode.errors import ConfigError
 from polymode.parsing import parse_answers
 from polymode.policy.deciding import equality
 from polymode.policy.pooling import pool_sets
-from polymode.policy.rationales import MAX_CHARS, MAX_PARTS, QuestionWords, supported, words_of
+from polymode.policy.rationales import MAX_CHARS, MAX_PARTS, NEGATIONS, QuestionWords, supported, words_of
 from polymode.prompts import Style, build_prompt, style_of, write_answers
 
 QUESTION = (
@@ -112,6 +112,7 @@ def test_every_part_is_the_questions_text_in_whole_words(question: str, rational
     st.lists(st.text(st.characters(categories=["L", "Nd"]), min_size=1, max_size=6), min_size=1, max_size=8), st.data()
 )
 def test_a_run_of_whole_words_is_always_found(words: list[str], data: st.DataObject) -> None:
+    assume(NEGATIONS.isdisjoint(word.casefold() for word in words))  # words behind one are not shown without it
     first = data.draw(st.integers(0, len(words) - 1))
     last = data.draw(st.integers(first, len(words) - 1))
     phrase = "\n ".join(words[first : last + 1]).upper().casefold()

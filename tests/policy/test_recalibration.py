@@ -29,6 +29,11 @@ def test_certain_confidences_stay_finite() -> None:
     assert Recalibration("platt", 9, slope=0.5)(1.0) < 1
 
 
+def test_a_steep_map_has_limits_instead_of_an_overflow() -> None:
+    steep = Recalibration("platt", 400, slope=1000.0, intercept=-3.0)
+    assert (steep(0.0), steep(1.0)) == (0.0, 1.0) and steep(0.5) == pytest.approx(1 / (1 + math.exp(3)))
+
+
 def test_isotonic_is_linear_between_points_and_constant_beyond() -> None:
     map_ = Recalibration("isotonic", 9, points=((0.2, 0.1), (0.6, 0.5), (0.8, 0.5)))
     assert [map_(q) for q in (0.0, 0.2, 0.4, 0.6, 0.7, 0.8, 1.0)] == pytest.approx([0.1, 0.1, 0.3, 0.5, 0.5, 0.5, 0.5])

@@ -94,3 +94,19 @@ def test_a_fixed_sequence_of_tests_is_that_of_mapie() -> None:
     passed = thresholds.fixed_sequence(thresholds.p_values(failed, n, alpha), delta)
     assert 0 < passed < len(levels)
     assert sorted(np.ravel(theirs.valid_predict_params)) == pytest.approx(sorted(levels[:passed]))
+
+
+@given(st.lists(st.floats(1e-12, 20), min_size=1, max_size=30))
+def test_every_candidate_is_reached_by_the_value_that_it_comes_from(values: list[float]) -> None:
+    candidates = thresholds._candidates(np.array(values))
+    assert (np.diff(candidates) < 0).all()
+    for candidate in candidates.tolist():
+        assert float(f"{candidate:.4g}") == candidate
+        assert any(candidate - thresholds.TOLERANCE <= value <= candidate * 1.0011 + 1e-8 for value in values)
+    assert max(values) >= candidates[0] - thresholds.TOLERANCE  # the confident ones are never all left out
+
+
+def test_averages_that_go_on_after_four_digits_are_rounded_down() -> None:
+    # (0.9 + 0.8 + 0.9) / 3 = 0.8666...; a threshold of 0.8667 would leave out all that have it
+    values = np.array([2.6 / 3, 0.9, 0.1 + 0.2, 0.99997])
+    assert thresholds._candidates(values).tolist() == [0.9999, 0.9, 0.8666, 0.3]
