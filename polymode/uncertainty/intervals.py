@@ -10,8 +10,8 @@ any other metric                     percentiles, expanded for few questions (He
 the same value for every question    an unseen share of other questions, ``1 - (alpha/2)^(1/n)``, at either limit
 a mean that few questions spread     at least that too: where errors are rare and costly, those of the next sample are
                                      not among these, and no resample has them (`unseen_beside`)
-a difference of two sums of gaps     both intervals, joined as if the two were independent (Zou & Donner 2008,
-                                     doi:10.1002/sim.3095)
+a difference of two sums of gaps     both intervals, joined as those of independent estimates where both exceed their
+                                     noise (Zou & Donner 2008, doi:10.1002/sim.3095), else their ends
 any other difference of two metrics  as any other metric
 ==================================== ==================================================================================
 
@@ -22,6 +22,7 @@ metric has to do with (`n_support`); alpha = 0.05.
 from __future__ import annotations
 
 import math
+import operator
 
 import numpy as np
 
@@ -194,9 +195,10 @@ def _gaps_interval(resampled: Resampled, n: int, power: int, limits: Limits) -> 
 def difference_interval(pair: tuple[Statistic, Statistic], resampled: tuple[Resampled, Resampled]) -> Interval:
     """The interval of ``first - second`` of one metric, from replicates that both share.
 
-    Sums of gaps get both intervals, joined as if the two were independent: noise does not cancel in what it makes
-    positive, and a bin without a wrong answer in one arm has no replicate that shows any. For the others, what both
-    arms share cancels in the replicates.
+    Sums of gaps get the distances to the ends of both intervals, since a bin without a wrong answer in one arm has no
+    replicate that shows any. They are joined as those of independent estimates where both gaps exceed their noise.
+    Otherwise they are added: noise, which only makes gaps larger, does not cancel. For other metrics, what both arms
+    share cancels in the replicates.
     """
     (a, b), (first, second) = pair, resampled
     shared = min(len(first.value_R), len(second.value_R))
@@ -207,8 +209,9 @@ def difference_interval(pair: tuple[Statistic, Statistic], resampled: tuple[Resa
         return _UNDEFINED
     if any(isinstance(s, SumStatistic) and s.gaps is not None for s in pair):
         (low_a, high_a), (low_b, high_b) = interval_of(a, first), interval_of(b, second)
-        below = math.hypot(first.value - low_a, high_b - second.value)
-        above = math.hypot(high_a - first.value, second.value - low_b)
+        join = math.hypot if low_a > 0 < low_b else operator.add
+        below = join(first.value - low_a, high_b - second.value)
+        above = join(high_a - first.value, second.value - low_b)
         return max(value - below, limits[0]), min(value + above, limits[1])
     if np.ptp(finite_R) <= 1e-12:
         return unseen_interval(value, n, limits)

@@ -186,7 +186,7 @@ def test_no_survivor_is_undefined_and_all_right_has_the_exact_limits(small_table
     one = statistics(right, right, right)["confidently_wrong@0.9"]
     assert isinstance(one, SumStatistic) and one.is_share
     e = bootstrap({"x": one}, 2, rng=np.random.default_rng(0), n_boot=20)["x"]
-    assert (e.low, e.high) == pytest.approx((0, 1 - 0.025 ** (1 / 2)))  # of the two questions
+    assert (e.low, e.high) == pytest.approx((0, 1 - 0.025 ** (25 / 49)))  # of two questions, of 4 and 3 answers
 
 
 # --- overconfident bins ----------------------------------------------------------------------------------------------

@@ -87,6 +87,31 @@ def test_a_share_has_the_limits_of_its_questions() -> None:
     assert (e.low, e.high) == pytest.approx((2 * 0.025 ** (1 / 20), 2.0))
 
 
+def test_a_share_counts_no_more_outcomes_than_there_are() -> None:
+    # Nearly all sets find two of three: the variance alone would make them worth 1,000 and more outcomes of 60.
+    hits = np.repeat([2.0, 3.0], [19, 1])
+    exact = binomtest(41, 60).proportion_ci(method="exact")
+    assert share_interval(hits, np.full(20, 3.0)) == pytest.approx((exact.low, exact.high), abs=1e-9)
+    # The same as a mean over questions of the share that each finds.
+    assert share_interval(hits / 3, np.ones(20)) == pytest.approx((exact.low, exact.high), abs=1e-9)
+
+
+def test_rare_failures_of_whole_sets_are_held() -> None:
+    # Four of a hundred sets find nothing, 90 find two, six all three: 400 samples of 50 questions.
+    rng, held = np.random.default_rng(3), 0
+    for _ in range(400):
+        hits = rng.choice([0.0, 2.0, 3.0], 50, p=[0.04, 0.9, 0.06])
+        low, high = share_interval(hits, np.full(50, 3.0))
+        held += low <= 1.98 / 3 <= high
+    assert held >= 372
+
+
+def test_questions_of_unequal_size_count_less_where_all_are_alike() -> None:
+    # (8 x 1 + 4 x 3)^2 / (8 + 4 x 9) = 400 / 44 questions of one size
+    sizes = np.repeat([1.0, 3.0], [8, 4])
+    assert share_interval(np.zeros(12), sizes) == pytest.approx((0.0, 1 - 0.025 ** (44 / 400)))
+
+
 # --- other metrics ---------------------------------------------------------------------------------------------------
 
 
@@ -98,6 +123,27 @@ def test_equal_values_leave_an_unseen_share_of_others() -> None:
     without_limit = interval(mean_of_items(np.arange(10), np.full(10, 7.0), 10, limits=(0.0, math.inf)), 10)
     assert math.isnan(without_limit.low) and without_limit.value == 7
     assert "all 10 questions have the same value" in without_limit.reason
+
+
+def test_one_costly_error_leaves_room_for_more_of_them() -> None:
+    # 19 of 20 answers cost 0.01 and one 0.81. Up to 16.8% may be like that one, which no resample shows.
+    cost = np.repeat([0.01, 0.81], [19, 1])
+    e = interval(mean_of_items(np.arange(20), cost, 20, limits=(0.0, 1.0)), 20)
+    share, mean = 1 - 0.025 ** (1 / 20), 0.05
+    assert e.low == pytest.approx(0.01) and e.high == pytest.approx(mean + share * (1 - mean))
+    # Twenty different costs make the variance together: percentiles alone.
+    many = interval(mean_of_items(np.arange(20), np.linspace(0, 0.1, 20), 20, limits=(0.0, 1.0)), 20)
+    assert many.high < 0.07
+
+
+def test_the_best_constant_of_answers_that_are_all_right_may_be_another() -> None:
+    # 20 of 20 right: up to 16.8% of answers may be wrong, so p (1 - p) may be 0.140.
+    statistic = mean_of_items(np.arange(20), np.zeros(20), 20, limits=(0.0, 0.25), is_variance=True)
+    share = 1 - 0.025 ** (1 / 20)
+    e = interval(statistic, 20)
+    assert (e.low, e.high) == pytest.approx((0.0, share * (1 - share)))
+    two = interval(mean_of_items(np.arange(2), np.zeros(2), 2, limits=(0.0, 0.25), is_variance=True), 2)
+    assert two.high == 0.25  # any share is possible
 
 
 @pytest.mark.parametrize(("n", "least"), [(2, 91), (3, 91), (5, 91), (12, 91), (60, 91)])
@@ -252,3 +298,43 @@ def test_a_quotient_by_what_may_be_0_is_refused_with_its_reason() -> None:
     uncertain = _quotient(np.ones(40), rng.normal(size=40))
     difference = paired_differences({"x": (uncertain, uncertain)}, 40, rng=rng, n_boot=100)["x"]
     assert math.isnan(difference.value) and "not clearly above 0" in difference.reason
+
+
+# --- differences -----------------------------------------------------------------------------------------------------
+
+
+def _sure(rng: np.random.Generator, n: int, p: float, stated: float) -> Statistic:
+    y = (rng.random(n) < p).astype(float)
+    return calibration.ece_statistic(np.full(n, stated), y, np.full(n, min(int(10 * stated), 9)), np.arange(n), n)
+
+
+@pytest.mark.parametrize(("n", "p", "stated"), [(20, 0.02, 1.0), (50, 0.98, 0.95), (60, 0.5, 0.5)])
+def test_arms_that_are_equally_calibrated_do_not_differ(n: int, p: float, stated: float) -> None:
+    held = 0
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        pair = _sure(rng, n, p, stated), _sure(rng, n, p, stated)
+        e = paired_differences({"ece": pair}, n, rng=rng, n_boot=200)["ece"]
+        held += e.low <= 0 <= e.high
+    assert held >= 93
+
+
+def test_an_arm_that_is_calibrated_better_is_told() -> None:
+    rng = np.random.default_rng(0)
+    pair = _sure(rng, 300, 0.5, 0.9), _sure(rng, 300, 0.5, 0.5)
+    e = paired_differences({"ece": pair}, 300, rng=rng, n_boot=300)["ece"]
+    assert 0.2 < e.low < 0.4 < e.high < 0.6
+
+
+def test_answers_that_are_all_wrong_at_1_leave_an_unseen_share() -> None:
+    wrong = calibration.ece_statistic(np.ones(20), np.zeros(20), np.full(20, 9), np.arange(20), 20)
+    e = interval(wrong, 20)
+    assert (e.value, e.high) == (1.0, 1.0) and e.low == pytest.approx(0.025 ** (1 / 20))
+
+
+def test_one_question_of_twenty_does_not_make_a_difference() -> None:
+    # McNemar's exact test of one question against none has p = 1.
+    a, b = np.ones(20), np.repeat([1.0, 0.0], [19, 1])
+    worse, better = (mean_of_questions(np.arange(20), y, 20, is_share=True, limits=(0.0, 1.0)) for y in (b, a))
+    e = paired_differences({"x": (worse, better)}, 20, rng=np.random.default_rng(0), n_boot=200)["x"]
+    assert e.value == pytest.approx(-0.05) and e.low < -0.2 and 0.1 < e.high < 0.2
