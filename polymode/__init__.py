@@ -28,7 +28,7 @@ if _typing.TYPE_CHECKING:
     from polymode.tasks import Task as Task
     from polymode.tasks import open_task as open_task
     from polymode.training.recipe import Recipe as Recipe
-    from polymode.training.recipe import load_recipe as load_recipe
+    from polymode.training.recipe_file import load_recipe as load_recipe
     from polymode.training.rl import train as train
     from polymode.types import Answer as Answer
     from polymode.types import AnswerSet as AnswerSet
@@ -58,7 +58,8 @@ _NAMES = {
     "evaluation": ("read_completions", "evaluate", "Evaluation"),
     "uncertainty": ("Estimate",),
     # train
-    "training.recipe": ("load_recipe", "Recipe"),
+    "training.recipe": ("Recipe",),
+    "training.recipe_file": ("load_recipe",),
     "training.rl": ("train",),
     "prompts": ("build_prompt",),
     "credit": ("group_advantages",),

@@ -101,13 +101,17 @@ class Chat:
         found = [place for stop in self.stop if (place := text.find(stop)) >= 0]
         return text[: min(found)] if found else text
 
-    def check(self, tokenizer: Any) -> None:
+    def check(self, tokenizer: Any, rows: int | None = None) -> None:
         """Refuse what the model's chat template would silently ignore, or loudly reject.
+
+        Args:
+            tokenizer: of the model.
+            rows: of the model's input embeddings; None when unknown.
 
         Raises:
             ConfigError: arguments without a template, or that it does not read; a system prompt that it refuses; a
                 prompt, system prompt or example that it leaves out, as templates for messages with images do; a prompt
-                that it shortens or escapes.
+                that it shortens or escapes; tokens in a prompt that the model does not have, or behind it.
         """
         if self.template and not has_template(tokenizer):
             raise ConfigError(
@@ -133,6 +137,28 @@ class Chat:
                     raise ConfigError(
                         f"the model's chat template leaves out {name}, so nobody would read it: leave {name} out"
                     )
+
+        self._check_tokens(tokenizer, rows)
+
+    def _check_tokens(self, tokenizer: Any, rows: int | None) -> None:
+        """Refuse a tokenizer that writes tokens without an embedding, or an end token behind every prompt."""
+        ids = self.encode(tokenizer, _TRIAL)
+        last = max(ids, default=0)
+        if rows is not None and last >= rows:
+            what = "chat template" if has_template(tokenizer) else "tokenizer"
+            raise ConfigError(
+                f"the model's {what} writes {tokenizer.convert_ids_to_tokens(last)!r}, token {last:,}, and the model "
+                f"knows {rows:,}: resize its token embeddings and train them, or use the model and the tokenizer that "
+                "belong together"
+            )
+        if not has_template(tokenizer) and ids and ids[-1] in (getattr(tokenizer, "all_special_ids", None) or ()):
+            own = tokenizer(self.plain(_TRIAL), add_special_tokens=False)["input_ids"]
+            if own[-1:] != ids[-1:]:
+                raise ConfigError(
+                    f"the model's tokenizer puts {tokenizer.convert_ids_to_tokens(ids[-1])!r} behind every prompt, so "
+                    "that the model would go on from the end of a text: set add_eos_token to false in its "
+                    "tokenizer_config.json"
+                )
 
     def _render(self, tokenizer: Any, prompt: str, **options: Any) -> Any:
         try:

@@ -176,8 +176,8 @@ def render_memory(
     """
     from polymode.training.memory import GB, Layout, estimate
     from polymode.training.memory_check import layout_of_command
-    from polymode.training.recipe import load_recipe
     from polymode.training.recipe_check import check_recipe
+    from polymode.training.recipe_file import load_recipe
 
     recipe = load_recipe(path, {"model": model} if model else None)
     named, sharding = layout_of_command(path.read_text(encoding="utf-8"))

@@ -164,7 +164,8 @@ class Endpoint:
             try:
                 return await self._attempt(content, deadline, None if reader is None else reader())
             except _AttemptFailed as exc:
-                wait = FIRST_WAIT * 2**attempt * random.uniform(0.75, 1.25) if exc.wait is None else exc.wait
+                # The server's word is the least: 0, or the time of a clock that is behind, must not end all patience.
+                wait = max(FIRST_WAIT * 2**attempt * random.uniform(0.75, 1.25), exc.wait or 0.0)
                 retries = self._retries if self._has_replied or not self._is_patient else min(2, self._retries)
                 if attempt >= retries or time.monotonic() + wait >= deadline:
                     raise

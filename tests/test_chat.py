@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from tokenizers import normalizers
+from tokenizers.processors import TemplateProcessing
 
 from polymode.chat import Chat, chat_from, shots_from
 from polymode.decoding.texts import all_ends_of
@@ -325,3 +326,28 @@ def test_every_token_that_ends_a_turn(template: str | None, ends: Any, names: se
     templates = {None: {"template": None}, "thinking": {}, "no system": {"template": NO_SYSTEM_TEMPLATE}}
     tokenizer = byte_level_tokenizer(**templates[template])
     assert set(tokenizer.convert_ids_to_tokens(list(all_ends_of(Model(ends), tokenizer)))) == names
+
+
+# --- tokens that the model does not have -----------------------------------------------------------------------------
+
+
+def test_a_template_with_a_token_that_has_no_embedding_is_refused() -> None:
+    tokenizer = byte_level_tokenizer()
+    first = tokenizer.convert_tokens_to_ids("<think>")  # added behind the vocabulary
+    quiet = Chat({"enable_thinking": False})
+    quiet.check(tokenizer, first + 2)
+    with pytest.raises(
+        ConfigError, match=f"template writes '</think>', token {first + 1}, and the model knows {first}:"
+    ):
+        quiet.check(tokenizer, first)
+    Chat().check(tokenizer, first + 2)
+
+
+def test_a_tokenizer_that_ends_each_prompt_is_refused() -> None:
+    tokenizer = byte_level_tokenizer(template=None)
+    end, number = tokenizer.eos_token, tokenizer.eos_token_id
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single=f"$A {end}", special_tokens=[(end, number)])
+    with pytest.raises(ConfigError, match="behind every prompt, so that the model would go on from the end of a text"):
+        Chat().check(tokenizer)
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single=f"{end} $A", special_tokens=[(end, number)])
+    Chat().check(tokenizer)  # in front of it is as it should be

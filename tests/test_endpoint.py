@@ -102,6 +102,18 @@ def test_a_long_run_waits_for_a_server_that_comes_back(server: Server, monkeypat
     assert time.monotonic() - start >= 0.1  # it was left alone, and asked again afterwards
 
 
+@pytest.mark.parametrize("value", ["0", "-5", "Wed, 21 Oct 2015 07:28:00 GMT"])
+def test_a_wish_for_no_waiting_does_not_end_the_patience(
+    value: str, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoint, "FIRST_WAIT", 0.1)
+    replies = [(503, {"Retry-After": value}, b"restarting")] * 2
+    server.script = lambda _: replies.pop() if replies else (200, {}, b'{"x": 2}')
+    start = time.monotonic()
+    assert endpoint_at(server.url, retries=3).post({}) == {"x": 2}
+    assert time.monotonic() - start >= 0.2  # 0.1 s and 0.2 s, each a quarter more or less
+
+
 def test_a_long_run_does_not_wait_long_for_a_server_that_never_replied(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

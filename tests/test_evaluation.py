@@ -425,6 +425,9 @@ def test_missing_empty_and_undecodable_files(tmp_path: Path) -> None:
         read_completions(tmp_path / "none.jsonl")
     with pytest.raises(RecordError, match="no completions"):
         read_completions(write(tmp_path / "empty.jsonl", ""))
+    (tmp_path / "mark.jsonl").write_bytes(b"\xef\xbb\xbf\n")  # a byte order mark, as Windows editors write it
+    with pytest.raises(RecordError, match="no completions"):
+        read_completions(tmp_path / "mark.jsonl")
     (tmp_path / "latin.jsonl").write_bytes(b'{"completion": "\xe9"}')
     with pytest.raises(RecordError, match="not UTF-8"):
         read_completions(tmp_path / "latin.jsonl")

@@ -10,7 +10,8 @@ from typing import Any
 from polymode.cli.checks import need_packages
 from polymode.cli.flags import FLAGS_OF
 from polymode.cli.options import ProgramOptions
-from polymode.training.recipe import Recipe, load_recipe
+from polymode.training.recipe import Recipe
+from polymode.training.recipe_file import load_recipe
 from polymode.training.trl_options import unknown_option
 
 

@@ -21,6 +21,8 @@ from polymode.decoding.texts import CompletionDecoder, all_ends_of
 from polymode.errors import ConfigError
 
 _TOKENS = ("bos_token_id", "pad_token_id", "decoder_start_token_id")
+COLDEST = 1e-5
+"""Temperatures below it are 0, as in vLLM: logits that are divided by less overflow."""
 _OURS = ("max_new_tokens", "max_length", "eos_token_id", "pad_token_id", "do_sample", "temperature")
 """Set by whoever samples."""
 _SAMPLING = ("top_k", "top_p", "min_p", "top_h", "typical_p", "epsilon_cutoff", "eta_cutoff")
@@ -81,11 +83,12 @@ class Sampler:
         Args:
             prompts: tokens of each prompt.
             max_tokens: longest completion.
-            temperature: of the sampling; 0 takes the most likely token.
+            temperature: of the sampling; below `COLDEST`, and with 0, the most likely token is taken.
             seeds: of each completion, which makes it independent of the others; by default torch's global generator
                 decides. Where only transformers' own `generate` will do, completions with seeds are sampled one by one.
             watch: called as completions grow, except where only transformers' own `generate` will do.
         """
+        temperature = temperature if temperature >= COLDEST else 0.0
         fields: dict[str, Any] = {"temperature": temperature, "top_k": 0, "top_p": 1.0, **self._fields}
         if temperature == 0:
             fields = {name: value for name, value in self._fields.items() if name not in _SAMPLING}

@@ -20,6 +20,10 @@ _ADVICE = {
     "status 200 with an error": "do what the server says, or check its logs",
     "status 400": "shorten the question or --max-tokens, or leave out a field that the server does not know "
     "(--backend-options NAME=null)",
+    **{
+        f"status {status}": "the server sends elsewhere: set base_url to the address itself, mostly with https"
+        for status in (301, 302, 303, 307, 308)
+    },
     "status 401": "set the key: --backend-options api_key_env=NAME_OF_THE_VARIABLE",
     "status 403": "set the key: --backend-options api_key_env=NAME_OF_THE_VARIABLE",
     "status 404": "check base_url and the name of the model",
@@ -157,16 +161,17 @@ def word_probabilities(choice: Mapping[str, Any], text: str, words: Sequence[str
     none.
 
     Returns:
-        Per word its probability; None where the reply holds no probabilities.
+        Per word its probability; None where the reply holds no probabilities, or none that can be read.
     """
     tokens = ((choice.get("logprobs") or {}).get("content")) or []
-    if not tokens or not all("top_logprobs" in token for token in tokens):
+    if not tokens or not all("top_logprobs" in token and _has_probability(token) for token in tokens):
         return None
     final = final_text(text)
-    whole = "".join(token["token"] for token in tokens)
-    place = whole.rfind(final) if final else -1
-    if place < 0:
+    if not final:
         return [0.0] * len(words)
+    place = _place_of(final, "".join(token["token"] for token in tokens))
+    if place is None:
+        return None
     ends = list(accumulate(len(token["token"]) for token in tokens))
     first = bisect_right(ends, place)  # the token that holds the first character
     while first and tokens[first - 1]["token"].isspace():
@@ -175,7 +180,11 @@ def word_probabilities(choice: Mapping[str, Any], text: str, words: Sequence[str
     for number, token in enumerate(tokens[first:], first):
         is_marks = not _bare(token["token"])
         sampled = None if is_marks else word_said("".join(one["token"] for one in tokens[number:]), words)
-        listed = [other for other in token["top_logprobs"] or () if other["token"] != token["token"]]
+        listed = [
+            other
+            for other in token["top_logprobs"] or ()
+            if other["token"] != token["token"] and _has_probability(other)
+        ]
         for other in (token, *listed):
             spelling = _bare(other["token"])
             number_of_word = next((i for i, word in enumerate(words) if _begins(spelling, word.casefold())), None)
@@ -187,6 +196,25 @@ def word_probabilities(choice: Mapping[str, Any], text: str, words: Sequence[str
             break
         reached *= math.exp(min(0.0, token["logprob"]))
     return [min(p, 1.0) for p in out]
+
+
+def _has_probability(token: Mapping[str, Any]) -> bool:
+    """Whether the token comes with a number; some servers send null, or NaN, which Python's JSON reads."""
+    value = token.get("logprob")
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value)
+
+
+def _place_of(final: str, whole: str) -> int | None:
+    """Where the final part of a reply begins in what its tokens spell; None where it cannot be told.
+
+    Some servers write the bytes of one character as tokens of their own, which spell something else. Where that is so,
+    the part begins with its first word, behind the reasoning if there is any.
+    """
+    if (place := whole.rfind(final)) >= 0:
+        return place
+    before, end, rest = whole.rpartition("</think>")
+    place = len(before) + len(end) + len(rest) - len(rest.lstrip())
+    return place if whole.startswith(final.split(maxsplit=1)[0], place) else None
 
 
 def _bare(text: str) -> str:

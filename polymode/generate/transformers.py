@@ -77,10 +77,11 @@ class TransformersGenerator:
             raise
         except (OSError, ValueError) as exc:
             raise ConfigError(loading_problem(model, exc)) from exc
-        check_vocabulary(model, self.model.get_input_embeddings().weight.shape[0], self.tokenizer)
+        rows = self.model.get_input_embeddings().weight.shape[0]
+        check_vocabulary(model, rows, self.tokenizer)
         set_padding(self.tokenizer)
         self._move(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-        self.chat.check(self.tokenizer)
+        self.chat.check(self.tokenizer, rows)
         own = neutralise(self.model, self.tokenizer)
         self._sampler = Sampler(self.model, self.tokenizer, self.chat, own if asked is None else asked)
 
@@ -276,7 +277,12 @@ class TransformersGenerator:
 
     def _without_opening(self, text: str, prompt_ids: Sequence[int]) -> str:
         """What follows the prompt: a completion without what `generate` put in front of it."""
-        return text.removeprefix(opening_of(self.tokenizer, prompt_ids))
+        opening = opening_of(self.tokenizer, prompt_ids)
+        tail = text.removeprefix(opening)
+        if opening and tail == text:  # a server's reasoning is put back with other white space around it
+            tail = text.lstrip().removeprefix(opening.strip())
+            return text if len(tail) == len(text.lstrip()) else tail.lstrip()
+        return tail
 
     def _watch(self, chunk: Sequence[int], before: Sequence[int], ids: list[list[int]], on_text: OnText) -> Any:
         """What tells the texts of a batch: its prompts, and how many completions each of them has already."""

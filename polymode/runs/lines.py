@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -54,7 +55,7 @@ def raw_lines(path: Path, label: str | None = None) -> Iterator[tuple[int, int, 
         number = offset = 0
         while content := handle.readline(MAX_LINE + 1):
             number += 1
-            if not content.isspace():
+            if (content.removeprefix(BOM_UTF8) if number == 1 else content).strip():
                 yield number, offset, content
             offset += len(content)
 

@@ -12,12 +12,11 @@ from functools import cached_property, wraps
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import ConfigDict, Field, Strict, ValidationError, ValidationInfo, field_validator
 from pydantic.dataclasses import dataclass
 
 from polymode.chat import Chat
-from polymode.errors import ConfigError, DataNotFoundError, UserError
+from polymode.errors import ConfigError, UserError
 from polymode.prompts import Notation, check_k
 from polymode.rewards import METHODS, Reward, check_question, term_names
 from polymode.rewards.coverage import least_gain
@@ -298,28 +297,6 @@ def _one_line(invalid: ValidationError) -> str:
         allowed = details["expected"].replace("'", "")
         return f"{name} = {first['input']!r} is not known: use one of {allowed}"
     return f"{name} = {first['input']!r} {describe(first)}"
-
-
-def load_recipe(path: Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
-    """Read a YAML recipe; unknown keys and wrong types are refused.
-
-    Options by the names of version 0.1.0 are read, with one `polymode.training.trl_options.RenamedOptionWarning`.
-
-    Raises:
-        DataNotFoundError: no such file.
-        ConfigError: not a YAML mapping, an unknown key, or a value that is not allowed.
-    """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataNotFoundError(f"recipe {path} does not exist: check the path (recipes/ holds examples)") from None
-    except IsADirectoryError:
-        raise DataNotFoundError(f"recipe {path} is a folder: name the YAML file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as exc:
-        raise ConfigError(f"recipe {path} is not valid YAML: {str(exc).splitlines()[0]}") from None
-    if not isinstance(content, dict):
-        raise ConfigError(f"recipe {path} must be a mapping of option: value, got {type(content).__name__}")
-    return recipe_from(content, overrides, where=f"recipe {path}")
 
 
 def recipe_from(

@@ -16,7 +16,7 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from transformers.trainer_utils import SchedulerType
 from trl import GRPOConfig, GRPOTrainer
 
-from polymode.chat import has_template
+from polymode.chat import Chat, has_template
 from polymode.decoding.gguf_files import is_gguf
 from polymode.decoding.loading import check_vocabulary, configuration_of, load_tokenizer, loading_problem
 from polymode.decoding.memory import total_memory
@@ -79,7 +79,7 @@ def build_trainer(
     chat = chat_for(recipe, task)
     rows = TrainingRows(recipe, task, conversational=has_template(tokenizer))
     longest = longest_prompt(rows.first_reading(), tokenizer, recipe)
-    check_room(recipe, task, tokenizer, longest, _context_of(source, recipe, tokenizer))
+    check_room(recipe, task, tokenizer, longest, _context_of(source, recipe, tokenizer, chat))
     config = trl_config(recipe, folder)
     # Trained weights stay in float32 in any case: at a learning rate of 1e-6 a bfloat16 weight would round every update
     # away. The frozen weights under LoRA adapters need no such care.
@@ -229,9 +229,11 @@ def _loading(source: str, kinds: tuple[type[Exception], ...] = (OSError, ValueEr
         raise DataNotFoundError(loading_problem(source, exc)) from exc
 
 
-def _context_of(source: str, recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> int | None:
+def _context_of(source: str, recipe: Recipe, tokenizer: PreTrainedTokenizerBase, chat: Chat) -> int | None:
     """Tokens that the model reads; None when its configuration does not say. Checks that the tokenizer is its own."""
     with _loading(source):
         config = configuration_of(source, **_shared_options(recipe))
-    check_vocabulary(source, getattr(config.get_text_config(decoder=True), "vocab_size", None), tokenizer)
+    rows = getattr(config.get_text_config(decoder=True), "vocab_size", None)
+    check_vocabulary(source, rows, tokenizer)
+    chat.check(tokenizer, rows)
     return getattr(config, "max_position_embeddings", None)

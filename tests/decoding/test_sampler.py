@@ -87,3 +87,7 @@ def test_configurations_of_other_kinds(
     monkeypatch.setattr("polymode.decoding.memory.free_bytes", lambda device: int(2 * row * 3.5))
     found = rows_that_fit(model, 20, 10)
     assert found == expected if expected is not None else found > 1_000_000
+
+
+def test_a_temperature_that_overflows_takes_the_most_likely_token(sampler: Sampler) -> None:
+    assert sampler.sample(PROMPTS, 6, 1e-40) == sampler.sample(PROMPTS, 6, 0.0)

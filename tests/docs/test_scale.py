@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from polymode.training.memory import GB, Layout, Memory, Sharding, estimate
-from polymode.training.recipe import load_recipe
+from polymode.training.recipe_file import load_recipe
 from polymode.training.shapes import shape_of
 
 SHARDING: dict[str, Sharding] = {"none": "none", "ZeRO-2": "zero2", "ZeRO-3": "zero3"}

@@ -94,6 +94,26 @@ def test_a_reply_without_probabilities_or_text() -> None:
     assert probabilities("<think>on", token("<think>", 1.0)) == [0.0, 0.0]
 
 
+def test_bytes_of_a_later_character_do_not_hide_the_word() -> None:
+    # The three bytes of a dash come as two tokens, which spell other characters than the text has.
+    tail = [token(" \\xe2\\x80", 1.0), token("\\x93", 1.0), token(" since", 1.0)]
+    sure = token("True", 0.9, ("False", 0.08))
+    assert probabilities("True \u2013 since", sure, *tail) == pytest.approx([0.9, 0.08])
+    thought = [token("<think>", 1.0), token("False", 0.5, ("True", 0.5)), token("</think>", 1.0), token("\n\n", 1.0)]
+    text = "<think>False</think>\n\nTrue \u2013 since"
+    assert probabilities(text, *thought, sure, *tail) == pytest.approx([0.9, 0.08])
+    assert probabilities("\u201cTrue\u201d", token("\\xe2", 1.0), sure) is None  # where it begins cannot be told
+
+
+@pytest.mark.parametrize("value", [math.nan, None, "high", True])
+def test_a_probability_that_is_none_is_not_taken_for_one(value: object) -> None:
+    broken = {**token("True", 0.9, ("False", 0.08)), "logprob": value}
+    assert probabilities("True", broken) is None
+    listed = token("True", 0.9, ("False", 0.08))
+    listed["top_logprobs"][1]["logprob"] = value
+    assert probabilities("True", listed) == pytest.approx([0.9, 0.0])
+
+
 def test_usage_adds_up() -> None:
     usage = Usage()
     usage.add(Generated("a", 1200, True, 50), "stop")

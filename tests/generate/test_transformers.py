@@ -9,9 +9,12 @@ import torch
 
 from polymode import runs
 from polymode.chat import Chat
+from polymode.decoding.texts import opening_of
 from polymode.errors import ConfigError, PromptRefusedError
 from polymode.generate.transformers import TransformersGenerator
 from polymode.training.lab_model import LabModelSize, build_model, build_tokenizer
+
+from ..chat_models import byte_level_tokenizer
 
 WORDS = ["red green blue one two three four five six seven eight nine ten"]
 SIZE = LabModelSize(hidden=16, layers=1, heads=2, intermediate=32, positions=128)
@@ -191,6 +194,20 @@ def test_reasoning_that_the_template_opened_stands_in_the_text(tmp_path: Path) -
     ]
     after = [generator.continuation_probabilities(["red"], [text], [["one"]]) for text in ("<think> two", " two")]
     assert after[0] == after[1]
+
+
+def test_reasoning_that_a_server_cut_out_is_not_opened_twice() -> None:
+    """The server's text has no line break behind the tag, where the template's opening has one."""
+    tokenizer = byte_level_tokenizer(OPENING.removesuffix("<think>") + "{{ '<think>\\n' }}")
+    generator = TransformersGenerator.__new__(TransformersGenerator)
+    generator.tokenizer = tokenizer
+    ids = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "red"}], add_generation_prompt=True, return_dict=False
+    )
+    assert opening_of(tokenizer, ids) == "<think>\n"
+    for text in ("<think>one</think>two", "<think>\none</think>two", "  <think> one</think>two", "one</think>two"):
+        assert generator._without_opening(text, ids) == "one</think>two"
+    assert generator._without_opening(" two", ids) == " two"
 
 
 def test_special_tokens_of_the_format_are_generated_as_text(tmp_path: Path) -> None:

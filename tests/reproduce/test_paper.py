@@ -25,7 +25,7 @@ from polymode.reproduce.run import Launch, reproduce
 from polymode.rewards import METHODS
 from polymode.tasks import open_task
 from polymode.training.lab_model import build_model, build_tokenizer
-from polymode.training.recipe import load_recipe
+from polymode.training.recipe_file import load_recipe
 from polymode.types import Completion
 
 from ..training.conftest import CHAT_TEMPLATE, SMALL, Drinks

@@ -32,7 +32,8 @@ from polymode.reproduce.plans import (
 from polymode.reproduce.run import ArmFailedError, Launch, reproduce
 from polymode.reproduce.temperatures import TEMPERATURES
 from polymode.rewards import METHODS
-from polymode.training.recipe import Recipe, load_recipe
+from polymode.training.recipe import Recipe
+from polymode.training.recipe_file import load_recipe
 
 from .finished import Finished
 

@@ -13,7 +13,7 @@ from accelerate.utils import FullyShardedDataParallelPlugin
 from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
 
 from polymode.training.memory_check import layout_of_environment
-from polymode.training.recipe import load_recipe
+from polymode.training.recipe_file import load_recipe
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 FILES = sorted((RECIPES / "accelerate").glob("*.yaml"))

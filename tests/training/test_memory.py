@@ -20,7 +20,8 @@ from polymode.errors import ConfigError
 from polymode.training.memory import BUCKETS, CONTEXT, GB, LARGE, Layout, estimate
 from polymode.training.memory import _kept_by_layer as kept_by_layer
 from polymode.training.memory_check import announce, layout_of_command, layout_of_environment
-from polymode.training.recipe import Recipe, load_recipe
+from polymode.training.recipe import Recipe
+from polymode.training.recipe_file import load_recipe
 from polymode.training.shapes import KNOWN, Shape, from_config, shape_of
 
 from ..chat_models import chat_checkpoint

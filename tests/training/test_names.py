@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from polymode.errors import ConfigError
-from polymode.training.recipe import Recipe, load_recipe, recipe_from
+from polymode.training.recipe import Recipe, recipe_from
+from polymode.training.recipe_file import load_recipe
 from polymode.training.trl_options import OLD_NAMES, RenamedOptionWarning, renamed
 
 OLD = """

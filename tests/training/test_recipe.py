@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from polymode.errors import ConfigError, DataNotFoundError, RecordError
-from polymode.training.recipe import Recipe, load_recipe, recipe_from
+from polymode.training.recipe import Recipe, recipe_from
+from polymode.training.recipe_file import load_recipe
 from polymode.training.recipe_parts import task_for, verifier_for
 from polymode.verifiers.judge import JudgeVerifier
 from polymode.verifiers.text import TextVerifier
@@ -175,6 +176,21 @@ def test_group_scaling_is_for_rewards_without_confidences() -> None:
 def test_a_file_that_is_no_recipe_is_named(text: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=message):
         load_recipe(written(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("text", "key"), [("task: clinic\nk: 2\ntask: hops\n", "task"), ("trl: {beta: 0.1, beta: 0.2}\n", "beta")]
+)
+def test_a_key_that_is_given_twice_is_named(text: str, key: str, tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=f"{key} is given twice, and only the last would count"):
+        load_recipe(tmp_path / "r.yaml")
+
+
+def test_a_file_that_holds_itself_is_no_recipe(tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text("task: clinic\nreward_options: &a\n  b: *a\n", encoding="utf-8")
+    with pytest.raises(ConfigError):
+        load_recipe(tmp_path / "r.yaml")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from polymode.generate.vllm import VLLMGenerator
 from polymode.prompts import build_prompt
 from polymode.sandbox import reason_unavailable
 from polymode.tasks import mbpp
-from polymode.training.recipe import Recipe, load_recipe
+from polymode.training.recipe import Recipe
+from polymode.training.recipe_file import load_recipe
 from polymode.training.rl import train
 from polymode.training.rows import TrainingRows, longest_prompt
 from polymode.training.trainers import trl_config

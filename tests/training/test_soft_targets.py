@@ -10,7 +10,8 @@ from polymode.errors import ConfigError, RecordError
 from polymode.rewards import METHODS
 from polymode.tasks.lab.clinic import Clinic
 from polymode.tasks.records import Records
-from polymode.training.recipe import Recipe, load_recipe
+from polymode.training.recipe import Recipe
+from polymode.training.recipe_file import load_recipe
 from polymode.training.reward import ScoreLedger, make_reward_function
 from polymode.training.rows import TrainingRows
 from polymode.training.shaping import check_questions
