@@ -333,7 +333,7 @@ def test_every_token_that_ends_a_turn(template: str | None, ends: Any, names: se
 
 def test_a_template_with_a_token_that_has_no_embedding_is_refused() -> None:
     tokenizer = byte_level_tokenizer()
-    first = tokenizer.convert_tokens_to_ids("<think>")  # added behind the vocabulary
+    first: Any = tokenizer.convert_tokens_to_ids("<think>")  # added behind the vocabulary
     quiet = Chat({"enable_thinking": False})
     quiet.check(tokenizer, first + 2)
     with pytest.raises(

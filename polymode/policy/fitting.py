@@ -97,11 +97,11 @@ def fit_policy(
     if not any(part.guarantees for part in parts):
         reasons = "; ".join(f"{part.name}: {part.policy.note}" for part in parts)
         raise ConfigError(f"by = {by!r}: nothing can be promised for any group ({reasons})")
-    rules: dict[str, Policy] = {}
+    by_name: dict[str, Policy] = {}
     for part in parts:
         promises = tuple(replace(one, group=f"{by} = {part.name}") for one in part.policy.guarantees)
-        rules[part.name] = replace(part.policy, guarantees=promises)
-    return replace(bare, by=by, groups=rules)
+        by_name[part.name] = replace(part.policy, guarantees=promises)
+    return replace(bare, by=by, groups=by_name)
 
 
 def _map(method: str, designs: Sequence[Records]) -> Recalibration:

@@ -201,7 +201,7 @@ def test_reasoning_that_a_server_cut_out_is_not_opened_twice() -> None:
     tokenizer = byte_level_tokenizer(OPENING.removesuffix("<think>") + "{{ '<think>\\n' }}")
     generator = TransformersGenerator.__new__(TransformersGenerator)
     generator.tokenizer = tokenizer
-    ids = tokenizer.apply_chat_template(
+    ids: Any = tokenizer.apply_chat_template(
         [{"role": "user", "content": "red"}], add_generation_prompt=True, return_dict=False
     )
     assert opening_of(tokenizer, ids) == "<think>\n"
