@@ -90,6 +90,18 @@ class TrainingRows(Sequence[Row]):
         """Every row before a question can come again."""
         return (self._row(place) for place in range(min(self._n, self.n_reading)))
 
+    def describe_repeats(self) -> str:
+        """A warning where verdicts stop to train confidences before the run ends, else ""."""
+        recipe = self._recipe
+        if recipe.confidence_questions != "first" or self._size is None or self._n <= self._size:
+            return ""
+        last = -(-self._size // recipe.questions_per_step)
+        return (
+            f"warning: confidence_questions = first: the {self._size:,} training questions have all been visited after "
+            f"step {last:,}, so no verdict trains confidences in the {recipe.max_steps - last:,} steps behind it, and "
+            "what they state may drift: train that many steps, give confidence_questions: apart, or end with replay"
+        )
+
     def columns(self, batch: Mapping[str, Sequence[int]]) -> dict[str, list[Any]]:
         """The rows whose numbers stand in the column `ROW`, for `datasets.Dataset.with_transform`."""
         rows = [self._row(place) for place in batch[ROW]]

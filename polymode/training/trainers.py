@@ -88,6 +88,8 @@ def build_trainer(
         # Else vLLM keeps room for the longest text that the model could ever read.
         config.vllm_max_model_length = longest + recipe.max_completion_length
     _print_memory(recipe, source, longest, number=2 if config.bf16 else 4)
+    if PartialState().is_main_process and (warning := rows.describe_repeats()):
+        print(warning, flush=True)
     opening = reasoning_opened_by(with_template(rows[0]["prompt"], tokenizer, recipe))
     try:
         with _loading(source, (OSError,)):

@@ -139,3 +139,16 @@ def test_a_task_without_an_end_repeats_questions_too(monkeypatch: pytest.MonkeyP
 def test_a_task_without_training_questions_is_refused() -> None:
     with pytest.raises(ConfigError, match="has no training examples"):
         TrainingRows(Recipe(max_steps=1), Drinks(0), conversational=False)  # type: ignore[arg-type]
+
+
+def test_steps_in_which_no_confidence_is_learnt_are_told() -> None:
+    def told(steps: int, mode: Any) -> str:
+        recipe = Recipe(
+            max_steps=steps, questions_per_step=4, credit="expected", confidence_questions=mode, num_generations=2
+        )
+        return TrainingRows(recipe, Drinks(10), conversational=False).describe_repeats()  # type: ignore[arg-type]
+
+    # 10 questions, 4 a step: all visited in step 3
+    assert "the 10 training questions have all been visited after step 3" in told(7, "first")
+    assert "in the 4 steps behind it" in told(7, "first")
+    assert told(2, "first") == told(7, "apart") == told(7, "all") == ""
