@@ -78,8 +78,6 @@ def named_values(texts: Sequence[str], flag: str) -> dict[str, Any]:
         name, equals, value = text.partition("=")
         if not (equals and all(part.isidentifier() for part in name.replace(":", ".").split("."))):
             raise ConfigError(f"--{flag} {text!r} is not allowed: write NAME=VALUE, for example threshold=0.1")
-        if name in values:
-            raise ConfigError(f"--{flag} {name} is given twice, and only the last would count: leave one out")
         try:
             values[name] = yaml.safe_load(value)
         except yaml.YAMLError:

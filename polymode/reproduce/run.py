@@ -56,9 +56,9 @@ class Launch:
         values = {"experiment": self.experiment, "data": self.data, "options": self.options, "parent": os.getpid()}
         return json.dumps(runs.to_json({**values, "plan": plan.name, "arm": arm.folder, "root": root}))
 
-    def environment(self, slot: int) -> dict[str, str]:
-        """Variables of the process in the ``slot``-th place."""
-        threads = max(1, (os.cpu_count() or 1) // self.workers)
+    def environment(self, slot: int, *, is_awaited: bool = False) -> dict[str, str]:
+        """Variables of the process in the ``slot``-th place; one that others wait for has all cores meanwhile."""
+        threads = max(1, (os.cpu_count() or 1) // (1 if is_awaited else self.workers))
         own = {"OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
         return {**os.environ, **own, **devices.environment(self.device, self.gpus, slot)}
 
@@ -228,7 +228,8 @@ def _run_arms(launch: Launch, plan: Plan, arms: Sequence[Arm], root: Path) -> Ar
                 for slot in sorted(set(range(launch.workers)) - running.keys()):
                     if arm := next((arm for arm in waiting if _is_ready(root, arm)), None):
                         waiting.remove(arm)
-                        running[slot] = (arm.folder, _start(launch, plan, arm, root, slot))
+                        is_awaited = any(one.starts_from == arm.folder for one in waiting)
+                        running[slot] = (arm.folder, _start(launch, plan, arm, root, slot, is_awaited=is_awaited))
                 if not running:  # what the others start from has failed
                     break
                 time.sleep(_POLL_SECONDS)
@@ -251,7 +252,7 @@ def _run_arms(launch: Launch, plan: Plan, arms: Sequence[Arm], root: Path) -> Ar
     )
 
 
-def _start(launch: Launch, plan: Plan, arm: Arm, root: Path, slot: int) -> subprocess.Popen[bytes]:
+def _start(launch: Launch, plan: Plan, arm: Arm, root: Path, slot: int, *, is_awaited: bool) -> subprocess.Popen[bytes]:
     folder = root / arm.folder
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "log.txt").open("ab") as text:
@@ -260,7 +261,7 @@ def _start(launch: Launch, plan: Plan, arm: Arm, root: Path, slot: int) -> subpr
             stdout=text,
             stderr=text,
             stdin=subprocess.DEVNULL,
-            env=launch.environment(slot),
+            env=launch.environment(slot, is_awaited=is_awaited),
         )
 
 

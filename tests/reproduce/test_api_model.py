@@ -57,7 +57,7 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
     rows = [{"question": f"Which number comes after {i}?", "references": [str(i + 1)]} for i in range(40)]
     Path("q.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
 
-    def start(launch: Launch, plan: Plan, arm: Arm, root: Path, slot: int) -> Finished:
+    def start(launch: Launch, plan: Plan, arm: Arm, root: Path, slot: int, **_: Any) -> Finished:
         folder = root / arm.folder
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / "log.txt").open("a") as log, redirect_stdout(log), redirect_stderr(log):

@@ -145,6 +145,13 @@ def test_what_does_not_go_together_is_one_line(name: str, options: dict[str, Any
 # --- devices ---------------------------------------------------------------------------------------------------------
 
 
+def test_what_all_wait_for_has_all_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    launch = run.Launch("paper", workers=4)
+    assert launch.environment(0)["OMP_NUM_THREADS"] == "2"
+    assert launch.environment(0, is_awaited=True)["OMP_NUM_THREADS"] == "8"
+
+
 def test_each_process_sees_one_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, GPU-5")
     assert devices.chosen("auto") == devices.chosen("cuda") == ("2", "GPU-5")
@@ -235,7 +242,7 @@ def started() -> list[str]:
 
 @pytest.fixture(scope="module")
 def patched(started: list[str]) -> Iterator[None]:
-    def start(launch: Launch, plan: Plan, arm: Arm, root: Path, slot: int) -> Finished:
+    def start(launch: Launch, plan: Plan, arm: Arm, root: Path, slot: int, **_: Any) -> Finished:
         started.append(arm.name)
         assert slot == 0
         (root / arm.folder).mkdir(parents=True, exist_ok=True)
@@ -421,10 +428,10 @@ def test_an_arm_brings_the_one_that_it_starts_from(tmp_path: Path, monkeypatch: 
 def test_when_the_warm_up_fails_the_arms_that_start_from_it_do_not_begin(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    began: list[str] = []
+    began: list[tuple[str, bool]] = []
 
-    def fail(launch: Launch, plan: Plan, arm: Arm, root: Path, slot: int) -> Finished:
-        began.append(arm.name)
+    def fail(launch: Launch, plan: Plan, arm: Arm, root: Path, slot: int, *, is_awaited: bool) -> Finished:
+        began.append((arm.name, is_awaited))
         (root / arm.folder).mkdir(parents=True)
         (root / arm.folder / "log.txt").write_text("error: no room\n")
         return Finished(1)
@@ -433,7 +440,7 @@ def test_when_the_warm_up_fails_the_arms_that_start_from_it_do_not_begin(
     monkeypatch.setattr(run, "_POLL_SECONDS", 0.0)
     with pytest.raises(run.ArmFailedError, match=r"2 of 7 arms failed, 5 start from them, first untrained/seed-0: err"):
         reproduce("paper", tmp_path / "x", workers=1, options=OTHER)
-    assert began == ["untrained", "warm-up"]
+    assert began == [("untrained", False), ("warm-up", True)]
 
 
 def test_a_part_that_fails_does_not_stop_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
