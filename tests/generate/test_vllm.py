@@ -17,6 +17,13 @@ from polymode.generate.p_true import Replier
 from polymode.generate.vllm import NEUTRAL, VLLMGenerator
 
 
+class Letters(SimpleNamespace):
+    """A tokenizer whose tokens are characters."""
+
+    def __call__(self, text: str, **_: Any) -> dict[str, list[int]]:
+        return {"input_ids": [ord(character) for character in text]}
+
+
 @dataclass
 class Engine:
     model: str
@@ -28,8 +35,8 @@ class Engine:
     chat_template_kwargs: dict[str, Any] | None = None
     adapters: Any = None
 
-    def get_tokenizer(self) -> SimpleNamespace:
-        return SimpleNamespace(
+    def get_tokenizer(self) -> Letters:
+        return Letters(
             chat_template=self.template,
             decode=lambda ids, **_: "".join(map(chr, ids)),
             apply_chat_template=self.render,
