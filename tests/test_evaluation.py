@@ -219,6 +219,14 @@ def test_files_are_written_and_judging_again_gives_the_same(tmp_path: Path) -> N
     assert "coverage" in evaluation.table()
 
 
+def test_completions_of_several_k_are_called_so(tmp_path: Path) -> None:
+    one = {"id": "a", "completion": "<answer>flu</answer>", "references": ["flu"], "k": 1}
+    two = {"id": "b", "completion": "1) flu | 0.5\n2) cold | 0.4\n", "references": ["flu", "cold"], "k": 2}
+    evaluation = evaluate(read_completions(write(tmp_path / "c.jsonl", one, two)), n_boot=0)
+    assert evaluation.table().startswith("2 sets of 1 to 2, 2 questions")
+    assert evaluation.metrics["brier"].value == pytest.approx((0.25 + 0.36) / 2)  # salvaged, confidences too
+
+
 def test_points_by_n_and_the_isotonic_curve_are_those_of_the_answers() -> None:
     judged = [
         completion(FLU_OR_COLD, ("flu", 0.5), ("x", 0.3)),  # N = 2: sums .8 and 1.5, hits 1 and 2

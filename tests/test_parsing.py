@@ -614,6 +614,7 @@ def test_a_salvaged_answer_has_no_rationale_and_loses_nothing_by_one() -> None:
 def test_a_rationale_is_no_confidence() -> None:
     assert not states_confidences("1. a | why: w\n2. b | why: x")
     assert states_confidences("1. a | why: w | high")
+    assert states_confidences("1) a | 0.5\n2) b | 0.4")  # another mark, whose answers and numbers are salvaged
     assert not states_confidences("<answer1>a</answer1><why1>0.5</why1>")
     assert parse_answers("1. a | why: 0.5", 1, confidence=False).answers[0].rationale == "0.5"
     assert not parse_answers("1. a | 0.5", 1, confidence=False).is_clean

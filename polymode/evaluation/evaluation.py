@@ -281,7 +281,8 @@ def compare(first: Evaluation, second: Evaluation, *, n_boot: int = N_BOOT, seed
 
 
 def _summary(view: Mapping[str, Any]) -> str:
-    kind = f"pools of {view['k']} single answers" if view["pooled"] else f"sets of {view['k']}"
+    k = view["k"] if view.get("least_k") is None else f"{view['least_k']} to {view['k']}"
+    kind = f"pools of {k} single answers" if view["pooled"] else f"sets of {k}"
     if is_ranked(view):
         empty, rest = (view.get(name) or 0 for name in ("n_empty_sets", "n_left_out"))
         kind += f", each pooled from {view['pool']} completions"

@@ -102,7 +102,8 @@ def view_of(
             raise ConfigError(
                 f"k = {k} is too large for pooled sets: no question has {k} samples; generate more samples"
             )
-    return {"k": k if pooled else max(first_of_k), "pooled": pooled, "confidence_from": confidence_from}
+    several = {} if pooled or len(first_of_k) == 1 else {"least_k": min(first_of_k)}
+    return {"k": k if pooled else max(first_of_k), **several, "pooled": pooled, "confidence_from": confidence_from}
 
 
 def _check_ranked(pool: int, first_of_k: Mapping[int, str], n_samples: int, *, pooled: bool, votes: bool) -> None:

@@ -27,7 +27,7 @@ _IS_DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)")
 _WHY_PART = rf"\|[^\S\n]*+{WHY}[^\n|]*+"
 _CONFIDENCE_SLOT = re.compile(
     r"<confidence[0-9]*+>[^<]*+</confidence"
-    rf"|(?m:^\s*+[0-9]{{1,2}}\.[^\n|]*+(?:{_WHY_PART})?+\|)"
+    rf"|(?m:^\s*+[0-9]{{1,2}}[.)][^\n|]*+(?:{_WHY_PART})?+\|)"
 )
 
 

@@ -105,10 +105,12 @@ def learn_then_test(
     last = fixed_sequence(p_values(failed, n, alpha), delta) - 1
     if last < 0:
         what = {"answer": "wrong answers", "offer_set": "sets without a right answer"}[decision]
+        least = records_to_test(alpha, delta)
+        few = f" (at least {least} without any would)" if n[0] < least else ""
         raise ConfigError(
             f"alpha = {alpha:g} cannot be promised: at the most promising threshold, {order[0]:g}, {failed[0]} {what} "
             f"among {n[0]} (of {len(test.top)} tested records) do not prove a rate of at most {alpha:g} with "
-            f"probability {1 - delta:g}; use more records, a larger alpha, or better (or recalibrated) confidences"
+            f"probability {1 - delta:g}{few}; use more records, a larger alpha, or better (or recalibrated) confidences"
         )
     fate = {"answer": "ANSWER are answered wrongly", "offer_set": "OFFER_SET get a set without a right answer"}
     return Guarantee(

@@ -107,7 +107,7 @@ class Memory:
         terms = ", ".join(f"{name} {size / GB:.1f}" for name, size in names.items() if size >= 0.05 * GB)
         text = f"memory of one device, estimated: {self.least / GB:.1f} GB" + (f" ({terms})" if terms else "")
         if self.row:
-            text += f"; sampling {self.row / GB:.2f} a completion"
+            text += f"; sampling {self.row / GB:.2f} GB a completion"
             if self.layout.card is not None:
                 text += f", {self.rows_at_once} of {self.rows} at once"
         if self.layout.card is None:

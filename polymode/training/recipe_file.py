@@ -13,7 +13,7 @@ from polymode.errors import ConfigError, DataNotFoundError
 from polymode.training.recipe import Recipe, recipe_from
 
 
-def load_recipe(path: Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
+def load_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
     """Read a YAML recipe; unknown keys, keys that are given twice and wrong types are refused.
 
     Options by the names of version 0.1.0 are read, with one `polymode.training.trl_options.RenamedOptionWarning`.
@@ -22,6 +22,7 @@ def load_recipe(path: Path, overrides: Mapping[str, Any] | None = None) -> Recip
         DataNotFoundError: no such file.
         ConfigError: not a YAML mapping, an unknown or repeated key, or a value that is not allowed.
     """
+    path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
         content = yaml.safe_load(text)
