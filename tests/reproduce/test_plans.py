@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -152,7 +153,7 @@ def started() -> list[str]:
 
 @pytest.fixture(scope="module")
 def patched(tmp_path_factory: pytest.TempPathFactory, started: list[str]) -> Iterator[pytest.MonkeyPatch]:
-    def start(launch: Launch, plan: Plan, arm: Arm, root: Path, slot: int) -> Finished:
+    def start(launch: Launch, plan: Plan, arm: Arm, root: Path, slot: int, **_: Any) -> Finished:
         started.append(str(arm.folder))
         (root / arm.folder).mkdir(parents=True, exist_ok=True)
         return Finished(worker.main(launch.job(plan, arm, root)))
@@ -301,7 +302,7 @@ def test_a_failed_arm_is_named_and_the_others_are_kept(
     content = lost.read_bytes()
     lost.unlink()
 
-    def fail(launch: Launch, plan: Plan, arm: Arm, root: Path, slot: int) -> Finished:
+    def fail(launch: Launch, plan: Plan, arm: Arm, root: Path, slot: int, **_: Any) -> Finished:
         (root / arm.folder / "log.txt").write_text("Traceback\nerror: the cat is on the keyboard\n", encoding="utf-8")
         return Finished(1)
 
