@@ -156,8 +156,8 @@ class Chat:
             if own[-1:] != ids[-1:]:
                 raise ConfigError(
                     f"the model's tokenizer puts {tokenizer.convert_ids_to_tokens(ids[-1])!r} behind every prompt, so "
-                    "that the model would go on from the end of a text: set add_eos_token to false in its "
-                    "tokenizer_config.json"
+                    "that the model would go on from the end of a text: take it out of post_processor in its "
+                    "tokenizer.json, or set add_eos_token to false in its tokenizer_config.json where that is read"
                 )
 
     def _render(self, tokenizer: Any, prompt: str, **options: Any) -> Any:
